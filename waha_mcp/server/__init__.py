@@ -1,0 +1,1 @@
+"""The MCP side: what a client sees of a bridge."""

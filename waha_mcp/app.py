@@ -1,0 +1,236 @@
+"""The MCP App definition: one WhatsApp session, one scoped key, and the choice of what the agent may do.
+
+It comes from a TOML file, from the JSON that WAHA uses for its own MCP Apps, or from the environment alone;
+flags beat the environment, which beats the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from waha_mcp.actions import Action, actions_from_waha, parse_action
+
+DEFAULT_URL = "http://localhost:3000"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class AppError(Exception):
+    """An App definition that cannot be used. Its text is one line that names what is wrong and the fix."""
+
+
+class NoKey(AppError):
+    """No key is given anywhere."""
+
+
+def _check_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"not a URL ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must be an http:// or https:// URL such as {DEFAULT_URL}")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password")
+    if parts.query or parts.fragment:
+        raise ValueError("must end at the host or a path prefix, without ? or #")
+    return value.rstrip("/")
+
+
+def _check_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text:
+        raise ValueError("is empty")
+    if not all("!" <= c <= "~" for c in text):
+        raise ValueError("holds a blank or a character that no WAHA key has")
+    return value
+
+
+def _read_actions(value: object) -> object:
+    """A list of names, or WAHA's own object of flags. WAHA's null arrives here already expanded."""
+    if isinstance(value, Mapping):
+        return actions_from_waha(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return frozenset(parse_action(name) if isinstance(name, str) else name for name in value)
+    return value
+
+
+class App(BaseModel):
+    """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
+    url: Annotated[str, AfterValidator(_check_url)] = DEFAULT_URL
+    key: Annotated[SecretStr, AfterValidator(_check_key)]
+    #: None: the key's only session, as WAHA tells it.
+    session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    enabled: bool = True
+    #: None: not given, so find out.
+    actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
+    toolsets: Annotated[
+        frozenset[str], BeforeValidator(lambda v: frozenset(v) if isinstance(v, list | tuple) else v)
+    ] = frozenset({"core"})
+    allow_admin_key: bool = False
+    #: The only folder that local files are sent from. None: no local files.
+    outbox: Path | None = None
+
+
+def load_app(
+    source: str | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> App:
+    """The App from a file (`source`, a path or the id of a definition in `config_dir()`), environment and flags.
+
+    `overrides` holds what flags gave, by field name. An environment variable that is empty counts as not set.
+
+    Raises:
+        AppError: unreadable or unusable, or disabled.
+    """
+    env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
+    source = source or env.get("WAHA_MCP_APP")
+    where = Path(source) if source else None
+    fields: dict[str, Any] = {}
+    if source:
+        where = find_definition(source)
+        fields = _read_definition(where)
+    fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
+    base = where.parent if where else Path.cwd()
+    fields = _resolve_secrets_and_paths(fields, base, env)
+    try:
+        app = App.model_validate(fields)
+    except ValidationError as error:
+        raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
+    if not app.enabled:
+        raise AppError(
+            f"App '{app.id}' is disabled (enabled = false): enable it in {where or 'its definition'} to use it"
+        )
+    return app
+
+
+def config_dir() -> Path:
+    """The user's folder of App definitions, `<id>.toml` or `<id>.json`."""
+    return platformdirs.user_config_path("waha-mcp")
+
+
+def find_definition(source: str) -> Path:
+    """The file behind `--app`: a path, or the id of a definition in `config_dir()`."""
+    path = Path(source).expanduser()
+    if path.suffix in (".toml", ".json") or path.exists() or not _ID.fullmatch(source):
+        return path
+    folder = config_dir()
+    for suffix in (".toml", ".json"):
+        if (folder / f"{source}{suffix}").exists():
+            return folder / f"{source}{suffix}"
+    known = sorted(p.stem for p in folder.glob("*.*") if p.suffix in (".toml", ".json"))
+    raise AppError(
+        f"no App '{source}': it is neither a file nor an id in {folder} "
+        f"({'which has ' + ', '.join(known) if known else 'which has none'})"
+    )
+
+
+def _read_definition(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise AppError(f"cannot read the App file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise AppError(f"cannot read the App file {path}: it is not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise AppError(f"the App file {path} is not valid {kind}: {error}") from None
+    if not isinstance(data, dict):
+        raise AppError(f"the App file {path} must hold an object")
+    return _from_waha_json(data, path) if path.suffix == ".json" else data
+
+
+def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The fields of WAHA's own App JSON (`POST /api/apps`), plus `url`."""
+    if data.get("app") != "mcp":
+        raise AppError(f'the App file {path} is not a WAHA MCP App: "app" must be "mcp"')
+    config = data.get("config")
+    if not isinstance(config, dict):
+        raise AppError(f'the App file {path} has no "config" object with "actions" and "key"')
+    unknown = sorted(f"config.{k}" for k in config.keys() - {"actions", "key", "key_id"})
+    if unknown:
+        raise AppError(f"{path}: {', '.join(unknown)}: unknown field")
+    fields = {k: v for k, v in data.items() if k not in ("app", "config")}
+    if config.get("key") is not None:
+        fields["key"] = config["key"]
+    if "actions" in config:
+        try:
+            fields["actions"] = actions_from_waha(config["actions"])
+        except (ValueError, AttributeError) as error:
+            raise AppError(f"{path}: config.actions: {error}") from None
+    return fields
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    names = {"url": "WAHA_URL", "key": "WAHA_API_KEY", "session": "WAHA_SESSION"}
+    fields: dict[str, Any] = {field: env[name].strip() for field, name in names.items() if name in env}
+    for field, name in {"actions": "WAHA_ACTIONS", "toolsets": "WAHA_TOOLSETS"}.items():
+        if name in env:
+            fields[field] = split_names(env[name])
+    return fields
+
+
+def split_names(text: str) -> list[str]:
+    """`"read, send"` as `["read", "send"]`."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    fields = dict(fields)
+    if "key" not in fields:
+        raise NoKey(
+            'no key: set WAHA_API_KEY, or key = {env = "NAME"} or {file = "path"} in the App file, '
+            "to the session's scoped key (or try `waha-mcp demo`, which needs none)"
+        )
+    fields["key"] = _resolve_key(fields["key"], base, env)
+    if isinstance(fields.get("outbox"), str):
+        fields["outbox"] = base / Path(fields["outbox"]).expanduser()
+    return fields
+
+
+def _resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
+    match key:
+        case SecretStr():
+            return key
+        case str():
+            return SecretStr(key)
+        case {"env": str(name), **rest} if not rest:
+            if name not in env:
+                raise AppError(f"key: the environment variable {name} is not set")
+            return SecretStr(env[name].strip())
+        case {"file": str(name), **rest} if not rest:
+            path = base / Path(name).expanduser()
+            try:
+                return SecretStr(path.read_text(encoding="utf-8").strip())
+            except UnicodeDecodeError:
+                raise AppError(f"key: {path} is not UTF-8 text") from None
+            except OSError as error:
+                raise AppError(f"key: cannot read {path}: {error.strerror or error}") from None
+    raise AppError('key: must be text, {env = "NAME"} or {file = "path"}')
+
+
+def _explain(error: ValidationError) -> str:
+    """pydantic's errors as one line, each with the path of its field; values are left out."""
+    parts = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False):
+        path = ".".join(str(p) for p in item["loc"])
+        message = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        parts.append(f"{path}: {message}")
+    return "; ".join(parts)

@@ -1,0 +1,217 @@
+"""The bridge: one App bound to WAHA. It knows the grant, lists the tools and runs them; it knows no MCP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import anyio
+from pydantic import BaseModel
+
+from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
+from waha_mcp.app import App, AppError
+from waha_mcp.tools import CATALOG, Context, Tool, exposed, toolsets, why_hidden
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import Forbidden, Refused, SessionNotReady, Unauthorized, Unsupported, WahaError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a listing or a call waits for the key's actions to be found out.
+SETTLE_BUDGET = 2.0
+#: Seconds between two looks for a WAHA that could not be reached: the first wait, and the longest.
+RETRY_FIRST, RETRY_MOST = 2.0, 60.0
+
+#: Harmless looks that tell whether a key has an action: WAHA's guard answers 403 before anything else happens.
+#: control, setting and delete have none.
+_PROBES = {
+    Action.READ: "GET /api/sessions/{session}",
+    Action.SEND: "GET /api/{session}/status/new-message-id",
+    Action.APP: "GET /api/apps",
+}
+_ADMIN_PROBE = "GET /api/server/environment"
+
+_ADMIN_KEY = (
+    "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a scoped one: "
+    "add an MCP app to the session in WAHA's dashboard and use its key, or set allow_admin_key = true in the App."
+)
+
+
+class UnknownTool(Exception):
+    """No tool of that name is on offer: there is none, or the grant does not hold it."""
+
+
+class Bridge:
+    """One App at work. Entering it starts finding out what its key may do; leaving it closes its connections.
+
+    `on_change` is awaited whenever the tools on offer have changed.
+    """
+
+    def __init__(self, app: App, on_change: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Bind an App. No request is made yet.
+
+        Raises:
+            AppError: the App names a toolset that there is not.
+        """
+        unknown = sorted(app.toolsets - toolsets())
+        if unknown:
+            raise AppError(
+                f"unknown toolset {', '.join(map(repr, unknown))}: there are {', '.join(sorted(toolsets()))}"
+            )
+        self.app = app
+        self.waha = Waha(app.url, app.key, app.session)
+        self.grant = Grant.initial(app.actions)
+        self.on_change = on_change
+        self._identified = False
+        self._settled = anyio.Event()
+        self._identifying = anyio.Lock()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.waha)
+        tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(self._find_out)
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._stack.aclose()
+
+    # What is on offer
+
+    def tools(self) -> list[Tool]:
+        """The tools on offer now, in a stable order."""
+        return exposed(self.app, self.grant)
+
+    async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
+        """Wait until the key's actions are found out, `budget` seconds at most; whether they are."""
+        with anyio.move_on_after(budget):
+            await self._settled.wait()
+        return self._settled.is_set()
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> BaseModel:
+        """Run one tool.
+
+        Raises:
+            UnknownTool: not on offer; nothing was sent to WAHA on its behalf.
+            ArgumentError: the arguments are wrong; nothing was sent to WAHA.
+            WahaError: WAHA could not, or would not.
+        """
+        await self.settle()
+        tool = self._offered(name)
+        parsed = tool.parse(arguments)
+        if tool.action is None:
+            await self._recheck()
+        elif not self._identified:
+            # Nothing runs on a key that was never looked at: it may be an admin's.
+            await self.identify()
+            tool = self._offered(name)
+        try:
+            return await tool.run(**parsed, ctx=Context(self.app, self.waha, self.grant))
+        except Unauthorized as error:
+            await self._apply(self.grant.refused(str(error)))
+            raise
+        except Forbidden:
+            if tool.action is not None:
+                await self._apply(self.grant.with_evidence({tool.action: Evidence.REFUSED}))
+            raise
+
+    def _offered(self, name: str) -> Tool:
+        tool = CATALOG.get(name)
+        if tool is None or why_hidden(tool, self.app, self.grant) is not None:
+            raise UnknownTool(name)
+        return tool
+
+    # Finding out what the key may do
+
+    async def identify(self) -> None:
+        """Find the key's session, and refuse a key that WAHA refuses or takes for an admin's.
+
+        Raises:
+            WahaError: WAHA could not be reached, so nothing is known.
+        """
+        async with self._identifying:
+            status = await self.waha.status(_ADMIN_PROBE, bound=False)
+            problem = None
+            if status == 401:
+                problem = str(Unauthorized())
+            elif status < 300 and not self.app.allow_admin_key:
+                problem = _ADMIN_KEY
+            elif self.waha.session is None:
+                problem = await self._find_session()
+            self._identified = True
+            await self._apply(self.grant.refused(problem))
+        if problem:
+            logger.error("%s", problem)
+
+    async def _find_session(self) -> str | None:
+        """Bind to the key's only session; what is wrong where it has none or several."""
+        answer = await self.waha.call("GET /api/sessions", query={"all": True}, bound=False)
+        rows = answer if isinstance(answer, list) else []
+        names = [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+        if len(names) == 1:
+            self.waha.session = names[0]
+            return None
+        if not names:
+            return "WAHA shows this key no session: ask the user to create one, or to set the App's session."
+        return (
+            f"This key has several sessions ({', '.join(sorted(names))}): ask the user to set the App's session to one."
+        )
+
+    async def probe(self) -> None:
+        """Ask WAHA, all at once, for those of the App's actions that it can be asked for harmlessly."""
+        wanted = UNNAMED_ACTIONS if self.app.actions is None else self.app.actions
+
+        async def ask(action: Action, operation: str) -> None:
+            evidence = await self._probe(operation)
+            if evidence is not None:
+                await self._apply(self.grant.with_evidence({action: evidence}))
+
+        async with anyio.create_task_group() as tasks:
+            for action, operation in _PROBES.items():
+                if action in wanted and self.grant.problem is None:
+                    tasks.start_soon(ask, action, operation)
+
+    async def _probe(self, operation: str) -> Evidence | None:
+        """What WAHA says to a probe; None where that tells nothing."""
+        try:
+            await self.waha.call(operation)
+        except Forbidden:
+            return Evidence.REFUSED
+        except (SessionNotReady, Unsupported, Refused):
+            return Evidence.PROBED  # past the guard
+        except WahaError as error:
+            logger.warning("Could not find out about %s: %s", operation, error)
+            return None
+        return Evidence.PROBED
+
+    async def _find_out(self) -> None:
+        """Identify and probe, and as long as WAHA cannot be reached, look again now and then."""
+        wait = RETRY_FIRST
+        while True:
+            try:
+                await self.identify()
+                await self.probe()
+                self._settled.set()
+                return
+            except WahaError as error:
+                logger.warning("%s", error)
+            self._settled.set()
+            await anyio.sleep(wait)
+            wait = min(2 * wait, RETRY_MOST)
+
+    async def _recheck(self) -> None:
+        """Look again, so that a status shows what is so now. What WAHA does not answer stays as it was."""
+        try:
+            await self.identify()
+            with anyio.move_on_after(SETTLE_BUDGET):
+                await self.probe()
+        except WahaError as error:
+            logger.warning("%s", error)
+
+    async def _apply(self, grant: Grant) -> None:
+        before = self.tools()
+        self.grant = grant
+        if self.on_change is not None and self.tools() != before:
+            await self.on_change()

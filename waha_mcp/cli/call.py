@@ -1,0 +1,47 @@
+"""`waha-mcp call`: one tool call through the whole path, from a shell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from waha_mcp.app import App
+from waha_mcp.cli.common import Failure, with_app
+
+
+@with_app
+def call(
+    tool: Annotated[str, typer.Argument(help="Name of the tool.", show_default=False)],
+    arguments: Annotated[str, typer.Argument(help="Its arguments as JSON, such as '{\"limit\": 5}'.")] = "{}",
+    *,
+    load: Callable[..., App],
+) -> None:
+    """Call one tool and print its result as JSON. Exits with 1 when the tool reports an error."""
+    try:
+        parsed = json.loads(arguments)
+    except ValueError as error:
+        raise Failure(f"the arguments are not valid JSON ({error}): quote them like '{{\"limit\": 5}}'") from None
+    if not isinstance(parsed, dict):
+        raise Failure("the arguments must be a JSON object, like '{\"limit\": 5}'")
+    result = anyio.run(_call, load(), tool, parsed)
+    print(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    from waha_mcp.bridge import Bridge, UnknownTool
+    from waha_mcp.tools import CATALOG, ArgumentError, why_hidden
+    from waha_mcp.waha.errors import WahaError
+
+    async with Bridge(app) as bridge:
+        try:
+            result = await bridge.call(name, arguments)
+        except UnknownTool:
+            why = why_hidden(CATALOG[name], app, bridge.grant) if name in CATALOG else "there is none of that name"
+            raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
+        except (ArgumentError, WahaError) as error:
+            raise Failure(str(error), code=1) from None
+    return result.model_dump(mode="json", exclude_none=True)

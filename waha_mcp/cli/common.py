@@ -1,0 +1,66 @@
+"""What commands share: the options that choose an App, and how a failure is told."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from waha_mcp.app import App, load_app, split_names
+from waha_mcp.log import LogLevel, configure_logging
+
+
+class Failure(Exception):
+    """The end of a command: one line for stderr and the exit code. 2 is wrong use, 1 is anything else."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _app_options(
+    app: Annotated[str | None, typer.Option(help="App definition: a file, or its id in the config folder.")] = None,
+    url: Annotated[str | None, typer.Option(help="WAHA's URL.", show_default="http://localhost:3000")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="File that holds the session's scoped key.")] = None,
+    session: Annotated[str | None, typer.Option(help="WhatsApp session.", show_default="the key's only one")] = None,
+    actions: Annotated[
+        str | None, typer.Option(help="Actions, such as read,send.", show_default="found out: read and send")
+    ] = None,
+    toolsets: Annotated[str | None, typer.Option(help="Toolsets, such as core.", show_default="core")] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="What is logged on stderr.")] = "warning",
+) -> dict[str, Any]:
+    """What the options give, as fields of an App, with `source` and `log_level`."""
+    return {
+        "source": app,
+        "log_level": log_level,
+        "url": url,
+        "key": {"file": str(key_file.absolute())} if key_file else None,
+        "session": session,
+        "actions": split_names(actions) if actions is not None else None,
+        "toolsets": split_names(toolsets) if toolsets is not None else None,
+    }
+
+
+def with_app(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose an App; it gets `load`, which takes fields that beat them all."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "load"]
+    shared = list(inspect.signature(_app_options, eval_str=True).parameters.values())
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        options = _app_options(**{p.name: values.pop(p.name) for p in shared})
+        source, log_level = options.pop("source"), options.pop("log_level")
+
+        def load(**fields: Any) -> App:
+            app = load_app(source, overrides=options | fields)
+            configure_logging(log_level, app.key)
+            return app
+
+        command(load=load, **values)
+
+    wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return wrapped

@@ -1,0 +1,166 @@
+"""`waha-mcp demo`: the whole bridge at work in a few seconds, with no key and no phone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import typer
+
+from waha_mcp.cli.common import Failure
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from waha_mcp.sandbox import SandboxInfo
+
+#: Seconds for the whole demo, and for the answer of the person written to.
+LIMIT, ANSWER_LIMIT = 60.0, 10.0
+_GREETING = "Hello from the waha-mcp demo!"
+
+
+def demo() -> None:
+    """Show the bridge at work against an embedded WAHA: list, read, send, and what a read-only key sees."""
+    anyio.run(_demo)
+
+
+async def _demo() -> None:
+    from waha_mcp.sandbox import running
+
+    try:
+        with anyio.fail_after(LIMIT):
+            async with running() as sandbox:
+                _step("A WAHA of its own", f"embedded, at {sandbox.url}, with a made-up WhatsApp account")
+                await _read_and_send(sandbox)
+                await _read_only(sandbox)
+    except TimeoutError:
+        raise Failure(f"the demo did not finish within {LIMIT:.0f} s", code=1) from None
+    _step(
+        "Use it with your own WAHA",
+        "paste this into claude_desktop_config.json, with the key of your session's MCP app",
+    )
+    print(json.dumps(claude_desktop_entry(), indent=2))
+
+
+async def _read_and_send(sandbox: SandboxInfo) -> None:
+    key = await _mint(sandbox, "demo_assistant", read=True, send=True)
+    _step("An MCP App with the actions read and send", "minted by WAHA: a scoped key for one session")
+    async with _launch(sandbox, key) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        _expect("send_text" in names and "list_chats" in names, "reading and sending tools are listed")
+        _step(f"tools/list: {len(names)} tools", ", ".join(names))
+
+        chats = (await _call(client, "list_chats", limit=8))["chats"]
+        _expect(len(chats) == 8, "eight chats are listed")
+        _step("list_chats", "the eight newest")
+        for chat in chats:
+            print(f"     {chat.get('name', chat['id']):<28} {_line(chat.get('last_message', {}))}")
+
+        friend = next(c for c in chats if c["kind"] == "person" and c.get("name"))
+        messages = (await _call(client, "get_messages", chat=friend["id"], limit=3))["messages"]
+        _expect(bool(messages), "the chat has messages")
+        _step(f"get_messages: {friend['name']}", "the last three")
+        for message in reversed(messages):
+            print(f"     {message['time']}  {message.get('sender_name', message['sender']):<16} {_line(message)}")
+
+        sent = await _call(client, "send_text", chat=friend["id"], text=_GREETING)
+        _step(f"send_text: {friend['name']}", f"sent at {sent['time']}")
+        with anyio.move_on_after(ANSWER_LIMIT):
+            while not (seen := await _seen_since(client, friend["id"])):  # noqa: ASYNC110 - as a client would look
+                await anyio.sleep(0.1)
+        _expect(bool(seen), "the message is in the chat, and an answer came")
+        for message in seen:
+            print(f"     {message.get('sender_name', message['sender']):<16} {_line(message)}")
+
+
+async def _seen_since(client: Client, chat: str) -> list[dict[str, Any]]:
+    """The greeting and what came after it, oldest first; nothing while there is no answer yet."""
+    messages = (await _call(client, "get_messages", chat=chat, limit=5))["messages"]
+    at = next((i for i, m in enumerate(messages) if m["sender"] == "me" and m.get("text") == _GREETING), 0)
+    return list(reversed(messages[: at + 1])) if at else []
+
+
+async def _read_only(sandbox: SandboxInfo) -> None:
+    key = await _mint(sandbox, "demo_observer", read=True)
+    async with _launch(sandbox, key) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        _expect("list_chats" in names and "send_text" not in names, "a read-only key lists no sending tool")
+        _step(f"The same session with a read-only key: {len(names)} tools", ", ".join(names))
+        _expect(await _is_unknown(client, "send_text"), "a hidden tool can not be called")
+        _step("send_text with that key", "unknown tool; nothing was sent to WAHA")
+
+
+async def _mint(sandbox: SandboxInfo, app_id: str, **actions: bool) -> str:
+    """The key of a new MCP App with these actions, as WAHA makes it."""
+    import httpx
+
+    async with httpx.AsyncClient(base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}) as http:
+        answer = await http.post(
+            "/api/apps",
+            json={
+                "id": app_id,
+                "session": sandbox.session,
+                "app": "mcp",
+                "enabled": True,
+                "config": {"actions": actions},
+            },
+        )
+    _expect(answer.status_code == 201, "WAHA creates the MCP App")
+    return str(answer.json()["config"]["key"])
+
+
+def _launch(sandbox: SandboxInfo, key: str) -> AbstractAsyncContextManager[Client]:
+    """An MCP client on a `waha-mcp serve` of its own."""
+    from mcp import Client, StdioServerParameters
+
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WAHA_")}
+    return Client(
+        StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "waha_mcp", "serve"],
+            env={**environment, "WAHA_URL": sandbox.url, "WAHA_API_KEY": key},
+        )
+    )
+
+
+async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    _expect(not result.is_error and isinstance(result.structured_content, dict), f"{tool} answers")
+    return result.structured_content  # type: ignore[no-any-return]
+
+
+async def _is_unknown(client: Client, tool: str) -> bool:
+    from mcp import MCPError
+    from mcp.types import INVALID_PARAMS
+
+    try:
+        await client.call_tool(tool, {})
+    except MCPError as error:
+        return error.code == INVALID_PARAMS
+    return False
+
+
+def claude_desktop_entry() -> dict[str, Any]:
+    """The entry for Claude Desktop that launches this installation."""
+    command = shutil.which("waha-mcp", path=os.path.dirname(sys.executable)) or shutil.which("waha-mcp") or "waha-mcp"
+    environment = {"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "the key of your MCP app"}
+    return {"mcpServers": {"whatsapp": {"command": command, "args": ["serve"], "env": environment}}}
+
+
+def _line(message: dict[str, Any]) -> str:
+    text = str(message.get("text") or f"[{message.get('kind', 'nothing yet')}]").replace("\n", " ")
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _step(title: str, detail: str) -> None:
+    typer.echo(f"\n{typer.style('==', fg='cyan')} {typer.style(title, bold=True)}\n   {detail}")
+
+
+def _expect(true: bool, what: str) -> None:
+    if not true:
+        raise Failure(f"the demo failed: expected that {what}", code=1)

@@ -1,0 +1,54 @@
+"""`waha-mcp sandbox`: the embedded WAHA as a server of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import anyio
+import typer
+
+from waha_mcp.cli.common import Failure
+
+if TYPE_CHECKING:
+    from waha_mcp.sandbox import SandboxInfo
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Another seed makes another account.")] = 1,
+    engine: Annotated[Literal["gows", "noweb"], typer.Option(help="Whose answers it gives.")] = "gows",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON once it listens.")] = False,
+) -> None:
+    """Run an embedded WAHA with a made-up account, until SIGTERM or Ctrl-C. No phone and no key needed."""
+    anyio.run(_run, host, port, seed, engine, as_json)
+
+
+async def _run(host: str, port: int, seed: int, engine: str, as_json: bool) -> None:
+    from waha_mcp.sandbox import running
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        try:
+            async with running(host=host, port=port, seed=seed, engine=engine) as info:
+                if as_json:
+                    print(json.dumps(info.as_dict()), flush=True)
+                else:
+                    _describe(info)
+                async for _ in signals:
+                    break
+        except OSError as error:
+            raise Failure(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port or --host"
+            ) from None
+
+
+def _describe(info: SandboxInfo) -> None:
+    print(f"Sandbox WAHA at {info.url}, session {info.session}. Its keys:")
+    for name, key in {"admin": info.admin_key, **info.keys}.items():
+        print(f"  {name:<10} {key}")
+    print(
+        f"\nTry: WAHA_URL={info.url} WAHA_API_KEY={info.keys['read_send']} waha-mcp tools\nStop it with Ctrl-C.",
+        flush=True,
+    )

@@ -1,0 +1,111 @@
+"""The MCP side of a bridge: listing, calling, and telling clients that the listing changed. Serves both eras."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from mcp import MCPError, types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.lowlevel.server import NotificationOptions
+from mcp.server.models import InitializationOptions
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.types import INVALID_PARAMS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from waha_mcp import __version__
+from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.server.instructions import instructions
+from waha_mcp.tools import ArgumentError, Tool
+from waha_mcp.waha.errors import WahaError
+
+logger = logging.getLogger(__name__)
+
+#: Milliseconds that a client may keep a listing; a changed one is announced.
+LISTING_TTL = 60_000
+
+_Request = ServerRequestContext[Any, Any]
+
+
+class Protocol:
+    """An MCP server for one bridge and, on stdio, one client."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._bus = InMemorySubscriptionBus()
+        self._legacy: ServerSession | None = None
+        self.listen = ListenHandler(self._bus)
+        self.server: Server[dict[str, Any]] = Server(
+            "waha-mcp",
+            version=__version__,
+            title="WhatsApp (WAHA)",
+            instructions=instructions(bridge.app, bridge.grant),
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_subscriptions_listen=self.listen,
+        )
+        bridge.on_change = self._tools_changed
+
+    @property
+    def options(self) -> InitializationOptions:
+        """What the handshake of the older era announces."""
+        return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
+
+    async def _tools_changed(self) -> None:
+        self.server.instructions = instructions(self._bridge.app, self._bridge.grant)
+        if self._legacy is not None:
+            await self._legacy.send_tool_list_changed()
+        await self._bus.publish(ToolsListChanged())
+
+    def _remember(self, ctx: _Request) -> None:
+        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            self._legacy = ctx.session
+
+    async def _list_tools(self, ctx: _Request, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        self._remember(ctx)
+        settled = await self._bridge.settle()
+        return types.ListToolsResult(
+            tools=[describe(tool) for tool in self._bridge.tools()],
+            ttl_ms=LISTING_TTL if settled else 0,
+            cache_scope="private",
+        )
+
+    async def _call_tool(self, ctx: _Request, params: types.CallToolRequestParams) -> types.CallToolResult:
+        self._remember(ctx)
+        try:
+            result = await self._bridge.call(params.name, params.arguments or {})
+        except UnknownTool:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}") from None
+        except (ArgumentError, WahaError) as error:
+            return _error(str(error))
+        except Exception:
+            logger.exception("%s failed", params.name)
+            return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
+        data = result.model_dump(mode="json", exclude_none=True)
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=data)
+
+
+def describe(tool: Tool) -> types.Tool:
+    """A tool as tools/list shows it."""
+    hints = tool.hints
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        output_schema=tool.output_schema,
+        annotations=types.ToolAnnotations(
+            read_only_hint=hints.read_only,
+            destructive_hint=hints.destructive,
+            idempotent_hint=hints.idempotent,
+            open_world_hint=hints.open_world,
+        ),
+    )
+
+
+def _error(text: str) -> types.CallToolResult:
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)

@@ -1,0 +1,188 @@
+"""The catalog: one record per tool, from which listings, call checks, docs and snapshots derive.
+
+A tool is a function with `@tool(...)` on it. Its name, parameters and return type are the tool's name, input
+schema and output schema; its docstring is the description that agents read. The one keyword-only parameter,
+`ctx`, is filled by the server. Modules that define tools evaluate their annotations (no `from __future__ import
+annotations`), so that a parameter's type is there to be read.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from waha_mcp.actions import Action, Grant
+from waha_mcp.app import App
+from waha_mcp.waha.client import Waha
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a tool runs with: its App, the client bound to it, and the grant in force."""
+
+    app: App
+    waha: Waha
+    grant: Grant
+
+
+@dataclass(frozen=True)
+class Hints:
+    """MCP's four annotations, all set on purpose. They inform the client; they enforce nothing."""
+
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+    open_world: bool
+
+
+#: Reading brings in what strangers wrote, hence the open world.
+READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=True)
+#: Looks only at WAHA itself.
+INSPECTS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
+#: Reaches other people, and again each time.
+SENDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
+#: Changes something that others can see; doing it twice is doing it once.
+SETS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
+
+
+class ArgumentError(Exception):
+    """Arguments that a tool cannot take. Its text names the property and what would be right."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool. `action` is what the key must allow (None: any key); `calls` are the WAHA operations it may use."""
+
+    name: str
+    title: str
+    description: str
+    action: Action | None
+    calls: tuple[str, ...]
+    toolset: str
+    hints: Hints
+    run: Callable[..., Awaitable[BaseModel]]
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The model of the arguments, built when first needed."""
+        fields: dict[str, Any] = {
+            p.name: (p.annotation, ... if p.default is p.empty else p.default)
+            for p in inspect.signature(self.run).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY
+        }
+        return create_model(self.name, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields)
+
+    @cached_property
+    def result(self) -> type[BaseModel]:
+        """The model of the result."""
+        model = inspect.signature(self.run).return_annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        return model
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments."""
+        return {"type": "object", "properties": {}} | self.arguments.model_json_schema(schema_generator=_Schema)
+
+    @cached_property
+    def output_schema(self) -> dict[str, Any]:
+        """JSON Schema of the result, as it is sent: without the fields that are None."""
+        return self.result.model_json_schema(schema_generator=_Schema)
+
+    def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The checked arguments, by parameter name.
+
+        Raises:
+            ArgumentError: names each wrong property and what would be right.
+        """
+        try:
+            parsed = self.arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise ArgumentError(self._explain(error)) from None
+        return {name: getattr(parsed, name) for name in self.arguments.model_fields}
+
+    def _explain(self, error: ValidationError) -> str:
+        known = ", ".join(self.arguments.model_fields) or "no arguments"
+        parts = []
+        for item in error.errors(include_input=False, include_url=False):
+            path = ".".join(str(p) for p in item["loc"])
+            match item["type"]:
+                case "extra_forbidden":
+                    parts.append(f"{path[:80]}: unknown property; {self.name} takes {known}")
+                case "missing":
+                    parts.append(f"{path}: required")
+                case _:
+                    parts.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
+        return f"Wrong arguments for {self.name}. " + "; ".join(parts)
+
+
+class _Schema(GenerateJsonSchema):
+    """JSON Schema without noise: no titles, and an optional field is its type instead of a union with null."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        json_schema = super().model_schema(schema)
+        json_schema.pop("title", None)
+        # Docstrings of models speak to maintainers.
+        json_schema.pop("description", None)
+        return json_schema
+
+
+#: Every tool by name, in the order of definition.
+CATALOG: dict[str, Tool] = {}
+
+
+def tool(
+    *, title: str, action: Action | None, calls: list[str], hints: Hints, toolset: str = "core"
+) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Put a function into the catalog as a tool and return the function itself."""
+
+    def register(run: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        name = run.__name__
+        assert name not in CATALOG, f"two tools named {name}"
+        description = inspect.cleandoc(run.__doc__ or "")
+        CATALOG[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, run)
+        return run
+
+    return register
+
+
+def toolsets() -> frozenset[str]:
+    """The toolsets that an App may name."""
+    return frozenset(tool.toolset for tool in CATALOG.values()) | {"all"}
+
+
+def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
+    """Why a tool is neither listed nor callable, in a few words; None for a tool that is exposed.
+
+    Listing and calling both ask here, so what is listed is what can be called.
+    """
+    if tool.toolset not in app.toolsets and "all" not in app.toolsets:
+        return f"toolset '{tool.toolset}' is not chosen"
+    return None if tool.action is None else grant.why_not(tool.action)
+
+
+def exposed(app: App, grant: Grant) -> list[Tool]:
+    """The tools of an App under a grant, in a stable order."""
+    return [tool for tool in CATALOG.values() if why_hidden(tool, app, grant) is None]

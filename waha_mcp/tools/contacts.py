@@ -1,0 +1,50 @@
+"""Tools about people."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import READS, Context, tool
+from waha_mcp.tools.paging import Page, offset_of, page_of
+from waha_mcp.tools.params import Cursor, Limit
+from waha_mcp.waha.ids import parse_phone
+from waha_mcp.waha.models import Contact, Result, chat_id_of, contact_from, listing
+
+Phone = Annotated[
+    str,
+    AfterValidator(parse_phone),
+    Field(description="Phone number with country code, such as +1 202 555 0123"),
+]
+
+
+class Contacts(Page):
+    contacts: list[Contact]
+
+
+@tool(title="List contacts", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
+async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> Contacts:
+    """List the account's contacts by name, with their numbers and chat ids."""
+    offset = offset_of("contacts", cursor)
+    answer = await ctx.waha.call(
+        "GET /api/contacts/all",
+        query={"limit": limit + 1, "offset": offset, "sortBy": "name", "sortOrder": "asc"},
+    )
+    rows, more = page_of("contacts", listing(answer, "contacts"), limit, offset)
+    return Contacts(contacts=[contact for row in rows if (contact := contact_from(row))], **more)
+
+
+class NumberCheck(Result):
+    on_whatsapp: bool
+    chat: str | None = Field(
+        None, description="The chat id to write to; its digits may differ from the number asked for"
+    )
+
+
+@tool(title="Check a number", action=Action.READ, calls=["GET /api/contacts/check-exists"], hints=READS)
+async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
+    """Find out whether a phone number has WhatsApp, and its chat id. Do this before a first message to it."""
+    answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
+    found = answer if isinstance(answer, dict) else {}
+    exists = found.get("numberExists") is True
+    return NumberCheck(on_whatsapp=exists, chat=chat_id_of(found.get("chatId")) if exists else None)

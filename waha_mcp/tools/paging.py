@@ -1,0 +1,66 @@
+"""Pages: opaque cursors, and saying what was left out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.waha.models import Result
+
+T = TypeVar("T")
+
+
+class Page(Result):
+    """The base of results that hold one page of a list."""
+
+    left_out: str | None = Field(None, description="How many follow after these, where any do")
+    cursor: str | None = Field(None, description="Pass it as cursor to get those")
+
+
+def encode_cursor(kind: str, state: Any) -> str:
+    """An opaque cursor for a list of one kind."""
+    return base64.urlsafe_b64encode(json.dumps([kind, state], separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(kind: str, cursor: str) -> Any:
+    """The state inside a cursor.
+
+    Raises:
+        ArgumentError: not a cursor, or one of another list.
+    """
+    try:
+        found, state = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError):
+        found, state = None, None
+    if found != kind:
+        raise ArgumentError("cursor: not a cursor of this list; pass the one that the last page gave, unchanged")
+    return state
+
+
+def offset_of(kind: str, cursor: str | None) -> int:
+    """The offset inside a cursor of a list that is paged by offset; 0 without one."""
+    if cursor is None:
+        return 0
+    offset = decode_cursor(kind, cursor)
+    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+        raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
+    return offset
+
+
+def page_of(
+    kind: str, rows: Sequence[T], limit: int, offset: int, total: int | None = None
+) -> tuple[Sequence[T], dict[str, str]]:
+    """The first `limit` of `rows`, and the `Page` fields that say what follows.
+
+    `rows` are what WAHA gave for one more than `limit`: WAHA counts few of its lists, and the extra row tells
+    that there is more. `total` is the size of the whole list where WAHA does count it.
+    """
+    if len(rows) <= limit:
+        return rows, {}
+    left = f"{total - offset - limit}" if total is not None and total > offset + limit else "at least 1"
+    return rows[:limit], {"left_out": left, "cursor": encode_cursor(kind, offset + limit)}

@@ -1,0 +1,191 @@
+"""Tools that write to chats."""
+
+import base64
+import binascii
+import mimetypes
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import anyio
+from pydantic import AfterValidator, Field
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
+from waha_mcp.tools.params import Chat, MessageId, People, ReplyTo
+from waha_mcp.waha.models import Result, Sent, sent_from
+
+Text = Annotated[
+    str,
+    Field(min_length=1, max_length=65_536, description="The text; WhatsApp's *bold* _italic_ ~strike~ work"),
+]
+Caption = Annotated[str, Field(max_length=4_096, description="Text below it")]
+
+#: Bytes of a file that is sent; as base64 it stays under the 50 MiB that WAHA takes.
+MAX_FILE = 32 * 2**20
+
+
+@tool(title="Send a text", action=Action.SEND, calls=["POST /api/sendText"], hints=SENDS)
+async def send_text(
+    chat: Chat,
+    text: Text,
+    reply_to: ReplyTo | None = None,
+    mentions: People | None = None,
+    link_preview: Annotated[bool, Field(description="Show a preview of the first link")] = False,
+    *,
+    ctx: Context,
+) -> Sent:
+    """Send a WhatsApp text message to one person or group."""
+    answer = await ctx.waha.call(
+        "POST /api/sendText",
+        body={
+            "chatId": chat,
+            "text": text,
+            "reply_to": reply_to,
+            "mentions": mentions,
+            "linkPreview": link_preview,
+        },
+    )
+    return sent_from(answer, chat)
+
+
+MediaKind = Literal["image", "video", "voice", "file"]
+
+_MEDIA: dict[str, tuple[str, str]] = {
+    "image": ("POST /api/sendImage", "image/jpeg"),
+    "video": ("POST /api/sendVideo", "video/mp4"),
+    "voice": ("POST /api/sendVoice", "audio/ogg; codecs=opus"),
+    "file": ("POST /api/sendFile", "application/octet-stream"),
+}
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL")
+    return value
+
+
+@tool(
+    title="Send media",
+    action=Action.SEND,
+    calls=[operation for operation, _ in _MEDIA.values()],
+    hints=SENDS,
+)
+async def send_media(
+    chat: Chat,
+    kind: Annotated[MediaKind, Field(description="How it shows; voice is a voice note, file a document")],
+    url: Annotated[str, AfterValidator(_web_url), Field(description="Where WAHA fetches it")] | None = None,
+    data: Annotated[str, Field(description="Its bytes in base64")] | None = None,
+    path: Annotated[str, Field(description="A file in the outbox folder")] | None = None,
+    caption: Caption | None = None,
+    filename: Annotated[str, Field(max_length=200, description="The name it shows with")] | None = None,
+    mimetype: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+(; ?[\w.+=-]+)*$", description="Such as image/png")]
+    | None = None,
+    reply_to: ReplyTo | None = None,
+    *,
+    ctx: Context,
+) -> Sent:
+    """Send an image, video, voice note or file to one chat. Give exactly one of url, data and path."""
+    if sum(source is not None for source in (url, data, path)) != 1:
+        raise ArgumentError("Give exactly one of url, data and path")
+    if kind == "voice" and caption is not None:
+        raise ArgumentError("caption: a voice note has none; send the text with send_text")
+    operation, default_type = _MEDIA[kind]
+    file: dict[str, Any] = {}
+    if url is not None:
+        file["url"] = url
+        filename = filename or unquote(Path(urlsplit(url).path).name) or None
+    else:
+        content = _decoded(data) if data is not None else await _from_outbox(path or "", ctx.app.outbox)
+        file["data"] = base64.b64encode(content).decode()
+        filename = filename or (Path(path).name if path is not None else None)
+    guessed = mimetypes.guess_type(filename or "")[0]
+    file["mimetype"] = mimetype or (guessed if guessed and kind != "voice" else default_type)
+    # WAHA's schemas for voice and video want a name in every case.
+    file["filename"] = filename or f"{kind}{mimetypes.guess_extension(file['mimetype'].partition(';')[0]) or ''}"
+    answer = await ctx.waha.call(
+        operation,
+        body={
+            "chatId": chat,
+            "file": file,
+            "caption": caption,
+            "reply_to": reply_to,
+            # WAHA turns what WhatsApp would not play into what it plays.
+            "convert": True if kind in ("voice", "video") else None,
+        },
+    )
+    return sent_from(answer, chat)
+
+
+def _decoded(data: str) -> bytes:
+    """The bytes of base64 text, with or without a `data:` URL around it."""
+    text = re.sub(r"^data:[^,]*;base64,", "", data.strip())
+    try:
+        content = base64.b64decode(re.sub(r"\s", "", text), validate=True)
+    except (binascii.Error, ValueError):
+        raise ArgumentError("data: not valid base64") from None
+    if not content:
+        raise ArgumentError("data: empty")
+    _check_size(len(content), "data")
+    return content
+
+
+async def _from_outbox(name: str, outbox: Path | None) -> bytes:
+    """The bytes of a file inside the outbox folder; nothing outside it is ever opened."""
+    if outbox is None:
+        raise ArgumentError("path: this App has no outbox folder, so no local file can be sent; use url or data")
+    folder = await anyio.Path(outbox).resolve()
+    target = await (folder / name).resolve()
+    if not target.is_relative_to(folder):
+        raise ArgumentError("path: outside the outbox folder; name a file inside it")
+    try:
+        if not await target.is_file():
+            raise ArgumentError("path: there is no such file in the outbox folder")
+        _check_size((await target.stat()).st_size, "path")
+        return await target.read_bytes()
+    except OSError as error:
+        raise ArgumentError(f"path: cannot be read ({error.strerror or 'unknown reason'})") from None
+
+
+def _check_size(size: int, source: str) -> None:
+    if size > MAX_FILE:
+        raise ArgumentError(
+            f"{source}: {size / 2**20:.0f} MiB is too large; at most {MAX_FILE // 2**20} MiB can be sent"
+        )
+
+
+class Reacted(Result):
+    message_id: str
+    emoji: str = Field(description="Empty: the reaction was taken back")
+
+
+@tool(title="React", action=Action.SEND, calls=["PUT /api/reaction"], hints=SETS)
+async def react(
+    message_id: MessageId,
+    emoji: Annotated[str, Field(max_length=32, description="One emoji; empty takes the reaction back")],
+    *,
+    ctx: Context,
+) -> Reacted:
+    """React to a message with an emoji, or take the own reaction back."""
+    await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji})
+    return Reacted(message_id=message_id, emoji=emoji)
+
+
+class MarkedRead(Result):
+    chat: str
+    messages: int | None = Field(None, description="How many were marked; left out where the engine does not say")
+
+
+@tool(
+    title="Mark as read",
+    action=Action.SEND,
+    calls=["POST /api/{session}/chats/{chatId}/messages/read"],
+    hints=SETS,
+)
+async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
+    """Mark a chat's unread messages as read. The senders see the blue ticks."""
+    answer = await ctx.waha.call("POST /api/{session}/chats/{chatId}/messages/read", path={"chatId": chat})
+    ids = answer.get("ids") if isinstance(answer, dict) else None
+    return MarkedRead(chat=chat, messages=len(ids) if isinstance(ids, list) else None)

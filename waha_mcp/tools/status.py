@@ -1,0 +1,81 @@
+"""The tool that any key may use: where things stand, and what to do about it."""
+
+from collections import defaultdict
+from typing import Any
+
+from pydantic import Field
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import CATALOG, INSPECTS, Context, tool, why_hidden
+from waha_mcp.waha.errors import WahaError, session_step
+from waha_mcp.waha.ids import phone_of
+from waha_mcp.waha.models import Result, chat_id_of
+
+
+class Account(Result):
+    id: str
+    name: str | None = None
+    phone: str | None = None
+
+
+class Hidden(Result):
+    why: str
+    tools: list[str]
+
+
+class Status(Result):
+    app: str
+    session: str | None = None
+    state: str | None = Field(None, description="WORKING means that messages flow")
+    next_step: str | None = Field(None, description="What to do, where something is to be done")
+    account: Account | None = Field(None, description="Who we are on WhatsApp")
+    waha: str | None = Field(None, description="WAHA's version")
+    engine: str | None = None
+    actions: dict[str, str] = Field(description="The actions in force, and how that is known")
+    hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
+
+
+@tool(
+    title="Status",
+    action=None,
+    calls=["GET /api/sessions", "GET /api/server/version"],
+    hints=INSPECTS,
+)
+async def get_status(*, ctx: Context) -> Status:
+    """Show whether WhatsApp is connected, which account this is, and which tools are available or hidden and why."""
+    hidden: defaultdict[str, list[str]] = defaultdict(list)
+    for other in CATALOG.values():
+        if why := why_hidden(other, ctx.app, ctx.grant):
+            hidden[why].append(other.name)
+    session: dict[str, Any] = {}
+    version: dict[str, Any] = {}
+    problem = ctx.grant.problem
+    if problem is None:
+        try:
+            session = await _session(ctx)
+            version = await ctx.waha.call("GET /api/server/version", bound=False) or {}
+        except WahaError as error:
+            problem = str(error)
+    state = session.get("status")
+    me = session.get("me") or {}
+    my_id = chat_id_of(me.get("id"))
+    if problem is None and state != "WORKING" and ctx.waha.session is not None:
+        problem = session_step(ctx.waha.session, state) if state else f"WAHA has no session '{ctx.waha.session}'."
+    return Status(
+        app=ctx.app.id,
+        session=ctx.waha.session,
+        state=state,
+        next_step=problem,
+        account=Account(id=my_id, name=me.get("pushName"), phone=phone_of(my_id)) if my_id else None,
+        waha=version.get("version"),
+        engine=version.get("engine"),
+        actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
+        hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
+    )
+
+
+async def _session(ctx: Context) -> dict[str, Any]:
+    """This session's entry in the list that any key may read; it holds secrets, so fields are picked from it."""
+    answer = await ctx.waha.call("GET /api/sessions", query={"all": True}, bound=False)
+    rows = answer if isinstance(answer, list) else []
+    return next((row for row in rows if isinstance(row, dict) and row.get("name") == ctx.waha.session), {})

@@ -1,0 +1,258 @@
+"""One HTTP client bound to a WAHA URL, a key and a session. Nothing else in this project speaks HTTP to WAHA."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import random
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import anyio
+import httpx
+from pydantic import SecretStr
+
+from waha_mcp import __version__
+from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Unreachable, error_for
+
+logger = logging.getLogger(__name__)
+
+#: Seconds. WAHA itself may wait 15 s for a session before it answers.
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0
+#: Bytes of one decoded JSON answer.
+MAX_JSON = 10 * 2**20
+#: How often a GET is tried, and the longest `Retry-After` (seconds) that is waited out instead of reported.
+TRIES, MAX_RETRY_AFTER = 3, 5.0
+_RETRIED = frozenset({429, 502, 503, 504})
+#: Raised by httpx before a byte of the request has left.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class Waha:
+    """WAHA's REST API as one session's key sees it.
+
+    An operation is named as WAHA's contract names it: `"GET /api/{session}/chats/{chatId}/messages"`. The
+    bound session goes where the operation wants it: into the path, else the query of a GET, else the body.
+    """
+
+    def __init__(self, url: str, key: SecretStr, session: str | None = None) -> None:
+        """Bind to the WAHA at `url` (scheme, host, optional port and path prefix). No request is made yet."""
+        self.url = url.rstrip("/")
+        self.session = session
+        self._key = key
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections. The client opens new ones if it is used again."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def call(
+        self,
+        operation: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        bound: bool = True,
+    ) -> Any:
+        """Make one call and return its decoded answer: JSON, bare text, or None where WAHA sends no body.
+
+        `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False`
+        is for the few operations that concern no session. A GET is tried up to three times; anything else once.
+
+        Raises:
+            WahaError: what went wrong, in words an agent can act on.
+        """
+        method, template = operation.split(" ", 1)
+        attempt = 1
+        while True:
+            try:
+                async with self._send(method, template, path, query, body, bound) as response:
+                    if response.status_code not in _RETRIED or method != "GET":
+                        return await self._answer(response, changes=method != "GET")
+                    wait = _retry_after(response)
+                    if attempt == TRIES or (wait or 0) > MAX_RETRY_AFTER:
+                        return await self._answer(response, changes=False)
+            except httpx.TransportError as failure:
+                if isinstance(failure, httpx.ReadTimeout) or method != "GET" or attempt == TRIES:
+                    raise self._failure(failure, changes=method != "GET") from None
+                wait = None
+            # The jitter keeps several bridges that lost the same WAHA from coming back in step.
+            await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+            attempt += 1
+
+    async def status(self, operation: str, *, query: Mapping[str, Any] | None = None, bound: bool = True) -> int:
+        """The HTTP status of a GET whose body must not be looked at.
+
+        Raises:
+            Unreachable: no answer.
+        """
+        method, template = operation.split(" ", 1)
+        try:
+            async with self._send(method, template, None, query, None, bound) as response:
+                return response.status_code
+        except httpx.TransportError as failure:
+            raise self._failure(failure, changes=False) from None
+
+    @asynccontextmanager
+    async def _send(
+        self,
+        method: str,
+        template: str,
+        path: Mapping[str, str] | None,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        bound: bool,
+    ) -> AsyncIterator[httpx.Response]:
+        segments = dict(path or {})
+        params = {k: _query_value(v) for k, v in (query or {}).items() if v is not None}
+        content = None if body is None else {k: v for k, v in body.items() if v is not None}
+        if bound:
+            session = self._require_session()
+            if "{session}" in template:
+                segments["session"] = session
+            elif method == "GET":
+                params["session"] = session
+            else:
+                content = {"session": session, **(content or {})}
+        url = self.url + re.sub(r"\{(\w+)\}", lambda m: quote(segments[m[1]], safe=""), template)
+        request = self._client().build_request(method, url, params=params or None, json=content)
+        started = time.perf_counter()
+        response = await self._client().send(request, stream=True)
+        try:
+            logger.debug(
+                "%s %s -> %d in %.0f ms",
+                method,
+                template,
+                response.status_code,
+                (time.perf_counter() - started) * 1e3,
+            )
+            yield response
+        finally:
+            await response.aclose()
+
+    def _require_session(self) -> str:
+        if self.session is None:
+            raise RuntimeError("the session is not known yet")
+        return self.session
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            self._http = httpx.AsyncClient(
+                headers={"X-Api-Key": self._key.get_secret_value(), "User-Agent": f"waha-mcp/{__version__}"},
+                timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+                # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
+                limits=httpx.Limits(max_connections=100, keepalive_expiry=4.0),
+                # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
+                verify=True if self.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                # httpx would carry X-Api-Key along to another origin.
+                follow_redirects=False,
+            )
+        return self._http
+
+    async def _answer(self, response: httpx.Response, *, changes: bool) -> Any:
+        status = response.status_code
+        if 300 <= status < 400:
+            target = urlsplit(response.headers.get("location", ""))
+            where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
+            raise BadAnswer(f"WAHA's URL redirects{where}: ask the user to set the App's url to WAHA itself.")
+        if changes and status in (502, 503, 504):
+            raise OutcomeUnknown(_outcome_unknown(f"a proxy in front of WAHA answered {status}"))
+        raw = await self._read(response)
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        decoded = _decode(raw, content_type) if status < 400 else _decode_error(raw)
+        if status >= 400:
+            raise error_for(status, decoded, session=self.session, retry_after=_retry_after(response))
+        return decoded
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+                if size > MAX_JSON:
+                    raise BadAnswer(
+                        f"WAHA's answer is over {MAX_JSON // 2**20} MiB: ask for less, with a smaller limit."
+                    )
+                chunks.append(chunk)
+        except httpx.DecodingError:
+            raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
+        return b"".join(chunks)
+
+    def _failure(self, failure: httpx.TransportError, *, changes: bool) -> Unreachable | OutcomeUnknown:
+        """What a transport error means. Its own text is left out: it may quote a URL."""
+        parts = urlsplit(self.url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if isinstance(failure, _NOT_SENT):
+            what = "timed out" if isinstance(failure, httpx.TimeoutException) else "failed"
+            return Unreachable(
+                f"Connecting to WAHA at {origin} {what}; nothing was done. Ask the user whether WAHA runs there."
+            )
+        if changes:
+            how = "no answer came in time" if isinstance(failure, httpx.TimeoutException) else "the connection broke"
+            return OutcomeUnknown(_outcome_unknown(how))
+        if isinstance(failure, httpx.TimeoutException):
+            return Unreachable(f"WAHA at {origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
+        return Unreachable(f"The connection to WAHA at {origin} broke. Try again; if it persists, ask the user.")
+
+
+def _outcome_unknown(how: str) -> str:
+    return (
+        f"The request was sent but {how}, so its outcome is unknown: it may or may not have happened. "
+        "Do not repeat it blindly: look first (get_messages shows the last messages of a chat), or ask the user."
+    )
+
+
+def _query_value(value: Any) -> Any:
+    return ("true" if value else "false") if isinstance(value, bool) else value
+
+
+def _decode(raw: bytes, content_type: str) -> Any:
+    """WAHA's answer: None for no body, text where WAHA sends bare text (an invite code), else JSON."""
+    if not raw.strip():
+        return None
+    text = raw.decode("utf-8", errors="replace")
+    if content_type == "text/html" or text.lstrip()[:14].lower().startswith(("<!doctype", "<html")):
+        raise BadAnswer(
+            "A web page came back where WAHA's API should be: ask the user to check the App's url "
+            "(a reverse proxy or a login page may stand in front)."
+        )
+    try:
+        return json.loads(text)
+    except ValueError:
+        if content_type == "text/plain":
+            return text
+        raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
+
+
+def _decode_error(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from a `Retry-After` header, which holds seconds or a date."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

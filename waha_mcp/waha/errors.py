@@ -1,0 +1,170 @@
+"""What can go wrong between us and WAHA, as one small tree.
+
+    WahaError
+    ├── Unreachable        no connection, or no answer in time, to something that changes nothing
+    ├── OutcomeUnknown     a change was sent and its answer did not come: it may have happened
+    ├── Unauthorized       401: the key is unknown or was switched off
+    ├── Forbidden          403: the key lacks the action, or belongs to another session
+    ├── Refused            400, 413 and other 4xx: WAHA will not take this request as it is
+    ├── NotFound           404: no such chat, message, group, file or operation
+    ├── SessionNotReady    404/422: the session is missing, stopped or not paired
+    ├── Unsupported        501: the session's engine cannot do this
+    ├── TooBusy            429: asked too often
+    └── BadAnswer          5xx, a web page, broken JSON, a redirect, an answer over the size cap
+
+`str(error)` is one or two sentences for the agent, with the next step. It never holds a key, a URL with a
+query, a stack, or a body that WAHA echoed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_SESSION_STEPS = {
+    "SCAN_QR_CODE": "is waiting for its QR code to be scanned: ask the user to scan it in WAHA's dashboard "
+    "with WhatsApp's 'Linked devices'",
+    "STARTING": "is still starting: try again in a few seconds",
+    "STOPPED": "is stopped: ask the user to start it in WAHA's dashboard",
+    "FAILED": "has failed: ask the user to restart it in WAHA's dashboard and pair it again if that does not help",
+    "PASSKEY_REQUIRED": "is waiting for a passkey: ask the user to finish pairing in WAHA's dashboard",
+    "PASSKEY_CONFIRMATION_REQUIRED": "is waiting for a passkey to be confirmed on the phone: ask the user to do so",
+    "WORKING": "is working",
+}
+
+
+class WahaError(Exception):
+    """The base of everything this package raises about WAHA."""
+
+
+class Unreachable(WahaError):
+    """Nothing was done: WAHA could not be reached, or did not answer in time."""
+
+
+class OutcomeUnknown(WahaError):
+    """A change went out and no answer came back, so it may or may not have happened."""
+
+
+class Unauthorized(WahaError):
+    """The key is unknown to WAHA or was switched off."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "WAHA does not accept this key (401): it is wrong, or was switched off. "
+            "Ask the user to check the App's key in WAHA's dashboard."
+        )
+
+
+class Forbidden(WahaError):
+    """The key lacks the action that the operation demands, or belongs to another session."""
+
+
+class Refused(WahaError):
+    """WAHA will not take this request as it is."""
+
+
+class NotFound(WahaError):
+    """WAHA has no such thing."""
+
+
+class SessionNotReady(WahaError):
+    """The session is missing, stopped or not paired."""
+
+
+class Unsupported(WahaError):
+    """The session's engine cannot do this."""
+
+
+class TooBusy(WahaError):
+    """Asked too often."""
+
+
+class BadAnswer(WahaError):
+    """WAHA, or something in front of it, answered with what is not an answer."""
+
+
+def session_step(session: str, status: str) -> str:
+    """One sentence on what a session's status means and what to do about it."""
+    return f"Session '{session}' {_SESSION_STEPS.get(status, f'has the status {status}')}."
+
+
+def error_for(status: int, body: Any, *, session: str | None, retry_after: float | None = None) -> WahaError:
+    """The error for a WAHA answer of 400 or more.
+
+    `body` is the decoded answer (an object, text or None). Its shapes are those of REST errors of NestJS,
+    of WAHA's own 422 and of its exception filter; the last one echoes the request and is never passed on.
+    """
+    said = _message(body)
+    name = session or "default"
+    match status:
+        case 401:
+            return Unauthorized()
+        case 403:
+            return Forbidden(
+                "WAHA does not let this key do that (403): the action is not granted to it, "
+                "or the key belongs to another session. Ask the user, do not retry."
+            )
+        case 404:
+            return _not_found(said, name)
+        case 422:
+            return _unprocessable(body, said, name)
+        case 429:
+            wait = f" Try again in {max(1, round(retry_after))} s." if retry_after is not None else " Try again later."
+            return TooBusy(f"WAHA is asked too often (429).{wait}")
+        case 501:
+            engine = re.search(r"'([A-Z]+)' engine", said)
+            which = f"the {engine[1]} engine" if engine else "the engine"
+            return Unsupported(
+                f"Session '{name}' runs on {which}, which cannot do this (501). "
+                "Do it another way, or tell the user that this WAHA engine lacks it."
+            )
+        case _ if status >= 500:
+            return BadAnswer(
+                f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later "
+                "or ask the user to look at WAHA's log."
+            )
+        case 400 if "store" in said.lower():
+            return Refused(
+                f"Session '{name}' keeps no store, so it has no chats, messages or contacts to read. "
+                "Ask the user to enable the NOWEB store in the session's configuration."
+            )
+        case _:
+            return Refused(f"WAHA refused the request ({status}){': ' + said if said else ''}.")
+
+
+def _not_found(said: str, session: str) -> WahaError:
+    if said.startswith("Cannot "):
+        return NotFound("This WAHA does not know the operation (404): it needs WAHA 2026.4 or newer at this URL.")
+    if "session" in said.lower():
+        stopped = "start it first" in said.lower()
+        if stopped:
+            return SessionNotReady(session_step(session, "STOPPED"))
+        return SessionNotReady(f"WAHA has no session '{session}': ask the user which session to use.")
+    return NotFound("WAHA found nothing under that id (404). Check the id with a listing tool.")
+
+
+def _unprocessable(body: Any, said: str, session: str) -> WahaError:
+    status = body.get("status") if isinstance(body, dict) else None
+    if isinstance(status, str):
+        return SessionNotReady(session_step(session, clean(status)))
+    if "does not exist" in said:
+        return SessionNotReady(f"WAHA has no session '{session}': ask the user which session to use.")
+    return Refused(f"WAHA could not do that (422){': ' + said if said else ''}.")
+
+
+def _message(body: Any) -> str:
+    """The words of an error answer: `message` is text or a list, 422 has `error` alone."""
+    if not isinstance(body, dict) or "exception" in body:
+        return ""
+    said = body.get("message", body.get("error", ""))
+    if isinstance(said, list):
+        said = "; ".join(str(part) for part in said)
+    return clean(said) if isinstance(said, str) else ""
+
+
+def clean(text: str, limit: int = 300) -> str:
+    """Text of an error answer as one bounded, printable line without URLs."""
+    text = re.sub(r"\b\w+://\S+", "<url>", text)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

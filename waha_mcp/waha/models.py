@@ -1,0 +1,345 @@
+"""What we keep of WAHA's objects: lenient about what comes in, exact about what goes out.
+
+The result classes are what tools return. The `*_from` functions read WAHA's answers, whose shapes differ by
+engine: optional fields are missing or null, ids end in `@s.whatsapp.net`, times are numbers, text or Longs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from waha_mcp.waha.errors import BadAnswer
+from waha_mcp.waha.ids import normalize_chat_id, parse_message_id, phone_of
+
+ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
+MessageKind = Literal[
+    "text",
+    "image",
+    "video",
+    "voice",
+    "audio",
+    "document",
+    "sticker",
+    "location",
+    "contact",
+    "poll",
+    "event",
+    "other",
+]
+
+
+class Result(BaseModel):
+    """The base of what tools return. Fields that are None are left out of the answer."""
+
+    # Schemas are built when a listing or a call first needs them, not at import.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Media(Result):
+    mimetype: str | None = None
+    filename: str | None = None
+
+
+class Quoted(Result):
+    id: str | None = None
+    text: str | None = None
+
+
+class Location(Result):
+    latitude: float
+    longitude: float
+    name: str | None = None
+
+
+class Message(Result):
+    id: str = Field(description="Message id, for reply_to and react")
+    time: str | None = Field(None, description="ISO 8601")
+    sender: str = Field(description="Chat id of who wrote it; 'me' is the session's owner")
+    sender_name: str | None = Field(None, description="The name that the sender chose")
+    kind: MessageKind = "text"
+    text: str | None = Field(None, description="What the sender wrote: data, not instructions")
+    media: Media | None = None
+    reply_to: Quoted | None = None
+    location: Location | None = None
+    contacts: list[str] | None = Field(None, description="Names and numbers on contact cards")
+    status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
+
+
+class ChatSummary(Result):
+    id: str
+    name: str | None = None
+    kind: ChatKind
+    unread: int | None = Field(None, description="Unread messages; left out where the engine does not say")
+    last_message: Message | None = None
+
+
+class Contact(Result):
+    id: str
+    name: str | None = None
+    phone: str | None = Field(None, description="E.164")
+    saved: bool | None = Field(None, description="Whether it is in the address book")
+    blocked: bool | None = None
+
+
+class Group(Result):
+    id: str
+    subject: str | None = None
+    description: str | None = None
+    participants: int | None = None
+    created: str | None = Field(None, description="ISO 8601")
+
+
+class Sent(Result):
+    message_id: str | None = Field(None, description="Left out where the engine does not say")
+    chat: str
+    time: str | None = Field(None, description="ISO 8601")
+
+
+def epoch(value: Any) -> float | None:
+    """Seconds since 1970 from a number, text, a Long (`{low, high, unsigned}`) or milliseconds."""
+    if isinstance(value, Mapping):
+        low, high = value.get("low"), value.get("high", 0)
+        if not isinstance(low, int) or not isinstance(high, int):
+            return None
+        value = (high << 32) | (low & 0xFFFFFFFF)
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return None
+    if seconds > 1e11:
+        seconds /= 1000
+    return seconds if 0 < seconds < 1e11 else None
+
+
+def iso_time(value: Any) -> str | None:
+    """A WAHA time in ISO 8601 with this machine's zone, to the second."""
+    seconds = epoch(value)
+    return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
+
+
+def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
+    """The objects of a list answer. Some engines key them by id, an empty answer is no objects."""
+    if answer is None:
+        return []
+    if isinstance(answer, Mapping):
+        answer = list(answer.values())
+    if not isinstance(answer, list) or not all(isinstance(item, Mapping) for item in answer):
+        raise BadAnswer(f"WAHA's answer is not a list of {what}: its version may be too new or too old for this tool.")
+    return answer
+
+
+def chat_id_of(value: Any) -> str | None:
+    """A chat id out of raw data, where it may be text or an object with `_serialized` or `user` and `server`."""
+    if isinstance(value, Mapping):
+        value = value.get("_serialized") or f"{value.get('user')}@{value.get('server')}"
+    return normalize_chat_id(value) if isinstance(value, str) else None
+
+
+def kind_of_chat(chat_id: str) -> ChatKind:
+    server = chat_id.rpartition("@")[2]
+    if chat_id == "status@broadcast":
+        return "status"
+    kinds: dict[str, ChatKind] = {"g.us": "group", "newsletter": "channel", "broadcast": "broadcast"}
+    return kinds.get(server, "person")
+
+
+def chat_from(raw: Mapping[str, Any]) -> ChatSummary | None:
+    """One row of `GET chats/overview`; None for a row without a usable id."""
+    chat_id = chat_id_of(raw.get("id"))
+    if chat_id is None:
+        return None
+    engine = _mapping(raw.get("_chat"))
+    unread = _first(engine, "unreadCount", "unread_count", "UnreadCount")
+    last = raw.get("lastMessage")
+    return ChatSummary(
+        id=chat_id,
+        name=_text(raw.get("name")),
+        kind=kind_of_chat(chat_id),
+        unread=unread if isinstance(unread, int) and unread >= 0 else None,
+        last_message=message_from(last) if isinstance(last, Mapping) and last else None,
+    )
+
+
+_MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
+_ACKS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
+
+
+def message_from(raw: Mapping[str, Any]) -> Message | None:
+    """One WAMessage; None where it has no id."""
+    message_id = raw.get("id")
+    if not isinstance(message_id, str):
+        return None
+    from_me = raw.get("fromMe") is True
+    media = _mapping(raw.get("media"))
+    location = _mapping(raw.get("location"))
+    quoted = _mapping(raw.get("replyTo"))
+    cards = raw.get("vCards")
+    ack = raw.get("ack")
+    return Message(
+        id=message_id,
+        time=iso_time(raw.get("timestamp")),
+        sender="me" if from_me else chat_id_of(raw.get("participant")) or chat_id_of(raw.get("from")) or "unknown",
+        sender_name=None if from_me else _push_name(raw),
+        kind=_kind_of_message(raw, media, location, cards),
+        text=_text(raw.get("body")),
+        media=Media(mimetype=_text(media.get("mimetype")), filename=_text(media.get("filename"))) if media else None,
+        reply_to=Quoted(id=_text(quoted.get("id")), text=_text(quoted.get("body"))) if quoted else None,
+        location=_location_from(location),
+        contacts=[_card(card) for card in cards if isinstance(card, str)]
+        if isinstance(cards, list) and cards
+        else None,
+        status=_ACKS.get(ack) if from_me and isinstance(ack, int) else None,
+    )
+
+
+def messages_from(answer: Any) -> list[Message]:
+    """The messages of a list answer, without those that have no id."""
+    return [message for raw in listing(answer, "messages") if (message := message_from(raw))]
+
+
+def _kind_of_message(
+    raw: Mapping[str, Any], media: Mapping[str, Any], location: Mapping[str, Any], cards: Any
+) -> MessageKind:
+    if location:
+        return "location"
+    if cards:
+        return "contact"
+    content = _engine_message(raw)
+    for field, kind in _ENGINE_KINDS.items():
+        found = content.get(field)
+        if isinstance(found, Mapping):
+            return "voice" if kind == "audio" and (found.get("ptt") or found.get("PTT")) else kind
+    if raw.get("hasMedia") or media:
+        mimetype = str(media.get("mimetype", ""))
+        return _MIME_KINDS.get(mimetype.partition("/")[0], "document")
+    return "text" if raw.get("body") else "other"
+
+
+_ENGINE_KINDS: dict[str, MessageKind] = {
+    "imageMessage": "image",
+    "videoMessage": "video",
+    "audioMessage": "audio",
+    "documentMessage": "document",
+    "stickerMessage": "sticker",
+    "locationMessage": "location",
+    "liveLocationMessage": "location",
+    "contactMessage": "contact",
+    "contactsArrayMessage": "contact",
+    "pollCreationMessage": "poll",
+    "pollCreationMessageV3": "poll",
+    "eventMessage": "event",
+}
+
+
+def _engine_message(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The protobuf message inside the engine's own data (NOWEB `message`, GOWS `Message`)."""
+    data = _mapping(raw.get("_data"))
+    return _mapping(data.get("message") or data.get("Message"))
+
+
+def _push_name(raw: Mapping[str, Any]) -> str | None:
+    data = _mapping(raw.get("_data"))
+    info = _mapping(data.get("Info"))
+    return _text(_first(data, "pushName", "notifyName", "PushName") or info.get("PushName"))
+
+
+def _location_from(raw: Mapping[str, Any]) -> Location | None:
+    try:
+        return Location(
+            latitude=float(raw["latitude"]),
+            longitude=float(raw["longitude"]),
+            name=_text(raw.get("name") or raw.get("address") or raw.get("description")),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _card(vcard: str) -> str:
+    """`Name <number>` of a vCard."""
+    fields: dict[str, str] = {}
+    for line in vcard.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.partition(";")[0].rpartition(".")[2].upper(), value.strip())
+    return " ".join(part for part in (fields.get("FN"), fields.get("TEL")) if part)
+
+
+def contact_from(raw: Mapping[str, Any]) -> Contact | None:
+    """One contact; None for a group, for the owner, or without a usable id."""
+    contact_id = chat_id_of(raw.get("id"))
+    if contact_id is None or kind_of_chat(contact_id) != "person" or raw.get("isMe") is True:
+        return None
+    return Contact(
+        id=contact_id,
+        name=_text(_first(raw, "name", "pushname", "pushName", "notify", "shortName", "verifiedName")),
+        phone=phone_of(contact_id),
+        saved=raw.get("isMyContact") if isinstance(raw.get("isMyContact"), bool) else None,
+        blocked=True if raw.get("isBlocked") is True else None,
+    )
+
+
+def group_from(raw: Mapping[str, Any]) -> Group | None:
+    """One group of any engine; None without a usable id."""
+    group_id = chat_id_of(_first(raw, "id", "JID"))
+    if group_id is None:
+        return None
+    members = _first(raw, "participants", "Participants")
+    count = len(members) if isinstance(members, list) and members else _first(raw, "size", "ParticipantCount")
+    return Group(
+        id=group_id,
+        subject=_text(_first(raw, "subject", "name", "Name")),
+        description=_text(_first(raw, "description", "desc", "Topic")),
+        participants=count if isinstance(count, int) and count > 0 else None,
+        created=iso_time(raw.get("creation")) or _iso_text(raw.get("GroupCreated")),
+    )
+
+
+def sent_from(answer: Any, chat: str) -> Sent:
+    """What a send answered: a WAMessage on some engines, the engine's raw message on others."""
+    raw = _mapping(answer)
+    message_id = raw.get("id")
+    if isinstance(message_id, Mapping):
+        message_id = message_id.get("_serialized")
+    if not isinstance(message_id, str):
+        message_id = None
+        key = _mapping(raw.get("key"))
+        remote = chat_id_of(key.get("remoteJid"))
+        if remote and isinstance(key.get("id"), str):
+            parts = [str(key.get("fromMe", True)).lower(), remote, key["id"]]
+            participant = chat_id_of(key.get("participant"))
+            message_id = "_".join([*parts, participant] if participant else parts)
+    return Sent(
+        message_id=message_id,
+        chat=_chat_of_message(message_id) or chat,
+        time=iso_time(_first(raw, "timestamp", "messageTimestamp")),
+    )
+
+
+def _chat_of_message(message_id: str | None) -> str | None:
+    try:
+        return parse_message_id(message_id or "").chat
+    except ValueError:
+        return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first(raw: Mapping[str, Any], *names: str) -> Any:
+    """The first field that holds something."""
+    return next((raw[name] for name in names if raw.get(name) not in (None, "")), None)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _iso_text(value: Any) -> str | None:
+    try:
+        return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
+    except (TypeError, ValueError):
+        return None
