@@ -143,7 +143,7 @@ class Bridge:
             self._identified = True
             await self._apply(self.grant.refused(problem))
         if problem:
-            logger.error("%s", problem)
+            logger.warning("%s", problem)
 
     async def _find_session(self) -> str | None:
         """Bind to the key's only session; what is wrong where it has none or several."""

@@ -13,7 +13,7 @@ from waha_mcp.app import App
 from waha_mcp.cli.common import Failure, with_app
 
 
-@with_app
+@with_app(log_level="error")
 def call(
     tool: Annotated[str, typer.Argument(help="Name of the tool.", show_default=False)],
     arguments: Annotated[str, typer.Argument(help="Its arguments as JSON, such as '{\"limit\": 5}'.")] = "{}",
@@ -38,6 +38,7 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
 
     async with Bridge(app) as bridge:
         try:
+            await bridge.identify()
             result = await bridge.call(name, arguments)
         except UnknownTool:
             why = why_hidden(CATALOG[name], app, bridge.grant) if name in CATALOG else "there is none of that name"

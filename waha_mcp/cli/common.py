@@ -45,22 +45,29 @@ def _app_options(
     }
 
 
-def with_app(command: Callable[..., None]) -> Callable[..., None]:
+def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that choose an App; it gets `load`, which takes fields that beat them all."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "load"]
-    shared = list(inspect.signature(_app_options, eval_str=True).parameters.values())
 
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> None:
-        options = _app_options(**{p.name: values.pop(p.name) for p in shared})
-        source, log_level = options.pop("source"), options.pop("log_level")
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "load"]
+        shared = [
+            p.replace(default=log_level) if p.name == "log_level" else p
+            for p in inspect.signature(_app_options, eval_str=True).parameters.values()
+        ]
 
-        def load(**fields: Any) -> App:
-            app = load_app(source, overrides=options | fields)
-            configure_logging(log_level, app.key)
-            return app
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            options = _app_options(**{p.name: values.pop(p.name) for p in shared})
+            source, level = options.pop("source"), options.pop("log_level")
 
-        command(load=load, **values)
+            def load(**fields: Any) -> App:
+                app = load_app(source, overrides=options | fields)
+                configure_logging(level, app.key)
+                return app
 
-    wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return wrapped
+            command(load=load, **values)
+
+        wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate

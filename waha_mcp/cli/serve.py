@@ -12,7 +12,7 @@ from waha_mcp.app import App
 from waha_mcp.cli.common import with_app
 
 
-@with_app
+@with_app(log_level="warning")
 def serve(
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Serve an embedded WAHA instead of a real one.")] = False,
     *,

@@ -15,7 +15,7 @@ from waha_mcp.app import App, NoKey
 from waha_mcp.cli.common import Failure, with_app
 
 
-@with_app
+@with_app(log_level="error")
 def tools(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     every: Annotated[bool, typer.Option("--all", help="List every tool there is, also without an App.")] = False,
