@@ -1,0 +1,202 @@
+"""`python -m tests.bench`: what the bridge costs, side by side with doing without it, in one run.
+
+Times are medians of interleaved repetitions on this machine, so read the ratios. An aim that is missed is marked;
+the exit code stays 0, because a busy machine is no defect.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tests.harness import COMMAND, environment
+from waha_mcp.sandbox import SandboxInfo
+
+STARTS, CALLS, BURST, BURSTS = 9, 200, 64, 5
+BARE = [sys.executable, "-m", "tests.bench.bare_server"]
+CHATS = "/api/default/chats/overview"
+
+
+class Pipe:
+    """A stdio server, spoken to in bare JSON lines: no client library in the measurement."""
+
+    def __init__(self, command: list[str], **env: str) -> None:
+        self._process = subprocess.Popen(
+            command, env=environment(**env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._number = 1
+        self.send(
+            "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"}
+        )
+        self.receive()
+        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def _write(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    def send(self, method: str, **params: Any) -> None:
+        self._write({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
+        self._number += 1
+
+    def receive(self) -> Any:
+        """The next answer's result."""
+        assert self._process.stdout is not None
+        while "id" not in (message := json.loads(self._process.stdout.readline())):
+            pass
+        return message["result"]
+
+    def ask(self, method: str, **params: Any) -> Any:
+        self.send(method, **params)
+        return self.receive()
+
+    def close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+        self._process.wait(timeout=10)
+
+
+@contextmanager
+def sandbox() -> Iterator[SandboxInfo]:
+    process = subprocess.Popen(
+        [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert process.stdout is not None
+    try:
+        yield SandboxInfo(**json.loads(process.stdout.readline()))
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return (time.perf_counter() - started) * 1000
+
+
+def row(what: str, ours: str, theirs: str, verdict: str, aim: str, met: bool | None) -> None:
+    mark = "" if met is None else "ok" if met else "MISSED"
+    print(f"{what:<34} {ours:>12} {theirs:>12} {verdict:>10}  {aim:<14} {mark}")
+
+
+def serve(info: SandboxInfo, key: str) -> Pipe:
+    return Pipe([*COMMAND, "serve"], WAHA_URL=info.url, WAHA_API_KEY=info.keys[key])
+
+
+def start_up(info: SandboxInfo) -> None:
+    def start(open_pipe: Callable[[], Pipe]) -> float:
+        started = time.perf_counter()
+        pipe = open_pipe()
+        pipe.ask("tools/list")
+        taken = (time.perf_counter() - started) * 1000
+        pipe.close()
+        return taken
+
+    pairs = [(start(lambda: serve(info, "read_send")), start(lambda: Pipe(BARE))) for _ in range(STARTS)]
+    ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = ours / bare
+    row("spawn to first tools/list", f"{ours:.0f} ms", f"{bare:.0f} ms", f"{ratio:.2f}x", "<= 1.25x", ratio <= 1.25)
+
+
+def one_call(info: SandboxInfo, pipe: Pipe, http: httpx.Client) -> None:
+    def call() -> None:
+        pipe.ask("tools/call", name="list_chats", arguments={"limit": 20})
+
+    def direct() -> None:
+        http.get(CHATS, params={"limit": 21, "offset": 0}).json()
+
+    call()
+    direct()
+    pairs = [(milliseconds(call), milliseconds(direct)) for _ in range(CALLS)]
+    ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    row(
+        "list_chats, one call",
+        f"{ours:.1f} ms",
+        f"{bare:.1f} ms",
+        f"+{ours - bare:.1f} ms",
+        "<= +6 ms",
+        ours - bare <= 6,
+    )
+
+
+def burst(pipe: Pipe, http: httpx.Client) -> None:
+    def calls() -> None:
+        for _ in range(BURST):
+            pipe.send("tools/call", name="list_chats", arguments={"limit": 20})
+        for _ in range(BURST):
+            pipe.receive()
+
+    def direct() -> None:
+        with ThreadPoolExecutor(BURST) as threads:
+            list(threads.map(lambda _: http.get(CHATS, params={"limit": 21, "offset": 0}).json(), range(BURST)))
+
+    calls()
+    direct()
+    pairs = [(milliseconds(calls), milliseconds(direct)) for _ in range(BURSTS)]
+    ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    row(f"list_chats, {BURST} at once", f"{ours:.0f} ms", f"{bare:.0f} ms", f"{ours / bare:.2f}x", "", None)
+
+
+def listing_sizes(info: SandboxInfo) -> None:
+    for key in ("read", "send", "read_send"):
+        pipe = serve(info, key)
+        tools = pipe.ask("tools/list")["tools"]
+        pipe.close()
+        size = len(json.dumps(tools, ensure_ascii=False).encode())
+        told = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in tools]
+        core = len(json.dumps(told, ensure_ascii=False).encode())
+        limit = key == "read_send"
+        row(
+            f"tools/list, {key}: {len(tools)} tools",
+            f"{size} B",
+            "",
+            f"{core} B",
+            "<= 10240 B" if limit else "",
+            core <= 10_240 if limit else None,
+        )
+
+
+def result_sizes(pipe: Pipe, http: httpx.Client) -> None:
+    chat = pipe.ask("tools/call", name="list_chats", arguments={"limit": 1})["structuredContent"]["chats"][0]["id"]
+    messages = f"/api/default/chats/{chat}/messages"
+    pairs: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
+        "list_chats, 20": (("list_chats", {"limit": 20}), (CHATS, {"limit": 20})),
+        "get_messages, 50": (
+            ("get_messages", {"chat": chat, "limit": 50}),
+            (messages, {"limit": 50, "downloadMedia": "false"}),
+        ),
+    }
+    for what, ((name, arguments), (path, params)) in pairs.items():
+        ours = len(pipe.ask("tools/call", name=name, arguments=arguments)["content"][0]["text"].encode())
+        raw = len(http.get(path, params=params).content)
+        row(f"{what}: result", f"{ours} B", f"{raw} B", f"{ours / raw:.0%}", "<= 25%", ours / raw <= 0.25)
+
+
+def main() -> None:
+    print(f"{'':<34} {'waha-mcp':>12} {'without':>12} {'':>10}  {'aim':<14}")
+    with sandbox() as info:
+        start_up(info)
+        pipe = serve(info, "read_send")
+        limits = httpx.Limits(max_connections=BURST)
+        with httpx.Client(base_url=info.url, headers={"X-Api-Key": info.keys["read"]}, limits=limits) as http:
+            one_call(info, pipe, http)
+            burst(pipe, http)
+            listing_sizes(info)
+            result_sizes(pipe, http)
+        pipe.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Fixtures that every area uses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.harness import COMMAND, Admin, environment
+from waha_mcp.sandbox import SandboxInfo, running
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def sandbox(anyio_backend: str) -> AsyncIterator[SandboxInfo]:
+    """A sandbox of the test's own, in this process, over real HTTP."""
+    async with running(reply_after=0.05) as info:
+        yield info
+
+
+@pytest.fixture
+async def admin(sandbox: SandboxInfo) -> AsyncIterator[Admin]:
+    hand = Admin(sandbox)
+    yield hand
+    await hand.aclose()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[SandboxInfo]:
+    """One `waha-mcp sandbox` per test process, for tests that run commands and change nothing."""
+    process = subprocess.Popen(
+        [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert process.stdout is not None
+    try:
+        yield SandboxInfo(**json.loads(process.stdout.readline()))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)
+        process.stdout.close()

@@ -1,0 +1,117 @@
+"""What tests share that is not a fixture: minting keys, running the command line, talking to it as a client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal
+
+import httpx
+from mcp import Client, StdioServerParameters
+from mcp.server.lowlevel import Server
+from pydantic import SecretStr
+
+from waha_mcp.actions import Action
+from waha_mcp.app import App
+from waha_mcp.sandbox import SandboxInfo
+
+Era = Literal["auto", "legacy"]
+#: The protocol eras: `auto` opens with server/discover (2026-07-28), `legacy` with initialize.
+ERAS: tuple[Era, Era] = ("auto", "legacy")
+
+COMMAND = [sys.executable, "-m", "waha_mcp"]
+
+
+def environment(**values: str) -> dict[str, str]:
+    """This process's environment without any App, plus `values`."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("WAHA_")} | values
+
+
+def app_for(sandbox: SandboxInfo, key: str, **fields: Any) -> App:
+    """An App on the sandbox."""
+    return App(url=sandbox.url, key=SecretStr(key), **fields)
+
+
+def stdio_client(
+    sandbox: SandboxInfo, key: str, *arguments: str, era: Era = "auto", **env: str
+) -> AbstractAsyncContextManager[Client]:
+    """A client on a `waha-mcp serve` subprocess."""
+    values = environment(WAHA_URL=sandbox.url, WAHA_API_KEY=key, **env)
+    return Client(
+        StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "serve", *arguments], env=values), mode=era
+    )
+
+
+def memory_client(server: Server[Any], era: Era) -> AbstractAsyncContextManager[Client]:
+    """A client on a server in this process."""
+    return Client(server, mode=era, raise_exceptions=True)
+
+
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run `waha-mcp` to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(**(env or {})),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+class Admin:
+    """The admin's hand on a sandbox: keys, apps, faults and the request log."""
+
+    def __init__(self, sandbox: SandboxInfo) -> None:
+        self._sandbox = sandbox
+        self._http = httpx.AsyncClient(base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}, timeout=30)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def request(self, method: str, path: str, body: Any = None) -> Any:
+        answer = await self._http.request(method, path, json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    async def mint(self, actions: Iterable[Action] | None) -> dict[str, Any]:
+        """A new session key with exactly these actions (None: WAHA's null): `{"id", "key", ...}`."""
+        flags = None if actions is None else {action.value: True for action in actions}
+        body = {"isAdmin": False, "session": self._sandbox.session, "isActive": True, "actions": flags}
+        created: dict[str, Any] = await self.request("POST", "/api/keys", body)
+        return created
+
+    async def change_key(self, key: Mapping[str, Any], **changes: Any) -> None:
+        body = {name: key[name] for name in ("isAdmin", "session", "isActive", "actions")} | changes
+        await self.request("PUT", f"/api/keys/{key['id']}", body)
+
+    async def fault(self, path: str, **what: Any) -> None:
+        await self.request("POST", "/sandbox/faults", {"path": path, "count": 1} | what)
+
+    async def requests(self) -> list[dict[str, Any]]:
+        """The requests since the log was cleared, without the admin's own."""
+        seen = await self.request("GET", "/sandbox/requests")
+        return [r for r in seen if not r["path"].startswith("/sandbox/")]
+
+    async def clear(self) -> None:
+        await self.request("DELETE", "/sandbox/requests")
+
+
+def texts(result: Any) -> str:
+    """The text content of a tool result."""
+    return "\n".join(block.text for block in result.content if block.type == "text")
+
+
+def payload(result: Any) -> dict[str, Any]:
+    """The structured content of a result that is no error, checked to be the same JSON as its text."""
+    assert not result.is_error, texts(result)
+    assert json.loads(texts(result)) == result.structured_content
+    content: dict[str, Any] = result.structured_content
+    return content
