@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
-from waha_mcp.tools import CATALOG, Context, Tool, exposed, toolsets, why_hidden
+from waha_mcp.tools import CATALOG, ArgumentError, Context, Tool, exposed, toolsets, why_hidden
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, Refused, SessionNotReady, Unauthorized, Unsupported, WahaError
+from waha_mcp.waha.ids import parse_chat
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Bridge:
         """
         await self.settle()
         tool = self._offered(name)
-        parsed = tool.parse(arguments)
+        parsed = _with_chat_ids(tool, tool.parse(arguments))
         if tool.action is None:
             await self._recheck()
         elif not self._identified:
@@ -215,3 +216,22 @@ class Bridge:
         self.grant = grant
         if self.on_change is not None and self.tools() != before:
             await self.on_change()
+
+
+def _with_chat_ids(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with every chat and person as a chat id.
+
+    Raises:
+        ArgumentError: what was written names nobody.
+    """
+    resolved = dict(arguments)
+    for name in tool.references:
+        value = arguments[name]
+        try:
+            if isinstance(value, str):
+                resolved[name] = parse_chat(value)
+            elif value is not None:
+                resolved[name] = [parse_chat(each) for each in value]
+        except ValueError as error:
+            raise ArgumentError(f"{name}: {error}") from None
+    return resolved

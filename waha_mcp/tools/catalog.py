@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -20,6 +20,7 @@ from pydantic_core import core_schema
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
+from waha_mcp.tools.params import Reference
 from waha_mcp.waha.client import Waha
 
 P = ParamSpec("P")
@@ -83,6 +84,12 @@ class Tool:
         return create_model(self.name, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields)
 
     @cached_property
+    def references(self) -> tuple[str, ...]:
+        """The parameters that name chats or people."""
+        parameters = inspect.signature(self.run).parameters.values()
+        return tuple(p.name for p in parameters if _is_reference(p.annotation))
+
+    @cached_property
     def result(self) -> type[BaseModel]:
         """The model of the result."""
         model = inspect.signature(self.run).return_annotation
@@ -125,6 +132,12 @@ class Tool:
                 case _:
                     parts.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
         return f"Wrong arguments for {self.name}. " + "; ".join(parts)
+
+
+def _is_reference(annotation: Any) -> bool:
+    """Whether a type, or one of a union, is marked as a `Reference`."""
+    marks = getattr(annotation, "__metadata__", ())
+    return any(isinstance(mark, Reference) for mark in marks) or any(map(_is_reference, get_args(annotation)))
 
 
 class _Schema(GenerateJsonSchema):

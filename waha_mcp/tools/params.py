@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from waha_mcp.waha.ids import parse_chat, parse_message_id
+from waha_mcp.waha.ids import parse_message_id
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Marks a parameter that names chats or people: the bridge turns it into chat ids before the tool runs."""
 
 
 def _message_id(value: str) -> str:
@@ -14,20 +20,16 @@ def _message_id(value: str) -> str:
     return value.strip()
 
 
-def _chats(values: list[str]) -> list[str]:
-    return [parse_chat(value) for value in values]
-
-
-#: A chat id, from a chat id or a phone number in any usual international writing.
+#: One chat, by chat id or by phone number in any usual international writing. The tool gets the chat id.
 Chat = Annotated[
     str,
-    AfterValidator(parse_chat),
-    Field(description="Phone number with country code (+1 202 555 0123) or chat id"),
+    Reference(),
+    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
 ]
-#: Chat ids of people.
+#: People, each written as a chat is. The tool gets their chat ids.
 People = Annotated[
     list[str],
-    AfterValidator(_chats),
+    Reference(),
     Field(description="People to mention, as numbers or chat ids; write @<number> where each stands in the text"),
 ]
 #: A full message id.
