@@ -1,0 +1,95 @@
+"""A WAHA in memory, over real HTTP on loopback: for the demo, for trying clients and for tests.
+
+It answers as WAHA does, odd answers included, and knows nothing of the bridge. The account is made from a seed: the
+same seed gives the same people and messages, placed relative to the start; keys are random at every start.
+Sam Okafor (12025550123@c.us) answers what is sent to him. Media links name WAHA's own public address
+(http://waha.example.com:3000), which is not the one that was reached, as behind a reverse proxy.
+
+Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSON both ways:
+
+- `POST /sandbox/faults` spoils the next requests: {"path": prefix or glob, "method"?, "count"?: 1, "delay"?: seconds,
+  "drop"?: close without an answer, "after"?: perform the request first, "status"?, "body"?: text, "headers"?,
+  "content_type"?, "oversize"?: bytes, "malformed"?: cut-off JSON}. `DELETE /sandbox/faults` ends all.
+- `GET /sandbox/requests` lists the requests so far: {"time", "method", "path", "query", "headers": names,
+  "key": the key's name, "operation": id, "body", "status": null when dropped}. `DELETE /sandbox/requests` forgets them.
+- `POST /sandbox/session` {"session"?, "status"} forces a session's status.
+- `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "session"?} lets
+  a message arrive, and `POST /sandbox/calls` {"from", "session"?} a call.
+- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer) happen now.
+- `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Who answers messages.
+ANSWERING_CHAT = "12025550123@c.us"
+
+
+@dataclass(frozen=True)
+class SandboxInfo:
+    """Where a running sandbox is and how to get in.
+
+    `keys` maps `none`, `read`, `send`, `read_send` and `full` (every action, delete included) to a key of the session.
+    """
+
+    url: str
+    session: str
+    admin_key: str = field(repr=False)
+    keys: Mapping[str, str] = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of the line that `waha-mcp sandbox --json` prints."""
+        return {"url": self.url, "session": self.session, "admin_key": self.admin_key, "keys": dict(self.keys)}
+
+
+@asynccontextmanager
+async def running(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    seed: int = 1,
+    engine: str = "gows",
+    contacts: int | None = None,
+    messages: int | None = None,
+    now: int | None = None,
+    status_wait: float = 0.05,
+    reply_after: float = 0.3,
+) -> AsyncIterator[SandboxInfo]:
+    """Serve a sandbox while the block runs; it accepts connections when the block starts.
+
+    Args:
+        host, port: where to listen; port 0 takes a free one.
+        seed: makes the account.
+        engine: `gows` or `noweb`: whose style the answers have.
+        contacts, messages: how large the account is; None is about 25 contacts and 600 messages.
+        now: Unix seconds that the account is dated from; None is the present.
+        status_wait: seconds a request waits for a session to reach the status it needs (WAHA itself: 5 to 15).
+        reply_after: seconds until somebody who answers does so.
+
+    Raises:
+        OSError: the address is taken or can not be bound; nothing was started.
+        ValueError: an unknown engine.
+    """
+    # Starlette and uvicorn cost a start-up a fifth of a second that only a sandbox should pay.
+    from waha_mcp.sandbox.serve import serving
+    from waha_mcp.sandbox.state import Sandbox
+
+    sandbox = Sandbox(
+        engine=engine,
+        seed=seed,
+        now=now,
+        contacts=contacts,
+        messages=messages,
+        status_wait=status_wait,
+        reply_after=reply_after,
+    )
+    async with serving(sandbox, host, port) as url:
+        yield SandboxInfo(url, "default", sandbox.keys.admin.secret, sandbox.named_keys)
+
+
+__all__ = ["ANSWERING_CHAT", "SandboxInfo", "running"]

@@ -232,9 +232,7 @@ def _add_properties(result: dict[str, Any], schema: Schema, side: Literal["reque
     if isinstance(required, list):
         waived = "default" if side == "request" else "deprecated"
         # The guard wants the session's name spelt out: its default is for readers only.
-        result["required"] = [
-            name for name in required if waived not in properties.get(name, {}) or name == "session"
-        ]
+        result["required"] = [name for name in required if waived not in properties.get(name, {}) or name == "session"]
 
 
 def _lines(validator: Validator, value: Any) -> list[str]:

@@ -1,0 +1,112 @@
+"""Faults on demand, and the log of what was asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+#: Older requests are forgotten; a body longer than this is not kept.
+LOG_LENGTH = 10_000
+LOG_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Fault:
+    """What to do with the next `count` requests that match.
+
+    `path` is a prefix, or a glob when it holds `*`, of the decoded path. First `delay` seconds pass, then one of:
+    `drop` closes the connection without an answer; `status`, `body`, `oversize` or `malformed` answers in WAHA's
+    place; nothing more lets WAHA answer. With `after`, WAHA performs the request first, so that its effect
+    stays while its answer is lost.
+    """
+
+    path: str = ""
+    method: str | None = None
+    count: int = 1
+    delay: float = 0.0
+    drop: bool = False
+    after: bool = False
+    status: int | None = None
+    body: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    oversize: int | None = None
+    malformed: bool = False
+
+    def matches(self, method: str, path: str) -> bool:
+        if self.count < 1 or (self.method is not None and self.method.upper() != method):
+            return False
+        return fnmatchcase(path, self.path) if "*" in self.path else path.startswith(self.path)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the answer is the fault's and not WAHA's."""
+        return self.malformed or any(each is not None for each in (self.status, self.body, self.oversize))
+
+    def content(self) -> bytes:
+        if self.malformed:
+            return b'{"id": "true_'
+        if self.oversize is not None:
+            return b'["' + b"x" * max(self.oversize - 4, 0) + b'"]'
+        return (self.body or "").encode()
+
+
+class Faults:
+    """The faults in force, oldest first."""
+
+    def __init__(self) -> None:
+        self.active: list[Fault] = []
+
+    def add(self, wish: Mapping[str, Any]) -> Fault:
+        """Add a fault from its JSON.
+
+        Raises:
+            ValueError: a field that is not one of a fault's.
+        """
+        unknown = set(wish) - set(Fault.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
+        fault = Fault(**wish)
+        self.active.append(fault)
+        return fault
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The first fault for this request, used up once."""
+        for fault in self.active:
+            if fault.matches(method, path):
+                fault.count -= 1
+                if not fault.count:
+                    self.active.remove(fault)
+                return fault
+        return None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request as it came in; `status` is None while it is open and when it was dropped."""
+
+    time: float
+    method: str
+    path: str
+    query: str
+    headers: list[str]
+    key: str | None = None
+    operation: str | None = None
+    body: Any = None
+    status: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class RequestLog:
+    """The requests to WAHA's own paths, oldest first; those under /sandbox/ are not in it."""
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque(maxlen=LOG_LENGTH)
+
+    def clear(self) -> None:
+        self.entries.clear()

@@ -1,0 +1,201 @@
+"""The server's state: sessions, keys, apps, pending effects, faults and the request log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from waha_mcp.actions import Action
+from waha_mcp.sandbox.account import Account
+from waha_mcp.sandbox.answers import Refusal, http_error
+from waha_mcp.sandbox.engines import ENGINES, Engine
+from waha_mcp.sandbox.faults import Faults, RequestLog
+from waha_mcp.sandbox.keys import Keys, every_action
+from waha_mcp.sandbox.seed import build_account
+from waha_mcp.waha.contract import contract
+
+WORKING = "WORKING"
+#: Where `media.url` points: the address WAHA was told it has, which need not be the one a client reached.
+PUBLIC_URL = "http://waha.example.com:3000"
+
+
+@dataclass(slots=True)
+class Session:
+    """One session. `account` is None until it is paired; `changed` fires when the status does."""
+
+    name: str
+    status: str
+    config: dict[str, Any] = field(default_factory=dict)
+    account: Account | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    qr: int = 0
+
+    def become(self, status: str) -> None:
+        self.status = status
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+@dataclass(slots=True)
+class Pending:
+    """An effect that is to come, such as an acknowledgement or an answer."""
+
+    handle: asyncio.TimerHandle
+    effect: Callable[[], None]
+
+
+class Sandbox:
+    """Everything one running sandbox knows.
+
+    Args:
+        engine: `gows` or `noweb`.
+        seed: makes the account; the same seed gives the same account, relative to `now`.
+        now: Unix seconds that count as the start; the real time when None.
+        contacts, messages: how many the account has in all; None is the hand-made account alone.
+        status_wait: seconds WAHA waits for a session to reach the wanted status before it answers 422.
+        reply_after: seconds until somebody who answers does so.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: str = "gows",
+        seed: int = 1,
+        now: int | None = None,
+        contacts: int | None = None,
+        messages: int | None = None,
+        status_wait: float = 0.05,
+        reply_after: float = 0.3,
+    ) -> None:
+        if engine not in ENGINES:
+            raise ValueError(f"unknown engine {engine!r}: the engines are {', '.join(ENGINES)}")
+        self.contract = contract()
+        self.engine: Engine = ENGINES[engine](PUBLIC_URL)
+        self.seed = seed
+        self.started = time.time()
+        self.status_wait = status_wait
+        self.reply_after = reply_after
+        self.keys = Keys()
+        self.apps: dict[str, dict[str, Any]] = {}
+        self.faults = Faults()
+        self.log = RequestLog()
+        self.environment: dict[str, str] = {}
+        self._pending: dict[int, Pending] = {}
+        self._numbers = count(1)
+        self._build = lambda: build_account(
+            seed, int(self.started) if now is None else now, contacts=contacts, messages=messages
+        )
+        self.sessions = {"default": Session("default", WORKING, default_config(), self._build())}
+        self.named_keys = {
+            name: self.keys.create(session="default", actions=every_action(on=on), label=name).secret
+            for name, on in NAMED_KEYS.items()
+        }
+
+    @property
+    def version(self) -> dict[str, Any]:
+        """`WAHAEnvironment` of WAHA."""
+        return {
+            "version": self.contract.waha,
+            "engine": self.engine.name,
+            "tier": "CORE",
+            "browser": None,
+            "platform": "linux/x64",
+            "worker": {"id": None},
+        }
+
+    def now(self) -> float:
+        """The time that new messages get."""
+        return time.time()
+
+    def paired_account(self) -> Account:
+        """A fresh account, for a session that has just been paired."""
+        return self._build()
+
+    def later(self, delay: float, effect: Callable[[], None]) -> None:
+        """Let something happen after `delay` seconds, or at once when `settle` is called."""
+        number = next(self._numbers)
+
+        def fire() -> None:
+            if self._pending.pop(number, None) is not None:
+                effect()
+
+        self._pending[number] = Pending(asyncio.get_running_loop().call_later(delay, fire), effect)
+
+    def settle(self) -> int:
+        """Let everything pending happen now, with what follows from it; how many effects that were."""
+        count = 0
+        while self._pending:
+            pending = self._pending.pop(min(self._pending))
+            pending.handle.cancel()
+            pending.effect()
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Forget what is pending: nothing happens after the server has gone."""
+        for pending in self._pending.values():
+            pending.handle.cancel()
+        self._pending.clear()
+
+    async def in_status(self, name: str, wanted: str) -> Session:
+        """The session once it has the wanted status.
+
+        Raises:
+            Refusal: 422 for an unknown session, 404 for a stopped one, 422 after `status_wait` in another status.
+        """
+        session = self.sessions.get(name)
+        if session is None:
+            raise Refusal(422, {"error": f'Session "{name}" does not exist', "session": name})
+        if session.status == "STOPPED":
+            raise http_error(
+                404,
+                f"We didn't find a session with name '{name}'.\n"
+                f"Please start it first by using POST /api/sessions/{name}/start request",
+            )
+        try:
+            async with asyncio.timeout(self.status_wait):
+                while session.status != wanted:
+                    await session.changed.wait()
+        except TimeoutError:
+            raise Refusal(
+                422,
+                {
+                    "error": "Session status is not as expected. Try again later or restart the session",
+                    "session": name,
+                    "status": session.status,
+                    "expected": [wanted],
+                },
+            ) from None
+        return session
+
+
+NAMED_KEYS: dict[str, set[Action]] = {
+    "none": set(),
+    "read": {Action.READ},
+    "send": {Action.SEND},
+    "read_send": {Action.READ, Action.SEND},
+    "full": set(Action),
+}
+
+
+def default_config() -> dict[str, Any]:
+    """A session's configuration with the secrets that real ones carry."""
+    return {
+        "metadata": {"customer.id": "42"},
+        "debug": False,
+        "proxy": {"server": "proxy.example.com:3128", "username": "proxy-user", "password": "proxy-secret"},
+        "noweb": {"markOnline": True, "store": {"enabled": True, "fullSync": False}},
+        "webhooks": [
+            {
+                "url": "https://hooks.example.com/waha",
+                "events": ["message", "session.status"],
+                "hmac": {"key": "hmac-secret"},
+                "retries": {"policy": "constant", "delaySeconds": 2, "attempts": 15},
+                "customHeaders": [{"name": "X-Token", "value": "header-secret"}],
+            }
+        ],
+    }
