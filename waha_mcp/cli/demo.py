@@ -13,11 +13,10 @@ import anyio
 import typer
 
 from waha_mcp.cli.common import Failure
+from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo, running
 
 if TYPE_CHECKING:
     from mcp import Client
-
-    from waha_mcp.sandbox import SandboxInfo
 
 #: Seconds for the whole demo, and for the answer of the person written to.
 LIMIT, ANSWER_LIMIT = 60.0, 10.0
@@ -30,8 +29,6 @@ def demo() -> None:
 
 
 async def _demo() -> None:
-    from waha_mcp.sandbox import running
-
     try:
         with anyio.fail_after(LIMIT):
             async with running() as sandbox:
@@ -40,11 +37,22 @@ async def _demo() -> None:
                 await _read_only(sandbox)
     except TimeoutError:
         raise Failure(f"the demo did not finish within {LIMIT:.0f} s", code=1) from None
+    except BaseExceptionGroup as group:
+        # A failed step leaves through the client's task groups.
+        failed = group.subgroup(Failure)
+        raise (
+            _leaf(failed) if failed else Failure("the demo failed: the server it launched went away", code=1)
+        ) from None
     _step(
         "Use it with your own WAHA",
         "paste this into claude_desktop_config.json, with the key of your session's MCP app",
     )
     print(json.dumps(claude_desktop_entry(), indent=2))
+
+
+def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _read_and_send(sandbox: SandboxInfo) -> None:
@@ -61,7 +69,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         for chat in chats:
             print(f"     {chat.get('name', chat['id']):<28} {_line(chat.get('last_message', {}))}")
 
-        friend = next(c for c in chats if c["kind"] == "person" and c.get("name"))
+        friend = next(chat for chat in chats if chat["id"] == ANSWERING_CHAT)
         messages = (await _call(client, "get_messages", chat=friend["id"], limit=3))["messages"]
         _expect(bool(messages), "the chat has messages")
         _step(f"get_messages: {friend['name']}", "the last three")
