@@ -14,8 +14,17 @@ from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
 from waha_mcp.tools import CATALOG, ArgumentError, Context, Tool, exposed, toolsets, why_hidden
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import Forbidden, Refused, SessionNotReady, Unauthorized, Unsupported, WahaError
+from waha_mcp.waha.errors import (
+    Forbidden,
+    NotFound,
+    Refused,
+    SessionNotReady,
+    Unauthorized,
+    Unsupported,
+    WahaError,
+)
 from waha_mcp.waha.ids import parse_chat
+from waha_mcp.waha.models import listing
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +45,10 @@ _ADMIN_PROBE = "GET /api/server/environment"
 _ADMIN_KEY = (
     "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a scoped one: "
     "add an MCP app to the session in WAHA's dashboard and use its key, or set allow_admin_key = true in the App."
+)
+_NO_SCOPED_KEYS = (
+    "WAHA's API is not at this URL, or this WAHA is older than 2026.4 and knows no scoped keys (404): "
+    "ask the user to check the App's url, or to set allow_admin_key = true in the App."
 )
 
 
@@ -64,9 +77,12 @@ class Bridge:
         self.waha = Waha(app.url, app.key, app.session)
         self.grant = Grant.initial(app.actions)
         self.on_change = on_change
-        self._identified = False
         self._settled = anyio.Event()
-        self._identifying = anyio.Lock()
+        self._identified = False
+        #: One look at a time; how many there were, and how the last one failed.
+        self._looking = anyio.Lock()
+        self._looks = 0
+        self._failure: WahaError | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -102,14 +118,16 @@ class Bridge:
         await self.settle()
         tool = self._offered(name)
         parsed = _with_chat_ids(tool, tool.parse(arguments))
+        grant = self.grant
         if tool.action is None:
-            await self._recheck()
+            grant = await self._recheck()
         elif not self._identified:
             # Nothing runs on a key that was never looked at: it may be an admin's.
             await self.identify()
             tool = self._offered(name)
+            grant = self.grant
         try:
-            return await tool.run(**parsed, ctx=Context(self.app, self.waha, self.grant))
+            return await tool.run(**parsed, ctx=Context(self.app, self.waha, grant))
         except Unauthorized as error:
             await self._apply(self.grant.refused(str(error)))
             raise
@@ -129,28 +147,48 @@ class Bridge:
     async def identify(self) -> None:
         """Find the key's session, and refuse a key that WAHA refuses or takes for an admin's.
 
+        Who comes while another looks gets what that one finds, so that a slow WAHA is not asked once per call.
+
         Raises:
             WahaError: WAHA could not be reached, so nothing is known.
         """
-        async with self._identifying:
-            status = await self.waha.status(_ADMIN_PROBE, bound=False)
-            problem = None
-            if status == 401:
-                problem = str(Unauthorized())
-            elif status < 300 and not self.app.allow_admin_key:
-                problem = _ADMIN_KEY
-            elif self.waha.session is None:
-                problem = await self._find_session()
-            self._identified = True
-            await self._apply(self.grant.refused(problem))
+        looks = self._looks
+        async with self._looking:
+            if looks == self._looks:
+                self._failure = None
+                try:
+                    await self._look()
+                except WahaError as error:
+                    self._failure = error
+                self._looks += 1
+            if self._failure is not None:
+                raise self._failure
+
+    async def _look(self) -> None:
+        problem = None
+        try:
+            await self.waha.call(_ADMIN_PROBE, bound=False, unread=True)
+            admin = True
+        except Forbidden:
+            admin = False
+        except NotFound:
+            admin, problem = False, None if self.app.allow_admin_key else _NO_SCOPED_KEYS
+        except Unauthorized as error:
+            admin, problem = False, str(error)
+        # Any other answer is no evidence that the key is a scoped one, and goes up.
+        if admin and not self.app.allow_admin_key:
+            problem = _ADMIN_KEY
+        elif problem is None and self.waha.session is None:
+            problem = await self._find_session()
+        self._identified = True
+        await self._apply(self.grant.refused(problem))
         if problem:
             logger.warning("%s", problem)
 
     async def _find_session(self) -> str | None:
         """Bind to the key's only session; what is wrong where it has none or several."""
         answer = await self.waha.call("GET /api/sessions", query={"all": True}, bound=False)
-        rows = answer if isinstance(answer, list) else []
-        names = [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+        names = [row["name"] for row in listing(answer, "sessions") if isinstance(row.get("name"), str)]
         if len(names) == 1:
             self.waha.session = names[0]
             return None
@@ -165,8 +203,13 @@ class Bridge:
         wanted = UNNAMED_ACTIONS if self.app.actions is None else self.app.actions
 
         async def ask(action: Action, operation: str) -> None:
-            evidence = await self._probe(operation)
-            if evidence is not None:
+            try:
+                evidence = await self._probe(operation)
+            except Unauthorized as error:
+                await self._apply(self.grant.refused(str(error)))
+            except WahaError as error:
+                logger.warning("Could not find out about %s: %s", operation, error)
+            else:
                 await self._apply(self.grant.with_evidence({action: evidence}))
 
         async with anyio.create_task_group() as tasks:
@@ -174,48 +217,54 @@ class Bridge:
                 if action in wanted and self.grant.problem is None:
                     tasks.start_soon(ask, action, operation)
 
-    async def _probe(self, operation: str) -> Evidence | None:
-        """What WAHA says to a probe; None where that tells nothing."""
+    async def _probe(self, operation: str) -> Evidence:
         try:
             await self.waha.call(operation)
         except Forbidden:
             return Evidence.REFUSED
         except (SessionNotReady, Unsupported, Refused):
             return Evidence.PROBED  # past the guard
-        except WahaError as error:
-            logger.warning("Could not find out about %s: %s", operation, error)
-            return None
         return Evidence.PROBED
 
     async def _find_out(self) -> None:
-        """Identify and probe, and as long as WAHA cannot be reached, look again now and then."""
+        """Identify and probe; as long as WAHA leaves something open, look again now and then."""
         wait = RETRY_FIRST
         while True:
             try:
                 await self.identify()
                 await self.probe()
-                self._settled.set()
-                return
             except WahaError as error:
                 logger.warning("%s", error)
             self._settled.set()
+            if self._identified and (self.grant.problem or Evidence.UNKNOWN not in self.grant.evidence.values()):
+                return
             await anyio.sleep(wait)
             wait = min(2 * wait, RETRY_MOST)
 
-    async def _recheck(self) -> None:
-        """Look again, so that a status shows what is so now. What WAHA does not answer stays as it was."""
+    async def _recheck(self) -> Grant:
+        """Look again, so that a status shows what is so now; the grant to show.
+
+        What WAHA does not answer stays as it was. A key that was never looked at is shown as no good, for that is
+        what calls will find.
+        """
         try:
             await self.identify()
             with anyio.move_on_after(SETTLE_BUDGET):
                 await self.probe()
         except WahaError as error:
             logger.warning("%s", error)
+            if not self._identified:
+                return self.grant.refused(str(error))
+        return self.grant
 
     async def _apply(self, grant: Grant) -> None:
         before = self.tools()
         self.grant = grant
         if self.on_change is not None and self.tools() != before:
-            await self.on_change()
+            try:
+                await self.on_change()
+            except Exception:  # a client that has gone must not stop what found the change
+                logger.exception("Could not tell that the tools have changed")
 
 
 def _with_chat_ids(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import httpx
 from pydantic import SecretStr
 
 from waha_mcp import __version__
-from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Unreachable, error_for
+from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, Unreachable, clean, error_for
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,14 @@ MAX_JSON = 10 * 2**20
 TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
 #: Raised by httpx before a byte of the request has left.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+)
 
 
 class Waha:
@@ -68,11 +75,13 @@ class Waha:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         bound: bool = True,
+        unread: bool = False,
     ) -> Any:
         """Make one call and return its decoded answer: JSON, bare text, or None where WAHA sends no body.
 
         `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False`
-        is for the few operations that concern no session. A GET is tried up to three times; anything else once.
+        is for the few operations that concern no session, `unread=True` for an answer that holds secrets: where
+        WAHA grants the call, its body stays unread. A GET is tried up to three times; anything else once.
 
         Raises:
             WahaError: what went wrong, in words an agent can act on.
@@ -82,6 +91,8 @@ class Waha:
         while True:
             try:
                 async with self._send(method, template, path, query, body, bound) as response:
+                    if unread and response.is_success:
+                        return None
                     if response.status_code not in _RETRIED or method != "GET":
                         return await self._answer(response, changes=method != "GET")
                     wait = _retry_after(response)
@@ -94,19 +105,6 @@ class Waha:
             # The jitter keeps several bridges that lost the same WAHA from coming back in step.
             await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
             attempt += 1
-
-    async def status(self, operation: str, *, query: Mapping[str, Any] | None = None, bound: bool = True) -> int:
-        """The HTTP status of a GET whose body must not be looked at.
-
-        Raises:
-            Unreachable: no answer.
-        """
-        method, template = operation.split(" ", 1)
-        try:
-            async with self._send(method, template, None, query, None, bound) as response:
-                return response.status_code
-        except httpx.TransportError as failure:
-            raise self._failure(failure, changes=False) from None
 
     @asynccontextmanager
     async def _send(
@@ -129,7 +127,7 @@ class Waha:
                 params["session"] = session
             else:
                 content = {"session": session, **(content or {})}
-        url = self.url + re.sub(r"\{(\w+)\}", lambda m: quote(segments[m[1]], safe=""), template)
+        url = self.url + re.sub(r"\{(\w+)\}", lambda m: _segment(segments[m[1]]), template)
         request = self._client().build_request(method, url, params=params or None, json=content)
         started = time.perf_counter()
         response = await self._client().send(request, stream=True)
@@ -152,32 +150,50 @@ class Waha:
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            self._http = httpx.AsyncClient(
-                headers={"X-Api-Key": self._key.get_secret_value(), "User-Agent": f"waha-mcp/{__version__}"},
-                timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-                # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
-                limits=httpx.Limits(max_connections=100, keepalive_expiry=4.0),
-                # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
-                verify=True if self.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                # httpx would carry X-Api-Key along to another origin.
-                follow_redirects=False,
-            )
+            try:
+                self._http = self._open()
+            except (ImportError, OSError, ValueError, httpx.InvalidURL):
+                raise Unreachable(
+                    "The environment's proxy or certificate settings cannot be used (HTTP_PROXY, HTTPS_PROXY, "
+                    "ALL_PROXY, SSL_CERT_FILE): ask the user to correct or unset them for waha-mcp."
+                ) from None
         return self._http
+
+    def _open(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers={"X-Api-Key": self._key.get_secret_value(), "User-Agent": f"waha-mcp/{__version__}"},
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
+            limits=httpx.Limits(max_connections=100, keepalive_expiry=4.0),
+            # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
+            verify=True if self.url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            # httpx would carry X-Api-Key along to another origin.
+            follow_redirects=False,
+        )
 
     async def _answer(self, response: httpx.Response, *, changes: bool) -> Any:
         status = response.status_code
+        key = self._key.get_secret_value()
         if 300 <= status < 400:
-            target = urlsplit(response.headers.get("location", ""))
-            where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
-            raise BadAnswer(f"WAHA's URL redirects{where}: ask the user to set the App's url to WAHA itself.")
+            where = clean(_origin(response.headers.get("location", "")), key, limit=100)
+            raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
         if changes and status in (502, 503, 504):
             raise OutcomeUnknown(_outcome_unknown(f"a proxy in front of WAHA answered {status}"))
-        raw = await self._read(response)
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        decoded = _decode(raw, content_type) if status < 400 else _decode_error(raw)
-        if status >= 400:
-            raise error_for(status, decoded, session=self.session, retry_after=_retry_after(response))
-        return decoded
+        try:
+            answer = _decode(await self._read(response), content_type)
+        except BadAnswer as error:
+            if response.is_success and changes:
+                raise OutcomeUnknown(_outcome_unknown("its answer could not be read")) from None
+            # What stands in front of WAHA may say 403 too, and that tells nothing about the key.
+            if response.is_success or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):
+                raise
+            answer = None
+        if response.is_success:
+            return answer
+        raise error_for(
+            status, answer, session=self.session, changes=changes, retry_after=_retry_after(response), hide=key
+        )
 
     async def _read(self, response: httpx.Response) -> bytes:
         chunks: list[bytes] = []
@@ -211,11 +227,31 @@ class Waha:
         return Unreachable(f"The connection to WAHA at {origin} broke. Try again; if it persists, ask the user.")
 
 
+class _WebPage(BadAnswer):
+    """Not from WAHA, which sends none."""
+
+
+def _origin(url: str) -> str:
+    """The scheme and host of a redirect's target, in words."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme} on {parts.hostname}" if parts.hostname else "another path"
+    except ValueError:
+        return "nowhere"
+
+
 def _outcome_unknown(how: str) -> str:
     return (
         f"The request was sent but {how}, so its outcome is unknown: it may or may not have happened. "
-        "Do not repeat it blindly: look first (get_messages shows the last messages of a chat), or ask the user."
+        "Do not repeat it blindly: look first whether it shows in the chat, or ask the user."
     )
+
+
+def _segment(value: str) -> str:
+    """A path segment with everything escaped. Servers resolve dots and drop nothing at all, so those stay out."""
+    if value in ("", ".", ".."):
+        raise Refused(f"{value!r} is not an id that WAHA can have. Check the id with a listing tool.")
+    return quote(value, safe="")
 
 
 def _query_value(value: Any) -> Any:
@@ -224,35 +260,35 @@ def _query_value(value: Any) -> Any:
 
 def _decode(raw: bytes, content_type: str) -> Any:
     """WAHA's answer: None for no body, text where WAHA sends bare text (an invite code), else JSON."""
-    if not raw.strip():
+    text = raw.decode("utf-8", errors="replace").strip()
+    if not text:
         return None
-    text = raw.decode("utf-8", errors="replace")
-    if content_type == "text/html" or text.lstrip()[:14].lower().startswith(("<!doctype", "<html")):
-        raise BadAnswer(
-            "A web page came back where WAHA's API should be: ask the user to check the App's url "
-            "(a reverse proxy or a login page may stand in front)."
-        )
     try:
-        return json.loads(text)
-    except ValueError:
-        if content_type == "text/plain":
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        # NestJS sends bare text as text/html.
+        if content_type in ("text/plain", "text/html") and not text.startswith("<"):
             return text
+        if text.startswith("<"):
+            raise _WebPage(
+                "A web page came back where WAHA's API should be: ask the user to check the App's url "
+                "(a reverse proxy or a login page may stand in front)."
+            ) from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
-
-
-def _decode_error(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return None
+    if "\\ud" in text.lower():
+        # Half an emoji (JavaScript cuts text in such places) cannot be written out again.
+        answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    return answer
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds from a `Retry-After` header, which holds seconds or a date."""
+    """Seconds from a `Retry-After` header, which holds seconds or a date; a day at most."""
     value = response.headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        if value.isdecimal():
+            seconds = float(value)
+        else:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), 86_400.0)

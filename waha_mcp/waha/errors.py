@@ -88,13 +88,27 @@ def session_step(session: str, status: str) -> str:
     return f"Session '{session}' {_SESSION_STEPS.get(status, f'has the status {status}')}."
 
 
-def error_for(status: int, body: Any, *, session: str | None, retry_after: float | None = None) -> WahaError:
+def no_session(session: str) -> str:
+    """One sentence on a session that WAHA does not show this key."""
+    return f"WAHA has no session '{session}': ask the user which session to use."
+
+
+def error_for(
+    status: int,
+    body: Any,
+    *,
+    session: str | None,
+    changes: bool = False,
+    retry_after: float | None = None,
+    hide: str = "",
+) -> WahaError:
     """The error for a WAHA answer of 400 or more.
 
     `body` is the decoded answer (an object, text or None). Its shapes are those of REST errors of NestJS,
     of WAHA's own 422 and of its exception filter; the last one echoes the request and is never passed on.
+    `changes` says that the request was more than a look, `hide` is taken out of WAHA's words.
     """
-    said = _message(body)
+    said = _message(body, hide)
     name = session or "default"
     match status:
         case 401:
@@ -107,7 +121,12 @@ def error_for(status: int, body: Any, *, session: str | None, retry_after: float
         case 404:
             return _not_found(said, name)
         case 422:
-            return _unprocessable(body, said, name)
+            return _unprocessable(body, said, name, hide)
+        case 413:
+            return Refused(
+                "The request is too large for what stands in front of WAHA (413): send a smaller file, "
+                "or ask the user to raise the proxy's limit."
+            )
         case 429:
             wait = f" Try again in {max(1, round(retry_after))} s." if retry_after is not None else " Try again later."
             return TooBusy(f"WAHA is asked too often (429).{wait}")
@@ -119,11 +138,12 @@ def error_for(status: int, body: Any, *, session: str | None, retry_after: float
                 "Do it another way, or tell the user that this WAHA engine lacks it."
             )
         case _ if status >= 500:
+            again = "look whether it has happened all the same" if changes else "try once more later"
             return BadAnswer(
-                f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later "
+                f"WAHA failed inside ({status}). Check the arguments; if they are right, {again}, "
                 "or ask the user to look at WAHA's log."
             )
-        case 400 if "store" in said.lower():
+        case 400 if re.search(r"\bstore\b", said, re.IGNORECASE):
             return Refused(
                 f"Session '{name}' keeps no store, so it has no chats, messages or contacts to read. "
                 "Ask the user to enable the NOWEB store in the session's configuration."
@@ -139,31 +159,35 @@ def _not_found(said: str, session: str) -> WahaError:
         stopped = "start it first" in said.lower()
         if stopped:
             return SessionNotReady(session_step(session, "STOPPED"))
-        return SessionNotReady(f"WAHA has no session '{session}': ask the user which session to use.")
+        return SessionNotReady(no_session(session))
     return NotFound("WAHA found nothing under that id (404). Check the id with a listing tool.")
 
 
-def _unprocessable(body: Any, said: str, session: str) -> WahaError:
+def _unprocessable(body: Any, said: str, session: str, hide: str) -> WahaError:
     status = body.get("status") if isinstance(body, dict) else None
+    if status == "WORKING":
+        return SessionNotReady(f"Session '{session}' is working, and this is only for one that is not.")
     if isinstance(status, str):
-        return SessionNotReady(session_step(session, clean(status)))
+        return SessionNotReady(session_step(session, clean(status, hide, limit=40)))
     if "does not exist" in said:
-        return SessionNotReady(f"WAHA has no session '{session}': ask the user which session to use.")
+        return SessionNotReady(no_session(session))
     return Refused(f"WAHA could not do that (422){': ' + said if said else ''}.")
 
 
-def _message(body: Any) -> str:
+def _message(body: Any, hide: str) -> str:
     """The words of an error answer: `message` is text or a list, 422 has `error` alone."""
     if not isinstance(body, dict) or "exception" in body:
         return ""
-    said = body.get("message", body.get("error", ""))
-    if isinstance(said, list):
-        said = "; ".join(str(part) for part in said)
-    return clean(said) if isinstance(said, str) else ""
+    said = body.get("message", body.get("error"))
+    parts = said if isinstance(said, list) else [said]
+    return clean("; ".join(part for part in parts if isinstance(part, str)), hide)
 
 
-def clean(text: str, limit: int = 300) -> str:
-    """Text of an error answer as one bounded, printable line without URLs."""
+def clean(text: str, hide: str = "", limit: int = 300) -> str:
+    """Foreign text as one bounded, printable line without `hide` (in any case), URLs and stacks."""
+    if hide:
+        text = re.sub(re.escape(hide), "[key]", text, flags=re.IGNORECASE)
+    text = re.split(r"\n\s*at\s", text, maxsplit=1)[0]
     text = re.sub(r"\b\w+://\S+", "<url>", text)
     text = "".join(c if c.isprintable() else " " for c in text)
     text = " ".join(text.split()).rstrip(".")

@@ -54,11 +54,11 @@ def parse_phone(value: str) -> str:
 
     text = value.strip().removeprefix("tel:")
     if re.search(r"[^\W\d_]", text):
-        raise ValueError(f"{value!r} is not a phone number")
+        raise ValueError(f"{_shown(value)} is not a phone number: write it like '+1 202 555 0123'")
     if text.startswith("00"):
         text = "+" + text[2:]
     elif text.startswith("0"):
-        raise ValueError(f"{value!r} has no country code: write it like '+1 202 555 0123'")
+        raise ValueError(f"{_shown(value)} has no country code: write it like '+1 202 555 0123'")
     elif not text.startswith(("+", "\uff0b")):
         text = "+" + text
     try:
@@ -66,7 +66,7 @@ def parse_phone(value: str) -> str:
     except phonenumbers.NumberParseException:
         number = None
     if number is None or not phonenumbers.is_possible_number(number):
-        raise ValueError(f"{value!r} is not a phone number that can exist: write it like '+1 202 555 0123'")
+        raise ValueError(f"{_shown(value)} is not a phone number that can exist: write it like '+1 202 555 0123'")
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)).removeprefix("+")
 
 
@@ -79,10 +79,10 @@ def parse_chat(value: str) -> str:
     if "@" in value:
         chat = normalize_chat_id(value)
         if chat is None:
-            raise ValueError(f"{value!r} is not a chat id: give {CHAT_FORMS}")
+            raise ValueError(f"{_shown(value)} is not a chat id: give {CHAT_FORMS}")
         return chat
     if re.search(r"[^\W\d_]", value.removeprefix("tel:")) or not any(c.isdigit() for c in value):
-        raise ValueError(f"{value!r} is neither a number nor a chat id: give {CHAT_FORMS}")
+        raise ValueError(f"{_shown(value)} is neither a number nor a chat id: give {CHAT_FORMS}")
     return f"{parse_phone(value)}@c.us"
 
 
@@ -102,7 +102,7 @@ def parse_message_id(value: str) -> MessageKey:
     chat = normalize_chat_id(match["chat"]) if match else None
     if match is None or chat is None:
         raise ValueError(
-            f"{value!r} is not a message id: take one from get_messages, it looks like "
+            f"{_shown(value)} is not a message id: give one as WAHA gave it, such as "
             "'false_12025550123@c.us_3EB0C767D26A1B2E5F4C'"
         )
     participant = match["participant"]
@@ -112,3 +112,7 @@ def parse_message_id(value: str) -> MessageKey:
         match["id"],
         participant and (normalize_chat_id(participant) or participant),
     )
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 60 else value[:59] + "…")
