@@ -33,16 +33,18 @@ def parse_action(name: str) -> Action:
         raise ValueError(f"unknown action {name!r}: the actions are {', '.join(Action)}") from None
 
 
-def actions_from_waha(value: Mapping[str, bool] | None) -> frozenset[Action]:
+def actions_from_waha(value: object) -> frozenset[Action]:
     """The actions that WAHA grants for the `actions` value of a key or an app.
 
     `None` is all but delete. An object is taken as it is: a flag left out is off.
 
     Raises:
-        ValueError: a name that is not an action, or a flag that is not a boolean.
+        ValueError: not an object, a name that is not an action, or a flag that is not a boolean.
     """
     if value is None:
         return NULL_ACTIONS
+    if not isinstance(value, Mapping):
+        raise ValueError('must be an object of flags, such as {"read": true}, or null')
     granted: set[Action] = set()
     for name, flag in value.items():
         action = parse_action(name)

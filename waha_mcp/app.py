@@ -33,16 +33,20 @@ class NoKey(AppError):
 
 
 def _check_url(value: str) -> str:
+    import httpx  # which will have to take it; kept off the path of commands that need no App
+
     try:
+        # Neither says anything of the value in its errors: a password may stand in it.
         parts = urlsplit(value)
+        httpx.URL(value)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"not a URL ({error})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    except (ValueError, httpx.InvalidURL):
+        raise ValueError(f"not a URL: it must look like {DEFAULT_URL}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
         raise ValueError(f"must be an http:// or https:// URL such as {DEFAULT_URL}")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password")
-    if parts.query or parts.fragment:
+    if "?" in value or "#" in value:
         raise ValueError("must end at the host or a path prefix, without ? or #")
     return value.rstrip("/")
 
@@ -58,10 +62,18 @@ def _check_key(value: SecretStr) -> SecretStr:
 
 def _read_actions(value: object) -> object:
     """A list of names, or WAHA's own object of flags. WAHA's null arrives here already expanded."""
-    if isinstance(value, Mapping):
-        return actions_from_waha(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return frozenset(parse_action(name) if isinstance(name, str) else name for name in value)
+    if value is None or isinstance(value, frozenset):
+        return value
+    return actions_from_waha(value) if isinstance(value, Mapping) else frozenset(map(parse_action, _names(value)))
+
+
+def _read_toolsets(value: object) -> object:
+    return value if isinstance(value, frozenset) else frozenset(_names(value))
+
+
+def _names(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError('must be a list of names, such as ["read", "send"] or ["core"]')
     return value
 
 
@@ -78,9 +90,7 @@ class App(BaseModel):
     enabled: bool = True
     #: None: not given, so find out.
     actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
-    toolsets: Annotated[
-        frozenset[str], BeforeValidator(lambda v: frozenset(v) if isinstance(v, list | tuple) else v)
-    ] = frozenset({"core"})
+    toolsets: Annotated[frozenset[str], BeforeValidator(_read_toolsets)] = frozenset({"core"})
     allow_admin_key: bool = False
     #: The only folder that local files are sent from. None: no local files.
     outbox: Path | None = None
@@ -101,11 +111,8 @@ def load_app(
     """
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     source = source or env.get("WAHA_MCP_APP")
-    where = Path(source) if source else None
-    fields: dict[str, Any] = {}
-    if source:
-        where = find_definition(source)
-        fields = _read_definition(where)
+    where = find_definition(source) if source else None
+    fields = _read_definition(where) if where else {}
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
     base = where.parent if where else Path.cwd()
     fields = _resolve_secrets_and_paths(fields, base, env)
@@ -127,12 +134,13 @@ def config_dir() -> Path:
 
 def find_definition(source: str) -> Path:
     """The file behind `--app`: a path, or the id of a definition in `config_dir()`."""
-    path = Path(source).expanduser()
-    if path.suffix in (".toml", ".json") or path.exists() or not _ID.fullmatch(source):
+    path = _expanded(source)
+    # A folder of that name does not stand in the way of an id.
+    if path.suffix in (".toml", ".json") or os.path.isfile(path) or not _ID.fullmatch(source):
         return path
     folder = config_dir()
     for suffix in (".toml", ".json"):
-        if (folder / f"{source}{suffix}").exists():
+        if os.path.isfile(folder / f"{source}{suffix}"):
             return folder / f"{source}{suffix}"
     known = sorted(p.stem for p in folder.glob("*.*") if p.suffix in (".toml", ".json"))
     raise AppError(
@@ -141,15 +149,27 @@ def find_definition(source: str) -> Path:
     )
 
 
-def _read_definition(path: Path) -> dict[str, Any]:
+def _expanded(text: str) -> Path:
+    """The path, with `~` as the user's home where there is one."""
+    return Path(os.path.expanduser(text))
+
+
+def _read_text(path: Path, what: str) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise AppError(f"cannot read the App file {path}: {error.strerror or error}") from None
+        raise AppError(f"{what}: cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise AppError(f"cannot read the App file {path}: it is not UTF-8 text") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise AppError(f"{what}: cannot read {path}: it is not UTF-8 text") from None
+    except ValueError:
+        raise AppError(f"{what}: {str(path)!r} is not a path") from None
+
+
+def _read_definition(path: Path) -> dict[str, Any]:
+    text = _read_text(path, "the App file")
+    try:
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise AppError(f"the App file {path} is not valid {kind}: {error}") from None
     if not isinstance(data, dict):
@@ -173,7 +193,7 @@ def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
     if "actions" in config:
         try:
             fields["actions"] = actions_from_waha(config["actions"])
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise AppError(f"{path}: config.actions: {error}") from None
     return fields
 
@@ -201,7 +221,9 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
         )
     fields["key"] = _resolve_key(fields["key"], base, env)
     if isinstance(fields.get("outbox"), str):
-        fields["outbox"] = base / Path(fields["outbox"]).expanduser()
+        if not fields["outbox"].strip():
+            raise AppError('outbox: must name a folder, such as "~/whatsapp-outbox"')
+        fields["outbox"] = base / _expanded(fields["outbox"])
     return fields
 
 
@@ -216,13 +238,7 @@ def _resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
                 raise AppError(f"key: the environment variable {name} is not set")
             return SecretStr(env[name].strip())
         case {"file": str(name), **rest} if not rest:
-            path = base / Path(name).expanduser()
-            try:
-                return SecretStr(path.read_text(encoding="utf-8").strip())
-            except UnicodeDecodeError:
-                raise AppError(f"key: {path} is not UTF-8 text") from None
-            except OSError as error:
-                raise AppError(f"key: cannot read {path}: {error.strerror or error}") from None
+            return SecretStr(_read_text(base / _expanded(name), "key").strip())
     raise AppError('key: must be text, {env = "NAME"} or {file = "path"}')
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import SecretStr
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
 class _Redacting(logging.Formatter):
