@@ -8,8 +8,9 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, page_of
 from waha_mcp.tools.params import Cursor, Limit
+from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import parse_phone
-from waha_mcp.waha.models import Contact, Result, chat_id_of, contact_from, listing
+from waha_mcp.waha.models import Contact, Result, chat_id_of, contact_from, listing, mapping_of
 
 Phone = Annotated[
     str,
@@ -45,6 +46,8 @@ class NumberCheck(Result):
 async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
     """Find out whether a phone number has WhatsApp, and its chat id. Do this before a first message to it."""
     answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
-    found = answer if isinstance(answer, dict) else {}
-    exists = found.get("numberExists") is True
+    found = mapping_of(answer)
+    exists = found.get("numberExists")
+    if not isinstance(exists, bool):
+        raise BadAnswer("WAHA's answer does not say whether the number is on WhatsApp. Try again later.")
     return NumberCheck(on_whatsapp=exists, chat=chat_id_of(found.get("chatId")) if exists else None)

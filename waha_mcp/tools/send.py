@@ -1,10 +1,9 @@
 """Tools that write to chats."""
 
 import base64
-import binascii
 import mimetypes
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +23,8 @@ Caption = Annotated[str, Field(max_length=4_096, description="Text below it")]
 
 #: Bytes of a file that is sent; as base64 it stays under the 50 MiB that WAHA takes.
 MAX_FILE = 32 * 2**20
+#: Characters of a file name.
+MAX_NAME = 200
 
 
 @tool(title="Send a text", action=Action.SEND, calls=["POST /api/sendText"], hints=SENDS)
@@ -60,6 +61,9 @@ _MEDIA: dict[str, tuple[str, str]] = {
 }
 
 
+_MIMETYPE = r"[\w.+-]+/[\w.+-]+"
+
+
 def _web_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -80,8 +84,8 @@ async def send_media(
     data: Annotated[str, Field(description="Its bytes in base64")] | None = None,
     path: Annotated[str, Field(description="A file in the outbox folder")] | None = None,
     caption: Caption | None = None,
-    filename: Annotated[str, Field(max_length=200, description="The name it shows with")] | None = None,
-    mimetype: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+(; ?[\w.+=-]+)*$", description="Such as image/png")]
+    filename: Annotated[str, Field(max_length=MAX_NAME, description="The name it shows with")] | None = None,
+    mimetype: Annotated[str, Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")]
     | None = None,
     reply_to: ReplyTo | None = None,
     *,
@@ -96,13 +100,18 @@ async def send_media(
     file: dict[str, Any] = {}
     if url is not None:
         file["url"] = url
-        filename = filename or unquote(Path(urlsplit(url).path).name) or None
+        filename = filename or PurePosixPath(unquote(urlsplit(url).path)).name[-MAX_NAME:] or None
+    elif path is not None:
+        file["data"] = base64.b64encode(await _from_outbox(path, ctx.app.outbox)).decode()
+        filename = filename or Path(path).name
     else:
-        content = _decoded(data) if data is not None else await _from_outbox(path or "", ctx.app.outbox)
+        content, stated = _decoded(data or "")
         file["data"] = base64.b64encode(content).decode()
-        filename = filename or (Path(path).name if path is not None else None)
-    guessed = mimetypes.guess_type(filename or "")[0]
-    file["mimetype"] = mimetype or (guessed if guessed and kind != "voice" else default_type)
+        mimetype = mimetype or stated
+    guessed = mimetypes.guess_type(filename or "")[0] or ""
+    # A type that belongs to another kind of message would show as a broken one.
+    fits = kind == "file" or guessed.startswith(f"{kind}/")
+    file["mimetype"] = mimetype or (guessed if guessed and fits else default_type)
     # WAHA's schemas for voice and video want a name in every case.
     file["filename"] = filename or f"{kind}{mimetypes.guess_extension(file['mimetype'].partition(';')[0]) or ''}"
     answer = await ctx.waha.call(
@@ -119,41 +128,44 @@ async def send_media(
     return sent_from(answer, chat)
 
 
-def _decoded(data: str) -> bytes:
-    """The bytes of base64 text, with or without a `data:` URL around it."""
-    text = re.sub(r"^data:[^,]*;base64,", "", data.strip())
+def _decoded(data: str) -> tuple[bytes, str | None]:
+    """The bytes of base64 text and, where a `data:` URL is around it, the type that this states."""
+    head, _, text = data.strip().rpartition(",")
+    stated = re.fullmatch(rf"data:({_MIMETYPE})?(;[^,]*)?;base64", head)
+    if head and stated is None:
+        raise ArgumentError("data: not valid base64; give the bytes in base64, or a data: URL in base64")
     try:
         content = base64.b64decode(re.sub(r"\s", "", text), validate=True)
-    except (binascii.Error, ValueError):
-        raise ArgumentError("data: not valid base64") from None
-    if not content:
-        raise ArgumentError("data: empty")
-    _check_size(len(content), "data")
-    return content
+    except ValueError:
+        raise ArgumentError("data: not valid base64; give the bytes in standard base64, with its padding") from None
+    return _sendable(content, "data"), stated[1] if stated else None
 
 
 async def _from_outbox(name: str, outbox: Path | None) -> bytes:
     """The bytes of a file inside the outbox folder; nothing outside it is ever opened."""
     if outbox is None:
         raise ArgumentError("path: this App has no outbox folder, so no local file can be sent; use url or data")
-    folder = await anyio.Path(outbox).resolve()
-    target = await (folder / name).resolve()
-    if not target.is_relative_to(folder):
-        raise ArgumentError("path: outside the outbox folder; name a file inside it")
     try:
+        folder = await anyio.Path(outbox).resolve()
+        target = await (folder / name).resolve()
+        if not target.is_relative_to(folder):
+            raise ArgumentError("path: outside the outbox folder; name a file inside it")
         if not await target.is_file():
             raise ArgumentError("path: there is no such file in the outbox folder")
-        _check_size((await target.stat()).st_size, "path")
-        return await target.read_bytes()
+        async with await anyio.open_file(target, "rb") as file:
+            return _sendable(await file.read(MAX_FILE + 1), "path")
     except OSError as error:
         raise ArgumentError(f"path: cannot be read ({error.strerror or 'unknown reason'})") from None
+    except (ValueError, RuntimeError):  # a NUL in the name; links that go round in circles
+        raise ArgumentError("path: there is no such file in the outbox folder") from None
 
 
-def _check_size(size: int, source: str) -> None:
-    if size > MAX_FILE:
-        raise ArgumentError(
-            f"{source}: {size / 2**20:.0f} MiB is too large; at most {MAX_FILE // 2**20} MiB can be sent"
-        )
+def _sendable(content: bytes, source: str) -> bytes:
+    if not content:
+        raise ArgumentError(f"{source}: empty")
+    if len(content) > MAX_FILE:
+        raise ArgumentError(f"{source}: too large; at most {MAX_FILE // 2**20} MiB can be sent")
+    return content
 
 
 class Reacted(Result):

@@ -1,15 +1,16 @@
 """The tool that any key may use: where things stand, and what to do about it."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import CATALOG, INSPECTS, Context, tool, why_hidden
-from waha_mcp.waha.errors import WahaError, session_step
+from waha_mcp.waha.errors import WahaError, no_session, session_step
 from waha_mcp.waha.ids import phone_of
-from waha_mcp.waha.models import Result, chat_id_of
+from waha_mcp.waha.models import Result, chat_id_of, listing, mapping_of, text_of
 
 
 class Account(Result):
@@ -47,35 +48,34 @@ async def get_status(*, ctx: Context) -> Status:
     for other in CATALOG.values():
         if why := why_hidden(other, ctx.app, ctx.grant):
             hidden[why].append(other.name)
-    session: dict[str, Any] = {}
-    version: dict[str, Any] = {}
+    session: Mapping[str, Any] = {}
+    version: Mapping[str, Any] = {}
     problem = ctx.grant.problem
     if problem is None:
         try:
             session = await _session(ctx)
-            version = await ctx.waha.call("GET /api/server/version", bound=False) or {}
+            version = mapping_of(await ctx.waha.call("GET /api/server/version", bound=False))
         except WahaError as error:
             problem = str(error)
-    state = session.get("status")
-    me = session.get("me") or {}
+    state = text_of(session.get("status"))
+    me = mapping_of(session.get("me"))
     my_id = chat_id_of(me.get("id"))
     if problem is None and state != "WORKING" and ctx.waha.session is not None:
-        problem = session_step(ctx.waha.session, state) if state else f"WAHA has no session '{ctx.waha.session}'."
+        problem = session_step(ctx.waha.session, state) if state else no_session(ctx.waha.session)
     return Status(
         app=ctx.app.id,
         session=ctx.waha.session,
         state=state,
         next_step=problem,
-        account=Account(id=my_id, name=me.get("pushName"), phone=phone_of(my_id)) if my_id else None,
-        waha=version.get("version"),
-        engine=version.get("engine"),
+        account=Account(id=my_id, name=text_of(me.get("pushName")), phone=phone_of(my_id)) if my_id else None,
+        waha=text_of(version.get("version")),
+        engine=text_of(version.get("engine")),
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
     )
 
 
-async def _session(ctx: Context) -> dict[str, Any]:
+async def _session(ctx: Context) -> Mapping[str, Any]:
     """This session's entry in the list that any key may read; it holds secrets, so fields are picked from it."""
     answer = await ctx.waha.call("GET /api/sessions", query={"all": True}, bound=False)
-    rows = answer if isinstance(answer, list) else []
-    return next((row for row in rows if isinstance(row, dict) and row.get("name") == ctx.waha.session), {})
+    return next((row for row in listing(answer, "sessions") if row.get("name") == ctx.waha.session), {})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import normalize_chat_id, parse_message_id, phone_of
@@ -50,8 +50,8 @@ class Quoted(Result):
 
 
 class Location(Result):
-    latitude: float
-    longitude: float
+    latitude: FiniteFloat
+    longitude: FiniteFloat
     name: str | None = None
 
 
@@ -106,9 +106,11 @@ def epoch(value: Any) -> float | None:
         if not isinstance(low, int) or not isinstance(high, int):
             return None
         value = (high << 32) | (low & 0xFFFFFFFF)
+    if isinstance(value, bool):
+        return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if seconds > 1e11:
         seconds /= 1000
@@ -152,14 +154,14 @@ def chat_from(raw: Mapping[str, Any]) -> ChatSummary | None:
     chat_id = chat_id_of(raw.get("id"))
     if chat_id is None:
         return None
-    engine = _mapping(raw.get("_chat"))
+    engine = mapping_of(raw.get("_chat"))
     unread = _first(engine, "unreadCount", "unread_count", "UnreadCount")
     last = raw.get("lastMessage")
     return ChatSummary(
         id=chat_id,
-        name=_text(raw.get("name")),
+        name=text_of(raw.get("name")),
         kind=kind_of_chat(chat_id),
-        unread=unread if isinstance(unread, int) and unread >= 0 else None,
+        unread=_count(unread),
         last_message=message_from(last) if isinstance(last, Mapping) and last else None,
     )
 
@@ -170,13 +172,13 @@ _ACKS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "p
 
 def message_from(raw: Mapping[str, Any]) -> Message | None:
     """One WAMessage; None where it has no id."""
-    message_id = raw.get("id")
-    if not isinstance(message_id, str):
+    message_id = _message_id_of(raw.get("id"))
+    if message_id is None:
         return None
     from_me = raw.get("fromMe") is True
-    media = _mapping(raw.get("media"))
-    location = _mapping(raw.get("location"))
-    quoted = _mapping(raw.get("replyTo"))
+    media = mapping_of(raw.get("media"))
+    location = mapping_of(raw.get("location"))
+    quoted = mapping_of(raw.get("replyTo"))
     cards = raw.get("vCards")
     ack = raw.get("ack")
     return Message(
@@ -185,13 +187,11 @@ def message_from(raw: Mapping[str, Any]) -> Message | None:
         sender="me" if from_me else chat_id_of(raw.get("participant")) or chat_id_of(raw.get("from")) or "unknown",
         sender_name=None if from_me else _push_name(raw),
         kind=_kind_of_message(raw, media, location, cards),
-        text=_text(raw.get("body")),
-        media=Media(mimetype=_text(media.get("mimetype")), filename=_text(media.get("filename"))) if media else None,
-        reply_to=Quoted(id=_text(quoted.get("id")), text=_text(quoted.get("body"))) if quoted else None,
+        text=text_of(raw.get("body")),
+        media=_media_from(media),
+        reply_to=Quoted(id=text_of(quoted.get("id")), text=text_of(quoted.get("body"))) if quoted else None,
         location=_location_from(location),
-        contacts=[_card(card) for card in cards if isinstance(card, str)]
-        if isinstance(cards, list) and cards
-        else None,
+        contacts=[_card(card) for card in cards if isinstance(card, str)] or None if isinstance(cards, list) else None,
         status=_ACKS.get(ack) if from_me and isinstance(ack, int) else None,
     )
 
@@ -237,14 +237,18 @@ _ENGINE_KINDS: dict[str, MessageKind] = {
 
 def _engine_message(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """The protobuf message inside the engine's own data (NOWEB `message`, GOWS `Message`)."""
-    data = _mapping(raw.get("_data"))
-    return _mapping(data.get("message") or data.get("Message"))
+    data = mapping_of(raw.get("_data"))
+    return mapping_of(data.get("message") or data.get("Message"))
 
 
 def _push_name(raw: Mapping[str, Any]) -> str | None:
-    data = _mapping(raw.get("_data"))
-    info = _mapping(data.get("Info"))
-    return _text(_first(data, "pushName", "notifyName", "PushName") or info.get("PushName"))
+    data = mapping_of(raw.get("_data"))
+    info = mapping_of(data.get("Info"))
+    return text_of(_first(data, "pushName", "notifyName", "PushName") or info.get("PushName"))
+
+
+def _media_from(raw: Mapping[str, Any]) -> Media | None:
+    return Media(mimetype=text_of(raw.get("mimetype")), filename=text_of(raw.get("filename"))) if raw else None
 
 
 def _location_from(raw: Mapping[str, Any]) -> Location | None:
@@ -252,9 +256,9 @@ def _location_from(raw: Mapping[str, Any]) -> Location | None:
         return Location(
             latitude=float(raw["latitude"]),
             longitude=float(raw["longitude"]),
-            name=_text(raw.get("name") or raw.get("address") or raw.get("description")),
+            name=text_of(raw.get("name") or raw.get("address") or raw.get("description")),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -274,7 +278,7 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
         return None
     return Contact(
         id=contact_id,
-        name=_text(_first(raw, "name", "pushname", "pushName", "notify", "shortName", "verifiedName")),
+        name=text_of(_first(raw, "name", "pushname", "pushName", "notify", "shortName", "verifiedName")),
         phone=phone_of(contact_id),
         saved=raw.get("isMyContact") if isinstance(raw.get("isMyContact"), bool) else None,
         blocked=True if raw.get("isBlocked") is True else None,
@@ -287,28 +291,25 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
     if group_id is None:
         return None
     members = _first(raw, "participants", "Participants")
-    count = len(members) if isinstance(members, list) and members else _first(raw, "size", "ParticipantCount")
+    count = len(members) if isinstance(members, list) and members else _count(_first(raw, "size", "ParticipantCount"))
     return Group(
         id=group_id,
-        subject=_text(_first(raw, "subject", "name", "Name")),
-        description=_text(_first(raw, "description", "desc", "Topic")),
-        participants=count if isinstance(count, int) and count > 0 else None,
+        subject=text_of(_first(raw, "subject", "name", "Name")),
+        description=text_of(_first(raw, "description", "desc", "Topic")),
+        participants=count or None,
         created=iso_time(raw.get("creation")) or _iso_text(raw.get("GroupCreated")),
     )
 
 
 def sent_from(answer: Any, chat: str) -> Sent:
     """What a send answered: a WAMessage on some engines, the engine's raw message on others."""
-    raw = _mapping(answer)
-    message_id = raw.get("id")
-    if isinstance(message_id, Mapping):
-        message_id = message_id.get("_serialized")
-    if not isinstance(message_id, str):
-        message_id = None
-        key = _mapping(raw.get("key"))
-        remote = chat_id_of(key.get("remoteJid"))
-        if remote and isinstance(key.get("id"), str):
-            parts = [str(key.get("fromMe", True)).lower(), remote, key["id"]]
+    raw = mapping_of(answer)
+    message_id = _message_id_of(raw.get("id"))
+    if message_id is None:
+        key = mapping_of(raw.get("key"))
+        remote, bare = chat_id_of(key.get("remoteJid")), text_of(key.get("id"))
+        if remote and bare:
+            parts = ["false" if key.get("fromMe") is False else "true", remote, bare]
             participant = chat_id_of(key.get("participant"))
             message_id = "_".join([*parts, participant] if participant else parts)
     return Sent(
@@ -318,6 +319,11 @@ def sent_from(answer: Any, chat: str) -> Sent:
     )
 
 
+def _message_id_of(value: Any) -> str | None:
+    """A message id, which is an object with `_serialized` in raw messages of the browser engines."""
+    return text_of(value.get("_serialized") if isinstance(value, Mapping) else value)
+
+
 def _chat_of_message(message_id: str | None) -> str | None:
     try:
         return parse_message_id(message_id or "").chat
@@ -325,7 +331,8 @@ def _chat_of_message(message_id: str | None) -> str | None:
         return None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """The object, or an empty one where something else stands."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -334,12 +341,17 @@ def _first(raw: Mapping[str, Any], *names: str) -> Any:
     return next((raw[name] for name in names if raw.get(name) not in (None, "")), None)
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """The text, or None where there is none or something else stands."""
     return value if isinstance(value, str) and value else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _iso_text(value: Any) -> str | None:
     try:
         return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
