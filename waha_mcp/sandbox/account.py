@@ -30,7 +30,9 @@ class Person:
     about: str = "Hey there! I am using WhatsApp."
     picture: bool = False
     blocked: bool = False
+    #: Whether the contact list shows this person a second time, under the `@lid`.
     twin_listed: bool = False
+    #: Whether this person answers messages.
     answers: bool = False
 
     @property
@@ -185,9 +187,7 @@ class Account:
         self.subscribed: set[str] = set()
         self.presence = "offline"
         self.typing: dict[str, str] = {}
-        self.last_seen: dict[str, int] = {}
         self.calls: dict[str, str] = {}
-        self.picture: bytes | None = b"set"
         self.add_person(me)
 
     # People
@@ -224,8 +224,6 @@ class Account:
     def has_picture(self, chat_id: str) -> bool:
         if chat_id in self.groups:
             return self.groups[chat_id].picture
-        if self.is_me(chat_id):
-            return self.picture is not None
         person = self.person(chat_id)
         return bool(person and person.picture) or chat_id in self.channels
 
@@ -246,9 +244,11 @@ class Account:
     def ordered_chats(self, *, merged: bool = True) -> list[Chat]:
         """All chats, the latest first. Merged: a twin pair is its `@c.us` chat, placed by the later of the two."""
         if not merged:
-            return sorted(self.chats.values(), key=lambda chat: -chat.time)
+            return sorted((chat for chat in self.chats.values() if chat.id != STATUS_CHAT), key=lambda chat: -chat.time)
         placed: list[tuple[int, Chat]] = []
         for chat in self.chats.values():
+            if chat.id == STATUS_CHAT:
+                continue
             twin = self.twin(chat.id)
             if twin is None or twin not in self.chats:
                 placed.append((chat.time, chat))

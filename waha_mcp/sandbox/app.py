@@ -79,17 +79,16 @@ class WahaApp:
             headers=sorted(set(request.headers)),
         )
         self.sandbox.log.entries.append(entry)
-        fault = self.sandbox.faults.take(request.method, unquote(raw_path))
-        if fault is None:
-            response = await self._answer(request, raw_path, entry)
-        else:
-            faulty = await self._with_fault(fault, lambda: self._answer(request, raw_path, entry))
-            if faulty is None:
-                self.abort(scope)
-                return
-            response = faulty
-        entry.status = response.status_code
-        await response(scope, receive, send)
+        fault = self.sandbox.faults.take(request.method, unquote(raw_path)) or Fault()
+        try:
+            answer = await self._with_fault(fault, lambda: self._answer(request, raw_path, entry))
+        except ClientDisconnect:
+            return
+        if answer is None:
+            self.abort(scope)
+            return
+        entry.status = answer.status_code
+        await answer(scope, receive, send)
 
     async def _with_fault(self, fault: Fault, answer: Callable[[], Awaitable[Response]]) -> Response | None:
         """The answer under a fault; None is no answer at all."""

@@ -16,10 +16,22 @@ def png(width: int = 96, height: int = 64, tint: int = 0) -> bytes:
         for y in range(height)
     )
 
+    return _png(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), rows)
+
+
+def bitmap(dark: list[list[bool]], *, scale: int, border: int) -> bytes:
+    """A black and white PNG of square dots, `border` dots of white around it."""
+    wide = len(dark[0]) + 2 * border
+    blank = [[False] * wide] * border
+    dots = [*blank, *([False] * border + row + [False] * border for row in dark), *blank]
+    rows = b"".join((b"\0" + bytes(0 if dot else 255 for dot in row for _ in range(scale))) * scale for row in dots)
+    return _png(struct.pack(">IIBBBBB", wide * scale, len(dots) * scale, 8, 0, 0, 0, 0), rows)
+
+
+def _png(header: bytes, rows: bytes) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 

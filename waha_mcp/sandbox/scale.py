@@ -10,13 +10,15 @@ from waha_mcp.sandbox.account import Account, Message, Person
 from waha_mcp.sandbox.script import DAY, SMALL_TALK
 
 FIRST = (
-    "Ada Amir Bea Carlos Dana Elif Farid Greta Hugo Ines Jamal Kaya Lars Mira Noah Oona Pavel Quinn Rosa Sven Tara "
-    "Uma Viktor Wanda Xenia Yusuf Zara Émile Søren Łukasz 雅 Дмитрий"
-).split()
+    "Ada", "Amir", "Bea", "Carlos", "Dana", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jamal", "Kaya", "Lars",
+    "Mira", "Noah", "Oona", "Pavel", "Quinn", "Rosa", "Sven", "Tara", "Uma", "Viktor", "Wanda", "Xenia",
+    "Yusuf", "Zara", "Émile", "Søren", "Łukasz", "雅", "Дмитрий",
+)  # fmt: skip
 LAST = (
-    "Abbott Brandt Costa Dubois Eriksen Fischer Garcia Hansen Ito Jansen Kowalski Lehmann Moreau Novak Okoye Peters "
-    "Quiroga Rossi Santos Tanaka Ueda Vargas Weber Xu Yılmaz Zimmer"
-).split()
+    "Abbott", "Brandt", "Costa", "Dubois", "Eriksen", "Fischer", "Garcia", "Hansen", "Ito", "Jansen",
+    "Kowalski", "Lehmann", "Moreau", "Novak", "Okoye", "Peters", "Quiroga", "Rossi", "Santos", "Tanaka",
+    "Ueda", "Vargas", "Weber", "Xu", "Yılmaz", "Zimmer",
+)  # fmt: skip
 #: Every third of the added contacts has a chat.
 CHAT_SHARE = 3
 #: Area codes of the added numbers (1 NPA 555 01xx); 202 belongs to the hand-made people.

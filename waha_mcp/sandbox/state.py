@@ -33,6 +33,7 @@ class Session:
     account: Account | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     qr: int = 0
+    number_caches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def become(self, status: str) -> None:
         self.status = status
@@ -86,10 +87,9 @@ class Sandbox:
         self.environment: dict[str, str] = {}
         self._pending: dict[int, Pending] = {}
         self._numbers = count(1)
-        self._build = lambda: build_account(
-            seed, int(self.started) if now is None else now, contacts=contacts, messages=messages
-        )
-        self.sessions = {"default": Session("default", WORKING, default_config(), self._build())}
+        self._born = int(self.started) if now is None else now
+        self._size = {"contacts": contacts, "messages": messages}
+        self.sessions = {"default": Session("default", WORKING, default_config(), self.paired_account())}
         self.named_keys = {
             name: self.keys.create(session="default", actions=every_action(on=on), label=name).secret
             for name, on in NAMED_KEYS.items()
@@ -113,7 +113,7 @@ class Sandbox:
 
     def paired_account(self) -> Account:
         """A fresh account, for a session that has just been paired."""
-        return self._build()
+        return build_account(self.seed, self._born, **self._size)
 
     def later(self, delay: float, effect: Callable[[], None]) -> None:
         """Let something happen after `delay` seconds, or at once when `settle` is called."""

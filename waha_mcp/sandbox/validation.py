@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from waha_mcp.sandbox.answers import Refusal, bad_parameters, undefined
+from waha_mcp.sandbox.answers import bad_parameters, undefined
 from waha_mcp.waha.contract import Contract, Operation, Param
 
 if TYPE_CHECKING:
@@ -104,15 +104,19 @@ def check_body(contract: Contract, operation: Operation, body: Any) -> None:
 
 def _names(error: ValidationError) -> Iterator[str]:
     path = ".".join(str(part) for part in error.absolute_path)
+    rule: Any = error.validator_value
+    value: Any = error.instance
     if error.validator == "required":
-        yield from (f"{path}.{name}".lstrip(".") for name in error.validator_value if name not in error.instance)
+        yield from (f"{path}.{name}".lstrip(".") for name in rule if name not in value)
     elif path:
         yield path
 
 
 def _wording(error: ValidationError) -> Iterator[str]:
+    schema_at: Any = error.schema
+    rule: Any = error.validator_value
     if error.validator == "required":
-        properties: Mapping[str, Any] = error.schema.get("properties", {})
+        properties: Mapping[str, Any] = schema_at.get("properties", {})
         for name in _names(error):
             schema = properties.get(name.rsplit(".", 1)[-1], {})
             if "enum" in schema:
@@ -122,16 +126,13 @@ def _wording(error: ValidationError) -> Iterator[str]:
         return
     name = next(_names(error), "body")
     if error.validator == "type":
-        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        yield f"{name} {_TYPES.get(kinds[0], 'is not valid')}"
+        kind = rule[0] if isinstance(rule, list) else rule
+        yield f"{name} {_TYPES.get(kind, 'is not valid')}"
     elif error.validator == "enum":
-        yield f"{name} {_one_of(error.validator_value)}"
+        yield f"{name} {_one_of(rule)}"
     elif error.validator == "maxLength":
-        yield f"{name} must be shorter than or equal to {error.validator_value} characters"
+        yield f"{name} must be shorter than or equal to {rule} characters"
     elif error.context:
         yield from _wording(error.context[0])
     else:
         yield f"{name} is not valid"
-
-
-__all__ = ["Refusal", "check_body", "checked_query"]

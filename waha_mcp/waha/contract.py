@@ -43,7 +43,8 @@ class Operation:
     """One WAHA operation.
 
     `action` is what a key needs: one of the six actions, or `server`, `list`, `create`, `admin`, `none`, `unknown`.
-    `session_from` says where the guard finds the session: `path`, `query`, `body`, `body:name`, `app`, `none`, `unknown`.
+    `session_from` says where the guard finds the session's name: `path`, `query`, `body`, `body:name`, `app` (the
+    App's session), `none`, `unknown`.
     `body` is the JSON Schema of the request body, `responses` maps a status to content types and their schemas.
     """
 

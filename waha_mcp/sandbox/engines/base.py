@@ -135,6 +135,7 @@ class Engine(ABC):
         """The messages of a page that come back at all."""
         return messages
 
+    @abstractmethod
     def check_filter(self, wanted: Filter, chat_id: str) -> None:
         """Refuse a read that this engine can not do."""
 

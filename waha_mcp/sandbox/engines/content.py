@@ -104,6 +104,8 @@ def _by_kind(message: Message) -> dict[str, Any]:
                     "selectableOptionsCount": count,
                 }
             }
+        case "reaction":
+            return {"reactionMessage": dict(extra)}
         case "event":
             return {"eventMessage": dict(extra)}
         case "list":

@@ -6,6 +6,7 @@ from typing import Any
 
 from waha_mcp.sandbox.account import ACKS, Filter, Message
 from waha_mcp.sandbox.answers import Crash, http_error
+from waha_mcp.sandbox.engines.base import raw_key
 from waha_mcp.sandbox.handlers.common import as_chat_id, find_message, known_chat_id
 from waha_mcp.sandbox.registry import Call, handles
 
@@ -123,7 +124,17 @@ def react(call: Call) -> Any:
     if call.body["reaction"]:
         reactions[me] = (call.body["reaction"], int(call.sandbox.now()))
     message.reactions = reactions or None
-    return {"id": call.engine.message_id(account, message), "_data": {"reactionMessage": call.body["reaction"]}}
+    told = Message(
+        id=account.new_id(),
+        chat=message.chat,
+        from_me=True,
+        author=me,
+        time=int(call.sandbox.now()),
+        kind="reaction",
+        extra={"key": raw_key(message), "text": call.body["reaction"]},
+        source="api",
+    )
+    return call.engine.sent(account, told)
 
 
 @handles("ChattingController_setStar")
