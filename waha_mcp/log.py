@@ -16,7 +16,7 @@ class _Redacting(logging.Formatter):
 
     def __init__(self, secrets: tuple[SecretStr, ...]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secrets = tuple(s.get_secret_value() for s in secrets)
+        self._secrets = tuple(text for s in secrets if (text := s.get_secret_value()))
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
