@@ -118,6 +118,7 @@ class Bridge:
         await self.settle()
         tool = self._offered(name)
         parsed = _with_chat_ids(tool, tool.parse(arguments))
+        parsed.pop("allow_repeat", None)
         grant = self.grant
         if tool.action is None:
             grant = await self._recheck()

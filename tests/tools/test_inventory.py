@@ -13,6 +13,7 @@ import pytest
 from waha_mcp.actions import Action
 from waha_mcp.server.protocol import describe
 from waha_mcp.tools import CATALOG, Tool
+from waha_mcp.tools.params import MessageReference, Reference
 from waha_mcp.waha.contract import contract
 
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
@@ -71,6 +72,26 @@ def test_calls_are_operations_that_the_tools_action_opens(tool: Tool) -> None:
         allowed = {"list", "server"} if tool.action is None else {tool.action.value}
         assert operation.action in allowed, call
         assert not operation.deprecated, call
+
+
+@TOOLS
+def test_a_tool_with_an_effect_says_whom_it_reaches_and_one_without_does_not(tool: Tool) -> None:
+    """By a parameter that names chats or messages (`Reference`, `MessageReference`), or by `reaches=`."""
+    named: list[Reference | MessageReference] = [*tool.references.values(), *tool.messages.values()]
+    if tool.effect:
+        assert any(mark.reached for mark in named) or tool.reaches is not None
+    else:
+        assert tool.reaches is None
+
+
+@TOOLS
+def test_a_parameter_that_is_named_like_a_chat_a_message_or_a_url_is_marked_as_one(tool: Tool) -> None:
+    marked = tool.references.keys() | tool.messages.keys() | tool.fetched.keys()
+    for name in tool.input_schema["properties"]:
+        if re.search(r"(^|_)(chats?|persons?|people|members?|participants?|mentions|recipients?|message_ids?)$", name):
+            assert name in marked, name
+        if re.search(r"(^|_)urls?$", name) and tool.effect:
+            assert name in tool.fetched, name
 
 
 @TOOLS

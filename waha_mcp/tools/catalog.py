@@ -12,19 +12,20 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, get_args
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
-from waha_mcp.tools.params import Reference
+from waha_mcp.tools.params import Fetched, MessageReference, Reference
 from waha_mcp.waha.client import Waha
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=BaseModel)
+M = TypeVar("M", Reference, MessageReference, Fetched)
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,25 @@ SENDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=T
 SETS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 
 
+#: Whom a tool's effect reaches beyond the chats that its parameters name. "status" is who sees our status stories,
+#: "everyone" is more people than any list can name (who sees our profile, a public channel, whoever a webhook serves,
+#: a group that is joined by a link), "nobody" is just this account.
+Reach = Literal["nobody", "status", "everyone"]
+
+AllowRepeat = Annotated[bool, Field(description="Do it again although the same was done within the last minute")]
+
+
 class ArgumentError(Exception):
     """Arguments that a tool cannot take. Its text names the property and what would be right."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. `action` is what the key must allow (None: any key); `calls` are the WAHA operations it may use."""
+    """One tool. `action` is what the key must allow (None: any key); `calls` are the WAHA operations it may use.
+
+    A tool with an effect (one that is not read-only) reaches the chats that its parameters marked `Reference` and
+    `MessageReference` name, and beyond them `reaches`. One that has no such parameter must say what it reaches.
+    """
 
     name: str
     title: str
@@ -71,6 +84,7 @@ class Tool:
     calls: tuple[str, ...]
     toolset: str
     hints: Hints
+    reaches: Reach | None
     run: Callable[..., Awaitable[BaseModel]]
 
     @cached_property
@@ -81,13 +95,38 @@ class Tool:
             for p in inspect.signature(self.run).parameters.values()
             if p.kind is not p.KEYWORD_ONLY
         }
+        if self.repeats:
+            fields["allow_repeat"] = (AllowRepeat, False)
         return create_model(self.name, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields)
 
+    @property
+    def effect(self) -> bool:
+        """Whether it changes anything."""
+        return not self.hints.read_only
+
+    @property
+    def repeats(self) -> bool:
+        """Whether doing it twice has two effects. Such a tool takes `allow_repeat`, which the policy answers to."""
+        return self.effect and not self.hints.idempotent
+
     @cached_property
-    def references(self) -> tuple[str, ...]:
-        """The parameters that name chats or people."""
+    def references(self) -> Mapping[str, Reference]:
+        """The parameters that name chats or people, with their marks."""
+        return self._marked(Reference)
+
+    @cached_property
+    def messages(self) -> Mapping[str, MessageReference]:
+        """The parameters that name messages, with their marks."""
+        return self._marked(MessageReference)
+
+    @cached_property
+    def fetched(self) -> Mapping[str, Fetched]:
+        """The parameters that hold a URL for WAHA to fetch, with their marks."""
+        return self._marked(Fetched)
+
+    def _marked(self, kind: type[M]) -> dict[str, M]:
         parameters = inspect.signature(self.run).parameters.values()
-        return tuple(p.name for p in parameters if _is_reference(p.annotation))
+        return {p.name: mark for p in parameters if (mark := _mark(p.annotation, kind)) is not None}
 
     @cached_property
     def result(self) -> type[BaseModel]:
@@ -134,10 +173,12 @@ class Tool:
         return f"Wrong arguments for {self.name}. " + "; ".join(parts)
 
 
-def _is_reference(annotation: Any) -> bool:
-    """Whether a type, or one of a union, is marked as a `Reference`."""
-    marks = getattr(annotation, "__metadata__", ())
-    return any(isinstance(mark, Reference) for mark in marks) or any(map(_is_reference, get_args(annotation)))
+def _mark(annotation: Any, kind: type[M]) -> M | None:
+    """The mark of one kind on a type, or on one inside it."""
+    for found in getattr(annotation, "__metadata__", ()):
+        if isinstance(found, kind):
+            return found
+    return next((mark for each in get_args(annotation) if (mark := _mark(each, kind)) is not None), None)
 
 
 class _Schema(GenerateJsonSchema):
@@ -167,7 +208,13 @@ CATALOG: dict[str, Tool] = {}
 
 
 def tool(
-    *, title: str, action: Action | None, calls: list[str], hints: Hints, toolset: str = "core"
+    *,
+    title: str,
+    action: Action | None,
+    calls: list[str],
+    hints: Hints,
+    toolset: str = "core",
+    reaches: Reach | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Put a function into the catalog as a tool and return the function itself."""
 
@@ -175,7 +222,7 @@ def tool(
         name = run.__name__
         assert name not in CATALOG, f"two tools named {name}"
         description = inspect.cleandoc(run.__doc__ or "")
-        CATALOG[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, run)
+        CATALOG[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run)
         return run
 
     return register

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
@@ -12,12 +13,40 @@ from waha_mcp.waha.ids import parse_message_id
 
 @dataclass(frozen=True)
 class Reference:
-    """Marks a parameter that names chats or people: the bridge turns it into chat ids before the tool runs."""
+    """Marks a parameter that names chats or people: the bridge turns it into chat ids before the tool runs.
+
+    `reached` says whether an effect of the tool reaches them (they get a message, a mention, a place in a group ...):
+    then the policy asks whether they may be. False: they are only spoken of, as the person on a contact card is.
+    """
+
+    reached: bool = True
+
+
+@dataclass(frozen=True)
+class MessageReference:
+    """Marks a parameter that names messages: the chat inside each id counts as a `Reference` to that chat does.
+
+    `reached=False` is for a message that is only taken from, as what is forwarded is.
+    """
+
+    reached: bool = True
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Marks a parameter that holds a URL which WAHA fetches, from inside its own network."""
 
 
 def _message_id(value: str) -> str:
     parse_message_id(value)
     return value.strip()
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL")
+    return value
 
 
 #: One chat, by chat id or by phone number in any usual international writing. The tool gets the chat id.
@@ -32,9 +61,25 @@ People = Annotated[
     Reference(),
     Field(description="People to mention, as numbers or chat ids; write @<number> where each stands in the text"),
 ]
-#: A full message id.
-MessageId = Annotated[str, AfterValidator(_message_id), Field(description="Message id, as get_messages gives it")]
-ReplyTo = Annotated[str, AfterValidator(_message_id), Field(description="Id of the message to reply to")]
+#: A full message id. What is done to the message reaches its chat.
+MessageId = Annotated[
+    str,
+    MessageReference(),
+    AfterValidator(_message_id),
+    Field(description="Message id, as get_messages gives it"),
+]
+ReplyTo = Annotated[
+    str, MessageReference(), AfterValidator(_message_id), Field(description="Id of the message to reply to")
+]
+#: A message that is only taken from: its own chat does not notice.
+SourceMessageId = Annotated[
+    str,
+    MessageReference(reached=False),
+    AfterValidator(_message_id),
+    Field(description="Message id, as get_messages gives it"),
+]
+#: Where WAHA fetches a file.
+MediaUrl = Annotated[str, Fetched(), AfterValidator(_web_url), Field(description="Where WAHA fetches it")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[str, Field(description="Where to go on: the cursor of the page before")]
 #: A moment with its zone.

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import anyio
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.params import Chat, MessageId, People, ReplyTo
+from waha_mcp.tools.params import Chat, MediaUrl, MessageId, People, ReplyTo
 from waha_mcp.waha.models import Result, Sent, sent_from
 
 Text = Annotated[
@@ -64,13 +64,6 @@ _MEDIA: dict[str, tuple[str, str]] = {
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
 
-def _web_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http:// or https:// URL")
-    return value
-
-
 @tool(
     title="Send media",
     action=Action.SEND,
@@ -80,7 +73,7 @@ def _web_url(value: str) -> str:
 async def send_media(
     chat: Chat,
     kind: Annotated[MediaKind, Field(description="How it shows; voice is a voice note, file a document")],
-    url: Annotated[str, AfterValidator(_web_url), Field(description="Where WAHA fetches it")] | None = None,
+    url: MediaUrl | None = None,
     data: Annotated[str, Field(description="Its bytes in base64")] | None = None,
     path: Annotated[str, Field(description="A file in the outbox folder")] | None = None,
     caption: Caption | None = None,
