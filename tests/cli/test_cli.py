@@ -132,17 +132,20 @@ def test_help_does_not_load_the_mcp_sdk() -> None:
 
 
 def test_sandbox_prints_one_line_of_json_once_it_listens_and_stops_on_sigterm() -> None:
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
-    ) as process:
+    )
+    try:
         assert process.stdout is not None
         info = json.loads(process.stdout.readline())
         assert info.keys() == {"url", "session", "admin_key", "keys"}
         assert info["keys"].keys() == {"none", "read", "send", "read_send", "full"}
-        assert httpx.get(f"{info['url']}/ping").status_code == 200
+        assert httpx.get(f"{info['url']}/ping", headers={"X-Api-Key": info["keys"]["none"]}).status_code == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
-        assert process.stdout.read() == ""
+        assert process.communicate(timeout=10)[0] == ""
+        assert process.returncode == 0
+    finally:
+        process.kill()
 
 
 def test_sandbox_on_a_taken_port_says_so() -> None:

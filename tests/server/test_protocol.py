@@ -72,6 +72,7 @@ async def test_a_failure_of_waha_is_an_error_with_a_next_step_and_no_echo(client
 async def test_a_send_whose_answer_is_lost_is_said_to_be_of_unknown_outcome_and_is_not_repeated(
     client: Client, admin: Admin
 ) -> None:
+    await client.list_tools()
     await admin.fault("/api/sendText", drop=True, after=True)
     await admin.clear()
     result = await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "Once only"})

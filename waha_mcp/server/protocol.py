@@ -60,13 +60,11 @@ class Protocol:
             await self._legacy.send_tool_list_changed()
         await self._bus.publish(ToolsListChanged())
 
-    def _remember(self, ctx: _Request) -> None:
-        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            self._legacy = ctx.session
-
     async def _list_tools(self, ctx: _Request, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        self._remember(ctx)
         settled = await self._bridge.settle()
+        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            # From here on the client holds a listing that can go stale.
+            self._legacy = ctx.session
         return types.ListToolsResult(
             tools=[describe(tool) for tool in self._bridge.tools()],
             ttl_ms=LISTING_TTL if settled else 0,
@@ -74,7 +72,6 @@ class Protocol:
         )
 
     async def _call_tool(self, ctx: _Request, params: types.CallToolRequestParams) -> types.CallToolResult:
-        self._remember(ctx)
         try:
             result = await self._bridge.call(params.name, params.arguments or {})
         except UnknownTool:
