@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 import anyio
-from pydantic import BaseModel
 
 from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
@@ -24,7 +23,7 @@ from waha_mcp.waha.errors import (
     WahaError,
 )
 from waha_mcp.waha.ids import parse_chat
-from waha_mcp.waha.models import listing
+from waha_mcp.waha.models import Result, listing
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ class Bridge:
             await self._settled.wait()
         return self._settled.is_set()
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> BaseModel:
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run one tool.
 
         Raises:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 from mcp import Client
+from mcp.types import AudioContent, ImageContent
 
 from tests.harness import ERAS, Admin, Era, app_for, memory_client, payload, texts
 from waha_mcp.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 from waha_mcp.server.protocol import Protocol
+from waha_mcp.waha.models import Attachment, Sent
 
 pytestmark = pytest.mark.anyio
 
@@ -102,6 +105,22 @@ async def test_an_unexpected_failure_inside_is_an_error_without_its_details(
     result = await client.call_tool("list_chats", {})
     assert result.is_error
     assert "secret" not in texts(result)
+
+
+async def test_what_is_attached_to_a_result_follows_its_json_as_image_and_audio(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shown(*_: Any, **__: Any) -> Sent:
+        pieces = Attachment("image", "image/png", b"\x89PNG"), Attachment("audio", "audio/ogg", b"OggS")
+        return Sent(message_id=None, chat=ANSWERING_CHAT, time=None).attach(*pieces)
+
+    monkeypatch.setattr(Bridge, "call", shown)
+    result = await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "Hi"})
+    assert result.structured_content == {"chat": ANSWERING_CHAT}
+    assert result.content[1:] == [
+        ImageContent(data=base64.b64encode(b"\x89PNG").decode(), mime_type="image/png"),
+        AudioContent(data=base64.b64encode(b"OggS").decode(), mime_type="audio/ogg"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from typing import Any
@@ -21,6 +22,7 @@ from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.server.instructions import instructions
 from waha_mcp.tools import ArgumentError, Tool
 from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.models import Attachment
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +85,8 @@ class Protocol:
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
         data = result.model_dump(mode="json", exclude_none=True)
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=data)
+        content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
+        return types.CallToolResult(content=content, structured_content=data)
 
 
 def describe(tool: Tool) -> types.Tool:
@@ -102,6 +105,11 @@ def describe(tool: Tool) -> types.Tool:
             open_world_hint=hints.open_world,
         ),
     )
+
+
+def _block(attachment: Attachment) -> types.ContentBlock:
+    block = types.ImageContent if attachment.kind == "image" else types.AudioContent
+    return block(data=base64.b64encode(attachment.data).decode(), mime_type=attachment.mimetype)
 
 
 def _error(text: str) -> types.CallToolResult:

@@ -22,9 +22,10 @@ from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
 from waha_mcp.tools.params import Fetched, MessageReference, Reference
 from waha_mcp.waha.client import Waha
+from waha_mcp.waha.models import Result
 
 P = ParamSpec("P")
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound=Result)
 M = TypeVar("M", Reference, MessageReference, Fetched)
 
 
@@ -85,7 +86,7 @@ class Tool:
     toolset: str
     hints: Hints
     reaches: Reach | None
-    run: Callable[..., Awaitable[BaseModel]]
+    run: Callable[..., Awaitable[Result]]
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -129,11 +130,11 @@ class Tool:
         return {p.name: mark for p in parameters if (mark := _mark(p.annotation, kind)) is not None}
 
     @cached_property
-    def result(self) -> type[BaseModel]:
+    def result(self) -> type[Result]:
         """The model of the result."""
         model = inspect.signature(self.run).return_annotation
         assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
+        assert issubclass(model, Result)
         return model
 
     @cached_property

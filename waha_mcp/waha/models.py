@@ -7,10 +7,11 @@ engine: optional fields are missing or null, ids end in `@s.whatsapp.net`, times
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr
 
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import normalize_chat_id, parse_message_id, phone_of
@@ -32,11 +33,32 @@ MessageKind = Literal[
 ]
 
 
+@dataclass(frozen=True)
+class Attachment:
+    """What an agent looks at or listens to instead of reading it: bytes that go along with a result's JSON."""
+
+    kind: Literal["image", "audio"]
+    mimetype: str
+    data: bytes
+
+
 class Result(BaseModel):
     """The base of what tools return. Fields that are None are left out of the answer."""
 
     # Schemas are built when a listing or a call first needs them, not at import.
     model_config = ConfigDict(frozen=True, defer_build=True)
+
+    _attachments: tuple[Attachment, ...] = PrivateAttr(())
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """What goes along with the JSON, in order; no part of it and of its schema."""
+        return self._attachments
+
+    def attach(self, *attachments: Attachment) -> Self:
+        """Add attachments, and return the result itself."""
+        self._attachments += attachments
+        return self
 
 
 class Media(Result):
