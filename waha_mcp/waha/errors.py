@@ -190,5 +190,5 @@ def clean(text: str, hide: str = "", limit: int = 300) -> str:
     text = re.split(r"\n\s*at\s", text, maxsplit=1)[0]
     text = re.sub(r"\b\w+://\S+", "<url>", text)
     text = "".join(c if c.isprintable() else " " for c in text)
-    text = " ".join(text.split()).rstrip(".")
+    text = " ".join(text.split()).rstrip(". ")
     return text if len(text) <= limit else text[: limit - 1] + "…"
