@@ -13,7 +13,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -33,22 +32,9 @@ class NoKey(AppError):
 
 
 def _check_url(value: str) -> str:
-    import httpx  # which will have to take it; kept off the path of commands that need no App
+    from waha_mcp.waha.client import check_url  # kept off the path of commands that need no App
 
-    try:
-        # Neither says anything of the value in its errors: a password may stand in it.
-        parts = urlsplit(value)
-        httpx.URL(value)
-        _ = parts.port
-    except (ValueError, httpx.InvalidURL):
-        raise ValueError(f"not a URL: it must look like {DEFAULT_URL}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
-        raise ValueError(f"must be an http:// or https:// URL such as {DEFAULT_URL}")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password")
-    if "?" in value or "#" in value:
-        raise ValueError("must end at the host or a path prefix, without ? or #")
-    return value.rstrip("/")
+    return check_url(value)
 
 
 def _check_key(value: SecretStr) -> SecretStr:
