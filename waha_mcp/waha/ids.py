@@ -18,6 +18,7 @@ _CHAT_ID = re.compile(
 _MESSAGE_ID = re.compile(
     r"(?P<me>true|false)_(?P<chat>[^_\s]+@[a-z.]+)_(?P<id>[0-9A-Za-z.-]+)(?:_(?P<participant>\S+))?"
 )
+_DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 #: What a wrong chat argument is told.
 CHAT_FORMS = (
@@ -52,7 +53,8 @@ def parse_phone(value: str) -> str:
     """
     import phonenumbers  # kept off the start-up path: only a number that is written as one needs it
 
-    text = value.strip().removeprefix("tel:")
+    # Numbers are often pasted with no-break spaces in them and marks of direction around them.
+    text = " ".join(_DIRECTION_MARKS.sub("", value).split()).removeprefix("tel:")
     if re.search(r"[^\W\d_]", text):
         raise ValueError(f"{_shown(value)} is not a phone number: write it like '+1 202 555 0123'")
     if text.startswith("00"):
