@@ -53,7 +53,7 @@ def _read_actions(value: object) -> object:
     return actions_from_waha(value) if isinstance(value, Mapping) else frozenset(map(parse_action, _names(value)))
 
 
-def _read_toolsets(value: object) -> object:
+def _read_names(value: object) -> object:
     return value if isinstance(value, frozenset) else frozenset(_names(value))
 
 
@@ -61,6 +61,10 @@ def _names(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError('must be a list of names, such as ["read", "send"] or ["core"]')
     return value
+
+
+#: Names in any order, written as a list.
+_Names = Annotated[frozenset[str], BeforeValidator(_read_names)]
 
 
 class App(BaseModel):
@@ -76,10 +80,15 @@ class App(BaseModel):
     enabled: bool = True
     #: None: not given, so find out.
     actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
-    toolsets: Annotated[frozenset[str], BeforeValidator(_read_toolsets)] = frozenset({"core"})
+    toolsets: _Names = frozenset({"core"})
+    #: Tools besides those of the toolsets, and tools that are not wanted; the second beats everything.
+    include: _Names = frozenset()
+    exclude: _Names = frozenset()
     allow_admin_key: bool = False
     #: The only folder that local files are sent from. None: no local files.
     outbox: Path | None = None
+    #: The only hosts that session settings may point to, as webhooks and proxies. None listed: neither can be set.
+    outbound_hosts: _Names = frozenset()
 
 
 def load_app(
@@ -187,7 +196,8 @@ def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     names = {"url": "WAHA_URL", "key": "WAHA_API_KEY", "session": "WAHA_SESSION"}
     fields: dict[str, Any] = {field: env[name].strip() for field, name in names.items() if name in env}
-    for field, name in {"actions": "WAHA_ACTIONS", "toolsets": "WAHA_TOOLSETS"}.items():
+    lists = ("actions", "toolsets", "include", "exclude")
+    for field, name in {field: f"WAHA_{field.upper()}" for field in lists}.items():
         if name in env:
             fields[field] = split_names(env[name])
     return fields

@@ -23,7 +23,8 @@ from waha_mcp.waha.errors import (
     WahaError,
 )
 from waha_mcp.waha.ids import parse_chat
-from waha_mcp.waha.models import Result, listing
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.reading import listing
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +66,15 @@ class Bridge:
         """Bind an App. No request is made yet.
 
         Raises:
-            AppError: the App names a toolset that there is not.
+            AppError: the App names a toolset or a tool that there is not.
         """
-        unknown = sorted(app.toolsets - toolsets())
-        if unknown:
-            raise AppError(
-                f"unknown toolset {', '.join(map(repr, unknown))}: there are {', '.join(sorted(toolsets()))}"
-            )
+        for what, named, known in (
+            ("toolset", app.toolsets, toolsets()),
+            ("tool in include", app.include, CATALOG.keys()),
+            ("tool in exclude", app.exclude, CATALOG.keys()),
+        ):
+            if unknown := sorted(named - known):
+                raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
         self.app = app
         self.waha = Waha(app.url, app.key, app.session)
         self.grant = Grant.initial(app.actions)

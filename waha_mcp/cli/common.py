@@ -31,6 +31,8 @@ def _app_options(
         str | None, typer.Option(help="Actions, such as read,send.", show_default="found out: read and send")
     ] = None,
     toolsets: Annotated[str | None, typer.Option(help="Toolsets, such as core.", show_default="core")] = None,
+    include: Annotated[str | None, typer.Option(help="Tools besides those of the toolsets.")] = None,
+    exclude: Annotated[str | None, typer.Option(help="Tools to leave out.")] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What is logged on stderr.")] = "warning",
 ) -> dict[str, Any]:
     """What the options give, as fields of an App, with `source` and `log_level`."""
@@ -40,8 +42,9 @@ def _app_options(
         "url": url,
         "key": {"file": str(key_file.absolute())} if key_file else None,
         "session": session,
-        "actions": split_names(actions) if actions is not None else None,
-        "toolsets": split_names(toolsets) if toolsets is not None else None,
+    } | {
+        field: split_names(names) if names is not None else None
+        for field, names in {"actions": actions, "toolsets": toolsets, "include": include, "exclude": exclude}.items()
     }
 
 

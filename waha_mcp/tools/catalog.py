@@ -58,6 +58,15 @@ SENDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=T
 SETS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 
 
+#: Takes something away that does not come back by itself: deleting, leaving, blocking, logging out.
+DESTROYS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
+#: Changes only this WAHA and how it is set up; doing it twice is doing it once.
+CONFIGURES = Hints(read_only=False, destructive=False, idempotent=True, open_world=False)
+
+#: The toolset that every destructive tool asks for besides its own, and the one that is all of them.
+DESTRUCTIVE, EVERY = "destructive", "all"
+
+
 #: Whom a tool's effect reaches beyond the chats that its parameters name. "status" is who sees our status stories,
 #: "everyone" is more people than any list can name (who sees our profile, a public channel, whoever a webhook serves,
 #: a group that is joined by a link), "nobody" is just this account.
@@ -99,6 +108,11 @@ class Tool:
         if self.repeats:
             fields["allow_repeat"] = (AllowRepeat, False)
         return create_model(self.name, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields)
+
+    @property
+    def toolsets(self) -> tuple[str, ...]:
+        """The toolsets that must all be chosen: its area's, and `destructive` where something is lost by it."""
+        return (self.toolset, DESTRUCTIVE) if self.hints.destructive else (self.toolset,)
 
     @property
     def effect(self) -> bool:
@@ -231,7 +245,7 @@ def tool(
 
 def toolsets() -> frozenset[str]:
     """The toolsets that an App may name."""
-    return frozenset(tool.toolset for tool in CATALOG.values()) | {"all"}
+    return frozenset(name for tool in CATALOG.values() for name in tool.toolsets) | {EVERY}
 
 
 def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
@@ -239,8 +253,12 @@ def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
 
     Listing and calling both ask here, so what is listed is what can be called.
     """
-    if tool.toolset not in app.toolsets and "all" not in app.toolsets:
-        return f"toolset '{tool.toolset}' is not chosen"
+    if tool.name in app.exclude:
+        return "excluded by the App"
+    if tool.name not in app.include and EVERY not in app.toolsets:
+        missing = [name for name in tool.toolsets if name not in app.toolsets]
+        if missing:
+            return f"toolset {' and '.join(map(repr, missing))} is not chosen"
     return None if tool.action is None else grant.why_not(tool.action)
 
 

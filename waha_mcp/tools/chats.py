@@ -9,7 +9,8 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, offset_of, page_of
 from waha_mcp.tools.params import Chat, Cursor, Limit, Moment
-from waha_mcp.waha.models import ChatSummary, Message, chat_from, epoch, listing, message_from
+from waha_mcp.waha.models import ChatSummary, Message, chat_from, message_from
+from waha_mcp.waha.reading import epoch, listing
 
 
 class Chats(Page):

@@ -10,7 +10,8 @@ from waha_mcp.tools.paging import Page, offset_of, page_of
 from waha_mcp.tools.params import Cursor, Limit
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import parse_phone
-from waha_mcp.waha.models import Contact, Result, chat_id_of, contact_from, listing, mapping_of
+from waha_mcp.waha.models import Contact, Result, contact_from
+from waha_mcp.waha.reading import chat_id_of, listing, mapping_of
 
 Phone = Annotated[
     str,

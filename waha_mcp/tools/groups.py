@@ -4,7 +4,8 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, page_of
 from waha_mcp.tools.params import Cursor, Limit
-from waha_mcp.waha.models import Group, group_from, listing
+from waha_mcp.waha.models import Group, group_from
+from waha_mcp.waha.reading import listing
 
 
 class Groups(Page):

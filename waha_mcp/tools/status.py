@@ -10,7 +10,8 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import CATALOG, INSPECTS, Context, tool, why_hidden
 from waha_mcp.waha.errors import WahaError, no_session, session_step
 from waha_mcp.waha.ids import phone_of
-from waha_mcp.waha.models import Result, chat_id_of, listing, mapping_of, text_of
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.reading import chat_id_of, listing, mapping_of, text_of
 
 
 class Account(Result):

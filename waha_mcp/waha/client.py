@@ -181,7 +181,12 @@ class Waha:
 
     def _open(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            headers={"X-Api-Key": self._key.get_secret_value(), "User-Agent": f"waha-mcp/{__version__}"},
+            headers={
+                "X-Api-Key": self._key.get_secret_value(),
+                "User-Agent": f"waha-mcp/{__version__}",
+                # WAHA wraps files (a QR code, a converted voice note) in JSON only when asked in exactly these words.
+                "Accept": "application/json",
+            },
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
             limits=httpx.Limits(max_connections=100, keepalive_expiry=4.0),

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr
 
-from waha_mcp.waha.errors import BadAnswer
-from waha_mcp.waha.ids import normalize_chat_id, parse_message_id, phone_of
+from waha_mcp.waha.ids import parse_message_id, phone_of
+from waha_mcp.waha.reading import chat_id_of, count_of, first_of, iso_text, iso_time, listing, mapping_of, text_of
 
 ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 MessageKind = Literal[
@@ -121,48 +120,6 @@ class Sent(Result):
     time: str | None = Field(None, description="ISO 8601")
 
 
-def epoch(value: Any) -> float | None:
-    """Seconds since 1970 from a number, text, a Long (`{low, high, unsigned}`) or milliseconds."""
-    if isinstance(value, Mapping):
-        low, high = value.get("low"), value.get("high", 0)
-        if not isinstance(low, int) or not isinstance(high, int):
-            return None
-        value = (high << 32) | (low & 0xFFFFFFFF)
-    if isinstance(value, bool):
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if seconds > 1e11:
-        seconds /= 1000
-    return seconds if 0 < seconds < 1e11 else None
-
-
-def iso_time(value: Any) -> str | None:
-    """A WAHA time in ISO 8601 with this machine's zone, to the second."""
-    seconds = epoch(value)
-    return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
-
-
-def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
-    """The objects of a list answer. Some engines key them by id, an empty answer is no objects."""
-    if answer is None:
-        return []
-    if isinstance(answer, Mapping):
-        answer = list(answer.values())
-    if not isinstance(answer, list) or not all(isinstance(item, Mapping) for item in answer):
-        raise BadAnswer(f"WAHA's answer is not a list of {what}: its version may be too new or too old for this tool.")
-    return answer
-
-
-def chat_id_of(value: Any) -> str | None:
-    """A chat id out of raw data, where it may be text or an object with `_serialized` or `user` and `server`."""
-    if isinstance(value, Mapping):
-        value = value.get("_serialized") or f"{value.get('user')}@{value.get('server')}"
-    return normalize_chat_id(value) if isinstance(value, str) else None
-
-
 def kind_of_chat(chat_id: str) -> ChatKind:
     server = chat_id.rpartition("@")[2]
     if chat_id == "status@broadcast":
@@ -177,13 +134,13 @@ def chat_from(raw: Mapping[str, Any]) -> ChatSummary | None:
     if chat_id is None:
         return None
     engine = mapping_of(raw.get("_chat"))
-    unread = _first(engine, "unreadCount", "unread_count", "UnreadCount")
+    unread = first_of(engine, "unreadCount", "unread_count", "UnreadCount")
     last = raw.get("lastMessage")
     return ChatSummary(
         id=chat_id,
         name=text_of(raw.get("name")),
         kind=kind_of_chat(chat_id),
-        unread=_count(unread),
+        unread=count_of(unread),
         last_message=message_from(last) if isinstance(last, Mapping) and last else None,
     )
 
@@ -266,7 +223,7 @@ def _engine_message(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 def _push_name(raw: Mapping[str, Any]) -> str | None:
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
-    return text_of(_first(data, "pushName", "notifyName", "PushName") or info.get("PushName"))
+    return text_of(first_of(data, "pushName", "notifyName", "PushName") or info.get("PushName"))
 
 
 def _media_from(raw: Mapping[str, Any]) -> Media | None:
@@ -300,7 +257,7 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
         return None
     return Contact(
         id=contact_id,
-        name=text_of(_first(raw, "name", "pushname", "pushName", "notify", "shortName", "verifiedName")),
+        name=text_of(first_of(raw, "name", "pushname", "pushName", "notify", "shortName", "verifiedName")),
         phone=phone_of(contact_id),
         saved=raw.get("isMyContact") if isinstance(raw.get("isMyContact"), bool) else None,
         blocked=True if raw.get("isBlocked") is True else None,
@@ -309,17 +266,19 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
 
 def group_from(raw: Mapping[str, Any]) -> Group | None:
     """One group of any engine; None without a usable id."""
-    group_id = chat_id_of(_first(raw, "id", "JID"))
+    group_id = chat_id_of(first_of(raw, "id", "JID"))
     if group_id is None:
         return None
-    members = _first(raw, "participants", "Participants")
-    count = len(members) if isinstance(members, list) and members else _count(_first(raw, "size", "ParticipantCount"))
+    members = first_of(raw, "participants", "Participants")
+    count = (
+        len(members) if isinstance(members, list) and members else count_of(first_of(raw, "size", "ParticipantCount"))
+    )
     return Group(
         id=group_id,
-        subject=text_of(_first(raw, "subject", "name", "Name")),
-        description=text_of(_first(raw, "description", "desc", "Topic")),
+        subject=text_of(first_of(raw, "subject", "name", "Name")),
+        description=text_of(first_of(raw, "description", "desc", "Topic")),
         participants=count or None,
-        created=iso_time(raw.get("creation")) or _iso_text(raw.get("GroupCreated")),
+        created=iso_time(raw.get("creation")) or iso_text(raw.get("GroupCreated")),
     )
 
 
@@ -337,7 +296,7 @@ def sent_from(answer: Any, chat: str) -> Sent:
     return Sent(
         message_id=message_id,
         chat=_chat_of_message(message_id) or chat,
-        time=iso_time(_first(raw, "timestamp", "messageTimestamp")),
+        time=iso_time(first_of(raw, "timestamp", "messageTimestamp")),
     )
 
 
@@ -350,30 +309,4 @@ def _chat_of_message(message_id: str | None) -> str | None:
     try:
         return parse_message_id(message_id or "").chat
     except ValueError:
-        return None
-
-
-def mapping_of(value: Any) -> Mapping[str, Any]:
-    """The object, or an empty one where something else stands."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _first(raw: Mapping[str, Any], *names: str) -> Any:
-    """The first field that holds something."""
-    return next((raw[name] for name in names if raw.get(name) not in (None, "")), None)
-
-
-def text_of(value: Any) -> str | None:
-    """The text, or None where there is none or something else stands."""
-    return value if isinstance(value, str) and value else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _iso_text(value: Any) -> str | None:
-    try:
-        return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
-    except (TypeError, ValueError, OverflowError):
         return None

@@ -1,0 +1,80 @@
+"""Reading WAHA's answers leniently: fields are missing or null, ids and times come in several forms, by engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from waha_mcp.waha.errors import BadAnswer
+from waha_mcp.waha.ids import normalize_chat_id
+
+
+def epoch(value: Any) -> float | None:
+    """Seconds since 1970 from a number, text, a Long (`{low, high, unsigned}`) or milliseconds."""
+    if isinstance(value, Mapping):
+        low, high = value.get("low"), value.get("high", 0)
+        if not isinstance(low, int) or not isinstance(high, int):
+            return None
+        value = (high << 32) | (low & 0xFFFFFFFF)
+    if isinstance(value, bool):
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if seconds > 1e11:
+        seconds /= 1000
+    return seconds if 0 < seconds < 1e11 else None
+
+
+def iso_time(value: Any) -> str | None:
+    """A WAHA time in ISO 8601 with this machine's zone, to the second."""
+    seconds = epoch(value)
+    return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
+
+
+def iso_text(value: Any) -> str | None:
+    """A time that is text already, in ISO 8601 with this machine's zone."""
+    try:
+        return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
+    """The objects of a list answer. Some engines key them by id, an empty answer is no objects."""
+    if answer is None:
+        return []
+    if isinstance(answer, Mapping):
+        answer = list(answer.values())
+    if not isinstance(answer, list) or not all(isinstance(item, Mapping) for item in answer):
+        raise BadAnswer(f"WAHA's answer is not a list of {what}: its version may be too new or too old for this tool.")
+    return answer
+
+
+def chat_id_of(value: Any) -> str | None:
+    """A chat id out of raw data, where it may be text or an object with `_serialized` or `user` and `server`."""
+    if isinstance(value, Mapping):
+        value = value.get("_serialized") or f"{value.get('user')}@{value.get('server')}"
+    return normalize_chat_id(value) if isinstance(value, str) else None
+
+
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """The object, or an empty one where something else stands."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def first_of(raw: Mapping[str, Any], *names: str) -> Any:
+    """The first field that holds something."""
+    return next((raw[name] for name in names if raw.get(name) not in (None, "")), None)
+
+
+def text_of(value: Any) -> str | None:
+    """The text, or None where there is none or something else stands."""
+    return value if isinstance(value, str) and value else None
+
+
+def count_of(value: Any) -> int | None:
+    """A number of things, or None where something else stands."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
