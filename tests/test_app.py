@@ -64,7 +64,7 @@ def test_the_environment_alone_makes_an_app() -> None:
     )
     assert app.url == "https://waha.example/api-root"
     assert app.session == "work"
-    assert app.actions == {Action.READ, Action.SEND}
+    assert app.actions == frozenset({Action.READ, Action.SEND})
     assert app.toolsets == {"core", "all"}
 
 
@@ -88,7 +88,7 @@ def test_flags_beat_the_environment_which_beats_the_file(toml: Any) -> None:
     )
     assert app.url == "http://flag"
     assert app.session == "env"
-    assert app.actions == {Action.READ}
+    assert app.actions == frozenset({Action.READ})
     assert app.key.get_secret_value() == KEY
 
 
@@ -182,7 +182,7 @@ def test_wahas_own_json_makes_an_app(tmp_path: Path) -> None:
     config = {"actions": {"read": True, "send": False}, "key": KEY, "key_id": "key_1"}
     app = load_app(waha_json(tmp_path, url="http://waha:3000", config=config), environ={})
     assert (app.id, app.session, app.url) == ("app_1", "default", "http://waha:3000")
-    assert app.actions == {Action.READ}
+    assert app.actions == frozenset({Action.READ})
     assert app.key.get_secret_value() == KEY
 
 

@@ -37,6 +37,7 @@ def test_a_number_may_be_written_in_many_ways(text: str) -> None:
 @pytest.mark.parametrize("form", ["E164", "INTERNATIONAL", "RFC3966"])
 def test_every_usual_writing_of_a_countrys_example_gives_its_digits(region: str, form: str) -> None:
     number = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+    assert number is not None
     digits = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
     assert parse_phone(phonenumbers.format_number(number, getattr(phonenumbers.PhoneNumberFormat, form))) == digits
 
@@ -141,7 +142,7 @@ def test_message_ids_are_taken_apart(value: str, parts: tuple[bool, str, str, st
     "value", ["", "3EB0A", "maybe_1@c.us_3EB0A", "true_1@c.us", "true_1@c.us_", "true_x@c.us_A", "true_1@c.us_A B"]
 )
 def test_what_is_no_message_id_is_refused_with_an_example(value: str) -> None:
-    with pytest.raises(ValueError, match="false_12025550123@c.us_"):
+    with pytest.raises(ValueError, match="false_12025550123@c"):
         parse_message_id(value)
 
 
@@ -173,6 +174,8 @@ def test_any_text_is_a_chat_or_a_bounded_refusal(text: str) -> None:
     try:
         chat = parse_chat(text)
     except ValueError as error:
-        assert len(str(error)) < 600
+        said = str(error)
     else:
+        said = ""
         assert normalize_chat_id(chat) == chat
+    assert len(said) < 600

@@ -1,0 +1,618 @@
+"""The bridge: what it finds out about a key, what it offers, and that nothing leaves for what it does not offer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import chain, combinations
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import respx
+from pydantic import SecretStr
+
+from waha_mcp import bridge as bridge_module
+from waha_mcp.actions import NULL_ACTIONS, Action, Evidence, Grant
+from waha_mcp.app import App, AppError
+from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.tools import CATALOG, ArgumentError
+from waha_mcp.waha.errors import BadAnswer, Forbidden, OutcomeUnknown, Unauthorized, Unreachable, WahaError
+
+pytestmark = pytest.mark.anyio
+
+BASE = "http://waha.test:3000"
+ADMIN = "/api/server/environment"
+READ = "/api/sessions/default"
+SEND = "/api/default/status/new-message-id"
+CHATS = "/api/default/chats/overview"
+SESSIONS = "/api/sessions"
+TEXT = {"chat": "12025550123@c.us", "text": "hi"}
+
+FORBIDDEN = httpx.Response(403, json={"message": "Forbidden", "statusCode": 403})
+UNAUTHORIZED = httpx.Response(401, json={"message": "Unauthorized", "statusCode": 401})
+OK: dict[str, Any] = {"id": "true_12025550123@c.us_A", "timestamp": 1_790_000_000}
+
+Answer = httpx.Response | Exception | Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Server:
+    """What WAHA answers, by path; anything else is answered as to a scoped key with read and send."""
+
+    def __init__(self, router: respx.MockRouter) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.requests: list[str] = []
+        router.route().mock(side_effect=self._answer)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        self.requests.append(path)
+        answer = self.answers.get(path)
+        if answer is None:
+            if path == ADMIN:
+                return FORBIDDEN
+            if path == SESSIONS:
+                return httpx.Response(200, json=[{"name": "default", "status": "WORKING", "me": None}])
+            return httpx.Response(200, json=[] if request.method == "GET" else OK)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else await answer(request)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with respx.mock(base_url=BASE, assert_all_called=False) as router:
+        yield Server(router)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bridge looks again at once, and so does the client."""
+    monkeypatch.setattr(bridge_module, "RETRY_FIRST", 0.001)
+    monkeypatch.setattr(bridge_module, "RETRY_MOST", 0.01)
+    monkeypatch.setattr("waha_mcp.waha.client.random.uniform", lambda *_: 0.001)
+
+
+def app(**fields: Any) -> App:
+    given: dict[str, Any] = {"url": BASE, "key": SecretStr("scoped-key-1234"), "session": "default"} | fields
+    return App(**given)
+
+
+@asynccontextmanager
+async def settled(of: App) -> AsyncIterator[tuple[Bridge, list[set[str]]]]:
+    """A bridge that has found out what it can, and the listings it announced since."""
+    announced: list[set[str]] = []
+
+    async def on_change() -> None:
+        announced.append(names(bridge))
+
+    with anyio.fail_after(10):
+        bridge = Bridge(of, on_change)
+        async with bridge:
+            assert await bridge.settle(5)
+            announced.clear()
+            yield bridge, announced
+
+
+def names(bridge: Bridge) -> set[str]:
+    return {tool.name for tool in bridge.tools()}
+
+
+def of_action(*actions: Action | None) -> set[str]:
+    return {t.name for t in CATALOG.values() if t.toolset == "core" and t.action in (None, *actions)}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
+        await anyio.sleep(0.001)
+
+
+# What is offered
+
+DECLARED = [frozenset(c) for c in chain.from_iterable(combinations(Action, n) for n in range(7))]
+
+
+@pytest.fixture
+def a_tool_for_every_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    for action in Action:
+        record = next(t for t in CATALOG.values() if t.name == "list_chats")
+        made = type(record)(**{**_fields(record), "name": f"do_{action}", "action": action})
+        monkeypatch.setitem(CATALOG, made.name, made)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in type(record).__dataclass_fields__}
+
+
+@pytest.mark.usefixtures("a_tool_for_every_action")
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda s: ",".join(sorted(s)) or "none")
+async def test_exactly_the_tools_of_the_declared_actions_are_offered(
+    server: Server, declared: frozenset[Action]
+) -> None:
+    async with settled(app(actions=declared)) as (bridge, _):
+        assert names(bridge) == of_action(*declared)
+        server.requests.clear()
+        for hidden in CATALOG.keys() - names(bridge):
+            with pytest.raises(UnknownTool):
+                await bridge.call(hidden, {})
+        assert server.requests == []
+
+
+@pytest.mark.usefixtures("a_tool_for_every_action")
+async def test_null_offers_all_but_delete(server: Server) -> None:
+    async with settled(app(actions=NULL_ACTIONS)) as (bridge, _):
+        assert names(bridge) == of_action(*NULL_ACTIONS)
+        assert "do_delete" not in names(bridge)
+
+
+@pytest.mark.usefixtures("a_tool_for_every_action")
+@pytest.mark.parametrize("refused", [set(), {Action.READ}, {Action.SEND}, {Action.READ, Action.SEND}], ids=sorted)
+async def test_undeclared_actions_are_found_out_and_the_others_are_off(server: Server, refused: set[Action]) -> None:
+    for action, path in ((Action.READ, READ), (Action.SEND, SEND)):
+        if action in refused:
+            server.answers[path] = FORBIDDEN
+    async with settled(app()) as (bridge, _):
+        assert names(bridge) == of_action(*({Action.READ, Action.SEND} - refused))
+    assert "/api/apps" not in server.requests
+
+
+async def test_nothing_is_offered_before_it_is_known(server: Server) -> None:
+    assert names(Bridge(app())) == of_action()
+    assert names(Bridge(app(actions=frozenset({Action.READ})))) == of_action(Action.READ)
+    assert server.requests == []
+
+
+async def test_probes_run_at_the_same_time(server: Server) -> None:
+    waiting: set[str] = set()
+    both = anyio.Event()
+
+    async def meet(request: httpx.Request) -> httpx.Response:
+        waiting.add(request.url.path)
+        if waiting == {READ, SEND}:
+            both.set()
+        await both.wait()
+        return httpx.Response(200, json={})
+
+    server.answers |= {READ: meet, SEND: meet}
+    async with settled(app()) as (bridge, _):
+        assert names(bridge) == of_action(Action.READ, Action.SEND)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(501, json={"message": "The method is not implemented by 'NOWEB' engine..."}),
+        httpx.Response(422, json={"error": "Session status...", "session": "default", "status": "STOPPED"}),
+        httpx.Response(404, json={"message": "Session not found", "statusCode": 404}),
+    ],
+)
+async def test_what_waha_answers_behind_its_guard_confirms_the_action(server: Server, answer: httpx.Response) -> None:
+    server.answers[SEND] = answer
+    async with settled(app()) as (bridge, _):
+        assert bridge.grant.evidence[Action.SEND] is Evidence.PROBED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500, json={}),
+        httpx.Response(503),
+        httpx.Response(403, html="<html>Blocked</html>"),
+        httpx.Response(302, headers={"location": "/login"}),
+        httpx.ReadTimeout(""),
+        httpx.Response(404, json={"message": "Cannot GET /x"}),
+    ],
+    ids=repr,
+)
+async def test_what_cannot_be_found_out_is_off_and_asked_again(
+    server: Server, answer: httpx.Response | Exception
+) -> None:
+    server.answers[SEND] = answer
+    async with settled(app()) as (bridge, announced):
+        assert names(bridge) == of_action(Action.READ)
+        assert bridge.grant.evidence[Action.SEND] is Evidence.UNKNOWN
+        del server.answers[SEND]
+        await until(lambda: bool(announced))
+        assert announced == [of_action(Action.READ, Action.SEND)]
+
+
+async def test_declared_actions_that_waha_refuses_are_off(server: Server) -> None:
+    server.answers |= {SEND: FORBIDDEN, "/api/apps": FORBIDDEN}
+    async with settled(app(actions=frozenset({Action.READ, Action.SEND, Action.APP}))) as (bridge, _):
+        assert bridge.grant.actions == {Action.READ}
+        assert bridge.grant.evidence[Action.READ] is Evidence.PROBED
+
+
+async def test_declared_actions_stay_when_waha_does_not_say(server: Server) -> None:
+    server.answers[SEND] = httpx.Response(500, json={})
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        assert bridge.grant.actions == {Action.SEND}
+
+
+async def test_an_action_that_is_not_declared_is_not_even_asked_for(server: Server) -> None:
+    async with settled(app(actions=frozenset({Action.READ}))):
+        pass
+    assert SEND not in server.requests
+
+
+# Keys that are no good
+
+
+async def test_a_key_that_waha_does_not_know_offers_nothing(server: Server) -> None:
+    server.answers[ADMIN] = UNAUTHORIZED
+    async with settled(app(actions=frozenset(Action))) as (bridge, _):
+        assert names(bridge) == of_action()
+        assert "401" in (bridge.grant.problem or "")
+    assert server.requests == [ADMIN]
+
+
+async def test_a_key_that_is_revoked_between_two_probes_offers_nothing(server: Server) -> None:
+    server.answers[READ] = UNAUTHORIZED
+    async with settled(app()) as (bridge, _):
+        assert names(bridge) == of_action()
+
+
+@pytest.mark.parametrize("status", [200, 204])
+async def test_an_admin_key_is_refused_with_how_to_make_a_scoped_one(server: Server, status: int) -> None:
+    server.answers[ADMIN] = httpx.Response(status, json={"WAHA_API_KEY": "x"})
+    async with settled(app(actions=frozenset(Action))) as (bridge, _):
+        assert names(bridge) == of_action()
+        assert "scoped" in (bridge.grant.problem or "")
+        assert "allow_admin_key" in (bridge.grant.problem or "")
+        with pytest.raises(UnknownTool):
+            await bridge.call("send_text", TEXT)
+    assert server.requests == [ADMIN]
+
+
+async def test_an_admin_key_is_taken_where_the_app_says_so(server: Server) -> None:
+    server.answers[ADMIN] = httpx.Response(200, json={})
+    async with settled(app(allow_admin_key=True)) as (bridge, _):
+        assert names(bridge) == of_action(Action.READ, Action.SEND)
+
+
+async def test_a_waha_without_scoped_keys_is_refused_unless_the_app_allows_it(server: Server) -> None:
+    server.answers[ADMIN] = httpx.Response(404, json={"message": "Cannot GET /api/server/environment"})
+    async with settled(app()) as (bridge, _):
+        assert names(bridge) == of_action()
+        assert "2026.4" in (bridge.grant.problem or "")
+    async with settled(app(allow_admin_key=True)) as (bridge, _):
+        assert names(bridge) == of_action(Action.READ, Action.SEND)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(502),
+        httpx.Response(500, json={}),
+        httpx.Response(429),
+        httpx.Response(302, headers={"location": "/login"}),
+        httpx.Response(403, html="<html>Blocked by the proxy</html>"),
+        httpx.ConnectError(""),
+        httpx.ReadTimeout(""),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("tool", ["send_text", "get_status"])
+async def test_no_tool_runs_on_a_key_that_may_be_an_admins(
+    server: Server, answer: httpx.Response | Exception, tool: str
+) -> None:
+    server.answers[ADMIN] = answer
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        if tool == "get_status":
+            status = (await bridge.call(tool, {})).model_dump()
+            assert status["actions"] == {}
+            assert status["next_step"]
+        else:
+            with pytest.raises(WahaError):
+                await bridge.call(tool, TEXT)
+    assert set(server.requests) == {ADMIN}
+
+
+async def test_calls_that_come_while_another_looks_share_what_it_finds(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bridge.settle, "__defaults__", (0.0,))
+    let = anyio.Event()
+
+    async def slow(_: httpx.Request) -> httpx.Response:
+        await let.wait()
+        return httpx.Response(500, json={})
+
+    server.answers[ADMIN] = slow
+    bridge = Bridge(app(actions=frozenset({Action.SEND})))
+    failures: list[WahaError] = []
+
+    async def call() -> None:
+        try:
+            await bridge.call("send_text", TEXT)
+        except WahaError as error:
+            failures.append(error)
+
+    with anyio.fail_after(10):
+        async with bridge.waha, anyio.create_task_group() as calls:
+            for _ in range(20):
+                calls.start_soon(call)
+            await anyio.wait_all_tasks_blocked()
+            let.set()
+    assert len(failures) == 20
+    assert all(isinstance(failure, BadAnswer) for failure in failures)
+    assert server.requests == [ADMIN]
+
+
+async def test_a_look_that_is_cancelled_leaves_the_next_one_to_look_itself(server: Server) -> None:
+    arrived = anyio.Event()
+
+    async def stuck(_: httpx.Request) -> httpx.Response:
+        arrived.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    server.answers[ADMIN] = stuck
+    bridge = Bridge(app())
+    with anyio.fail_after(10):
+        async with bridge.waha, anyio.create_task_group() as tasks:
+            first = anyio.CancelScope()
+
+            async def cancelled() -> None:
+                with first:
+                    await bridge.identify()
+
+            tasks.start_soon(cancelled)
+            await arrived.wait()
+            tasks.start_soon(bridge.identify)
+            await anyio.wait_all_tasks_blocked()
+            server.answers.clear()
+            first.cancel()
+    assert bridge.grant.problem is None
+    assert server.requests == [ADMIN, ADMIN]
+
+
+# The session
+
+
+async def test_the_keys_only_session_is_taken(server: Server) -> None:
+    async with settled(app(session=None)) as (bridge, _):
+        assert bridge.waha.session == "default"
+        assert names(bridge) == of_action(Action.READ, Action.SEND)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [([], ["no session"]), (None, ["no session"]), ([{"name": "work"}, {"name": "home"}], ["home, work", "session"])],
+)
+async def test_no_session_or_several_is_a_problem_that_says_what_to_do(
+    server: Server, answer: Any, words: list[str]
+) -> None:
+    server.answers[SESSIONS] = httpx.Response(200, json=answer) if answer is not None else httpx.Response(200)
+    async with settled(app(session=None)) as (bridge, _):
+        assert names(bridge) == of_action()
+        for word in [*words, "ask the user"]:
+            assert word in (bridge.grant.problem or "")
+
+
+async def test_a_session_that_appears_later_is_found_by_get_status(server: Server) -> None:
+    server.answers[SESSIONS] = httpx.Response(200, json=[])
+    async with settled(app(session=None)) as (bridge, announced):
+        assert (await bridge.call("get_status", {})).model_dump()["session"] is None
+        del server.answers[SESSIONS]
+        assert (await bridge.call("get_status", {})).model_dump()["session"] == "default"
+        assert announced[-1] == of_action(Action.READ, Action.SEND)
+
+
+# While it runs
+
+
+async def test_a_call_goes_through(server: Server) -> None:
+    async with settled(app()) as (bridge, announced):
+        assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
+        assert announced == []
+
+
+@pytest.mark.parametrize("name", ["no_such_tool", "", "../x"])
+async def test_an_unknown_tool_is_refused_with_no_request(server: Server, name: str) -> None:
+    async with settled(app()) as (bridge, _):
+        server.requests.clear()
+        with pytest.raises(UnknownTool):
+            await bridge.call(name, {})
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names_it"), [({}, "chat"), ({**TEXT, "chat": "nobody"}, "chat"), ({**TEXT, "colour": 1}, "colour")]
+)
+async def test_wrong_arguments_name_the_property_and_no_request_leaves(
+    server: Server, arguments: Mapping[str, Any], names_it: str
+) -> None:
+    async with settled(app()) as (bridge, _):
+        server.requests.clear()
+        with pytest.raises(ArgumentError) as caught:
+            await bridge.call("send_text", arguments)
+        assert f"{names_it}: " in str(caught.value)
+        assert server.requests == []
+
+
+async def test_the_first_refusal_of_an_action_hides_its_tools_and_is_announced_once(server: Server) -> None:
+    async with settled(app()) as (bridge, announced):
+        server.answers["/api/sendText"] = FORBIDDEN
+        refusals: list[BaseException] = []
+
+        async def call() -> None:
+            try:
+                await bridge.call("send_text", TEXT)
+            except (Forbidden, UnknownTool) as error:
+                refusals.append(error)
+
+        async with anyio.create_task_group() as calls:
+            for _ in range(10):
+                calls.start_soon(call)
+        assert len(refusals) == 10
+        assert announced == [of_action(Action.READ)]
+        with pytest.raises(UnknownTool):
+            await bridge.call("mark_read", {"chat": "12025550123@c.us"})
+
+
+async def test_a_revoked_key_hides_everything_and_is_announced_once(server: Server) -> None:
+    async with settled(app()) as (bridge, announced):
+        server.answers[CHATS] = UNAUTHORIZED
+        refusals: list[BaseException] = []
+
+        async def call() -> None:
+            try:
+                await bridge.call("list_chats", {})
+            except (Unauthorized, UnknownTool) as error:
+                refusals.append(error)
+
+        async with anyio.create_task_group() as calls:
+            for _ in range(10):
+                calls.start_soon(call)
+        assert len(refusals) == 10
+        assert announced == [of_action()]
+
+
+@pytest.mark.parametrize("answer", [FORBIDDEN, UNAUTHORIZED], ids=["403", "401"])
+async def test_get_status_brings_back_what_waha_grants_again(server: Server, answer: httpx.Response) -> None:
+    async with settled(app()) as (bridge, announced):
+        server.answers |= {"/api/sendText": answer, SEND: answer, ADMIN: answer}
+        with pytest.raises((Forbidden, Unauthorized)):
+            await bridge.call("send_text", TEXT)
+        status = (await bridge.call("get_status", {})).model_dump()
+        assert "send" not in status["actions"]
+        assert any("send_text" in hidden["tools"] for hidden in status["hidden"])
+        server.answers.clear()
+        assert "send" in (await bridge.call("get_status", {})).model_dump()["actions"]
+        assert announced[-1] == of_action(Action.READ, Action.SEND)
+
+
+async def test_a_failure_that_is_not_about_the_key_changes_nothing(server: Server) -> None:
+    async with settled(app()) as (bridge, announced):
+        before = bridge.grant
+        for answer in (httpx.Response(500, json={}), httpx.Response(403, html="<p>proxy"), httpx.ReadTimeout("")):
+            server.answers["/api/sendText"] = answer
+            with pytest.raises((BadAnswer, OutcomeUnknown)):
+                await bridge.call("send_text", TEXT)
+        assert bridge.grant == before
+        assert announced == []
+
+
+async def test_a_listener_that_fails_stops_nothing(server: Server) -> None:
+    async def gone() -> None:
+        raise anyio.ClosedResourceError
+
+    with anyio.fail_after(10):
+        async with Bridge(app(), gone) as bridge:
+            assert await bridge.settle(5)
+            assert names(bridge) == of_action(Action.READ, Action.SEND)
+            server.answers["/api/sendText"] = FORBIDDEN
+            with pytest.raises(Forbidden):
+                await bridge.call("send_text", TEXT)
+
+
+async def test_a_waha_that_comes_up_later_is_found(server: Server) -> None:
+    server.answers[ADMIN] = httpx.ConnectError("")
+    async with settled(app()) as (bridge, announced):
+        assert names(bridge) == of_action()
+        status = (await bridge.call("get_status", {})).model_dump()
+        assert "waha.test:3000" in status["next_step"]
+        del server.answers[ADMIN]
+        await until(lambda: len(announced) == 2)
+        assert names(bridge) == of_action(Action.READ, Action.SEND)
+
+
+async def test_a_declared_tool_says_that_waha_cannot_be_reached(server: Server) -> None:
+    server.answers[ADMIN] = httpx.ConnectError("")
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        assert names(bridge) == of_action(Action.SEND)
+        with pytest.raises(Unreachable):
+            await bridge.call("send_text", TEXT)
+
+
+async def test_settling_takes_no_longer_than_its_budget(server: Server) -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    server.answers[ADMIN] = never
+    with anyio.fail_after(5):
+        async with Bridge(app()) as bridge:
+            assert not await bridge.settle(0.01)
+            assert names(bridge) == of_action()
+
+
+async def test_leaving_ends_what_is_under_way(server: Server) -> None:
+    asked = anyio.Event()
+
+    async def never(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    server.answers[READ] = never
+    with anyio.fail_after(5):
+        async with Bridge(app()):
+            await asked.wait()
+
+
+# get_status
+
+
+async def test_the_status_shows_the_account_and_none_of_the_sessions_secrets(server: Server) -> None:
+    row = {
+        "name": "default",
+        "status": "WORKING",
+        "me": {"id": "12025550123@s.whatsapp.net", "pushName": "Zoë"},
+        "config": {"webhooks": [{"hmac": {"key": "s3cr3t"}}]},
+    }
+    server.answers |= {
+        SESSIONS: httpx.Response(200, json=[{"name": "other", "status": "FAILED"}, row]),
+        "/api/server/version": httpx.Response(200, json={"version": "2026.9.2", "engine": "GOWS"}),
+    }
+    async with settled(app(actions=frozenset({Action.READ}))) as (bridge, _):
+        status = (await bridge.call("get_status", {})).model_dump(mode="json", exclude_none=True)
+    assert status["account"] == {"id": "12025550123@c.us", "name": "Zoë", "phone": "+12025550123"}
+    assert (status["state"], status["waha"], status["engine"]) == ("WORKING", "2026.9.2", "GOWS")
+    assert status["actions"] == {"read": "confirmed by WAHA"}
+    assert "next_step" not in status
+    assert "s3cr3t" not in json.dumps(status)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"name": "default", "status": "SCAN_QR_CODE"}], "QR code"),
+        ([{"name": "default", "status": None}], "no session 'default'"),
+        ([{"name": "default", "status": "WORKING", "me": "junk"}], None),
+        ([{"name": "default", "status": "WORKING", "me": {"id": 5, "pushName": 5}}], None),
+        ([], "no session 'default'"),
+        ("junk", "sessions"),
+    ],
+)
+async def test_the_status_says_what_to_do_whatever_waha_lists(server: Server, rows: Any, words: str | None) -> None:
+    server.answers |= {
+        SESSIONS: httpx.Response(200, json=rows),
+        "/api/server/version": httpx.Response(200, json={"version": 5, "engine": []}),
+    }
+    async with settled(app()) as (bridge, _):
+        step = (await bridge.call("get_status", {})).model_dump()["next_step"]
+    assert step is None if words is None else words in step
+
+
+async def test_a_version_that_is_no_object_is_left_out(server: Server) -> None:
+    server.answers["/api/server/version"] = httpx.Response(200, json=["x"])
+    async with settled(app()) as (bridge, _):
+        assert (await bridge.call("get_status", {})).model_dump()["waha"] is None
+
+
+# The App
+
+
+def test_an_unknown_toolset_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(AppError) as caught:
+        Bridge(app(toolsets=frozenset({"core", "gropus"})))
+    assert "'gropus'" in str(caught.value)
+    assert "core" in str(caught.value)
+
+
+async def test_a_grant_starts_from_what_the_app_says() -> None:
+    assert Bridge(app(actions=None)).grant == Grant.initial(None)
