@@ -12,6 +12,7 @@ import anyio
 from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
 from waha_mcp.tools import CATALOG, ArgumentError, Context, Tool, exposed, toolsets, why_hidden
+from waha_mcp.tools.params import Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
     Forbidden,
@@ -24,7 +25,7 @@ from waha_mcp.waha.errors import (
 )
 from waha_mcp.waha.ids import parse_chat
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import listing
+from waha_mcp.waha.reading import kind_of_chat, listing
 
 logger = logging.getLogger(__name__)
 
@@ -274,16 +275,24 @@ def _with_chat_ids(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments with every chat and person as a chat id.
 
     Raises:
-        ArgumentError: what was written names nobody.
+        ArgumentError: what was written names nobody, or another kind of chat than the tool is for.
     """
     resolved = dict(arguments)
-    for name in tool.references:
+    for name, mark in tool.references.items():
         value = arguments[name]
         try:
             if isinstance(value, str):
-                resolved[name] = parse_chat(value)
+                resolved[name] = _chat_id(value, mark)
             elif value is not None:
-                resolved[name] = [parse_chat(each) for each in value]
+                resolved[name] = [_chat_id(each, mark) for each in value]
         except ValueError as error:
             raise ArgumentError(f"{name}: {error}") from None
     return resolved
+
+
+def _chat_id(written: str, mark: Reference) -> str:
+    chat = parse_chat(written)
+    kind = kind_of_chat(chat)
+    if mark.kind is not None and kind != mark.kind:
+        raise ValueError(f"{chat} is a {kind}; this tool takes a {mark.kind}")
+    return chat

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from waha_mcp.waha.ids import parse_message_id
+from waha_mcp.waha.reading import ChatKind
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,11 @@ class Reference:
 
     `reached` says whether an effect of the tool reaches them (they get a message, a mention, a place in a group ...):
     then the policy asks whether they may be. False: they are only spoken of, as the person on a contact card is.
+    `kind` is the only kind of chat that makes sense there; the bridge refuses the others.
     """
 
     reached: bool = True
+    kind: ChatKind | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,40 @@ People = Annotated[
     list[str],
     Reference(),
     Field(description="People to mention, as numbers or chat ids; write @<number> where each stands in the text"),
+]
+#: A chat of ours that is only looked at, or changed as nobody but ourselves can see.
+OwnChat = Annotated[
+    str,
+    Reference(reached=False),
+    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+]
+Person = Annotated[
+    str,
+    Reference(kind="person"),
+    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+]
+#: A person whom the tool only speaks of.
+OwnPerson = Annotated[
+    str,
+    Reference(reached=False, kind="person"),
+    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+]
+Members = Annotated[
+    list[str],
+    Reference(kind="person"),
+    Field(min_length=1, max_length=100, description="People, as numbers or chat ids"),
+]
+GroupId = Annotated[
+    str, Reference(kind="group"), Field(min_length=1, description="Id of a group, as list_groups gives it")
+]
+ChannelId = Annotated[
+    str, Reference(kind="channel"), Field(min_length=1, description="Id of a channel, as list_channels gives it")
+]
+#: A channel, where its people do not notice what is done.
+OwnChannel = Annotated[
+    str,
+    Reference(reached=False, kind="channel"),
+    Field(min_length=1, description="Id of a channel, as list_channels gives it"),
 ]
 #: A full message id. What is done to the message reaches its chat.
 MessageId = Annotated[

@@ -13,9 +13,19 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PrivateAttr
 
 from waha_mcp.waha.ids import parse_message_id, phone_of
-from waha_mcp.waha.reading import chat_id_of, count_of, first_of, iso_text, iso_time, listing, mapping_of, text_of
+from waha_mcp.waha.reading import (
+    ChatKind,
+    chat_id_of,
+    count_of,
+    first_of,
+    iso_text,
+    iso_time,
+    kind_of_chat,
+    listing,
+    mapping_of,
+    text_of,
+)
 
-ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 MessageKind = Literal[
     "text",
     "image",
@@ -118,14 +128,6 @@ class Sent(Result):
     message_id: str | None = Field(None, description="Left out where the engine does not say")
     chat: str
     time: str | None = Field(None, description="ISO 8601")
-
-
-def kind_of_chat(chat_id: str) -> ChatKind:
-    server = chat_id.rpartition("@")[2]
-    if chat_id == "status@broadcast":
-        return "status"
-    kinds: dict[str, ChatKind] = {"g.us": "group", "newsletter": "channel", "broadcast": "broadcast"}
-    return kinds.get(server, "person")
 
 
 def chat_from(raw: Mapping[str, Any]) -> ChatSummary | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import normalize_chat_id
+
+ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 
 
 def epoch(value: Any) -> float | None:
@@ -78,3 +80,11 @@ def text_of(value: Any) -> str | None:
 def count_of(value: Any) -> int | None:
     """A number of things, or None where something else stands."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def kind_of_chat(chat_id: str) -> ChatKind:
+    server = chat_id.rpartition("@")[2]
+    if chat_id == "status@broadcast":
+        return "status"
+    kinds: dict[str, ChatKind] = {"g.us": "group", "newsletter": "channel", "broadcast": "broadcast"}
+    return kinds.get(server, "person")
