@@ -102,7 +102,7 @@ class Sandbox:
             "version": self.contract.waha,
             "engine": self.engine.name,
             "tier": "CORE",
-            "browser": None,
+            "browser": "/usr/bin/google-chrome-stable",
             "platform": "linux/x64",
             "worker": {"id": None},
         }

@@ -6,8 +6,8 @@ generated and has habits that no strict validator accepts as they stand; they ar
 - `nullable` becomes a null type, `oneOf` becomes `anyOf` (WAHA takes a file with both `url` and `data`);
 - a bare `object` means "not described" (WAHA writes it for strings and booleans too) and accepts anything;
 - `required: true` inside a property is not JSON Schema: it is dropped, and a list of required lists is a plain list;
-- in requests, what has a default is not required; in responses, null may stand for anything but a whole answer
-  and deprecated properties may be missing, as WAHA does.
+- in requests, what has a default is not required, unless it is text, where defaults are examples;
+- in responses, null may stand for any property and deprecated ones may be missing, as WAHA does.
 """
 
 from __future__ import annotations
@@ -231,9 +231,17 @@ def _add_properties(result: dict[str, Any], schema: Schema, side: Literal["reque
         result["properties"][name] = converted if side == "request" else {"anyOf": [converted, {"type": "null"}]}
     required = schema.get("required")
     if isinstance(required, list):
-        waived = "default" if side == "request" else "deprecated"
-        # The guard wants the session's name spelt out: its default is for readers only.
-        result["required"] = [name for name in required if waived not in properties.get(name, {}) or name == "session"]
+        waived = _may_be_missing if side == "request" else _is_deprecated
+        result["required"] = [name for name in required if not waived(properties.get(name, {}))]
+
+
+def _may_be_missing(schema: Schema) -> bool:
+    """Whether WAHA does with its default. A text's default is an example for readers."""
+    return "default" in schema and (schema.get("type") == "object" or not isinstance(schema["default"], str))
+
+
+def _is_deprecated(schema: Schema) -> bool:
+    return bool(schema.get("deprecated"))
 
 
 def _lines(validator: Validator, value: Any) -> list[str]:

@@ -105,7 +105,7 @@ def by_text(call: Call) -> Any:
 
 @handles("ChannelsController_searchByView")
 def by_view(call: Call) -> Any:
-    countries = call.body["countries"]
+    countries = call.body.get("countries")
     return _search(call, lambda channel: not countries or channel.country in countries)
 
 
@@ -116,7 +116,7 @@ def _text(channel: Channel) -> str:
 def _search(call: Call, matches: Any) -> Any:
     """Public channels a page at a time; the cursor is the place to go on, in base64."""
     body = call.body
-    categories = body["categories"]
+    categories = body.get("categories")
     found = [
         channel
         for channel in call.account.channels.values()
@@ -125,7 +125,7 @@ def _search(call: Call, matches: Any) -> Any:
         and matches(channel)
     ]
     start = int(base64.b64decode(body["startCursor"])) if body.get("startCursor") else 0
-    end = start + int(body["limit"])
+    end = start + int(body.get("limit", 50))
     listed = [call.engine.channel(channel) for channel in found[start:end]]
     for each in listed:
         del each["role"]

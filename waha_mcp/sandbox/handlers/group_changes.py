@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from waha_mcp.sandbox.account import Group
-from waha_mcp.sandbox.answers import Crash, http_error
+from waha_mcp.sandbox.answers import Crash, bad_parameters, http_error
 from waha_mcp.sandbox.handlers.common import as_chat_id
 from waha_mcp.sandbox.handlers.groups import existing
 from waha_mcp.sandbox.handlers.sending import media_from
@@ -125,6 +125,8 @@ def setting(call: Call) -> Any:
 @handles(*(f"GroupsController_set{name}" for name in SETTINGS))
 def set_setting(call: Call) -> Any:
     field, name = SETTINGS[call.operation.id.removeprefix("GroupsController_set")]
+    if call.body.get(name) is None:
+        raise bad_parameters([f"{name} must be a boolean value"])
     setattr(administered(call), field, call.body[name])
     return True
 

@@ -17,7 +17,7 @@ def create(call: Call) -> Any:
     return call.sandbox.keys.create(
         session=body["session"],
         actions=known_actions(body.get("actions")),
-        is_admin=body["isAdmin"],
+        is_admin=body.get("isAdmin", False),
         is_active=body.get("isActive", True),
     ).as_json()
 
@@ -31,7 +31,7 @@ def every(call: Call) -> Any:
 def update(call: Call) -> Any:
     key, body = _stored(call), call.body
     _check(body)
-    key.is_admin = body["isAdmin"]
+    key.is_admin = body.get("isAdmin", False)
     key.is_active = body.get("isActive", True)
     key.session = None if key.is_admin else body["session"]
     key.actions = None if key.is_admin else known_actions(body.get("actions"))
@@ -61,7 +61,7 @@ def _narrow(call: Call, kind: str, on: set[Action]) -> Any:
 
 
 def _check(body: dict[str, Any]) -> None:
-    if not body["isAdmin"] and not body.get("session"):
+    if not body.get("isAdmin") and not body.get("session"):
         raise bad_parameters(["session should not be empty"])
 
 

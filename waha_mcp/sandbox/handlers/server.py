@@ -22,7 +22,7 @@ def status(call: Call) -> Any:
     return {
         "startTimestamp": int(started * 1000),
         "uptime": int((time.time() - started) * 1000),
-        "worker": {"id": None},
+        "worker": {"id": ""},
     }
 
 

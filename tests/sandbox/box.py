@@ -1,0 +1,92 @@
+"""A hand on a sandbox under test: requests with any of its keys, and its control routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
+
+MAYA = "447700900142@c.us"
+SAM = ANSWERING_CHAT
+
+
+class Box:
+    def __init__(self, info: SandboxInfo, engine: str, http: httpx.AsyncClient) -> None:
+        self.info = info
+        self.engine = engine
+        self.http = http
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, info: SandboxInfo, engine: str) -> AsyncIterator[Self]:
+        async with httpx.AsyncClient(base_url=info.url, timeout=20) as http:
+            yield cls(info, engine, http)
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, key: str | None = "full", **options: Any
+    ) -> httpx.Response:
+        """A request with one of the named keys, `admin`, any other key, or none."""
+        headers = dict(options.pop("headers", {}))
+        if key is not None:
+            headers["X-Api-Key"] = {"admin": self.info.admin_key, **self.info.keys}.get(key, key)
+        return await self.http.request(method, path, json=body, headers=headers, **options)
+
+    async def get(self, path: str, *, key: str | None = "full", **query: Any) -> Any:
+        """The JSON of a GET that must succeed; None for an empty body."""
+        answer = await self.ask("GET", path, key=key, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json() if answer.content else None
+
+    async def do(self, method: str, path: str, body: Any = None, *, key: str | None = "full") -> Any:
+        """The JSON of a request that must succeed; None for an empty body."""
+        answer = await self.ask(method, path, body, key=key)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    async def control(self, verb: str, name: str, /, **wish: Any) -> Any:
+        """One of the routes under /sandbox/."""
+        return await self.do(verb, f"/sandbox/{name}", wish or None, key="admin")
+
+    async def has(self, *operation_ids: str) -> None:
+        """Let the engine implement operations that it lacks."""
+        await self.control("POST", "engine", has=list(operation_ids))
+
+    async def send(self, chat: str, text: str, **more: Any) -> str:
+        """Send a text; its bare message id."""
+        answer = await self.do("POST", "/api/sendText", {"session": "default", "chatId": chat, "text": text} | more)
+        return bare_id(answer)
+
+    async def messages(self, chat: str, **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.get(f"/api/default/chats/{quote(chat, safe='')}/messages", **query)
+        return found
+
+    async def message(self, message_id: str, **query: Any) -> dict[str, Any]:
+        found: dict[str, Any] = await self.get(f"/api/default/chats/all/messages/{message_id}", **query)
+        return found
+
+    async def chat(self, chat: str) -> dict[str, Any]:
+        """The chat's line of the overview."""
+        [found] = await self.get("/api/default/chats/overview", ids=chat)
+        assert isinstance(found, dict)
+        return found
+
+    async def group(self, subject: str) -> str:
+        """The id of a group, by its subject."""
+        groups = await self.get("/api/default/groups")
+        listed = groups.values() if isinstance(groups, dict) else groups
+        [found] = [
+            each.get("JID") or each["id"] for each in listed if subject in (each.get("Name"), each.get("subject"))
+        ]
+        return str(found)
+
+
+def bare_id(sent: dict[str, Any]) -> str:
+    """The bare id in what a send answers, on either engine."""
+    if "key" in sent:
+        return str(sent["key"]["id"])
+    return str(sent["id"]).split("_")[2]
