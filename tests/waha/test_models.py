@@ -10,21 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waha_mcp.waha import models
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import (
     chat_from,
-    chat_id_of,
     contact_from,
-    epoch,
     group_from,
-    iso_time,
-    kind_of_chat,
-    listing,
     message_from,
     messages_from,
     sent_from,
 )
+from waha_mcp.waha.reading import chat_id_of, epoch, iso_time, kind_of_chat, listing
 
 SECOND = 1_790_000_000
 
@@ -162,7 +157,14 @@ def test_the_kind_of_a_message_is_found_in_each_engine(changes: dict[str, Any], 
 
 def test_a_location_is_kept_when_it_is_one() -> None:
     assert message(location={"latitude": "1.5", "longitude": 2, "description": "Home"}).location.name == "Home"
-    for junk in ({"latitude": 1}, {"latitude": "nan", "longitude": 1}, {"latitude": 10**400, "longitude": 1}, [], "x"):
+    junks: list[Any] = [
+        {"latitude": 1},
+        {"latitude": "nan", "longitude": 1},
+        {"latitude": 10**400, "longitude": 1},
+        [],
+        "x",
+    ]
+    for junk in junks:
         assert message(location=junk).location is None
 
 
@@ -242,7 +244,7 @@ def test_a_group_is_read_from_each_engine(raw: Any, subject: str | None, partici
 
 
 def test_a_groups_birthday_is_a_number_or_text() -> None:
-    number, text = group_from({"id": "1@g.us", "creation": SECOND}), None
+    number = group_from({"id": "1@g.us", "creation": SECOND})
     text = group_from({"JID": "1@g.us", "GroupCreated": datetime.fromtimestamp(SECOND).astimezone().isoformat()})
     assert number is not None
     assert text is not None
@@ -320,7 +322,7 @@ def test_junk_breaks_nothing_and_what_comes_out_can_be_written(raw: dict[str, An
             kept = read(source)
             if kept is not None:
                 json.dumps(kept.model_dump(mode="json", exclude_none=True), allow_nan=False)
-    models.sent_from(raw, "1202@c.us")
+    sent_from(raw, "1202@c.us")
 
 
 @given(_junk)

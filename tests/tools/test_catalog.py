@@ -1,0 +1,152 @@
+"""The catalog: arguments, schemas and exposure follow from one record per tool."""
+
+import json
+from itertools import chain, combinations
+from typing import Annotated, Any
+
+import pytest
+from pydantic import Field, SecretStr
+
+from waha_mcp.actions import Action, Evidence, Grant
+from waha_mcp.app import App
+from waha_mcp.tools import CATALOG, ArgumentError, Context, exposed, toolsets, why_hidden
+from waha_mcp.tools.catalog import READS, Tool, tool
+from waha_mcp.waha.models import Result
+
+EVERY = frozenset(Action)
+
+
+class Made(Result):
+    """Words for maintainers."""
+
+    number: int = Field(description="A number")
+    note: str | None = None
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Tool:
+    """A tool of every kind of parameter, in a catalog of the test's own."""
+    monkeypatch.setattr("waha_mcp.tools.catalog.CATALOG", dict(CATALOG))
+
+    @tool(title="Make", action=Action.READ, calls=["GET /api/version"], hints=READS, toolset="making")
+    async def make_it(
+        number: Annotated[int, Field(ge=1, description="How many")],
+        note: Annotated[str, Field(description="What for")] | None = None,
+        loud: Annotated[bool, Field(description="Whether")] = False,
+        *,
+        ctx: Context,
+    ) -> Made:
+        """Make it.
+
+        In two lines.
+        """
+        return Made(number=number)
+
+    from waha_mcp.tools import catalog
+
+    return catalog.CATALOG["make_it"]
+
+
+def app(**fields: Any) -> App:
+    return App(key=SecretStr("scoped-key-1234"), **fields)
+
+
+def test_a_function_is_the_whole_tool(made: Tool) -> None:
+    assert (made.name, made.title, made.toolset) == ("make_it", "Make", "making")
+    assert made.description == "Make it.\n\nIn two lines."
+    assert made.result is Made
+
+
+def test_two_tools_of_one_name_are_a_mistake(made: Tool) -> None:
+    async def make_it(*, ctx: Context) -> Made:
+        """Again."""
+        return Made(number=1)
+
+    with pytest.raises(AssertionError):
+        tool(title="Make", action=None, calls=[], hints=READS)(make_it)
+
+
+def test_the_input_schema_holds_the_parameters_and_no_noise(made: Tool) -> None:
+    assert made.input_schema == {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "number": {"type": "integer", "minimum": 1, "description": "How many"},
+            "note": {"type": "string", "description": "What for"},
+            "loud": {"type": "boolean", "default": False, "description": "Whether"},
+        },
+        "required": ["number"],
+    }
+
+
+def test_the_output_schema_holds_no_words_for_maintainers(made: Tool) -> None:
+    text = json.dumps(made.output_schema)
+    assert made.output_schema["required"] == ["number"]
+    assert "maintainers" not in text
+    assert "title" not in text
+    assert "null" not in text
+
+
+def test_arguments_are_checked_and_completed(made: Tool) -> None:
+    assert made.parse({"number": 2}) == {"number": 2, "note": None, "loud": False}
+    assert made.parse({"number": 2, "note": None})["note"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, ["number: required"]),
+        ({"number": 0}, ["number: ", "1"]),
+        ({"number": "many"}, ["number: ", "integer"]),
+        ({"number": 1, "loud": "perhaps", "note": 5}, ["loud: ", "note: "]),
+        ({"number": 1, "nmber": 2}, ["nmber: unknown", "number, note, loud"]),
+    ],
+)
+def test_wrong_arguments_are_all_named_with_what_would_be_right(
+    made: Tool, arguments: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        made.parse(arguments)
+    for word in ["make_it", *words]:
+        assert word in str(caught.value)
+
+
+def test_what_was_passed_is_not_echoed(made: Tool) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        made.parse({"number": "s3cr3t", "note": ["s3cr3t"], "x" * 5000: 1})
+    assert "s3cr3t" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG))
+def test_no_tool_takes_what_it_does_not_know(name: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        CATALOG[name].parse({"no_such_property": 1})
+    assert "no_such_property: unknown" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "actions", [frozenset(c) for c in chain.from_iterable(combinations(Action, n) for n in range(7))], ids=sorted
+)
+def test_what_is_exposed_is_what_is_not_hidden(actions: frozenset[Action]) -> None:
+    grant = Grant.initial(actions)
+    shown = exposed(app(toolsets=["all"]), grant)
+    assert [t.name for t in shown] == [t.name for t in CATALOG.values() if t.action is None or t.action in actions]
+    assert all(why_hidden(t, app(toolsets=["all"]), grant) is None for t in shown)
+
+
+def test_a_hidden_tool_says_why() -> None:
+    send = CATALOG["send_text"]
+    grant = Grant.initial(EVERY)
+    assert "'core'" in (why_hidden(send, app(toolsets=[]), grant) or "")
+    assert "'send'" in (why_hidden(send, app(), grant.with_evidence({Action.SEND: Evidence.REFUSED})) or "")
+    assert why_hidden(send, app(), grant.refused("a problem")) == "a problem"
+
+
+def test_the_status_is_hidden_by_no_grant() -> None:
+    assert why_hidden(CATALOG["get_status"], app(), Grant().refused("a problem")) is None
+
+
+def test_toolsets_are_those_of_the_tools_and_all() -> None:
+    assert {t.toolset for t in CATALOG.values()} | {"all"} <= toolsets()
+    assert "core" in toolsets()
