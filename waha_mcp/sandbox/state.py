@@ -104,7 +104,7 @@ class Sandbox:
             "tier": "CORE",
             "browser": "/usr/bin/google-chrome-stable",
             "platform": "linux/x64",
-            "worker": {"id": None},
+            "worker": {"id": ""},
         }
 
     def now(self) -> float:
