@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from waha_mcp import keys
 from waha_mcp.actions import Action, actions_from_waha, parse_action
 
 DEFAULT_URL = "http://localhost:3000"
@@ -107,7 +108,7 @@ def load_app(
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     source = source or env.get("WAHA_MCP_APP")
     where = find_definition(source) if source else None
-    fields = _read_definition(where) if where else {}
+    fields = read_definition(where) if where else {}
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
     base = where.parent if where else Path.cwd()
     fields = _resolve_secrets_and_paths(fields, base, env)
@@ -160,7 +161,12 @@ def _read_text(path: Path, what: str) -> str:
         raise AppError(f"{what}: {str(path)!r} is not a path") from None
 
 
-def _read_definition(path: Path) -> dict[str, Any]:
+def read_definition(path: Path) -> dict[str, Any]:
+    """The fields that a definition gives, as they stand there.
+
+    Raises:
+        AppError: unreadable.
+    """
     text = _read_text(path, "the App file")
     try:
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -235,7 +241,12 @@ def _resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
             return SecretStr(env[name].strip())
         case {"file": str(name), **rest} if not rest:
             return SecretStr(_read_text(base / _expanded(name), "key").strip())
-    raise AppError('key: must be text, {env = "NAME"} or {file = "path"}')
+        case {"keyring": str(name), **rest} if not rest:
+            try:
+                return SecretStr(keys.from_keyring(name))
+            except keys.NoKeyThere as error:
+                raise AppError(f"key: {error}") from None
+    raise AppError('key: must be text, {env = "NAME"}, {file = "path"} or {keyring = "name"}')
 
 
 def _explain(error: ValidationError) -> str:
