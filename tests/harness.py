@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from waha_mcp.actions import Action
 from waha_mcp.app import App
+from waha_mcp.policy.settings import NO_PACE
 from waha_mcp.sandbox import SandboxInfo
 
 Era = Literal["auto", "legacy"]
@@ -32,8 +33,8 @@ def environment(**values: str) -> dict[str, str]:
 
 
 def app_for(sandbox: SandboxInfo, key: str, **fields: Any) -> App:
-    """An App on the sandbox."""
-    return App(url=sandbox.url, key=SecretStr(key), **fields)
+    """An App on the sandbox, without limits of pace where none are given."""
+    return App(url=sandbox.url, key=SecretStr(key), **{"pace": NO_PACE} | fields)
 
 
 def stdio_client(

@@ -18,6 +18,7 @@ from waha_mcp import bridge as bridge_module
 from waha_mcp.actions import NULL_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
 from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.policy.settings import NO_PACE
 from waha_mcp.tools import CATALOG, ArgumentError
 from waha_mcp.waha.errors import BadAnswer, Forbidden, OutcomeUnknown, Unauthorized, Unreachable, WahaError
 
@@ -29,7 +30,7 @@ READ = "/api/sessions/default"
 SEND = "/api/default/status/new-message-id"
 CHATS = "/api/default/chats/overview"
 SESSIONS = "/api/sessions"
-TEXT = {"chat": "12025550123@c.us", "text": "hi"}
+TEXT = {"chat": "12025550123@c.us", "text": "hi", "allow_repeat": True}
 
 FORBIDDEN = httpx.Response(403, json={"message": "Forbidden", "statusCode": 403})
 UNAUTHORIZED = httpx.Response(401, json={"message": "Unauthorized", "statusCode": 401})
@@ -76,7 +77,8 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def app(**fields: Any) -> App:
-    given: dict[str, Any] = {"url": BASE, "key": SecretStr("scoped-key-1234"), "session": "default"} | fields
+    given: dict[str, Any] = {"url": BASE, "key": SecretStr("scoped-key-1234"), "session": "default", "pace": NO_PACE}
+    given |= fields
     return App(**given)
 
 

@@ -6,19 +6,26 @@ flags beat the environment, which beats the file.
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import logging
 import os
 import re
+import ssl
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
-from waha_mcp import keys
 from waha_mcp.actions import Action, actions_from_waha, parse_action
+from waha_mcp.policy.settings import PolicyFields
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "http://localhost:3000"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -36,6 +43,25 @@ def _check_url(value: str) -> str:
     from waha_mcp.waha.client import check_url  # kept off the path of commands that need no App
 
     return check_url(value)
+
+
+def _check_certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=value)
+    except ssl.SSLError:
+        raise ValueError("holds no certificates in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror or error})") from None
+    return value
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is on this machine or a private network, by its address or by a name that only one has."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test"))
+    return address.is_private or address.is_loopback or address.is_link_local
 
 
 def _check_key(value: SecretStr) -> SecretStr:
@@ -68,10 +94,8 @@ def _names(value: object) -> list[str]:
 _Names = Annotated[frozenset[str], BeforeValidator(_read_names)]
 
 
-class App(BaseModel):
+class App(PolicyFields):
     """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
     url: Annotated[str, AfterValidator(_check_url)] = DEFAULT_URL
@@ -88,6 +112,21 @@ class App(BaseModel):
     allow_admin_key: bool = False
     #: The only folder that local files are sent from. None: no local files.
     outbox: Path | None = None
+    #: Certificates (PEM) to check WAHA's https against. There is no way to switch the check off.
+    ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
+    #: Send the key and the messages unencrypted to a host that is not on a private network.
+    allow_insecure_http: bool = False
+
+    @model_validator(mode="after")
+    def _http_stays_private(self) -> Self:
+        host = urlsplit(self.url).hostname or ""
+        if self.url.lower().startswith("http:") and not self.allow_insecure_http and not _is_private(host):
+            raise ValueError(
+                f"url: plain http would send the key unencrypted to {host}; use https://, "
+                "or set allow_insecure_http = true if the way there is safe"
+            )
+        return self
+
     #: The only hosts that session settings may point to, as webhooks and proxies. None listed: neither can be set.
     outbound_hosts: _Names = frozenset()
 
@@ -108,7 +147,9 @@ def load_app(
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     source = source or env.get("WAHA_MCP_APP")
     where = find_definition(source) if source else None
-    fields = read_definition(where) if where else {}
+    fields = _read_definition(where) if where else {}
+    if where and isinstance(fields.get("key"), str):
+        _warn_if_open(where)
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
     base = where.parent if where else Path.cwd()
     fields = _resolve_secrets_and_paths(fields, base, env)
@@ -121,6 +162,16 @@ def load_app(
             f"App '{app.id}' is disabled (enabled = false): enable it in {where or 'its definition'} to use it"
         )
     return app
+
+
+def _warn_if_open(path: Path) -> None:
+    """A key that stands in a file is as secret as the file."""
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        logger.warning(
+            "%s holds a key and others on this machine may read it: chmod 600 it, "
+            'or name an environment variable instead (key = {env = "WAHA_API_KEY"})',
+            path,
+        )
 
 
 def config_dir() -> Path:
@@ -161,12 +212,7 @@ def _read_text(path: Path, what: str) -> str:
         raise AppError(f"{what}: {str(path)!r} is not a path") from None
 
 
-def read_definition(path: Path) -> dict[str, Any]:
-    """The fields that a definition gives, as they stand there.
-
-    Raises:
-        AppError: unreadable.
-    """
+def _read_definition(path: Path) -> dict[str, Any]:
     text = _read_text(path, "the App file")
     try:
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -226,6 +272,13 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
         if not fields["outbox"].strip():
             raise AppError('outbox: must name a folder, such as "~/whatsapp-outbox"')
         fields["outbox"] = base / _expanded(fields["outbox"])
+    if isinstance(fields.get("ca_file"), str):
+        fields["ca_file"] = base / _expanded(fields["ca_file"])
+    match fields.get("pace"):
+        case {"redis": {"env": str(name), **rest}} if not rest:
+            if name not in env:
+                raise AppError(f"pace.redis: the environment variable {name} is not set")
+            fields["pace"] = {**fields["pace"], "redis": SecretStr(env[name].strip())}
     return fields
 
 
@@ -241,12 +294,7 @@ def _resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
             return SecretStr(env[name].strip())
         case {"file": str(name), **rest} if not rest:
             return SecretStr(_read_text(base / _expanded(name), "key").strip())
-        case {"keyring": str(name), **rest} if not rest:
-            try:
-                return SecretStr(keys.from_keyring(name))
-            except keys.NoKeyThere as error:
-                raise AppError(f"key: {error}") from None
-    raise AppError('key: must be text, {env = "NAME"}, {file = "path"} or {keyring = "name"}')
+    raise AppError('key: must be text, {env = "NAME"} or {file = "path"}')
 
 
 def _explain(error: ValidationError) -> str:
@@ -255,5 +303,5 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(str(p) for p in item["loc"])
         message = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        parts.append(f"{path}: {message}")
+        parts.append(f"{path}: {message}" if path else message)
     return "; ".join(parts)

@@ -11,6 +11,7 @@ import anyio
 
 from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
+from waha_mcp.policy.gate import Ask, Call, Policy, cannot_ask
 from waha_mcp.tools import CATALOG, ArgumentError, Context, Tool, exposed, toolsets, why_hidden
 from waha_mcp.tools.params import Reference
 from waha_mcp.waha.client import Waha
@@ -77,7 +78,8 @@ class Bridge:
             if unknown := sorted(named - known):
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
         self.app = app
-        self.waha = Waha(app.url, app.key, app.session)
+        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
+        self.policy = Policy(app, self.waha)
         self.grant = Grant.initial(app.actions)
         self.on_change = on_change
         self._settled = anyio.Event()
@@ -97,6 +99,7 @@ class Bridge:
 
     async def __aexit__(self, *exc_info: Any) -> None:
         await self._stack.aclose()
+        self.policy.close()
 
     # What is on offer
 
@@ -110,18 +113,26 @@ class Bridge:
             await self._settled.wait()
         return self._settled.is_set()
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> Result:
-        """Run one tool.
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        ask: Ask = cannot_ask,
+        client: str | None = None,
+    ) -> Result:
+        """Run one tool, if the policy lets it pass. `ask` puts a question to the person at the client called `client`.
 
         Raises:
             UnknownTool: not on offer; nothing was sent to WAHA on its behalf.
             ArgumentError: the arguments are wrong; nothing was sent to WAHA.
+            Refusal: the policy does not let it pass; nothing was changed.
             WahaError: WAHA could not, or would not.
         """
         await self.settle()
         tool = self._offered(name)
         parsed = _with_chat_ids(tool, tool.parse(arguments))
-        parsed.pop("allow_repeat", None)
+        allow_repeat = bool(parsed.pop("allow_repeat", False))
         grant = self.grant
         if tool.action is None:
             grant = await self._recheck()
@@ -131,7 +142,10 @@ class Bridge:
             tool = self._offered(name)
             grant = self.grant
         try:
-            return await tool.run(**parsed, ctx=Context(self.app, self.waha, grant))
+            if tool.action is not None:
+                await self.policy.prepare(grant)
+            ctx = Context(self.app, self.waha, grant, self.policy.readable, self.policy.summary)
+            return await self.policy.run(Call(tool, parsed, ctx, ask, client, allow_repeat))
         except Unauthorized as error:
             await self._apply(self.grant.refused(str(error)))
             raise

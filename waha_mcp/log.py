@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from functools import lru_cache
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -16,13 +19,25 @@ class _Redacting(logging.Formatter):
 
     def __init__(self, secrets: tuple[SecretStr, ...]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secrets = tuple(text for s in secrets if (text := s.get_secret_value()))
+        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        for secret in self._secrets:
-            line = line.replace(secret, "[key]")
-        return line
+        return redact(super().format(record), *self._secrets)
+
+
+def redact(text: str, *secrets: SecretStr) -> str:
+    """The text with `[key]` where a secret stood, as it is or as JSON and URLs write it."""
+    for secret in secrets:
+        for form in _forms(secret):
+            if form in text:
+                text = text.replace(form, "[key]")
+    return text
+
+
+@lru_cache(maxsize=8)
+def _forms(secret: SecretStr) -> tuple[str, ...]:
+    value = secret.get_secret_value()
+    return tuple({value, json.dumps(value)[1:-1], quote(value, safe=""), quote(value)} - {""})
 
 
 def configure_logging(level: LogLevel, *secrets: SecretStr) -> None:

@@ -24,8 +24,7 @@ class Box:
     @classmethod
     @asynccontextmanager
     async def opened(cls, info: SandboxInfo, engine: str) -> AsyncIterator[Self]:
-        # Loading certificates for plain HTTP would take longer than most tests.
-        async with httpx.AsyncClient(base_url=info.url, timeout=20, verify=False) as http:
+        async with httpx.AsyncClient(base_url=info.url, timeout=20) as http:
             yield cls(info, engine, http)
 
     async def ask(

@@ -72,16 +72,19 @@ async def test_a_failure_of_waha_is_an_error_with_a_next_step_and_no_echo(client
     assert "worth hiding" not in texts(result)
 
 
-async def test_a_send_whose_answer_is_lost_is_said_to_be_of_unknown_outcome_and_is_not_repeated(
-    client: Client, admin: Admin
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_send_whose_answer_is_lost_and_cannot_be_looked_up_is_said_to_be_of_unknown_outcome(
+    era: Era, sandbox: SandboxInfo, admin: Admin
 ) -> None:
-    await client.list_tools()
-    await admin.fault("/api/sendText", drop=True, after=True)
-    await admin.clear()
-    result = await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "Once only"})
-    assert result.is_error
-    assert "unknown" in texts(result)
-    assert [r["path"] for r in await admin.requests()] == ["/api/sendText"]
+    bridge = Bridge(app_for(sandbox, sandbox.keys["send"]))
+    async with bridge, memory_client(Protocol(bridge).server, era) as client:
+        await client.list_tools()
+        await admin.fault("/api/sendText", drop=True, after=True)
+        await admin.clear()
+        result = await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "Once only"})
+        assert result.is_error
+        assert "unknown" in texts(result)
+        assert [r["path"] for r in await admin.requests()] == ["/api/sendText"]
 
 
 async def test_cancelling_a_call_cancels_its_request(client: Client, admin: Admin, sandbox: SandboxInfo) -> None:

@@ -33,16 +33,17 @@ def call(
 
 async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     from waha_mcp.bridge import Bridge, UnknownTool
+    from waha_mcp.policy.gate import Refusal
     from waha_mcp.tools import CATALOG, ArgumentError, why_hidden
     from waha_mcp.waha.errors import WahaError
 
     async with Bridge(app) as bridge:
         try:
             await bridge.identify()
-            result = await bridge.call(name, arguments)
+            result = await bridge.call(name, arguments, client="waha-mcp call")
         except UnknownTool:
             why = why_hidden(CATALOG[name], app, bridge.grant) if name in CATALOG else "there is none of that name"
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
-        except (ArgumentError, WahaError) as error:
+        except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None
     return result.model_dump(mode="json", exclude_none=True)

@@ -104,7 +104,7 @@ class Sandbox:
             "tier": "CORE",
             "browser": "/usr/bin/google-chrome-stable",
             "platform": "linux/x64",
-            "worker": {"id": ""},
+            "worker": {"id": None},
         }
 
     def now(self) -> float:

@@ -19,6 +19,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from waha_mcp import __version__
 from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.log import redact
+from waha_mcp.policy.gate import Refusal
+from waha_mcp.server.asking import Asking, InputNeeded
 from waha_mcp.server.instructions import instructions
 from waha_mcp.tools import ArgumentError, Tool
 from waha_mcp.waha.errors import WahaError
@@ -49,6 +52,7 @@ class Protocol:
             on_call_tool=self._call_tool,
             on_subscriptions_listen=self.listen,
         )
+        self._asking = Asking()
         bridge.on_change = self._tools_changed
 
     @property
@@ -73,18 +77,27 @@ class Protocol:
             cache_scope="private",
         )
 
-    async def _call_tool(self, ctx: _Request, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def _call_tool(
+        self, ctx: _Request, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
         try:
-            result = await self._bridge.call(params.name, params.arguments or {})
+            result = await self._bridge.call(
+                params.name, params.arguments or {}, ask=self._asking.asker(ctx, params), client=_client_name(ctx)
+            )
+        except InputNeeded as needed:
+            return needed.result
         except UnknownTool:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}") from None
-        except (ArgumentError, WahaError) as error:
-            return _error(str(error))
+        except (ArgumentError, Refusal, WahaError) as error:
+            return _error(redact(str(error), self._bridge.app.key))
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
         data = result.model_dump(mode="json", exclude_none=True)
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        redacted = redact(text, self._bridge.app.key)
+        if redacted != text:
+            text, data = redacted, json.loads(redacted)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
         return types.CallToolResult(content=content, structured_content=data)
 
@@ -110,6 +123,11 @@ def describe(tool: Tool) -> types.Tool:
 def _block(attachment: Attachment) -> types.ContentBlock:
     block = types.ImageContent if attachment.kind == "image" else types.AudioContent
     return block(data=base64.b64encode(attachment.data).decode(), mime_type=attachment.mimetype)
+
+
+def _client_name(ctx: _Request) -> str | None:
+    info = ctx.session.client_params
+    return f"{info.client_info.name} {info.client_info.version}"[:80] if info else None
 
 
 def _error(text: str) -> types.CallToolResult:

@@ -20,22 +20,28 @@ from pydantic_core import core_schema
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
-from waha_mcp.tools.params import Fetched, MessageReference, Reference
+from waha_mcp.tools.params import Fetched, LocalFile, MessageReference, Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
-M = TypeVar("M", Reference, MessageReference, Fetched)
+M = TypeVar("M", Reference, MessageReference, Fetched, LocalFile)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a tool runs with: its App, the client bound to it, and the grant in force."""
+    """What a tool runs with: its App, the client bound to it, and the grant in force.
+
+    `readable` says which chats may be shown: everything that lists, searches or counts chats, and everything that
+    reads one, asks it. `reach` tells in one line who can be reached and read.
+    """
 
     app: App
     waha: Waha
     grant: Grant
+    readable: Callable[[str], bool] = lambda chat_id: True
+    reach: Callable[[], str] = lambda: ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,11 @@ class Tool:
     def fetched(self) -> Mapping[str, Fetched]:
         """The parameters that hold a URL for WAHA to fetch, with their marks."""
         return self._marked(Fetched)
+
+    @cached_property
+    def local_files(self) -> Mapping[str, LocalFile]:
+        """The parameters that name a file in the outbox folder, with their marks."""
+        return self._marked(LocalFile)
 
     def _marked(self, kind: type[M]) -> dict[str, M]:
         parameters = inspect.signature(self.run).parameters.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import mimetypes
 import re
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ import anyio
 from pydantic import Field
 
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.params import LocalFile
 
 #: Bytes of a file that is sent; as base64 it stays under the 50 MiB that WAHA takes.
 MAX_FILE = 32 * 2**20
@@ -22,7 +24,7 @@ MAX_NAME = 200
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
 FileData = Annotated[str, Field(description="Its bytes in base64")]
-OutboxPath = Annotated[str, Field(description="A file in the outbox folder")]
+OutboxPath = Annotated[str, LocalFile(), Field(description="A file in the outbox folder")]
 FileName = Annotated[str, Field(max_length=MAX_NAME, description="The name it shows with")]
 MimeType = Annotated[str, Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")]
 
@@ -78,6 +80,15 @@ def _decoded(data: str) -> tuple[bytes, str | None]:
     except ValueError:
         raise ArgumentError("data: not valid base64; give the bytes in standard base64, with its padding") from None
     return _sendable(content, "data"), stated[1] if stated else None
+
+
+async def outbox_digest(name: str, outbox: Path | None) -> str:
+    """The SHA-256 of a file in the outbox folder.
+
+    Raises:
+        ArgumentError: there is none of that name, or it cannot be sent.
+    """
+    return hashlib.sha256(await _from_outbox(name, outbox)).hexdigest()
 
 
 async def _from_outbox(name: str, outbox: Path | None) -> bytes:

@@ -40,6 +40,11 @@ class Fetched:
     """Marks a parameter that holds a URL which WAHA fetches, from inside its own network."""
 
 
+@dataclass(frozen=True)
+class LocalFile:
+    """Marks a parameter that names a file in the outbox folder: an approval is for the bytes it holds then."""
+
+
 def _message_id(value: str) -> str:
     parse_message_id(value)
     return value.strip()

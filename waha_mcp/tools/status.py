@@ -34,6 +34,7 @@ class Status(Result):
     waha: str | None = Field(None, description="WAHA's version")
     engine: str | None = None
     actions: dict[str, str] = Field(description="The actions in force, and how that is known")
+    reach: str | None = Field(None, description="Who can be written to and read")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
 
 
@@ -72,6 +73,7 @@ async def get_status(*, ctx: Context) -> Status:
         waha=text_of(version.get("version")),
         engine=text_of(version.get("engine")),
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
+        reach=ctx.reach() or None,
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import email.utils
 import json
 import logging
@@ -11,6 +12,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -61,6 +63,19 @@ def check_url(value: str) -> str:
     return value.rstrip("/")
 
 
+#: The operations whose body takes an id for the message that they send.
+TAKES_MESSAGE_ID = frozenset(
+    {
+        "POST /api/sendText",
+        "POST /api/forwardMessage",
+        "POST /api/sendPoll",
+        "POST /api/sendLocation",
+        "POST /api/sendContactVcard",
+        "POST /api/sendLinkPreview",
+    }
+)
+
+
 class Waha:
     """WAHA's REST API as one session's key sees it.
 
@@ -68,12 +83,26 @@ class Waha:
     bound session goes where the operation wants it: into the path, else the query of a GET, else the body.
     """
 
-    def __init__(self, url: str, key: SecretStr, session: str | None = None) -> None:
-        """Bind to the WAHA at `url` (scheme, host, optional port and path prefix). No request is made yet."""
+    def __init__(self, url: str, key: SecretStr, session: str | None = None, *, ca_file: Path | None = None) -> None:
+        """Bind to the WAHA at `url` (scheme, host, optional port and path prefix). No request is made yet.
+
+        `ca_file` holds the certificates (PEM) that an https server is checked against instead of the usual ones.
+        """
         self.url = url.rstrip("/")
         self.session = session
         self._key = key
+        self._ca_file = ca_file
         self._http: httpx.AsyncClient | None = None
+        self._message_id: str | None = None
+
+    def with_message_id(self, message_id: str | None) -> Waha:
+        """This client, giving the message that it sends this id where the operation takes one."""
+        if message_id is None:
+            return self
+        self._client()  # so that both use one
+        twin = copy.copy(self)
+        twin._message_id = message_id
+        return twin
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,6 +136,8 @@ class Waha:
             WahaError: what went wrong, in words an agent can act on.
         """
         method, template = operation.split(" ", 1)
+        if self._message_id is not None and operation in TAKES_MESSAGE_ID:
+            body = {**(body or {}), "id": self._message_id}
         attempt = 1
         while True:
             try:
@@ -191,7 +222,9 @@ class Waha:
             # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
             limits=httpx.Limits(max_connections=100, keepalive_expiry=4.0),
             # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
-            verify=True if self.url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=_certificates(self._ca_file)
+            if self.url.lower().startswith("https:")
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             # httpx would carry X-Api-Key along to another origin.
             follow_redirects=False,
         )
@@ -263,6 +296,10 @@ def _origin(url: str) -> str:
         return f"{parts.scheme} on {parts.hostname}" if parts.hostname else "another path"
     except ValueError:
         return "nowhere"
+
+
+def _certificates(ca_file: Path | None) -> ssl.SSLContext | bool:
+    return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 def _outcome_unknown(how: str) -> str:

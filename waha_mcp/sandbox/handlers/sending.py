@@ -116,7 +116,7 @@ def _answer(call: Call, message: Message) -> None:
 def text(call: Call) -> Any:
     body = call.body
     url = next((word for word in body["text"].split() if word.startswith(("http://", "https://"))), None)
-    linked = url is not None and body.get("linkPreview") is not False
+    linked = url is not None and body.get("linkPreview", True)
     message = send(
         call,
         kind="link" if linked else "text",

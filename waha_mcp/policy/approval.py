@@ -1,0 +1,156 @@
+"""Approvals that a person gives out of the agent's reach: files in the user's state folder.
+
+One file is one question, `<id>.<state>.json`. Its content never changes; its state is in its name, so that every step
+is one atomic rename that only one process can make: waiting -> approved -> (used, gone), or waiting -> refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from waha_mcp.policy.state import state_dir, write_private
+
+#: Seconds that a question, and the approval given to it, is good for.
+LIFETIME = 600
+#: Questions that may wait at once, so that an agent cannot bury one among others.
+MOST_WAITING = 20
+
+State = Literal["waiting", "approved", "refused"]
+_FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
+
+
+class TooManyWaiting(Exception):
+    """The App has more questions open than a person can be expected to read."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked: exactly what would be done, and to whom."""
+
+    app: str
+    tool: str
+    title: str
+    #: Whom it reaches, with name and number.
+    recipients: tuple[str, ...]
+    #: The arguments as they would be carried out.
+    content: Mapping[str, Any]
+    #: Binds an answer to recipients and content.
+    digest: str
+
+    def text(self) -> str:
+        """The question in plain words."""
+        lines = [f"{self.title} to {', '.join(self.recipients)}?" if self.recipients else f"{self.title}?"]
+        lines += [f"{name}: {_shown(value)}" for name, value in self.content.items()]
+        return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A question in the folder."""
+
+    id: str
+    state: State
+    created: float
+    expires: float
+    question: Question
+
+
+def digest_of(*parts: Any) -> str:
+    """A digest of JSON values, the same for the same values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Approvals:
+    """The questions of one App, shared by every process of the user."""
+
+    def __init__(self, app_id: str) -> None:
+        """Raises OSError where the folder cannot be made."""
+        self._folder = state_dir(app_id) / "approvals"
+        self._folder.mkdir(exist_ok=True, mode=0o700)
+
+    def entries(self) -> list[Entry]:
+        """All that is still good, oldest first. A file that is not as it was written counts as gone."""
+        found = []
+        for path in self._folder.iterdir():
+            entry = self._read(path)
+            if entry is not None and entry.expires > time.time():
+                found.append(entry)
+            elif _FILE.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        return sorted(found, key=lambda entry: entry.created)
+
+    def ask(self, question: Question) -> Entry:
+        """The entry for a question: the one with the same digest where there is one, else a new one that waits.
+
+        Raises:
+            TooManyWaiting: the person has enough to read.
+            OSError: the folder cannot be written.
+        """
+        entries = self.entries()
+        for entry in entries:
+            if entry.question.digest == question.digest:
+                return entry
+        if sum(entry.state == "waiting" for entry in entries) >= MOST_WAITING:
+            raise TooManyWaiting
+        now = time.time()
+        entry = Entry(secrets.token_hex(6), "waiting", now, now + LIFETIME, question)
+        record = {"created": entry.created, "expires": entry.expires, "question": asdict(question)}
+        write_private(self._path(entry.id, "waiting"), json.dumps(record, ensure_ascii=False, indent=1))
+        return entry
+
+    def decide(self, entry_id: str, *, approve: bool) -> bool:
+        """Answer a question that waits; False where there is none of that id any more."""
+        if not any(entry.id == entry_id and entry.state == "waiting" for entry in self.entries()):
+            return False
+        return self._rename(entry_id, "waiting", "approved" if approve else "refused")
+
+    def use(self, entry: Entry) -> bool:
+        """Take an approval, once; False where somebody else did, or it is no longer good."""
+        if entry.state != "approved" or entry.expires <= time.time():
+            return False
+        try:
+            self._path(entry.id, "approved").unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _rename(self, entry_id: str, before: State, after: State) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            self._path(entry_id, before).rename(self._path(entry_id, after))
+            return True
+        return False
+
+    def _path(self, entry_id: str, state: State) -> Path:
+        return self._folder / f"{entry_id}.{state}.json"
+
+    def _read(self, path: Path) -> Entry | None:
+        match = _FILE.fullmatch(path.name)
+        if match is None:
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            question = record["question"]
+            question["recipients"] = tuple(question["recipients"])
+            state: State = match["state"]  # type: ignore[assignment]
+            return Entry(match["id"], state, float(record["created"]), float(record["expires"]), Question(**question))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def app_ids() -> list[str]:
+    """The Apps that have a folder of approvals."""
+    return sorted(path.parent.name for path in state_dir(".").glob("*/approvals"))

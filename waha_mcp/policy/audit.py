@@ -1,0 +1,97 @@
+"""The trail: one JSON line per call in a file that only the user can read. Writing it never holds up a call."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import queue
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from waha_mcp.log import redact
+from waha_mcp.policy.state import state_dir
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of one file, and how many older ones are kept.
+MAX_BYTES, KEPT = 5 * 2**20, 5
+
+
+def trail_path(app_id: str) -> Path:
+    """The App's trail. Its folder is made.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    return state_dir(app_id) / "trail.jsonl"
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """The file, closed to others. A line that cannot be written is reported once and costs nothing else."""
+
+    reported = False
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        return os.fdopen(descriptor, "a", encoding="utf-8")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.reported:
+            self.reported = True
+            logger.error("The trail %s cannot be written; calls go on without it", self.baseFilename, exc_info=True)
+
+
+class _Queue(logging.handlers.QueueHandler):
+    """Hands lines to a thread, and waits for that thread when logging is shut down."""
+
+    def __init__(self, file: _File) -> None:
+        super().__init__(queue.SimpleQueue())
+        self._listener = logging.handlers.QueueListener(self.queue, file)
+        self._listener.start()
+        self._file = file
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+    def close(self) -> None:
+        listener, self._listener = self._listener, None  # type: ignore[assignment]
+        if listener is not None:
+            listener.stop()
+            self._file.close()
+        super().close()
+
+
+class Trail:
+    """The trail of one App. The file and its thread come with the first line."""
+
+    def __init__(self, app_id: str, *secrets: SecretStr) -> None:
+        self._app_id, self._secrets = app_id, secrets
+        self._handler: _Queue | None = None
+        self._failed = False
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Add one line; what cannot be written is reported on stderr and otherwise ignored."""
+        if self._failed:
+            return
+        if self._handler is None:
+            try:
+                file = _File(trail_path(self._app_id), maxBytes=MAX_BYTES, backupCount=KEPT, delay=True)
+            except OSError as error:
+                self._failed = True
+                logger.error("The trail cannot be written (%s); calls go on without it", error.strerror or error)
+                return
+            file.setFormatter(logging.Formatter("%(message)s"))
+            self._handler = _Queue(file)
+        line = redact(json.dumps(entry, ensure_ascii=False, separators=(",", ":")), *self._secrets)
+        self._handler.handle(logging.LogRecord("trail", logging.INFO, "", 0, line, None, None))
+
+    def close(self) -> None:
+        """Write what is left and stop the thread."""
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.close()

@@ -1,0 +1,89 @@
+"""Around the send itself: acting human before it, and finding out afterwards what a lost answer would have said."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import Context, Tool
+from waha_mcp.waha.client import TAKES_MESSAGE_ID
+from waha_mcp.waha.errors import NotFound, OutcomeUnknown, Unreachable, WahaError
+from waha_mcp.waha.models import Result, Sent, sent_from
+from waha_mcp.waha.reading import kind_of_chat, mapping_of
+
+logger = logging.getLogger(__name__)
+
+#: Seconds of typing per character, and for any text: clients give a whole call as little as five.
+TYPING_RATE, LEAST_TYPING, MOST_TYPING = 0.03, 0.6, 3.0
+#: Seconds between two looks for a message whose answer was lost.
+LOOK_AGAIN = (0.0, 1.0)
+
+
+async def act_human(tool: Tool, arguments: Mapping[str, Any], context: Context) -> None:
+    """Seen, typing, a pause by the length of the text, and stop. WAHA's advice against being taken for a bot.
+
+    Only before something new is written to one person or group; what fails of it does not hold up the send.
+    """
+    named = [arguments[name] for name, mark in tool.references.items() if mark.reached]
+    chats = [each for each in named if isinstance(each, str) and kind_of_chat(each) in ("person", "group")]
+    if not tool.repeats or len(chats) != 1:
+        return
+    body = {"chatId": chats[0]}
+    length = sum(len(value) for value in arguments.values() if isinstance(value, str))
+    pause = min(MOST_TYPING, max(LEAST_TYPING, length * TYPING_RATE) * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+    with contextlib.suppress(WahaError), anyio.move_on_after(MOST_TYPING + 1):
+        await context.waha.call("POST /api/sendSeen", body=body)
+        await context.waha.call("POST /api/startTyping", body=body)
+        await anyio.sleep(pause)
+        await context.waha.call("POST /api/stopTyping", body=body)
+
+
+async def new_message_id(tool: Tool, context: Context) -> str | None:
+    """An id for the message that the tool is about to send; None where there can be none, which is no obstacle."""
+    if Action.READ not in context.grant.actions or not TAKES_MESSAGE_ID.intersection(tool.calls):
+        return None
+    try:
+        answer = await context.waha.call("GET /api/{session}/new-message-id")
+    except WahaError as error:
+        logger.debug("No message id beforehand: %s", error)
+        return None
+    found = mapping_of(answer).get("id")
+    return found if isinstance(found, str) and found else None
+
+
+async def look_up(tool: Tool, chat: str, message_id: str, context: Context) -> Result | None:
+    """The message that a send without an answer was to make, as the tool would have answered; None: WAHA does not tell.
+
+    Raises:
+        Unreachable: WAHA has no such message, so nothing was done.
+        OutcomeUnknown: WAHA has it, but the tool's own answer cannot be made up.
+    """
+    answer: Any = None
+    try:
+        for wait in LOOK_AGAIN:
+            await anyio.sleep(wait)
+            with contextlib.suppress(NotFound):
+                answer = await context.waha.call(
+                    "GET /api/{session}/chats/{chatId}/messages/{messageId}",
+                    path={"chatId": chat, "messageId": message_id},
+                    query={"downloadMedia": False},
+                )
+            if mapping_of(answer).get("id"):
+                break
+    except WahaError as error:
+        logger.warning("Could not look up a message whose answer was lost: %s", error)
+        return None
+    found = mapping_of(answer).get("id")
+    if not found:
+        raise Unreachable(
+            "WAHA gave no answer to this, and it has no such message: it was not sent. Try again if it is still wanted."
+        )
+    if tool.result is not Sent:
+        raise OutcomeUnknown("WAHA's answer was lost, but it has the message: it was sent. Do not repeat it.")
+    return sent_from(answer, chat)

@@ -1,0 +1,125 @@
+"""How fast: limits per App and per chat, stricter for first contacts, and a jittered gap between sends."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from waha_mcp.policy.settings import Pace
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+
+#: The longest gap (seconds) that is waited out inside a call; the rest of a longer one is answered as a wait.
+MAX_WAIT = 3.0
+
+
+class TooFast(Exception):
+    """Over a limit. `wait` is seconds until it is worth trying again."""
+
+    def __init__(self, wait: float, what: str) -> None:
+        super().__init__(f"{what}: try again in {max(1, math.ceil(wait))} s")
+        self.wait = wait
+
+
+class PaceUnknown(Exception):
+    """The limits are kept elsewhere, and cannot be asked there."""
+
+
+class Pacer:
+    """The limits of one App, counted in this process or in Redis."""
+
+    def __init__(self, app_id: str, pace: Pace) -> None:
+        self._app_id, self._pace = app_id, pace
+        self._limiter: Any = None
+        self._items: dict[str, list[RateLimitItem]] = {}
+        self._next = 0.0
+        self._turn = anyio.Lock()
+
+    async def take(self, chats: Iterable[str], first: Iterable[str]) -> None:
+        """Count one thing that reaches `chats`, of which `first` were never written to; waits out a short gap.
+
+        Raises:
+            TooFast: over a limit; what was counted until then stays counted.
+            PaceUnknown: the limits cannot be asked; nothing may be done.
+        """
+        wanted = self._wanted(chats, first)
+        async with self._turn:
+            await self._wait_for_gap()
+            for what, item, key in wanted:
+                if not await self._ask("test", item, key):
+                    raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
+            for what, item, key in wanted:
+                # A process beside this one may have counted meanwhile.
+                if not await self._ask("hit", item, key):
+                    raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
+            self._next = time.monotonic() + random.uniform(*self._pace.gap)  # noqa: S311 - no secret
+
+    async def check(self, chats: Iterable[str], first: Iterable[str]) -> None:
+        """As `take`, without counting or waiting."""
+        for what, item, key in self._wanted(chats, first):
+            if not await self._ask("test", item, key):
+                raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
+
+    def _wanted(self, chats: Iterable[str], first: Iterable[str]) -> list[tuple[str, RateLimitItem, str]]:
+        pace = self._pace
+        wanted = [("in all", item, "total") for item in self._parsed(pace.total)]
+        for chat in sorted(set(chats)):
+            wanted += [("to one chat", item, f"chat:{chat}") for item in self._parsed(pace.chat)]
+        for _ in sorted(set(first)):
+            wanted += [("first contacts", item, "first") for item in self._parsed(pace.first_contacts)]
+        return wanted
+
+    def _parsed(self, rates: str) -> list[RateLimitItem]:
+        if not rates:
+            return []
+        if rates not in self._items:
+            from limits import parse_many  # kept off the start-up path
+
+            self._items[rates] = parse_many(rates)
+        return self._items[rates]
+
+    async def _wait_for_gap(self) -> None:
+        wait = self._next - time.monotonic()
+        if wait > MAX_WAIT:
+            raise TooFast(wait, "Too soon after the last send")
+        if wait > 0:
+            await anyio.sleep(wait)
+
+    async def _ask(self, what: str, item: RateLimitItem, key: str) -> bool:
+        try:
+            return bool(await getattr(self._storage(), what)(item, self._app_id, key))
+        except Exception as error:
+            raise PaceUnknown(type(error).__name__) from error
+
+    async def _until(self, item: RateLimitItem, key: str) -> float:
+        try:
+            stats = await self._storage().get_window_stats(item, self._app_id, key)
+        except Exception as error:
+            raise PaceUnknown(type(error).__name__) from error
+        return float(stats.reset_time) - time.time()
+
+    def _storage(self) -> Any:
+        if self._limiter is None:
+            from limits.aio.storage import MemoryStorage, RedisStorage
+            from limits.aio.strategies import MovingWindowRateLimiter
+
+            redis = self._pace.redis
+            storage = (
+                MemoryStorage()
+                if redis is None
+                else RedisStorage(
+                    f"async+{redis.get_secret_value()}",
+                    implementation="redispy",
+                    key_prefix="waha-mcp",
+                    socket_timeout=2,
+                    socket_connect_timeout=2,
+                )
+            )
+            self._limiter = MovingWindowRateLimiter(storage)
+        return self._limiter

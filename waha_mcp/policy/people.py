@@ -1,0 +1,157 @@
+"""Who is behind a chat id: a person's two ids, what the account has written, and what to call them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.ids import phone_of
+from waha_mcp.waha.reading import chat_id_of, kind_of_chat
+
+logger = logging.getLogger(__name__)
+
+#: Rows of one request for the table of hidden ids, and the most requests for it.
+_PAGE, _PAGES = 1000, 50
+
+
+@dataclass(frozen=True)
+class Person:
+    """A chat as a person who decides about it should see it."""
+
+    chat: str
+    name: str | None
+    #: What the other side calls itself: anybody can take any name.
+    claims: str | None
+
+    def __str__(self) -> str:
+        shown = phone_of(self.chat) or self.chat
+        if self.name:
+            return f"{self.name} ({shown})"
+        return f"{shown}, who calls themselves “{self.claims}”" if self.claims else shown
+
+
+class People:
+    """Looks up people, and remembers what does not change."""
+
+    def __init__(self, waha: Waha) -> None:
+        self._waha = waha
+        self._twin: dict[str, str | None] = {}
+        self._met: dict[tuple[str, bool], bool] = {}
+
+    def twin(self, chat: str) -> str | None:
+        """The other id of the same person, as far as it was looked up: of a number its `@lid`, and the reverse."""
+        return self._twin.get(chat)
+
+    async def learn_all(self) -> None:
+        """Read WAHA's whole table of hidden ids.
+
+        Raises:
+            WahaError: it cannot be read.
+        """
+        for page in range(_PAGES):
+            rows = await self._waha.call("GET /api/{session}/lids", query={"limit": _PAGE, "offset": page * _PAGE})
+            rows = rows if isinstance(rows, list) else []
+            for row in rows:
+                if isinstance(row, Mapping):
+                    self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
+            if len(rows) < _PAGE:
+                return
+
+    def _note(self, lid: str | None, number: str | None) -> None:
+        if lid and number:
+            self._twin[lid], self._twin[number] = number, lid
+
+    async def learn(self, chat: str) -> str | None:
+        """The other id of the same person, looked up once; None where there is none or WAHA does not tell."""
+        if kind_of_chat(chat) != "person" or self._twin.get(chat) is not None:
+            return self._twin.get(chat)
+        try:
+            if chat.endswith("@lid"):
+                row = await self._waha.call("GET /api/{session}/lids/{lid}", path={"lid": chat})
+            else:
+                row = await self._waha.call(
+                    "GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": chat.partition("@")[0]}
+                )
+        except WahaError as error:
+            logger.debug("No other id for a chat: %s", error)
+            return None
+        if isinstance(row, Mapping):
+            self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
+        return self._twin.get(chat)
+
+    async def has_messages(self, chat: str, *, ours: bool) -> bool:
+        """Whether the chat has any message, or one that this account wrote.
+
+        Raises:
+            WahaError: WAHA does not tell.
+        """
+        twin = await self.learn(chat)
+        for each in (chat, twin) if twin else (chat,):
+            if self._met.get((each, ours)) or await self._look(each, ours):
+                self.remember(chat)
+                return True
+        return False
+
+    async def _look(self, chat: str, ours: bool) -> bool:
+        async def page(limit: int, **query: Any) -> list[Any]:
+            rows = await self._waha.call(
+                "GET /api/{session}/chats/{chatId}/messages",
+                path={"chatId": chat},
+                query={"limit": limit, "downloadMedia": False, **query},
+            )
+            return rows if isinstance(rows, list) else []
+
+        try:
+            if not ours:
+                return bool(await page(1))
+            try:
+                return any(_from_me(row) for row in await page(1, **{"filter.fromMe": True}))
+            except (Refused, Unsupported):
+                # Some engines refuse the filter; what is further back than this counts as never written.
+                return any(_from_me(row) for row in await page(100))
+        except NotFound:
+            return False
+
+    def is_met(self, chat: str) -> bool:
+        """Whether it is known already that this account has written to the chat."""
+        return self._met.get((chat, True), False)
+
+    def remember(self, chat: str) -> None:
+        """Note that this account has written to the chat."""
+        for each in filter(None, (chat, self.twin(chat))):
+            self._met[each, True] = self._met[each, False] = True
+
+    async def describe(self, chat: str) -> Person:
+        """The chat with its names, as far as WAHA tells them."""
+        name = claims = None
+        try:
+            match kind_of_chat(chat):
+                case "person":
+                    row = await self._waha.call("GET /api/contacts", query={"contactId": chat})
+                    row = row if isinstance(row, Mapping) else {}
+                    name = _text(row.get("name")) if row.get("isMyContact") is not False else None
+                    claims = _text(row.get("pushname")) or _text(row.get("pushName"))
+                case "group":
+                    row = await self._waha.call("GET /api/{session}/groups/{id}", path={"id": chat})
+                    row = row if isinstance(row, Mapping) else {}
+                    subject = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
+                    name = f"the group “{subject}”" if subject else None
+        except WahaError as error:
+            logger.debug("No name for a chat: %s", error)
+        return Person(chat, name, claims)
+
+
+def _from_me(row: Any) -> bool:
+    return isinstance(row, Mapping) and row.get("fromMe") is True
+
+
+def _text(value: Any) -> str | None:
+    """A name on one line, without characters that turn or hide text."""
+    if not isinstance(value, str):
+        return None
+    shown = " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    return shown[:80] or None

@@ -1,0 +1,219 @@
+"""Whom the agent may reach and whose messages it may read: the App's lists, held against resolved chat ids."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from waha_mcp.policy.people import People
+from waha_mcp.policy.settings import KINDS, Chats
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.reading import chat_id_of, kind_of_chat, listing
+
+#: Stands for everyone who sees what no list can limit; no chat has this id.
+PUBLIC, STATUS = "public", "status@broadcast"
+
+_KIND = {"person": "people", "group": "groups", "channel": "channels", "broadcast": "broadcasts", "status": "status"}
+
+
+class Verdict(Enum):
+    """What the lists say about one chat. NAMED is allowed by name and not only as one of a kind."""
+
+    NO = "not allowed"
+    ASK = "a person must approve"
+    ALLOWED = "allowed"
+    NAMED = "allowed by name"
+
+
+def kind(chat: str) -> str:
+    """The word of `KINDS` for a chat id."""
+    return "public" if chat == PUBLIC else _KIND[kind_of_chat(chat)]
+
+
+class Entries:
+    """One list of an App: everyone, kinds, and chat ids in every form that means the same chat."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._entries = tuple(names)
+        self.everyone = "*" in self._entries
+        self.kinds = frozenset(self._entries) & frozenset(KINDS)
+        self.ids = {e for e in self._entries if "@" in e}
+        #: Names that are not resolved to chat ids yet.
+        self.names = {e for e in self._entries if "@" not in e and e != "*" and e not in KINDS}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    async def learn(self, people: People, contacts: Mapping[str, set[str]]) -> None:
+        """Add the other ids of everybody on the list. A name that means no saved contact, or several, stays open."""
+        for name in list(self.names):
+            found = contacts.get(_folded(name), set())
+            if len(found) == 1:
+                self.ids |= found
+                self.names.discard(name)
+        for each in list(self.ids):
+            twin = await people.learn(each)
+            if twin:
+                self.ids.add(twin)
+
+    def holds(self, chat: str, twin: str | None) -> bool:
+        """Whether the list has this chat itself."""
+        return chat in self.ids or twin in self.ids
+
+    def covers(self, chat: str, twin: str | None) -> bool:
+        """Whether the list has this chat, or all like it."""
+        return self.everyone or kind(chat) in self.kinds or self.holds(chat, twin)
+
+    def may_cover(self, chat: str, twin: str | None) -> bool:
+        """As `covers`, for lists that forbid: somebody who cannot be told from one on the list counts as on it."""
+        if self.names or self.covers(chat, twin):
+            return True
+        if kind(chat) != "people":
+            return False
+        numbers = {_subscriber(each) for each in self.ids if each.endswith("@c.us")}
+        number = chat if chat.endswith("@c.us") else twin
+        return bool(numbers) if number is None else _subscriber(number) in numbers
+
+    def __str__(self) -> str:
+        if self.everyone:
+            return "everyone"
+        count = len([e for e in self._entries if e not in KINDS])
+        parts = [f"all {each}" for each in KINDS if each in self.kinds]
+        if count:
+            parts.append(f"{count} listed chat{'s' if count > 1 else ''}")
+        return " and ".join(parts) or "nobody"
+
+
+class Recipients:
+    """The lists of one App. `prepare` must have succeeded before they are asked."""
+
+    def __init__(self, chats: Chats, waha: Waha, people: People) -> None:
+        self._waha = waha
+        self._people = people
+        self._allow, self._ask, self._deny = (
+            Entries(chats.send.allow),
+            Entries(chats.send.ask),
+            Entries(chats.send.deny),
+        )
+        self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
+        self._existing_only = chats.existing_only
+        self._ready = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anybody who may not be written to."""
+        return not self._allow.everyone or bool(self._deny) or self._existing_only
+
+    @property
+    def read_limited(self) -> bool:
+        """Whether there is anybody whose chat may not be read."""
+        return not self._read_allow.everyone or bool(self._read_deny)
+
+    async def prepare(self, *, can_read: bool) -> None:
+        """Resolve names, and learn the other ids of those on the lists.
+
+        A key without read cannot look anything up: then names stay open, and an open name allows nobody and, on a
+        list that forbids, forbids everybody.
+
+        Raises:
+            WahaError: WAHA cannot be reached.
+        """
+        if self._ready or not (self.limited or self.read_limited):
+            return
+        lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
+        if can_read:
+            contacts = await self._contacts() if any(each.names for each in lists) else {}
+            if self.read_limited:
+                await self._people.learn_all()
+            for each in lists:
+                await each.learn(self._people, contacts)
+        self._ready = True
+
+    async def _contacts(self) -> dict[str, set[str]]:
+        """Chat ids by the name under which the account's owner saved them: nobody else can choose those."""
+        found: dict[str, set[str]] = {}
+        rows = listing(await self._waha.call("GET /api/contacts/all", query={"limit": 100_000}), "contacts")
+        for row in rows:
+            chat, name = chat_id_of(row.get("id")), _saved_name(row)
+            if chat and name and kind_of_chat(chat) == "person":
+                found.setdefault(_folded(name), set()).add(chat)
+        for ids in found.values():
+            if len(ids) == 2:
+                # The same person under both ids is one.
+                first, second = sorted(ids)
+                if await self._people.learn(first) == second:
+                    ids.discard(second)
+        return found
+
+    async def verdict(self, chat: str) -> Verdict:
+        """Whether something may be sent to a chat id, `STATUS` or `PUBLIC`."""
+        if not self.limited and not self._ask:
+            return Verdict.ALLOWED
+        twin = await self._people.learn(chat) if self.limited and "@" in chat else None
+        if self._deny.may_cover(chat, twin):
+            return Verdict.NO
+        named = self._allow.holds(chat, twin)
+        if named or self._allow.covers(chat, twin):
+            if self._existing_only and not await self._exists(chat):
+                return Verdict.NO
+            return Verdict.NAMED if named else Verdict.ALLOWED
+        return Verdict.ASK if self._ask.covers(chat, twin) else Verdict.NO
+
+    async def _exists(self, chat: str) -> bool:
+        if chat in (PUBLIC, STATUS):
+            return False
+        try:
+            return await self._people.has_messages(chat, ours=False)
+        except WahaError:
+            return False
+
+    def readable(self, chat: str) -> bool:
+        """Whether a chat may be read, or shown at all."""
+        if not self.read_limited:
+            return True
+        twin = self._people.twin(chat)
+        if self._read_deny.may_cover(chat, twin):
+            return False
+        return self._read_allow.covers(chat, twin)
+
+    def summary(self) -> str:
+        """One line: who can be reached, and who can be read."""
+        allowed = f"can write to {self._allow}"
+        if self._ask:
+            allowed += f", after approval to {self._ask}"
+        if self._deny:
+            allowed += f", never to {self._deny}"
+        if self._existing_only:
+            allowed += ", only where there are messages already"
+        reads = f"can read {self._read_allow}" + (f" but not {self._read_deny}" if self._read_deny else "")
+        unknown = self.unresolved()
+        return f"{allowed}; {reads}" + (
+            f"; not found among the saved contacts: {', '.join(unknown)}" if unknown else ""
+        )
+
+    def unresolved(self) -> list[str]:
+        """Names on the lists that mean no saved contact, or several."""
+        lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
+        return sorted(set().union(*(each.names for each in lists)))
+
+
+def _saved_name(row: Mapping[str, Any]) -> str | None:
+    name = row.get("name")
+    return name if isinstance(name, str) and name and row.get("isMyContact") is not False else None
+
+
+def _folded(name: str) -> str:
+    """A name for comparing: the same letters, however they are composed; letters that only look alike differ."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def _subscriber(chat: str) -> str:
+    """A number without the digits that Brazil, Mexico and Argentina add or drop: one subscriber, several writings."""
+    digits = chat.partition("@")[0]
+    digits = re.sub(r"^521(?=\d{10}$)", "52", digits)
+    digits = re.sub(r"^549(?=\d{10}$)", "54", digits)
+    return re.sub(r"^(55\d\d)9(?=[6-9]\d{7}$)", r"\1", digits)
