@@ -103,7 +103,6 @@ class Chat:
     unread: int = 0
     marked_unread: bool = False
     archived: bool = False
-    muted: bool = False
     labels: set[str] = field(default_factory=set)
     started: int = 0
 
@@ -186,7 +185,6 @@ class Account:
         self.labels: dict[str, Label] = {}
         self.subscribed: set[str] = set()
         self.presence = "offline"
-        self.typing: dict[str, str] = {}
         self.calls: dict[str, str] = {}
         self.add_person(me)
 

@@ -86,6 +86,9 @@ def receive_message(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
         person = account.add_person(Person(author))
     if person is not None and "pushName" in wish:
         person.push_name = wish["pushName"]
+    group = account.groups.get(chat_id)
+    if group is not None and group.lids and person is not None and person.lid:
+        author = person.lid
     message = account.add(
         Message(
             id=wish.get("id") or account.new_id(from_me=False),

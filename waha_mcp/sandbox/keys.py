@@ -46,8 +46,10 @@ def every_action(*, on: frozenset[Action] | set[Action]) -> dict[str, bool]:
 
 
 def known_actions(value: Mapping[str, Any] | None) -> dict[str, bool] | None:
-    """The `actions` of a body as WAHA stores it: names it does not know are dropped, null stays null."""
-    return None if value is None else {action.value: value[action] for action in Action if action in value}
+    """The `actions` of a body as WAHA stores it: names it does not know and null flags are dropped."""
+    if value is None:
+        return None
+    return {action.value: value[action] for action in Action if value.get(action) is not None}
 
 
 class Keys:

@@ -84,7 +84,6 @@ class Sandbox:
         self.apps: dict[str, dict[str, Any]] = {}
         self.faults = Faults()
         self.log = RequestLog()
-        self.environment: dict[str, str] = {}
         self._pending: dict[int, Pending] = {}
         self._numbers = count(1)
         self._born = int(self.started) if now is None else now
@@ -104,7 +103,7 @@ class Sandbox:
             "tier": "CORE",
             "browser": "/usr/bin/google-chrome-stable",
             "platform": "linux/x64",
-            "worker": {"id": None},
+            "worker": {"id": ""},
         }
 
     def now(self) -> float:

@@ -6,7 +6,8 @@ generated and has habits that no strict validator accepts as they stand; they ar
 - `nullable` becomes a null type, `oneOf` becomes `anyOf` (WAHA takes a file with both `url` and `data`);
 - a bare `object` means "not described" (WAHA writes it for strings and booleans too) and accepts anything;
 - `required: true` inside a property is not JSON Schema: it is dropped, and a list of required lists is a plain list;
-- in requests, what has a default is not required, unless it is text, where defaults are examples;
+- in requests, what has a default is not required, unless it is text, where defaults are examples; what is not
+  required may be null (class-validator's IsOptional);
 - in responses, null may stand for any property and deprecated ones may be missing, as WAHA does.
 """
 
@@ -218,21 +219,23 @@ def _to_json_schema(schema: Schema, side: Literal["request", "response"]) -> dic
             result["items"] = _to_json_schema(items["items"] if items.get("required") is True else items, side)
     if "default" in schema:
         result["default"] = schema["default"]
-    if schema.get("nullable") or (side == "request" and "default" in schema and schema["default"] is None):
+    if schema.get("nullable"):
         return {"anyOf": [result, {"type": "null"}]}
     return result
 
 
 def _add_properties(result: dict[str, Any], schema: Schema, side: Literal["request", "response"]) -> None:
     properties: Mapping[str, Schema] = schema["properties"]
+    required = schema.get("required")
+    waived = _may_be_missing if side == "request" else _is_deprecated
+    needed = [name for name in required if not waived(properties.get(name, {}))] if isinstance(required, list) else []
     result["properties"] = {}
     for name, value in properties.items():
         converted = _to_json_schema(value, side)
-        result["properties"][name] = converted if side == "request" else {"anyOf": [converted, {"type": "null"}]}
-    required = schema.get("required")
-    if isinstance(required, list):
-        waived = _may_be_missing if side == "request" else _is_deprecated
-        result["required"] = [name for name in required if not waived(properties.get(name, {}))]
+        may_be_null = side == "response" or name not in needed
+        result["properties"][name] = {"anyOf": [converted, {"type": "null"}]} if may_be_null else converted
+    if needed:
+        result["required"] = needed
 
 
 def _may_be_missing(schema: Schema) -> bool:

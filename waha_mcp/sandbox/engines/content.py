@@ -202,5 +202,13 @@ def reactions(account: Account, message: Message) -> list[dict[str, Any]]:
     ]
 
 
+def pin(message: Message) -> dict[str, Any] | None:
+    """Where a message was pinned, in `_data`."""
+    if message.pinned is None:
+        return None
+    key = {"remoteJid": jid(message.chat), "fromMe": message.from_me, "id": message.id}
+    return {"type": 1, "key": key, "messageAddOnContextInfo": {"messageAddOnExpiryTime": message.pinned}}
+
+
 def vcards(message: Message) -> list[str] | None:
     return [card for _, card in message.extra["cards"]] if message.kind == "contacts" and message.extra else None

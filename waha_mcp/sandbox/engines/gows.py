@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import Account, Chat, Filter, Group, Message, Person
 from waha_mcp.sandbox.engines.base import Engine
-from waha_mcp.sandbox.engines.content import content, jid, noise, poll_updates, reactions
+from waha_mcp.sandbox.engines.content import content, jid, noise, pin, poll_updates, reactions
 
 #: Where whatsmeow spells a field of the protocol differently.
 SPELLING = {
@@ -84,6 +84,7 @@ class Gows(Engine):
             "Status": message.ack + 1,
             "reactions": reactions(account, message),
             "pollUpdates": poll_updates(message),
+            "pinInChat": pin(message),
         }
 
     def sent(self, account: Account, message: Message) -> Any:
@@ -109,7 +110,7 @@ class Gows(Engine):
     def contact(self, account: Account, person: Person, *, as_lid: bool = False) -> dict[str, Any]:
         any_id = person.lid if as_lid and person.lid else person.id
         found: dict[str, Any] = {"id": any_id, "name": person.name or "", "pushname": person.push_name or ""}
-        return found
+        return found | {"isBlocked": True} if person.blocked else found
 
     def group(self, account: Account, group: Group, *, participants: bool = True) -> dict[str, Any]:
         owner = account.person(group.owner)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import Account, Chat, Filter, Group, Message, Person
 from waha_mcp.sandbox.engines.base import Engine, raw_key
-from waha_mcp.sandbox.engines.content import content, jid, noise, poll_updates, reactions
+from waha_mcp.sandbox.engines.content import content, jid, noise, pin, poll_updates, reactions
 
 
 class Noweb(Engine):
@@ -41,6 +41,7 @@ class Noweb(Engine):
             "messageStubType": 1 if message.deleted else None,
             "reactions": reactions(account, message),
             "pollUpdates": poll_updates(message),
+            "pinInChat": pin(message),
             "userReceipt": self._receipts(message),
             "verifiedBizName": None,
             "reportingTokenInfo": {"reportingTag": noise("report", message.id, size=20)},
@@ -116,6 +117,8 @@ class Noweb(Engine):
             found["lid"] = person.lid
         if person.picture:
             found["imgUrl"] = "changed"
+        if person.blocked:
+            found["isBlocked"] = True
         return found
 
     def group(self, account: Account, group: Group, *, participants: bool = True) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def save_app(sandbox: Sandbox, wish: dict[str, Any]) -> dict[str, Any]:
         "id": wish["id"],
         "session": wish["session"],
         "app": wish["app"],
-        "enabled": wish.get("enabled", True),
+        "enabled": wish.get("enabled") is not False,
         "config": dict(wish["config"]),
     }
     if app["app"] == "mcp":

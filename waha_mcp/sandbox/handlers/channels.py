@@ -125,7 +125,7 @@ def _search(call: Call, matches: Any) -> Any:
         and matches(channel)
     ]
     start = int(base64.b64decode(body["startCursor"])) if body.get("startCursor") else 0
-    end = start + int(body.get("limit", 50))
+    end = start + int(body.get("limit") or 50)
     listed = [call.engine.channel(channel) for channel in found[start:end]]
     for each in listed:
         del each["role"]

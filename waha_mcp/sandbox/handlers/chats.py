@@ -32,7 +32,8 @@ def overview(call: Call) -> Any:
 
 @handles("ChatsController_postChatsOverview")
 def posted_overview(call: Call) -> Any:
-    pagination = {"merge": True, "limit": 20} | call.body["pagination"]
+    given = {name: value for name, value in call.body["pagination"].items() if value is not None}
+    pagination = {"merge": True, "limit": 20} | given
     return _overview(call, pagination, (call.body.get("filter") or {}).get("ids"))
 
 

@@ -15,10 +15,10 @@ def create(call: Call) -> Any:
     body = call.body
     _check(body)
     return call.sandbox.keys.create(
-        session=body["session"],
+        session=body.get("session"),
         actions=known_actions(body.get("actions")),
-        is_admin=body.get("isAdmin", False),
-        is_active=body.get("isActive", True),
+        is_admin=bool(body.get("isAdmin")),
+        is_active=body.get("isActive") is not False,
     ).as_json()
 
 
@@ -31,9 +31,9 @@ def every(call: Call) -> Any:
 def update(call: Call) -> Any:
     key, body = _stored(call), call.body
     _check(body)
-    key.is_admin = body.get("isAdmin", False)
-    key.is_active = body.get("isActive", True)
-    key.session = None if key.is_admin else body["session"]
+    key.is_admin = bool(body.get("isAdmin"))
+    key.is_active = body.get("isActive") is not False
+    key.session = None if key.is_admin else body.get("session")
     key.actions = None if key.is_admin else known_actions(body.get("actions"))
     return key.as_json()
 

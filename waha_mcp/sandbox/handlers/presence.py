@@ -18,7 +18,6 @@ def put(call: Call) -> Any:
     if presence in IN_CHAT:
         if not chat_id:
             raise bad_parameters(["chatId should not be empty"])
-        call.account.typing[as_chat_id(chat_id)] = presence
     else:
         call.account.presence = presence
 

@@ -93,7 +93,7 @@ def _acknowledge(message: Message, ack: int) -> None:
 def _answer(call: Call, message: Message) -> None:
     """What somebody who answers says."""
     account = call.account
-    if message.kind == "text" and message.text:
+    if message.kind in ("text", "link") and message.text:
         said = f"Got it: “{message.text}” 👍"
     else:
         said = f"Thanks for the {message.kind}! 👍"
@@ -116,7 +116,7 @@ def _answer(call: Call, message: Message) -> None:
 def text(call: Call) -> Any:
     body = call.body
     url = next((word for word in body["text"].split() if word.startswith(("http://", "https://"))), None)
-    linked = url is not None and body.get("linkPreview", True)
+    linked = url is not None and body.get("linkPreview") is not False
     message = send(
         call,
         kind="link" if linked else "text",
@@ -189,6 +189,5 @@ def media_from(file: Any, usual: str, *, keep_name: bool = False) -> Media:
 
 @handles("ChattingController_startTyping", "ChattingController_stopTyping")
 def typing(call: Call) -> Any:
-    chat_id = as_chat_id(call.body["chatId"])
-    state = "typing" if call.operation.id == "ChattingController_startTyping" else "paused"
-    call.account.typing[chat_id] = state
+    """Shown to the other side alone: nothing that is read here changes."""
+    as_chat_id(call.body["chatId"])

@@ -78,7 +78,7 @@ def create(call: Call) -> Any:
         raise http_error(422, f"Session '{name}' already exists. Use PUT to update it.")
     session = call.sandbox.sessions[name] = Session(name, "STOPPED", body.get("config") or {})
     _write_apps(call, session, body)
-    if body.get("start", True):
+    if body.get("start") is not False:
         start_session(call.sandbox, session)
     return as_dto(call, session)
 
