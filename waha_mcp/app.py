@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
+from waha_mcp import keys
 from waha_mcp.actions import Action, actions_from_waha, parse_action
 from waha_mcp.policy.settings import PolicyFields
 
@@ -147,7 +148,7 @@ def load_app(
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     source = source or env.get("WAHA_MCP_APP")
     where = find_definition(source) if source else None
-    fields = _read_definition(where) if where else {}
+    fields = read_definition(where) if where else {}
     if where and isinstance(fields.get("key"), str):
         _warn_if_open(where)
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
@@ -212,7 +213,12 @@ def _read_text(path: Path, what: str) -> str:
         raise AppError(f"{what}: {str(path)!r} is not a path") from None
 
 
-def _read_definition(path: Path) -> dict[str, Any]:
+def read_definition(path: Path) -> dict[str, Any]:
+    """The fields that a definition gives, as they stand there.
+
+    Raises:
+        AppError: unreadable.
+    """
     text = _read_text(path, "the App file")
     try:
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -294,7 +300,12 @@ def _resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
             return SecretStr(env[name].strip())
         case {"file": str(name), **rest} if not rest:
             return SecretStr(_read_text(base / _expanded(name), "key").strip())
-    raise AppError('key: must be text, {env = "NAME"} or {file = "path"}')
+        case {"keyring": str(name), **rest} if not rest:
+            try:
+                return SecretStr(keys.from_keyring(name))
+            except keys.NoKeyThere as error:
+                raise AppError(f"key: {error}") from None
+    raise AppError('key: must be text, {env = "NAME"}, {file = "path"} or {keyring = "name"}')
 
 
 def _explain(error: ValidationError) -> str:

@@ -14,6 +14,7 @@ from waha_mcp.app import AppError
 from waha_mcp.cli.call import call
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.demo import demo
+from waha_mcp.cli.install import install, uninstall
 from waha_mcp.cli.sandbox import sandbox
 from waha_mcp.cli.serve import serve
 from waha_mcp.cli.tools import tools
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, tools, call, demo, sandbox):
+for _command in (serve, install, uninstall, tools, call, demo, sandbox):
     app.command()(_command)
 
 
