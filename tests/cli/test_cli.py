@@ -19,7 +19,7 @@ from waha_mcp.tools import CATALOG
 
 
 def names(actions: set[str | None]) -> set[str]:
-    return {tool.name for tool in CATALOG.values() if tool.action in actions}
+    return {tool.name for tool in CATALOG.values() if tool.action in actions and tool.toolset == "core"}
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,12 @@ COMBINATIONS = [None] + [
 ]
 
 
-def expected(actions: frozenset[Action]) -> list[str]:
-    return [tool.name for tool in CATALOG.values() if tool.action is None or tool.action in actions]
+def expected(actions: frozenset[Action], toolset: str = "core") -> list[str]:
+    return [
+        tool.name
+        for tool in CATALOG.values()
+        if (tool.action is None or tool.action in actions) and toolset in ("all", tool.toolset)
+    ]
 
 
 @asynccontextmanager
@@ -46,10 +50,11 @@ async def test_an_app_lists_exactly_its_actions_tools_and_calls_no_other(
 ) -> None:
     granted = NULL_ACTIONS if actions is None else actions
     key = await admin.mint(actions)
-    async with client_on(Bridge(app_for(sandbox, key["key"], actions=granted))) as client:
-        assert await listed(client) == expected(granted)
+    app = app_for(sandbox, key["key"], actions=granted, toolsets=frozenset({"all"}))
+    async with client_on(Bridge(app)) as client:
+        assert await listed(client) == expected(granted, "all")
         await admin.clear()
-        for name in CATALOG.keys() - set(expected(granted)):
+        for name in CATALOG.keys() - set(expected(granted, "all")):
             with pytest.raises(MCPError) as refusal:
                 await client.call_tool(name, {})
             assert refusal.value.code == INVALID_PARAMS

@@ -52,12 +52,18 @@ def offset_of(kind: str, cursor: str | None) -> int:
     return offset
 
 
-def page_of(kind: str, rows: Sequence[T], limit: int, offset: int) -> tuple[Sequence[T], dict[str, str]]:
+def page_of(
+    kind: str, rows: Sequence[T], limit: int, offset: int, total: int | None = None
+) -> tuple[Sequence[T], dict[str, str]]:
     """The first `limit` of `rows`, and the `Page` fields that say what follows.
 
     `rows` are what WAHA gave for one more than `limit`: WAHA counts few of its lists, and the extra row tells
-    that there is more.
+    that there is more. `total` is the size of the whole list where it is known.
     """
     if len(rows) <= limit:
         return rows, {}
-    return rows[:limit], {"left_out": "at least 1", "cursor": encode_cursor(kind, offset + limit)}
+    left = total - offset - limit if total is not None else 0
+    return rows[:limit], {
+        "left_out": f"{left}" if left > 0 else "at least 1",
+        "cursor": encode_cursor(kind, offset + limit),
+    }

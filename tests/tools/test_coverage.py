@@ -1,0 +1,46 @@
+"""Coverage as data: every operation of WAHA is called by a tool, or stands among those that are not, with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from waha_mcp.tools import CATALOG, Tool
+from waha_mcp.tools.not_mapped import REASONS, entries
+from waha_mcp.waha.contract import contract
+
+OPERATIONS = {str(operation): operation for operation in contract().operations}
+MAPPED = {call for tool in CATALOG.values() for call in tool.calls}
+NOT_MAPPED = {operation: (reason, instead) for operation, reason, instead in entries()}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_is_called_by_a_tool_or_left_out_for_a_reason_and_never_both(operation: str) -> None:
+    assert (operation in MAPPED) != (operation in NOT_MAPPED)
+
+
+def test_nothing_is_left_out_that_there_is_not_or_twice() -> None:
+    listed = [operation for operation, _, _ in entries()]
+    assert len(listed) == len(NOT_MAPPED)
+    assert NOT_MAPPED.keys() <= OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("operation", NOT_MAPPED)
+def test_the_reason_is_one_of_the_list_and_fits_the_operation(operation: str) -> None:
+    reason, instead = NOT_MAPPED[operation]
+    assert reason in REASONS
+    assert instead
+    found = OPERATIONS[operation]
+    assert (reason == "deprecated") is found.deprecated
+    assert (reason == "admin-only") is (found.action in ("admin", "create"))
+    if reason in ("deprecated", "superseded"):
+        assert set(instead.split(" and ")) <= MAPPED
+
+
+@pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
+def test_a_tool_demands_the_action_that_waha_demands_for_each_operation_it_calls(tool: Tool) -> None:
+    assert tool.calls
+    assert len(set(tool.calls)) == len(tool.calls)
+    # What WAHA opens to every session's key needs no action of its own.
+    allowed = {"list", "server"} | ({tool.action.value} if tool.action is not None else set())
+    for call in tool.calls:
+        assert OPERATIONS[call].action in allowed, call

@@ -1,0 +1,200 @@
+"""Tools that run a group: members, admins, what it shows, what it allows."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import DESTROYS, SENDS, SETS, ArgumentError, Context, tool
+from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.group_details import SETTINGS, InviteLink, invite_link
+from waha_mcp.tools.params import GroupId, MediaUrl, Members
+from waha_mcp.tools.results import Done, Outcomes, done, outcomes
+
+_GROUP = "/api/{session}/groups/{id}"
+
+
+def _body(people: list[str]) -> dict[str, list[dict[str, str]]]:
+    return {"participants": [{"id": person} for person in people]}
+
+
+@tool(
+    title="Add participants",
+    action=Action.SEND,
+    calls=[f"POST {_GROUP}/participants/add"],
+    hints=SENDS,
+    toolset="groups_admin",
+)
+async def add_participants(group: GroupId, people: Members, *, ctx: Context) -> Outcomes:
+    """Add people to a group. They are told at once; some can only be invited by link."""
+    answer = await ctx.waha.call(f"POST {_GROUP}/participants/add", path={"id": group}, body=_body(people))
+    return outcomes(answer, f"Asked WhatsApp to add {len(people)} to {group}")
+
+
+@tool(
+    title="Remove participants",
+    action=Action.SEND,
+    calls=[f"POST {_GROUP}/participants/remove"],
+    hints=DESTROYS,
+    toolset="groups_admin",
+)
+async def remove_participants(group: GroupId, people: Members, *, ctx: Context) -> Outcomes:
+    """Remove people from a group. Everybody there sees it."""
+    answer = await ctx.waha.call(f"POST {_GROUP}/participants/remove", path={"id": group}, body=_body(people))
+    return outcomes(answer, f"Asked WhatsApp to remove {len(people)} from {group}")
+
+
+@tool(
+    title="Set group admins",
+    action=Action.SEND,
+    calls=[f"POST {_GROUP}/admin/promote", f"POST {_GROUP}/admin/demote"],
+    hints=SETS,
+    toolset="groups_admin",
+)
+async def set_group_admins(
+    group: GroupId,
+    people: Members,
+    admin: Annotated[bool, Field(description="False makes them ordinary members again")] = True,
+    *,
+    ctx: Context,
+) -> Outcomes:
+    """Make members of a group its admins, or ordinary members again."""
+    operation = f"POST {_GROUP}/admin/promote" if admin else f"POST {_GROUP}/admin/demote"
+    answer = await ctx.waha.call(operation, path={"id": group}, body=_body(people))
+    return outcomes(answer, f"Asked WhatsApp to {'promote' if admin else 'demote'} {len(people)} in {group}")
+
+
+@tool(
+    title="Decide on join requests",
+    action=Action.SEND,
+    calls=[f"POST {_GROUP}/participants/join-requests/{verb}" for verb in ("approve", "reject")],
+    hints=SETS,
+    toolset="groups_admin",
+)
+async def decide_join_requests(
+    group: GroupId,
+    people: Members,
+    approved: Annotated[bool, Field(description="False turns them away")],
+    *,
+    ctx: Context,
+) -> Outcomes:
+    """Let in people who ask to join a group, or turn them away."""
+    operation = f"POST {_GROUP}/participants/join-requests/{'approve' if approved else 'reject'}"
+    answer = await ctx.waha.call(operation, path={"id": group}, body=_body(people))
+    return outcomes(answer, f"{'Approved' if approved else 'Rejected'} {len(people)} requests to join {group}")
+
+
+@tool(
+    title="Update a group",
+    action=Action.SEND,
+    calls=[f"PUT {_GROUP}/subject", f"PUT {_GROUP}/description"],
+    hints=SETS,
+    toolset="groups_admin",
+)
+async def update_group(
+    group: GroupId,
+    subject: Annotated[str, Field(min_length=1, max_length=100, description="New name")] | None = None,
+    description: Annotated[str, Field(max_length=2_048, description="New description; empty takes it away")]
+    | None = None,
+    *,
+    ctx: Context,
+) -> Done:
+    """Change the name or the description of a group, one per call. Everybody there sees it."""
+    if (subject is None) == (description is None):
+        raise ArgumentError("Give exactly one of subject and description")
+    what, text = ("subject", subject) if subject is not None else ("description", description)
+    operation = f"PUT {_GROUP}/subject" if subject is not None else f"PUT {_GROUP}/description"
+    answer = await ctx.waha.call(operation, path={"id": group}, body={what: text})
+    return done(answer, f"Set the {what} of {group}")
+
+
+@tool(
+    title="Set group picture",
+    action=Action.SEND,
+    calls=[f"PUT {_GROUP}/picture"],
+    hints=SETS,
+    toolset="groups_admin",
+)
+async def set_group_picture(
+    group: GroupId,
+    url: MediaUrl | None = None,
+    data: FileData | None = None,
+    path: OutboxPath | None = None,
+    *,
+    ctx: Context,
+) -> Done:
+    """Set the picture of a group, a JPEG at best. Give exactly one of url, data and path."""
+    file = await outgoing_file(ctx.app.outbox, url=url, data=data, path=path, kind="image", default_type="image/jpeg")
+    answer = await ctx.waha.call(f"PUT {_GROUP}/picture", path={"id": group}, body={"file": file})
+    return done(answer, f"Set the picture of {group}")
+
+
+@tool(
+    title="Delete group picture",
+    action=Action.SEND,
+    calls=[f"DELETE {_GROUP}/picture"],
+    hints=DESTROYS,
+    toolset="groups_admin",
+)
+async def delete_group_picture(group: GroupId, *, ctx: Context) -> Done:
+    """Take away the picture of a group."""
+    answer = await ctx.waha.call(f"DELETE {_GROUP}/picture", path={"id": group})
+    return done(answer, f"Took away the picture of {group}")
+
+
+#: Which action sets what members may do with older messages is not known, so only the others are set.
+_SETTABLE = {name: found for name, found in SETTINGS.items() if name != "members_can_share_history"}
+
+
+@tool(
+    title="Change a group setting",
+    action=Action.SEND,
+    calls=[f"PUT {_GROUP}/settings/security/{path}" for path, _ in _SETTABLE.values()],
+    hints=SETS,
+    toolset="groups_admin",
+)
+async def set_group_setting(
+    group: GroupId,
+    setting: Annotated[
+        Literal["only_admins_edit_info", "only_admins_send", "members_can_add", "approval_required"],
+        Field(description="As get_group_settings names it"),
+    ],
+    on: Annotated[bool, Field(description="Whether it holds")],
+    *,
+    ctx: Context,
+) -> Done:
+    """Change what a group lets its members do. The account must be an admin there."""
+    path, field = _SETTABLE[setting]
+    answer = await ctx.waha.call(f"PUT {_GROUP}/settings/security/{path}", path={"id": group}, body={field: on})
+    return done(answer, f"Set {setting} of {group} to {str(on).lower()}")
+
+
+@tool(
+    title="Revoke invite link",
+    action=Action.SEND,
+    calls=[f"POST {_GROUP}/invite-code/revoke"],
+    hints=DESTROYS,
+    toolset="groups_admin",
+)
+async def revoke_invite_link(group: GroupId, *, ctx: Context) -> InviteLink:
+    """Make the invite link of a group worthless and get a new one."""
+    return invite_link(await ctx.waha.call(f"POST {_GROUP}/invite-code/revoke", path={"id": group}), group)
+
+
+@tool(title="Delete a group", action=Action.SEND, calls=[f"DELETE {_GROUP}"], hints=DESTROYS, toolset="groups_admin")
+async def delete_group(group: GroupId, *, ctx: Context) -> Done:
+    """Delete a group that the account owns."""
+    return done(await ctx.waha.call(f"DELETE {_GROUP}", path={"id": group}), f"Deleted {group}")
+
+
+@tool(
+    title="Refresh groups",
+    action=Action.SEND,
+    calls=["POST /api/{session}/groups/refresh"],
+    hints=SETS,
+    toolset="groups_admin",
+    reaches="nobody",
+)
+async def refresh_groups(*, ctx: Context) -> Done:
+    """Have WAHA read all groups from WhatsApp anew, where its lists look wrong. Not often: WhatsApp limits it."""
+    return done(await ctx.waha.call("POST /api/{session}/groups/refresh"), "Read the groups anew")

@@ -1,0 +1,148 @@
+"""Tools about labels, which WhatsApp Business puts on chats. Only the account itself sees them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
+from waha_mcp.tools.params import OwnChat
+from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.errors import BadAnswer
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.reading import ChatKind, chat_id_of, count_of, kind_of_chat, listing, mapping_of, text_of
+
+_LABELS = "/api/{session}/labels"
+
+LabelId = Annotated[str, Field(min_length=1, max_length=60, description="Id of a label, as list_labels gives it")]
+
+
+class Label(Result):
+    id: str
+    name: str | None = None
+    color: int | None = Field(None, description="0 to 19")
+    shade: str | None = Field(None, description="The color as #rrggbb")
+
+
+def _label_from(raw: Mapping[str, Any]) -> Label | None:
+    label_id = raw.get("id")
+    if not isinstance(label_id, str | int) or label_id == "":
+        return None
+    return Label(
+        id=str(label_id),
+        name=text_of(raw.get("name")),
+        color=count_of(raw.get("color")),
+        shade=text_of(raw.get("colorHex")),
+    )
+
+
+class Labels(Result):
+    labels: list[Label]
+
+
+@tool(
+    title="List labels",
+    action=Action.READ,
+    calls=[f"GET {_LABELS}", f"GET {_LABELS}/chats/{{chatId}}"],
+    hints=READS,
+    toolset="labels",
+)
+async def list_labels(chat: OwnChat | None = None, *, ctx: Context) -> Labels:
+    """List all labels, or those that one chat carries. Labels are a part of WhatsApp Business."""
+    if chat is None:
+        answer = await ctx.waha.call(f"GET {_LABELS}")
+    else:
+        answer = await ctx.waha.call(f"GET {_LABELS}/chats/{{chatId}}", path={"chatId": chat})
+    return Labels(labels=[label for row in listing(answer, "labels") if (label := _label_from(row))])
+
+
+class LabeledChat(Result):
+    id: str
+    name: str | None = None
+    kind: ChatKind
+
+
+class LabeledChats(Result):
+    chats: list[LabeledChat]
+
+
+@tool(
+    title="List chats of a label",
+    action=Action.READ,
+    calls=[f"GET {_LABELS}/{{labelId}}/chats"],
+    hints=READS,
+    toolset="labels",
+)
+async def list_labeled_chats(label_id: LabelId, *, ctx: Context) -> LabeledChats:
+    """List the chats that carry a label."""
+    rows = listing(await ctx.waha.call(f"GET {_LABELS}/{{labelId}}/chats", path={"labelId": label_id}), "chats")
+    return LabeledChats(
+        chats=[
+            LabeledChat(id=chat, name=text_of(row.get("name")), kind=kind_of_chat(chat))
+            for row in rows
+            if (chat := chat_id_of(row.get("id")))
+        ]
+    )
+
+
+@tool(
+    title="Label a chat",
+    action=Action.SEND,
+    calls=[f"PUT {_LABELS}/chats/{{chatId}}"],
+    hints=SETS,
+    toolset="labels",
+    reaches="nobody",
+)
+async def set_chat_labels(
+    chat: OwnChat,
+    label_ids: Annotated[list[LabelId], Field(max_length=20, description="All that it is to carry; none: no label")],
+    *,
+    ctx: Context,
+) -> Done:
+    """Set the labels of a chat. They replace those that it carries: look with list_labels first."""
+    body = {"labels": [{"id": label_id} for label_id in label_ids]}
+    answer = await ctx.waha.call(f"PUT {_LABELS}/chats/{{chatId}}", path={"chatId": chat}, body=body)
+    return done(answer, f"Labeled {chat} with {', '.join(label_ids) or 'nothing'}")
+
+
+@tool(
+    title="Save a label",
+    action=Action.SEND,
+    calls=[f"POST {_LABELS}", f"PUT {_LABELS}/{{labelId}}"],
+    hints=SETS,
+    toolset="labels",
+    reaches="nobody",
+)
+async def save_label(
+    name: Annotated[str, Field(min_length=1, max_length=100, description="Name of the label")],
+    color: Annotated[int, Field(ge=0, le=19, description="Number of its color, 0 to 19")] = 0,
+    label_id: Annotated[str, Field(min_length=1, max_length=60, description="Of the one to change; none: a new one")]
+    | None = None,
+    *,
+    ctx: Context,
+) -> Label:
+    """Create a label, or change the name and color of one."""
+    body = {"name": name, "color": color}
+    if label_id is None:
+        answer = await ctx.waha.call(f"POST {_LABELS}", body=body)
+    else:
+        answer = await ctx.waha.call(f"PUT {_LABELS}/{{labelId}}", path={"labelId": label_id}, body=body)
+    label = _label_from(mapping_of(answer))
+    if label is None:
+        raise BadAnswer("WAHA saved the label and did not say under which id: find it with list_labels.")
+    return label
+
+
+@tool(
+    title="Delete a label",
+    action=Action.SEND,
+    calls=[f"DELETE {_LABELS}/{{labelId}}"],
+    hints=DESTROYS,
+    toolset="labels",
+    reaches="nobody",
+)
+async def delete_label(label_id: LabelId, *, ctx: Context) -> Done:
+    """Delete a label. It vanishes from the chats that carry it."""
+    answer = await ctx.waha.call(f"DELETE {_LABELS}/{{labelId}}", path={"labelId": label_id})
+    return done(answer, f"Deleted label {label_id}")

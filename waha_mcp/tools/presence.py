@@ -1,0 +1,112 @@
+"""Tools about who is online, and calls."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from waha_mcp.actions import Action
+from waha_mcp.tools.catalog import READS, SETS, Context, tool
+from waha_mcp.tools.params import OwnChat, Person
+from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.reading import chat_id_of, iso_time, listing, mapping_of
+
+_PRESENCE = "/api/{session}/presence"
+
+State = Literal["online", "offline", "typing", "recording", "paused"]
+_STATES: tuple[State, ...] = ("online", "offline", "typing", "recording", "paused")
+
+
+class Seen(Result):
+    person: str
+    state: State | None = Field(None, description="Left out where they do not share it")
+    last_seen: str | None = Field(None, description="ISO 8601; left out where they do not share it")
+
+
+class ChatPresence(Result):
+    chat: str
+    people: list[Seen]
+
+
+class Presences(Result):
+    chats: list[ChatPresence]
+
+
+def _presence_from(raw: Mapping[str, Any], chat: str | None = None) -> ChatPresence | None:
+    chat = chat_id_of(raw.get("id")) or chat
+    if chat is None:
+        return None
+    people = []
+    for row in listing(raw.get("presences"), "presences"):
+        if person := chat_id_of(row.get("participant")):
+            state = next((each for each in _STATES if each == row.get("lastKnownPresence")), None)
+            people.append(Seen(person=person, state=state, last_seen=iso_time(row.get("lastSeen"))))
+    return ChatPresence(chat=chat, people=people)
+
+
+@tool(
+    title="Get presence",
+    action=Action.READ,
+    calls=[f"GET {_PRESENCE}", f"GET {_PRESENCE}/{{chatId}}"],
+    hints=READS,
+    toolset="presence",
+)
+async def get_presence(chat: OwnChat | None = None, *, ctx: Context) -> Presences:
+    """Show who is online or typing, and when they were last seen: in one chat, or in all that are followed."""
+    if chat is not None:
+        answer = await ctx.waha.call(f"GET {_PRESENCE}/{{chatId}}", path={"chatId": chat})
+        found = _presence_from(mapping_of(answer), chat)
+        return Presences(chats=[found] if found else [])
+    rows = listing(await ctx.waha.call(f"GET {_PRESENCE}"), "presences")
+    return Presences(chats=[found for row in rows if (found := _presence_from(row))])
+
+
+@tool(
+    title="Follow presence",
+    action=Action.SEND,
+    calls=[f"POST {_PRESENCE}/{{chatId}}/subscribe"],
+    hints=SETS,
+    toolset="presence",
+    reaches="nobody",
+)
+async def follow_presence(chat: OwnChat, *, ctx: Context) -> Done:
+    """Have WhatsApp tell who is online in a chat from now on; get_presence then shows it."""
+    answer = await ctx.waha.call(f"POST {_PRESENCE}/{{chatId}}/subscribe", path={"chatId": chat})
+    return done(answer, f"Following who is online in {chat}")
+
+
+@tool(
+    title="Set own presence",
+    action=Action.SEND,
+    calls=[f"POST {_PRESENCE}"],
+    hints=SETS,
+    toolset="presence",
+    reaches="everyone",
+)
+async def set_presence(
+    online: Annotated[bool, Field(description="False: offline, so that the phone notifies its owner again")],
+    *,
+    ctx: Context,
+) -> Done:
+    """Show this account as online or offline to everybody."""
+    answer = await ctx.waha.call(f"POST {_PRESENCE}", body={"presence": "online" if online else "offline"})
+    return done(answer, f"Shown as {'online' if online else 'offline'}")
+
+
+@tool(
+    title="Reject a call",
+    action=Action.SEND,
+    calls=["POST /api/{session}/calls/reject"],
+    hints=SETS,
+    toolset="calls",
+)
+async def reject_call(
+    caller: Person,
+    call_id: Annotated[str, Field(min_length=1, max_length=200, description="Id of the call that rings")],
+    *,
+    ctx: Context,
+) -> Done:
+    """Reject a call that is ringing."""
+    answer = await ctx.waha.call("POST /api/{session}/calls/reject", body={"from": caller, "id": call_id})
+    return done(answer, f"Rejected the call of {caller}")

@@ -1,0 +1,67 @@
+"""Result shapes that several areas share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.reading import chat_id_of, first_of, mapping_of
+
+
+class Done(Result):
+    done: str = Field(description="What was done")
+
+
+def done(answer: Any, what: str) -> Done:
+    """The result of a change, from WAHA's answer: nothing, true, or an object that may say that it failed.
+
+    Raises:
+        Refused: WhatsApp did not do it, which WAHA tells in a normal answer.
+    """
+    if answer is False or mapping_of(answer).get("success") is False:
+        raise Refused("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+    return Done(done=what)
+
+
+class Outcome(Result):
+    person: str
+    ok: bool
+    why: str | None = Field(None, description="Of one that failed: why")
+
+
+class Outcomes(Result):
+    done: str = Field(description="What was asked for")
+    people: list[Outcome] | None = Field(None, description="How it went for each; left out where the engine is silent")
+
+
+_WHY = {
+    "401": "they have blocked this account",
+    "403": "their privacy settings ask for an invite link",
+    "404": "not found: not in the group, or not on WhatsApp",
+    "408": "they left a short while ago",
+    "409": "they are in the group already",
+}
+
+
+def outcomes(answer: Any, what: str) -> Outcomes:
+    """How a change went for each person: lists of objects by engine, or one object keyed by chat id."""
+    if answer is False:
+        done(answer, what)
+    rows = answer if isinstance(answer, list) else []
+    if isinstance(answer, Mapping):
+        rows = [{**value, "id": key} for key, value in answer.items() if isinstance(value, Mapping)]
+    people = [found for row in rows if (found := _outcome(mapping_of(row)))]
+    return Outcomes(done=what, people=people or None)
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome | None:
+    person = chat_id_of(first_of(row, "requesterId", "jid", "JID", "id"))
+    if person is None:
+        return None
+    code = str(first_of(row, "status", "error", "Error", "code") or "200")
+    ok = row["success"] if isinstance(row.get("success"), bool) else code in ("0", "200")
+    return Outcome(person=person, ok=ok, why=None if ok else _WHY.get(code, f"WhatsApp said {code}"[:40]))
