@@ -422,7 +422,7 @@ async def test_an_unknown_tool_is_refused_with_no_request(server: Server, name: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "names_it"), [({}, "chat"), ({**TEXT, "chat": "nobody"}, "chat"), ({**TEXT, "colour": 1}, "colour")]
+    ("arguments", "names_it"), [({}, "chat"), ({**TEXT, "chat": ""}, "chat"), ({**TEXT, "colour": 1}, "colour")]
 )
 async def test_wrong_arguments_name_the_property_and_no_request_leaves(
     server: Server, arguments: Mapping[str, Any], names_it: str

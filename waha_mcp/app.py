@@ -111,6 +111,8 @@ class App(PolicyFields):
     include: _Names = frozenset()
     exclude: _Names = frozenset()
     allow_admin_key: bool = False
+    #: Characters of one result's JSON.
+    budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
     #: The only folder that local files are sent from. None: no local files.
     outbox: Path | None = None
     #: Certificates (PEM) to check WAHA's https against. There is no way to switch the check off.

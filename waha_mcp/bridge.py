@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 import anyio
 
 from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
+from waha_mcp.directory import Directory, Unresolved
 from waha_mcp.policy.gate import Ask, Call, Policy, cannot_ask
 from waha_mcp.tools import CATALOG, ArgumentError, Context, Tool, exposed, toolsets, why_hidden
+from waha_mcp.tools.budget import fit
+from waha_mcp.tools.catalog import Progress, no_progress
 from waha_mcp.tools.params import Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
@@ -24,7 +27,6 @@ from waha_mcp.waha.errors import (
     Unsupported,
     WahaError,
 )
-from waha_mcp.waha.ids import parse_chat
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import kind_of_chat, listing
 
@@ -80,6 +82,7 @@ class Bridge:
         self.app = app
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
         self.policy = Policy(app, self.waha)
+        self.directory = Directory(self.waha, self.policy.readable)
         self.grant = Grant.initial(app.actions)
         self.on_change = on_change
         self._settled = anyio.Event()
@@ -120,18 +123,21 @@ class Bridge:
         *,
         ask: Ask = cannot_ask,
         client: str | None = None,
+        progress: Progress = no_progress,
     ) -> Result:
-        """Run one tool, if the policy lets it pass. `ask` puts a question to the person at the client called `client`.
+        """Run one tool, if the policy lets it pass.
+
+        `ask` puts a question to the person at the client called `client`; `progress` is told how far a long tool is.
 
         Raises:
             UnknownTool: not on offer; nothing was sent to WAHA on its behalf.
-            ArgumentError: the arguments are wrong; nothing was sent to WAHA.
+            ArgumentError: the arguments are wrong, or name nobody or several; nothing was changed.
             Refusal: the policy does not let it pass; nothing was changed.
             WahaError: WAHA could not, or would not.
         """
         await self.settle()
         tool = self._offered(name)
-        parsed = _with_chat_ids(tool, tool.parse(arguments))
+        parsed = tool.parse(arguments)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         grant = self.grant
         if tool.action is None:
@@ -141,18 +147,55 @@ class Bridge:
             await self.identify()
             tool = self._offered(name)
             grant = self.grant
-        try:
+        self.directory.available = Action.READ in grant.actions
+        async with self._noting(Action.READ):
             if tool.action is not None:
                 await self.policy.prepare(grant)
-            ctx = Context(self.app, self.waha, grant, self.policy.readable, self.policy.summary)
-            return await self.policy.run(Call(tool, parsed, ctx, ask, client, allow_repeat))
+            parsed = await self._with_chat_ids(tool, parsed)
+        ctx = Context(self.app, self.waha, grant, self.directory, self.policy.readable, self.policy.summary, progress)
+        async with self._noting(tool.action):
+            result = await self.policy.run(Call(tool, parsed, ctx, ask, client, allow_repeat))
+        if tool.effect and any(kind in call for call in tool.calls for kind in ("/groups", "/contacts", "/channels")):
+            self.directory.expire()
+        return fit(result, self.app.budget)
+
+    @asynccontextmanager
+    async def _noting(self, action: Action | None) -> AsyncIterator[None]:
+        """Take back what WAHA refuses: the key as a whole, or one action."""
+        try:
+            yield
         except Unauthorized as error:
             await self._apply(self.grant.refused(str(error)))
             raise
         except Forbidden:
-            if tool.action is not None:
-                await self._apply(self.grant.with_evidence({tool.action: Evidence.REFUSED}))
+            if action is not None:
+                await self._apply(self.grant.with_evidence({action: Evidence.REFUSED}))
             raise
+
+    async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with every chat and person, given by id, number or name, as a chat id.
+
+        Raises:
+            ArgumentError: what was written names nobody, or several.
+        """
+        resolved = dict(arguments)
+        for name, mark in tool.references.items():
+            value = arguments[name]
+            try:
+                if isinstance(value, str):
+                    resolved[name] = await self._chat_id(value, mark)
+                elif value is not None:
+                    resolved[name] = [await self._chat_id(each, mark) for each in value]
+            except Unresolved as error:
+                raise ArgumentError(f"{name}: {error}") from None
+        return resolved
+
+    async def _chat_id(self, written: str, mark: Reference) -> str:
+        chat = await self.directory.resolve(written, mark.kind)
+        kind = kind_of_chat(chat)
+        if mark.kind is not None and kind != mark.kind:
+            raise Unresolved(f"{chat} is a {kind}; this tool takes a {mark.kind}")
+        return chat
 
     def _offered(self, name: str) -> Tool:
         tool = CATALOG.get(name)
@@ -283,30 +326,3 @@ class Bridge:
                 await self.on_change()
             except Exception:  # a client that has gone must not stop what found the change
                 logger.exception("Could not tell that the tools have changed")
-
-
-def _with_chat_ids(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with every chat and person as a chat id.
-
-    Raises:
-        ArgumentError: what was written names nobody, or another kind of chat than the tool is for.
-    """
-    resolved = dict(arguments)
-    for name, mark in tool.references.items():
-        value = arguments[name]
-        try:
-            if isinstance(value, str):
-                resolved[name] = _chat_id(value, mark)
-            elif value is not None:
-                resolved[name] = [_chat_id(each, mark) for each in value]
-        except ValueError as error:
-            raise ArgumentError(f"{name}: {error}") from None
-    return resolved
-
-
-def _chat_id(written: str, mark: Reference) -> str:
-    chat = parse_chat(written)
-    kind = kind_of_chat(chat)
-    if mark.kind is not None and kind != mark.kind:
-        raise ValueError(f"{chat} is a {kind}; this tool takes a {mark.kind}")
-    return chat

@@ -41,8 +41,6 @@ async def test_a_call_answers_with_the_same_json_as_text_and_as_structure(client
         ("list_chats", {"size": 3}, "size"),
         ("list_chats", {"cursor": "nonsense"}, "cursor"),
         ("get_messages", {}, "chat"),
-        ("get_messages", {"chat": "Maya"}, "chat"),
-        ("get_messages", {"chat": "0151 123456"}, "chat"),
         ("get_messages", {"chat": "+12025550123", "since": "2026-01-01T00:00:00"}, "since"),
         ("send_text", {"chat": "+12025550123"}, "text"),
         ("send_text", {"chat": "+12025550123", "text": ""}, "text"),

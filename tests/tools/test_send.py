@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
+from waha_mcp.directory import Directory
 from waha_mcp.tools import CATALOG, ArgumentError, Context
 from waha_mcp.tools import files as files_module
 from waha_mcp.tools.send import mark_read, react, send_media, send_text
@@ -46,7 +47,7 @@ def outbox(tmp_path: Path) -> Path:
 async def ctx(anyio_backend: str, net: respx.MockRouter, outbox: Path) -> AsyncIterator[Context]:
     app = App(url=BASE, key=SecretStr("scoped-key-1234"), session="default", outbox=outbox)
     async with Waha(app.url, app.key, app.session) as waha:
-        yield Context(app, waha, Grant.initial(frozenset({Action.SEND})))
+        yield Context(app, waha, Grant.initial(frozenset({Action.SEND})), Directory(waha))
 
 
 def asked(net: respx.MockRouter) -> tuple[str, Any]:
@@ -269,12 +270,12 @@ async def test_a_file_that_cannot_be_read_is_told_without_its_place(
 
 
 async def test_an_outbox_that_is_not_there_holds_no_file(ctx: Context, net: respx.MockRouter, tmp_path: Path) -> None:
-    bare = Context(ctx.app.model_copy(update={"outbox": tmp_path / "nowhere"}), ctx.waha, ctx.grant)
+    bare = Context(ctx.app.model_copy(update={"outbox": tmp_path / "nowhere"}), ctx.waha, ctx.grant, ctx.directory)
     assert (await refused(bare, net, path="a.txt")).startswith("path: ")
 
 
 async def test_without_an_outbox_no_path_is_taken(ctx: Context, net: respx.MockRouter) -> None:
-    bare = Context(ctx.app.model_copy(update={"outbox": None}), ctx.waha, ctx.grant)
+    bare = Context(ctx.app.model_copy(update={"outbox": None}), ctx.waha, ctx.grant, ctx.directory)
     said = await refused(bare, net, path="../secret.txt")
     assert "no outbox" in said
     assert "url or data" in said

@@ -82,7 +82,11 @@ class Protocol:
     ) -> types.CallToolResult | types.InputRequiredResult:
         try:
             result = await self._bridge.call(
-                params.name, params.arguments or {}, ask=self._asking.asker(ctx, params), client=_client_name(ctx)
+                params.name,
+                params.arguments or {},
+                ask=self._asking.asker(ctx, params),
+                client=_client_name(ctx),
+                progress=ctx.session.report_progress,
             )
         except InputNeeded as needed:
             return needed.result

@@ -3,6 +3,7 @@
 from waha_mcp.tools import (  # noqa: F401, I001 - this order is the listing's
     status,
     chats,
+    reading,
     contacts,
     groups,
     send,

@@ -20,28 +20,37 @@ from pydantic_core import core_schema
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
+from waha_mcp.directory import Directory
 from waha_mcp.tools.params import Fetched, LocalFile, MessageReference, Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
+Progress = Callable[[float, float | None, str], Awaitable[None]]
 M = TypeVar("M", Reference, MessageReference, Fetched, LocalFile)
+
+
+async def no_progress(done: float, total: float | None, message: str) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a tool runs with: its App, the client bound to it, and the grant in force.
+    """What a tool runs with.
 
     `readable` says which chats may be shown: everything that lists, searches or counts chats, and everything that
-    reads one, asks it. `reach` tells in one line who can be reached and read.
+    reads one, asks it. `reach` tells in one line who can be reached and read. `progress` tells whoever waits how far
+    a long job is: done, total (None: unknown), words.
     """
 
     app: App
     waha: Waha
     grant: Grant
+    directory: Directory
     readable: Callable[[str], bool] = lambda chat_id: True
     reach: Callable[[], str] = lambda: ""
+    progress: Progress = no_progress
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, OwnChannel
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer, NotFound
 from waha_mcp.waha.ids import normalize_chat_id
-from waha_mcp.waha.models import Message, Result, message_from
+from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, count_of, listing, mapping_of, text_of
 
 _CHANNELS = "/api/{session}/channels"
@@ -121,7 +122,7 @@ async def preview_channel(channel: AnyChannel, limit: Limit = 10, *, ctx: Contex
     )
     posts = []
     for row in listing(answer, "posts"):
-        if message := message_from(mapping_of(row.get("message"))):
+        if message := message_from(mapping_of(row.get("message")), ctx.directory):
             reactions = {str(emoji): count_of(n) or 0 for emoji, n in mapping_of(row.get("reactions")).items()}
             posts.append(Post(message=message, views=count_of(row.get("viewCount")), reactions=reactions or None))
     return Posts(posts=posts)

@@ -1,95 +1,207 @@
-"""Tools that read chats and their messages."""
+"""Tools that find chats and show what is new in them."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from waha_mcp.actions import Action
-from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, offset_of, page_of
-from waha_mcp.tools.params import Chat, Cursor, Limit, Moment
-from waha_mcp.waha.models import ChatSummary, Message, chat_from, message_from
-from waha_mcp.waha.reading import epoch, listing
+from waha_mcp.concurrency import each
+from waha_mcp.tools.catalog import READS, Context, tool
+from waha_mcp.tools.history import MESSAGES
+from waha_mcp.tools.paging import Page, encode_cursor, offset_of
+from waha_mcp.tools.params import Cursor, Detail, Limit
+from waha_mcp.waha.chats import ChatSummary, chat_from, unread_of
+from waha_mcp.waha.errors import Refused, Unsupported
+from waha_mcp.waha.ids import phone_of
+from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.reading import ChatKind, chat_id_of, iso_time, listing
+from waha_mcp.waha.untrusted import Name
+
+OVERVIEW = "GET /api/{session}/chats/overview"
+#: Characters of a last message in a concise list.
+GLIMPSE = 120
+#: Chats that get_unread looks through in one call.
+LOOKED_AT = 500
 
 
 class Chats(Page):
     chats: list[ChatSummary]
 
 
-@tool(
-    title="List chats",
-    action=Action.READ,
-    calls=["GET /api/{session}/chats/overview"],
-    hints=READS,
-)
-async def list_chats(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: Context) -> Chats:
+@tool(title="List chats", action=Action.READ, calls=[OVERVIEW], hints=READS)
+async def list_chats(
+    limit: Limit = 20, cursor: Cursor | None = None, detail: Detail = "concise", *, ctx: Context
+) -> Chats:
     """List WhatsApp chats, the most recent first: people, groups and channels with name and last message."""
     offset = offset_of("chats", cursor)
-    answer = await ctx.waha.call("GET /api/{session}/chats/overview", query={"limit": limit + 1, "offset": offset})
-    rows, more = page_of("chats", listing(answer, "chats"), limit, offset)
-    return Chats(chats=[chat for row in rows if (chat := chat_from(row))], **more)
+    await ctx.directory.load()
+    shown: list[ChatSummary] = []
+    places: list[int] = []
+    more = False
+    while not more:
+        rows = await _overview(ctx, limit + 1, offset)
+        for at, row in enumerate(rows, start=1):
+            chat = chat_from(row, ctx.directory, full=detail == "full")
+            if chat is None or not ctx.readable(chat.id):
+                continue
+            if len(shown) == limit:
+                more = True
+                break
+            shown.append(chat if detail == "full" else _glimpse(chat))
+            places.append(offset + at)
+        if len(rows) <= limit:
+            break
+        offset += len(rows)
+    page = Chats(chats=shown)
+    if more:
+        known = sum(entry.last_active is not None for entry in ctx.directory.entries())
+        left = f"{known - places[-1]}" if known > places[-1] else "at least 1"
+        page = Chats(chats=shown, left_out=left, cursor=encode_cursor("chats", places[-1]))
+    return page.resumable("chats", places)
 
 
-class Messages(Page):
-    chat: str
-    messages: list[Message] = Field(description="Newest first")
+async def _overview(ctx: Context, limit: int, offset: int) -> list[Mapping[str, Any]]:
+    return listing(await ctx.waha.call(OVERVIEW, query={"limit": limit, "offset": offset}), "chats")
 
 
-@tool(
-    title="Read messages",
-    action=Action.READ,
-    calls=["GET /api/{session}/chats/{chatId}/messages"],
-    hints=READS,
-)
-async def get_messages(
-    chat: Chat,
-    limit: Limit = 20,
-    since: Moment | None = None,
-    until: Moment | None = None,
+def _glimpse(chat: ChatSummary) -> ChatSummary:
+    last = chat.last_message
+    if last is None:
+        return chat
+    text = last.text and (last.text if len(last.text) <= GLIMPSE else f"{last.text[: GLIMPSE - 1]}…")
+    last = last.model_copy(update={"text": text, "reply_to": None, "reactions": None})
+    return chat.model_copy(update={"last_message": last})
+
+
+class UnreadChat(Result):
+    id: str
+    name: Name | None = None
+    kind: ChatKind
+    unread: int | None = None
+    marked_unread: bool | None = Field(None, description="The owner marked it as unread")
+    messages: list[Message] = Field(description="The last of the unread ones, oldest first")
+
+
+class Unread(Page):
+    chats: list[UnreadChat]
+    looked_at: int = Field(description="How many chats were looked through, the most recent first")
+    note: str | None = None
+
+
+@tool(title="What is new", action=Action.READ, calls=[OVERVIEW, MESSAGES], hints=READS)
+async def get_unread(
+    limit: Limit = 10,
+    lines: Annotated[int, Field(ge=1, le=20, description="How many messages of each chat at most")] = 3,
     cursor: Cursor | None = None,
     *,
     ctx: Context,
-) -> Messages:
-    """Read the messages of one chat, newest first, without marking anything as read."""
-    before, seen = _resume(chat, cursor)
-    if until is not None and (before is None or until.timestamp() < before):
-        before, seen = int(until.timestamp()), []
-    answer = await ctx.waha.call(
-        "GET /api/{session}/chats/{chatId}/messages",
-        path={"chatId": chat},
-        query={
-            # Those of the last second that the page before has shown come again and are dropped.
-            "limit": limit + len(seen) + 1,
-            "downloadMedia": False,
-            "sortBy": "timestamp",
-            "sortOrder": "desc",
-            "filter.timestamp.gte": None if since is None else int(since.timestamp()),
-            "filter.timestamp.lte": before,
-        },
+) -> Unread:
+    """Show what is new: chats with unread messages and their last lines, newest first. Nothing is marked as read."""
+    offset = start = offset_of("unread", cursor)
+    await ctx.directory.load()
+    found: list[Mapping[str, Any]] = []
+    places: list[int] = []
+    told = more = False
+    while offset - start < LOOKED_AT and not more:
+        rows = await _overview(ctx, 100, offset)
+        for at, row in enumerate(rows, start=1):
+            unread, marked = unread_of(row)
+            told = told or unread is not None
+            chat_id = chat_id_of(row.get("id"))
+            if not (unread or marked) or chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
+                continue
+            if len(found) == limit:
+                more = True
+                break
+            found.append(row)
+            places.append(offset + at)
+        offset += len(rows)
+        if len(rows) < 100:
+            break
+    else:
+        more = True
+    chats = await each(found, lambda row: _with_lines(ctx, row, lines))
+    page = Unread(
+        chats=chats,
+        looked_at=(places[-1] if more and len(found) == limit else offset) - start,
+        note=None if told or not offset else "This engine does not say what is unread: see list_chats for what is new.",
     )
-    rows = [row for row in listing(answer, "messages") if row.get("id") not in seen]
-    shown = rows[:limit]
-    more = _more(chat, shown, before, seen) if len(rows) > limit else {}
-    return Messages(chat=chat, messages=[message for row in shown if (message := message_from(row))], **more)
+    if more:
+        place = places[-1] if len(found) == limit else offset
+        changes = {"left_out": "at least 1" if len(found) == limit else "perhaps more, in older chats"}
+        page = page.model_copy(update=changes | {"cursor": encode_cursor("unread", place)})
+    return page.resumable("unread", places)
 
 
-def _resume(chat: str, cursor: str | None) -> tuple[int | None, list[str]]:
-    """Where a page starts: the second it reaches back from, and the ids of that second already shown.
+async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int) -> UnreadChat:
+    """A chat with the last of its unread messages."""
+    summary = chat_from(row, ctx.directory, full=False)
+    assert summary is not None
+    count = min(lines, summary.unread or 1)
+    try:
+        answer = await ctx.waha.call(
+            MESSAGES,
+            path={"chatId": summary.id},
+            # Own messages and deleted ones may stand among them.
+            query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
+        )
+    except (Unsupported, Refused):
+        # Channels cannot be read by every engine; then what the overview shows must do.
+        last = [summary.last_message]
+    else:
+        rows = listing(answer, "messages")
+        last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
+    incoming = [message for message in last if message is not None and message.sender != "me"][:count]
+    return UnreadChat(
+        id=summary.id,
+        name=summary.name,
+        kind=summary.kind,
+        unread=summary.unread or None,
+        marked_unread=summary.marked_unread,
+        messages=incoming[::-1],
+    )
 
-    A place in time, not a count, so that messages that arrive meanwhile shift nothing.
-    """
-    if cursor is None:
-        return None, []
-    match decode_cursor("messages", cursor):
-        case [str(of), int(before), [*seen]] if of == chat:
-            return before, [str(message_id) for message_id in seen]
-    raise ArgumentError("cursor: belongs to another chat; pass the cursor together with the chat it came from")
+
+class FoundChat(Result):
+    id: str
+    name: Name | None = Field(None, description="As saved, or a group's subject")
+    push_name: Name | None = Field(None, description="As they call themselves")
+    kind: ChatKind
+    phone: str | None = Field(None, description="E.164")
+    last_active: str | None = Field(None, description="When the chat last had a message; none: no chat yet")
 
 
-def _more(chat: str, shown: Sequence[Any], before: int | None, seen: list[str]) -> dict[str, str]:
-    oldest = int(epoch(shown[-1].get("timestamp")) or 0)
-    ids = [row.get("id") for row in shown if int(epoch(row.get("timestamp")) or 0) == oldest]
-    if oldest == before:
-        ids = [*seen, *ids]
-    return {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, oldest, ids])}
+class FoundChats(Page):
+    chats: list[FoundChat] = Field(description="Best first")
+
+
+@tool(title="Find chats", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
+async def find_chats(
+    query: Annotated[
+        str, Field(min_length=1, max_length=200, description="A name, or digits of a number; typos are fine")
+    ],
+    limit: Limit = 10,
+    *,
+    ctx: Context,
+) -> FoundChats:
+    """Find people, groups and channels by name or number, best match first."""
+    await ctx.directory.load()
+    found = ctx.directory.find(query, limit)
+    if not found:
+        await ctx.directory.refresh()
+        found = ctx.directory.find(query, limit)
+    return FoundChats(
+        chats=[
+            FoundChat(
+                id=entry.id,
+                name=entry.name,
+                push_name=entry.push_name if entry.push_name != entry.name else None,
+                kind=entry.kind,
+                phone=phone_of(entry.id),
+                last_active=iso_time(entry.last_active),
+            )
+            for entry in found
+        ]
+    )

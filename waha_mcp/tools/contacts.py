@@ -5,13 +5,14 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from waha_mcp.actions import Action
+from waha_mcp.folding import fold
 from waha_mcp.tools.catalog import READS, Context, tool
-from waha_mcp.tools.paging import Page, offset_of, page_of
+from waha_mcp.tools.paging import Page, offset_of, slice_of
 from waha_mcp.tools.params import Cursor, Limit
 from waha_mcp.waha.errors import BadAnswer
-from waha_mcp.waha.ids import parse_phone
-from waha_mcp.waha.models import Contact, Result, contact_from
-from waha_mcp.waha.reading import chat_id_of, listing, mapping_of
+from waha_mcp.waha.ids import parse_phone, phone_of
+from waha_mcp.waha.models import Contact, Result
+from waha_mcp.waha.reading import chat_id_of, mapping_of
 
 Phone = Annotated[
     str,
@@ -26,14 +27,25 @@ class Contacts(Page):
 
 @tool(title="List contacts", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
 async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> Contacts:
-    """List the account's contacts by name, with their numbers and chat ids."""
+    """List the account's contacts by name, with their numbers and chat ids. To find one, use find_chats."""
     offset = offset_of("contacts", cursor)
-    answer = await ctx.waha.call(
-        "GET /api/contacts/all",
-        query={"limit": limit + 1, "offset": offset, "sortBy": "name", "sortOrder": "asc"},
-    )
-    rows, more = page_of("contacts", listing(answer, "contacts"), limit, offset)
-    return Contacts(contacts=[contact for row in rows if (contact := contact_from(row))], **more)
+    await ctx.directory.load()
+    known = [entry for entry in ctx.directory.entries() if entry.contact is not None]
+    known.sort(key=lambda entry: (entry.shown is None, fold(entry.shown or ""), entry.id))
+    shown, more = slice_of("contacts", known, limit, offset)
+    contacts = [
+        Contact(
+            id=entry.id,
+            name=entry.name,
+            push_name=entry.push_name if entry.push_name != entry.name else None,
+            phone=phone_of(entry.id),
+            saved=entry.contact.saved,
+            blocked=entry.contact.blocked,
+        )
+        for entry in shown
+        if entry.contact is not None
+    ]
+    return Contacts(contacts=contacts, **more).resumable("contacts", range(offset + 1, offset + 1 + len(shown)))
 
 
 class NumberCheck(Result):

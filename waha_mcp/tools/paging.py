@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, get_origin
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.models import Result
@@ -18,8 +18,37 @@ T = TypeVar("T")
 class Page(Result):
     """The base of results that hold one page of a list."""
 
-    left_out: str | None = Field(None, description="How many follow after these, where any do")
-    cursor: str | None = Field(None, description="Pass it as cursor to get those")
+    left_out: str | None = Field(default=None, description="How many follow after these, where any do")
+    cursor: str | None = Field(default=None, description="Pass it as cursor to get those")
+
+    #: The cursor's kind, and where to go on after each of the items; so that a page can end after any of them.
+    _places: tuple[str, tuple[Any, ...]] = PrivateAttr(("", ()))
+
+    def resumable(self, kind: str, places: Sequence[Any]) -> Self:
+        """Note the states of the cursors after each item, and return the page itself."""
+        self._places = kind, tuple(places)
+        return self
+
+    def items(self) -> list[Any]:
+        """The list that this is a page of."""
+        return list(getattr(self, self._list_field()))
+
+    def first(self, count: int) -> Self:
+        """A copy with only the first `count` items, which says what else there is and how to get it."""
+        dropped = len(self.items()) - count
+        kind, places = self._places
+        beyond = self.left_out or "0"
+        left = f"{dropped + int(beyond)}" if beyond.isdecimal() else f"at least {dropped + 1}"
+        changes: dict[str, Any] = {self._list_field(): self.items()[:count], "left_out": left}
+        if count <= len(places) and count:
+            changes["cursor"] = encode_cursor(kind, places[count - 1])
+        else:
+            changes |= {"left_out": f"{left}: too long for one answer, ask again with limit={count}", "cursor": None}
+        return self.model_copy(update=changes)
+
+    @classmethod
+    def _list_field(cls) -> str:
+        return next(name for name, field in cls.model_fields.items() if get_origin(field.annotation) is list)
 
 
 def encode_cursor(kind: str, state: Any) -> str:
@@ -67,3 +96,10 @@ def page_of(
         "left_out": f"{left}" if left > 0 else "at least 1",
         "cursor": encode_cursor(kind, offset + limit),
     }
+
+
+def slice_of(kind: str, rows: Sequence[T], limit: int, offset: int) -> tuple[Sequence[T], dict[str, str]]:
+    """One page of rows that are all at hand, and the `Page` fields that say exactly how many follow."""
+    shown, left = rows[offset : offset + limit], len(rows) - offset - limit
+    more = {"left_out": f"{left}", "cursor": encode_cursor(kind, offset + limit)} if left > 0 else {}
+    return shown, more

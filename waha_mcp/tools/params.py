@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
 from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.reading import ChatKind
@@ -57,51 +59,47 @@ def _web_url(value: str) -> str:
     return value
 
 
-#: One chat, by chat id or by phone number in any usual international writing. The tool gets the chat id.
+#: One chat, by name, by chat id or by phone number in any usual international writing. The tool gets the chat id.
 Chat = Annotated[
     str,
     Reference(),
-    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
 #: People, each written as a chat is. The tool gets their chat ids.
 People = Annotated[
     list[str],
     Reference(),
-    Field(description="People to mention, as numbers or chat ids; write @<number> where each stands in the text"),
+    Field(description="People to mention, as names, numbers or ids; write @<number> where each stands in the text"),
 ]
 #: A chat of ours that is only looked at, or changed as nobody but ourselves can see.
 OwnChat = Annotated[
     str,
     Reference(reached=False),
-    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
 Person = Annotated[
     str,
     Reference(kind="person"),
-    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
 #: A person whom the tool only speaks of.
 OwnPerson = Annotated[
     str,
     Reference(reached=False, kind="person"),
-    Field(min_length=1, description="Phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
 Members = Annotated[
     list[str],
     Reference(kind="person"),
-    Field(min_length=1, max_length=100, description="People, as numbers or chat ids"),
+    Field(min_length=1, max_length=100, description="People, as names, numbers or chat ids"),
 ]
-GroupId = Annotated[
-    str, Reference(kind="group"), Field(min_length=1, description="Id of a group, as list_groups gives it")
-]
-ChannelId = Annotated[
-    str, Reference(kind="channel"), Field(min_length=1, description="Id of a channel, as list_channels gives it")
-]
+GroupId = Annotated[str, Reference(kind="group"), Field(min_length=1, description="A group's subject or id")]
+ChannelId = Annotated[str, Reference(kind="channel"), Field(min_length=1, description="A channel's name or id")]
 #: A channel, where its people do not notice what is done.
 OwnChannel = Annotated[
     str,
     Reference(reached=False, kind="channel"),
-    Field(min_length=1, description="Id of a channel, as list_channels gives it"),
+    Field(min_length=1, description="A channel's name or id"),
 ]
 #: A full message id. What is done to the message reaches its chat.
 MessageId = Annotated[
@@ -124,5 +122,31 @@ SourceMessageId = Annotated[
 MediaUrl = Annotated[str, Fetched(), AfterValidator(_web_url), Field(description="Where WAHA fetches it")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[str, Field(description="Where to go on: the cursor of the page before")]
+#: A person whose messages are wanted. The tool gets the chat id.
+Sender = Annotated[
+    str, Reference(reached=False, kind="person"), Field(min_length=1, description="Only from: name, number or chat id")
+]
+
+
+def _moment(value: Any) -> Any:
+    """`2d`, `12h`, `30m` as the moment that long ago; anything else as it is."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    seconds = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}[match[2]]
+    try:
+        return datetime.now().astimezone() - timedelta(seconds=int(match[1]) * seconds)
+    except OverflowError:
+        raise ValueError("too long ago") from None
+
+
 #: A moment with its zone.
-Moment = Annotated[AwareDatetime, Field(description="ISO 8601 with zone, such as 2026-05-01T09:00:00+02:00")]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, or how long ago: 30m, 12h, 2d, 3w"}),
+]
+Detail = Annotated[
+    Literal["concise", "full"],
+    Field(description="full: also who reacted and voted, and ids of quotes"),
+]

@@ -1,0 +1,369 @@
+"""Who and what the account knows, by name and by id: the directory behind names in arguments and in results.
+
+Nothing is fetched until a name or a chat is asked for. Then it is fetched once for all who ask, kept for `LIFE`
+seconds, and fetched again sooner when a name is not found in it. One person is one entry, whether WAHA shows the number
+(`@c.us`), the hidden id (`@lid`) or both.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import anyio
+
+from waha_mcp.concurrency import each
+from waha_mcp.folding import fold
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
+from waha_mcp.waha.ids import CHAT_FORMS, normalize_chat_id, parse_phone
+from waha_mcp.waha.models import Contact, Group, contact_from, group_from
+from waha_mcp.waha.reading import ChatKind, chat_id_of, epoch, iso_time, kind_of_chat, listing, mapping_of, text_of
+from waha_mcp.waha.untrusted import clean_name
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that what was fetched is good for, and the age from which on a name that is missing is looked for anew.
+LIFE, MISS_LIFE = 300.0, 10.0
+#: Rows of one request, and how many are fetched of each kind at most.
+PAGE, MOST = 2_000, 50_000
+#: How alike (0 to 100) a name must be to be shown, and how many are shown, where none is the very one asked for.
+ALIKE, CANDIDATES = 60, 5
+#: Numbers whose true chat id is remembered.
+NUMBERS = 2_000
+
+
+class Unresolved(Exception):
+    """Text that names no chat, or not exactly one. It says what would be right and lists who may be meant."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One person, group or channel. `last_active` is when its chat last had a message; None: it has no chat."""
+
+    id: str
+    kind: ChatKind
+    name: str | None = None
+    push_name: str | None = None
+    lid: str | None = None
+    last_active: float | None = None
+    contact: Contact | None = None
+    group: Group | None = None
+
+    @property
+    def shown(self) -> str | None:
+        """The name it goes by: the saved one or the subject, else the one that the person chose."""
+        return self.name or self.push_name
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What was fetched at one time."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    #: Hidden ids to ids that show a number.
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    me: frozenset[str] = frozenset()
+    fetched: float = float("-inf")
+    #: Folded names and whose they are, side by side.
+    names: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    by_name: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+class Directory:
+    """The names of one session. `readable` says which chats may be shown: what it refuses is as if it were not there.
+
+    `available` is False for a key that may not read: then ids and numbers work and names do not.
+    """
+
+    def __init__(self, waha: Waha, readable: Callable[[str], bool] = lambda chat_id: True) -> None:
+        """A directory that is empty until `load` is awaited."""
+        self._waha = waha
+        self._readable = readable
+        self._snapshot = _Snapshot()
+        self._fetching = anyio.Lock()
+        self._true_ids: dict[str, str] = {}
+        self.available = True
+
+    # What is known
+
+    async def load(self, max_age: float = LIFE) -> None:
+        """Fetch what is older than `max_age` seconds. Without `available` this does nothing.
+
+        Raises:
+            WahaError: WAHA answered none of it.
+        """
+        if not self.available or self._age() <= max_age:
+            return
+        asked = time.monotonic()
+        async with self._fetching:
+            if self._snapshot.fetched < asked - max_age:
+                self._snapshot = await _fetch(self._waha)
+
+    async def refresh(self) -> None:
+        """Fetch anew, unless that was done a moment ago: something was not found."""
+        await self.load(MISS_LIFE)
+
+    def expire(self) -> None:
+        """Fetch anew when next asked: something in it was changed."""
+        self._snapshot = replace(self._snapshot, fetched=float("-inf"))
+
+    def _age(self) -> float:
+        return time.monotonic() - self._snapshot.fetched
+
+    @property
+    def me(self) -> frozenset[str]:
+        """The account's own ids."""
+        return self._snapshot.me
+
+    def canonical(self, chat_id: str) -> str:
+        """The id under which a person stands here: the one with the number, where it is known."""
+        return self._snapshot.numbers.get(chat_id, chat_id)
+
+    def name(self, chat_id: str) -> str | None:
+        """The name that an id goes by."""
+        entry = self._snapshot.entries.get(self.canonical(chat_id))
+        return entry.shown if entry else None
+
+    def get(self, chat_id: str) -> Entry | None:
+        """The entry of an id, where it may be shown."""
+        entry = self._snapshot.entries.get(self.canonical(chat_id))
+        return entry if entry is not None and self._readable(entry.id) else None
+
+    def entries(self) -> list[Entry]:
+        """All that may be shown."""
+        return [entry for entry in self._snapshot.entries.values() if self._readable(entry.id)]
+
+    # Finding
+
+    def find(self, query: str, limit: int) -> list[Entry]:
+        """Entries whose name is like `query`, or whose number holds its digits, best first."""
+        wanted = fold(clean_name(query))
+        found: dict[str, float] = {}
+        if wanted:
+            for owner, score in self._alike(wanted):
+                if score > found.get(owner, 0):
+                    found[owner] = score
+        digits = "".join(c for c in query if c.isdigit())
+        if len(digits) >= 3 and not any(c.isalpha() for c in query):
+            for entry_id in self._snapshot.entries:
+                if digits in entry_id.partition("@")[0]:
+                    found[entry_id] = 100
+        matches = [(score, entry) for each, score in found.items() if (entry := self.get(each)) is not None]
+        matches.sort(key=lambda match: (-match[0], -(match[1].last_active or 0), match[1].shown or match[1].id))
+        return [entry for _, entry in matches[:limit]]
+
+    def _alike(self, wanted: str) -> Iterable[tuple[str, float]]:
+        from rapidfuzz import fuzz, process  # only a search needs it
+
+        snapshot = self._snapshot
+        for name, score, at in process.extract(
+            wanted, snapshot.names, scorer=fuzz.WRatio, score_cutoff=ALIKE, limit=200
+        ):
+            # The very name comes first, then names that begin with it, then those that hold it as a word.
+            if name == wanted:
+                score = 103
+            elif name.startswith(wanted):
+                score = 102
+            elif f" {wanted}" in name:
+                score = 101
+            yield snapshot.owners[at], score
+
+    # Resolving
+
+    async def resolve(self, value: str, kind: ChatKind | None = None) -> str:
+        """The chat id that `value` means: a chat id, a phone number, or the exact name of one person, group or channel.
+
+        With `kind`, names of chats of other kinds do not count.
+
+        Raises:
+            Unresolved: nobody, or several; it lists who may be meant.
+            WahaError: WAHA could not be asked.
+        """
+        chat_id = normalize_chat_id(value)
+        if chat_id is not None:
+            if chat_id.endswith("@lid"):
+                await self.load()
+            return self.canonical(chat_id)
+        wrong_number = None
+        if any(c.isdigit() for c in value) and not any(c.isalpha() for c in value.removeprefix("tel:")):
+            try:
+                return await self._number(parse_phone(value))
+            except ValueError as error:
+                wrong_number = str(error)
+        if not self.available:
+            raise Unresolved(
+                wrong_number
+                or f"names cannot be looked up, because this key has no read action: give {CHAT_FORMS} from the user"
+            )
+        owners = await self._named(fold(clean_name(value)), kind)
+        if len(owners) == 1:
+            return owners[0]
+        if wrong_number and not owners:
+            raise Unresolved(wrong_number)
+        raise Unresolved(self._candidates(value, owners))
+
+    async def _named(self, wanted: str, kind: ChatKind | None) -> list[str]:
+        """The ids of those whose name is exactly this one."""
+        for max_age in (LIFE, MISS_LIFE):
+            await self.load(max_age)
+            found = self._snapshot.by_name.get(wanted, ())
+            owners = [each for each in found if kind in (None, kind_of_chat(each)) and self._readable(each)]
+            if owners:
+                return owners
+        return []
+
+    def _candidates(self, value: str, owners: list[str]) -> str:
+        shown = repr(clean_name(value, 60))
+        found = [entry for each in owners if (entry := self.get(each))] or self.find(value, CANDIDATES)
+        found.sort(key=lambda entry: -(entry.last_active or 0))
+        if not found:
+            return f"{shown} is nobody's name here, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
+        what = f"{len(owners)} go by the name {shown}" if owners else f"nobody goes by exactly the name {shown}"
+        lines = [
+            f"- {entry.id}: {entry.kind} {clean_name(entry.shown or '', 60)!r}, "
+            + (f"last active {iso_time(entry.last_active)}" if entry.last_active else "no chat yet")
+            for entry in found[:CANDIDATES]
+        ]
+        return "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
+
+    async def _number(self, digits: str) -> str:
+        """The true chat id of a phone number, whose digits may differ from those that are dialled."""
+        chat_id = f"{digits}@c.us"
+        if not self.available or chat_id in self._snapshot.entries or chat_id in self._true_ids:
+            return self._true_ids.get(chat_id, chat_id)
+        try:
+            answer = await self._waha.call("GET /api/contacts/check-exists", query={"phone": digits})
+        except Unsupported:
+            return chat_id
+        found = mapping_of(answer)
+        if found.get("numberExists") is not True:
+            raise Unresolved(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
+        if len(self._true_ids) >= NUMBERS:
+            self._true_ids.clear()
+        true_id = self._true_ids[chat_id] = self.canonical(chat_id_of(found.get("chatId")) or chat_id)
+        return true_id
+
+
+# Fetching
+
+
+async def _fetch(waha: Waha) -> _Snapshot:
+    """All there is, side by side. What one engine lacks stays empty."""
+    fetched = time.monotonic()
+    failures: list[WahaError] = []
+
+    async def ask(source: tuple[str, Callable[[], Awaitable[list[Mapping[str, Any]]]]]) -> list[Mapping[str, Any]]:
+        what, rows = source
+        try:
+            return await rows()
+        except (Unauthorized, Forbidden, SessionNotReady, Unreachable):
+            raise
+        except WahaError as error:
+            failures.append(error)
+            logger.warning("The directory is without %s: %s", what, error)
+            return []
+
+    sources: list[tuple[str, Callable[[], Awaitable[list[Mapping[str, Any]]]]]] = [
+        ("the account", partial(_account, waha)),
+        ("hidden ids", partial(_all_rows, waha, "GET /api/{session}/lids")),
+        ("contacts", partial(_all_rows, waha, "GET /api/contacts/all")),
+        ("groups", partial(_all_rows, waha, "GET /api/{session}/groups", exclude="participants")),
+        ("chats", partial(_all_rows, waha, "GET /api/{session}/chats")),
+    ]
+    me, lids, contacts, groups, chats = await each(sources, ask)
+    if failures and not (contacts or groups or chats):
+        raise failures[-1]
+    return _snapshot(
+        me=me,
+        lids=lids,
+        contacts=contacts,
+        groups=groups,
+        chats=chats,
+        fetched=fetched,
+    )
+
+
+async def _account(waha: Waha) -> list[Mapping[str, Any]]:
+    answer = await waha.call("GET /api/sessions", query={"all": True}, bound=False)
+    rows = listing(answer, "sessions")
+    return [mapping_of(row.get("me")) for row in rows if row.get("name") == waha.session]
+
+
+async def _all_rows(waha: Waha, operation: str, **query: Any) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    while len(rows) < MOST:
+        answer = await waha.call(operation, query={"limit": PAGE, "offset": len(rows), **query})
+        page = listing(answer, "entries")
+        rows += page
+        if len(page) < PAGE:
+            return rows
+    logger.warning("%s has more than %d entries; names beyond them are not known", operation, MOST)
+    return rows
+
+
+def _snapshot(
+    *,
+    me: list[Mapping[str, Any]],
+    lids: list[Mapping[str, Any]],
+    contacts: list[Mapping[str, Any]],
+    groups: list[Mapping[str, Any]],
+    chats: list[Mapping[str, Any]],
+    fetched: float,
+) -> _Snapshot:
+    numbers: dict[str, str] = {}
+    pairs = [(row.get("lid"), row.get("pn")) for row in lids]
+    pairs += [(row.get("lid"), row.get("id")) for row in [*contacts, *me]]
+    pairs += [(row.get("lidJid"), row.get("id")) for row in chats]
+    for hidden, shown in pairs:
+        lid, number = chat_id_of(hidden), chat_id_of(shown)
+        if lid and number and lid.endswith("@lid") and number.endswith("@c.us"):
+            numbers[lid] = number
+    hidden_ids = {number: lid for lid, number in numbers.items()}
+    own = {each for row in me for key in ("id", "lid") if (each := chat_id_of(row.get(key)))}
+
+    entries: dict[str, Entry] = {}
+
+    def add(chat_id: str, **known: Any) -> None:
+        chat_id = numbers.get(chat_id, chat_id)
+        entry = entries.get(chat_id) or Entry(chat_id, kind_of_chat(chat_id), lid=hidden_ids.get(chat_id))
+        # What was known first stays: a person's two rows complete each other.
+        entries[chat_id] = replace(
+            entry, **{k: v for k, v in known.items() if v is not None and getattr(entry, k) is None}
+        )
+
+    for row in contacts:
+        contact = contact_from(row)
+        if contact is not None and contact.id not in own:
+            add(contact.id, name=contact.name, push_name=contact.push_name, contact=contact)
+    for row in groups:
+        group = group_from(row)
+        if group is not None:
+            add(group.id, name=group.subject, group=group)
+    for row in chats:
+        chat_id = chat_id_of(row.get("id"))
+        if chat_id is not None and kind_of_chat(chat_id) != "status":
+            name = text_of(row.get("name"))
+            active = epoch(row.get("conversationTimestamp")) or epoch(row.get("timestamp")) or 0.0
+            # A chat's name may be just its number.
+            known = clean_name(name) if name and any(c.isalpha() for c in name) else None
+            which = "push_name" if kind_of_chat(chat_id) == "person" else "name"
+            add(chat_id, last_active=active, **{which: known})
+    names = [(fold(name), entry.id) for entry in entries.values() for name in {entry.name, entry.push_name} if name]
+    by_name: dict[str, set[str]] = {}
+    for name, owner in names:
+        by_name.setdefault(name, set()).add(owner)
+    return _Snapshot(
+        entries=entries,
+        numbers=numbers,
+        me=frozenset(own | {numbers.get(each, each) for each in own}),
+        fetched=fetched,
+        names=tuple(name for name, _ in names),
+        owners=tuple(owner for _, owner in names),
+        by_name={name: frozenset(owners) for name, owners in by_name.items()},
+    )

@@ -1,0 +1,352 @@
+"""Messages as a person sees them: who wrote what to which message, with names, and nothing of an engine's raw data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pydantic import Field, FiniteFloat
+
+from waha_mcp.waha.content import (
+    MEDIA_KINDS,
+    Content,
+    MessageKind,
+    content_of,
+    forwarded,
+    mentioned,
+    options_of,
+    push_name_of,
+    quoted_of,
+    reactions_of,
+    sender_ids,
+    votes_of,
+)
+from waha_mcp.waha.ids import parse_message_id
+from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.reading import count_of, first_of, iso_time, mapping_of, text_of
+from waha_mcp.waha.untrusted import Name, Words
+
+
+class Names(Protocol):
+    """Who is behind an id."""
+
+    @property
+    def me(self) -> frozenset[str]:
+        """The account's own ids."""
+
+    def canonical(self, chat_id: str) -> str:
+        """The one id under which a person is shown."""
+
+    def name(self, chat_id: str) -> str | None:
+        """The name that an id goes by."""
+
+
+class _Nobody:
+    """No names at all."""
+
+    me: frozenset[str] = frozenset()
+
+    def canonical(self, chat_id: str) -> str:
+        return chat_id
+
+    def name(self, chat_id: str) -> str | None:
+        return None
+
+
+NOBODY: Names = _Nobody()
+
+
+class Media(Result):
+    mimetype: Name | None = None
+    filename: Name | None = None
+    size: int | None = Field(None, description="Bytes")
+    seconds: int | None = None
+
+
+class Quoted(Result):
+    id: str | None = None
+    sender: str | None = None
+    sender_name: Name | None = None
+    text: Words | None = None
+
+
+class Reaction(Result):
+    emoji: Name
+    count: int
+    by: list[Name] | None = None
+
+
+class Option(Result):
+    text: Name
+    votes: int
+    voters: list[Name] | None = None
+
+
+class Poll(Result):
+    options: list[Option]
+    several: bool | None = Field(None, description="Whether one may choose several")
+
+
+class Location(Result):
+    latitude: FiniteFloat
+    longitude: FiniteFloat
+    name: Name | None = None
+    map: str
+    live: bool | None = None
+
+
+class Card(Result):
+    name: Name | None = None
+    phone: Name | None = None
+
+
+class Event(Result):
+    starts: str | None = Field(None, description="ISO 8601")
+    place: Name | None = None
+    cancelled: bool | None = None
+
+
+class Message(Result):
+    """One message. What is None or False of the flags is left out."""
+
+    id: str = Field(description="Message id, for reply_to, react and get_media")
+    time: str | None = Field(None, description="ISO 8601")
+    sender: str = Field(description="Chat id of who wrote it; 'me' is the session's owner")
+    sender_name: Name | None = None
+    kind: MessageKind = "text"
+    text: Words | None = None
+    note: str | None = Field(None, description="What there is instead of a text, in our words")
+    media: Media | None = None
+    reply_to: Quoted | None = None
+    reactions: list[Reaction] | None = None
+    poll: Poll | None = None
+    event: Event | None = None
+    location: Location | None = None
+    contacts: list[Card] | None = None
+    edited: bool | None = None
+    deleted: bool | None = None
+    forwarded: bool | None = None
+    view_once: bool | None = None
+    status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
+
+
+_STATUS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
+_MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
+
+
+def sender_of(raw: Mapping[str, Any], names: Names) -> str:
+    """The one id of who wrote a message; `me` for the owner."""
+    if raw.get("fromMe") is True:
+        return "me"
+    ids = [names.canonical(each) for each in sender_ids(raw)]
+    return next((each for each in ids if each.endswith("@c.us")), ids[0] if ids else "unknown")
+
+
+def message_from(
+    raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = True, chat: str | None = None
+) -> Message | None:
+    """One WAMessage; None where it has no id.
+
+    Without `full`: counts instead of who reacted or voted, no types of files, no quoted ids. What stands in a
+    conversation with one person, `chat`, does not repeat that person's name.
+    """
+    message_id = message_id_of(raw.get("id"))
+    if message_id is None:
+        return None
+    content = content_of(raw)
+    media, sender = _media(raw, content), sender_of(raw, names)
+    shown_media = media if full or media is None else media.model_copy(update={"mimetype": None})
+    location, cards = _location(raw, content), _cards(raw, content)
+    kind = content.kind
+    if kind in (None, "other") and not content.deleted:
+        kind = _kind_without_content(raw, media, location, cards) or kind
+    text = None if content.deleted else text_of(raw.get("body")) or content.text
+    ack = raw.get("ack")
+    return Message(
+        id=message_id,
+        time=iso_time(raw.get("timestamp")),
+        sender=sender,
+        sender_name=None if sender in ("me", chat) else names.name(sender) or push_name_of(raw),
+        kind=kind or "other",
+        text=_with_names(text, content, names),
+        note=_note(raw, content, kind, text),
+        media=shown_media,
+        reply_to=_quoted(raw, content, message_id, names, full=full),
+        reactions=_reactions(raw, names, full=full),
+        poll=_poll(raw, content, names, full=full) if kind == "poll" else None,
+        event=_event(content) if kind == "event" else None,
+        location=location,
+        contacts=cards,
+        edited=content.edited or None,
+        deleted=content.deleted or None,
+        forwarded=forwarded(content) or None,
+        view_once=content.view_once or None,
+        status=_STATUS.get(ack) if sender == "me" and isinstance(ack, int) and not isinstance(ack, bool) else None,
+    )
+
+
+def _kind_without_content(
+    raw: Mapping[str, Any], media: Media | None, location: Location | None, cards: list[Card] | None
+) -> MessageKind | None:
+    if location:
+        return "location"
+    if cards:
+        return "contact"
+    if media or raw.get("hasMedia"):
+        return _MIME_KINDS.get(((media.mimetype if media else None) or "").partition("/")[0], "document")
+    return "text" if raw.get("body") else None
+
+
+def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, text: str | None) -> str | None:
+    """What there is instead of a text, or what keeps the media away."""
+    if content.view_once:
+        return "to be viewed once, which only works on the phone"
+    if mapping_of(raw.get("media")).get("error"):
+        return "WhatsApp no longer has this file"
+    if content.note is not None and not (kind == "other" and text):
+        return content.note
+    if text is None and kind in ("text", None):
+        return "empty: the engine gives no content for it"
+    return None
+
+
+def shown_name(chat_id: str, names: Names) -> str:
+    """How a person is called in running text: by name, else by number or id."""
+    if chat_id == "me" or chat_id in names.me:
+        return "me"
+    chat_id = names.canonical(chat_id)
+    user, _, server = chat_id.partition("@")
+    return names.name(chat_id) or (f"+{user}" if server == "c.us" else chat_id)
+
+
+def _with_names(text: str | None, content: Content, names: Names) -> str | None:
+    """The text with names in place of the numbers that it mentions."""
+    for user, chat_id in mentioned(content):
+        text = (text or "").replace(f"@{user}", f"@{shown_name(chat_id, names)}")
+    return text
+
+
+def _media(raw: Mapping[str, Any], content: Content) -> Media | None:
+    given, body = mapping_of(raw.get("media")), content.body if content.kind in MEDIA_KINDS else {}
+    if content.deleted or not (given or body):
+        return None
+    size = first_of(body, "fileLength", "FileLength", "size")
+    seconds = _number(first_of(body, "seconds", "duration"))
+    return Media(
+        mimetype=text_of(given.get("mimetype")) or text_of(body.get("mimetype")),
+        filename=text_of(given.get("filename")) or text_of(first_of(body, "fileName", "filename")),
+        size=_number(size),
+        seconds=seconds or None,
+    )
+
+
+def _number(value: Any) -> int | None:
+    """A count that comes as number, text or Long."""
+    if isinstance(value, Mapping):
+        return count_of(value.get("low"))
+    if isinstance(value, str) and value.isdecimal():
+        return int(value[:15])
+    return count_of(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _quoted(raw: Mapping[str, Any], content: Content, message_id: str, names: Names, *, full: bool) -> Quoted | None:
+    found = quoted_of(raw, content)
+    if found is None or content.deleted:
+        return None
+    bare, author, text = found
+    mine = author is not None and (author in names.me or names.canonical(author) in names.me)
+    sender = None if author is None else "me" if mine else names.canonical(author)
+    return Quoted(
+        id=_quoted_id(bare, author, mine, message_id) if full else None,
+        sender=sender if full or sender == "me" else None,
+        sender_name=names.name(sender) if sender and sender != "me" else None,
+        text=text if full or text is None or len(text) <= 100 else f"{text[:99]}…",
+    )
+
+
+def _quoted_id(bare: str | None, author: str | None, mine: bool, message_id: str) -> str | None:
+    """The full id of the quoted message: the engines give its bare one."""
+    if bare is None or author is None or "_" in bare:
+        return bare
+    try:
+        chat = parse_message_id(message_id).chat
+    except ValueError:
+        return bare
+    parts = [str(mine).lower(), chat, bare]
+    return "_".join([*parts, author] if chat.endswith(("@g.us", "@broadcast")) else parts)
+
+
+def _people(ids: list[str], names: Names) -> list[str]:
+    return [shown_name(each, names) for each in ids]
+
+
+def _reactions(raw: Mapping[str, Any], names: Names, *, full: bool) -> list[Reaction] | None:
+    return [
+        Reaction(emoji=emoji, count=len(who), by=_people(who, names) if full else None)
+        for emoji, who in reactions_of(raw).items()
+    ] or None
+
+
+def _poll(raw: Mapping[str, Any], content: Content, names: Names, *, full: bool) -> Poll | None:
+    options = options_of(content.body)
+    votes = votes_of(raw, options)
+    choices = first_of(content.body, "selectableOptionsCount", "pollSelectableOptionsCount")
+    return Poll(
+        options=[
+            Option(text=each, votes=len(votes[each]), voters=(_people(votes[each], names) or None) if full else None)
+            for each in options
+        ],
+        several=choices != 1 or None,
+    )
+
+
+def _event(content: Content) -> Event | None:
+    body = content.body
+    place = mapping_of(first_of(body, "location", "eventLocation"))
+    return Event(
+        starts=iso_time(first_of(body, "startTime", "eventStartTime")),
+        place=text_of(first_of(place, "name", "address", "degreesName")),
+        cancelled=True if first_of(body, "isCanceled", "isEventCanceled") is True else None,
+    )
+
+
+def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
+    given = mapping_of(raw.get("location"))
+    if content.deleted or not (given or content.kind == "location"):
+        return None
+    place = {**content.body, **{name: value for name, value in given.items() if value is not None}}
+    try:
+        latitude = float(first_of(place, "latitude", "degreesLatitude", "lat"))
+        longitude = float(first_of(place, "longitude", "degreesLongitude", "lng"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+        return None
+    name = ", ".join(
+        dict.fromkeys(each for key in ("name", "address", "description") if (each := text_of(place.get(key))))
+    )
+    return Location(
+        latitude=latitude,
+        longitude=longitude,
+        name=name or None,
+        map=f"https://maps.google.com/?q={latitude:.6f},{longitude:.6f}",
+        live=True if place.get("live") is True else None,
+    )
+
+
+def _cards(raw: Mapping[str, Any], content: Content) -> list[Card] | None:
+    given = raw.get("vCards")
+    cards = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    if not cards and content.kind == "contact":
+        inner = content.body.get("contacts")
+        rows = inner if isinstance(inner, list) else [content.body]
+        cards = [card for row in rows if (card := text_of(mapping_of(row).get("vcard")))]
+    return [_card(card) for card in cards] or None
+
+
+def _card(vcard: str) -> Card:
+    fields: dict[str, str] = {}
+    for line in vcard.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.partition(";")[0].rpartition(".")[2].upper(), value.strip())
+    return Card(name=fields.get("FN") or None, phone=fields.get("TEL") or None)

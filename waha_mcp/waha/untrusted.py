@@ -1,0 +1,104 @@
+"""Text that other people wrote, made harmless to print and to hand to an agent.
+
+Every field of a result that carries such text has one of the types here. What they remove is what a person would not
+see on a phone but an agent would read: control, zero-width, bidi and tag characters, lone surrogates, private use.
+Emoji sequences stay whole and right-to-left text stays readable: its letters order themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+#: Characters of a name, a subject, a file name; of a text (WhatsApp itself takes no more).
+MAX_NAME, MAX_TEXT = 120, 65_536
+
+
+@dataclass(frozen=True)
+class Others:
+    """Marks text that other people wrote: data, never instructions."""
+
+
+_PLAIN = re.compile(r"[\n\x20-\x7e]*")
+_ZWNJ, _ZWJ, _TEXT_STYLE, _EMOJI_STYLE, _BLACK_FLAG = "\u200c", "\u200d", "\ufe0e", "\ufe0f", "\U0001f3f4"
+#: Flags whose emoji is spelled with tag characters; any other tag could spell hidden words.
+_TAGGED_FLAGS = tuple(
+    _BLACK_FLAG + "".join(chr(0xE0000 + ord(c)) for c in region) + "\U000e007f"
+    for region in ("gbeng", "gbsct", "gbwls")
+)
+#: Letters and marks by category that nevertheless show nothing.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, range(0xFE00, 0xFE0E)))
+    + "".join(map(chr, range(0xE0100, 0xE01F0)))
+)
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
+
+
+def clean_text(text: str, limit: int = MAX_TEXT) -> str:
+    """Text of several lines, without what hides in it, at most `limit` characters."""
+    if not _PLAIN.fullmatch(text):
+        text = re.sub(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text).replace("\t", " ")
+        text = "".join(_visible(text))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clean_name(text: str, limit: int = MAX_NAME) -> str:
+    """The same as one line, without blanks around it."""
+    return clean_text(" ".join(clean_text(text).split()), limit)
+
+
+def _visible(text: str) -> list[str]:
+    kept: list[str] = []
+    skip = 0
+    for at, char in enumerate(text):
+        if skip:
+            skip -= 1
+            continue
+        if char == _BLACK_FLAG:
+            flag = next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char)
+            kept.append(flag)
+            skip = len(flag) - 1
+        elif char in (_ZWNJ, _ZWJ):
+            if _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2]):
+                kept.append(char)
+        elif char in (_TEXT_STYLE, _EMOJI_STYLE):
+            if kept and _styled(kept[-1]):
+                kept.append(char)
+        elif char == "\n" or not (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char)):
+            kept.append(char)
+    return kept
+
+
+def _joins(joiner: str, before: str, after: str) -> bool:
+    """Whether a joiner does its work here: inside an emoji, or between letters of a script that needs it."""
+    if not before or not after:
+        return False
+    if joiner == _ZWJ and (_emoji(before) or before == _EMOJI_STYLE) and _emoji(after):
+        return True
+    return all(0x0600 <= ord(c) < 0x08FF or 0x0900 <= ord(c) < 0x0E00 for c in (before, after))
+
+
+def _emoji(char: str) -> bool:
+    return unicodedata.category(char) == "So" or 0x1F3FB <= ord(char) <= 0x1F3FF or 0x1F000 <= ord(char) <= 0x1FAFF
+
+
+def _styled(char: str) -> bool:
+    """Whether a character has a text and an emoji style."""
+    return char in "0123456789#*" or unicodedata.category(char[-1]) in ("So", "Sm", "Po", "Pd")
+
+
+def _unassigned(char: str) -> bool:
+    # Emoji newer than this Python are unassigned too; what is taken out are non-characters and the ignorable plane.
+    code = ord(char)
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF or 0xE0000 <= code <= 0xE0FFF
+
+
+#: A name, a subject, a file name: one short line.
+Name = Annotated[str, Others(), AfterValidator(clean_name)]
+#: A message, a description, a document: lines of text.
+Words = Annotated[str, Others(), AfterValidator(clean_text)]
