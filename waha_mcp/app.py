@@ -40,7 +40,7 @@ class NoKey(AppError):
     """No key is given anywhere."""
 
 
-def _check_url(value: str) -> str:
+def check_url(value: str) -> str:
     from waha_mcp.waha.client import check_url  # kept off the path of commands that need no App
 
     return check_url(value)
@@ -99,7 +99,7 @@ class App(PolicyFields):
     """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
 
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
-    url: Annotated[str, AfterValidator(_check_url)] = DEFAULT_URL
+    url: Annotated[str, AfterValidator(check_url)] = DEFAULT_URL
     key: Annotated[SecretStr, AfterValidator(_check_key)]
     #: None: the key's only session, as WAHA tells it.
     session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
@@ -192,11 +192,16 @@ def find_definition(source: str) -> Path:
     for suffix in (".toml", ".json"):
         if os.path.isfile(folder / f"{source}{suffix}"):
             return folder / f"{source}{suffix}"
-    known = sorted(p.stem for p in folder.glob("*.*") if p.suffix in (".toml", ".json"))
+    known = ", ".join(each.stem for each in definitions())
     raise AppError(
         f"no App '{source}': it is neither a file nor an id in {folder} "
-        f"({'which has ' + ', '.join(known) if known else 'which has none'})"
+        f"({'which has ' + known if known else 'which has none'})"
     )
+
+
+def definitions() -> list[Path]:
+    """The user's App definitions, by id."""
+    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json"))
 
 
 def _expanded(text: str) -> Path:
@@ -275,7 +280,7 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
             'no key: set WAHA_API_KEY, or key = {env = "NAME"} or {file = "path"} in the App file, '
             "to the session's scoped key (or try `waha-mcp demo`, which needs none)"
         )
-    fields["key"] = _resolve_key(fields["key"], base, env)
+    fields["key"] = resolve_key(fields["key"], base, env)
     if isinstance(fields.get("outbox"), str):
         if not fields["outbox"].strip():
             raise AppError('outbox: must name a folder, such as "~/whatsapp-outbox"')
@@ -290,7 +295,12 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
     return fields
 
 
-def _resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
+def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
+    """The key that a definition's `key` gives or refers to; `base` is the definition's folder.
+
+    Raises:
+        AppError: it is not there, or cannot be read.
+    """
     match key:
         case SecretStr():
             return key

@@ -326,3 +326,18 @@ class Bridge:
                 await self.on_change()
             except Exception:  # a client that has gone must not stop what found the change
                 logger.exception("Could not tell that the tools have changed")
+
+
+async def examine(app: App) -> Grant:
+    """What WAHA grants the App's key, asked about every action whatever the App names.
+
+    Of control, setting and delete, which cannot be asked for harmlessly, the evidence stays DECLARED.
+
+    Raises:
+        WahaError: WAHA cannot be reached.
+    """
+    bridge = Bridge(app.model_copy(update={"actions": frozenset(Action)}))
+    async with bridge.waha:
+        await bridge.identify()
+        await bridge.probe()
+    return bridge.grant

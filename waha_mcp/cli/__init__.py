@@ -11,9 +11,11 @@ from typer.exceptions import TyperException
 
 from waha_mcp import __version__
 from waha_mcp.app import AppError
+from waha_mcp.cli.apps import apps
 from waha_mcp.cli.call import call
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.demo import demo
+from waha_mcp.cli.init import init
 from waha_mcp.cli.install import install, uninstall
 from waha_mcp.cli.sandbox import sandbox
 from waha_mcp.cli.serve import serve
@@ -27,8 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, install, uninstall, tools, call, demo, sandbox):
+for _command in (serve, init, install, uninstall, tools, call, demo, sandbox):
     app.command()(_command)
+app.add_typer(apps, name="apps")
 
 
 def _show_version(value: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waha_mcp.app import AppError, config_dir, find_definition, read_definition
+from waha_mcp.app import AppError, config_dir, definitions, find_definition, read_definition
 from waha_mcp.cli.common import Failure
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def install(
 
     Example: waha-mcp install claude-desktop --app assistant
     """
-    record = _host(host)
+    record = find_host(host)
     add_entry(record, launch_for(record, app), name, config, only_print=only_print)
 
 
@@ -49,7 +49,7 @@ def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile =
     from waha_mcp.hosts.install import HostError
     from waha_mcp.hosts.install import uninstall as take_out
 
-    record = _host(host)
+    record = find_host(host)
     try:
         change = take_out(record, name, config)
     except HostError as error:
@@ -115,14 +115,20 @@ def launch_for(host: Host, source: str | None) -> Launch:
 
 def _only_definition() -> Path | None:
     """The user's App, where there is just one; None where there is none."""
-    folder = config_dir()
-    found = sorted(p for p in folder.glob("*.*") if p.suffix in (".toml", ".json"))
+    found = definitions()
     if len(found) > 1:
-        raise AppError(f"there are several Apps in {folder}: name one with --app {'|'.join(p.stem for p in found)}")
+        raise AppError(
+            f"there are several Apps in {config_dir()}: name one with --app {'|'.join(p.stem for p in found)}"
+        )
     return found[0] if found else None
 
 
-def _host(name: str) -> Host:
+def find_host(name: str) -> Host:
+    """The host of that name.
+
+    Raises:
+        Failure: there is none.
+    """
     from waha_mcp.hosts.table import HOSTS
 
     if name not in HOSTS:
