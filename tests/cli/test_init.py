@@ -1,0 +1,318 @@
+"""`init` and `apps`: from WAHA's admin key to an agent that works, typed in a terminal and unattended."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pexpect
+import pytest
+from mcp import Client, StdioServerParameters
+
+from tests.harness import COMMAND, Admin, environment, run
+from waha_mcp.actions import Action
+from waha_mcp.app import load_app
+from waha_mcp.sandbox import SandboxInfo
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config"), "PYTHON_KEYRING_BACKEND": NO_KEYRING}
+
+
+NO_KEYRING = "keyring.backends.null.Keyring"
+
+
+def definition(home: dict[str, str], name: str = "assistant") -> Path:
+    return Path(home["XDG_CONFIG_HOME"]) / "waha-mcp" / f"{name}.toml"
+
+
+def unattended(sandbox: SandboxInfo, *arguments: str, home: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return run(
+        "init", "--url", sandbox.url, "--admin-key-file", "-", "--yes", *arguments, env=home, stdin=sandbox.admin_key
+    )
+
+
+def typed(home: dict[str, str], *arguments: str) -> tuple[pexpect.spawn[str], io.StringIO]:
+    """`waha-mcp` in a terminal, and what its screen has shown."""
+    screen = io.StringIO()
+    command = [*COMMAND, *arguments]
+    child = pexpect.spawn(
+        command[0],
+        command[1:],
+        env=environment(**home, TERM="dumb"),
+        encoding="utf-8",
+        timeout=30,
+        dimensions=(50, 200),
+    )
+    child.logfile_read = screen
+    return child, screen
+
+
+async def listed(entry: dict[str, object], home: dict[str, str]) -> set[str]:
+    """The tools that a host sees that launches this entry."""
+    server = StdioServerParameters.model_validate({**entry, "env": environment(**home)})
+    async with Client(server) as client:
+        return {tool.name for tool in (await client.list_tools()).tools}
+
+
+@pytest.mark.anyio
+async def test_a_person_gets_from_a_url_and_a_key_to_a_claude_desktop_entry_that_works(
+    sandbox: SandboxInfo, home: dict[str, str]
+) -> None:
+    def at_the_terminal() -> str:
+        child, screen = typed(home, "init")
+        child.expect("WAHA's URL")
+        child.sendline(sandbox.url)
+        child.expect("admin key")
+        child.sendline(sandbox.admin_key)
+        child.expect("default +WORKING")
+        child.expect("Name for this App")
+        child.sendline("")
+        child.expect("What may the agent do")
+        child.expect("Choose")
+        child.sendline("2")
+        child.expect("Go ahead")
+        child.sendline("")
+        child.expect("Add it to a client")
+        child.expect("or none")
+        child.sendline("claude-desktop")
+        child.expect("waha-mcp tools --app assistant")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+        return screen.getvalue()
+
+    screen = await anyio.to_thread.run_sync(at_the_terminal)
+    assert sandbox.admin_key not in screen
+    config = Path(home["XDG_CONFIG_HOME"]) / "Claude" / "claude_desktop_config.json"
+    written = config.read_text()
+    app = load_app(str(definition(home)), environ={})
+    assert app.key.get_secret_value() not in written + screen + definition(home).read_text()
+    tools = await listed(json.loads(written)["mcpServers"]["whatsapp"], {})
+    assert {"list_chats", "send_text"} <= tools
+
+
+@pytest.mark.anyio
+async def test_a_session_that_waits_for_pairing_shows_its_qr_code_until_it_is_scanned(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    await admin.request("POST", "/sandbox/session", {"status": "SCAN_QR_CODE"})
+    child, screen = typed(
+        home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}, "init", "--actions", "read"
+    )
+    await anyio.to_thread.run_sync(lambda: child.expect("waits to be paired"))
+    await anyio.to_thread.run_sync(lambda: child.expect("[▀▄█]{8}"))
+    await admin.request("POST", "/sandbox/session", {"status": "WORKING"})
+    await anyio.to_thread.run_sync(lambda: child.expect("is WORKING now"))
+    child.close()
+    assert len(re.findall("[▀▄█]{8}", screen.getvalue())) > 10
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("given", "actions"),
+    [
+        ("read", {Action.READ}),
+        ("reply", {Action.READ, Action.SEND}),
+        ("notify", {Action.SEND}),
+        ("read,control", {Action.READ, Action.CONTROL}),
+    ],
+)
+async def test_waha_makes_a_key_with_the_asked_actions_and_no_more(
+    given: str, actions: set[Action], sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", given, home=home))
+    assert done.returncode == 0, done.stderr
+    [app] = [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
+    assert {a for a, on in app["config"]["actions"].items() if on} == actions
+    assert load_app(str(definition(home)), environ={}).key.get_secret_value() == app["config"]["key"]
+    assert sandbox.admin_key not in definition(home).read_text() + done.stdout + done.stderr
+    key_file = definition(home).with_suffix(".key")
+    assert key_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.anyio
+async def test_run_twice_it_updates_and_keeps_what_else_stands_in_the_definition(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    def twice() -> tuple[str, str]:
+        unattended(sandbox, "--actions", "read", "--install", "cursor", home=home)
+        key = load_app(str(definition(home)), environ={}).key.get_secret_value()
+        text = definition(home).read_text() + '# mine\ntoolsets = ["core"]\n'
+        definition(home).write_text(text)
+        done = unattended(sandbox, "--actions", "reply", "--install", "cursor", home=home)
+        assert done.returncode == 0, done.stderr
+        return key, definition(home).read_text()
+
+    key, text = await anyio.to_thread.run_sync(twice)
+    apps = await admin.request("GET", "/api/apps?session=default")
+    assert len([a for a in apps if a["id"] == "assistant"]) == 1
+    app = load_app(str(definition(home)), environ={})
+    assert app.key.get_secret_value() == key
+    assert app.actions == frozenset({Action.READ, Action.SEND})
+    assert "# mine" in text
+    config = json.loads((Path(home["HOME"]) / ".cursor" / "mcp.json").read_text())
+    assert list(config["mcpServers"]) == ["whatsapp"]
+
+
+@pytest.mark.anyio
+async def test_a_waha_without_apps_gives_a_scoped_key_and_updates_it(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    before = len(await admin.request("GET", "/api/keys"))
+    for actions in ("read", "reply"):
+        await admin.fault("/api/apps", status=501, body='{"message": "Apps are off", "statusCode": 501}')
+        work = functools.partial(unattended, sandbox, "--actions", actions, home=home)
+        done = await anyio.to_thread.run_sync(work)
+        assert done.returncode == 0, done.stderr
+        assert "scoped key" in done.stdout
+    keys = await admin.request("GET", "/api/keys")
+    assert len(keys) == before + 1
+    mine = load_app(str(definition(home)), environ={}).key.get_secret_value()
+    [key] = [k for k in keys if k["key"] == mine]
+    assert {a for a, on in key["actions"].items() if on} == {"read", "send"}
+
+
+@pytest.mark.anyio
+async def test_a_key_that_allows_more_than_was_asked_is_removed_and_nothing_is_written(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    # The probe for send answers, though WAHA was asked for a key without it.
+    await admin.fault("/api/default/status/new-message-id", status=200, body="{}", content_type="application/json")
+    done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", "read", home=home))
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "also allows send" in line
+    assert not definition(home).exists()
+    assert not [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
+
+
+def test_a_dry_run_prints_and_changes_nothing(sandbox_process: SandboxInfo, home: dict[str, str]) -> None:
+    done = unattended(sandbox_process, "--actions", "reply", "--dry-run", home=home)
+    assert done.returncode == 0, done.stderr
+    assert 'actions = ["read", "send"]' in done.stdout
+    assert not Path(home["XDG_CONFIG_HOME"]).exists()
+
+
+WRONG = {
+    "no admin key": (["--url", "{url}"], "", "--admin-key-file"),
+    "wrong admin key": (["--url", "{url}", "--admin-key-file", "-"], "nonsense", "401"),
+    "a scoped key": (["--url", "{url}", "--admin-key-file", "-"], "{read}", "not the admin's"),
+    "no WAHA there": (["--url", "http://127.0.0.1:9", "--admin-key-file", "-"], "x", "127.0.0.1:9"),
+    "no URL": (["--url", "localhost", "--admin-key-file", "-"], "x", "url"),
+    "unknown session": (["--url", "{url}", "--admin-key-file", "-", "--session", "home"], "{admin}", "default"),
+    "unknown action": (["--url", "{url}", "--admin-key-file", "-", "--actions", "write"], "{admin}", "notify"),
+    "no action": (["--url", "{url}", "--admin-key-file", "-", "--actions", ","], "{admin}", "at least one"),
+    "unknown host": (["--url", "{url}", "--admin-key-file", "-", "--install", "emacs"], "{admin}", "claude-desktop"),
+    "bad id": (["--url", "{url}", "--admin-key-file", "-", "--id", "../x"], "{admin}", "id"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_made(
+    case: str, sandbox_process: SandboxInfo, home: dict[str, str]
+) -> None:
+    arguments, stdin, says = WRONG[case]
+    names = {"url": sandbox_process.url, "admin": sandbox_process.admin_key, "read": sandbox_process.keys["read"]}
+    done = run("init", "--yes", *(a.format(**names) for a in arguments), env=home, stdin=stdin.format(**names))
+    assert done.returncode in (1, 2)
+    [line] = done.stderr.splitlines()
+    assert says in line
+    assert not Path(home["XDG_CONFIG_HOME"]).exists()
+
+
+@pytest.mark.anyio
+async def test_apps_are_listed_shown_updated_disabled_and_removed_here_and_on_waha(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key}
+
+    async def waha(*arguments: str) -> str:
+        done = await anyio.to_thread.run_sync(lambda: run("apps", *arguments, env=env))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def on_waha() -> dict[str, object] | None:
+        apps = await admin.request("GET", "/api/apps?session=default")
+        return next((a for a in apps if a["id"] == "assistant"), None)
+
+    await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", "reply", "--install", "zed", home=home))
+    await admin.request(
+        "POST", "/api/apps", {"id": "other", "session": "default", "app": "mcp", "config": {"actions": {"read": True}}}
+    )
+    rows = {row["id"]: row for row in json.loads(await waha("list", "--waha", "--json"))}
+    assert rows["assistant"]["actions"] == "read, send"
+    assert rows["other"]["here"] is False
+
+    shown = json.loads(await waha("show", "assistant", "--json"))
+    assert shown["clients"] == ["Zed"]
+    assert shown["allowed"].startswith("read, send")
+    assert load_app(str(definition(home)), environ={}).key.get_secret_value() not in json.dumps(shown)
+
+    await waha("update", "assistant", "--actions", "read")
+    app = await on_waha()
+    assert app is not None
+    assert app["config"]["actions"]["send"] is False  # type: ignore[index]
+
+    await waha("disable", "assistant")
+    app = await on_waha()
+    assert app is not None
+    assert app["enabled"] is False
+    refused = await anyio.to_thread.run_sync(lambda: run("tools", "--app", "assistant", env=env))
+    assert "disabled" in refused.stderr
+    await waha("enable", "assistant")
+    assert "Zed" in await waha("remove", "assistant", "--yes")
+    assert await on_waha() is None
+    assert list(definition(home).parent.iterdir()) == []
+
+
+KEYRING = """
+import json, os, pathlib
+from keyring.backend import KeyringBackend
+
+class Ring(KeyringBackend):
+    priority = 5
+    path = pathlib.Path(os.environ["RING"])
+    def _all(self):
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+    def get_password(self, service, name):
+        return self._all().get(f"{service}/{name}")
+    def set_password(self, service, name, value):
+        self.path.write_text(json.dumps(self._all() | {f"{service}/{name}": value}))
+    def delete_password(self, service, name):
+        self.path.write_text(json.dumps({k: v for k, v in self._all().items() if k != f"{service}/{name}"}))
+"""
+
+
+@pytest.mark.anyio
+async def test_a_keyring_keeps_the_key_where_there_is_one(
+    sandbox: SandboxInfo, home: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "ringmodule.py").write_text(KEYRING)
+    env = home | {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHON_KEYRING_BACKEND": "ringmodule.Ring",
+        "RING": str(tmp_path / "ring.json"),
+    }
+    done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", "read", home=env))
+    assert done.returncode == 0, done.stderr
+    assert list(definition(home).parent.iterdir()) == [definition(home)]
+    assert "waha-mcp/assistant" in json.loads((tmp_path / "ring.json").read_text())
+    entry: dict[str, object] = {"command": sys.executable, "args": ["-m", "waha_mcp", "--app", str(definition(home))]}
+    assert "list_chats" in await listed(entry, env)
+
+    without = await anyio.to_thread.run_sync(lambda: run("tools", "--app", "assistant", env=home))
+    assert without.returncode == 2
+    assert "keyring" in without.stderr
+    remove = await anyio.to_thread.run_sync(
+        lambda: run("apps", "remove", "assistant", "--yes", env=env | {"WAHA_ADMIN_KEY": sandbox.admin_key})
+    )
+    assert remove.returncode == 0, remove.stderr
+    assert json.loads((tmp_path / "ring.json").read_text()) == {}
