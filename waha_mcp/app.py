@@ -40,7 +40,7 @@ class NoKey(AppError):
     """No key is given anywhere."""
 
 
-def check_url(value: str) -> str:
+def _check_url(value: str) -> str:
     from waha_mcp.waha.client import check_url  # kept off the path of commands that need no App
 
     return check_url(value)
@@ -99,7 +99,7 @@ class App(PolicyFields):
     """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
 
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
-    url: Annotated[str, AfterValidator(check_url)] = DEFAULT_URL
+    url: Annotated[str, AfterValidator(_check_url)] = DEFAULT_URL
     key: Annotated[SecretStr, AfterValidator(_check_key)]
     #: None: the key's only session, as WAHA tells it.
     session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomlkit
+from pydantic import SecretStr
 
 from waha_mcp import keys
 from waha_mcp.actions import Action, Evidence
-from waha_mcp.app import App, AppError, read_definition, resolve_key
+from waha_mcp.app import App, AppError, load_app, read_definition, resolve_key
 from waha_mcp.bridge import examine
 from waha_mcp.files import write_atomically
 from waha_mcp.waha.admin import Admin, AdminError, Minted
@@ -29,6 +30,16 @@ class Plan:
     session: str
     actions: frozenset[Action]
     enabled: bool = True
+    #: How WAHA is reached, as the App says it: `ca_file`, `allow_insecure_http`.
+    way: Mapping[str, Any] = field(default_factory=dict)
+
+    def app(self, key: SecretStr | str = "unknown-yet") -> App:
+        """The App that is planned.
+
+        Raises:
+            AppError: it cannot be one.
+        """
+        return load_app(overrides=self.fields() | {"key": key}, environ={})
 
     def fields(self) -> dict[str, Any]:
         """The definition's fields, without the key."""
@@ -37,6 +48,7 @@ class Plan:
             "url": self.url,
             "session": self.session,
             "actions": [action.value for action in Action if action in self.actions],
+            **self.way,
         }
 
 
@@ -57,9 +69,8 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
     if minted.key is None:
         raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard")
     if plan.enabled:
-        app = App(id=plan.id, url=plan.url, key=minted.key, session=plan.session, actions=plan.actions)
         recorded = await admin.stored(minted.key.get_secret_value())
-        wrong = await differences(app, recorded.actions if recorded else None)
+        wrong = await differences(plan.app(minted.key), recorded.actions if recorded else None)
         if wrong:
             await admin.remove(plan.id, plan.session, minted.key.get_secret_value())
             raise AdminError(

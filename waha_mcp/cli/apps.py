@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from waha_mcp.actions import Action
-from waha_mcp.app import DEFAULT_URL, AppError, config_dir, definitions, read_definition
+from waha_mcp.app import DEFAULT_URL, AppError, config_dir, definitions, load_app, read_definition
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.init import chosen_actions
@@ -154,7 +154,7 @@ def _save(plan: Plan, admin_key_file: Path | None) -> None:
     key = admin_key(admin_key_file)
 
     async def save() -> None:
-        async with Admin(plan.url, key) as admin:
+        async with Admin(plan.app(key)) as admin:
             await admin.check()
             await make(admin, plan, config_dir())
 
@@ -164,7 +164,7 @@ def _save(plan: Plan, admin_key_file: Path | None) -> None:
 async def _remove(plan: Plan, key: Any, old_key: str | None) -> bool:
     from waha_mcp.waha.admin import Admin
 
-    async with Admin(plan.url, key) as admin:
+    async with Admin(plan.app(key)) as admin:
         await admin.check()
         return await admin.remove(plan.id, plan.session, old_key)
 
@@ -172,7 +172,7 @@ async def _remove(plan: Plan, key: Any, old_key: str | None) -> bool:
 async def _on_waha(url: str, key: Any) -> list[Minted]:
     from waha_mcp.waha.admin import Admin
 
-    async with Admin(url, key) as admin:
+    async with Admin(load_app(overrides={"url": url, "key": key}, environ={})) as admin:
         await admin.check()
         return [app for each in await admin.sessions() for app in await admin.apps(each.name) or []]
 
@@ -188,11 +188,11 @@ def _definition(app: str) -> Path:
 
 def _plan(path: Path, *, actions: frozenset[Action] | None = None, enabled: bool | None = None) -> Plan:
     """The App as it is defined, with changes."""
-    from waha_mcp.app import load_app
     from waha_mcp.setup import Plan
 
     if path.suffix != ".toml":
         raise Failure(f"{path} is WAHA's own JSON: change the app in WAHA's dashboard")
+    fields = read_definition(path)
     # As it stands there, whatever the environment says; the key is another matter.
     app = load_app(str(path), overrides={"key": "unused", "enabled": True}, environ={})
     if app.session is None or (actions is None and app.actions is None):
@@ -202,7 +202,8 @@ def _plan(path: Path, *, actions: frozenset[Action] | None = None, enabled: bool
         app.url,
         app.session,
         actions if actions is not None else app.actions or frozenset(),
-        read_definition(path).get("enabled", True) if enabled is None else enabled,
+        fields.get("enabled", True) if enabled is None else enabled,
+        {name: fields[name] for name in ("ca_file", "allow_insecure_http") if name in fields},
     )
 
 
@@ -251,7 +252,6 @@ def _key_place(key: Any) -> str:
 def _allowed(path: Path) -> str:
     """What WAHA says that the key may do, in a few words."""
     from waha_mcp.actions import Evidence
-    from waha_mcp.app import load_app
     from waha_mcp.bridge import examine
     from waha_mcp.waha.errors import WahaError
 

@@ -11,7 +11,7 @@ import anyio
 import typer
 
 from waha_mcp.actions import Action, parse_action
-from waha_mcp.app import DEFAULT_URL, check_url, config_dir, split_names
+from waha_mcp.app import DEFAULT_URL, config_dir, load_app, split_names
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.install import add_entry, find_host, launch_for
@@ -42,6 +42,10 @@ def init(
     host: Annotated[
         list[str] | None, typer.Option("--install", help="Host to add the entry to, or none; may be repeated.")
     ] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Certificates (PEM) to check WAHA's https against.")] = None,
+    allow_insecure_http: Annotated[
+        bool, typer.Option("--allow-insecure-http", help="Plain http to a host outside private networks.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: defaults for what no flag says.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Look, and print what would be done.")] = False,
 ) -> None:
@@ -54,6 +58,10 @@ def init(
     """
     ask = interactive() and not yes
     url = _url(url, ask)
+    way: dict[str, object] = {"ca_file": str(ca_file.absolute())} if ca_file else {}
+    way |= {"allow_insecure_http": True} if allow_insecure_http else {}
+    # Before anything is sent: a key does not go over an open way.
+    load_app(overrides={"url": url, "key": "unknown-yet"} | way, environ={})
     key = admin_key(admin_key_file)
     hosts = [find_host(name) for name in host or [] if name != "none"]
 
@@ -61,12 +69,12 @@ def init(
         from waha_mcp.setup import Plan, make
         from waha_mcp.waha.admin import Admin
 
-        async with Admin(url, key) as admin:
+        async with Admin(load_app(overrides={"url": url, "key": key} | way, environ={})) as admin:
             await admin.check()
             chosen = _session(await admin.sessions(), session, ask)
             if chosen.status == "SCAN_QR_CODE":
                 await _pair(admin, chosen.name, ask and not dry_run)
-            plan = Plan(_id(app, ask), url, chosen.name, _actions(actions, ask))
+            plan = Plan(_id(app, ask), url, chosen.name, _actions(actions, ask), way=way)
             _tell(plan)
             if dry_run:
                 return plan, None
@@ -96,10 +104,7 @@ def _url(given: str | None, ask: bool) -> str:
     given = given or os.environ.get("WAHA_URL") or None
     if given is None:
         given = typer.prompt("WAHA's URL", default=DEFAULT_URL) if ask else DEFAULT_URL
-    try:
-        return check_url(given.strip())
-    except ValueError as error:
-        raise Failure(f"url: {error}") from None
+    return given.strip()
 
 
 def _session(sessions: list[SessionInfo], wanted: str | None, ask: bool) -> SessionInfo:

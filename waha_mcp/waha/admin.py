@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from waha_mcp.actions import Action, actions_from_waha
+from waha_mcp.app import App
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import BadAnswer, Forbidden, NotFound, Refused, Unauthorized, Unsupported, WahaError
 from waha_mcp.waha.ids import phone_of
@@ -48,8 +49,9 @@ class Minted:
 class Admin:
     """WAHA in the hands of its admin. The key is used for these calls and kept nowhere."""
 
-    def __init__(self, url: str, key: SecretStr) -> None:
-        self._waha = Waha(url, key)
+    def __init__(self, app: App) -> None:
+        """Reach WAHA as this App does; its key is the admin's. No request is made yet."""
+        self._waha = Waha(app.url, app.key, ca_file=app.ca_file)
 
     async def __aenter__(self) -> Self:
         return self
