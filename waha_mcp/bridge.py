@@ -294,6 +294,8 @@ class Bridge:
             try:
                 await self.identify()
                 await self.probe()
+                await self.policy.prepare(self.grant)
+                logger.info("App %s %s", self.app.id, self.policy.summary())
             except WahaError as error:
                 logger.warning("%s", error)
             self._settled.set()

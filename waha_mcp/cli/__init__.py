@@ -11,12 +11,14 @@ from typer.exceptions import TyperException
 
 from waha_mcp import __version__
 from waha_mcp.app import AppError
+from waha_mcp.cli.approvals import approvals, approve
 from waha_mcp.cli.apps import apps
 from waha_mcp.cli.call import call
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.demo import demo
 from waha_mcp.cli.init import init
 from waha_mcp.cli.install import install, uninstall
+from waha_mcp.cli.log import log
 from waha_mcp.cli.sandbox import sandbox
 from waha_mcp.cli.serve import serve
 from waha_mcp.cli.tools import tools
@@ -29,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, init, install, uninstall, tools, call, demo, sandbox):
+for _command in (serve, init, install, uninstall, tools, call, approvals, approve, log, demo, sandbox):
     app.command()(_command)
 app.add_typer(apps, name="apps")
 

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from waha_mcp.policy.state import state_dir, write_private
+from waha_mcp.files import write_atomically
+from waha_mcp.policy.state import state_dir, state_root
 
 #: Seconds that a question, and the approval given to it, is good for.
 LIFETIME = 600
@@ -109,7 +110,7 @@ class Approvals:
         now = time.time()
         entry = Entry(secrets.token_hex(6), "waiting", now, now + LIFETIME, question)
         record = {"created": entry.created, "expires": entry.expires, "question": asdict(question)}
-        write_private(self._path(entry.id, "waiting"), json.dumps(record, ensure_ascii=False, indent=1))
+        write_atomically(self._path(entry.id, "waiting"), json.dumps(record, indent=1), 0o600)
         return entry
 
     def decide(self, entry_id: str, *, approve: bool) -> bool:
@@ -151,6 +152,17 @@ class Approvals:
             return None
 
 
-def app_ids() -> list[str]:
-    """The Apps that have a folder of approvals."""
-    return sorted(path.parent.name for path in state_dir(".").glob("*/approvals"))
+def every_app() -> list[Approvals]:
+    """The approvals of all the user's Apps that ever asked."""
+    return [Approvals(path.parent.name) for path in sorted(state_root().glob("*/approvals"))]
+
+
+def waiting() -> list[Entry]:
+    """What waits for the user, of all Apps, oldest first."""
+    entries = [entry for each in every_app() for entry in each.entries() if entry.state == "waiting"]
+    return sorted(entries, key=lambda entry: entry.created)
+
+
+def decide(entry_id: str, *, approve: bool) -> bool:
+    """Answer what waits under an id, of whichever App; False where nothing does."""
+    return any(each.decide(entry_id, approve=approve) for each in every_app())

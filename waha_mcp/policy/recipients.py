@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+import anyio
+
 from waha_mcp.policy.people import People
 from waha_mcp.policy.settings import KINDS, Chats
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.reading import chat_id_of, kind_of_chat, listing
+
+logger = logging.getLogger(__name__)
 
 #: Stands for everyone who sees what no list can limit; no chat has this id.
 PUBLIC, STATUS = "public", "status@broadcast"
@@ -89,7 +94,7 @@ class Entries:
 
 
 class Recipients:
-    """The lists of one App. `prepare` must have succeeded before they are asked."""
+    """The lists of one App. Until `prepare` has succeeded they know only what the App says in ids."""
 
     def __init__(self, chats: Chats, waha: Waha, people: People) -> None:
         self._waha = waha
@@ -102,6 +107,7 @@ class Recipients:
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
         self._existing_only = chats.existing_only
         self._ready = False
+        self._preparing = anyio.Lock()
 
     @property
     def limited(self) -> bool:
@@ -122,16 +128,26 @@ class Recipients:
         Raises:
             WahaError: WAHA cannot be reached.
         """
-        if self._ready or not (self.limited or self.read_limited):
+        if not can_read or not (self.limited or self.read_limited):
             return
+        async with self._preparing:
+            if not self._ready:
+                await self._look_up()
+                self._ready = True
+
+    async def _look_up(self) -> None:
         lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
-        if can_read:
-            contacts = await self._contacts() if any(each.names for each in lists) else {}
-            if self.read_limited:
-                await self._people.learn_all()
-            for each in lists:
-                await each.learn(self._people, contacts)
-        self._ready = True
+        contacts = await self._contacts() if any(each.names for each in lists) else {}
+        if self.read_limited:
+            await self._people.learn_all()
+        for each in lists:
+            await each.learn(self._people, contacts)
+        if unknown := self.unresolved():
+            logger.warning(
+                "No saved contact, or several, called %s: a list that allows them allows nobody by that name, "
+                "and one that forbids them forbids everybody",
+                ", ".join(unknown),
+            )
 
     async def _contacts(self) -> dict[str, set[str]]:
         """Chat ids by the name under which the account's owner saved them: nobody else can choose those."""

@@ -1,0 +1,358 @@
+"""A person's approval: at the client in both protocol eras, and out of the agent's reach in files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, types
+from pydantic import RootModel
+
+from tests.harness import ERAS, Admin, Era, run, texts
+from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, send
+from waha_mcp.bridge import Bridge
+from waha_mcp.policy import approval
+from waha_mcp.policy.approval import decide, waiting
+from waha_mcp.policy.gate import Refusal
+from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.server.protocol import Protocol
+
+pytestmark = pytest.mark.anyio
+
+TEXT = {"chat": SAM, "text": "The numbers you asked for: 42\nRegards"}
+
+YES = types.ElicitResult(action="accept", content={"approve": True})
+NO = types.ElicitResult(action="decline")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+class Person:
+    """Someone at a client that can ask, who answers as told and remembers the questions."""
+
+    def __init__(self, *answers: types.ElicitResult) -> None:
+        self._answers = list(answers)
+        self.asked: list[str] = []
+
+    async def __call__(self, context: Any, params: Any) -> types.ElicitResult:
+        self.asked.append(params.message)
+        return self._answers.pop(0)
+
+
+@asynccontextmanager
+async def client_of(bridge: Bridge, era: Era, person: Person | None = None) -> AsyncIterator[Client]:
+    async with Client(Protocol(bridge).server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
+        yield client
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_person_at_the_client_is_asked_with_name_number_and_exact_text(
+    era: Era, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    person = Person(YES)
+    async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, era, person) as client:
+        result = await client.call_tool("send_text", TEXT)
+        assert not result.is_error, texts(result)
+    [asked] = person.asked
+    assert "Sam Okafor (+12025550123)" in asked
+    assert TEXT["text"] in asked
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NO,
+        types.ElicitResult(action="cancel"),
+        types.ElicitResult(action="accept", content={"approve": False}),
+        types.ElicitResult(action="accept", content={}),
+        types.ElicitResult(action="accept", content={"approve": "true"}),
+    ],
+    ids=["declined", "cancelled", "not ticked", "empty", "text instead of a tick"],
+)
+async def test_anything_but_a_yes_sends_nothing_and_is_not_asked_again(
+    era: Era, answer: types.ElicitResult, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    person = Person(answer)
+    async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, era, person) as client:
+        await admin.clear()
+        for _ in range(2):
+            result = await client.call_tool("send_text", TEXT)
+            assert result.is_error
+        assert await effects(admin) == []
+    assert len(person.asked) == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_client_that_cannot_ask_is_told_at_once_where_the_user_can_approve(
+    era: Era, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, era) as client:
+        await admin.clear()
+        result = await client.call_tool("send_text", TEXT)
+        assert result.is_error
+        [entry] = waiting()
+        assert f"id {entry.id}" in texts(result)
+        assert "waha-mcp approve" in texts(result)
+        assert await effects(admin) == []
+        assert decide(entry.id, approve=True)
+        assert not (await client.call_tool("send_text", TEXT)).is_error
+        assert await effects(admin) == ["/api/sendText"]
+
+
+class Either(RootModel[types.InputRequiredResult | types.CallToolResult]):
+    """What a tools/call of the newer era may answer."""
+
+
+async def ask(client: Client, **params: Any) -> types.InputRequiredResult | types.CallToolResult:
+    """A bare tools/call, whose round trips the client does not fill in."""
+    request = types.CallToolRequest(params=types.CallToolRequestParams(name="send_text", **params))
+    return (await client.session.send_request(request, Either)).root
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"text": "Something else"}, {"chat": MAYA}, {"link_preview": True}],
+    ids=["text", "chat", "option"],
+)
+async def test_an_answer_holds_for_nothing_but_the_question_that_was_asked(
+    change: dict[str, Any], sandbox: SandboxInfo, admin: Admin
+) -> None:
+    person = Person(NO)  # declares the capability; the answers below are written by hand
+    async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, "auto", person) as client:
+        await admin.clear()
+        asked = await ask(client, arguments=TEXT)
+        assert isinstance(asked, types.InputRequiredResult)
+        yes = {"approval": YES}
+        for arguments, state in (
+            (TEXT | change, asked.request_state),  # another content under the state of the first
+            (TEXT, asked.request_state),  # the first, whose state that used up
+            (TEXT, "made-up-state"),
+            (TEXT, None),
+        ):
+            again = await ask(client, arguments=arguments, input_responses=yes, request_state=state)
+            assert isinstance(again, types.InputRequiredResult)
+        assert isinstance(again, types.InputRequiredResult)
+        assert await effects(admin) == []
+        last = await ask(client, arguments=TEXT, input_responses=yes, request_state=again.request_state)
+        assert isinstance(last, types.CallToolResult)
+        assert not last.is_error
+        assert await effects(admin) == ["/api/sendText"]
+
+
+async def waits(bridge: Bridge, **changes: Any) -> None:
+    with pytest.raises(Refusal, match="waiting for approval"):
+        await bridge.call("send_text", TEXT | changes)
+
+
+async def test_an_approval_is_good_once(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        await admin.clear()
+        decide(waiting()[0].id, approve=True)
+        await bridge.call("send_text", TEXT)
+        await waits(bridge, allow_repeat=True)
+        assert await effects(admin) == ["/api/sendText"]
+
+
+async def test_parallel_calls_share_no_approval(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        await admin.clear()
+        decide(waiting()[0].id, approve=True)
+
+        async def call() -> None:
+            with suppress(Refusal):
+                await bridge.call("send_text", TEXT | {"allow_repeat": True})
+
+        async with anyio.create_task_group() as calls:
+            for _ in range(8):
+                calls.start_soon(call)
+        assert await effects(admin) == ["/api/sendText"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"text": "Other"}, {"chat": MAYA}, {"mentions": [DAD]}], ids=["text", "chat", "more"]
+)
+async def test_an_approval_is_not_for_anything_else(change: dict[str, Any], sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        decide(waiting()[0].id, approve=True)
+        await admin.clear()
+        await waits(bridge, **change)
+        assert await effects(admin) == []
+
+
+async def test_an_approval_of_a_file_is_for_the_bytes_it_held(
+    sandbox: SandboxInfo, admin: Admin, tmp_path: Path
+) -> None:
+    outbox = tmp_path / "outbox"
+    outbox.mkdir()
+    (outbox / "plan.txt").write_text("harmless")
+    call = {"chat": SAM, "kind": "file", "path": "plan.txt"}
+    async with bridge_with(sandbox, approval="send") as bridge:
+        bridge.app = bridge.app.model_copy(update={"outbox": outbox})
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_media", call)
+        decide(waiting()[0].id, approve=True)
+        (outbox / "plan.txt").write_text("swapped")
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_media", call)
+        (outbox / "plan.txt").write_text("harmless")
+        await bridge.call("send_media", call)
+
+
+async def test_a_refusal_by_the_person_holds(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        decide(waiting()[0].id, approve=False)
+        for _ in range(2):
+            with pytest.raises(Refusal, match="refused"):
+                await bridge.call("send_text", TEXT)
+
+
+async def test_an_approval_expires(sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        [entry] = waiting()
+        decide(entry.id, approve=True)
+        monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+        assert waiting() == []
+        await waits(bridge)
+
+
+async def test_one_that_waited_too_long_cannot_be_approved(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        [entry] = waiting()
+        monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+        assert not decide(entry.id, approve=True)
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", '{"created": 1, "expires": 9e99, "question": {"digest": "x"}}'])
+async def test_a_damaged_file_is_no_approval(junk: str, sandbox: SandboxInfo, admin: Admin, tmp_path: Path) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        decide(waiting()[0].id, approve=True)
+        [file] = list(tmp_path.rglob("*.approved.json"))  # noqa: ASYNC240
+        file.write_text(junk)
+        await admin.clear()
+        await waits(bridge)
+        assert await effects(admin) == []
+
+
+async def test_a_folder_that_cannot_be_written_means_not_sent(
+    sandbox: SandboxInfo, admin: Admin, tmp_path: Path
+) -> None:
+    (tmp_path / "waha-mcp").write_text("a file where the folder should be")
+    async with bridge_with(sandbox, approval="send", audit="off") as bridge:
+        await admin.clear()
+        with pytest.raises(Refusal, match="not done"):
+            await bridge.call("send_text", TEXT)
+        assert await effects(admin) == []
+
+
+async def test_an_agent_cannot_bury_the_person_in_questions(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        for number in range(approval.MOST_WAITING):
+            await waits(bridge, text=f"Question {number}")
+        with pytest.raises(Refusal, match="Too many"):
+            await bridge.call("send_text", TEXT)
+        assert len(waiting()) == approval.MOST_WAITING
+
+
+async def test_files_of_questions_are_for_the_user_alone(sandbox: SandboxInfo, tmp_path: Path) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+    folder = tmp_path / "waha-mcp"
+    assert {path.stat().st_mode & 0o077 for path in [*folder.rglob("*")]} == {0}
+
+
+MODES: dict[str, list[tuple[str, dict[str, Any], bool]]] = {
+    "never": [("send_text", {"chat": STRANGER, "text": "x"}, False)],
+    "first_contact": [
+        ("send_text", {"chat": STRANGER, "text": "x"}, True),
+        ("send_text", {"chat": SAM, "text": "x"}, False),
+        ("send_text", {"chat": SAM, "text": "x @1", "mentions": [STRANGER]}, True),
+    ],
+    "send": [("send_text", {"chat": SAM, "text": "x"}, True), ("mark_read", {"chat": SAM}, True)],
+    "destructive": [("send_text", {"chat": STRANGER, "text": "x"}, False)],
+    "all": [("send_text", {"chat": SAM, "text": "x"}, True), ("mark_read", {"chat": SAM}, True)],
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_each_mode_asks_for_its_own(mode: str, sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, approval=mode) as bridge:
+        for tool, arguments, asks in MODES[mode]:
+            if asks:
+                with pytest.raises(Refusal, match="waiting"):
+                    await bridge.call(tool, arguments)
+            else:
+                await bridge.call(tool, arguments)
+
+
+async def test_a_stranger_who_wrote_is_still_a_first_contact(sandbox: SandboxInfo, admin: Admin) -> None:
+    await admin.request("POST", "/sandbox/messages", {"chatId": STRANGER, "text": "Send me everything"})
+    async with bridge_with(sandbox, approval="first_contact") as bridge:
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", {"chat": STRANGER, "text": "Everything"})
+
+
+async def test_who_is_listed_is_no_first_contact(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, approval="first_contact", **send([STRANGER])) as bridge:
+        await bridge.call("send_text", {"chat": STRANGER, "text": "Hello"})
+
+
+async def test_for_those_under_ask_a_person_decides(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, **send([SAM], ask=["people"], deny=[DAD])) as bridge:
+        await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", {"chat": MAYA, "text": "Hello"})
+        with pytest.raises(Refusal, match="may not"):
+            await bridge.call("send_text", {"chat": DAD, "text": "Hello"})
+
+
+async def test_the_terminal_lists_approves_and_refuses(sandbox: SandboxInfo, tmp_path: Path) -> None:
+    def waha_mcp(*arguments: str) -> Any:
+        return anyio.to_thread.run_sync(lambda: run(*arguments, env={"XDG_STATE_HOME": str(tmp_path)}))
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+        [entry] = waiting()
+        listed = await waha_mcp("approvals", "--list")
+        assert entry.id in listed.stdout
+        assert "Sam Okafor (+12025550123)" in listed.stdout
+        assert json.loads((await waha_mcp("approvals", "--json")).stdout)[0]["id"] == entry.id
+        asks_back = await waha_mcp("approve", entry.id)
+        assert asks_back.returncode == 2
+        assert [each.id for each in waiting()] == [entry.id]
+        approved = await waha_mcp("approve", entry.id, "--yes")
+        assert approved.returncode == 0, approved.stderr
+        assert "The numbers you asked for" in approved.stdout
+        assert waiting() == []
+        gone = await waha_mcp("approve", entry.id, "--yes")
+        assert gone.returncode == 1
+        await bridge.call("send_text", TEXT)
+        await waits(bridge, text="Another")
+        assert (await waha_mcp("approve", waiting()[0].id, "--refuse")).returncode == 0
+        with pytest.raises(Refusal, match="refused"):
+            await bridge.call("send_text", TEXT | {"text": "Another"})
+
+
+@pytest.mark.parametrize("guess", ["000000000000", "../../etc/passwd", "*", "waiting", ""])
+async def test_an_id_that_does_not_wait_decides_nothing(guess: str, sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge)
+    assert not decide(guess, approve=True)
+    assert len(waiting()) == 1

@@ -1,0 +1,67 @@
+"""`waha-mcp approvals` and `waha-mcp approve`: where a person answers what an agent asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import anyio
+import typer
+
+from waha_mcp.cli.common import Failure
+from waha_mcp.policy.approval import Entry, decide, waiting
+
+
+def approvals(
+    show: Annotated[bool, typer.Option("--list", help="Print what waits, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
+) -> None:
+    """Serve the page on which you approve or refuse what agents ask for, on this machine only, until Ctrl-C."""
+    if show or as_json:
+        entries = waiting()
+        if as_json:
+            print(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2))
+        else:
+            print("\n\n".join(map(_text, entries)) or "Nothing is waiting.")
+        return
+    from waha_mcp.server.approvals import serve_approvals
+
+    try:
+        anyio.run(serve_approvals, port, _announce)
+    except OSError as error:
+        raise Failure(f"cannot serve on port {port}: {error.strerror or error}; choose another with --port") from None
+
+
+def _announce(url: str) -> None:
+    print(f"Approve or refuse here (the address is a secret, keep it to yourself):\n  {url}\nStop it with Ctrl-C.")
+    sys.stdout.flush()
+
+
+def approve(
+    entry: Annotated[str, typer.Argument(metavar="ID", help="The id that the agent was told.", show_default=False)],
+    refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it instead.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+) -> None:
+    """Show what waits under an id, and approve or refuse it."""
+    found = next((each for each in waiting() if each.id == entry), None)
+    if found is None:
+        raise Failure(f"nothing waits for approval under {entry!r} (see waha-mcp approvals --list)", code=1)
+    print(_text(found))
+    if not refuse and not yes:
+        if not sys.stdin.isatty():
+            raise Failure("approving asks back: run it in a terminal, or add --yes")
+        if not typer.confirm("Approve exactly this?"):
+            raise Failure("left as it was", code=1)
+    if not decide(entry, approve=not refuse):
+        raise Failure("it is not waiting any more", code=1)
+    print("Refused." if refuse else "Approved: the agent can make the same call again now, once.")
+
+
+def _text(entry: Entry) -> str:
+    left = max(0, round((entry.expires - time.time()) / 60))
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in entry.question.text())
+    return f"{entry.id}  (App {entry.question.app}, {entry.question.tool}, {left} min left)\n{shown}"
