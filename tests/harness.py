@@ -80,7 +80,9 @@ class Admin:
     async def request(self, method: str, path: str, body: Any = None) -> Any:
         answer = await self._http.request(method, path, json=body)
         answer.raise_for_status()
-        return answer.json() if answer.content else None
+        if "json" not in answer.headers.get("content-type", ""):
+            return answer.text or None
+        return answer.json()
 
     async def mint(self, actions: Iterable[Action] | None) -> dict[str, Any]:
         """A new session key with exactly these actions (None: WAHA's null): `{"id", "key", ...}`."""

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic_core import to_jsonable_python
+
 from waha_mcp.files import write_atomically
 from waha_mcp.policy.state import state_dir, state_root
 
@@ -70,8 +72,8 @@ class Entry:
 
 
 def digest_of(*parts: Any) -> str:
-    """A digest of JSON values, the same for the same values."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """A digest of values as JSON has them, the same for the same values; models and times are written as JSON."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=to_jsonable_python)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

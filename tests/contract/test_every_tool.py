@@ -1,0 +1,245 @@
+"""Every tool over a real stdio server, on both engines: what it asks of WAHA, and what it makes of WAHA's answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from jsonschema import Draft202012Validator
+from mcp import Client
+
+from tests.contract.world import STATUS, World, arguments, furnish, in_order
+from tests.harness import Admin, stdio_client, texts
+from waha_mcp.actions import Action
+from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.tools import CATALOG
+from waha_mcp.waha.contract import contract
+
+pytestmark = pytest.mark.anyio
+
+ENGINES = pytest.mark.parametrize("engine", ["gows", "noweb"])
+
+#: What the server itself asks around a tool: who the key is, who is meant by a name or hidden id, and an id for a
+#: message that is sent.
+AROUND = {
+    "GET /api/server/environment",
+    "GET /api/sessions",
+    "GET /api/sessions/{session}",
+    "GET /api/{session}/status/new-message-id",
+    "GET /api/apps",
+    "GET /api/{session}/new-message-id",
+    "GET /api/{session}/lids",
+    "GET /api/{session}/chats",
+    "GET /api/{session}/groups",
+    "GET /api/contacts/all",
+    "GET /api/contacts/check-exists",
+}
+
+#: These do not answer out of what WAHA says to them: the first tells what is wrong, the others know the directory.
+UNSPOILED = {"get_status", "find_chats", "get_contacts", "list_groups"}
+
+APP = """
+id = "contract"
+session = "default"
+actions = ["read", "send", "control", "setting", "app", "delete"]
+toolsets = ["all"]
+outbox = "outbox"
+outbound_hosts = ["hooks.example.org"]
+audit = "off"
+
+[pace]
+total = ""
+chat = ""
+first_contacts = ""
+gap = [0, 0]
+"""
+
+
+@dataclass
+class Stage:
+    """One sandbox with one server process on it."""
+
+    sandbox: SandboxInfo
+    admin: Admin
+    world: World
+    folder: Path
+
+    @asynccontextmanager
+    async def server(self) -> AsyncIterator[Client]:
+        """A `waha-mcp serve` process with every tool, once it has found out about its key."""
+        (self.folder / "outbox").mkdir(exist_ok=True)
+        (self.folder / "app.toml").write_text(APP, encoding="utf-8")
+        home = str(self.folder)
+        app = str(self.folder / "app.toml")
+        async with stdio_client(self.sandbox, self.sandbox.keys["full"], "--app", app, XDG_STATE_HOME=home) as client:
+            listed = await client.list_tools()
+            assert [tool.name for tool in listed.tools] == list(CATALOG)
+            yield client
+
+    async def ready(self, tool: str) -> None:
+        """Bring the session into the status that a tool needs."""
+        await self.admin.request("POST", "/sandbox/session", {"status": STATUS.get(tool, "WORKING")})
+
+    async def requests(self) -> list[dict[str, Any]]:
+        """What the server asked of WAHA since the log was cleared."""
+        return [entry for entry in await self.admin.requests() if entry["key"] == "full"]
+
+
+@asynccontextmanager
+async def stage(engine: str, folder: Path) -> AsyncIterator[Stage]:
+    async with running(engine=engine, reply_after=60) as sandbox:
+        admin = Admin(sandbox)
+        try:
+            # Each engine lacks a few operations; here they all have all.
+            everything = [operation.id for operation in contract().operations]
+            await admin.request("POST", "/sandbox/engine", {"has": everything})
+            yield Stage(sandbox, admin, await furnish(admin), folder)
+        finally:
+            await admin.aclose()
+
+
+def test_every_tool_has_arguments_to_try_it_with() -> None:
+    class Anything:
+        def __getattr__(self, name: str) -> Any:
+            return ["x", "y"]
+
+    assert arguments(Anything()).keys() == CATALOG.keys()  # type: ignore[arg-type]
+
+
+@ENGINES
+async def test_every_tool_does_its_work_within_the_contract_and_tells_no_secret(engine: str, tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {}
+    asked: set[str] = set()
+    async with stage(engine, tmp_path) as on, on.server() as client:
+        rows = arguments(on.world)
+        for name in in_order():
+            await on.ready(name)
+            await on.admin.clear()
+            result = await client.call_tool(name, rows[name])
+            if result.is_error:
+                wrong[name] = texts(result)
+                continue
+            data = result.structured_content
+            assert json.loads(texts(result)) == data
+            problems = [error.message for error in Draft202012Validator(CATALOG[name].output_schema).iter_errors(data)]
+            problems += [secret for secret in [*on.world.secrets, on.sandbox.admin_key] if secret in str(result)]
+            for entry in await on.requests():
+                problems += _breaches(entry, CATALOG[name].calls)
+                asked.add(_operation(entry))
+            if problems:
+                wrong[name] = problems
+    assert wrong == {}
+
+
+def _operation(entry: dict[str, Any]) -> str:
+    return str(contract().by_id[entry["operation"]])
+
+
+def _breaches(entry: dict[str, Any], calls: tuple[str, ...]) -> list[str]:
+    """What is wrong with a request: not declared by the tool, or not as the contract wants it."""
+    operation = contract().by_id[entry["operation"]]
+    problems = [] if str(operation) in {*calls, *AROUND} else [f"{operation} is not among its calls"]
+    query = {name: values if len(values) > 1 else values[0] for name, values in parse_qs(entry["query"]).items()}
+    problems += contract().query_errors(operation, dict(query))
+    return problems + contract().body_errors(operation, entry["body"])
+
+
+FORBIDDEN = {"status": 403, "body": '{"message":"Forbidden","statusCode":403}'}
+REFUSALS = {
+    404: ({"status": 404, "body": '{"statusCode":404,"message":"Not found"}'}, "404"),
+    422: ({"status": 422, "body": '{"statusCode":422,"message":"Too much of it"}'}, "Too much of it"),
+    501: (
+        {"status": 501, "body": '{"statusCode":501,"message":"The method is not implemented by \'GOWS\' engine."}'},
+        "GOWS engine",
+    ),
+    "odd": ({"status": 200, "body": "[[1], 2]"}, ""),
+    "empty": ({"status": 200, "body": ""}, ""),
+    "page": ({"status": 200, "body": "<html>Log in</html>", "content_type": "text/html"}, ""),
+}
+
+
+def _paths(name: str) -> list[tuple[str, str]]:
+    """(method, glob of the path) of what a tool calls."""
+    found = []
+    for call in CATALOG[name].calls:
+        method, path = call.split(" ")
+        parts = [
+            ("default" if part == "{session}" else "*") if part.startswith("{") else part for part in path.split("/")
+        ]
+        found.append((method, "/".join(parts)))
+    return found
+
+
+async def _spoil(on: Stage, name: str, what: dict[str, Any]) -> None:
+    await on.admin.request("DELETE", "/sandbox/faults")
+    for method, path in _paths(name):
+        fault = {"content_type": "application/json"} | what | {"method": method, "path": path, "count": 20}
+        await on.admin.request("POST", "/sandbox/faults", fault)
+
+
+@ENGINES
+async def test_whatever_waha_answers_every_tool_says_it_in_words_or_gives_a_right_result(
+    engine: str, tmp_path: Path
+) -> None:
+    wrong: dict[str, Any] = {}
+    async with stage(engine, tmp_path) as on, on.server() as client:
+        rows = arguments(on.world)
+        for name in in_order():
+            if name in UNSPOILED:
+                continue
+            await on.ready(name)
+            for case, (what, says) in REFUSALS.items():
+                await _spoil(on, name, what)
+                extra = {"allow_repeat": True} if CATALOG[name].repeats else {}
+                (tmp_path / "outbox" / "note.ogg").unlink(missing_ok=True)
+                result = await client.call_tool(name, rows[name] | extra)
+                text = texts(result)
+                if isinstance(case, int):
+                    if not result.is_error or says not in text:
+                        wrong[f"{name} {case}"] = text
+                elif result.is_error:
+                    if "failed inside" in text or "Wrong arguments" in text:
+                        wrong[f"{name} {case}"] = text
+                elif not Draft202012Validator(CATALOG[name].output_schema).is_valid(result.structured_content):
+                    wrong[f"{name} {case}"] = result.structured_content
+                if any(secret in str(result) for secret in on.world.secrets):
+                    wrong[f"{name} {case}"] = "tells a secret"
+    assert wrong == {}
+
+
+@ENGINES
+async def test_a_403_ends_a_tool_in_words_and_takes_all_of_its_action_away(engine: str, tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {}
+    async with stage(engine, tmp_path) as on:
+        rows = arguments(on.world)
+        probed = [name for name in in_order() if CATALOG[name].action in (Action.READ, Action.SEND, Action.APP)]
+        probed = [name for name in probed if name not in UNSPOILED]
+        async with on.server() as client:
+            for name in probed:
+                await _spoil(on, name, FORBIDDEN)
+                result = await client.call_tool(name, rows[name])
+                if not result.is_error or "403" not in texts(result):
+                    wrong[name] = texts(result)
+                left = {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
+                if left & {tool.name for tool in CATALOG.values() if tool.action is CATALOG[name].action}:
+                    wrong[name] = "its action is still there"
+                # WAHA lets it again, which get_status finds out.
+                await on.admin.request("DELETE", "/sandbox/faults")
+                await client.call_tool("get_status", {})
+        # There is no harmless way to find out that the others are back, so each needs a server of its own: one of each.
+        for name in ("control_session", "update_session_settings", "delete_session"):
+            async with on.server() as client:
+                await _spoil(on, name, FORBIDDEN)
+                result = await client.call_tool(name, rows[name])
+                if not result.is_error or "403" not in texts(result):
+                    wrong[name] = texts(result)
+                left = {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
+                assert not {tool.name for tool in CATALOG.values() if tool.action is CATALOG[name].action} & left
+                await on.admin.request("DELETE", "/sandbox/faults")
+    assert wrong == {}
