@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +70,17 @@ def forget(reference: Any, folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def open_to_others(reference: Any, folder: Path) -> Path | None:
-    """The key file that others than the user can read; None where there is no such thing."""
-    if os.name == "nt" or not isinstance(reference, Mapping) or not isinstance(reference.get("file"), str):
-        return None
-    path = folder / os.path.expanduser(reference["file"])
+def open_to_others(reference: Any, definition: Path) -> Path | None:
+    """The file that holds the key and that others than the user can read; None where there is no such thing."""
+    match reference:
+        case {"file": str(name)}:
+            path = definition.parent / os.path.expanduser(name)
+        case str():
+            path = definition
+        case _:
+            return None
     try:
-        return path if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) else None
+        return path if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) else None
     except OSError:
         return None
 

@@ -16,6 +16,7 @@ from waha_mcp.cli.apps import apps
 from waha_mcp.cli.call import call
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.demo import demo
+from waha_mcp.cli.doctor import doctor
 from waha_mcp.cli.init import init
 from waha_mcp.cli.install import install, uninstall
 from waha_mcp.cli.log import log
@@ -31,7 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (serve, init, install, uninstall, tools, call, approvals, approve, log, demo, sandbox):
+for _command in (
+    serve, init, doctor, install, uninstall, tools, call, approvals, approve, log, demo, sandbox,
+):  # fmt: skip
     app.command()(_command)
 app.add_typer(apps, name="apps")
 

@@ -1,0 +1,60 @@
+"""`waha-mcp doctor`: what is amiss, and the way out."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+
+from waha_mcp.app import definitions
+from waha_mcp.log import configure_logging
+
+if TYPE_CHECKING:
+    from waha_mcp.doctor import Finding
+
+
+def doctor(
+    app: Annotated[str | None, typer.Option(help="App definition: a file, or its id in the config folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the App, WAHA, the key, the session and the clients' entries: what is ok, what is not, and the fix.
+
+    Without --app it checks every App defined here. Exits with 1 when there is a problem.
+
+    Example: waha-mcp doctor --app assistant
+    """
+    configure_logging("error")
+    findings = anyio.run(_look, app or os.environ.get("WAHA_MCP_APP") or None, as_json)
+    if as_json:
+        print(json.dumps([finding.as_dict() for finding in findings], ensure_ascii=False, indent=2))
+    if any(finding.state == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _look(source: str | None, quiet: bool) -> list[Finding]:
+    from waha_mcp.doctor import look, look_at_hosts
+
+    sources: list[str | None] = [source]
+    if source is None and not os.environ.get("WAHA_API_KEY"):
+        sources = [str(path) for path in definitions()] or [None]
+    findings = []
+    for each in sources:
+        async for finding in look(each):
+            findings.append(finding)
+            _show(finding, quiet)
+    for finding in look_at_hosts():
+        findings.append(finding)
+        _show(finding, quiet)
+    return findings
+
+
+def _show(finding: Finding, quiet: bool) -> None:
+    if quiet:
+        return
+    color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.state]
+    typer.echo(f"{typer.style(f'{finding.state:<8}', fg=color)} {finding.about}: {finding.says}")
+    if finding.fix:
+        typer.echo(f"         -> {finding.fix}")
