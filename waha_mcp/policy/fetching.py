@@ -7,6 +7,7 @@ differently, or that changes its address between the check and the fetch. WAHA's
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -17,9 +18,26 @@ import anyio
 LOOKUP = 3.0
 
 
+#: What is taken for a link: with a scheme, or a name or an address with what usually follows one.
+_LINK = re.compile(
+    r"https?://[^\s<>\"']+|www\.[^\s<>\"']+|(?:[\w-]+\.)+[a-z]{2,}\b(?:[:/][^\s<>\"']*)?|(?:\d+\.){3}\d+[:/]?[^\s<>\"']*",
+    re.IGNORECASE,
+)
+
+
+def links_in(text: str) -> list[str]:
+    """The links of a text, as URLs."""
+    found = [each.rstrip(".,;:!?)") for each in _LINK.findall(text)]
+    return [each if "://" in each else f"http://{each}" for each in found]
+
+
 async def refusal(url: str, allowed_hosts: Collection[str]) -> str | None:
     """Why WAHA must not fetch a URL; None where it may."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 443
+    except ValueError:
+        return "is not a URL"
     host = (parts.hostname or "").rstrip(".").lower()
     if parts.username or parts.password:
         return "holds a user name or password"
@@ -29,7 +47,7 @@ async def refusal(url: str, allowed_hosts: Collection[str]) -> str | None:
     if addresses is None:
         if "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa")):
             return f"'{host}' is a name of a private network"
-        addresses = await _look_up(host, parts.port or 443)
+        addresses = await _look_up(host, port)
         if not addresses:
             return f"'{host}' is not a name that can be looked up"
     if all(_public(address) for address in addresses):

@@ -14,16 +14,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
 from waha_mcp.policy import delivery
 from waha_mcp.policy.approval import LIFETIME, Approvals, Question, TooManyWaiting, digest_of
 from waha_mcp.policy.audit import Trail
-from waha_mcp.policy.fetching import refusal
+from waha_mcp.policy.fetching import links_in, refusal
 from waha_mcp.policy.pace import Pacer, PaceUnknown, TooFast
 from waha_mcp.policy.people import People
 from waha_mcp.policy.recipients import PUBLIC, STATUS, Recipients, Verdict, kind
 from waha_mcp.policy.repeats import WINDOW, Repeats
+from waha_mcp.policy.sweep import swept
 from waha_mcp.tools.catalog import ArgumentError, Context, Tool
 from waha_mcp.tools.files import outbox_digest
 from waha_mcp.waha.client import Waha
@@ -123,17 +126,18 @@ class Policy:
         """
         with self._in_the_trail(call):
             if not call.tool.effect:
-                self._check_reading(call)
-                return await call.tool.run(**call.arguments, ctx=call.context)
+                return await self._read(call)
             first = await self._check(call)
             return await self._carry_out(call, first)
 
     # Reading
 
-    def _check_reading(self, call: Call) -> None:
-        for chat in (*_named(call), *_message_chats(call)):
-            if not self.readable(chat):
-                raise Refusal("not readable", NOT_FOUND)
+    async def _read(self, call: Call) -> Result:
+        asked_for = [*_named(call), *_message_chats(call)]
+        if not all(map(self.readable, asked_for)):
+            raise Refusal("not readable", NOT_FOUND)
+        result = await call.tool.run(**call.arguments, ctx=call.context)
+        return result if asked_for or not self._recipients.read_limited else swept(result, self.readable)
 
     # Effects
 
@@ -169,9 +173,12 @@ class Policy:
         return verdicts
 
     async def _check_urls(self, call: Call) -> None:
-        for name in call.tool.fetched:
-            url = call.arguments[name]
-            if url is not None and (why := await refusal(url, self._app.media_hosts)):
+        links = any(call.arguments.get(name) for name in call.tool.link_previews)
+        urls = [(name, call.arguments[name]) for name in call.tool.fetched if call.arguments[name] is not None]
+        if links:
+            urls += [(k, url) for k, v in call.arguments.items() if isinstance(v, str) for url in links_in(v)]
+        for name, url in urls:
+            if why := await refusal(url, self._app.media_hosts):
                 raise Refusal(
                     "url refused",
                     f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",
@@ -417,11 +424,7 @@ def _told(value: Any) -> Any:
     """An argument as people are shown it: all of it, but of a file's bytes only the size and digest."""
     if isinstance(value, str) and len(value) > _FULL:
         return f"{len(value)} characters, sha256 {digest_of(value)}"
-    if isinstance(value, list | tuple):
-        return [_told(each) for each in value]
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", exclude_none=True)
-    return value if isinstance(value, str | int | float | bool) else str(value)
+    return to_jsonable_python(value, exclude_none=True)
 
 
 def _may_not_reach(chats: list[str]) -> str:

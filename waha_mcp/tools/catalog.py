@@ -21,14 +21,14 @@ from pydantic_core import core_schema
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
 from waha_mcp.directory import Directory
-from waha_mcp.tools.params import Fetched, LocalFile, MessageReference, Reference
+from waha_mcp.tools.params import Fetched, FetchesLinks, LocalFile, MessageReference, Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, LocalFile)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile)
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
@@ -153,6 +153,11 @@ class Tool:
     def fetched(self) -> Mapping[str, Fetched]:
         """The parameters that hold a URL for WAHA to fetch, with their marks."""
         return self._marked(Fetched)
+
+    @cached_property
+    def link_previews(self) -> Mapping[str, FetchesLinks]:
+        """The switches that make WAHA fetch the links in the text, with their marks."""
+        return self._marked(FetchesLinks)
 
     @cached_property
     def local_files(self) -> Mapping[str, LocalFile]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SETS, Context, tool
-from waha_mcp.tools.params import Chat, MessageId, OwnChat, People, SourceMessageId
+from waha_mcp.tools.params import Chat, LinkPreview, MessageId, OwnChat, People, SourceMessageId
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.ids import parse_message_id
 
@@ -22,7 +22,7 @@ async def edit_message(
     message_id: MessageId,
     text: Annotated[str, Field(min_length=1, max_length=65_536, description="The new text")],
     mentions: People | None = None,
-    link_preview: Annotated[bool, Field(description="Show a preview of the first link")] = False,
+    link_preview: LinkPreview = False,
     *,
     ctx: Context,
 ) -> Done:

@@ -43,6 +43,11 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class FetchesLinks:
+    """Marks a switch that makes WAHA fetch the links in the text, as it does a `Fetched` URL."""
+
+
+@dataclass(frozen=True)
 class LocalFile:
     """Marks a parameter that names a file in the outbox folder: an approval is for the bytes it holds then."""
 
@@ -59,6 +64,8 @@ def _web_url(value: str) -> str:
     return value
 
 
+#: Whether a link in the text shows with a preview.
+LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Show a preview of the first link")]
 #: One chat, by name, by chat id or by phone number in any usual international writing. The tool gets the chat id.
 Chat = Annotated[
     str,

@@ -154,10 +154,10 @@ async def block_contact(
     calls=["PUT /api/{session}/contacts/{chatId}"],
     hints=SETS,
     toolset="contacts",
-    reaches="nobody",
 )
 async def save_contact(
-    contact: OwnPerson,
+    # Reached, for an App may name its recipients as the address book does.
+    contact: Person,
     first_name: Annotated[str, Field(min_length=1, max_length=100, description="First name")],
     last_name: Annotated[str, Field(max_length=100, description="Last name")] = "",
     *,

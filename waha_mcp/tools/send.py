@@ -7,7 +7,7 @@ from pydantic import Field
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.files import FileData, FileName, MimeType, OutboxPath, outgoing_file
-from waha_mcp.tools.params import Chat, MediaUrl, MessageId, People, ReplyTo
+from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
 from waha_mcp.waha.models import Result, Sent, sent_from
 
 Text = Annotated[
@@ -23,7 +23,7 @@ async def send_text(
     text: Text,
     reply_to: ReplyTo | None = None,
     mentions: People | None = None,
-    link_preview: Annotated[bool, Field(description="Show a preview of the first link")] = False,
+    link_preview: LinkPreview = False,
     *,
     ctx: Context,
 ) -> Sent:

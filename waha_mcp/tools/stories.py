@@ -7,7 +7,7 @@ from pydantic import Field
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SENDS, ArgumentError, Context, tool
 from waha_mcp.tools.files import FileData, MimeType, OutboxPath, outgoing_file
-from waha_mcp.tools.params import MediaUrl, MessageId, Reference
+from waha_mcp.tools.params import LinkPreview, MediaUrl, MessageId, Reference
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.models import Sent, sent_from
@@ -35,7 +35,7 @@ async def post_text_status(
     people: Audience | None = None,
     background: Color = "#38b42f",
     font: Annotated[int, Field(ge=0, le=10, description="Number of the font")] = 0,
-    link_preview: Annotated[bool, Field(description="Show a preview of the first link")] = False,
+    link_preview: LinkPreview = False,
     *,
     ctx: Context,
 ) -> Sent:

@@ -1,0 +1,57 @@
+"""Taking chats that may not be read out of an answer that was not asked for by chat: lists, searches, counts of them.
+
+Tools that list chats ask `Context.readable` themselves, so that their pages stay full. This is what makes sure that
+one which does not ask shows nothing all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from waha_mcp.waha.ids import normalize_chat_id, parse_message_id
+from waha_mcp.waha.models import Result
+
+#: Fields that say whose an item is. Who wrote a message is not among them: a chat is shown with all its people.
+_OWNERS = ("id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact")
+
+
+def swept(result: Result, readable: Callable[[str], bool]) -> Result:
+    """The result without the items that belong to chats which may not be read."""
+    changed = {name: _kept(value, readable) for name, value in result if isinstance(value, list | dict)}
+    return result.model_copy(update=changed) if changed else result
+
+
+def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
+    if isinstance(value, list):
+        return [_kept(each, readable) for each in value if _may_show(each, readable)]
+    if isinstance(value, dict):
+        return {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
+    if isinstance(value, BaseModel):
+        return value.model_copy(
+            update={name: _kept(each, readable) for name, each in value if isinstance(each, list | dict)}
+        )
+    return value
+
+
+def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
+    if isinstance(item, str):
+        chat = _chat(item)
+        return chat is None or readable(chat)
+    if isinstance(item, BaseModel):
+        values = [getattr(item, name, None) for name in _OWNERS]
+        chats = [chat for value in values if isinstance(value, str) and (chat := _chat(value))]
+        return all(map(readable, chats))
+    return True
+
+
+def _chat(value: str) -> str | None:
+    """The chat that an id, a number or a message id names."""
+    if value.startswith("+") and value[1:].isdigit():
+        return f"{value[1:]}@c.us"
+    try:
+        return normalize_chat_id(value) or parse_message_id(value).chat
+    except ValueError:
+        return None
