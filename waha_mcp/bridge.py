@@ -102,7 +102,7 @@ class Bridge:
 
     async def __aexit__(self, *exc_info: Any) -> None:
         await self._stack.aclose()
-        self.policy.close()
+        await self.policy.aclose()
 
     # What is on offer
 

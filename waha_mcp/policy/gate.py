@@ -92,8 +92,9 @@ class Policy:
         #: Digests that the person has refused at the client, and until when that holds.
         self._refused: dict[str, float] = {}
 
-    def close(self) -> None:
-        """Finish the trail."""
+    async def aclose(self) -> None:
+        """Finish the trail, and close what counts the pace."""
+        await self._pacer.aclose()
         if self._trail is not None:
             self._trail.close()
 

@@ -37,6 +37,7 @@ class Pacer:
     def __init__(self, app_id: str, pace: Pace) -> None:
         self._app_id, self._pace = app_id, pace
         self._limiter: Any = None
+        self._pool: Any = None
         self._items: dict[str, list[RateLimitItem]] = {}
         self._next = 0.0
         self._turn = anyio.Lock()
@@ -93,33 +94,38 @@ class Pacer:
 
     async def _ask(self, what: str, item: RateLimitItem, key: str) -> bool:
         try:
-            return bool(await getattr(self._storage(), what)(item, self._app_id, key))
+            return bool(await getattr(self._counter(), what)(item, self._app_id, key))
         except Exception as error:
             raise PaceUnknown(type(error).__name__) from error
 
     async def _until(self, item: RateLimitItem, key: str) -> float:
         try:
-            stats = await self._storage().get_window_stats(item, self._app_id, key)
+            stats = await self._counter().get_window_stats(item, self._app_id, key)
         except Exception as error:
             raise PaceUnknown(type(error).__name__) from error
         return float(stats.reset_time) - time.time()
 
-    def _storage(self) -> Any:
+    def _counter(self) -> Any:
         if self._limiter is None:
-            from limits.aio.storage import MemoryStorage, RedisStorage
+            from limits.aio.storage import MemoryStorage
             from limits.aio.strategies import MovingWindowRateLimiter
 
-            redis = self._pace.redis
-            storage = (
-                MemoryStorage()
-                if redis is None
-                else RedisStorage(
-                    f"async+{redis.get_secret_value()}",
-                    implementation="redispy",
-                    key_prefix="waha-mcp",
-                    socket_timeout=2,
-                    socket_connect_timeout=2,
-                )
-            )
-            self._limiter = MovingWindowRateLimiter(storage)
+            self._limiter = MovingWindowRateLimiter(MemoryStorage() if self._pace.redis is None else self._redis())
         return self._limiter
+
+    def _redis(self) -> Any:
+        from limits.aio.storage import RedisStorage
+        from redis.asyncio import ConnectionPool
+
+        assert self._pace.redis is not None
+        url = self._pace.redis.get_secret_value()
+        self._pool = ConnectionPool.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+        return RedisStorage(
+            "async+redis://", implementation="redispy", key_prefix="waha-mcp", connection_pool=self._pool
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections to Redis, where there are any."""
+        pool, self._pool, self._limiter = self._pool, None, None
+        if pool is not None:
+            await pool.disconnect()

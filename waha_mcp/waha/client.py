@@ -71,7 +71,6 @@ TAKES_MESSAGE_ID = frozenset(
         "POST /api/sendPoll",
         "POST /api/sendLocation",
         "POST /api/sendContactVcard",
-        "POST /api/sendLinkPreview",
     }
 )
 

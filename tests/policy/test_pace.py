@@ -1,0 +1,175 @@
+"""How fast: limits per App and chat, first contacts, the gap between sends, Redis, and acting human."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from tests.harness import Admin
+from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
+from waha_mcp.bridge import Bridge
+from waha_mcp.policy import delivery, pace
+from waha_mcp.policy.gate import Refusal
+from waha_mcp.policy.pace import Pacer, PaceUnknown, TooFast
+from waha_mcp.policy.settings import Pace
+from waha_mcp.sandbox import SandboxInfo
+
+pytestmark = pytest.mark.anyio
+
+OFF: dict[str, Any] = {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}
+
+
+def limits(**changes: Any) -> dict[str, Any]:
+    return {"pace": OFF | changes}
+
+
+async def send(bridge: Bridge, number: int, chat: str = SAM) -> bool:
+    """Whether the text passed; the only refusal is one that says when to come again, at once."""
+    started = time.monotonic()
+    try:
+        await bridge.call("send_text", {"chat": chat, "text": f"Number {number}"})
+    except Refusal as error:
+        refusal = error
+    else:
+        return True
+    assert refusal.decision == "too fast"
+    assert "try again in" in str(refusal)
+    assert time.monotonic() - started < 1
+    return False
+
+
+@pytest.mark.parametrize(
+    ("rates", "chats", "passed"),
+    [
+        ({"total": "2/minute"}, [SAM, MAYA, SAM, MAYA], [True, True, False, False]),
+        ({"chat": "1/minute"}, [SAM, SAM, MAYA], [True, False, True]),
+        ({"total": "5/minute; 2/hour"}, [SAM, SAM, SAM], [True, True, False]),
+        ({"first_contacts": "1/hour"}, [STRANGER, "12025550198@c.us", SAM], [True, False, True]),
+    ],
+    ids=["in all", "per chat", "several limits", "first contacts"],
+)
+async def test_over_a_limit_the_answer_is_when_to_try_again(
+    rates: dict[str, str], chats: list[str], passed: list[bool], sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, **limits(**rates)) as bridge:
+        await admin.clear()
+        assert [await send(bridge, n, chat) for n, chat in enumerate(chats)] == passed
+        assert len(await effects(admin)) == sum(passed)
+
+
+async def test_calls_in_parallel_do_not_get_around_a_limit(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **limits(total="3/minute")) as bridge:
+        await admin.clear()
+        async with anyio.create_task_group() as calls:
+            for number in range(20):
+                calls.start_soon(send, bridge, number)
+        assert len(await effects(admin)) == 3
+
+
+async def test_every_chat_that_one_call_reaches_counts(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, **limits(chat="1/minute")) as bridge:
+        await bridge.call("send_text", {"chat": SAM, "text": "@447700900142", "mentions": [MAYA]})
+        assert not await send(bridge, 1, MAYA)
+
+
+async def test_a_short_gap_is_waited_out_and_a_long_one_is_answered() -> None:
+    pacer = Pacer("gap", Pace.model_validate(OFF | {"gap": [0.1, 0.2]}))
+    started = time.monotonic()
+    for _ in range(3):
+        await pacer.take([SAM], [])
+    assert 0.2 <= time.monotonic() - started < 2
+    slow = Pacer("gap", Pace.model_validate(OFF | {"gap": [50, 60]}))
+    await slow.take([SAM], [])
+    with pytest.raises(TooFast) as refusal:
+        await slow.take([SAM], [])
+    assert 49 < refusal.value.wait <= 60
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A redis-server of the tests' own, on a socket in a folder."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed (apt-get install redis-server)")
+    folder = tmp_path_factory.mktemp("redis")
+    socket = folder / "redis.sock"
+    process = subprocess.Popen(
+        [server, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while not Path(socket).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield f"unix://{socket}"
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+async def test_processes_that_share_an_app_share_its_limits_in_redis(redis_url: str) -> None:
+    settings = Pace.model_validate(OFF | {"total": "3/minute", "redis": SecretStr(redis_url)})
+    beside = [Pacer("shared", settings), Pacer("shared", settings)]
+    passed = 0
+    for number in range(6):
+        with suppress(TooFast):
+            await beside[number % 2].take([SAM], [])
+            passed += 1
+    assert passed == 3
+    other = Pacer("another app", settings)
+    await other.take([SAM], [])
+    for each in (*beside, other):
+        await each.aclose()
+
+
+async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo, admin: Admin) -> None:
+    away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}
+    pacer = Pacer("away", Pace.model_validate(OFF | away))
+    with pytest.raises(PaceUnknown):
+        await pacer.take([SAM], [])
+    await pacer.aclose()
+    async with bridge_with(sandbox, **limits(**away)) as bridge:
+        await admin.clear()
+        with pytest.raises(Refusal, match="nothing is sent"):
+            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+        assert await effects(admin) == []
+
+
+async def test_humanize_reads_types_and_stops_before_it_sends(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LEAST_TYPING", 0.01)
+    async with bridge_with(sandbox, humanize=True) as bridge:
+        await admin.clear()
+        await bridge.call("send_text", {"chat": SAM, "text": "Hi"})
+        assert await effects(admin) == ["/api/sendSeen", "/api/startTyping", "/api/stopTyping", "/api/sendText"]
+
+
+async def test_humanize_stays_under_the_time_out_of_the_strictest_client(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, humanize=True) as bridge:
+        started = time.monotonic()
+        await bridge.call("send_text", {"chat": SAM, "text": "A long text. " * 200})
+        assert delivery.MOST_TYPING <= time.monotonic() - started < 5
+
+
+async def test_what_fails_of_acting_human_does_not_hold_up_the_send(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LEAST_TYPING", 0.01)
+    async with bridge_with(sandbox, humanize=True) as bridge:
+        await admin.fault("/api/startTyping", status=501, body="{}")
+        await bridge.call("send_text", {"chat": SAM, "text": "Hi"})
+
+
+def test_the_default_limits_are_on() -> None:
+    assert all((Pace().total, Pace().chat, Pace().first_contacts, Pace().gap[1] > 0))
+    assert pace.MAX_WAIT < 5
