@@ -177,7 +177,9 @@ class Policy:
         links = any(call.arguments.get(name) for name in call.tool.link_previews)
         urls = [(name, call.arguments[name]) for name in call.tool.fetched if call.arguments[name] is not None]
         if links:
-            urls += [(k, url) for k, v in call.arguments.items() if isinstance(v, str) for url in links_in(v)]
+            named = call.tool.references.keys() | call.tool.messages.keys()
+            texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
+            urls += [(name, url) for name, text in texts for url in links_in(text)]
         for name, url in urls:
             if why := await refusal(url, self._app.media_hosts):
                 raise Refusal(
