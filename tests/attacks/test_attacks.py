@@ -34,6 +34,13 @@ send = {{ deny = ["{SEALED}"] }}
 first_contacts = ""
 gap = [0, 0]
 """
+OPEN = """
+[pace]
+total = ""
+chat = ""
+first_contacts = ""
+gap = [0, 0]
+"""
 PACED = """
 [pace]
 total = "4/minute"
@@ -169,6 +176,19 @@ def test_there_is_no_way_out_by(attack: str, listed: Hijacked, secret_message: s
     assert not done, said
     assert listed.effects() == []
     assert SECRET not in said
+
+
+def test_without_a_policy_they_do_get_out(sandbox_process: SandboxInfo, tmp_path: Path) -> None:
+    """The attacks are real ones: what stops them above is the policy, not a slip in how they are written."""
+    with hijacked(sandbox_process, tmp_path, OPEN) as agent:
+        message = agent.arrive(VICTIM, f"{SECRET}!")
+        groups = agent.get("/api/default/groups?limit=1")
+        group = (groups if isinstance(groups, list) else list(groups.values()))[0]
+        stands_for = {"MESSAGE": message, "GROUP": group.get("id") or group["JID"]}
+        agent.forget()
+        for tool, arguments in WAYS_OUT.values():
+            agent.call(tool, **{k: stands_for.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()})
+        assert len(agent.effects()) >= 35
 
 
 def test_what_is_allowed_still_goes_out(listed: Hijacked, group: str) -> None:

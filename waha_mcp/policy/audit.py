@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -62,7 +63,8 @@ class _Queue(logging.handlers.QueueHandler):
         listener, self._listener = self._listener, None  # type: ignore[assignment]
         if listener is not None:
             listener.stop()
-            self._file.close()
+            with contextlib.suppress(OSError):  # what could not be written was reported when it was tried
+                self._file.close()
         super().close()
 
 

@@ -1,0 +1,172 @@
+"""The trail of an App."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.harness import COMMAND, Admin, environment, run, stdio_client
+from tests.policy.common import DAD, SAM, bridge_with, send
+from waha_mcp.policy import audit
+from waha_mcp.policy.audit import Trail, trail_path
+from waha_mcp.policy.gate import Refusal
+from waha_mcp.sandbox import SandboxInfo
+
+pytestmark = pytest.mark.anyio
+
+TEXT = {"chat": SAM, "text": "Between us"}
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def lines(app_id: str = "default") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in trail_path(app_id).read_text().splitlines()]
+
+
+async def test_every_call_leaves_a_line_that_says_who_what_whom_and_how_it_ended(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, **send([SAM])) as bridge:
+        await bridge.call("send_text", TEXT, client="a client 1.0")
+        with pytest.raises(Refusal):
+            await bridge.call("send_text", {"chat": DAD, "text": "x"})
+        await bridge.call("get_messages", {"chat": SAM})
+    sent, refused, read = lines()
+    assert sent.keys() == {
+        "time", "client", "tool", "chats", "digest", "decision", "outcome", "message_id", "ms",
+    }  # fmt: skip
+    assert (sent["client"], sent["tool"], sent["chats"]) == ("a client 1.0", "send_text", [SAM])
+    assert (sent["decision"], sent["outcome"]) == ("allowed", "done")
+    assert sent["message_id"].startswith(f"true_{SAM}_")
+    assert (refused["decision"], refused["outcome"], refused["chats"]) == ("recipient refused", "refused", [DAD])
+    assert (read["tool"], read["chats"]) == ("get_messages", [SAM])
+    assert "Between us" not in trail_path("default").read_text()
+
+
+async def test_texts_are_kept_where_the_app_says_so(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, audit="text") as bridge:
+        await bridge.call("send_text", TEXT)
+    [line] = lines()
+    assert line["arguments"]["text"] == "Between us"
+
+
+async def test_an_app_can_do_without(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, audit="off") as bridge:
+        await bridge.call("send_text", TEXT)
+    assert not trail_path("default").exists()
+
+
+async def test_the_file_is_for_the_user_alone(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT)
+    assert trail_path("default").stat().st_mode & 0o077 == 0
+
+
+def test_it_is_rotated_and_old_ones_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MAX_BYTES", 2_000)
+    trail = Trail("rotated")
+    for number in range(2000):
+        trail.write({"number": number})
+    trail.close()
+    folder = trail_path("rotated").parent
+    assert len(list(folder.iterdir())) == audit.KEPT + 1
+    assert all(file.stat().st_size <= 2_000 for file in folder.iterdir())
+    assert lines("rotated")[-1] == {"number": 1999}
+
+
+def test_several_writers_of_one_app_lose_no_line() -> None:
+    trails = [Trail("shared") for _ in range(3)]
+    for number in range(100):
+        trails[number % 3].write({"number": number})
+    for trail in trails:
+        trail.close()
+    assert {line["number"] for line in lines("shared")} == set(range(100))
+
+
+async def test_a_folder_that_cannot_be_made_is_reported_and_costs_no_call(
+    sandbox: SandboxInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "waha-mcp").write_text("in the way")
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT)
+        await bridge.call("list_chats", {})
+    assert [r.message for r in caplog.records].count(
+        next(r.message for r in caplog.records if "trail" in r.message)
+    ) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+async def test_a_full_disk_is_reported_once_and_costs_no_call(
+    sandbox: SandboxInfo, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail_path("default").symlink_to("/dev/full")
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT)
+        await bridge.call("list_chats", {})
+    reports = [r for r in caplog.records if "cannot be written" in r.message]
+    assert [r.levelno for r in reports] == [logging.ERROR]
+
+
+def test_the_key_never_stands_in_it() -> None:
+    trail = Trail("secret", SecretStr('key_"quoted"_1234'))
+    trail.write({"arguments": {"text": 'my key is key_"quoted"_1234'}})
+    trail.close()
+    assert "quoted" not in trail_path("secret").read_text()
+    assert lines("secret")[0]["arguments"]["text"] == "my key is [key]"
+
+
+def test_writing_does_not_wait_for_the_disk() -> None:
+    trail = Trail("fast")
+    trail.write({"first": True})
+    started = time.perf_counter()
+    for number in range(1000):
+        trail.write({"number": number})
+    assert (time.perf_counter() - started) / 1000 < 0.001
+    trail.close()
+
+
+async def test_a_server_that_is_stopped_has_written_its_last_line(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with stdio_client(sandbox, sandbox.keys["read_send"]) as client:
+        await client.call_tool("send_text", TEXT)
+    [line] = lines()
+    assert line["client"]
+    assert line["outcome"] == "done"
+
+
+def test_log_prints_the_last_lines_and_follows_across_a_rotation(tmp_path: Path) -> None:
+    trail = Trail("default")
+    for number in range(3):
+        trail.write({"number": number})
+    trail.close()
+    env = {"XDG_STATE_HOME": str(tmp_path)}
+    assert run("log", "--last", "2", env=env).stdout == '{"number":1}\n{"number":2}\n'
+    with subprocess.Popen(
+        [*COMMAND, "log", "--follow", "--last", "1"], stdout=subprocess.PIPE, text=True, env=environment(**env)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == '{"number":2}\n'
+        path = trail_path("default")
+        with path.open("a") as file:
+            file.write('{"number":3}\n')
+        assert process.stdout.readline() == '{"number":3}\n'
+        path.rename(path.with_suffix(".old"))
+        path.write_text('{"number":4}\n')
+        assert process.stdout.readline() == '{"number":4}\n'
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+
+
+def test_log_of_an_app_without_a_trail_says_so(tmp_path: Path) -> None:
+    done = run("log", env={"XDG_STATE_HOME": str(tmp_path)})
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert "no trail yet" in line
