@@ -60,8 +60,12 @@ def test_the_environment_alone_makes_an_app() -> None:
             "WAHA_SESSION": "work",
             "WAHA_ACTIONS": "read, send,",
             "WAHA_TOOLSETS": "core,all",
+            "WAHA_INCLUDE": "send_poll",
+            "WAHA_EXCLUDE": "react, mark_read",
         }
     )
+    assert app.include == {"send_poll"}
+    assert app.exclude == {"react", "mark_read"}
     assert app.url == "https://waha.example/api-root"
     assert app.session == "work"
     assert app.actions == frozenset({Action.READ, Action.SEND})

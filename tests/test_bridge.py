@@ -616,5 +616,13 @@ def test_an_unknown_toolset_is_told_with_those_that_there_are() -> None:
     assert "core" in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["include", "exclude"])
+def test_an_unknown_tool_is_told_with_those_that_there_are(field: str) -> None:
+    with pytest.raises(AppError) as caught:
+        Bridge(app(**{field: frozenset({"send_text", "send_smoke"})}))
+    assert f"{field} 'send_smoke'" in str(caught.value)
+    assert "send_sticker" in str(caught.value)
+
+
 async def test_a_grant_starts_from_what_the_app_says() -> None:
     assert Bridge(app(actions=None)).grant == Grant.initial(None)

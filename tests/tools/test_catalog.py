@@ -143,6 +143,28 @@ def test_a_hidden_tool_says_why() -> None:
     assert why_hidden(send, app(), grant.refused("a problem")) == "a problem"
 
 
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"toolsets": ["core"]}, False),
+        ({"toolsets": ["groups_admin"]}, False),
+        ({"toolsets": ["core", "destructive"]}, False),
+        ({"toolsets": ["groups_admin", "destructive"]}, True),
+        ({"toolsets": ["all"]}, True),
+        ({"toolsets": ["core"], "include": ["delete_group"]}, True),
+        ({"toolsets": ["all"], "exclude": ["delete_group"]}, False),
+        ({"include": ["delete_group"], "exclude": ["delete_group"]}, False),
+    ],
+    ids=str,
+)
+def test_what_takes_away_needs_both_its_toolsets_or_its_own_name_and_can_be_left_out(
+    fields: dict[str, Any], shown: bool
+) -> None:
+    tool = CATALOG["delete_group"]
+    assert (why_hidden(tool, app(**fields), Grant.initial(EVERY)) is None) is shown
+    assert why_hidden(tool, app(**fields), Grant.initial(frozenset({Action.READ}))) is not None
+
+
 def test_the_status_is_hidden_by_no_grant() -> None:
     assert why_hidden(CATALOG["get_status"], app(), Grant().refused("a problem")) is None
 

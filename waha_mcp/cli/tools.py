@@ -41,7 +41,7 @@ def tools(
             "name": t.name,
             "title": t.title,
             "action": t.action,
-            "toolset": t.toolset,
+            "toolsets": t.toolsets,
             "why": reasons.get(t.name),
         }
         for t in CATALOG.values()
@@ -56,7 +56,8 @@ def tools(
     for row in rows:
         if every or row["why"] is None:
             note = f"  (hidden: {row['why']})" if row["why"] else ""
-            print(f"{row['name']:<24} {row['action'] or 'any key':<8} {row['toolset']:<10} {row['title']}{note}")
+            sets = " + ".join(CATALOG[str(row["name"])].toolsets)
+            print(f"{row['name']:<24} {row['action'] or 'any key':<8} {sets:<26} {row['title']}{note}")
     if not every:
         _print_hidden(reasons)
 

@@ -1,0 +1,270 @@
+"""What the tools change is what they show afterwards."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Admin, app_for
+from waha_mcp.actions import Action
+from waha_mcp.bridge import Bridge
+from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
+from waha_mcp.tools import ArgumentError
+from waha_mcp.waha.contract import contract
+from waha_mcp.waha.errors import NotFound, SessionNotReady, WahaError
+
+pytestmark = pytest.mark.anyio
+
+Call = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+async def bridge(sandbox: SandboxInfo, admin: Admin, tmp_path: Path) -> AsyncIterator[Bridge]:
+    # Each engine lacks a few operations; here it has them all.
+    await admin.request("POST", "/sandbox/engine", {"has": [operation.id for operation in contract().operations]})
+    app = app_for(
+        sandbox,
+        sandbox.keys["full"],
+        session="default",
+        actions=frozenset(Action),
+        toolsets=frozenset({"all"}),
+        outbound_hosts=frozenset({"hooks.example.org"}),
+        outbox=tmp_path,
+    )
+    async with Bridge(app) as bound:
+        yield bound
+
+
+@pytest.fixture
+def call(bridge: Bridge) -> Call:
+    async def run(name: str, /, **arguments: Any) -> dict[str, Any]:
+        return (await bridge.call(name, arguments)).model_dump(mode="json", exclude_none=True)
+
+    return run
+
+
+@pytest.fixture
+async def group(call: Call) -> str:
+    """A group of our own with one member."""
+    created: str = (await call("create_group", subject="Walkers", participants=[ANSWERING_CHAT]))["id"]
+    return created
+
+
+async def roles(call: Call, group: str) -> dict[str, str]:
+    listed = await call("list_participants", group=group)
+    return {person.get("phone", person["id"]): person["role"] for person in listed["participants"]}
+
+
+async def test_labels_on_a_chat_are_listed_from_both_sides_and_replaced_by_the_next(call: Call) -> None:
+    label = (await call("save_label", name="Suppliers", color=7))["id"]
+    await call("set_chat_labels", chat=ANSWERING_CHAT, label_ids=[label, "1"])
+    assert {each["name"] for each in (await call("list_labels", chat=ANSWERING_CHAT))["labels"]} == {
+        "Suppliers",
+        "New client",
+    }
+    assert [chat["id"] for chat in (await call("list_labeled_chats", label_id=label))["chats"]] == [ANSWERING_CHAT]
+    await call("set_chat_labels", chat=ANSWERING_CHAT, label_ids=["1"])
+    assert (await call("list_labeled_chats", label_id=label))["chats"] == []
+    await call("save_label", label_id=label, name="Vendors", color=3)
+    assert {"id": label, "name": "Vendors", "color": 3}.items() <= (await call("list_labels"))["labels"][-1].items()
+    await call("delete_label", label_id=label)
+    assert label not in {each["id"] for each in (await call("list_labels"))["labels"]}
+
+
+async def test_members_come_rise_and_go(call: Call, group: str) -> None:
+    assert (await roles(call, group))["+12025550123"] == "member"
+    assert "owner" in (await roles(call, group)).values()
+    await call("set_group_admins", group=group, people=["+12025550123"])
+    assert (await roles(call, group))["+12025550123"] == "admin"
+    await call("set_group_admins", group=group, people=["+12025550123"], admin=False)
+    assert (await roles(call, group))["+12025550123"] == "member"
+    removed = await call("remove_participants", group=group, people=["+12025550123"])
+    assert [each["ok"] for each in removed["people"]] == [True]
+    assert "+12025550123" not in await roles(call, group)
+    await call("add_participants", group=group, people=["+12025550123"])
+    assert (await roles(call, group))["+12025550123"] == "member"
+
+
+async def test_participants_come_in_pages_that_say_how_many_follow(call: Call, admin: Admin) -> None:
+    groups = await admin.request("GET", "/api/default/groups")
+    hikers = next(each["JID"] for each in groups if "Hikers" in each["Name"])
+    seen, cursor, left = [], None, []
+    while True:
+        page = await call("list_participants", group=hikers, limit=3, **({"cursor": cursor} if cursor else {}))
+        seen += [person["id"] for person in page["participants"]]
+        left.append(page.get("left_out"))
+        if (cursor := page.get("cursor")) is None:
+            break
+    assert len(seen) == len(set(seen)) == 7
+    assert left == ["4", "1", None]
+
+
+async def test_what_a_group_says_and_allows_is_changed(call: Call, group: str) -> None:
+    await call("update_group", group=group, subject="Hikers", description=None)
+    await call("update_group", group=group, description="Boots on")
+    shown = await call("get_group", group=group)
+    assert (shown["subject"], shown["description"]) == ("Hikers", "Boots on")
+    for setting in ("only_admins_edit_info", "only_admins_send", "members_can_add", "approval_required"):
+        before = (await call("get_group_settings", group=group))[setting]
+        await call("set_group_setting", group=group, setting=setting, on=not before)
+        assert (await call("get_group_settings", group=group))[setting] is not before
+
+
+async def test_group_settings_that_an_engine_lacks_are_named_and_all_of_them_is_an_error(
+    call: Call, group: str, admin: Admin
+) -> None:
+    lacks = ["GroupsController_getMembershipApprovalMode"]
+    await admin.request("POST", "/sandbox/engine", {"lacks": lacks})
+    assert (await call("get_group_settings", group=group))["not_told"] == ["approval_required"]
+    lacks = [f"GroupsController_get{each}" for each in ("InfoAdminOnly", "MessagesAdminOnly", "MemberAddMode")]
+    await admin.request("POST", "/sandbox/engine", {"lacks": [*lacks, "GroupsController_getMemberShareHistoryMode"]})
+    with pytest.raises(WahaError, match="GOWS engine"):
+        await call("get_group_settings", group=group)
+
+
+async def test_an_invite_link_leads_to_its_group_until_it_is_revoked(call: Call, group: str) -> None:
+    old = (await call("get_invite_link", group=group))["link"]
+    assert (await call("get_invite_info", invite=old))["id"] == group
+    new = (await call("revoke_invite_link", group=group))["link"]
+    assert new != old
+    with pytest.raises(WahaError):
+        await call("join_group", invite=old)
+    await call("leave_group", group=group)
+    assert (await call("join_group", invite=new))["group"] == group
+
+
+async def test_join_requests_are_decided_on(call: Call, admin: Admin) -> None:
+    groups = await admin.request("GET", "/api/default/groups")
+    hikers = next(each["JID"] for each in groups if "Hikers" in each["Name"])
+    first, second = (each["phone"] for each in (await call("list_join_requests", group=hikers))["requests"])
+    await call("decide_join_requests", group=hikers, people=[first], approved=True)
+    await call("decide_join_requests", group=hikers, people=[second], approved=False)
+    assert (await call("list_join_requests", group=hikers))["requests"] == []
+    assert first in await roles(call, hikers)
+    assert second not in await roles(call, hikers)
+
+
+async def test_a_deleted_group_is_gone(call: Call, group: str) -> None:
+    await call("delete_group", group=group)
+    with pytest.raises(NotFound):
+        await call("get_group", group=group)
+
+
+async def test_channels_are_found_followed_and_left(call: Call) -> None:
+    page = await call("search_channels", limit=2)
+    names = [each["name"] for each in page["channels"]]
+    while "cursor" in page:
+        page = await call("search_channels", limit=2, cursor=page["cursor"])
+        names += [each["name"] for each in page["channels"]]
+    assert len(names) == len(set(names)) > 2
+    found = (await call("search_channels", text="Harbor"))["channels"][0]
+    assert (await call("get_channel", channel=found["invite"]))["id"] == found["id"]
+    await call("follow_channel", channel=found["id"])
+    assert found["id"] in {each["id"] for each in (await call("list_channels", role="subscriber"))["channels"]}
+    await call("follow_channel", channel=found["id"], followed=False)
+    assert found["id"] not in {each["id"] for each in (await call("list_channels"))["channels"]}
+
+
+async def test_a_person_is_blocked_and_saved_under_a_name(call: Call) -> None:
+    await call("block_contact", contact=ANSWERING_CHAT)
+    assert (await call("get_contact", contact=ANSWERING_CHAT))["blocked"] is True
+    await call("block_contact", contact=ANSWERING_CHAT, blocked=False)
+    await call("save_contact", contact=ANSWERING_CHAT, first_name="Samuel", last_name="O.")
+    shown = await call("get_contact", contact=ANSWERING_CHAT)
+    assert (shown["name"], shown.get("blocked")) == ("Samuel O.", None)
+
+
+async def test_a_hidden_id_and_its_number_lead_to_each_other(call: Call) -> None:
+    pair = (await call("list_hidden_ids", limit=1))["people"][0]
+    assert await call("match_hidden_id", contact=pair["lid"]) == pair
+    assert await call("match_hidden_id", contact=pair["phone"]) == pair
+
+
+async def test_the_own_profile_is_changed(call: Call) -> None:
+    await call("update_profile", name="Alexandra")
+    assert (await call("get_profile"))["name"] == "Alexandra"
+    await call("set_profile_picture", data="iVBORw0KGgo=")
+    assert "picture" in await call("get_profile")
+    await call("delete_profile_picture")
+    assert "picture" not in await call("get_profile")
+
+
+async def test_the_session_stops_starts_and_is_logged_out(call: Call, admin: Admin) -> None:
+    assert (await call("control_session", do="stop"))["state"] == "STOPPED"
+    assert (await call("get_session"))["state"] == "STOPPED"
+    await call("control_session", do="start")
+    await admin.request("POST", "/sandbox/settle")
+    assert (await call("get_session"))["state"] == "WORKING"
+    await call("logout_session")
+    await admin.request("POST", "/sandbox/settle")
+    assert "account" not in await call("get_session")
+    assert len((await call("request_pairing_code", phone="+12025550100"))["code"]) == 9
+
+
+async def test_a_qr_code_is_the_same_in_its_image_and_in_its_text(bridge: Bridge, admin: Admin) -> None:
+    await admin.request("POST", "/sandbox/session", {"status": "SCAN_QR_CODE"})
+    await admin.clear()
+    result = await bridge.call("get_qr_code", {})
+    assert len([each for each in await admin.requests() if each["operation"] == "AuthController_getQR"]) == 1
+    [image] = result.attachments
+    assert (image.kind, image.mimetype) == ("image", "image/png")
+    lines = result.model_dump()["text"].splitlines()
+    light = {"█": (1, 1), "▀": (1, 0), "▄": (0, 1), " ": (0, 0)}
+    drawn = [[light[each][half] for each in line] for line in lines for half in (0, 1)]
+    # segno leaves a border of four modules in its images; the text has two.
+    pixels = [row[12:-12:6] for row in _bits(image.data)[12:-12:6]]
+    assert drawn[: len(pixels)] == pixels
+
+
+def _bits(png: bytes) -> list[list[int]]:
+    """The pixels of a PNG with one bit each, 1 is light."""
+    width, height = struct.unpack(">II", png[16:24])
+    assert (png[24], png[25]) in ((1, 0), (1, 3))
+    at, packed = 8, b""
+    while at < len(png):
+        [length] = struct.unpack(">I", png[at : at + 4])
+        packed += png[at + 8 : at + 8 + length] if png[at + 4 : at + 8] == b"IDAT" else b""
+        at += length + 12
+    raw, stride = zlib.decompress(packed), (width + 7) // 8 + 1
+    rows = [raw[stride * y + 1 : stride * (y + 1)] for y in range(height)]
+    return [[row[x // 8] >> (7 - x % 8) & 1 for x in range(width)] for row in rows]
+
+
+async def test_a_pairing_that_stops_at_a_passkey_is_finished(call: Call, admin: Admin) -> None:
+    await admin.request("POST", "/sandbox/session", {"status": "PASSKEY_REQUIRED"})
+    asked = await call("get_passkey_request")
+    assert asked["relying_party"] == "web.whatsapp.com"
+    signed = {"id": asked["credentials"][0]["id"], "client_data": "e30", "authenticator_data": "AA", "signature": "AA"}
+    await call("answer_passkey_request", assertion=signed)
+    assert len((await call("get_passkey_request"))["code"]) == 4
+    with pytest.raises(ArgumentError):
+        await call("answer_passkey_request")
+    await call("answer_passkey_request", code_matches=True)
+    assert (await call("get_session"))["state"] == "WORKING"
+
+
+async def test_a_deleted_session_is_gone(call: Call) -> None:
+    await call("delete_session")
+    with pytest.raises(SessionNotReady):
+        await call("get_session")
+
+
+async def test_a_converted_file_lies_in_the_outbox_and_is_not_written_over(call: Call, tmp_path: Path) -> None:
+    made = await call("convert_media", kind="voice", save_as="note", data="T2dnUw==")
+    content = (tmp_path / made["path"]).read_bytes()
+    assert (made["mimetype"], made["size"]) == ("audio/ogg; codecs=opus", len(content))
+    with pytest.raises(ArgumentError, match="already"):
+        await call("convert_media", kind="voice", save_as="note", data="T2dnUw==")
+    await call("send_media", chat=ANSWERING_CHAT, kind="voice", path=made["path"])
+
+
+async def test_a_story_is_taken_back_and_nothing_else_passes_for_one(call: Call, admin: Admin) -> None:
+    posted = (await call("post_text_status", text="Up the hill"))["message_id"]
+    await call("delete_status", message_id=posted)
+    with pytest.raises(ArgumentError, match="status story"):
+        await call("delete_status", message_id=f"true_{ANSWERING_CHAT}_3EB0C767D26A1B2E5F4C")
