@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from waha_mcp import keys
 from waha_mcp.actions import Action, actions_from_waha, parse_action
 from waha_mcp.policy.settings import PolicyFields
+from waha_mcp.waha.transcriber import Transcriber
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,12 @@ class App(PolicyFields):
     budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
     #: The only folder that local files are sent from. None: no local files.
     outbox: Path | None = None
+    #: The only folder that get_media saves to. None: it saves nothing.
+    downloads: Path | None = None
+    #: Let get_media give links that a person opens in a browser, with the session's media-only key in them.
+    media_links: bool = False
+    #: What turns voice notes into text. None: nothing does.
+    transcriber: Transcriber | None = None
     #: Certificates (PEM) to check WAHA's https against. There is no way to switch the check off.
     ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
     #: Send the key and the messages unencrypted to a host that is not on a private network.
@@ -281,10 +288,11 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
             "to the session's scoped key (or try `waha-mcp demo`, which needs none)"
         )
     fields["key"] = resolve_key(fields["key"], base, env)
-    if isinstance(fields.get("outbox"), str):
-        if not fields["outbox"].strip():
-            raise AppError('outbox: must name a folder, such as "~/whatsapp-outbox"')
-        fields["outbox"] = base / _expanded(fields["outbox"])
+    for name in ("outbox", "downloads"):
+        if isinstance(fields.get(name), str):
+            if not fields[name].strip():
+                raise AppError(f'{name}: must name a folder, such as "~/whatsapp-{name}"')
+            fields[name] = base / _expanded(fields[name])
     if isinstance(fields.get("ca_file"), str):
         fields["ca_file"] = base / _expanded(fields["ca_file"])
     match fields.get("pace"):

@@ -39,6 +39,7 @@ class World:
     channel: str
     own_channel: str
     incoming: str
+    voice: str
     poll: str
     own: list[str]
     story: str
@@ -87,7 +88,8 @@ async def furnish(admin: Admin) -> World:
         channel=channels["City Library News"],
         own_channel=channels["Alex's Trail Notes"],
         incoming=next(message["id"] for message in answered if not message["fromMe"]),
-        poll=next(message["id"] for message in messages if _is_poll(message)),
+        voice=next(message["id"] for message in answered if _holds(message, "audioMessage")),
+        poll=next(message["id"] for message in messages if _holds(message, "pollCreation")),
         own=own,
         story=next(message["id"] for message in stories if message["fromMe"]),
         call_id=ringing["id"],
@@ -97,9 +99,9 @@ async def furnish(admin: Admin) -> World:
     )
 
 
-def _is_poll(message: dict[str, Any]) -> bool:
+def _holds(message: dict[str, Any], kind: str) -> bool:
     data = message["_data"]
-    return any(name.startswith("pollCreation") for name in data.get("message") or data.get("Message") or ())
+    return any(name.startswith(kind) for name in data.get("message") or data.get("Message") or ())
 
 
 def _data(content: bytes) -> str:
@@ -116,6 +118,9 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         "get_unread": {},
         "find_chats": {"query": "Sam"},
         "get_messages": chat | {"limit": 5},
+        "get_message": {"message_id": world.incoming, "before": 2, "after": 2},
+        "search_messages": {"query": "sounds good"},
+        "get_media": {"message_id": world.voice},
         "get_contacts": {"limit": 5},
         "check_number": {"phone": "+12025550123"},
         "list_groups": {"limit": 5},

@@ -4,6 +4,8 @@ from waha_mcp.tools import (  # noqa: F401, I001 - this order is the listing's
     status,
     chats,
     reading,
+    search,
+    received,
     contacts,
     groups,
     send,

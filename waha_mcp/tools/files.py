@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 from pydantic import Field
 
+from waha_mcp.sniff import PROGRAM_NAMES, PROGRAMS, sniff
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.params import LocalFile
 
@@ -55,18 +56,46 @@ async def outgoing_file(
         file["url"] = url
         filename = filename or PurePosixPath(unquote(urlsplit(url).path)).name[-MAX_NAME:] or None
     elif path is not None:
-        file["data"] = base64.b64encode(await _from_outbox(path, outbox)).decode()
+        content = await _from_outbox(path, outbox)
+        file["data"] = base64.b64encode(content).decode()
         filename = filename or Path(path).name
+        mimetype = _real_type(content, kind, "path", mimetype, filename)
     else:
         content, stated = _decoded(data or "")
         file["data"] = base64.b64encode(content).decode()
-        mimetype = mimetype or stated
+        mimetype = _real_type(content, kind, "data", mimetype or stated, filename)
     guessed = mimetypes.guess_type(filename or "")[0] or ""
     fits = kind == "file" or guessed.startswith(f"{kind}/")
     file["mimetype"] = mimetype or (guessed if guessed and fits else default_type)
     # WAHA's schemas for voice and video want a name in every case.
     file["filename"] = filename or f"{kind}{mimetypes.guess_extension(file['mimetype'].partition(';')[0]) or ''}"
     return file
+
+
+#: What each kind of message may be made of: WAHA converts voice notes and videos.
+_FAMILIES = {"image": ("image",), "video": ("video",), "voice": ("audio", "video"), "sticker": ("image", "video")}
+
+
+def _real_type(content: bytes, kind: str, source: str, stated: str | None, filename: str | None) -> str | None:
+    """The type that was stated, else what the first bytes show.
+
+    Raises:
+        ArgumentError: a program, or bytes that are not what they are said to be or what the message is made of.
+    """
+    found = sniff(content)
+    if found in PROGRAMS or (filename or "").lower().endswith(PROGRAM_NAMES):
+        raise ArgumentError(f"{source}: this is a program, and programs are not sent")
+    if found is None:
+        return stated
+    family = found.partition("/")[0]
+    wanted = _FAMILIES.get(kind)
+    if wanted is not None and family not in wanted:
+        raise ArgumentError(f"{source}: this is {found}, which cannot be sent as {kind}; send it as file")
+    said = (stated or "").partition("/")[0]
+    if said in ("image", "audio", "video") and said != family:
+        raise ArgumentError(f"mimetype: this is {found}, not {stated}; leave the mimetype out")
+    # A voice note that is not one yet is stated as what WAHA is to make of it.
+    return stated or (found if family == kind or (kind == "file" and not filename) else None)
 
 
 def _decoded(data: str) -> tuple[bytes, str | None]:
@@ -98,8 +127,10 @@ async def _from_outbox(name: str, outbox: Path | None) -> bytes:
     try:
         folder = await anyio.Path(outbox).resolve()
         target = await (folder / name).resolve()
-        if not target.is_relative_to(folder):
+        if ".." in PurePosixPath(name.replace("\\", "/")).parts or not target.is_relative_to(folder):
             raise ArgumentError("path: outside the outbox folder; name a file inside it")
+        if target != folder / name:
+            raise ArgumentError("path: leads through a link; name the file itself")
         if not await target.is_file():
             raise ArgumentError("path: there is no such file in the outbox folder")
         async with await anyio.open_file(target, "rb") as file:

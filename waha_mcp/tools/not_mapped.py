@@ -50,11 +50,6 @@ _TABLE: list[tuple[str, str, list[str]]] = [
     ("superseded", "GET /api/{session}/groups", ["GET /api/{session}/groups/count"]),
     ("superseded", "GET /api/{session}/groups/{id}/participants/v2", ["GET /api/{session}/groups/{id}/participants"]),
     ("superseded", "GET /api/sessions/{session}", ["GET /api/sessions/{session}/me"]),
-    (
-        "superseded",
-        "GET /api/{session}/chats/{chatId}/messages",
-        ["GET /api/{session}/chats/{chatId}/messages/{messageId}"],
-    ),
     ("server-internal", "whether the server runs", ["GET /ping", "GET /health", "GET /api/server/status"]),
     ("server-internal", "WAHA's own MCP endpoint", ["POST /mcp"]),
     (
@@ -71,7 +66,7 @@ _TABLE: list[tuple[str, str, list[str]]] = [
             for method, part in (("GET", "memory"), ("GET", "db"), ("GET", "stats"), ("DELETE", "purge"))
         ],
     ),
-    ("dangerous", "gives out a key, which an agent must not hold", ["POST /api/keys/media", "POST /api/keys/control"]),
+    ("dangerous", "gives out a key, which an agent must not hold", ["POST /api/keys/control"]),
     ("dangerous", "a picture of all chats, to a key that need not be allowed to read", ["GET /api/screenshot"]),
     (
         "dangerous",

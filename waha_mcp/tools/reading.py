@@ -6,14 +6,18 @@ from pydantic import Field
 
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
-from waha_mcp.tools.history import MESSAGES, Place, Walk
+from waha_mcp.tools.history import MESSAGES, START, Place, Row, Walk
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
-from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender
+from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
 from waha_mcp.waha.content import MessageKind
+from waha_mcp.waha.errors import NotFound, Refused, Unsupported
+from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.messages import Message, message_from
-from waha_mcp.waha.reading import iso_time
+from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.reading import epoch, iso_time, listing, mapping_of
 from waha_mcp.waha.untrusted import Name
 
+MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
 #: Requests that one call makes at most to find messages of one sender or kind.
 MOST_REQUESTS = 10
 
@@ -73,7 +77,7 @@ async def get_messages(
 
 def _place(chat: str, cursor: str | None) -> Place:
     if cursor is None:
-        return Place()
+        return START
     match decode_cursor("messages", cursor):
         case [str(of), *state] if of == chat:
             return Place.from_state(state)
@@ -84,3 +88,84 @@ def _wanted(message: Message, sender: str | None, kind: str | None, ctx: Context
     if kind is not None and message.kind != kind:
         return False
     return sender is None or message.sender == ("me" if sender in ctx.directory.me else sender)
+
+
+class MessageView(Result):
+    chat: str
+    chat_name: Name | None = None
+    message: Message
+    before: list[Message] | None = Field(None, description="Oldest first")
+    after: list[Message] | None = Field(None, description="Oldest first")
+    notes: list[str] | None = None
+
+
+Around = Annotated[int, Field(ge=0, le=20, description="How many messages around it to show")]
+
+
+@tool(title="Read one message", action=Action.READ, calls=[MESSAGE, MESSAGES], hints=READS)
+async def get_message(
+    message_id: SourceMessageId,
+    before: Around = 0,
+    after: Around = 0,
+    text_from: Annotated[int, Field(ge=0, description="Character from which to show a long text")] = 0,
+    *,
+    ctx: Context,
+) -> MessageView:
+    """Show one message in full, with those before and after it if asked for."""
+    written_in = parse_message_id(message_id).chat
+    await ctx.directory.load()
+    chat = ctx.directory.canonical(written_in)
+    raw = await ctx.waha.call(
+        MESSAGE, path={"chatId": written_in, "messageId": message_id}, query={"downloadMedia": False}
+    )
+    message = message_from(mapping_of(raw), ctx.directory, chat=chat)
+    if message is None:
+        raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
+    if text_from:
+        message = message.model_copy(update={"text": (message.text or "")[text_from:] or None})
+    notes: list[str] = []
+    return MessageView(
+        chat=chat,
+        chat_name=ctx.directory.name(chat),
+        message=message,
+        before=await _before(ctx, chat, mapping_of(raw), before) or None,
+        after=await _after(ctx, chat, mapping_of(raw), after, notes) or None,
+        notes=notes or None,
+    )
+
+
+async def _before(ctx: Context, chat: str, raw: Row, count: int) -> list[Message]:
+    found: list[Message] = []
+    if count == 0:
+        return found
+    message_id = message_id_of(raw.get("id")) or ""
+    place = Place(int(epoch(raw.get("timestamp")) or 0), (message_id,))
+    walk = Walk(ctx.waha, chat, place=place, page=max(count, 10))
+    async for row in walk.rows():
+        if message := message_from(row, ctx.directory, full=False, chat=chat):
+            found.append(message)
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
+async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Message]:
+    if count == 0:
+        return []
+    second = int(epoch(raw.get("timestamp")) or 0)
+    query = {
+        "limit": count + 10,
+        "downloadMedia": False,
+        "sortBy": "timestamp",
+        "sortOrder": "asc",
+        # From the next second on: within one, the order is not told.
+        "filter.timestamp.gte": second + 1,
+    }
+    try:
+        answer = await ctx.waha.call(MESSAGES, path={"chatId": chat}, query=query)
+    except (Unsupported, Refused):
+        notes.append("This engine cannot read forward from a message: see get_messages for what came after.")
+        return []
+    rows = [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
+    read = [message_from(row, ctx.directory, full=False, chat=chat) for row in rows]
+    return [message for message in read if message is not None][:count]

@@ -14,13 +14,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import anyio
 import httpx
 from pydantic import SecretStr
 
 from waha_mcp import __version__
+from waha_mcp.actions import Action
 from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, Unreachable, clean, error_for
 
 logger = logging.getLogger(__name__)
@@ -156,6 +157,46 @@ class Waha:
             await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
             attempt += 1
 
+    async def download(self, url: str, *, cap: int) -> bytes:
+        """The media file behind a `media.url`, fetched from the WAHA that this client is bound to and no other host.
+
+        Raises:
+            WahaError: it is not one of WAHA's files, over `cap` bytes, gone, or WAHA could not be reached.
+        """
+        template, segments = _file_path(url)
+        try:
+            async with self._send("GET", template, segments, None, None, False, accept="*/*") as response:
+                if not response.is_success:
+                    await self._answer(response, changes=False)
+                return await self._read(response, cap, "The file")
+        except httpx.TransportError as failure:
+            raise self._failure(failure, changes=False) from None
+
+    async def media_link(self, url: str) -> str:
+        """A link to a media file that a person opens in a browser, with the session's media-only key in it.
+
+        WAHA gives one such key per session. Any other key - ours, or one that may do anything - is refused here.
+
+        Raises:
+            WahaError: WAHA gave no key that can do nothing but fetch files.
+        """
+        answer = await self.call("POST /api/keys/media", body={})
+        given = answer if isinstance(answer, dict) else {}
+        key, actions = given.get("key"), given.get("actions")
+        harmless = (
+            isinstance(key, str)
+            and key != self._key.get_secret_value()
+            and given.get("isAdmin") is False
+            and given.get("session") == self.session
+            and isinstance(actions, dict)
+            and set(actions) >= set(Action)
+            and not any(flag is not False for flag in actions.values())
+        )
+        if not harmless:
+            raise BadAnswer("WAHA gave no key that can only fetch media, so there is no link: use get_media without.")
+        template, segments = _file_path(url)
+        return f"{self.url}{_filled(template, segments)}?x-api-key={quote(str(key), safe='')}"
+
     @asynccontextmanager
     async def _send(
         self,
@@ -165,6 +206,7 @@ class Waha:
         query: Mapping[str, Any] | None,
         body: Mapping[str, Any] | None,
         bound: bool,
+        accept: str | None = None,
     ) -> AsyncIterator[httpx.Response]:
         segments = dict(path or {})
         params = {k: _query_value(v) for k, v in (query or {}).items() if v is not None}
@@ -177,8 +219,9 @@ class Waha:
                 params["session"] = session
             else:
                 content = {"session": session, **(content or {})}
-        url = self.url + re.sub(r"\{(\w+)\}", lambda m: _segment(segments[m[1]]), template)
-        request = self._client().build_request(method, url, params=params or None, json=content)
+        url = self.url + _filled(template, segments)
+        headers = {"Accept": accept} if accept else None
+        request = self._client().build_request(method, url, params=params or None, json=content, headers=headers)
         started = time.perf_counter()
         response = await self._client().send(request, stream=True)
         try:
@@ -238,7 +281,7 @@ class Waha:
             raise OutcomeUnknown(_outcome_unknown(f"a proxy in front of WAHA answered {status}"))
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
-            answer = _decode(await self._read(response), content_type)
+            answer = _decode(await self._read(response, MAX_JSON, "WAHA's answer"), content_type)
         except BadAnswer as error:
             if response.is_success and changes:
                 raise OutcomeUnknown(_outcome_unknown("its answer could not be read")) from None
@@ -252,16 +295,14 @@ class Waha:
             status, answer, session=self.session, changes=changes, retry_after=_retry_after(response), hide=key
         )
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, cap: int, what: str) -> bytes:
         chunks: list[bytes] = []
         size = 0
         try:
             async for chunk in response.aiter_bytes():
                 size += len(chunk)
-                if size > MAX_JSON:
-                    raise BadAnswer(
-                        f"WAHA's answer is over {MAX_JSON // 2**20} MiB: ask for less, with a smaller limit."
-                    )
+                if size > cap:
+                    raise BadAnswer(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
                 chunks.append(chunk)
         except httpx.DecodingError:
             raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
@@ -306,6 +347,21 @@ def _outcome_unknown(how: str) -> str:
         f"The request was sent but {how}, so its outcome is unknown: it may or may not have happened. "
         "Do not repeat it blindly: look first whether it shows in the chat, or ask the user."
     )
+
+
+def _filled(template: str, segments: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda m: _segment(segments[m[1]]), template)
+
+
+def _file_path(url: str) -> tuple[str, dict[str, str]]:
+    """The path of a media file below this WAHA, whatever host and prefix its URL has, as template and segments."""
+    found = re.fullmatch(r".*?/api/files/([^?#]+)(?:[?#].*)?", url)
+    if found is None:
+        raise Refused("The file is not kept by WAHA itself (external storage, most often), so it is not fetched here.")
+    parts = {f"part{at}": unquote(part) for at, part in enumerate(found[1].split("/"))}
+    if any(c in part for part in parts.values() for c in "/\\\0"):
+        raise Refused("The file's address is not one that WAHA gives, so it is not fetched.")
+    return "/api/files/" + "/".join(f"{{{name}}}" for name in parts), parts
 
 
 def _segment(value: str) -> str:

@@ -59,7 +59,7 @@ NOBODY: Names = _Nobody()
 class Media(Result):
     mimetype: Name | None = None
     filename: Name | None = None
-    size: int | None = Field(None, description="Bytes")
+    size: int | None = Field(default=None, description="Bytes")
     seconds: int | None = None
 
 
