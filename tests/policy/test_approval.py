@@ -148,6 +148,16 @@ async def test_an_answer_holds_for_nothing_but_the_question_that_was_asked(
         assert await effects(admin) == ["/api/sendText"]
 
 
+async def test_a_person_reads_what_a_forwarded_message_says(sandbox: SandboxInfo, admin: Admin) -> None:
+    arrived = await admin.request("POST", "/sandbox/messages", {"chatId": DAD, "text": "The code is 7731"})
+    async with bridge_with(sandbox, approval="send") as bridge:
+        bridge.app = bridge.app.model_copy(update={"toolsets": frozenset({"all"})})
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("forward_message", {"chat": SAM, "message_id": arrived["id"]})
+    [entry] = waiting()
+    assert "The code is 7731" in entry.question.text()
+
+
 async def waits(bridge: Bridge, **changes: Any) -> None:
     with pytest.raises(Refusal, match="waiting for approval"):
         await bridge.call("send_text", TEXT | changes)

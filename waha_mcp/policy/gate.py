@@ -283,11 +283,17 @@ class Policy:
         names = {chat: str(await self._people.describe(chat)) for chat in call.reached if "@" in chat}
         names |= {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
         content = {k: _told(v) for k, v in call.arguments.items() if v is not None and k not in call.tool.references}
+        named = {name: _as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
+        # With one parameter for people, the recipients are all there is to say.
         people = {
-            name: [str(await self._people.describe(each)) for each in _as_list(call.arguments[name])]
-            for name in call.tool.references
-            if call.arguments[name]
+            name: ", ".join([names.get(each) or str(await self._people.describe(each)) for each in chats])
+            for name, chats in named.items()
+            if len(named) > 1 or set(chats) - set(call.reached)
         }
+        for name in call.tool.messages:
+            for message_id in _as_list(call.arguments[name]):
+                if text := await self._people.text_of(message_id):
+                    content[f"what {name} says"] = text
         return Question(
             app=self._app.id,
             tool=call.tool.name,

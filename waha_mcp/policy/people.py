@@ -9,7 +9,7 @@ from typing import Any
 
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
-from waha_mcp.waha.ids import phone_of
+from waha_mcp.waha.ids import parse_message_id, phone_of
 from waha_mcp.waha.reading import chat_id_of, kind_of_chat
 
 logger = logging.getLogger(__name__)
@@ -143,6 +143,20 @@ class People:
         except WahaError as error:
             logger.debug("No name for a chat: %s", error)
         return Person(chat, name, claims)
+
+    async def text_of(self, message_id: str) -> str | None:
+        """What a message says, as far as WAHA tells."""
+        try:
+            row = await self._waha.call(
+                "GET /api/{session}/chats/{chatId}/messages/{messageId}",
+                path={"chatId": parse_message_id(message_id).chat, "messageId": message_id},
+                query={"downloadMedia": False},
+            )
+        except WahaError as error:
+            logger.debug("No text of a message: %s", error)
+            return None
+        body = row.get("body") if isinstance(row, Mapping) else None
+        return body if isinstance(body, str) and body else None
 
 
 def _from_me(row: Any) -> bool:

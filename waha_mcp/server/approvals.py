@@ -80,13 +80,15 @@ def approvals_app(token: str, port: int) -> Starlette:
 
         return handle
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", guarded(page, secret=False)),
             Route("/approvals", guarded(listed, secret=True)),
             Route("/approvals/{entry}/{decision}", guarded(decided, secret=True), methods=["POST"]),
         ]
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _refusal(request: Request, hosts: set[str], token: str | None) -> Response | None:
