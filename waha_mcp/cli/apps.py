@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 apps = typer.Typer(help="List, show, update, disable and remove MCP Apps, here and on WAHA.", no_args_is_help=True)
 
-AppId = Annotated[str, typer.Argument(help="Id of the App.", show_default=False)]
+
+def _app_ids() -> list[str]:
+    return [path.stem for path in definitions()]
+
+
+AppId = Annotated[str, typer.Argument(help="Id of the App.", show_default=False, autocompletion=_app_ids)]
 HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; ask WAHA nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

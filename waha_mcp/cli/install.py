@@ -14,7 +14,17 @@ from waha_mcp.cli.common import Failure
 if TYPE_CHECKING:
     from waha_mcp.hosts.table import Host, Launch
 
-HostName = Annotated[str, typer.Argument(metavar="HOST", help="claude-desktop, goose, ...", show_default=False)]
+
+def _host_names() -> list[str]:
+    from waha_mcp.hosts.table import HOSTS
+
+    return list(HOSTS)
+
+
+HostName = Annotated[
+    str,
+    typer.Argument(metavar="HOST", help="claude-desktop, goose, ...", show_default=False, autocompletion=_host_names),
+]
 EntryName = Annotated[str, typer.Option(help="Name of the entry, which clients show.")]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Another configuration file, such as a project's.", show_default="the user's own")

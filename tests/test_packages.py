@@ -1,0 +1,103 @@
+"""What is published agrees with itself: versions, the registry's entry, the bundle, the compose file, completion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from tests.harness import COMMAND, environment, run
+from waha_mcp import __version__
+from waha_mcp.app import App
+
+ROOT = Path(__file__).parent.parent
+SERVER: dict[str, Any] = json.loads((ROOT / "server.json").read_text())
+MANIFEST: dict[str, Any] = json.loads((ROOT / "packages" / "manifest.json").read_text())
+
+
+def test_every_version_is_the_packages() -> None:
+    versions = [SERVER["version"], *(package["version"] for package in SERVER["packages"]), MANIFEST["version"]]
+    assert set(versions) == {__version__}
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_registry_entry_is_valid_and_the_readme_owns_it() -> None:
+    schema = json.loads((ROOT / "tests" / "data" / "server.schema.json").read_text())
+    assert schema["$id"] == SERVER["$schema"]
+    jsonschema.validators.validator_for(schema)(schema).validate(SERVER)
+    assert f"<!-- mcp-name: {SERVER['name']} -->" in (ROOT / "README.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [package["identifier"] for package in SERVER["packages"]] == [project["name"]]
+
+
+def test_the_variables_of_the_packages_are_the_commands_own(tmp_path: Path) -> None:
+    registry = {v["name"] for package in SERVER["packages"] for v in package["environmentVariables"]}
+    bundle = set(MANIFEST["server"]["mcp_config"]["env"])
+    known = {"WAHA_URL", "WAHA_API_KEY", *(f"WAHA_{field.upper()}" for field in App.model_fields)}
+    assert registry | bundle <= known
+    assert MANIFEST["user_config"]["waha_api_key"]["sensitive"] is True
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    script = ROOT / "packages" / "mcpb.py"
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
+
+
+def test_the_bundle_holds_what_it_launches_and_nothing_else(bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        names = archive.namelist()
+        assert json.loads(archive.read("manifest.json")) == MANIFEST
+    assert names[0] == "manifest.json"
+    assert MANIFEST["server"]["entry_point"] in names
+    assert "waha_mcp/waha/contract.json" in names
+    assert {name.partition("/")[0] for name in names} == {
+        "manifest.json", "pyproject.toml", "README.md", "LICENSE", "waha_mcp",
+    }  # fmt: skip
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_the_bundle_is_the_same_every_time(bundle: Path, tmp_path: Path) -> None:
+    script = ROOT / "packages" / "mcpb.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "again")], capture_output=True, check=True)
+    assert (tmp_path / "again" / bundle.name).read_bytes() == bundle.read_bytes()
+
+
+def test_the_bundles_source_runs_as_it_is_launched(bundle: Path, tmp_path: Path) -> None:
+    """As uv does after it has installed the dependencies: with the unpacked folder as the project."""
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    done = subprocess.run(
+        [COMMAND[0], str(tmp_path / "unpacked" / MANIFEST["server"]["entry_point"]), "--version"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(tmp_path / "unpacked")),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"waha-mcp {__version__}\n"
+
+
+def test_the_compose_file_keeps_waha_on_this_machine() -> None:
+    services = YAML(typ="safe").load((ROOT / "compose.yaml").read_text())["services"]
+    assert all(port.startswith("127.0.0.1:") for port in services["waha"]["ports"])
+    assert "WAHA_API_KEY" in services["bridge"]["environment"]
+    assert "WAHA_ADMIN_KEY" not in str(services["bridge"])
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("waha-mcp install cu", "cursor"), ("waha-mcp do", "doctor"), ("waha-mcp apps rem", "remove")],
+)
+def test_the_shell_completes_commands_and_hosts(words: str, offered: str) -> None:
+    env = {"_WAHA_MCP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    assert run(env=env).stdout.split() == [offered]
