@@ -1,8 +1,12 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["mcp>=2.3,<3"]
+# ///
 """A plain MCP client: launch waha-mcp over stdio, list its tools, show the newest chats, write to one person.
 
-    WAHA_URL=http://localhost:3000 WAHA_API_KEY=... python examples/mcp_client.py "+1 202 555 0123" "Hello!"
+    WAHA_URL=http://localhost:3000 WAHA_API_KEY=... uv run examples/mcp_client.py "+1 202 555 0123" "Hello!"
 
-Without arguments it only reads. It needs the `mcp` package and `waha-mcp` on the PATH.
+Without a key it serves the embedded WAHA and writes to somebody there. It needs `waha-mcp` on the PATH.
 """
 
 import asyncio
@@ -13,7 +17,10 @@ from mcp import Client, StdioServerParameters
 
 
 async def main(recipient: str | None = None, text: str | None = None) -> None:
-    server = StdioServerParameters(command="waha-mcp", args=["serve"], env=dict(os.environ))
+    arguments = ["serve"]
+    if "WAHA_API_KEY" not in os.environ:
+        arguments, recipient, text = ["serve", "--sandbox"], "Sam Okafor", "Hello from a plain client"
+    server = StdioServerParameters(command="waha-mcp", args=arguments, env=dict(os.environ))
     async with Client(server) as client:
         tools = [tool.name for tool in (await client.list_tools()).tools]
         print("Tools:", ", ".join(tools))
