@@ -20,7 +20,7 @@ from waha_mcp.app import App
 
 ROOT = Path(__file__).parent.parent
 SERVER: dict[str, Any] = json.loads((ROOT / "server.json").read_text())
-MANIFEST: dict[str, Any] = json.loads((ROOT / "packages" / "manifest.json").read_text())
+MANIFEST: dict[str, Any] = json.loads((ROOT / "manifest.json").read_text())
 
 
 def test_every_version_is_the_packages() -> None:
@@ -48,7 +48,7 @@ def test_the_variables_of_the_packages_are_the_commands_own(tmp_path: Path) -> N
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    script = ROOT / "packages" / "mcpb.py"
+    script = ROOT / "scripts" / "mcpb.py"
     done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True)
     return Path(done.stdout.strip())
 
@@ -67,7 +67,7 @@ def test_the_bundle_holds_what_it_launches_and_nothing_else(bundle: Path) -> Non
 
 
 def test_the_bundle_is_the_same_every_time(bundle: Path, tmp_path: Path) -> None:
-    script = ROOT / "packages" / "mcpb.py"
+    script = ROOT / "scripts" / "mcpb.py"
     subprocess.run([sys.executable, str(script), str(tmp_path / "again")], capture_output=True, check=True)
     assert (tmp_path / "again" / bundle.name).read_bytes() == bundle.read_bytes()
 

@@ -1,6 +1,6 @@
 """Build the .mcpb bundle that Claude Desktop and other hosts install with a click.
 
-    python packages/mcpb.py [FOLDER]
+    python scripts/mcpb.py [FOLDER]
 
 It holds the manifest, pyproject.toml and the package's source; the host's uv installs the rest when it first runs. The
 same source gives the same bytes.
@@ -19,7 +19,7 @@ _FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 def build(folder: Path) -> Path:
     """Write `waha-mcp-<version>.mcpb` into a folder and return its path."""
-    manifest = (ROOT / "packages" / "manifest.json").read_bytes()
+    manifest = (ROOT / "manifest.json").read_bytes()
     bundle = folder / f"waha-mcp-{json.loads(manifest)['version']}.mcpb"
     folder.mkdir(parents=True, exist_ok=True)
     package = sorted(p for p in (ROOT / "waha_mcp").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
