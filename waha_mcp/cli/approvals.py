@@ -20,7 +20,10 @@ def approvals(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
 ) -> None:
-    """Serve the page on which you approve or refuse what agents ask for, on this machine only, until Ctrl-C."""
+    """Serve the page on which you approve or refuse what agents ask for, on this machine only, until Ctrl-C.
+
+    Example: waha-mcp approvals
+    """
     if show or as_json:
         entries = waiting()
         if as_json:
@@ -46,7 +49,10 @@ def approve(
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it instead.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
 ) -> None:
-    """Show what waits under an id, and approve or refuse it."""
+    """Show what waits under an id, and approve or refuse it.
+
+    Example: waha-mcp approve 3f9a
+    """
     found = next((each for each in waiting() if each.id == entry), None)
     if found is None:
         raise Failure(f"nothing waits for approval under {entry!r} (see waha-mcp approvals --list)", code=1)

@@ -20,7 +20,10 @@ def call(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Call one tool and print its result as JSON. Exits with 1 when the tool reports an error."""
+    """Call one tool and print its result as JSON. Exits with 1 when the tool reports an error.
+
+    Example: waha-mcp call list_chats '{"limit": 5}'
+    """
     try:
         parsed = json.loads(arguments)
     except ValueError as error:

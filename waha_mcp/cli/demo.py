@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,10 @@ _GREETING = "Hello from the waha-mcp demo!"
 
 
 def demo() -> None:
-    """Show the bridge at work against an embedded WAHA: list, read, send, and what a read-only key sees."""
+    """Show the bridge at work against an embedded WAHA: list, read, send, and what a read-only key sees.
+
+    Example: waha-mcp demo
+    """
     anyio.run(_demo)
 
 
@@ -43,11 +44,8 @@ async def _demo() -> None:
         raise (
             _leaf(failed) if failed else Failure("the demo failed: the server it launched went away", code=1)
         ) from None
-    _step(
-        "Use it with your own WAHA",
-        "paste this into claude_desktop_config.json, with the key of your session's MCP app",
-    )
-    print(json.dumps(claude_desktop_entry(), indent=2))
+    _step("Use it with your own WAHA", "waha-mcp init does the rest; by hand, in claude_desktop_config.json:")
+    print(claude_desktop_entry())
 
 
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -73,8 +71,9 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         messages = (await _call(client, "get_messages", chat=friend["id"], limit=3))["messages"]
         _expect(bool(messages), "the chat has messages")
         _step(f"get_messages: {friend['name']}", "the last three")
+        who = {"me": "me", friend["id"]: friend["name"]}
         for message in reversed(messages):
-            print(f"     {message['time']}  {message.get('sender_name', message['sender']):<16} {_line(message)}")
+            print(f"     {message['time']}  {who[message['sender']]:<16} {_line(message)}")
 
         sent = await _call(client, "send_text", chat=friend["id"], text=_GREETING)
         _step(f"send_text: {friend['name']}", f"sent at {sent['time']}")
@@ -83,7 +82,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
                 await anyio.sleep(0.1)
         _expect(bool(seen), "the message is in the chat, and an answer came")
         for message in seen:
-            print(f"     {message.get('sender_name', message['sender']):<16} {_line(message)}")
+            print(f"     {who[message['sender']]:<16} {_line(message)}")
 
 
 async def _seen_since(client: Client, chat: str) -> list[dict[str, Any]]:
@@ -153,11 +152,15 @@ async def _is_unknown(client: Client, tool: str) -> bool:
     return False
 
 
-def claude_desktop_entry() -> dict[str, Any]:
-    """The entry for Claude Desktop that launches this installation."""
-    command = shutil.which("waha-mcp", path=os.path.dirname(sys.executable)) or shutil.which("waha-mcp") or "waha-mcp"
-    environment = {"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "the key of your MCP app"}
-    return {"mcpServers": {"whatsapp": {"command": command, "args": ["serve"], "env": environment}}}
+def claude_desktop_entry() -> str:
+    """The entry for Claude Desktop that launches this installation, as it stands in the file."""
+    from waha_mcp.hosts import edit
+    from waha_mcp.hosts.launch import launch_of
+    from waha_mcp.hosts.table import HOSTS
+
+    host = HOSTS["claude-desktop"]
+    launch = launch_of(env={"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "the key of your MCP app"})
+    return edit.show(host.format, host.place, "whatsapp", host.entry(launch, None)).rstrip()
 
 
 def _line(message: dict[str, Any]) -> str:

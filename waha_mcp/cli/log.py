@@ -23,7 +23,10 @@ def log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     last: Annotated[int, typer.Option(min=0, help="How many of the last lines; 0 is all.")] = 50,
 ) -> None:
-    """Print what agents did through an App, one JSON line per call."""
+    """Print what agents did through an App, one JSON line per call.
+
+    Example: waha-mcp log --app assistant --follow
+    """
     app_id = "default" if app is None else str(read_definition(find_definition(app)).get("id", "default"))
     path = trail_path(app_id)
     if not path.exists() and not follow:

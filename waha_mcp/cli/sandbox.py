@@ -22,7 +22,10 @@ def sandbox(
     engine: Annotated[Literal["gows", "noweb"], typer.Option(help="Whose answers it gives.")] = "gows",
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON once it listens.")] = False,
 ) -> None:
-    """Run an embedded WAHA with a made-up account, until SIGTERM or Ctrl-C. No phone and no key needed."""
+    """Run an embedded WAHA with a made-up account, until SIGTERM or Ctrl-C. No phone and no key needed.
+
+    Example: waha-mcp sandbox --port 3000 --engine noweb
+    """
     anyio.run(_run, host, port, seed, engine, as_json)
 
 

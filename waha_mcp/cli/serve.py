@@ -18,7 +18,10 @@ def serve(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Serve MCP over stdio, until stdin ends. This is what an MCP client launches."""
+    """Serve MCP over stdio, until stdin ends. This is what an MCP client launches.
+
+    Example: waha-mcp serve --app assistant
+    """
     anyio.run(_serve_sandbox if sandbox else _serve, load)
 
 

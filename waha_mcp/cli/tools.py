@@ -22,7 +22,10 @@ def tools(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Show the tools that this App exposes, and what is hidden and why."""
+    """Show the tools that this App exposes, and what is hidden and why.
+
+    Example: waha-mcp tools --app assistant
+    """
     from waha_mcp.tools import CATALOG, why_hidden
 
     try:

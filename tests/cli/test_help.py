@@ -1,0 +1,56 @@
+"""What a person reads: every command explains itself with an example, and the README says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from waha_mcp.cli import app
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(group: Any, *path: str) -> dict[str, Any]:
+    """Every command by the words that call it."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = commands(command, *path, name) if hasattr(command, "commands") else {" ".join((*path, name)): command}
+        found |= inner
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_that_calls_it(name: str) -> None:
+    text = COMMANDS[name].help
+    example = re.search(r"Example: (waha-mcp .*)", text)
+    assert example is not None
+    assert f"waha-mcp {name}" in example[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_lists_every_command(name: str) -> None:
+    table = README[README.index("## Commands") : README.index("## Tools")]
+    assert re.search(rf"\b{name.split()[-1]}\b", table)
+
+
+def test_the_readme_quotes_errors_as_they_are() -> None:
+    table = README[README.index("<!-- errors -->") : README.index("<!-- errors: end -->")]
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "waha_mcp").rglob("*.py"))
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) >= 10
+    for quoted in re.findall("`([^`]+)`", "".join(rows)):
+        assert quoted in source, quoted
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_and_pictures_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
