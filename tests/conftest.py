@@ -12,6 +12,10 @@ import pytest
 
 from tests.harness import COMMAND, Admin, environment
 from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.tools import load_tools
+
+# Tests speak of the whole catalog; what a start-up loads of it is tested in processes of their own.
+load_tools()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
 from waha_mcp.directory import Directory, Unresolved
 from waha_mcp.policy.gate import Ask, Call, Policy, cannot_ask
-from waha_mcp.tools import CATALOG, ArgumentError, Context, Tool, exposed, toolsets, why_hidden
+from waha_mcp.tools import CATALOG, TOOLSETS, ArgumentError, Context, Tool, exposed, load_tools, why_hidden
 from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import Progress, no_progress
 from waha_mcp.tools.params import Reference
@@ -72,8 +72,10 @@ class Bridge:
         Raises:
             AppError: the App names a toolset or a tool that there is not.
         """
+        # A tool that is named may be in any toolset.
+        load_tools() if app.include or app.exclude else load_tools(app.toolsets)
         for what, named, known in (
-            ("toolset", app.toolsets, toolsets()),
+            ("toolset", app.toolsets, TOOLSETS),
             ("tool in include", app.include, CATALOG.keys()),
             ("tool in exclude", app.exclude, CATALOG.keys()),
         ):

@@ -1,6 +1,8 @@
 """The catalog: arguments, schemas and exposure follow from one record per tool."""
 
 import json
+import subprocess
+import sys
 from itertools import chain, combinations
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ from pydantic import Field, SecretStr
 
 from waha_mcp.actions import Action, Evidence, Grant
 from waha_mcp.app import App
-from waha_mcp.tools import CATALOG, ArgumentError, Context, exposed, toolsets, why_hidden
+from waha_mcp.tools import CATALOG, TOOLSETS, ArgumentError, Context, exposed, why_hidden
 from waha_mcp.tools.catalog import READS, Tool, tool
 from waha_mcp.waha.models import Result
 
@@ -170,5 +172,17 @@ def test_the_status_is_hidden_by_no_grant() -> None:
 
 
 def test_toolsets_are_those_of_the_tools_and_all() -> None:
-    assert {t.toolset for t in CATALOG.values()} | {"all"} <= toolsets()
-    assert "core" in toolsets()
+    assert {name for t in CATALOG.values() for name in t.toolsets} | {"all"} == TOOLSETS
+
+
+@pytest.mark.parametrize("toolset", sorted(TOOLSETS - {"all", "destructive"}))
+def test_a_start_up_loads_every_tool_of_a_chosen_toolset_and_no_other_module(toolset: str) -> None:
+    code = (
+        "from waha_mcp.tools import CATALOG, load_tools\n"
+        f"load_tools([{toolset!r}])\n"
+        "print(*(f'{t.name}:{t.toolset}' for t in CATALOG.values()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = dict(pair.split(":") for pair in done.stdout.split())
+    assert {t.name for t in CATALOG.values() if t.toolset == toolset} <= loaded.keys()
+    assert ("core" in loaded.values()) is (toolset == "core")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -11,32 +13,44 @@ from typer.exceptions import TyperException
 
 from waha_mcp import __version__
 from waha_mcp.app import AppError
-from waha_mcp.cli.approvals import approvals, approve
-from waha_mcp.cli.apps import apps
-from waha_mcp.cli.call import call
 from waha_mcp.cli.common import Failure
-from waha_mcp.cli.demo import demo
-from waha_mcp.cli.doctor import doctor
-from waha_mcp.cli.init import init
-from waha_mcp.cli.install import install, uninstall
-from waha_mcp.cli.log import log
-from waha_mcp.cli.sandbox import sandbox
-from waha_mcp.cli.serve import serve
-from waha_mcp.cli.tools import tools
 
-app = typer.Typer(
-    name="waha-mcp",
-    help="Give AI agents scoped, safe access to WhatsApp through WAHA. Without a command it serves over stdio.",
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _command in (
-    serve, init, doctor, install, uninstall, tools, call, approvals, approve, log, demo, sandbox,
-):  # fmt: skip
-    app.command()(_command)
-app.add_typer(apps, name="apps")
+#: The commands in the order of the help, and the modules that define them. Only those needed are imported.
+_COMMANDS = {
+    "serve": "serve",
+    "init": "init",
+    "doctor": "doctor",
+    "install": "install",
+    "uninstall": "install",
+    "apps": "apps",
+    "tools": "tools",
+    "call": "call",
+    "approvals": "approvals",
+    "approve": "approvals",
+    "log": "log",
+    "demo": "demo",
+    "sandbox": "sandbox",
+}
+
+
+def command_line(commands: Iterable[str] = _COMMANDS) -> typer.Typer:
+    """The program with these commands."""
+    program = typer.Typer(
+        name="waha-mcp",
+        help="Give AI agents scoped, safe access to WhatsApp through WAHA. Without a command it serves over stdio.",
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    program.callback()(_options)
+    for name in commands:
+        command = getattr(import_module(f"{__name__}.{_COMMANDS[name]}"), name)
+        if isinstance(command, typer.Typer):
+            program.add_typer(command, name=name)
+        else:
+            program.command()(command)
+    return program
 
 
 def _show_version(value: bool) -> None:
@@ -45,7 +59,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
@@ -62,8 +75,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS):
         arguments = ["serve", *arguments]
+    # Anything else is for the whole program to explain, or to complete.
+    commands = arguments[:1] if arguments[0] in _COMMANDS else _COMMANDS
     try:
-        code = app(arguments, prog_name="waha-mcp", standalone_mode=False)
+        code = command_line(commands)(arguments, prog_name="waha-mcp", standalone_mode=False)
     except AppError as error:
         code = _fail(str(error), 2)
     except Failure as failure:

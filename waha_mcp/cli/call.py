@@ -37,7 +37,7 @@ def call(
 async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     from waha_mcp.bridge import Bridge, UnknownTool
     from waha_mcp.policy.gate import Refusal
-    from waha_mcp.tools import CATALOG, ArgumentError, why_hidden
+    from waha_mcp.tools import CATALOG, ArgumentError, load_tools, why_hidden
     from waha_mcp.waha.errors import WahaError
 
     async with Bridge(app) as bridge:
@@ -45,6 +45,7 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
             await bridge.identify()
             result = await bridge.call(name, arguments, client="waha-mcp call")
         except UnknownTool:
+            load_tools()
             why = why_hidden(CATALOG[name], app, bridge.grant) if name in CATALOG else "there is none of that name"
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:

@@ -26,8 +26,9 @@ def tools(
 
     Example: waha-mcp tools --app assistant
     """
-    from waha_mcp.tools import CATALOG, why_hidden
+    from waha_mcp.tools import CATALOG, load_tools, why_hidden
 
+    load_tools()
     try:
         app = load()
     except NoKey:

@@ -243,7 +243,7 @@ class _Schema(GenerateJsonSchema):
         return json_schema
 
 
-#: Every tool by name, in the order of definition.
+#: Every tool that is loaded, by name, in the order of definition.
 CATALOG: dict[str, Tool] = {}
 
 
@@ -268,9 +268,11 @@ def tool(
     return register
 
 
-def toolsets() -> frozenset[str]:
-    """The toolsets that an App may name."""
-    return frozenset(name for tool in CATALOG.values() for name in tool.toolsets) | {EVERY}
+def not_chosen(tool: Tool, app: App) -> list[str]:
+    """The toolsets that the App would have to choose for a tool."""
+    if tool.name in app.include or EVERY in app.toolsets:
+        return []
+    return [name for name in tool.toolsets if name not in app.toolsets]
 
 
 def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
@@ -280,10 +282,8 @@ def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
     """
     if tool.name in app.exclude:
         return "excluded by the App"
-    if tool.name not in app.include and EVERY not in app.toolsets:
-        missing = [name for name in tool.toolsets if name not in app.toolsets]
-        if missing:
-            return f"toolset {' and '.join(map(repr, missing))} is not chosen"
+    if missing := not_chosen(tool, app):
+        return f"toolset {' and '.join(map(repr, missing))} is not chosen"
     return None if tool.action is None else grant.why_not(tool.action)
 
 

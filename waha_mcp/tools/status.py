@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from waha_mcp.actions import Action
-from waha_mcp.tools.catalog import CATALOG, INSPECTS, Context, tool, why_hidden
+from waha_mcp.tools import TOOLSETS
+from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
 from waha_mcp.waha.errors import WahaError, no_session, session_step
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result
@@ -36,6 +37,7 @@ class Status(Result):
     actions: dict[str, str] = Field(description="The actions in force, and how that is known")
     reach: str | None = Field(None, description="Who can be written to and read")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
+    toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
 
 
 @tool(
@@ -48,7 +50,7 @@ async def get_status(*, ctx: Context) -> Status:
     """Show whether WhatsApp is connected, which account this is, and which tools are available or hidden and why."""
     hidden: defaultdict[str, list[str]] = defaultdict(list)
     for other in CATALOG.values():
-        if why := why_hidden(other, ctx.app, ctx.grant):
+        if not not_chosen(other, ctx.app) and (why := why_hidden(other, ctx.app, ctx.grant)):
             hidden[why].append(other.name)
     session: Mapping[str, Any] = {}
     version: Mapping[str, Any] = {}
@@ -75,6 +77,7 @@ async def get_status(*, ctx: Context) -> Status:
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
+        toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY}) if EVERY not in ctx.app.toolsets else None,
     )
 
 
