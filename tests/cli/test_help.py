@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from waha_mcp.cli import app
+from waha_mcp.cli import command_line
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def commands(group: Any, *path: str) -> dict[str, Any]:
     return found
 
 
-COMMANDS = commands(typer.main.get_command(app))
+COMMANDS = commands(typer.main.get_command(command_line()))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
