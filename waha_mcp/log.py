@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from functools import lru_cache
+from types import TracebackType
 from typing import Literal
 from urllib.parse import quote
 
@@ -46,3 +47,9 @@ def configure_logging(level: LogLevel, *secrets: SecretStr) -> None:
     handler.setFormatter(_Redacting(secrets))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("waha_mcp").setLevel(level.upper())
+    sys.excepthook = _log_crash
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """A crash goes the way of the log, where secrets are taken out."""
+    logging.getLogger("waha_mcp").critical("Crashed", exc_info=(kind, error, traceback))
