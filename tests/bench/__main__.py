@@ -6,14 +6,17 @@ the exit code stays 0, because a busy machine is no defect.
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -184,6 +187,61 @@ def result_sizes(pipe: Pipe, http: httpx.Client) -> None:
         row(f"{what}: result", f"{ours} B", f"{raw} B", f"{ours / raw:.0%}", "<= 25%", ours / raw <= 0.25)
 
 
+_POLICY = """
+approval = "destructive"
+audit = "text"
+[chats]
+existing_only = true
+send = { allow = ["people", "groups"], deny = ["+12025550199"] }
+read = { allow = ["people", "groups", "channels"], deny = ["120363999999999999@g.us"] }
+[pace]
+total = "100000/minute"
+chat = "100000/minute"
+first_contacts = "100000/minute"
+gap = [0, 0]
+"""
+_NO_POLICY = """
+audit = "off"
+[pace]
+total = ""
+chat = ""
+first_contacts = ""
+gap = [0, 0]
+"""
+
+
+def policy(info: SandboxInfo) -> None:
+    """What a call costs with every part of a policy that lets it pass, and with none."""
+    calls: dict[str, dict[str, Any]] = {
+        "list_chats": {"limit": 20},
+        "send_text": {"chat": "12025550123@c.us", "text": "Hello", "allow_repeat": True},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        pipes = []
+        for name, text in {"with": _POLICY, "without": _NO_POLICY}.items():
+            file = Path(folder) / f"{name}.toml"
+            file.write_text(f'id = "{name}"\nurl = "{info.url}"\n{text}')
+            env = {"WAHA_API_KEY": info.keys["read_send"], "XDG_STATE_HOME": folder}
+            pipes.append(Pipe([*COMMAND, "serve", "--app", str(file)], **env))
+        for tool, arguments in calls.items():
+            runs = [functools.partial(pipe.ask, "tools/call", name=tool, arguments=arguments) for pipe in pipes]
+            for run in runs:
+                assert not run().get("isError"), tool
+            pairs = [tuple(milliseconds(run) for run in runs) for _ in range(CALLS)]
+            ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+            added = ours - bare
+            row(
+                f"{tool}: a whole policy or none",
+                f"{ours:.1f} ms",
+                f"{bare:.1f} ms",
+                f"+{added:.2f} ms",
+                "< +1 ms",
+                added < 1,
+            )
+        for pipe in pipes:
+            pipe.close()
+
+
 def main() -> None:
     print(f"{'':<34} {'waha-mcp':>12} {'without':>12} {'':>10}  {'aim':<14}")
     with sandbox() as info:
@@ -195,6 +253,7 @@ def main() -> None:
             burst(pipe, http)
             listing_sizes(info)
             result_sizes(pipe, http)
+        policy(info)
         pipe.close()
 
 

@@ -45,6 +45,8 @@ class Pacer:
     async def take(self, chats: Iterable[str], first: Iterable[str]) -> None:
         """Count one thing that reaches `chats`, of which `first` were never written to; waits out a short gap.
 
+        To be called after `check`, so that little is counted in vain.
+
         Raises:
             TooFast: over a limit; what was counted until then stays counted.
             PaceUnknown: the limits cannot be asked; nothing may be done.
@@ -53,10 +55,6 @@ class Pacer:
         async with self._turn:
             await self._wait_for_gap()
             for what, item, key in wanted:
-                if not await self._ask("test", item, key):
-                    raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
-            for what, item, key in wanted:
-                # A process beside this one may have counted meanwhile.
                 if not await self._ask("hit", item, key):
                     raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
             self._next = time.monotonic() + random.uniform(*self._pace.gap)  # noqa: S311 - no secret

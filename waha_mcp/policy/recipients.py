@@ -47,6 +47,7 @@ class Entries:
         self.everyone = "*" in self._entries
         self.kinds = frozenset(self._entries) & frozenset(KINDS)
         self.ids = {e for e in self._entries if "@" in e}
+        self._counted, self._numbers = 0, frozenset[str]()
         #: Names that are not resolved to chat ids yet.
         self.names = {e for e in self._entries if "@" not in e and e != "*" and e not in KINDS}
 
@@ -79,9 +80,15 @@ class Entries:
             return True
         if kind(chat) != "people":
             return False
-        numbers = {_subscriber(each) for each in self.ids if each.endswith("@c.us")}
+        numbers = self._subscribers()
         number = chat if chat.endswith("@c.us") else twin
         return bool(numbers) if number is None else _subscriber(number) in numbers
+
+    def _subscribers(self) -> frozenset[str]:
+        if self._counted != len(self.ids):
+            self._counted = len(self.ids)
+            self._numbers = frozenset(_subscriber(each) for each in self.ids if each.endswith("@c.us"))
+        return self._numbers
 
     def __str__(self) -> str:
         if self.everyone:
@@ -106,6 +113,7 @@ class Recipients:
         )
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
         self._existing_only = chats.existing_only
+        self._readable: dict[tuple[str, str | None], bool] = {}
         self._ready = False
         self._preparing = anyio.Lock()
 
@@ -133,6 +141,7 @@ class Recipients:
         async with self._preparing:
             if not self._ready:
                 await self._look_up()
+                self._readable.clear()
                 self._ready = True
 
     async def _look_up(self) -> None:
@@ -192,9 +201,12 @@ class Recipients:
         if not self.read_limited:
             return True
         twin = self._people.twin(chat)
-        if self._read_deny.may_cover(chat, twin):
-            return False
-        return self._read_allow.covers(chat, twin)
+        found = self._readable.get((chat, twin))
+        if found is None:
+            found = not self._read_deny.may_cover(chat, twin) and self._read_allow.covers(chat, twin)
+            # A whole address book passes here again and again.
+            self._readable[chat, twin] = found
+        return found
 
     def summary(self) -> str:
         """One line: who can be reached, and who can be read."""

@@ -6,7 +6,8 @@ one which does not ask shows nothing all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,25 +16,32 @@ from waha_mcp.waha.ids import normalize_chat_id, parse_message_id
 from waha_mcp.waha.models import Result
 
 #: Fields that say whose an item is. Who wrote a message is not among them: a chat is shown with all its people.
-_OWNERS = ("id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact")
+_OWNERS = frozenset({"id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact"})
 
 
 def swept(result: Result, readable: Callable[[str], bool]) -> Result:
     """The result without the items that belong to chats which may not be read."""
-    changed = {name: _kept(value, readable) for name, value in result if isinstance(value, list | dict)}
-    return result.model_copy(update=changed) if changed else result
+    kept: Result = _kept(result, readable)
+    return kept
 
 
 def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
+    """A list, a mapping or a model without what may not be shown; the very same where nothing is to go."""
     if isinstance(value, list):
-        return [_kept(each, readable) for each in value if _may_show(each, readable)]
+        kept = [_kept(each, readable) for each in value if _may_show(each, readable)]
+        return value if _same(kept, value) else kept
     if isinstance(value, dict):
-        return {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
+        left = {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
+        return value if left.keys() == value.keys() and _same(left.values(), value.values()) else left
     if isinstance(value, BaseModel):
-        return value.model_copy(
-            update={name: _kept(each, readable) for name, each in value if isinstance(each, list | dict)}
-        )
+        lists = [(name, each) for name, each in value if isinstance(each, list | dict)]
+        changed = {name: kept for name, each in lists if (kept := _kept(each, readable)) is not each}
+        return value.model_copy(update=changed) if changed else value
     return value
+
+
+def _same(kept: Collection[Any], all_: Collection[Any]) -> bool:
+    return len(kept) == len(all_) and all(a is b for a, b in zip(kept, all_, strict=True))
 
 
 def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
@@ -41,12 +49,12 @@ def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
         chat = _chat(item)
         return chat is None or readable(chat)
     if isinstance(item, BaseModel):
-        values = [getattr(item, name, None) for name in _OWNERS]
-        chats = [chat for value in values if isinstance(value, str) and (chat := _chat(value))]
-        return all(map(readable, chats))
+        values = [value for name, value in item if name in _OWNERS and isinstance(value, str)]
+        return all(readable(chat) for value in values if (chat := _chat(value)))
     return True
 
 
+@lru_cache(maxsize=10_000)
 def _chat(value: str) -> str | None:
     """The chat that an id, a number or a message id names."""
     if value.startswith("+") and value[1:].isdigit():
