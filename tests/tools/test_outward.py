@@ -42,6 +42,8 @@ async def changes(admin: Admin) -> list[dict[str, Any]]:
         {"webhooks": [{"url": "https://hooks.example.org@evil.example.net/in", "events": ["message"]}]},
         {"webhooks": [{"url": "https://hooks.example.org.evil.example.net/", "events": ["message"]}]},
         {"webhooks": [{"url": "ftp://hooks.example.org/in", "events": ["message"]}]},
+        # It is there already, for fewer events.
+        {"webhooks": [{"url": "https://hooks.example.com/waha", "events": ["message", "message.any"]}]},
         {"proxy": "evil.example.net:3128"},
         {"proxy": "user:word@hooks.example.org:3128"},
     ],
@@ -62,13 +64,13 @@ async def test_new_settings_keep_what_is_not_given_and_the_secrets_of_a_webhook_
     before = (await admin.request("GET", "/api/sessions/default"))["config"]
     async with bridge_on(sandbox, outbound_hosts=frozenset({"hooks.example.org"})) as bridge:
         hooks = [
-            {"url": before["webhooks"][0]["url"], "events": ["message.any"]},
+            {"url": before["webhooks"][0]["url"], "events": ["message"]},
             {"url": "https://hooks.example.org/new", "events": ["message"]},
         ]
         shown = await bridge.call("update_session_settings", {"ignored": ["groups"], "webhooks": hooks})
     after = (await admin.request("GET", "/api/sessions/default"))["config"]
     assert after["ignore"] == {"status": False, "groups": True, "channels": False, "broadcast": False}
-    assert after["webhooks"] == [before["webhooks"][0] | {"events": ["message.any"]}, hooks[1]]
+    assert after["webhooks"] == [before["webhooks"][0] | {"events": ["message"]}, hooks[1]]
     assert {name: after[name] for name in ("proxy", "noweb", "metadata", "debug")} == {
         name: before[name] for name in ("proxy", "noweb", "metadata", "debug")
     }

@@ -151,12 +151,15 @@ async def update_session_settings(
         if proxy:
             _check_host("proxy", f"//{proxy}", ctx)
             config["proxy"] = {"server": proxy}
-    # WAHA takes null for "as usual" when it shows a configuration, and refuses it in some places when it reads one.
-    await ctx.waha.call(
-        "PUT /api/sessions/{session}",
-        body={"config": {name: value for name, value in config.items() if value is not None}},
-    )
+    await ctx.waha.call("PUT /api/sessions/{session}", body={"config": _without_nulls(config)})
     return _settings_from(config)
+
+
+def _without_nulls(value: Any) -> Any:
+    """The same without what is null: WAHA shows so what is not set, and does not take it everywhere."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def _merge(config: dict[str, Any], name: str, changes: Mapping[str, Any]) -> None:
@@ -166,13 +169,16 @@ def _merge(config: dict[str, Any], name: str, changes: Mapping[str, Any]) -> Non
 
 
 def _webhook(hook: Webhook, known: Any, ctx: Context) -> dict[str, Any]:
-    """A webhook as WAHA keeps it. One that is there already keeps its signature, headers and retries."""
+    """A webhook as WAHA keeps it. One that is there already keeps its signature, headers and retries.
+
+    Where its host is not listed, it stays only as it is: more events would be as bad as another address.
+    """
     if urlsplit(hook.url).scheme not in ("http", "https"):
         raise ArgumentError("webhooks: must be http:// or https:// URLs")
     before: Mapping[str, Any] = next(
         (each for each in map(mapping_of, known if isinstance(known, list) else []) if each.get("url") == hook.url), {}
     )
-    if not before:
+    if set(hook.events) - set(_texts(before.get("events"))):
         _check_host("webhooks", hook.url, ctx)
     kept = {name: before[name] for name in ("hmac", "retries", "customHeaders") if before.get(name) is not None}
     return {"url": hook.url, "events": hook.events, **kept}
