@@ -58,14 +58,17 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
     Where the check fails, the key is removed from WAHA again and nothing is written.
 
     Raises:
+        AppError: there is a definition of that id already, and it cannot be read.
         AdminError: the key is not what was asked for, or the id is taken.
         WahaError: WAHA would not.
         OSError: the definition cannot be written.
     """
     path = folder / f"{plan.id}.toml"
-    minted = await admin.save(
-        plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=current_key(path) if path.exists() else None
-    )
+    old_key = None
+    if path.exists():
+        read_definition(path)  # before WAHA is asked for anything
+        old_key = current_key(path)
+    minted = await admin.save(plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=old_key)
     if minted.key is None:
         raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard")
     if plan.enabled:

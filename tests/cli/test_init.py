@@ -316,3 +316,17 @@ async def test_a_keyring_keeps_the_key_where_there_is_one(
     )
     assert remove.returncode == 0, remove.stderr
     assert json.loads((tmp_path / "ring.json").read_text()) == {}
+
+
+@pytest.mark.anyio
+async def test_a_broken_definition_of_that_id_is_told_before_waha_makes_anything(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    definition(home).parent.mkdir(parents=True)
+    definition(home).write_text("id = ")
+    done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", "read", home=home))
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "not valid TOML" in line
+    assert not [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
+    assert definition(home).read_text() == "id = "

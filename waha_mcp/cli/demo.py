@@ -39,7 +39,9 @@ async def _demo() -> None:
     except TimeoutError:
         raise Failure(f"the demo did not finish within {LIMIT:.0f} s", code=1) from None
     except BaseExceptionGroup as group:
-        # A failed step leaves through the client's task groups.
+        # A failed step leaves through the client's task groups, and so does the end of who reads our output.
+        if reader := group.subgroup(BrokenPipeError):
+            raise _leaf(reader) from None
         failed = group.subgroup(Failure)
         raise (
             _leaf(failed) if failed else Failure("the demo failed: the server it launched went away", code=1)

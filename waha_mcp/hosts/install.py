@@ -69,11 +69,14 @@ def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
     if not untouched:
         after = _usable(path, lambda: edit.drop(text, host.format, host.place, name))
         return Change(path, "removed", _replace(path, text, after))
-    if backup.exists():
-        _replace(path, text, before)
-    else:
-        path.unlink()
-    backup.unlink(missing_ok=True)
+    try:
+        if backup.exists():
+            _replace(path, text, before)
+            backup.unlink()
+        else:
+            path.unlink()
+    except OSError as error:
+        raise HostError(f"cannot remove {error.filename}: {error.strerror or error}") from None
     return Change(path, "removed")
 
 
