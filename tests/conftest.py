@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import COMMAND, Admin, environment
+from tests.harness import Admin, sandbox_server
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.tools import load_tools
 
@@ -49,13 +46,5 @@ async def admin(sandbox: SandboxInfo) -> AsyncIterator[Admin]:
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[SandboxInfo]:
     """One `waha-mcp sandbox` per test process, for tests that run commands and change nothing."""
-    process = subprocess.Popen(
-        [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    assert process.stdout is not None
-    try:
-        yield SandboxInfo(**json.loads(process.stdout.readline()))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-        process.stdout.close()
+    with sandbox_server() as info:
+        yield info

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Literal
 
 import httpx
@@ -65,6 +65,20 @@ def run(
         timeout=timeout,
         check=False,
     )
+
+
+@contextmanager
+def sandbox_server() -> Iterator[SandboxInfo]:
+    """A `waha-mcp sandbox` in a process of its own."""
+    process = subprocess.Popen(
+        [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert process.stdout is not None
+    try:
+        yield SandboxInfo(**json.loads(process.stdout.readline()))
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 class Admin:

@@ -13,15 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.harness import COMMAND, environment
+from tests.harness import COMMAND, environment, sandbox_server
 from waha_mcp.sandbox import SandboxInfo
 
 STARTS, CALLS, BURST, BURSTS = 9, 200, 64, 5
@@ -68,19 +67,6 @@ class Pipe:
             assert stream is not None
             stream.close()
         self._process.wait(timeout=10)
-
-
-@contextmanager
-def sandbox() -> Iterator[SandboxInfo]:
-    process = subprocess.Popen(
-        [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    assert process.stdout is not None
-    try:
-        yield SandboxInfo(**json.loads(process.stdout.readline()))
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -244,7 +230,7 @@ def policy(info: SandboxInfo) -> None:
 
 def main() -> None:
     print(f"{'':<34} {'waha-mcp':>12} {'without':>12} {'':>10}  {'aim':<14}")
-    with sandbox() as info:
+    with sandbox_server() as info:
         start_up(info)
         pipe = serve(info, "read_send")
         limits = httpx.Limits(max_connections=BURST)
