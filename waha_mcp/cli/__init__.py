@@ -73,10 +73,13 @@ _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-com
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong use. A failure is one line on stderr."""
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS):
+    completing = "_WAHA_MCP_COMPLETE" in os.environ  # a shell asks, and passes the words in the environment
+    if not completing and (
+        not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS)
+    ):
         arguments = ["serve", *arguments]
     # Anything else is for the whole program to explain, or to complete.
-    commands = arguments[:1] if arguments[0] in _COMMANDS else _COMMANDS
+    commands = _COMMANDS if completing or arguments[0] not in _COMMANDS else arguments[:1]
     try:
         code = command_line(commands)(arguments, prog_name="waha-mcp", standalone_mode=False)
     except AppError as error:
