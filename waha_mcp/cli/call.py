@@ -38,6 +38,7 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
     from waha_mcp.bridge import Bridge, UnknownTool
     from waha_mcp.policy.gate import Refusal
     from waha_mcp.tools import CATALOG, ArgumentError, load_tools, why_hidden
+    from waha_mcp.tools.budget import as_json
     from waha_mcp.waha.errors import WahaError
 
     async with Bridge(app) as bridge:
@@ -50,4 +51,4 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None
-    return result.model_dump(mode="json", exclude_none=True)
+    return as_json(result)

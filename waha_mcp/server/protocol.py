@@ -24,6 +24,7 @@ from waha_mcp.policy.gate import Refusal
 from waha_mcp.server.asking import Asking, InputNeeded
 from waha_mcp.server.instructions import instructions
 from waha_mcp.tools import ArgumentError, Tool
+from waha_mcp.tools.budget import as_json
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Attachment
 
@@ -97,7 +98,7 @@ class Protocol:
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
-        data = result.model_dump(mode="json", exclude_none=True)
+        data = as_json(result)
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         redacted = redact(text, self._bridge.app.key)
         if redacted != text:

@@ -1,15 +1,20 @@
-"""Keeping every result within the App's budget: long texts are cut with a mark, lists stop at whole items."""
+"""The last step of every result: it fits the App's budget, and says which part of it other people wrote.
+
+Long texts are cut with a mark, lists stop at whole items.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+import json
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from waha_mcp.tools.catalog import OTHERS_FIELD
 from waha_mcp.tools.paging import Page
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.untrusted import Others
+from waha_mcp.waha.untrusted import others_in
 
 R = TypeVar("R", bound=Result)
 
@@ -49,7 +54,7 @@ def _fitting(page: Page, budget: int) -> int:
 
 
 def _size(result: Result) -> int:
-    return len(result.model_dump_json(exclude_none=True))
+    return len(json.dumps(as_json(result), ensure_ascii=False, separators=(",", ":")))
 
 
 def _cut(value: Any, limit: int, *, cuttable: bool = False) -> Any:
@@ -62,23 +67,27 @@ def _cut(value: Any, limit: int, *, cuttable: bool = False) -> Any:
         return [_cut(each, limit, cuttable=cuttable) for each in value]
     if isinstance(value, BaseModel):
         changes = {
-            name: _cut(getattr(value, name), limit, cuttable=name in _others(type(value)))
+            name: _cut(getattr(value, name), limit, cuttable=name in others_in(type(value)))
             for name in type(value).model_fields
         }
         return value.model_copy(update=changes)
     return value
 
 
-@cache
-def _others(model: type[BaseModel]) -> frozenset[str]:
-    """The fields of a model that hold what other people wrote."""
-    return frozenset(name for name, field in model.model_fields.items() if written_by_others(field))
+def as_json(result: Result) -> dict[str, Any]:
+    """A result as it is sent: without what is None, and with the names of the fields that other people wrote."""
+    data: dict[str, Any] = result.model_dump(mode="json", exclude_none=True)
+    fields = sorted(set(_present(result)))
+    return {**data, OTHERS_FIELD: fields} if fields else data
 
 
-def written_by_others(field: Any) -> bool:
-    """Whether a field, or a list or union that it is, carries the mark `Others`."""
-    marks = [*getattr(field, "metadata", ()), *getattr(field, "__metadata__", ())]
-    inner = [getattr(field, "annotation", None), *getattr(field, "__args__", ())]
-    return any(isinstance(mark, Others) for mark in marks) or any(
-        written_by_others(each) for each in inner if each is not None and not isinstance(each, str)
-    )
+def _present(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _present(each)
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            found = getattr(value, name)
+            if found is not None and name in others_in(type(value)):
+                yield name
+            yield from _present(found)

@@ -14,6 +14,7 @@ from waha_mcp.waha.errors import BadAnswer, NotFound, Unsupported
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Group, Result, group_from
 from waha_mcp.waha.reading import chat_id_of, first_of, iso_time, listing, mapping_of, text_of
+from waha_mcp.waha.untrusted import Name
 
 _GROUP = "/api/{session}/groups/{id}"
 
@@ -29,6 +30,7 @@ async def get_group(group: GroupId, *, ctx: Context) -> Group:
 
 class Participant(Result):
     id: str
+    name: Name | None = None
     phone: str | None = Field(None, description="E.164, where it is known")
     role: Literal["member", "admin", "owner", "left"]
 
@@ -55,14 +57,16 @@ _ROLES: dict[object, Literal["member", "admin", "owner", "left"]] = {
 async def list_participants(
     group: GroupId, limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context
 ) -> Participants:
-    """List who is in a group, with number and role; admins come first."""
+    """List who is in a group, with name, number and role; admins come first."""
     offset = offset_of("participants", cursor)
+    await ctx.directory.load()
     rows = listing(await ctx.waha.call(f"GET {_GROUP}/participants/v2", path={"id": group}), "participants")
     people = []
     for row in rows:
-        if person := chat_id_of(row.get("id")):
-            number = phone_of(chat_id_of(row.get("pn")) or person)
-            people.append(Participant(id=person, phone=number, role=_ROLES.get(row.get("role"), "member")))
+        if written := chat_id_of(row.get("id")):
+            person = ctx.directory.canonical(chat_id_of(row.get("pn")) or written)
+            role = _ROLES.get(row.get("role"), "member")
+            people.append(Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role))
     people.sort(key=lambda person: ("owner", "admin", "member", "left").index(person.role))
     shown, more = page_of("participants", people[offset : offset + limit + 1], limit, offset, total=len(people))
     return Participants(group=group, participants=list(shown), **more)
@@ -214,6 +218,7 @@ async def leave_group(group: GroupId, *, ctx: Context) -> Done:
 
 class JoinRequest(Result):
     person: str
+    name: Name | None = None
     phone: str | None = Field(None, description="E.164, where it is known")
     time: str | None = Field(None, description="ISO 8601")
 
@@ -232,10 +237,12 @@ class JoinRequests(Result):
 )
 async def list_join_requests(group: GroupId, *, ctx: Context) -> JoinRequests:
     """List who asks to be let into a group that the account is an admin of."""
+    await ctx.directory.load()
     answer = await ctx.waha.call(f"GET {_GROUP}/participants/join-requests", path={"id": group})
     requests = []
     for row in listing(answer, "join requests"):
-        if person := chat_id_of(row.get("requesterId")):
-            number = phone_of(chat_id_of(row.get("requesterPn")) or person)
-            requests.append(JoinRequest(person=person, phone=number, time=iso_time(row.get("timestamp"))))
+        if written := chat_id_of(row.get("requesterId")):
+            person = ctx.directory.canonical(chat_id_of(row.get("requesterPn")) or written)
+            name, when = ctx.directory.name(person), iso_time(row.get("timestamp"))
+            requests.append(JoinRequest(person=person, name=name, phone=phone_of(person), time=when))
     return JoinRequests(group=group, requests=requests)

@@ -12,6 +12,7 @@ from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import ChatKind, chat_id_of, count_of, kind_of_chat, listing, mapping_of, text_of
+from waha_mcp.waha.untrusted import Name
 
 _LABELS = "/api/{session}/labels"
 
@@ -20,7 +21,7 @@ LabelId = Annotated[str, Field(min_length=1, max_length=60, description="Id of a
 
 class Label(Result):
     id: str
-    name: str | None = None
+    name: Name | None = None
     color: int | None = Field(None, description="0 to 19")
     shade: str | None = Field(None, description="The color as #rrggbb")
 
@@ -59,7 +60,7 @@ async def list_labels(chat: OwnChat | None = None, *, ctx: Context) -> Labels:
 
 class LabeledChat(Result):
     id: str
-    name: str | None = None
+    name: Name | None = None
     kind: ChatKind
 
 
@@ -76,12 +77,13 @@ class LabeledChats(Result):
 )
 async def list_labeled_chats(label_id: LabelId, *, ctx: Context) -> LabeledChats:
     """List the chats that carry a label."""
+    await ctx.directory.load()
     rows = listing(await ctx.waha.call(f"GET {_LABELS}/{{labelId}}/chats", path={"labelId": label_id}), "chats")
     return LabeledChats(
         chats=[
-            LabeledChat(id=chat, name=text_of(row.get("name")), kind=kind_of_chat(chat))
+            LabeledChat(id=chat, name=ctx.directory.name(chat) or text_of(row.get("name")), kind=kind_of_chat(chat))
             for row in rows
-            if (chat := chat_id_of(row.get("id")))
+            if (written := chat_id_of(row.get("id"))) and ctx.readable(chat := ctx.directory.canonical(written))
         ]
     )
 

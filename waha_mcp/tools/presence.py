@@ -9,8 +9,10 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import READS, SETS, Context, tool
 from waha_mcp.tools.params import OwnChat, Person
 from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.messages import Names
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, iso_time, listing, mapping_of
+from waha_mcp.waha.untrusted import Name
 
 _PRESENCE = "/api/{session}/presence"
 
@@ -20,12 +22,14 @@ _STATES: tuple[State, ...] = ("online", "offline", "typing", "recording", "pause
 
 class Seen(Result):
     person: str
+    name: Name | None = None
     state: State | None = Field(None, description="Left out where they do not share it")
     last_seen: str | None = Field(None, description="ISO 8601; left out where they do not share it")
 
 
 class ChatPresence(Result):
     chat: str
+    chat_name: Name | None = None
     people: list[Seen]
 
 
@@ -33,16 +37,20 @@ class Presences(Result):
     chats: list[ChatPresence]
 
 
-def _presence_from(raw: Mapping[str, Any], chat: str | None = None) -> ChatPresence | None:
+def _presence_from(raw: Mapping[str, Any], names: Names, chat: str | None = None) -> ChatPresence | None:
     chat = chat_id_of(raw.get("id")) or chat
     if chat is None:
         return None
     people = []
     for row in listing(raw.get("presences"), "presences"):
-        if person := chat_id_of(row.get("participant")):
+        if written := chat_id_of(row.get("participant")):
+            person = names.canonical(written)
             state = next((each for each in _STATES if each == row.get("lastKnownPresence")), None)
-            people.append(Seen(person=person, state=state, last_seen=iso_time(row.get("lastSeen"))))
-    return ChatPresence(chat=chat, people=people)
+            people.append(
+                Seen(person=person, name=names.name(person), state=state, last_seen=iso_time(row.get("lastSeen")))
+            )
+    chat = names.canonical(chat)
+    return ChatPresence(chat=chat, chat_name=names.name(chat), people=people)
 
 
 @tool(
@@ -54,12 +62,14 @@ def _presence_from(raw: Mapping[str, Any], chat: str | None = None) -> ChatPrese
 )
 async def get_presence(chat: OwnChat | None = None, *, ctx: Context) -> Presences:
     """Show who is online or typing, and when they were last seen: in one chat, or in all that are followed."""
+    await ctx.directory.load()
     if chat is not None:
         answer = await ctx.waha.call(f"GET {_PRESENCE}/{{chatId}}", path={"chatId": chat})
-        found = _presence_from(mapping_of(answer), chat)
+        found = _presence_from(mapping_of(answer), ctx.directory, chat)
         return Presences(chats=[found] if found else [])
     rows = listing(await ctx.waha.call(f"GET {_PRESENCE}"), "presences")
-    return Presences(chats=[found for row in rows if (found := _presence_from(row))])
+    found_in = [_presence_from(row, ctx.directory) for row in rows]
+    return Presences(chats=[found for found in found_in if found is not None and ctx.readable(found.chat)])
 
 
 @tool(

@@ -12,13 +12,14 @@ from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, mapping_of, text_of
+from waha_mcp.waha.untrusted import Name
 
 _PROFILE = "/api/{session}/profile"
 
 
 class Profile(Result):
     id: str | None = None
-    name: str | None = None
+    name: Name | None = None
     phone: str | None = Field(None, description="E.164")
     picture: str | None = Field(None, description="Address of the picture")
 

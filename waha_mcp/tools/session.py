@@ -14,6 +14,7 @@ from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
 from waha_mcp.waha.ids import parse_phone, phone_of
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.reading import chat_id_of, count_of, iso_time, mapping_of, text_of
+from waha_mcp.waha.untrusted import Name
 
 _SESSION = "/api/sessions/{session}"
 _AUTH = "/api/{session}/auth"
@@ -24,7 +25,7 @@ class Session(Result):
     state: str | None = Field(None, description="WORKING means that messages flow")
     engine: str | None = None
     account: str | None = Field(None, description="Chat id of the account; left out where none is paired")
-    name: str | None = None
+    name: Name | None = None
     phone: str | None = Field(None, description="E.164")
     presence: str | None = Field(None, description="How others see the account: online or offline")
     last_activity: str | None = Field(None, description="ISO 8601")

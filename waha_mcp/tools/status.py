@@ -13,11 +13,12 @@ from waha_mcp.waha.errors import WahaError, no_session, session_step
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, listing, mapping_of, text_of
+from waha_mcp.waha.untrusted import Name
 
 
 class Account(Result):
     id: str
-    name: str | None = None
+    name: Name | None = None
     phone: str | None = None
 
 

@@ -27,7 +27,10 @@ class Attachment:
 
 
 class Result(BaseModel):
-    """The base of what tools return. Fields that are None are left out of the answer."""
+    """The base of what tools return. Fields that are None are left out of the answer.
+
+    Text that other people wrote stands in fields of the types in `untrusted`, and only there.
+    """
 
     # Schemas are built when a listing or a call first needs them, not at import.
     model_config = ConfigDict(frozen=True, defer_build=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel
 
 #: Characters of a name, a subject, a file name; of a text (WhatsApp itself takes no more).
 MAX_NAME, MAX_TEXT = 120, 65_536
@@ -102,3 +104,36 @@ def _unassigned(char: str) -> bool:
 Name = Annotated[str, Others(), AfterValidator(clean_name)]
 #: A message, a description, a document: lines of text.
 Words = Annotated[str, Others(), AfterValidator(clean_text)]
+
+
+@cache
+def others_in(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a model that hold what other people wrote."""
+    return frozenset(name for name, field in model.model_fields.items() if _marked(field))
+
+
+def models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A model and all that its fields are made of."""
+    found, left = {model}, [model]
+    while left:
+        current = left.pop()
+        yield current
+        inner = [each for field in current.model_fields.values() for each in _models_of(field.annotation)]
+        left += [each for each in dict.fromkeys(inner) if each not in found]
+        found.update(inner)
+
+
+def _models_of(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_of(inner)
+
+
+def _marked(field: Any) -> bool:
+    """Whether a field, or a list or union that it is, carries the mark `Others`."""
+    marks = [*getattr(field, "metadata", ()), *getattr(field, "__metadata__", ())]
+    inner = [getattr(field, "annotation", None), *get_args(field)]
+    return any(isinstance(mark, Others) for mark in marks) or any(
+        _marked(each) for each in inner if each is not None and not isinstance(each, str | Others)
+    )
