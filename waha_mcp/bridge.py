@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
 from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
 from waha_mcp.directory import Directory, Unresolved
-from waha_mcp.policy.gate import Ask, Call, Policy, cannot_ask
+from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.tools import CATALOG, TOOLSETS, ArgumentError, Context, Tool, exposed, load_tools, why_hidden
 from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import Progress, no_progress
@@ -29,6 +30,9 @@ from waha_mcp.waha.errors import (
 )
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import kind_of_chat, listing
+
+if TYPE_CHECKING:
+    from waha_mcp.policy.gate import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +87,6 @@ class Bridge:
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
         self.app = app
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
-        self.policy = Policy(app, self.waha)
-        self.directory = Directory(self.waha, self.policy.readable)
         self.grant = Grant.initial(app.actions)
         self.on_change = on_change
         self._settled = anyio.Event()
@@ -104,7 +106,20 @@ class Bridge:
 
     async def __aexit__(self, *exc_info: Any) -> None:
         await self._stack.aclose()
-        await self.policy.aclose()
+        if "policy" in self.__dict__:
+            await self.policy.aclose()
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The gate that calls pass. Loaded with the first of them: a listing is answered without."""
+        from waha_mcp.policy.gate import Policy
+
+        return Policy(self.app, self.waha)
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Who is behind a name."""
+        return Directory(self.waha, self.policy.readable)
 
     # What is on offer
 
@@ -137,6 +152,8 @@ class Bridge:
             Refusal: the policy does not let it pass; nothing was changed.
             WahaError: WAHA could not, or would not.
         """
+        from waha_mcp.policy.gate import Call
+
         await self.settle()
         tool = self._offered(name)
         parsed = tool.parse(arguments)
@@ -296,6 +313,7 @@ class Bridge:
             try:
                 await self.identify()
                 await self.probe()
+                self._settled.set()
                 await self.policy.prepare(self.grant)
                 logger.info("App %s %s", self.app.id, self.policy.summary())
             except WahaError as error:

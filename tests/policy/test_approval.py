@@ -16,9 +16,8 @@ from pydantic import RootModel
 from tests.harness import ERAS, Admin, Era, run, texts
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, send
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import approval
+from waha_mcp.policy import Refusal, approval
 from waha_mcp.policy.approval import decide, waiting
-from waha_mcp.policy.gate import Refusal
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 

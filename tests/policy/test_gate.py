@@ -12,7 +12,7 @@ from tests.harness import Admin, app_for
 from tests.policy.common import DAD, SAM, bridge_with, effects
 from waha_mcp.actions import Action
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy.gate import Refusal
+from waha_mcp.policy import Refusal
 from waha_mcp.policy.settings import Chats, SendRule
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools import CATALOG, ArgumentError, Tool

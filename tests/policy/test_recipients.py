@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tests.harness import Admin
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, lid_of, send
-from waha_mcp.policy.gate import Refusal
+from waha_mcp.policy import Refusal
 from waha_mcp.policy.settings import PolicyFields
 from waha_mcp.sandbox import SandboxInfo
 

@@ -7,8 +7,7 @@ import pytest
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
-from waha_mcp.policy import delivery, repeats
-from waha_mcp.policy.gate import Refusal
+from waha_mcp.policy import Refusal, delivery, repeats
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.contract import contract

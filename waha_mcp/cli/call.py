@@ -36,7 +36,7 @@ def call(
 
 async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     from waha_mcp.bridge import Bridge, UnknownTool
-    from waha_mcp.policy.gate import Refusal
+    from waha_mcp.policy import Refusal
     from waha_mcp.tools import CATALOG, ArgumentError, load_tools, why_hidden
     from waha_mcp.tools.budget import as_json
     from waha_mcp.waha.errors import WahaError

@@ -1,1 +1,31 @@
-"""What may pass: every tool with an effect goes through `Policy.run`, the one gate between the bridge and WAHA."""
+"""What may pass: every tool with an effect goes through `Policy.run`, the one gate between the bridge and WAHA.
+
+The gate is loaded with the first call, so this page holds what has to be known before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from waha_mcp.policy.approval import Question
+
+#: Puts a question to the person at the client: their answer, or None where the client cannot ask.
+Ask = Callable[["Question"], Awaitable[bool | None]]
+
+
+async def cannot_ask(question: Question) -> bool | None:
+    """For callers with nobody to ask."""
+    return None
+
+
+class Refusal(Exception):
+    """The policy does not let it pass. Nothing was changed; the text says why and what the agent can do.
+
+    `decision` is the word for the trail.
+    """
+
+    def __init__(self, decision: str, text: str) -> None:
+        super().__init__(text)
+        self.decision = decision

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
-from waha_mcp.policy import delivery
+from waha_mcp.policy import Ask, Refusal, cannot_ask, delivery
 from waha_mcp.policy.approval import LIFETIME, Approvals, Question, TooManyWaiting, digest_of
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.fetching import links_in, refusal
@@ -35,26 +35,6 @@ from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.models import Result
 
 logger = logging.getLogger(__name__)
-
-#: Puts a question to the person at the client: their answer, or None where the client cannot ask.
-Ask = Callable[[Question], Awaitable[bool | None]]
-
-
-async def cannot_ask(question: Question) -> bool | None:
-    """For callers with nobody to ask."""
-    return None
-
-
-class Refusal(Exception):
-    """The policy does not let it pass. Nothing was changed; the text says why and what the agent can do.
-
-    `decision` is the word for the trail.
-    """
-
-    def __init__(self, decision: str, text: str) -> None:
-        super().__init__(text)
-        self.decision = decision
-
 
 #: What a chat that may not be read is answered with, whether there is one or not.
 NOT_FOUND = "There is no such chat or message that this App may read. Check the id with a listing tool."

@@ -12,8 +12,8 @@ from mcp import types
 from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from waha_mcp.policy import Ask
 from waha_mcp.policy.approval import LIFETIME, Question
-from waha_mcp.policy.gate import Ask
 
 #: The name of our one question within a round trip.
 _KEY = "approval"

@@ -20,7 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from waha_mcp import __version__
 from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.log import redact
-from waha_mcp.policy.gate import Refusal
+from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import Asking, InputNeeded
 from waha_mcp.server.instructions import instructions
 from waha_mcp.tools import ArgumentError, Tool
