@@ -67,12 +67,13 @@ class Pacer:
 
     def _wanted(self, chats: Iterable[str], first: Iterable[str]) -> list[tuple[str, RateLimitItem, str]]:
         pace = self._pace
-        wanted = [("in all", item, "total") for item in self._parsed(pace.total)]
+        # The narrower first: what they stop is not counted against the wider.
+        wanted: list[tuple[str, RateLimitItem, str]] = []
         for chat in sorted(set(chats)):
             wanted += [("to one chat", item, f"chat:{chat}") for item in self._parsed(pace.chat)]
-        for _ in sorted(set(first)):
+        for _ in set(first):
             wanted += [("first contacts", item, "first") for item in self._parsed(pace.first_contacts)]
-        return wanted
+        return [*wanted, *(("in all", item, "total") for item in self._parsed(pace.total))]
 
     def _parsed(self, rates: str) -> list[RateLimitItem]:
         if not rates:
