@@ -68,10 +68,13 @@ def run(
 
 
 @contextmanager
-def sandbox_server() -> Iterator[SandboxInfo]:
+def sandbox_server(*arguments: str) -> Iterator[SandboxInfo]:
     """A `waha-mcp sandbox` in a process of its own."""
     process = subprocess.Popen(
-        [*COMMAND, "sandbox", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, env=environment()
+        [*COMMAND, "sandbox", "--port", "0", "--json", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     assert process.stdout is not None
     try:

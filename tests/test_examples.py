@@ -10,9 +10,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.harness import environment
+from tests.harness import environment, sandbox_server
 from waha_mcp.actions import Action
 from waha_mcp.app import App, load_app
 from waha_mcp.policy.settings import PolicyFields
@@ -61,20 +62,36 @@ def test_the_claude_desktop_entry_launches_this_command() -> None:
     assert entry["env"].keys() == {"WAHA_URL", "WAHA_API_KEY"}
 
 
-def test_the_plain_client_reads_and_sends(sandbox_process: SandboxInfo, tmp_path: Path) -> None:
+def test_the_agent_answers_what_was_agreed_and_replies_in_at_most_four_calls() -> None:
+    with sandbox_server() as sandbox:
+        done = run_example("answer_about_friday.py", sandbox)
+        asked = httpx.get(f"{sandbox.url}/sandbox/requests", headers={"X-Api-Key": sandbox.admin_key}).json()
+    assert done.returncode == 0, done.stderr
+    assert "settled: Friday 19:30, Harbour Kitchen" in done.stdout
+    [sent] = [request["body"] for request in asked if request["path"] == "/api/sendText"]
+    assert sent["chatId"] == "447700900142@c.us"
+    assert sent["reply_to"].startswith("false_447700900142@c.us_")
+    assert (EXAMPLES / "answer_about_friday.py").read_text().count("await call(") <= 4
+
+
+def test_the_plain_client_reads_and_sends(sandbox_process: SandboxInfo) -> None:
+    done = run_example("mcp_client.py", sandbox_process, ANSWERING_CHAT, "Hello from the example")
+    assert done.returncode == 0, done.stderr
+    assert "Tools: get_status, list_chats" in done.stdout
+    assert '"message_id"' in done.stdout
+
+
+def run_example(script: str, sandbox: SandboxInfo, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with `waha-mcp` on the PATH, as its reader would."""
     command = shutil.which("waha-mcp", path=str(Path(sys.executable).parent))
     assert command is not None
-    env = environment(WAHA_URL=sandbox_process.url, WAHA_API_KEY=sandbox_process.keys["read_send"])
+    env = environment(WAHA_URL=sandbox.url, WAHA_API_KEY=sandbox.keys["read_send"])
     env["PATH"] = f"{Path(command).parent}:{env['PATH']}"
-    script = EXAMPLES / "mcp_client.py"
-    done = subprocess.run(
-        [sys.executable, str(script), ANSWERING_CHAT, "Hello from the example"],
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
         env=env,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert "Tools: get_status, list_chats" in done.stdout
-    assert '"message_id"' in done.stdout

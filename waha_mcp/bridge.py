@@ -178,6 +178,26 @@ class Bridge:
             self.directory.expire()
         return fit(result, self.app.budget)
 
+    async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
+        """What may be written for a chat whose name is like `beginning`; empty: the most recent. None without read.
+
+        A name that several share is given as their ids.
+        """
+        await self.settle()
+        self.directory.available = Action.READ in self.grant.actions
+        if not self.directory.available:
+            return []
+        try:
+            if not self._identified:
+                await self.identify()
+            async with self._noting(Action.READ):
+                await self.policy.prepare(self.grant)
+                await self.directory.load()
+        except WahaError as error:
+            logger.warning("%s", error)
+            return []
+        return self.directory.completions(beginning, limit) if Action.READ in self.grant.actions else []
+
     @asynccontextmanager
     async def _noting(self, action: Action | None) -> AsyncIterator[None]:
         """Take back what WAHA refuses: the key as a whole, or one action."""

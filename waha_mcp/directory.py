@@ -158,6 +158,18 @@ class Directory:
         matches.sort(key=lambda match: (-match[0], -(match[1].last_active or 0), match[1].shown or match[1].id))
         return [entry for _, entry in matches[:limit]]
 
+    def completions(self, beginning: str, limit: int) -> list[str]:
+        """Texts that `resolve` takes for chats like `beginning`, best first; empty: the most recent."""
+        if beginning.strip():
+            found = self.find(beginning, limit)
+        else:
+            found = sorted(self.entries(), key=lambda entry: -(entry.last_active or 0))[:limit]
+        return [self._handle(entry) for entry in found]
+
+    def _handle(self, entry: Entry) -> str:
+        owners = self._snapshot.by_name.get(fold(entry.shown or ""), ())
+        return entry.shown if entry.shown and list(filter(self._readable, owners)) == [entry.id] else entry.id
+
     def _alike(self, wanted: str) -> Iterable[tuple[str, float]]:
         from rapidfuzz import fuzz, process  # only a search needs it
 

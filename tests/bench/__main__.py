@@ -162,6 +162,14 @@ def result_sizes(pipe: Pipe, http: httpx.Client) -> None:
     messages = f"/api/default/chats/{chat}/messages"
     pairs: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
         "list_chats, 20": (("list_chats", {"limit": 20}), (CHATS, {"limit": 20})),
+        "get_unread": (("get_unread", {}), (CHATS, {"limit": 100})),
+        "find_chats": (("find_chats", {"query": "maya"}), ("/api/contacts/all", {"session": "default"})),
+        "search_messages": (
+            ("search_messages", {"query": "friday"}),
+            ("/api/default/chats/all/messages", {"limit": 600, "downloadMedia": "false"}),
+        ),
+        "get_contacts, 50": (("get_contacts", {"limit": 50}), ("/api/contacts/all", {"session": "default"})),
+        "list_groups, 20": (("list_groups", {"limit": 20}), ("/api/default/groups", {"limit": 20})),
         "get_messages, 50": (
             ("get_messages", {"chat": chat, "limit": 50}),
             (messages, {"limit": 50, "downloadMedia": "false"}),
@@ -171,6 +179,25 @@ def result_sizes(pipe: Pipe, http: httpx.Client) -> None:
         ours = len(pipe.ask("tools/call", name=name, arguments=arguments)["content"][0]["text"].encode())
         raw = len(http.get(path, params=params).content)
         row(f"{what}: result", f"{ours} B", f"{raw} B", f"{ours / raw:.0%}", "<= 25%", ours / raw <= 0.25)
+
+
+def large_account(small: Pipe) -> None:
+    """What an account of 20,000 contacts and 200,000 messages costs, beside the sandbox's own."""
+    with sandbox_server("--contacts", "20000", "--messages", "200000") as info:
+        pipe = serve(info, "read_send")
+        first = milliseconds(lambda: pipe.ask("tools/call", name="find_chats", arguments={"query": "maya"}))
+        row("find_chats, 20,000 contacts, cold", f"{first:.0f} ms", "", "", "", None)
+        calls: dict[str, tuple[dict[str, Any], str]] = {
+            "find_chats": ({"query": "dmitri kowalsky"}, "< 50 ms"),
+            "get_messages": ({"chat": "Maya Lindqvist", "limit": 20}, "<= 1.5x"),
+        }
+        for tool, (arguments, aim) in calls.items():
+            runs = [functools.partial(each.ask, "tools/call", name=tool, arguments=arguments) for each in (pipe, small)]
+            pairs = [tuple(milliseconds(run) for run in runs) for _ in range(CALLS // 4)]
+            ours, base = (statistics.median(column) for column in zip(*pairs, strict=True))
+            met = ours < 50 if tool == "find_chats" else ours <= 1.5 * base
+            row(f"{tool}, large beside small", f"{ours:.1f} ms", f"{base:.1f} ms", f"{ours / base:.2f}x", aim, met)
+        pipe.close()
 
 
 _POLICY = """
@@ -240,6 +267,7 @@ def main() -> None:
             listing_sizes(info)
             result_sizes(pipe, http)
         policy(info)
+        large_account(pipe)
         pipe.close()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
 import typer
@@ -20,21 +21,26 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 3000,
     seed: Annotated[int, typer.Option(help="Another seed makes another account.")] = 1,
     engine: Annotated[Literal["gows", "noweb"], typer.Option(help="Whose answers it gives.")] = "gows",
+    contacts: Annotated[
+        int | None, typer.Option(min=1, max=79_000, help="How many contacts.", show_default="about 25")
+    ] = None,
+    messages: Annotated[int | None, typer.Option(min=1, help="How many messages.", show_default="about 600")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON once it listens.")] = False,
 ) -> None:
     """Run an embedded WAHA with a made-up account, until SIGTERM or Ctrl-C. No phone and no key needed.
 
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """
-    anyio.run(_run, host, port, seed, engine, as_json)
+    size = {"contacts": contacts, "messages": messages}
+    anyio.run(partial(_run, host, port, as_json, seed=seed, engine=engine, **size))
 
 
-async def _run(host: str, port: int, seed: int, engine: str, as_json: bool) -> None:
+async def _run(host: str, port: int, as_json: bool, **account: Any) -> None:
     from waha_mcp.sandbox import running
 
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         try:
-            async with running(host=host, port=port, seed=seed, engine=engine) as info:
+            async with running(host=host, port=port, **account) as info:
                 if as_json:
                     print(json.dumps(info.as_dict()), flush=True)
                 else:

@@ -23,6 +23,8 @@ from waha_mcp.log import redact
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import Asking, InputNeeded
 from waha_mcp.server.instructions import instructions
+from waha_mcp.server.prompts import Prompts
+from waha_mcp.server.resources import Resources
 from waha_mcp.tools import ArgumentError, Tool
 from waha_mcp.tools.budget import as_json
 from waha_mcp.waha.errors import WahaError
@@ -51,9 +53,17 @@ class Protocol:
             instructions=instructions(bridge.app, bridge.grant),
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
+            on_list_prompts=self._list_prompts,
+            on_get_prompt=self._get_prompt,
+            on_completion=self._complete,
             on_subscriptions_listen=self.listen,
         )
         self._asking = Asking()
+        self._resources = Resources(bridge)
+        self._prompts = Prompts(bridge)
         bridge.on_change = self._tools_changed
 
     @property
@@ -105,6 +115,35 @@ class Protocol:
             text, data = redacted, json.loads(redacted)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
         return types.CallToolResult(content=content, structured_content=data)
+
+    # Resources, prompts and completions: never the only way to a thing
+
+    async def _list_resources(
+        self, ctx: _Request, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=await self._resources.listed(), cache_scope="private")
+
+    async def _list_templates(
+        self, ctx: _Request, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        templates = await self._resources.templates()
+        return types.ListResourceTemplatesResult(resource_templates=templates, cache_scope="private")
+
+    async def _read_resource(self, ctx: _Request, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        return await self._resources.read(params.uri)
+
+    async def _list_prompts(
+        self, ctx: _Request, params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        return types.ListPromptsResult(prompts=await self._prompts.listed(), cache_scope="private")
+
+    async def _get_prompt(self, ctx: _Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        return await self._prompts.get(params.name, params.arguments or {})
+
+    async def _complete(self, ctx: _Request, params: types.CompleteRequestParams) -> types.CompleteResult:
+        """Names of chats, wherever a chat is asked for."""
+        values = await self._bridge.chat_names(params.argument.value) if params.argument.name == "chat" else []
+        return types.CompleteResult(completion=types.Completion(values=values))
 
 
 def describe(tool: Tool) -> types.Tool:

@@ -5,7 +5,6 @@ Long texts are cut with a mark, lists stop at whole items.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -20,6 +19,8 @@ R = TypeVar("R", bound=Result)
 
 #: Characters that texts are cut to, one after the other, until the result fits.
 CUTS = (2_000, 500)
+#: Characters that the names of the fields that others wrote may take.
+MARK = 160
 #: And at last, when not even one item of a list fits.
 LAST_CUT = 150
 
@@ -54,7 +55,8 @@ def _fitting(page: Page, budget: int) -> int:
 
 
 def _size(result: Result) -> int:
-    return len(json.dumps(as_json(result), ensure_ascii=False, separators=(",", ":")))
+    """Characters of the JSON that `as_json` makes of it, and a few more."""
+    return len(result.model_dump_json(exclude_none=True)) + MARK
 
 
 def _cut(value: Any, limit: int, *, cuttable: bool = False) -> Any:

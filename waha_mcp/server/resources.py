@@ -1,0 +1,95 @@
+"""Resources: what some tools show, for clients that let a person pick it. Each is one tool's result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from mcp import MCPError, UriTemplate, types
+from mcp.types import INVALID_PARAMS
+
+from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.log import redact
+from waha_mcp.policy.gate import Refusal
+from waha_mcp.tools import ArgumentError
+from waha_mcp.tools.budget import as_json
+from waha_mcp.waha.errors import NotFound, WahaError
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource, or a template of many: the tool behind it, and the tool's argument that the URI holds."""
+
+    uri: str
+    name: str
+    description: str
+    tool: str
+    argument: str | None = None
+
+
+RESOURCES = (
+    Resource("waha://status", "status", "Whether WhatsApp is connected, and what is available", "get_status"),
+    Resource(
+        "waha://chats/{chat}", "chat", "The last messages of a chat, by name, number or id", "get_messages", "chat"
+    ),
+    Resource("waha://messages/{id}", "message", "One message in full, by its id", "get_message", "message_id"),
+)
+
+
+class Resources:
+    """The resources of one bridge."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def _offered(self) -> list[Resource]:
+        tools = {tool.name for tool in self._bridge.tools()}
+        return [resource for resource in RESOURCES if resource.tool in tools]
+
+    async def listed(self) -> list[types.Resource]:
+        """Those with a URI of their own."""
+        await self._bridge.settle()
+        return [
+            types.Resource(uri=each.uri, name=each.name, description=each.description, mime_type=JSON)
+            for each in self._offered()
+            if each.argument is None
+        ]
+
+    async def templates(self) -> list[types.ResourceTemplate]:
+        """Those whose URI is to be filled in."""
+        await self._bridge.settle()
+        return [
+            types.ResourceTemplate(uri_template=each.uri, name=each.name, description=each.description, mime_type=JSON)
+            for each in self._offered()
+            if each.argument is not None
+        ]
+
+    async def read(self, uri: str) -> types.ReadResourceResult:
+        """The resource with this URI.
+
+        Raises:
+            MCPError: there is none, or it cannot be read now.
+        """
+        await self._bridge.settle()
+        for resource in self._offered():
+            filled = UriTemplate.parse(resource.uri).match(uri)
+            if filled is None:
+                continue
+            arguments = {resource.argument: next(iter(filled.values()))} if resource.argument else {}
+            try:
+                result = await self._bridge.call(resource.tool, arguments)
+            except (UnknownTool, ArgumentError, NotFound, Refusal) as error:
+                raise _not_found(uri, redact(str(error), self._bridge.app.key)) from None
+            except WahaError as error:
+                raise MCPError(types.INTERNAL_ERROR, redact(str(error), self._bridge.app.key)) from None
+            text = redact(json.dumps(as_json(result), ensure_ascii=False), self._bridge.app.key)
+            return types.ReadResourceResult(
+                contents=[types.TextResourceContents(uri=uri, mime_type=JSON, text=text)], cache_scope="private"
+            )
+        raise _not_found(uri, "There is no such resource.")
+
+
+def _not_found(uri: str, why: str) -> MCPError:
+    return MCPError(INVALID_PARAMS, f"Resource not found: {why}", {"uri": uri})
