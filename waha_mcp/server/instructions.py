@@ -19,7 +19,7 @@ def instructions(app: App, grant: Grant) -> str:
     ]
     if reads:
         lines.append(
-            "To read: get_unread for what is new, search_messages for a topic, get_messages for a chat. "
+            "To read: get_unread for what is new, list_chats, search_messages for a topic, get_messages for a chat. "
             "Chats and people are given by name, number or id; where a name is not clear, ask the user who is meant. "
             "Reading marks nothing as read."
         )
