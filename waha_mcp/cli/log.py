@@ -32,21 +32,19 @@ def log(
     if not path.exists() and not follow:
         raise Failure(f"App '{app_id}' has no trail yet ({path})", code=1)
     try:
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
+        file = path.open(encoding="utf-8") if path.exists() else None
+        if file is not None:
+            lines = file.read().splitlines()
             print("\n".join(lines[-last:] if last else lines), flush=True)
         if follow:
-            for line in _new_lines(path):
+            for line in _new_lines(path, file):
                 print(line, end="", flush=True)
     except OSError as error:
         raise Failure(f"cannot read {path}: {error.strerror or error}", code=1) from None
 
 
-def _new_lines(path: Path) -> Iterator[str]:
-    """The lines that come from now on, also after the file was rotated."""
-    file: TextIO | None = path.open(encoding="utf-8") if path.exists() else None
-    if file is not None:
-        file.seek(0, 2)
+def _new_lines(path: Path, file: TextIO | None) -> Iterator[str]:
+    """The lines that come after what was read of the file, also after it was rotated."""
     while True:
         line = file.readline() if file is not None else ""
         if line:
