@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Annotated
 
@@ -26,12 +27,17 @@ def serve(
 
 
 async def _serve(load: Callable[..., App]) -> None:
+    # What imports make stays; looking for garbage in it, again and again, would take a tenth of the start-up.
+    gc.disable()
     # Before the SDK, whose import takes most of a second: a wrong App is told at once.
     app = load()
     from waha_mcp.bridge import Bridge
     from waha_mcp.server.stdio import serve_stdio
 
-    await serve_stdio(Bridge(app))
+    bridge = Bridge(app)
+    gc.freeze()
+    gc.enable()
+    await serve_stdio(bridge)
 
 
 async def _serve_sandbox(load: Callable[..., App]) -> None:
