@@ -152,7 +152,7 @@ class Bridge:
             Refusal: the policy does not let it pass; nothing was changed.
             WahaError: WAHA could not, or would not.
         """
-        from waha_mcp.policy.gate import Call
+        from waha_mcp.policy.call import Call
 
         await self.settle()
         tool = self._offered(name)

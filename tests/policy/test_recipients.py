@@ -139,6 +139,16 @@ async def lid_of_any(bridge: Any) -> str:
     return next(str(row["lid"]) for row in rows if row["pn"] == DAD)
 
 
+async def test_a_chat_that_may_not_be_read_may_not_be_tidied_away(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, chats={"read": {"deny": [DAD]}}) as bridge:
+        bridge.app = bridge.app.model_copy(update={"toolsets": frozenset({"all"})})
+        await admin.clear()
+        for tool in ("archive_chat", "mark_unread", "delete_chat"):
+            with pytest.raises(Refusal, match="no such chat"):
+                await bridge.call(tool, {"chat": DAD})
+        assert await effects(admin) == []
+
+
 async def test_status_and_summary_say_in_one_line_who_can_be_reached(sandbox: SandboxInfo) -> None:
     fields: dict[str, Any] = {"chats": {"send": {"allow": [SAM, "groups"], "ask": ["people"]}, "read": {"deny": [DAD]}}}
     async with bridge_with(sandbox, approval="first_contact", **fields) as bridge:

@@ -1,0 +1,92 @@
+"""One call on its way through the gate: whom it names, and what is told of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from waha_mcp.policy import Ask, cannot_ask
+from waha_mcp.policy.approval import digest_of
+from waha_mcp.tools.catalog import Context, Tool
+from waha_mcp.tools.files import outbox_digest
+from waha_mcp.waha.ids import parse_message_id
+
+#: Characters that are told in full; WhatsApp's own longest text.
+FULL = 65_536
+
+
+@dataclass
+class Call:
+    """A tool, its arguments with every chat as a chat id, and what the gate finds out on the way."""
+
+    tool: Tool
+    arguments: dict[str, Any]
+    context: Context
+    ask: Ask = cannot_ask
+    client: str | None = None
+    allow_repeat: bool = False
+    #: Whom it reaches, in a stable order.
+    reached: tuple[str, ...] = ()
+    digest: str = ""
+    decision: str = "allowed"
+    message_id: str | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def named(self, *, reached: bool | None = None) -> list[str]:
+        """The chats that parameters name; of those marked as reached, or not, where that is asked for."""
+        marks = self.tool.references.items()
+        names = [name for name, mark in marks if reached is None or mark.reached is reached]
+        return [chat for name in names for chat in as_list(self.arguments.get(name))]
+
+    def message_chats(self, *, reached: bool | None = None) -> list[str]:
+        """The chats of the messages that parameters name; see `named`."""
+        marks = self.tool.messages.items()
+        names = [name for name, mark in marks if reached is None or mark.reached is reached]
+        return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
+
+    async def file_digests(self) -> dict[str, str]:
+        """What stands behind the local files named, so that an approval is for these bytes.
+
+        Raises:
+            ArgumentError: there is no such file.
+        """
+        return {
+            f"sha256 of {name}": await outbox_digest(self.arguments[name], self.context.app.outbox)
+            for name in self.tool.local_files
+            if self.arguments.get(name) is not None
+        }
+
+    def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
+        """The call's line in the trail."""
+        record: dict[str, Any] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": self.client,
+            "tool": self.tool.name,
+            "chats": list(self.reached) or [*self.named(), *self.message_chats()] or None,
+            "digest": self.digest or None,
+            "decision": self.decision,
+            "outcome": outcome,
+            "message_id": self.message_id,
+            "ms": round((time.perf_counter() - self.started) * 1000, 1),
+        }
+        if with_text:
+            record["arguments"] = {k: told(v) for k, v in self.arguments.items() if v is not None}
+        return {key: value for key, value in record.items() if value is not None}
+
+
+def as_list(value: Any) -> list[str]:
+    """The ids of a parameter that holds one, several or none."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def told(value: Any) -> Any:
+    """An argument as people are shown it: all of it, but of a file's bytes only the size and digest."""
+    if isinstance(value, str) and len(value) > FULL:
+        return f"{len(value)} characters, sha256 {digest_of(value)}"
+    return to_jsonable_python(value, exclude_none=True)
