@@ -189,7 +189,8 @@ class PairingCode(Result):
     calls=[f"POST {_AUTH}/request-code"],
     hints=CONFIGURES,
     toolset="session",
-    reaches="nobody",
+    # Whoever holds the other end of it is let into the account.
+    reaches="everyone",
 )
 async def request_pairing_code(
     phone: Annotated[str, AfterValidator(parse_phone), Field(description="Number of the account, with country code")],
@@ -274,7 +275,8 @@ class Assertion(Argument):
     calls=[f"POST {_AUTH}/passkey", f"POST {_AUTH}/passkey/confirm"],
     hints=CONFIGURES,
     toolset="session",
-    reaches="nobody",
+    # Whoever holds the other end of it is let into the account.
+    reaches="everyone",
 )
 async def answer_passkey_request(
     assertion: Annotated[Assertion, Field(description="What the passkey signed, all in base64url")] | None = None,
