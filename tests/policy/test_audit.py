@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -148,9 +147,10 @@ def test_log_prints_the_last_lines_and_follows_across_a_rotation(tmp_path: Path)
     trail.close()
     env = {"XDG_STATE_HOME": str(tmp_path)}
     assert run("log", "--last", "2", env=env).stdout == '{"number":1}\n{"number":2}\n'
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, "log", "--follow", "--last", "1"], stdout=subprocess.PIPE, text=True, env=environment(**env)
-    ) as process:
+    )
+    try:
         assert process.stdout is not None
         assert process.stdout.readline() == '{"number":2}\n'
         path = trail_path("default")
@@ -160,8 +160,9 @@ def test_log_prints_the_last_lines_and_follows_across_a_rotation(tmp_path: Path)
         path.rename(path.with_suffix(".old"))
         path.write_text('{"number":4}\n')
         assert process.stdout.readline() == '{"number":4}\n'
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 def test_log_of_an_app_without_a_trail_says_so(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             yield found[0]
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=10)
+            process.terminate()
 
 
 @pytest.fixture(autouse=True)
