@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a listing or a call waits for the key's actions to be found out.
 SETTLE_BUDGET = 2.0
+#: Seconds that a client gets to ask for its first listing before the policy is loaded.
+LISTING_FIRST = 0.2
 #: Seconds between two looks for a WAHA that could not be reached: the first wait, and the longest.
 RETRY_FIRST, RETRY_MOST = 2.0, 60.0
 
@@ -334,6 +336,8 @@ class Bridge:
                 await self.identify()
                 await self.probe()
                 self._settled.set()
+                # The listing that waits for this goes first: it needs no policy, and loading one takes time.
+                await anyio.sleep(LISTING_FIRST)
                 await self.policy.prepare(self.grant)
                 logger.info("App %s %s", self.app.id, self.policy.summary())
             except WahaError as error:
