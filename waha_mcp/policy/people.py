@@ -10,7 +10,7 @@ from typing import Any
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
 from waha_mcp.waha.ids import parse_message_id, phone_of
-from waha_mcp.waha.reading import chat_id_of, kind_of_chat
+from waha_mcp.waha.reading import chat_id_of, kind_of_chat, mapping_of, text_of
 
 logger = logging.getLogger(__name__)
 
@@ -131,13 +131,11 @@ class People:
         try:
             match kind_of_chat(chat):
                 case "person":
-                    row = await self._waha.call("GET /api/contacts", query={"contactId": chat})
-                    row = row if isinstance(row, Mapping) else {}
+                    row = mapping_of(await self._waha.call("GET /api/contacts", query={"contactId": chat}))
                     name = _text(row.get("name")) if row.get("isMyContact") is not False else None
                     claims = _text(row.get("pushname")) or _text(row.get("pushName"))
                 case "group":
-                    row = await self._waha.call("GET /api/{session}/groups/{id}", path={"id": chat})
-                    row = row if isinstance(row, Mapping) else {}
+                    row = mapping_of(await self._waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
                     subject = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
                     name = f"the group “{subject}”" if subject else None
         except WahaError as error:
@@ -155,12 +153,11 @@ class People:
         except WahaError as error:
             logger.debug("No text of a message: %s", error)
             return None
-        body = row.get("body") if isinstance(row, Mapping) else None
-        return body if isinstance(body, str) and body else None
+        return text_of(mapping_of(row).get("body"))
 
 
 def _from_me(row: Any) -> bool:
-    return isinstance(row, Mapping) and row.get("fromMe") is True
+    return mapping_of(row).get("fromMe") is True
 
 
 def _text(value: Any) -> str | None:

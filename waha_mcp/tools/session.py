@@ -13,7 +13,7 @@ from waha_mcp.tools.rich import Argument
 from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
 from waha_mcp.waha.ids import parse_phone, phone_of
 from waha_mcp.waha.models import Attachment, Result
-from waha_mcp.waha.reading import chat_id_of, count_of, iso_time, mapping_of, text_of
+from waha_mcp.waha.reading import chat_id_of, count_of, iso_time, mapping_of, text_of, texts_of
 from waha_mcp.waha.untrusted import Name
 
 _SESSION = "/api/sessions/{session}"
@@ -241,7 +241,7 @@ async def get_passkey_request(*, ctx: Context) -> Passkey:
         return Passkey(code=text_of(raw.get("code")))
     allowed = raw.get("allowCredentials")
     credentials = [
-        Credential(id=found, type=text_of(row.get("type")), transports=_texts(row.get("transports")))
+        Credential(id=found, type=text_of(row.get("type")), transports=texts_of(row.get("transports")) or None)
         for row in map(mapping_of, allowed if isinstance(allowed, list) else [])
         if (found := text_of(row.get("id")))
     ]
@@ -252,10 +252,6 @@ async def get_passkey_request(*, ctx: Context) -> Passkey:
         timeout=count_of(raw.get("timeout")),
         credentials=credentials or None,
     )
-
-
-def _texts(value: Any) -> list[str] | None:
-    return [each for each in value if isinstance(each, str)] or None if isinstance(value, list) else None
 
 
 Base64Url = Annotated[str, Field(max_length=20_000, pattern=r"^[A-Za-z0-9_-]+=*$")]

@@ -11,7 +11,7 @@ from waha_mcp.tools.catalog import CONFIGURES, INSPECTS, ArgumentError, Context,
 from waha_mcp.tools.rich import Argument
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import listing, mapping_of, text_of
+from waha_mcp.waha.reading import listing, mapping_of, text_of, texts_of
 
 Ignored = Literal["status", "groups", "channels", "broadcast"]
 _IGNORED: tuple[Ignored, ...] = ("status", "groups", "channels", "broadcast")
@@ -44,7 +44,7 @@ def _settings_from(config: Mapping[str, Any]) -> Settings:
     proxy = text_of(mapping_of(config.get("proxy")).get("server"))
     hooks = config.get("webhooks")
     shown = [
-        WebhookShown(host=_host(hook.get("url")) or "unknown", events=_texts(hook.get("events")))
+        WebhookShown(host=_host(hook.get("url")) or "unknown", events=texts_of(hook.get("events")))
         for hook in map(mapping_of, hooks if isinstance(hooks, list) else [])
     ]
     return Settings(
@@ -63,10 +63,6 @@ def _settings_from(config: Mapping[str, Any]) -> Settings:
 
 def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-def _texts(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _host(url: Any) -> str | None:
@@ -178,7 +174,7 @@ def _webhook(hook: Webhook, known: Any, ctx: Context) -> dict[str, Any]:
     before: Mapping[str, Any] = next(
         (each for each in map(mapping_of, known if isinstance(known, list) else []) if each.get("url") == hook.url), {}
     )
-    if set(hook.events) - set(_texts(before.get("events"))):
+    if set(hook.events) - set(texts_of(before.get("events"))):
         _check_host("webhooks", hook.url, ctx)
     kept = {name: before[name] for name in ("hmac", "retries", "customHeaders") if before.get(name) is not None}
     return {"url": hook.url, "events": hook.events, **kept}

@@ -77,6 +77,11 @@ def text_of(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def texts_of(value: Any) -> list[str]:
+    """The texts of a list; none where something else stands."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
 def count_of(value: Any) -> int | None:
     """A number of things, or None where something else stands."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
