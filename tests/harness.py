@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
+from fnmatch import fnmatchcase
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import httpx
 from mcp import Client, StdioServerParameters
@@ -119,6 +121,17 @@ class Admin:
         """The requests since the log was cleared, without the admin's own."""
         seen = await self.request("GET", "/sandbox/requests")
         return [r for r in seen if not r["path"].startswith("/sandbox/")]
+
+    async def performed(self, path: str) -> list[dict[str, Any]]:
+        """The requests whose path begins so, or matches the glob, and that WAHA has carried out; see `settle`."""
+        glob = path if "*" in path else f"{path}*"
+        return [
+            r for r in await self.requests() if r["performed"] is not None and fnmatchcase(unquote(r["path"]), glob)
+        ]
+
+    async def settle(self) -> None:
+        """Let what is pending on WAHA's side (late work, acknowledgements, an answer) happen now, to its end."""
+        await self.request("POST", "/sandbox/settle")
 
     async def clear(self) -> None:
         await self.request("DELETE", "/sandbox/requests")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import anyio
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from tests.sandbox.box import SAM, Box
 from waha_mcp.sandbox import running
+from waha_mcp.sandbox.state import Sandbox
 
 pytestmark = pytest.mark.anyio
 
@@ -61,12 +63,99 @@ async def test_a_delayed_answer_keeps_nobody_else_waiting(gows: Box) -> None:
     assert (await gows.ask("GET", "/api/sessions")).status_code == 200
 
 
+async def arrived(gows: Box, count: int = 1) -> None:
+    """Wait until so many requests have reached the server."""
+    with anyio.fail_after(5):
+        while len(await gows.control("GET", "requests")) < count:
+            await anyio.lowlevel.checkpoint()
+
+
+async def texts_of(gows: Box) -> int:
+    return sum(each["body"] == "only once" for each in await gows.messages(SAM, limit=-1))
+
+
+async def test_late_work_is_done_after_the_client_has_hung_up_and_the_log_says_when(gows: Box) -> None:
+    await gows.control("POST", "faults", path="/api/sendText", late=60)
+    with pytest.raises(httpx.ReadTimeout):
+        await gows.ask("POST", "/api/sendText", TEXT, timeout=0.1)
+    [entry] = await gows.control("GET", "requests")
+    assert (entry["body"], entry["performed"], await texts_of(gows)) == (TEXT, None, 0)
+    assert (await gows.control("POST", "settle"))["settled"] >= 1
+    entry = (await gows.control("GET", "requests"))[0]
+    assert (entry["body"], entry["status"], await texts_of(gows)) == (TEXT, None, 1)
+    assert entry["time"] < entry["performed"] <= time.time()
+
+
+async def test_late_work_comes_by_itself_and_a_client_that_waits_gets_its_answer(gows: Box) -> None:
+    await gows.control("POST", "faults", path="/api/sendText", late=0.2)
+    answer = await gows.ask("POST", "/api/sendText", TEXT)
+    [entry] = await gows.control("GET", "requests")
+    assert (answer.status_code, entry["status"], await texts_of(gows)) == (201, 201, 1)
+    assert entry["performed"] - entry["time"] >= 0.2
+
+
+@pytest.mark.parametrize("what", [{"drop": True}, {"status": 504, "body": "<html>Gateway Time-out</html>"}])
+async def test_a_proxy_gives_up_at_once_while_waha_goes_on(gows: Box, what: dict[str, Any]) -> None:
+    await gows.control("POST", "faults", path="/api/sendText", late=60, **what)
+    if "drop" in what:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await gows.ask("POST", "/api/sendText", TEXT)
+    else:
+        assert (await gows.ask("POST", "/api/sendText", TEXT)).status_code == 504
+    assert await texts_of(gows) == 0
+    await gows.control("POST", "settle")
+    entry = (await gows.control("GET", "requests"))[0]
+    assert (entry["status"], await texts_of(gows)) == (what.get("status"), 1)
+    assert entry["performed"] is not None
+
+
+async def test_late_work_that_waha_refuses_is_not_performed(gows: Box) -> None:
+    await gows.control("POST", "faults", path="/api/sendText", late=60, status=502)
+    await gows.ask("POST", "/api/sendText", TEXT, key="read")
+    await gows.control("POST", "settle")
+    [entry] = await gows.control("GET", "requests")
+    assert (entry["performed"], entry["status"], await texts_of(gows)) == (None, 502, 0)
+
+
+async def test_a_request_that_fails_in_its_handler_is_not_performed(gows: Box) -> None:
+    answer = await gows.ask("PUT", "/api/default/groups/1@g.us/subject", {"subject": "Hikers"})
+    [entry] = await gows.control("GET", "requests")
+    assert (answer.is_success, entry["operation"], entry["performed"]) == (False, "GroupsController_setSubject", None)
+
+
+async def test_settling_waits_until_late_work_is_done() -> None:
+    sandbox = Sandbox()
+    done = anyio.Event()
+
+    async def work() -> None:
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        done.set()
+
+    sandbox.in_background(60, work)
+    assert (await sandbox.settle(), done.is_set(), await sandbox.settle()) == (1, True, 0)
+
+
+async def test_a_request_whose_body_never_came_is_not_performed_late(gows: Box) -> None:
+    await gows.control("POST", "faults", path="/api/sendText", late=0)
+    host, _, port = gows.info.url.removeprefix("http://").partition(":")
+    async with await anyio.connect_tcp(host, int(port)) as raw:
+        head = f"POST /api/sendText HTTP/1.1\r\nHost: x\r\nX-Api-Key: {gows.info.keys['full']}\r\n"
+        await raw.send(f"{head}Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{{".encode())
+        await arrived(gows)
+    await gows.control("POST", "settle")
+    assert [each["performed"] for each in await gows.control("GET", "requests")] == [None]
+
+
 async def test_faults_can_be_called_off_and_must_make_sense(gows: Box) -> None:
     await gows.control("POST", "faults", path="/api/sessions", status=500, count=5)
     await gows.control("DELETE", "faults")
     assert (await gows.ask("GET", "/api/sessions")).status_code == 200
     answer = await gows.ask("POST", "/sandbox/faults", {"path": "/", "explode": True}, key="admin")
     assert (answer.status_code, "explode" in answer.text) == (400, True)
+    for wrong in ({"late": -1}, {"late": "soon"}, {"delay": True}):
+        answer = await gows.ask("POST", "/sandbox/faults", wrong, key="admin")
+        assert (answer.status_code, "number of seconds" in answer.text) == (400, True)
 
 
 @pytest.mark.parametrize("key", [None, "full"])
@@ -82,8 +171,9 @@ async def test_the_log_names_keys_and_headers_and_shows_neither(gows: Box) -> No
     assert (sent["method"], sent["path"], sent["query"], sent["status"]) == ("POST", "/api/sendText", "note=1", 201)
     assert (sent["operation"], sent["key"], sent["body"]) == ("ChattingController_sendText", "send", TEXT)
     assert {"x-api-key", "x-note"} <= set(sent["headers"])
+    assert sent["time"] <= sent["performed"] <= time.time()
     assert not any(secret in str(sent) for secret in gows.info.keys.values())
-    assert (refused["key"], refused["status"]) == ("none", 403)
+    assert (refused["key"], refused["status"], refused["performed"]) == ("none", 403, None)
     assert (lost["operation"], lost["key"], lost["status"]) == (None, None, 404)
     await gows.control("DELETE", "requests")
     assert await gows.control("GET", "requests") == []
@@ -94,7 +184,7 @@ async def test_a_dropped_request_stands_in_the_log_without_a_status(gows: Box) -
     with pytest.raises(httpx.RemoteProtocolError):
         await gows.ask("GET", "/api/sessions")
     [entry] = await gows.control("GET", "requests")
-    assert entry["status"] is None
+    assert (entry["status"], entry["performed"]) == (None, None)
 
 
 async def test_a_taken_port_is_an_oserror_before_anything_runs() -> None:

@@ -8,14 +8,17 @@ Sam Okafor (12025550123@c.us) answers what is sent to him. Media links name WAHA
 Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSON both ways:
 
 - `POST /sandbox/faults` spoils the next requests: {"path": prefix or glob, "method"?, "count"?: 1, "delay"?: seconds,
-  "drop"?: close without an answer, "after"?: perform the request first, "status"?, "body"?: text, "headers"?,
-  "content_type"?, "oversize"?: bytes, "malformed"?: cut-off JSON}. `DELETE /sandbox/faults` ends all.
+  "drop"?: close without an answer, "after"?: perform the request first, "late"?: perform it so many seconds later,
+  even if the client has hung up by then, "status"?, "body"?: text, "headers"?, "content_type"?, "oversize"?: bytes,
+  "malformed"?: cut-off JSON}. `DELETE /sandbox/faults` ends all.
 - `GET /sandbox/requests` lists the requests so far: {"time", "method", "path", "query", "headers": names,
-  "key": the key's name, "operation": id, "body", "status": null when dropped}. `DELETE /sandbox/requests` forgets them.
+  "key": the key's name, "operation": id, "body", "status": null when dropped,
+  "performed": Unix seconds, null when WAHA did not do what was asked}. `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
 - `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "session"?} lets
   a message arrive, and `POST /sandbox/calls` {"from", "session"?} a call.
-- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer) happen now.
+- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, late work) happen now, and
+  answers when it is done.
 - `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.
 """
 

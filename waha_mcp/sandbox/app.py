@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -81,17 +82,29 @@ class WahaApp:
         self.sandbox.log.entries.append(entry)
         fault = self.sandbox.faults.take(request.method, unquote(raw_path)) or Fault()
         try:
-            answer = await self._with_fault(fault, lambda: self._answer(request, raw_path, entry))
+            answer = await self._with_fault(fault, request, raw_path, entry)
         except ClientDisconnect:
             return
         if answer is None:
             self.abort(scope)
             return
+        if fault.late is not None and await request.is_disconnected():
+            return
         entry.status = answer.status_code
         await answer(scope, receive, send)
 
-    async def _with_fault(self, fault: Fault, answer: Callable[[], Awaitable[Response]]) -> Response | None:
+    async def _with_fault(self, fault: Fault, request: Request, raw_path: str, entry: Entry) -> Response | None:
         """The answer under a fault; None is no answer at all."""
+        late: asyncio.Task[Response] | None = None
+        if fault.late is not None:
+            await request.body()
+            with suppress(Refusal, Crash):
+                await self._body(request, entry)
+            late = self.sandbox.in_background(fault.late, lambda: self._answer(request, raw_path, entry))
+
+        async def answer() -> Response:
+            return await (self._answer(request, raw_path, entry) if late is None else asyncio.shield(late))
+
         response = await answer() if fault.after else None
         if fault.delay:
             await asyncio.sleep(fault.delay)
@@ -173,7 +186,9 @@ class WahaApp:
         handler = HANDLERS.get(operation.id)
         if handler is None:
             raise not_implemented(self.sandbox.engine.name, f"The sandbox does not answer {operation}.")
-        return as_response(handler(call), operation.success)
+        result = handler(call)
+        entry.performed = time.time()
+        return as_response(result, operation.success)
 
     def _guard(self, operation: Operation, path: dict[str, str], request: Request, body: Any, key: Key) -> str | None:
         """Whether the key may; the session's name, as far as the request gives one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import Any
 
 from starlette.requests import Request
@@ -32,7 +33,8 @@ async def answer_control(sandbox: Sandbox, request: Request) -> Response:
         wish = json.loads(raw) if raw else {}
         if not isinstance(wish, dict):
             raise Wrong("the body must be an object")
-        return json_response(route(sandbox, wish))
+        result = route(sandbox, wish)
+        return json_response(await result if isawaitable(result) else result)
     except (Wrong, ValueError, TypeError, KeyError) as error:
         return json_response({"error": str(error)}, 400)
 
@@ -115,8 +117,8 @@ def receive_call(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     return {"id": call_id}
 
 
-def settle(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    return {"settled": sandbox.settle()}
+async def settle(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
+    return {"settled": await sandbox.settle()}
 
 
 def change_engine(sandbox: Sandbox, wish: dict[str, Any]) -> Any:

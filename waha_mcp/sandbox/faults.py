@@ -21,12 +21,17 @@ class Fault:
     `drop` closes the connection without an answer; `status`, `body`, `oversize` or `malformed` answers in WAHA's
     place; nothing more lets WAHA answer. With `after`, WAHA performs the request first, so that its effect
     stays while its answer is lost.
+
+    With `late`, the request is read at once and performed `late` seconds later, whether or not the client is still
+    there by then. Alone, a client that waits gets WAHA's answer; with `drop` or an answer in WAHA's place, it gets that
+    at once (after `delay`), as from a proxy that gave up, unless `after` has it wait for the work.
     """
 
     path: str = ""
     method: str | None = None
     count: int = 1
     delay: float = 0.0
+    late: float | None = None
     drop: bool = False
     after: bool = False
     status: int | None = None
@@ -64,11 +69,15 @@ class Faults:
         """Add a fault from its JSON.
 
         Raises:
-            ValueError: a field that is not one of a fault's.
+            ValueError: a field that is not one of a fault's, or a time that is none.
         """
         unknown = set(wish) - set(Fault.__dataclass_fields__)
         if unknown:
             raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
+        for name in ("delay", "late"):
+            seconds = wish.get(name, 0)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+                raise ValueError(f"{name} must be a number of seconds, 0 or more, not {seconds!r}")
         fault = Fault(**wish)
         self.active.append(fault)
         return fault
@@ -86,7 +95,11 @@ class Faults:
 
 @dataclass(slots=True)
 class Entry:
-    """One request as it came in; `status` is None while it is open and when it was dropped."""
+    """One request as it came in, and what became of it.
+
+    `status` is None while it is open, when it was dropped, and when the client did not wait for late work. `performed`
+    is the time (Unix seconds) at which WAHA had done what was asked; None when it refused, failed or never got to it.
+    """
 
     time: float
     method: str
@@ -97,6 +110,7 @@ class Entry:
     operation: str | None = None
     body: Any = None
     status: int | None = None
+    performed: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from waha_mcp.actions import Action
 from waha_mcp.sandbox.account import Account
@@ -18,6 +18,7 @@ from waha_mcp.sandbox.keys import Keys, every_action
 from waha_mcp.sandbox.seed import build_account
 from waha_mcp.waha.contract import contract
 
+T = TypeVar("T")
 WORKING = "WORKING"
 #: Where `media.url` points: the address WAHA was told it has, which need not be the one a client reached.
 PUBLIC_URL = "http://waha.example.com:3000"
@@ -85,6 +86,7 @@ class Sandbox:
         self.faults = Faults()
         self.log = RequestLog()
         self._pending: dict[int, Pending] = {}
+        self._background: set[asyncio.Task[Any]] = set()
         self._numbers = count(1)
         self._born = int(self.started) if now is None else now
         self._size = {"contacts": contacts, "messages": messages}
@@ -124,10 +126,27 @@ class Sandbox:
 
         self._pending[number] = Pending(asyncio.get_running_loop().call_later(delay, fire), effect)
 
-    def settle(self) -> int:
-        """Let everything pending happen now, with what follows from it; how many effects that were."""
+    def in_background(self, delay: float, work: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        """Do `work` after `delay` seconds, or when `settle` is called, whoever still waits for it."""
+        due = asyncio.Event()
+
+        async def wait_and_work() -> T:
+            await due.wait()
+            return await work()
+
+        self.later(delay, due.set)
+        task = asyncio.create_task(wait_and_work())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def settle(self) -> int:
+        """Let everything pending happen now, with what follows from it, and wait for it; how many effects that were."""
         count = 0
-        while self._pending:
+        while self._pending or self._background:
+            if not self._pending:
+                await asyncio.wait(self._background)
+                continue
             pending = self._pending.pop(min(self._pending))
             pending.handle.cancel()
             pending.effect()
@@ -139,6 +158,8 @@ class Sandbox:
         for pending in self._pending.values():
             pending.handle.cancel()
         self._pending.clear()
+        for task in self._background:
+            task.cancel()
 
     async def in_status(self, name: str, wanted: str) -> Session:
         """The session once it has the wanted status.
