@@ -437,7 +437,7 @@ async def test_wrong_arguments_name_the_property_and_no_request_leaves(
 
 async def test_the_first_refusal_of_an_action_hides_its_tools_and_is_announced_once(server: Server) -> None:
     async with settled(app()) as (bridge, announced):
-        server.answers["/api/sendText"] = FORBIDDEN
+        server.answers |= {"/api/sendText": FORBIDDEN, SEND: FORBIDDEN}
         refusals: list[BaseException] = []
 
         async def call() -> None:

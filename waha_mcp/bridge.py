@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -121,7 +121,7 @@ class Bridge:
     @cached_property
     def directory(self) -> Directory:
         """Who is behind a name."""
-        return Directory(self.waha, self.policy.readable)
+        return Directory(self.waha, self.policy.readable, self.policy.written)
 
     # What is on offer
 
@@ -169,12 +169,13 @@ class Bridge:
             tool = self._offered(name)
             grant = self.grant
         self.directory.available = Action.READ in grant.actions
-        async with self._noting(Action.READ):
+        async with self._noting(tool):
             if tool.action is not None:
                 await self.policy.prepare(grant)
             parsed = await self._with_chat_ids(tool, parsed)
-        ctx = Context(self.app, self.waha, grant, self.directory, self.policy.readable, self.policy.summary, progress)
-        async with self._noting(tool.action):
+            ctx = Context(
+                self.app, self.waha, grant, self.directory, self.policy.readable, self.policy.summary, progress
+            )
             result = await self.policy.run(Call(tool, parsed, ctx, ask, client, allow_repeat))
         if tool.effect and any(kind in call for call in tool.calls for kind in ("/groups", "/contacts", "/channels")):
             self.directory.expire()
@@ -192,7 +193,7 @@ class Bridge:
         try:
             if not self._identified:
                 await self.identify()
-            async with self._noting(Action.READ):
+            async with self._noting():
                 await self.policy.prepare(self.grant)
                 await self.directory.load()
         except WahaError as error:
@@ -201,17 +202,28 @@ class Bridge:
         return self.directory.completions(beginning, limit) if Action.READ in self.grant.actions else []
 
     @asynccontextmanager
-    async def _noting(self, action: Action | None) -> AsyncIterator[None]:
-        """Take back what WAHA refuses: the key as a whole, or one action."""
+    async def _noting(self, tool: Tool | None = None) -> AsyncIterator[None]:
+        """Take back what WAHA refuses: the key as a whole, or an action of which that is certain."""
         try:
             yield
         except Unauthorized as error:
             await self._apply(self.grant.refused(str(error)))
             raise
-        except Forbidden:
-            if action is not None:
-                await self._apply(self.grant.with_evidence({action: Evidence.REFUSED}))
+        except Forbidden as error:
+            await self._doubt(error, tool)
             raise
+
+    async def _doubt(self, error: Forbidden, tool: Tool | None) -> None:
+        """Find out whether a 403 means that an action is gone.
+
+        WAHA does not say why it refuses, and what stands in front of it may refuse single operations. Where an action
+        has a harmless probe, the probe decides. Where it has none, what counts is one of the tool's own operations.
+        """
+        doubted = Action.READ if tool is None or error.operation not in tool.calls else tool.action
+        if doubted in _PROBES:
+            await self.probe({doubted})
+        elif doubted is not None:
+            await self._apply(self.grant.with_evidence({doubted: Evidence.REFUSED}))
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with every chat and person, given by id, number or name, as a chat id.
@@ -224,15 +236,15 @@ class Bridge:
             value = arguments[name]
             try:
                 if isinstance(value, str):
-                    resolved[name] = await self._chat_id(value, mark)
+                    resolved[name] = await self._chat_id(value, mark, tool.effect)
                 elif value is not None:
-                    resolved[name] = [await self._chat_id(each, mark) for each in value]
+                    resolved[name] = [await self._chat_id(each, mark, tool.effect) for each in value]
             except Unresolved as error:
                 raise ArgumentError(f"{name}: {error}") from None
         return resolved
 
-    async def _chat_id(self, written: str, mark: Reference) -> str:
-        chat = await self.directory.resolve(written, mark.kind)
+    async def _chat_id(self, written: str, mark: Reference, effect: bool) -> str:
+        chat = await self.directory.resolve(written, mark.kind, effect=effect)
         kind = kind_of_chat(chat)
         if mark.kind is not None and kind != mark.kind:
             raise Unresolved(f"{chat} is a {kind}; this tool takes a {mark.kind}")
@@ -300,9 +312,9 @@ class Bridge:
             f"This key has several sessions ({', '.join(sorted(names))}): ask the user to set the App's session to one."
         )
 
-    async def probe(self) -> None:
+    async def probe(self, only: Collection[Action] = frozenset(Action)) -> None:
         """Ask WAHA, all at once, for those of the App's actions that it can be asked for harmlessly."""
-        wanted = UNNAMED_ACTIONS if self.app.actions is None else self.app.actions
+        wanted = (UNNAMED_ACTIONS if self.app.actions is None else self.app.actions) & set(only)
 
         async def ask(action: Action, operation: str) -> None:
             try:

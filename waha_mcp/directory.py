@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,12 +17,22 @@ from typing import Any
 import anyio
 
 from waha_mcp.concurrency import each
-from waha_mcp.folding import fold
+from waha_mcp.folding import fold, fold_name
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
 from waha_mcp.waha.ids import CHAT_FORMS, normalize_chat_id, parse_phone
 from waha_mcp.waha.models import Contact, Group, contact_from, group_from
-from waha_mcp.waha.reading import ChatKind, chat_id_of, epoch, iso_time, kind_of_chat, listing, mapping_of, text_of
+from waha_mcp.waha.reading import (
+    ChatKind,
+    chat_id_of,
+    epoch,
+    first_of,
+    iso_time,
+    kind_of_chat,
+    listing,
+    mapping_of,
+    text_of,
+)
 from waha_mcp.waha.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
@@ -55,6 +65,15 @@ class Entry:
     group: Group | None = None
 
     @property
+    def saved(self) -> bool:
+        """Whether the account's owner gave it its name: nobody else can choose that one."""
+        return (
+            self.kind == "person"
+            and self.name is not None
+            and (self.contact is None or self.contact.saved is not False)
+        )
+
+    @property
     def shown(self) -> str | None:
         """The name it goes by: the saved one or the subject, else the one that the person chose."""
         return self.name or self.push_name
@@ -73,18 +92,33 @@ class _Snapshot:
     names: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     by_name: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: Whose name each is, by `fold_name`: of those whom the owner saved, and of groups and channels.
+    saved: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    subjects: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: Groups that the account created.
+    created: frozenset[str] = frozenset()
+
+
+async def _never(chat: str) -> bool:
+    return False
 
 
 class Directory:
     """The names of one session. `readable` says which chats may be shown: what it refuses is as if it were not there.
+    `written` finds out whether the account has written to a chat.
 
     `available` is False for a key that may not read: then ids and numbers work and names do not.
     """
 
-    def __init__(self, waha: Waha, readable: Callable[[str], bool] = lambda chat_id: True) -> None:
+    def __init__(
+        self,
+        waha: Waha,
+        readable: Callable[[str], bool] = lambda chat_id: True,
+        written: Callable[[str], Awaitable[bool]] = _never,
+    ) -> None:
         """A directory that is empty until `load` is awaited."""
         self._waha = waha
-        self._readable = readable
+        self._readable, self._written = readable, written
         self._snapshot = _Snapshot()
         self._fetching = anyio.Lock()
         self._true_ids: dict[str, str] = {}
@@ -188,10 +222,12 @@ class Directory:
 
     # Resolving
 
-    async def resolve(self, value: str, kind: ChatKind | None = None) -> str:
+    async def resolve(self, value: str, kind: ChatKind | None = None, *, effect: bool = False) -> str:
         """The chat id that `value` means: a chat id, a phone number, or the exact name of one person, group or channel.
 
-        With `kind`, names of chats of other kinds do not count.
+        With `kind`, names of chats of other kinds do not count. For an `effect`, names that others chose do not: a
+        person goes by the saved name alone, a group or channel by its subject only where the account created it or
+        has written in it, and where no saved name is the same.
 
         Raises:
             Unresolved: nobody, or several; it lists who may be meant.
@@ -213,32 +249,50 @@ class Directory:
                 wrong_number
                 or f"names cannot be looked up, because this key has no read action: give {CHAT_FORMS} from the user"
             )
-        owners = await self._named(fold(clean_name(value)), kind)
+        owners = await self._named(value, kind, self._meant if effect else self._called)
         if len(owners) == 1:
             return owners[0]
         if wrong_number and not owners:
             raise Unresolved(wrong_number)
-        raise Unresolved(self._candidates(value, owners))
+        raise Unresolved(self._candidates(value, owners, effect=effect))
 
-    async def _named(self, wanted: str, kind: ChatKind | None) -> list[str]:
-        """The ids of those whose name is exactly this one."""
+    async def _named(
+        self, name: str, kind: ChatKind | None, find: Callable[[str, ChatKind | None], Awaitable[list[str]]]
+    ) -> list[str]:
+        """The ids of those whose name is exactly this one, looked for in what is known and then anew."""
         for max_age in (LIFE, MISS_LIFE):
             await self.load(max_age)
-            found = self._snapshot.by_name.get(wanted, ())
-            owners = [each for each in found if kind in (None, kind_of_chat(each)) and self._readable(each)]
-            if owners:
+            if owners := await find(clean_name(name), kind):
                 return owners
         return []
 
-    def _candidates(self, value: str, owners: list[str]) -> str:
+    def _fitting(self, owners: Iterable[str], kind: ChatKind | None) -> list[str]:
+        return [each for each in owners if kind in (None, kind_of_chat(each)) and self._readable(each)]
+
+    async def _called(self, name: str, kind: ChatKind | None) -> list[str]:
+        """Those who go by a name, whoever chose it."""
+        return self._fitting(self._snapshot.by_name.get(fold(name), ()), kind)
+
+    async def _meant(self, name: str, kind: ChatKind | None) -> list[str]:
+        """Those whom the account's owner calls so."""
+        wanted = fold_name(name)
+        if saved := self._fitting(self._snapshot.saved.get(wanted, ()), kind):
+            return saved
+        subjects = self._fitting(self._snapshot.subjects.get(wanted, ()), kind)
+        return [each for each in subjects if each in self._snapshot.created or await self._written(each)]
+
+    def _candidates(self, value: str, owners: list[str], *, effect: bool) -> str:
         shown = repr(clean_name(value, 60))
-        found = [entry for each in owners if (entry := self.get(each))] or self.find(value, CANDIDATES)
-        found.sort(key=lambda entry: -(entry.last_active or 0))
+        found = [entry for each in owners if (entry := self.get(each))] or self.find(value, 2 * CANDIDATES)
+        # The sort is stable: those that are alike stay in their order, by likeness.
+        found.sort(key=lambda entry: (not entry.saved, -(entry.last_active or 0) if owners else 0))
         if not found:
             return f"{shown} is nobody's name here, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
         what = f"{len(owners)} go by the name {shown}" if owners else f"nobody goes by exactly the name {shown}"
+        if effect and not owners:
+            what = f"nobody is saved under exactly the name {shown}"
         lines = [
-            f"- {entry.id}: {entry.kind} {clean_name(entry.shown or '', 60)!r}, "
+            f"- {entry.id}: {_introduced(entry)}, "
             + (f"last active {iso_time(entry.last_active)}" if entry.last_active else "no chat yet")
             for entry in found[:CANDIDATES]
         ]
@@ -260,6 +314,14 @@ class Directory:
             self._true_ids.clear()
         true_id = self._true_ids[chat_id] = self.canonical(chat_id_of(found.get("chatId")) or chat_id)
         return true_id
+
+
+def _introduced(entry: Entry) -> str:
+    """What an entry goes by, and who says so."""
+    name = repr(clean_name(entry.shown or "", 60))
+    if entry.kind != "person":
+        return f"{entry.kind} {name}"
+    return f"person saved as {name}" if entry.saved else f"person who calls themselves {name}"
 
 
 # Fetching
@@ -367,15 +429,33 @@ def _snapshot(
             which = "push_name" if kind_of_chat(chat_id) == "person" else "name"
             add(chat_id, last_active=active, **{which: known})
     names = [(fold(name), entry.id) for entry in entries.values() for name in {entry.name, entry.push_name} if name]
-    by_name: dict[str, set[str]] = {}
-    for name, owner in names:
-        by_name.setdefault(name, set()).add(owner)
+    mine = own | {numbers.get(each, each) for each in own}
     return _Snapshot(
         entries=entries,
         numbers=numbers,
-        me=frozenset(own | {numbers.get(each, each) for each in own}),
+        me=frozenset(mine),
         fetched=fetched,
         names=tuple(name for name, _ in names),
         owners=tuple(owner for _, owner in names),
-        by_name={name: frozenset(owners) for name, owners in by_name.items()},
+        by_name=_by_name(names),
+        saved=_by_name((fold_name(entry.name), entry.id) for entry in entries.values() if entry.saved and entry.name),
+        subjects=_by_name(
+            (fold_name(entry.name), entry.id) for entry in entries.values() if entry.kind != "person" and entry.name
+        ),
+        created=frozenset(
+            chat for row in groups if _created_by(row, mine) and (chat := chat_id_of(first_of(row, "id", "JID")))
+        ),
     )
+
+
+def _by_name(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    """The owners of each name."""
+    found: dict[str, set[str]] = {}
+    for name, owner in names:
+        found.setdefault(name, set()).add(owner)
+    return {name: frozenset(owners) for name, owners in found.items()}
+
+
+def _created_by(group: Mapping[str, Any], mine: Collection[str]) -> bool:
+    owners = (chat_id_of(group.get(name)) for name in ("owner", "ownerPn", "OwnerJID", "OwnerPN"))
+    return any(owner in mine for owner in owners if owner)

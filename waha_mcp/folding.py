@@ -17,6 +17,20 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", kept).casefold().split())
 
 
+def fold_name(name: str) -> str:
+    """A name as it is compared where it must be the very one: as `fold`, and without blanks and emoji.
+
+    A name that is nothing but emoji stays as it is.
+    """
+    folded = fold(name)
+    return "".join(c for c in folded if not (c == " " or _pictured(c))) or folded
+
+
+def _pictured(char: str) -> bool:
+    """Whether a character is an emoji or a part of one: symbols, skin tones, keycaps, flags."""
+    return unicodedata.category(char) in ("So", "Sk", "Me") or 0x1F3FB <= ord(char) <= 0x1F3FF
+
+
 def _accent(char: str) -> bool:
     """Whether a character only colours the one before it.
 

@@ -1,14 +1,18 @@
-"""No double effects, and what becomes of a send whose answer was lost."""
+"""No double effects, and what is said of a send whose answer was lost."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import anyio
 import pytest
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
+from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, delivery, repeats
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.waha import client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.contract import contract
 from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError
@@ -16,6 +20,20 @@ from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError
 pytestmark = pytest.mark.anyio
 
 TEXT = {"chat": SAM, "text": "Only once"}
+MESSAGE = f"/api/default/chats/{SAM}/messages/"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once."""
+    monkeypatch.setattr(delivery, "LOOK_AGAIN", (0.0, 0.01))
+
+
+async def performed(admin: Admin) -> int:
+    """How often WAHA has sent the text, by its own count of the chat, once nothing is under way any more."""
+    await admin.settle()
+    rows = await admin.request("GET", f"/api/default/chats/{SAM}/messages?limit=100&downloadMedia=false")
+    return sum(row["body"] == TEXT["text"] and row["fromMe"] for row in rows)
 
 
 async def test_the_same_to_the_same_chat_is_refused_unless_repeated_on_purpose(
@@ -41,25 +59,29 @@ async def test_after_a_minute_it_is_no_repeat(sandbox: SandboxInfo, monkeypatch:
         await bridge.call("send_text", TEXT)
 
 
-async def test_of_the_same_at_once_one_goes_out(sandbox: SandboxInfo, admin: Admin) -> None:
-    refused = []
+async def test_of_the_same_at_once_one_goes_out_and_the_others_hear_that_it_is_under_way(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    said: list[str] = []
     async with bridge_with(sandbox) as bridge:
-        await admin.clear()
+        await bridge.call("send_text", TEXT | {"text": "warm up"})
+        await admin.fault("/api/sendText", delay=0.3)
 
         async def call() -> None:
             try:
                 await bridge.call("send_text", TEXT)
-            except Refusal:
-                refused.append(1)
+            except Refusal as refusal:
+                said.append(str(refusal))
 
         async with anyio.create_task_group() as calls:
             for _ in range(10):
                 calls.start_soon(call)
-        assert len(await effects(admin)) == 1
-    assert len(refused) == 9
+    assert len(said) == 9
+    assert all("under way" in each for each in said)
+    assert await performed(admin) == 1
 
 
-async def test_what_certainly_did_not_happen_may_be_tried_again(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_what_waha_refused_may_be_tried_again(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
         await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
         with pytest.raises(WahaError):
@@ -67,14 +89,47 @@ async def test_what_certainly_did_not_happen_may_be_tried_again(sandbox: Sandbox
         await bridge.call("send_text", TEXT)
 
 
-async def test_a_cancelled_send_counts_as_done(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_a_refused_repeat_on_purpose_leaves_the_guard_of_the_first(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
-        await bridge.call("send_text", {"chat": SAM, "text": "warm up"})
-        await admin.fault("/api/sendText", delay=60)
-        with anyio.move_on_after(0.3):
+        await bridge.call("send_text", TEXT)
+        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        with pytest.raises(WahaError):
+            await bridge.call("send_text", TEXT | {"allow_repeat": True})
+        with pytest.raises(Refusal, match="was done"):
             await bridge.call("send_text", TEXT)
-        with pytest.raises(Refusal):
+
+
+# Cancelled
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_was_not_sent(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    pace = {"total": "2/minute", "chat": "", "first_contacts": "", "gap": [2.5, 2.6]}
+    async with bridge_with(sandbox, pace=pace) as bridge:
+        await bridge.call("send_text", TEXT | {"text": "warm up"})
+        await admin.clear()
+        with anyio.move_on_after(0.3) as waited:
             await bridge.call("send_text", TEXT)
+        assert waited.cancelled_caught
+        assert await effects(admin) == []
+        # Neither the repeat guard nor the pace has counted it.
+        await bridge.call("send_text", TEXT)
+
+
+async def test_a_call_that_is_cancelled_after_it_left_is_of_unknown_outcome(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT | {"text": "warm up"})
+        await admin.fault("/api/sendText", late=0.2)
+        with anyio.move_on_after(0.1) as waited:
+            await bridge.call("send_text", TEXT)
+        assert waited.cancelled_caught
+        with pytest.raises(Refusal, match="not known"):
+            await bridge.call("send_text", TEXT)
+        assert await performed(admin) == 1
+
+
+# Answers that are lost
 
 
 async def test_a_send_whose_answer_was_lost_is_found_and_reported_as_sent(sandbox: SandboxInfo, admin: Admin) -> None:
@@ -84,27 +139,133 @@ async def test_a_send_whose_answer_was_lost_is_found_and_reported_as_sent(sandbo
         sent = await bridge.call("send_text", TEXT)
         assert sent.model_dump()["message_id"].startswith(f"true_{SAM}_")
         assert await effects(admin) == ["/api/sendText"]
+        with pytest.raises(Refusal, match="was done"):
+            await bridge.call("send_text", TEXT)
 
 
-async def test_a_send_that_never_happened_is_reported_as_not_sent_and_may_be_tried_again(
-    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+LOST: dict[str, dict[str, Any]] = {
+    "the client gives up and WAHA goes on": {"late": 0.6},
+    "the connection breaks and WAHA goes on": {"late": 0.3, "drop": True},
+    "a proxy answers 502 and WAHA goes on": {"late": 0.3, "status": 502, "body": ""},
+    "a proxy answers 504 with a page": {"late": 0.3, "status": 504, "body": "<html>", "content_type": "text/html"},
+    "a proxy answers 408": {"late": 0.3, "status": 408, "body": "{}"},
+    "a proxy redirects": {"late": 0.3, "status": 302, "headers": {"location": "/login"}},
+    "a proxy shows a page with 200": {"late": 0.3, "status": 200, "body": "<html>", "content_type": "text/html"},
+    "a proxy shows a page with 403": {"late": 0.3, "status": 403, "body": "<html>", "content_type": "text/html"},
+    "WAHA fails inside": {"late": 0.3, "status": 500, "body": '{"exception": {}}'},
+    "the answer is cut off": {"late": 0.3, "malformed": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_what_waha_may_still_do_is_neither_denied_nor_done_again(
+    how: str, sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LOOK_AGAIN", (0.0, 0.01))
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.3)
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT | {"text": "warm up"})
+        await admin.fault("/api/sendText", **LOST[how])
+        with pytest.raises(OutcomeUnknown) as told:
+            await bridge.call("send_text", TEXT)
+        assert "not sent" not in str(told.value)
+        assert "ry again" not in str(told.value)
+        with pytest.raises(Refusal, match="not known"):
+            await bridge.call("send_text", TEXT)
+        assert await performed(admin) == 1
+
+
+NOT_A_MESSAGE: dict[str, dict[str, Any]] = {
+    "an error": {"status": 403, "body": '{"message": "Forbidden", "statusCode": 403}'},
+    "an empty object": {"body": "{}"},
+    "another message": {"body": '{"id": "true_12025550123@c.us_3EB0FFFFFFFFFFFFFFFF", "fromMe": true}'},
+    "one with no id": {"body": '{"fromMe": true, "body": "Only once"}'},
+    "a list": {"body": "[]"},
+    "text": {"body": "yes", "content_type": "text/plain"},
+}
+
+
+@pytest.mark.parametrize("what", NOT_A_MESSAGE)
+async def test_a_look_up_that_answers_anything_but_the_message_is_no_evidence(
+    what: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
     async with bridge_with(sandbox) as bridge:
         await admin.fault("/api/sendText", drop=True)
-        with pytest.raises(Unreachable, match="not sent"):
+        await admin.fault(MESSAGE, count=9, **NOT_A_MESSAGE[what])
+        with pytest.raises(OutcomeUnknown):
             await bridge.call("send_text", TEXT)
+        with pytest.raises(Refusal, match="not known"):
+            await bridge.call("send_text", TEXT)
+
+
+async def test_a_message_of_somebody_else_with_our_id_is_no_evidence(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/default/new-message-id", body='{"id": "3EB0AAAAAAAAAAAAAAAA"}')
+        await admin.fault("/api/sendText", drop=True)
+        await admin.fault(MESSAGE, count=9, body=f'{{"id": "false_{SAM}_3EB0AAAAAAAAAAAAAAAA"}}')
+        with pytest.raises(OutcomeUnknown):
+            await bridge.call("send_text", TEXT)
+
+
+async def test_without_an_id_beforehand_a_message_of_the_same_text_proves_nothing(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/default/new-message-id", status=501, body="{}", count=9)
+        await bridge.call("send_text", TEXT)
+        await admin.fault("/api/sendText", drop=True)
+        with pytest.raises(OutcomeUnknown):
+            await bridge.call("send_text", TEXT | {"allow_repeat": True})
+        assert await performed(admin) == 1
+
+
+async def test_an_unknown_outcome_is_remembered_for_longer_than_a_known_one(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/sendText", drop=True)
+        with pytest.raises(OutcomeUnknown):
+            await bridge.call("send_text", TEXT)
+        monkeypatch.setattr(repeats, "WINDOW", 0.0)
+        with pytest.raises(Refusal, match="not known"):
+            await bridge.call("send_text", TEXT)
+        monkeypatch.setattr(repeats, "UNKNOWN_WINDOW", 0.0)
         await bridge.call("send_text", TEXT)
 
 
-async def test_a_send_that_cannot_be_looked_up_is_of_unknown_outcome(sandbox: SandboxInfo, admin: Admin) -> None:
-    async with bridge_with(sandbox) as bridge:
-        await admin.fault("/api/sendText", drop=True, after=True)
-        await admin.fault(f"/api/default/chats/{SAM}/messages/", status=403, count=9, body="{}")
+async def test_what_never_left_is_told_as_not_sent_and_counts_for_nothing(sandbox: SandboxInfo, admin: Admin) -> None:
+    pace = {"total": "1/minute", "chat": "1/minute", "first_contacts": "", "gap": [0, 0]}
+    async with bridge_with(sandbox, pace=pace) as bridge:
+        await bridge.call("list_chats", {})
+        right, bridge.waha.url = bridge.waha.url, "http://127.0.0.1:9"
+        with pytest.raises(Unreachable, match="not sent"):
+            await bridge.call("send_text", TEXT)
+        bridge.waha.url = right
+        await bridge.call("send_text", TEXT)
+
+
+async def test_an_unknown_outcome_spends_the_pace(sandbox: SandboxInfo, admin: Admin) -> None:
+    pace = {"total": "1/minute", "chat": "", "first_contacts": "", "gap": [0, 0]}
+    async with bridge_with(sandbox, pace=pace) as bridge:
+        await admin.fault("/api/sendText", drop=True)
         with pytest.raises(OutcomeUnknown):
             await bridge.call("send_text", TEXT)
-        with pytest.raises(Refusal):
+        with pytest.raises(Refusal, match="limit"):
+            await bridge.call("send_text", TEXT | {"text": "Another"})
+
+
+async def test_a_tool_that_fails_after_its_change_does_not_deny_it(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> object:
+        raise RuntimeError("a slip of ours")
+
+    monkeypatch.setattr("waha_mcp.tools.send.sent_from", broken)
+    async with bridge_with(sandbox) as bridge:
+        with pytest.raises(OutcomeUnknown, match="did not refuse"):
             await bridge.call("send_text", TEXT)
+        with pytest.raises(Refusal, match="not known"):
+            await bridge.call("send_text", TEXT)
+    assert await performed(admin) == 1
 
 
 async def test_an_engine_without_ids_beforehand_sends_all_the_same(sandbox: SandboxInfo, admin: Admin) -> None:
@@ -121,3 +282,14 @@ def test_the_operations_that_take_an_id_are_those_of_the_contract() -> None:
         if any(line.startswith("id:") for line in contract().body_errors(operation, {"id": 7}))
     }
     assert taking == TAKES_MESSAGE_ID
+
+
+@pytest.fixture
+async def bridge(sandbox: SandboxInfo) -> Any:
+    async with bridge_with(sandbox) as found:
+        yield found
+
+
+async def test_every_effect_names_the_chat_that_it_reached(bridge: Bridge) -> None:
+    sent = await bridge.call("send_text", TEXT)
+    assert [each.words for each in sent.reached] == ["Sam Okafor (+12025550123)"]

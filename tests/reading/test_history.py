@@ -94,7 +94,7 @@ async def test_one_message_is_shown_with_its_surroundings(bridge: Bridge) -> Non
 
 
 async def test_a_message_that_is_not_there_is_said_not_to_be(bridge: Bridge) -> None:
-    with pytest.raises(Exception, match="no message with this id"):
+    with pytest.raises(Exception, match="no such chat or message"):
         await bridge.call("get_message", {"message_id": f"false_{MAYA}_FFFFFFFFFFFFFFFF"})
 
 

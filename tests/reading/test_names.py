@@ -50,7 +50,7 @@ async def test_a_group_is_named_by_its_subject(bridge: Bridge) -> None:
         ("Anna Schmidt", ["491713920011@c.us", "493023125042@c.us"]),  # two people
         ("Maya Lindquist", [MAYA]),  # one, but not exactly
         ("Sam", [ANSWERING_CHAT]),
-        ("Mum", ["12025550102@c.us"]),
+        ("Mu", ["12025550102@c.us"]),
     ],
 )
 async def test_anything_less_than_one_exact_name_lists_who_may_be_meant_and_sends_nothing(

@@ -110,11 +110,6 @@ def test_each_row_of_the_table_has_its_class_and_its_words(
     assert str(error).endswith(".")
 
 
-def test_a_failed_change_is_not_told_to_be_tried_again() -> None:
-    assert "try once more" in str(error_for(500, ECHO, session="work"))
-    assert "try once more" not in str(error_for(500, ECHO, session="work", changes=True))
-
-
 def test_the_store_is_only_meant_where_the_word_stands() -> None:
     assert "NOWEB" not in str(error_for(400, {"message": "restored values are not allowed"}, session="work"))
 

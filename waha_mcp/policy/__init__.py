@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 Ask = Callable[["Question"], Awaitable[bool | None]]
 
 
+#: What a chat or message that may not be read is answered with, whether there is one or not.
+NOT_FOUND = (
+    "There is no such chat or message that this App may read: take ids as the listing tools give them, unchanged. "
+    "Nothing was done."
+)
+
+
 async def cannot_ask(question: Question) -> bool | None:
     """For callers with nobody to ask."""
     return None

@@ -9,7 +9,6 @@ from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import LIFETIME, Approvals, Question, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
 from waha_mcp.policy.people import People
-from waha_mcp.policy.recipients import PUBLIC, STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +21,8 @@ class Approver:
         self._approvals: Approvals | None = None
         #: Digests that the person has refused at the client, and until when that holds.
         self._refused: dict[str, float] = {}
+        #: Digests of approvals that were given back, and until when they are good.
+        self._unused: dict[str, float] = {}
 
     async def approved(self, call: Call) -> None:
         """Return only when a person has approved exactly this, now or before.
@@ -31,17 +32,34 @@ class Approver:
         """
         if self._refused.get(call.digest, 0) > time.monotonic():
             raise _person_refused()
+        call.approved_until = await self._answer(call)
+        call.decision = "approved"
+
+    def give_back(self, call: Call) -> None:
+        """Let a person's yes count once more, because what it was for certainly did not happen."""
+        if call.approved_until is not None:
+            self._unused[call.digest] = call.approved_until
+
+    async def _answer(self, call: Call) -> float:
+        """Until when a person's yes to the call is good (seconds of the monotonic clock)."""
+        now = time.monotonic()
+        given_back = self._unused.pop(call.digest, 0)
+        if given_back > now:
+            return given_back
         question = await self._question(call)
         answer = await call.ask(question)
         if answer is False:
             self._refused[call.digest] = time.monotonic() + LIFETIME
             raise _person_refused()
         if answer is None:
-            self._look_elsewhere(question)
-        call.decision = "approved"
+            return now + self._look_elsewhere(question) - time.time()
+        return now + LIFETIME
 
-    def _look_elsewhere(self, question: Question) -> None:
-        """Look for the approval that a person gave on the approvals page or in a terminal, and use it up."""
+    def _look_elsewhere(self, question: Question) -> float:
+        """Look for the approval that a person gave on the approvals page or in a terminal, and use it up.
+
+        Returns until when it was good (Unix seconds).
+        """
         try:
             if self._approvals is None:
                 self._approvals = Approvals(self._app_id)
@@ -49,7 +67,7 @@ class Approver:
             if entry.state == "refused":
                 raise _person_refused()
             if self._approvals.use(entry):
-                return
+                return entry.expires
         except TooManyWaiting:
             raise Refusal(
                 "too many approvals",
@@ -69,8 +87,7 @@ class Approver:
         )
 
     async def _question(self, call: Call) -> Question:
-        names = {chat: str(await self._people.describe(chat)) for chat in call.reached if "@" in chat}
-        names |= {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
+        names = {chat: str(await self._people.describe(chat)) for chat in call.reached}
         content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in call.tool.references}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
         # With one parameter for people, the recipients are all there is to say.
@@ -79,16 +96,12 @@ class Approver:
             for name, chats in named.items()
             if len(named) > 1 or set(chats) - set(call.reached)
         }
-        for name in call.tool.messages:
-            for message_id in as_list(call.arguments[name]):
-                if text := await self._people.text_of(message_id):
-                    content[f"what {name} says"] = text
         return Question(
             app=self._app_id,
             tool=call.tool.name,
             title=call.tool.title,
             recipients=tuple(names[chat] for chat in call.reached),
-            content=people | content,
+            content=people | content | call.quoted_texts(),
             digest=call.digest,
         )
 

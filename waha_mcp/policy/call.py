@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +15,9 @@ from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import digest_of
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.tools.files import outbox_digest
+from waha_mcp.waha.client import Changes
 from waha_mcp.waha.ids import parse_message_id
+from waha_mcp.waha.messages import message_from
 
 #: Characters that are told in full; WhatsApp's own longest text.
 FULL = 65_536
@@ -34,6 +38,12 @@ class Call:
     digest: str = ""
     decision: str = "allowed"
     message_id: str | None = None
+    #: The messages that it names, as WAHA has them, by id as named.
+    named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: Changes that were asked of WAHA for it and may have happened.
+    changes: Changes = field(default_factory=Changes)
+    #: Seconds of the monotonic clock until which the person's yes to it is good, where there was one.
+    approved_until: float | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def named(self, *, reached: bool | None = None) -> list[str]:
@@ -47,6 +57,14 @@ class Call:
         marks = self.tool.messages.items()
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
         return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
+
+    def quoted_texts(self) -> dict[str, str]:
+        """What the messages that it names say: a person's yes is for that, too."""
+        return {
+            f"what {name} says": "\n".join(_said(self.named_messages[each]) for each in as_list(self.arguments[name]))
+            for name in self.tool.messages
+            if self.arguments[name]
+        }
 
     async def file_digests(self) -> dict[str, str]:
         """What stands behind the local files named, so that an approval is for these bytes.
@@ -76,6 +94,21 @@ class Call:
         if with_text:
             record["arguments"] = {k: told(v) for k, v in self.arguments.items() if v is not None}
         return {key: value for key, value in record.items() if value is not None}
+
+
+#: The parts of a message that show what it is.
+_SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """What a message says: its text, and what else it holds."""
+    message = message_from(row)
+    if message is None:
+        return "a message that this App sent"
+    if message.kind == "text" and message.text:
+        return message.text
+    shown = message.model_dump(mode="json", exclude_none=True, include=_SHOWN)
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def as_list(value: Any) -> list[str]:

@@ -13,16 +13,17 @@ import anyio
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
-from waha_mcp.waha.errors import NotFound, OutcomeUnknown, Unreachable, WahaError
-from waha_mcp.waha.models import Result, Sent, sent_from
+from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.ids import bare_id
+from waha_mcp.waha.models import Sent, message_key_of, sent_from
 from waha_mcp.waha.reading import kind_of_chat, mapping_of
 
 logger = logging.getLogger(__name__)
 
 #: Seconds of typing per character, and for any text: clients give a whole call as little as five.
 TYPING_RATE, LEAST_TYPING, MOST_TYPING = 0.03, 0.6, 3.0
-#: Seconds between two looks for a message whose answer was lost.
-LOOK_AGAIN = (0.0, 1.0)
+#: Seconds before each look for a message whose answer was lost.
+LOOK_AGAIN = (0.0, 1.0, 2.0)
 
 
 async def act_human(tool: Tool, arguments: Mapping[str, Any], context: Context) -> None:
@@ -57,33 +58,23 @@ async def new_message_id(tool: Tool, context: Context) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-async def look_up(tool: Tool, chat: str, message_id: str, context: Context) -> Result | None:
-    """The message that a send without an answer was to make, as the tool would have answered; None: WAHA does not tell.
+async def look_up(message_id: str, chat: str, context: Context) -> Sent | None:
+    """The message that a send without an answer was to make, as the tool would have answered; None: not found.
 
-    Raises:
-        Unreachable: WAHA has no such message, so nothing was done.
-        OutcomeUnknown: WAHA has it, but the tool's own answer cannot be made up.
+    That WAHA does not show it, or cannot be asked, proves nothing: it may be at work on it still.
     """
-    answer: Any = None
-    try:
-        for wait in LOOK_AGAIN:
-            await anyio.sleep(wait)
-            with contextlib.suppress(NotFound):
-                answer = await context.waha.call(
-                    "GET /api/{session}/chats/{chatId}/messages/{messageId}",
-                    path={"chatId": chat, "messageId": message_id},
-                    query={"downloadMedia": False},
-                )
-            if mapping_of(answer).get("id"):
-                break
-    except WahaError as error:
-        logger.warning("Could not look up a message whose answer was lost: %s", error)
-        return None
-    found = mapping_of(answer).get("id")
-    if not found:
-        raise Unreachable(
-            "WAHA gave no answer to this, and it has no such message: it was not sent. Try again if it is still wanted."
-        )
-    if tool.result is not Sent:
-        raise OutcomeUnknown("WAHA's answer was lost, but it has the message: it was sent. Do not repeat it.")
-    return sent_from(answer, chat)
+    for wait in LOOK_AGAIN:
+        await anyio.sleep(wait)
+        try:
+            answer = await context.waha.call(
+                "GET /api/{session}/chats/{chatId}/messages/{messageId}",
+                path={"chatId": chat, "messageId": message_id},
+                query={"downloadMedia": False},
+            )
+        except WahaError as error:
+            logger.warning("Could not look up a message whose answer was lost: %s", error)
+            continue
+        found = message_key_of(mapping_of(answer))
+        if found is not None and found.from_me and found.id == bare_id(message_id):
+            return sent_from(answer, chat)
+    return None

@@ -10,29 +10,35 @@ import logging
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
+
+import anyio
 
 from waha_mcp.actions import Action, Grant
 from waha_mcp.app import App
-from waha_mcp.policy import Refusal, delivery
+from waha_mcp.policy import NOT_FOUND, Refusal, delivery
 from waha_mcp.policy.approval import digest_of
 from waha_mcp.policy.approver import Approver
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.fetching import links_in, refusal
-from waha_mcp.policy.pace import Pacer, PaceUnknown, TooFast
-from waha_mcp.policy.people import People
-from waha_mcp.policy.recipients import PUBLIC, STATUS, Recipients, Verdict, kind
+from waha_mcp.policy.named import NamedMessages
+from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
+from waha_mcp.policy.people import PUBLIC, STATUS, People, Person
+from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.policy.sweep import swept
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import BadAnswer, Forbidden, OutcomeUnknown, WahaError
-from waha_mcp.waha.models import Result
+from waha_mcp.waha.errors import Forbidden, NotDone, OutcomeUnknown, WahaError
+from waha_mcp.waha.models import Reached, Result, Sent
 
 logger = logging.getLogger(__name__)
 
-#: What a chat that may not be read is answered with, whether there is one or not.
-NOT_FOUND = "There is no such chat or message that this App may read. Check the id with a listing tool."
+#: Seconds for finding out what those are called whom an effect has reached.
+NAMES = 1.0
+
+T = TypeVar("T")
 
 
 class Policy:
@@ -46,6 +52,7 @@ class Policy:
         self._pacer = Pacer(app.id, app.pace)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
         self._approver = Approver(app.id, self._people)
+        self._messages = NamedMessages(self._people)
 
     async def aclose(self) -> None:
         """Finish the trail, and close what counts the pace."""
@@ -68,6 +75,13 @@ class Policy:
         """Whether a chat may be shown: in lists, counts, searches, candidates, and when it is read itself."""
         return self._recipients.readable(chat_id)
 
+    async def written(self, chat_id: str) -> bool:
+        """Whether this account has written to a chat, as far as WAHA tells."""
+        try:
+            return await self._people.has_written(chat_id)
+        except WahaError:
+            return False
+
     def summary(self) -> str:
         """One line: whom the agent can reach and read, and when a person is asked."""
         asked = "" if self._app.approval == "never" else f"; approval: {self._app.approval}"
@@ -83,8 +97,7 @@ class Policy:
         with self._in_the_trail(call):
             if not call.tool.effect:
                 return await self._read(call)
-            first = await self._check(call)
-            return await self._carry_out(call, first)
+            return await self._carry_out(call, await self._check(call))
 
     # Reading
 
@@ -92,6 +105,7 @@ class Policy:
         asked_for = [*call.named(), *call.message_chats()]
         if not all(map(self.readable, asked_for)):
             raise Refusal("not readable", NOT_FOUND)
+        await self._messages.look_up(call)
         result = await call.tool.run(**call.arguments, ctx=call.context)
         return result if asked_for or not self._recipients.read_limited else swept(result, self.readable)
 
@@ -100,11 +114,11 @@ class Policy:
     async def _check(self, call: Call) -> list[str]:
         """Everything that can refuse it before anything is counted; those it would be the first contact with."""
         verdicts = await self._check_recipients(call)
+        await self._messages.look_up(call)
         await self._check_urls(call)
-        arguments = call.arguments | await call.file_digests()
+        arguments = call.arguments | await call.file_digests() | call.quoted_texts()
         call.digest = digest_of(self._app.url, call.context.waha.session, call.tool.name, arguments)
-        if call.tool.repeats and not call.allow_repeat:
-            self._check_repeat(call.digest)
+        self._check_repeat(call)
         first = [] if not call.reached else await self._first_contacts(call, verdicts)
         if call.reached:
             await self._paced(self._pacer.check(call.reached, first))
@@ -141,14 +155,29 @@ class Policy:
                     f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",
                 )
 
-    def _check_repeat(self, digest: str) -> None:
-        passed = self._repeats.since(digest)
-        if passed is not None:
-            raise Refusal(
-                "repeat refused",
-                f"Exactly this was done {passed:.0f} s ago, so it is not done again. If it is meant to happen twice, "
-                f"call again with allow_repeat=true; otherwise nothing more is to do. (This holds for {WINDOW:.0f} s.)",
-            )
+    def _check_repeat(self, call: Call) -> None:
+        before = self._repeats.before(call.digest)
+        if not call.tool.repeats or call.allow_repeat or before is None:
+            return
+        match before.outcome:
+            case "under way":
+                raise Refusal(
+                    "repeat refused", f"Exactly this is under way since {before.ago:.0f} s: wait for its answer."
+                )
+            case "unknown":
+                raise Refusal(
+                    "repeat refused",
+                    f"Exactly this was tried {before.ago:.0f} s ago and what came of it is not known: it may have gone "
+                    "out, or may still, so it is not done again. Look whether it shows in the chat. Only if the user "
+                    "takes the risk that it arrives twice, call again with allow_repeat=true.",
+                )
+            case "done":
+                raise Refusal(
+                    "repeat refused",
+                    f"Exactly this was done {before.ago:.0f} s ago, so it is not done again. If it is meant to happen "
+                    "twice, call again with allow_repeat=true; otherwise nothing more is to do. "
+                    f"(This holds for {WINDOW:.0f} s.)",
+                )
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
         """Those reached whom this account has never written to, as far as can be told. Who is listed is known."""
@@ -189,47 +218,68 @@ class Policy:
     # Doing it
 
     async def _carry_out(self, call: Call, first: list[str]) -> Result:
-        tool = call.tool
-        if tool.repeats:
-            if not call.allow_repeat:
-                # Another call may have come this far while a person was asked.
-                self._check_repeat(call.digest)
-            self._repeats.begin(call.digest)
+        # Another call may have come this far while a person was asked.
+        self._check_repeat(call)
+        before = self._repeats.begin(call.digest)
+        counted: Counted = []
         try:
             if call.reached:
-                await self._paced(self._pacer.take(call.reached, first))
+                counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
                 await delivery.act_human(call.tool, call.arguments, call.context)
             result = await self._deliver(call)
-        except (Refusal, ArgumentError, WahaError) as error:
-            # Anything else, a cancelled call too, may have happened.
-            if not isinstance(error, OutcomeUnknown | BadAnswer):
-                self._repeats.undo(call.digest)
+        except BaseException as error:
+            # That the call was cancelled does not tell what came of it either.
+            if self._happened(call, error):
+                self._repeats.end(call.digest, "unknown")
+                raise _as_unknown(call, error) from None
+            self._repeats.undo(call.digest, before)
+            self._approver.give_back(call)
+            await self._pacer.give_back(counted)
             raise
+        self._repeats.end(call.digest, "done")
         for chat in call.reached:
             self._people.remember(chat)
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
-        return result
+        if call.message_id and call.tool.result is Sent:
+            self._messages.sent(call.message_id)
+        return result.reaching(*await self._names(call))
+
+    @staticmethod
+    def _happened(call: Call, error: BaseException) -> bool:
+        """Whether a call that ended with an error may have had an effect all the same.
+
+        What the action read asks of WAHA (to convert a file, for a key to media) changes nothing for anybody.
+        """
+        return call.tool.action is not Action.READ and call.changes.possible > isinstance(error, NotDone)
 
     async def _deliver(self, call: Call) -> Result:
         message_id = await delivery.new_message_id(call.tool, call.context)
-        context = replace(call.context, waha=call.context.waha.with_message_id(message_id))
+        context = replace(call.context, waha=call.context.waha.for_change(call.changes, message_id))
         try:
             return await call.tool.run(**call.arguments, ctx=context)
-        except OutcomeUnknown:
-            if message_id is None:
+        except OutcomeUnknown as error:
+            if message_id is None or call.tool.result is not Sent:
                 raise
-            [chat] = call.named(reached=True)[:1] or [""]
-            found = await delivery.look_up(call.tool, chat, message_id, call.context)
+            found = await delivery.look_up(message_id, call.named(reached=True)[0], call.context)
             if found is None:
-                raise
+                raise OutcomeUnknown(f"{error} (WAHA does not show it so far, which proves nothing.)") from None
             call.decision += ", found after its answer was lost"
             return found
 
-    async def _paced(self, counting: Awaitable[None]) -> None:
+    async def _names(self, call: Call) -> list[Reached]:
+        """The chats that the call reached, in words. The effect is done, so this neither fails nor waits for long."""
+        named = {chat: Person(chat) for chat in call.reached if chat not in (PUBLIC, STATUS)}
+        if Action.READ in call.context.grant.actions:
+            with anyio.move_on_after(NAMES):
+                for chat in filter(self.readable, list(named)):
+                    named[chat] = await self._people.describe(chat, call.context.directory)
+        return [person.reached for person in named.values()]
+
+    async def _paced(self, counting: Awaitable[T]) -> T:
         try:
-            await counting
+            return await counting
         except TooFast as error:
             raise Refusal(
                 "too fast", f"{error}. Nothing was done. Do other things meanwhile, or tell the user."
@@ -256,12 +306,27 @@ class Policy:
         except (ArgumentError, WahaError):
             outcome = "failed"
             raise
-        except BaseException:
-            outcome = "broken off"
+        except BaseException as error:
+            outcome = "unknown" if self._happened(call, error) else "broken off"
             raise
         finally:
             if self._trail is not None:
                 self._trail.write(call.record(outcome, with_text=self._app.audit == "text"))
+
+
+def _as_unknown(call: Call, error: BaseException) -> BaseException:
+    """The error of a call that may have had an effect, so that its text does not deny it."""
+    if isinstance(error, OutcomeUnknown) or not isinstance(error, Exception):
+        return error
+    if isinstance(error, ArgumentError | Refusal | WahaError):
+        why = str(error)
+    else:
+        logger.error("%s failed", call.tool.name, exc_info=error)
+        why = "waha-mcp failed inside; its log on stderr says more."
+    return OutcomeUnknown(
+        f"WAHA was asked to do this and did not refuse, but what came of it is not known: {why} "
+        "Look whether it has happened before anything is repeated."
+    )
 
 
 def _may_not_reach(chats: list[str]) -> str:

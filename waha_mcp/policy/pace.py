@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import time
@@ -15,8 +16,12 @@ from waha_mcp.policy.settings import Pace
 if TYPE_CHECKING:
     from limits import RateLimitItem
 
+logger = logging.getLogger(__name__)
+
 #: The longest gap (seconds) that is waited out inside a call; the rest of a longer one is answered as a wait.
 MAX_WAIT = 3.0
+#: Seconds for giving back what was counted.
+GIVE_BACK = 2.0
 
 
 class TooFast(Exception):
@@ -31,6 +36,10 @@ class PaceUnknown(Exception):
     """The limits are kept elsewhere, and cannot be asked there."""
 
 
+#: What one thing was counted against: limits, each with its key.
+Counted = list[tuple["RateLimitItem", str]]
+
+
 class Pacer:
     """The limits of one App, counted in this process or in Redis."""
 
@@ -42,22 +51,50 @@ class Pacer:
         self._next = 0.0
         self._turn = anyio.Lock()
 
-    async def take(self, chats: Iterable[str], first: Iterable[str]) -> None:
+    async def take(self, chats: Iterable[str], first: Iterable[str]) -> Counted:
         """Count one thing that reaches `chats`, of which `first` were never written to; waits out a short gap.
 
-        To be called after `check`, so that little is counted in vain.
+        What it returns can be given back. Where it fails or is cancelled, nothing stays counted.
 
         Raises:
-            TooFast: over a limit; what was counted until then stays counted.
+            TooFast: over a limit.
             PaceUnknown: the limits cannot be asked; nothing may be done.
         """
         wanted = self._wanted(chats, first)
+        counted: Counted = []
         async with self._turn:
             await self._wait_for_gap()
-            for what, item, key in wanted:
-                if not await self._ask("hit", item, key):
-                    raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
+            try:
+                for what, item, key in wanted:
+                    if not await self._ask("hit", item, key):
+                        raise TooFast(await self._until(item, key), f"Over the App's limit of {item} {what}")
+                    counted.append((item, key))
+            except BaseException:
+                await self.give_back(counted)
+                raise
             self._next = time.monotonic() + random.uniform(*self._pace.gap)  # noqa: S311 - no secret
+        return counted
+
+    async def give_back(self, counted: Counted) -> None:
+        """Count it no more, because it did not happen. Goes through in a call that is cancelled, too."""
+        with anyio.move_on_after(GIVE_BACK, shield=True):
+            for item, key in counted:
+                try:
+                    await self._forget(item.key_for(self._app_id, key))
+                except Exception as error:  # it stays counted, which only makes the App slower
+                    logger.warning("What was not sent stays counted: %s", type(error).__name__)
+
+    async def _forget(self, key: str) -> None:
+        """Take out the newest entry of one limit's window: the library has no call for it."""
+        storage = self._counter().storage
+        if self._pool is None:
+            if events := storage.events.get(key):
+                del events[0]
+        else:
+            from redis.asyncio import Redis
+
+            client: Any = Redis(connection_pool=self._pool)
+            await client.lpop(storage.bridge.prefixed_key(key))
 
     async def check(self, chats: Iterable[str], first: Iterable[str]) -> None:
         """As `take`, without counting or waiting."""

@@ -7,12 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from waha_mcp.directory import Directory
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
-from waha_mcp.waha.ids import parse_message_id, phone_of
-from waha_mcp.waha.reading import chat_id_of, kind_of_chat, mapping_of, text_of
+from waha_mcp.waha.ids import phone_of
+from waha_mcp.waha.models import Reached
+from waha_mcp.waha.reading import chat_id_of, kind_of_chat, mapping_of
 
 logger = logging.getLogger(__name__)
+
+#: Stand for everyone who sees what no list can limit.
+PUBLIC, STATUS = "public", "status@broadcast"
+_MANY = {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
 
 #: Rows of one request for the table of hidden ids, and the most requests for it.
 _PAGE, _PAGES = 1000, 50
@@ -23,15 +29,30 @@ class Person:
     """A chat as a person who decides about it should see it."""
 
     chat: str
-    name: str | None
-    #: What the other side calls itself: anybody can take any name.
-    claims: str | None
+    #: The name under which the account's owner saved it.
+    name: str | None = None
+    #: What the other side calls itself, or its subject: anybody can take any name.
+    claims: str | None = None
 
     def __str__(self) -> str:
+        if self.chat in _MANY:
+            return _MANY[self.chat]
         shown = phone_of(self.chat) or self.chat
         if self.name:
             return f"{self.name} ({shown})"
-        return f"{shown}, who calls themselves “{self.claims}”" if self.claims else shown
+        if not self.claims:
+            return shown
+        kind = kind_of_chat(self.chat)
+        return (
+            f"{shown}, who calls themselves “{self.claims}”"
+            if kind == "person"
+            else f"the {kind} “{self.claims}” ({shown})"
+        )
+
+    @property
+    def reached(self) -> Reached:
+        """As a result names it."""
+        return Reached(str(self), chosen=self.name is None and self.claims is not None)
 
 
 class People:
@@ -96,6 +117,14 @@ class People:
                 return True
         return False
 
+    async def has_written(self, chat: str) -> bool:
+        """Whether there is a message of this account in the chat, looked up now.
+
+        Raises:
+            WahaError: WAHA does not tell.
+        """
+        return await self._look(chat, True)
+
     async def _look(self, chat: str, ours: bool) -> bool:
         async def page(limit: int, **query: Any) -> list[Any]:
             rows = await self._waha.call(
@@ -125,8 +154,13 @@ class People:
         for each in filter(None, (chat, self.twin(chat))):
             self._met[each, True] = self._met[each, False] = True
 
-    async def describe(self, chat: str) -> Person:
-        """The chat with its names, as far as WAHA tells them."""
+    async def describe(self, chat: str, directory: Directory | None = None) -> Person:
+        """The chat with its names, as far as `directory` knows or WAHA tells them."""
+        if chat in _MANY:
+            return Person(chat)
+        entry = directory.get(chat) if directory is not None else None
+        if entry is not None:
+            return Person(chat, entry.name if entry.saved else None, entry.shown)
         name = claims = None
         try:
             match kind_of_chat(chat):
@@ -136,24 +170,10 @@ class People:
                     claims = _text(row.get("pushname")) or _text(row.get("pushName"))
                 case "group":
                     row = mapping_of(await self._waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
-                    subject = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
-                    name = f"the group “{subject}”" if subject else None
+                    claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
         except WahaError as error:
             logger.debug("No name for a chat: %s", error)
         return Person(chat, name, claims)
-
-    async def text_of(self, message_id: str) -> str | None:
-        """What a message says, as far as WAHA tells."""
-        try:
-            row = await self._waha.call(
-                "GET /api/{session}/chats/{chatId}/messages/{messageId}",
-                path={"chatId": parse_message_id(message_id).chat, "messageId": message_id},
-                query={"downloadMedia": False},
-            )
-        except WahaError as error:
-            logger.debug("No text of a message: %s", error)
-            return None
-        return text_of(mapping_of(row).get("body"))
 
 
 def _from_me(row: Any) -> bool:

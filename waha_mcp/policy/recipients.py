@@ -11,16 +11,13 @@ from typing import Any
 
 import anyio
 
-from waha_mcp.policy.people import People
+from waha_mcp.policy.people import PUBLIC, STATUS, People
 from waha_mcp.policy.settings import KINDS, Chats
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.reading import chat_id_of, kind_of_chat, listing
 
 logger = logging.getLogger(__name__)
-
-#: Stands for everyone who sees what no list can limit; no chat has this id.
-PUBLIC, STATUS = "public", "status@broadcast"
 
 _KIND = {"person": "people", "group": "groups", "channel": "channels", "broadcast": "broadcasts", "status": "status"}
 

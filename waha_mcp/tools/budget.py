@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from waha_mcp.tools.catalog import OTHERS_FIELD
+from waha_mcp.tools.catalog import OTHERS_FIELD, REACHED_FIELD
 from waha_mcp.tools.paging import Page
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.untrusted import others_in
@@ -77,10 +77,13 @@ def _cut(value: Any, limit: int, *, cuttable: bool = False) -> Any:
 
 
 def as_json(result: Result) -> dict[str, Any]:
-    """A result as it is sent: without what is None, and with the names of the fields that other people wrote."""
+    """A result as it is sent: without what is None, with whom it reached and which fields other people wrote."""
     data: dict[str, Any] = result.model_dump(mode="json", exclude_none=True)
-    fields = sorted(set(_present(result)))
-    return {**data, OTHERS_FIELD: fields} if fields else data
+    fields = set(_present(result))
+    if result.reached:
+        data[REACHED_FIELD] = [each.words for each in result.reached]
+        fields |= {REACHED_FIELD} if any(each.chosen for each in result.reached) else set()
+    return {**data, OTHERS_FIELD: sorted(fields)} if fields else data
 
 
 def _present(value: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
 
@@ -52,6 +52,8 @@ class Context:
     readable: Callable[[str], bool] = lambda chat_id: True
     reach: Callable[[], str] = lambda: ""
     progress: Progress = no_progress
+    #: The messages that the call names, as WAHA has them, by id as named; empty for one that only this App knows.
+    messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ AllowRepeat = Annotated[bool, Field(description="Do it again although the same w
 
 
 #: What a result's JSON says besides its model's own fields.
-OTHERS_FIELD = "written_by_others"
+OTHERS_FIELD, REACHED_FIELD = "written_by_others", "reached"
 
 
 class ArgumentError(Exception):
@@ -138,6 +140,12 @@ class Tool:
     def effect(self) -> bool:
         """Whether it changes anything."""
         return not self.hints.read_only
+
+    @property
+    def reaches_chats(self) -> bool:
+        """Whether its effect reaches the chats that its parameters name."""
+        marks: list[Reference | MessageReference] = [*self.references.values(), *self.messages.values()]
+        return self.effect and any(mark.reached for mark in marks)
 
     @property
     def repeats(self) -> bool:
@@ -190,7 +198,13 @@ class Tool:
     def output_schema(self) -> dict[str, Any]:
         """JSON Schema of the result, as it is sent: without the fields that are None."""
         schema = self.result.model_json_schema(schema_generator=_Schema)
-        if any(map(others_in, models_in(self.result))):
+        if self.reaches_chats:
+            schema["properties"][REACHED_FIELD] = {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Whom it reached: name and number",
+            }
+        if self.reaches_chats or any(map(others_in, models_in(self.result))):
             schema["properties"][OTHERS_FIELD] = {
                 "type": "array",
                 "items": {"type": "string"},

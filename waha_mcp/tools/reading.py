@@ -14,7 +14,7 @@ from waha_mcp.waha.errors import NotFound, Refused, Unsupported
 from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.reading import epoch, iso_time, listing, mapping_of
+from waha_mcp.waha.reading import epoch, iso_time, listing
 from waha_mcp.waha.untrusted import Name
 
 MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
@@ -112,13 +112,10 @@ async def get_message(
     ctx: Context,
 ) -> MessageView:
     """Show one message in full, with those before and after it if asked for."""
-    written_in = parse_message_id(message_id).chat
     await ctx.directory.load()
-    chat = ctx.directory.canonical(written_in)
-    raw = await ctx.waha.call(
-        MESSAGE, path={"chatId": written_in, "messageId": message_id}, query={"downloadMedia": False}
-    )
-    message = message_from(mapping_of(raw), ctx.directory, chat=chat)
+    chat = ctx.directory.canonical(parse_message_id(message_id).chat)
+    raw = ctx.messages[message_id]
+    message = message_from(raw, ctx.directory, chat=chat)
     if message is None:
         raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
     if text_from:
@@ -128,8 +125,8 @@ async def get_message(
         chat=chat,
         chat_name=ctx.directory.name(chat),
         message=message,
-        before=await _before(ctx, chat, mapping_of(raw), before) or None,
-        after=await _after(ctx, chat, mapping_of(raw), after, notes) or None,
+        before=await _before(ctx, chat, raw, before) or None,
+        after=await _after(ctx, chat, raw, after, notes) or None,
         notes=notes or None,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.errors import NotDone
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, first_of, mapping_of
 
@@ -20,10 +20,10 @@ def done(answer: Any, what: str) -> Done:
     """The result of a change, from WAHA's answer: nothing, true, or an object that may say that it failed.
 
     Raises:
-        Refused: WhatsApp did not do it, which WAHA tells in a normal answer.
+        NotDone: WhatsApp did not do it, which WAHA tells in a normal answer.
     """
     if answer is False or mapping_of(answer).get("success") is False:
-        raise Refused("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
     return Done(done=what)
 
 

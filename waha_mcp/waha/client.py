@@ -10,8 +10,10 @@ import random
 import re
 import ssl
 import time
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -22,26 +24,22 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.actions import Action
-from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, Unreachable, clean, error_for
+from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, Unreachable, WahaError, clean, error_for
 
 logger = logging.getLogger(__name__)
 
 #: Seconds. WAHA itself may wait 15 s for a session before it answers.
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0
+#: Seconds that one operation takes at most, whatever trickles in meanwhile, and the bytes of a large request or file
+#: that give it one more. Hosts give a whole call about 60 s.
+DEADLINE, BYTES_PER_SECOND = 45.0, 512 * 2**10
 #: Bytes of one decoded JSON answer.
 MAX_JSON = 10 * 2**20
+#: What ends a request before a byte of it has left.
+_BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 #: How often a GET is tried, and the longest `Retry-After` (seconds) that is waited out instead of reported.
 TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
-#: Raised by httpx before a byte of the request has left.
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.LocalProtocolError,
-    httpx.UnsupportedProtocol,
-)
 
 
 def check_url(value: str) -> str:
@@ -76,6 +74,32 @@ TAKES_MESSAGE_ID = frozenset(
 )
 
 
+@dataclass
+class Changes:
+    """How many of the changes that were asked for may have happened.
+
+    One counts from the moment that the first byte of its request may have left, unless WAHA answers that it refuses.
+    """
+
+    possible: int = 0
+
+
+class _Departure:
+    """Whether the bytes of a request may have left this machine; not known counts as left."""
+
+    left = False
+
+    def failed(self, failure: httpx.TransportError) -> None:
+        """Note how the request ended. A transport may not trace its steps."""
+        self.left = self.left or not isinstance(failure, _BEFORE)
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """What httpcore calls at each step of a request."""
+        # A CONNECT only asks a proxy for the way to WAHA.
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.left = True
+
+
 class Waha:
     """WAHA's REST API as one session's key sees it.
 
@@ -94,14 +118,17 @@ class Waha:
         self._ca_file = ca_file
         self._http: httpx.AsyncClient | None = None
         self._message_id: str | None = None
+        self._changes = Changes()
 
-    def with_message_id(self, message_id: str | None) -> Waha:
-        """This client, giving the message that it sends this id where the operation takes one."""
-        if message_id is None:
-            return self
+    def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
+        """This client, counting in `changes` and giving the message that it sends an id where the operation takes one.
+
+        Raises:
+            Unreachable: the environment's proxy or certificate settings cannot be used.
+        """
         self._client()  # so that both use one
         twin = copy.copy(self)
-        twin._message_id = message_id
+        twin._changes, twin._message_id = changes, message_id
         return twin
 
     async def __aenter__(self) -> Self:
@@ -129,7 +156,7 @@ class Waha:
         """Make one call and return its decoded answer: JSON, bare text, or None where WAHA sends no body.
 
         `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False`
-        is for the few operations that concern no session, `unread=True` for an answer that holds secrets: where
+        is for the few operations that concern no session, `unread=True` for a GET whose answer holds secrets: where
         WAHA grants the call, its body stays unread. A GET is tried up to three times; anything else once.
 
         Raises:
@@ -138,24 +165,64 @@ class Waha:
         method, template = operation.split(" ", 1)
         if self._message_id is not None and operation in TAKES_MESSAGE_ID:
             body = {**(body or {}), "id": self._message_id}
+        request = self._request(method, template, path, query, body, bound)
+        try:
+            return await (self._look(request, template, unread) if method == "GET" else self._change(request, template))
+        except WahaError as error:
+            error.operation = operation
+            raise
+
+    async def _look(self, request: httpx.Request, template: str, unread: bool) -> Any:
+        """The answer to a GET, which is tried again where that helps."""
         attempt = 1
-        while True:
-            try:
-                async with self._send(method, template, path, query, body, bound) as response:
-                    if unread and response.is_success:
-                        return None
-                    if response.status_code not in _RETRIED or method != "GET":
-                        return await self._answer(response, changes=method != "GET")
-                    wait = _retry_after(response)
-                    if attempt == TRIES or (wait or 0) > MAX_RETRY_AFTER:
-                        return await self._answer(response, changes=False)
-            except httpx.TransportError as failure:
-                if isinstance(failure, httpx.ReadTimeout) or method != "GET" or attempt == TRIES:
-                    raise self._failure(failure, changes=method != "GET") from None
-                wait = None
-            # The jitter keeps several bridges that lost the same WAHA from coming back in step.
-            await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
-            attempt += 1
+        with anyio.move_on_after(DEADLINE):
+            while True:
+                departure = _Departure()
+                try:
+                    async with self._send(request, template, departure) as response:
+                        if unread and response.is_success:
+                            return None
+                        wait = _retry_after(response) if response.status_code in _RETRIED else None
+                        final = response.status_code not in _RETRIED or (wait or 0) > MAX_RETRY_AFTER
+                        if final or attempt == TRIES:
+                            return await self._answer(response)
+                except httpx.TransportError as failure:
+                    if isinstance(failure, httpx.ReadTimeout) or attempt == TRIES:
+                        raise self._failure(failure, departure) from None
+                    wait = None
+                # The jitter keeps several bridges that lost the same WAHA from coming back in step.
+                await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+                attempt += 1
+        raise self._too_slow(DEADLINE)
+
+    async def _change(self, request: httpx.Request, template: str) -> Any:
+        """The answer to a request that changes something, which is made once.
+
+        From the moment its bytes may have left, only what WAHA itself answers tells what came of it.
+        """
+        departure = _Departure()
+        deadline = DEADLINE + len(request.content) / BYTES_PER_SECOND
+        refused = False
+        try:
+            with anyio.move_on_after(deadline):
+                async with self._send(request, template, departure) as response:
+                    try:
+                        return await self._answer(response, changes=True)
+                    except WahaError as error:
+                        refused = not isinstance(error, OutcomeUnknown)
+                        raise
+            if departure.left:
+                raise OutcomeUnknown(_outcome_unknown(f"no whole answer came within {deadline:.0f} s"))
+            raise self._too_slow(deadline)
+        except httpx.TransportError as failure:
+            if not departure.left:
+                raise self._failure(failure, departure) from None
+            how = "no answer came in time" if isinstance(failure, httpx.TimeoutException) else "the connection broke"
+            raise OutcomeUnknown(_outcome_unknown(how)) from None
+        finally:
+            # A call that is cancelled comes by here too.
+            if departure.left and not refused:
+                self._changes.possible += 1
 
     async def download(self, url: str, *, cap: int) -> bytes:
         """The media file behind a `media.url`, fetched from the WAHA that this client is bound to and no other host.
@@ -164,13 +231,18 @@ class Waha:
             WahaError: it is not one of WAHA's files, over `cap` bytes, gone, or WAHA could not be reached.
         """
         template, segments = _file_path(url)
+        request = self._request("GET", template, segments, None, None, False, accept="*/*")
+        departure = _Departure()
+        deadline = DEADLINE + cap / BYTES_PER_SECOND
         try:
-            async with self._send("GET", template, segments, None, None, False, accept="*/*") as response:
-                if not response.is_success:
-                    await self._answer(response, changes=False)
-                return await self._read(response, cap, "The file")
+            with anyio.move_on_after(deadline):
+                async with self._send(request, template, departure) as response:
+                    if not response.is_success:
+                        await self._answer(response)
+                    return await self._read(response, cap, "The file")
         except httpx.TransportError as failure:
-            raise self._failure(failure, changes=False) from None
+            raise self._failure(failure, departure) from None
+        raise self._too_slow(deadline)
 
     async def media_link(self, url: str) -> str:
         """A link to a media file that a person opens in a browser, with the session's media-only key in it.
@@ -197,8 +269,7 @@ class Waha:
         template, segments = _file_path(url)
         return f"{self.url}{_filled(template, segments)}?x-api-key={quote(str(key), safe='')}"
 
-    @asynccontextmanager
-    async def _send(
+    def _request(
         self,
         method: str,
         template: str,
@@ -207,7 +278,7 @@ class Waha:
         body: Mapping[str, Any] | None,
         bound: bool,
         accept: str | None = None,
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> httpx.Request:
         segments = dict(path or {})
         params = {k: _query_value(v) for k, v in (query or {}).items() if v is not None}
         content = None if body is None else {k: v for k, v in body.items() if v is not None}
@@ -221,13 +292,24 @@ class Waha:
                 content = {"session": session, **(content or {})}
         url = self.url + _filled(template, segments)
         headers = {"Accept": accept} if accept else None
-        request = self._client().build_request(method, url, params=params or None, json=content, headers=headers)
+        return self._client().build_request(method, url, params=params or None, json=content, headers=headers)
+
+    @asynccontextmanager
+    async def _send(
+        self, request: httpx.Request, template: str, departure: _Departure
+    ) -> AsyncIterator[httpx.Response]:
+        request.extensions["trace"] = departure.trace
         started = time.perf_counter()
-        response = await self._client().send(request, stream=True)
+        try:
+            response = await self._client().send(request, stream=True)
+        except httpx.TransportError as failure:
+            departure.failed(failure)
+            raise
+        departure.left = True
         try:
             logger.debug(
                 "%s %s -> %d in %.0f ms",
-                method,
+                request.method,
                 template,
                 response.status_code,
                 (time.perf_counter() - started) * 1e3,
@@ -259,6 +341,7 @@ class Waha:
                 "User-Agent": f"waha-mcp/{__version__}",
                 # WAHA wraps files (a QR code, a converted voice note) in JSON only when asked in exactly these words.
                 "Accept": "application/json",
+                "Accept-Encoding": "gzip",
             },
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
@@ -271,65 +354,88 @@ class Waha:
             follow_redirects=False,
         )
 
-    async def _answer(self, response: httpx.Response, *, changes: bool) -> Any:
+    async def _answer(self, response: httpx.Response, *, changes: bool = False) -> Any:
+        """What WAHA answered, or the error that it means.
+
+        Of a change, a refusal counts only in WAHA's own words: a redirect, a time-out or a page of a proxy, an answer
+        that cannot be read and a failure inside WAHA leave open what came of it.
+        """
         status = response.status_code
         key = self._key.get_secret_value()
         if 300 <= status < 400:
-            where = clean(_origin(response.headers.get("location", "")), key, limit=100)
+            where = clean(_where(response.headers.get("location", "")), key, limit=100)
+            if changes:
+                raise OutcomeUnknown(_outcome_unknown(f"it was redirected to {where}"))
             raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
-        if changes and status in (502, 503, 504):
-            raise OutcomeUnknown(_outcome_unknown(f"a proxy in front of WAHA answered {status}"))
+        if changes and (status == 408 or (status >= 500 and status != 501)):
+            who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
+            raise OutcomeUnknown(_outcome_unknown(f"{who} {status}"))
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             answer = _decode(await self._read(response, MAX_JSON, "WAHA's answer"), content_type)
         except BadAnswer as error:
-            if response.is_success and changes:
-                raise OutcomeUnknown(_outcome_unknown("its answer could not be read")) from None
+            told = status in (413, 429)  # by their status alone, whoever says so
+            if changes and not told:
+                what = "a web page came back" if isinstance(error, _WebPage) else "its answer could not be read"
+                raise OutcomeUnknown(_outcome_unknown(what)) from None
             # What stands in front of WAHA may say 403 too, and that tells nothing about the key.
-            if response.is_success or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):
+            if response.is_success or (isinstance(error, _WebPage) and status < 500 and not told):
                 raise
             answer = None
         if response.is_success:
             return answer
-        raise error_for(
-            status, answer, session=self.session, changes=changes, retry_after=_retry_after(response), hide=key
-        )
+        raise error_for(status, answer, session=self.session, retry_after=_retry_after(response), hide=key)
 
     async def _read(self, response: httpx.Response, cap: int, what: str) -> bytes:
+        """The body, decoded, `cap` bytes at most: counted before and while it is unpacked."""
+        encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")
+        if encodings not in ("", "identity", "gzip", "x-gzip"):
+            raise BadAnswer(
+                f"{what} is packed in a way that was not asked for: ask the user to look at the proxy in front of WAHA."
+            )
+        unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if encodings.endswith("gzip") else None
         chunks: list[bytes] = []
-        size = 0
+        received = size = 0
         try:
-            async for chunk in response.aiter_bytes():
+            async for raw in response.aiter_raw():
+                received += len(raw)
+                chunk = raw if unpack is None else unpack.decompress(raw, cap - size + 1)
                 size += len(chunk)
-                if size > cap:
+                if max(received, size) > cap:
                     raise BadAnswer(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
                 chunks.append(chunk)
-        except httpx.DecodingError:
+            if unpack is not None and received and not unpack.eof:
+                raise zlib.error
+        except zlib.error:
             raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
         return b"".join(chunks)
 
-    def _failure(self, failure: httpx.TransportError, *, changes: bool) -> Unreachable | OutcomeUnknown:
-        """What a transport error means. Its own text is left out: it may quote a URL."""
-        parts = urlsplit(self.url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        if isinstance(failure, _NOT_SENT):
-            what = "timed out" if isinstance(failure, httpx.TimeoutException) else "failed"
+    def _failure(self, failure: httpx.TransportError, departure: _Departure) -> Unreachable:
+        """What a transport error means for a look, and for a change that never left. Its own text may quote a URL."""
+        timed_out = isinstance(failure, httpx.TimeoutException)
+        if not departure.left:
             return Unreachable(
-                f"Connecting to WAHA at {origin} {what}; nothing was done. Ask the user whether WAHA runs there."
+                f"Connecting to WAHA at {self._origin} {'timed out' if timed_out else 'failed'}, so the request was "
+                "not sent. Ask the user whether WAHA runs there."
             )
-        if changes:
-            how = "no answer came in time" if isinstance(failure, httpx.TimeoutException) else "the connection broke"
-            return OutcomeUnknown(_outcome_unknown(how))
-        if isinstance(failure, httpx.TimeoutException):
-            return Unreachable(f"WAHA at {origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
-        return Unreachable(f"The connection to WAHA at {origin} broke. Try again; if it persists, ask the user.")
+        if timed_out:
+            return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
+        return Unreachable(f"The connection to WAHA at {self._origin} broke. Try again; if it persists, ask the user.")
+
+    def _too_slow(self, deadline: float) -> Unreachable:
+        return Unreachable(f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s. Try again later.")
+
+    @property
+    def _origin(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
 
 
 class _WebPage(BadAnswer):
     """Not from WAHA, which sends none."""
 
 
-def _origin(url: str) -> str:
+def _where(url: str) -> str:
     """The scheme and host of a redirect's target, in words."""
     try:
         parts = urlsplit(url)

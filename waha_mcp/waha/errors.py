@@ -1,16 +1,17 @@
 """What can go wrong between us and WAHA, as one small tree.
 
     WahaError
-    ├── Unreachable        no connection, or no answer in time, to something that changes nothing
-    ├── OutcomeUnknown     a change was sent and its answer did not come: it may have happened
+    ├── Unreachable        no connection, or no answer in time to something that changes nothing
+    ├── OutcomeUnknown     the request for a change may have left, and WAHA did not tell what came of it
     ├── Unauthorized       401: the key is unknown or was switched off
     ├── Forbidden          403: the key lacks the action, or belongs to another session
     ├── Refused            400, 413 and other 4xx: WAHA will not take this request as it is
+    │   └── NotDone        WAHA took it, and says that WhatsApp did not do it
     ├── NotFound           404: no such chat, message, group, file or operation
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
     ├── Unsupported        501: the session's engine cannot do this
     ├── TooBusy            429: asked too often
-    └── BadAnswer          5xx, a web page, broken JSON, a redirect, an answer over the size cap
+    └── BadAnswer          to a look: 5xx, a web page, broken JSON, a redirect, an answer over the size cap
 
 `str(error)` is one or two sentences for the agent, with the next step. It never holds a key, a URL with a
 query, a stack, or a body that WAHA echoed.
@@ -34,15 +35,17 @@ _SESSION_STEPS = {
 
 
 class WahaError(Exception):
-    """The base of everything this package raises about WAHA."""
+    """The base of everything this package raises about WAHA. `operation` is the one that was asked for."""
+
+    operation: str | None = None
 
 
 class Unreachable(WahaError):
-    """Nothing was done: WAHA could not be reached, or did not answer in time."""
+    """WAHA could not be reached, or did not answer a look in time. A change that ends so never left."""
 
 
 class OutcomeUnknown(WahaError):
-    """A change went out and no answer came back, so it may or may not have happened."""
+    """The request for a change may have left, and WAHA did not tell what came of it."""
 
 
 class Unauthorized(WahaError):
@@ -61,6 +64,10 @@ class Forbidden(WahaError):
 
 class Refused(WahaError):
     """WAHA will not take this request as it is."""
+
+
+class NotDone(Refused):
+    """WhatsApp did not do it, which WAHA tells in a normal answer."""
 
 
 class NotFound(WahaError):
@@ -98,7 +105,6 @@ def error_for(
     body: Any,
     *,
     session: str | None,
-    changes: bool = False,
     retry_after: float | None = None,
     hide: str = "",
 ) -> WahaError:
@@ -106,7 +112,7 @@ def error_for(
 
     `body` is the decoded answer (an object, text or None). Its shapes are those of REST errors of NestJS,
     of WAHA's own 422 and of its exception filter; the last one echoes the request and is never passed on.
-    `changes` says that the request was more than a look, `hide` is taken out of WAHA's words.
+    `hide` is taken out of WAHA's words.
     """
     said = _message(body, hide)
     name = session or "default"
@@ -138,9 +144,8 @@ def error_for(
                 "Do it another way, or tell the user that this WAHA engine lacks it."
             )
         case _ if status >= 500:
-            again = "look whether it has happened all the same" if changes else "try once more later"
             return BadAnswer(
-                f"WAHA failed inside ({status}). Check the arguments; if they are right, {again}, "
+                f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later, "
                 "or ask the user to look at WAHA's log."
             )
         case 400 if re.search(r"\bstore\b", said, re.IGNORECASE):

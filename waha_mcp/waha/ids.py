@@ -116,5 +116,11 @@ def parse_message_id(value: str) -> MessageKey:
     )
 
 
+def bare_id(value: str) -> str:
+    """The id of a message without its chat, from either form: ids that WAHA makes beforehand come in both."""
+    match = _MESSAGE_ID.fullmatch(value)
+    return match["id"] if match else value
+
+
 def _shown(value: str) -> str:
     return repr(value if len(value) <= 60 else value[:59] + "…")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from waha_mcp.waha.ids import parse_message_id, phone_of
+from waha_mcp.waha.ids import MessageKey, parse_message_id, phone_of
 from waha_mcp.waha.reading import chat_id_of, count_of, first_of, iso_text, iso_time, kind_of_chat, mapping_of, text_of
 from waha_mcp.waha.untrusted import Name, Words
 
@@ -26,6 +26,13 @@ class Attachment:
     data: bytes
 
 
+class Reached(NamedTuple):
+    """A chat that an effect reached, in words; `chosen` says that others chose the name in them."""
+
+    words: str
+    chosen: bool = False
+
+
 class Result(BaseModel):
     """The base of what tools return. Fields that are None are left out of the answer.
 
@@ -36,6 +43,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True)
 
     _attachments: tuple[Attachment, ...] = PrivateAttr(())
+    _reached: tuple[Reached, ...] = PrivateAttr(())
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -45,6 +53,16 @@ class Result(BaseModel):
     def attach(self, *attachments: Attachment) -> Self:
         """Add attachments, and return the result itself."""
         self._attachments += attachments
+        return self
+
+    @property
+    def reached(self) -> tuple[Reached, ...]:
+        """Whom the effect behind this result reached."""
+        return self._reached
+
+    def reaching(self, *reached: Reached) -> Self:
+        """Note whom the effect reached, and return the result itself."""
+        self._reached = reached
         return self
 
 
@@ -107,28 +125,33 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
 def sent_from(answer: Any, chat: str) -> Sent:
     """What a send answered: a WAMessage on some engines, the engine's raw message on others."""
     raw = mapping_of(answer)
-    message_id = message_id_of(raw.get("id"))
-    if message_id is None:
-        key = mapping_of(raw.get("key"))
-        remote, bare = chat_id_of(key.get("remoteJid")), text_of(key.get("id"))
-        if remote and bare:
-            parts = ["false" if key.get("fromMe") is False else "true", remote, bare]
-            participant = chat_id_of(key.get("participant"))
-            message_id = "_".join([*parts, participant] if participant else parts)
+    key = message_key_of(raw)
     return Sent(
-        message_id=message_id,
-        chat=_chat_of_message(message_id) or chat,
+        message_id=_own_id(raw),
+        chat=key.chat if key else chat,
         time=iso_time(first_of(raw, "timestamp", "messageTimestamp")),
     )
+
+
+def message_key_of(raw: Mapping[str, Any]) -> MessageKey | None:
+    """The parts of a message's own id, in any engine's writing; None for what is no message."""
+    try:
+        return parse_message_id(_own_id(raw) or "")
+    except ValueError:
+        return None
+
+
+def _own_id(raw: Mapping[str, Any]) -> str | None:
+    found = message_id_of(raw.get("id"))
+    key = mapping_of(raw.get("key"))
+    remote, bare = chat_id_of(key.get("remoteJid")), text_of(key.get("id"))
+    if found is not None or remote is None or bare is None:
+        return found
+    parts = ["false" if key.get("fromMe") is False else "true", remote, bare]
+    participant = chat_id_of(key.get("participant"))
+    return "_".join([*parts, participant] if participant else parts)
 
 
 def message_id_of(value: Any) -> str | None:
     """A message id, which is an object with `_serialized` in raw messages of the browser engines."""
     return text_of(value.get("_serialized") if isinstance(value, Mapping) else value)
-
-
-def _chat_of_message(message_id: str | None) -> str | None:
-    try:
-        return parse_message_id(message_id or "").chat
-    except ValueError:
-        return None
