@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import quick
 from tests.harness import Admin, sandbox_server
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.tools import load_tools
 
 # Tests speak of the whole catalog; what a start-up loads of it is tested in processes of their own.
 load_tools()
+
+COLLECTED = pytest.StashKey[dict[str, list[bool]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    quick.hold()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    found: dict[str, list[bool]] = {}
+    for item in items:
+        chosen = isinstance(item, pytest.Function) and quick.is_quick(item)
+        if chosen:
+            item.add_marker(pytest.mark.quick)
+        found.setdefault(item.nodeid.partition("::")[0], []).append(chosen)
+    config.stash[COLLECTED] = found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    quick.started(item)
+    try:
+        return (yield)
+    finally:
+        quick.ended()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -27,7 +27,9 @@ class Hijacked:
     """One server process, spoken to in bare JSON lines, as an agent that does whatever a message told it."""
 
     def __init__(self, sandbox: SandboxInfo, app: Path, state: Path) -> None:
-        self._admin = httpx.Client(base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}, timeout=30)
+        self._admin = httpx.Client(
+            base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}, timeout=30, verify=False
+        )
         self._process = subprocess.Popen(
             [*COMMAND, "serve", "--app", str(app)],
             env=environment(WAHA_API_KEY=sandbox.keys["full"], XDG_STATE_HOME=str(state)),

@@ -183,10 +183,9 @@ def _paths(name: str) -> list[tuple[str, str]]:
 
 
 async def _spoil(on: Stage, name: str, what: dict[str, Any]) -> None:
-    await on.admin.request("DELETE", "/sandbox/faults")
-    for method, path in _paths(name):
-        fault = {"content_type": "application/json"} | what | {"method": method, "path": path, "count": 20}
-        await on.admin.request("POST", "/sandbox/faults", fault)
+    fault = {"content_type": "application/json"} | what | {"count": 20}
+    faults = [fault | {"method": method, "path": path} for method, path in _paths(name)]
+    await on.admin.request("PUT", "/sandbox/faults", {"faults": faults})
 
 
 @ENGINES

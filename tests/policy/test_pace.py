@@ -153,6 +153,7 @@ async def test_humanize_reads_types_and_stops_before_it_sends(
         assert await effects(admin) == ["/api/sendSeen", "/api/startTyping", "/api/stopTyping", "/api/sendText"]
 
 
+@pytest.mark.slow
 async def test_humanize_stays_under_the_time_out_of_the_strictest_client(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, humanize=True) as bridge:
         started = time.monotonic()

@@ -85,6 +85,7 @@ def planted(place: str, status: int) -> httpx.Response:
 
 @given(place=PLACES, status=st.sampled_from([200, 201, 400, 401, 403, 404, 422, 429, 500, 501, 503]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_wherever_waha_echoes_the_key_no_result_log_or_trail_has_it(
     place: str, status: int, captured: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ async def _say_everything(answer: httpx.Response) -> str:
     before=st.text(max_size=20),
     after=st.text(max_size=20),
 )
+@pytest.mark.slow
 def test_a_key_is_found_however_it_is_written(key: str, before: str, after: str) -> None:
     secret = SecretStr(key)
     for form in (key, json.dumps(key)[1:-1], quote(key, safe=""), quote(key)):

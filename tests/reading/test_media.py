@@ -51,6 +51,7 @@ async def test_a_voice_note_comes_as_audio_and_says_how_to_turn_it_into_text(bri
     assert "transcriber" in result.note
 
 
+@pytest.mark.slow
 async def test_a_voice_note_is_turned_into_text_by_the_command_that_the_app_names(
     sandbox: SandboxInfo, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ async def test_a_voice_note_is_turned_into_text_by_the_command_that_the_app_name
         assert (await look(bridge, "Sam Okafor", "voice")).transcript == "See you at eight"
 
 
+@pytest.mark.slow
 async def test_a_transcriber_that_fails_takes_nothing_else_along(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], transcriber={"command": ["/no/such/program"]})
     async with Bridge(app) as bridge:
@@ -242,6 +244,7 @@ def picture(width: int, height: int, kind: str = "PNG") -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_scaled_down_and_a_small_one_left_alone() -> None:
     small = picture(40, 30)
     assert shown(small, "image/png") == (small, "image/png", (40, 30))

@@ -109,6 +109,7 @@ async def test_two_sandboxes_of_one_seed_answer_alike(engine: str) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 async def test_a_large_account_keeps_the_hand_made_one_and_pages_stay_cheap() -> None:
     started = time.perf_counter()
     async with running(contacts=20_000, messages=200_000) as info:

@@ -151,6 +151,9 @@ async def test_faults_can_be_called_off_and_must_make_sense(gows: Box) -> None:
     await gows.control("POST", "faults", path="/api/sessions", status=500, count=5)
     await gows.control("DELETE", "faults")
     assert (await gows.ask("GET", "/api/sessions")).status_code == 200
+    await gows.control("POST", "faults", path="/api/sessions", status=500, count=5)
+    await gows.control("PUT", "faults", faults=[{"path": "/api/sessions", "status": 502}, {"path": "/", "status": 503}])
+    assert [(await gows.ask("GET", "/api/sessions")).status_code for _ in range(3)] == [502, 503, 200]
     answer = await gows.ask("POST", "/sandbox/faults", {"path": "/", "explode": True}, key="admin")
     assert (answer.status_code, "explode" in answer.text) == (400, True)
     for wrong in ({"late": -1}, {"late": "soon"}, {"delay": True}):

@@ -160,6 +160,7 @@ async def test_several_sessions_are_named_when_none_is_chosen(sandbox: SandboxIn
         assert "default, second" in status["next_step"]
 
 
+@pytest.mark.slow
 async def test_finding_out_does_not_hold_up_the_listing_beyond_its_budget(sandbox: SandboxInfo, admin: Admin) -> None:
     await admin.fault("/api/default/status/new-message-id", delay=30)
     async with client_on(Bridge(app_for(sandbox, sandbox.keys["read_send"]))) as client:

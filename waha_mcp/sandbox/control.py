@@ -44,6 +44,13 @@ def add_fault(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     return {"active": len(sandbox.faults.active)}
 
 
+def replace_faults(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
+    clear_faults(sandbox, wish)
+    for each in wish["faults"]:
+        sandbox.faults.add(each)
+    return {"active": len(sandbox.faults.active)}
+
+
 def clear_faults(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     sandbox.faults.active.clear()
     return {"active": 0}
@@ -137,6 +144,7 @@ def change_engine(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
 
 ROUTES: dict[tuple[str, str], Callable[[Sandbox, dict[str, Any]], Any]] = {
     ("POST", "faults"): add_fault,
+    ("PUT", "faults"): replace_faults,
     ("DELETE", "faults"): clear_faults,
     ("GET", "requests"): list_requests,
     ("DELETE", "requests"): clear_requests,

@@ -1,0 +1,68 @@
+"""`pytest -m quick` is worth running: what is in it, and that it stays free of processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from tests import quick
+from tests.conftest import COLLECTED
+
+
+def helper() -> None:
+    partial(subprocess.run, [sys.executable, "-c", ""])
+
+
+class Holder:
+    def method(self) -> None:
+        helper()
+
+
+def by_a_helper() -> None:
+    helper()
+
+
+def inside_another_function() -> None:
+    def inner() -> None:
+        Holder()
+
+    inner()
+
+
+def by_nothing() -> None:
+    assert pytest
+
+
+@pytest.mark.parametrize(
+    ("function", "starts"), [(helper, True), (by_a_helper, True), (inside_another_function, True), (by_nothing, False)]
+)
+def test_a_process_is_found_behind_helpers_classes_and_inner_functions(function: object, starts: bool) -> None:
+    assert quick.starts_process(function) is starts
+
+
+def test_this_is_quick(request: pytest.FixtureRequest) -> None:
+    assert request.node.get_closest_marker("quick")
+
+
+def test_a_quick_test_that_starts_a_process_after_all_fails() -> None:
+    # By a name that the search for starters cannot see.
+    run = vars(sys.modules["subprocess"])["run"]
+    with pytest.raises(RuntimeError, match="test_a_quick_test_that_starts_a_process_after_all_fails counts as quick"):
+        run([sys.executable, "-c", ""], check=True)
+
+
+def test_most_of_the_suite_is_quick_and_so_is_something_of_every_folder(request: pytest.FixtureRequest) -> None:
+    found = request.config.stash[COLLECTED]
+    if len(found) < 40:
+        pytest.skip("not the whole suite")
+    tests = [each for chosen in found.values() for each in chosen]
+    assert sum(tests) > 0.8 * len(tests)
+    folders: dict[str, bool] = {}
+    for file, chosen in found.items():
+        folder = file.rpartition("/")[0]
+        folders[folder] = folders.get(folder, False) or any(chosen)
+    # The attacks go over real processes, all of them.
+    assert [folder for folder, chosen in folders.items() if not chosen] == ["tests/attacks"]
