@@ -1,6 +1,7 @@
 """Tools that read messages."""
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -14,7 +15,7 @@ from waha_mcp.waha.errors import NotFound, Refused, Unsupported
 from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.reading import epoch, iso_time, listing, mapping_of
+from waha_mcp.waha.reading import epoch, iso_time, listing, one_of
 from waha_mcp.waha.untrusted import Name
 
 MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
@@ -58,7 +59,7 @@ async def get_messages(
     )
     shown: list[Message] = []
     places: list[Place] = []
-    more: dict[str, str] = {}
+    more: dict[str, Any] = {}
     async for row in walk.rows():
         if len(shown) == limit:
             more = {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, *places[-1].state])}
@@ -118,7 +119,7 @@ async def get_message(
     raw = await ctx.waha.call(
         MESSAGE, path={"chatId": written_in, "messageId": message_id}, query={"downloadMedia": False}
     )
-    message = message_from(mapping_of(raw), ctx.directory, chat=chat)
+    message = one_of(raw, "a message", partial(message_from, names=ctx.directory, chat=chat))
     if message is None:
         raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
     if text_from:
@@ -128,8 +129,8 @@ async def get_message(
         chat=chat,
         chat_name=ctx.directory.name(chat),
         message=message,
-        before=await _before(ctx, chat, mapping_of(raw), before) or None,
-        after=await _after(ctx, chat, mapping_of(raw), after, notes) or None,
+        before=await _before(ctx, chat, raw, before) or None,
+        after=await _after(ctx, chat, raw, after, notes) or None,
         notes=notes or None,
     )
 

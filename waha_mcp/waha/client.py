@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.actions import Action
-from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, Unreachable, clean, error_for
+from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, TooLarge, Unreachable, clean, error_for
 
 logger = logging.getLogger(__name__)
 
@@ -302,7 +302,7 @@ class Waha:
             async for chunk in response.aiter_bytes():
                 size += len(chunk)
                 if size > cap:
-                    raise BadAnswer(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
+                    raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
                 chunks.append(chunk)
         except httpx.DecodingError:
             raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
