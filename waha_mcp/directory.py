@@ -210,6 +210,8 @@ class Directory:
 
     def _handle(self, entry: Entry) -> str:
         owners = self._snapshot.by_name.get(fold(entry.shown or ""), ())
+        if self._another_may_have_it():
+            return entry.id
         return entry.shown if entry.shown and list(filter(self._readable, owners)) == [entry.id] else entry.id
 
     def _alike(self, wanted: str) -> Iterable[tuple[str, float]]:
