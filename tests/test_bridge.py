@@ -382,16 +382,28 @@ async def test_the_keys_only_session_is_taken(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [([], ["no session"]), (None, ["no session"]), ([{"name": "work"}, {"name": "home"}], ["home, work", "session"])],
+    [([], ["no session"]), ([{"name": "work"}, {"name": "home"}], ["home, work", "session"])],
 )
 async def test_no_session_or_several_is_a_problem_that_says_what_to_do(
     server: Server, answer: Any, words: list[str]
 ) -> None:
-    server.answers[SESSIONS] = httpx.Response(200, json=answer) if answer is not None else httpx.Response(200)
+    server.answers[SESSIONS] = httpx.Response(200, json=answer)
     async with settled(app(session=None)) as (bridge, _):
         assert names(bridge) == of_action()
         for word in [*words, "ask the user"]:
             assert word in (bridge.grant.problem or "")
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200), httpx.Response(200, json={"error": {"code": 1}})])
+async def test_an_answer_that_is_no_list_does_not_say_that_there_is_no_session(
+    server: Server, answer: httpx.Response
+) -> None:
+    server.answers[SESSIONS] = answer
+    async with settled(app(session=None)) as (bridge, _):
+        assert names(bridge) == of_action()
+        assert bridge.grant.problem is None
+        step = (await bridge.call("get_status", {})).model_dump()["next_step"]
+        assert "not a list of sessions" in step
 
 
 async def test_a_session_that_appears_later_is_found_by_get_status(server: Server) -> None:
@@ -583,7 +595,7 @@ async def test_the_status_shows_the_account_and_none_of_the_sessions_secrets(ser
     ("rows", "words"),
     [
         ([{"name": "default", "status": "SCAN_QR_CODE"}], "QR code"),
-        ([{"name": "default", "status": None}], "no session 'default'"),
+        ([{"name": "default", "status": None}], "does not say"),
         ([{"name": "default", "status": "WORKING", "me": "junk"}], None),
         ([{"name": "default", "status": "WORKING", "me": {"id": 5, "pushName": 5}}], None),
         ([], "no session 'default'"),

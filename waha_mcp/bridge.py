@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a listing or a call waits for the key's actions to be found out.
+#: Seconds that a call, or a listing of what is not declared, waits for the key's actions to be found out.
 SETTLE_BUDGET = 2.0
 #: Seconds that a client gets to ask for its first listing before the policy is loaded.
 LISTING_FIRST = 0.2
@@ -135,6 +135,13 @@ class Bridge:
             await self._settled.wait()
         return self._settled.is_set()
 
+    async def listable(self) -> bool:
+        """Wait as long as a listing does; whether the key's actions are found out.
+
+        Actions that the App declares are listed at once: what WAHA refuses of them is taken back and announced.
+        """
+        return await self.settle(SETTLE_BUDGET if self.app.actions is None else 0.0)
+
     async def call(
         self,
         name: str,
@@ -185,20 +192,19 @@ class Bridge:
         """What may be written for a chat whose name is like `beginning`; empty: the most recent. None without read.
 
         A name that several share is given as their ids.
+
+        Raises:
+            WahaError: WAHA could not be asked.
         """
         await self.settle()
         self.directory.available = Action.READ in self.grant.actions
         if not self.directory.available:
             return []
-        try:
-            if not self._identified:
-                await self.identify()
-            async with self._noting():
-                await self.policy.prepare(self.grant)
-                await self.directory.load()
-        except WahaError as error:
-            logger.warning("%s", error)
-            return []
+        if not self._identified:
+            await self.identify()
+        async with self._noting():
+            await self.policy.prepare(self.grant)
+            await self.directory.load()
         return self.directory.completions(beginning, limit) if Action.READ in self.grant.actions else []
 
     @asynccontextmanager

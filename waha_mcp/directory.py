@@ -11,15 +11,22 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
 from waha_mcp.concurrency import each
 from waha_mcp.folding import fold, fold_name
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
+from waha_mcp.waha.errors import (
+    BadAnswer,
+    Forbidden,
+    SessionNotReady,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+    WahaError,
+)
 from waha_mcp.waha.ids import CHAT_FORMS, normalize_chat_id, parse_phone
 from waha_mcp.waha.models import Contact, Group, contact_from, group_from
 from waha_mcp.waha.reading import (
@@ -31,20 +38,33 @@ from waha_mcp.waha.reading import (
     kind_of_chat,
     listing,
     mapping_of,
+    object_of,
     text_of,
 )
+from waha_mcp.waha.rows import Rows, all_rows, briefly
 from waha_mcp.waha.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that what was fetched is good for, and the age from which on a name that is missing is looked for anew.
 LIFE, MISS_LIFE = 300.0, 10.0
-#: Rows of one request, and how many are fetched of each kind at most.
-PAGE, MOST = 2_000, 50_000
+#: The same where something could not be read that the engine has.
+GAP_LIFE = 30.0
 #: How alike (0 to 100) a name must be to be shown, and how many are shown, where none is the very one asked for.
 ALIKE, CANDIDATES = 60, 5
 #: Numbers whose true chat id is remembered.
 NUMBERS = 2_000
+
+#: What a directory is made of, and where WAHA has it. The first three hold the names.
+Source = Literal["contacts", "groups", "chats", "hidden ids", "the account"]
+NAMES: tuple[Source, ...] = ("contacts", "groups", "chats")
+_LISTS: Mapping[Source, tuple[str, Mapping[str, Any]]] = {
+    "contacts": ("GET /api/contacts/all", {}),
+    # Without its members, a group is small.
+    "groups": ("GET /api/{session}/groups", {"exclude": "participants"}),
+    "chats": ("GET /api/{session}/chats", {}),
+    "hidden ids": ("GET /api/{session}/lids", {}),
+}
 
 
 class Unresolved(Exception):
@@ -81,13 +101,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """What was fetched at one time."""
+    """What was fetched at one time. `gaps` holds the sources that are not wholly known, with why and without rows."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     #: Hidden ids to ids that show a number.
     numbers: Mapping[str, str] = field(default_factory=dict)
     me: frozenset[str] = frozenset()
     fetched: float = float("-inf")
+    gaps: Mapping[Source, Rows] = field(default_factory=dict)
     #: Folded names and whose they are, side by side.
     names: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
@@ -132,6 +153,8 @@ class Directory:
         Raises:
             WahaError: WAHA answered none of it.
         """
+        if any(not gap.lacking and gap.error for gap in self._snapshot.gaps.values()):
+            max_age = min(max_age, GAP_LIFE)
         if not self.available or self._age() <= max_age:
             return
         asked = time.monotonic()
@@ -149,6 +172,17 @@ class Directory:
 
     def _age(self) -> float:
         return time.monotonic() - self._snapshot.fetched
+
+    def not_known(self, *sources: Source) -> list[str] | None:
+        """What of these sources could not be read, each with why in a few words; None where they are wholly known."""
+        gaps = self._snapshot.gaps
+        return [f"{source}: {gaps[source].gap}" for source in sources if source in gaps] or None
+
+    def _another_may_have_it(self, *, groups: bool = True) -> bool:
+        """Whether somebody who is not known may have a name too. What the engine cannot list at all does not count."""
+        gaps = self._snapshot.gaps
+        sources: tuple[Source, ...] = ("contacts", "groups") if groups else ("contacts",)
+        return any(source in gaps and not gaps[source].lacking for source in sources)
 
     @property
     def me(self) -> frozenset[str]:
@@ -202,6 +236,8 @@ class Directory:
 
     def _handle(self, entry: Entry) -> str:
         owners = self._snapshot.by_name.get(fold(entry.shown or ""), ())
+        if self._another_may_have_it():
+            return entry.id
         return entry.shown if entry.shown and list(filter(self._readable, owners)) == [entry.id] else entry.id
 
     def _alike(self, wanted: str) -> Iterable[tuple[str, float]]:
@@ -250,7 +286,8 @@ class Directory:
                 or f"names cannot be looked up, because this key has no read action: give {CHAT_FORMS} from the user"
             )
         owners = await self._named(value, kind, self._meant if effect else self._called)
-        if len(owners) == 1:
+        # A saved name comes before the subject of any group.
+        if len(owners) == 1 and not self._another_may_have_it(groups=not effect or kind_of_chat(owners[0]) != "person"):
             return owners[0]
         if wrong_number and not owners:
             raise Unresolved(wrong_number)
@@ -286,17 +323,26 @@ class Directory:
         found = [entry for each in owners if (entry := self.get(each))] or self.find(value, 2 * CANDIDATES)
         # The sort is stable: those that are alike stay in their order, by likeness.
         found.sort(key=lambda entry: (not entry.saved, -(entry.last_active or 0) if owners else 0))
+        what = self._what_is_known(shown, len(owners), bool(found), effect=effect)
         if not found:
-            return f"{shown} is nobody's name here, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
-        what = f"{len(owners)} go by the name {shown}" if owners else f"nobody goes by exactly the name {shown}"
-        if effect and not owners:
-            what = f"nobody is saved under exactly the name {shown}"
+            return f"{what}, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
         lines = [
             f"- {entry.id}: {_introduced(entry)}, "
             + (f"last active {iso_time(entry.last_active)}" if entry.last_active else "no chat yet")
             for entry in found[:CANDIDATES]
         ]
         return "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
+
+    def _what_is_known(self, shown: str, owners: int, alike: bool, *, effect: bool) -> str:
+        """What a name that means not exactly one is told, which depends on what could be read."""
+        if gaps := self.not_known(*NAMES):
+            found = f"{owners} found with the name" if owners else "nobody was found with the name"
+            return f"{found} {shown} among what could be read (not known are {'; '.join(gaps)})"
+        if owners:
+            return f"{owners} go by the name {shown}"
+        if not alike:
+            return f"{shown} is nobody's name here"
+        return f"nobody {'is saved under' if effect else 'goes by'} exactly the name {shown}"
 
     async def _number(self, digits: str) -> str:
         """The true chat id of a phone number, whose digits may differ from those that are dialled."""
@@ -307,8 +353,10 @@ class Directory:
             answer = await self._waha.call("GET /api/contacts/check-exists", query={"phone": digits})
         except Unsupported:
             return chat_id
-        found = mapping_of(answer)
-        if found.get("numberExists") is not True:
+        found = object_of(answer, "about a number")
+        if not isinstance(found.get("numberExists"), bool):
+            raise BadAnswer("WAHA's answer does not say whether the number is on WhatsApp. Try again later.")
+        if found["numberExists"] is False:
             raise Unresolved(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
         if len(self._true_ids) >= NUMBERS:
             self._true_ids.clear()
@@ -328,57 +376,48 @@ def _introduced(entry: Entry) -> str:
 
 
 async def _fetch(waha: Waha) -> _Snapshot:
-    """All there is, side by side. What one engine lacks stays empty."""
+    """All there is, side by side. What could not be read is empty and stands in `gaps`.
+
+    Raises:
+        WahaError: WAHA lets nobody in, or no source of names could be read.
+    """
     fetched = time.monotonic()
-    failures: list[WahaError] = []
 
-    async def ask(source: tuple[str, Callable[[], Awaitable[list[Mapping[str, Any]]]]]) -> list[Mapping[str, Any]]:
-        what, rows = source
-        try:
-            return await rows()
-        except (Unauthorized, Forbidden, SessionNotReady, Unreachable):
-            raise
-        except WahaError as error:
-            failures.append(error)
-            logger.warning("The directory is without %s: %s", what, error)
-            return []
+    async def ask(source: Source) -> Rows:
+        if source == "the account":
+            return await _account(waha)
+        operation, query = _LISTS[source]
+        rows = await all_rows(waha, operation, source, **query)
+        if isinstance(rows.error, Unauthorized | Forbidden | SessionNotReady | Unreachable):
+            raise rows.error
+        return rows
 
-    sources: list[tuple[str, Callable[[], Awaitable[list[Mapping[str, Any]]]]]] = [
-        ("the account", partial(_account, waha)),
-        ("hidden ids", partial(_all_rows, waha, "GET /api/{session}/lids")),
-        ("contacts", partial(_all_rows, waha, "GET /api/contacts/all")),
-        ("groups", partial(_all_rows, waha, "GET /api/{session}/groups", exclude="participants")),
-        ("chats", partial(_all_rows, waha, "GET /api/{session}/chats")),
-    ]
-    me, lids, contacts, groups, chats = await each(sources, ask)
-    if failures and not (contacts or groups or chats):
-        raise failures[-1]
+    sources: tuple[Source, ...] = (*NAMES, "hidden ids", "the account")
+    found = dict(zip(sources, await each(sources, ask), strict=True))
+    failures = [rows.error for source in NAMES if (rows := found[source]).error is not None and not rows.rows]
+    if len(failures) == len(NAMES):
+        raise failures[0]
     return _snapshot(
-        me=me,
-        lids=lids,
-        contacts=contacts,
-        groups=groups,
-        chats=chats,
+        me=found["the account"].rows,
+        lids=found["hidden ids"].rows,
+        contacts=found["contacts"].rows,
+        groups=found["groups"].rows,
+        chats=found["chats"].rows,
         fetched=fetched,
+        gaps={source: replace(rows, rows=[]) for source, rows in found.items() if rows.gap is not None},
     )
 
 
-async def _account(waha: Waha) -> list[Mapping[str, Any]]:
-    answer = await waha.call("GET /api/sessions", query={"all": True}, bound=False)
-    rows = listing(answer, "sessions")
-    return [mapping_of(row.get("me")) for row in rows if row.get("name") == waha.session]
-
-
-async def _all_rows(waha: Waha, operation: str, **query: Any) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = []
-    while len(rows) < MOST:
-        answer = await waha.call(operation, query={"limit": PAGE, "offset": len(rows), **query})
-        page = listing(answer, "entries")
-        rows += page
-        if len(page) < PAGE:
-            return rows
-    logger.warning("%s has more than %d entries; names beyond them are not known", operation, MOST)
-    return rows
+async def _account(waha: Waha) -> Rows:
+    try:
+        answer = await waha.call("GET /api/sessions", query={"all": True}, bound=False)
+        rows = listing(answer, "sessions")
+    except (Unauthorized, Forbidden, SessionNotReady, Unreachable):
+        raise
+    except WahaError as error:
+        logger.warning("The account's own ids are not known: %s", error)
+        return Rows(gap=briefly(error), error=error)
+    return Rows([mapping_of(row.get("me")) for row in rows if row.get("name") == waha.session])
 
 
 def _snapshot(
@@ -389,6 +428,7 @@ def _snapshot(
     groups: list[Mapping[str, Any]],
     chats: list[Mapping[str, Any]],
     fetched: float,
+    gaps: Mapping[Source, Rows],
 ) -> _Snapshot:
     numbers: dict[str, str] = {}
     pairs = [(row.get("lid"), row.get("pn")) for row in lids]
@@ -435,6 +475,7 @@ def _snapshot(
         numbers=numbers,
         me=frozenset(mine),
         fetched=fetched,
+        gaps=gaps,
         names=tuple(name for name, _ in names),
         owners=tuple(owner for _, owner in names),
         by_name=_by_name(names),

@@ -220,8 +220,7 @@ async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Findi
         yield Finding("warning", "recipients", f"the lists under [chats] cannot be checked: {error}", "try again")
         return
     if unknown := recipients.unresolved():
-        says = f"no saved contact, or several, under: {', '.join(unknown)}"
-        yield Finding("problem", "recipients", says, "write their numbers or chat ids under [chats] instead")
+        yield Finding("problem", "recipients", unknown, "write their numbers or chat ids under [chats] instead")
     else:
         yield Finding("ok", "recipients", recipients.summary())
 

@@ -51,7 +51,9 @@ async def test_an_app_lists_exactly_its_actions_tools_and_calls_no_other(
     granted = NULL_ACTIONS if actions is None else actions
     key = await admin.mint(actions)
     app = app_for(sandbox, key["key"], actions=granted, toolsets=frozenset({"all"}))
-    async with client_on(Bridge(app)) as client:
+    bridge = Bridge(app)
+    async with client_on(bridge) as client:
+        assert await bridge.settle()
         assert await listed(client) == expected(granted, "all")
         await admin.clear()
         for name in CATALOG.keys() - set(expected(granted, "all")):
@@ -82,6 +84,7 @@ async def test_an_app_without_actions_lists_what_its_key_is_found_to_allow(
 async def test_an_app_that_declares_more_than_its_key_allows_lists_what_the_key_allows(sandbox: SandboxInfo) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["read"], actions=frozenset({Action.READ, Action.SEND})))
     async with client_on(bridge) as client:
+        assert await bridge.settle()
         assert await listed(client) == expected(frozenset({Action.READ}))
 
 
@@ -140,6 +143,7 @@ async def _listen(client: Client, told: anyio.Event, *, task_status: TaskStatus[
 async def test_an_admin_key_opens_nothing_but_the_status_that_says_why(sandbox: SandboxInfo, admin: Admin) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.admin_key, session="default", actions=frozenset(Action)))
     async with client_on(bridge) as client:
+        assert await bridge.settle()
         assert await listed(client) == ["get_status"]
         status = (await client.call_tool("get_status", {})).structured_content
         assert "admin key" in status["next_step"]

@@ -56,12 +56,12 @@ def test_groups_keyed_by_id_are_a_list_like_any_other() -> None:
     assert listing({"1@g.us": rows[0], "2@g.us": rows[1]}, "groups") == listing(rows, "groups") == rows
 
 
-@pytest.mark.parametrize("empty", [None, [], {}])
-def test_no_answer_is_no_rows(empty: Any) -> None:
+@pytest.mark.parametrize("empty", [[], {}])
+def test_an_empty_list_is_no_rows(empty: Any) -> None:
     assert listing(empty, "chats") == []
 
 
-@pytest.mark.parametrize("answer", ["text", 5, True, [1], [{}, None], {"message": "hello"}])
+@pytest.mark.parametrize("answer", [None, "text", 5, True, [1], [{}, None], {"message": "hello"}, {"error": {}}])
 def test_what_is_no_list_is_a_bad_answer_that_says_of_what(answer: Any) -> None:
     with pytest.raises(BadAnswer) as caught:
         listing(answer, "chats")

@@ -106,7 +106,7 @@ WRITTEN_BY_OTHERS = {
     "Session": {"name"},
     "UnreadChat": {"name"},
 }
-PAGING = {"left_out", "cursor"}
+PAGING = {"left_out", "cursor", "not_known"}
 
 
 def text_fields(model: type[BaseModel]) -> set[str]:

@@ -13,7 +13,7 @@ from waha_mcp.policy.people import People
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.ids import MessageKey, parse_message_id
 from waha_mcp.waha.models import message_key_of
-from waha_mcp.waha.reading import mapping_of
+from waha_mcp.waha.reading import mapping_of, one_of
 
 #: Own messages that are remembered.
 MOST_OWN = 10_000
@@ -73,12 +73,11 @@ class NamedMessages:
             path={"chatId": claim.chat, "messageId": message_id},
             query={"downloadMedia": False},
         )
-        row = mapping_of(answer)
-        key = message_key_of(row)
+        key = one_of(answer, "a message", message_key_of)
         if key is None or (key.id, key.from_me) != (claim.id, claim.from_me):
             return None
         people = [(claim.chat, key.chat), (claim.participant or key.participant, key.participant or claim.participant)]
-        return row if all([await self._same(*pair) for pair in people]) else None
+        return mapping_of(answer) if all([await self._same(*pair) for pair in people]) else None
 
     async def _same(self, claimed: str | None, real: str | None) -> bool:
         """Whether two ids are one chat or person."""

@@ -12,16 +12,14 @@ from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Reached
-from waha_mcp.waha.reading import chat_id_of, kind_of_chat, mapping_of
+from waha_mcp.waha.reading import chat_id_of, kind_of_chat, listing, mapping_of
+from waha_mcp.waha.rows import all_rows
 
 logger = logging.getLogger(__name__)
 
 #: Stand for everyone who sees what no list can limit.
 PUBLIC, STATUS = "public", "status@broadcast"
 _MANY = {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
-
-#: Rows of one request for the table of hidden ids, and the most requests for it.
-_PAGE, _PAGES = 1000, 50
 
 
 @dataclass(frozen=True)
@@ -73,21 +71,21 @@ class People:
         Raises:
             WahaError: it cannot be read.
         """
-        for page in range(_PAGES):
-            rows = await self._waha.call("GET /api/{session}/lids", query={"limit": _PAGE, "offset": page * _PAGE})
-            rows = rows if isinstance(rows, list) else []
-            for row in rows:
-                if isinstance(row, Mapping):
-                    self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
-            if len(rows) < _PAGE:
-                return
+        found = await all_rows(self._waha, "GET /api/{session}/lids", "hidden ids")
+        if found.error is not None:
+            raise found.error
+        for row in found.rows:
+            self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
 
     def _note(self, lid: str | None, number: str | None) -> None:
         if lid and number:
             self._twin[lid], self._twin[number] = number, lid
 
     async def learn(self, chat: str) -> str | None:
-        """The other id of the same person, looked up once; None where there is none or WAHA does not tell."""
+        """The other id of the same person, looked up once.
+
+        None is no answer: there is none, or WAHA does not tell. Whoever forbids must count on there being one.
+        """
         if kind_of_chat(chat) != "person" or self._twin.get(chat) is not None:
             return self._twin.get(chat)
         try:
@@ -126,17 +124,17 @@ class People:
         return await self._look(chat, True)
 
     async def _look(self, chat: str, ours: bool) -> bool:
-        async def page(limit: int, **query: Any) -> list[Any]:
+        async def page(limit: int, **query: Any) -> list[Mapping[str, Any]]:
             rows = await self._waha.call(
                 "GET /api/{session}/chats/{chatId}/messages",
                 path={"chatId": chat},
                 query={"limit": limit, "downloadMedia": False, **query},
             )
-            return rows if isinstance(rows, list) else []
+            return listing(rows, "messages")
 
         try:
             if not ours:
-                return bool(await page(1))
+                return any(row.get("id") for row in await page(1))
             try:
                 return any(_from_me(row) for row in await page(1, **{"filter.fromMe": True}))
             except (Refused, Unsupported):

@@ -15,7 +15,8 @@ from waha_mcp.policy.people import PUBLIC, STATUS, People
 from waha_mcp.policy.settings import KINDS, Chats
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.reading import chat_id_of, kind_of_chat, listing
+from waha_mcp.waha.reading import chat_id_of, kind_of_chat
+from waha_mcp.waha.rows import all_rows
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Entries:
         self.kinds = frozenset(self._entries) & frozenset(KINDS)
         self.ids = {e for e in self._entries if "@" in e}
         self._counted, self._numbers = 0, frozenset[str]()
+        #: Hidden ids whose number is not known: any number may be theirs.
+        self.unmatched = {e for e in self.ids if e.endswith("@lid")}
         #: Names that are not resolved to chat ids yet.
         self.names = {e for e in self._entries if "@" not in e and e != "*" and e not in KINDS}
 
@@ -58,10 +61,17 @@ class Entries:
             if len(found) == 1:
                 self.ids |= found
                 self.names.discard(name)
-        for each in list(self.ids):
+        await self.match(people, list(self.ids))
+
+    async def match(self, people: People, ids: Iterable[str]) -> None:
+        """Add the other ids of these."""
+        for each in ids:
             twin = await people.learn(each)
             if twin:
                 self.ids.add(twin)
+                self.unmatched -= {each, twin}
+            elif each.endswith("@lid"):
+                self.unmatched.add(each)
 
     def holds(self, chat: str, twin: str | None) -> bool:
         """Whether the list has this chat itself."""
@@ -77,6 +87,8 @@ class Entries:
             return True
         if kind(chat) != "people":
             return False
+        if twin is None and chat.endswith("@c.us") and self.unmatched:
+            return True
         numbers = self._subscribers()
         number = chat if chat.endswith("@c.us") else twin
         return bool(numbers) if number is None else _subscriber(number) in numbers
@@ -111,6 +123,8 @@ class Recipients:
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
         self._existing_only = chats.existing_only
         self._readable: dict[tuple[str, str | None], bool] = {}
+        #: Why the saved contacts are not wholly known, so that no name on a list is; None where they are.
+        self._gap: str | None = None
         self._ready = False
         self._preparing = anyio.Lock()
 
@@ -138,8 +152,14 @@ class Recipients:
         async with self._preparing:
             if not self._ready:
                 await self._look_up()
-                self._readable.clear()
                 self._ready = True
+            elif unmatched := [each for each in (self._deny, self._read_deny) if each.unmatched]:
+                # As long as WAHA does not tell whose they are, they stand for anybody.
+                for each in unmatched:
+                    await each.match(self._people, list(each.unmatched))
+            else:
+                return
+            self._readable.clear()
 
     async def _look_up(self) -> None:
         lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
@@ -150,16 +170,21 @@ class Recipients:
             await each.learn(self._people, contacts)
         if unknown := self.unresolved():
             logger.warning(
-                "No saved contact, or several, called %s: a list that allows them allows nobody by that name, "
-                "and one that forbids them forbids everybody",
-                ", ".join(unknown),
+                "%s: a list that allows them allows nobody by that name, and one that forbids them forbids everybody",
+                unknown,
             )
 
     async def _contacts(self) -> dict[str, set[str]]:
-        """Chat ids by the name under which the account's owner saved them: nobody else can choose those."""
+        """Chat ids by the name under which the account's owner saved them: nobody else can choose those.
+
+        Empty where they are not all known: somebody else may have any of the names.
+        """
         found: dict[str, set[str]] = {}
-        rows = listing(await self._waha.call("GET /api/contacts/all", query={"limit": 100_000}), "contacts")
-        for row in rows:
+        contacts = await all_rows(self._waha, "GET /api/contacts/all", "contacts")
+        if contacts.error is not None and not contacts.lacking:
+            raise contacts.error
+        self._gap = contacts.gap
+        for row in contacts.rows if contacts.gap is None else ():
             chat, name = chat_id_of(row.get("id")), _saved_name(row)
             if chat and name and kind_of_chat(chat) == "person":
                 found.setdefault(_folded(name), set()).add(chat)
@@ -215,15 +240,19 @@ class Recipients:
         if self._existing_only:
             allowed += ", only where there are messages already"
         reads = f"can read {self._read_allow}" + (f" but not {self._read_deny}" if self._read_deny else "")
-        unknown = self.unresolved()
-        return f"{allowed}; {reads}" + (
-            f"; not found among the saved contacts: {', '.join(unknown)}" if unknown else ""
-        )
+        return "; ".join(filter(None, (allowed, reads, self.unresolved())))
 
-    def unresolved(self) -> list[str]:
-        """Names on the lists that mean no saved contact, or several."""
+    def unresolved(self) -> str | None:
+        """The names on the lists of which it is not known whom they mean, and why; None where there are none."""
         lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
-        return sorted(set().union(*(each.names for each in lists)))
+        names = ", ".join(sorted(set().union(*(each.names for each in lists))))
+        if not names:
+            return None
+        if not self._ready:
+            return f"not looked up: {names}"
+        if self._gap:
+            return f"not looked up, because the contacts could not all be read ({self._gap}): {names}"
+        return f"no saved contact, or several, called {names}"
 
 
 def _saved_name(row: Mapping[str, Any]) -> str | None:

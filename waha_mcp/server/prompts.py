@@ -75,13 +75,14 @@ class Prompts:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
-    def _offered(self) -> dict[str, Prompt]:
+    def offered(self) -> dict[str, Prompt]:
+        """Those whose tools are all on offer now, by name."""
         tools = {tool.name for tool in self._bridge.tools()}
         return {name: prompt for name, prompt in PROMPTS.items() if prompt.tools <= tools}
 
     async def listed(self) -> list[types.Prompt]:
         """Those whose tools are all on offer."""
-        await self._bridge.settle()
+        await self._bridge.listable()
         return [
             types.Prompt(
                 name=name,
@@ -92,7 +93,7 @@ class Prompts:
                     for each, argument in prompt.arguments.items()
                 ],
             )
-            for name, prompt in self._offered().items()
+            for name, prompt in self.offered().items()
         ]
 
     async def get(self, name: str, arguments: Mapping[str, str]) -> types.GetPromptResult:
@@ -102,7 +103,7 @@ class Prompts:
             MCPError: there is none of that name, or its arguments are wrong.
         """
         await self._bridge.settle()
-        prompt = self._offered().get(name)
+        prompt = self.offered().get(name)
         if prompt is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")
         given = {each: value.strip() for each, value in arguments.items() if value.strip()}

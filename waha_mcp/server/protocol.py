@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mcp import MCPError, types
@@ -13,12 +14,20 @@ from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
 from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
-from mcp.types import INVALID_PARAMS
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from waha_mcp import __version__
 from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.directory import NAMES
 from waha_mcp.log import redact
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import Asking, InputNeeded
@@ -34,6 +43,13 @@ logger = logging.getLogger(__name__)
 
 #: Milliseconds that a client may keep a listing; a changed one is announced.
 LISTING_TTL = 60_000
+
+#: How a change is told in the older era.
+_TELL: dict[type[ServerEvent], Callable[[ServerSession], Awaitable[None]]] = {
+    ToolsListChanged: ServerSession.send_tool_list_changed,
+    ResourcesListChanged: ServerSession.send_resource_list_changed,
+    PromptsListChanged: ServerSession.send_prompt_list_changed,
+}
 
 _Request = ServerRequestContext[Any, Any]
 
@@ -64,24 +80,39 @@ class Protocol:
         self._asking = Asking()
         self._resources = Resources(bridge)
         self._prompts = Prompts(bridge)
+        #: The resources and prompts on offer when a change was last told.
+        self._told = self._resources.offered(), self._prompts.offered()
         bridge.on_change = self._tools_changed
 
     @property
     def options(self) -> InitializationOptions:
         """What the handshake of the older era announces."""
-        return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
+        return self.server.create_initialization_options(
+            NotificationOptions(tools_changed=True, resources_changed=True, prompts_changed=True)
+        )
 
     async def _tools_changed(self) -> None:
         self.server.instructions = instructions(self._bridge.app, self._bridge.grant)
-        if self._legacy is not None:
-            await self._legacy.send_tool_list_changed()
-        await self._bus.publish(ToolsListChanged())
+        changed: list[ServerEvent] = [ToolsListChanged()]
+        resources, prompts = self._told
+        self._told = self._resources.offered(), self._prompts.offered()
+        if self._told[0] != resources:
+            changed.append(ResourcesListChanged())
+        if self._told[1] != prompts:
+            changed.append(PromptsListChanged())
+        for event in changed:
+            if self._legacy is not None:
+                await _TELL[type(event)](self._legacy)
+            await self._bus.publish(event)
+
+    def _listed(self, ctx: _Request) -> None:
+        """Note that from here on a client holds a listing that can go stale."""
+        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            self._legacy = ctx.session
 
     async def _list_tools(self, ctx: _Request, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        settled = await self._bridge.settle()
-        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            # From here on the client holds a listing that can go stale.
-            self._legacy = ctx.session
+        settled = await self._bridge.listable()
+        self._listed(ctx)
         return types.ListToolsResult(
             tools=[describe(tool) for tool in self._bridge.tools()],
             ttl_ms=LISTING_TTL if settled else 0,
@@ -121,12 +152,15 @@ class Protocol:
     async def _list_resources(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        return types.ListResourcesResult(resources=await self._resources.listed(), cache_scope="private")
+        resources = await self._resources.listed()
+        self._listed(ctx)
+        return types.ListResourcesResult(resources=resources, cache_scope="private")
 
     async def _list_templates(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         templates = await self._resources.templates()
+        self._listed(ctx)
         return types.ListResourceTemplatesResult(resource_templates=templates, cache_scope="private")
 
     async def _read_resource(self, ctx: _Request, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
@@ -135,15 +169,23 @@ class Protocol:
     async def _list_prompts(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=await self._prompts.listed(), cache_scope="private")
+        prompts = await self._prompts.listed()
+        self._listed(ctx)
+        return types.ListPromptsResult(prompts=prompts, cache_scope="private")
 
     async def _get_prompt(self, ctx: _Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         return await self._prompts.get(params.name, params.arguments or {})
 
     async def _complete(self, ctx: _Request, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Names of chats, wherever a chat is asked for."""
-        values = await self._bridge.chat_names(params.argument.value) if params.argument.name == "chat" else []
-        return types.CompleteResult(completion=types.Completion(values=values))
+        if params.argument.name != "chat":
+            return types.CompleteResult(completion=types.Completion(values=[]))
+        try:
+            values = await self._bridge.chat_names(params.argument.value)
+        except WahaError as error:
+            raise MCPError(INTERNAL_ERROR, redact(str(error), self._bridge.app.key)) from None
+        more = self._bridge.directory.not_known(*NAMES) is not None
+        return types.CompleteResult(completion=types.Completion(values=values, has_more=more or None))
 
 
 def describe(tool: Tool) -> types.Tool:

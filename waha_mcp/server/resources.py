@@ -44,25 +44,26 @@ class Resources:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
-    def _offered(self) -> list[Resource]:
+    def offered(self) -> list[Resource]:
+        """Those whose tools are on offer now."""
         tools = {tool.name for tool in self._bridge.tools()}
         return [resource for resource in RESOURCES if resource.tool in tools]
 
     async def listed(self) -> list[types.Resource]:
         """Those with a URI of their own."""
-        await self._bridge.settle()
+        await self._bridge.listable()
         return [
             types.Resource(uri=each.uri, name=each.name, description=each.description, mime_type=JSON)
-            for each in self._offered()
+            for each in self.offered()
             if each.argument is None
         ]
 
     async def templates(self) -> list[types.ResourceTemplate]:
         """Those whose URI is to be filled in."""
-        await self._bridge.settle()
+        await self._bridge.listable()
         return [
             types.ResourceTemplate(uri_template=each.uri, name=each.name, description=each.description, mime_type=JSON)
-            for each in self._offered()
+            for each in self.offered()
             if each.argument is not None
         ]
 
@@ -73,7 +74,7 @@ class Resources:
             MCPError: there is none, or it cannot be read now.
         """
         await self._bridge.settle()
-        for resource in self._offered():
+        for resource in self.offered():
             filled = UriTemplate.parse(resource.uri).match(uri)
             if filled is None:
                 continue

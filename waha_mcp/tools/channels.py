@@ -16,7 +16,7 @@ from waha_mcp.waha.errors import BadAnswer, NotFound
 from waha_mcp.waha.ids import normalize_chat_id
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, count_of, listing, mapping_of, text_of
+from waha_mcp.waha.reading import all_of, chat_id_of, count_of, listing, mapping_of, object_of, one_of, text_of
 from waha_mcp.waha.untrusted import Name, Words
 
 _CHANNELS = "/api/{session}/channels"
@@ -69,7 +69,7 @@ async def list_channels(
 ) -> Channels:
     """List the channels that the account owns or follows."""
     answer = await ctx.waha.call(f"GET {_CHANNELS}", query={"role": role and role.upper()})
-    return Channels(channels=[found for row in listing(answer, "channels") if (found := _channel_from(row))])
+    return Channels(channels=all_of(answer, "channels", _channel_from))
 
 
 def _channel_or_code(value: str) -> str:
@@ -93,7 +93,7 @@ AnyChannel = Annotated[
 @tool(title="Channel details", action=Action.READ, calls=[f"GET {_CHANNEL}"], hints=READS, toolset="channels")
 async def get_channel(channel: AnyChannel, *, ctx: Context) -> Channel:
     """Show one channel, followed or not, by id or link."""
-    found = _channel_from(mapping_of(await ctx.waha.call(f"GET {_CHANNEL}", path={"id": channel})))
+    found = one_of(await ctx.waha.call(f"GET {_CHANNEL}", path={"id": channel}), "a channel", _channel_from)
     if found is None:
         raise NotFound("There is no such channel: check its id or link.")
     return found
@@ -121,12 +121,15 @@ async def preview_channel(channel: AnyChannel, limit: Limit = 10, *, ctx: Contex
     answer = await ctx.waha.call(
         f"GET {_CHANNEL}/messages/preview", path={"id": channel}, query={"limit": limit, "downloadMedia": False}
     )
-    posts = []
-    for row in listing(answer, "posts"):
-        if message := message_from(mapping_of(row.get("message")), ctx.directory):
-            reactions = {str(emoji): count_of(n) or 0 for emoji, n in mapping_of(row.get("reactions")).items()}
-            posts.append(Post(message=message, views=count_of(row.get("viewCount")), reactions=reactions or None))
-    return Posts(posts=posts)
+
+    def post(row: Mapping[str, Any]) -> Post | None:
+        message = message_from(mapping_of(row.get("message")), ctx.directory)
+        if message is None:
+            return None
+        reactions = {str(emoji): count_of(n) or 0 for emoji, n in mapping_of(row.get("reactions")).items()}
+        return Post(message=message, views=count_of(row.get("viewCount")), reactions=reactions or None)
+
+    return Posts(posts=all_of(answer, "posts", post))
 
 
 class FoundChannels(Page):
@@ -166,13 +169,12 @@ async def search_channels(
     else:
         body |= {"view": view or "RECOMMENDED", "countries": countries or []}
         answer = await ctx.waha.call(f"POST {_CHANNELS}/search/by-view", body=body)
-    found = mapping_of(answer)
+    found = object_of(answer, "a page of channels")
     page = mapping_of(found.get("page"))
-    more = {}
+    more: dict[str, Any] = {}
     if page.get("hasNextPage") is True and (end := text_of(page.get("endCursor"))):
         more = {"left_out": "at least 1", "cursor": encode_cursor("channels", end)}
-    rows = listing(found.get("channels"), "channels")
-    return FoundChannels(channels=[channel for row in rows if (channel := _channel_from(row))], **more)
+    return FoundChannels(channels=all_of(found.get("channels"), "channels", _channel_from), **more)
 
 
 class FilterValue(Result):

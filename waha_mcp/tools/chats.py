@@ -1,22 +1,24 @@
 """Tools that find chats and show what is new in them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from waha_mcp.actions import Action
 from waha_mcp.concurrency import each
+from waha_mcp.directory import NAMES
 from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.history import MESSAGES
 from waha_mcp.tools.paging import Page, encode_cursor, offset_of
 from waha_mcp.tools.params import Cursor, Detail, Limit
 from waha_mcp.waha.chats import ChatSummary, chat_from, unread_of
-from waha_mcp.waha.errors import Refused, Unsupported
+from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import ChatKind, chat_id_of, iso_time, listing
+from waha_mcp.waha.rows import Pages, briefly
 from waha_mcp.waha.untrusted import Name
 
 OVERVIEW = "GET /api/{session}/chats/overview"
@@ -39,31 +41,29 @@ async def list_chats(
     await ctx.directory.load()
     shown: list[ChatSummary] = []
     places: list[int] = []
-    more = False
-    while not more:
-        rows = await _overview(ctx, limit + 1, offset)
-        for at, row in enumerate(rows, start=1):
-            chat = chat_from(row, ctx.directory, full=detail == "full")
-            if chat is None or not ctx.readable(chat.id):
-                continue
-            if len(shown) == limit:
-                more = True
-                break
-            shown.append(chat if detail == "full" else _glimpse(chat))
-            places.append(offset + at)
-        if len(rows) <= limit:
+    more: dict[str, Any] = {}
+    pages = Pages(ctx.waha, OVERVIEW, "chats", size=limit + 1, offset=offset)
+    async for row in pages.rows():
+        chat = chat_from(row, ctx.directory, full=detail == "full")
+        if chat is None or not ctx.readable(chat.id):
+            continue
+        if len(shown) == limit:
+            known = sum(entry.last_active is not None for entry in ctx.directory.entries())
+            exact = known > places[-1] and not ctx.directory.not_known("chats")
+            left = f"{known - places[-1]}" if exact else "at least 1"
+            more = {"left_out": left, "cursor": encode_cursor("chats", places[-1])}
             break
-        offset += len(rows)
-    page = Chats(chats=shown)
-    if more:
-        known = sum(entry.last_active is not None for entry in ctx.directory.entries())
-        left = f"{known - places[-1]}" if known > places[-1] else "at least 1"
-        page = Chats(chats=shown, left_out=left, cursor=encode_cursor("chats", places[-1]))
+        shown.append(chat if detail == "full" else _glimpse(chat))
+        places.append(pages.offset)
+    page = Chats(chats=shown, not_known=_not_known(ctx, pages), **more)
     return page.resumable("chats", places)
 
 
-async def _overview(ctx: Context, limit: int, offset: int) -> list[Mapping[str, Any]]:
-    return listing(await ctx.waha.call(OVERVIEW, query={"limit": limit, "offset": offset}), "chats")
+def _not_known(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[str] | None:
+    """What is missing of a page of chats: chats, names, others."""
+    missing = [f"chats: {pages.gap}"] if pages.gap else []
+    names = [f"names of {each}" for each in ctx.directory.not_known("contacts", "groups") or ()]
+    return [*missing, *names, *others] or None
 
 
 def _glimpse(chat: ChatSummary) -> ChatSummary:
@@ -99,44 +99,43 @@ async def get_unread(
     ctx: Context,
 ) -> Unread:
     """Show what is new: chats with unread messages and their last lines, newest first. Nothing is marked as read."""
-    offset = start = offset_of("unread", cursor)
+    start = offset_of("unread", cursor)
     await ctx.directory.load()
     found: list[Mapping[str, Any]] = []
     places: list[int] = []
+    unreadable: list[str] = []
     told = more = False
-    while offset - start < LOOKED_AT and not more:
-        rows = await _overview(ctx, 100, offset)
-        for at, row in enumerate(rows, start=1):
-            unread, marked = unread_of(row)
-            told = told or unread is not None
-            chat_id = chat_id_of(row.get("id"))
-            if not (unread or marked) or chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
-                continue
-            if len(found) == limit:
-                more = True
-                break
-            found.append(row)
-            places.append(offset + at)
-        offset += len(rows)
-        if len(rows) < 100:
+    pages = Pages(ctx.waha, OVERVIEW, "chats", size=100, offset=start)
+    async for row in pages.rows():
+        if pages.offset - start > LOOKED_AT:
+            more = True
             break
-    else:
-        more = True
-    chats = await each(found, lambda row: _with_lines(ctx, row, lines))
+        unread, marked = unread_of(row)
+        told = told or unread is not None
+        chat_id = chat_id_of(row.get("id"))
+        if not (unread or marked) or chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
+            continue
+        if len(found) == limit:
+            more = True
+            break
+        found.append(row)
+        places.append(pages.offset)
+    full = more and len(found) == limit
+    place = places[-1] if full else min(pages.offset, start + LOOKED_AT)
+    chats = await each(found, lambda row: _with_lines(ctx, row, lines, unreadable))
+    following = {"left_out": "at least 1" if full else "perhaps more, in older chats"}
     page = Unread(
         chats=chats,
-        looked_at=(places[-1] if more and len(found) == limit else offset) - start,
-        note=None if told or not offset else "This engine does not say what is unread: see list_chats for what is new.",
+        looked_at=place - start,
+        note=None if told or not place else "This engine does not say what is unread: see list_chats for what is new.",
+        not_known=_not_known(ctx, pages, unreadable),
+        **(following | {"cursor": encode_cursor("unread", place)} if more else {}),
     )
-    if more:
-        place = places[-1] if len(found) == limit else offset
-        changes = {"left_out": "at least 1" if len(found) == limit else "perhaps more, in older chats"}
-        page = page.model_copy(update=changes | {"cursor": encode_cursor("unread", place)})
     return page.resumable("unread", places)
 
 
-async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int) -> UnreadChat:
-    """A chat with the last of its unread messages."""
+async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadable: list[str]) -> UnreadChat:
+    """A chat with the last of its unread messages; where they cannot be read, `unreadable` is told."""
     summary = chat_from(row, ctx.directory, full=False)
     assert summary is not None
     count = min(lines, summary.unread or 1)
@@ -147,9 +146,10 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int) -> Unrea
             # Own messages and deleted ones may stand among them.
             query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
         )
-    except (Unsupported, Refused):
+    except (Unsupported, Refused, BadAnswer) as error:
         # Channels cannot be read by every engine; then what the overview shows must do.
         last = [summary.last_message]
+        unreadable.append(f"more messages of {summary.id}: {briefly(error)}")
     else:
         rows = listing(answer, "messages")
         last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
@@ -203,5 +203,6 @@ async def find_chats(
                 last_active=iso_time(entry.last_active),
             )
             for entry in found
-        ]
+        ],
+        not_known=ctx.directory.not_known(*NAMES),
     )

@@ -12,7 +12,7 @@ from waha_mcp.tools.params import Cursor, Limit
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import parse_phone, phone_of
 from waha_mcp.waha.models import Contact, Result
-from waha_mcp.waha.reading import chat_id_of, mapping_of
+from waha_mcp.waha.reading import chat_id_of, object_of
 
 Phone = Annotated[
     str,
@@ -45,7 +45,8 @@ async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: 
         for entry in shown
         if entry.contact is not None
     ]
-    return Contacts(contacts=contacts, **more).resumable("contacts", range(offset + 1, offset + 1 + len(shown)))
+    page = Contacts(contacts=contacts, not_known=ctx.directory.not_known("contacts"), **more)
+    return page.resumable("contacts", range(offset + 1, offset + 1 + len(shown)))
 
 
 class NumberCheck(Result):
@@ -59,7 +60,7 @@ class NumberCheck(Result):
 async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
     """Find out whether a phone number has WhatsApp, and its chat id. Do this before a first message to it."""
     answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
-    found = mapping_of(answer)
+    found = object_of(answer, "about a number")
     exists = found.get("numberExists")
     if not isinstance(exists, bool):
         raise BadAnswer("WAHA's answer does not say whether the number is on WhatsApp. Try again later.")

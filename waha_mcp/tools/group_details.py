@@ -1,7 +1,8 @@
 """Tools that look into groups, and those that create, join and leave them."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -13,7 +14,7 @@ from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer, NotFound, Unsupported
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Group, Result, group_from
-from waha_mcp.waha.reading import chat_id_of, first_of, iso_time, listing, mapping_of, text_of
+from waha_mcp.waha.reading import all_of, chat_id_of, first_of, iso_time, mapping_of, object_of, one_of, text_of
 from waha_mcp.waha.untrusted import Name
 
 _GROUP = "/api/{session}/groups/{id}"
@@ -22,7 +23,7 @@ _GROUP = "/api/{session}/groups/{id}"
 @tool(title="Group details", action=Action.READ, calls=[f"GET {_GROUP}"], hints=READS, toolset="groups")
 async def get_group(group: GroupId, *, ctx: Context) -> Group:
     """Show one group: subject, description, size, when it was created."""
-    found = group_from(mapping_of(await ctx.waha.call(f"GET {_GROUP}", path={"id": group})))
+    found = one_of(await ctx.waha.call(f"GET {_GROUP}", path={"id": group}), "a group", group_from)
     if found is None:
         raise NotFound(f"There is no group {group}, or the account is not in it. list_groups shows those it is in.")
     return found
@@ -60,16 +61,21 @@ async def list_participants(
     """List who is in a group, with name, number and role; admins come first."""
     offset = offset_of("participants", cursor)
     await ctx.directory.load()
-    rows = listing(await ctx.waha.call(f"GET {_GROUP}/participants/v2", path={"id": group}), "participants")
-    people = []
-    for row in rows:
-        if written := chat_id_of(row.get("id")):
-            person = ctx.directory.canonical(chat_id_of(row.get("pn")) or written)
-            role = _ROLES.get(row.get("role"), "member")
-            people.append(Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role))
+    answer = await ctx.waha.call(f"GET {_GROUP}/participants/v2", path={"id": group})
+
+    def participant(row: Mapping[str, Any]) -> Participant | None:
+        written = chat_id_of(row.get("id"))
+        if written is None:
+            return None
+        person = ctx.directory.canonical(chat_id_of(row.get("pn")) or written)
+        role = _ROLES.get(row.get("role"), "member")
+        return Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role)
+
+    people = all_of(answer, "participants", participant)
     people.sort(key=lambda person: ("owner", "admin", "member", "left").index(person.role))
     shown, more = page_of("participants", people[offset : offset + limit + 1], limit, offset, total=len(people))
-    return Participants(group=group, participants=list(shown), **more)
+    not_known = ctx.directory.not_known("contacts", "hidden ids")
+    return Participants(group=group, participants=list(shown), not_known=not_known, **more)
 
 
 class GroupSettings(Result):
@@ -107,13 +113,15 @@ async def get_group_settings(group: GroupId, *, ctx: Context) -> GroupSettings:
         try:
             answer = await ctx.waha.call(f"GET {_GROUP}/settings/security/{path}", path={"id": group})
         except Unsupported:
-            if len(not_told) == len(SETTINGS) - 1:
+            if len(not_told) == len(SETTINGS) - 1 and not values:
                 raise
             not_told.append(name)
             continue
-        value = mapping_of(answer).get(field)
+        value = object_of(answer, "a group's setting").get(field)
         if isinstance(value, bool):
             values[name] = value
+        else:
+            not_told.append(name)
     return GroupSettings(group=group, not_told=not_told or None, **values)
 
 
@@ -159,7 +167,8 @@ InviteCode = Annotated[
 )
 async def get_invite_info(invite: InviteCode, *, ctx: Context) -> Group:
     """Show which group an invite link leads to, without joining it."""
-    found = group_from(mapping_of(await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})))
+    answer = await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})
+    found = one_of(answer, "a group", group_from)
     if found is None:
         raise NotFound("This invite link leads nowhere: it was revoked, or was copied incompletely.")
     return found
@@ -239,10 +248,13 @@ async def list_join_requests(group: GroupId, *, ctx: Context) -> JoinRequests:
     """List who asks to be let into a group that the account is an admin of."""
     await ctx.directory.load()
     answer = await ctx.waha.call(f"GET {_GROUP}/participants/join-requests", path={"id": group})
-    requests = []
-    for row in listing(answer, "join requests"):
-        if written := chat_id_of(row.get("requesterId")):
-            person = ctx.directory.canonical(chat_id_of(row.get("requesterPn")) or written)
-            name, when = ctx.directory.name(person), iso_time(row.get("timestamp"))
-            requests.append(JoinRequest(person=person, name=name, phone=phone_of(person), time=when))
-    return JoinRequests(group=group, requests=requests)
+
+    def request(row: Mapping[str, Any]) -> JoinRequest | None:
+        written = chat_id_of(row.get("requesterId"))
+        if written is None:
+            return None
+        person = ctx.directory.canonical(chat_id_of(row.get("requesterPn")) or written)
+        name, when = ctx.directory.name(person), iso_time(row.get("timestamp"))
+        return JoinRequest(person=person, name=name, phone=phone_of(person), time=when)
+
+    return JoinRequests(group=group, requests=all_of(answer, "join requests", request))

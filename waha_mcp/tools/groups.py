@@ -17,7 +17,14 @@ async def list_groups(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: C
     """List the WhatsApp groups that the account is in, with subject, description and size."""
     offset = offset_of("groups", cursor)
     await ctx.directory.load()
-    groups = [entry.group for entry in ctx.directory.entries() if entry.group is not None]
+    not_known = ctx.directory.not_known("groups")
+    groups = [
+        # Where WAHA does not list all groups, the chats show some.
+        entry.group or Group(id=entry.id, subject=entry.name, created=None)
+        for entry in ctx.directory.entries()
+        if entry.group is not None or (not_known and entry.kind == "group")
+    ]
     groups.sort(key=lambda group: (fold(group.subject or ""), group.id))
     shown, more = slice_of("groups", groups, limit, offset)
-    return Groups(groups=list(shown), **more).resumable("groups", range(offset + 1, offset + 1 + len(shown)))
+    page = Groups(groups=list(shown), not_known=not_known, **more)
+    return page.resumable("groups", range(offset + 1, offset + 1 + len(shown)))

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import Refused, Unsupported
+from waha_mcp.waha.errors import Refused, TooLarge, Unsupported
 from waha_mcp.waha.models import message_id_of
 from waha_mcp.waha.reading import epoch, listing
+from waha_mcp.waha.rows import SHRINK
 
 Row = Mapping[str, Any]
 
@@ -82,14 +83,17 @@ class Walk:
         """
         offset = 0
         given: set[str] = set()
+        last: list[Row] = []
         while True:
-            # Those of the last second that were given come again and are dropped.
-            limit = self._page + (len(self.place.seen) if self._by_time else 0)
-            rows = await self._fetch(limit, offset)
+            rows = await self._fetch(offset)
+            if rows and rows == last and not self._by_time:
+                self.notes.append("WAHA gave the same page again: older messages could not be read.")
+                return
+            last = rows
             before = self.place.before
             if self._by_time and before is not None and any(_second(row, before) > before for row in rows):
                 self._filter_here("the time")
-                rows = await self._fetch(self._page, 0)
+                rows = last = await self._fetch(0)
             fresh = 0
             for row in rows:
                 row_id = message_id_of(row.get("id")) or ""
@@ -111,8 +115,10 @@ class Walk:
         before, seen = self.place
         self.place = Place(second, (*seen, row_id) if second == before else (row_id,))
 
-    async def _fetch(self, limit: int, offset: int) -> list[Row]:
+    async def _fetch(self, offset: int) -> list[Row]:
         self.requests += 1
+        # Those of the last second that were given come again and are dropped.
+        limit = self._page + (len(self.place.seen) if self._by_time else 0)
         try:
             answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=self._query(limit, offset))
         except (Unsupported, Refused):
@@ -124,7 +130,12 @@ class Walk:
                 self._filter_here("the time")
             else:
                 raise
-            return await self._fetch(limit, offset)
+            return await self._fetch(offset)
+        except TooLarge:
+            if self._page == 1:
+                raise
+            self._page = max(self._page // SHRINK, 1)
+            return await self._fetch(offset)
         return listing(answer, "messages")
 
     def _filter_here(self, what: str) -> None:

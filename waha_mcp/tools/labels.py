@@ -11,7 +11,7 @@ from waha_mcp.tools.params import OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import ChatKind, chat_id_of, count_of, kind_of_chat, listing, mapping_of, text_of
+from waha_mcp.waha.reading import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, listing, mapping_of, text_of
 from waha_mcp.waha.untrusted import Name
 
 _LABELS = "/api/{session}/labels"
@@ -55,7 +55,7 @@ async def list_labels(chat: OwnChat | None = None, *, ctx: Context) -> Labels:
         answer = await ctx.waha.call(f"GET {_LABELS}")
     else:
         answer = await ctx.waha.call(f"GET {_LABELS}/chats/{{chatId}}", path={"chatId": chat})
-    return Labels(labels=[label for row in listing(answer, "labels") if (label := _label_from(row))])
+    return Labels(labels=all_of(answer, "labels", _label_from))
 
 
 class LabeledChat(Result):

@@ -20,6 +20,7 @@ class Page(Result):
 
     left_out: str | None = Field(default=None, description="How many follow after these, where any do")
     cursor: str | None = Field(default=None, description="Pass it as cursor to get those")
+    not_known: list[str] | None = Field(default=None, description="What WAHA did not tell: it is not in here")
 
     #: The cursor's kind, and where to go on after each of the items; so that a page can end after any of them.
     _places: tuple[str, tuple[Any, ...]] = PrivateAttr(("", ()))
@@ -83,7 +84,7 @@ def offset_of(kind: str, cursor: str | None) -> int:
 
 def page_of(
     kind: str, rows: Sequence[T], limit: int, offset: int, total: int | None = None
-) -> tuple[Sequence[T], dict[str, str]]:
+) -> tuple[Sequence[T], dict[str, Any]]:
     """The first `limit` of `rows`, and the `Page` fields that say what follows.
 
     `rows` are what WAHA gave for one more than `limit`: WAHA counts few of its lists, and the extra row tells
@@ -98,8 +99,8 @@ def page_of(
     }
 
 
-def slice_of(kind: str, rows: Sequence[T], limit: int, offset: int) -> tuple[Sequence[T], dict[str, str]]:
+def slice_of(kind: str, rows: Sequence[T], limit: int, offset: int) -> tuple[Sequence[T], dict[str, Any]]:
     """One page of rows that are all at hand, and the `Page` fields that say exactly how many follow."""
     shown, left = rows[offset : offset + limit], len(rows) - offset - limit
-    more = {"left_out": f"{left}", "cursor": encode_cursor(kind, offset + limit)} if left > 0 else {}
+    more: dict[str, Any] = {"left_out": f"{left}", "cursor": encode_cursor(kind, offset + limit)} if left > 0 else {}
     return shown, more

@@ -12,7 +12,7 @@ from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result, contact_from
-from waha_mcp.waha.reading import chat_id_of, count_of, kind_of_chat, listing, mapping_of, text_of
+from waha_mcp.waha.reading import chat_id_of, count_of, kind_of_chat, listing, mapping_of, object_of, text_of
 from waha_mcp.waha.untrusted import Name, Words
 
 Refresh = Annotated[bool, Field(description="Ask WhatsApp anew instead of WAHA's cache of a day; not often")]
@@ -36,8 +36,10 @@ class ContactDetails(Result):
 )
 async def get_contact(contact: OwnPerson, *, ctx: Context) -> ContactDetails:
     """Show one person: name, number, what they say about themselves, whether saved or blocked."""
-    known = mapping_of(await ctx.waha.call("GET /api/{session}/contacts/{id}", path={"id": contact}))
-    about = mapping_of(await ctx.waha.call("GET /api/contacts/about", query={"contactId": contact}))
+    answer = await ctx.waha.call("GET /api/{session}/contacts/{id}", path={"id": contact})
+    known = object_of(answer, "a contact")
+    answer = await ctx.waha.call("GET /api/contacts/about", query={"contactId": contact})
+    about = object_of(answer, "what somebody says about themselves")
     found = contact_from({**known, "id": known.get("id") or contact})
     return ContactDetails(
         id=found.id if found else contact,
@@ -76,7 +78,7 @@ async def get_profile_picture(chat: OwnChat, refresh: Refresh = False, *, ctx: C
     answer = await ctx.waha.call(
         operation, path={name: chat} if in_path else None, query=query if in_path else query | {name: chat}
     )
-    return Picture(chat=chat, url=text_of(mapping_of(answer).get(field)))
+    return Picture(chat=chat, url=text_of(object_of(answer, "a picture").get(field)))
 
 
 class HiddenId(Result):
@@ -104,7 +106,7 @@ async def match_hidden_id(contact: OwnPerson, *, ctx: Context) -> HiddenId:
         answer = await ctx.waha.call("GET /api/{session}/lids/{lid}", path={"lid": contact})
     else:
         answer = await ctx.waha.call("GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": contact})
-    found = _hidden_id(answer)
+    found = _hidden_id(object_of(answer, "a pair of ids"))
     if found.chat is None or found.lid is None:
         raise NotFound(f"WAHA does not know the other id of {contact}: it learns it when the person writes.")
     return found

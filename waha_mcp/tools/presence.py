@@ -11,7 +11,7 @@ from waha_mcp.tools.params import OwnChat, Person
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.messages import Names
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, iso_time, listing, mapping_of
+from waha_mcp.waha.reading import chat_id_of, iso_time, listing, object_of
 from waha_mcp.waha.untrusted import Name
 
 _PRESENCE = "/api/{session}/presence"
@@ -42,7 +42,8 @@ def _presence_from(raw: Mapping[str, Any], names: Names, chat: str | None = None
     if chat is None:
         return None
     people = []
-    for row in listing(raw.get("presences"), "presences"):
+    # Nothing is known of somebody whose presence is not followed.
+    for row in listing(raw.get("presences") or [], "presences"):
         if written := chat_id_of(row.get("participant")):
             person = names.canonical(written)
             state = next((each for each in _STATES if each == row.get("lastKnownPresence")), None)
@@ -65,7 +66,7 @@ async def get_presence(chat: OwnChat | None = None, *, ctx: Context) -> Presence
     await ctx.directory.load()
     if chat is not None:
         answer = await ctx.waha.call(f"GET {_PRESENCE}/{{chatId}}", path={"chatId": chat})
-        found = _presence_from(mapping_of(answer), ctx.directory, chat)
+        found = _presence_from(object_of(answer, "a presence"), ctx.directory, chat)
         return Presences(chats=[found] if found else [])
     rows = listing(await ctx.waha.call(f"GET {_PRESENCE}"), "presences")
     found_in = [_presence_from(row, ctx.directory) for row in rows]

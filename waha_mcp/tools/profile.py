@@ -11,7 +11,7 @@ from waha_mcp.tools.params import MediaUrl
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, mapping_of, text_of
+from waha_mcp.waha.reading import chat_id_of, object_of, text_of
 from waha_mcp.waha.untrusted import Name
 
 _PROFILE = "/api/{session}/profile"
@@ -27,7 +27,7 @@ class Profile(Result):
 @tool(title="Own profile", action=Action.READ, calls=[f"GET {_PROFILE}"], hints=READS, toolset="profile")
 async def get_profile(*, ctx: Context) -> Profile:
     """Show the account's own profile: name, number, picture."""
-    raw = mapping_of(await ctx.waha.call(f"GET {_PROFILE}"))
+    raw = object_of(await ctx.waha.call(f"GET {_PROFILE}"), "a profile")
     own = chat_id_of(raw.get("id"))
     return Profile(
         id=own, name=text_of(raw.get("name")), phone=phone_of(own) if own else None, picture=text_of(raw.get("picture"))

@@ -1,6 +1,6 @@
 """Tools that read messages."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -58,7 +58,7 @@ async def get_messages(
     )
     shown: list[Message] = []
     places: list[Place] = []
-    more: dict[str, str] = {}
+    more: dict[str, Any] = {}
     async for row in walk.rows():
         if len(shown) == limit:
             more = {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, *places[-1].state])}

@@ -4,6 +4,7 @@ import mimetypes
 import os
 import re
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from waha_mcp.waha.errors import NotFound, Refused
 from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.messages import Media, Message, message_from
 from waha_mcp.waha.models import Attachment, Result
-from waha_mcp.waha.reading import epoch, mapping_of, text_of
+from waha_mcp.waha.reading import epoch, mapping_of, one_of, text_of
 from waha_mcp.waha.transcriber import NotTranscribed, transcribe
 from waha_mcp.waha.untrusted import Name, Words
 
@@ -71,13 +72,12 @@ async def get_media(
         raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
     chat = parse_message_id(message_id).chat
     await ctx.directory.load()
-    raw = mapping_of(None)
+    raw: Any = None
     if ctx.readable(ctx.directory.canonical(chat)):
-        answer = await ctx.waha.call(
+        raw = await ctx.waha.call(
             MESSAGE, path={"chatId": chat, "messageId": message_id}, query={"downloadMedia": True}
         )
-        raw = mapping_of(answer)
-    message = message_from(raw, ctx.directory)
+    message = one_of(raw, "a message", partial(message_from, names=ctx.directory))
     if message is None:
         raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
     given = mapping_of(raw.get("media"))

@@ -21,6 +21,7 @@ from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.reading import epoch, iso_time
+from waha_mcp.waha.rows import briefly
 from waha_mcp.waha.untrusted import Name, Words
 
 #: Messages of one request; requests and seconds of one call.
@@ -66,6 +67,8 @@ class _Search:
     hits: list[Hit] = field(default_factory=list)
     places: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: The chats that could not be read, with why.
+    unread: list[str] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
@@ -171,6 +174,7 @@ async def search_messages(
         looked_at=search.looked_at,
         looked_back_to=iso_time(search.oldest),
         notes=search.notes or None,
+        not_known=search.unread or None,
         **more,
     )
     one_by_one = following is not None and following[0] == "chats"
@@ -205,6 +209,7 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
         case _:
             raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
     chats = _recent(search)
+    search.unread += search.ctx.directory.not_known("chats") or []
     chats.sort(key=lambda entry: entry.id != current)
     failure: WahaError | None = None
     for number, entry in enumerate(chats):
@@ -215,9 +220,10 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
         await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
         try:
             following = await search.walk(entry.id, place if entry.id == current else START, most=PER_CHAT)
-        except (Unsupported, Refused, NotFound) as error:
+        except (Unsupported, Refused, NotFound, BadAnswer) as error:
             # A channel, most often: some engines cannot read them.
             following, failure = None, error
+            search.unread.append(f"messages of {entry.id}: {briefly(error)}")
         if following is not None:
             return ["chats", done, [entry.id, *following.state]]
         done.append(_short(entry.id))

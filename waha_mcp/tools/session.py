@@ -13,7 +13,7 @@ from waha_mcp.tools.rich import Argument
 from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
 from waha_mcp.waha.ids import parse_phone, phone_of
 from waha_mcp.waha.models import Attachment, Result
-from waha_mcp.waha.reading import chat_id_of, count_of, iso_time, mapping_of, text_of, texts_of
+from waha_mcp.waha.reading import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
 from waha_mcp.waha.untrusted import Name
 
 _SESSION = "/api/sessions/{session}"
@@ -78,7 +78,7 @@ async def get_limits(*, ctx: Context) -> Limits:
     not_told: list[str] = []
     for what in ("capping", "timelock"):
         try:
-            told[what] = mapping_of(await ctx.waha.call(f"GET {_SESSION}/{what}"))
+            told[what] = object_of(await ctx.waha.call(f"GET {_SESSION}/{what}"), "a limit")
         except Unsupported:
             if not_told:
                 raise
@@ -235,9 +235,9 @@ class Passkey(Result):
 async def get_passkey_request(*, ctx: Context) -> Passkey:
     """Show what WhatsApp asks for when a pairing stops at a passkey: a challenge to sign, or a code to compare."""
     try:
-        raw = mapping_of(await ctx.waha.call(f"GET {_AUTH}/passkey/challenge"))
+        raw = object_of(await ctx.waha.call(f"GET {_AUTH}/passkey/challenge"), "a challenge")
     except Refused:
-        raw = mapping_of(await ctx.waha.call(f"GET {_AUTH}/passkey/confirmation"))
+        raw = object_of(await ctx.waha.call(f"GET {_AUTH}/passkey/confirmation"), "a code")
         return Passkey(code=text_of(raw.get("code")))
     allowed = raw.get("allowCredentials")
     credentials = [

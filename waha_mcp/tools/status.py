@@ -66,7 +66,12 @@ async def get_status(*, ctx: Context) -> Status:
     me = mapping_of(session.get("me"))
     my_id = chat_id_of(me.get("id"))
     if problem is None and state != "WORKING" and ctx.waha.session is not None:
-        problem = session_step(ctx.waha.session, state) if state else no_session(ctx.waha.session)
+        if state:
+            problem = session_step(ctx.waha.session, state)
+        elif session:
+            problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to look there."
+        else:
+            problem = no_session(ctx.waha.session)
     return Status(
         app=ctx.app.id,
         session=ctx.waha.session,

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.actions import Action
-from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, Unreachable, WahaError, clean, error_for
+from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, TooLarge, Unreachable, WahaError, clean, error_for
 
 logger = logging.getLogger(__name__)
 
@@ -402,7 +402,7 @@ class Waha:
                 chunk = raw if unpack is None else unpack.decompress(raw, cap - size + 1)
                 size += len(chunk)
                 if max(received, size) > cap:
-                    raise BadAnswer(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
+                    raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
                 chunks.append(chunk)
             if unpack is not None and received and not unpack.eof:
                 raise zlib.error

@@ -11,7 +11,8 @@
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
     ├── Unsupported        501: the session's engine cannot do this
     ├── TooBusy            429: asked too often
-    └── BadAnswer          to a look: 5xx, a web page, broken JSON, a redirect, an answer over the size cap
+    └── BadAnswer          to a look: 5xx, a web page, broken JSON, a redirect
+        └── TooLarge       an answer over the size cap
 
 `str(error)` is one or two sentences for the agent, with the next step. It never holds a key, a URL with a
 query, a stack, or a body that WAHA echoed.
@@ -88,6 +89,10 @@ class TooBusy(WahaError):
 
 class BadAnswer(WahaError):
     """WAHA, or something in front of it, answered with what is not an answer."""
+
+
+class TooLarge(BadAnswer):
+    """An answer over the size cap: a smaller part of it can be asked for."""
 
 
 def session_step(session: str, status: str) -> str:

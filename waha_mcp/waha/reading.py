@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.ids import normalize_chat_id
+
+T = TypeVar("T")
 
 ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 
@@ -45,14 +47,65 @@ def iso_text(value: Any) -> str | None:
 
 
 def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
-    """The objects of a list answer. Some engines key them by id, an empty answer is no objects."""
-    if answer is None:
-        return []
-    if isinstance(answer, Mapping):
-        answer = list(answer.values())
-    if not isinstance(answer, list) or not all(isinstance(item, Mapping) for item in answer):
-        raise BadAnswer(f"WAHA's answer is not a list of {what}: its version may be too new or too old for this tool.")
+    """The objects of a list answer, which some engines key by chat id.
+
+    Raises:
+        BadAnswer: anything else. An answer without a body is none either: it does not say that there are none.
+    """
+    rows = list_of(answer, what)
+    if not all(isinstance(item, Mapping) for item in rows):
+        raise _not_as_expected(f"a list of {what}")
+    return rows
+
+
+def list_of(answer: Any, what: str) -> list[Any]:
+    """The items of a list answer, as `listing`, whatever they are."""
+    if isinstance(answer, Mapping) and all(map(normalize_chat_id, answer)):
+        return list(answer.values())
+    if not isinstance(answer, list):
+        raise _not_as_expected(f"a list of {what}")
     return answer
+
+
+def object_of(answer: Any, what: str) -> Mapping[str, Any]:
+    """The object that an answer is. WAHA says that there is none by `null`, which has no body: then it is empty.
+
+    Raises:
+        BadAnswer: anything else, which does not say that there is none.
+    """
+    if answer is not None and not isinstance(answer, Mapping):
+        raise _not_as_expected(what)
+    return answer or {}
+
+
+def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> T | None:
+    """What `read` makes of an object that is `what`; None where WAHA says that there is none.
+
+    Raises:
+        BadAnswer: `read` makes nothing of it, which does not say that there is none.
+    """
+    raw = object_of(answer, what)
+    found = read(raw)
+    if found is None and raw:
+        raise _not_as_expected(what)
+    return found
+
+
+def all_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> list[T]:
+    """What `read` makes of each object of a list answer.
+
+    Raises:
+        BadAnswer: no list, or `read` makes nothing of any of its objects.
+    """
+    rows = listing(answer, what)
+    found = [each for row in rows if (each := read(row)) is not None]
+    if rows and not found:
+        raise _not_as_expected(f"a list of {what}")
+    return found
+
+
+def _not_as_expected(what: str) -> BadAnswer:
+    return BadAnswer(f"WAHA's answer is not {what}: its version may be too new or too old for this tool.")
 
 
 def chat_id_of(value: Any) -> str | None:

@@ -1,0 +1,157 @@
+"""WAHA's long lists, page by page: in smaller pages where an answer is too large, and never more than once a row."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import BadAnswer, TooLarge, Unsupported, WahaError
+from waha_mcp.waha.reading import chat_id_of, first_of, list_of
+
+logger = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+#: Rows of one request, and how many `all_rows` fetches at most.
+PAGE, MOST = 2_000, 50_000
+#: A page of fewer rows than this and than asked for is the last one; of more, a server may have capped it.
+LEAST_CAP = 100
+#: By how much a page shrinks that was too large; after so many good pages in a row, twice as much is tried.
+SHRINK, GROW_AFTER = 4, 4
+#: Answers in a row that may be too large: a WAHA that ignores `limit` never gives a smaller one.
+TOO_LARGE_MOST = 10
+
+TOO_LARGE = "WAHA's answer was too large"
+
+
+class Pages:
+    """A walk through one list that WAHA pages by `limit` and `offset`.
+
+    `offset` is always just behind the last row that was given, `gap` says in a few words what the walk could not read.
+    """
+
+    def __init__(self, waha: Waha, operation: str, what: str, *, size: int, offset: int = 0, **query: Any) -> None:
+        """Begin at `offset`, with pages of `size` rows. `what` the rows are is named in errors."""
+        self.offset = offset
+        self.gap: str | None = None
+        self._waha, self._operation, self._what, self._query = waha, operation, what, query
+        self._size = self._most = size
+        self._lost = 0
+        self._legible = False
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """The rows, in WAHA's order.
+
+        Raises:
+            TooLarge: not even the smallest page can be read.
+            WahaError: WAHA could not be read.
+        """
+        given: set[str] = set()
+        good = too_large = 0
+        while True:
+            try:
+                page = await self._fetch()
+            except TooLarge:
+                good, too_large = 0, too_large + 1
+                if too_large > TOO_LARGE_MOST:
+                    raise
+                if self._size > 1:
+                    self._size = max(self._size // SHRINK, 1)
+                else:
+                    self._lose(TOO_LARGE)
+                    self.offset += 1
+                continue
+            too_large, good, asked = 0, good + 1, self._size
+            if good % GROW_AFTER == 0:
+                self._size = min(self._size * 2, self._most)
+            keys = [_key(row) for row in page]
+            fresh = 0
+            for row, key in zip(page, keys, strict=True):
+                self.offset += 1
+                if key in given:
+                    continue
+                fresh += 1
+                if isinstance(row, Mapping):
+                    yield row
+                else:
+                    self._lose("not in a form that this version reads")
+            given.update(keys)
+            if not fresh:
+                if page and len(page) == asked:
+                    self.gap = "WAHA gave the same page again"
+                return
+            if len(page) < min(asked, LEAST_CAP):
+                return
+
+    async def _fetch(self) -> list[Any]:
+        query = {"limit": self._size, "offset": self.offset, **self._query}
+        page = list_of(await self._waha.call(self._operation, query=query), self._what)
+        self._legible = self._legible or any(map(_named, page))
+        if page and not self._legible:
+            raise BadAnswer(f"WAHA's list of {self._what} has none that this version can read.")
+        return page
+
+    def _lose(self, why: str) -> None:
+        self._lost += 1
+        self.gap = f"{self._lost} left out: {why}"
+
+
+def briefly(error: WahaError) -> str:
+    """Why something could not be read, in a few words without a next step."""
+    if isinstance(error, TooLarge):
+        return TOO_LARGE
+    if isinstance(error, Unsupported):
+        return "this engine cannot list them"
+    return re.split(r"[.:;] ", str(error), maxsplit=1)[0].rstrip(".")
+
+
+def _id_of(row: Any) -> Any:
+    return first_of(row, "id", "JID", "lid") if isinstance(row, Mapping) else None
+
+
+def _named(row: Any) -> bool:
+    return chat_id_of(_id_of(row)) is not None
+
+
+def _key(row: Any) -> str:
+    """What tells a row from others."""
+    return repr(_id_of(row) or row)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A whole list, as far as it could be read: `gap` says in a few words what is missing, `error` why it ended."""
+
+    rows: list[Row] = field(default_factory=list)
+    gap: str | None = None
+    error: WahaError | None = None
+
+    @property
+    def lacking(self) -> bool:
+        """Whether the engine cannot list them at all."""
+        return isinstance(self.error, Unsupported)
+
+
+async def all_rows(waha: Waha, operation: str, what: str, **query: Any) -> Rows:
+    """The whole of one list, `MOST` rows at most. What goes wrong stands in the answer, beside what came before it."""
+    pages = Pages(waha, operation, what, size=PAGE, **query)
+    rows: list[Row] = []
+    error: WahaError | None = None
+    gap: str | None = None
+    try:
+        async for row in pages.rows():
+            rows.append(row)
+            if len(rows) > MOST:
+                gap = f"only the first {MOST} of them were read"
+                break
+    except WahaError as failure:
+        error = failure
+        gap = briefly(failure)
+    gap = gap or pages.gap
+    if gap is not None:
+        logger.warning("Not all %s are known: %s", what, error or gap)
+    return Rows(rows[:MOST], gap, error)
