@@ -62,6 +62,7 @@ class Protocol:
             on_subscriptions_listen=self.listen,
         )
         self._asking = Asking()
+        self.server.middleware.append(self._asking.reduce)
         self._resources = Resources(bridge)
         self._prompts = Prompts(bridge)
         bridge.on_change = self._tools_changed
