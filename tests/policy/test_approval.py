@@ -114,6 +114,26 @@ async def test_where_nobody_says_yes_or_no_the_question_waits_out_of_the_agents_
         assert await effects(admin) == []
 
 
+async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waha_mcp.server.asking.LIFETIME", 0.1)
+
+    async def nobody(context: Any, params: Any) -> types.ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        server = Protocol(bridge).server
+        async with Client(server, mode="legacy", raise_exceptions=True, elicitation_callback=nobody) as client:
+            await admin.clear()
+            with anyio.fail_after(10):
+                result = await client.call_tool("send_text", TEXT)
+            assert "waiting for approval" in texts(result)
+            assert "refused" not in texts(result)
+            assert await effects(admin) == []
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_client_that_cannot_ask_is_told_at_once_where_the_user_can_approve(
     era: Era, sandbox: SandboxInfo, admin: Admin
