@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,7 +33,8 @@ def sandbox(
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """
     size = {"contacts": contacts, "messages": messages}
-    anyio.run(partial(_run, host, port, as_json, seed=seed, engine=engine, **size))
+    with contextlib.suppress(KeyboardInterrupt):  # how Ctrl-C arrives on Windows
+        anyio.run(partial(_run, host, port, as_json, seed=seed, engine=engine, **size))
 
 
 async def _run(host: str, port: int, as_json: bool, **account: Any) -> None:
