@@ -1,8 +1,10 @@
-"""Doing several things side by side."""
+"""Doing several things side by side, until the process is told to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import anyio
@@ -34,3 +36,19 @@ async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], *, at_once: 
     if failures:
         raise failures[0]
     return [results[at] for at in range(len(items))]
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], Awaitable[signal.Signals]]]:
+    """Catch SIGTERM and SIGINT and give what waits for the first of them.
+
+    Where the event loop cannot catch signals, as on Windows, it waits for ever: Ctrl-C then cancels whoever waits and
+    leaves `anyio.run` as a KeyboardInterrupt.
+    """
+    with ExitStack() as stack:
+        try:
+            signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+        except NotImplementedError:
+            yield anyio.Event().wait  # type: ignore[misc]  # never set
+        else:
+            yield aiter(signals).__anext__

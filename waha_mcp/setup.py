@@ -15,7 +15,7 @@ from waha_mcp import keys
 from waha_mcp.actions import Action, Evidence
 from waha_mcp.app import App, AppError, load_app, read_definition, resolve_key
 from waha_mcp.bridge import examine
-from waha_mcp.files import write_atomically
+from waha_mcp.files import make_private, write_atomically
 from waha_mcp.waha.admin import Admin, AdminError, Minted
 
 _HEADER = "An MCP App, made by `waha-mcp init`. The key is kept elsewhere; `waha-mcp apps show {}` says what it may do."
@@ -68,6 +68,7 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
     if path.exists():
         read_definition(path)  # before WAHA is asked for anything
         old_key = current_key(path)
+    make_private(folder)
     minted = await admin.save(plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=old_key)
     if minted.key is None:
         raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard")

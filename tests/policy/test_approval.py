@@ -68,16 +68,10 @@ async def test_the_person_at_the_client_is_asked_with_name_number_and_exact_text
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize(
     "answer",
-    [
-        NO,
-        types.ElicitResult(action="cancel"),
-        types.ElicitResult(action="accept", content={"approve": False}),
-        types.ElicitResult(action="accept", content={}),
-        types.ElicitResult(action="accept", content={"approve": "true"}),
-    ],
-    ids=["declined", "cancelled", "not ticked", "empty", "text instead of a tick"],
+    [NO, types.ElicitResult(action="accept", content={"approve": False})],
+    ids=["declined", "not ticked"],
 )
-async def test_anything_but_a_yes_sends_nothing_and_is_not_asked_again(
+async def test_a_persons_no_sends_nothing_and_is_not_asked_again(
     era: Era, answer: types.ElicitResult, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     person = Person(answer)
@@ -86,8 +80,58 @@ async def test_anything_but_a_yes_sends_nothing_and_is_not_asked_again(
         for _ in range(2):
             result = await client.call_tool("send_text", TEXT)
             assert result.is_error
+            assert "The user refused this" in texts(result)
         assert await effects(admin) == []
     assert len(person.asked) == 1
+    assert waiting() == []
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        types.ElicitResult(action="cancel"),
+        types.ElicitResult(action="cancel", content={"approve": True}),
+        types.ElicitResult(action="accept"),
+        types.ElicitResult(action="accept", content={}),
+        types.ElicitResult(action="accept", content={"approve": "true"}),
+        types.ElicitResult(action="accept", content={"approve": 1}),
+        types.ElicitResult(action="accept", content={"approve": None}),
+    ],
+    ids=["cancelled", "cancelled with a tick", "nothing", "empty", "text for a tick", "a number for a tick", "null"],
+)
+async def test_where_nobody_says_yes_or_no_the_question_waits_out_of_the_agents_reach(
+    era: Era, answer: types.ElicitResult, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    person = Person(answer)
+    async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, era, person) as client:
+        await admin.clear()
+        result = await client.call_tool("send_text", TEXT)
+        assert result.is_error
+        [entry] = waiting()
+        assert f"waiting for approval, id {entry.id}" in texts(result)
+        assert "refused" not in texts(result)
+        assert await effects(admin) == []
+
+
+async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waha_mcp.server.asking.LIFETIME", 0.1)
+
+    async def nobody(context: Any, params: Any) -> types.ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        server = Protocol(bridge).server
+        async with Client(server, mode="legacy", raise_exceptions=True, elicitation_callback=nobody) as client:
+            await admin.clear()
+            with anyio.fail_after(10):
+                result = await client.call_tool("send_text", TEXT)
+            assert "waiting for approval" in texts(result)
+            assert "refused" not in texts(result)
+            assert await effects(admin) == []
 
 
 @pytest.mark.parametrize("era", ERAS)

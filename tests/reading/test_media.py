@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,24 @@ async def test_saving_writes_one_file_under_a_safe_name_in_the_downloads_folder(
     assert saved.name.endswith("_Angebot_Druck.pdf")
     assert saved.read_bytes().startswith(b"%PDF")
     assert saved.stat().st_mode & 0o077 == 0
+
+
+async def test_a_full_disk_leaves_nothing_in_the_downloads_folder_and_is_told(
+    sandbox: SandboxInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "downloads"
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with Bridge(app_for(sandbox, sandbox.keys["read"], downloads=folder)) as bridge:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(Refused, match=r"cannot be written to \(No space left on device\)"):
+            await look(bridge, "491713920011@c.us", "document", save=True)
+        assert list(folder.iterdir()) == []
+        monkeypatch.undo()
+        await look(bridge, "491713920011@c.us", "document", save=True)
+    assert len(list(folder.iterdir())) == 1
 
 
 async def test_without_a_downloads_folder_nothing_is_saved(bridge: Bridge, admin: Admin) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +65,12 @@ async def test_a_service_that_does_not_answer_with_a_text_is_said_to(status: int
 async def test_a_service_that_is_not_there_is_said_to_be() -> None:
     with pytest.raises(NotTranscribed):
         await transcribe(Transcriber(url="http://127.0.0.1:9/v1"), b"the audio", ".oga")
+
+
+async def test_a_full_disk_is_told_as_no_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **more: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(NotTranscribed, match="No space left"):
+        await transcribe(Transcriber(command=["true"]), b"OggS", ".oga")

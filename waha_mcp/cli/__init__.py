@@ -92,6 +92,9 @@ def main() -> None:
         # Whoever read our output has left; keep the interpreter from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
+    except OSError as error:
+        # A full or read-only disk, for one. What was being written names itself.
+        code = _fail(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}", 1)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     sys.exit(code or 0)

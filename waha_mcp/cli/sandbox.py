@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import signal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ import anyio
 import typer
 
 from waha_mcp.cli.common import Failure
+from waha_mcp.concurrency import stop_signals
 
 if TYPE_CHECKING:
     from waha_mcp.sandbox import SandboxInfo
@@ -32,21 +33,21 @@ def sandbox(
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """
     size = {"contacts": contacts, "messages": messages}
-    anyio.run(partial(_run, host, port, as_json, seed=seed, engine=engine, **size))
+    with contextlib.suppress(KeyboardInterrupt):  # how Ctrl-C arrives on Windows
+        anyio.run(partial(_run, host, port, as_json, seed=seed, engine=engine, **size))
 
 
 async def _run(host: str, port: int, as_json: bool, **account: Any) -> None:
     from waha_mcp.sandbox import running
 
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with stop_signals() as stopped:
         try:
             async with running(host=host, port=port, **account) as info:
                 if as_json:
                     print(json.dumps(info.as_dict()), flush=True)
                 else:
                     _describe(info)
-                async for _ in signals:
-                    break
+                await stopped()
         except OSError as error:
             raise Failure(
                 f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port or --host"

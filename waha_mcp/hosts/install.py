@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,11 +128,11 @@ def _replace(path: Path, before: str, after: str) -> Path | None:
         if not real.exists():
             write_atomically(real, after, 0o600)
             return None
-        backup = backup_of(path)
-        shutil.copy2(real, backup)
+        backup, mode = backup_of(path), real.stat().st_mode & 0o7777
+        write_atomically(backup, before, mode)
         if _read(real) != before:
             raise HostError(f"{path} was changed by another program at the same time: run the command again")
-        write_atomically(real, after, real.stat().st_mode & 0o7777)
+        write_atomically(real, after, mode)
     except OSError as error:
         raise HostError(f"cannot write {path}: {error.strerror or error}") from None
     return backup

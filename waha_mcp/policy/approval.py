@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
 
-from waha_mcp.files import write_atomically
+from waha_mcp.files import make_private, write_atomically
 from waha_mcp.policy.state import state_dir, state_root
 
 #: Seconds that a question, and the approval given to it, is good for.
@@ -83,7 +83,7 @@ class Approvals:
     def __init__(self, app_id: str) -> None:
         """Raises OSError where the folder cannot be made."""
         self._folder = state_dir(app_id) / "approvals"
-        self._folder.mkdir(exist_ok=True, mode=0o700)
+        make_private(self._folder)
 
     def entries(self) -> list[Entry]:
         """All that is still good, oldest first. A file that is not as it was written counts as gone."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import platformdirs
 
+from waha_mcp.files import make_private
+
 
 def state_root() -> Path:
     """The folder that holds one folder of state per App. It may not be there yet."""
@@ -18,6 +20,7 @@ def state_dir(app_id: str) -> Path:
     Raises:
         OSError: it cannot be made.
     """
+    make_private(state_root())
     folder = state_root() / app_id
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(folder)
     return folder

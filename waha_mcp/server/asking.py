@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
-from mcp import types
-from mcp.server.context import ServerRequestContext
+from mcp import MCPError, types
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from waha_mcp.policy import Ask
 from waha_mcp.policy.approval import LIFETIME, Question
+
+logger = logging.getLogger(__name__)
 
 #: The name of our one question within a round trip.
 _KEY = "approval"
@@ -52,7 +56,10 @@ class Asking:
         self._open: dict[str, _Open] = {}
 
     def asker(self, ctx: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Ask:
-        """What asks for one call: True or False as the person answers, None where the client cannot ask."""
+        """What asks for one call: True or False as the person answers, None where nobody was asked.
+
+        Nobody was asked where the client cannot ask, gives up or fails, or gives an answer that is neither yes nor no.
+        """
 
         async def ask(question: Question) -> bool | None:
             if not _can_ask(ctx):
@@ -60,17 +67,36 @@ class Asking:
             if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
                 return self._round_trip(params, question)
             with anyio.move_on_after(LIFETIME):
-                return _approves(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
-            return False
+                try:
+                    return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
+                except (MCPError, ValidationError) as error:
+                    logger.info("The client did not ask: %s", type(error).__name__)
+            return None
 
         return ask
 
-    def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool:
+    async def reduce(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Middleware: a call comes with an answer to our question or that there is none, in the shape of the protocol.
+
+        What a client sends in its place would otherwise make the whole call invalid.
+        """
+        params = dict(ctx.params or {})
+        if ctx.method == "tools/call" and params.keys() & {"inputResponses", "requestState"}:
+            responses, state = params.pop("inputResponses", None), params.pop("requestState", None)
+            if responses is not None:
+                answer = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
+                params["inputResponses"] = {_KEY: answer.model_dump(by_alias=True, mode="json", exclude_none=True)}
+            if isinstance(state, str):
+                params["requestState"] = state
+            ctx = replace(ctx, params=params)
+        return await call_next(ctx)
+
+    def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool | None:
         asked = self._open.pop(params.request_state, None) if params.request_state else None
         answer = (params.input_responses or {}).get(_KEY)
         # An answer to another question than this one is no answer; ask anew.
         if asked and asked.expires > time.monotonic() and answer is not None and asked.digest == question.digest:
-            return isinstance(answer, types.ElicitResult) and _approves(answer)
+            return _verdict(answer) if isinstance(answer, types.ElicitResult) else None
         raise InputNeeded(self._request(question))
 
     def _request(self, question: Question) -> types.InputRequiredResult:
@@ -93,5 +119,20 @@ def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
-def _approves(answer: types.ElicitResult) -> bool:
-    return answer.action == "accept" and (answer.content or {}).get("approve") is True
+def _read(raw: Any) -> types.ElicitResult:
+    """A client's answer to our question; what is none reads as given up."""
+    nobody = types.ElicitResult(action="cancel")
+    try:
+        answer = types.ElicitResult.model_validate(raw, by_name=False)
+    except ValidationError:
+        return nobody
+    verdict = _verdict(answer)
+    return nobody if verdict is None else types.ElicitResult(action="accept", content={"approve": verdict})
+
+
+def _verdict(answer: types.ElicitResult) -> bool | None:
+    """What a person said. Only a person declines; hosts without one give up ("cancel") by themselves."""
+    if answer.action == "decline":
+        return False
+    approve = (answer.content or {}).get("approve") if answer.action == "accept" else None
+    return approve if isinstance(approve, bool) else None

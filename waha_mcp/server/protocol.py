@@ -78,6 +78,7 @@ class Protocol:
             on_subscriptions_listen=self.listen,
         )
         self._asking = Asking()
+        self.server.middleware.append(self._asking.reduce)
         self._resources = Resources(bridge)
         self._prompts = Prompts(bridge)
         #: The resources and prompts on offer when a change was last told.

@@ -1,98 +1,245 @@
-"""Serving one client over stdin and stdout: the process lives as long as the client keeps stdin open."""
+"""Serving one client over stdin and stdout: the process lives as long as the client keeps both open.
+
+The lines are read and written here and not by the SDK's transport, which leaves unreadable lines unanswered, takes
+lines of any length, and can neither stop reading nor survive a closed stdout.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import signal
+import queue
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import anyio
-from mcp.server.stdio import stdio_server
-from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import SessionMessage
-from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp.types import (
+    INVALID_REQUEST,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
 
 from waha_mcp.bridge import Bridge
+from waha_mcp.concurrency import stop_signals
+from waha_mcp.server.lines import Rejected, lines, read_line, write_line
 from waha_mcp.server.protocol import Protocol
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that requests in flight get when the client closes stdin. Hosts kill a server that lingers for 2 s.
-LAST_ANSWERS = 1.5
+#: Seconds that requests in flight get when the client closes stdin, and that their last lines get to be taken.
+#: Hosts kill a server that lingers for 2 s.
+LAST_ANSWERS, LAST_LINES = 1.5, 0.3
+#: Bytes of one read.
+_CHUNK = 2**20
 
 
 async def serve_stdio(bridge: Bridge) -> None:
-    """Serve until stdin ends; a SIGTERM or SIGINT ends the process at once."""
+    """Serve until stdin ends or nobody reads stdout any more; a SIGTERM or SIGINT ends the process at once."""
+    if sys.stdin is None or sys.stdout is None:  # the descriptors were closed before we started
+        return
     protocol = Protocol(bridge)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_exit_on_signal)
-        async with stdio_server() as (incoming, outgoing), bridge:
-            pending = _Pending(protocol)
-            await protocol.server.run(_Incoming(incoming, pending), _Outgoing(outgoing, pending), protocol.options)
+        connection = _Connection(protocol, *_take_descriptors())
+        async with bridge:
+            await protocol.server.run(connection.incoming, connection.outgoing, protocol.options)
         tasks.cancel_scope.cancel()
 
 
 async def _exit_on_signal() -> None:
-    """End the process on SIGTERM or SIGINT.
+    """End the process on SIGTERM or SIGINT. Nothing here needs an orderly unwinding: what was sent was sent."""
+    with stop_signals() as stopped:
+        number = await stopped()
+        logger.info("Stopped by %s", number.name)
+        logging.shutdown()
+        os._exit(0)
 
-    A thread of the transport sits in a read of stdin that nothing can cancel, so an orderly unwinding would wait
-    for the client. Nothing here needs one: what was sent was sent, and the sockets close with the process.
+
+def _take_descriptors() -> tuple[int, int]:
+    """Descriptors of stdin and stdout of our own.
+
+    The standard ones then lead to nothing and to stderr, so that a stray print or a child process cannot touch the
+    protocol.
     """
+    wire = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(2 if sys.stderr is not None else nothing, 1)
+    os.close(nothing)
     if sys.platform == "win32":
-        return
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            logger.info("Stopped by %s", number.name)
-            logging.shutdown()
-            os._exit(0)
+        from mcp.os.win32.utilities import rebind_std_handle_to_fd
+
+        for descriptor in (0, 1):
+            with suppress(OSError):
+                rebind_std_handle_to_fd(descriptor)
+    return wire
 
 
-class _Pending:
-    """The requests of the client that are not answered yet.
+class _Connection:
+    """The client on two descriptors. Each has a thread, which a blocked read or write keeps from nothing else.
 
-    The SDK cancels them when stdin ends; a piped conversation (`printf ... | waha-mcp`) ends its input right
-    after the last request, so its end is held back until they are answered.
+    The threads are daemons: the process does not wait for them to end.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, stdin: int, stdout: int) -> None:
         self._protocol = protocol
-        self._ids: set[RequestId] = set()
-        self._none = anyio.Event()
+        self._loop = asyncio.get_running_loop()
+        #: The requests that are not answered yet, as the SDK tells them apart: 7 and "7" are one.
+        self._open: set[RequestId] = set()
+        self._answered = anyio.Event()
+        self._arrived, self._items = anyio.create_memory_object_stream[JSONRPCMessage | Rejected](1)
+        #: Held by the reading thread from one item on until it was taken.
+        self._taken = threading.Semaphore()
+        self._to_write: queue.SimpleQueue[tuple[bytes, anyio.Event]] = queue.SimpleQueue()
+        self.incoming, self.outgoing = _Incoming(self), _Outgoing(self)
+        for work, descriptor in ((self._read, stdin), (self._write, stdout)):
+            if sys.platform != "win32":
+                os.set_blocking(descriptor, True)
+            threading.Thread(target=work, args=(descriptor,), daemon=True).start()
 
-    def came(self, item: SessionMessage | Exception) -> None:
-        match item.message if isinstance(item, SessionMessage) else None:
-            case JSONRPCRequest(id=request):
-                self._ids.add(request)
-            case JSONRPCNotification(method="notifications/cancelled", params={"requestId": request}):
-                self._done(request)
+    # In threads
 
-    def went(self, item: SessionMessage) -> None:
-        match item.message:
-            case JSONRPCResponse(id=request) | JSONRPCError(id=request) if request is not None:
-                self._done(request)
+    def _read(self, descriptor: int) -> None:
+        def chunk() -> bytes:
+            try:
+                return os.read(descriptor, _CHUNK)
+            except OSError:
+                return b""
 
-    def _done(self, request: RequestId) -> None:
-        self._ids.discard(request)
-        if not self._ids:
-            self._none.set()
+        for line in lines(chunk):
+            if (item := read_line(line)) is not None:
+                self._taken.acquire()
+                if not self._tell(partial(self._arrive, item)):
+                    return
+        self._tell(self._arrived.close)
 
-    async def linger(self) -> None:
+    def _write(self, descriptor: int) -> None:
+        heard = True
+        while True:
+            line, written = self._to_write.get()
+            left = memoryview(line)
+            while left and heard:
+                try:
+                    left = left[os.write(descriptor, left) :]
+                except OSError:
+                    # Whom to answer, there is nobody left: as if stdin had ended.
+                    heard = False
+                    self._tell(self._arrived.close)
+            if not self._tell(written.set):
+                return
+
+    def _tell(self, what: Callable[[], object]) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(what)
+        except RuntimeError:  # the loop has ended
+            return False
+        return True
+
+    # In the loop
+
+    def _arrive(self, item: JSONRPCMessage | Rejected) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._arrived.send_nowait(item)
+
+    async def next_message(self) -> JSONRPCMessage:
+        """The client's next message, once what is none has been answered.
+
+        Raises:
+            EndOfStream: there will be none, and those in flight were waited for. The SDK then cancels what is left.
+        """
+        while True:
+            try:
+                item = await self._items.receive()
+            except anyio.EndOfStream:
+                await self._linger()
+                raise
+            self._taken.release()
+            match item:
+                case Rejected():
+                    await self.say(item)
+                case JSONRPCRequest(id=number) if coerce_request_id(number) in self._open:
+                    # An error under this id would be taken for the answer to the first.
+                    wrong = f"The id {number!r} is in use by a request that is not answered yet; this one was not done"
+                    await self.say(Rejected(None, INVALID_REQUEST, wrong))
+                case _:
+                    self._note(item)
+                    return item
+
+    def _note(self, item: JSONRPCMessage) -> None:
+        match item:
+            case JSONRPCRequest(id=number):
+                self._open.add(coerce_request_id(number))
+            case JSONRPCNotification(method="notifications/cancelled", params=params):
+                if (cancelled := cancelled_request_id_from_params(params)) is not None:
+                    self._close(cancelled)
+
+    def _close(self, number: RequestId) -> None:
+        self._open.discard(coerce_request_id(number))
+        if not self._open:
+            self._answered.set()
+
+    async def _linger(self) -> None:
+        """Wait for the answers of a piped conversation, which ends its input right after the last request."""
         self._protocol.listen.close()
         with anyio.move_on_after(LAST_ANSWERS):
-            while self._ids:
-                self._none = anyio.Event()
-                await self._none.wait()
+            while self._open:
+                self._answered = anyio.Event()
+                await self._answered.wait()
+
+    async def say(self, message: JSONRPCMessage | Rejected) -> None:
+        """Write a message and return when it is written, or nobody reads it any more.
+
+        One who is cancelled while waiting leaves a message that is still written, as a whole and in its place.
+        """
+        match message:
+            case JSONRPCResponse(id=number) | JSONRPCError(id=number) if number is not None:
+                # A client may use the id again as soon as it has read this.
+                self._close(number)
+        await self._put(write_line(message))
+
+    async def _put(self, line: bytes) -> None:
+        written = anyio.Event()
+        self._to_write.put((line, written))
+        await written.wait()
+
+    async def last_lines(self) -> None:
+        with anyio.move_on_after(LAST_LINES, shield=True):
+            await self._put(b"")
 
 
-class _Closing:
-    def __init__(self, inner: ReadStream[SessionMessage | Exception] | WriteStream[SessionMessage]) -> None:
-        self._closing = inner
+class _Incoming:
+    """The client's messages, as the SDK reads them."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> SessionMessage | Exception:
+        return SessionMessage(await self._connection.next_message())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
-        await self._closing.aclose()
+        """Nothing: reading ends with stdin."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,39 +253,25 @@ class _Closing:
         await self.aclose()
 
 
-class _Incoming(_Closing):
-    """The client's messages, with their end held back."""
+class _Outgoing:
+    """The messages to the client, as the SDK writes them."""
 
-    def __init__(self, inner: ReadStream[SessionMessage | Exception], pending: _Pending) -> None:
-        super().__init__(inner)
-        self._inner, self._pending = inner, pending
-
-    async def receive(self) -> SessionMessage | Exception:
-        try:
-            item = await self._inner.receive()
-        except anyio.EndOfStream:
-            await self._pending.linger()
-            raise
-        self._pending.came(item)
-        return item
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-
-class _Outgoing(_Closing):
-    """The messages to the client, each noted once it has been handed over."""
-
-    def __init__(self, inner: WriteStream[SessionMessage], pending: _Pending) -> None:
-        super().__init__(inner)
-        self._inner, self._pending = inner, pending
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
 
     async def send(self, item: SessionMessage) -> None:
-        await self._inner.send(item)
-        self._pending.went(item)
+        await self._connection.say(item.message)
+
+    async def aclose(self) -> None:
+        await self._connection.last_lines()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,12 +1,15 @@
 """The tool that converts media to what WhatsApp plays."""
 
 import base64
+from pathlib import Path
 from typing import Annotated, Literal
 
 import anyio
+import anyio.to_thread
 from pydantic import Field
 
 from waha_mcp.actions import Action
+from waha_mcp.files import create_atomically
 from waha_mcp.tools.catalog import CONFIGURES, ArgumentError, Context, tool
 from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import MediaUrl
@@ -18,6 +21,7 @@ _KINDS = {
     "voice": ("POST /api/{session}/media/convert/voice", "audio/ogg; codecs=opus", ".ogg"),
     "video": ("POST /api/{session}/media/convert/video", "video/mp4", ".mp4"),
 }
+_TAKEN = "save_as: there is a {} in the outbox folder already; take another name"
 
 
 class Converted(Result):
@@ -52,7 +56,7 @@ async def convert_media(
     operation, mimetype, ending = _KINDS[kind]
     target = anyio.Path(ctx.app.outbox) / f"{save_as}{ending}"
     if await target.exists():
-        raise ArgumentError(f"save_as: there is a {target.name} in the outbox folder already; take another name")
+        raise ArgumentError(_TAKEN.format(target.name))
     file = await outgoing_file(ctx.app.outbox, url=url, data=data, path=path, kind=kind, default_type=mimetype)
     answer = mapping_of(await ctx.waha.call(operation, body={k: file[k] for k in ("url", "data") if k in file}))
     try:
@@ -62,8 +66,9 @@ async def convert_media(
     if not content:
         raise BadAnswer("WAHA's answer holds no converted file: its version may be too new or too old for this tool.")
     try:
-        async with await anyio.open_file(target, "xb") as out:
-            await out.write(content)
+        await anyio.to_thread.run_sync(create_atomically, Path(target), content, 0o600)
+    except FileExistsError:
+        raise ArgumentError(_TAKEN.format(target.name)) from None
     except OSError as error:
         raise ArgumentError(f"The outbox folder cannot be written to ({error.strerror or 'unknown reason'})") from None
     return Converted(path=target.name, mimetype=mimetype, size=len(content))

@@ -13,6 +13,7 @@ import anyio.to_thread
 from pydantic import Field
 
 from waha_mcp.actions import Action
+from waha_mcp.files import create_atomically
 from waha_mcp.pictures import NotShown, shown
 from waha_mcp.sniff import is_text, sniff, text_of_file
 from waha_mcp.tools.catalog import ArgumentError, Context, Hints, tool
@@ -155,16 +156,11 @@ async def _save(folder: Path | None, name: str, data: bytes) -> str:
     target = folder / name
 
     def write() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Never over a file that is there, and never through a link.
         try:
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            create_atomically(target, data, 0o600)
         except FileExistsError:
             if target.is_symlink() or target.read_bytes() != data:
                 raise Refused(f"There is another file {name} in the downloads folder: it was not saved.") from None
-            return
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
 
     try:
         await anyio.to_thread.run_sync(write)

@@ -54,11 +54,13 @@ async def transcribe(transcriber: Transcriber, audio: bytes, ending: str) -> str
                 text = await _by_url(transcriber, audio, ending)
     except TimeoutError:
         raise NotTranscribed(f"the transcriber took more than {TIMEOUT:.0f} s") from None
+    except OSError as error:
+        raise NotTranscribed(f"the sound cannot be put into a file ({error.strerror or 'unknown reason'})") from None
     return text.strip()[:MOST_TEXT]
 
 
 async def _by_command(command: list[str], audio: bytes, ending: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="waha-mcp-") as folder:
+    with tempfile.TemporaryDirectory(prefix="waha-mcp-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / f"voice{ending}"
         await anyio.Path(path).write_bytes(audio)
         words = [word.replace("{file}", str(path)) for word in command]
