@@ -154,7 +154,7 @@ def test_a_host_that_is_no_plain_name_is_refused_by_name(host: str) -> None:
 def test_a_very_long_url_is_refused_as_one_given_or_written_out() -> None:
     head = "https://example.com/"
     assert parse(head + "a" * (MAX_URL - len(head))).path
-    for text in (head + "a" * (MAX_URL - len(head) + 1), head + "é" * (MAX_URL // 3)):
+    for text in (head + "\t" * MAX_URL, head + "a" * (MAX_URL - len(head) + 1), head + "é" * (MAX_URL // 3)):
         assert reason(text) == f"must not be longer than {MAX_URL} characters"
 
 

@@ -94,7 +94,14 @@ async def test_a_look_up_that_hangs_is_given_up_and_refused(monkeypatch: pytest.
     assert await why("https://files.example.com/a.png") == "'files.example.com' is not a name that can be looked up"
 
 
-async def test_a_host_that_the_app_lists_is_allowed_and_no_other() -> None:
+async def test_an_address_is_looked_up_as_itself() -> None:
+    assert await why("http://8.8.8.8/") is None
+    assert await why("http://[2a00::1]/") is None
+
+
+async def test_a_host_that_the_app_lists_is_allowed_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anyio, "getaddrinfo", resolver())
+    assert await why("http://media.example.com/", "media.example.com") is None
     assert await why("http://MEDIA:8080/a.png", "media") is None
     assert await why("http://10.0.0.5/a.png", "10.0.0.5") is None
     assert await why("http://[::1]/a.png", "[::1]") is None
@@ -166,9 +173,9 @@ async def test_a_link_inside_is_found_and_refused_however_it_is_written(link: st
     [
         *("at 10:30/11:00", "3:15", "and/or", "v1.2.3", "No link here, 3.5 litres", "1.2.3 is out"),
         *("costs 10.50", "ok.example.com:8080/x"),
-        *("Rating:10/10", "score:5/5, well done", "[10:30] Bob: hi", "[10:30:15] Bob", "e.g. this", "i.e. that", "U.S.A."),
+        *("Rating:10/10", "score:5/5, well done", "[10:30] Bob: hi", "[10:30:15] Bob", "e.g. this", "i.e. that"),
         *("C:\\Users\\me", "him/her", "call +1 202 555 0123", "https: see above", "http://", "a...b", "9.30"),
-        *("Thanks :) see you at 8:00!",),
+        *("Thanks :) see you at 8:00!", "U.S.A."),
         *("TODO: buy milk", "50:50", "10/12/2025"),
         *("2025-12-10T10:30:00",  "@sam: hello"),
         *("localhost is this machine", "a [link] in brackets", "ratio 16:9/4:3", "3.5/5 stars", "::", "[::"),
