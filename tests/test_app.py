@@ -300,9 +300,33 @@ def test_a_url_that_cannot_be_used_is_refused_without_being_quoted(url: str) -> 
     assert "s3cr3t" not in said
 
 
-@pytest.mark.parametrize("url", ["http://[::1]:3000", "HTTPS://WAHA.example", "http://waha/prefix", "http://bücher"])
-def test_other_urls_are_taken_as_they_are(url: str) -> None:
-    assert load_app(environ=ENV, overrides={"url": url + "/"}).url == url
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("HTTPS://WAHA.example", "https://waha.example"),
+        ("http://waha_app/prefix", "http://waha_app/prefix"),
+        ("http://bücher", "http://xn--bcher-kva"),
+        ("http://127.1:80", "http://127.0.0.1"),
+        ("http:\\\\waha\\prefix", "http://waha/prefix"),
+    ],
+)
+def test_other_urls_are_taken_in_the_form_in_which_all_programs_read_them_alike(url: str, taken: str) -> None:
+    assert load_app(environ=ENV, overrides={"url": url + "/"}).url == taken
+
+
+@pytest.mark.parametrize(
+    "url", ["http://8.8.8.8\\@waha", "http://0x8.8.8.8", "http://%65xample.com", "http://[::ffff:808:808]"]
+)
+def test_plain_http_is_judged_by_the_host_that_is_called(url: str) -> None:
+    assert "send the key unencrypted" in refused(url=url)
+
+
+@pytest.mark.parametrize("field", ["media_hosts", "outbound_hosts"])
+def test_hosts_are_listed_in_any_writing_and_alone(field: str, toml: Any) -> None:
+    app = load_app(toml(f'key = "{KEY}"\n{field} = ["NAS.lan.", "127.1", "::1"]'), environ={})
+    assert getattr(app, field) == {"nas.lan", "127.0.0.1", "[::1]"}
+    assert f"{field}" in refused(toml(f'key = "{KEY}"\n{field} = ["nas.lan:80"]'), env={})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ flags beat the environment, which beats the file.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import os
@@ -17,14 +16,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
 from waha_mcp import keys
 from waha_mcp.actions import Action, actions_from_waha, parse_action
-from waha_mcp.policy.settings import PolicyFields
+from waha_mcp.policy.settings import Hosts, PolicyFields
+from waha_mcp.urls import is_local, parse, parse_base
 from waha_mcp.waha.transcriber import Transcriber
 
 logger = logging.getLogger(__name__)
@@ -41,12 +40,6 @@ class NoKey(AppError):
     """No key is given anywhere."""
 
 
-def _check_url(value: str) -> str:
-    from waha_mcp.waha.client import check_url  # kept off the path of commands that need no App
-
-    return check_url(value)
-
-
 def _check_certificates(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=value)
@@ -55,15 +48,6 @@ def _check_certificates(value: Path) -> Path:
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror or error})") from None
     return value
-
-
-def _is_private(host: str) -> bool:
-    """Whether a host is on this machine or a private network, by its address or by a name that only one has."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test"))
-    return address.is_private or address.is_loopback or address.is_link_local
 
 
 def _check_key(value: SecretStr) -> SecretStr:
@@ -100,7 +84,7 @@ class App(PolicyFields):
     """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
 
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
-    url: Annotated[str, AfterValidator(_check_url)] = DEFAULT_URL
+    url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
     key: Annotated[SecretStr, AfterValidator(_check_key)]
     #: None: the key's only session, as WAHA tells it.
     session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
@@ -129,16 +113,16 @@ class App(PolicyFields):
 
     @model_validator(mode="after")
     def _http_stays_private(self) -> Self:
-        host = urlsplit(self.url).hostname or ""
-        if self.url.lower().startswith("http:") and not self.allow_insecure_http and not _is_private(host):
+        url = parse(self.url)
+        if url.scheme == "http" and not self.allow_insecure_http and not is_local(url.host):
             raise ValueError(
-                f"url: plain http would send the key unencrypted to {host}; use https://, "
+                f"url: plain http would send the key unencrypted to {url.host}; use https://, "
                 "or set allow_insecure_http = true if the way there is safe"
             )
         return self
 
     #: The only hosts that session settings may point to, as webhooks and proxies. None listed: neither can be set.
-    outbound_hosts: _Names = frozenset()
+    outbound_hosts: Hosts = frozenset()
 
 
 def load_app(

@@ -146,6 +146,17 @@ WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "a URL as one number": ("send_media", FILE | {"url": "http://2130706433/"}),
     "a URL in hexadecimal": ("send_media", FILE | {"url": "http://0x7f.1/"}),
     "a URL in octal": ("send_media", FILE | {"url": "http://0177.0.0.1/"}),
+    "a URL with escapes in its host": ("send_media", FILE | {"url": "http://127%2e0%2e0%2e1:3000/"}),
+    "a URL with an escaped name": ("send_media", FILE | {"url": "http://%6c%6fcalhost:3000/"}),
+    "a URL with a backslash": ("send_media", FILE | {"url": "http://127.0.0.1\\@192.0.2.1/"}),
+    "a URL with backslashes for slashes": ("send_media", FILE | {"url": "http:\\\\127.0.0.1\\"}),
+    "a URL with a tab inside": ("send_media", FILE | {"url": "ht\ttp://local\nhost/"}),
+    "a URL in full-width letters": ("send_media", FILE | {"url": "http://１２７。０．０｡１/"}),
+    "a URL with a soft hyphen": ("send_media", FILE | {"url": "http://local\u00adhost/"}),
+    "a URL with a dot at its host's end": ("send_media", FILE | {"url": "http://redis.:6379/"}),
+    "a URL of protocol assignments": ("send_media", FILE | {"url": "http://192.0.0.192/opc/v2/"}),
+    "a URL through 6to4": ("send_media", FILE | {"url": "http://[2002:7f00:1::]/"}),
+    "a blob URL": ("send_media", FILE | {"url": "blob:http://127.0.0.1/x"}),
     "a URL of metadata": ("send_media", FILE | {"url": "http://169.254.169.254/latest/meta-data/"}),
     "a URL of metadata over IPv6": ("send_media", FILE | {"url": "http://[fd00:ec2::254]/latest/"}),
     "a URL of metadata by name": ("send_media", FILE | {"url": "http://metadata.google.internal/"}),
@@ -161,6 +172,15 @@ WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "a preview of an inner page": (
         "send_text",
         {"chat": FRIEND, "text": "http://169.254.169.254/", "link_preview": True},
+    ),
+    "a preview of a neighbour without a scheme": (
+        "send_text",
+        {"chat": FRIEND, "text": "see redis:6379/x", "link_preview": True},
+    ),
+    "a preview of IPv6 loopback": ("send_text", {"chat": FRIEND, "text": "[::1]:3000/", "link_preview": True}),
+    "a preview behind a backslash": (
+        "send_text",
+        {"chat": FRIEND, "text": "http://192.0.2.1\\@localhost/", "link_preview": True},
     ),
     "a URL for a group's picture": ("set_group_picture", {"group": "GROUP", "url": "http://10.0.0.5/a.png"}),
 }  # fmt: skip

@@ -46,6 +46,10 @@ async def changes(admin: Admin) -> list[dict[str, Any]]:
         {"webhooks": [{"url": "https://hooks.example.com/waha", "events": ["message", "message.any"]}]},
         {"proxy": "evil.example.net:3128"},
         {"proxy": "user:word@hooks.example.org:3128"},
+        {"proxy": "hooks.example.org:3128/x"},
+        {"proxy": "evil.example.net:3128\\\\@hooks.example.org"},
+        {"webhooks": [{"url": "https://evil.example.net\\\\@hooks.example.org/", "events": ["message"]}]},
+        {"webhooks": [{"url": "https://hooks.example.org:x@evil.example.net/", "events": ["message"]}]},
     ],
     ids=str,
 )
@@ -77,6 +81,19 @@ async def test_new_settings_keep_what_is_not_given_and_the_secrets_of_a_webhook_
     told = shown.model_dump(mode="json", exclude_none=True)
     assert told["webhooks"][1] == {"host": "hooks.example.org", "events": ["message"]}
     assert not any(secret in str(told) for secret in SECRETS)
+
+
+async def test_hosts_are_compared_and_kept_in_one_form(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_on(sandbox, outbound_hosts=frozenset({"hooks.example.org"})) as bridge:
+        hooks = [{"url": "HTTPS:\\\\Hooks.ex%61mple.org.\\in", "events": ["message"]}]
+        for proxy, kept in (
+            ("HOOKS.example.org:080", "hooks.example.org:80"),
+            ("hooks.example.org", "hooks.example.org"),
+        ):
+            await bridge.call("update_session_settings", {"proxy": proxy, "webhooks": hooks})
+            config = (await admin.request("GET", "/api/sessions/default"))["config"]
+            assert config["proxy"] == {"server": kept}
+            assert config["webhooks"] == [{"url": "https://hooks.example.org/in", "events": ["message"]}]
 
 
 async def test_an_mcp_app_gets_no_action_that_our_own_key_lacks(sandbox: SandboxInfo, admin: Admin) -> None:

@@ -61,7 +61,7 @@ def init(
     way: dict[str, object] = {"ca_file": str(ca_file.absolute())} if ca_file else {}
     way |= {"allow_insecure_http": True} if allow_insecure_http else {}
     # Before anything is sent: a key does not go over an open way.
-    load_app(overrides={"url": url, "key": "unknown-yet"} | way, environ={})
+    url = load_app(overrides={"url": url, "key": "unknown-yet"} | way, environ={}).url
     key = admin_key(admin_key_file)
     hosts = [find_host(name) for name in host or [] if name != "none"]
 

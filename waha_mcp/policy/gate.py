@@ -143,13 +143,13 @@ class Policy:
 
     async def _check_urls(self, call: Call) -> None:
         links = any(call.arguments.get(name) for name in call.tool.link_previews)
-        urls = [(name, call.arguments[name]) for name in call.tool.fetched if call.arguments[name] is not None]
+        urls = [(name, [call.arguments[name]]) for name in call.tool.fetched if call.arguments[name] is not None]
         if links:
             named = call.tool.references.keys() | call.tool.messages.keys()
             texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
-            urls += [(name, url) for name, text in texts for url in links_in(text)]
-        for name, url in urls:
-            if why := await refusal(url, self._app.media_hosts):
+            urls += [(name, links_in(text)) for name, text in texts]
+        for name, each in urls:
+            if why := await refusal(each, self._app.media_hosts):
                 raise Refusal(
                     "url refused",
                     f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",

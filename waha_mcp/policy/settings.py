@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, model_validator
 
+from waha_mcp.urls import parse_host
 from waha_mcp.waha.ids import parse_chat
 
 #: Words that a list may hold instead of a chat: every chat of one kind. "public" is what more people see than a list
@@ -106,6 +107,12 @@ class Pace(Settings):
     redis: SecretStr | None = None
 
 
+#: Hosts in the form of `urls.Url.host`, written as a list.
+Hosts = Annotated[
+    frozenset[Annotated[str, AfterValidator(parse_host)]],
+    BeforeValidator(lambda value: frozenset(value) if isinstance(value, list) else value),
+]
+
 NO_PACE = Pace(total="", chat="", first_contacts="", gap=(0.0, 0.0))
 
 
@@ -119,6 +126,4 @@ class PolicyFields(Settings):
     humanize: bool = False
     audit: Audit = "digest"
     #: Hosts that WAHA may fetch media from although they are on a private network.
-    media_hosts: Annotated[frozenset[str], BeforeValidator(lambda v: frozenset(v) if isinstance(v, list) else v)] = (
-        Field(default=frozenset())
-    )
+    media_hosts: Hosts = frozenset()

@@ -8,7 +8,7 @@ import mimetypes
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import anyio
 from pydantic import Field
@@ -16,6 +16,7 @@ from pydantic import Field
 from waha_mcp.sniff import PROGRAM_NAMES, PROGRAMS, sniff
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.params import LocalFile
+from waha_mcp.urls import parse
 
 #: Bytes of a file that is sent; as base64 it stays under the 50 MiB that WAHA takes.
 MAX_FILE = 32 * 2**20
@@ -54,7 +55,7 @@ async def outgoing_file(
     file: dict[str, Any] = {}
     if url is not None:
         file["url"] = url
-        filename = filename or PurePosixPath(unquote(urlsplit(url).path)).name[-MAX_NAME:] or None
+        filename = filename or PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
     elif path is not None:
         content = await _from_outbox(path, outbox)
         file["data"] = base64.b64encode(content).decode()

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
+from waha_mcp.urls import parse
 from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.reading import ChatKind
 
@@ -57,11 +57,13 @@ def _message_id(value: str) -> str:
     return value.strip()
 
 
-def _web_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http:// or https:// URL")
-    return value
+def web_url(value: str) -> str:
+    """The URL in the writing that every program reads alike: what goes out is what was judged and shown.
+
+    Raises:
+        ValueError: none that is http or https, with a plain host and without a password.
+    """
+    return parse(value).href
 
 
 #: Whether a link in the text shows with a preview.
@@ -126,7 +128,7 @@ SourceMessageId = Annotated[
     Field(description="Message id, as get_messages gives it"),
 ]
 #: Where WAHA fetches a file.
-MediaUrl = Annotated[str, Fetched(), AfterValidator(_web_url), Field(description="Where WAHA fetches it")]
+MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where WAHA fetches it")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[str, Field(description="Where to go on: the cursor of the page before")]
 #: A person whose messages are wanted. The tool gets the chat id.

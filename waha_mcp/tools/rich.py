@@ -1,7 +1,6 @@
 """Tools that send what is more than text and files."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,10 +9,15 @@ from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Chat, MediaUrl, MessageId, Moment, ReplyTo, SourceMessageId
 from waha_mcp.tools.results import Done, done
+from waha_mcp.urls import parse
 from waha_mcp.waha.ids import parse_message_id, parse_phone
 from waha_mcp.waha.models import Sent, sent_from
 
 Line = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+#: What may stand around a link in a text.
+_AROUND = ".,;:!?*_~()[]{}<>\"'«»“”‘’"
 
 
 class Argument(BaseModel):
@@ -57,8 +61,13 @@ async def send_link_preview(
     ctx: Context,
 ) -> Sent:
     """Send a text with a link whose preview (title, text, image) you choose yourself."""
-    if urlsplit(link).scheme not in ("http", "https") or link not in text:
-        raise ArgumentError("link: must be an http:// or https:// URL that stands in the text as it is written here")
+    try:
+        plain = parse(link).plain
+    except ValueError as error:
+        raise ArgumentError(f"link: {error}") from None
+    # People tap what stands in the text, so the link goes out as it is written, and has to read alike everywhere.
+    if not plain or link not in (each for word in text.split() for each in (word, word.strip(_AROUND))):
+        raise ArgumentError("link: must stand in the text between blanks, written as it is here, with a plain host")
     preview: dict[str, Any] = {"url": link, "title": title, "description": description}
     if image_url is not None:
         preview["image"] = {"url": image_url}

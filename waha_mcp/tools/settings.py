@@ -1,14 +1,16 @@
 """Tools about the session's settings. Its secrets (keys, passwords, headers) are neither shown nor taken."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import CONFIGURES, INSPECTS, ArgumentError, Context, tool
+from waha_mcp.tools.params import web_url
 from waha_mcp.tools.rich import Argument
+from waha_mcp.urls import parse
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import listing, mapping_of, text_of, texts_of
@@ -56,7 +58,7 @@ def _settings_from(config: Mapping[str, Any]) -> Settings:
         full_sync=_flag(store.get("fullSync")),
         mark_online=_flag(noweb.get("markOnline")),
         metadata_keys=sorted(map(str, mapping_of(config.get("metadata")))) or None,
-        proxy_host=_host(proxy and f"//{proxy.rpartition('//')[2]}"),
+        proxy_host=_host(proxy and f"http://{proxy.rpartition('//')[2]}"),
         webhooks=shown or None,
     )
 
@@ -67,7 +69,7 @@ def _flag(value: Any) -> bool | None:
 
 def _host(url: Any) -> str | None:
     try:
-        return urlsplit(url).hostname if isinstance(url, str) else None
+        return parse(url, drop_credentials=True).host if isinstance(url, str) else None
     except ValueError:
         return None
 
@@ -87,8 +89,24 @@ async def get_session_settings(*, ctx: Context) -> Settings:
     return _settings_from(await _config(ctx))
 
 
+def _proxy(value: str) -> str:
+    """A proxy as WAHA takes it, `host:port`; an empty text stays."""
+    if not value:
+        return value
+    url = parse(f"http://{value}")
+    # A URL does not name the port that its scheme has anyway.
+    port = url.port or (80 if re.search(r":0*80/?$", value) else None)
+    if url.path != "/" or "?" in url.href or "#" in url.href:
+        raise ValueError("must be host:port, without a path")
+    return f"{url.host}:{port}" if port else url.host
+
+
 class Webhook(Argument):
-    url: Annotated[str, Field(max_length=2_048, description="An http(s) address on a host that the App lists")]
+    url: Annotated[
+        str,
+        AfterValidator(web_url),
+        Field(max_length=2_048, description="An http(s) address on a host that the App lists"),
+    ]
     events: Annotated[list[str], Field(min_length=1, max_length=50, description="Such as message, session.status")]
 
 
@@ -119,7 +137,11 @@ async def update_session_settings(
     metadata: Metadata | None = None,
     webhooks: Annotated[list[Webhook], Field(max_length=10, description="All that are to receive events")]
     | None = None,
-    proxy: Annotated[str, Field(max_length=300, description="host:port on a host that the App lists; empty: none")]
+    proxy: Annotated[
+        str,
+        AfterValidator(_proxy),
+        Field(max_length=300, description="host:port on a host that the App lists; empty: none"),
+    ]
     | None = None,
     *,
     ctx: Context,
@@ -145,7 +167,7 @@ async def update_session_settings(
     if proxy is not None:
         config.pop("proxy", None)
         if proxy:
-            _check_host("proxy", f"//{proxy}", ctx)
+            _check_host("proxy", parse(f"http://{proxy}").host, ctx)
             config["proxy"] = {"server": proxy}
     await ctx.waha.call("PUT /api/sessions/{session}", body={"config": _without_nulls(config)})
     return _settings_from(config)
@@ -169,25 +191,24 @@ def _webhook(hook: Webhook, known: Any, ctx: Context) -> dict[str, Any]:
 
     Where its host is not listed, it stays only as it is: more events would be as bad as another address.
     """
-    if urlsplit(hook.url).scheme not in ("http", "https"):
-        raise ArgumentError("webhooks: must be http:// or https:// URLs")
-    before: Mapping[str, Any] = next(
-        (each for each in map(mapping_of, known if isinstance(known, list) else []) if each.get("url") == hook.url), {}
-    )
+    hooks = map(mapping_of, known if isinstance(known, list) else [])
+    before: Mapping[str, Any] = next((each for each in hooks if _is_at(each.get("url"), hook.url)), {})
     if set(hook.events) - set(texts_of(before.get("events"))):
-        _check_host("webhooks", hook.url, ctx)
+        _check_host("webhooks", parse(hook.url).host, ctx)
     kept = {name: before[name] for name in ("hmac", "retries", "customHeaders") if before.get(name) is not None}
-    return {"url": hook.url, "events": hook.events, **kept}
+    return {"url": before.get("url", hook.url), "events": hook.events, **kept}
 
 
-def _check_host(name: str, url: str, ctx: Context) -> None:
+def _is_at(known: Any, url: str) -> bool:
+    try:
+        return isinstance(known, str) and parse(known).href == url
+    except ValueError:
+        return False
+
+
+def _check_host(name: str, host: str, ctx: Context) -> None:
     """An outbound address is a silent copy of all messages, so only the App's definition opens a host."""
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        raise ArgumentError(
-            f"{name}: must not hold a user name or password; such an address is set in WAHA's dashboard"
-        )
-    if parts.hostname is None or parts.hostname not in ctx.app.outbound_hosts:
+    if host not in ctx.app.outbound_hosts:
         allowed = ", ".join(sorted(ctx.app.outbound_hosts)) or "none"
         raise ArgumentError(
             f"{name}: the host is not one that this App lists in outbound_hosts ({allowed}); ask the user to list it"

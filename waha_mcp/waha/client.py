@@ -42,26 +42,6 @@ TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
 
 
-def check_url(value: str) -> str:
-    """The URL of a WAHA without a slash at its end.
-
-    Raises:
-        ValueError: none that requests can be made to. It says nothing of the value: a password may stand in it.
-    """
-    try:
-        url = httpx.URL(value)
-    except httpx.InvalidURL:
-        raise ValueError("not a URL: it must look like http://localhost:3000") from None
-    usable = url.scheme in ("http", "https") and url.host and (url.port or 1) < 65536
-    if not usable or any(c.isspace() for c in value):
-        raise ValueError("must be an http:// or https:// URL such as http://localhost:3000")
-    if url.userinfo or "@" in url.netloc.decode("ascii", "replace"):
-        raise ValueError("must not hold a user name or password")
-    if "?" in value or "#" in value:
-        raise ValueError("must end at the host or a path prefix, without ? or #")
-    return value.rstrip("/")
-
-
 #: The operations whose body takes an id for the message that they send.
 TAKES_MESSAGE_ID = frozenset(
     {

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from waha_mcp.urls import parse_base
 
 #: Seconds, and characters of the text that is taken.
 TIMEOUT, MOST_TEXT = 120.0, 100_000
@@ -25,7 +27,7 @@ class Transcriber(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     command: Annotated[list[str], Field(min_length=1)] | None = None
-    url: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] | None = None
+    url: Annotated[str, AfterValidator(parse_base)] | None = None
     model: str = "whisper-1"
     key_env: str | None = None
 
@@ -85,7 +87,7 @@ async def _by_url(transcriber: Transcriber, audio: bytes, ending: str) -> str:
     async with httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False) as http:
         try:
             answer = await http.post(
-                f"{(transcriber.url or '').rstrip('/')}/audio/transcriptions",
+                f"{transcriber.url}/audio/transcriptions",
                 headers=headers,
                 data={"model": transcriber.model, "response_format": "json"},
                 files={"file": (f"voice{ending}", audio)},
