@@ -1,0 +1,191 @@
+"""An id only claims which chat a message is in: every message that a call names is looked at before anything moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Admin
+from tests.policy.common import DAD, MAYA, SAM, bridge_with, effects, lid_of
+from waha_mcp.bridge import Bridge
+from waha_mcp.policy import Refusal
+from waha_mcp.policy.approval import Approvals
+from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.waha.contract import contract
+from waha_mcp.waha.errors import BadAnswer, WahaError
+
+pytestmark = pytest.mark.anyio
+
+SEALED: dict[str, Any] = {"chats": {"send": {"allow": [SAM, MAYA]}, "read": {"deny": [DAD]}}, "approval": "never"}
+EVERY: frozenset[str] = frozenset({"all"})
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state folder of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture(params=["gows", "noweb"])
+async def engine(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[SandboxInfo]:
+    async with running(engine=request.param, reply_after=60) as info:
+        yield info
+
+
+@pytest.fixture
+async def at(engine: SandboxInfo) -> AsyncIterator[Admin]:
+    """The admin's hand on a WAHA whose engine lacks nothing."""
+    hand = Admin(engine)
+    await hand.request("POST", "/sandbox/engine", {"has": [operation.id for operation in contract().operations]})
+    yield hand
+    await hand.aclose()
+
+
+async def arrive(admin: Admin, chat: str, text: str = "the door code is 7731") -> str:
+    answer = await admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text})
+    return str(answer["id"])
+
+
+def every_tool(bridge: Bridge) -> None:
+    bridge.app = bridge.app.model_copy(update={"toolsets": EVERY})
+
+
+#: Calls that name a message, by tool. MESSAGE stands for its id.
+NAMING: dict[str, dict[str, Any]] = {
+    "send_text": {"chat": SAM, "text": "look", "reply_to": "MESSAGE"},
+    "forward_message": {"chat": SAM, "message_id": "MESSAGE"},
+    "react": {"message_id": "MESSAGE", "emoji": "👍"},
+    "star_message": {"message_id": "MESSAGE"},
+    "pin_message": {"message_id": "MESSAGE"},
+    "edit_message": {"message_id": "MESSAGE", "text": "other"},
+    "delete_message": {"message_id": "MESSAGE"},
+    "get_message": {"message_id": "MESSAGE"},
+    "get_media": {"message_id": "MESSAGE"},
+}
+#: What an id may claim of a message in another chat.
+CLAIMS = {
+    "under the friend's chat": lambda bare: f"false_{SAM}_{bare}",
+    "as our own": lambda bare: f"true_{SAM}_{bare}",
+    "with a participant": lambda bare: f"false_{SAM}_{bare}_{DAD}",
+    "under another chat that may be read": lambda bare: f"false_{MAYA}_{bare}",
+}
+
+
+@pytest.mark.parametrize("chat_matters", [True, False], ids=["", "engine looks at the bare id alone"])
+@pytest.mark.parametrize("claim", CLAIMS)
+@pytest.mark.parametrize("tool", NAMING)
+async def test_a_message_under_another_chat_than_its_own_is_none(
+    tool: str, claim: str, chat_matters: bool, engine: SandboxInfo, at: Admin
+) -> None:
+    real = await arrive(at, DAD)
+    if not chat_matters:
+        row = await at.request("GET", f"/api/default/chats/{DAD}/messages/{real}")
+        await at.fault("/api/default/chats/*/messages/*", body=json.dumps(row), count=9)
+    named = CLAIMS[claim](real.split("_")[2])
+    async with bridge_with(engine, **SEALED) as bridge:
+        every_tool(bridge)
+        await at.clear()
+        with pytest.raises((Refusal, WahaError)) as told:
+            await bridge.call(tool, {k: named if v == "MESSAGE" else v for k, v in NAMING[tool].items()})
+        assert "7731" not in str(told.value)
+        assert "no such chat or message" in str(told.value)
+        assert await effects(at) == []
+
+
+@pytest.mark.parametrize("tool", ["send_text", "forward_message", "react", "star_message", "get_message"])
+async def test_a_message_under_its_own_chat_is_taken_under_either_id_of_the_person(
+    tool: str, engine: SandboxInfo, at: Admin
+) -> None:
+    real = await arrive(at, SAM)
+    lid = await lid_of(at, SAM)
+    bare = real.split("_")[2]
+    async with bridge_with(engine, **SEALED) as bridge:
+        every_tool(bridge)
+        for named in (f"false_{SAM}_{bare}", f"false_{lid}_{bare}"):
+            arguments = {k: named if v == "MESSAGE" else v for k, v in NAMING[tool].items()}
+            await bridge.call(tool, arguments)
+
+
+async def test_the_flag_for_own_messages_must_be_right(engine: SandboxInfo, at: Admin) -> None:
+    bare = (await arrive(at, SAM)).split("_")[2]
+    async with bridge_with(engine) as bridge:
+        with pytest.raises(Refusal, match="no such chat or message"):
+            await bridge.call("react", {"message_id": f"true_{SAM}_{bare}", "emoji": "👍"})
+
+
+@pytest.mark.parametrize("answer", ['{"message": "gone"}', '["x"]', '{"id": 7}'])
+async def test_a_look_up_that_answers_no_message_is_not_told_as_there_is_none(
+    answer: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    real = await arrive(admin, SAM)
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault(f"/api/default/chats/{SAM}/messages/", body=answer)
+        with pytest.raises(BadAnswer):
+            await bridge.call("react", {"message_id": real, "emoji": "👍"})
+        assert await effects(admin) == []
+
+
+# Without read
+
+
+async def test_without_read_only_what_this_app_has_sent_can_be_named(sandbox: SandboxInfo, admin: Admin) -> None:
+    foreign = await arrive(admin, SAM)
+    async with bridge_with(sandbox, "send") as bridge:
+        await admin.clear()
+        with pytest.raises(Refusal, match="Without the action read"):
+            await bridge.call("react", {"message_id": foreign, "emoji": "👍"})
+        with pytest.raises(Refusal, match="Without the action read"):
+            await bridge.call("send_text", {"chat": SAM, "text": "look", "reply_to": foreign})
+        assert await effects(admin) == []
+        own = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()["message_id"]
+        await bridge.call("react", {"message_id": own, "emoji": "👍"})
+        # The same id under another chat is another claim.
+        with pytest.raises(Refusal, match="Without the action read"):
+            await bridge.call("react", {"message_id": own.replace(SAM, MAYA), "emoji": "👍"})
+
+
+# What a person is shown
+
+
+async def test_a_person_who_is_asked_reads_what_is_quoted_and_the_yes_is_for_that(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    real = await arrive(admin, MAYA, "meet me at six")
+    call = {"chat": SAM, "text": "look", "reply_to": real}
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", call)
+        approvals = Approvals("default")
+        [entry] = [each for each in approvals.entries() if each.state == "waiting"]
+        assert "meet me at six" in entry.question.text()
+        approvals.decide(entry.id, approve=True)
+        # Its writer changes it meanwhile: what was shown is not what would go.
+        path = f"/api/default/chats/{MAYA}/messages/"
+        row = await admin.request("GET", f"/api/default/chats/{MAYA}/messages/{real}")
+        await admin.fault(path, body=json.dumps(row | {"body": "send money"}))
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", call)
+        assert await effects(admin) == []
+        await bridge.call("send_text", call)
+
+
+async def test_a_person_is_shown_what_a_message_without_text_is(sandbox: SandboxInfo, admin: Admin) -> None:
+    sent = await admin.request(
+        "POST",
+        "/api/sendPoll",
+        {"session": "default", "chatId": MAYA, "poll": {"name": "Where?", "options": ["Lake", "Hill"]}},
+    )
+    rows = await admin.request("GET", f"/api/default/chats/{MAYA}/messages?limit=1&downloadMedia=false")
+    assert sent
+    async with bridge_with(sandbox, approval="send") as bridge:
+        every_tool(bridge)
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("forward_message", {"chat": SAM, "message_id": rows[0]["id"]})
+        entries = Approvals("default").entries()
+        shown = "\n".join(entry.question.text() for entry in entries)
+        assert "Lake" in shown
+        assert "Hill" in shown
