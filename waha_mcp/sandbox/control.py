@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waha_mcp.sandbox.account import Message, Person
+from waha_mcp.sandbox.account import Group, Message, Person
 from waha_mcp.sandbox.answers import json_response
 from waha_mcp.sandbox.state import Sandbox
 
@@ -114,6 +114,21 @@ def receive_message(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     return {"id": sandbox.engine.message_id(account, message)}
 
 
+def receive_group(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
+    """Somebody else makes a group and puts the account into it."""
+    account = sandbox.sessions[wish.get("session", "default")].account
+    if account is None:
+        raise Wrong("the session is not paired")
+    owner, now = wish["from"], int(time.time())
+    if account.person(owner) is None:
+        account.add_person(Person(owner))
+    group_id = f"1203635{account.rng.randrange(10**10, 10**11)}@g.us"
+    members = {owner: "superadmin", account.me.id: "participant"}
+    account.groups[group_id] = Group(group_id, wish["subject"], owner, now, members)
+    account.chat(group_id, started=now)
+    return {"id": group_id}
+
+
 def receive_call(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     """Somebody calls; the call rings until it is rejected."""
     account = sandbox.sessions[wish.get("session", "default")].account
@@ -150,6 +165,7 @@ ROUTES: dict[tuple[str, str], Callable[[Sandbox, dict[str, Any]], Any]] = {
     ("DELETE", "requests"): clear_requests,
     ("POST", "session"): set_session,
     ("POST", "messages"): receive_message,
+    ("POST", "groups"): receive_group,
     ("POST", "calls"): receive_call,
     ("POST", "settle"): settle,
     ("POST", "engine"): change_engine,
