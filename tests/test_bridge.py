@@ -467,6 +467,45 @@ async def test_the_first_refusal_of_an_action_hides_its_tools_and_is_announced_o
             await bridge.call("mark_read", {"chat": "12025550123@c.us"})
 
 
+async def test_one_refused_operation_takes_nothing_away_where_the_probe_is_granted(server: Server) -> None:
+    async with settled(app()) as (bridge, announced):
+        before = bridge.grant
+        server.answers["/api/sendText"] = FORBIDDEN
+        with pytest.raises(Forbidden):
+            await bridge.call("send_text", TEXT)
+        assert SEND in server.requests  # it was asked for
+        assert bridge.grant == before
+        assert announced == []
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500, json={}), httpx.ReadTimeout("")], ids=["500", "time-out"])
+async def test_a_probe_that_tells_nothing_takes_nothing_away(
+    server: Server, answer: httpx.Response | Exception
+) -> None:
+    async with settled(app()) as (bridge, announced):
+        server.answers |= {"/api/sendText": FORBIDDEN, SEND: answer}
+        with pytest.raises(Forbidden):
+            await bridge.call("send_text", TEXT)
+        assert Action.SEND in bridge.grant.actions
+        assert announced == []
+
+
+async def test_an_action_without_a_probe_falls_by_its_tools_own_operation_alone(server: Server) -> None:
+    async with settled(app(actions=frozenset(Action), toolsets=frozenset({"all"}))) as (bridge, announced):
+        elsewhere = Forbidden("403")
+        elsewhere.operation = "GET /api/{session}/lids"
+        with pytest.raises(Forbidden):
+            async with bridge._noting(CATALOG["control_session"]):
+                raise elsewhere
+        assert Action.CONTROL in bridge.grant.actions
+        assert announced == []
+        server.answers["/api/sessions/default/stop"] = FORBIDDEN
+        with pytest.raises(Forbidden):
+            await bridge.call("control_session", {"do": "stop"})
+        assert bridge.grant.actions == frozenset(Action) - {Action.CONTROL}
+        assert len(announced) == 1
+
+
 async def test_a_revoked_key_hides_everything_and_is_announced_once(server: Server) -> None:
     async with settled(app()) as (bridge, announced):
         server.answers[CHATS] = UNAUTHORIZED

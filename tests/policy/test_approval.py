@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from waha_mcp.policy import Refusal, approval
 from waha_mcp.policy.approval import decide, waiting
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
+from waha_mcp.waha.errors import OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -204,6 +206,66 @@ async def test_a_person_reads_what_a_forwarded_message_says(sandbox: SandboxInfo
 async def waits(bridge: Bridge, **changes: Any) -> None:
     with pytest.raises(Refusal, match="waiting for approval"):
         await bridge.call("send_text", TEXT | changes)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_yes_for_what_was_not_sent_counts_for_the_next_try_and_no_further(
+    era: Era, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    person = Person(YES, NO)
+    async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, era, person) as client:
+        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        assert (await client.call_tool("send_text", TEXT)).is_error
+        assert not (await client.call_tool("send_text", TEXT)).is_error
+        assert len(person.asked) == 1
+        result = await client.call_tool("send_text", TEXT | {"allow_repeat": True})
+        assert result.is_error
+        assert len(person.asked) == 2
+
+
+async def test_a_yes_given_elsewhere_for_what_was_not_sent_counts_for_the_next_try_and_no_further(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", TEXT)
+        decide(waiting()[0].id, approve=True)
+        await admin.fault("/api/sendText", status=422, body='{"error": "no"}', count=2)
+        for _ in range(2):
+            with pytest.raises(WahaError):
+                await bridge.call("send_text", TEXT)
+        await bridge.call("send_text", TEXT)
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", TEXT | {"allow_repeat": True})
+
+
+async def test_a_yes_that_was_given_back_expires_when_it_would_have(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approval, "LIFETIME", 1.0)
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", TEXT)
+        decide(waiting()[0].id, approve=True)
+        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        with pytest.raises(WahaError):
+            await bridge.call("send_text", TEXT)
+        real = time.monotonic
+        monkeypatch.setattr("waha_mcp.policy.approver.time.monotonic", lambda: real() + 1.1)
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", TEXT)
+
+
+async def test_a_yes_for_what_may_have_gone_out_is_spent(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", TEXT)
+        decide(waiting()[0].id, approve=True)
+        await admin.fault("/api/sendText", status=500, body="{}")
+        with pytest.raises(OutcomeUnknown):
+            await bridge.call("send_text", TEXT)
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", TEXT | {"allow_repeat": True})
 
 
 async def test_an_approval_is_good_once(sandbox: SandboxInfo, admin: Admin) -> None:

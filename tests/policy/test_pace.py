@@ -130,6 +130,36 @@ async def test_processes_that_share_an_app_share_its_limits_in_redis(redis_url: 
         await each.aclose()
 
 
+@pytest.mark.parametrize("kept", ["memory", "redis"])
+async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(
+    kept: str, request: pytest.FixtureRequest
+) -> None:
+    shared = {"redis": SecretStr(request.getfixturevalue("redis_url"))} if kept == "redis" else {}
+    limits = {"total": "3/minute; 9/hour", "chat": "2/minute", "first_contacts": "1/minute"}
+    pacer = Pacer(f"back-{kept}", Pace.model_validate(OFF | limits | shared))
+    await pacer.take([MAYA], [])
+    counted = await pacer.take([SAM], [SAM])
+    with pytest.raises(TooFast):
+        await pacer.check([SAM], [SAM])
+    await pacer.give_back(counted)
+    await pacer.take([SAM], [SAM])
+    await pacer.take([MAYA], [])
+    with pytest.raises(TooFast):  # three in all, as if the one that was given back had never been
+        await pacer.take([SAM], [])
+    await pacer.aclose()
+
+
+async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
+    pacer = Pacer("halfway", Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
+    await pacer.take([MAYA], [])
+    for _ in range(3):
+        with pytest.raises(TooFast, match="in all"):
+            await pacer.take([SAM], [])
+    # Had the limit of the one chat been counted, it would be the one that is told.
+    with pytest.raises(TooFast, match="in all"):
+        await pacer.check([SAM], [])
+
+
 async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo, admin: Admin) -> None:
     away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}
     pacer = Pacer("away", Pace.model_validate(OFF | away))

@@ -8,7 +8,9 @@ import json
 import ssl
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -456,6 +458,65 @@ async def test_only_gzip_is_asked_for_and_undone(waha: Waha, net: respx.MockRout
     net.route().respond(200, content=gzip.compress(b'{"id": 7}'), headers={"content-encoding": "gzip"})
     assert await waha.call(CHATS) == {"id": 7}
     assert sent(net).headers["accept-encoding"] == "gzip"
+
+
+# However slowly it comes
+
+
+async def _drip(pieces: Iterable[bytes], stream: anyio.abc.SocketStream) -> None:
+    """Read the request, and answer a byte at a time."""
+    async with stream:
+        with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
+            await stream.receive()
+            for piece in pieces:
+                await stream.send(piece)
+                await anyio.sleep(0.02)
+
+
+@asynccontextmanager
+async def dripping(head: bytes, body: bytes) -> AsyncIterator[str]:
+    """A server that sends `head` at once and `body` byte by byte; its URL."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    pieces = [head, *(bytes([each]) for each in body)] if head else [bytes([each]) for each in body]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, partial(_drip, pieces))
+        yield f"http://127.0.0.1:{port}"
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
+
+
+SLOW = {
+    "its head": (b"", b"HTTP/1.1 200 OK\r\nx-filler: " + b"x" * 10_000),
+    "its body": (b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n", b" " * 10_000),
+    "the body of a refusal": (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 10000\r\n\r\n", b" " * 10_000),
+    "its chunks": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 2_000),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500),
+}
+
+
+@pytest.mark.parametrize("part", SLOW)
+async def test_an_answer_that_drips_in_ends_with_the_deadline(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waha_mcp.waha.client.DEADLINE", 0.3)
+    head, body = SLOW[part]
+    async with dripping(head, body) as url, Waha(url, SecretStr(KEY), "default") as waha:
+        with anyio.fail_after(5):
+            with pytest.raises(Unreachable, match="no whole answer"):
+                await waha.call(CHATS)
+            with pytest.raises(Unreachable, match="no whole answer"):
+                await waha.download(f"{url}/api/files/x.jpg", cap=1000)
+            with pytest.raises(OutcomeUnknown):
+                await waha.call(SEND, body={"text": "hi"})
+
+
+async def test_a_large_request_gets_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waha_mcp.waha.client.DEADLINE", 0.1)
+    monkeypatch.setattr("waha_mcp.waha.client.BYTES_PER_SECOND", 1000)
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n"
+    async with dripping(answer, b'{"id": "0123456789"}') as url, Waha(url, SecretStr(KEY), "default") as waha:
+        with pytest.raises(OutcomeUnknown):
+            await waha.call(SEND, body={"text": "hi"})
+        assert await waha.call(SEND, body={"text": "x" * 3000}) == {"id": "0123456789"}
 
 
 async def test_broken_compression_is_told(waha: Waha, net: respx.MockRouter) -> None:
