@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that requests in flight get when the client closes stdin, and that their last lines get to be taken.
 #: Hosts kill a server that lingers for 2 s.
-LAST_ANSWERS, LAST_LINES = 1.5, 0.3
+LAST_ANSWERS, LAST_LINES = 1.5, 0.4
 #: Bytes of one read.
 _CHUNK = 2**20
 
