@@ -13,6 +13,7 @@ from waha_mcp.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools import ArgumentError
+from waha_mcp.tools.settings import Webhook, _settings_from, _webhook
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,31 @@ async def test_hosts_are_compared_and_kept_in_one_form(sandbox: SandboxInfo, adm
             config = (await admin.request("GET", "/api/sessions/default"))["config"]
             assert config["proxy"] == {"server": kept}
             assert config["webhooks"] == [{"url": "https://hooks.example.org/in", "events": ["message"]}]
+
+
+async def test_a_proxy_is_a_host_and_a_port_and_nothing_else(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_on(sandbox, outbound_hosts=frozenset({"hooks.example.org"})) as bridge:
+        for proxy in ("hooks.example.org:80/x", "hooks.example.org?x", "hooks.example.org#x"):
+            with pytest.raises(ArgumentError, match="must be host:port, without a path"):
+                await bridge.call("update_session_settings", {"proxy": proxy})
+    assert await changes(admin) == []
+
+
+def test_a_webhook_that_is_there_in_another_writing_is_the_same_one() -> None:
+    known = [{"url": "https://Hooks.example.com:443/in", "events": ["message"], "hmac": {"key": "hmac-secret"}}]
+    hook = Webhook(url="https://hooks.example.com/in", events=["message"])
+    context: Any = None  # the host is not asked for, since nothing is new
+    assert _webhook(hook, known, context) == known[0]
+
+
+def test_a_host_is_shown_without_the_password_before_it() -> None:
+    config = {
+        "proxy": {"server": "http://proxy-user:proxy-secret@proxy.example.com:3128"},
+        "webhooks": [{"url": "https://u:header-secret@hooks.example.com/in"}, {"url": "nonsense"}],
+    }
+    shown = _settings_from(config)
+    assert shown.proxy_host == "proxy.example.com"
+    assert [hook.host for hook in shown.webhooks or []] == ["hooks.example.com", "unknown"]
 
 
 async def test_an_mcp_app_gets_no_action_that_our_own_key_lacks(sandbox: SandboxInfo, admin: Admin) -> None:
