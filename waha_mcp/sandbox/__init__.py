@@ -9,7 +9,8 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
 
 - `POST /sandbox/faults` spoils the next requests: {"path": prefix or glob, "method"?, "count"?: 1, "delay"?: seconds,
   "drop"?: close without an answer, "after"?: perform the request first, "status"?, "body"?: text, "headers"?,
-  "content_type"?, "oversize"?: bytes, "malformed"?: cut-off JSON}. `DELETE /sandbox/faults` ends all.
+  "content_type"?, "oversize"?: bytes, "malformed"?: cut-off JSON,
+  "above"?: only where the query's limit is more}. `DELETE /sandbox/faults` ends all.
 - `GET /sandbox/requests` lists the requests so far: {"time", "method", "path", "query", "headers": names,
   "key": the key's name, "operation": id, "body", "status": null when dropped}. `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
