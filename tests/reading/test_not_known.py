@@ -256,7 +256,7 @@ async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge,
         ("list_participants", {"group": "120363999999999999@g.us"}, "/api/default/groups/*"),
     ],
 )
-@pytest.mark.parametrize("body", ["true", '"text"', '[{"x": 1}]'])
+@pytest.mark.parametrize("body", ["true", '"text"', '[{"x": 1}]', '{"error": {"code": 1}}'])
 async def test_an_answer_in_no_known_form_does_not_say_that_there_is_none(
     tool: str, arguments: dict[str, Any], path: str, body: str, sandbox: SandboxInfo, admin: Admin
 ) -> None:
