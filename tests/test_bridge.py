@@ -394,7 +394,10 @@ async def test_no_session_or_several_is_a_problem_that_says_what_to_do(
             assert word in (bridge.grant.problem or "")
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(200), httpx.Response(200, json={"error": {"code": 1}})])
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(200), httpx.Response(200, json={"error": {"code": 1}}), httpx.Response(200, json=[{"id": 1}])],
+)
 async def test_an_answer_that_is_no_list_does_not_say_that_there_is_no_session(
     server: Server, answer: httpx.Response
 ) -> None:

@@ -29,7 +29,7 @@ from waha_mcp.waha.errors import (
     WahaError,
 )
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import kind_of_chat, listing
+from waha_mcp.waha.reading import all_of, kind_of_chat, text_of
 
 if TYPE_CHECKING:
     from waha_mcp.policy.gate import Policy
@@ -308,7 +308,7 @@ class Bridge:
     async def _find_session(self) -> str | None:
         """Bind to the key's only session; what is wrong where it has none or several."""
         answer = await self.waha.call("GET /api/sessions", query={"all": True}, bound=False)
-        names = [row["name"] for row in listing(answer, "sessions") if isinstance(row.get("name"), str)]
+        names = all_of(answer, "sessions", lambda row: text_of(row.get("name")))
         if len(names) == 1:
             self.waha.session = names[0]
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -404,7 +404,7 @@ async def _fetch(waha: Waha) -> _Snapshot:
         groups=found["groups"].rows,
         chats=found["chats"].rows,
         fetched=fetched,
-        gaps={source: replace(rows, rows=[]) for source, rows in found.items() if rows.gap is not None},
+        gaps={source: replace(rows, rows=()) for source, rows in found.items() if rows.gap is not None},
     )
 
 
@@ -422,11 +422,11 @@ async def _account(waha: Waha) -> Rows:
 
 def _snapshot(
     *,
-    me: list[Mapping[str, Any]],
-    lids: list[Mapping[str, Any]],
-    contacts: list[Mapping[str, Any]],
-    groups: list[Mapping[str, Any]],
-    chats: list[Mapping[str, Any]],
+    me: Sequence[Mapping[str, Any]],
+    lids: Sequence[Mapping[str, Any]],
+    contacts: Sequence[Mapping[str, Any]],
+    groups: Sequence[Mapping[str, Any]],
+    chats: Sequence[Mapping[str, Any]],
     fetched: float,
     gaps: Mapping[Source, Rows],
 ) -> _Snapshot:

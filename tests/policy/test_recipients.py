@@ -12,6 +12,7 @@ from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, 
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.settings import PolicyFields
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.waha.errors import WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +80,114 @@ async def test_a_hidden_id_that_cannot_be_told_from_a_denied_number_is_refused(s
         with pytest.raises(Refusal):
             await bridge.call("send_text", {"chat": "99999999999999@lid", "text": "Hello"})
         await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+
+
+@pytest.mark.parametrize("failure", [{"status": 500}, {"status": 501}, {"malformed": True}, {"body": "[]"}], ids=str)
+async def test_a_number_that_waha_does_not_match_with_a_denied_hidden_id_is_refused(
+    failure: dict[str, Any], sandbox: SandboxInfo, admin: Admin
+) -> None:
+    lid = await lid_of(admin, SAM)
+    await admin.clear()
+    await admin.fault("/api/default/lids/*", count=10_000, **failure)
+    async with bridge_with(sandbox, **send(deny=[lid])) as bridge:
+        for number in (SAM, DAD):
+            with pytest.raises(Refusal):
+                await bridge.call("send_text", {"chat": number, "text": "Hello"})
+        assert await effects(admin) == []
+        assert any("/lids/" in r["path"] for r in await admin.requests())
+        # Once WAHA tells whose it is, the others can be reached again.
+        await admin.request("DELETE", "/sandbox/faults")
+        await bridge.call("send_text", {"chat": DAD, "text": "Hello"})
+        with pytest.raises(Refusal):
+            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+
+
+async def test_a_chat_under_a_number_that_may_be_a_denied_hidden_id_is_not_read(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    lid = await lid_of(admin, SAM)
+    await admin.clear()
+    await admin.fault("/api/default/lids", count=10_000, body="[]")
+    async with bridge_with(sandbox, chats={"read": {"deny": [lid]}}) as bridge:
+        with pytest.raises(Refusal):
+            await bridge.call("get_messages", {"chat": SAM})
+        assert any("/lids" in r["path"] for r in await admin.requests())
+        await admin.request("DELETE", "/sandbox/faults")
+        await bridge.call("get_messages", {"chat": DAD})
+        with pytest.raises(Refusal):
+            await bridge.call("get_messages", {"chat": SAM})
+
+
+async def test_hidden_ids_that_cannot_be_read_let_nothing_be_read_under_a_list(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    await admin.fault("/api/default/lids", count=10_000, status=500)
+    async with bridge_with(sandbox, chats={"read": {"deny": [DAD]}}) as bridge:
+        with pytest.raises(WahaError, match="500"):
+            await bridge.call("list_chats", {})
+
+
+async def test_saved_contacts_of_a_list_come_in_smaller_pages(sandbox: SandboxInfo, admin: Admin) -> None:
+    await admin.clear()
+    await admin.fault("/api/contacts/all", above=7, count=10_000, oversize=11 * 2**20)
+    async with bridge_with(sandbox, **send(["Sam Okafor"])) as bridge:
+        await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+        with pytest.raises(Refusal):
+            await bridge.call("send_text", {"chat": DAD, "text": "Hello"})
+    pages = [r["query"] for r in await admin.requests() if r["path"] == "/api/contacts/all"]
+    assert "limit=2000" in pages[0]
+    assert "limit=7&" in "".join(pages)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({"status": 501, "body": "{}"}, "this engine cannot list them"),
+        ({"above": 0, "oversize": 11 * 2**20}, None),
+    ],
+    ids=["unsupported", "too large"],
+)
+async def test_a_name_of_which_it_is_not_known_whom_it_means_allows_nobody(
+    fault: dict[str, Any], why: str | None, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    await admin.clear()
+    await admin.fault("/api/contacts/all", count=10_000, **fault)
+    async with bridge_with(sandbox, **send(["Sam Okafor"])) as bridge:
+        with pytest.raises(Refusal if why else WahaError):
+            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+        assert await effects(admin) == []
+        told = (await bridge.call("get_status", {})).model_dump()["reach"]
+        if why:
+            assert f"not looked up, because the contacts could not all be read ({why}): Sam Okafor" in told
+        else:
+            assert "not looked up: Sam Okafor" in told
+        assert "no saved contact" not in told
+
+
+async def test_a_saved_name_is_open_while_others_may_have_it(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waha_mcp.waha.rows.MOST", 10)
+    async with bridge_with(sandbox, **send(["Sam Okafor", "Maya Lindqvist"])) as bridge:
+        for chat in (SAM, MAYA):
+            with pytest.raises(Refusal):
+                await bridge.call("send_text", {"chat": chat, "text": "Hello"})
+        told = (await bridge.call("get_status", {})).model_dump()["reach"]
+        assert "only the first 10 of them were read" in told
+    assert await effects(admin) == []
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"error": {"code": 1}}', "[{}]", "true"])
+async def test_an_answer_that_is_no_list_of_messages_is_no_chat_that_exists(
+    body: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    await admin.clear()
+    await admin.fault("/api/default/chats/*/messages", count=10_000, body=body)
+    async with bridge_with(sandbox, chats={"existing_only": True}) as bridge:
+        with pytest.raises(Refusal):
+            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+    assert await effects(admin) == []
+    assert any("/messages" in r["path"] for r in await admin.requests())
 
 
 async def test_names_of_a_key_that_cannot_read_are_nobody(sandbox: SandboxInfo) -> None:

@@ -43,6 +43,14 @@ async def test_a_fault_can_cut_or_swell_an_answer(gows: Box) -> None:
     assert len((await gows.ask("GET", "/api/sessions")).content) == 3_000_000
 
 
+async def test_a_fault_can_strike_only_large_pages(gows: Box) -> None:
+    await gows.control("POST", "faults", path="/api/default/groups", above=2, status=500, count=9)
+    found = [
+        (await gows.ask("GET", f"/api/default/groups{query}")).status_code for query in ("?limit=3", "?limit=2", "")
+    ]
+    assert found == [500, 200, 200]
+
+
 async def test_a_dropped_request_has_no_effect_unless_it_is_dropped_after(gows: Box) -> None:
     before = len(await gows.messages(SAM, limit=-1))
     await gows.control("POST", "faults", path="/api/sendText", drop=True)

@@ -10,8 +10,8 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
 - `POST /sandbox/faults` spoils the next requests: {"path": prefix or glob, "method"?, "count"?: 1, "delay"?: seconds,
   "drop"?: close without an answer, "after"?: perform the request first, "late"?: perform it so many seconds later,
   even if the client has hung up by then, "status"?, "body"?: text, "headers"?, "content_type"?, "oversize"?: bytes,
-  "malformed"?: cut-off JSON}. `DELETE /sandbox/faults` ends all, and `PUT /sandbox/faults`
-  {"faults": [...]} puts others in their place.
+  "malformed"?: cut-off JSON, "above"?: only where the query's limit is more}. `DELETE /sandbox/faults` ends all, and
+  `PUT /sandbox/faults` {"faults": [...]} puts others in their place.
 - `GET /sandbox/requests` lists the requests so far: {"time", "method", "path", "query", "headers": names,
   "key": the key's name, "operation": id, "body", "status": null when dropped,
   "performed": Unix seconds, null when WAHA did not do what was asked}. `DELETE /sandbox/requests` forgets them.

@@ -80,7 +80,9 @@ class WahaApp:
             headers=sorted(set(request.headers)),
         )
         self.sandbox.log.entries.append(entry)
-        fault = self.sandbox.faults.take(request.method, unquote(raw_path)) or Fault()
+        limit = request.query_params.get("limit", "")
+        rows = int(limit) if limit.isdecimal() else None
+        fault = self.sandbox.faults.take(request.method, unquote(raw_path), rows) or Fault()
         try:
             answer = await self._with_fault(fault, request, raw_path, entry)
         except ClientDisconnect:

@@ -20,7 +20,7 @@ class Fault:
     `path` is a prefix, or a glob when it holds `*`, of the decoded path. First `delay` seconds pass, then one of:
     `drop` closes the connection without an answer; `status`, `body`, `oversize` or `malformed` answers in WAHA's
     place; nothing more lets WAHA answer. With `after`, WAHA performs the request first, so that its effect
-    stays while its answer is lost.
+    stays while its answer is lost. With `above`, only requests match that ask for more rows than that.
 
     With `late`, the request is read at once and performed `late` seconds later, whether or not the client is still
     there by then. Alone, a client that waits gets WAHA's answer; with `drop` or an answer in WAHA's place, it gets that
@@ -39,9 +39,12 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str | None = None
     oversize: int | None = None
+    above: int | None = None
     malformed: bool = False
 
-    def matches(self, method: str, path: str) -> bool:
+    def matches(self, method: str, path: str, rows: int | None) -> bool:
+        if self.above is not None and (rows is None or rows <= self.above):
+            return False
         if self.count < 1 or (self.method is not None and self.method.upper() != method):
             return False
         return fnmatchcase(path, self.path) if "*" in self.path else path.startswith(self.path)
@@ -82,10 +85,10 @@ class Faults:
         self.active.append(fault)
         return fault
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """The first fault for this request, used up once."""
+    def take(self, method: str, path: str, rows: int | None) -> Fault | None:
+        """The first fault for this request, used up once. `rows` is the `limit` of its query."""
         for fault in self.active:
-            if fault.matches(method, path):
+            if fault.matches(method, path, rows):
                 fault.count -= 1
                 if not fault.count:
                     self.active.remove(fault)

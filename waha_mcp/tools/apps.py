@@ -11,7 +11,7 @@ from waha_mcp.tools.catalog import CONFIGURES, DESTROYS, INSPECTS, SENDS, Argume
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import listing, mapping_of, text_of
+from waha_mcp.waha.reading import all_of, mapping_of, text_of
 
 _APP = "/api/apps/{id}"
 
@@ -77,8 +77,7 @@ class WahaApps(Result):
 @tool(title="List WAHA apps", action=Action.APP, calls=["GET /api/apps"], hints=INSPECTS, toolset="apps")
 async def list_waha_apps(*, ctx: Context) -> WahaApps:
     """List the apps that work on this session inside WAHA, such as MCP access or answering calls."""
-    rows = listing(await ctx.waha.call("GET /api/apps"), "apps")
-    return WahaApps(apps=[app for row in rows if (app := _app_from(row))])
+    return WahaApps(apps=all_of(await ctx.waha.call("GET /api/apps"), "apps", _app_from))
 
 
 def _calls_config(message: str | None) -> dict[str, Any]:

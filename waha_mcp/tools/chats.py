@@ -139,6 +139,7 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
     summary = chat_from(row, ctx.directory, full=False)
     assert summary is not None
     count = min(lines, summary.unread or 1)
+    why = None
     try:
         answer = await ctx.waha.call(
             MESSAGES,
@@ -149,11 +150,13 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
     except (Unsupported, Refused, BadAnswer) as error:
         # Channels cannot be read by every engine; then what the overview shows must do.
         last = [summary.last_message]
-        unreadable.append(f"more messages of {summary.id}: {briefly(error)}")
+        why = briefly(error)
     else:
         rows = listing(answer, "messages")
         last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
     incoming = [message for message in last if message is not None and message.sender != "me"][:count]
+    if why and len(incoming) < count:
+        unreadable.append(f"more messages of {summary.id}: {why}")
     return UnreadChat(
         id=summary.id,
         name=summary.name,

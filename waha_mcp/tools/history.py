@@ -9,7 +9,7 @@ from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge, Unsupported
 from waha_mcp.waha.models import message_id_of
-from waha_mcp.waha.reading import epoch, listing
+from waha_mcp.waha.reading import all_of, epoch
 from waha_mcp.waha.rows import SHRINK
 
 Row = Mapping[str, Any]
@@ -136,7 +136,7 @@ class Walk:
                 raise
             self._page = max(self._page // SHRINK, 1)
             return await self._fetch(offset)
-        return listing(answer, "messages")
+        return all_of(answer, "messages", lambda row: row if message_id_of(row.get("id")) else None)
 
     def _filter_here(self, what: str) -> None:
         self._by_time = False

@@ -11,7 +11,7 @@ from waha_mcp.tools.params import OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, listing, mapping_of, text_of
+from waha_mcp.waha.reading import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, mapping_of, text_of
 from waha_mcp.waha.untrusted import Name
 
 _LABELS = "/api/{session}/labels"
@@ -78,7 +78,8 @@ class LabeledChats(Result):
 async def list_labeled_chats(label_id: LabelId, *, ctx: Context) -> LabeledChats:
     """List the chats that carry a label."""
     await ctx.directory.load()
-    rows = listing(await ctx.waha.call(f"GET {_LABELS}/{{labelId}}/chats", path={"labelId": label_id}), "chats")
+    answer = await ctx.waha.call(f"GET {_LABELS}/{{labelId}}/chats", path={"labelId": label_id})
+    rows = all_of(answer, "chats", lambda row: row if chat_id_of(row.get("id")) else None)
     return LabeledChats(
         chats=[
             LabeledChat(id=chat, name=ctx.directory.name(chat) or text_of(row.get("name")), kind=kind_of_chat(chat))

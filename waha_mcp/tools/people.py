@@ -37,9 +37,9 @@ class ContactDetails(Result):
 async def get_contact(contact: OwnPerson, *, ctx: Context) -> ContactDetails:
     """Show one person: name, number, what they say about themselves, whether saved or blocked."""
     answer = await ctx.waha.call("GET /api/{session}/contacts/{id}", path={"id": contact})
-    known = object_of(answer, "a contact")
+    known = object_of(answer, "a contact", "id", "name", "pushname", "number")
     answer = await ctx.waha.call("GET /api/contacts/about", query={"contactId": contact})
-    about = object_of(answer, "what somebody says about themselves")
+    about = object_of(answer, "what somebody says about themselves", "about")
     found = contact_from({**known, "id": known.get("id") or contact})
     return ContactDetails(
         id=found.id if found else contact,
@@ -78,7 +78,7 @@ async def get_profile_picture(chat: OwnChat, refresh: Refresh = False, *, ctx: C
     answer = await ctx.waha.call(
         operation, path={name: chat} if in_path else None, query=query if in_path else query | {name: chat}
     )
-    return Picture(chat=chat, url=text_of(object_of(answer, "a picture").get(field)))
+    return Picture(chat=chat, url=text_of(object_of(answer, "a picture", field).get(field)))
 
 
 class HiddenId(Result):
@@ -106,7 +106,7 @@ async def match_hidden_id(contact: OwnPerson, *, ctx: Context) -> HiddenId:
         answer = await ctx.waha.call("GET /api/{session}/lids/{lid}", path={"lid": contact})
     else:
         answer = await ctx.waha.call("GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": contact})
-    found = _hidden_id(object_of(answer, "a pair of ids"))
+    found = _hidden_id(object_of(answer, "a pair of ids", "lid", "pn"))
     if found.chat is None or found.lid is None:
         raise NotFound(f"WAHA does not know the other id of {contact}: it learns it when the person writes.")
     return found

@@ -67,13 +67,15 @@ def list_of(answer: Any, what: str) -> list[Any]:
     return answer
 
 
-def object_of(answer: Any, what: str) -> Mapping[str, Any]:
+def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
     """The object that an answer is. WAHA says that there is none by `null`, which has no body: then it is empty.
 
     Raises:
-        BadAnswer: anything else, which does not say that there is none.
+        BadAnswer: anything else, or an object with none of `fields`, which does not say that there is none.
     """
     if answer is not None and not isinstance(answer, Mapping):
+        raise _not_as_expected(what)
+    if answer and fields and not any(field in answer for field in fields):
         raise _not_as_expected(what)
     return answer or {}
 

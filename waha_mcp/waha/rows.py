@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from waha_mcp.waha.client import Waha
@@ -126,7 +126,7 @@ def _key(row: Any) -> str:
 class Rows:
     """A whole list, as far as it could be read: `gap` says in a few words what is missing, `error` why it ended."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: Sequence[Row] = ()
     gap: str | None = None
     error: WahaError | None = None
 
