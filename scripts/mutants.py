@@ -641,11 +641,12 @@ def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes) 
 
 
 def write_table(path: Path, text: str) -> None:
-    document = path.read_text("utf-8")
-    before, start, rest = document.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise SystemExit(f"{path} has no place for the table: {START} and {END}")
+    """Put the table between its markers; a document without them gets a section at its end."""
+    document = path.read_text("utf-8") if path.exists() else "# Reliability\n"
+    if START not in document or END not in document:
+        document += f"\n## Mutants\n\n{START}\n{END}\n"
+    before, _, rest = document.partition(START)
+    _, _, after = rest.partition(END)
     path.write_text(f"{before}{START}\n{text}\n{END}{after}", "utf-8")
 
 
