@@ -1,0 +1,251 @@
+"""The pytest plugin of scripts/mutants.py: collects the tests once, then runs chosen ones in forks of itself.
+
+Requests and answers are lines of JSON on two pipes:
+
+- {"do": "listed"}: the ids of the quick tests and of the others.
+- {"do": "record", "tests"}: which lines of the files that decide each test runs, and how long it takes.
+- {"do": "run", "file", "source", "tests", "seconds"}: whether one of the tests fails with a file that has this source.
+
+The file is on the disk while the tests run, for the processes that they start. In the fork itself, the functions that
+differ get their new code; where something differs that ran at import, a new pytest is started instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import gc
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+
+OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: a function's code, and not a module's or a class's
+ROOT = Path(__file__).resolve().parent.parent
+FILES = set(json.loads(os.environ.get("MUTANTS_FILES", "[]")))
+
+
+class Probes(ast.NodeTransformer):
+    """Puts a call in front of every statement of every function that notes the file and the statement's first line.
+
+    A tracer would cost every call of every library several times its own time.
+    """
+
+    HIT = "__mutants_hit__"
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._functions = 0
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        self._functions += function
+        super().generic_visit(node)
+        for name in ("body", "orelse", "finalbody"):
+            body = getattr(node, name, None)
+            if self._functions and isinstance(body, list):
+                setattr(node, name, [new for each in body for new in (self._hit(each), each)])
+        self._functions -= function
+        return node
+
+    def _hit(self, statement: ast.stmt) -> ast.stmt:
+        place = ast.Tuple([ast.Constant(self.file), ast.Constant(statement.lineno)], ast.Load())
+        call = ast.Expr(ast.Call(ast.Name(self.HIT, ast.Load()), [place], []))
+        return ast.fix_missing_locations(ast.copy_location(call, statement))
+
+
+class Server:
+    """Answers requests in place of pytest's own loop over the tests."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self.session = session
+        self.items = {item.nodeid: item for item in session.items}
+        self.failed: list[str] = []
+        self.live: dict[tuple[str, str, int], list[FunctionType]] = {}
+        for each in gc.get_objects():
+            if isinstance(each, FunctionType) and each.__code__.co_filename in FILES:
+                self.live.setdefault(_key(each.__code__), []).append(each)
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def listed(self) -> dict[str, list[str]]:
+        quick = [name for name, item in self.items.items() if item.get_closest_marker("quick")]
+        return {"quick": quick, "slow": [name for name in self.items if name not in set(quick)]}
+
+    def record(self, tests: list[str]) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            for path in FILES:
+                probed = Probes(Path(path).relative_to(ROOT).as_posix()).visit(ast.parse(Path(path).read_bytes()))
+                for code in _all(compile(probed, path, "exec", dont_inherit=True)):
+                    for function in self.live.get(_key(code), []):
+                        function.__code__ = code
+            found: dict[str, Any] = {}
+            for _ in self._run(tests, found):
+                pass
+            return {"tests": {k: v for k, v in found.items() if k not in self.failed}, "failed": self.failed}
+
+        answer: dict[str, Any] = in_fork(work, 1800)
+        return answer
+
+    def run(self, file: str, source: str, tests: list[str], seconds: float) -> dict[str, Any]:
+        path = ROOT / file
+        original = path.read_text("utf-8")
+        path.write_text(source, "utf-8")
+        try:
+            changes = patches(original, source, str(path), self.live)
+            if changes is None:
+                return self._anew(tests, seconds)
+
+            def work() -> dict[str, Any]:
+                for function, code in changes:
+                    function.__code__ = code
+                for _ in self._run([test for test in tests if test in self.items]):
+                    if self.failed:
+                        break
+                return {"killed": bool(self.failed), "by": self.failed[0] if self.failed else None}
+
+            return in_fork(work, seconds) or {"killed": True, "by": "a hang or a crash"}
+        finally:
+            path.write_text(original, "utf-8")
+
+    def _run(self, tests: Sequence[str], tracing: dict[str, Any] | None = None) -> Iterator[str]:
+        """Run tests in a fork, as pytest's own loop would; the id of each once it is over."""
+        items = [self.items[test] for test in tests]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            hits: set[tuple[str, int]] = set()
+            setattr(builtins, Probes.HIT, hits.add)
+            began = time.perf_counter()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            seconds = time.perf_counter() - began
+            if tracing is not None:
+                lines: dict[str, list[int]] = {}
+                for name, line in sorted(hits):
+                    lines.setdefault(name, []).append(line)
+                tracing[item.nodeid] = [round(seconds, 3), lines]
+            yield item.nodeid
+
+    def _anew(self, tests: list[str], seconds: float) -> dict[str, Any]:
+        listed = ROOT.with_suffix(".args")
+        listed.write_text("\n".join(tests), "utf-8")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("MUTANTS_")}
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0",
+             "--tb=no", f"--basetemp={ROOT}.tmp", f"@{listed}"],
+            cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        try:
+            output, _ = process.communicate(timeout=seconds + 20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return {"killed": True, "by": "a hang or a crash"}
+        failed = [line.split(" ")[1] for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+        return {"killed": process.returncode != 0, "by": failed[0] if failed else None}
+
+
+def in_fork(work: Any, seconds: float) -> Any:
+    """What `work` returns in a fork of this process; None when it does not end in time or crashes."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setsid()
+            os.close(reading)
+            answer = json.dumps(work()).encode()
+            with os.fdopen(writing, "wb") as out:
+                out.write(answer)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    until = time.monotonic() + seconds
+    answer = b""
+    try:
+        while (left := until - time.monotonic()) > 0 and select.select([reading], [], [], left)[0]:
+            chunk = os.read(reading, 1 << 20)
+            if not chunk:
+                break
+            answer += chunk
+    finally:
+        os.close(reading)
+        try:
+            # With what it started.
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return json.loads(answer) if answer else None
+
+
+def _key(code: CodeType) -> tuple[str, str, int]:
+    return code.co_filename, code.co_qualname, code.co_firstlineno
+
+
+def _nested(code: CodeType) -> list[CodeType]:
+    return [each for each in code.co_consts if isinstance(each, CodeType)]
+
+
+def _all(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for each in _nested(code):
+        yield from _all(each)
+
+
+def _own(code: CodeType) -> tuple[Any, ...]:
+    """What a code object does itself, whatever line it stands on."""
+    consts = tuple(repr(each) for each in code.co_consts if not isinstance(each, CodeType))
+    return code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+
+
+def _same(old: CodeType, new: CodeType) -> bool:
+    before, after = _nested(old), _nested(new)
+    return _own(old) == _own(new) and len(before) == len(after) and all(map(_same, before, after))
+
+
+def patches(
+    original: str, source: str, filename: str, live: dict[tuple[str, str, int], list[FunctionType]]
+) -> list[tuple[FunctionType, CodeType]] | None:
+    """The functions that exist and the code that each gets; None when that would not be the whole change."""
+    found: list[tuple[FunctionType, CodeType]] = []
+
+    def walk(old: CodeType, new: CodeType) -> bool:
+        if _same(old, new):
+            return True
+        if old.co_flags & OPTIMIZED:
+            functions = live.get(_key(old), [])
+            if not functions or old.co_freevars != new.co_freevars:
+                return False
+            found.extend((each, new) for each in functions)
+            return True
+        before, after = _nested(old), _nested(new)
+        return _own(old) == _own(new) and len(before) == len(after) and all(map(walk, before, after))
+
+    compiled = [compile(text, filename, "exec", dont_inherit=True) for text in (original, source)]
+    return found if walk(*compiled) and found else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    if "MUTANTS_PIPES" not in os.environ:
+        return None
+    reading, writing = (int(each) for each in os.environ.pop("MUTANTS_PIPES").split())
+    for each in (reading, writing):
+        os.set_inheritable(each, False)
+    server = Server(session)
+    session.config.pluginmanager.register(server)
+    with os.fdopen(reading) as requests, os.fdopen(writing, "w") as answers:
+        for line in requests:
+            wish = json.loads(line)
+            print(json.dumps(getattr(server, wish.pop("do"))(**wish)), file=answers, flush=True)
+    return True
