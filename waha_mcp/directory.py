@@ -286,9 +286,11 @@ class Directory:
                 or f"names cannot be looked up, because this key has no read action: give {CHAT_FORMS} from the user"
             )
         owners = await self._named(value, kind, self._meant if effect else self._called)
-        # A saved name comes before the subject of any group.
-        if len(owners) == 1 and not self._another_may_have_it(groups=not effect or kind_of_chat(owners[0]) != "person"):
-            return owners[0]
+        if len(owners) == 1:
+            [owner] = owners
+            # A saved name comes before the subject of any group.
+            if not effect or not self._another_may_have_it(groups=kind_of_chat(owner) != "person"):
+                return owner
         if wrong_number and not owners:
             raise Unresolved(wrong_number)
         raise Unresolved(self._candidates(value, owners, effect=effect))

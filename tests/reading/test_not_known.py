@@ -148,14 +148,22 @@ async def test_a_name_is_not_said_to_be_nobodys_while_not_all_names_are_known(
     assert (await ask(bridge, "get_messages", chat=MAYA))["chat"] == MAYA
 
 
-async def test_a_name_that_two_may_have_is_not_taken_for_the_one_that_could_be_read(
+async def test_a_subject_is_not_taken_for_a_group_where_somebody_may_be_saved_under_it(
     bridge: Bridge, admin: Admin
 ) -> None:
-    await spoil(admin, GROUPS, count=1000, status=500)
-    with pytest.raises(ArgumentError, match="1 found with the name 'Maya Lindqvist' among") as refusal:
-        await bridge.call("send_text", {"chat": "Maya Lindqvist", "text": "Hi"})
-    assert MAYA in str(refusal.value)
+    await spoil(admin, CONTACTS, count=1000, status=500)
+    with pytest.raises(ArgumentError, match="1 found with the name 'Project Kestrel' among") as refusal:
+        await bridge.call("send_text", {"chat": "Project Kestrel", "text": "Hi"})
+    assert "@g.us" in str(refusal.value)
     assert "/api/sendText" not in [r["path"] for r in await admin.requests()]
+    # To read, it will do.
+    assert (await ask(bridge, "get_messages", chat="Project Kestrel"))["chat"].endswith("@g.us")
+
+
+async def test_a_saved_name_comes_before_groups_that_could_not_be_read(bridge: Bridge, admin: Admin) -> None:
+    await spoil(admin, GROUPS, count=1000, status=500)
+    await bridge.call("send_text", {"chat": "Maya Lindqvist", "text": "Hi"})
+    assert [r["body"]["chatId"] for r in await admin.requests() if r["path"] == "/api/sendText"] == [MAYA]
 
 
 async def test_what_an_engine_cannot_list_does_not_take_the_other_names_away(bridge: Bridge, admin: Admin) -> None:
