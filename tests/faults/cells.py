@@ -122,7 +122,7 @@ def broken(cell: Cell) -> list[str]:
 
 
 def rows(cells: Iterable[Cell]) -> list[str]:
-    """The rows of a Markdown table: tools of which the same is to be said share one, in the order of the cells."""
+    """The rows of a Markdown table: tools of which the same is to be said share one, faults in the cells' order."""
     found: dict[str, dict[str, dict[Look, str]]] = {}
     for cell in cells:
         found.setdefault(cell.fault, {}).setdefault(cell.tool, {})[cell.look] = cell.words
@@ -131,5 +131,8 @@ def rows(cells: Iterable[Cell]) -> list[str]:
         sharing: dict[tuple[str, ...], list[str]] = {}
         for tool, words in tools.items():
             sharing.setdefault(tuple(words.get(look, "") for look in LOOKS), []).append(tool)
-        lines += [f"| {fault} | {', '.join(names)} | {' | '.join(words)} |" for words, names in sharing.items()]
+        lines += [
+            f"| {fault} | {'all' if names == list(tools) else ', '.join(names)} | {' | '.join(words)} |"
+            for words, names in sharing.items()
+        ]
     return lines

@@ -97,6 +97,7 @@ def test_tools_of_which_the_same_is_said_share_a_row() -> None:
         "| a fault | one, two |" + " done, 1 → refused (was done), 1 |" * 3,
         "| a fault | three |" + " done, 1 → refused (was done), 2 |" * 3,
     ]
+    assert rows([*cells("one"), *cells("two")]) == ["| a fault | all |" + " done, 1 → refused (was done), 1 |" * 3]
 
 
 def test_the_section_is_put_between_its_marks_and_nothing_else_is_touched() -> None:
