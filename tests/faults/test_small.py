@@ -1,0 +1,156 @@
+"""The fault table's own parts: what class words are in, that each rule can be broken, and a few real cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.faults.__main__ import BEGIN, END, written
+from tests.faults.cells import LOOKS, Cell, Look, Said, broken, class_of, rows
+from tests.faults.run import bench, fill, shortened
+from tests.faults.world import CASES, FAULTS
+from waha_mcp.policy import delivery
+from waha_mcp.policy.gate import Policy
+from waha_mcp.policy.repeats import Repeats
+from waha_mcp.tools.catalog import Context
+from waha_mcp.waha.models import Sent
+
+SENT = Cell("send_text", "a fault", "found", False, "done", "repeat: done", at_once=1, first=1, total=1, left=True)
+LOST = replace(SENT, said="unknown", said_again="repeat: not known", at_once=0)
+DENIED = replace(SENT, said="not sent", said_again="done", at_once=0, first=0, left=False)
+CANCELLED = replace(LOST, said="nothing")
+
+SAID: list[tuple[str, bool, Said]] = [
+    ('{"message_id":"true_1@c.us_A"}', False, "done"),
+    ("Connecting to WAHA at http://h:1 failed, so the request was not sent. Ask the user.", True, "not sent"),
+    ("The request was sent but the connection broke, so its outcome is unknown: it may or may not.", True, "unknown"),
+    ("WAHA was asked to do this and did not refuse, but what came of it is not known: x", True, "unknown"),
+    ("WAHA does not let this key do that (403): ask.", True, "refused by WAHA"),
+    ("Session 'default' is still starting: try again in a few seconds.", True, "refused by WAHA"),
+    ("Exactly this was done 3 s ago, so it is not done again.", True, "repeat: done"),
+    ("Exactly this was tried 3 s ago and what came of it is not known: it may.", True, "repeat: not known"),
+    ("Exactly this is under way since 3 s: wait for its answer.", True, "repeat: under way"),
+    ("Its outcome is unknown, but it was not sent.", True, "other"),
+    ("Its outcome is unknown. Try again later.", True, "other"),
+    ("waha-mcp failed inside while running send_text.", True, "other"),
+]
+
+
+@pytest.mark.parametrize(("text", "is_error", "said"), SAID)
+def test_words_have_their_class_and_a_contradiction_has_none(text: str, is_error: bool, said: Said) -> None:
+    assert class_of(text, is_error=is_error) == said
+
+
+GOOD = {
+    "done": SENT,
+    "unknown and done": LOST,
+    "unknown and not done": replace(LOST, first=0, total=0),
+    "not sent": DENIED,
+    "refused": replace(DENIED, said="refused by WAHA", left=True),
+    "cancelled before it left": replace(DENIED, said="nothing"),
+    "cancelled after it left": CANCELLED,
+    "idempotent, unknown": replace(LOST, idempotent=True, said_again="done"),
+}
+
+
+@pytest.mark.parametrize("cell", GOOD.values(), ids=GOOD)
+def test_a_cell_that_keeps_the_rules_breaks_none(cell: Cell) -> None:
+    assert broken(cell) == []
+
+
+BAD: list[tuple[Cell, str]] = [
+    (replace(SENT, hit=False), "the fault did not hit"),
+    (replace(SENT, account_agrees=False), "the account does not show what the log says"),
+    (replace(SENT, said="other"), "what was said is in no class"),
+    (replace(SENT, said="repeat: done"), "what was said is in no class"),
+    (replace(LOST, total=2), "more than one effect"),
+    (replace(DENIED, first=1, total=2), "more than one effect"),
+    (replace(SENT, at_once=0), "said to be done where WAHA has it not"),
+    (replace(DENIED, first=1), "denied where WAHA did it"),
+    (replace(DENIED, said="refused by WAHA", first=1), "denied where WAHA did it"),
+    (replace(DENIED, said="nothing", first=1), "denied where WAHA did it"),
+    (replace(DENIED, said_again="repeat: not known"), "not to be done after it was denied"),
+    (replace(DENIED, total=0), "not to be done after it was denied"),
+    (replace(DENIED, said="nothing", said_again="repeat: not known"), "not to be done after it was denied"),
+    (replace(LOST, said_again="done"), "done again although the outcome was open"),
+    (replace(CANCELLED, said_again="done"), "done again although the outcome was open"),
+    (replace(LOST, said_again="repeat: done"), "the repeat is not told that the outcome is not known"),
+    (replace(CANCELLED, said_again="repeat: done"), "the repeat is not told that the outcome is not known"),
+    (replace(SENT, said_again="done"), "the repeat is not told that it was done"),
+    (replace(LOST, idempotent=True), "an idempotent call may not be repeated"),
+    (replace(DENIED, total=0), "a repeat that was said to be done has no effect"),
+]
+
+
+@pytest.mark.parametrize(("cell", "rule"), BAD)
+def test_each_rule_can_be_broken(cell: Cell, rule: str) -> None:
+    assert rule in broken(cell)
+
+
+def test_tools_of_which_the_same_is_said_share_a_row() -> None:
+    def cells(tool: str, **other: Any) -> list[Cell]:
+        return [replace(SENT, tool=tool, look=look, **other) for look in LOOKS]
+
+    assert rows([*cells("one"), *cells("two"), *cells("three", total=2)]) == [
+        "| a fault | one, two |" + " done, 1 → refused (was done), 1 |" * 3,
+        "| a fault | three |" + " done, 1 → refused (was done), 2 |" * 3,
+    ]
+    assert rows([*cells("one"), *cells("two")]) == ["| a fault | all |" + " done, 1 → refused (was done), 1 |" * 3]
+
+
+def test_the_section_is_put_between_its_marks_and_nothing_else_is_touched() -> None:
+    page = written("# Reliability\n\nBefore.\n", "old")
+    assert page == f"# Reliability\n\nBefore.\n\n{BEGIN}\n\nold\n\n{END}\n"
+    assert written(f"{page}\nAfter.\n", "new") == f"{page}\nAfter.\n".replace("old", "new")
+    assert written("", "new").startswith("# Reliability\n")
+    with pytest.raises(SystemExit, match="without"):
+        written(f"{BEGIN}\nold", "new")
+
+
+def fault(beginning: str) -> Any:
+    return next(each for each in FAULTS if each.name.startswith(beginning))
+
+
+QUICK_FAULTS = ["connection refused", "cancelled after", "connection cut; done", "502", "answer cut off", "403"]
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_real_cells_keep_the_rules() -> None:
+    cells = await fill(CASES[:3], [fault(each) for each in QUICK_FAULTS])
+    assert len(cells) == 3 * len(QUICK_FAULTS) * len(LOOKS)
+    assert {cell.words: broken(cell) for cell in cells if broken(cell)} == {}
+    assert {cell.said for cell in cells} == {"done", "not sent", "refused by WAHA", "unknown", "nothing"}
+
+
+async def believing(message_id: str, chat: str, context: Context) -> Sent:
+    """A look-up that takes whatever WAHA answers for the message."""
+    return Sent(message_id=f"true_{chat}_{message_id}", chat=chat, time=None)
+
+
+#: A defence, what stands in its place, and the cell and the rule that show it.
+WITHOUT: dict[str, tuple[Any, str, Any, str, Look, str]] = {
+    "the repeat guard": (Repeats, "before", lambda *_: None, "502", "not found", "more than one effect"),
+    "what is lost counts as possible": (
+        Policy, "_happened", staticmethod(lambda *_: False), "no answer in time; done after", "found",
+        "more than one effect",
+    ),
+    "a look-up needs the message": (
+        delivery, "look_up", believing, "connection cut; not done", "not a message",
+        "said to be done where WAHA has it not",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+@pytest.mark.parametrize("what", WITHOUT)
+async def test_a_defence_that_is_switched_off_shows_in_the_table(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, name, instead, begins, look, rule = WITHOUT[what]
+    monkeypatch.setattr(where, name, instead)
+    with shortened():
+        async with bench() as place:
+            cell = await place.cell(CASES[0], fault(begins), look)
+    assert rule in broken(cell), cell
