@@ -264,7 +264,7 @@ class Policy:
                 raise
             found = await delivery.look_up(message_id, call.named(reached=True)[0], call.context)
             if found is None:
-                raise OutcomeUnknown(f"{error} (WAHA does not show it so far, which proves nothing.)") from None
+                raise OutcomeUnknown(f"{error} (It could not be found so far, which proves nothing.)") from None
             call.decision += ", found after its answer was lost"
             return found
 

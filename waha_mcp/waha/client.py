@@ -430,8 +430,8 @@ def _certificates(ca_file: Path | None) -> ssl.SSLContext | bool:
 
 def _outcome_unknown(how: str) -> str:
     return (
-        f"The request was sent but {how}, so its outcome is unknown: it may or may not have happened. "
-        "Do not repeat it blindly: look first whether it shows in the chat, or ask the user."
+        f"The request may have reached WAHA, but {how}, so its outcome is unknown: it may or may not have happened. "
+        "Do not repeat it blindly: look first whether it has happened, or ask the user."
     )
 
 
