@@ -17,7 +17,7 @@ CHATS = "/api/default/chats"
 
 #: Seconds without an answer after which the bridge gives up (30 in the product), its waits before each look-up
 #: (0, 1 and 2), and until WAHA, which goes on, has done it: between the first look-up and the last.
-READ_TIMEOUT, LOOK_AGAIN, SOON = 1.0, (0.0, 0.25, 0.35), 0.3
+READ_TIMEOUT, LOOK_AGAIN, SOON = 2.0, (0.0, 0.25, 0.35), 0.3
 #: Seconds until work that is done only when the sandbox is told to settle.
 LONG = 3600.0
 
