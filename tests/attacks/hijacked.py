@@ -98,6 +98,10 @@ class Hijacked:
                 self._answered[message["id"]] = message
         return self._answered.pop(number)
 
+    def forgotten(self, *numbers: Any) -> Any:
+        """The answer that has come under one of these ids while another was waited for."""
+        return next(self._answered.pop(each) for each in numbers if each in self._answered)
+
     # Tools
 
     def listed(self) -> set[str]:
