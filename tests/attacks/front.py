@@ -17,6 +17,10 @@ from waha_mcp.sandbox import SandboxInfo
 Does = Callable[[socket.socket, Callable[[], bytes]], None]
 
 
+#: Bytes that drip, one each fifth of a second: for twice as long as the deadline of `hijacked.SOONER`.
+DRIPS = 20
+
+
 class Front:
     """A proxy on loopback, one request per connection. What it does with requests is told by `rules`.
 
@@ -150,12 +154,12 @@ def silent(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
 
 
 def drips(what: bytes, at_once: int = 0) -> Does:
-    """Let WAHA do it, and answer a byte at a time, never ending."""
+    """Let WAHA do it, and answer a byte at a time, for longer than anybody waits."""
 
     def do(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
         hand_on()
         connection.sendall(what[:at_once])
-        for at in range(at_once, len(what)):
+        for at in range(at_once, at_once + DRIPS):
             connection.sendall(what[at : at + 1])
             time.sleep(0.2)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ ATTACKER = "12025550199@c.us"
 #: What must not get out.
 SECRET = "the door code is 7731-KESTREL"
 
+#: Seconds in which the server must have answered.
+PATIENCE = 30.0
 #: No limit of pace.
 FAST = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
 #: Times that a test can wait out: the same code, sooner.
@@ -54,6 +58,9 @@ class Hijacked:
         self.pid = self._process.pid
         self._number = 0
         self._answered: dict[Any, Any] = {}
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         hello = {
             "protocolVersion": "2025-06-18",
             "capabilities": {"elicitation": {}} if asks else {},
@@ -64,6 +71,12 @@ class Hijacked:
         self.tools = self.listed()
 
     # Lines
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
 
     def line(self, message: dict[str, Any] | bytes) -> None:
         """Write one line, whatever it is."""
@@ -87,9 +100,11 @@ class Hijacked:
 
     def answer_to(self, number: Any) -> Any:
         """The answer to a request; those to others are kept."""
-        assert self._process.stdout is not None
         while number not in self._answered:
-            line = self._process.stdout.readline()
+            try:
+                line = self._lines.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(f"no answer to {number}: {self.log()}") from None
             assert line, f"the server has ended: {self.log()}"
             message = json.loads(line)
             if "method" in message and "id" in message:
@@ -131,7 +146,11 @@ class Hijacked:
 
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.communicate(timeout=10)
+        self._process.wait(timeout=10)
+        self._reader.join(timeout=10)
+        for each in (self._process.stdin, self._process.stdout):
+            assert each is not None
+            each.close()
         self._log.close()
 
 

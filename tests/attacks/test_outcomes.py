@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -276,7 +277,11 @@ def test_forty_texts_cancelled_before_they_left_all_go_out_when_tried_again(
     agent: Hijacked, way: Front, text: str
 ) -> None:
     held = threading.Event()
-    way.rules["GET /api/default/new-message-id"] = lambda connection, hand_on: held.wait(20) and None
+
+    def hold(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
+        held.wait(20)
+
+    way.rules["GET /api/default/new-message-id"] = hold
     numbers = [agent.begin("send_text", chat=VICTIM, text=f"{text} {n}") for n in range(40)]
     agent.judge.await_(lambda: len(way.hits) >= 40)
     for number in numbers:

@@ -178,12 +178,11 @@ def test_a_name_on_the_list_that_forbids_forbids_where_the_list_of_contacts(
     way.rules.clear()
 
 
-@pytest.mark.parametrize("how", ["leaves out a person", "is too large", "fails inside"])
-def test_a_name_on_the_list_that_allows_allows_nobody_where_the_list_of_contacts(
-    how: str, sandbox: SandboxInfo, way: Front, tmp_path: Path
+def test_a_name_on_the_list_that_allows_allows_nobody_where_contacts_are_left_out(
+    sandbox: SandboxInfo, way: Front, tmp_path: Path
 ) -> None:
     # One of two with this name cannot be read.
-    way.rules["GET /api/contacts/all"] = LISTS[how] if how in LISTS else without("anna.schmidt")
+    way.rules["GET /api/contacts/all"] = without("anna.schmidt")
     policy = f'[chats]\nsend = {{ allow = ["Anna Schmidt"] }}\n{FAST}'
     with hijacked(sandbox, tmp_path, policy, url=way.url) as agent:
         agent.judge.forget()
@@ -225,16 +224,13 @@ def test_a_group_is_not_taken_for_the_only_one_where_groups_cannot_be_read(by_na
 
 
 @pytest.mark.parametrize("how", ["is too large", "is a page of a proxy", "has rows that are none"])
-@pytest.mark.parametrize("tool", ["get_contacts", "list_groups", "list_chats"])
-def test_no_list_is_empty_that_was_not_read(tool: str, how: str, by_name: Hijacked, way: Front) -> None:
-    path = {
-        "get_contacts": "/api/contacts/all",
-        "list_groups": "/api/default/groups",
-        "list_chats": "/api/default/chats",
-    }
+@pytest.mark.parametrize("tool", ["get_contacts", "find_chats"])
+def test_nobody_is_said_not_to_be_there_where_the_list_of_contacts(
+    how: str, tool: str, by_name: Hijacked, way: Front
+) -> None:
     way.hits.clear()
-    way.rules[f"GET {path[tool]}"] = LISTS[how]
-    done, said = by_name.call(tool)
+    way.rules["GET /api/contacts/all"] = LISTS[how]
+    done, said = by_name.call(tool, **({"query": "Nina"} if tool == "find_chats" else {}))
     assert way.hits
     way.rules.clear()
     assert not done or "not_known" in said, said
