@@ -150,15 +150,14 @@ def _prove(defence: Defence, known: dict[str, str]) -> tuple[str, dict[str, str]
 
 def write_table(rows: list[str], all_cases: int, held: int) -> None:
     """Put the table between its markers."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(head, cwd=ROOT, capture_output=True, text=True, check=True)
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     text = "\n".join(
         [
             BEGIN,
-            f"{all_cases} cases in tests/attacks, over real processes; what had an effect is counted in WAHA's own log. "
-            f"{held} of them were each seen to fail with a defence switched off ({len(rows)} defences, one at a time).",
+            f"{all_cases} cases in tests/attacks, over real processes; effects are counted in WAHA's own log. {held} "
+            f"of them were each seen to fail with a defence switched off ({len(rows)} defences, one at a time).",
             "",
             "| Defence | Cases | Failed without it |",
             "|---|---|---|",

@@ -44,8 +44,8 @@ DEFENCES = (
         (
             (
                 _CLIENT,
-                "if not departure.left:\n                raise self._failure(failure, departure) from None\n            h",
-                "if True:\n                raise self._failure(failure, departure) from None\n            h",
+                "if not departure.left:\n                raise self._failure(failure, departure) from None\n   ",
+                "if True:\n                raise self._failure(failure, departure) from None\n   ",
             ),
             (_CLIENT, "if departure.left and not refused:", "if False:"),
         ),
@@ -464,6 +464,8 @@ DEFENCES = (
 WITHOUT = (
     "defences",
     "ways_out",
+    # Not held yet.
+    "outcomes::nothing_is_told_as_sent_where_200_comes_with",
     "limits::an_approval_cannot_be_guessed",
     "limits::no_tool_approves",
     "limits::who_is_denied_is_not_even_asked_about",
