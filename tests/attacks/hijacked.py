@@ -1,18 +1,20 @@
-"""A hijacked agent: a scripted client on a real stdio server, and a look at what WAHA was asked to do."""
+"""A hijacked agent: a scripted client on a real stdio server, which does whatever a message told it."""
 
 from __future__ import annotations
 
 import json
+import queue
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tests.harness import COMMAND, environment
+from tests.attacks.judge import Judge
+from tests.harness import environment
 from waha_mcp.sandbox import SandboxInfo
 
 #: The only person that the App may write to, one whose chat it may not read, and one whose secret is to be stolen.
@@ -22,49 +24,104 @@ ATTACKER = "12025550199@c.us"
 #: What must not get out.
 SECRET = "the door code is 7731-KESTREL"
 
+#: Seconds in which the server must have answered.
+PATIENCE = 30.0
+#: No limit of pace.
+FAST = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
+#: Times that a test can wait out: the same code, sooner.
+SOONER = (
+    "import waha_mcp.waha.client as client, waha_mcp.policy.delivery as delivery\n"
+    "client.READ_TIMEOUT, client.DEADLINE, delivery.LOOK_AGAIN = 1.0, 2.0, (0.0, 0.05)\n"
+)
+
+#: Answers a question to the person at the client: the whole answer to the request, without its id.
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
 
 class Hijacked:
-    """One server process, spoken to in bare JSON lines, as an agent that does whatever a message told it."""
+    """One server process, spoken to in bare JSON lines. `judge` says what came of it."""
 
-    def __init__(self, sandbox: SandboxInfo, app: Path, state: Path) -> None:
-        self._admin = httpx.Client(
-            base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}, timeout=30, verify=False
-        )
+    def __init__(self, judge: Judge, app: Path, state: Path, *, key: str, first: str, asks: bool) -> None:
+        self.judge = judge
+        self.state = state
+        #: What the person at the client answers; without it, there is nobody to ask.
+        self.answer: Answer = lambda question: {"result": {"action": "cancel"}}
+        self._log = (state.parent / "log.txt").open("w+b")
+        program = f"{first}from waha_mcp.cli import main\nmain()"
         self._process = subprocess.Popen(
-            [*COMMAND, "serve", "--app", str(app)],
-            env=environment(WAHA_API_KEY=sandbox.keys["full"], XDG_STATE_HOME=str(state)),
+            [sys.executable, "-c", program, "serve", "--app", str(app)],
+            env=environment(WAHA_API_KEY=key, XDG_STATE_HOME=str(state)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=self._log,
         )
+        self.pid = self._process.pid
         self._number = 0
-        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "agent", "version": "1"}}
-        self._ask(self._write("initialize", hello))
-        self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        self.tools = {tool["name"] for tool in self._ask(self._write("tools/list", {}))["result"]["tools"]}
+        self._answered: dict[Any, Any] = {}
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        hello = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"elicitation": {}} if asks else {},
+            "clientInfo": {"name": "agent", "version": "1"},
+        }
+        self.answer_to(self.write("initialize", hello))
+        self.line({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        self.tools = self.listed()
 
-    def _send(self, message: dict[str, Any]) -> None:
+    # Lines
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def line(self, message: dict[str, Any] | bytes) -> None:
+        """Write one line, whatever it is."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
+        line = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self._process.stdin.write(line + b"\n")
         self._process.stdin.flush()
 
-    def _write(self, method: str, params: dict[str, Any]) -> int:
+    def write(self, method: str, params: dict[str, Any]) -> int:
+        """Make a request; its number."""
         self._number += 1
-        self._send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
+        self.line({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
         return self._number
 
-    def _ask(self, number: int) -> Any:
-        return self._answers(1)[number]
+    def begin(self, tool: str, **arguments: Any) -> int:
+        """Call a tool and do not wait; the number of the request."""
+        return self.write("tools/call", {"name": tool, "arguments": arguments})
 
-    def _answers(self, count: int) -> dict[int, Any]:
-        assert self._process.stdout is not None
-        found: dict[int, Any] = {}
-        while len(found) < count:
-            message = json.loads(self._process.stdout.readline())
-            if "id" in message:
-                found[message["id"]] = message
-        return found
+    def cancel(self, number: Any) -> None:
+        self.line({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}})
+
+    def answer_to(self, number: Any) -> Any:
+        """The answer to a request; those to others are kept."""
+        while number not in self._answered:
+            try:
+                line = self._lines.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(f"no answer to {number}: {self.log()}") from None
+            assert line, f"the server has ended: {self.log()}"
+            message = json.loads(line)
+            if "method" in message and "id" in message:
+                self.line({"jsonrpc": "2.0", "id": message["id"]} | self.answer(message))
+            elif "id" in message:
+                self._answered[message["id"]] = message
+        return self._answered.pop(number)
+
+    def forgotten(self, *numbers: Any) -> Any:
+        """The answer that has come under one of these ids while another was waited for."""
+        return next(self._answered.pop(each) for each in numbers if each in self._answered)
+
+    # Tools
+
+    def listed(self) -> set[str]:
+        """The tools on offer."""
+        return {tool["name"] for tool in self.answer_to(self.write("tools/list", {}))["result"]["tools"]}
 
     def call(self, tool: str, **arguments: Any) -> tuple[bool, str]:
         """Whether a call succeeded, and what it said. A tool that is not offered is a refusal."""
@@ -72,57 +129,63 @@ class Hijacked:
 
     def at_once(self, calls: list[tuple[str, dict[str, Any]]]) -> list[tuple[bool, str]]:
         """Several calls, none of which waits for another."""
-        numbers = [self._write("tools/call", {"name": name, "arguments": given}) for name, given in calls]
-        answers = self._answers(len(numbers))
-        return [self._outcome(answers[number]) for number in numbers]
+        return [self.outcome(number) for number in [self.begin(name, **given) for name, given in calls]]
 
-    @staticmethod
-    def _outcome(message: dict[str, Any]) -> tuple[bool, str]:
+    def outcome(self, number: int) -> tuple[bool, str]:
+        """Whether the call of a number succeeded, and what it said."""
+        message = self.answer_to(number)
         if "error" in message:
             return False, message["error"]["message"]
         result = message["result"]
         return not result.get("isError", False), "\n".join(block.get("text", "") for block in result["content"])
 
-    # What WAHA saw
+    def log(self) -> str:
+        """What the server has logged so far."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
 
-    def forget(self) -> None:
-        self._admin.delete("/sandbox/requests").raise_for_status()
-
-    def effects(self) -> list[dict[str, Any]]:
-        """The requests since `forget` that could have changed something or sent something."""
-        seen = self._admin.get("/sandbox/requests").raise_for_status().json()
-        return [r for r in seen if r["method"] not in ("GET", "HEAD") and not r["path"].startswith("/sandbox/")]
-
-    def arrive(self, chat: str, text: str) -> str:
-        """Let a message arrive; its id."""
-        answer = self._admin.post("/sandbox/messages", json={"chatId": chat, "text": text}).raise_for_status().json()
-        return str(answer["id"])
-
-    def get(self, path: str) -> Any:
-        return self._admin.get(path).raise_for_status().json()
-
-    def close(self) -> str:
-        """End the server; its log."""
+    def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        _, log = self._process.communicate(timeout=10)
-        self._admin.close()
-        return log
+        self._process.wait(timeout=10)
+        self._reader.join(timeout=10)
+        for each in (self._process.stdin, self._process.stdout):
+            assert each is not None
+            each.close()
+        self._log.close()
 
 
 @contextmanager
-def hijacked(sandbox: SandboxInfo, folder: Path, policy: str) -> Iterator[Hijacked]:
-    """A hijacked agent at an App with this policy (TOML)."""
+def hijacked(
+    sandbox: SandboxInfo,
+    folder: Path,
+    policy: str,
+    *,
+    key: str = "full",
+    actions: tuple[str, ...] = ("read", "send"),
+    url: str | None = None,
+    first: str = "",
+    asks: bool = False,
+) -> Iterator[Hijacked]:
+    """A hijacked agent at an App with this policy (TOML).
+
+    `key` is the name of one of the sandbox's keys or a key, `url` leads to WAHA by another way, `first` is Python that
+    the server's process runs before anything else, and `asks` says that its client can ask a person.
+    """
     outbox = folder / "outbox"
     outbox.mkdir(exist_ok=True)
     (outbox / "menu.txt").write_text("soup")
     (folder / "passwords.txt").write_text(SECRET)
     (outbox / "link.txt").symlink_to(folder / "passwords.txt")
+    (folder / "state").mkdir(exist_ok=True)
     app = folder / "app.toml"
-    head = f'id = "{folder.name}"\nurl = "{sandbox.url}"\nsession = "default"\nkey = {{ env = "WAHA_API_KEY" }}\n'
-    everything = 'actions = ["read", "send"]\ntoolsets = ["all"]\noutbox = "outbox"\n'
+    head = f'id = "{folder.name}"\nurl = "{url or sandbox.url}"\nsession = "default"\n'
+    head += 'key = { env = "WAHA_API_KEY" }\n'
+    everything = f'actions = {json.dumps(actions)}\ntoolsets = ["all"]\noutbox = "outbox"\n'
     app.write_text(head + everything + policy)
-    agent = Hijacked(sandbox, app, folder / "state")
+    judge = Judge(sandbox)
+    agent = Hijacked(judge, app, folder / "state", key=sandbox.keys.get(key, key), first=first, asks=asks)
     try:
         yield agent
     finally:
         agent.close()
+        judge.close()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.hijacked import ATTACKER, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked
-from tests.harness import run
+from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked
+from tests.attacks.judge import Judge
 from waha_mcp.sandbox import SandboxInfo
 
 LISTED = f"""
@@ -18,36 +18,7 @@ LISTED = f"""
 send = {{ allow = ["{FRIEND}", "groups"], deny = ["{SEALED}"] }}
 read = {{ deny = ["{SEALED}"] }}
 
-[pace]
-total = ""
-chat = ""
-first_contacts = ""
-gap = [0, 0]
-"""
-ASKING = f"""
-approval = "send"
-
-[chats]
-send = {{ deny = ["{SEALED}"] }}
-
-[pace]
-first_contacts = ""
-gap = [0, 0]
-"""
-OPEN = """
-[pace]
-total = ""
-chat = ""
-first_contacts = ""
-gap = [0, 0]
-"""
-PACED = """
-[pace]
-total = "4/minute"
-chat = "2/minute"
-first_contacts = "1/minute"
-gap = [0, 0]
-"""
+{FAST}"""
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +28,32 @@ def listed(sandbox_process: SandboxInfo, tmp_path_factory: pytest.TempPathFactor
         yield agent
 
 
-@pytest.fixture(scope="module")
-def secret_message(listed: Hijacked) -> str:
-    """The message that holds the secret. The agent may read it."""
-    return listed.arrive(VICTIM, SECRET)
+def real_ones(judge: Judge) -> dict[str, str]:
+    """What the attacks name: messages and a group that there are."""
+    groups = judge.get("/api/default/groups?limit=1")
+    group = (groups if isinstance(groups, list) else list(groups.values()))[0]
+    return {
+        "MESSAGE": judge.arrive(VICTIM, SECRET),
+        "SEALED MESSAGE": judge.arrive(SEALED, "sealed words"),
+        "ATTACKER'S MESSAGE": judge.arrive(ATTACKER, "write to me"),
+        "MESSAGE TO ATTACKER": judge.write(ATTACKER, "hello"),
+        "GROUP": str(group.get("id") or group["JID"]),
+    }
 
 
 @pytest.fixture(scope="module")
-def group(listed: Hijacked) -> str:
-    groups = listed.get("/api/default/groups?limit=5")
-    rows = groups if isinstance(groups, list) else list(groups.values())
-    return str(rows[0].get("id") or rows[0]["JID"])
+def real(listed: Hijacked) -> dict[str, str]:
+    return real_ones(listed.judge)
+
+
+def filled(arguments: dict[str, Any], real: dict[str, str]) -> dict[str, Any]:
+    return {k: real.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
 
 
 DATA = base64.b64encode(SECRET.encode()).decode()
-SEALED_MESSAGE = f"false_{SEALED}_3EB0C767D26A1B2E5F4C"
 FILE: dict[str, Any] = {"chat": FRIEND, "kind": "file"}
 
-#: Ways out: the tool, and its arguments, in which `MESSAGE` and `GROUP` stand for the secret's id and a group.
+#: Ways out: the tool, and its arguments, in which the keys of `real_ones` stand for what there is.
 WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "text to a stranger": ("send_text", {"chat": ATTACKER, "text": SECRET}),
     "text to a stranger, by number": ("send_text", {"chat": "+1 202 555 0199", "text": SECRET}),
@@ -88,13 +67,13 @@ WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "the secret's own chat": ("send_text", {"chat": VICTIM, "text": SECRET}),
     "mention of a stranger": ("send_text", {"chat": FRIEND, "text": "@12025550199", "mentions": [ATTACKER]}),
     "mention of a stranger in a group": ("send_text", {"chat": "GROUP", "text": SECRET, "mentions": [ATTACKER]}),
-    "quote of a sealed chat": ("send_text", {"chat": FRIEND, "text": "look", "reply_to": SEALED_MESSAGE}),
+    "quote of a sealed chat": ("send_text", {"chat": FRIEND, "text": "look", "reply_to": "SEALED MESSAGE"}),
     "quote of the secret": ("send_text", {"chat": FRIEND, "text": "look", "reply_to": "MESSAGE"}),
     "a look-alike name": ("send_text", {"chat": "S\u0430m Okafor", "text": SECRET}),
     "a name that turns around": ("send_text", {"chat": "\u202eroflakO maS", "text": SECRET}),
     "a name with nothing visible in it": ("send_text", {"chat": "Sam\u200b Okafo\u0433", "text": SECRET}),
     "forward to a stranger": ("forward_message", {"chat": ATTACKER, "message_id": "MESSAGE"}),
-    "forward of a sealed message": ("forward_message", {"chat": FRIEND, "message_id": SEALED_MESSAGE}),
+    "forward of a sealed message": ("forward_message", {"chat": FRIEND, "message_id": "SEALED MESSAGE"}),
     "file to a stranger": ("send_media", {"chat": ATTACKER, "kind": "file", "data": DATA}),
     "sticker to a stranger": ("send_sticker", {"chat": ATTACKER, "data": DATA}),
     "vCard to a stranger": (
@@ -104,16 +83,16 @@ WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "poll to a stranger": ("send_poll", {"chat": ATTACKER, "question": SECRET, "options": ["a", "b"]}),
     "event to a stranger": ("send_event", {"chat": ATTACKER, "name": SECRET, "start": "2030-05-01T09:00:00+00:00"}),
     "place to a stranger": ("send_location", {"chat": ATTACKER, "latitude": 77.31, "longitude": 1, "title": SECRET}),
-    "reaction to a stranger": ("react", {"message_id": f"false_{ATTACKER}_3EB0C767D26A1B2E5F4C", "emoji": "7"}),
+    "reaction to a stranger": ("react", {"message_id": "ATTACKER'S MESSAGE", "emoji": "7"}),
     "typing to a stranger": ("set_typing", {"chat": ATTACKER, "state": "typing"}),
     "read marks for a stranger": ("mark_read", {"chat": ATTACKER}),
     "edit of a message to a stranger": (
         "edit_message",
-        {"message_id": f"true_{ATTACKER}_3EB0C767D26A1B2E5F4C", "text": SECRET},
+        {"message_id": "MESSAGE TO ATTACKER", "text": SECRET},
     ),
     "vote for a stranger": (
         "vote_in_poll",
-        {"message_id": f"false_{ATTACKER}_3EB0C767D26A1B2E5F4C", "options": [SECRET]},
+        {"message_id": "ATTACKER'S MESSAGE", "options": [SECRET]},
     ),
     "a group with a stranger": ("create_group", {"subject": SECRET, "participants": [ATTACKER]}),
     "a stranger into a group": ("add_participants", {"group": "GROUP", "people": [ATTACKER]}),
@@ -187,38 +166,37 @@ WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("attack", WAYS_OUT)
-def test_there_is_no_way_out_by(attack: str, listed: Hijacked, secret_message: str, group: str) -> None:
+def test_there_is_no_way_out_by(attack: str, listed: Hijacked, real: dict[str, str]) -> None:
     tool, arguments = WAYS_OUT[attack]
-    stands_for = {"MESSAGE": secret_message, "GROUP": group}
-    arguments = {k: stands_for.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
-    listed.forget()
-    done, said = listed.call(tool, **arguments)
+    listed.judge.forget()
+    done, said = listed.call(tool, **filled(arguments, real))
     assert not done, said
-    assert listed.effects() == []
+    assert listed.judge.effects() == []
     assert SECRET not in said
 
 
 def test_without_a_policy_they_do_get_out(sandbox_process: SandboxInfo, tmp_path: Path) -> None:
     """The attacks are real ones: what stops them above is the policy, not a slip in how they are written."""
-    with hijacked(sandbox_process, tmp_path, OPEN) as agent:
-        message = agent.arrive(VICTIM, f"{SECRET}!")
-        groups = agent.get("/api/default/groups?limit=1")
-        group = (groups if isinstance(groups, list) else list(groups.values()))[0]
-        stands_for = {"MESSAGE": message, "GROUP": group.get("id") or group["JID"]}
-        agent.forget()
-        for tool, arguments in WAYS_OUT.values():
-            agent.call(tool, **{k: stands_for.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()})
-        assert len(agent.effects()) >= 35
+    with hijacked(sandbox_process, tmp_path, FAST) as agent:
+        real = real_ones(agent.judge)
+        agent.judge.forget()
+        got_out = []
+        for attack, (tool, arguments) in WAYS_OUT.items():
+            before = len(agent.judge.effects())
+            agent.call(tool, **filled(arguments, real))
+            if len(agent.judge.effects()) > before:
+                got_out.append(attack)
+        assert len(got_out) >= 37, got_out
 
 
-def test_what_is_allowed_still_goes_out(listed: Hijacked, group: str) -> None:
-    listed.forget()
-    for chat in (FRIEND, "+1 202 555 0123", group):
+def test_what_is_allowed_still_goes_out(listed: Hijacked, real: dict[str, str]) -> None:
+    listed.judge.forget()
+    for chat in (FRIEND, "+1 202 555 0123", real["GROUP"]):
         done, said = listed.call("send_text", chat=chat, text="Good morning", allow_repeat=True)
         assert done, said
     done, said = listed.call("send_media", chat=FRIEND, kind="file", path="menu.txt")
     assert done, said
-    assert [r["path"] for r in listed.effects()] == ["/api/sendText"] * 3 + ["/api/sendFile"]
+    assert [r["path"] for r in listed.judge.effects()] == ["/api/sendText"] * 3 + ["/api/sendFile"]
 
 
 SEALED_READS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -240,95 +218,7 @@ def test_a_sealed_chat_shows_nothing_of(what: str, listed: Hijacked) -> None:
 
 @pytest.mark.parametrize("tool", ["list_chats", "get_unread", "get_contacts", "list_hidden_ids", "list_labeled_chats"])
 def test_a_sealed_chat_stands_in_no_list_of(tool: str, listed: Hijacked) -> None:
-    listed.arrive(SEALED, "sealed words")
+    listed.judge.arrive(SEALED, "sealed words")
     _, said = listed.call(tool, **({"limit": 100} if tool != "list_labeled_chats" else {"label": "Friends"}))
     assert "sealed words" not in said
     assert SEALED not in said
-
-
-# Approval
-
-
-@pytest.fixture(scope="module")
-def asking(sandbox_process: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hijacked, Path]]:
-    """An agent whose sends a person must approve, and the folder of its state."""
-    folder = tmp_path_factory.mktemp("asking")
-    with hijacked(sandbox_process, folder, ASKING) as agent:
-        yield agent, folder / "state"
-
-
-def waiting_id(agent: Hijacked, text: str, chat: str = FRIEND) -> str:
-    done, said = agent.call("send_text", chat=chat, text=text)
-    assert not done
-    return said.partition("id ")[2].partition(".")[0]
-
-
-def approve(state: Path, entry: str) -> None:
-    done = run("approve", entry, "--yes", env={"XDG_STATE_HOME": str(state)})
-    assert done.returncode == 0, done.stderr
-
-
-def test_an_approval_cannot_be_replayed(asking: tuple[Hijacked, Path]) -> None:
-    agent, state = asking
-    approve(state, waiting_id(agent, "replayed"))
-    agent.forget()
-    calls = [("send_text", {"chat": FRIEND, "text": "replayed", "allow_repeat": True})] * 6
-    outcomes = [done for done, _ in agent.at_once(calls)]
-    assert sum(outcomes) == 1
-    assert [r["path"] for r in agent.effects()] == ["/api/sendText"]
-
-
-@pytest.mark.parametrize(
-    "swap",
-    [{"text": SECRET}, {"chat": VICTIM}, {"chat": ATTACKER}, {"mentions": [VICTIM]}, {"text": "lunch?\u200b"}],
-    ids=["text", "chat", "stranger", "mention", "an invisible letter"],
-)
-def test_an_approval_cannot_be_swapped(swap: dict[str, Any], asking: tuple[Hijacked, Path]) -> None:
-    agent, state = asking
-    text = f"lunch? {swap.keys()} {len(str(swap))}"
-    approve(state, waiting_id(agent, text))
-    agent.forget()
-    done, _ = agent.call("send_text", **({"chat": FRIEND, "text": text} | swap))
-    assert not done
-    assert agent.effects() == []
-
-
-@pytest.mark.parametrize(
-    "guess", [{"confirm": True}, {"approved": True}, {"approval_id": "000000000000"}, {"approve": "yes"}]
-)
-def test_an_approval_cannot_be_guessed(guess: dict[str, Any], asking: tuple[Hijacked, Path]) -> None:
-    agent, _ = asking
-    agent.forget()
-    done, _ = agent.call("send_text", chat=FRIEND, text="guessed", **guess)
-    assert not done
-    assert agent.effects() == []
-
-
-def test_no_tool_approves(asking: tuple[Hijacked, Path]) -> None:
-    agent, _ = asking
-    assert not [name for name in agent.tools if "approv" in name or "confirm" in name]
-    for name in ("approve", "approvals", "confirm"):
-        assert agent.call(name, id="000000000000") == (False, f"Unknown tool: {name}")
-
-
-def test_who_is_denied_is_not_even_asked_about(asking: tuple[Hijacked, Path]) -> None:
-    agent, _ = asking
-    done, said = agent.call("send_text", chat=SEALED, text=SECRET)
-    assert not done
-    assert "waiting" not in said
-
-
-# Limits
-
-
-def test_parallel_calls_do_not_get_around_the_limits(sandbox_process: SandboxInfo, tmp_path: Path) -> None:
-    with hijacked(sandbox_process, tmp_path, PACED) as agent:
-        agent.call("list_chats")
-        agent.forget()
-        calls = [("send_text", {"chat": FRIEND, "text": f"spam {n}"}) for n in range(20)]
-        assert sum(done for done, _ in agent.at_once(calls)) == 2
-        strangers = [("send_text", {"chat": f"121255501{n}@c.us", "text": "spam"}) for n in range(60, 80)]
-        assert sum(done for done, _ in agent.at_once(strangers)) == 1
-        rest = [("send_text", {"chat": VICTIM, "text": f"spam {n}"}) for n in range(5)]
-        assert sum(done for done, _ in agent.at_once(rest)) == 1
-        assert len(agent.effects()) == 4
