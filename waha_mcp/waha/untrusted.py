@@ -71,18 +71,18 @@ def _visible(text: str) -> list[str]:
         elif char in (_TEXT_STYLE, _EMOJI_STYLE):
             if kept and _styled(kept[-1]):
                 kept.append(char)
-        elif char == "\n" or not (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char)):
+        elif not _hides(char):
             kept.append(char)
     return kept
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
     """Whether a joiner does its work here: inside an emoji, or between letters of a script that needs it."""
-    if not before or not after:
+    if not before or not after or _hides(after):
         return False
     if joiner == _ZWJ and (_emoji(before) or before == _EMOJI_STYLE) and _emoji(after):
         return True
-    return all(0x0600 <= ord(c) < 0x08FF or 0x0900 <= ord(c) < 0x0E00 for c in (before, after))
+    return all(0x0600 <= ord(c) < 0x0E00 for c in (before, after))
 
 
 def _emoji(char: str) -> bool:
@@ -92,6 +92,11 @@ def _emoji(char: str) -> bool:
 def _styled(char: str) -> bool:
     """Whether a character has a text and an emoji style."""
     return char in "0123456789#*" or unicodedata.category(char[-1]) in ("So", "Sm", "Po", "Pd")
+
+
+def _hides(char: str) -> bool:
+    """Whether a character is to be taken out wherever it stands."""
+    return char != "\n" and (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char))
 
 
 def _unassigned(char: str) -> bool:
