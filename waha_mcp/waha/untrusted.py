@@ -86,7 +86,7 @@ def _joins(joiner: str, before: str, after: str) -> bool:
 
 
 def _emoji(char: str) -> bool:
-    return unicodedata.category(char) == "So" or 0x1F3FB <= ord(char) <= 0x1F3FF or 0x1F000 <= ord(char) <= 0x1FAFF
+    return unicodedata.category(char) == "So" or 0x1F000 <= ord(char) <= 0x1FAFF
 
 
 def _styled(char: str) -> bool:
@@ -139,6 +139,4 @@ def _marked(field: Any) -> bool:
     """Whether a field, or a list or union that it is, carries the mark `Others`."""
     marks = [*getattr(field, "metadata", ()), *getattr(field, "__metadata__", ())]
     inner = [getattr(field, "annotation", None), *get_args(field)]
-    return any(isinstance(mark, Others) for mark in marks) or any(
-        _marked(each) for each in inner if each is not None and not isinstance(each, str | Others)
-    )
+    return any(isinstance(mark, Others) for mark in marks) or any(_marked(each) for each in inner if each is not None)
