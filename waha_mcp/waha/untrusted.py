@@ -56,15 +56,9 @@ def clean_name(text: str, limit: int = MAX_NAME) -> str:
 
 def _visible(text: str) -> list[str]:
     kept: list[str] = []
-    skip = 0
     for at, char in enumerate(text):
-        if skip:
-            skip -= 1
-            continue
         if char == _BLACK_FLAG:
-            flag = next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char)
-            kept.append(flag)
-            skip = len(flag) - 1
+            kept.append(next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char))
         elif char in (_ZWNJ, _ZWJ):
             if _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2]):
                 kept.append(char)
