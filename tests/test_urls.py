@@ -158,6 +158,13 @@ def test_a_very_long_url_is_refused_as_one_given_or_written_out() -> None:
         assert reason(text) == f"must not be longer than {MAX_URL} characters"
 
 
+def test_a_host_may_have_253_characters_and_no_more() -> None:
+    host = ".".join(["a" * 62] * 4) + ".b"
+    assert len(host) == 253
+    assert parse(f"http://{host}/").host == parse(f"http://{host}./").host == host
+    assert reason(f"http://{host}b/") == f"'{host}' is not a plain host name"
+
+
 # Whether every program reads the host alike
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Any, Literal, get_args, get_origin
+from itertools import islice
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from waha_mcp.tools import CATALOG
 from waha_mcp.tools.budget import as_json
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import group_from
-from waha_mcp.waha.untrusted import MAX_NAME, clean_name, clean_text, models_in, others_in
+from waha_mcp.waha.untrusted import MAX_NAME, Name, Others, Words, clean_name, clean_text, models_in, others_in
 
 #: Every field of a result that is text, by model, and whose it is not: ours, WAHA's, or the account owner's own.
 #: What others wrote has the type `Name` or `Words`, and stands in the next list.
@@ -162,10 +163,80 @@ def test_the_flags_that_need_tags_keep_theirs_and_nothing_else_does() -> None:
     assert clean_text("\U0001f3f4\U000e0068\U000e0069\U000e007f!") == "\U0001f3f4!"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("👨\u200d🔧", "🏳\ufe0f\u200d🌈", "👋🏽\u200d🔧", "👨\u200d\U0001faff", "\u2695\u200d\u2695"),
+        *("ب\u200cب", "ب\u200dب", "क\u200cक", "\u08ff\u200cب", "ب\u200c\u08ff", "\u0dff\u200c\u0dff"),
+        *("❤\ufe0f", "☎\ufe0e", "↔\ufe0f", "‼\ufe0f", "〰\ufe0f", "1\ufe0f", "#\ufe0f", "*\ufe0e"),
+        *("\ufdcf", "\ufdf0", "\ufffd", "\U0001f02c"),
+    ],
+    ids=ascii,
+)
+def test_what_an_emoji_or_a_script_needs_stays(text: str) -> None:
+    assert clean_text(text) == text
+    assert clean_text(f"a {text} b") == f"a {text} b"
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        *(("👨\u200c🔧", "👨🔧"), ("a\u200d🔧", "a🔧"), ("👨\u200da", "👨a"), ("ß\u200d🔧", "ß🔧")),
+        *(("ب\u200cx", "بx"), ("x\u200cب", "xب"), ("ب\u200d🔧", "ب🔧"), ("\u05d0\u200c\u05d0", "\u05d0\u05d0")),
+        *(("\u0e00\u200c\u0e00", "\u0e00\u0e00"), ("ب\u200c\u0e00", "ب\u0e00"), ("\u05ff\u200cب", "\u05ffب")),
+        *(("ب\u200c\u200cب", "ب\u200cب"), ("👨\u200d\u200d🔧", "👨\u200d🔧"), ("ب\u200c\u200dب", "ب\u200dب")),
+        *(("a\ufe0e", "a"), ("a\ufe0f", "a"), ("❤\ufe0f\ufe0f", "❤\ufe0f"), ("é\ufe0e", "é"), ("+ \ufe0f", "+ ")),
+    ],
+    ids=ascii,
+)
+def test_what_joins_or_styles_nothing_is_taken_out(raw: str, clean: str) -> None:
+    assert clean_text(raw) == clean
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d", "\ufe0e", "\ufe0f"], ids=ascii)
+@pytest.mark.parametrize("around", ["{}", "{}ب", "ب{}", "{}🔧", "a\n{}\nb", "ب{}\nب"], ids=ascii)
+def test_nothing_joins_or_is_styled_at_an_end(joiner: str, around: str) -> None:
+    assert clean_text(around.format(joiner)) == around.format("")
+
+
+@pytest.mark.parametrize(
+    ("before", "hidden", "after"),
+    [
+        *(("ب", each, "ب") for each in ("\u0600", "\u061c", "\u06dd", "\u08e2", "\u200b")),
+        *(("👨", each, "🔧") for each in ("\u2800", "\u200b", "\U000e0041")),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"], ids=ascii)
+def test_nothing_joins_what_is_taken_out(joiner: str, before: str, hidden: str, after: str) -> None:
+    assert clean_text(f"{before}{joiner}{hidden}{after}") == f"{before}{after}"
+    assert clean_text(f"{before}{joiner}{hidden}x") == f"{before}x"
+
+
+@pytest.mark.parametrize(
+    "char",
+    [
+        *("\x00", "\x7f", "\x9b", "\u00ad", "\u061c", "\u200b", "\ufeff", "\ufff9", "\U0001d173"),
+        *("\ud800", "\udfff", "\ue000", "\uf8ff", "\U000f0000", "\U0010fffd"),
+        *("\ufdd0", "\ufde0", "\ufdef", "\ufffe", "\uffff", "\U0001fffe", "\U0001ffff", "\U0010fffe", "\U0010ffff"),
+        *("\U000e0000", "\U000e0001", "\U000e0002", "\U000e007f", "\U000e0080", "\U000e0fff", "\U000e01ef"),
+        *("\u034f", "\u115f", "\u1160", "\u17b4", "\u180b", "\u180e", "\u2800", "\u3164", "\uffa0"),
+        *("\ufe00", "\ufe0d", "\U000e0100"),
+    ],
+    ids=ascii,
+)
+def test_a_character_that_shows_nothing_is_taken_out_of_every_text(char: str) -> None:
+    for around in ("{}", "a{}b", "👨{}🔧", "ب{}ب", "1{}2"):
+        assert clean_text(around.format(char)) == around.format("")
+
+
 def test_lines_stay_lines_in_texts_and_lengths_are_capped() -> None:
     assert clean_text("a\r\nb\u2029c") == "a\nb\nc"
     assert len(clean_name("x" * 10_000)) == MAX_NAME
     assert len(clean_text("é" * 100_000)) == 65_536
+    assert clean_text("abcde", 5) == "abcde"
+    assert clean_text("abcdef", 5) == "abcd…"
+    assert clean_name("  a\n b  c ", 5) == "a b c"
 
 
 HIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000]")
@@ -178,6 +249,43 @@ def test_whatever_comes_in_can_be_printed_and_hides_nothing(raw: str) -> None:
     assert not HIDDEN.search(clean)
     assert not any(unicodedata.category(c) == "Co" for c in clean)
     assert clean_text(clean) == clean
+
+
+class Leaf(BaseModel):
+    words: Words
+
+
+class Branch(BaseModel):
+    leaf: Leaf
+    branches: list[Branch] = []
+
+
+class Tree(BaseModel):
+    ours: str
+    kind: Literal["a", "b"] | None = None
+    number: Annotated[int, "of apples"] = 0
+    either: int | str | None = None
+    name: Name
+    perhaps: Name | None = None
+    several: list[Name] | None = None
+    by_key: dict[str, Words | None] = {}
+    itself: Annotated[str, Others()]
+    leaf: Leaf
+    leaves: dict[str, list[Leaf]] = {}
+    branch: Branch | None = None
+    trees: list[Tree] | None = None
+
+
+def test_what_others_wrote_is_known_in_whatever_a_field_is_made_of() -> None:
+    assert others_in(Tree) == {"name", "perhaps", "several", "by_key", "itself"}
+
+
+def test_each_model_in_a_result_is_found_once_also_one_that_holds_itself() -> None:
+    found = list(islice(models_in(Tree), 10))
+    assert found[0] is Tree
+    assert len(found) == 3
+    assert set(found) == {Tree, Branch, Leaf}
+    assert list(models_in(Leaf)) == [Leaf]
 
 
 def test_a_result_names_the_fields_that_others_wrote() -> None:

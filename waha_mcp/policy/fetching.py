@@ -102,7 +102,7 @@ async def _refusal(url: str, allowed_hosts: Collection[str]) -> str | None:
         return f"the host '{host}' is written in a way that not every program reads alike"
     if host in allowed_hosts:
         return None
-    addresses = await _look_up(host, parsed.port or 443)
+    addresses = await _look_up(host)
     if not addresses:
         return f"'{host}' is not a name that can be looked up"
     for address in addresses:
@@ -111,11 +111,11 @@ async def _refusal(url: str, allowed_hosts: Collection[str]) -> str | None:
     return None
 
 
-async def _look_up(host: str, port: int) -> list[str]:
+async def _look_up(host: str) -> list[str]:
     with anyio.move_on_after(LOOKUP):
         try:
-            found = await anyio.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
+            found = await anyio.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+        except OSError:
             return []
         return [str(entry[4][0]).partition("%")[0] for entry in found]
     return []

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: The name of our one question within a round trip.
 _KEY = "approval"
-#: Round trips that may be open at once.
+#: Round trips that may be open at once; the oldest is closed for one more.
 _MOST_OPEN = 100
 
 _SCHEMA: dict[str, Any] = {
@@ -35,7 +35,6 @@ class InputNeeded(Exception):
     """The call ends here and comes again with the person's answer. Nothing was done."""
 
     def __init__(self, result: types.InputRequiredResult) -> None:
-        super().__init__("a person has to answer first")
         self.result = result
 
 
@@ -80,12 +79,12 @@ class Asking:
 
         What a client sends in its place would otherwise make the whole call invalid.
         """
-        params = dict(ctx.params or {})
-        if ctx.method == "tools/call" and params.keys() & {"inputResponses", "requestState"}:
+        if ctx.method == "tools/call" and ctx.params:
+            params = dict(ctx.params)
             responses, state = params.pop("inputResponses", None), params.pop("requestState", None)
             if responses is not None:
-                answer = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
-                params["inputResponses"] = {_KEY: answer.model_dump(by_alias=True, mode="json", exclude_none=True)}
+                verdict = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
+                params["inputResponses"] = {_KEY: {"action": "accept", "content": {"approve": verdict}}}
             if isinstance(state, str):
                 params["requestState"] = state
             ctx = replace(ctx, params=params)
@@ -100,12 +99,10 @@ class Asking:
         raise InputNeeded(self._request(question))
 
     def _request(self, question: Question) -> types.InputRequiredResult:
-        now = time.monotonic()
-        self._open = {state: each for state, each in self._open.items() if each.expires > now}
-        while len(self._open) >= _MOST_OPEN:
+        if len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
         state = secrets.token_urlsafe(24)
-        self._open[state] = _Open(question.digest, now + LIFETIME)
+        self._open[state] = _Open(question.digest, time.monotonic() + LIFETIME)
         request = types.ElicitRequest(
             params=types.ElicitRequestFormParams(message=question.text(), requested_schema=_SCHEMA)
         )
@@ -119,15 +116,12 @@ def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
-def _read(raw: Any) -> types.ElicitResult:
-    """A client's answer to our question; what is none reads as given up."""
-    nobody = types.ElicitResult(action="cancel")
+def _read(raw: Any) -> bool | None:
+    """What a person said, from what a client sends as the answer to our question; None where it is none."""
     try:
-        answer = types.ElicitResult.model_validate(raw, by_name=False)
+        return _verdict(types.ElicitResult.model_validate(raw, by_name=False))
     except ValidationError:
-        return nobody
-    verdict = _verdict(answer)
-    return nobody if verdict is None else types.ElicitResult(action="accept", content={"approve": verdict})
+        return None
 
 
 def _verdict(answer: types.ElicitResult) -> bool | None:

@@ -56,42 +56,41 @@ def clean_name(text: str, limit: int = MAX_NAME) -> str:
 
 def _visible(text: str) -> list[str]:
     kept: list[str] = []
-    skip = 0
     for at, char in enumerate(text):
-        if skip:
-            skip -= 1
-            continue
         if char == _BLACK_FLAG:
-            flag = next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char)
-            kept.append(flag)
-            skip = len(flag) - 1
+            kept.append(next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char))
         elif char in (_ZWNJ, _ZWJ):
             if _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2]):
                 kept.append(char)
         elif char in (_TEXT_STYLE, _EMOJI_STYLE):
             if kept and _styled(kept[-1]):
                 kept.append(char)
-        elif char == "\n" or not (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char)):
+        elif not _hides(char):
             kept.append(char)
     return kept
 
 
 def _joins(joiner: str, before: str, after: str) -> bool:
     """Whether a joiner does its work here: inside an emoji, or between letters of a script that needs it."""
-    if not before or not after:
+    if not before or not after or _hides(after):
         return False
     if joiner == _ZWJ and (_emoji(before) or before == _EMOJI_STYLE) and _emoji(after):
         return True
-    return all(0x0600 <= ord(c) < 0x08FF or 0x0900 <= ord(c) < 0x0E00 for c in (before, after))
+    return all(0x0600 <= ord(c) < 0x0E00 for c in (before, after))
 
 
 def _emoji(char: str) -> bool:
-    return unicodedata.category(char) == "So" or 0x1F3FB <= ord(char) <= 0x1F3FF or 0x1F000 <= ord(char) <= 0x1FAFF
+    return unicodedata.category(char) == "So" or 0x1F000 <= ord(char) <= 0x1FAFF
 
 
 def _styled(char: str) -> bool:
     """Whether a character has a text and an emoji style."""
     return char in "0123456789#*" or unicodedata.category(char[-1]) in ("So", "Sm", "Po", "Pd")
+
+
+def _hides(char: str) -> bool:
+    """Whether a character is to be taken out wherever it stands."""
+    return char != "\n" and (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char))
 
 
 def _unassigned(char: str) -> bool:
@@ -134,6 +133,4 @@ def _marked(field: Any) -> bool:
     """Whether a field, or a list or union that it is, carries the mark `Others`."""
     marks = [*getattr(field, "metadata", ()), *getattr(field, "__metadata__", ())]
     inner = [getattr(field, "annotation", None), *get_args(field)]
-    return any(isinstance(mark, Others) for mark in marks) or any(
-        _marked(each) for each in inner if each is not None and not isinstance(each, str | Others)
-    )
+    return any(isinstance(mark, Others) for mark in marks) or any(_marked(each) for each in inner if each is not None)
