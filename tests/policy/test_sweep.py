@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from tests.policy.common import DAD, MAYA, SAM, bridge_with
 from waha_mcp.policy import Refusal
@@ -28,11 +28,11 @@ class Item(Result):
 
 
 class Page(Result):
-    items: list[Item] = []
-    ids: list[str] = []
-    counts: dict[str, int] = {}
+    items: list[Item] = Field([])
+    ids: list[str] = Field([])
+    counts: dict[str, int] = Field({})
     inner: Page | None = None
-    pages: list[Page] = []
+    pages: list[Page] = Field([])
 
 
 OWNERS = ("id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact")
