@@ -151,6 +151,35 @@ async def test_no_listing_shows_a_chat_that_may_not_be_read(sandbox: SandboxInfo
     assert [name for name in hidden if name in shown] == []
 
 
+@pytest.mark.usefixtures("whole")
+async def test_what_is_asked_for_by_a_link_shows_no_chat_that_may_not_be_read(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    channels = await admin.request("GET", "/api/default/channels")
+    channel = next(each for each in channels if "Library" in each["name"])
+    group = (await admin.request("POST", "/sandbox/groups", {"subject": "Secret", "from": SAM}))["id"]
+    join = "/api/default/groups/join-info"
+    invite = {"invite": "https://chat.whatsapp.com/AbCdEfGhIjKlMnOpQrStUv"}
+    for rule, shown in (({"deny": [channel["id"], group]}, False), ({"allow": [SAM]}, False), ({}, True)):
+        said = []
+        async with bridge_with(sandbox, chats={"read": rule}) as bridge:
+            every_tool(bridge)
+            await admin.fault(join, body=json.dumps({"id": group, "subject": "Secret"}))
+            for tool, arguments in (
+                ("get_channel", {"channel": channel["id"]}),
+                ("get_channel", {"channel": channel["invite"]}),
+                ("preview_channel", {"channel": channel["id"]}),
+                ("preview_channel", {"channel": channel["invite"]}),
+                ("get_invite_info", invite),
+            ):
+                try:
+                    said.append((await bridge.call(tool, arguments)).model_dump_json())
+                except NotFound as error:
+                    said.append(str(error))
+        words = ("Library", "Library", "rivers", "rivers", "Secret")
+        assert [word in each for word, each in zip(words, said, strict=True)] == [shown] * 5, (rule, said)
+
+
 async def test_a_denied_chat_is_left_out_where_others_are_shown(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, chats={"read": {"deny": [DAD]}}) as bridge:
         bridge.app = bridge.app.model_copy(update={"toolsets": frozenset({"all"})})

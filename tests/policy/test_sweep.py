@@ -35,7 +35,7 @@ class Page(Result):
     pages: list[Page] = Field(default=[])
 
 
-OWNERS = ("id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact")
+OWNERS = ("id", "chat", "chat_id", "lid", "phone", "message", "message_id", "group", "channel", "contact")
 WRITINGS = {
     "a chat id": DAD,
     "a chat id of another engine": "12025550101:3@s.whatsapp.net",
@@ -78,6 +78,17 @@ def test_what_names_no_chat_that_is_hidden_stays(value: Any) -> None:
 def test_who_wrote_an_item_does_not_hide_it() -> None:
     page = Page(items=[Item(name="x", id=GROUP, sender=DAD)])
     assert swept(page, readable) == page
+
+
+def test_what_is_around_a_message_of_a_hidden_chat_goes_with_it() -> None:
+    class Around(Result):
+        message: Item
+
+    class Listed(Result):
+        items: list[Around]
+
+    hidden, shown = (Around(message=Item(name="x", id=f"false_{chat}_3EB0")) for chat in (DAD, SAM))
+    assert swept(Listed(items=[hidden, shown]), readable) == Listed(items=[shown])
 
 
 def test_an_item_of_two_chats_goes_where_one_of_them_is_hidden() -> None:

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from waha_mcp.waha.ids import normalize_chat_id, parse_message_id
 from waha_mcp.waha.models import Result
 
-#: Fields that say whose an item is. Who wrote a message is not among them: a chat is shown with all its people.
-_OWNERS = frozenset({"id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact"})
+#: Fields that say whose an item is, as an id or as what has one. Who wrote a message is not among them: a chat is shown
+#: with all its people.
+_OWNERS = frozenset({"id", "chat", "chat_id", "lid", "phone", "message", "message_id", "group", "channel", "contact"})
 
 
 def swept(result: Result, readable: Callable[[str], bool]) -> Result:
@@ -41,8 +42,7 @@ def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
         chat = _chat(item)
         return chat is None or readable(chat)
     if isinstance(item, BaseModel):
-        values = [value for name, value in item if name in _OWNERS and isinstance(value, str)]
-        return all(readable(chat) for value in values if (chat := _chat(value)))
+        return all(_may_show(value, readable) for name, value in item if name in _OWNERS)
     return True
 
 
