@@ -452,6 +452,17 @@ async def test_without_read_those_reached_are_named_by_number_and_nothing_is_loo
     assert [r["path"] for r in await admin.requests() if "contacts" in r["path"]] == []
 
 
+async def test_a_done_call_does_not_wait_for_names(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waha_mcp.policy.gate.NAMES", 0.05)
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/contacts", delay=20, count=9)
+        with anyio.fail_after(10):
+            [reached] = (await bridge.call("send_text", {"chat": SAM, "text": "x"})).reached
+        assert reached.words == "+12025550123"
+
+
 async def test_a_status_that_is_refused_says_who_may_not_be_reached(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, chats={"send": {"allow": ["people"]}}) as bridge:
         every_tool(bridge)
