@@ -6,15 +6,18 @@ import json
 import logging
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import SecretStr
 
 from tests.harness import COMMAND, Admin, environment, run, stdio_client
 from tests.policy.common import DAD, SAM, bridge_with, send
 from waha_mcp.policy import Refusal, audit
+from waha_mcp.policy.approval import Question
 from waha_mcp.policy.audit import Trail, trail_path
 from waha_mcp.sandbox import SandboxInfo
 
@@ -48,6 +51,70 @@ async def test_every_call_leaves_a_line_that_says_who_what_whom_and_how_it_ended
     assert (refused["decision"], refused["outcome"], refused["chats"]) == ("recipient refused", "refused", [DAD])
     assert (read["tool"], read["chats"]) == ("get_messages", [SAM])
     assert "Between us" not in trail_path("default").read_text()
+
+
+async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text whose end is like this."""
+
+    def broken(*_: object) -> object:
+        raise RuntimeError("a slip of ours")
+
+    match how:
+        case "no file":
+            call = ("send_media", {"chat": SAM, "kind": "file", "path": "none.txt"})
+        case _:
+            call = ("send_text", TEXT)
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("get_status", {})
+        match how:
+            case "refused by WAHA":
+                await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+            case "no answer":
+                await admin.fault("/api/sendText", drop=True)
+                await admin.fault("/api/default/new-message-id", status=501)
+            case "a slip before":
+                monkeypatch.setattr("waha_mcp.policy.delivery.new_message_id", broken)
+            case "a slip after":
+                monkeypatch.setattr("waha_mcp.tools.send.sent_from", broken)
+            case "cancelled before":
+                await admin.fault("/api/default/new-message-id", delay=5)
+            case "cancelled after":
+                await admin.fault("/api/sendText", late=5)
+        with suppress(Exception), anyio.move_on_after(0.3 if "cancelled" in how else 20):
+            await bridge.call(*call)
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome"),
+    [
+        ("well", "done"),
+        ("no file", "failed"),
+        ("refused by WAHA", "failed"),
+        ("no answer", "unknown"),
+        ("a slip before", "broken off"),
+        ("a slip after", "unknown"),
+        ("cancelled before", "broken off"),
+        ("cancelled after", "unknown"),
+    ],
+)
+async def test_the_line_says_how_it_ended(
+    how: str, outcome: str, sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ending(sandbox, how, admin, monkeypatch)
+    line = lines()[-1]
+    assert (line["tool"], line["outcome"]) == ("send_media" if how == "no file" else "send_text", outcome)
+    assert "arguments" not in line
+
+
+async def test_an_approved_call_and_one_found_again_say_so(sandbox: SandboxInfo, admin: Admin) -> None:
+    async def yes(question: Question) -> bool:
+        return True
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await admin.fault("/api/sendText", drop=True, after=True)
+        await bridge.call("send_text", TEXT, ask=yes)
+    [line] = lines()
+    assert line["decision"] == "approved, found after its answer was lost"
 
 
 async def test_texts_are_kept_where_the_app_says_so(sandbox: SandboxInfo) -> None:

@@ -189,3 +189,88 @@ async def test_a_person_is_shown_what_a_message_without_text_is(sandbox: Sandbox
         shown = "\n".join(entry.question.text() for entry in entries)
         assert "Lake" in shown
         assert "Hill" in shown
+
+
+# Own messages
+
+
+async def test_what_this_app_has_sent_can_be_named_while_waha_does_not_show_it(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    foreign = await arrive(admin, SAM)
+    async with bridge_with(sandbox) as bridge:
+        own = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()["message_id"]
+        await bridge.call("react", {"message_id": foreign, "emoji": "👍"})
+        for failure in ({"status": 500}, {"body": "{}"}):
+            await admin.fault(f"/api/default/chats/{SAM}/messages/", count=100, **failure)
+            await bridge.call("react", {"message_id": own, "emoji": "👍"})
+            # That a message was reacted to does not make it our own.
+            with pytest.raises((WahaError, Refusal), match=r"500|no such chat"):
+                await bridge.call("react", {"message_id": foreign, "emoji": "👍"})
+            await admin.request("DELETE", "/sandbox/faults")
+
+
+async def test_of_own_messages_the_oldest_are_forgotten_first(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waha_mcp.policy.named.MOST_OWN", 2)
+    async with bridge_with(sandbox, "send") as bridge:
+        first, *later = [
+            (await bridge.call("send_text", {"chat": SAM, "text": text})).model_dump()["message_id"] for text in "abc"
+        ]
+        for own in later:
+            await bridge.call("react", {"message_id": own, "emoji": "👍"})
+        with pytest.raises(Refusal) as refusal:
+            await bridge.call("react", {"message_id": first, "emoji": "👍"})
+        assert refusal.value.decision == "unknown message"
+
+
+async def test_a_send_whose_id_is_of_no_known_form_is_done(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/sendText", after=True, status=201, body='{"id": "3EB0FFFF"}')
+        sent = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()
+        assert sent["message_id"] == "3EB0FFFF"
+
+
+# Who wrote it
+
+
+@pytest.fixture
+async def group_message(sandbox: SandboxInfo, admin: Admin) -> str:
+    """The id of a message that Sam wrote in a group."""
+    made = await admin.request("POST", "/sandbox/groups", {"subject": "New", "from": SAM})
+    group = made["id"] if isinstance(made["id"], str) else made["id"]["_serialized"]
+    answer = await admin.request("POST", "/sandbox/messages", {"chatId": group, "from": SAM, "text": "Hello"})
+    return str(answer["id"])
+
+
+async def test_an_id_may_leave_out_who_wrote_it_and_may_not_name_another(
+    group_message: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    head = "_".join(group_message.split("_")[:3])
+    assert group_message != head
+    async with bridge_with(sandbox) as bridge:
+        for named in (group_message, head, f"{head}_{SAM}", f"{head}_{await lid_of(admin, SAM)}"):
+            await bridge.call("react", {"message_id": named, "emoji": "👍"})
+        await admin.clear()
+        for named in (f"{head}_{DAD}", f"{head}_{MAYA}"):
+            with pytest.raises(Refusal) as refusal:
+                await bridge.call("react", {"message_id": named, "emoji": "👍"})
+            assert refusal.value.decision == "not found"
+        assert await effects(admin) == []
+        # As may WAHA.
+        row = await admin.request("GET", f"/api/default/chats/{head.split('_')[1]}/messages/{group_message}")
+        await admin.fault("/api/default/chats/*/messages/*", body=json.dumps(row | {"id": head}))
+        await bridge.call("react", {"message_id": group_message, "emoji": "👍"})
+
+
+@pytest.mark.parametrize("answer", ["null", "", "{}"])
+async def test_where_waha_shows_no_message_there_is_none(answer: str, sandbox: SandboxInfo, admin: Admin) -> None:
+    real = await arrive(admin, SAM)
+    async with bridge_with(sandbox) as bridge:
+        await admin.clear()
+        await admin.fault(f"/api/default/chats/{SAM}/messages/", body=answer)
+        with pytest.raises(Refusal) as refusal:
+            await bridge.call("react", {"message_id": real, "emoji": "👍"})
+        assert refusal.value.decision == "not found"
+        assert await effects(admin) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, delivery, repeats
+from waha_mcp.policy.repeats import Outcome, Repeats
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha import client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
@@ -169,6 +171,7 @@ async def test_what_waha_may_still_do_is_neither_denied_nor_done_again(
             await bridge.call("send_text", TEXT)
         assert "not sent" not in str(told.value)
         assert "ry again" not in str(told.value)
+        assert "did not refuse" not in str(told.value)
         with pytest.raises(Refusal, match="not known"):
             await bridge.call("send_text", TEXT)
         assert await performed(admin) == 1
@@ -293,3 +296,70 @@ async def bridge(sandbox: SandboxInfo) -> Any:
 async def test_every_effect_names_the_chat_that_it_reached(bridge: Bridge) -> None:
     sent = await bridge.call("send_text", TEXT)
     assert [each.words for each in sent.reached] == ["Sam Okafor (+12025550123)"]
+
+
+async def test_what_is_the_same_when_done_twice_is_no_repeat(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.clear()
+        for _ in range(2):
+            await bridge.call("mark_read", {"chat": SAM})
+        assert len(await effects(admin)) == 2
+
+
+# By the clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the guard reads, in its only item."""
+    now = [1000.0]
+    monkeypatch.setattr(repeats, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.mark.parametrize(
+    ("outcome", "holds", "no_more"),
+    [
+        ("under way", (0, 60, 600, 1e9), ()),
+        ("done", (0, 59.9), (60, 600)),
+        ("unknown", (0, 60, 599.9), (600, 1e9)),
+    ],
+)
+def test_the_same_is_refused_for_as_long_as_its_outcome_says(
+    outcome: Outcome, holds: tuple[float, ...], no_more: tuple[float, ...], clock: list[float]
+) -> None:
+    began = clock[0]
+    guard = Repeats()
+    assert guard.begin("a") is None
+    guard.end("a", outcome)
+    for after in sorted(holds + no_more):
+        clock[0] = began + after
+        found = guard.before("a")
+        assert (found is not None) is (after in holds)
+        if found is not None:
+            assert found.outcome == outcome
+            assert found.ago == pytest.approx(after)
+        assert guard.before("b") is None
+
+
+def test_what_did_not_happen_leaves_what_stood_before(clock: list[float]) -> None:
+    guard = Repeats()
+    guard.undo("a", guard.begin("a"))
+    assert guard.before("a") is None
+    guard.begin("a")
+    guard.end("a", "done")
+    before = guard.begin("a")
+    guard.undo("a", before)
+    assert guard.before("a") == before
+    assert before is not None
+    assert before.outcome == "done"
+
+
+def test_what_no_longer_holds_is_not_kept(clock: list[float]) -> None:
+    guard = Repeats()
+    for number in range(100):
+        guard.begin(str(number))
+        guard.end(str(number), "done")
+    clock[0] += 60
+    guard.begin("last")
+    assert len(guard._calls) == 1

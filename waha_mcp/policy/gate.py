@@ -119,7 +119,7 @@ class Policy:
         arguments = call.arguments | await call.file_digests() | call.quoted_texts()
         call.digest = digest_of(self._app.url, call.context.waha.session, call.tool.name, arguments)
         self._check_repeat(call)
-        first = [] if not call.reached else await self._first_contacts(call, verdicts)
+        first = await self._first_contacts(call, verdicts)
         if call.reached:
             await self._paced(self._pacer.check(call.reached, first))
         if self._must_ask(call, verdicts, first):
@@ -133,8 +133,8 @@ class Policy:
         quoted = [chat for chat in messages if named and chat not in named]
         if not all(map(self.readable, (*call.named(reached=False), *call.message_chats(reached=False), *quoted))):
             raise Refusal("not readable", NOT_FOUND)
-        beyond = {"status": [STATUS], "everyone": [PUBLIC]}.get(tool.reaches or "nobody", [])
-        call.reached = tuple(sorted({*named, *messages, *beyond}))
+        beyond: dict[str | None, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
+        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches, [])}))
         verdicts = {chat: await self._recipients.verdict(chat) for chat in call.reached}
         refused = [chat for chat, verdict in verdicts.items() if verdict is Verdict.NO]
         if refused:
@@ -260,7 +260,7 @@ class Policy:
         try:
             return await call.tool.run(**call.arguments, ctx=context)
         except OutcomeUnknown as error:
-            if message_id is None or call.tool.result is not Sent:
+            if message_id is None:
                 raise
             found = await delivery.look_up(message_id, call.named(reached=True)[0], call.context)
             if found is None:
@@ -318,7 +318,7 @@ def _as_unknown(call: Call, error: BaseException) -> BaseException:
     """The error of a call that may have had an effect, so that its text does not deny it."""
     if isinstance(error, OutcomeUnknown) or not isinstance(error, Exception):
         return error
-    if isinstance(error, ArgumentError | Refusal | WahaError):
+    if isinstance(error, ArgumentError | WahaError):
         why = str(error)
     else:
         logger.error("%s failed", call.tool.name, exc_info=error)

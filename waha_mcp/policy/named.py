@@ -76,9 +76,13 @@ class NamedMessages:
         key = one_of(answer, "a message", message_key_of)
         if key is None or (key.id, key.from_me) != (claim.id, claim.from_me):
             return None
-        people = [(claim.chat, key.chat), (claim.participant or key.participant, key.participant or claim.participant)]
-        return mapping_of(answer) if all([await self._same(*pair) for pair in people]) else None
+        if not await self._same(claim.chat, key.chat):
+            return None
+        # An id may leave out who wrote it.
+        if claim.participant and key.participant and not await self._same(claim.participant, key.participant):
+            return None
+        return mapping_of(answer)
 
-    async def _same(self, claimed: str | None, real: str | None) -> bool:
+    async def _same(self, claimed: str, real: str) -> bool:
         """Whether two ids are one chat or person."""
-        return claimed == real or (claimed is not None and await self._people.learn(claimed) == real)
+        return claimed == real or await self._people.learn(claimed) == real

@@ -6,7 +6,7 @@ one which does not ask shows nothing all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from waha_mcp.waha.ids import normalize_chat_id, parse_message_id
 from waha_mcp.waha.models import Result
 
-#: Fields that say whose an item is. Who wrote a message is not among them: a chat is shown with all its people.
-_OWNERS = frozenset({"id", "chat", "chat_id", "lid", "phone", "message_id", "group", "channel", "contact"})
+#: Fields that say whose an item is, as an id or as what has one. Who wrote a message is not among them: a chat is shown
+#: with all its people.
+_OWNERS = frozenset({"id", "chat", "chat_id", "lid", "phone", "message", "message_id", "group", "channel", "contact"})
 
 
 def swept(result: Result, readable: Callable[[str], bool]) -> Result:
@@ -26,22 +27,14 @@ def swept(result: Result, readable: Callable[[str], bool]) -> Result:
 
 
 def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
-    """A list, a mapping or a model without what may not be shown; the very same where nothing is to go."""
+    """A list, a mapping or a model, and all that is inside it, without the items that may not be shown."""
     if isinstance(value, list):
-        kept = [_kept(each, readable) for each in value if _may_show(each, readable)]
-        return value if _same(kept, value) else kept
+        return [_kept(each, readable) for each in value if _may_show(each, readable)]
     if isinstance(value, dict):
-        left = {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
-        return value if left.keys() == value.keys() and _same(left.values(), value.values()) else left
+        return {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
     if isinstance(value, BaseModel):
-        lists = [(name, each) for name, each in value if isinstance(each, list | dict)]
-        changed = {name: kept for name, each in lists if (kept := _kept(each, readable)) is not each}
-        return value.model_copy(update=changed) if changed else value
+        return value.model_copy(update={name: _kept(each, readable) for name, each in value})
     return value
-
-
-def _same(kept: Collection[Any], all_: Collection[Any]) -> bool:
-    return len(kept) == len(all_) and all(a is b for a, b in zip(kept, all_, strict=True))
 
 
 def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
@@ -49,8 +42,7 @@ def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
         chat = _chat(item)
         return chat is None or readable(chat)
     if isinstance(item, BaseModel):
-        values = [value for name, value in item if name in _OWNERS and isinstance(value, str)]
-        return all(readable(chat) for value in values if (chat := _chat(value)))
+        return all(_may_show(value, readable) for name, value in item if name in _OWNERS)
     return True
 
 

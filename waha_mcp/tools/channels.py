@@ -94,7 +94,7 @@ AnyChannel = Annotated[
 async def get_channel(channel: AnyChannel, *, ctx: Context) -> Channel:
     """Show one channel, followed or not, by id or link."""
     found = one_of(await ctx.waha.call(f"GET {_CHANNEL}", path={"id": channel}), "a channel", _channel_from)
-    if found is None:
+    if found is None or not ctx.readable(found.id):
         raise NotFound("There is no such channel: check its id or link.")
     return found
 

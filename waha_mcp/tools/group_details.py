@@ -169,7 +169,7 @@ async def get_invite_info(invite: InviteCode, *, ctx: Context) -> Group:
     """Show which group an invite link leads to, without joining it."""
     answer = await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})
     found = one_of(answer, "a group", group_from)
-    if found is None:
+    if found is None or not ctx.readable(found.id):
         raise NotFound("This invite link leads nowhere: it was revoked, or was copied incompletely.")
     return found
 
