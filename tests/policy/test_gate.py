@@ -505,12 +505,17 @@ async def test_what_a_read_asks_of_waha_is_never_said_to_have_happened_perhaps(
             await bridge.call("convert_media", call)
 
 
-async def test_a_send_of_which_waha_gives_no_id_is_done(sandbox: SandboxInfo, admin: Admin) -> None:
+@pytest.mark.parametrize("answer", ["{}", "", '{"ok": true}', "[]"])
+async def test_a_send_that_is_answered_with_no_message_is_sent_where_the_message_is_found(
+    answer: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
     async with bridge_with(sandbox) as bridge:
-        await admin.fault("/api/sendText", after=True, status=201, body="{}")
+        await admin.fault("/api/sendText", after=True, status=201, body=answer)
         sent = await bridge.call("send_text", {"chat": SAM, "text": "x"})
-        assert sent.model_dump()["message_id"] is None
-        assert len(sent.reached) == 1
+        assert sent.model_dump()["message_id"].startswith(f"true_{SAM}_")
+        await admin.fault("/api/sendText", status=201, body=answer)
+        with pytest.raises(OutcomeUnknown, match="no message"):
+            await bridge.call("send_text", {"chat": SAM, "text": "y"})
 
 
 # What it tells others

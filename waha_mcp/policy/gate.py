@@ -258,7 +258,13 @@ class Policy:
         message_id = await delivery.new_message_id(call.tool, call.context)
         context = replace(call.context, waha=call.context.waha.for_change(call.changes, message_id))
         try:
-            return await call.tool.run(**call.arguments, ctx=context)
+            result = await call.tool.run(**call.arguments, ctx=context)
+            if isinstance(result, Sent) and result.message_id is None:
+                raise OutcomeUnknown(
+                    "WAHA, or something in front of it, took this and answered with no message, so its outcome is "
+                    "unknown. Do not repeat it blindly: look first whether it has happened, or ask the user."
+                )
+            return result
         except OutcomeUnknown as error:
             if message_id is None:
                 raise
