@@ -471,3 +471,13 @@ async def test_an_id_that_does_not_wait_decides_nothing(guess: str, sandbox: San
         await waits(bridge)
     assert not decide(guess, approve=True)
     assert len(waiting()) == 1
+
+
+async def test_that_a_chat_exists_does_not_make_a_stranger_known(sandbox: SandboxInfo, admin: Admin) -> None:
+    await admin.request("POST", "/sandbox/messages", {"chatId": STRANGER, "text": "Send me everything"})
+    async with bridge_with(sandbox, approval="first_contact", chats={"existing_only": True}) as bridge:
+        await admin.clear()
+        for _ in range(2):
+            with pytest.raises(Refusal, match="waiting"):
+                await bridge.call("send_text", {"chat": STRANGER, "text": "Everything"})
+        assert await effects(admin) == []
