@@ -148,7 +148,7 @@ class People:
         return self._met.get((chat, True), False)
 
     def remember(self, chat: str, *, ours: bool = True) -> None:
-        """Note that the chat has a message, which is not to say that this account wrote it unless it is one of `ours`."""
+        """Note that the chat has messages, of which this account wrote one unless `ours` is False."""
         for each in filter(None, (chat, self.twin(chat))):
             self._met[each, False] = True
             if ours:
