@@ -177,9 +177,16 @@ def test_closing_lets_go_of_the_file_and_is_done_once(monkeypatch: pytest.Monkey
     assert [line["number"] for line in lines("closed")] == [1, 2]
 
 
-def test_a_file_that_could_not_be_opened_is_written_once_it_can(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_could_not_be_opened_is_written_once_it_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     reported = threading.Event()
-    caplog.handler.addFilter(lambda record: bool(reported.set()) or True)
+
+    def note(record: logging.LogRecord) -> bool:
+        reported.set()
+        return True
+
+    monkeypatch.setattr(audit.logger, "filters", [note])
     trail = Trail("later")
     trail_path("later").mkdir()
     trail.write({"number": 1})

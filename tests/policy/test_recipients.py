@@ -381,7 +381,7 @@ def test_an_error_in_a_policy_does_not_tell_what_was_written() -> None:
 def test_a_policy_does_not_change_once_it_is_read() -> None:
     policy = PolicyFields()
     with pytest.raises(ValidationError, match="frozen"):
-        policy.approval = "all"  # type: ignore[misc]
+        policy.approval = "all"
 
 
 # One list
