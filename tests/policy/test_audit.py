@@ -141,23 +141,6 @@ def test_a_file_that_stood_open_is_closed_to_others() -> None:
     assert trail_path("open").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_another_wrote_meanwhile_stays() -> None:
-    trail = Trail("shared")
-    trail.write({"number": 1})
-    trail.close()
-    trail = Trail("shared")
-    trail.write({"number": 2})
-    deadline = time.monotonic() + 10
-    while trail_path("shared").read_text().count("\n") < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    with trail_path("shared").open("a") as other:
-        other.write('{"number":3}\n')
-    trail.write({"number": 4})
-    trail.close()
-    assert [line["number"] for line in lines("shared")] == [1, 2, 3, 4]
-
-
 def test_closing_lets_go_of_the_file_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
 

@@ -157,6 +157,7 @@ CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
         (SAM, {"pushName": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, {"name": {"a": 1}, "pushname": 7}, "+12025550123", False),
         (SAM, {"name": " ", "pushname": ""}, "+12025550123", False),
+        (SAM, {"name": " ", "pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, [], "+12025550123", False),
         (LID, {"pushname": "S."}, f"{LID}, who calls themselves “S.”", True),
         (SAM, {"name": "Sam\n\u202egro"}, "Sam gro (+12025550123)", False),
