@@ -173,14 +173,18 @@ async def test_the_wait_that_is_told_ends_when_the_window_does() -> None:
     assert str(TooFast(-3.0, "Too soon")) == "Too soon: try again in 1 s"
 
 
-async def test_a_limit_that_cannot_be_asked_how_long_it_holds_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", [("hit", "test"), ("get_window_stats",)], ids=["whether", "how long"])
+async def test_a_limit_that_cannot_be_asked_whether_or_how_long_it_holds_is_unknown(
+    asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pacer = Pacer("lost", Pace.model_validate(OFF | {"total": "1/minute"}))
     await pacer.take([SAM], [])
 
     async def lost(*_: Any) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr("limits.aio.strategies.MovingWindowRateLimiter.get_window_stats", lost)
+    for each in asked:
+        monkeypatch.setattr(f"limits.aio.strategies.MovingWindowRateLimiter.{each}", lost)
     for counting in (pacer.take, pacer.check):
         with pytest.raises(PaceUnknown, match="ConnectionError"):
             await counting([SAM], [])

@@ -545,6 +545,13 @@ async def test_a_denied_name_saved_under_a_hidden_id_may_be_any_number(waha: Can
     assert await recipients.verdict(DAD) is Verdict.ALLOWED
 
 
+async def test_another_writing_of_the_number_behind_a_denied_hidden_id_is_denied(waha: Canned) -> None:
+    waha.pair(LID, "5511987654321@c.us")
+    recipients = await ready(waha, send={"deny": [LID]})
+    assert await recipients.verdict("551187654321@c.us") is Verdict.NO
+    assert await recipients.verdict(SAM) is Verdict.ALLOWED
+
+
 async def test_contacts_that_cannot_be_read_are_an_error_that_leaves_names_open(waha: Canned) -> None:
     waha.answers[CONTACTS] = httpx.Response(422, json={})
     recipients = Recipients(Chats.model_validate(send(["Sam Okafor"])["chats"]), waha.waha, People(waha.waha))
@@ -606,6 +613,7 @@ VERDICTS: dict[str, tuple[dict[str, Any], str, Verdict]] = {
     "allowed beats ask": ({"allow": [SAM], "ask": ["*"]}, SAM, Verdict.NAMED),
     "deny beats ask": ({"allow": [], "ask": ["*"], "deny": [SAM]}, SAM, Verdict.NO),
     "deny beats ask, of another": ({"allow": [], "ask": ["*"], "deny": [SAM]}, DAD, Verdict.ASK),
+    "deny of a person leaves others under a hidden id": ({"deny": [SAM]}, OTHER_LID, Verdict.ALLOWED),
     "deny of a person leaves groups": ({"deny": [SAM]}, GROUP, Verdict.ALLOWED),
     "deny of a person leaves status": ({"deny": [SAM]}, STATUS, Verdict.ALLOWED),
 }

@@ -129,12 +129,12 @@ class Recipients:
 
     @property
     def limited(self) -> bool:
-        """Whether there is anybody who may not be written to."""
-        return not self._allow.everyone or bool(self._deny) or self._existing_only
+        """Whether a list keeps anybody from being written to."""
+        return not self._allow.everyone or bool(self._deny)
 
     @property
     def read_limited(self) -> bool:
-        """Whether there is anybody whose chat may not be read."""
+        """Whether a list keeps anybody's chat from being read."""
         return not self._read_allow.everyone or bool(self._read_deny)
 
     async def prepare(self, *, can_read: bool) -> None:
@@ -253,7 +253,7 @@ class Recipients:
 
 def _saved_name(row: Mapping[str, Any]) -> str | None:
     name = row.get("name")
-    return name if isinstance(name, str) and name and row.get("isMyContact") is not False else None
+    return name if isinstance(name, str) and row.get("isMyContact") is not False else None
 
 
 def _folded(name: str) -> str:
