@@ -15,7 +15,7 @@ from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, 
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.people import PUBLIC, STATUS, People
 from waha_mcp.policy.recipients import Entries, Recipients, Verdict
-from waha_mcp.policy.settings import KINDS, Chats, PolicyFields
+from waha_mcp.policy.settings import Chats, PolicyFields
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.errors import WahaError
 
@@ -316,7 +316,7 @@ OF_A_KIND = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OF_A_KIND)
 def test_a_kind_covers_its_own_and_no_other(kind: str) -> None:
     entries = Entries([kind])
     assert [each for each, chat in OF_A_KIND.items() if entries.covers(chat, None)] == [kind]
@@ -535,6 +535,14 @@ VERDICTS: dict[str, tuple[dict[str, Any], str, Verdict]] = {
     "deny of a person leaves groups": ({"deny": [SAM]}, GROUP, Verdict.ALLOWED),
     "deny of a person leaves status": ({"deny": [SAM]}, STATUS, Verdict.ALLOWED),
 }
+
+
+@pytest.mark.parametrize("kind", OF_A_KIND)
+async def test_a_kind_on_a_list_is_its_own_chats_and_nothing_is_looked_up_for_it(kind: str, waha: Canned) -> None:
+    recipients = await ready(waha, send={"allow": [kind]})
+    assert waha.asked == []
+    allowed = [each for each, chat in OF_A_KIND.items() if await recipients.verdict(chat) is Verdict.ALLOWED]
+    assert allowed == [kind]
 
 
 @pytest.mark.parametrize("case", VERDICTS)

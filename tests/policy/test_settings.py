@@ -32,7 +32,13 @@ def test_an_entry_is_everyone_a_kind_a_chat_or_a_name(written: str, meant: str) 
     assert PolicyFields.model_validate(send([written])).chats.send.allow == (meant,)
 
 
-@pytest.mark.parametrize("entry", ["", "  ", "sam@example.com", "0151 1234567", "1", "!?", "**", 12025550123])
+@pytest.mark.parametrize("entry", ["", "  "])
+def test_an_empty_entry_is_told_so(entry: str) -> None:
+    with pytest.raises(ValidationError, match="an empty text names nobody"):
+        PolicyFields.model_validate(send([entry]))
+
+
+@pytest.mark.parametrize("entry", ["sam@example.com", "0151 1234567", "1", "!?", "**", 12025550123])
 def test_an_entry_that_can_mean_nobody_is_refused(entry: Any) -> None:
     with pytest.raises(ValidationError, match=r"send\.allow\.0"):
         PolicyFields.model_validate({"chats": {"send": {"allow": [entry]}}})
@@ -81,8 +87,13 @@ def test_a_gap_that_is_none_is_refused(gap: Any) -> None:
 
 def test_an_error_in_a_policy_does_not_tell_what_was_written() -> None:
     with pytest.raises(ValidationError) as error:
-        PolicyFields.model_validate({"pace": {"redis": ["redis://:password@127.0.0.1"]}})
+        PolicyFields.model_validate({"pace": {"total": "20/day", "redis": ["redis://:password@127.0.0.1"]}})
     assert "password" not in str(error.value)
+
+
+def test_hosts_are_written_as_a_list() -> None:
+    policy = PolicyFields.model_validate(send([SAM]) | {"media_hosts": ["NAS.example"]})
+    assert policy.media_hosts == {"nas.example"}
 
 
 def test_a_policy_does_not_change_once_it_is_read() -> None:

@@ -31,9 +31,7 @@ def _entry(value: str) -> str:
     text = value.strip()
     if not text:
         raise ValueError("an empty text names nobody")
-    if text == "*" or text in KINDS:
-        return text
-    if "@" in text or not any(c.isalpha() for c in text):
+    if text != "*" and ("@" in text or not any(c.isalpha() for c in text)):
         return parse_chat(text)
     return text
 
