@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +19,7 @@ from tests.harness import ERAS, Admin, Era, run, texts
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, send
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, approval
-from waha_mcp.policy.approval import decide, waiting
+from waha_mcp.policy.approval import Approvals, Question, TooManyWaiting, decide, digest_of, waiting
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.waha.errors import OutcomeUnknown, WahaError
@@ -471,3 +472,212 @@ async def test_an_id_that_does_not_wait_decides_nothing(guess: str, sandbox: San
         await waits(bridge)
     assert not decide(guess, approve=True)
     assert len(waiting()) == 1
+
+
+async def test_that_a_chat_exists_does_not_make_a_stranger_known(sandbox: SandboxInfo, admin: Admin) -> None:
+    await admin.request("POST", "/sandbox/messages", {"chatId": STRANGER, "text": "Send me everything"})
+    async with bridge_with(sandbox, approval="first_contact", chats={"existing_only": True}) as bridge:
+        await admin.clear()
+        for _ in range(2):
+            with pytest.raises(Refusal, match="waiting"):
+                await bridge.call("send_text", {"chat": STRANGER, "text": "Everything"})
+        assert await effects(admin) == []
+
+
+GROUP = "120363000000000001@g.us"
+SAM_IN_WORDS, MAYA_IN_WORDS = "Sam Okafor (+12025550123)", "Maya Lindqvist (+447700900142)"
+QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "one recipient, several lines": (
+        "send_text",
+        {"chat": SAM, "text": "Hello\nSam"},
+        f"Send a text to {SAM_IN_WORDS}?\ntext: Hello\nSam\nlink_preview: false",
+    ),
+    "several parameters name people": (
+        "send_text",
+        {"chat": SAM, "text": "@Maya", "mentions": [MAYA, SAM]},
+        f"Send a text to {SAM_IN_WORDS}, {MAYA_IN_WORDS}?\nchat: {SAM_IN_WORDS}\n"
+        f"mentions: {MAYA_IN_WORDS}, {SAM_IN_WORDS}\ntext: @Maya\nlink_preview: false",
+    ),
+    "a group and people": (
+        "add_participants",
+        {"group": GROUP, "people": [SAM]},
+        f"Add participants to {SAM_IN_WORDS}, {GROUP}?\ngroup: {GROUP}\npeople: {SAM_IN_WORDS}",
+    ),
+    "a list of texts in any letters": (
+        "send_poll",
+        {"chat": SAM, "question": "Wo?", "options": ["Zürich", "Köln"]},
+        f'Send a poll to {SAM_IN_WORDS}?\nquestion: Wo?\noptions: ["Zürich", "Köln"]\nmultiple_answers: false',
+    ),
+    "only people": (
+        "create_group",
+        {"subject": "Choir", "participants": [SAM, MAYA]},
+        f"Create a group to {SAM_IN_WORDS}, {MAYA_IN_WORDS}?\nsubject: Choir",
+    ),
+    "a chat that does not notice": (
+        "archive_chat",
+        {"chat": SAM},
+        f"Archive a chat?\nchat: {SAM_IN_WORDS}\narchived: true",
+    ),
+    "everyone": (
+        "update_profile",
+        {"about": "Away"},
+        "Update own profile to everyone who can see this account?\nabout: Away",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", QUESTIONS)
+async def test_a_question_says_who_is_reached_and_all_that_would_be_done(case: str, sandbox: SandboxInfo) -> None:
+    tool, arguments, text = QUESTIONS[case]
+    async with bridge_with(sandbox, approval="all") as bridge:
+        bridge.app = bridge.app.model_copy(update={"toolsets": frozenset({"all"})})
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call(tool, arguments)
+    [entry] = waiting()
+    assert entry.question.text() == text
+
+
+async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin) -> None:
+    arrived = await admin.request("POST", "/sandbox/messages", {"chatId": SAM, "text": "Shall I pay?"})
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await waits(bridge, text="Yes", reply_to=arrived["id"])
+    [entry] = waiting()
+    assert entry.question.text().splitlines() == [
+        f"Send a text to {SAM_IN_WORDS}?",
+        "text: Yes",
+        f"reply_to: {arrived['id']}",
+        "link_preview: false",
+        "what reply_to says: Shall I pay?",
+    ]
+
+
+# The folder
+
+
+def question(digest: str = "d", app: str = "one") -> Question:
+    return Question(app, "send_text", "Send a text", ("Sam",), {"text": "Hello"}, digest)
+
+
+def test_digests_are_the_same_for_the_same_and_for_nothing_else() -> None:
+    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    different = [("x",), ("X",), ("x", None), (["x"],), ({"x": 1},), ("\U0001f600",), ("\ud83d\ude00",), ("\\ud83d",)]
+    assert len({digest_of(*each) for each in different}) == len(different)
+
+
+def test_an_approval_that_is_no_longer_good_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals = Approvals("one")
+    approvals.ask(question())
+    assert approvals.decide(approvals.entries()[0].id, approve=True)
+    [entry] = approvals.entries()
+    with monkeypatch.context() as later:
+        later.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+        assert not approvals.use(entry)
+    assert approvals.use(entry)
+    assert not approvals.use(entry)
+
+
+def test_what_waits_or_was_refused_is_no_approval() -> None:
+    approvals = Approvals("one")
+    entry = approvals.ask(question())
+    assert not approvals.use(entry)
+    assert approvals.decide(entry.id, approve=False)
+    assert approvals.ask(question()).state == "refused"
+    assert not approvals.use(approvals.ask(question()))
+
+
+def test_of_two_processes_one_takes_an_approval() -> None:
+    beside = [Approvals("one"), Approvals("one")]
+    beside[0].decide(beside[0].ask(question()).id, approve=True)
+    found = [each.ask(question()) for each in beside]
+    assert [entry.state for entry in found] == ["approved", "approved"]
+    assert [each.use(entry) for each, entry in zip(beside, found, strict=True)] == [True, False]
+
+
+def test_of_two_answers_at_once_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals, beside = Approvals("one"), Approvals("one")
+    entry = approvals.ask(question())
+    seen = approvals.entries()
+    assert beside.decide(entry.id, approve=False)
+    monkeypatch.setattr(approvals, "entries", lambda: seen)  # read just before the other answered
+    assert not approvals.decide(entry.id, approve=True)
+    assert [each.state for each in beside.entries()] == ["refused"]
+
+
+def test_an_answer_goes_to_the_app_whose_question_it_is() -> None:
+    asked = {app: Approvals(app).ask(question(app=app)) for app in ("one", "two", "three")}
+    assert [entry.question.app for entry in waiting()] == ["one", "two", "three"]
+    assert decide(asked["two"].id, approve=True)
+    assert not decide(asked["two"].id, approve=True)
+    assert [entry.id for entry in waiting()] == [asked["one"].id, asked["three"].id]
+    assert Approvals("two").use(Approvals("two").ask(question(app="two")))
+
+
+def test_an_id_that_leads_out_of_the_folder_decides_nothing() -> None:
+    entry = Approvals("one").ask(question())
+    assert not Approvals("two").decide(f"../../one/approvals/{entry.id}", approve=True)
+    assert [each.state for each in Approvals("one").entries()] == ["waiting"]
+
+
+def test_a_question_is_asked_once_and_another_one_beside_it() -> None:
+    approvals = Approvals("one")
+    first = approvals.ask(question())
+    assert approvals.ask(question()) == first
+    second = approvals.ask(question("other"))
+    assert approvals.entries() == [first, second]
+
+
+def test_questions_that_were_answered_leave_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "MOST_WAITING", 2)
+    approvals = Approvals("one")
+    for number in range(2):
+        approvals.ask(question(str(number)))
+    with pytest.raises(TooManyWaiting):
+        approvals.ask(question("one more"))
+    assert approvals.decide(approvals.entries()[0].id, approve=True)
+    assert approvals.ask(question("one more")).state == "waiting"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "\udcff", '{"question": {}}', '{"created": "x", "question": {"recipients": []}}', None],
+)
+def test_a_file_that_is_not_as_it_was_written_is_gone(content: str | None, tmp_path: Path) -> None:
+    approvals = Approvals("one")
+    folder = tmp_path / "waha-mcp" / "one" / "approvals"
+    path = folder / "0123456789ab.approved.json"
+    if content is None:
+        path.symlink_to(folder / "nowhere")
+    else:
+        path.write_bytes(content.encode(errors="surrogateescape"))
+    (folder / "notes.txt").write_text("a person's")
+    assert approvals.entries() == []
+    assert [each.name for each in folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_question_that_expired_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals = Approvals("one")
+    entry = approvals.ask(question())
+    monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+    assert not approvals.decide(entry.id, approve=True)
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_a_file_that_another_process_clears_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals = Approvals("one")
+    approvals.ask(question())
+
+    def gone(path: Path) -> None:
+        path.unlink()
+
+    monkeypatch.setattr(approvals, "_read", gone)
+    assert approvals.entries() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no modes")
+def test_folders_that_stood_open_are_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "waha-mcp" / "one" / "approvals"
+    folder.mkdir(parents=True)
+    for each in (folder, folder.parent, folder.parent.parent):
+        each.chmod(0o755)
+    Approvals("one")
+    assert [each.stat().st_mode & 0o777 for each in (folder, folder.parent, folder.parent.parent)] == [0o700] * 3

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -187,6 +189,64 @@ def test_the_key_never_stands_in_it() -> None:
     trail.close()
     assert "quoted" not in trail_path("secret").read_text()
     assert lines("secret")[0]["arguments"]["text"] == "my key is [key]"
+
+
+def test_it_is_written_in_its_own_letters() -> None:
+    trail = Trail("letters")
+    trail.write({"text": "Grüße, Zoë"})
+    trail.close()
+    assert "Grüße, Zoë" in trail_path("letters").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no modes")
+def test_a_file_that_stood_open_is_closed_to_others() -> None:
+    trail_path("open").touch()
+    trail_path("open").chmod(0o644)
+    trail = Trail("open")
+    trail.write({"number": 1})
+    trail.close()
+    assert trail_path("open").stat().st_mode & 0o777 == 0o600
+
+
+def test_closing_lets_go_of_the_file_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    class File(audit._File):
+        def close(self) -> None:
+            closed.append(self.baseFilename)
+            super().close()
+
+    monkeypatch.setattr(audit, "_File", File)
+    trail = Trail("closed")
+    trail.write({"number": 1})
+    trail.close()
+    assert closed == [str(trail_path("closed"))]
+    trail.close()
+    trail.write({"number": 2})
+    trail.close()
+    assert [line["number"] for line in lines("closed")] == [1, 2]
+
+
+def test_a_file_that_could_not_be_opened_is_written_once_it_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reported = threading.Event()
+
+    def note(record: logging.LogRecord) -> bool:
+        reported.set()
+        return True
+
+    monkeypatch.setattr(audit.logger, "filters", [note])
+    trail = Trail("later")
+    trail_path("later").mkdir()
+    trail.write({"number": 1})
+    assert reported.wait(10)
+    trail_path("later").rmdir()
+    trail.write({"number": 2})
+    trail.close()
+    assert lines("later") == [{"number": 2}]
+    [report] = caplog.records
+    assert "cannot be written; calls go on without it" in report.message
 
 
 def test_writing_does_not_wait_for_the_disk() -> None:

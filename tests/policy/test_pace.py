@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from pydantic import SecretStr
 
@@ -88,7 +89,7 @@ async def test_a_short_gap_is_waited_out_and_a_long_one_is_answered() -> None:
     assert 0.2 <= time.monotonic() - started < 2
     slow = Pacer("gap", Pace.model_validate(OFF | {"gap": [50, 60]}))
     await slow.take([SAM], [])
-    with pytest.raises(TooFast) as refusal:
+    with anyio.fail_after(5), pytest.raises(TooFast) as refusal:
         await slow.take([SAM], [])
     assert 49 < refusal.value.wait <= 60
 
@@ -158,6 +159,109 @@ async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
     # Had the limit of the one chat been counted, it would be the one that is told.
     with pytest.raises(TooFast, match="in all"):
         await pacer.check([SAM], [])
+
+
+async def test_the_wait_that_is_told_ends_when_the_window_does() -> None:
+    pacer = Pacer("window", Pace.model_validate(OFF | {"total": "1/minute"}))
+    await pacer.take([SAM], [])
+    for counting in (pacer.take, pacer.check):
+        with pytest.raises(
+            TooFast, match=r"Over the App's limit of 1 per 1 minute in all: try again in \d+ s"
+        ) as refusal:
+            await counting([SAM], [])
+        assert 50 < refusal.value.wait <= 60
+    assert str(TooFast(-3.0, "Too soon")) == "Too soon: try again in 1 s"
+
+
+@pytest.mark.parametrize("asked", [("hit", "test"), ("get_window_stats",)], ids=["whether", "how long"])
+async def test_a_limit_that_cannot_be_asked_whether_or_how_long_it_holds_is_unknown(
+    asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacer = Pacer("lost", Pace.model_validate(OFF | {"total": "1/minute"}))
+    await pacer.take([SAM], [])
+
+    async def lost(*_: Any) -> None:
+        raise ConnectionError
+
+    for each in asked:
+        monkeypatch.setattr(f"limits.aio.strategies.MovingWindowRateLimiter.{each}", lost)
+    for counting in (pacer.take, pacer.check):
+        with pytest.raises(PaceUnknown, match="ConnectionError"):
+            await counting([SAM], [])
+
+
+async def test_a_count_that_cannot_be_given_back_stays_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pacer = Pacer("stays", Pace.model_validate(OFF | {"total": "1/minute"}))
+    counted = await pacer.take([SAM], [])
+
+    async def lost(*_: Any) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as away:
+        away.setattr(pacer, "_forget", lost)
+        await pacer.give_back(counted)
+    assert [record.getMessage() for record in caplog.records] == ["What was not sent stays counted: ConnectionError"]
+    with pytest.raises(TooFast):
+        await pacer.check([SAM], [])
+
+
+async def test_a_call_that_is_cancelled_gives_back_what_it_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pacer = Pacer("cancelled", Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
+    ask, forget = pacer._ask, pacer._forget
+    second = anyio.Event()
+
+    async def never_the_second(what: str, item: Any, key: str) -> bool:
+        if key == "total":
+            second.set()
+            await anyio.sleep_forever()
+        return await ask(what, item, key)
+
+    async def elsewhere(key: str) -> None:
+        await anyio.lowlevel.checkpoint()  # as Redis is asked
+        await forget(key)
+
+    monkeypatch.setattr(pacer, "_forget", elsewhere)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(pacer, "_ask", never_the_second)
+        async with anyio.create_task_group() as calls:
+            calls.start_soon(pacer.take, [SAM], [])
+            await second.wait()
+            calls.cancel_scope.cancel()
+    await pacer.take([SAM], [])
+
+
+async def test_the_connections_to_redis_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Any] = []
+
+    async def disconnect(pool: Any, inuse_connections: bool = True) -> None:
+        closed.append(pool)
+
+    monkeypatch.setattr("redis.asyncio.ConnectionPool.disconnect", disconnect)
+    pacer = Pacer("closed", Pace.model_validate(OFF | {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}))
+    with pytest.raises(PaceUnknown):
+        await pacer.check([SAM], [])
+    await pacer.aclose()
+    await pacer.aclose()
+    assert len(closed) == 1
+
+
+async def test_what_redis_has_counted_is_given_back_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    async def lpop(client: Any, name: str, count: int | None = None) -> None:
+        taken.append(name)
+
+    monkeypatch.setattr("redis.asyncio.Redis.lpop", lpop)
+    here = Pacer("back", Pace.model_validate(OFF | {"total": "5/minute"}))
+    counted = await here.take([SAM], [])
+    there = Pacer("back", Pace.model_validate(OFF | {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}))
+    await there.give_back(counted)
+    await there.aclose()
+    [key] = taken
+    assert key.startswith("waha-mcp:")
+    assert "back/total" in key
 
 
 async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo, admin: Admin) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from tests.harness import Admin
+from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, lid_of, send
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.settings import PolicyFields
+from waha_mcp.policy.people import PUBLIC, STATUS, People
+from waha_mcp.policy.recipients import Entries, Recipients, Verdict
+from waha_mcp.policy.settings import Chats, PolicyFields
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.errors import WahaError
 
@@ -295,3 +300,333 @@ def test_a_broken_policy_does_not_load(fields: dict[str, Any]) -> None:
 
 def test_asking_about_some_does_not_allow_the_others() -> None:
     assert PolicyFields.model_validate(send(ask=["groups"])).chats.send.allow == ()
+
+
+# One list
+
+LID, OTHER_LID = "900000000000001@lid", "900000000000002@lid"
+GROUP = "120363000000000001@g.us"
+OF_A_KIND = {
+    "people": SAM,
+    "groups": GROUP,
+    "channels": "120363000000000002@newsletter",
+    "broadcasts": "17@broadcast",
+    "status": STATUS,
+    "public": PUBLIC,
+}
+
+
+@pytest.mark.parametrize("kind", OF_A_KIND)
+def test_a_kind_covers_its_own_and_no_other(kind: str) -> None:
+    entries = Entries([kind])
+    assert [each for each, chat in OF_A_KIND.items() if entries.covers(chat, None)] == [kind]
+    assert [each for each, chat in OF_A_KIND.items() if entries.may_cover(chat, None)] == [kind]
+    assert not any(entries.holds(chat, None) for chat in OF_A_KIND.values())
+    assert str(entries) == f"all {kind}"
+
+
+def test_entries_are_told_apart() -> None:
+    entries = Entries(["people", SAM, LID, "Sam Okafor"])
+    assert entries.ids == {SAM, LID}
+    assert entries.unmatched == {LID}
+    assert entries.names == {"Sam Okafor"}
+    assert not entries.everyone
+    assert entries
+    assert not Entries([])
+
+
+def test_everyone_covers_all_and_holds_nobody() -> None:
+    entries = Entries(["*"])
+    assert entries.names == entries.ids == set()
+    assert all(entries.covers(chat, None) and not entries.holds(chat, None) for chat in OF_A_KIND.values())
+
+
+@pytest.mark.parametrize(
+    ("listed", "chat", "twin", "may"),
+    [
+        ([SAM], SAM, None, True),
+        ([SAM], LID, SAM, True),
+        ([SAM], DAD, None, False),
+        ([SAM], OTHER_LID, DAD, False),
+        ([SAM], LID, None, True),  # whose number nobody knows: it may be on the list
+        ([SAM], GROUP, None, False),
+        ([LID], LID, None, True),
+        ([LID], SAM, LID, True),
+        ([LID], SAM, None, True),  # whose hidden id nobody knows
+        ([LID], DAD, OTHER_LID, False),
+        ([LID], OTHER_LID, None, False),
+        ([LID], GROUP, None, False),
+        (["groups"], LID, None, False),
+        (["12025550123@lid"], SAM, OTHER_LID, False),  # the digits of a hidden id are no number
+        (["Nobody Atall"], GROUP, None, True),  # a name that means nobody may mean anybody
+        (["551187654321@c.us"], "5511987654321@c.us", None, True),
+        (["5491123456789@c.us"], "541123456789@c.us", None, True),
+        (["5215512345678@c.us"], "525512345678@c.us", None, True),
+        (["541123456789@c.us"], "541123456780@c.us", None, False),
+        ([], SAM, None, False),
+        ([], LID, None, False),
+    ],
+)
+def test_a_list_that_forbids_covers_whoever_may_be_on_it(
+    listed: list[str], chat: str, twin: str | None, may: bool
+) -> None:
+    assert Entries(listed).may_cover(chat, twin) is may
+
+
+def test_a_list_that_grows_covers_by_the_numbers_it_has_learned() -> None:
+    entries = Entries([DAD])
+    assert not entries.may_cover("551187654321@c.us", None)
+    entries.ids.add("5511987654321@c.us")
+    assert entries.may_cover("551187654321@c.us", None)
+
+
+# The lists of an App, against a WAHA that gives every shape of answer
+
+
+@pytest.fixture
+async def waha(anyio_backend: str) -> AsyncIterator[Canned]:
+    async with canned() as answers:
+        answers.answers["/api/default/lids"] = []
+        yield answers
+
+
+async def ready(waha: Canned, *, can_read: bool = True, **rules: Any) -> Recipients:
+    recipients = Recipients(Chats.model_validate(rules), waha.waha, People(waha.waha))
+    await recipients.prepare(can_read=can_read)
+    return recipients
+
+
+def saved(*rows: Any) -> list[Any]:
+    return [*rows, {"id": DAD, "name": "Dad"}]
+
+
+CONTACTS = "/api/contacts/all"
+SOMEBODY: dict[str, tuple[Any, bool]] = {
+    "saved": ({"id": SAM, "name": "Sam Okafor"}, True),
+    "said to be saved": ({"id": SAM, "name": "Sam Okafor", "isMyContact": True}, True),
+    "not saved": ({"id": SAM, "name": "Sam Okafor", "isMyContact": False}, False),
+    "chosen by themselves": ({"id": SAM, "pushname": "Sam Okafor"}, False),
+    "no text": ({"id": SAM, "name": ["Sam Okafor"]}, False),
+    "a number": ({"id": SAM, "name": 7}, False),
+    "empty": ({"id": SAM, "name": ""}, False),
+    "no id": ({"id": "sam", "name": "Sam Okafor"}, False),
+    "null id": ({"id": None, "name": "Sam Okafor"}, False),
+    "composed otherwise": ({"id": SAM, "name": " sam  okafor"}, True),
+}
+
+
+@pytest.mark.parametrize("case", SOMEBODY)
+async def test_a_name_is_the_one_under_which_the_owner_saved_a_person(case: str, waha: Canned) -> None:
+    row, resolved = SOMEBODY[case]
+    waha.answers[CONTACTS] = saved(row)
+    recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
+    assert await recipients.verdict(SAM) is (Verdict.NAMED if resolved else Verdict.NO)
+    assert await recipients.verdict(DAD) is Verdict.NO
+    assert (recipients.unresolved() is None) is resolved
+
+
+async def test_a_group_of_that_name_is_no_saved_contact(waha: Canned) -> None:
+    waha.answers[CONTACTS] = saved({"id": GROUP, "name": "Sam Okafor"})
+    recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
+    assert await recipients.verdict(GROUP) is Verdict.NO
+    assert recipients.unresolved() == "no saved contact, or several, called Sam Okafor"
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_two_ids_of_one_name_are_one_person_only_where_waha_says_so(same: bool, waha: Canned) -> None:
+    if same:
+        waha.pair(LID, SAM)
+    else:
+        waha.pair(OTHER_LID, SAM)
+        waha.pair(LID, DAD)
+    waha.answers[CONTACTS] = [{"id": SAM, "name": "Sam Okafor"}, {"id": LID, "name": "Sam Okafor"}]
+    recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
+    verdict = Verdict.NAMED if same else Verdict.NO
+    assert [await recipients.verdict(chat) for chat in (SAM, LID)] == [verdict, verdict]
+
+
+async def test_three_of_one_name_are_nobody(waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    waha.answers[CONTACTS] = [{"id": each, "name": "Sam Okafor"} for each in (SAM, LID, DAD)]
+    recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
+    assert [await recipients.verdict(chat) for chat in (SAM, LID, DAD)] == [Verdict.NO] * 3
+
+
+async def test_a_denied_name_saved_under_a_hidden_id_may_be_any_number(waha: Canned) -> None:
+    waha.answers[CONTACTS] = [{"id": LID, "name": "Sam Okafor"}]
+    recipients = await ready(waha, send={"deny": ["Sam Okafor"]})
+    assert [await recipients.verdict(chat) for chat in (LID, SAM, DAD)] == [Verdict.NO] * 3
+    waha.pair(LID, SAM)
+    waha.pair(OTHER_LID, DAD)
+    await recipients.prepare(can_read=True)
+    assert [await recipients.verdict(chat) for chat in (LID, SAM)] == [Verdict.NO] * 2
+    assert await recipients.verdict(DAD) is Verdict.ALLOWED
+
+
+async def test_another_writing_of_the_number_behind_a_denied_hidden_id_is_denied(waha: Canned) -> None:
+    waha.pair(LID, "5511987654321@c.us")
+    recipients = await ready(waha, send={"deny": [LID]})
+    assert await recipients.verdict("551187654321@c.us") is Verdict.NO
+    assert await recipients.verdict(SAM) is Verdict.ALLOWED
+
+
+async def test_contacts_that_cannot_be_read_are_an_error_that_leaves_names_open(waha: Canned) -> None:
+    waha.answers[CONTACTS] = httpx.Response(422, json={})
+    recipients = Recipients(Chats.model_validate(send(["Sam Okafor"])["chats"]), waha.waha, People(waha.waha))
+    with pytest.raises(WahaError, match="422"):
+        await recipients.prepare(can_read=True)
+    assert recipients.unresolved() == "not looked up: Sam Okafor"
+    assert await recipients.verdict(SAM) is Verdict.NO
+    waha.answers[CONTACTS] = saved({"id": SAM, "name": "Sam Okafor"})
+    await recipients.prepare(can_read=True)
+    assert await recipients.verdict(SAM) is Verdict.NAMED
+
+
+@pytest.mark.parametrize(
+    ("rules", "can_read", "asked"),
+    [
+        ({}, True, []),
+        ({"send": {"allow": ["*"], "ask": ["Sam Okafor"]}}, True, []),
+        ({"send": {"allow": ["Sam Okafor"]}}, False, []),
+        ({"read": {"deny": [GROUP]}}, False, []),
+        ({"send": {"allow": [GROUP]}}, True, []),
+        ({"send": {"allow": [SAM]}}, True, ["/api/default/lids/pn/12025550123"]),
+        ({"send": {"allow": [], "ask": ["Sam Okafor"]}}, True, [CONTACTS]),
+        ({"read": {"allow": [GROUP]}}, True, ["/api/default/lids"]),
+        ({"existing_only": True}, True, []),
+    ],
+)
+async def test_only_what_the_lists_need_is_looked_up_and_once(
+    rules: dict[str, Any], can_read: bool, asked: list[str], waha: Canned
+) -> None:
+    waha.answers[CONTACTS] = saved()
+    recipients = await ready(waha, can_read=can_read, **rules)
+    await recipients.prepare(can_read=can_read)
+    assert waha.asked == asked
+
+
+async def test_who_is_not_limited_is_looked_up_nowhere(waha: Canned) -> None:
+    recipients = await ready(waha, read={"deny": [GROUP]})
+    waha.asked.clear()
+    assert await recipients.verdict(SAM) is Verdict.ALLOWED
+    assert await (await ready(waha)).verdict(SAM) is Verdict.ALLOWED
+    assert waha.asked == []
+
+
+async def test_everyone_is_looked_up_nowhere(waha: Canned) -> None:
+    recipients = await ready(waha, send={"allow": ["public"]})
+    assert await recipients.verdict(PUBLIC) is Verdict.ALLOWED
+    assert await recipients.verdict(STATUS) is Verdict.NO
+    assert waha.asked == []
+
+
+VERDICTS: dict[str, tuple[dict[str, Any], str, Verdict]] = {
+    "by name": ({"allow": ["*", SAM]}, SAM, Verdict.NAMED),
+    "by name under the other id": ({"allow": [SAM]}, LID, Verdict.NAMED),
+    "as one of all": ({"allow": ["*", SAM]}, DAD, Verdict.ALLOWED),
+    "as one of a kind": ({"allow": ["people"]}, DAD, Verdict.ALLOWED),
+    "after a question": ({"allow": [SAM], "ask": ["people"]}, DAD, Verdict.ASK),
+    "after a question, by another id": ({"allow": [], "ask": [SAM]}, LID, Verdict.ASK),
+    "not asked about": ({"allow": [SAM], "ask": [DAD]}, GROUP, Verdict.NO),
+    "allowed beats ask": ({"allow": [SAM], "ask": ["*"]}, SAM, Verdict.NAMED),
+    "deny beats ask": ({"allow": [], "ask": ["*"], "deny": [SAM]}, SAM, Verdict.NO),
+    "deny beats ask, of another": ({"allow": [], "ask": ["*"], "deny": [SAM]}, DAD, Verdict.ASK),
+    "deny of a person leaves others under a hidden id": ({"deny": [SAM]}, OTHER_LID, Verdict.ALLOWED),
+    "deny of a person leaves groups": ({"deny": [SAM]}, GROUP, Verdict.ALLOWED),
+    "deny of a person leaves status": ({"deny": [SAM]}, STATUS, Verdict.ALLOWED),
+}
+
+
+@pytest.mark.parametrize("kind", OF_A_KIND)
+async def test_a_kind_on_a_list_is_its_own_chats_and_nothing_is_looked_up_for_it(kind: str, waha: Canned) -> None:
+    recipients = await ready(waha, send={"allow": [kind]})
+    assert waha.asked == []
+    allowed = [each for each, chat in OF_A_KIND.items() if await recipients.verdict(chat) is Verdict.ALLOWED]
+    assert allowed == [kind]
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+async def test_what_the_lists_say_of_a_chat(case: str, waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    waha.pair(OTHER_LID, DAD)
+    rule, chat, verdict = VERDICTS[case]
+    assert await (await ready(waha, send=rule)).verdict(chat) is verdict
+
+
+@pytest.mark.parametrize(("chat", "exists"), [(SAM, True), (DAD, False), (STATUS, False), (PUBLIC, False)])
+async def test_only_a_chat_with_messages_of_either_side_exists(chat: str, exists: bool, waha: Canned) -> None:
+    for each in (SAM, STATUS, PUBLIC):
+        waha.messages(each, [{"id": "false_12025550123@c.us_AA", "fromMe": False}])
+    waha.messages(DAD, [])
+    recipients = await ready(waha, existing_only=True)
+    assert await recipients.verdict(chat) is (Verdict.ALLOWED if exists else Verdict.NO)
+    anywhere = await ready(waha)
+    assert await anywhere.verdict(chat) is Verdict.ALLOWED
+
+
+async def test_a_chat_of_which_waha_does_not_tell_does_not_exist(waha: Canned) -> None:
+    waha.messages(SAM, httpx.Response(500, json={}))
+    assert await (await ready(waha, existing_only=True)).verdict(SAM) is Verdict.NO
+
+
+READS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, [SAM, LID, DAD, OTHER_LID, GROUP]),
+    ({"allow": [SAM]}, [SAM, LID]),
+    ({"allow": ["groups", LID]}, [SAM, LID, GROUP]),
+    ({"deny": [SAM]}, [DAD, OTHER_LID, GROUP]),
+    ({"allow": ["people"], "deny": [LID]}, [DAD, OTHER_LID]),
+    ({"allow": []}, []),
+    ({"deny": ["Nobody Atall"]}, []),
+]
+
+
+@pytest.mark.parametrize(("rule", "readable"), READS, ids=str)
+async def test_what_may_be_read_is_the_same_each_time_it_is_asked(
+    rule: dict[str, Any], readable: list[str], waha: Canned
+) -> None:
+    waha.answers["/api/default/lids"] = [{"lid": LID, "pn": SAM}, {"lid": OTHER_LID, "pn": DAD}]
+    waha.answers[CONTACTS] = saved()
+    recipients = await ready(waha, read=rule)
+    for _ in range(2):
+        assert [each for each in (SAM, LID, DAD, OTHER_LID, GROUP) if recipients.readable(each)] == readable
+
+
+async def test_a_chat_can_be_read_once_it_is_known_not_to_be_the_denied_one(waha: Canned) -> None:
+    recipients = await ready(waha, read={"deny": [LID]})
+    assert not recipients.readable(SAM)
+    assert not recipients.readable(DAD)
+    waha.pair(LID, SAM)
+    await recipients.prepare(can_read=True)
+    assert not recipients.readable(SAM)
+    assert recipients.readable(DAD)
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({}, "can write to everyone; can read everyone"),
+        (
+            {"send": {"allow": []}, "read": {"allow": []}},
+            "can write to nobody; can read nobody",
+        ),
+        (
+            {"send": {"allow": ["*"], "deny": ["channels", "groups"]}, "existing_only": True},
+            "can write to everyone, never to all groups and all channels, only where there are messages already; "
+            "can read everyone",
+        ),
+        (
+            {"send": {"allow": [SAM, DAD], "ask": ["people"]}, "read": {"allow": ["people", SAM], "deny": [DAD]}},
+            "can write to 2 listed chats, after approval to all people; "
+            "can read all people and 1 listed chat but not 1 listed chat",
+        ),
+        (
+            {"send": {"allow": ["Nobody Atall", "Anybody"]}},
+            "can write to 2 listed chats; can read everyone; no saved contact, or several, called Anybody, "
+            "Nobody Atall",
+        ),
+    ],
+    ids=str,
+)
+async def test_the_lists_are_told_in_one_line(rules: dict[str, Any], told: str, waha: Canned) -> None:
+    waha.answers[CONTACTS] = saved()
+    assert (await ready(waha, **rules)).summary() == told

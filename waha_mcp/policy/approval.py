@@ -117,13 +117,13 @@ class Approvals:
 
     def decide(self, entry_id: str, *, approve: bool) -> bool:
         """Answer a question that waits; False where there is none of that id any more."""
-        if not any(entry.id == entry_id and entry.state == "waiting" for entry in self.entries()):
+        if not any(entry.id == entry_id for entry in self.entries()):
             return False
         return self._rename(entry_id, "waiting", "approved" if approve else "refused")
 
     def use(self, entry: Entry) -> bool:
-        """Take an approval, once; False where somebody else did, or it is no longer good."""
-        if entry.state != "approved" or entry.expires <= time.time():
+        """Take an approval, once; False where there is none, somebody else did, or it is no longer good."""
+        if entry.expires <= time.time():
             return False
         try:
             self._path(entry.id, "approved").unlink()

@@ -89,7 +89,6 @@ class Trail:
                 self._failed = True
                 logger.error("The trail cannot be written (%s); calls go on without it", error.strerror or error)
                 return
-            file.setFormatter(logging.Formatter("%(message)s"))
             self._handler = _Queue(file)
         line = redact(json.dumps(entry, ensure_ascii=False, separators=(",", ":")), *self._secrets)
         self._handler.handle(logging.LogRecord("trail", logging.INFO, "", 0, line, None, None))

@@ -111,7 +111,7 @@ class People:
         twin = await self.learn(chat)
         for each in (chat, twin) if twin else (chat,):
             if self._met.get((each, ours)) or await self._look(each, ours):
-                self.remember(chat)
+                self.remember(chat, ours=ours)
                 return True
         return False
 
@@ -147,10 +147,12 @@ class People:
         """Whether it is known already that this account has written to the chat."""
         return self._met.get((chat, True), False)
 
-    def remember(self, chat: str) -> None:
-        """Note that this account has written to the chat."""
+    def remember(self, chat: str, *, ours: bool = True) -> None:
+        """Note that the chat has messages, of which this account wrote one unless `ours` is False."""
         for each in filter(None, (chat, self.twin(chat))):
-            self._met[each, True] = self._met[each, False] = True
+            self._met[each, False] = True
+            if ours:
+                self._met[each, True] = True
 
     async def describe(self, chat: str, directory: Directory | None = None) -> Person:
         """The chat with its names, as far as `directory` knows or WAHA tells them."""

@@ -43,7 +43,6 @@ class Entries:
     def __init__(self, names: Iterable[str]) -> None:
         self._entries = tuple(names)
         self.everyone = "*" in self._entries
-        self.kinds = frozenset(self._entries) & frozenset(KINDS)
         self.ids = {e for e in self._entries if "@" in e}
         self._counted, self._numbers = 0, frozenset[str]()
         #: Hidden ids whose number is not known: any number may be theirs.
@@ -79,7 +78,7 @@ class Entries:
 
     def covers(self, chat: str, twin: str | None) -> bool:
         """Whether the list has this chat, or all like it."""
-        return self.everyone or kind(chat) in self.kinds or self.holds(chat, twin)
+        return self.everyone or kind(chat) in self._entries or self.holds(chat, twin)
 
     def may_cover(self, chat: str, twin: str | None) -> bool:
         """As `covers`, for lists that forbid: somebody who cannot be told from one on the list counts as on it."""
@@ -103,7 +102,7 @@ class Entries:
         if self.everyone:
             return "everyone"
         count = len([e for e in self._entries if e not in KINDS])
-        parts = [f"all {each}" for each in KINDS if each in self.kinds]
+        parts = [f"all {each}" for each in KINDS if each in self._entries]
         if count:
             parts.append(f"{count} listed chat{'s' if count > 1 else ''}")
         return " and ".join(parts) or "nobody"
@@ -130,12 +129,12 @@ class Recipients:
 
     @property
     def limited(self) -> bool:
-        """Whether there is anybody who may not be written to."""
-        return not self._allow.everyone or bool(self._deny) or self._existing_only
+        """Whether a list keeps anybody from being written to."""
+        return not self._allow.everyone or bool(self._deny)
 
     @property
     def read_limited(self) -> bool:
-        """Whether there is anybody whose chat may not be read."""
+        """Whether a list keeps anybody's chat from being read."""
         return not self._read_allow.everyone or bool(self._read_deny)
 
     async def prepare(self, *, can_read: bool) -> None:
@@ -198,17 +197,14 @@ class Recipients:
 
     async def verdict(self, chat: str) -> Verdict:
         """Whether something may be sent to a chat id, `STATUS` or `PUBLIC`."""
-        if not self.limited and not self._ask:
-            return Verdict.ALLOWED
         twin = await self._people.learn(chat) if self.limited and "@" in chat else None
         if self._deny.may_cover(chat, twin):
             return Verdict.NO
-        named = self._allow.holds(chat, twin)
-        if named or self._allow.covers(chat, twin):
-            if self._existing_only and not await self._exists(chat):
-                return Verdict.NO
-            return Verdict.NAMED if named else Verdict.ALLOWED
-        return Verdict.ASK if self._ask.covers(chat, twin) else Verdict.NO
+        if not self._allow.covers(chat, twin):
+            return Verdict.ASK if self._ask.covers(chat, twin) else Verdict.NO
+        if self._existing_only and not await self._exists(chat):
+            return Verdict.NO
+        return Verdict.NAMED if self._allow.holds(chat, twin) else Verdict.ALLOWED
 
     async def _exists(self, chat: str) -> bool:
         if chat in (PUBLIC, STATUS):
@@ -257,7 +253,7 @@ class Recipients:
 
 def _saved_name(row: Mapping[str, Any]) -> str | None:
     name = row.get("name")
-    return name if isinstance(name, str) and name and row.get("isMyContact") is not False else None
+    return name if isinstance(name, str) and row.get("isMyContact") is not False else None
 
 
 def _folded(name: str) -> str:

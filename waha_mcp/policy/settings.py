@@ -31,9 +31,7 @@ def _entry(value: str) -> str:
     text = value.strip()
     if not text:
         raise ValueError("an empty text names nobody")
-    if text == "*" or text in KINDS:
-        return text
-    if "@" in text or not any(c.isalpha() for c in text):
+    if text != "*" and ("@" in text or not any(c.isalpha() for c in text)):
         return parse_chat(text)
     return text
 
@@ -83,10 +81,6 @@ def _rates(value: str) -> str:
 Rates = Annotated[str, AfterValidator(_rates)]
 
 
-def _gap(value: object) -> object:
-    return tuple(float(v) if type(v) is int else v for v in value) if isinstance(value, list) else value
-
-
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= value[0] <= value[1] <= 60:
         raise ValueError("must be [shortest, longest] in seconds, from 0 to 60")
@@ -103,7 +97,7 @@ class Pace(Settings):
     total: Rates = "20/minute; 200/hour"
     chat: Rates = "10/minute; 60/hour"
     first_contacts: Rates = "2/minute; 10/hour; 30/day"
-    gap: Annotated[tuple[float, float], AfterValidator(_ordered), BeforeValidator(_gap)] = (0.0, 1.5)
+    gap: Annotated[tuple[float, float], AfterValidator(_ordered), BeforeValidator(_listed)] = (0.0, 1.5)
     redis: SecretStr | None = None
 
 
