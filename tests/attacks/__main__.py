@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.attacks.defences import DEFENCES, SAMPLE, Defence, holds, short
+from tests.attacks.defences import SAMPLE, Defence, holds, short
+from tests.attacks.table import DEFENCES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"

@@ -44,7 +44,9 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def use(agent: Hijacked, how: str, message: str) -> tuple[bool, str]:
     tool, arguments = USES[how]
-    return agent.call(tool, **{k: message if v == "MESSAGE" else v for k, v in arguments.items()})
+    # What is refused must not be so because another case did the same.
+    more = {"allow_repeat": True} if how.startswith("quoted") or how in ("forwarded", "pressed on") else {}
+    return agent.call(tool, **{k: message if v == "MESSAGE" else v for k, v in arguments.items()}, **more)
 
 
 @pytest.fixture(scope="module", params=["gows", "noweb"])

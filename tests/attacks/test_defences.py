@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import waha_mcp
-from tests.attacks.defences import DEFENCES, SAMPLE, WITHOUT, Defence, holds, short
+from tests.attacks.defences import SAMPLE, WITHOUT, Defence, holds, short
+from tests.attacks.table import DEFENCES
 
 ROOT = Path(waha_mcp.__file__).parent
 

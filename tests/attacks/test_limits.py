@@ -184,8 +184,10 @@ def paced(sandbox: SandboxInfo, way: Front, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("how", UNKNOWN)
 def test_an_unknown_outcome_spends_the_pace(how: str, paced: Hijacked, way: Front) -> None:
     chat = f"1202555016{list(UNKNOWN).index(how)}@c.us"
-    way.rules = {"POST /api/sendText": after(UNKNOWN[how])}
-    paced.call("send_text", chat=chat, text="first")
+    way.rules = {"POST /api/sendText": after(UNKNOWN[how]), "GET /api/default/chats/": lambda connection, hand_on: None}
+    done, said = paced.call("send_text", chat=chat, text="first")
+    assert not done
+    assert "unknown" in said
     way.rules.clear()
     paced.judge.forget()
     done, said = paced.call("send_text", chat=chat, text="second")

@@ -1,0 +1,449 @@
+"""The defences that the attacks try, each with the cases that must fail without it."""
+
+from __future__ import annotations
+
+from tests.attacks.defences import Defence
+
+
+def each(test: str, *ids: str) -> tuple[str, ...]:
+    """Single cases of a test."""
+    return tuple(f"{test}[{one}]" for one in ids)
+
+
+_GATE, _CLIENT, _NAMED, _DIRECTORY = "policy/gate.py", "waha/client.py", "policy/named.py", "directory.py"
+_LINES, _RECIPIENTS, _APPROVER = "server/lines.py", "policy/recipients.py", "policy/approver.py"
+
+_LATE, _PROXY = "outcomes::what_waha_does", "outcomes::what_is_found_afterwards_is_sent_once_where_a_proxy"
+_SIDE = "verdicts::one_refused_operation_takes_no_action_away"
+_NO_MESSAGE = "wire::a_line_that_is_no_message_does_nothing_and_is_answered"
+_FORBIDS = "verdicts::a_name_on_the_list_that_forbids_forbids_where_the_list_of_contacts"
+_MAY_HAVE = "verdicts::a_name_that_another_may_have_reaches_nobody_where_the_list_of_contacts"
+_LOOKED_UP = "outcomes::it_stays_unknown_where_a_look_up_answers"
+
+_MISS_PASSES = (_NAMED, "if row is None and not own:", "if False:")
+_REFUSES_AT_ONCE = ("bridge.py", "if doubted in _PROBES:", "if False:")
+
+DEFENCES = (
+    # Outcomes
+    Defence(
+        "a change that broke off may have left",
+        (
+            (
+                _CLIENT,
+                "if not departure.left:\n                raise self._failure(failure, departure) from None\n   ",
+                "if True:\n                raise self._failure(failure, departure) from None\n   ",
+            ),
+            (_CLIENT, "if departure.left and not refused:", "if False:"),
+        ),
+        (
+            *each(_LATE, "after our time-out", "after the connection broke"),
+            *each(
+                _PROXY,
+                "cuts the answer's body",
+                "cuts the answer's headers",
+                "passes nothing on",
+                "resets the connection",
+                "closes its own direction first",
+                "says nothing",
+                "speaks another protocol",
+                "promises more than it gives",
+                "ends in the middle of a chunk",
+                "only says to go on",
+            ),
+            _LOOKED_UP,
+            "outcomes::somebody_elses_message_under_our_id_is_not_ours",
+            "outcomes::the_same_text_in_the_chat_proves_nothing_where_the_maker_of_ids",
+            "outcomes::an_engine_that_makes_no_ids_leaves_it_unknown",
+            "outcomes::a_key_that_may_only_send_leaves_it_unknown",
+        ),
+    ),
+    Defence(
+        "only WAHA's own words refuse a change",
+        ((_CLIENT, "self._answer(response, changes=True)", "self._answer(response)"),),
+        (
+            *each(
+                _LATE,
+                "after a proxy's 502",
+                "after a proxy's 503",
+                "after a proxy's 504 with a page",
+                "after a proxy's 408",
+                "after an error inside",
+                "after a redirect",
+                "after a redirect that keeps the method",
+                "after a page with 200",
+                "after a page with 403",
+                "after half an answer",
+            ),
+            *each(
+                _PROXY,
+                "packs it twice",
+                "breaks the packing",
+                "answers with a login page",
+                "answers 500 in WAHA's words",
+            ),
+            "outcomes::nor_is_anything_else_done_again",
+        ),
+    ),
+    Defence(
+        "a change past its deadline is unknown",
+        (
+            (
+                _CLIENT,
+                "if departure.left:\n                raise OutcomeUnknown(",
+                "if False:\n                raise OutcomeUnknown(",
+            ),
+        ),
+        (*each(_PROXY, "drips headers", "drips a body"), "wire::a_change_ends_as_unknown_where_waha_drips"),
+    ),
+    Defence(
+        "an unknown outcome stands in the way of the same again",
+        ((_GATE, 'self._repeats.end(call.digest, "unknown")', "self._repeats.undo(call.digest, before)"),),
+        (
+            _LATE,
+            _LOOKED_UP,
+            "outcomes::the_same_text_in_the_chat_proves_nothing_where_the_maker_of_ids",
+            "outcomes::an_engine_that_makes_no_ids_leaves_it_unknown",
+            "outcomes::a_key_that_may_only_send_leaves_it_unknown",
+            "outcomes::a_text_cancelled_after_it_left_is_not_sent_again",
+            "outcomes::nor_is_anything_else_done_again",
+            "wire::a_change_ends_as_unknown_where_waha_drips",
+        ),
+    ),
+    Defence(
+        "a look-up proves only by the message itself",
+        (
+            (
+                "policy/delivery.py",
+                "if found is not None and found.from_me and found.id == bare_id(message_id):",
+                "if True:",
+            ),
+        ),
+        (
+            *each(_LOOKED_UP, "an empty object", "null", "a list", "true", "a text", "another message"),
+            *each(_LOOKED_UP, "no message but its text"),
+            "outcomes::somebody_elses_message_under_our_id_is_not_ours",
+        ),
+    ),
+    Defence(
+        "a message whose answer was lost is looked for",
+        (("policy/delivery.py", "for wait in LOOK_AGAIN:", "for wait in ():"),),
+        (_PROXY, "wire::memory_stays_bounded_when_what_is_answered_is[a change-gzip]"),
+    ),
+    Defence(
+        "a cancelled call is taken back or unknown",
+        (
+            (
+                _GATE,
+                "except BaseException as error:\n            # That",
+                "except Exception as error:\n            # That",
+            ),
+        ),
+        (
+            "outcomes::forty_texts_cancelled_before_they_left_all_go_out_when_tried_again",
+            "outcomes::a_text_cancelled_while_it_waits_for_its_turn_goes_out_when_tried_again",
+            "outcomes::a_text_cancelled_after_it_left_is_not_sent_again",
+        ),
+    ),
+    Defence(
+        "what never left may be tried again",
+        ((_GATE, "self._repeats.undo(call.digest, before)", 'self._repeats.end(call.digest, "done")'),),
+        (
+            "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
+            "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
+            "outcomes::forty_texts_cancelled_before_they_left_all_go_out_when_tried_again",
+            "outcomes::a_text_cancelled_while_it_waits_for_its_turn_goes_out_when_tried_again",
+        ),
+    ),
+    Defence(
+        "what is under way stands in the way of the same",
+        (
+            (
+                "policy/repeats.py",
+                'case "under way":\n                return True',
+                'case "under way":\n                return False',
+            ),
+        ),
+        ("outcomes::the_same_at_once_goes_out_once",),
+    ),
+    # Approvals and limits
+    Defence(
+        "an approval is used up",
+        (("policy/approval.py", 'self._path(entry.id, "approved").unlink()', "pass"),),
+        ("limits::an_approval_cannot_be_replayed", "limits::an_unknown_outcome_uses_up_the_approval"),
+    ),
+    Defence(
+        "an approval is for exactly one thing",
+        (("policy/approval.py", "if entry.question.digest == question.digest:", "if True:"),),
+        ("limits::an_approval_cannot_be_swapped",),
+    ),
+    Defence(
+        "a person's no stays",
+        ((_APPROVER, 'if entry.state == "refused":', "if False:"),),
+        ("limits::what_a_person_refused_stays_refused",),
+    ),
+    Defence(
+        "an unknown outcome spends approval and pace",
+        (
+            (
+                _GATE,
+                'self._repeats.end(call.digest, "unknown")',
+                "self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
+            ),
+        ),
+        ("limits::an_unknown_outcome_uses_up_the_approval", "limits::an_unknown_outcome_spends_the_pace"),
+    ),
+    Defence(
+        "what was not sent gives approval and pace back",
+        ((_GATE, "self._approver.give_back(call)\n            await self._pacer.give_back(counted)", "pass"),),
+        (
+            "limits::what_was_not_sent_gives_the_approval_back_once",
+            "limits::what_was_not_sent_spends_no_pace",
+            "limits::what_waha_refuses_spends_no_pace",
+        ),
+    ),
+    # Claims
+    Defence(
+        "a message that is not in its chat is refused",
+        (_MISS_PASSES,),
+        ("claims::a_sealed_message_is_not_under_a_friends_chat",),
+    ),
+    Defence(
+        "what is found must be what was claimed",
+        (
+            (_NAMED, "if key is None or (key.id, key.from_me) != (claim.id, claim.from_me):", "if key is None:"),
+            (
+                _NAMED,
+                "return mapping_of(answer) if all([await self._same(*pair) for pair in people]) else None",
+                "return mapping_of(answer)",
+            ),
+        ),
+        ("claims::what_is_found_must_be_what_was_claimed",),
+    ),
+    Defence(
+        "a look-up that fails refuses",
+        (
+            (_NAMED, "if not own:\n                        raise", "if False:\n                        raise"),
+            _MISS_PASSES,
+        ),
+        ("claims::a_look_up_that_fails_lets_nothing_pass", "claims::a_sealed_message_is_not_quoted"),
+    ),
+    Defence(
+        "without read, only own messages can be named",
+        ((_NAMED, "if not can_read and not own:", "if False:"), _MISS_PASSES),
+        ("claims::without_read_no_message_passes_that_the_app_did_not_send",),
+    ),
+    Defence(
+        "what the App sent is remembered",
+        ((_GATE, "self._messages.sent(call.message_id)", "pass"),),
+        ("claims::without_read_the_apps_own_message_can_be_named",),
+    ),
+    Defence(
+        "a message that is found may be named",
+        ((_NAMED, "if key is None or (key.id,", "if True or (key.id,"),),
+        ("claims::a_true_claim_goes_through",),
+    ),
+    Defence(
+        "a question shows what is quoted",
+        ((_APPROVER, "content=people | content | call.quoted_texts(),", "content=people | content,"),),
+        ("claims::a_question_shows_what_the_message_says",),
+    ),
+    Defence(
+        "a yes is for the words that are quoted",
+        ((_GATE, "await call.file_digests() | call.quoted_texts()", "await call.file_digests()"),),
+        ("claims::a_yes_is_for_the_words_that_were_shown",),
+    ),
+    # Names
+    Defence(
+        "only saved names resolve for effects",
+        ((_DIRECTORY, "self._meant if effect else self._called", "self._called"),),
+        (
+            "names::nothing_reaches_a_stranger_who_takes",
+            "names::nor_does_by_a_saved_name",
+            "names::nor_does_by_a_name_of_his_own",
+            "names::no_stranger_is_mentioned_by_his_name",
+            "names::no_stranger_gets_into_a_group_by_his_name",
+            "names::a_list_of_candidates_says_who_chose_a_name",
+            "names::a_group_that_others_made_gets_nothing_by_its_subject_before_we_wrote_in_it",
+            "names::a_result_names_whom_it_reached_in_the_owners_words",
+        ),
+    ),
+    Defence(
+        "a saved name comes before any subject",
+        ((_DIRECTORY, "if saved := self._fitting(self._snapshot.saved.get(wanted, ()), kind):", "if saved := None:"),),
+        (
+            "names::a_group_that_took_a_saved_name_gets_nothing_by_it",
+            "names::an_own_group_of_a_saved_name_gets_nothing_by_it",
+            "names::an_own_channel_of_a_saved_name_gets_nothing_by_it",
+        ),
+    ),
+    Defence(
+        "a result says who chose a name",
+        (("policy/people.py", 'f"{shown}, who calls themselves “{self.claims}”"', "self.claims"),),
+        ("names::a_result_says_where_a_name_is_not_the_owners",),
+    ),
+    # The wire
+    Defence(
+        "answers are counted while they are unpacked",
+        (
+            (
+                _CLIENT,
+                'encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")',
+                'encodings = ""',
+            ),
+            (_CLIENT, "response.aiter_raw()", "response.aiter_bytes()"),
+            (_CLIENT, "if max(received, size) > cap:", "if False:"),
+            # In which not all is unpacked on a slow machine.
+            (_CLIENT, "deadline = DEADLINE + len(request.content)", "deadline = 1e9 + len(request.content)"),
+            (_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),
+        ),
+        ("wire::memory_stays_bounded_when_what_is_answered_is",),
+    ),
+    Defence(
+        "a look has a deadline",
+        ((_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),),
+        ("wire::a_look_ends_where_waha_drips",),
+    ),
+    Defence(
+        "a line with a flaw is no message",
+        ((_LINES, 'if flaws:\n        number = raw.get("id")', 'if False:\n        number = raw.get("id")'),),
+        each(
+            _NO_MESSAGE,
+            "half a surrogate pair",
+            "NaN",
+            "a number of many digits",
+            "deep nesting",
+            "another protocol",
+            "a method and a result",
+            "parameters as a list",
+            "an id that is none",
+        ),
+    ),
+    Defence(
+        "a line that is no object is answered",
+        (
+            (
+                _LINES,
+                'return Rejected(None, *(flaws or [(PARSE_ERROR, f"This line is not JSON: {error}")])[0])',
+                "return None",
+            ),
+            (
+                _LINES,
+                'return Rejected(None, INVALID_REQUEST, "A line must be one JSON object; batches are not supported")',
+                "return None",
+            ),
+        ),
+        each(_NO_MESSAGE, "a batch", "two objects"),
+    ),
+    Defence(
+        "a cancel names a request by a string or an integer",
+        (
+            (
+                "server/stdio.py",
+                "(cancelled := cancelled_request_id_from_params(params)) is not None",
+                '(cancelled := (params or {}).get("requestId")) is not None',
+            ),
+        ),
+        ("wire::a_cancel_of_nothing_ends_nothing",),
+    ),
+    Defence(
+        "an id in use is refused",
+        (("server/stdio.py", "if coerce_request_id(number) in self._open:", "if False:"),),
+        ("wire::an_id_in_use_does_nothing_twice",),
+    ),
+    Defence(
+        "only a person's yes is one",
+        (
+            ("server/asking.py", "return approve if isinstance(approve, bool) else None", "return True"),
+            ("server/asking.py", 'if answer.action == "decline":', "if False:"),
+            (
+                "server/asking.py",
+                "type(error).__name__)\n            return None",
+                "type(error).__name__)\n            return True",
+            ),
+        ),
+        ("wire::nothing_goes_out_where_a_client_answers", "wire::a_yes_is_good_for_one_call"),
+    ),
+    # Verdicts
+    Defence(
+        "a 403 is followed by a look at the action",
+        (_REFUSES_AT_ONCE,),
+        (
+            *each(_SIDE, "contacts", "chats", "messages", "a picture", "groups", "a send", "a file"),
+            "verdicts::a_refused_link_to_media_takes_no_action_away",
+        ),
+    ),
+    Defence(
+        "a 403 of a proxy is none of WAHA's",
+        (
+            (
+                _CLIENT,
+                "if response.is_success or (isinstance(error, _WebPage) and status < 500 and not told):",
+                "if response.is_success:",
+            ),
+            (_CLIENT, "if changes and not told:", "if changes and response.is_success:"),
+            _REFUSES_AT_ONCE,
+        ),
+        each(_SIDE, "chats, by a proxy", "a send, by a proxy", "a poll, by a proxy"),
+    ),
+    Defence(
+        "an action that WAHA refuses is taken back",
+        (
+            ("bridge.py", "await self.probe({doubted})", "pass"),
+            (
+                "bridge.py",
+                "await self._apply(self.grant.refused(str(error)))\n            raise\n        except Forbidden",
+                "raise\n        except Forbidden",
+            ),
+        ),
+        ("verdicts::a_real_loss_takes_the_tools_away",),
+    ),
+    Defence(
+        "an admin's key is refused",
+        (("bridge.py", "if admin and not self.app.allow_admin_key:", "if False:"),),
+        ("verdicts::an_admin_key_does_nothing",),
+    ),
+    # What could not be read
+    Defence(
+        "an open name on a list that forbids forbids everybody",
+        (
+            (_RECIPIENTS, "if self.names or self.covers(chat, twin):", "if self.covers(chat, twin):"),
+            (_RECIPIENTS, "if contacts.error is not None and not contacts.lacking:", "if False:"),
+        ),
+        (_FORBIDS,),
+    ),
+    Defence(
+        "contacts with a gap give no name on a list",
+        ((_RECIPIENTS, "for row in contacts.rows if contacts.gap is None else ():", "for row in contacts.rows:"),),
+        ("verdicts::a_name_on_the_list_that_allows_allows_nobody_where_contacts_are_left_out",),
+    ),
+    Defence(
+        "a name that another may have is nobody's",
+        (
+            (
+                _DIRECTORY,
+                "return any(source in gaps and not gaps[source].lacking for source in sources)",
+                "return False",
+            ),
+        ),
+        (
+            *each(_MAY_HAVE, "leaves out a person"),
+            "verdicts::a_group_is_not_taken_for_the_only_one_where_groups_cannot_be_read",
+        ),
+    ),
+    Defence(
+        "what is not known is said of a name",
+        ((_DIRECTORY, "if gaps := self.not_known(*NAMES):", "if gaps := None:"),),
+        (_MAY_HAVE,),
+    ),
+    Defence(
+        "what is not known is said of a list",
+        (
+            (
+                _DIRECTORY,
+                'return [f"{source}: {gaps[source].gap}" for source in sources if source in gaps] or None',
+                "return None",
+            ),
+        ),
+        ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
+    ),
+)
