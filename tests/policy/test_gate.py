@@ -281,6 +281,19 @@ async def test_a_read_is_not_held_to_what_may_be_done(sandbox: SandboxInfo) -> N
             assert (await bridge.call("get_messages", {"chat": SAM})).reached == ()
 
 
+@pytest.mark.parametrize("key", ["read_send", "send"])
+async def test_who_is_meant_by_a_name_on_a_list_is_known_before_a_call_passes(
+    key: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, key, chats={"send": {"allow": ["Sam Okafor"]}}) as bridge:
+        await admin.clear()
+        if key == "read_send":
+            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+        else:
+            await refused(bridge, "send_text", {"chat": SAM, "text": "Hello"}, "recipient refused")
+            assert [r["path"] for r in await admin.requests() if "/contacts" in r["path"]] == []
+
+
 # Links
 
 
