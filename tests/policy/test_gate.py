@@ -294,6 +294,18 @@ async def test_who_is_meant_by_a_name_on_a_list_is_known_before_a_call_passes(
             assert [r["path"] for r in await admin.requests() if "/contacts" in r["path"]] == []
 
 
+async def test_the_same_answer_to_what_was_edited_meanwhile_is_no_repeat(sandbox: SandboxInfo, admin: Admin) -> None:
+    real = await arrive(admin, SAM)
+    path = f"/api/default/chats/{SAM}/messages/"
+    row = await admin.request("GET", f"{path}{real}")
+    call = {"chat": SAM, "text": "Yes", "reply_to": real}
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", call)
+        await admin.fault(path, body=json.dumps(row | {"body": "Shall I cancel?"}))
+        await bridge.call("send_text", call)
+        await refused(bridge, "send_text", call, "repeat refused")
+
+
 # Links
 
 
