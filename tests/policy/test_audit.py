@@ -132,6 +132,18 @@ async def test_an_app_can_do_without(sandbox: SandboxInfo) -> None:
     assert not trail_path("default").exists()
 
 
+async def test_leaving_an_app_ends_the_thread_that_writes(sandbox: SandboxInfo) -> None:
+    before = set(threading.enumerate())
+
+    def writing() -> list[str]:
+        return [each.name for each in set(threading.enumerate()) - before if "_monitor" in each.name]
+
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT)
+        assert len(writing()) == 1
+    assert writing() == []
+
+
 async def test_the_file_is_for_the_user_alone(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox) as bridge:
         await bridge.call("send_text", TEXT)

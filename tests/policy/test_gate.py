@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -9,21 +10,30 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import SecretStr
 
 from tests.harness import Admin, app_for
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects
 from tests.policy.test_fetching import resolver
-from waha_mcp.actions import Action
+from waha_mcp.actions import Action, Grant
+from waha_mcp.app import App
 from waha_mcp.bridge import Bridge
+from waha_mcp.directory import Directory
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Question
-from waha_mcp.policy.pace import Pacer
+from waha_mcp.policy.audit import Trail
+from waha_mcp.policy.call import Call
+from waha_mcp.policy.gate import Policy
+from waha_mcp.policy.pace import Pacer, PaceUnknown
 from waha_mcp.policy.settings import Chats, SendRule
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools import CATALOG, ArgumentError, Tool
+from waha_mcp.tools.catalog import READS, Context
 from waha_mcp.tools.params import MessageReference, Reference
+from waha_mcp.waha.client import Waha
 from waha_mcp.waha.contract import contract
 from waha_mcp.waha.errors import BadAnswer, NotFound, OutcomeUnknown, WahaError
+from waha_mcp.waha.models import Result
 
 pytestmark = pytest.mark.anyio
 
@@ -281,6 +291,31 @@ async def test_a_read_is_not_held_to_what_may_be_done(sandbox: SandboxInfo) -> N
             assert (await bridge.call("get_messages", {"chat": SAM})).reached == ()
 
 
+@pytest.mark.parametrize("key", ["read_send", "send"])
+async def test_who_is_meant_by_a_name_on_a_list_is_known_before_a_call_passes(
+    key: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, key, chats={"send": {"allow": ["Sam Okafor"]}}) as bridge:
+        await admin.clear()
+        if key == "read_send":
+            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
+        else:
+            await refused(bridge, "send_text", {"chat": SAM, "text": "Hello"}, "recipient refused")
+            assert [r["path"] for r in await admin.requests() if "/contacts" in r["path"]] == []
+
+
+async def test_the_same_answer_to_what_was_edited_meanwhile_is_no_repeat(sandbox: SandboxInfo, admin: Admin) -> None:
+    real = await arrive(admin, SAM)
+    path = f"/api/default/chats/{SAM}/messages/"
+    row = await admin.request("GET", f"{path}{real}")
+    call = {"chat": SAM, "text": "Yes", "reply_to": real}
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", call)
+        await admin.fault(path, body=json.dumps(row | {"body": "Shall I cancel?"}))
+        await bridge.call("send_text", call)
+        await refused(bridge, "send_text", call, "repeat refused")
+
+
 # Links
 
 
@@ -516,6 +551,69 @@ async def test_a_send_that_is_answered_with_no_message_is_sent_where_the_message
         await admin.fault("/api/sendText", status=201, body=answer)
         with pytest.raises(OutcomeUnknown, match="no message"):
             await bridge.call("send_text", {"chat": SAM, "text": "y"})
+
+
+async def test_that_a_message_was_reacted_to_does_not_make_it_our_own(sandbox: SandboxInfo, admin: Admin) -> None:
+    call = {"message_id": await arrive(admin, SAM), "emoji": "👍"}
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("react", call)
+        await admin.fault(f"/api/default/chats/{SAM}/messages/", count=100, status=500)
+        with pytest.raises(BadAnswer):
+            await bridge.call("react", call)
+
+
+async def test_where_the_pace_is_not_known_that_is_the_reason(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(*_: object) -> None:
+        raise PaceUnknown("away")
+
+    monkeypatch.setattr(Pacer, "check", check)
+    async with bridge_with(sandbox) as bridge:
+        await admin.clear()
+        told = await refused(bridge, "send_text", {"chat": SAM, "text": "x"}, "pace unknown")
+        assert "nothing is sent" in told
+        assert await effects(admin) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "decision", "outcome"),
+    [
+        (None, "allowed", "done"),
+        (Refusal("too odd", "No."), "too odd", "refused"),
+        (OutcomeUnknown("Perhaps."), "allowed", "unknown"),
+        (ArgumentError("Wrong."), "allowed", "failed"),
+        (BadAnswer("Odd."), "allowed", "failed"),
+        (RuntimeError("A slip."), "allowed", "broken off"),
+        (asyncio.CancelledError(), "allowed", "broken off"),
+    ],
+    ids=repr,
+)
+async def test_a_call_goes_into_the_trail_as_it_ended(
+    end: BaseException | None, decision: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(Trail, "write", lambda _, line: lines.append(line))
+
+    async def look(*, ctx: Context) -> Result:
+        if end is not None:
+            raise end
+        return Result()
+
+    app = App(url="http://127.0.0.1:9", key=SecretStr("k"), session="default")
+    waha = Waha(app.url, app.key, app.session)
+    policy = Policy(app, waha)
+    context = Context(app, waha, Grant.initial(frozenset(Action)), Directory(waha, policy.readable, policy.written))
+    tool = Tool("look", "Look", "", Action.READ, (), "core", READS, None, look)
+    raised: BaseException | None = None
+    try:
+        await policy.run(Call(tool, {}, context))
+    except BaseException as error:
+        raised = error
+    assert raised is end
+    [line] = lines
+    assert "arguments" not in line
+    assert (line["tool"], line["decision"], line["outcome"]) == ("look", decision, outcome)
 
 
 # What it tells others
