@@ -73,7 +73,10 @@ class Unresolved(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One person, group or channel. `last_active` is when its chat last had a message; None: it has no chat."""
+    """One person, group or channel.
+
+    `last_active` is when its chat last had a message; 0: that is not known; None: it has no chat.
+    """
 
     id: str
     kind: ChatKind
@@ -330,7 +333,11 @@ class Directory:
             return f"{what}, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
         lines = [
             f"- {entry.id}: {_introduced(entry)}, "
-            + (f"last active {iso_time(entry.last_active)}" if entry.last_active else "no chat yet")
+            + (
+                "no chat yet"
+                if entry.last_active is None
+                else f"last active {iso_time(entry.last_active) or 'unknown'}"
+            )
             for entry in found[:CANDIDATES]
         ]
         return "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
@@ -492,10 +499,11 @@ def _snapshot(
 
 
 def _by_name(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    """The owners of each name."""
+    """The owners of each name. What folds to nothing, such as a lone accent, is no name: blank text would mean it."""
     found: dict[str, set[str]] = {}
     for name, owner in names:
-        found.setdefault(name, set()).add(owner)
+        if name:
+            found.setdefault(name, set()).add(owner)
     return {name: frozenset(owners) for name, owners in found.items()}
 
 
