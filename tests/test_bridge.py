@@ -631,10 +631,14 @@ def waits_for(event: anyio.Event, answer: httpx.Response) -> Callable[[httpx.Req
     return wait
 
 
-async def test_a_call_waits_until_it_is_known_what_the_key_may_do(server: Server) -> None:
+async def test_a_call_waits_until_it_is_known_what_the_key_may_do(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     with anyio.fail_after(10):
         async with Bridge(app()) as bridge:
             assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
+    # That nobody listens for changes is no failure.
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(200, json={}), UNAUTHORIZED], ids=["an admin's", "unknown"])
@@ -888,6 +892,19 @@ async def test_the_session_that_the_app_names_is_kept(server: Server) -> None:
     assert SESSIONS not in server.requests
 
 
+async def test_the_list_of_sessions_is_asked_for_without_naming_one(server: Server) -> None:
+    queries: list[dict[str, str]] = []
+
+    async def sessions(request: httpx.Request) -> httpx.Response:
+        queries.append(dict(request.url.params))
+        return httpx.Response(200, json=[{"name": "default"}])
+
+    server.answers[SESSIONS] = sessions
+    async with settled(app(session=None)) as (bridge, _):
+        await bridge.directory.load()
+    assert queries == [{"all": "true"}] * 2
+
+
 async def test_no_session_is_looked_for_with_a_key_that_is_no_good(server: Server) -> None:
     server.answers |= {ADMIN: UNAUTHORIZED, SESSIONS: httpx.Response(200, json=[])}
     async with settled(app(session=None)) as (bridge, _):
@@ -917,9 +934,7 @@ async def test_a_bridge_that_is_left_has_closed_what_it_opened_and_loads_nothing
     assert closed == [bridge.waha, bridge.policy]
 
 
-async def test_examining_asks_for_every_action_whatever_the_app_names(
-    server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_examining_asks_for_every_action_whatever_the_app_names(server: Server) -> None:
     server.answers["/api/apps"] = FORBIDDEN
     with anyio.fail_after(10):
         grant = await examine(app(actions=frozenset({Action.READ})))
@@ -931,7 +946,6 @@ async def test_examining_asks_for_every_action_whatever_the_app_names(
         Action.SETTING: Evidence.DECLARED,
         Action.DELETE: Evidence.DECLARED,
     }
-    assert not [record for record in caplog.records if record.exc_info]  # nobody listens, which is no failure
 
 
 async def test_examining_says_what_is_wrong_with_the_key_as_a_whole(server: Server) -> None:

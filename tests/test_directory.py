@@ -516,9 +516,15 @@ async def test_names_of_other_kinds_do_not_count(kind: ChatKind | None, chat: st
         assert await directory.resolve("chess", kind) == chat
 
 
-@pytest.mark.parametrize("name", ["", "\u200b", "\u0301"])
-async def test_a_name_that_shows_nothing_is_not_told_apart_from_none(name: str) -> None:
-    directory = await loaded(contacts=[person(ANN, name)], groups=[{"id": CLUB, "subject": name}])
+@pytest.mark.parametrize("name", ["", "\u200b", "\u3164"])
+async def test_a_name_that_shows_nothing_is_none(name: str) -> None:
+    contacts = [person(ANN, name, pushname=name), person(BEN, "Ben")]
+    directory = await loaded(
+        contacts=contacts, groups=[{"id": CLUB, "subject": name}], chats=[{"id": CEM, "name": name}]
+    )
+    entries = {entry.id: (entry.name, entry.push_name, entry.saved) for entry in directory.entries()}
+    assert entries.pop(BEN) == ("Ben", None, True)
+    assert entries == dict.fromkeys((ANN, CEM, CLUB), (None, None, False))
     assert directory.find(name, 5) == []
 
 
@@ -538,8 +544,9 @@ async def test_a_saved_name_comes_before_subjects() -> None:
         {"contacts": [person(ANN, "Bank", isMyContact=False)]},
         {"contacts": [person(ANN, pushname="Bank")]},
         {"chats": [{"id": ANN, "name": "Bank"}]},
+        {"contacts": [person(ANN, "\u200b", pushname="Bank")]},
     ],
-    ids=["not saved", "chosen", "of the chat"],
+    ids=["not saved", "chosen", "of the chat", "chosen beside a saved name that shows nothing"],
 )
 async def test_a_name_that_a_person_chose_reaches_nobody_even_where_the_account_wrote(answers: Any) -> None:
     directory = await loaded({"written": yes}, **answers)

@@ -455,9 +455,9 @@ def _snapshot(
     def add(chat_id: str, **known: Any) -> None:
         chat_id = numbers.get(chat_id, chat_id)
         entry = entries.get(chat_id) or Entry(chat_id, kind_of_chat(chat_id), lid=hidden_ids.get(chat_id))
-        # What was known first stays: a person's two rows complete each other.
+        # What was known first stays: a person's two rows complete each other. A name that shows nothing is none.
         entries[chat_id] = replace(
-            entry, **{k: v for k, v in known.items() if v is not None and getattr(entry, k) is None}
+            entry, **{k: v for k, v in known.items() if v not in (None, "") and getattr(entry, k) is None}
         )
 
     for row in contacts:
@@ -509,4 +509,4 @@ def _by_name(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
 
 def _created_by(group: Mapping[str, Any], mine: Collection[str]) -> bool:
     owners = (chat_id_of(group.get(name)) for name in ("owner", "ownerPn", "OwnerJID", "OwnerPN"))
-    return any(owner in mine for owner in owners if owner)
+    return any(owner in mine for owner in owners)
