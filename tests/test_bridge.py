@@ -786,10 +786,15 @@ async def test_completions_of_a_waha_that_cannot_be_reached_say_so(server: Serve
 async def test_a_refusal_of_the_names_is_taken_back_and_announced(
     server: Server, answer: httpx.Response, gone: set[Action]
 ) -> None:
+    server.answers[CONTACTS] = httpx.Response(200, json=ANN_AND_BEN)
     async with settled(app()) as (bridge, announced):
+        assert await bridge.chat_names("ann", 1) == ["Ann"]
+        bridge.directory.expire()
+        server.requests.clear()
         server.answers |= {CONTACTS: answer, READ: answer}
         with pytest.raises((Forbidden, Unauthorized)):
             await bridge.chat_names("a")
+        assert ADMIN not in server.requests  # that was known
         left = of_action(*({Action.READ, Action.SEND} - gone))
         assert names(bridge) == left
         assert announced == [left]
