@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain, combinations
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -17,9 +18,11 @@ from pydantic import SecretStr
 from waha_mcp import bridge as bridge_module
 from waha_mcp.actions import NULL_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app import App, AppError
-from waha_mcp.bridge import Bridge, UnknownTool
-from waha_mcp.policy.settings import NO_PACE
+from waha_mcp.bridge import Bridge, UnknownTool, examine
+from waha_mcp.policy.gate import Policy
+from waha_mcp.policy.settings import NO_PACE, Chats
 from waha_mcp.tools import CATALOG, ArgumentError
+from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import BadAnswer, Forbidden, OutcomeUnknown, Unauthorized, Unreachable, WahaError
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +33,8 @@ READ = "/api/sessions/default"
 SEND = "/api/default/status/new-message-id"
 CHATS = "/api/default/chats/overview"
 SESSIONS = "/api/sessions"
+CONTACTS = "/api/contacts/all"
+PROBED = {READ, SEND, "/api/apps"}
 TEXT = {"chat": "12025550123@c.us", "text": "hi", "allow_repeat": True}
 
 FORBIDDEN = httpx.Response(403, json={"message": "Forbidden", "statusCode": 403})
@@ -188,6 +193,7 @@ async def test_probes_run_at_the_same_time(server: Server) -> None:
         httpx.Response(501, json={"message": "The method is not implemented by 'NOWEB' engine..."}),
         httpx.Response(422, json={"error": "Session status...", "session": "default", "status": "STOPPED"}),
         httpx.Response(404, json={"message": "Session not found", "statusCode": 404}),
+        httpx.Response(400, json={"message": "Bad Request", "statusCode": 400}),
     ],
 )
 async def test_what_waha_answers_behind_its_guard_confirms_the_action(server: Server, answer: httpx.Response) -> None:
@@ -597,17 +603,362 @@ async def test_settling_takes_no_longer_than_its_budget(server: Server) -> None:
 
 
 async def test_leaving_ends_what_is_under_way(server: Server) -> None:
-    asked = anyio.Event()
+    asked, ended = anyio.Event(), anyio.Event()
 
     async def never(_: httpx.Request) -> httpx.Response:
         asked.set()
-        await anyio.sleep_forever()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
         raise AssertionError
 
     server.answers[READ] = never
     with anyio.fail_after(5):
         async with Bridge(app()):
             await asked.wait()
+    assert ended.is_set()
+
+
+# What reaches whom, and when
+
+
+def waits_for(event: anyio.Event, answer: httpx.Response) -> Callable[[httpx.Request], Awaitable[httpx.Response]]:
+    async def wait(_: httpx.Request) -> httpx.Response:
+        await event.wait()
+        return answer
+
+    return wait
+
+
+async def test_a_call_waits_until_it_is_known_what_the_key_may_do(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with anyio.fail_after(10):
+        async with Bridge(app()) as bridge:
+            assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
+    # That nobody listens for changes is no failure.
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200, json={}), UNAUTHORIZED], ids=["an admin's", "unknown"])
+async def test_a_declared_call_that_comes_before_a_slow_look_is_held_to_what_that_finds(
+    server: Server, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response
+) -> None:
+    monkeypatch.setattr(Bridge.settle, "__defaults__", (0.0,))
+    let = anyio.Event()
+    server.answers[ADMIN] = waits_for(let, answer)
+    bridge = Bridge(app(actions=frozenset({Action.SEND, Action.READ})))
+    refused: list[str] = []
+
+    async def call(tool: str, arguments: Mapping[str, Any]) -> None:
+        with pytest.raises(UnknownTool):
+            await bridge.call(tool, arguments)
+        refused.append(tool)
+
+    async def complete() -> None:
+        refused.append(f"completions: {await bridge.chat_names('a')}")
+
+    with anyio.fail_after(10):
+        async with bridge.waha, anyio.create_task_group() as calls:
+            calls.start_soon(call, "send_text", TEXT)
+            calls.start_soon(call, "list_chats", {})
+            calls.start_soon(complete)
+            await anyio.wait_all_tasks_blocked()
+            let.set()
+    assert sorted(refused) == ["completions: []", "list_chats", "send_text"]
+    assert server.requests == [ADMIN]
+
+
+async def test_a_name_on_the_apps_lists_is_looked_up_before_the_first_call(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The background never gets to it.
+    monkeypatch.setattr(bridge_module, "LISTING_FIRST", 3600)
+    server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann"}])
+    async with settled(app(chats=Chats.model_validate({"send": {"allow": ["Ann"]}}))) as (bridge, _):
+        assert "policy" not in bridge.__dict__  # a listing needs none
+        assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
+
+
+async def test_a_name_on_the_apps_lists_is_looked_up_while_nobody_calls(server: Server) -> None:
+    server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann"}])
+    async with settled(app(chats=Chats.model_validate({"send": {"allow": ["Ann"]}}))):
+        await until(lambda: CONTACTS in server.requests)
+
+
+async def test_names_are_fetched_anew_after_an_effect_on_people_or_groups_alone(server: Server) -> None:
+    group = "120363000000000001@g.us"
+    server.answers["/api/default/groups"] = httpx.Response(200, json=[{"id": group, "subject": "Chess"}])
+    fields = {"actions": frozenset({Action.READ, Action.SEND}), "toolsets": frozenset({"all"})}
+    async with settled(app(**fields)) as (bridge, _):
+
+        async def fetched_by(tool: str, arguments: Mapping[str, Any]) -> int:
+            await bridge.call("find_chats", {"query": "chess"})
+            server.requests.clear()
+            await bridge.call(tool, arguments)
+            await bridge.call("find_chats", {"query": "chess"})
+            return server.requests.count(CONTACTS)
+
+        assert await fetched_by("update_group", {"group": group, "subject": "Go"}) == 1
+        assert await fetched_by("block_contact", {"contact": TEXT["chat"], "blocked": True}) == 1
+        assert await fetched_by("send_text", TEXT) == 0
+        assert await fetched_by("list_groups", {}) == 0
+
+
+async def test_a_chat_of_another_kind_than_the_tool_takes_is_named_with_both(server: Server) -> None:
+    async with settled(app(toolsets=frozenset({"all"}))) as (bridge, _):
+        server.requests.clear()
+        with pytest.raises(ArgumentError) as caught:
+            await bridge.call("list_participants", {"group": TEXT["chat"]})
+        assert str(caught.value) == f"group: {TEXT['chat']} is a person; this tool takes a group"
+        assert server.requests == []
+
+
+async def test_every_chat_of_a_list_is_resolved_and_one_left_out_is_none(server: Server) -> None:
+    bodies: list[Any] = []
+
+    async def send(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json=OK)
+
+    server.answers |= {
+        "/api/sendText": send,
+        CONTACTS: httpx.Response(200, json=[{"id": "12025550124@c.us", "name": "Ann"}]),
+    }
+    async with settled(app()) as (bridge, _):
+        for mentions in (["Ann", "12025550125@s.whatsapp.net"], None):
+            await bridge.call("send_text", {**TEXT, "mentions": mentions} if mentions else TEXT)
+        with pytest.raises(ArgumentError, match=r"^mentions: 'Zzyzx' is nobody's name here"):
+            await bridge.call("send_text", {**TEXT, "mentions": ["Ann", "Zzyzx"]})
+    assert bodies[0]["mentions"] == ["12025550124@c.us", "12025550125@c.us"]
+    assert not bodies[1].get("mentions")
+    assert len(bodies) == 2
+
+
+async def test_a_key_that_may_only_send_is_told_why_it_has_no_names(server: Server) -> None:
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        server.requests.clear()
+        with pytest.raises(ArgumentError, match="no read action"):
+            await bridge.call("send_text", {**TEXT, "chat": "Ann"})
+        assert server.requests == []
+
+
+# Completions
+
+
+ANN_AND_BEN = [{"id": "12025550124@c.us", "name": "Ann"}, {"id": "12025550125@c.us", "name": "Ben"}]
+
+
+async def test_names_are_completed_once_the_key_is_known_to_read(server: Server) -> None:
+    server.answers[CONTACTS] = httpx.Response(200, json=ANN_AND_BEN)
+    with anyio.fail_after(10):
+        async with Bridge(app()) as bridge:
+            assert await bridge.chat_names("ann", 1) == ["Ann"]
+            assert sorted(await bridge.chat_names("")) == ["Ann", "Ben"]
+
+
+async def test_a_name_that_may_not_be_read_is_completed_for_nobody(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge_module, "LISTING_FIRST", 3600)
+    server.answers[CONTACTS] = httpx.Response(200, json=ANN_AND_BEN)
+    async with settled(app(chats=Chats.model_validate({"read": {"deny": ["Ann"]}}))) as (bridge, _):
+        assert await bridge.chat_names("") == ["Ben"]
+
+
+async def test_a_key_that_may_not_read_completes_nothing_and_asks_nobody(server: Server) -> None:
+    server.answers[ADMIN] = httpx.ConnectError("")
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        assert await bridge.chat_names("a") == []
+        assert CONTACTS not in server.requests
+
+
+async def test_completions_of_a_waha_that_cannot_be_reached_say_so(server: Server) -> None:
+    server.answers[ADMIN] = httpx.ConnectError("")
+    async with settled(app(actions=frozenset({Action.READ}))) as (bridge, _):
+        with pytest.raises(Unreachable):
+            await bridge.chat_names("a")
+    assert set(server.requests) == {ADMIN}
+
+
+@pytest.mark.parametrize(("answer", "gone"), [(FORBIDDEN, {Action.READ}), (UNAUTHORIZED, {Action.READ, Action.SEND})])
+async def test_a_refusal_of_the_names_is_taken_back_and_announced(
+    server: Server, answer: httpx.Response, gone: set[Action]
+) -> None:
+    server.answers[CONTACTS] = httpx.Response(200, json=ANN_AND_BEN)
+    async with settled(app()) as (bridge, announced):
+        assert await bridge.chat_names("ann", 1) == ["Ann"]
+        bridge.directory.expire()
+        server.requests.clear()
+        server.answers |= {CONTACTS: answer, READ: answer}
+        with pytest.raises((Forbidden, Unauthorized)):
+            await bridge.chat_names("a")
+        assert ADMIN not in server.requests  # that was known
+        left = of_action(*({Action.READ, Action.SEND} - gone))
+        assert names(bridge) == left
+        assert announced == [left]
+        server.requests.clear()
+        assert await bridge.chat_names("a") == []
+        assert server.requests == []
+
+
+# Looking, again and again
+
+
+async def test_what_is_doubted_is_asked_for_and_nothing_else(server: Server) -> None:
+    async with settled(app()) as (bridge, _):
+        server.requests.clear()
+        server.answers["/api/sendText"] = FORBIDDEN
+        with pytest.raises(Forbidden):
+            await bridge.call("send_text", TEXT)
+        assert server.requests[-2:] == ["/api/sendText", SEND]
+
+
+async def test_what_a_refused_name_puts_in_doubt_is_read(server: Server) -> None:
+    async with settled(app()) as (bridge, announced):
+        server.answers |= {CONTACTS: FORBIDDEN, READ: FORBIDDEN}
+        with pytest.raises(Forbidden):
+            await bridge.call("send_text", {**TEXT, "chat": "Ann"})
+        assert bridge.grant.actions == {Action.SEND}
+        assert announced == [of_action(Action.SEND)]
+
+
+@pytest.mark.parametrize("declared", [None, frozenset({Action.READ})])
+@pytest.mark.parametrize("answer", [FORBIDDEN, UNAUTHORIZED, httpx.Response(200, json={})])
+async def test_looking_ends_once_all_is_known(
+    server: Server, answer: httpx.Response, declared: frozenset[Action] | None
+) -> None:
+    server.answers[ADMIN] = answer
+    bridge = Bridge(app(actions=declared))
+    with anyio.fail_after(2):
+        async with bridge.waha:
+            await bridge._find_out()
+    assert await bridge.settle(0)
+
+
+async def test_a_waha_that_is_down_is_looked_for_less_and_less_often(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 8:
+            server.answers.clear()
+
+    monkeypatch.setattr(bridge_module, "RETRY_FIRST", 2.0)
+    monkeypatch.setattr(bridge_module, "RETRY_MOST", 60.0)
+    monkeypatch.setattr(bridge_module, "anyio", SimpleNamespace(**{**vars(anyio), "sleep": sleep}))
+    server.answers[ADMIN] = httpx.ConnectError("")
+    # Declared actions leave nothing to find out but whose key this is.
+    bridge = Bridge(app(actions=frozenset({Action.READ})))
+    with anyio.fail_after(10):
+        async with bridge.waha:
+            await bridge._find_out()
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60, bridge_module.LISTING_FIRST]
+    assert bridge.grant.evidence[Action.READ] is Evidence.PROBED
+
+
+@pytest.mark.parametrize(("declared", "waits"), [(None, True), (frozenset({Action.READ}), False)])
+async def test_a_listing_waits_for_what_the_app_does_not_declare(
+    server: Server, monkeypatch: pytest.MonkeyPatch, declared: frozenset[Action] | None, waits: bool
+) -> None:
+    monkeypatch.setattr(bridge_module, "SETTLE_BUDGET", 30)
+    let = anyio.Event()
+    server.answers[ADMIN] = waits_for(let, FORBIDDEN)
+    found: list[bool] = []
+    with anyio.fail_after(10):
+        async with Bridge(app(actions=declared)) as bridge:
+
+            async def listable() -> None:
+                found.append(await bridge.listable())
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(listable)
+                await anyio.wait_all_tasks_blocked()
+                assert found == ([] if waits else [False])
+                let.set()
+            assert found == [waits]
+            await bridge.settle(5)
+            assert await bridge.listable()
+
+
+async def test_an_admin_key_is_known_by_the_status_of_the_answer_whatever_its_body(server: Server) -> None:
+    server.answers[ADMIN] = httpx.Response(200, content=b"WAHA_API_KEY=s3cr3t")
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        assert "allow_admin_key" in (bridge.grant.problem or "")
+
+
+async def test_the_session_that_the_app_names_is_kept(server: Server) -> None:
+    server.answers[SESSIONS] = httpx.Response(200, json=[{"name": "other", "status": "WORKING"}])
+    async with settled(app()) as (bridge, _):
+        assert bridge.waha.session == "default"
+    assert SESSIONS not in server.requests
+
+
+async def test_the_list_of_sessions_is_asked_for_without_naming_one(server: Server) -> None:
+    queries: list[dict[str, str]] = []
+
+    async def sessions(request: httpx.Request) -> httpx.Response:
+        queries.append(dict(request.url.params))
+        return httpx.Response(200, json=[{"name": "default"}])
+
+    server.answers[SESSIONS] = sessions
+    async with settled(app(session=None)) as (bridge, _):
+        await bridge.directory.load()
+    assert queries == [{"all": "true"}] * 2
+
+
+async def test_no_session_is_looked_for_with_a_key_that_is_no_good(server: Server) -> None:
+    server.answers |= {ADMIN: UNAUTHORIZED, SESSIONS: httpx.Response(200, json=[])}
+    async with settled(app(session=None)) as (bridge, _):
+        assert "401" in (bridge.grant.problem or "")
+    assert server.requests == [ADMIN]
+
+
+async def test_a_bridge_that_is_left_has_closed_what_it_opened_and_loads_nothing_for_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Policy | Waha] = []
+    for each in (Policy, Waha):
+
+        async def aclose(self: Policy | Waha, close: Callable[..., Awaitable[None]] = each.aclose) -> None:
+            closed.append(self)
+            await close(self)
+
+        monkeypatch.setattr(each, "aclose", aclose)
+    monkeypatch.setattr(bridge_module, "LISTING_FIRST", 3600)
+    async with settled(app()) as (bridge, _):
+        pass
+    assert "policy" not in bridge.__dict__
+    assert closed == [bridge.waha]
+    closed.clear()
+    async with settled(app()) as (bridge, _):
+        await bridge.call("list_chats", {})
+    assert closed == [bridge.waha, bridge.policy]
+
+
+async def test_examining_asks_for_every_action_whatever_the_app_names(server: Server) -> None:
+    server.answers["/api/apps"] = FORBIDDEN
+    with anyio.fail_after(10):
+        grant = await examine(app(actions=frozenset({Action.READ})))
+    assert grant.evidence == {
+        Action.READ: Evidence.PROBED,
+        Action.SEND: Evidence.PROBED,
+        Action.APP: Evidence.REFUSED,
+        Action.CONTROL: Evidence.DECLARED,
+        Action.SETTING: Evidence.DECLARED,
+        Action.DELETE: Evidence.DECLARED,
+    }
+
+
+async def test_examining_says_what_is_wrong_with_the_key_as_a_whole(server: Server) -> None:
+    server.answers[ADMIN] = httpx.Response(200, json={})
+    with anyio.fail_after(10):
+        grant = await examine(app())
+    assert "allow_admin_key" in (grant.problem or "")
+    assert server.requests == [ADMIN]
 
 
 # get_status

@@ -197,15 +197,16 @@ class Bridge:
             WahaError: WAHA could not be asked.
         """
         await self.settle()
+        if Action.READ in self.grant.actions and not self._identified:
+            # As for a call: nothing is asked for with a key that may be an admin's.
+            await self.identify()
         self.directory.available = Action.READ in self.grant.actions
         if not self.directory.available:
             return []
-        if not self._identified:
-            await self.identify()
         async with self._noting():
             await self.policy.prepare(self.grant)
             await self.directory.load()
-        return self.directory.completions(beginning, limit) if Action.READ in self.grant.actions else []
+        return self.directory.completions(beginning, limit)
 
     @asynccontextmanager
     async def _noting(self, tool: Tool | None = None) -> AsyncIterator[None]:

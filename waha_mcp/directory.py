@@ -73,7 +73,10 @@ class Unresolved(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One person, group or channel. `last_active` is when its chat last had a message; None: it has no chat."""
+    """One person, group or channel.
+
+    `last_active` is when its chat last had a message; 0: that is not known; None: it has no chat.
+    """
 
     id: str
     kind: ChatKind
@@ -330,7 +333,11 @@ class Directory:
             return f"{what}, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
         lines = [
             f"- {entry.id}: {_introduced(entry)}, "
-            + (f"last active {iso_time(entry.last_active)}" if entry.last_active else "no chat yet")
+            + (
+                "no chat yet"
+                if entry.last_active is None
+                else f"last active {iso_time(entry.last_active) or 'unknown'}"
+            )
             for entry in found[:CANDIDATES]
         ]
         return "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
@@ -448,9 +455,9 @@ def _snapshot(
     def add(chat_id: str, **known: Any) -> None:
         chat_id = numbers.get(chat_id, chat_id)
         entry = entries.get(chat_id) or Entry(chat_id, kind_of_chat(chat_id), lid=hidden_ids.get(chat_id))
-        # What was known first stays: a person's two rows complete each other.
+        # What was known first stays: a person's two rows complete each other. A name that shows nothing is none.
         entries[chat_id] = replace(
-            entry, **{k: v for k, v in known.items() if v is not None and getattr(entry, k) is None}
+            entry, **{k: v for k, v in known.items() if v not in (None, "") and getattr(entry, k) is None}
         )
 
     for row in contacts:
@@ -492,13 +499,14 @@ def _snapshot(
 
 
 def _by_name(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    """The owners of each name."""
+    """The owners of each name. What folds to nothing, such as a lone accent, is no name: blank text would mean it."""
     found: dict[str, set[str]] = {}
     for name, owner in names:
-        found.setdefault(name, set()).add(owner)
+        if name:
+            found.setdefault(name, set()).add(owner)
     return {name: frozenset(owners) for name, owners in found.items()}
 
 
 def _created_by(group: Mapping[str, Any], mine: Collection[str]) -> bool:
     owners = (chat_id_of(group.get(name)) for name in ("owner", "ownerPn", "OwnerJID", "OwnerPN"))
-    return any(owner in mine for owner in owners if owner)
+    return any(owner in mine for owner in owners)

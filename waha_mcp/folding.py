@@ -28,7 +28,7 @@ def fold_name(name: str) -> str:
 
 def _pictured(char: str) -> bool:
     """Whether a character is an emoji or a part of one: symbols, skin tones, keycaps, flags."""
-    return unicodedata.category(char) in ("So", "Sk", "Me") or 0x1F3FB <= ord(char) <= 0x1F3FF
+    return unicodedata.category(char) in ("So", "Sk", "Me")
 
 
 def _accent(char: str) -> bool:

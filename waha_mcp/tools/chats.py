@@ -173,7 +173,9 @@ class FoundChat(Result):
     push_name: Name | None = Field(None, description="As they call themselves")
     kind: ChatKind
     phone: str | None = Field(None, description="E.164")
-    last_active: str | None = Field(None, description="When the chat last had a message; none: no chat yet")
+    last_active: str | None = Field(
+        None, description="When the chat last had a message; none: no chat yet, or WAHA does not say"
+    )
 
 
 class FoundChats(Page):
