@@ -94,11 +94,13 @@ def outcomes(folder: Path, cases: Iterable[str]) -> dict[str, str]:
     ran = run(folder, "-m", "pytest", "-n0", "--tb=no", f"--junitxml={report}", "-o", "junit_family=xunit1", *cases)
     if not report.exists():
         raise NoProof(f"pytest did not end as it should:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
-    found = {}
+    found: dict[str, str] = {}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         marks = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
         word = {"failure": "failed", "error": "broke", "skipped": "skipped"}[marks[0]] if marks else "passed"
-        found[short(f"{case.get('file')}::{case.get('name')}")] = word
+        name = short(f"{case.get('file')}::{case.get('name')}")
+        # A case that has failed may leave something behind that breaks what follows it.
+        found[name] = "failed" if found.get(name) == "failed" else word
     return found
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,8 @@ class Hijacked:
         self._reader.join(timeout=10)
         for each in (self._process.stdin, self._process.stdout):
             assert each is not None
-            each.close()
+            with suppress(OSError):  # lines that nobody took
+                each.close()
         self._log.close()
 
 

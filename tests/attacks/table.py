@@ -18,10 +18,16 @@ _SIDE = "verdicts::one_refused_operation_takes_no_action_away"
 _NO_MESSAGE = "wire::a_line_that_is_no_message_does_nothing_and_is_answered"
 _FORBIDS = "verdicts::a_name_on_the_list_that_forbids_forbids_where_the_list_of_contacts"
 _MAY_HAVE = "verdicts::a_name_that_another_may_have_reaches_nobody_where_the_list_of_contacts"
+_BOMB = "wire::memory_stays_bounded_when_what_is_answered_is"
 _LOOKED_UP = "outcomes::it_stays_unknown_where_a_look_up_answers"
 
 _MISS_PASSES = (_NAMED, "if row is None and not own:", "if False:")
 _REFUSES_AT_ONCE = ("bridge.py", "if doubted in _PROBES:", "if False:")
+#: On a slow machine, not all of a bomb is unpacked within a short deadline.
+_NO_DEADLINE = (
+    (_CLIENT, "deadline = DEADLINE + len(request.content)", "deadline = 1e9 + len(request.content)"),
+    (_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),
+)
 
 DEFENCES = (
     # Outcomes
@@ -285,6 +291,19 @@ DEFENCES = (
     Defence(
         "answers are counted while they are unpacked",
         (
+            (_CLIENT, "unpack.decompress(raw, cap - size + 1)", "unpack.decompress(raw)"),
+            (_CLIENT, "if max(received, size) > cap:", "if False:"),
+            *_NO_DEADLINE,
+        ),
+        tuple(
+            f"{_BOMB}[{operation}-{bomb}]"
+            for operation in ("a look", "a change")
+            for bomb in ("gzip", "x-gzip", "gzip in capitals", "gzip without a length", "no packing at all")
+        ),
+    ),
+    Defence(
+        "what is packed more than once is not read",
+        (
             (
                 _CLIENT,
                 'encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")',
@@ -292,11 +311,13 @@ DEFENCES = (
             ),
             (_CLIENT, "response.aiter_raw()", "response.aiter_bytes()"),
             (_CLIENT, "if max(received, size) > cap:", "if False:"),
-            # In which not all is unpacked on a slow machine.
-            (_CLIENT, "deadline = DEADLINE + len(request.content)", "deadline = 1e9 + len(request.content)"),
-            (_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),
+            *_NO_DEADLINE,
         ),
-        ("wire::memory_stays_bounded_when_what_is_answered_is",),
+        tuple(
+            f"{_BOMB}[{operation}-{bomb}]"
+            for operation in ("a look", "a change")
+            for bomb in ("gzip in gzip", "gzip in gzip by two headers", "identity and gzip")
+        ),
     ),
     Defence(
         "a look has a deadline",

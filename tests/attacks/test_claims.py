@@ -16,7 +16,7 @@ from waha_mcp.sandbox import SandboxInfo
 SEALED_WORDS = "sealed words 5519"
 POLICY = f"""
 [chats]
-send = {{ allow = ["{FRIEND}", "{VICTIM}"] }}
+send = {{ allow = ["{FRIEND}", "{VICTIM}", "groups"] }}
 read = {{ deny = ["{SEALED}"] }}
 
 {FAST}"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.attacks.front import Front, answer, front
 from tests.attacks.hijacked import FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked
+from tests.attacks.judge import Judge
 from tests.harness import sandbox_server
 from waha_mcp.sandbox import SandboxInfo
 
@@ -102,21 +104,20 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", LOSSES)
 def test_a_real_loss_takes_the_tools_away(what: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
-    from tests.attacks.judge import Judge
-
-    hand = Judge(sandbox)
     body = {"isAdmin": False, "session": "default", "isActive": True, "actions": {"read": True, "send": True}}
-    key = hand.ask("POST", "/api/keys", body)
-    with hijacked(sandbox, tmp_path, FAST, key=key["key"]) as agent:
-        hand.ask("PUT", f"/api/keys/{key['id']}", body | LOSSES[what])
-        hand.forget()
-        calls = [("list_chats", {}), ("send_text", {"chat": FRIEND, "text": f"lost {what}"})]
-        outcomes = [agent.call(tool, **arguments)[0] for tool, arguments in calls]
-        kept = agent.listed()
-        assert outcomes == [what == "send", what == "read"]
-        assert ("list_chats" in kept, "send_text" in kept) == (what == "send", what == "read")
-        assert hand.delivered(FRIEND, f"lost {what}") == (what == "read")
-    hand.close()
+    with closing(Judge(sandbox)) as hand:
+        key = hand.ask("POST", "/api/keys", body)
+        with hijacked(sandbox, tmp_path, FAST, key=key["key"]) as agent:
+            # The looks of the start are over.
+            assert agent.call("list_chats")[0]
+            hand.ask("PUT", f"/api/keys/{key['id']}", body | LOSSES[what])
+            hand.forget()
+            calls = [("list_chats", {}), ("send_text", {"chat": FRIEND, "text": f"lost {what}"})]
+            outcomes = [agent.call(tool, **arguments)[0] for tool, arguments in calls]
+            kept = agent.listed()
+            assert outcomes == [what == "send", what == "read"]
+            assert ("list_chats" in kept, "send_text" in kept) == (what == "send", what == "read")
+            assert hand.delivered(FRIEND, f"lost {what}") == (what == "read")
 
 
 def test_an_admin_key_does_nothing(sandbox: SandboxInfo, tmp_path: Path) -> None:
