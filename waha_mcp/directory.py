@@ -351,7 +351,7 @@ class Directory:
             return f"{owners} go by the name {shown}"
         if not alike:
             return f"{shown} is nobody's name here"
-        return f"nobody {'is saved under' if effect else 'goes by'} exactly the name {shown}"
+        return f"{'nobody is saved under' if effect else 'nobody goes by'} exactly the name {shown}"
 
     async def _number(self, digits: str) -> str:
         """The true chat id of a phone number, whose digits may differ from those that are dialled."""
