@@ -33,10 +33,10 @@ WITHOUT = (
 
 #: What CI tries, of each kind of attack one.
 SAMPLE = (
-    "an unknown outcome stands in the way of the same again",
-    "what never left may be tried again",
+    "only WAHA's own words refuse a change",
     "a message that is not in its chat is refused",
     "only saved names resolve for effects",
+    "a line with a flaw is no message",
     "only a person's yes is one",
 )
 
