@@ -217,10 +217,11 @@ DEFENCES = (
         "what is found must be what was claimed",
         (
             (_NAMED, "if key is None or (key.id, key.from_me) != (claim.id, claim.from_me):", "if key is None:"),
+            (_NAMED, "if not await self._same(claim.chat, key.chat):", "if False:"),
             (
                 _NAMED,
-                "return mapping_of(answer) if all([await self._same(*pair) for pair in people]) else None",
-                "return mapping_of(answer)",
+                "if claim.participant and key.participant and not await self._same(",
+                "if False and not await self._same(",
             ),
         ),
         ("claims::what_is_found_must_be_what_was_claimed",),
