@@ -61,7 +61,7 @@ ROOMS = {
 #: moved by a little or tenfold is a matter of taste.
 MINOR = frozenset({"guard-always", "choice-always", "bound", "constant", "default", "state-dropped"})
 #: Seconds of tests (as recorded) that a mutant meets at most, those of its own module first.
-MOST_SECONDS = 12.0
+MOST_SECONDS = 20.0
 #: Folders whose tests that start processes follow when the quick ones let a mutant live, by the first part of its path.
 WITH_PROCESSES = {
     "policy": ("tests/policy", "tests/attacks"),
@@ -546,19 +546,19 @@ def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
 
 
 def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[list[str], list[str]]:
-    """The quick tests that reach a mutant, those of its module and fast ones first, and those with processes."""
+    """The quick tests that reach a mutant, those of its module and its folder first, and those with processes."""
     path = f"waha_mcp/{mutant.file}"
-    own = f"test_{Path(mutant.file).stem}"
+    own, beside = f"test_{Path(mutant.file).stem}", f"tests/{Path(mutant.file).parent}/"
     hits = []
     for test, (seconds, lines) in known["tests"].items():
         on = lines.get(path, ())
         if on and (not mutant.lines or not mutant.lines.isdisjoint(on)):
-            hits.append((test != first, own not in test, seconds, test))
+            hits.append((test != first, own not in test, not test.startswith(beside), seconds, test))
     room = mutant.file.partition("/")[0]
     folders = WITH_PROCESSES.get(room, WITH_PROCESSES["policy"])
     slow = [test for test in known["processes"] if test.startswith(folders)]
     quick, left = [], MOST_SECONDS
-    for _, _, seconds, test in sorted(hits):
+    for *_, seconds, test in sorted(hits):
         if left > 0:
             quick.append(test)
         left -= seconds
