@@ -134,7 +134,7 @@ def main() -> int:
         print(error)
         return 1
     if asked.table:
-        write_table(rows, len(known), len(wanted))
+        write_table(rows, sum(not holds("defences", case) for case in known), len(wanted))
     return 0 if good else 1
 
 
