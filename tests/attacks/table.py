@@ -399,10 +399,15 @@ DEFENCES = (
         (
             (
                 _CLIENT,
-                "if response.is_success or (isinstance(error, _WebPage) and status < 500 and not told):",
-                "if response.is_success:",
+                "or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):",
+                "or False:",
             ),
-            (_CLIENT, "if changes and not told:", "if changes and response.is_success:"),
+            (
+                _CLIENT,
+                "            if changes:\n                what =",
+                "            if changes and response.is_success:\n                what =",
+            ),
+            (_CLIENT, "if not _is_wahas(status, answer):", "if False:"),
             _REFUSES_AT_ONCE,
         ),
         each(_SIDE, "chats, by a proxy", "a send, by a proxy", "a poll, by a proxy"),

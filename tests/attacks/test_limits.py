@@ -210,7 +210,11 @@ def test_what_was_not_sent_spends_no_pace(paced: Hijacked, way: Front) -> None:
 
 def test_what_waha_refuses_spends_no_pace(paced: Hijacked, way: Front) -> None:
     chat = "12025550135@c.us"
-    way.rules = {"POST /api/sendText": lambda connection, _: connection.sendall(answer(b'{"error": "no"}', "422 No"))}
+    way.rules = {
+        "POST /api/sendText": lambda connection, _: connection.sendall(
+            answer(b'{"error": "no", "session": "default"}', "422 No")
+        )
+    }
     assert not paced.call("send_text", chat=chat, text="refused")[0]
     way.rules.clear()
     assert paced.call("send_text", chat=chat, text="another")[0]

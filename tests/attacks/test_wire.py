@@ -231,7 +231,7 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
     "yes beside giving up": {"result": {"action": "cancel", "content": {"approve": True}}},
     "another action": {"result": {"action": "approve", "content": {"approve": True}}},
     "an error": {"error": {"code": -32601, "message": "Method not found"}},
-    "an error that is none": {"error": "no"},
+    "an error that is none": {"error": "no", "session": "default"},
     "an error and a yes": {
         "error": {"code": 1, "message": "x"},
         "result": {"action": "accept", "content": {"approve": True}},

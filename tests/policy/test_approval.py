@@ -65,7 +65,18 @@ async def test_the_person_at_the_client_is_asked_with_name_number_and_exact_text
         assert not result.is_error, texts(result)
     [asked] = person.asked
     assert "Sam Okafor (+12025550123)" in asked
-    assert TEXT["text"] in asked
+    assert TEXT["text"].replace("\n", "\n    ") in asked
+
+
+def test_no_text_passes_for_another_line_of_the_question_or_hides_in_it() -> None:
+    content = {"text": "ok\nlink_preview: false\u202e\u200b\x1b[8m", "note": "family 👨‍👩‍👧"}
+    shown = Question("a", "send_text", "Send a text", ("Sam",), content, "d").text().split("\n")
+    assert shown == [
+        "Send a text to Sam?",
+        "text: ok",
+        "    link_preview: false<U+202E><U+200B><U+001B>[8m",
+        "note: family 👨‍👩‍👧",
+    ]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -215,7 +226,7 @@ async def test_a_yes_for_what_was_not_sent_counts_for_the_next_try_and_no_furthe
 ) -> None:
     person = Person(YES, NO)
     async with bridge_with(sandbox, approval="send") as bridge, client_of(bridge, era, person) as client:
-        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         assert (await client.call_tool("send_text", TEXT)).is_error
         assert not (await client.call_tool("send_text", TEXT)).is_error
         assert len(person.asked) == 1
@@ -231,7 +242,7 @@ async def test_a_yes_given_elsewhere_for_what_was_not_sent_counts_for_the_next_t
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", TEXT)
         decide(waiting()[0].id, approve=True)
-        await admin.fault("/api/sendText", status=422, body='{"error": "no"}', count=2)
+        await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}', count=2)
         for _ in range(2):
             with pytest.raises(WahaError):
                 await bridge.call("send_text", TEXT)
@@ -248,7 +259,7 @@ async def test_a_yes_that_was_given_back_expires_when_it_would_have(
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", TEXT)
         decide(waiting()[0].id, approve=True)
-        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         with pytest.raises(WahaError):
             await bridge.call("send_text", TEXT)
         real = time.monotonic
@@ -490,7 +501,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "one recipient, several lines": (
         "send_text",
         {"chat": SAM, "text": "Hello\nSam"},
-        f"Send a text to {SAM_IN_WORDS}?\ntext: Hello\nSam\nlink_preview: false",
+        f"Send a text to {SAM_IN_WORDS}?\ntext: Hello\n    Sam\nlink_preview: false",
     ),
     "several parameters name people": (
         "send_text",

@@ -70,7 +70,7 @@ async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pyte
         await bridge.call("get_status", {})
         match how:
             case "refused by WAHA":
-                await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+                await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
             case "no answer":
                 await admin.fault("/api/sendText", drop=True)
                 await admin.fault("/api/default/new-message-id", status=501)

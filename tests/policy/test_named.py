@@ -16,7 +16,7 @@ from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.waha.contract import contract
-from waha_mcp.waha.errors import BadAnswer, WahaError
+from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -221,10 +221,17 @@ async def test_of_own_messages_the_oldest_are_forgotten_first(
 
 
 async def test_a_send_whose_id_is_of_no_known_form_is_done(sandbox: SandboxInfo, admin: Admin) -> None:
-    async with bridge_with(sandbox) as bridge:
+    async with bridge_with(sandbox, "send") as bridge:
         await admin.fault("/api/sendText", after=True, status=201, body='{"id": "3EB0FFFF"}')
         sent = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()
         assert sent["message_id"] == "3EB0FFFF"
+
+
+async def test_an_answer_with_somebody_elses_message_is_no_send(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/sendText", status=201, body=f'{{"id": "false_{MAYA}_3EB0FFFF", "fromMe": false}}')
+        with pytest.raises(OutcomeUnknown, match="no message of ours"):
+            await bridge.call("send_text", {"chat": SAM, "text": "hello"})
 
 
 # Who wrote it

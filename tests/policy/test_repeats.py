@@ -85,7 +85,7 @@ async def test_of_the_same_at_once_one_goes_out_and_the_others_hear_that_it_is_u
 
 async def test_what_waha_refused_may_be_tried_again(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
-        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         with pytest.raises(WahaError):
             await bridge.call("send_text", TEXT)
         await bridge.call("send_text", TEXT)
@@ -94,7 +94,7 @@ async def test_what_waha_refused_may_be_tried_again(sandbox: SandboxInfo, admin:
 async def test_a_refused_repeat_on_purpose_leaves_the_guard_of_the_first(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
         await bridge.call("send_text", TEXT)
-        await admin.fault("/api/sendText", status=422, body='{"error": "no"}')
+        await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         with pytest.raises(WahaError):
             await bridge.call("send_text", TEXT | {"allow_repeat": True})
         with pytest.raises(Refusal, match="was done"):

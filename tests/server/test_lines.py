@@ -103,6 +103,21 @@ def test_what_is_no_message_is_answered_under_its_id_and_told_why(
     assert answer == {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": rejected.message}}
 
 
+@pytest.mark.parametrize("line", ['{"jsonrpc":"2.0","id":3}', '{"jsonrpc":"2.0","id":3,"method":"x","result":{}}'])
+def test_what_may_be_an_answer_of_the_client_reaches_whoever_waits_for_it_as_well(line: str) -> None:
+    rejected = read_line(line.encode())
+    assert isinstance(rejected, Rejected)
+    assert rejected.answer is not None
+    assert (rejected.answer.id, rejected.answer.error.code) == (3, INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("line", ['{"jsonrpc":"2.0","id":3,"method":7}', '{"jsonrpc":"1.0","id":3,"method":"ping"}'])
+def test_what_is_a_request_is_no_answer(line: str) -> None:
+    rejected = read_line(line.encode())
+    assert isinstance(rejected, Rejected)
+    assert rejected.answer is None
+
+
 REQUESTS: dict[str, bytes] = {
     "plain": b'{"jsonrpc":"2.0","id":1,"method":"ping"}',
     "a carriage return": b'{"jsonrpc":"2.0","id":1,"method":"ping"}\r',

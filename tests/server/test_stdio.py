@@ -199,6 +199,18 @@ def test_an_id_in_use_is_not_taken_twice_and_is_free_again_afterwards(sandbox_pr
         assert "result" in answer_to(process, 3)
 
 
+def test_a_cancel_that_spells_an_id_in_another_way_cancels_nothing(sandbox_process: SandboxInfo, stuck: str) -> None:
+    with server(sandbox_process) as process:
+        say(process, INITIALIZE, INITIALIZED, request(2, "tools/list"))
+        answer_to(process, 2)
+        say(process, call(3, "get_messages", chat=stuck))
+        _wait_for_the_stuck(sandbox_process)
+        for number in ("3", "03", 3.0):
+            say(process, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}})
+        say(process, call(3, "list_chats", limit=1))
+        assert "in use" in answer(process)["error"]["message"]
+
+
 def test_an_id_can_be_used_again_as_soon_as_its_answer_is_read(sandbox_process: SandboxInfo) -> None:
     with server(sandbox_process) as process:
         say(process, INITIALIZE, INITIALIZED)

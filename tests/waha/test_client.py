@@ -29,7 +29,6 @@ from waha_mcp.waha.errors import (
     OutcomeUnknown,
     Refused,
     TooBusy,
-    Unauthorized,
     Unreachable,
     WahaError,
 )
@@ -532,18 +531,54 @@ async def _once(chunk: bytes) -> AsyncIterator[bytes]:
     yield chunk
 
 
-async def test_an_error_whose_body_is_too_large_is_still_that_error(waha: Waha, net: respx.MockRouter) -> None:
-    net.route().respond(403, content=b" " * (MAX_JSON + 1))
-    with pytest.raises(Forbidden):
-        await waha.call(CHATS)
+NOT_WAHAS: dict[str, bytes] = {
+    "nothing": b"",
+    "a word": b"Forbidden",
+    "half an object": b"{",
+    "an empty object": b"{}",
+    "a list": b"[]",
+    "no status": b'{"message": "Forbidden"}',
+    "another status": b'{"message": "Forbidden", "statusCode": 502}',
+    "a status as text": b'{"message": "Forbidden", "statusCode": "403"}',
+    "another form": b'{"error": {"code": 403, "message": "Forbidden"}}',
+    "too much": b" " * (MAX_JSON + 1),
+}
 
 
-@pytest.mark.parametrize("body", [b"", b"Forbidden", b"{"])
-async def test_an_error_without_a_body_that_can_be_read_is_told_by_its_status(
-    waha: Waha, net: respx.MockRouter, body: bytes
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 429, 499, 501])
+@pytest.mark.parametrize("body", NOT_WAHAS)
+async def test_what_is_not_in_wahas_own_words_refuses_neither_a_change_nor_the_key(
+    waha: Waha, net: respx.MockRouter, body: str, status: int
 ) -> None:
-    net.route().respond(401, content=body)
-    with pytest.raises(Unauthorized):
+    net.route().respond(status, content=NOT_WAHAS[body], headers={"content-type": "application/json"})
+    with pytest.raises(OutcomeUnknown):
+        await waha.call(SEND, body={"text": "hi"})
+    if status in (401, 403):
+        with pytest.raises(BadAnswer, match="in front of WAHA"):
+            await waha.call(CHATS)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, {"message": "Forbidden", "statusCode": 403}),
+        (400, {"message": ["text must be a string"], "error": "Bad Request", "statusCode": 400}),
+        (422, {"error": 'Session "x" does not exist', "session": "x"}),
+        (501, {"message": "Not implemented", "error": "Not Implemented", "statusCode": 501}),
+    ],
+)
+async def test_a_refusal_in_wahas_own_words_says_that_it_was_not_done(
+    waha: Waha, net: respx.MockRouter, status: int, body: dict[str, Any]
+) -> None:
+    net.route().respond(status, json=body)
+    with pytest.raises(WahaError) as caught:
+        await waha.call(SEND, body={"text": "hi"})
+    assert not isinstance(caught.value, OutcomeUnknown | BadAnswer)
+
+
+async def test_a_part_of_an_answer_is_none(waha: Waha, net: respx.MockRouter) -> None:
+    net.route().respond(206, json=[])
+    with pytest.raises(BadAnswer, match="part"):
         await waha.call(CHATS)
 
 

@@ -56,9 +56,11 @@ def test_groups_keyed_by_id_are_a_list_like_any_other() -> None:
     assert listing({"1@g.us": rows[0], "2@g.us": rows[1]}, "groups") == listing(rows, "groups") == rows
 
 
-@pytest.mark.parametrize("empty", [[], {}])
-def test_an_empty_list_is_no_rows(empty: Any) -> None:
-    assert listing(empty, "chats") == []
+def test_an_empty_list_is_no_rows_and_an_empty_object_only_of_groups() -> None:
+    assert listing([], "chats") == []
+    assert listing({}, "groups") == []
+    with pytest.raises(BadAnswer):
+        listing({}, "chats")
 
 
 @pytest.mark.parametrize("answer", [None, "text", 5, True, [1], [{}, None], {"message": "hello"}, {"error": {}}])

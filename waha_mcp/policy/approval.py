@@ -57,7 +57,17 @@ class Question:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A value in a question: its own lines are set in, and what would hide or turn text shows as its code point.
+
+    So no text can pass for another line of the question.
+    """
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    seen = "".join(c if c == "\n" or c.isprintable() or c in _JOINERS else f"<U+{ord(c):04X}>" for c in text)
+    return seen.replace("\n", "\n    ")
+
+
+#: What holds emoji and letters of some scripts together, and is no printable character.
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True)

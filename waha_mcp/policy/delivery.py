@@ -14,7 +14,7 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.ids import bare_id
+from waha_mcp.waha.ids import bare_id, parse_message_id
 from waha_mcp.waha.models import Sent, message_key_of, sent_from
 from waha_mcp.waha.reading import kind_of_chat, mapping_of
 
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 TYPING_RATE, LEAST_TYPING, MOST_TYPING = 0.03, 0.6, 3.0
 #: Seconds before each look for a message whose answer was lost.
 LOOK_AGAIN = (0.0, 1.0, 2.0)
+#: Seconds for all looks: with the send before them, a call stays under what hosts give it.
+LOOK_UP = 12.0
 
 
 async def act_human(tool: Tool, arguments: Mapping[str, Any], context: Context) -> None:
@@ -58,11 +60,31 @@ async def new_message_id(tool: Tool, context: Context) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
+def is_ours(sent: Sent, message_id: str | None) -> bool:
+    """Whether an answer to a send holds a message that this account can have sent with this id.
+
+    An engine may have taken an id of its own; a message under another's name, or with no id, is no proof of a send.
+    """
+    if sent.message_id is None:
+        return False
+    try:
+        key = parse_message_id(sent.message_id)
+    except ValueError:
+        return message_id is None or bare_id(sent.message_id) == bare_id(message_id)
+    return key.from_me
+
+
 async def look_up(message_id: str, chat: str, context: Context) -> Sent | None:
     """The message that a send without an answer was to make, as the tool would have answered; None: not found.
 
     That WAHA does not show it, or cannot be asked, proves nothing: it may be at work on it still.
     """
+    with anyio.move_on_after(LOOK_UP):
+        return await _look_up(message_id, chat, context)
+    return None
+
+
+async def _look_up(message_id: str, chat: str, context: Context) -> Sent | None:
     for wait in LOOK_AGAIN:
         await anyio.sleep(wait)
         try:

@@ -36,9 +36,10 @@ _NAME = re.compile(
 )
 #: An address; one that is written short or as one number only with a port or path, else it is any number.
 _ADDRESS = re.compile(
-    rf"(?<!\w)(?<!\d\.)(?:"
+    rf"(?<![0-9a-z])(?<!\d\.)(?:"
     rf"{_NUMBER}(?:{_DOT}{_NUMBER}){{3}}(?!\w){_REST}"
     rf"|(?:{_NUMBER}(?:{_DOT}{_NUMBER}){{1,2}}|0x[0-9a-f]+|\d{{8,}})(?=:\d|[/\\]){_REST}"
+    rf"|[0０](?=:\d{{2,5}}[/\\?#]){_REST}"
     rf"|\[(?=[0-9a-f.]*:[0-9a-f.]*:)[0-9a-f:.]{{2,45}}\]{_REST})",
     re.IGNORECASE,
 )

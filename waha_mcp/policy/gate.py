@@ -259,10 +259,10 @@ class Policy:
         context = replace(call.context, waha=call.context.waha.for_change(call.changes, message_id))
         try:
             result = await call.tool.run(**call.arguments, ctx=context)
-            if isinstance(result, Sent) and result.message_id is None:
+            if isinstance(result, Sent) and not delivery.is_ours(result, message_id):
                 raise OutcomeUnknown(
-                    "WAHA, or something in front of it, took this and answered with no message, so its outcome is "
-                    "unknown. Do not repeat it blindly: look first whether it has happened, or ask the user."
+                    "WAHA, or something in front of it, took this and answered with no message of ours, so its outcome "
+                    "is unknown. Do not repeat it blindly: look first whether it has happened, or ask the user."
                 )
             return result
         except OutcomeUnknown as error:

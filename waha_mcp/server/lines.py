@@ -53,6 +53,8 @@ class Rejected:
     id: Any
     code: int
     message: str
+    #: What it may have been meant as: a malformed answer to a request of ours, whose asker must not wait for ever.
+    answer: JSONRPCError | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def read_line(line: bytes | TooLong) -> JSONRPCMessage | Rejected | None:
     if flaws:
         number = raw.get("id")
         known = isinstance(number, str | int | float) and not isinstance(number, bool)
-        return Rejected(number if known else None, *flaws[0])
+        answer = _answer(raw, flaws) if "method" not in raw or raw.keys() & {"result", "error"} else None
+        return Rejected(number if known else None, *flaws[0], answer if isinstance(answer, JSONRPCError) else None)
     if _is_notification(raw):
         return JSONRPCNotification(jsonrpc="2.0", method=raw["method"], params=raw.get("params"))
     return JSONRPCRequest(jsonrpc="2.0", id=raw["id"], method=raw["method"], params=raw.get("params"))

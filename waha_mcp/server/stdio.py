@@ -97,8 +97,8 @@ class _Connection:
     def __init__(self, protocol: Protocol, stdin: int, stdout: int) -> None:
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
-        #: The requests that are not answered yet, as the SDK tells them apart: 7 and "7" are one.
-        self._open: set[RequestId] = set()
+        #: The ids of requests that are not answered yet, by what the SDK makes of them: 7 and "7" are one.
+        self._open: dict[RequestId, RequestId] = {}
         self._answered = anyio.Event()
         self._arrived, self._items = anyio.create_memory_object_stream[JSONRPCMessage | Rejected](1)
         #: Held by the reading thread from one item on until it was taken.
@@ -170,10 +170,14 @@ class _Connection:
             match item:
                 case Rejected():
                     await self.say(item)
+                    if item.answer is not None:
+                        return item.answer
                 case JSONRPCRequest(id=number) if coerce_request_id(number) in self._open:
                     # An error under this id would be taken for the answer to the first.
                     wrong = f"The id {number!r} is in use by a request that is not answered yet; this one was not done"
                     await self.say(Rejected(None, INVALID_REQUEST, wrong))
+                case JSONRPCNotification(method="notifications/cancelled") if not self._cancels(item):
+                    logger.info("A cancel names no request that is open")
                 case _:
                     self._note(item)
                     return item
@@ -181,13 +185,19 @@ class _Connection:
     def _note(self, item: JSONRPCMessage) -> None:
         match item:
             case JSONRPCRequest(id=number):
-                self._open.add(coerce_request_id(number))
+                self._open[coerce_request_id(number)] = number
             case JSONRPCNotification(method="notifications/cancelled", params=params):
                 if (cancelled := cancelled_request_id_from_params(params)) is not None:
                     self._close(cancelled)
 
+    def _cancels(self, item: JSONRPCNotification) -> bool:
+        """Whether it names an open request as that was named: to the SDK, 7 and "7" are one."""
+        number = cancelled_request_id_from_params(item.params)
+        named = self._open.get(coerce_request_id(number)) if number is not None else None
+        return named is not None and type(named) is type(number) and named == number
+
     def _close(self, number: RequestId) -> None:
-        self._open.discard(coerce_request_id(number))
+        self._open.pop(coerce_request_id(number), None)
         if not self._open:
             self._answered.set()
 

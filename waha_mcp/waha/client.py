@@ -337,8 +337,8 @@ class Waha:
     async def _answer(self, response: httpx.Response, *, changes: bool = False) -> Any:
         """What WAHA answered, or the error that it means.
 
-        Of a change, a refusal counts only in WAHA's own words: a redirect, a time-out or a page of a proxy, an answer
-        that cannot be read and a failure inside WAHA leave open what came of it.
+        A refusal, of a change or of the key, counts only in WAHA's own words: a redirect, a time-out or anything else
+        of a proxy, an answer that cannot be read and a failure inside WAHA leave open what came of a change.
         """
         status = response.status_code
         key = self._key.get_secret_value()
@@ -350,20 +350,29 @@ class Waha:
         if changes and (status == 408 or (status >= 500 and status != 501)):
             who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
             raise OutcomeUnknown(_outcome_unknown(f"{who} {status}"))
+        if status == 206:
+            raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             answer = _decode(await self._read(response, MAX_JSON, "WAHA's answer"), content_type)
         except BadAnswer as error:
-            told = status in (413, 429)  # by their status alone, whoever says so
-            if changes and not told:
+            if changes:
                 what = "a web page came back" if isinstance(error, _WebPage) else "its answer could not be read"
-                raise OutcomeUnknown(_outcome_unknown(what)) from None
-            # What stands in front of WAHA may say 403 too, and that tells nothing about the key.
-            if response.is_success or (isinstance(error, _WebPage) and status < 500 and not told):
+                raise OutcomeUnknown(_outcome_unknown(f"{what} ({status})")) from None
+            if response.is_success or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):
                 raise
             answer = None
         if response.is_success:
             return answer
+        if not _is_wahas(status, answer):
+            # What stands in front of WAHA may say 403 too: that tells nothing about the key, nor what came of a change.
+            if changes:
+                raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
+            if status in (401, 403):
+                raise BadAnswer(
+                    f"Something in front of WAHA, and not WAHA itself, answered {status}: "
+                    "ask the user to look at the proxy."
+                )
         raise error_for(status, answer, session=self.session, retry_after=_retry_after(response), hide=key)
 
     async def _read(self, response: httpx.Response, cap: int, what: str) -> bytes:
@@ -409,6 +418,14 @@ class Waha:
     def _origin(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_wahas(status: int, answer: Any) -> bool:
+    """Whether an error is in WAHA's own words: NestJS's form, or the one of its 422s, which name the session."""
+    if not isinstance(answer, dict):
+        return False
+    nest = isinstance(answer.get("message"), str | list) and answer.get("statusCode") == status
+    return nest or (status == 422 and isinstance(answer.get("error"), str) and "session" in answer)
 
 
 class _WebPage(BadAnswer):

@@ -60,7 +60,8 @@ def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
 
 def list_of(answer: Any, what: str) -> list[Any]:
     """The items of a list answer, as `listing`, whatever they are."""
-    if isinstance(answer, Mapping) and all(map(normalize_chat_id, answer)):
+    # Only groups are keyed by id, so only of groups an empty object says that there are none.
+    if isinstance(answer, Mapping) and all(map(normalize_chat_id, answer)) and (answer or what == "groups"):
         return list(answer.values())
     if not isinstance(answer, list):
         raise _not_as_expected(f"a list of {what}")
