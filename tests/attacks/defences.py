@@ -23,8 +23,6 @@ class Defence:
 WITHOUT = (
     "defences",
     "ways_out",
-    # Not held yet.
-    "outcomes::nothing_is_told_as_sent_where_200_comes_with",
     "limits::an_approval_cannot_be_guessed",
     "limits::no_tool_approves",
     "limits::who_is_denied_is_not_even_asked_about",

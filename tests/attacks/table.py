@@ -91,6 +91,30 @@ DEFENCES = (
         ),
     ),
     Defence(
+        "an answer with no message of ours tells of no send",
+        ((_GATE, "if isinstance(result, Sent) and not delivery.is_ours(result, message_id):", "if False:"),),
+        ("outcomes::nothing_is_told_as_sent_where_200_comes_with",),
+    ),
+    Defence(
+        "a proxy's own words are not WAHA's",
+        (
+            (_CLIENT, "if not _is_wahas(status, answer):", "if False:"),
+            (
+                _CLIENT,
+                "            if changes:\n                what =",
+                "            if changes and status != 413:\n                what =",
+            ),
+        ),
+        each(
+            _LATE,
+            "after a proxy's own 403",
+            "after a proxy's empty 400",
+            "after a proxy's 413 with a page",
+            "after a proxy's own 429",
+            "after a proxy's own 401",
+        ),
+    ),
+    Defence(
         "a change past its deadline is unknown",
         (
             (

@@ -100,6 +100,11 @@ LATE: dict[str, dict[str, Any]] = {
     "after a redirect that keeps the method": {"status": 307, "headers": {"location": "https://192.0.2.1/"}},
     "after a page with 200": {"status": 200, "body": "<html>", "content_type": "text/html"},
     "after a page with 403": {"status": 403, "body": "<html>", "content_type": "text/html"},
+    "after a proxy's own 403": {"status": 403, "body": '{"message": "Forbidden"}'},
+    "after a proxy's empty 400": {"status": 400, "body": ""},
+    "after a proxy's 413 with a page": {"status": 413, "body": "<html>", "content_type": "text/html"},
+    "after a proxy's own 429": {"status": 429, "body": '{"message": "Too Many Requests"}'},
+    "after a proxy's own 401": {"status": 401, "body": '{"message": "No API key found"}'},
     "after half an answer": {"malformed": True},
     "after an answer that is too large": {"oversize": 11 * 2**20},
 }  # fmt: skip
