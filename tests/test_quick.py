@@ -64,5 +64,5 @@ def test_most_of_the_suite_is_quick_and_so_is_something_of_every_folder(request:
     for file, chosen in found.items():
         folder = file.rpartition("/")[0]
         folders[folder] = folders.get(folder, False) or any(chosen)
-    # The attacks go over real processes, but for those who look after them.
+    # Every folder has something quick.
     assert [folder for folder, chosen in folders.items() if not chosen] == []

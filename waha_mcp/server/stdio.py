@@ -230,23 +230,11 @@ class _Connection:
             await self._put(b"")
 
 
-class _Incoming:
-    """The client's messages, as the SDK reads them."""
+class _Stream:
+    """One direction of a connection, as the SDK holds it."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
-
-    async def receive(self) -> SessionMessage | Exception:
-        return SessionMessage(await self._connection.next_message())
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
         """Nothing: reading ends with stdin."""
@@ -263,25 +251,27 @@ class _Incoming:
         await self.aclose()
 
 
-class _Outgoing:
-    """The messages to the client, as the SDK writes them."""
+class _Incoming(_Stream):
+    """The client's messages, as the SDK reads them."""
 
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
+    async def receive(self) -> SessionMessage | Exception:
+        return SessionMessage(await self._connection.next_message())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+
+class _Outgoing(_Stream):
+    """The messages to the client, as the SDK writes them."""
 
     async def send(self, item: SessionMessage) -> None:
         await self._connection.say(item.message)
 
     async def aclose(self) -> None:
         await self._connection.last_lines()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
