@@ -131,7 +131,7 @@ async def test_processes_that_share_an_app_share_its_limits_in_redis(redis_url: 
         await each.aclose()
 
 
-@pytest.mark.parametrize("kept", ["memory", "redis"])
+@pytest.mark.parametrize("kept", ["memory", pytest.param("redis", marks=pytest.mark.slow)])
 async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(
     kept: str, request: pytest.FixtureRequest
 ) -> None:
