@@ -11,8 +11,9 @@
 Exits with 1 when fewer than 90 % of the mutants that are not equivalent are killed.
 
 An id is file:function:operator:number. tests/mutants.toml names the mutants that change no behaviour, and the reason
-for each that survives. The checkout is never changed: workers have copies of their own. Each runs the quick tests that
-reach the changed line, fastest first, until one fails; what survives those meets the tests that start processes.
+for each that survives. The checkout is never changed: workers have copies of their own. Each runs the tests that
+start no process and reach the changed line, fastest first, until one fails; with --processes, what survives those
+meets the tests that start processes.
 What was found is kept in .mutants/.
 """
 
@@ -62,7 +63,7 @@ ROOMS = {
 MINOR = frozenset({"guard-always", "choice-always", "bound", "constant", "default", "state-dropped"})
 #: Seconds of tests (as recorded) that a mutant meets at most, those of its own module first.
 MOST_SECONDS = 20.0
-#: Folders whose tests that start processes follow when the quick ones let a mutant live, by the first part of its path.
+#: Folders whose tests that start processes follow when the others let a mutant live, by the first part of its path.
 WITH_PROCESSES = {
     "policy": ("tests/policy", "tests/attacks"),
     "server": ("tests/policy", "tests/attacks", "tests/server"),
@@ -521,17 +522,17 @@ def in_parallel(workers: list[Worker], jobs: Iterable[Any], work: Any) -> None:
 
 
 def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
-    """What each quick test reaches: {"tests": {id: [seconds, {file: [lines]}]}, "processes": {id: ...}}, kept."""
+    """{"tests": {id: [seconds, {file: [lines reached]}]} of those that start no process, "processes": the others}, kept."""
     path = CACHE / "reached.json"
     key = digest(results.package.encode(), results.tests.encode(), WORKER.read_bytes())
     kept = _read(path)
     if kept.get("key") == key:
         return kept
     listed = workers[0].ask(do="listed")
-    found: dict[str, Any] = {"key": key, "tests": {}, "processes": listed["slow"]}
+    found: dict[str, Any] = {"key": key, "tests": {}, "processes": listed["others"]}
     # Tests of one file stay together: what they share is set up once.
     groups: dict[str, list[str]] = {}
-    for test in listed["quick"]:
+    for test in listed["alone"]:
         groups.setdefault(test.partition("::")[0], []).append(test)
 
     def record(worker: Worker, tests: list[str]) -> None:
@@ -546,7 +547,7 @@ def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
 
 
 def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[list[str], list[str]]:
-    """The quick tests that reach a mutant, those of its module and its folder first, and those with processes."""
+    """The tests that reach a mutant, those of its module and its folder first, and those that start processes."""
     path = f"waha_mcp/{mutant.file}"
     own, beside = f"test_{Path(mutant.file).stem}", f"tests/{Path(mutant.file).parent}/"
     hits = []
@@ -556,13 +557,13 @@ def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[li
             hits.append((test != first, own not in test, not test.startswith(beside), seconds, test))
     room = mutant.file.partition("/")[0]
     folders = WITH_PROCESSES.get(room, WITH_PROCESSES["policy"])
-    slow = [test for test in known["processes"] if test.startswith(folders)]
-    quick, left = [], MOST_SECONDS
+    others = [test for test in known["processes"] if test.startswith(folders)]
+    alone, left = [], MOST_SECONDS
     for *_, seconds, test in sorted(hits):
         if left > 0:
-            quick.append(test)
+            alone.append(test)
         left -= seconds
-    return quick, sorted(slow, key=lambda test: test != first)
+    return alone, sorted(others, key=lambda test: test != first)
 
 
 def run(
@@ -586,11 +587,11 @@ def run(
             print(f"{len(known['tests'])} tests traced in {time.monotonic() - began:.0f} s", flush=True)
 
             def work(worker: Worker, mutant: Mutant) -> None:
-                quick, slow = chosen(mutant, known, results.killer(mutant))
+                alone, others = chosen(mutant, known, results.killer(mutant))
                 source = sources[mutant.file]
                 began = time.monotonic()
                 answer: dict[str, Any] = {"killed": False, "by": None}
-                for tests in (quick, slow if processes else []):
+                for tests in (alone, others if processes else []):
                     if tests and not answer["killed"]:
                         seconds = sum(known["tests"].get(test, (1,))[0] for test in tests)
                         answer = worker.ask(
@@ -601,7 +602,7 @@ def run(
                             seconds=20 + 5 * seconds,
                         )
                 answer["seconds"] = round(time.monotonic() - began, 1)
-                answer["tests"] = len(quick)
+                answer["tests"] = len(alone)
                 results.put(mutant, source, answer)
                 done[mutant.id] = answer
                 word = "killed  " if answer["killed"] else "SURVIVED"

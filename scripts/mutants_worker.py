@@ -2,7 +2,7 @@
 
 Requests and answers are lines of JSON on two pipes:
 
-- {"do": "listed"}: the ids of the quick tests and of the others.
+- {"do": "listed"}: the ids of the tests that start no process, and of the others.
 - {"do": "record", "tests"}: which lines of the files that decide each test runs, and how long it takes.
 - {"do": "run", "file", "source", "tests", "seconds"}: whether one of the tests fails with a file that has this source.
 
@@ -29,6 +29,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
+
+from tests.quick import in_process
 
 OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: a function's code, and not a module's or a class's
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,8 +87,8 @@ class Server:
             self.failed.append(report.nodeid)
 
     def listed(self) -> dict[str, list[str]]:
-        quick = [name for name, item in self.items.items() if item.get_closest_marker("quick")]
-        return {"quick": quick, "slow": [name for name in self.items if name not in set(quick)]}
+        alone = {n for n, item in self.items.items() if isinstance(item, pytest.Function) and in_process(item)}
+        return {"alone": [n for n in self.items if n in alone], "others": [n for n in self.items if n not in alone]}
 
     def record(self, tests: list[str]) -> dict[str, Any]:
         def work() -> dict[str, Any]:

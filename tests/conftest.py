@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from waha_mcp.tools import load_tools
 # Tests speak of the whole catalog; what a start-up loads of it is tested in processes of their own.
 load_tools()
 
-COLLECTED = pytest.StashKey[dict[str, list[bool]]]()
+#: Of each test, whether some of it is quick.
+COLLECTED = pytest.StashKey[dict[str, bool]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,13 +26,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    found: dict[str, list[bool]] = {}
+    found: dict[str, bool] = {}
+    chosen = quick.choose(items)
     for item in items:
-        chosen = isinstance(item, pytest.Function) and quick.is_quick(item)
-        if chosen:
+        if item in chosen:
             item.add_marker(pytest.mark.quick)
-        found.setdefault(item.nodeid.partition("::")[0], []).append(chosen)
+        test = item.nodeid.partition("[")[0]
+        found[test] = found.get(test, False) or item in chosen
     config.stash[COLLECTED] = found
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of tests and their modules stay to the end: looking through them again and again finds nothing.
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

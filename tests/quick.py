@@ -1,10 +1,14 @@
-"""Which tests are quick: those that start no process and are not marked `slow`. Derived, and held to."""
+"""Which tests are quick: those that start no process and are not marked `slow`, a few cases of each. Derived, and held.
+
+A test that is repeated for many cases stands for itself with `CASES` of them, spread over all; the whole suite runs
+every one.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -12,6 +16,8 @@ from typing import Any
 import pytest
 from mcp import StdioServerParameters
 
+#: So many cases of one test are quick.
+CASES = 4
 TESTS = str(Path(__file__).parent)
 #: Audit events of a process that is started.
 STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec"}
@@ -21,10 +27,31 @@ STARTERS = {"subprocess", "pexpect"}
 _running: list[str] = []
 
 
-def is_quick(item: pytest.Function) -> bool:
-    """Whether a test is not marked `slow`, and neither it, its fixtures nor their helpers can start a process."""
-    if item.get_closest_marker("slow"):
-        return False
+def choose(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """The quick ones of these tests."""
+    chosen: set[pytest.Item] = set()
+    for cases in _by_test(items).values():
+        quick = [each for each in cases if not each.get_closest_marker("slow")]
+        if quick and in_process(quick[0]):
+            chosen.update(quick if len(quick) <= CASES else _spread(quick))
+    return chosen
+
+
+def _by_test(items: Iterable[pytest.Item]) -> dict[str, list[pytest.Function]]:
+    found: dict[str, list[pytest.Function]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function):
+            found.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return found
+
+
+def _spread(cases: list[pytest.Function]) -> list[pytest.Function]:
+    """First, last and evenly between: what is repeated for each engine and each tool has some of every one."""
+    return [cases[round(number * (len(cases) - 1) / (CASES - 1))] for number in range(CASES)]
+
+
+def in_process(item: pytest.Function) -> bool:
+    """Whether neither a test nor its fixtures nor their helpers can start a process."""
     definitions = item._fixtureinfo.name2fixturedefs.values()
     return not any(starts_process(each) for each in [item.obj, *(made[-1].func for made in definitions if made)])
 

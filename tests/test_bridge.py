@@ -76,6 +76,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bridge looks again at once, and so does the client."""
+    monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.001)
     monkeypatch.setattr(bridge_module, "RETRY_FIRST", 0.001)
     monkeypatch.setattr(bridge_module, "RETRY_MOST", 0.01)
     monkeypatch.setattr("waha_mcp.waha.client.random.uniform", lambda *_: 0.001)

@@ -54,15 +54,24 @@ def test_a_quick_test_that_starts_a_process_after_all_fails() -> None:
         run([sys.executable, "-c", ""], check=True)
 
 
-def test_most_of_the_suite_is_quick_and_so_is_something_of_every_folder(request: pytest.FixtureRequest) -> None:
+def test_most_tests_are_quick_and_so_is_something_of_every_folder(request: pytest.FixtureRequest) -> None:
     found = request.config.stash[COLLECTED]
-    if len(found) < 40:
+    if len({test.partition("::")[0] for test in found}) < 40:
         pytest.skip("not the whole suite")
-    tests = [each for chosen in found.values() for each in chosen]
-    assert sum(tests) > 0.8 * len(tests)
+    assert sum(found.values()) > 0.8 * len(found)
     folders: dict[str, bool] = {}
-    for file, chosen in found.items():
-        folder = file.rpartition("/")[0]
-        folders[folder] = folders.get(folder, False) or any(chosen)
-    # Every folder has something quick.
+    for test, chosen in found.items():
+        folder = test.partition("::")[0].rpartition("/")[0]
+        folders[folder] = folders.get(folder, False) or chosen
     assert [folder for folder, chosen in folders.items() if not chosen] == []
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_of_many_cases_a_few_are_quick_the_first_and_the_last_among_them(
+    number: int, request: pytest.FixtureRequest
+) -> None:
+    quick_one = request.node.get_closest_marker("quick") is not None
+    if number in (0, 19):
+        assert quick_one
+    alike = [each for each in request.session.items if each.name.startswith("test_of_many_cases_a_few")]
+    assert sum(each.get_closest_marker("quick") is not None for each in alike) == min(len(alike), quick.CASES)

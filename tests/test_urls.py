@@ -366,6 +366,7 @@ TEXTS = st.one_of(
 @example("http://example.com.")
 @example("http://127.0.0.1\\@example.com/")
 @example("http://%31%32%37.1/")
+@pytest.mark.slow
 def test_the_host_that_is_judged_is_the_host_in_what_is_handed_on(text: str) -> None:
     try:
         url = parse(text)

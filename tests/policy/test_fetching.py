@@ -194,6 +194,7 @@ async def test_a_normal_text_is_not_refused(text: str) -> None:
     ],
     ids=lambda text: text[:6],
 )
+@pytest.mark.slow
 def test_a_long_text_is_looked_through_in_little_time(text: str) -> None:
     started = time.process_time()
     links_in(text)

@@ -81,6 +81,7 @@ async def test_every_chat_that_one_call_reaches_counts(sandbox: SandboxInfo) -> 
         assert not await send(bridge, 1, MAYA)
 
 
+@pytest.mark.slow
 async def test_a_short_gap_is_waited_out_and_a_long_one_is_answered() -> None:
     pacer = Pacer("gap", Pace.model_validate(OFF | {"gap": [0.1, 0.2]}))
     started = time.monotonic()
@@ -277,6 +278,7 @@ async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo
         assert await effects(admin) == []
 
 
+@pytest.mark.slow
 async def test_humanize_reads_types_and_stops_before_it_sends(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,7 @@ async def test_saved_contacts_of_a_list_come_in_smaller_pages(sandbox: SandboxIn
     ],
     ids=["unsupported", "too large"],
 )
+@pytest.mark.slow
 async def test_a_name_of_which_it_is_not_known_whom_it_means_allows_nobody(
     fault: dict[str, Any], why: str | None, sandbox: SandboxInfo, admin: Admin
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, delivery, repeats
+from waha_mcp.policy import Refusal, repeats
 from waha_mcp.policy.repeats import Outcome, Repeats
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha import client
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.anyio
 
 TEXT = {"chat": SAM, "text": "Only once"}
 MESSAGE = f"/api/default/chats/{SAM}/messages/"
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look again at once."""
-    monkeypatch.setattr(delivery, "LOOK_AGAIN", (0.0, 0.01))
 
 
 async def performed(admin: Admin) -> int:
@@ -104,10 +98,11 @@ async def test_a_refused_repeat_on_purpose_leaves_the_guard_of_the_first(sandbox
 # Cancelled
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_was_not_sent(
     sandbox: SandboxInfo, admin: Admin
 ) -> None:
-    pace = {"total": "2/minute", "chat": "", "first_contacts": "", "gap": [2.5, 2.6]}
+    pace = {"total": "2/minute", "chat": "", "first_contacts": "", "gap": [1.0, 1.1]}
     async with bridge_with(sandbox, pace=pace) as bridge:
         await bridge.call("send_text", TEXT | {"text": "warm up"})
         await admin.clear()

@@ -114,6 +114,7 @@ async def test_what_is_new_comes_newest_first_and_stays_unread(bridge: Bridge, a
 # Searching
 
 
+@pytest.mark.slow
 async def test_words_are_found_in_any_order_whatever_their_case_and_accents(bridge: Bridge) -> None:
     [hit] = (await ask(bridge, "search_messages", query="AURORA cafe"))["hits"]
     assert "Café Aurora" in hit["line"]
@@ -122,6 +123,7 @@ async def test_words_are_found_in_any_order_whatever_their_case_and_accents(brid
     assert "floor-plan-v3.pdf" in names
 
 
+@pytest.mark.slow
 async def test_a_search_is_narrowed_by_chat_sender_and_time(bridge: Bridge) -> None:
     everywhere = (await ask(bridge, "search_messages", query="friday", limit=50))["hits"]
     hers = (await ask(bridge, "search_messages", query="friday", chat=MAYA, sender=MAYA, limit=50))["hits"]
@@ -131,6 +133,7 @@ async def test_a_search_is_narrowed_by_chat_sender_and_time(bridge: Bridge) -> N
     assert [h["id"] for h in recent] == [hers[0]["id"]]
 
 
+@pytest.mark.slow
 async def test_a_search_goes_on_where_it_stopped_and_says_how_far_it_looked(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +147,7 @@ async def test_a_search_goes_on_where_it_stopped_and_says_how_far_it_looked(
     assert [hit["id"] for hit in pages] == [hit["id"] for hit in whole]
 
 
+@pytest.mark.slow
 async def test_an_engine_that_cannot_read_all_chats_at_once_is_searched_chat_by_chat(
     bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

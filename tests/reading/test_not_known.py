@@ -24,6 +24,8 @@ MAYA, SAM = "447700900142@c.us", "12025550123@c.us"
 CONTACTS, GROUPS, CHATS = "/api/contacts/all", "/api/default/groups", "/api/default/chats"
 OVERVIEW = "/api/default/chats/overview"
 MIB = 2**20
+#: The most that an answer may hold here, in bytes; more would only take longer.
+MOST = MIB
 
 #: The tools that show what one source holds, with right arguments.
 SHOWS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -34,7 +36,7 @@ SHOWS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: Ways in which a source cannot be read, and what is said of each.
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
-    "always too large": ({"oversize": 11 * MIB}, "WAHA's answer was too large"),
+    "always too large": ({"oversize": MOST + MIB}, "WAHA's answer was too large"),
     "failing inside": ({"status": 500, "body": "{}"}, "WAHA failed inside (500)"),
     "cut off": ({"malformed": True}, "WAHA's answer is not valid JSON"),
     "no body": ({"status": 200, "body": ""}, "WAHA's answer is not a list of"),
@@ -42,6 +44,11 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "rows in no known form": ({"body": '[{"x": 1}, {"x": 2}]'}, "none that this version can read"),
     "not in this engine": ({"status": 501, "body": '{"message": "not by \'WPP\' engine"}'}, "this engine cannot"),
 }
+
+
+@pytest.fixture(autouse=True)
+def small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waha_mcp.waha.client.MAX_JSON", MOST)
 
 
 async def ask(bridge: Bridge, tool: str, **arguments: Any) -> Any:
@@ -61,6 +68,7 @@ async def spoil(admin: Admin, path: str, **fault: Any) -> None:
 
 
 @pytest.mark.parametrize("path", SHOWS)
+@pytest.mark.slow
 async def test_a_page_that_is_too_large_comes_in_smaller_ones(
     path: str, sandbox: SandboxInfo, bridge: Bridge, admin: Admin
 ) -> None:
@@ -69,7 +77,7 @@ async def test_a_page_that_is_too_large_comes_in_smaller_ones(
     assert expected[next(iter(expected))]
     async with Bridge(app_for(sandbox, sandbox.keys["read_send"])) as other:
         await other.settle()
-        await spoil(admin, f"{path}*", above=7, count=1000, oversize=11 * MIB)
+        await spoil(admin, f"{path}*", above=7, count=1000, oversize=MOST + MIB)
         assert await ask(other, tool, **arguments) == expected
     asked = await limits(admin, path)
     assert asked[0] > 7
@@ -77,7 +85,7 @@ async def test_a_page_that_is_too_large_comes_in_smaller_ones(
 
 
 async def test_groups_whose_descriptions_fill_more_than_one_answer_are_all_there(bridge: Bridge, admin: Admin) -> None:
-    made = [await _big_group(admin, f"Archive {number}", MIB) for number in range(12)]
+    made = [await _big_group(admin, f"Archive {number}", MOST // 10) for number in range(12)]
     await admin.clear()
     found = await ask(bridge, "find_chats", query="Archive", limit=20)
     assert {chat["id"] for chat in found["chats"]} >= set(made)
@@ -88,9 +96,10 @@ async def test_groups_whose_descriptions_fill_more_than_one_answer_are_all_there
     assert min(asked) < 12
 
 
+@pytest.mark.slow
 async def test_a_group_that_no_answer_can_hold_is_said_to_be_missing(bridge: Bridge, admin: Admin) -> None:
     before = len((await ask(bridge, "list_groups"))["groups"])
-    await _big_group(admin, "Archive", 11 * MIB)
+    await _big_group(admin, "Archive", MOST + MIB)
     bridge.directory.expire()
     found = await ask(bridge, "list_groups")
     assert len(found["groups"]) >= before
@@ -207,6 +216,7 @@ async def test_a_list_of_chats_ends_where_waha_gives_the_same_page_for_ever(sand
     assert len(await limits(admin, OVERVIEW)) < 6
 
 
+@pytest.mark.slow
 async def test_a_chat_is_read_in_smaller_pages_where_they_are_too_large(
     sandbox: SandboxInfo, bridge: Bridge, admin: Admin
 ) -> None:
@@ -217,10 +227,10 @@ async def test_a_chat_is_read_in_smaller_pages_where_they_are_too_large(
     }.items():
         expected = await ask(bridge, tool, **arguments)
         if tool == "get_unread":
-            await spoil(admin, OVERVIEW, above=5, count=1000, oversize=11 * MIB)
+            await spoil(admin, OVERVIEW, above=5, count=1000, oversize=MOST + MIB)
         else:
             await admin.clear()
-            await admin.fault(f"/api/default/chats/{MAYA}/messages", above=20, count=1000, oversize=11 * MIB)
+            await admin.fault(f"/api/default/chats/{MAYA}/messages", above=20, count=1000, oversize=MOST + MIB)
         assert await ask(bridge, tool, **arguments) == expected
         asked = await limits(admin, OVERVIEW if tool == "get_unread" else f"/api/default/chats/{MAYA}/messages")
         assert asked[0] > 20

@@ -66,6 +66,7 @@ async def test_a_body_that_is_no_json_is_a_400_and_one_that_is_not_called_json_i
     assert unnamed.json()["message"] == "Session name is required"
 
 
+@pytest.mark.slow
 async def test_a_body_over_50_mib_is_a_500_and_not_a_413(gows: Box) -> None:
     answer = await gows.ask("POST", "/api/sendText", {"session": "default", "text": "x" * (50 * 1024 * 1024)})
     assert answer.status_code == 500

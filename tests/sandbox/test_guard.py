@@ -44,6 +44,7 @@ def opened_by(operation: Operation, key: str) -> bool:
 
 
 @pytest.mark.parametrize("key", [None, "none", "read", "send", "read_send", "full", "admin"])
+@pytest.mark.slow
 async def test_each_key_opens_exactly_the_operations_of_its_actions(gows: Box, key: str | None) -> None:
     app = {"id": "app_guarded", "session": "default", "app": "calls", "config": {}}
     await gows.do("POST", "/api/apps", app, key="admin")

@@ -22,6 +22,7 @@ def test_every_operation_a_session_key_may_use_has_an_example() -> None:
     assert set(named) == wanted - NOT_FOR_SESSION_KEYS
 
 
+@pytest.mark.slow
 async def test_every_operation_answers_as_the_contract_says(box: Box) -> None:
     await box.has(*await lacked(box))
     known = Known(call=(await box.control("POST", "calls", **{"from": MAYA}))["id"])

@@ -163,6 +163,7 @@ def test_ids_stay_when_lines_move_and_other_functions_change() -> None:
     assert "x.py:C.g:compare:4" in before
 
 
+@pytest.mark.slow
 def test_every_mutant_of_the_rooms_compiles_differs_and_has_an_id_of_its_own() -> None:
     ids = set()
     for file in mutants.files():

@@ -85,6 +85,7 @@ async def test_a_send_whose_answer_is_lost_and_cannot_be_looked_up_is_said_to_be
         assert [r["path"] for r in await admin.requests()] == ["/api/sendText"]
 
 
+@pytest.mark.slow
 async def test_cancelling_a_call_cancels_its_request(client: Client, admin: Admin, sandbox: SandboxInfo) -> None:
     await client.list_tools()
     await admin.fault("/api/default/chats/overview", delay=60)

@@ -425,6 +425,7 @@ class _Stream(httpx.AsyncByteStream):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+@pytest.mark.slow
 async def test_a_compressed_bomb_is_refused_before_it_is_unpacked(
     waha: Waha, net: respx.MockRouter, encoding: str
 ) -> None:
@@ -469,7 +470,7 @@ async def _drip(pieces: Iterable[bytes], stream: anyio.abc.SocketStream) -> None
             await stream.receive()
             for piece in pieces:
                 await stream.send(piece)
-                await anyio.sleep(0.02)
+                await anyio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -495,8 +496,9 @@ SLOW = {
 
 
 @pytest.mark.parametrize("part", SLOW)
+@pytest.mark.slow
 async def test_an_answer_that_drips_in_ends_with_the_deadline(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waha_mcp.waha.client.DEADLINE", 0.3)
+    monkeypatch.setattr("waha_mcp.waha.client.DEADLINE", 0.1)
     head, body = SLOW[part]
     async with dripping(head, body) as url, Waha(url, SecretStr(KEY), "default") as waha:
         with anyio.fail_after(5):
@@ -508,6 +510,7 @@ async def test_an_answer_that_drips_in_ends_with_the_deadline(part: str, monkeyp
                 await waha.call(SEND, body={"text": "hi"})
 
 
+@pytest.mark.slow
 async def test_a_large_request_gets_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("waha_mcp.waha.client.DEADLINE", 0.1)
     monkeypatch.setattr("waha_mcp.waha.client.BYTES_PER_SECOND", 1000)
@@ -671,6 +674,7 @@ _bodies = st.one_of(
     operation=st.sampled_from([CHATS, SEND]),
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 async def test_whatever_waha_answers_no_error_holds_the_key_a_stack_or_an_echoed_body(
     anyio_backend: str, status: int, body: bytes, content_type: str, header: str, operation: str
 ) -> None:

@@ -314,6 +314,7 @@ _object = st.dictionaries(st.sampled_from(_FIELDS), _junk, max_size=12)
 
 
 @given(_object, st.sampled_from(["1202@c.us", "1@g.us", {"_serialized": "1@g.us"}, "true_1202@c.us_A"]))
+@pytest.mark.slow
 def test_junk_breaks_nothing_and_what_comes_out_can_be_written(raw: dict[str, Any], an_id: Any) -> None:
     for read in (chat_from, message_from, contact_from, group_from):
         for source in (raw, raw | {"id": an_id}):

@@ -35,7 +35,7 @@ def service(status: int, answer: bytes) -> Iterator[tuple[str, list[tuple[str, s
         def log_message(self, *_: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked

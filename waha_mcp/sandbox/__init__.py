@@ -19,8 +19,8 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
 - `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "session"?} lets
   a message arrive, `POST /sandbox/groups` {"subject", "from", "session"?} somebody else make a group with the account
   in it, and `POST /sandbox/calls` {"from", "session"?} a call.
-- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, late work) happen now, and
-  answers when it is done.
+- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, delays, late work) happen now,
+  and answers when it is done.
 - `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.
 """
 

@@ -258,6 +258,16 @@ class Account:
     def last_message(self, chat: Chat, *, merged: bool = True) -> Message | None:
         return next(iter(self.page([*self.joined(chat.id, merged=merged)], limit=1)), None)
 
+    def add_all(self, messages: list[Message]) -> None:
+        """Store messages of any time, sorted once."""
+        for message in messages:
+            self.chat(message.chat).messages.append(message)
+            self.messages[message.id] = message
+        for chat in {message.chat for message in messages}:
+            self.chats[chat].messages.sort(key=_time)
+        self.timeline.extend(messages)
+        self.timeline.sort(key=_time)
+
     def add(self, message: Message, *, unread: bool = False) -> Message:
         """Store a message in its chat and in the timeline, where its time puts it."""
         chat = self.chat(message.chat)

@@ -109,7 +109,7 @@ class WahaApp:
 
         response = await answer() if fault.after else None
         if fault.delay:
-            await asyncio.sleep(fault.delay)
+            await self.sandbox.due(fault.delay).wait()
         if fault.drop:
             return None
         if fault.replaces:

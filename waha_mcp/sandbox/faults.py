@@ -17,10 +17,11 @@ LOG_BODY_BYTES = 1024 * 1024
 class Fault:
     """What to do with the next `count` requests that match.
 
-    `path` is a prefix, or a glob when it holds `*`, of the decoded path. First `delay` seconds pass, then one of:
-    `drop` closes the connection without an answer; `status`, `body`, `oversize` or `malformed` answers in WAHA's
-    place; nothing more lets WAHA answer. With `after`, WAHA performs the request first, so that its effect
-    stays while its answer is lost. With `above`, only requests match that ask for more rows than that.
+    `path` is a prefix, or a glob when it holds `*`, of the decoded path. First `delay` seconds pass
+    (`POST /sandbox/settle` ends them), then one of: `drop` closes the connection without an answer; `status`, `body`,
+    `oversize` or `malformed` answers in WAHA's place; nothing more lets WAHA answer. With `after`, WAHA performs the
+    request first, so that its effect stays while its answer is lost. With `above`, only requests match that ask for
+    more rows than that.
 
     With `late`, the request is read at once and performed `late` seconds later, whether or not the client is still
     there by then. Alone, a client that waits gets WAHA's answer; with `drop` or an answer in WAHA's place, it gets that

@@ -195,6 +195,7 @@ class _Builder:
         account, rng = self.account, self.rng
         people = [who.key for who in PEOPLE if who.key not in ("stranger", "nameless", "nameless2")]
         groups = [circle.key for circle in GROUPS if not circle.announce]
+        made: list[Message] = []
         while count > 0:
             key = rng.choice(people if rng.random() < 0.75 else groups)
             chat_id = self.ids[key]
@@ -205,24 +206,23 @@ class _Builder:
             time = self.now - rng.randrange(12 * DAY, 70 * DAY)
             pair = [(me if mine else first, ask), (first if mine else me, reply)]
             for author, text in pair[:count]:
-                self._talk(chat_id, author, time, text)
+                made.append(self._talk(chat_id, author, time, text))
                 time += rng.randrange(1, 50) * MINUTE
                 count -= 1
+        account.add_all(made)
 
-    def _talk(self, chat_id: str, author: str, time: int, text: str) -> None:
+    def _talk(self, chat_id: str, author: str, time: int, text: str) -> Message:
         mine = self.account.is_me(author)
         picture = self.rng.random() < 0.05
-        self.account.add(
-            Message(
-                id=self.account.new_id(from_me=mine),
-                chat=chat_id,
-                from_me=mine,
-                author=author,
-                time=time,
-                text=text,
-                kind="image" if picture else "text",
-                media=Media("image/jpeg", media.jpeg(tint=self.rng.randrange(0, 250, 50))) if picture else None,
-            )
+        return Message(
+            id=self.account.new_id(from_me=mine),
+            chat=chat_id,
+            from_me=mine,
+            author=author,
+            time=time,
+            text=text,
+            kind="image" if picture else "text",
+            media=Media("image/jpeg", media.jpeg(tint=self.rng.randrange(0, 250, 50))) if picture else None,
         )
 
     def _leave_unread(self, chat: Chat, count: int) -> None:

@@ -126,15 +126,20 @@ class Sandbox:
 
         self._pending[number] = Pending(asyncio.get_running_loop().call_later(delay, fire), effect)
 
+    def due(self, delay: float) -> asyncio.Event:
+        """What is set after `delay` seconds, or when `settle` is called."""
+        due = asyncio.Event()
+        self.later(delay, due.set)
+        return due
+
     def in_background(self, delay: float, work: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         """Do `work` after `delay` seconds, or when `settle` is called, whoever still waits for it."""
-        due = asyncio.Event()
+        due = self.due(delay)
 
         async def wait_and_work() -> T:
             await due.wait()
             return await work()
 
-        self.later(delay, due.set)
         task = asyncio.create_task(wait_and_work())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
