@@ -522,7 +522,7 @@ def in_parallel(workers: list[Worker], jobs: Iterable[Any], work: Any) -> None:
 
 
 def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
-    """{"tests": {id: [seconds, {file: [lines reached]}]} of those that start no process, "processes": the others}, kept."""
+    """{"tests": {id: [seconds, {file: [lines it reaches]}]}, "processes": ids of those that start some}, kept."""
     path = CACHE / "reached.json"
     key = digest(results.package.encode(), results.tests.encode(), WORKER.read_bytes())
     kept = _read(path)

@@ -40,13 +40,17 @@ def app_for(sandbox: SandboxInfo, key: str, **fields: Any) -> App:
 
 
 def stdio_client(
-    sandbox: SandboxInfo, key: str, *arguments: str, era: Era = "auto", **env: str
+    sandbox: SandboxInfo, key: str, *arguments: str, era: Era = "auto", first: str = "", **env: str
 ) -> AbstractAsyncContextManager[Client]:
-    """A client on a `waha-mcp serve` subprocess."""
+    """A client on a `waha-mcp serve` subprocess, which runs the Python lines `first` before anything else."""
     values = environment(WAHA_URL=sandbox.url, WAHA_API_KEY=key, **env)
-    return Client(
-        StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], "serve", *arguments], env=values), mode=era
-    )
+    command, *rest = command_after(first)
+    return Client(StdioServerParameters(command=command, args=[*rest, "serve", *arguments], env=values), mode=era)
+
+
+def command_after(first: str) -> list[str]:
+    """`waha-mcp`, once it has run the Python lines `first`: a test shortens times so."""
+    return [sys.executable, "-c", f"{first}from waha_mcp.cli import main\nmain()"] if first else COMMAND
 
 
 def memory_client(server: Server[Any], era: Era) -> AbstractAsyncContextManager[Client]:

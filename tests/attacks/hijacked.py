@@ -6,7 +6,6 @@ import json
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.attacks.judge import Judge
-from tests.harness import environment
+from tests.harness import command_after, environment
 from waha_mcp.sandbox import SandboxInfo
 
 #: The only person that the App may write to, one whose chat it may not read, and one whose secret is to be stolen.
@@ -47,9 +46,8 @@ class Hijacked:
         #: What the person at the client answers; without it, there is nobody to ask.
         self.answer: Answer = lambda question: {"result": {"action": "cancel"}}
         self._log = (state.parent / "log.txt").open("w+b")
-        program = f"{first}from waha_mcp.cli import main\nmain()"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", program, "serve", "--app", str(app)],
+            [*command_after(first), "serve", "--app", str(app)],
             env=environment(WAHA_API_KEY=key, XDG_STATE_HOME=str(state)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.front import Front, after, answer, front
+from tests.attacks.front import Front, after, answer
 from tests.attacks.hijacked import ATTACKER, FRIEND, SEALED, SECRET, SOONER, VICTIM, Hijacked, hijacked
-from tests.harness import run, sandbox_server
+from tests.harness import run
 from waha_mcp.sandbox import SandboxInfo
 
 ASKING = f"""
@@ -31,18 +31,6 @@ first_contacts = "1/minute"
 gap = [0, 0]
 """
 ONE_PER_CHAT = '[pace]\ntotal = ""\nchat = "1/minute"\nfirst_contacts = ""\ngap = [0, 0]\n'
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxInfo]:
-    with sandbox_server() as info:
-        yield info
-
-
-@pytest.fixture(scope="module")
-def way(sandbox: SandboxInfo) -> Iterator[Front]:
-    with front(sandbox) as made:
-        yield made
 
 
 # Approval

@@ -10,7 +10,6 @@ import pytest
 
 from tests.attacks.hijacked import FAST, Hijacked, hijacked
 from tests.attacks.judge import Judge
-from tests.harness import sandbox_server
 from waha_mcp.sandbox import SandboxInfo
 
 MUM, DAD, ZOE = "12025550102@c.us", "12025550101@c.us", "33639980023@c.us"
@@ -38,12 +37,6 @@ STRANGERS: dict[str, tuple[str, str | None]] = {
     "who someone is": ("Landlord", None),
     "somebody to trust": ("WhatsApp Support", None),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxInfo]:
-    with sandbox_server() as info:
-        yield info
 
 
 def groups(judge: Judge) -> list[dict[str, Any]]:

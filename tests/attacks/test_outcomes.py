@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from tests.attacks.front import (
     answer,
     cut,
     drips,
-    front,
     half_closed,
     reset,
     says,
@@ -25,50 +23,12 @@ from tests.attacks.front import (
     zeros,
 )
 from tests.attacks.hijacked import FAST, FRIEND, SOONER, VICTIM, Hijacked, hijacked
-from tests.harness import sandbox_server
 from waha_mcp.sandbox import SandboxInfo
 
 MESSAGE = f"/api/default/chats/{FRIEND}/messages/"
 #: As it stands in a request.
 LOOKS = f"GET {MESSAGE.replace('@', '%40')}"
 SEND = "POST /api/sendText"
-
-_texts = itertools.count(1)
-
-
-@pytest.fixture
-def text(request: pytest.FixtureRequest) -> str:
-    """A text that no other case sends."""
-    return f"Only once {next(_texts)}"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxInfo]:
-    with sandbox_server() as info:
-        yield info
-
-
-@pytest.fixture(scope="module")
-def way(sandbox: SandboxInfo) -> Iterator[Front]:
-    with front(sandbox) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def serving(sandbox: SandboxInfo, way: Front, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
-    with hijacked(sandbox, tmp_path_factory.mktemp("outcomes"), FAST, url=way.url, first=SOONER) as agent:
-        yield agent
-
-
-@pytest.fixture
-def agent(serving: Hijacked, way: Front) -> Iterator[Hijacked]:
-    """An agent without limits of pace, behind `way`."""
-    serving.judge.forget()
-    way.hits.clear()
-    yield serving
-    way.rules.clear()
-    serving.judge.no_faults()
-    serving.judge.lacks()
 
 
 def insists(agent: Hijacked, text: str, chat: str = FRIEND) -> list[str]:

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.front import Front, answer, front
+from tests.attacks.front import Front, answer
 from tests.attacks.hijacked import FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked
 from tests.attacks.judge import Judge
-from tests.harness import sandbox_server
 from waha_mcp.sandbox import SandboxInfo
 
 #: Fetch names anew for each call.
@@ -23,12 +22,6 @@ ANEW = (
     "directory.LIFE = directory.MISS_LIFE = directory.GAP_LIFE = 0.0\n"
     "directory.Directory.load.__defaults__ = (0.0,)\n"
 )
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxInfo]:
-    with sandbox_server() as info:
-        yield info
 
 
 # Refusals
@@ -129,12 +122,6 @@ def test_an_admin_key_does_nothing(sandbox: SandboxInfo, tmp_path: Path) -> None
 
 
 # What could not be read
-
-
-@pytest.fixture(scope="module")
-def way(sandbox: SandboxInfo) -> Iterator[Front]:
-    with front(sandbox) as made:
-        yield made
 
 
 Page = Callable[[socket.socket, Callable[[], bytes]], None]

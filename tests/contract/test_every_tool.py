@@ -65,6 +65,10 @@ gap = [0, 0]
 """
 
 
+#: Sends that are answered with no message are looked for at once, and soon again.
+SOON = "import waha_mcp.policy.delivery as delivery\ndelivery.LOOK_AGAIN = (0.0, 0.01, 0.02)\n"
+
+
 @dataclass
 class Stage:
     """One sandbox with one server process on it."""
@@ -81,7 +85,8 @@ class Stage:
         (self.folder / "app.toml").write_text(APP, encoding="utf-8")
         home = str(self.folder)
         app = str(self.folder / "app.toml")
-        async with stdio_client(self.sandbox, self.sandbox.keys["full"], "--app", app, XDG_STATE_HOME=home) as client:
+        key = self.sandbox.keys["full"]
+        async with stdio_client(self.sandbox, key, "--app", app, first=SOON, XDG_STATE_HOME=home) as client:
             listed = await client.list_tools()
             assert [tool.name for tool in listed.tools] == list(CATALOG)
             yield client
