@@ -542,6 +542,8 @@ def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
             print(f"fails without any mutant, so it is left out: {test}", file=sys.stderr)
 
     in_parallel(workers, sorted(groups.values(), key=len, reverse=True), record)
+    if not any(lines for _, lines in found["tests"].values()):
+        raise SystemExit("no test reaches any line of these files, so that none could notice: the tracing is broken")
     _write(path, found)
     return found
 

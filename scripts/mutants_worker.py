@@ -77,6 +77,8 @@ class Server:
         # What is loaded with the first call only would else be missing: no test would reach it.
         for path in FILES:
             importlib.import_module(".".join(Path(path).relative_to(ROOT).with_suffix("").parts))
+        # What is frozen is not among the objects.
+        gc.unfreeze()
         for each in gc.get_objects():
             if isinstance(each, FunctionType) and each.__code__.co_filename in FILES:
                 self.live.setdefault(_key(each.__code__), []).append(each)
