@@ -695,6 +695,15 @@ async def test_several_of_one_name_are_shown_the_saved_first_then_the_latest() -
         assert candidate.startswith(start)
 
 
+async def test_those_of_one_name_come_by_when_they_were_last_active_however_they_were_found() -> None:
+    # Many, so that no order comes about by chance.
+    people = [f"1202555{number:04}@c.us" for number in (104, 101, 107, 103, 106, 102, 105)]
+    chats = [{"id": chat, "timestamp": 1_790_000_000 + int(chat[7:11])} for chat in people]
+    _, *candidates = await lines("Ann", contacts=[person(chat, "Ann") for chat in people], chats=chats)
+    latest = sorted(people, reverse=True)[: directory_module.CANDIDATES]
+    assert [line[2:].partition(":")[0] for line in candidates] == latest
+
+
 async def test_a_chat_of_an_unknown_time_is_not_said_to_be_none() -> None:
     _, *candidates = await lines("An", contacts=[person(ANN, "Ann")], chats=[{"id": ANN}])
     assert candidates == [f"- {ANN}: person saved as 'Ann', last active unknown"]

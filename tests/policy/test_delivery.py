@@ -114,6 +114,28 @@ async def ids_given(admin: Admin) -> list[Any]:
     return [r["body"].get("id") for r in await admin.requests() if r["path"] == "/api/sendText"]
 
 
+@pytest.mark.parametrize(
+    ("given", "answered", "ours"),
+    [
+        ("3EB0AA", f"true_{SAM}_3EB0AA", True),
+        # An engine that took an id of its own still says that the message is this account's.
+        ("3EB0AA", f"true_{SAM}_3EB0BB", True),
+        ("3EB0AA", f"false_{SAM}_3EB0AA", False),
+        ("3EB0AA", None, False),
+        # An id alone says nothing of whose it is, so that it has to be the one that was given, if any was.
+        ("3EB0AA", "3EB0AA", True),
+        (f"true_{SAM}_3EB0AA", "3EB0AA", True),
+        ("3EB0AA", "3EB0BB", False),
+        (None, "3EB0AA", True),
+        (None, f"false_{SAM}_3EB0AA", False),
+    ],
+)
+def test_an_answer_is_a_send_where_it_names_a_message_of_ours(
+    given: str | None, answered: str | None, ours: bool
+) -> None:
+    assert delivery.is_ours(Sent(message_id=answered, chat=SAM, time=None), given) is ours
+
+
 @pytest.mark.parametrize("body", ['{"id": 7}', '{"id": ""}', '{"id": null}', "{}", '"x"', "[]"])
 async def test_what_is_no_id_is_given_to_no_message(body: str, sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
@@ -180,7 +202,7 @@ def test_the_looks_are_seconds_apart_and_soon_over() -> None:
     at_once, *later = LOOK_AGAIN
     assert at_once == 0
     assert min(later) >= 1
-    assert sum(later) <= 5
+    assert 3 <= sum(later) <= 5
 
 
 async def test_a_message_that_does_not_show_is_said_to_prove_nothing(
