@@ -127,7 +127,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._repeats.end(call.digest, "unknown")', "self._repeats.undo(call.digest, before)"),),
+        ((_GATE, 'self._repeats.end(call.digest, attempt, "unknown")', "self._repeats.undo(call.digest, attempt)"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -176,7 +176,7 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "self._repeats.undo(call.digest, before)", 'self._repeats.end(call.digest, "done")'),),
+        ((_GATE, "self._repeats.undo(call.digest, attempt)", 'self._repeats.end(call.digest, attempt, "done")'),),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -216,7 +216,7 @@ DEFENCES = (
         (
             (
                 _GATE,
-                'self._repeats.end(call.digest, "unknown")',
+                'self._repeats.end(call.digest, attempt, "unknown")',
                 "self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
             ),
         ),

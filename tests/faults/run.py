@@ -155,7 +155,8 @@ async def bench(engine: str = "gows") -> AsyncIterator[Bench]:
         admin = Admin(sandbox)
         try:
             async with bridge, memory_client(Protocol(bridge).server, "auto") as client:
-                bridge.waha._client().event_hooks["request"].append(way.hook)
+                for http in bridge.waha._clients():
+                    http.event_hooks["request"].append(way.hook)
                 yield Bench(admin, client, way)
         finally:
             await admin.aclose()

@@ -323,12 +323,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_the_same_is_refused_for_as_long_as_its_outcome_says(
     outcome: Outcome, holds: tuple[float, ...], no_more: tuple[float, ...], clock: list[float]
 ) -> None:
-    began = clock[0]
     guard = Repeats()
-    assert guard.begin("a") is None
-    guard.end("a", outcome)
+    attempt = guard.begin("a")
+    # However long it took: what counts is when it was over.
+    clock[0] += 100
+    if outcome == "under way":
+        clock[0] -= 100
+    else:
+        guard.end("a", attempt, outcome)
+    since = clock[0]
     for after in sorted(holds + no_more):
-        clock[0] = began + after
+        clock[0] = since + after
         found = guard.before("a")
         assert (found is not None) is (after in holds)
         if found is not None:
@@ -341,20 +346,58 @@ def test_what_did_not_happen_leaves_what_stood_before(clock: list[float]) -> Non
     guard = Repeats()
     guard.undo("a", guard.begin("a"))
     assert guard.before("a") is None
-    guard.begin("a")
-    guard.end("a", "done")
-    before = guard.begin("a")
-    guard.undo("a", before)
-    assert guard.before("a") == before
-    assert before is not None
-    assert before.outcome == "done"
+    done = guard.begin("a")
+    guard.end("a", done, "done")
+    guard.undo("a", guard.begin("a"))
+    assert guard.before("a") is done
+    assert done.outcome == "done"
+
+
+@pytest.mark.parametrize("outcome", ["done", "unknown"])
+@pytest.mark.parametrize("first", ["the other is undone first", "the other is undone last"])
+def test_of_two_under_way_each_leaves_its_own_mark(first: str, outcome: Outcome, clock: list[float]) -> None:
+    guard = Repeats()
+    one, other = guard.begin("a"), guard.begin("a")
+    if first == "the other is undone first":
+        guard.undo("a", other)
+        assert guard.before("a") is one
+        guard.end("a", one, outcome)
+    else:
+        guard.end("a", one, outcome)
+        assert guard.before("a") is other
+        guard.undo("a", other)
+    assert guard.before("a") is one
+    assert one.outcome == outcome
+
+
+def test_what_is_not_known_stays_so_whatever_ends_beside_it(clock: list[float]) -> None:
+    guard = Repeats()
+    lost, beside = guard.begin("a"), guard.begin("a")
+    clock[0] += 1
+    guard.end("a", lost, "unknown")
+    clock[0] += 1
+    guard.end("a", beside, "done")
+    assert guard.before("a") is lost
+    clock[0] += 599
+    assert guard.before("a") is None
+
+
+def test_what_was_repeated_on_purpose_stands_for_what_was_not_known(clock: list[float]) -> None:
+    guard = Repeats()
+    guard.end("a", guard.begin("a"), "unknown")
+    clock[0] += 1
+    again = guard.begin("a")
+    clock[0] += 1
+    guard.end("a", again, "done")
+    assert guard.before("a") is again
+    clock[0] += 60
+    assert guard.before("a") is None
 
 
 def test_what_no_longer_holds_is_not_kept(clock: list[float]) -> None:
     guard = Repeats()
     for number in range(100):
-        guard.begin(str(number))
-        guard.end(str(number), "done")
+        guard.end(str(number), guard.begin(str(number)), "done")
     clock[0] += 60
     guard.begin("last")
-    assert len(guard._calls) == 1
+    assert len(guard._attempts) == 1

@@ -201,10 +201,11 @@ def test_a_ca_file_is_what_https_is_checked_against(tmp_path: Path) -> None:
 
     app = App(url="https://waha.example.com", key=SecretStr("key_0000"), ca_file=Path(certifi.where()))
     bridge = Bridge(app)
-    transport: Any = bridge.waha._client()._transport
-    context = transport._pool._ssl_context
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
+    for client in bridge.waha._clients():
+        transport: Any = client._transport
+        context = transport._pool._ssl_context
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
 
 
 @pytest.mark.parametrize("field", ["verify", "insecure", "tls_verify"])

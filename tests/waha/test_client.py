@@ -162,9 +162,13 @@ async def test_https_checks_certificates_however_it_is_written(monkeypatch: pyte
     monkeypatch.setattr(httpx, "AsyncClient", lambda **options: seen.append(options["verify"]))
     for url in ("https://waha.test", "HTTPS://waha.test", "http://waha.test"):
         Waha(url, SecretStr(KEY))._open()
-    assert seen[:2] == [True, True]
-    assert isinstance(seen[2], ssl.SSLContext)
-    assert seen[2].verify_mode is ssl.CERT_REQUIRED
+    assert len(seen) == 6
+    for context in seen:
+        assert isinstance(context, ssl.SSLContext)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+    # Those that everybody trusts; none, where no certificate is ever shown.
+    assert [bool(context.cert_store_stats()["x509_ca"]) for context in seen] == [True] * 4 + [False] * 2
 
 
 @pytest.mark.parametrize(
@@ -684,7 +688,7 @@ async def test_whatever_waha_answers_no_error_holds_the_key_a_stack_or_an_echoed
         lambda request: httpx.Response(status, stream=_Stream(_once(body)), headers=headers)
     )
     waha = Waha(BASE, SecretStr(KEY), "default")
-    waha._http = httpx.AsyncClient(transport=transport)
+    waha._http = httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
     async with waha:
         with pytest.raises(WahaError) as caught:
             await waha.call(operation, body={"text": _MARK} if operation == SEND else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,16 +67,15 @@ class Call:
         }
 
     async def file_digests(self) -> dict[str, str]:
-        """What stands behind the local files named, so that an approval is for these bytes.
+        """What stands behind the local files named, so that an approval is for these bytes. The tool takes no others.
 
         Raises:
             ArgumentError: there is no such file.
         """
-        return {
-            f"sha256 of {name}": await outbox_digest(self.arguments[name], self.context.app.outbox)
-            for name in self.tool.local_files
-            if self.arguments.get(name) is not None
-        }
+        named = {name: self.arguments[name] for name in self.tool.local_files if self.arguments.get(name) is not None}
+        files = {path: await outbox_digest(path, self.context.app.outbox) for path in named.values()}
+        self.context = replace(self.context, files=files)
+        return {f"sha256 of {name}": files[path] for name, path in named.items()}
 
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
         """The call's line in the trail."""

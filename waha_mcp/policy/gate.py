@@ -116,8 +116,7 @@ class Policy:
         verdicts = await self._check_recipients(call)
         await self._messages.look_up(call)
         await self._check_urls(call)
-        arguments = call.arguments | await call.file_digests() | call.quoted_texts()
-        call.digest = digest_of(self._app.url, call.context.waha.session, call.tool.name, arguments)
+        call.digest = await self._digest(call)
         self._check_repeat(call)
         first = await self._first_contacts(call, verdicts)
         if call.reached:
@@ -125,6 +124,20 @@ class Policy:
         if self._must_ask(call, verdicts, first):
             await self._approver.approved(call)
         return first
+
+    async def _digest(self, call: Call) -> str:
+        arguments = call.arguments | await call.file_digests() | call.quoted_texts()
+        return digest_of(self._app.url, call.context.waha.session, call.tool.name, arguments)
+
+    async def _check_unchanged(self, call: Call) -> None:
+        """Refuse what is no longer what the person has seen: messages can be edited and files written meanwhile."""
+        await self._messages.look_up(call)
+        if await self._digest(call) != call.digest:
+            raise Refusal(
+                "changed while asked",
+                "The file or message that this names was changed while the user was asked, so their yes is not for it. "
+                "It was not done. Make the call again, and the user is asked about what it is now.",
+            )
 
     async def _check_recipients(self, call: Call) -> dict[str, Verdict]:
         tool = call.tool
@@ -220,24 +233,26 @@ class Policy:
     async def _carry_out(self, call: Call, first: list[str]) -> Result:
         # Another call may have come this far while a person was asked.
         self._check_repeat(call)
-        before = self._repeats.begin(call.digest)
+        attempt = self._repeats.begin(call.digest)
         counted: Counted = []
         try:
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
                 await delivery.act_human(call.tool, call.arguments, call.context)
+            if call.approved_until is not None:
+                await self._check_unchanged(call)
             result = await self._deliver(call)
         except BaseException as error:
             # That the call was cancelled does not tell what came of it either.
             if self._happened(call, error):
-                self._repeats.end(call.digest, "unknown")
+                self._repeats.end(call.digest, attempt, "unknown")
                 raise _as_unknown(call, error) from None
-            self._repeats.undo(call.digest, before)
+            self._repeats.undo(call.digest, attempt)
             self._approver.give_back(call)
             await self._pacer.give_back(counted)
             raise
-        self._repeats.end(call.digest, "done")
+        self._repeats.end(call.digest, attempt, "done")
         for chat in call.reached:
             self._people.remember(chat)
         found = getattr(result, "message_id", None)

@@ -6,7 +6,7 @@ What may have happened, although nobody knows, counts as if it had, and for long
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 #: Seconds within which the same is refused: after it was done, and after its outcome was lost.
@@ -15,17 +15,17 @@ WINDOW, UNKNOWN_WINDOW = 60.0, 600.0
 Outcome = Literal["under way", "done", "unknown"]
 
 
-@dataclass(frozen=True)
-class Before:
-    """The same call, earlier. `began` is of the monotonic clock, in seconds."""
+@dataclass(eq=False)
+class Attempt:
+    """One call. `since` is of the monotonic clock, in seconds: when it began, or ended once it has."""
 
-    outcome: Outcome
-    began: float
+    since: float
+    outcome: Outcome = "under way"
 
     @property
     def ago(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self.began
+        """Seconds since it began, or ended."""
+        return time.monotonic() - self.since
 
     @property
     def holds(self) -> bool:
@@ -40,30 +40,34 @@ class Before:
 
 
 class Repeats:
-    """What was done lately, by digest."""
+    """What was done lately, by digest. Several of one digest may be under way where the caller allowed it."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, Before] = {}
+        self._attempts: dict[str, list[Attempt]] = {}
 
-    def before(self, digest: str) -> Before | None:
-        """The same call, where it stands in the way of doing it again."""
-        found = self._calls.get(digest)
-        return found if found is not None and found.holds else None
+    def before(self, digest: str) -> Attempt | None:
+        """The same call, earlier, where it stands in the way of doing it again: the one of which least is known."""
+        holding = [each for each in self._attempts.get(digest, ()) if each.holds]
+        return min(holding, key=lambda each: _LEAST_KNOWN.index(each.outcome), default=None)
 
-    def begin(self, digest: str) -> Before | None:
-        """Note that it is under way; what stood there before, for `undo`."""
-        self._calls = {key: call for key, call in self._calls.items() if call.holds}
-        before = self._calls.get(digest)
-        self._calls[digest] = Before("under way", time.monotonic())
-        return before
+    def begin(self, digest: str) -> Attempt:
+        """Note that a call is under way."""
+        held = {key: [each for each in attempts if each.holds] for key, attempts in self._attempts.items()}
+        self._attempts = {key: attempts for key, attempts in held.items() if attempts}
+        attempt = Attempt(time.monotonic())
+        self._attempts.setdefault(digest, []).append(attempt)
+        return attempt
 
-    def end(self, digest: str, outcome: Outcome) -> None:
-        """Note what came of it."""
-        self._calls[digest] = replace(self._calls[digest], outcome=outcome)
+    def end(self, digest: str, attempt: Attempt, outcome: Outcome) -> None:
+        """Note what came of a call. Those that had ended when it began give way: the caller meant to repeat them."""
+        began = attempt.since
+        attempt.outcome, attempt.since = outcome, time.monotonic()
+        beside = [each for each in self._attempts[digest] if each.outcome == "under way" or each.since > began]
+        self._attempts[digest] = [*(each for each in beside if each is not attempt), attempt]
 
-    def undo(self, digest: str, before: Before | None) -> None:
-        """Forget it, because it certainly did not happen; `before` stands again."""
-        if before is None:
-            self._calls.pop(digest, None)
-        else:
-            self._calls[digest] = before
+    def undo(self, digest: str, attempt: Attempt) -> None:
+        """Forget a call, because it certainly did not happen."""
+        self._attempts[digest].remove(attempt)
+
+
+_LEAST_KNOWN: tuple[Outcome, ...] = ("under way", "unknown", "done")

@@ -54,6 +54,8 @@ class Context:
     progress: Progress = no_progress
     #: The messages that the call names, as WAHA has them, by id as named; empty for one that only this App knows.
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The SHA-256 of each local file that the call names, by path as named: what was judged, and approved.
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ async def create_channel(
     body: dict[str, Any] = {"name": name, "description": description}
     if (url, data, path) != (None, None, None):
         body["picture"] = await outgoing_file(
-            ctx.app.outbox, url=url, data=data, path=path, kind="image", default_type="image/jpeg"
+            ctx, url=url, data=data, path=path, kind="image", default_type="image/jpeg"
         )
     channel = _channel_from(mapping_of(await ctx.waha.call(f"POST {_CHANNELS}", body=body)))
     if channel is None:

@@ -14,7 +14,7 @@ import anyio
 from pydantic import Field
 
 from waha_mcp.sniff import PROGRAM_NAMES, PROGRAMS, sniff
-from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.catalog import ArgumentError, Context
 from waha_mcp.tools.params import LocalFile
 from waha_mcp.urls import parse
 
@@ -32,7 +32,7 @@ MimeType = Annotated[str, Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", descri
 
 
 async def outgoing_file(
-    outbox: Path | None,
+    ctx: Context,
     *,
     url: str | None,
     data: str | None,
@@ -57,7 +57,9 @@ async def outgoing_file(
         file["url"] = url
         filename = filename or PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
     elif path is not None:
-        content = await _from_outbox(path, outbox)
+        content = await _from_outbox(path, ctx.app.outbox)
+        if ctx.files.get(path) not in (None, hashlib.sha256(content).hexdigest()):
+            raise ArgumentError("path: the file was changed meanwhile, so it was not sent; make the call again")
         file["data"] = base64.b64encode(content).decode()
         filename = filename or Path(path).name
         mimetype = _real_type(content, kind, "path", mimetype, filename)

@@ -124,7 +124,7 @@ async def set_group_picture(
     ctx: Context,
 ) -> Done:
     """Set the picture of a group, a JPEG at best. Give exactly one of url, data and path."""
-    file = await outgoing_file(ctx.app.outbox, url=url, data=data, path=path, kind="image", default_type="image/jpeg")
+    file = await outgoing_file(ctx, url=url, data=data, path=path, kind="image", default_type="image/jpeg")
     answer = await ctx.waha.call(f"PUT {_GROUP}/picture", path={"id": group}, body={"file": file})
     return done(answer, f"Set the picture of {group}")
 

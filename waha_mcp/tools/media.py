@@ -57,7 +57,7 @@ async def convert_media(
     target = anyio.Path(ctx.app.outbox) / f"{save_as}{ending}"
     if await target.exists():
         raise ArgumentError(_TAKEN.format(target.name))
-    file = await outgoing_file(ctx.app.outbox, url=url, data=data, path=path, kind=kind, default_type=mimetype)
+    file = await outgoing_file(ctx, url=url, data=data, path=path, kind=kind, default_type=mimetype)
     answer = mapping_of(await ctx.waha.call(operation, body={k: file[k] for k in ("url", "data") if k in file}))
     try:
         content = base64.b64decode(text_of(answer.get("data")) or "", validate=True)

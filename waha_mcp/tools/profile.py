@@ -72,7 +72,7 @@ async def set_profile_picture(
     ctx: Context,
 ) -> Done:
     """Set the account's own picture, a JPEG at best. Give exactly one of url, data and path."""
-    file = await outgoing_file(ctx.app.outbox, url=url, data=data, path=path, kind="image", default_type="image/jpeg")
+    file = await outgoing_file(ctx, url=url, data=data, path=path, kind="image", default_type="image/jpeg")
     return done(await ctx.waha.call(f"PUT {_PROFILE}/picture", body={"file": file}), "Set the own picture")
 
 

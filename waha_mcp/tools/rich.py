@@ -37,7 +37,7 @@ async def send_sticker(
     ctx: Context,
 ) -> Sent:
     """Send an image as a sticker, WebP at best. Give exactly one of url, data and path."""
-    file = await outgoing_file(ctx.app.outbox, url=url, data=data, path=path, kind="image", default_type="image/webp")
+    file = await outgoing_file(ctx, url=url, data=data, path=path, kind="image", default_type="image/webp")
     answer = await ctx.waha.call("POST /api/sendSticker", body={"chatId": chat, "file": file, "reply_to": reply_to})
     return sent_from(answer, chat)
 

@@ -75,7 +75,7 @@ async def send_media(
         raise ArgumentError("caption: a voice note has none; send the text with send_text")
     operation, default_type = _MEDIA[kind]
     file = await outgoing_file(
-        ctx.app.outbox,
+        ctx,
         url=url,
         data=data,
         path=path,

@@ -84,7 +84,7 @@ async def post_media_status(
         raise ArgumentError("caption: a voice note has none; post the text with post_text_status")
     operation, default_type = _KINDS[kind]
     file = await outgoing_file(
-        ctx.app.outbox, url=url, data=data, path=path, kind=kind, default_type=default_type, mimetype=mimetype
+        ctx, url=url, data=data, path=path, kind=kind, default_type=default_type, mimetype=mimetype
     )
     body: dict[str, Any] = {"file": file, "contacts": people, "caption": caption}
     if kind != "image":

@@ -96,7 +96,8 @@ class Waha:
         self.session = session
         self._key = key
         self._ca_file = ca_file
-        self._http: httpx.AsyncClient | None = None
+        #: For looks, which share kept connections, and for changes, of which each has a new one.
+        self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._message_id: str | None = None
         self._changes = Changes()
 
@@ -106,7 +107,7 @@ class Waha:
         Raises:
             Unreachable: the environment's proxy or certificate settings cannot be used.
         """
-        self._client()  # so that both use one
+        self._clients()  # so that both use the same
         twin = copy.copy(self)
         twin._changes, twin._message_id = changes, message_id
         return twin
@@ -120,8 +121,8 @@ class Waha:
     async def aclose(self) -> None:
         """Close the connections. The client opens new ones if it is used again."""
         http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        for client in http or ():
+            await client.aclose()
 
     async def call(
         self,
@@ -188,8 +189,12 @@ class Waha:
                 async with self._send(request, template, departure) as response:
                     try:
                         return await self._answer(response, changes=True)
-                    except WahaError as error:
-                        refused = not isinstance(error, OutcomeUnknown)
+                    except OutcomeUnknown:
+                        raise
+                    except BadAnswer as error:
+                        raise OutcomeUnknown(_outcome_unknown(f"its answer is none ({error})")) from None
+                    except WahaError:
+                        refused = True
                         raise
             if departure.left:
                 raise OutcomeUnknown(_outcome_unknown(f"no whole answer came within {deadline:.0f} s"))
@@ -272,7 +277,8 @@ class Waha:
                 content = {"session": session, **(content or {})}
         url = self.url + _filled(template, segments)
         headers = {"Accept": accept} if accept else None
-        return self._client().build_request(method, url, params=params or None, json=content, headers=headers)
+        looks, _ = self._clients()
+        return looks.build_request(method, url, params=params or None, json=content, headers=headers)
 
     @asynccontextmanager
     async def _send(
@@ -280,8 +286,9 @@ class Waha:
     ) -> AsyncIterator[httpx.Response]:
         request.extensions["trace"] = departure.trace
         started = time.perf_counter()
+        looks, changes = self._clients()
         try:
-            response = await self._client().send(request, stream=True)
+            response = await (looks if request.method == "GET" else changes).send(request, stream=True)
         except httpx.TransportError as failure:
             departure.failed(failure)
             raise
@@ -303,7 +310,7 @@ class Waha:
             raise RuntimeError("the session is not known yet")
         return self.session
 
-    def _client(self) -> httpx.AsyncClient:
+    def _clients(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
         if self._http is None:
             try:
                 self._http = self._open()
@@ -314,25 +321,30 @@ class Waha:
                 ) from None
         return self._http
 
-    def _open(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            headers={
-                "X-Api-Key": self._key.get_secret_value(),
-                "User-Agent": f"waha-mcp/{__version__}",
-                # WAHA wraps files (a QR code, a converted voice note) in JSON only when asked in exactly these words.
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-            },
-            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-            # Node closes an idle connection after 5 s; leaving first avoids a send into a closing one.
-            limits=httpx.Limits(max_connections=100, keepalive_expiry=4.0),
-            # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
-            verify=_certificates(self._ca_file)
-            if self.url.lower().startswith("https:")
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            # httpx would carry X-Api-Key along to another origin.
-            follow_redirects=False,
+    def _open(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+        # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
+        secure = self.url.lower().startswith("https:")
+        certificates = _certificates(self._ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # A kept connection may be closing, or hold an answer too many, which would be taken for that to a change.
+        looks, changes = (
+            httpx.AsyncClient(
+                headers={
+                    "X-Api-Key": self._key.get_secret_value(),
+                    "User-Agent": f"waha-mcp/{__version__}",
+                    # WAHA wraps files (a QR code, a converted voice note) in JSON only when asked in just these words.
+                    "Accept": "application/json",
+                    "Accept-Encoding": "gzip",
+                },
+                timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+                # Node closes an idle connection after 5 s; leaving first avoids a look that has to be made again.
+                limits=httpx.Limits(max_connections=100, max_keepalive_connections=kept, keepalive_expiry=4.0),
+                verify=certificates,
+                # httpx would carry X-Api-Key along to another origin.
+                follow_redirects=False,
+            )
+            for kept in (None, 0)
         )
+        return looks, changes
 
     async def _answer(self, response: httpx.Response, *, changes: bool = False) -> Any:
         """What WAHA answered, or the error that it means.
@@ -351,6 +363,8 @@ class Waha:
             who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
             raise OutcomeUnknown(_outcome_unknown(f"{who} {status}"))
         if status == 206:
+            if changes:
+                raise OutcomeUnknown(_outcome_unknown("only a part of its answer came (206)"))
             raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
@@ -441,8 +455,8 @@ def _where(url: str) -> str:
         return "nowhere"
 
 
-def _certificates(ca_file: Path | None) -> ssl.SSLContext | bool:
-    return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+def _certificates(ca_file: Path | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 def _outcome_unknown(how: str) -> str:
