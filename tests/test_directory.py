@@ -451,10 +451,24 @@ async def test_a_name_that_somebody_unknown_may_have_too_is_completed_as_an_id()
         assert directory.completions("ann", 5) == [text]
 
 
-async def test_a_name_counts_as_one_persons_where_the_others_may_not_be_read() -> None:
+async def test_a_name_is_one_persons_to_read_and_nobodys_to_write_where_the_others_may_not_be_read() -> None:
     directory = await loaded({"readable": lambda chat: chat != BEN}, contacts=[person(ANN, "Ann"), person(BEN, "Ann")])
     assert directory.completions("ann", 5) == ["Ann"]
-    assert await directory.resolve("Ann", effect=True) == ANN
+    assert await directory.resolve("Ann") == ANN
+    with pytest.raises(Unresolved, match="who is meant by 'Ann' is not certain") as told:
+        await directory.resolve("Ann", effect=True)
+    assert BEN not in str(told.value)
+
+
+async def test_a_saved_name_of_somebody_who_may_not_be_read_goes_to_no_group() -> None:
+    directory = await loaded(
+        {"readable": lambda chat: chat != BEN, "written": yes},
+        contacts=[person(BEN, "Ann")],
+        groups=[{"id": CLUB, "subject": "Ann"}],
+    )
+    assert await directory.resolve("Ann") == CLUB
+    with pytest.raises(Unresolved, match="nobody is saved under exactly the name 'Ann'"):
+        await directory.resolve("Ann", effect=True)
 
 
 # Resolving

@@ -308,20 +308,30 @@ class Directory:
                 return owners
         return []
 
-    def _fitting(self, owners: Iterable[str], kind: ChatKind | None) -> list[str]:
-        return [each for each in owners if kind in (None, kind_of_chat(each)) and self._readable(each)]
-
     async def _called(self, name: str, kind: ChatKind | None) -> list[str]:
         """Those who go by a name, whoever chose it."""
-        return self._fitting(self._snapshot.by_name.get(fold(name), ()), kind)
+        return list(filter(self._readable, _of_kind(self._snapshot.by_name.get(fold(name), ()), kind)))
 
     async def _meant(self, name: str, kind: ChatKind | None) -> list[str]:
-        """Those whom the account's owner calls so."""
+        """Those whom the account's owner calls so.
+
+        Who may not be shown has a name all the same: it goes to nobody else.
+
+        Raises:
+            Unresolved: one of them may not be shown.
+        """
         wanted = fold_name(name)
-        if saved := self._fitting(self._snapshot.saved.get(wanted, ()), kind):
-            return saved
-        subjects = self._fitting(self._snapshot.subjects.get(wanted, ()), kind)
-        return [each for each in subjects if each in self._snapshot.created or await self._written(each)]
+        owners = _of_kind(self._snapshot.saved.get(wanted, ()), kind)
+        if not owners:
+            subjects = _of_kind(self._snapshot.subjects.get(wanted, ()), kind)
+            owners = [each for each in subjects if each in self._snapshot.created or await self._written(each)]
+        shown = list(filter(self._readable, owners))
+        if shown and len(shown) < len(owners):
+            raise Unresolved(
+                f"who is meant by {clean_name(name, 60)!r} is not certain, and nothing was done: "
+                f"give {CHAT_FORMS} from the user"
+            )
+        return shown
 
     def _candidates(self, value: str, owners: list[str], *, effect: bool) -> str:
         shown = repr(clean_name(value, 60))
@@ -371,6 +381,10 @@ class Directory:
             self._true_ids.clear()
         true_id = self._true_ids[chat_id] = self.canonical(chat_id_of(found.get("chatId")) or chat_id)
         return true_id
+
+
+def _of_kind(owners: Iterable[str], kind: ChatKind | None) -> list[str]:
+    return [each for each in owners if kind in (None, kind_of_chat(each))]
 
 
 def _introduced(entry: Entry) -> str:

@@ -29,6 +29,13 @@ _NO_DEADLINE = (
     (_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),
 )
 
+#: What cannot be read is no refusal either.
+_UNREADABLE = (
+    _CLIENT,
+    "except BadAnswer as error:\n                        raise",
+    "except () as error:\n                        raise",
+)
+
 DEFENCES = (
     # Outcomes
     Defence(
@@ -65,7 +72,7 @@ DEFENCES = (
     ),
     Defence(
         "only WAHA's own words refuse a change",
-        ((_CLIENT, "self._answer(response, changes=True)", "self._answer(response)"),),
+        ((_CLIENT, "self._answer(response, changes=True)", "self._answer(response)"), _UNREADABLE),
         (
             *each(
                 _LATE,
@@ -79,15 +86,47 @@ DEFENCES = (
                 "after a page with 200",
                 "after a page with 403",
                 "after half an answer",
+                "after a part of an answer",
+                "after a 202 of a queue",
             ),
             *each(
                 _PROXY,
+                "answers with a part",
                 "packs it twice",
                 "breaks the packing",
                 "answers with a login page",
                 "answers 500 in WAHA's words",
             ),
             "outcomes::nor_is_anything_else_done_again",
+        ),
+    ),
+    Defence(
+        "what is no word of WAHA's tells of no change",
+        (
+            ("tools/results.py", "if not (answer is None or", "if False and not (answer is None or"),
+            (_CLIENT, "if changes and status not in (200, 201):", "if False:"),
+        ),
+        ("outcomes::nothing_is_told_as_done_where_something_else_answers",),
+    ),
+    Defence(
+        "an id is given to one message",
+        (("policy/delivery.py", " or bare_id(found) in self._used", ""),),
+        ("outcomes::an_id_that_comes_again_finds_no_older_message",),
+    ),
+    Defence(
+        "of the same under way each leaves its own mark",
+        (("policy/repeats.py", "self._attempts[digest].remove(attempt)", "self._attempts.pop(digest)"),),
+        ("outcomes::a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it",),
+    ),
+    Defence(
+        "a yes is for what was shown",
+        (
+            (_GATE, "if call.approved_until is not None:", "if False:"),
+            ("tools/files.py", "if ctx.files.get(path) not in (", "if False and ctx.files.get(path) not in ("),
+        ),
+        (
+            "limits::a_file_that_was_changed_while_a_person_was_asked_is_not_sent",
+            "limits::a_message_that_was_edited_while_a_person_was_asked_is_not_quoted",
         ),
     ),
     Defence(
@@ -99,6 +138,7 @@ DEFENCES = (
         "a proxy's own words are not WAHA's",
         (
             (_CLIENT, "if not _is_wahas(status, answer):", "if False:"),
+            _UNREADABLE,
             (
                 _CLIENT,
                 "            if changes:\n                what =",
@@ -300,12 +340,24 @@ DEFENCES = (
     ),
     Defence(
         "a saved name comes before any subject",
-        ((_DIRECTORY, "if saved := self._fitting(self._snapshot.saved.get(wanted, ()), kind):", "if saved := None:"),),
+        ((_DIRECTORY, "        if not owners:\n            subjects", "        if True:\n            subjects"),),
         (
             "names::a_group_that_took_a_saved_name_gets_nothing_by_it",
             "names::an_own_group_of_a_saved_name_gets_nothing_by_it",
             "names::an_own_channel_of_a_saved_name_gets_nothing_by_it",
         ),
+    ),
+    Defence(
+        "the name of who may not be shown goes to nobody else",
+        (
+            (_DIRECTORY, "if shown and len(shown) < len(owners):", "if False:"),
+            (
+                _DIRECTORY,
+                "        if not owners:\n            subjects",
+                "        if not list(filter(self._readable, owners)):\n            subjects",
+            ),
+        ),
+        ("names::the_saved_name_of_a_sealed_chat_goes_to_nobody_else",),
     ),
     Defence(
         "a result says who chose a name",
@@ -432,6 +484,7 @@ DEFENCES = (
                 "            if changes and response.is_success:\n                what =",
             ),
             (_CLIENT, "if not _is_wahas(status, answer):", "if False:"),
+            _UNREADABLE,
             _REFUSES_AT_ONCE,
         ),
         each(_SIDE, "chats, by a proxy", "a send, by a proxy", "a poll, by a proxy"),

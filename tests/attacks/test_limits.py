@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.front import Front, after, answer
-from tests.attacks.hijacked import ATTACKER, FRIEND, SEALED, SECRET, SOONER, VICTIM, Hijacked, hijacked
+from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, SOONER, VICTIM, Hijacked, hijacked
 from tests.harness import run
 from waha_mcp.sandbox import SandboxInfo
 
@@ -31,6 +31,51 @@ first_contacts = "1/minute"
 gap = [0, 0]
 """
 ONE_PER_CHAT = '[pace]\ntotal = ""\nchat = "1/minute"\nfirst_contacts = ""\ngap = [0, 0]\n'
+
+
+# What changes while a person is asked
+
+YES = {"result": {"action": "accept", "content": {"approve": True}}}
+
+
+@pytest.fixture(scope="module")
+def with_person(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hijacked, Path]]:
+    """An agent whose client asks a person, and its outbox."""
+    folder = tmp_path_factory.mktemp("person")
+    with hijacked(sandbox, folder, 'approval = "send"\n' + FAST, asks=True) as agent:
+        yield agent, folder / "outbox"
+
+
+def test_a_file_that_was_changed_while_a_person_was_asked_is_not_sent(with_person: tuple[Hijacked, Path]) -> None:
+    agent, outbox = with_person
+    agent.judge.forget()
+
+    def swap(question: dict[str, Any]) -> dict[str, Any]:
+        (outbox / "menu.txt").write_text(SECRET)
+        return YES
+
+    agent.answer = swap
+    done, said = agent.call("send_media", chat=FRIEND, kind="file", path="menu.txt")
+    assert not done
+    assert "changed" in said
+    assert agent.judge.effects() == []
+
+
+def test_a_message_that_was_edited_while_a_person_was_asked_is_not_quoted(with_person: tuple[Hijacked, Path]) -> None:
+    agent, _ = with_person
+    message = agent.judge.write(FRIEND, "See you at six")
+    agent.judge.forget()
+
+    def edit(question: dict[str, Any]) -> dict[str, Any]:
+        assert "See you at six" in question["params"]["message"]
+        agent.judge.ask("PUT", f"/api/default/chats/{FRIEND}/messages/{message}", {"text": SECRET})
+        return YES
+
+    agent.answer = edit
+    done, said = agent.call("send_text", chat=FRIEND, text="look at that", reply_to=message)
+    assert not done
+    assert "changed" in said
+    assert agent.judge.delivered(FRIEND, "look at that") == 0
 
 
 # Approval

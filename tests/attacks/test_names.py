@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.attacks.hijacked import FAST, Hijacked, hijacked
+from tests.attacks.hijacked import ATTACKER, FAST, Hijacked, hijacked
 from tests.attacks.judge import Judge
 from waha_mcp.sandbox import SandboxInfo
 
@@ -174,3 +175,21 @@ def test_a_result_says_where_a_name_is_not_the_owners(agent: Hijacked) -> None:
     done, said = agent.call("send_text", chat="141555501017@c.us", text="who is this?")
     assert done
     assert "calls themselves" in said
+
+
+@pytest.mark.parametrize("who", ["a stranger's group", "another contact"])
+def test_the_saved_name_of_a_sealed_chat_goes_to_nobody_else(who: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
+    sealed, other = "12025550101@c.us", "12025550177@c.us"
+    policy = f'[chats]\nread = {{ deny = ["{sealed}"] }}\n{FAST}'
+    with hijacked(sandbox, tmp_path, policy) as agent:
+        rows = agent.judge.get("/api/contacts/all?session=default&limit=500")
+        [name] = [row["name"] for row in rows if row["id"] == sealed]
+        if who == "another contact":
+            agent.judge.ask("PUT", f"/api/default/contacts/{other}", {"firstName": name.upper(), "lastName": ""})
+        else:
+            group = agent.judge.ask("POST", "/sandbox/groups", {"subject": name, "from": ATTACKER})
+            agent.judge.write(group["id"], "hello all")
+        agent.judge.forget()
+        done, said = agent.call("send_text", chat=name, text="for that one only")
+        assert not done, said
+        assert agent.judge.reached() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable
@@ -66,6 +67,8 @@ LATE: dict[str, dict[str, Any]] = {
     "after a proxy's own 429": {"status": 429, "body": '{"message": "Too Many Requests"}'},
     "after a proxy's own 401": {"status": 401, "body": '{"message": "No API key found"}'},
     "after half an answer": {"malformed": True},
+    "after a part of an answer": {"status": 206, "body": '{"id": 1}'},
+    "after a 202 of a queue": {"status": 202, "body": '{"queued": true}'},
     "after an answer that is too large": {"oversize": 11 * 2**20},
 }  # fmt: skip
 
@@ -97,6 +100,8 @@ SPOILS: dict[str, Does] = {
     "ends in the middle of a chunk": after(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}"),
     "only says to go on": after(b"HTTP/1.1 100 Continue\r\n\r\n"),
     "packs it twice": after(answer(zeros(1), "201 Created", "Content-Encoding: gzip, gzip")),
+    "answers with a part": after(answer(b'{"id": 1}', "206 Partial Content", "Content-Range: bytes 0-7/400")),
+    "answers that there is no content": after(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "breaks the packing": after(answer(b"{}", "201 Created", "Content-Encoding: gzip")),
     "answers with a login page": after(answer(b"<html>Log in", kind="text/html")),
     "answers 500 in WAHA's words": after(answer(b'{"statusCode": 500, "message": "Error"}', "500 Oops")),
@@ -132,6 +137,45 @@ def test_nothing_is_told_as_sent_where_200_comes_with(what: str, agent: Hijacked
     assert way.hits == [SEND]
     assert agent.judge.delivered(FRIEND, text) == 0
     assert not done, said
+
+
+CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a reaction": ("react", "PUT /api/reaction", {"emoji": "👍"}),
+    "an edit": ("edit_message", "PUT /api/default/chats/", {"text": "other words"}),
+    "a deletion": ("delete_message", "DELETE /api/default/chats/", {}),
+}
+NO_WORD: dict[str, bytes] = {
+    "a text": answer(b"OK please log in", kind="text/plain"),
+    "an error": answer(b'{"error": "upstream unavailable"}'),
+    "a number": answer(b"7"),
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("said", NO_WORD)
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_told_as_done_where_something_else_answers(
+    change: str, said: str, agent: Hijacked, way: Front, text: str
+) -> None:
+    done, sent = agent.call("send_text", chat=FRIEND, text=text)
+    assert done, sent
+    agent.judge.forget()
+    tool, operation, arguments = CHANGES[change]
+    way.rules[operation] = says(NO_WORD[said])
+    done, told = agent.call(tool, message_id=json.loads(sent)["message_id"], **arguments)
+    assert agent.judge.effects() == []
+    assert not done, told
+    assert "unknown" in told
+
+
+def test_an_id_that_comes_again_finds_no_older_message(agent: Hijacked, way: Front, text: str) -> None:
+    way.rules["GET /api/default/new-message-id"] = says(answer(b'{"id": "3EB0BBBBBBBBBBBBBBBB"}'))
+    assert agent.call("send_text", chat=FRIEND, text=f"{text} first")[0]
+    way.rules[SEND] = says(answer(b"", "502 Bad Gateway"))
+    done, said = agent.call("send_text", chat=FRIEND, text=text)
+    assert not done
+    may_have_happened(said)
+    assert agent.judge.delivered(FRIEND, text) == 0
 
 
 # Look-ups that prove nothing
@@ -314,6 +358,34 @@ def test_a_text_cancelled_after_it_left_is_not_sent_again(when: str, agent: Hija
 def test_the_same_at_once_goes_out_once(agent: Hijacked, text: str) -> None:
     outcomes = agent.at_once([("send_text", {"chat": FRIEND, "text": text})] * 12)
     assert sum(done for done, _ in outcomes) == 1
+    assert agent.judge.delivered(FRIEND, text) == 1
+
+
+@pytest.mark.parametrize("answered", ["with what was sent", "with a proxy's 504"])
+def test_a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it(
+    answered: str, agent: Hijacked, way: Front, text: str
+) -> None:
+    agent.judge.fault("/api/default/new-message-id", delay=60.0)
+    waits = agent.begin("send_text", chat=FRIEND, text=text)
+    agent.judge.await_request("/api/default/new-message-id")
+    let = threading.Event()
+
+    def hold(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
+        given = hand_on()
+        let.wait(20)
+        connection.sendall(given if answered == "with what was sent" else answer(b"", "504 Gateway Time-out"))
+
+    way.rules |= {SEND: hold, LOOKS: says(JUNK["that there is none"])}
+    leaves = agent.begin("send_text", chat=FRIEND, text=text, allow_repeat=True)
+    agent.judge.await_request("/api/sendText")
+    agent.cancel(waits)
+    assert agent.call("get_status")[0]
+    let.set()
+    done, said = agent.outcome(leaves)
+    assert done is (answered == "with what was sent"), said
+    assert "failed inside" not in said
+    way.rules.clear()
+    insists(agent, text)
     assert agent.judge.delivered(FRIEND, text) == 1
 
 

@@ -75,7 +75,7 @@ async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pyte
                 await admin.fault("/api/sendText", drop=True)
                 await admin.fault("/api/default/new-message-id", status=501)
             case "a slip before":
-                monkeypatch.setattr("waha_mcp.policy.delivery.new_message_id", broken)
+                monkeypatch.setattr("waha_mcp.policy.delivery.MessageIds.new", broken)
             case "a slip after":
                 monkeypatch.setattr("waha_mcp.tools.send.sent_from", broken)
             case "cancelled before":

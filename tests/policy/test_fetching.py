@@ -137,6 +137,8 @@ async def test_one_bad_link_among_good_ones_is_enough_and_so_are_too_many() -> N
         ("https://example.com/files/report.pdf", ["https://example.com/files/report.pdf"]),
         ("write to me@example.com", ["http://example.com"]),
         ("twice: example.com example.com", ["http://example.com"]),
+        ("es01.dc1:9200/_cat", ["http://es01.dc1:9200/_cat"]),
+        ("node-7.rack3:8080?x now", ["http://node-7.rack3:8080?x"]),
     ],
 )
 def test_links_are_found_in_a_text(text: str, links: list[str]) -> None:
@@ -154,7 +156,8 @@ def test_links_are_found_in_a_text(text: str, links: list[str]) -> None:
         *("10.0.0.5", "10.0.0.5:8080", "10.0.0.5/x", "127.1:3000", "127.1/x", "0x7f.1/x", "0x7f000001:80/"),
         *("2130706433:80/", "2130706433/x", "１０.0.0.5/x", "10。0。0。5/x", "012.0.0.5/x"),
         *("localhost:3000", "localhost/x", "LOCALHOST:3000/x", "redis:6379/", "redis:6379/0", "waha-app:3000/api"),
-        *("Look.10.0.0.5/x", "to-10.0.0.5/x", "10.0.0.5-x"),
+        *("Look.10.0.0.5/x", "to-10.0.0.5/x", "10.0.0.5-x", "127.0.0.①:80/x", "127%2e0.0.1/x", "nas.①an/x"),
+        "4f2c9ab01d33:3000/api",
         *("waha_app:3000?x", "redis:80\\x", "user:pw@redis:6379/", "user@redis/x", "user@10.0.0.5"),
         *("[::1]:3000/", "[::1]", "[::ffff:10.0.0.5]/x", "[fd00::1]:80", "http://[fd00::1]:80/x"),
         *("nas.lan", "nas.local:5000/x", "metadata.google.internal/x", "NAS.LAN/", "a.b.c.corp", "nas。lan/x"),
@@ -175,7 +178,8 @@ async def test_a_link_inside_is_found_and_refused_however_it_is_written(link: st
         *("costs 10.50", "ok.example.com:8080/x"),
         *("Rating:10/10", "score:5/5, well done", "[10:30] Bob: hi", "[10:30:15] Bob", "e.g. this", "i.e. that"),
         *("C:\\Users\\me", "him/her", "call +1 202 555 0123", "https: see above", "http://", "a...b", "9.30"),
-        *("Thanks :) see you at 8:00!", "U.S.A."),
+        *("Thanks :) see you at 8:00!", "U.S.A.", "from 12:30/13:00 on", "100% sure", "100%20of/it"),
+        *("№ 5", "½ l", "x²"),
         *("TODO: buy milk", "50:50", "10/12/2025"),
         *("2025-12-10T10:30:00",  "@sam: hello"),
         *("localhost is this machine", "a [link] in brackets", "ratio 16:9/4:3", "3.5/5 stars", "::", "[::"),

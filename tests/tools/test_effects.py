@@ -185,6 +185,18 @@ async def test_a_hidden_id_and_its_number_lead_to_each_other(call: Call) -> None
     assert await call("match_hidden_id", contact=pair["phone"]) == pair
 
 
+async def test_what_whatsapp_does_not_tell_of_its_limits_is_said_to_be_missing(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/sessions/default/capping", body="null")
+    limits = await call("get_limits")
+    assert limits["not_told"] == ["capping"]
+    assert "new_chats_left" not in limits
+
+
+async def test_an_event_has_a_time_that_is_the_same_at_every_call(call: Call) -> None:
+    with pytest.raises(ArgumentError, match="start"):
+        await call("send_event", chat=ANSWERING_CHAT, name="Supper", start="30m")
+
+
 async def test_the_own_profile_is_changed(call: Call) -> None:
     await call("update_profile", name="Alexandra")
     assert (await call("get_profile"))["name"] == "Alexandra"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import email.utils
 import gzip
+import itertools
 import json
 import ssl
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -523,6 +524,61 @@ async def test_a_large_request_gets_longer(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(OutcomeUnknown):
             await waha.call(SEND, body={"text": "hi"})
         assert await waha.call(SEND, body={"text": "x" * 3000}) == {"id": "0123456789"}
+
+
+@asynccontextmanager
+async def kept_open(answers: Mapping[str, bytes]) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that keeps its connections: its URL, and each request as "connection method path".
+
+    `answers` holds all that is sent at once, by "method path".
+    """
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    asked: list[str] = []
+    numbers = itertools.count(1)
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        number = next(numbers)
+        with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
+            async with stream:
+                while True:
+                    head = await stream.receive()
+                    what = head.split(b" HTTP")[0].partition(b"?")[0].decode()
+                    asked.append(f"{number} {what}")
+                    await stream.send(answers[what])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{port}", asked
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
+
+
+def whole(body: bytes, status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def test_an_answer_too_many_is_not_taken_for_that_to_a_change() -> None:
+    refusal = whole(b'{"statusCode": 404, "message": "Not Found"}', "404 Not Found")
+    answers = {
+        "GET /api/default/chats/overview": whole(b"[]") + refusal,
+        "POST /api/sendText": whole(b'{"id": "true_1@c.us_AA"}', "201 Created"),
+    }
+    async with kept_open(answers) as (url, asked), Waha(url, SecretStr(KEY), "default") as waha:
+        assert await waha.call(CHATS) == []
+        assert await waha.call(SEND, body={"text": "hi"}) == {"id": "true_1@c.us_AA"}
+        assert await waha.call(SEND, body={"text": "ho"}) == {"id": "true_1@c.us_AA"}
+    # Each change has a connection of its own.
+    assert asked == ["1 GET /api/default/chats/overview", "2 POST /api/sendText", "3 POST /api/sendText"]
+
+
+async def test_looks_share_a_connection() -> None:
+    answers = {"GET /api/default/chats/overview": whole(b"[]")}
+    async with kept_open(answers) as (url, asked), Waha(url, SecretStr(KEY), "default") as waha:
+        for _ in range(3):
+            assert await waha.call(CHATS) == []
+    assert asked == ["1 GET /api/default/chats/overview"] * 3
 
 
 async def test_broken_compression_is_told(waha: Waha, net: respx.MockRouter) -> None:

@@ -26,6 +26,8 @@ TYPING_RATE, LEAST_TYPING, MOST_TYPING = 0.03, 0.6, 3.0
 LOOK_AGAIN = (0.0, 1.0, 2.0)
 #: Seconds for all looks: with the send before them, a call stays under what hosts give it.
 LOOK_UP = 12.0
+#: Message ids that are remembered as used.
+MOST_IDS = 10_000
 
 
 async def act_human(tool: Tool, arguments: Mapping[str, Any], context: Context) -> None:
@@ -47,17 +49,28 @@ async def act_human(tool: Tool, arguments: Mapping[str, Any], context: Context) 
         await context.waha.call("POST /api/stopTyping", body=body)
 
 
-async def new_message_id(tool: Tool, context: Context) -> str | None:
-    """An id for the message that the tool is about to send; None where there can be none, which is no obstacle."""
-    if Action.READ not in context.grant.actions or not TAKES_MESSAGE_ID.intersection(tool.calls):
-        return None
-    try:
-        answer = await context.waha.call("GET /api/{session}/new-message-id")
-    except WahaError as error:
-        logger.debug("No message id beforehand: %s", error)
-        return None
-    found = mapping_of(answer).get("id")
-    return found if isinstance(found, str) and found else None
+class MessageIds:
+    """Ids for messages, from WAHA. Each is used once: what comes again (from a cache) would find an older message."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, None] = {}
+
+    async def new(self, tool: Tool, context: Context) -> str | None:
+        """An id for the message that the tool is about to send; None where there can be none, which is no obstacle."""
+        if Action.READ not in context.grant.actions or not TAKES_MESSAGE_ID.intersection(tool.calls):
+            return None
+        try:
+            answer = await context.waha.call("GET /api/{session}/new-message-id")
+        except WahaError as error:
+            logger.debug("No message id beforehand: %s", error)
+            return None
+        found = mapping_of(answer).get("id")
+        if not isinstance(found, str) or not found or bare_id(found) in self._used:
+            return None
+        while len(self._used) >= MOST_IDS:
+            del self._used[next(iter(self._used))]
+        self._used[bare_id(found)] = None
+        return found
 
 
 def is_ours(sent: Sent, message_id: str | None) -> bool:

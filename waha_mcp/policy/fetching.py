@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import socket
+import unicodedata
 from collections.abc import Collection
+from urllib.parse import unquote
 
 import anyio
 
@@ -43,9 +45,11 @@ _ADDRESS = re.compile(
     rf"|\[(?=[0-9a-f.]*:[0-9a-f.]*:)[0-9a-f:.]{{2,45}}\]{_REST})",
     re.IGNORECASE,
 )
-#: A name without a dot: with a port and path, after an `@`, or the one that every machine has. "Rating:10/10" is none.
+#: A name with port and path, whatever its labels are; a name without a dot after an `@`, or the one that every machine
+#: has. "Rating:10/10" and "12:30/13:00" are none.
 _LABEL = re.compile(
-    rf"(?<![\w-])(?<![\w-]\.)(?:(?![\w-]+:\d{{1,3}}/\d+(?![\w./-]))[^\W\d][\w-]{{0,62}}:\d{{1,5}}(?=[/\\?#])|localhost(?=:\d|[/\\?#])"
+    rf"(?<![\w-])(?<![\w-]\.)(?:(?![\w-]+:\d{{1,3}}/\d+(?![\w./-]))(?=[\w.-]*[^\W\d])"
+    rf"\w[\w-]{{0,62}}(?:{_DOT}[\w-]{{1,63}}){{0,32}}:\d{{1,5}}(?=[/\\?#])|localhost(?=:\d|[/\\?#])"
     rf"|(?<=@)[\w-]{{1,63}}(?=:\d|[/\\])){_REST}",
     re.IGNORECASE,
 )
@@ -55,6 +59,12 @@ _AROUND = ".,;:!?)]}>\"'»”’*_~`…"
 
 def links_in(text: str) -> list[str]:
     """The links of a text as URLs, each once. Too many rather than too few."""
+    # What unpacks a host may do so before it looks for one.
+    spellings = dict.fromkeys((text, unicodedata.normalize("NFKC", text), unquote(text)))
+    return list(dict.fromkeys(link for each in spellings for link in _links_in(each)))
+
+
+def _links_in(text: str) -> list[str]:
     found = []
     for each in _WITH_SCHEME.finditer(text):
         scheme = "https" if each[1][:6].lower() == "https:" else "http"
@@ -63,7 +73,7 @@ def links_in(text: str) -> list[str]:
     rest = re.sub(r"https?:[/\\]*[^ \t\n\r\f]+", " ", text, flags=re.IGNORECASE)
     bare = [*_NAME.findall(rest), *_LABEL.findall(text), *map(_as_address, _ADDRESS.findall(text))]
     found += [("http", _alone(each)) for each in bare]
-    return list(dict.fromkeys(f"{scheme}://{each}" for scheme, each in found if each))
+    return [f"{scheme}://{each}" for scheme, each in found if each]
 
 
 def _alone(link: str) -> str:

@@ -53,6 +53,7 @@ class Policy:
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
         self._approver = Approver(app.id, self._people)
         self._messages = NamedMessages(self._people)
+        self._message_ids = delivery.MessageIds()
 
     async def aclose(self) -> None:
         """Finish the trail, and close what counts the pace."""
@@ -270,7 +271,7 @@ class Policy:
         return call.tool.action is not Action.READ and call.changes.possible > isinstance(error, NotDone)
 
     async def _deliver(self, call: Call) -> Result:
-        message_id = await delivery.new_message_id(call.tool, call.context)
+        message_id = await self._message_ids.new(call.tool, call.context)
         context = replace(call.context, waha=call.context.waha.for_change(call.changes, message_id))
         try:
             result = await call.tool.run(**call.arguments, ctx=context)

@@ -155,6 +155,10 @@ Moment = Annotated[
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, or how long ago: 30m, 12h, 2d, 3w"}),
 ]
+#: A moment that lies ahead, for which a time span would be another one at each call.
+Appointment = Annotated[
+    AwareDatetime, WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, as 2026-11-30T19:00:00+01:00"})
+]
 Detail = Annotated[
     Literal["concise", "full"],
     Field(description="full: also who reacted and voted, and ids of quotes"),

@@ -1,6 +1,7 @@
 """Tools about single people: details, pictures, hidden ids, blocking, the address book."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -12,7 +13,7 @@ from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result, contact_from
-from waha_mcp.waha.reading import chat_id_of, count_of, kind_of_chat, listing, mapping_of, object_of, text_of
+from waha_mcp.waha.reading import all_of, chat_id_of, count_of, kind_of_chat, mapping_of, object_of, text_of
 from waha_mcp.waha.untrusted import Name, Words
 
 Refresh = Annotated[bool, Field(description="Ask WhatsApp anew instead of WAHA's cache of a day; not often")]
@@ -87,6 +88,10 @@ class HiddenId(Result):
     lid: str | None = Field(None, description="The hidden id of the same person; left out where it is not known")
 
 
+def _pair(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return raw if chat_id_of(raw.get("lid")) else None
+
+
 def _hidden_id(raw: object) -> HiddenId:
     pair = mapping_of(raw)
     chat = chat_id_of(pair.get("pn"))
@@ -128,7 +133,7 @@ async def list_hidden_ids(limit: Limit = 50, cursor: Cursor | None = None, *, ct
     offset = offset_of("lids", cursor)
     answer = await ctx.waha.call("GET /api/{session}/lids", query={"limit": limit + 1, "offset": offset})
     count = count_of(mapping_of(await ctx.waha.call("GET /api/{session}/lids/count")).get("count"))
-    rows, more = page_of("lids", listing(answer, "hidden ids"), limit, offset, total=count)
+    rows, more = page_of("lids", all_of(answer, "hidden ids", _pair), limit, offset, total=count)
     return HiddenIds(people=[_hidden_id(row) for row in rows], **more)
 
 

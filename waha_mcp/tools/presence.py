@@ -11,7 +11,7 @@ from waha_mcp.tools.params import OwnChat, Person
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.messages import Names
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, iso_time, listing, object_of
+from waha_mcp.waha.reading import all_of, chat_id_of, iso_time, listing, object_of
 from waha_mcp.waha.untrusted import Name
 
 _PRESENCE = "/api/{session}/presence"
@@ -43,7 +43,7 @@ def _presence_from(raw: Mapping[str, Any], names: Names, chat: str | None = None
         return None
     people = []
     # Nothing is known of somebody whose presence is not followed.
-    for row in listing(raw.get("presences") or [], "presences"):
+    for row in listing(raw.get("presences"), "presences"):
         if written := chat_id_of(row.get("participant")):
             person = names.canonical(written)
             state = next((each for each in _STATES if each == row.get("lastKnownPresence")), None)
@@ -68,9 +68,9 @@ async def get_presence(chat: OwnChat | None = None, *, ctx: Context) -> Presence
         answer = await ctx.waha.call(f"GET {_PRESENCE}/{{chatId}}", path={"chatId": chat})
         found = _presence_from(object_of(answer, "a presence"), ctx.directory, chat)
         return Presences(chats=[found] if found else [])
-    rows = listing(await ctx.waha.call(f"GET {_PRESENCE}"), "presences")
-    found_in = [_presence_from(row, ctx.directory) for row in rows]
-    return Presences(chats=[found for found in found_in if found is not None and ctx.readable(found.chat)])
+    answer = await ctx.waha.call(f"GET {_PRESENCE}")
+    found_in = all_of(answer, "presences", lambda row: _presence_from(row, ctx.directory))
+    return Presences(chats=[found for found in found_in if ctx.readable(found.chat)])
 
 
 @tool(

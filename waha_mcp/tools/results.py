@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from waha_mcp.waha.errors import NotDone
+from waha_mcp.waha.errors import NotDone, OutcomeUnknown
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, first_of, mapping_of
 
@@ -16,14 +16,26 @@ class Done(Result):
     done: str = Field(description="What was done")
 
 
-def done(answer: Any, what: str) -> Done:
-    """The result of a change, from WAHA's answer: nothing, true, or an object that may say that it failed.
+def confirmed(answer: Any) -> None:
+    """Check WAHA's answer to a change: nothing, true, or an object or list that may say that it failed.
 
     Raises:
         NotDone: WhatsApp did not do it, which WAHA tells in a normal answer.
+        OutcomeUnknown: no answer of WAHA's, but of something in front of it.
     """
-    if answer is False or mapping_of(answer).get("success") is False:
+    told = mapping_of(answer)
+    if answer is False or told.get("success") is False:
         raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+    if not (answer is None or answer is True or isinstance(answer, Mapping | list)) or told.get("error"):
+        raise OutcomeUnknown(
+            "WAHA, or something in front of it, answered neither that this was done nor that it was refused, so its "
+            "outcome is unknown. Do not repeat it blindly: look first whether it has happened, or ask the user."
+        )
+
+
+def done(answer: Any, what: str) -> Done:
+    """The result of a change, from WAHA's answer; raises as `confirmed`."""
+    confirmed(answer)
     return Done(done=what)
 
 
@@ -49,8 +61,7 @@ _WHY = {
 
 def outcomes(answer: Any, what: str) -> Outcomes:
     """How a change went for each person: lists of objects by engine, or one object keyed by chat id."""
-    if answer is False:
-        done(answer, what)
+    confirmed(answer)
     rows = answer if isinstance(answer, list) else []
     if isinstance(answer, Mapping):
         rows = [{**value, "id": key} for key, value in answer.items() if isinstance(value, Mapping)]

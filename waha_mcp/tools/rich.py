@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import Chat, MediaUrl, MessageId, Moment, ReplyTo, SourceMessageId
+from waha_mcp.tools.params import Appointment, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId
 from waha_mcp.tools.results import Done, done
 from waha_mcp.urls import parse
 from waha_mcp.waha.ids import parse_message_id, parse_phone
@@ -245,8 +245,8 @@ async def send_contact_cards(
 async def send_event(
     chat: Chat,
     name: Annotated[Line, Field(description="What takes place")],
-    start: Moment,
-    end: Moment | None = None,
+    start: Appointment,
+    end: Appointment | None = None,
     description: Annotated[str, Field(max_length=2_048, description="More about it")] | None = None,
     location: Annotated[str, Field(max_length=300, description="Where it is")] | None = None,
     guests_allowed: Annotated[bool, Field(description="Whether those invited may bring somebody")] = False,

@@ -8,6 +8,7 @@ from waha_mcp.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.files import FileData, FileName, MimeType, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
+from waha_mcp.tools.results import confirmed
 from waha_mcp.waha.models import Result, Sent, sent_from
 
 Text = Annotated[
@@ -111,7 +112,7 @@ async def react(
     ctx: Context,
 ) -> Reacted:
     """React to a message with an emoji, or take the own reaction back."""
-    await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji})
+    confirmed(await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji}))
     return Reacted(message_id=message_id, emoji=emoji)
 
 
@@ -129,5 +130,6 @@ class MarkedRead(Result):
 async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
     """Mark a chat's unread messages as read. The senders see the blue ticks."""
     answer = await ctx.waha.call("POST /api/{session}/chats/{chatId}/messages/read", path={"chatId": chat})
+    confirmed(answer)
     ids = answer.get("ids") if isinstance(answer, dict) else None
     return MarkedRead(chat=chat, messages=len(ids) if isinstance(ids, list) else None)

@@ -54,6 +54,10 @@ async def get_session(*, ctx: Context) -> Session:
     return _session_from(await ctx.waha.call(f"GET {_SESSION}"))
 
 
+#: What WAHA is asked for, and the fields of an answer that tells it.
+_LIMITS = {"capping": ("cappingStatus", "totalQuota", "usedQuota"), "timelock": ("isActive", "enforcementType")}
+
+
 class Limits(Result):
     new_chats_left: int | None = Field(None, description="How many conversations may still be opened in this cycle")
     new_chats_total: int | None = None
@@ -76,12 +80,13 @@ async def get_limits(*, ctx: Context) -> Limits:
     """Show WhatsApp's own limits on this account: how many new conversations it may open, and whether it is locked."""
     told: dict[str, Mapping[str, Any]] = {}
     not_told: list[str] = []
-    for what in ("capping", "timelock"):
+    for what in _LIMITS:
         try:
-            told[what] = object_of(await ctx.waha.call(f"GET {_SESSION}/{what}"), "a limit")
+            told[what] = object_of(await ctx.waha.call(f"GET {_SESSION}/{what}"), "a limit", *_LIMITS[what])
         except Unsupported:
             if not_told:
                 raise
+        if not told.get(what):
             not_told.append(what)
     capping, lock = told.get("capping", {}), told.get("timelock", {})
     total, used = count_of(capping.get("totalQuota")), count_of(capping.get("usedQuota"))

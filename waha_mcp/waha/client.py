@@ -377,6 +377,9 @@ class Waha:
                 raise
             answer = None
         if response.is_success:
+            if changes and status not in (200, 201):
+                # WAHA has no other.
+                raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
             return answer
         if not _is_wahas(status, answer):
             # What stands in front of WAHA may say 403 too: that tells nothing about the key, nor what came of a change.
