@@ -87,7 +87,6 @@ DEFENCES = (
                 "after a page with 403",
                 "after half an answer",
                 "after a part of an answer",
-                "after a 202 of a queue",
             ),
             *each(
                 _PROXY,
@@ -104,6 +103,7 @@ DEFENCES = (
         "what is no word of WAHA's tells of no change",
         (
             ("tools/results.py", "if not (answer is None or", "if False and not (answer is None or"),
+            ("tools/results.py", ' or told.get("error"):', ":"),
             (_CLIENT, "if changes and status not in (200, 201):", "if False:"),
         ),
         ("outcomes::nothing_is_told_as_done_where_something_else_answers",),
@@ -439,6 +439,11 @@ DEFENCES = (
                 "server/stdio.py",
                 "(cancelled := cancelled_request_id_from_params(params)) is not None",
                 '(cancelled := (params or {}).get("requestId")) is not None',
+            ),
+            (
+                "server/stdio.py",
+                "number = cancelled_request_id_from_params(item.params)",
+                'number = (item.params or {}).get("requestId")',
             ),
         ),
         ("wire::a_cancel_of_nothing_ends_nothing",),
