@@ -15,7 +15,7 @@ import pytest
 from mcp import Client, types
 from pydantic import RootModel
 
-from tests.harness import ERAS, Admin, Era, run, texts
+from tests.harness import ERAS, Admin, Era, app_for, run, texts
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, send
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, approval
@@ -266,6 +266,41 @@ async def test_a_yes_that_was_given_back_expires_when_it_would_have(
         monkeypatch.setattr("waha_mcp.policy.approver.time.monotonic", lambda: real() + 1.1)
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", TEXT)
+
+
+@pytest.mark.parametrize("what", ["a file", "a message"])
+async def test_a_yes_is_not_for_what_was_changed_while_the_person_was_asked(
+    what: str, sandbox: SandboxInfo, admin: Admin, tmp_path: Path
+) -> None:
+    menu = tmp_path / "menu.txt"
+    menu.write_text("soup")
+    app = app_for(sandbox, sandbox.keys["read_send"], session="default", outbox=tmp_path, approval="send")
+    async with Bridge(app) as bridge:
+        row = await admin.request("POST", "/api/sendText", {"session": "default", "chatId": SAM, "text": "At six"})
+        message = row["id"]
+
+        async def change_and_say_yes(question: Question) -> bool:
+            if what == "a file":
+                menu.write_text("poison")
+            else:
+                await admin.request("PUT", f"/api/default/chats/{SAM}/messages/{message}", {"text": "At seven"})
+            await admin.clear()
+            return True
+
+        call: tuple[str, dict[str, Any]] = (
+            ("send_media", {"chat": SAM, "kind": "file", "path": "menu.txt"})
+            if what == "a file"
+            else ("send_text", {"chat": SAM, "text": "As I said", "reply_to": message})
+        )
+        with pytest.raises(Refusal, match="was changed while the user was asked"):
+            await bridge.call(*call, ask=change_and_say_yes)
+        assert await effects(admin) == []
+
+        async def say_yes(question: Question) -> bool:
+            return True
+
+        await bridge.call(*call, ask=say_yes)
+        assert len(await effects(admin)) == 1
 
 
 async def test_a_yes_for_what_may_have_gone_out_is_spent(sandbox: SandboxInfo, admin: Admin) -> None:

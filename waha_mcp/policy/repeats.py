@@ -62,8 +62,11 @@ class Repeats:
         """Note what came of a call. Those that had ended when it began give way: the caller meant to repeat them."""
         began = attempt.since
         attempt.outcome, attempt.since = outcome, time.monotonic()
-        beside = [each for each in self._attempts[digest] if each.outcome == "under way" or each.since > began]
-        self._attempts[digest] = [*(each for each in beside if each is not attempt), attempt]
+        self._attempts[digest] = [
+            each
+            for each in self._attempts[digest]
+            if each is attempt or each.outcome == "under way" or each.since > began
+        ]
 
     def undo(self, digest: str, attempt: Attempt) -> None:
         """Forget a call, because it certainly did not happen."""
