@@ -30,7 +30,7 @@ from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.policy.sweep import swept
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import Forbidden, NotDone, OutcomeUnknown, WahaError
+from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
 
 logger = logging.getLogger(__name__)
@@ -278,7 +278,7 @@ class Policy:
             if isinstance(result, Sent) and not delivery.is_ours(result, message_id):
                 raise OutcomeUnknown(
                     "WAHA, or something in front of it, took this and answered with no message of ours, so its outcome "
-                    "is unknown. Do not repeat it blindly: look first whether it has happened, or ask the user."
+                    f"is unknown. {LOOK_FIRST}"
                 )
             return result
         except OutcomeUnknown as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from waha_mcp.waha.errors import NotDone, OutcomeUnknown
+from waha_mcp.waha.errors import LOOK_FIRST, NotDone, OutcomeUnknown
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.reading import chat_id_of, first_of, mapping_of
 
@@ -29,7 +29,7 @@ def confirmed(answer: Any) -> None:
     if not (answer is None or answer is True or isinstance(answer, Mapping | list)) or told.get("error"):
         raise OutcomeUnknown(
             "WAHA, or something in front of it, answered neither that this was done nor that it was refused, so its "
-            "outcome is unknown. Do not repeat it blindly: look first whether it has happened, or ask the user."
+            f"outcome is unknown. {LOOK_FIRST}"
         )
 
 

@@ -24,7 +24,17 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.actions import Action
-from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, Refused, TooLarge, Unreachable, WahaError, clean, error_for
+from waha_mcp.waha.errors import (
+    LOOK_FIRST,
+    BadAnswer,
+    OutcomeUnknown,
+    Refused,
+    TooLarge,
+    Unreachable,
+    WahaError,
+    clean,
+    error_for,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -363,8 +373,6 @@ class Waha:
             who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
             raise OutcomeUnknown(_outcome_unknown(f"{who} {status}"))
         if status == 206:
-            if changes:
-                raise OutcomeUnknown(_outcome_unknown("only a part of its answer came (206)"))
             raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
@@ -465,7 +473,7 @@ def _certificates(ca_file: Path | None) -> ssl.SSLContext:
 def _outcome_unknown(how: str) -> str:
     return (
         f"The request may have reached WAHA, but {how}, so its outcome is unknown: it may or may not have happened. "
-        "Do not repeat it blindly: look first whether it has happened, or ask the user."
+        + LOOK_FIRST
     )
 
 

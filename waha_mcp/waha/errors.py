@@ -45,6 +45,10 @@ class Unreachable(WahaError):
     """WAHA could not be reached, or did not answer a look in time. A change that ends so never left."""
 
 
+#: What to do where an outcome is unknown.
+LOOK_FIRST = "Do not repeat it blindly: look first whether it has happened, or ask the user."
+
+
 class OutcomeUnknown(WahaError):
     """The request for a change may have left, and WAHA did not tell what came of it."""
 
