@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from waha_mcp.sandbox.contract import contract
 from waha_mcp.server.protocol import describe
-from waha_mcp.tools import CATALOG, Tool, load_tools
-from waha_mcp.tools.catalog import DESTRUCTIVE
+from waha_mcp.tools.catalog import CATALOG, DESTRUCTIVE, Tool
 from waha_mcp.tools.not_mapped import REASONS, entries
-from waha_mcp.waha.contract import contract
+from waha_mcp.tools.toolsets import load_tools
 
 load_tools()
 

@@ -51,12 +51,12 @@ ENOUGH = 0.9
 
 #: The rooms that decide: files by glob, below waha_mcp/. A file belongs to the first room that names it.
 ROOMS = {
-    "fetching": ("policy/fetching.py", "urls.py", "app/urls.py"),
-    "people": ("directory.py", "policy/people.py", "people/*.py", "folding.py", "whatsapp/fold*.py"),
+    "fetching": ("policy/fetching.py", "app/urls.py"),
+    "people": ("people/*.py", "whatsapp/folding.py"),
     "policy": ("policy/*.py",),
-    "bridge": ("bridge.py", "bridges.py"),
+    "bridge": ("bridge.py",),
     "asking": ("server/asking.py",),
-    "untrusted": ("waha/untrusted.py", "whatsapp/untrusted.py"),
+    "untrusted": ("whatsapp/untrusted.py",),
 }
 #: Left out unless --all is given: a guard that is always taken stops everything, which any test notices, and a number
 #: moved by a little or tenfold is a matter of taste.

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-CONTRACT = Path(__file__).resolve().parent.parent / "waha_mcp" / "waha" / "contract.json"
+CONTRACT = Path(__file__).resolve().parent.parent / "waha_mcp" / "sandbox" / "contract.json"
 METHODS = ("get", "post", "put", "patch", "delete")
 #: What is kept of a schema: what it means, without the prose.
 KEYWORDS = (

@@ -11,7 +11,7 @@ import pytest
 from tests import quick
 from tests.harness import Admin, sandbox_server
 from waha_mcp.sandbox import SandboxInfo, running
-from waha_mcp.tools import load_tools
+from waha_mcp.tools.toolsets import load_tools
 
 # Tests speak of the whole catalog; what a start-up loads of it is tested in processes of their own.
 load_tools()

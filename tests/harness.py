@@ -17,9 +17,9 @@ from mcp import Client, StdioServerParameters
 from mcp.server.lowlevel import Server
 from pydantic import SecretStr
 
-from waha_mcp.actions import Action
-from waha_mcp.app import App
-from waha_mcp.policy.settings import NO_PACE
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import App
+from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.sandbox import SandboxInfo
 
 Era = Literal["auto", "legacy"]

@@ -16,12 +16,13 @@ import respx
 from pydantic import SecretStr
 
 from waha_mcp import bridge as bridge_module
-from waha_mcp.actions import NULL_ACTIONS, Action, Evidence, Grant
-from waha_mcp.app import App, AppError
+from waha_mcp.app.actions import NULL_ACTIONS, Action, Evidence, Grant
+from waha_mcp.app.definition import App, AppError
+from waha_mcp.app.policy_fields import NO_PACE, Chats
 from waha_mcp.bridge import Bridge, UnknownTool, examine
 from waha_mcp.policy.gate import Policy
-from waha_mcp.policy.settings import NO_PACE, Chats
-from waha_mcp.tools import CATALOG, ArgumentError
+from waha_mcp.tools import catalog
+from waha_mcp.tools.catalog import CATALOG, ArgumentError
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import BadAnswer, Forbidden, OutcomeUnknown, Unauthorized, Unreachable, WahaError
 
@@ -127,7 +128,7 @@ def a_tool_for_every_action(monkeypatch: pytest.MonkeyPatch) -> None:
     for action in Action:
         record = next(t for t in CATALOG.values() if t.name == "list_chats")
         made = type(record)(**{**_fields(record), "name": f"do_{action}", "action": action})
-        monkeypatch.setitem(CATALOG, made.name, made)
+        monkeypatch.setitem(catalog._TOOLS, made.name, made)
 
 
 def _fields(record: Any) -> dict[str, Any]:

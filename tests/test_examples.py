@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from tests.harness import environment, sandbox_server
-from waha_mcp.actions import Action
-from waha_mcp.app import App, load_app
-from waha_mcp.policy.settings import PolicyFields
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import App, load_app
+from waha_mcp.app.policy_fields import PolicyFields
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from tests.harness import COMMAND, environment, run
 from waha_mcp import __version__
-from waha_mcp.app import App
+from waha_mcp.app.definition import App
 
 ROOT = Path(__file__).parent.parent
 SERVER: dict[str, Any] = json.loads((ROOT / "server.json").read_text())
@@ -59,7 +59,7 @@ def test_the_bundle_holds_what_it_launches_and_nothing_else(bundle: Path) -> Non
         assert json.loads(archive.read("manifest.json")) == MANIFEST
     assert names[0] == "manifest.json"
     assert MANIFEST["server"]["entry_point"] in names
-    assert "waha_mcp/waha/contract.json" in names
+    assert "waha_mcp/sandbox/contract.json" in names
     assert {name.partition("/")[0] for name in names} == {
         "manifest.json", "pyproject.toml", "README.md", "LICENSE", "waha_mcp",
     }  # fmt: skip

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from waha_mcp.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
-from waha_mcp.app import App, AppError
-from waha_mcp.directory import Directory, Unresolved
+from waha_mcp.app.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
+from waha_mcp.app.definition import App, AppError
+from waha_mcp.people.directory import Directory, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
-from waha_mcp.tools import CATALOG, TOOLSETS, ArgumentError, Context, Tool, exposed, load_tools, why_hidden
 from waha_mcp.tools.budget import fit
-from waha_mcp.tools.catalog import Progress, no_progress
+from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context, Progress, Tool, exposed, no_progress, why_hidden
 from waha_mcp.tools.params import Reference
+from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
     Forbidden,
@@ -29,7 +29,7 @@ from waha_mcp.waha.errors import (
     WahaError,
 )
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import all_of, kind_of_chat, text_of
+from waha_mcp.waha.parsing import all_of, kind_of_chat, text_of
 
 if TYPE_CHECKING:
     from waha_mcp.policy.gate import Policy

@@ -10,7 +10,7 @@ def each(test: str, *ids: str) -> tuple[str, ...]:
     return tuple(f"{test}[{one}]" for one in ids)
 
 
-_GATE, _CLIENT, _NAMED, _DIRECTORY = "policy/gate.py", "waha/client.py", "policy/named.py", "directory.py"
+_GATE, _CLIENT, _NAMED, _DIRECTORY = "policy/gate.py", "waha/client.py", "policy/named.py", "people/directory.py"
 _LINES, _RECIPIENTS, _APPROVER = "server/lines.py", "policy/recipients.py", "policy/approver.py"
 
 _LATE, _PROXY = "outcomes::what_waha_does", "outcomes::what_is_found_afterwards_is_sent_once_where_a_proxy"
@@ -122,7 +122,7 @@ DEFENCES = (
         "a yes is for what was shown",
         (
             (_GATE, "if call.approved_until is not None:", "if False:"),
-            ("tools/files.py", "if ctx.files.get(path) not in (", "if False and ctx.files.get(path) not in ("),
+            ("tools/local_files.py", "if ctx.files.get(path) not in (", "if False and ctx.files.get(path) not in ("),
         ),
         (
             "limits::a_file_that_was_changed_while_a_person_was_asked_is_not_sent",
@@ -361,7 +361,7 @@ DEFENCES = (
     ),
     Defence(
         "a result says who chose a name",
-        (("policy/people.py", 'f"{shown}, who calls themselves “{self.claims}”"', "self.claims"),),
+        (("people/persons.py", 'f"{shown}, who calls themselves “{self.claims}”"', "self.claims"),),
         ("names::a_result_says_where_a_name_is_not_the_owners",),
     ),
     # The wire

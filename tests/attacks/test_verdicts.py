@@ -18,7 +18,7 @@ from waha_mcp.sandbox import SandboxInfo
 
 #: Fetch names anew for each call.
 ANEW = (
-    "import waha_mcp.directory as directory\n"
+    "import waha_mcp.people.directory as directory\n"
     "directory.LIFE = directory.MISS_LIFE = directory.GAP_LIFE = 0.0\n"
     "directory.Directory.load.__defaults__ = (0.0,)\n"
 )

@@ -15,7 +15,7 @@ import pytest
 from tests.harness import COMMAND, environment, run
 from waha_mcp import __version__
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
-from waha_mcp.tools import CATALOG
+from waha_mcp.tools.catalog import CATALOG
 
 
 def names(actions: set[str | None]) -> set[str]:

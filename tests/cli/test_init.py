@@ -16,8 +16,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from tests.harness import COMMAND, Admin, environment, run
-from waha_mcp.actions import Action
-from waha_mcp.app import load_app
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import load_app
 from waha_mcp.sandbox import SandboxInfo
 
 

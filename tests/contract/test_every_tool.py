@@ -16,10 +16,10 @@ from mcp import Client
 
 from tests.contract.world import STATUS, World, arguments, furnish, in_order
 from tests.harness import Admin, stdio_client, texts
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.sandbox import SandboxInfo, running
-from waha_mcp.tools import CATALOG
-from waha_mcp.waha.contract import contract
+from waha_mcp.sandbox.contract import contract
+from waha_mcp.tools.catalog import CATALOG
 
 pytestmark = pytest.mark.anyio
 

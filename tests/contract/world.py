@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.harness import Admin
 from waha_mcp.sandbox import ANSWERING_CHAT
-from waha_mcp.sandbox.media import jpeg, mp4, ogg, webp
-from waha_mcp.tools import CATALOG
+from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
+from waha_mcp.tools.catalog import CATALOG
 
 #: The session's status that a tool needs, where it is not WORKING.
 STATUS = {

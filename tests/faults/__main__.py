@@ -21,7 +21,8 @@ import anyio
 from tests.faults.cells import Cell, broken, rows
 from tests.faults.run import fill
 from tests.faults.world import CASES, FAULTS
-from waha_mcp.tools import CATALOG, load_tools
+from waha_mcp.tools.catalog import CATALOG
+from waha_mcp.tools.toolsets import load_tools
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 
 ROOT = Path(__file__).parents[2]

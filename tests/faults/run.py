@@ -23,7 +23,7 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.policy import delivery
 from waha_mcp.sandbox import running
 from waha_mcp.server.protocol import Protocol
-from waha_mcp.tools import CATALOG
+from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.waha import client as waha_client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.harness import Admin
-from waha_mcp.sandbox.media import jpeg
+from waha_mcp.sandbox.sample_files import jpeg
 
 #: Who is written to, and somebody else.
 CHAT, OTHER = "12025550123@c.us", "12025550101@c.us"

@@ -77,7 +77,7 @@ async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pyte
             case "a slip before":
                 monkeypatch.setattr("waha_mcp.policy.delivery.MessageIds.new", broken)
             case "a slip after":
-                monkeypatch.setattr("waha_mcp.tools.send.sent_from", broken)
+                monkeypatch.setattr("waha_mcp.tools.core.sending.sent_from", broken)
             case "cancelled before":
                 await admin.fault("/api/default/new-message-id", delay=5)
             case "cancelled after":

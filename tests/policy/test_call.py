@@ -9,7 +9,7 @@ import pytest
 
 from tests.policy.common import DAD, MAYA, SAM
 from waha_mcp.policy.call import FULL, Call, as_list, told
-from waha_mcp.tools import CATALOG
+from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.waha.models import Contact
 
 GROUP = "120363000000000001@g.us"

@@ -12,11 +12,10 @@ import pytest
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.policy import delivery
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.tools import CATALOG
-from waha_mcp.tools.catalog import SENDS, Context, Tool
+from waha_mcp.tools.catalog import CATALOG, SENDS, Context, Tool
 from waha_mcp.tools.params import Chat, OwnPerson
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import OutcomeUnknown

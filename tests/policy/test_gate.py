@@ -15,23 +15,22 @@ from pydantic import SecretStr
 from tests.harness import Admin, app_for
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects
 from tests.policy.test_fetching import resolver
-from waha_mcp.actions import Action, Grant
-from waha_mcp.app import App
+from waha_mcp.app.actions import Action, Grant
+from waha_mcp.app.definition import App
+from waha_mcp.app.policy_fields import Chats, SendRule
 from waha_mcp.bridge import Bridge
-from waha_mcp.directory import Directory
+from waha_mcp.people.directory import Directory
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Question
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.gate import Policy
 from waha_mcp.policy.pace import Pacer, PaceUnknown
-from waha_mcp.policy.settings import Chats, SendRule
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.tools import CATALOG, ArgumentError, Tool
-from waha_mcp.tools.catalog import READS, Context
+from waha_mcp.sandbox.contract import contract
+from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool
 from waha_mcp.tools.params import MessageReference, Reference
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.contract import contract
 from waha_mcp.waha.errors import BadAnswer, NotFound, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Result
 
@@ -520,7 +519,7 @@ async def test_what_fails_after_a_change_is_told_in_its_own_words_where_they_are
     def broken(*_: object) -> object:
         raise slip
 
-    monkeypatch.setattr("waha_mcp.tools.send.sent_from", broken)
+    monkeypatch.setattr("waha_mcp.tools.core.sending.sent_from", broken)
     async with bridge_with(sandbox) as bridge:
         with pytest.raises(OutcomeUnknown, match="did not refuse") as told:
             await bridge.call("send_text", {"chat": SAM, "text": "x"})

@@ -15,7 +15,7 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo, running
-from waha_mcp.waha.contract import contract
+from waha_mcp.sandbox.contract import contract
 from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
+from waha_mcp.app.policy_fields import Pace
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, delivery, pace
 from waha_mcp.policy.pace import Pacer, PaceUnknown, TooFast
-from waha_mcp.policy.settings import Pace
 from waha_mcp.sandbox import SandboxInfo
 
 pytestmark = pytest.mark.anyio

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from tests.harness import Admin
 from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, lid_of, send
+from waha_mcp.app.policy_fields import Chats, PolicyFields
+from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.people import PUBLIC, STATUS, People
 from waha_mcp.policy.recipients import Entries, Recipients, Verdict
-from waha_mcp.policy.settings import Chats, PolicyFields
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.errors import WahaError
 

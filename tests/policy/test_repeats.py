@@ -14,9 +14,9 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, repeats
 from waha_mcp.policy.repeats import Outcome, Repeats
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.sandbox.contract import contract
 from waha_mcp.waha import client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
-from waha_mcp.waha.contract import contract
 from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError
 
 pytestmark = pytest.mark.anyio
@@ -257,7 +257,7 @@ async def test_a_tool_that_fails_after_its_change_does_not_deny_it(
     def broken(*_: object) -> object:
         raise RuntimeError("a slip of ours")
 
-    monkeypatch.setattr("waha_mcp.tools.send.sent_from", broken)
+    monkeypatch.setattr("waha_mcp.tools.core.sending.sent_from", broken)
     async with bridge_with(sandbox) as bridge:
         with pytest.raises(OutcomeUnknown, match="did not refuse"):
             await bridge.call("send_text", TEXT)

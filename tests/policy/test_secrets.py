@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tests.harness import ERAS, memory_client, run
-from waha_mcp.app import App, AppError, load_app
+from waha_mcp.app.definition import App, AppError, load_app
+from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
 from waha_mcp.log import configure_logging, redact
 from waha_mcp.policy.audit import trail_path
-from waha_mcp.policy.settings import NO_PACE
 from waha_mcp.server.protocol import Protocol
 
 BASE = "http://waha.test:3000"

@@ -14,7 +14,7 @@ from tests.policy.test_fetching import resolver
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Question
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.tools import ArgumentError
+from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.client import Waha
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("state")]

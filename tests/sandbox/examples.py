@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.sandbox.box import MAYA, SAM, Box, bare_id
-from waha_mcp.sandbox.media import jpeg, mp4, ogg, webp
-from waha_mcp.waha.contract import Operation, contract
+from waha_mcp.sandbox.contract import Operation, contract
+from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 
 S = {"session": "default"}
 TO = S | {"chatId": SAM}

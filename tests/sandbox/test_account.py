@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.box import MAYA, Box
-from waha_mcp.sandbox import media, running
+from waha_mcp.sandbox import running, sample_files
 from waha_mcp.sandbox.account import Account
 from waha_mcp.sandbox.seed import build_account
 
@@ -131,18 +131,18 @@ async def test_a_large_account_keeps_the_hand_made_one_and_pages_stay_cheap() ->
 
 
 def test_the_files_are_what_they_say() -> None:
-    picture = media.png(10, 5)
+    picture = sample_files.png(10, 5)
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">II", picture[16:24]) == (10, 5)
     size = struct.unpack(">I", picture[33:37])[0]
     assert len(zlib.decompress(picture[41 : 41 + size])) == 5 * (1 + 3 * 10)
-    photo = media.jpeg()
+    photo = sample_files.jpeg()
     assert photo.startswith(b"\xff\xd8\xff\xe0")
     assert photo.endswith(b"\xff\xd9")
-    sound = media.wav()
+    sound = sample_files.wav()
     assert (sound[:4], sound[8:12], struct.unpack("<I", sound[4:8])[0]) == (b"RIFF", b"WAVE", len(sound) - 8)
-    note = media.ogg()
+    note = sample_files.ogg()
     assert (note.count(b"OggS"), b"OpusHead" in note) == (3, True)
-    assert media.pdf("x").startswith(b"%PDF-1.4")
-    assert media.mp4()[4:8] == b"ftyp"
-    assert media.webp()[8:12] == b"WEBP"
+    assert sample_files.pdf("x").startswith(b"%PDF-1.4")
+    assert sample_files.mp4()[4:8] == b"ftyp"
+    assert sample_files.webp()[8:12] == b"WEBP"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.box import MAYA, Box
-from waha_mcp.waha.contract import Operation, contract
+from waha_mcp.sandbox.contract import Operation, contract
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.sandbox.box import MAYA, SAM, Box, bare_id
-from waha_mcp.sandbox.media import ogg, png
+from waha_mcp.sandbox.sample_files import ogg, png
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sandbox.box import MAYA, Box
 from tests.sandbox.examples import EXAMPLES, Known, lacked
-from waha_mcp.waha.contract import contract
+from waha_mcp.sandbox.contract import contract
 
 pytestmark = pytest.mark.anyio
 

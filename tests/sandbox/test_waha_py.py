@@ -17,7 +17,7 @@ from waha import AsyncWahaClient
 from waha.generated import models
 
 from tests.sandbox.box import MAYA, SAM, Box, bare_id
-from waha_mcp.sandbox.media import png
+from waha_mcp.sandbox.sample_files import png
 
 pytestmark = pytest.mark.anyio
 

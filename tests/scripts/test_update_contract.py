@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "update_contract.py"
-CONTRACT: dict[str, Any] = json.loads(files("waha_mcp.waha").joinpath("contract.json").read_text("utf-8"))
+CONTRACT: dict[str, Any] = json.loads(files("waha_mcp.sandbox").joinpath("contract.json").read_text("utf-8"))
 
 
 def openapi(contract: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,4 +99,4 @@ def test_what_is_no_openapi_document_changes_nothing_and_is_said_in_one_line(con
     done = subprocess.run([sys.executable, str(SCRIPT), str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert json.loads(files("waha_mcp.waha").joinpath("contract.json").read_text("utf-8")) == CONTRACT
+    assert json.loads(files("waha_mcp.sandbox").joinpath("contract.json").read_text("utf-8")) == CONTRACT

@@ -10,7 +10,7 @@ from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS, PromptReference, ResourceTemplateReference, TextResourceContents
 
 from tests.harness import ERAS, Era, app_for, memory_client
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.prompts import PROMPTS

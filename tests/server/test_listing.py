@@ -13,11 +13,11 @@ from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS
 
 from tests.harness import ERAS, Admin, Era, app_for, memory_client
-from waha_mcp.actions import NULL_ACTIONS, Action
+from waha_mcp.app.actions import NULL_ACTIONS, Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
-from waha_mcp.tools import CATALOG
+from waha_mcp.tools.catalog import CATALOG
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import AudioContent, ImageContent
 
 from tests.harness import ERAS, Admin, Era, app_for, memory_client, payload, texts
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 from waha_mcp.server.protocol import Protocol

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from tests.harness import ERAS, Admin, Era, app_for
 from tests.server.test_listing import expected
-from waha_mcp.actions import Action
-from waha_mcp.app import App
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import App
+from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy.settings import NO_PACE
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import LISTING_TTL, Protocol
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, SecretStr
 
-from waha_mcp.actions import Action, Evidence, Grant
-from waha_mcp.app import App
-from waha_mcp.tools import CATALOG, TOOLSETS, ArgumentError, Context, exposed, why_hidden
-from waha_mcp.tools.catalog import READS, Tool, tool
+from waha_mcp.app.actions import Action, Evidence, Grant
+from waha_mcp.app.definition import App
+from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool, exposed, tool, why_hidden
+from waha_mcp.tools.toolsets import TOOLSETS
 from waha_mcp.waha.models import Result
 
 EVERY = frozenset(Action)
@@ -28,7 +28,7 @@ class Made(Result):
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Tool:
     """A tool of every kind of parameter, in a catalog of the test's own."""
-    monkeypatch.setattr("waha_mcp.tools.catalog.CATALOG", dict(CATALOG))
+    monkeypatch.setattr("waha_mcp.tools.catalog._TOOLS", dict(CATALOG))
 
     @tool(title="Make", action=Action.READ, calls=["GET /api/version"], hints=READS, toolset="making")
     async def make_it(
@@ -46,7 +46,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Tool:
 
     from waha_mcp.tools import catalog
 
-    return catalog.CATALOG["make_it"]
+    return catalog._TOOLS["make_it"]
 
 
 def app(**fields: Any) -> App:
@@ -178,7 +178,7 @@ def test_toolsets_are_those_of_the_tools_and_all() -> None:
 @pytest.mark.parametrize("toolset", sorted(TOOLSETS - {"all", "destructive"}))
 def test_a_start_up_loads_every_tool_of_a_chosen_toolset_and_no_other_module(toolset: str) -> None:
     code = (
-        "from waha_mcp.tools import CATALOG, load_tools\n"
+        "from waha_mcp.tools.catalog import CATALOG\nfrom waha_mcp.tools.toolsets import load_tools\n"
         f"load_tools([{toolset!r}])\n"
         "print(*(f'{t.name}:{t.toolset}' for t in CATALOG.values()))"
     )

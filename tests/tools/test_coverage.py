@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from waha_mcp.tools import CATALOG, Tool
+from waha_mcp.sandbox.contract import contract
+from waha_mcp.tools.catalog import CATALOG, Tool
 from waha_mcp.tools.not_mapped import REASONS, entries
-from waha_mcp.waha.contract import contract
 
 OPERATIONS = {str(operation): operation for operation in contract().operations}
 MAPPED = {call for tool in CATALOG.values() for call in tool.calls}

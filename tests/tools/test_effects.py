@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, app_for
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
-from waha_mcp.tools import ArgumentError
-from waha_mcp.waha.contract import contract
+from waha_mcp.sandbox.contract import contract
+from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.errors import NotFound, SessionNotReady, WahaError
 
 pytestmark = pytest.mark.anyio

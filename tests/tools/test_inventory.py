@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
+from waha_mcp.sandbox.contract import contract
 from waha_mcp.server.protocol import describe
-from waha_mcp.tools import CATALOG, Tool
+from waha_mcp.tools.catalog import CATALOG, Tool
 from waha_mcp.tools.params import MessageReference, Reference
-from waha_mcp.waha.contract import contract
 
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
 TOOLS = pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, app_for
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.tools import ArgumentError
+from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.settings import Webhook, _settings_from, _webhook
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waha_mcp.tools import ArgumentError
+from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.paging import decode_cursor, encode_cursor, offset_of, page_of
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waha_mcp.waha.chats import chat_from
+from waha_mcp.waha.chat_rows import chat_from
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import contact_from, group_from, sent_from
-from waha_mcp.waha.reading import chat_id_of, epoch, iso_time, kind_of_chat, listing
+from waha_mcp.waha.parsing import chat_id_of, epoch, iso_time, kind_of_chat, listing
 
 SECOND = 1_790_000_000
 

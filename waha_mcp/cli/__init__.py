@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from waha_mcp import __version__
-from waha_mcp.app import AppError
+from waha_mcp.app.definition import AppError
 from waha_mcp.cli.common import Failure
 
 #: The commands in the order of the help, and the modules that define them. Only those needed are imported.
@@ -22,12 +22,12 @@ _COMMANDS = {
     "doctor": "doctor",
     "install": "install",
     "uninstall": "install",
-    "apps": "apps",
+    "apps": "manage_apps",
     "tools": "tools",
-    "call": "call",
+    "call": "call_tool",
     "approvals": "approvals",
     "approve": "approvals",
-    "log": "log",
+    "log": "show_trail",
     "demo": "demo",
     "sandbox": "sandbox",
 }

@@ -53,7 +53,7 @@ def admin_key(file: Path | None) -> SecretStr:
 
 def run(work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     """Run something that talks to WAHA; what goes wrong there is one line."""
-    from waha_mcp.waha.admin import AdminError
+    from waha_mcp.waha.admin_api import AdminError
     from waha_mcp.waha.errors import WahaError
 
     try:

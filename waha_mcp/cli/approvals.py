@@ -31,7 +31,7 @@ def approvals(
         else:
             print("\n\n".join(map(_text, entries)) or "Nothing is waiting.")
         return
-    from waha_mcp.server.approvals import serve_approvals
+    from waha_mcp.console.approvals_page import serve_approvals
 
     try:
         anyio.run(serve_approvals, port, _announce)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from waha_mcp.app import App, load_app, split_names
+from waha_mcp.app.definition import App, load_app, split_names
 from waha_mcp.log import LogLevel, configure_logging
 
 

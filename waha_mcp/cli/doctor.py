@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-from waha_mcp.app import definitions
+from waha_mcp.app.definition import definitions
 from waha_mcp.log import configure_logging
 
 if TYPE_CHECKING:
-    from waha_mcp.doctor import Finding
+    from waha_mcp.cli.diagnosis import Finding
 
 
 def doctor(
@@ -35,7 +35,7 @@ def doctor(
 
 
 async def _look(source: str | None, quiet: bool) -> list[Finding]:
-    from waha_mcp.doctor import look, look_at_hosts
+    from waha_mcp.cli.diagnosis import look, look_at_hosts
 
     sources: list[str | None] = [source]
     if source is None and not os.environ.get("WAHA_API_KEY"):

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-from waha_mcp.actions import Action, parse_action
-from waha_mcp.app import DEFAULT_URL, config_dir, load_app, split_names
+from waha_mcp.app.actions import Action, parse_action
+from waha_mcp.app.definition import DEFAULT_URL, config_dir, load_app, split_names
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.install import add_entry, find_host, launch_for
 
 if TYPE_CHECKING:
+    from waha_mcp.cli.setup import Plan
     from waha_mcp.hosts.table import Host
-    from waha_mcp.setup import Plan
-    from waha_mcp.waha.admin import Admin, SessionInfo
+    from waha_mcp.waha.admin_api import Admin, SessionInfo
 
 #: What an agent may do, in plain words: name, actions, what it means.
 _CHOICES = (
@@ -66,8 +66,8 @@ def init(
     hosts = [find_host(name) for name in host or [] if name != "none"]
 
     async def set_up() -> tuple[Plan, Path | None]:
-        from waha_mcp.setup import Plan, make
-        from waha_mcp.waha.admin import Admin
+        from waha_mcp.cli.setup import Plan, make
+        from waha_mcp.waha.admin_api import Admin
 
         async with Admin(load_app(overrides={"url": url, "key": key} | way, environ={})) as admin:
             await admin.check()

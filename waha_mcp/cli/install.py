@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waha_mcp.app import AppError, config_dir, definitions, find_definition, read_definition
+from waha_mcp.app.definition import AppError, config_dir, definitions, find_definition, read_definition
 from waha_mcp.cli.common import Failure
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile =
 
     Example: waha-mcp uninstall claude-desktop
     """
-    from waha_mcp.hosts.install import HostError
-    from waha_mcp.hosts.install import uninstall as take_out
+    from waha_mcp.hosts.installation import HostError
+    from waha_mcp.hosts.installation import uninstall as take_out
 
     record = find_host(host)
     try:
@@ -74,8 +74,8 @@ def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile =
 def add_entry(host: Host, launch: Launch, name: str, path: Path | None = None, *, only_print: bool = False) -> None:
     """Install an entry, or print it, and say what was done and what is next."""
     from waha_mcp.hosts import edit
-    from waha_mcp.hosts.install import HostError
-    from waha_mcp.hosts.install import install as put_in
+    from waha_mcp.hosts.installation import HostError
+    from waha_mcp.hosts.installation import install as put_in
     from waha_mcp.hosts.launch import link_for
 
     entry = host.entry(launch, host.key_reference)

@@ -9,7 +9,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from waha_mcp.app import App
+from waha_mcp.app.definition import App
 from waha_mcp.cli.common import with_app
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from waha_mcp.actions import Action, Grant
-from waha_mcp.app import App, NoKey
+from waha_mcp.app.actions import Action, Grant
+from waha_mcp.app.definition import App, NoKey
 from waha_mcp.cli.common import Failure, with_app
 
 
@@ -26,7 +26,8 @@ def tools(
 
     Example: waha-mcp tools --app assistant
     """
-    from waha_mcp.tools import CATALOG, load_tools, why_hidden
+    from waha_mcp.tools.catalog import CATALOG, why_hidden
+    from waha_mcp.tools.toolsets import load_tools
 
     load_tools()
     try:

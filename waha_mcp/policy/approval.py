@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic_core import to_jsonable_python
 
 from waha_mcp.files import make_private, write_atomically
-from waha_mcp.policy.state import state_dir, state_root
+from waha_mcp.store.folders import state_dir, state_root
 
 #: Seconds that a question, and the approval given to it, is good for.
 LIFETIME = 600

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 
+from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import LIFETIME, Approvals, Question, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
-from waha_mcp.policy.people import People
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from waha_mcp.log import redact
-from waha_mcp.policy.state import state_dir
+from waha_mcp.store.folders import state_dir
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from pydantic_core import to_jsonable_python
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import digest_of
 from waha_mcp.tools.catalog import Context, Tool
-from waha_mcp.tools.files import outbox_digest
+from waha_mcp.tools.local_files import outbox_digest
 from waha_mcp.waha.client import Changes
-from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.messages import message_from
+from waha_mcp.whatsapp.ids import parse_message_id
 
 #: Characters that are told in full; WhatsApp's own longest text.
 FULL = 65_536

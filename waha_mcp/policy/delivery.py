@@ -10,13 +10,13 @@ from typing import Any
 
 import anyio
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.ids import bare_id, parse_message_id
 from waha_mcp.waha.models import Sent, message_key_of, sent_from
-from waha_mcp.waha.reading import kind_of_chat, mapping_of
+from waha_mcp.waha.parsing import kind_of_chat, mapping_of
+from waha_mcp.whatsapp.ids import bare_id, parse_message_id
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import anyio
 
-from waha_mcp.urls import MAX_URL, not_public, parse
+from waha_mcp.app.urls import MAX_URL, not_public, parse
 
 #: Seconds for looking a name up.
 LOOKUP = 3.0

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import anyio
 
-from waha_mcp.actions import Action, Grant
-from waha_mcp.app import App
+from waha_mcp.app.actions import Action, Grant
+from waha_mcp.app.definition import App
+from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Refusal, delivery
 from waha_mcp.policy.approval import digest_of
 from waha_mcp.policy.approver import Approver
@@ -24,7 +25,6 @@ from waha_mcp.policy.call import Call
 from waha_mcp.policy.fetching import links_in, refusal
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
-from waha_mcp.policy.people import PUBLIC, STATUS, People, Person
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.policy.sweep import swept

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
+from waha_mcp.people.persons import People
 from waha_mcp.policy import NOT_FOUND, Refusal
 from waha_mcp.policy.call import Call, as_list
-from waha_mcp.policy.people import People
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.ids import MessageKey, parse_message_id
 from waha_mcp.waha.models import message_key_of
-from waha_mcp.waha.reading import mapping_of, one_of
+from waha_mcp.waha.parsing import mapping_of, one_of
+from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
 #: Own messages that are remembered.
 MOST_OWN = 10_000

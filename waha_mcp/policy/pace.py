@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from waha_mcp.policy.settings import Pace
+from waha_mcp.app.policy_fields import Pace
 
 if TYPE_CHECKING:
     from limits import RateLimitItem

@@ -11,11 +11,11 @@ from typing import Any
 
 import anyio
 
-from waha_mcp.policy.people import PUBLIC, STATUS, People
-from waha_mcp.policy.settings import KINDS, Chats
+from waha_mcp.app.policy_fields import KINDS, Chats
+from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.reading import chat_id_of, kind_of_chat
+from waha_mcp.waha.parsing import chat_id_of, kind_of_chat
 from waha_mcp.waha.rows import all_rows
 
 logger = logging.getLogger(__name__)

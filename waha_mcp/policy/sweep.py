@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from waha_mcp.waha.ids import normalize_chat_id, parse_message_id
 from waha_mcp.waha.models import Result
+from waha_mcp.whatsapp.ids import normalize_chat_id, parse_message_id
 
 #: Fields that say whose an item is, as an id or as what has one. Who wrote a message is not among them: a chat is shown
 #: with all its people.

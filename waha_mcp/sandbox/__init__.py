@@ -81,7 +81,7 @@ async def running(
         ValueError: an unknown engine.
     """
     # Starlette and uvicorn cost a start-up a fifth of a second that only a sandbox should pay.
-    from waha_mcp.sandbox.serve import serving
+    from waha_mcp.sandbox.http_server import serving
     from waha_mcp.sandbox.state import Sandbox
 
     sandbox = Sandbox(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from waha_mcp.sandbox.answers import http_error
-from waha_mcp.waha.contract import Operation
+from waha_mcp.sandbox.contract import Operation
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from waha_mcp.sandbox.account import Account
     from waha_mcp.sandbox.engines import Engine
-    from waha_mcp.sandbox.keys import Key
+    from waha_mcp.sandbox.key_ring import Key
     from waha_mcp.sandbox.state import Sandbox, Session
 
 

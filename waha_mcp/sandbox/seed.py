@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from waha_mcp.sandbox import media
+from waha_mcp.sandbox import sample_files
 from waha_mcp.sandbox.account import Account, Channel, Chat, Group, Label, Media, Message, Person
-from waha_mcp.sandbox.people import CHANNELS, GROUPS, LABELS, ME, PEOPLE, Who
+from waha_mcp.sandbox.cast import CHANNELS, GROUPS, LABELS, ME, PEOPLE, Who
 from waha_mcp.sandbox.scale import add_contacts, add_messages
 from waha_mcp.sandbox.script import DAY, MINUTE, SCRIPTS, SMALL_TALK, Line
 
@@ -150,7 +150,7 @@ class _Builder:
         if card := more.pop("card", None):
             person = self.account.people[self.ids[card]]
             name = person.shown or card
-            more["cards"] = [(name, media.vcard(name, person.id.partition("@")[0]))]
+            more["cards"] = [(name, sample_files.vcard(name, person.id.partition("@")[0]))]
         if "votes" in more:
             more["votes"] = {self._author(each, chat_id): chosen for each, chosen in more["votes"].items()}
         text = line.text
@@ -179,12 +179,12 @@ class _Builder:
         if kind is None:
             return None
         mimetype, data = {
-            "jpeg": ("image/jpeg", media.jpeg()),
-            "png": ("image/png", media.png()),
-            "webp": ("image/webp", media.webp()),
-            "ogg": ("audio/ogg; codecs=opus", media.ogg()),
-            "mp4": ("video/mp4", media.mp4()),
-            "pdf": ("application/pdf", media.pdf(f"{more.get('filename')}")),
+            "jpeg": ("image/jpeg", sample_files.jpeg()),
+            "png": ("image/png", sample_files.png()),
+            "webp": ("image/webp", sample_files.webp()),
+            "ogg": ("audio/ogg; codecs=opus", sample_files.ogg()),
+            "mp4": ("video/mp4", sample_files.mp4()),
+            "pdf": ("application/pdf", sample_files.pdf(f"{more.get('filename')}")),
             "txt": ("text/plain", b"1. Press text\n2. Status page\n3. Launch on the 14th\n"),
             "csv": ("text/csv", b"day,visits\nMon,812\nTue,934\nWed,1021\n"),
         }[kind]
@@ -222,7 +222,7 @@ class _Builder:
             time=time,
             text=text,
             kind="image" if picture else "text",
-            media=Media("image/jpeg", media.jpeg(tint=self.rng.randrange(0, 250, 50))) if picture else None,
+            media=Media("image/jpeg", sample_files.jpeg(tint=self.rng.randrange(0, 250, 50))) if picture else None,
         )
 
     def _leave_unread(self, chat: Chat, count: int) -> None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.sandbox.account import Account
 from waha_mcp.sandbox.answers import Refusal, http_error
+from waha_mcp.sandbox.contract import contract
 from waha_mcp.sandbox.engines import ENGINES, Engine
 from waha_mcp.sandbox.faults import Faults, RequestLog
-from waha_mcp.sandbox.keys import Keys, every_action
+from waha_mcp.sandbox.key_ring import Keys, every_action
 from waha_mcp.sandbox.seed import build_account
-from waha_mcp.waha.contract import contract
 
 T = TypeVar("T")
 WORKING = "WORKING"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from waha_mcp.sandbox.answers import bad_parameters, undefined
-from waha_mcp.waha.contract import Contract, Operation, Param
+from waha_mcp.sandbox.contract import Contract, Operation, Param
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from waha_mcp.actions import Grant
-from waha_mcp.app import App
-from waha_mcp.tools import exposed
+from waha_mcp.app.actions import Grant
+from waha_mcp.app.definition import App
+from waha_mcp.tools.catalog import exposed
 
 
 def instructions(app: App, grant: Grant) -> str:

@@ -27,15 +27,15 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from waha_mcp import __version__
 from waha_mcp.bridge import Bridge, UnknownTool
-from waha_mcp.directory import NAMES
 from waha_mcp.log import redact
+from waha_mcp.people.directory import NAMES
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import Asking, InputNeeded
 from waha_mcp.server.instructions import instructions
 from waha_mcp.server.prompts import Prompts
 from waha_mcp.server.resources import Resources
-from waha_mcp.tools import ArgumentError, Tool
 from waha_mcp.tools.budget import as_json
+from waha_mcp.tools.catalog import ArgumentError, Tool
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Attachment
 

@@ -11,8 +11,8 @@ from mcp.types import INVALID_PARAMS
 from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.log import redact
 from waha_mcp.policy import Refusal
-from waha_mcp.tools import ArgumentError
 from waha_mcp.tools.budget import as_json
+from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.errors import NotFound, WahaError
 
 JSON = "application/json"

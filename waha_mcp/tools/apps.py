@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CONFIGURES, DESTROYS, INSPECTS, SENDS, ArgumentError, Context, tool
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import all_of, mapping_of, text_of
+from waha_mcp.waha.parsing import all_of, mapping_of, text_of
 
 _APP = "/api/apps/{id}"
 

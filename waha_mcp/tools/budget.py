@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from waha_mcp.tools.catalog import OTHERS_FIELD, REACHED_FIELD
 from waha_mcp.tools.paging import Page
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.untrusted import others_in
+from waha_mcp.whatsapp.untrusted import others_in
 
 R = TypeVar("R", bound=Result)
 

@@ -9,22 +9,23 @@ annotations`), so that a parameter's type is there to be read.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from waha_mcp.actions import Action, Grant
-from waha_mcp.app import App
-from waha_mcp.directory import Directory
+from waha_mcp.app.actions import Action, Grant
+from waha_mcp.app.definition import App
+from waha_mcp.people.directory import Directory
 from waha_mcp.tools.params import Fetched, FetchesLinks, LocalFile, MessageReference, Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.untrusted import models_in, others_in
+from waha_mcp.whatsapp.untrusted import models_in, others_in
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
@@ -271,8 +272,9 @@ class _Schema(GenerateJsonSchema):
         return json_schema
 
 
-#: Every tool that is loaded, by name, in the order of definition.
-CATALOG: dict[str, Tool] = {}
+_TOOLS: dict[str, Tool] = {}
+#: Every tool that is loaded, by name, in the order of the listing. Only `tool` adds to it.
+CATALOG: Mapping[str, Tool] = MappingProxyType(_TOOLS)
 
 
 def tool(
@@ -288,12 +290,20 @@ def tool(
 
     def register(run: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         name = run.__name__
-        assert name not in CATALOG, f"two tools named {name}"
+        assert name not in _TOOLS, f"two tools named {name}"
         description = inspect.cleandoc(run.__doc__ or "")
-        CATALOG[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run)
+        _TOOLS[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run)
         return run
 
     return register
+
+
+def in_order_of(modules: Sequence[str]) -> None:
+    """Order the catalog by the modules that define the tools; tools of a module that is not named come last."""
+    places = {module: place for place, module in enumerate(modules)}
+    ordered = sorted(_TOOLS.items(), key=lambda item: places.get(item[1].run.__module__, len(places)))
+    _TOOLS.clear()
+    _TOOLS.update(ordered)
 
 
 def not_chosen(tool: Tool, app: App) -> list[str]:

@@ -6,18 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
 from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, OwnChannel
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer, NotFound
-from waha_mcp.waha.ids import normalize_chat_id
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import all_of, chat_id_of, count_of, listing, mapping_of, object_of, one_of, text_of
-from waha_mcp.waha.untrusted import Name, Words
+from waha_mcp.waha.parsing import all_of, chat_id_of, count_of, listing, mapping_of, object_of, one_of, text_of
+from waha_mcp.whatsapp.ids import normalize_chat_id
+from waha_mcp.whatsapp.untrusted import Name, Words
 
 _CHANNELS = "/api/{session}/channels"
 _CHANNEL = f"{_CHANNELS}/{{id}}"

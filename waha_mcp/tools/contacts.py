@@ -1,67 +1,180 @@
-"""Tools about people."""
+"""Tools about single people: details, pictures, hidden ids, blocking, the address book."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from waha_mcp.actions import Action
-from waha_mcp.folding import fold
-from waha_mcp.tools.catalog import READS, Context, tool
-from waha_mcp.tools.paging import Page, offset_of, slice_of
-from waha_mcp.tools.params import Cursor, Limit
-from waha_mcp.waha.errors import BadAnswer
-from waha_mcp.waha.ids import parse_phone, phone_of
-from waha_mcp.waha.models import Contact, Result
-from waha_mcp.waha.reading import chat_id_of, object_of
+from waha_mcp.app.actions import Action
+from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
+from waha_mcp.tools.paging import Page, offset_of, page_of
+from waha_mcp.tools.params import Cursor, Limit, OwnChat, OwnPerson, Person
+from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.errors import NotFound
+from waha_mcp.waha.models import Result, contact_from
+from waha_mcp.waha.parsing import all_of, chat_id_of, count_of, kind_of_chat, mapping_of, object_of, text_of
+from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.untrusted import Name, Words
 
-Phone = Annotated[
-    str,
-    AfterValidator(parse_phone),
-    Field(description="Phone number with country code, such as +1 202 555 0123"),
-]
+Refresh = Annotated[bool, Field(description="Ask WhatsApp anew instead of WAHA's cache of a day; not often")]
 
 
-class Contacts(Page):
-    contacts: list[Contact]
+class ContactDetails(Result):
+    id: str
+    name: Name | None = None
+    phone: str | None = Field(None, description="E.164")
+    about: Words | None = Field(None, description="What they say about themselves")
+    saved: bool | None = Field(None, description="Whether it is in the address book")
+    blocked: bool | None = None
 
 
-@tool(title="List contacts", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
-async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> Contacts:
-    """List the account's contacts by name, with their numbers and chat ids. To find one, use find_chats."""
-    offset = offset_of("contacts", cursor)
-    await ctx.directory.load()
-    known = [entry for entry in ctx.directory.entries() if entry.contact is not None]
-    known.sort(key=lambda entry: (entry.shown is None, fold(entry.shown or ""), entry.id))
-    shown, more = slice_of("contacts", known, limit, offset)
-    contacts = [
-        Contact(
-            id=entry.id,
-            name=entry.name,
-            push_name=entry.push_name if entry.push_name != entry.name else None,
-            phone=phone_of(entry.id),
-            saved=entry.contact.saved,
-            blocked=entry.contact.blocked,
-        )
-        for entry in shown
-        if entry.contact is not None
-    ]
-    page = Contacts(contacts=contacts, not_known=ctx.directory.not_known("contacts"), **more)
-    return page.resumable("contacts", range(offset + 1, offset + 1 + len(shown)))
-
-
-class NumberCheck(Result):
-    on_whatsapp: bool
-    chat: str | None = Field(
-        None, description="The chat id to write to; its digits may differ from the number asked for"
+@tool(
+    title="Contact details",
+    action=Action.READ,
+    calls=["GET /api/{session}/contacts/{id}", "GET /api/contacts/about"],
+    hints=READS,
+    toolset="contacts",
+)
+async def get_contact(contact: OwnPerson, *, ctx: Context) -> ContactDetails:
+    """Show one person: name, number, what they say about themselves, whether saved or blocked."""
+    answer = await ctx.waha.call("GET /api/{session}/contacts/{id}", path={"id": contact})
+    known = object_of(answer, "a contact", "id", "name", "pushname", "number")
+    answer = await ctx.waha.call("GET /api/contacts/about", query={"contactId": contact})
+    about = object_of(answer, "what somebody says about themselves", "about")
+    found = contact_from({**known, "id": known.get("id") or contact})
+    return ContactDetails(
+        id=found.id if found else contact,
+        name=(found.name or found.push_name) if found else None,
+        phone=found.phone if found else phone_of(contact),
+        about=text_of(about.get("about")),
+        saved=found.saved if found else None,
+        blocked=found.blocked if found else None,
     )
 
 
-@tool(title="Check a number", action=Action.READ, calls=["GET /api/contacts/check-exists"], hints=READS)
-async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
-    """Find out whether a phone number has WhatsApp, and its chat id. Do this before a first message to it."""
-    answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
-    found = object_of(answer, "about a number")
-    exists = found.get("numberExists")
-    if not isinstance(exists, bool):
-        raise BadAnswer("WAHA's answer does not say whether the number is on WhatsApp. Try again later.")
-    return NumberCheck(on_whatsapp=exists, chat=chat_id_of(found.get("chatId")) if exists else None)
+class Picture(Result):
+    chat: str
+    url: str | None = Field(None, description="Left out where there is none, or where it is hidden from us")
+
+
+_PICTURES = {
+    "person": ("GET /api/contacts/profile-picture", "contactId", "profilePictureURL"),
+    "group": ("GET /api/{session}/groups/{id}/picture", "id", "url"),
+}
+_CHAT_PICTURE = ("GET /api/{session}/chats/{chatId}/picture", "chatId", "url")
+
+
+@tool(
+    title="Profile picture",
+    action=Action.READ,
+    calls=[operation for operation, _, _ in [*_PICTURES.values(), _CHAT_PICTURE]],
+    hints=READS,
+    toolset="contacts",
+)
+async def get_profile_picture(chat: OwnChat, refresh: Refresh = False, *, ctx: Context) -> Picture:
+    """Get the address of the picture of a person, group or channel."""
+    operation, name, field = _PICTURES.get(kind_of_chat(chat), _CHAT_PICTURE)
+    query: dict[str, object] = {"refresh": refresh}
+    in_path = f"{{{name}}}" in operation
+    answer = await ctx.waha.call(
+        operation, path={name: chat} if in_path else None, query=query if in_path else query | {name: chat}
+    )
+    return Picture(chat=chat, url=text_of(object_of(answer, "a picture", field).get(field)))
+
+
+class HiddenId(Result):
+    chat: str | None = Field(None, description="The chat id with the phone number; left out where it is not known")
+    phone: str | None = Field(None, description="E.164")
+    lid: str | None = Field(None, description="The hidden id of the same person; left out where it is not known")
+
+
+def _pair(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return raw if chat_id_of(raw.get("lid")) else None
+
+
+def _hidden_id(raw: object) -> HiddenId:
+    pair = mapping_of(raw)
+    chat = chat_id_of(pair.get("pn"))
+    return HiddenId(chat=chat, phone=phone_of(chat) if chat else None, lid=chat_id_of(pair.get("lid")))
+
+
+@tool(
+    title="Match a hidden id",
+    action=Action.READ,
+    calls=["GET /api/{session}/lids/{lid}", "GET /api/{session}/lids/pn/{phoneNumber}"],
+    hints=READS,
+    toolset="contacts",
+)
+async def match_hidden_id(contact: OwnPerson, *, ctx: Context) -> HiddenId:
+    """Find the phone number behind a hidden id (...@lid), or the hidden id of a phone number."""
+    if contact.endswith("@lid"):
+        answer = await ctx.waha.call("GET /api/{session}/lids/{lid}", path={"lid": contact})
+    else:
+        answer = await ctx.waha.call("GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": contact})
+    found = _hidden_id(object_of(answer, "a pair of ids", "lid", "pn"))
+    if found.chat is None or found.lid is None:
+        raise NotFound(f"WAHA does not know the other id of {contact}: it learns it when the person writes.")
+    return found
+
+
+class HiddenIds(Page):
+    people: list[HiddenId]
+
+
+@tool(
+    title="List hidden ids",
+    action=Action.READ,
+    calls=["GET /api/{session}/lids", "GET /api/{session}/lids/count"],
+    hints=READS,
+    toolset="contacts",
+)
+async def list_hidden_ids(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> HiddenIds:
+    """List the known pairs of hidden id (...@lid) and phone number."""
+    offset = offset_of("lids", cursor)
+    answer = await ctx.waha.call("GET /api/{session}/lids", query={"limit": limit + 1, "offset": offset})
+    count = count_of(mapping_of(await ctx.waha.call("GET /api/{session}/lids/count")).get("count"))
+    rows, more = page_of("lids", all_of(answer, "hidden ids", _pair), limit, offset, total=count)
+    return HiddenIds(people=[_hidden_id(row) for row in rows], **more)
+
+
+@tool(
+    title="Block a contact",
+    action=Action.SEND,
+    calls=["POST /api/contacts/block", "POST /api/contacts/unblock"],
+    hints=DESTROYS,
+    toolset="contacts",
+)
+async def block_contact(
+    contact: Person,
+    blocked: Annotated[bool, Field(description="False unblocks")] = True,
+    *,
+    ctx: Context,
+) -> Done:
+    """Block a person, who can then neither write nor call, or unblock them."""
+    operation = "POST /api/contacts/block" if blocked else "POST /api/contacts/unblock"
+    answer = await ctx.waha.call(operation, body={"contactId": contact})
+    return done(answer, f"{'Blocked' if blocked else 'Unblocked'} {contact}")
+
+
+@tool(
+    title="Save a contact",
+    action=Action.SEND,
+    calls=["PUT /api/{session}/contacts/{chatId}"],
+    hints=SETS,
+    toolset="contacts",
+)
+async def save_contact(
+    # Reached, for an App may name its recipients as the address book does.
+    contact: Person,
+    first_name: Annotated[str, Field(min_length=1, max_length=100, description="First name")],
+    last_name: Annotated[str, Field(max_length=100, description="Last name")] = "",
+    *,
+    ctx: Context,
+) -> Done:
+    """Save a person in the address book of the account's phone, or rename them there."""
+    answer = await ctx.waha.call(
+        "PUT /api/{session}/contacts/{chatId}",
+        path={"chatId": contact},
+        body={"firstName": first_name, "lastName": last_name},
+    )
+    return done(answer, f"Saved {contact} as {f'{first_name} {last_name}'.strip()}")

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.group_details import SETTINGS, InviteLink, invite_link
+from waha_mcp.tools.groups import SETTINGS, InviteLink, invite_link
+from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import GroupId, MediaUrl, Members
 from waha_mcp.tools.results import Done, Outcomes, done, outcomes
 

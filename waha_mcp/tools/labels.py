@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
 from waha_mcp.tools.params import OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, mapping_of, text_of
-from waha_mcp.waha.untrusted import Name
+from waha_mcp.waha.parsing import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, mapping_of, text_of
+from waha_mcp.whatsapp.untrusted import Name
 
 _LABELS = "/api/{session}/labels"
 

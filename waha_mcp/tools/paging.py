@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, get_origin
 
 from pydantic import Field, PrivateAttr
 
+from waha_mcp.history.rest import Place
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.models import Result
 
@@ -52,6 +53,9 @@ class Page(Result):
         return next(name for name, field in cls.model_fields.items() if get_origin(field.annotation) is list)
 
 
+_DAMAGED = "cursor: damaged; pass the one that the last page gave, unchanged"
+
+
 def encode_cursor(kind: str, state: Any) -> str:
     """An opaque cursor for a list of one kind."""
     return base64.urlsafe_b64encode(json.dumps([kind, state], separators=(",", ":")).encode()).decode().rstrip("=")
@@ -78,8 +82,16 @@ def offset_of(kind: str, cursor: str | None) -> int:
         return 0
     offset = decode_cursor(kind, cursor)
     if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
-        raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
+        raise ArgumentError(_DAMAGED)
     return offset
+
+
+def place_of(state: Any) -> Place:
+    """The place in the messages that a cursor's state holds."""
+    try:
+        return Place.from_state(state)
+    except ValueError:
+        raise ArgumentError(_DAMAGED) from None
 
 
 def page_of(

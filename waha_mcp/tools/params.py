@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from waha_mcp.urls import parse
-from waha_mcp.waha.ids import parse_message_id
-from waha_mcp.waha.reading import ChatKind
+from waha_mcp.app.urls import parse
+from waha_mcp.waha.parsing import ChatKind
+from waha_mcp.whatsapp.ids import parse_message_id
+
+
+class Argument(BaseModel):
+    """The base of what is nested in arguments: closed, as the arguments themselves are."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)

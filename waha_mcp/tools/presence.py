@@ -1,18 +1,18 @@
-"""Tools about who is online, and calls."""
+"""The toolset `presence`: who is online."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import READS, SETS, Context, tool
-from waha_mcp.tools.params import OwnChat, Person
+from waha_mcp.tools.params import OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.messages import Names
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import all_of, chat_id_of, iso_time, listing, object_of
-from waha_mcp.waha.untrusted import Name
+from waha_mcp.waha.parsing import all_of, chat_id_of, iso_time, listing, object_of
+from waha_mcp.whatsapp.untrusted import Name
 
 _PRESENCE = "/api/{session}/presence"
 
@@ -103,21 +103,3 @@ async def set_presence(
     """Show this account as online or offline to everybody."""
     answer = await ctx.waha.call(f"POST {_PRESENCE}", body={"presence": "online" if online else "offline"})
     return done(answer, f"Shown as {'online' if online else 'offline'}")
-
-
-@tool(
-    title="Reject a call",
-    action=Action.SEND,
-    calls=["POST /api/{session}/calls/reject"],
-    hints=SETS,
-    toolset="calls",
-)
-async def reject_call(
-    caller: Person,
-    call_id: Annotated[str, Field(min_length=1, max_length=200, description="Id of the call that rings")],
-    *,
-    ctx: Context,
-) -> Done:
-    """Reject a call that is ringing."""
-    answer = await ctx.waha.call("POST /api/{session}/calls/reject", body={"from": caller, "id": call_id})
-    return done(answer, f"Rejected the call of {caller}")

@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.files import FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import MediaUrl
 from waha_mcp.tools.results import Done, done
-from waha_mcp.waha.ids import phone_of
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, object_of, text_of
-from waha_mcp.waha.untrusted import Name
+from waha_mcp.waha.parsing import chat_id_of, object_of, text_of
+from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.untrusted import Name
 
 _PROFILE = "/api/{session}/profile"
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from waha_mcp.waha.errors import LOOK_FIRST, NotDone, OutcomeUnknown
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, first_of, mapping_of
+from waha_mcp.waha.parsing import chat_id_of, first_of, mapping_of
 
 
 class Done(Result):

@@ -6,15 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CONFIGURES, DESTROYS, INSPECTS, ArgumentError, Context, tool
+from waha_mcp.tools.params import Argument
 from waha_mcp.tools.results import Done, done
-from waha_mcp.tools.rich import Argument
 from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
-from waha_mcp.waha.ids import parse_phone, phone_of
 from waha_mcp.waha.models import Attachment, Result
-from waha_mcp.waha.reading import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
-from waha_mcp.waha.untrusted import Name
+from waha_mcp.waha.parsing import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
+from waha_mcp.whatsapp.ids import parse_phone, phone_of
+from waha_mcp.whatsapp.untrusted import Name
 
 _SESSION = "/api/sessions/{session}"
 _AUTH = "/api/{session}/auth"

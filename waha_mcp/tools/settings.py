@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
+from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import CONFIGURES, INSPECTS, ArgumentError, Context, tool
-from waha_mcp.tools.params import web_url
-from waha_mcp.tools.rich import Argument
-from waha_mcp.urls import parse
+from waha_mcp.tools.params import Argument, web_url
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import listing, mapping_of, text_of, texts_of
+from waha_mcp.waha.parsing import listing, mapping_of, text_of, texts_of
 
 Ignored = Literal["status", "groups", "channels", "broadcast"]
 _IGNORED: tuple[Ignored, ...] = ("status", "groups", "channels", "broadcast")

@@ -1,93 +1,108 @@
-"""The tool that any key may use: where things stand, and what to do about it."""
+"""Tools for status stories, which vanish after a day."""
 
-from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from waha_mcp.actions import Action
-from waha_mcp.tools import TOOLSETS
-from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
-from waha_mcp.waha.errors import WahaError, no_session, session_step
-from waha_mcp.waha.ids import phone_of
-from waha_mcp.waha.models import Result
-from waha_mcp.waha.reading import chat_id_of, listing, mapping_of, text_of
-from waha_mcp.waha.untrusted import Name
+from waha_mcp.app.actions import Action
+from waha_mcp.tools.catalog import DESTROYS, SENDS, ArgumentError, Context, tool
+from waha_mcp.tools.local_files import FileData, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.params import LinkPreview, MediaUrl, MessageId, Reference
+from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.models import Sent, sent_from
+from waha_mcp.whatsapp.ids import parse_message_id
 
+STATUS = "status@broadcast"
 
-class Account(Result):
-    id: str
-    name: Name | None = None
-    phone: str | None = None
-
-
-class Hidden(Result):
-    why: str
-    tools: list[str]
-
-
-class Status(Result):
-    app: str
-    session: str | None = None
-    state: str | None = Field(None, description="WORKING means that messages flow")
-    next_step: str | None = Field(None, description="What to do, where something is to be done")
-    account: Account | None = Field(None, description="Who we are on WhatsApp")
-    waha: str | None = Field(None, description="WAHA's version")
-    engine: str | None = None
-    actions: dict[str, str] = Field(description="The actions in force, and how that is known")
-    reach: str | None = Field(None, description="Who can be written to and read")
-    hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
-    toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
+Audience = Annotated[
+    list[str],
+    Reference(kind="person"),
+    Field(min_length=1, max_length=500, description="Only these people see it; left out: all who may"),
+]
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="Background as #rrggbb")]
 
 
 @tool(
-    title="Status",
-    action=None,
-    calls=["GET /api/sessions", "GET /api/server/version"],
-    hints=INSPECTS,
+    title="Post a text status",
+    action=Action.SEND,
+    calls=["POST /api/{session}/status/text"],
+    hints=SENDS,
+    toolset="status",
+    reaches="status",
 )
-async def get_status(*, ctx: Context) -> Status:
-    """Show whether WhatsApp is connected, which account this is, and which tools are available or hidden and why."""
-    hidden: defaultdict[str, list[str]] = defaultdict(list)
-    for other in CATALOG.values():
-        if not not_chosen(other, ctx.app) and (why := why_hidden(other, ctx.app, ctx.grant)):
-            hidden[why].append(other.name)
-    session: Mapping[str, Any] = {}
-    version: Mapping[str, Any] = {}
-    problem = ctx.grant.problem
-    if problem is None:
-        try:
-            session = await _session(ctx)
-            version = mapping_of(await ctx.waha.call("GET /api/server/version", bound=False))
-        except WahaError as error:
-            problem = str(error)
-    state = text_of(session.get("status"))
-    me = mapping_of(session.get("me"))
-    my_id = chat_id_of(me.get("id"))
-    if problem is None and state != "WORKING" and ctx.waha.session is not None:
-        if state:
-            problem = session_step(ctx.waha.session, state)
-        elif session:
-            problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to look there."
-        else:
-            problem = no_session(ctx.waha.session)
-    return Status(
-        app=ctx.app.id,
-        session=ctx.waha.session,
-        state=state,
-        next_step=problem,
-        account=Account(id=my_id, name=text_of(me.get("pushName")), phone=phone_of(my_id)) if my_id else None,
-        waha=text_of(version.get("version")),
-        engine=text_of(version.get("engine")),
-        actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
-        reach=ctx.reach() or None,
-        hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
-        toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY}) if EVERY not in ctx.app.toolsets else None,
+async def post_text_status(
+    text: Annotated[str, Field(min_length=1, max_length=700, description="The text")],
+    people: Audience | None = None,
+    background: Color = "#38b42f",
+    font: Annotated[int, Field(ge=0, le=10, description="Number of the font")] = 0,
+    link_preview: LinkPreview = False,
+    *,
+    ctx: Context,
+) -> Sent:
+    """Post a text as status story. All contacts may see it unless people are named."""
+    answer = await ctx.waha.call(
+        "POST /api/{session}/status/text",
+        body={
+            "text": text,
+            "contacts": people,
+            "backgroundColor": background,
+            "font": font,
+            "linkPreview": link_preview,
+        },
     )
+    return sent_from(answer, STATUS)
 
 
-async def _session(ctx: Context) -> Mapping[str, Any]:
-    """This session's entry in the list that any key may read; it holds secrets, so fields are picked from it."""
-    answer = await ctx.waha.call("GET /api/sessions", query={"all": True}, bound=False)
-    return next((row for row in listing(answer, "sessions") if row.get("name") == ctx.waha.session), {})
+_KINDS = {
+    "image": ("POST /api/{session}/status/image", "image/jpeg"),
+    "video": ("POST /api/{session}/status/video", "video/mp4"),
+    "voice": ("POST /api/{session}/status/voice", "audio/ogg; codecs=opus"),
+}
+
+
+@tool(
+    title="Post a media status",
+    action=Action.SEND,
+    calls=[operation for operation, _ in _KINDS.values()],
+    hints=SENDS,
+    toolset="status",
+    reaches="status",
+)
+async def post_media_status(
+    kind: Annotated[Literal["image", "video", "voice"], Field(description="What it is")],
+    url: MediaUrl | None = None,
+    data: FileData | None = None,
+    path: OutboxPath | None = None,
+    caption: Annotated[str, Field(max_length=1_024, description="Text below an image or video")] | None = None,
+    mimetype: MimeType | None = None,
+    people: Audience | None = None,
+    *,
+    ctx: Context,
+) -> Sent:
+    """Post an image, video or voice note as status story. Give exactly one of url, data and path."""
+    if kind == "voice" and caption is not None:
+        raise ArgumentError("caption: a voice note has none; post the text with post_text_status")
+    operation, default_type = _KINDS[kind]
+    file = await outgoing_file(
+        ctx, url=url, data=data, path=path, kind=kind, default_type=default_type, mimetype=mimetype
+    )
+    body: dict[str, Any] = {"file": file, "contacts": people, "caption": caption}
+    if kind != "image":
+        body["convert"] = True
+    return sent_from(await ctx.waha.call(operation, body=body), STATUS)
+
+
+@tool(
+    title="Delete a status",
+    action=Action.SEND,
+    calls=["POST /api/{session}/status/delete"],
+    hints=DESTROYS,
+    toolset="status",
+    reaches="status",
+)
+async def delete_status(message_id: MessageId, people: Audience | None = None, *, ctx: Context) -> Done:
+    """Take back an own status story. If it was posted for some people only, name the same ones."""
+    if parse_message_id(message_id).chat != STATUS:
+        raise ArgumentError(f"message_id: not a status story; its id looks like 'true_{STATUS}_3EB0C767D26A1B2E5F4C'")
+    answer = await ctx.waha.call("POST /api/{session}/status/delete", body={"id": message_id, "contacts": people})
+    return done(answer, f"Took back {message_id}")

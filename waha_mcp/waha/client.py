@@ -23,7 +23,7 @@ import httpx
 from pydantic import SecretStr
 
 from waha_mcp import __version__
-from waha_mcp.actions import Action
+from waha_mcp.app.actions import Action
 from waha_mcp.waha.errors import (
     LOOK_FIRST,
     BadAnswer,

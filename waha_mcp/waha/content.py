@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from waha_mcp.waha.reading import chat_id_of, epoch, first_of, mapping_of, text_of
+from waha_mcp.waha.parsing import chat_id_of, epoch, first_of, mapping_of, text_of
 
 MessageKind = Literal[
     "text",

@@ -21,10 +21,10 @@ from waha_mcp.waha.content import (
     sender_ids,
     votes_of,
 )
-from waha_mcp.waha.ids import parse_message_id
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.reading import count_of, first_of, iso_time, mapping_of, text_of
-from waha_mcp.waha.untrusted import Name, Words
+from waha_mcp.waha.parsing import count_of, first_of, iso_time, mapping_of, text_of
+from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.untrusted import Name, Words
 
 
 class Names(Protocol):

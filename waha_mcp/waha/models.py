@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from waha_mcp.waha.ids import MessageKey, parse_message_id, phone_of
-from waha_mcp.waha.reading import chat_id_of, count_of, first_of, iso_text, iso_time, kind_of_chat, mapping_of, text_of
-from waha_mcp.waha.untrusted import Name, Words
+from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, iso_text, iso_time, kind_of_chat, mapping_of, text_of
+from waha_mcp.whatsapp.ids import MessageKey, parse_message_id, phone_of
+from waha_mcp.whatsapp.untrusted import Name, Words
 
 
 @dataclass(frozen=True)

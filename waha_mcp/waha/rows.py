@@ -10,7 +10,7 @@ from typing import Any
 
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import BadAnswer, TooLarge, Unsupported, WahaError
-from waha_mcp.waha.reading import chat_id_of, first_of, list_of
+from waha_mcp.waha.parsing import chat_id_of, first_of, list_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import ACKS, Account, Channel, Chat, Filter, Group, Message, Person
 from waha_mcp.sandbox.answers import not_implemented
-from waha_mcp.sandbox.engines.content import jid, noise, vcards
+from waha_mcp.sandbox.engines.engine_content import jid, noise, vcards
 
 MEDIA_KINDS = ("image", "video", "voice", "audio", "document", "sticker")
 

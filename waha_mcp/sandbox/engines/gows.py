@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import Account, Chat, Filter, Group, Message, Person
 from waha_mcp.sandbox.engines.base import Engine
-from waha_mcp.sandbox.engines.content import content, jid, noise, pin, poll_updates, reactions
+from waha_mcp.sandbox.engines.engine_content import content, jid, noise, pin, poll_updates, reactions
 
 #: Where whatsmeow spells a field of the protocol differently.
 SPELLING = {

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import Account, Chat, Filter, Group, Message, Person
 from waha_mcp.sandbox.engines.base import Engine, raw_key
-from waha_mcp.sandbox.engines.content import content, jid, noise, pin, poll_updates, reactions
+from waha_mcp.sandbox.engines.engine_content import content, jid, noise, pin, poll_updates, reactions
 
 
 class Noweb(Engine):

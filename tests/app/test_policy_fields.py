@@ -1,0 +1,102 @@
+"""What an App may say about its policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.policy.common import SAM, send
+from waha_mcp.app.policy_fields import KINDS, PolicyFields
+from waha_mcp.people.persons import STATUS
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("*", "*"),
+        (" * ", "*"),
+        *((each, each) for each in KINDS),
+        (" groups ", "groups"),
+        ("+1 (202) 555-0123", SAM),
+        ("12025550123@s.whatsapp.net", SAM),
+        (" 12025550123@c.us ", SAM),
+        ("status@broadcast", STATUS),
+        ("Sam Okafor", "Sam Okafor"),
+        (" Studio 54 ", "Studio 54"),
+        ("Groups", "Groups"),
+    ],
+)
+def test_an_entry_is_everyone_a_kind_a_chat_or_a_name(written: str, meant: str) -> None:
+    assert PolicyFields.model_validate(send([written])).chats.send.allow == (meant,)
+
+
+@pytest.mark.parametrize("entry", ["", "  "])
+def test_an_empty_entry_is_told_so(entry: str) -> None:
+    with pytest.raises(ValidationError, match="an empty text names nobody"):
+        PolicyFields.model_validate(send([entry]))
+
+
+@pytest.mark.parametrize("entry", ["sam@example.com", "0151 1234567", "1", "!?", "**", 12025550123])
+def test_an_entry_that_can_mean_nobody_is_refused(entry: Any) -> None:
+    with pytest.raises(ValidationError, match=r"send\.allow\.0"):
+        PolicyFields.model_validate({"chats": {"send": {"allow": [entry]}}})
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [
+        ({"ask": ["groups"]}, ()),
+        ({"ask": ["groups"], "allow": ["*"]}, ("*",)),
+        ({"deny": ["groups"]}, ("*",)),
+        ({}, ("*",)),
+    ],
+)
+def test_who_is_allowed_where_nobody_is_named(rule: dict[str, Any], allowed: tuple[str, ...]) -> None:
+    assert PolicyFields.model_validate({"chats": {"send": rule}}).chats.send.allow == allowed
+
+
+@pytest.mark.parametrize("rule", ["ask", 5, ["ask"]])
+def test_a_rule_that_is_no_table_is_refused_by_name(rule: Any) -> None:
+    with pytest.raises(ValidationError, match=r"chats\.send"):
+        PolicyFields.model_validate({"chats": {"send": rule}})
+
+
+@pytest.mark.parametrize("rates", ["", "  ", "20/minute", "20/minute; 200/hour", " 1 / day ;2/second"])
+def test_rates_are_written_as_numbers_per_time(rates: str) -> None:
+    assert PolicyFields.model_validate({"pace": {"total": rates}}).pace.total == rates.strip()
+
+
+@pytest.mark.parametrize("rates", ["20", "0/minute", "20/minute;", "20/minute; often", "often; 20/minute", "2/week"])
+def test_rates_that_cannot_be_read_are_refused(rates: str) -> None:
+    with pytest.raises(ValidationError, match="write limits like"):
+        PolicyFields.model_validate({"pace": {"total": rates}})
+
+
+@pytest.mark.parametrize("gap", [[0, 0], [0, 1.5], [2, 2], [60, 60], [0, 60]])
+def test_a_gap_is_two_numbers_of_seconds(gap: list[float]) -> None:
+    assert PolicyFields.model_validate({"pace": {"gap": gap}}).pace.gap == (float(gap[0]), float(gap[1]))
+
+
+@pytest.mark.parametrize("gap", [[-1, 1], [3, 1], [0, 61], [61, 62], [1], [True, 2], ["1", 2], 1, [float("nan"), 1]])
+def test_a_gap_that_is_none_is_refused(gap: Any) -> None:
+    with pytest.raises(ValidationError, match=r"pace\.gap"):
+        PolicyFields.model_validate({"pace": {"gap": gap}})
+
+
+def test_an_error_in_a_policy_does_not_tell_what_was_written() -> None:
+    with pytest.raises(ValidationError) as error:
+        PolicyFields.model_validate({"pace": {"total": "20/day", "redis": ["redis://:password@127.0.0.1"]}})
+    assert "password" not in str(error.value)
+
+
+def test_hosts_are_written_as_a_list() -> None:
+    policy = PolicyFields.model_validate(send([SAM]) | {"media_hosts": ["NAS.example"]})
+    assert policy.media_hosts == {"nas.example"}
+
+
+def test_a_policy_does_not_change_once_it_is_read() -> None:
+    policy = PolicyFields.model_validate(send([SAM]))
+    with pytest.raises(ValidationError, match="frozen"):
+        policy.approval = "all"

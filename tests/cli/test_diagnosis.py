@@ -1,0 +1,211 @@
+"""The doctor names the cause of what is broken, with the fix, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.harness import Admin, run
+from waha_mcp.cli.diagnosis import Finding, look, look_at_hosts
+from waha_mcp.sandbox import SandboxInfo, running
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Setup:
+    """One user's machine: a home folder, one App, and the WAHA that it names."""
+
+    sandbox: SandboxInfo
+    admin: Admin
+    home: Path
+    app: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def definition(self) -> Path:
+        return self.home / ".config" / "waha-mcp" / "assistant.toml"
+
+    def write(self, **fields: Any) -> None:
+        """Write the App's definition, and its key into a file beside it."""
+        key = fields.pop("key", self.sandbox.keys["read_send"])
+        fields = {"url": self.sandbox.url, "session": "default", "actions": ["read", "send"], **fields}
+        chats = fields.pop("chats", "")
+        self.definition.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
+        self.definition.write_text("\n".join([*lines, 'key = { file = "assistant.key" }', chats, ""]))
+        self.definition.with_suffix(".key").write_text(key)
+        self.definition.with_suffix(".key").chmod(0o600)
+
+    def client(self, entry: dict[str, Any] | str) -> None:
+        """Write Cursor's configuration."""
+        path = self.home / ".cursor" / "mcp.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(entry if isinstance(entry, str) else json.dumps({"mcpServers": {"whatsapp": entry}}))
+
+    async def findings(self) -> list[Finding]:
+        return [*[finding async for finding in look(str(self.definition))], *look_at_hosts()]
+
+
+@pytest.fixture
+async def setup(sandbox: SandboxInfo, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    for name in ("WAHA_URL", "WAHA_API_KEY", "WAHA_MCP_APP", "WAHA_SESSION", "WAHA_ACTIONS", "WAHA_TOOLSETS"):
+        monkeypatch.delenv(name, raising=False)
+    made = Setup(sandbox, admin, tmp_path)
+    made.write()
+    return made
+
+
+async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
+    setup.client({"command": "/bin/sh", "args": ["waha-mcp", "serve", "--app", str(setup.definition)]})
+    findings = await setup.findings()
+    assert {finding.state for finding in findings} == {"ok"}
+    assert [finding.about for finding in findings] == [
+        "App", "WAHA", "clock", "key", "actions", "tools", "session", "store", "recipients", "Cursor",
+    ]  # fmt: skip
+
+
+Break = Callable[[Setup], Awaitable[None] | None]
+
+
+def answer(path: str, status: int, body: Any, **more: Any) -> Break:
+    text = body if isinstance(body, str) else json.dumps(body)
+    fault = {"status": status, "body": text, "content_type": "application/json", "count": 100} | more
+    return lambda setup: setup.admin.fault(path, **fault)
+
+
+def state(status: str) -> Break:
+    return lambda setup: setup.admin.request("POST", "/sandbox/session", {"status": status})
+
+
+def on_disk(work: Callable[[Setup], Any]) -> Break:
+    return lambda setup: work(setup) and None
+
+
+#: What is broken -> (how, the state and subject of the line that names it, words in it, words in its fix).
+BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
+    "no WAHA at the URL": (
+        lambda s: s.write(url="http://127.0.0.1:9"), "problem", "WAHA", "127.0.0.1:9 failed", "start WAHA",
+    ),
+    "another web server at the URL": (
+        answer("/api/server/version", 200, "<html>hello</html>", content_type="text/html"),
+        "problem", "WAHA", "web page", "url",
+    ),
+    "no WAHA API at the URL": (
+        answer("/api/*", 404, {"statusCode": 404, "message": "Cannot GET /api/server/version", "error": "Not Found"}),
+        "problem", "WAHA", "404", "url",
+    ),
+    "a WAHA without scoped keys": (
+        answer("/api/server/version", 200, {"version": "2025.8.1", "engine": "GOWS"}),
+        "problem", "WAHA", "2025.8.1", "2026.4",
+    ),
+    "a clock that is off": (
+        answer("/api/server/status", 200, {"startTimestamp": (time.time() - 4000) * 1000, "uptime": 3_600_000}),
+        "warning", "clock", "behind", "NTP",
+    ),
+    "a wrong key": (lambda s: s.write(key="key_sample_0000"), "problem", "key", "401", "waha-mcp init"),
+    "an admin key": (lambda s: s.write(key=s.sandbox.admin_key), "problem", "key", "admin key", "waha-mcp init"),
+    "a key that lacks an action": (
+        lambda s: s.write(key=s.sandbox.keys["read"]), "problem", "actions", "send", "waha-mcp apps update",
+    ),
+    "a key that allows more": (
+        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]), "warning", "actions", "send, app", "narrow",
+    ),
+    "another session's name": (
+        lambda s: s.write(session="work"), "problem", "session", "no session 'work'", "this key sees: default",
+    ),
+    "a session that waits for its QR code": (state("SCAN_QR_CODE"), "problem", "session", "QR code", "waha-mcp init"),
+    "a stopped session": (state("STOPPED"), "problem", "session", "stopped", "start the session"),
+    "a failed session": (state("FAILED"), "problem", "session", "failed", "restart"),
+    "recipients that are nobody": (
+        lambda s: s.write(chats='[chats.send]\nallow = ["Nobody Atall"]'),
+        "problem", "recipients", "Nobody Atall", "numbers",
+    ),
+    "a misspelt field": (lambda s: s.write(sesion="x"), "problem", "App", "sesion: unknown field", "waha-mcp init"),
+    "an unknown toolset": (lambda s: s.write(toolsets=["everything"]), "problem", "App", "everything", "definition"),
+    "a disabled App": (lambda s: s.write(enabled=False), "problem", "App", "disabled", "definition"),
+    "a key file that is gone": (
+        on_disk(lambda s: s.definition.with_suffix(".key").unlink()),
+        "problem", "App", "assistant.key", "waha-mcp init",
+    ),
+    "a key file that others can read": (
+        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "others", "chmod 600",
+    ),
+    "an outbox that is no folder": (
+        lambda s: s.write(outbox="/nowhere/outbox"), "warning", "outbox", "/nowhere/outbox", "make the folder",
+    ),
+    "a client that launches what is gone": (
+        lambda s: s.client({"command": "/gone/bin/waha-mcp", "args": ["serve"]}),
+        "problem", "Cursor", "/gone/bin/waha-mcp", "waha-mcp install cursor",
+    ),
+    "a client with an App that is gone": (
+        lambda s: s.client({"command": "/bin/sh", "args": ["waha-mcp", "serve", "--app", "/gone/app.toml"]}),
+        "problem", "Cursor", "/gone/app.toml", "waha-mcp install cursor",
+    ),
+    "a client that holds the key": (
+        lambda s: s.client({"command": "/bin/sh", "args": ["waha-mcp"], "env": {"WAHA_API_KEY": "key_sample_0000"}}),
+        "warning", "Cursor", "holds the key", "waha-mcp init",
+    ),
+    "a client's broken configuration": (
+        lambda s: s.client('{"mcpServers": {'), "warning", "Cursor", "not valid JSON", "mcp.json",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_the_cause_is_named_with_its_fix(case: str, setup: Setup) -> None:
+    broken, expected, about, says, fix = BROKEN[case]
+    done = broken(setup)
+    if done is not None:
+        await done
+    findings = await setup.findings()
+    [named] = [finding for finding in findings if finding.state != "ok"]
+    assert (named.state, named.about) == (expected, about)
+    assert says in named.says
+    assert named.fix is not None
+    assert fix in named.fix
+    key = setup.definition.with_suffix(".key")
+    assert not key.exists() or key.read_text() not in str(findings)
+
+
+async def test_a_noweb_session_without_a_store_is_named(setup: Setup, tmp_path: Path) -> None:
+    async with running(engine="noweb") as sandbox:
+        admin = Admin(sandbox)
+        try:
+            await admin.request("PUT", "/api/sessions/default", {"config": {"noweb": {"store": {"enabled": False}}}})
+            await admin.request("POST", "/sandbox/session", {"status": "WORKING"})
+        finally:
+            await admin.aclose()
+        setup.write(url=sandbox.url, key=sandbox.keys["read_send"])
+        [named] = [finding for finding in await setup.findings() if finding.state != "ok"]
+    assert (named.state, named.about) == ("problem", "store")
+    assert "noweb.store.enabled" in str(named.fix)
+
+
+async def test_nothing_but_looks_leave_for_waha(setup: Setup) -> None:
+    await setup.admin.clear()
+    await setup.findings()
+    requests = await setup.admin.requests()
+    assert {request["method"] for request in requests} == {"GET"}
+    assert not [request for request in requests if "messages" in request["path"]]
+
+
+async def test_the_command_prints_json_and_exits_with_1_on_a_problem(setup: Setup) -> None:
+    env = {"HOME": str(setup.home), "XDG_CONFIG_HOME": str(setup.home / ".config")}
+    done = await anyio.to_thread.run_sync(lambda: run("doctor", "--json", env=env))
+    assert done.returncode == 0
+    assert {finding["state"] for finding in json.loads(done.stdout)} == {"ok"}
+    setup.write(key="key_sample_0000")
+    done = await anyio.to_thread.run_sync(lambda: run("doctor", env=env))
+    assert done.returncode == 1
+    assert done.stderr == ""
+    [fix] = [line for line in done.stdout.splitlines() if line.lstrip().startswith("->")]
+    assert "waha-mcp init" in fix

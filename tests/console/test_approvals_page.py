@@ -1,0 +1,159 @@
+"""The approvals page: who may ask for it, and how it works in a real browser."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.console.browser import browser, missing
+from tests.harness import COMMAND, environment
+from waha_mcp.console.approvals_page import approvals_app
+from waha_mcp.policy.approval import Approvals, Entry, Question, waiting
+from waha_mcp.store.folders import state_root
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address that `waha-mcp approvals` prints."""
+    state = str(tmp_path_factory.mktemp("page"))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(
+            [*COMMAND, "approvals"], stdout=subprocess.PIPE, text=True, env=environment(XDG_STATE_HOME=state)
+        ) as process,
+    ):
+        patch.setenv("XDG_STATE_HOME", state)
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/#\S+", process.stdout.readline() + process.stdout.readline())
+        assert found
+        try:
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits(request: pytest.FixtureRequest) -> None:
+    if "page" not in request.fixturenames:
+        return
+    request.getfixturevalue("page")
+    for file in (state_root() / "assistant").rglob("*.json"):
+        file.unlink()
+
+
+def wait_for(text: str = "The quote is 1,240 for both rooms.", digest: str = "d1", who: str = "Maya") -> Entry:
+    """Put a question where the page finds it."""
+    return Approvals("assistant").ask(
+        Question(
+            app="assistant",
+            tool="send_text",
+            title="Send a text",
+            recipients=(f"{who} (+447700900142)",),
+            content={"text": text},
+            digest=digest,
+        )
+    )
+
+
+class Caller:
+    """Requests to the page's server, right but for what a case changes."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._base, self._token = f"http://{parts.netloc}", parts.fragment
+        self._headers = {"X-Approvals-Token": self._token, "Origin": self._base}
+
+    def __call__(self, method: str, path: str, **changes: str | None) -> httpx.Response:
+        headers = {k: v for k, v in (self._headers | {k.replace("_", "-"): v for k, v in changes.items()}).items() if v}
+        return httpx.request(method, self._base + path, headers=headers)
+
+
+WRONG: dict[str, tuple[dict[str, str | None], int]] = {
+    "no token": ({"X_Approvals_Token": None}, 403),
+    "another token": ({"X_Approvals_Token": "x" * 32}, 403),
+    "a name that was bound to this address": ({"Host": "evil.example:80"}, 421),
+    "the address without its port": ({"Host": "127.0.0.1"}, 421),
+    "another site": ({"Origin": "https://evil.example"}, 403),
+    "a page without origin": ({"Origin": "null"}, 403),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_who_is_not_the_page_gets_and_decides_nothing(case: str, page: str) -> None:
+    entry = wait_for()
+    changes, status = WRONG[case]
+    caller = Caller(page)
+    assert caller("GET", "/approvals", **changes).status_code == status
+    assert caller("POST", f"/approvals/{entry.id}/approve", **changes).status_code == status
+    assert [each.id for each in waiting()] == [entry.id]
+
+
+@pytest.mark.anyio
+async def test_the_application_itself_asks_for_the_secret() -> None:
+    transport = httpx.ASGITransport(approvals_app("the-secret", 4000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
+        assert (await client.get("/approvals")).status_code == 403
+        assert (await client.get("/approvals", headers={"X-Approvals-Token": "the-secret"})).json() == []
+
+
+def test_a_post_without_origin_decides_nothing(page: str) -> None:
+    entry = wait_for()
+    assert Caller(page)("POST", f"/approvals/{entry.id}/approve", Origin=None).status_code == 403
+    assert waiting()
+
+
+@pytest.mark.parametrize("path", ["approve/../x", "delete", "approve%2f"])
+def test_there_is_nothing_else_to_do(path: str, page: str) -> None:
+    entry = wait_for()
+    assert Caller(page)("POST", f"/approvals/{entry.id}/{path}").status_code in (404, 405)
+    assert waiting()
+
+
+def test_the_right_page_lists_and_decides_once(page: str) -> None:
+    entry = wait_for()
+    caller = Caller(page)
+    assert [each["id"] for each in caller("GET", "/approvals").json()] == [entry.id]
+    assert caller("GET", f"/approvals/{entry.id}/approve").status_code == 405
+    assert caller("POST", f"/approvals/{entry.id}/refuse").status_code == 200
+    assert caller("POST", f"/approvals/{entry.id}/approve").status_code == 404
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_is_not_kept(page: str) -> None:
+    answer = Caller(page)("GET", "/", X_Approvals_Token=None)
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert not re.search(r"""(src|href)=|url\(|@import""", answer.text)
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_person_reads_approves_and_refuses_in_a_browser(page: str, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    wait_for()
+    with browser(tmp_path / "profile") as window:
+        window.open(page)
+        shown = window.wait_for("The quote is 1,240")
+        assert "Maya (+447700900142)" in shown
+        refused = wait_for(hostile, "d2", who="<b>Bank</b>")
+        shown = window.wait_for("<img src=x")
+        assert "<b>Bank</b>" in shown
+        assert window.run("return document.title") == "Approvals · waha-mcp"
+        window.click(f'[data-id="{refused.id}"] .refuse')
+        window.click(f'article:not([data-id="{refused.id}"]) .approve')
+        window.wait_for("Nothing is waiting.")
+    states = {entry.question.digest: entry.state for entry in Approvals("assistant").entries()}
+    assert states == {"d1": "approved", "d2": "refused"}
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_an_address_without_its_secret_shows_nothing_in_a_browser(page: str, tmp_path: Path) -> None:
+    wait_for()
+    with browser(tmp_path / "profile") as window:
+        window.open(page.partition("#")[0])
+        assert "1,240" not in window.wait_for("no right to look")

@@ -1,0 +1,240 @@
+"""Installing into real files: every host's own path and shape, backups, links, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.harness import run
+from waha_mcp.cli.common import Failure
+from waha_mcp.cli.install import launch_for
+from waha_mcp.hosts import edit
+from waha_mcp.hosts.installation import HostError, backup_of, install, uninstall
+from waha_mcp.hosts.table import HOSTS, Host, Launch
+
+LAUNCH = Launch("/opt/waha/bin/waha-mcp", ("serve", "--app", "/home/sam/assistant.toml"))
+FOREIGN = {
+    "json": '{{\n  // mine\n  "{0}": {{\n    "other": {{"command": "x"}}, // keep\n  }},\n  "theme": "dark",\n}}\n',
+    "yaml": "# mine\n{0}:\n  other:\n    cmd: x # keep\ntheme:   dark\n",
+    "toml": '# mine\ntheme = "dark"\n\n[{0}.other]\ncommand = "x" # keep\n',
+}
+
+
+def foreign(host: Host) -> str:
+    text = FOREIGN[host.format].format(host.place[-1])
+    if len(host.place) == 2:  # one level down
+        inner = text.replace("\n", "\n  ").rstrip().removesuffix(",").replace('  "theme": "dark",\n  ', "")
+        return f'{{\n  "{host.place[0]}": {inner}\n}}\n'
+    return text
+
+
+def entry(host: Host) -> dict[str, Any]:
+    return host.entry(LAUNCH, host.key_reference)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_file_with_foreign_entries_comes_back_byte_for_byte(name: str, tmp_path: Path) -> None:
+    host, path = HOSTS[name], tmp_path / "config"
+    path.write_text(foreign(host))
+    path.chmod(0o640)
+    assert install(host, "whatsapp", entry(host), path).what == "added"
+    assert "# keep" in path.read_text() or "// keep" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert uninstall(host, "whatsapp", path).what == "removed"
+    assert path.read_text() == foreign(host)
+    assert os.listdir(tmp_path) == ["config"]
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_foreign_entries_survive_when_the_host_has_changed_its_file_in_between(name: str, tmp_path: Path) -> None:
+    host, path = HOSTS[name], tmp_path / "config"
+    path.write_text(foreign(host))
+    install(host, "whatsapp", entry(host), path)
+    path.write_text(path.read_text().replace("dark", "light").replace('"x"', '"y"'))
+    uninstall(host, "whatsapp", path)
+    assert path.read_text().rstrip() == foreign(host).replace("dark", "light").replace('"x"', '"y"').rstrip()
+    assert backup_of(path).exists()
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_missing_file_is_made_and_taken_away_again(name: str, tmp_path: Path) -> None:
+    host, path = HOSTS[name], tmp_path / "new" / "config"
+    change = install(host, "whatsapp", entry(host), path)
+    assert (change.what, change.backup) == ("added", None)
+    assert edit.entry_at(edit.read(path.read_text(), host.format), host.place, "whatsapp") == entry(host)
+    uninstall(host, "whatsapp", path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_broken_file_is_refused_and_untouched(name: str, tmp_path: Path) -> None:
+    host, path = HOSTS[name], tmp_path / "config"
+    path.write_text('{"a": [1, \n= [')
+    with pytest.raises(HostError, match="config is left as it is"):
+        install(host, "whatsapp", entry(host), path)
+    assert path.read_text() == '{"a": [1, \n= ['
+    assert os.listdir(tmp_path) == ["config"]
+
+
+def test_installing_again_replaces_and_keeps_the_file_of_before(tmp_path: Path) -> None:
+    host, path = HOSTS["cursor"], tmp_path / "mcp.json"
+    install(host, "whatsapp", entry(host), path)
+    first = path.read_text()
+    assert install(host, "whatsapp", entry(host), path).what == "unchanged"
+    changed = {**entry(host), "args": ["serve"]}
+    change = install(host, "whatsapp", changed, path)
+    assert change.what == "replaced"
+    assert change.backup is not None
+    assert change.backup.read_text() == first
+
+
+@pytest.mark.parametrize("work", [lambda h, p: install(h, "other", entry(h), p), lambda h, p: uninstall(h, "other", p)])
+def test_an_entry_of_somebody_else_is_never_touched(work: Any, tmp_path: Path) -> None:
+    host, path = HOSTS["claude-desktop"], tmp_path / "config.json"
+    path.write_text(foreign(host))
+    with pytest.raises(HostError, match="not waha-mcp's"):
+        work(host, path)
+    assert path.read_text() == foreign(host)
+
+
+def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
+    host, real, link = HOSTS["zed"], tmp_path / "dotfiles.json", tmp_path / "settings.json"
+    real.write_text("{}\n")
+    link.symlink_to(real)
+    install(host, "whatsapp", entry(host), link)
+    assert link.is_symlink()
+    assert "waha-mcp" in real.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError, match=r"^cannot "):
+        install(HOSTS["zed"], "whatsapp", entry(HOSTS["zed"]), tmp_path / "file" / "settings.json")
+
+
+PATHS = {
+    "claude-desktop": (
+        "/u/.config/Claude/claude_desktop_config.json",
+        "/u/Library/Application Support/Claude/claude_desktop_config.json",
+        "/u/AppData/Roaming/Claude/claude_desktop_config.json",
+    ),
+    "claude-code": ("/u/.claude.json",) * 3,
+    "goose": (*("/u/.config/goose/config.yaml",) * 2, "/u/AppData/Roaming/Block/goose/config/config.yaml"),
+    "cursor": ("/u/.cursor/mcp.json",) * 3,
+    "vscode": (
+        "/u/.config/Code/User/mcp.json",
+        "/u/Library/Application Support/Code/User/mcp.json",
+        "/u/AppData/Roaming/Code/User/mcp.json",
+    ),
+    "windsurf": ("/u/.codeium/windsurf/mcp_config.json",) * 3,
+    "zed": (*("/u/.config/zed/settings.json",) * 2, "/u/AppData/Roaming/Zed/settings.json"),
+    "openclaw": ("/u/.openclaw/openclaw.json",) * 3,
+    "gemini-cli": ("/u/.gemini/settings.json",) * 3,
+    "codex": ("/u/.codex/config.toml",) * 3,
+}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_each_host_has_its_path_on_each_system(name: str) -> None:
+    found = tuple(
+        HOSTS[name].file(platform, {"HOME": "/u", "USERPROFILE": "/u"}).as_posix()
+        for platform in ("linux", "darwin", "win32")
+    )
+    assert found == PATHS[name]
+
+
+def test_variables_move_the_files_that_the_hosts_let_them_move() -> None:
+    env = {"HOME": "/u", "XDG_CONFIG_HOME": "/x", "CODEX_HOME": "/c", "CLAUDE_CONFIG_DIR": "/d"}
+    assert HOSTS["goose"].file("linux", env) == Path("/x/goose/config.yaml")
+    assert HOSTS["codex"].file("linux", env) == Path("/c/config.toml")
+    assert HOSTS["claude-code"].file("linux", env) == Path("/d/.claude.json")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """An environment whose user has one App, with its key in a file."""
+    apps = tmp_path / ".config" / "waha-mcp"
+    apps.mkdir(parents=True)
+    (apps / "assistant.toml").write_text('id = "assistant"\nkey = { file = "assistant.key" }\n')
+    (apps / "assistant.key").write_text("key_sample_0000\n")
+    return {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_way_to_the_app_gets_into_a_hosts_file_and_no_key(name: str, home: dict[str, str]) -> None:
+    definition = Path(home["XDG_CONFIG_HOME"]) / "waha-mcp" / "assistant.toml"
+    shown = shown_for(HOSTS[name], definition)
+    assert str(definition) in shown
+    assert "key_sample_0000" not in shown
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_a_key_in_a_variable_is_referred_to_as_the_host_does_it(
+    name: str, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "key_sample_0000")
+    definition = Path(home["XDG_CONFIG_HOME"]) / "waha-mcp" / "assistant.toml"
+    definition.write_text('key = { env = "MY_KEY" }\n')
+    if HOSTS[name].key_reference is None:
+        with pytest.raises(Failure, match="waha-mcp init"):
+            shown_for(HOSTS[name], definition)
+    else:
+        assert "MY_KEY" in shown_for(HOSTS[name], definition)
+        assert "key_sample_0000" not in shown_for(HOSTS[name], definition)
+
+
+def shown_for(host: Host, definition: Path) -> str:
+    entry = host.entry(launch_for(host, str(definition)), host.key_reference)
+    return edit.show(host.format, host.place, "whatsapp", entry)
+
+
+def test_print_shows_what_install_would_write(home: dict[str, str]) -> None:
+    printed = run("install", "goose", "--print", env=home)
+    assert run("install", "goose", env=home).returncode == 0
+    assert HOSTS["goose"].file("linux", home).read_text() == printed.stdout
+
+
+def test_links_hold_the_same_entry(home: dict[str, str]) -> None:
+    printed = run("install", "cursor", "--print", env=home)
+    link = urlsplit(printed.stderr.split()[-1])
+    entry = json.loads(printed.stdout)["mcpServers"]["whatsapp"]
+    assert json.loads(base64.b64decode(parse_qs(link.query)["config"][0])) == entry
+
+    goose = urlsplit(run("install", "goose", "--print", env=home).stderr.split()[-1])
+    query = parse_qs(goose.query)
+    assert (goose.scheme, goose.netloc, query["cmd"]) == ("goose", "extension", ["uvx"])
+    assert query["arg"] == ["waha-mcp", *entry["args"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["install", "emacs"], "claude-desktop"),
+        (["install", "cursor", "--app", "nobody"], "nobody"),
+        (["uninstall", "emacs"], "claude-desktop"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments: list[str], says: str, home: dict[str, str]) -> None:
+    done = run(*arguments, env=home)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert says in line
+
+
+def test_several_apps_are_not_guessed_among(home: dict[str, str]) -> None:
+    (Path(home["XDG_CONFIG_HOME"]) / "waha-mcp" / "observer.toml").write_text('key = "key_sample_0000"\n')
+    done = run("install", "cursor", env=home)
+    assert done.returncode == 2
+    assert "--app assistant|observer" in done.stderr
+
+
+def test_uninstalling_what_is_not_there_changes_nothing(home: dict[str, str]) -> None:
+    done = run("uninstall", "cursor", env=home)
+    assert done.returncode == 0
+    assert "nothing to do" in done.stdout

@@ -1,0 +1,210 @@
+"""Who is behind a chat id, against every shape of answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.policy.canned import Canned, canned
+from tests.policy.common import DAD, SAM, STRANGER
+from waha_mcp.people.directory import Directory, Entry
+from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
+from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.models import Reached
+
+pytestmark = pytest.mark.anyio
+
+LID, OTHER_LID = "900000000000001@lid", "900000000000002@lid"
+GROUP = "120363000000000001@g.us"
+OURS, THEIRS = {"id": f"true_{SAM}_AA", "fromMe": True}, {"id": f"false_{SAM}_AB", "fromMe": False}
+REFUSED, UNSUPPORTED = httpx.Response(422, json={}), httpx.Response(501, json={})
+
+
+@pytest.fixture
+async def waha(anyio_backend: str) -> AsyncIterator[Canned]:
+    async with canned() as answers:
+        yield answers
+
+
+async def test_a_pair_of_ids_is_looked_up_once_from_either_side(waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    people = People(waha.waha)
+    assert people.twin(SAM) is None
+    assert await people.learn(LID) == SAM
+    assert await people.learn(SAM) == LID
+    assert await people.learn(LID) == SAM
+    assert waha.asked == [f"/api/default/lids/{LID}"]
+
+
+async def test_a_number_that_waha_does_not_match_is_asked_for_again(waha: Canned) -> None:
+    people = People(waha.waha)
+    assert await people.learn(SAM) is None
+    waha.pair(LID, SAM)
+    assert await people.learn(SAM) == LID
+
+
+@pytest.mark.parametrize("chat", [GROUP, "120363@newsletter", STATUS, "17@broadcast"])
+async def test_only_people_have_a_second_id(chat: str, waha: Canned) -> None:
+    assert await People(waha.waha).learn(chat) is None
+    assert waha.asked == []
+
+
+async def test_a_row_that_holds_only_one_id_takes_nothing_from_what_is_known(waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    people = People(waha.waha)
+    await people.learn(SAM)
+    waha.answers["/api/default/lids"] = [
+        {"lid": LID, "pn": None},
+        {"id": "x", "lid": None, "pn": SAM},
+        {"lid": OTHER_LID, "pn": DAD},
+    ]
+    await people.learn_all()
+    assert (people.twin(LID), people.twin(SAM)) == (SAM, LID)
+    assert (people.twin(OTHER_LID), people.twin(DAD)) == (DAD, OTHER_LID)
+
+
+async def test_a_table_of_hidden_ids_that_cannot_be_read_is_an_error(waha: Canned) -> None:
+    with pytest.raises(WahaError):
+        await People(waha.waha).learn_all()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_messages_under_the_other_id_count(ours: bool, waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    waha.messages(SAM, [])
+    waha.messages(LID, [OURS])
+    assert await People(waha.waha).has_messages(SAM, ours=ours)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ours", "found"),
+    [
+        ([], True, False),
+        ([], False, False),
+        ([OURS], True, True),
+        ([OURS], False, True),
+        ([THEIRS], True, False),
+        ([THEIRS], False, True),
+        ([{"fromMe": "true", "id": "x"}], True, False),
+        ([{}], False, False),
+        (httpx.Response(404, json={}), True, False),
+        (httpx.Response(404, json={}), False, False),
+    ],
+)
+async def test_whether_there_are_messages_is_what_waha_shows(rows: Any, ours: bool, found: bool, waha: Canned) -> None:
+    waha.messages(SAM, rows)
+    people = People(waha.waha)
+    assert await people.has_messages(SAM, ours=ours) is found
+    if ours:
+        assert await people.has_written(SAM) is found
+
+
+async def test_what_was_found_is_not_looked_up_again_and_what_was_not_is(waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    waha.messages(SAM, [THEIRS])
+    waha.messages(LID, [])
+    people = People(waha.waha)
+    assert await people.has_messages(SAM, ours=False)
+    asked = len(waha.asked)
+    assert await people.has_messages(SAM, ours=False)
+    assert await people.has_messages(LID, ours=False)
+    assert len(waha.asked) == asked
+    # That the other side wrote does not say that this account has.
+    assert not people.is_met(SAM)
+    assert not await people.has_messages(SAM, ours=True)
+    waha.messages(SAM, [OURS])
+    assert await people.has_messages(SAM, ours=True)
+    assert people.is_met(SAM)
+    assert people.is_met(LID)
+
+
+def _without_filter(refusal: httpx.Response, rows: list[Any]) -> Any:
+    return lambda query: refusal if "filter.fromMe" in query else rows[: int(query["limit"])]
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, UNSUPPORTED], ids=["refused", "unsupported"])
+@pytest.mark.parametrize(
+    ("rows", "found"), [([THEIRS, OURS], True), ([THEIRS], False), ([], False), ([THEIRS] * 100 + [OURS], False)]
+)
+async def test_an_engine_that_refuses_the_filter_is_read_back_a_page(
+    refusal: httpx.Response, rows: list[Any], found: bool, waha: Canned
+) -> None:
+    waha.messages(SAM, _without_filter(refusal, rows))
+    assert await People(waha.waha).has_messages(SAM, ours=True) is found
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, UNSUPPORTED], ids=["refused", "unsupported"])
+async def test_messages_that_cannot_be_read_at_all_are_no_answer(refusal: httpx.Response, waha: Canned) -> None:
+    waha.messages(SAM, refusal)
+    for ours in (True, False):
+        with pytest.raises(WahaError):
+            await People(waha.waha).has_messages(SAM, ours=ours)
+
+
+CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
+
+
+@pytest.mark.parametrize(
+    ("chat", "answer", "words", "chosen"),
+    [
+        (SAM, {"name": "Sam", "pushname": "S."}, "Sam (+12025550123)", False),
+        (SAM, {"name": "Sam", "isMyContact": True}, "Sam (+12025550123)", False),
+        (SAM, {"name": "Sam", "isMyContact": False}, "+12025550123", False),
+        (SAM, {"pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
+        (SAM, {"pushName": "S."}, "+12025550123, who calls themselves “S.”", True),
+        (SAM, {"name": {"a": 1}, "pushname": 7}, "+12025550123", False),
+        (SAM, {"name": " ", "pushname": ""}, "+12025550123", False),
+        (SAM, {"name": " ", "pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
+        (SAM, [], "+12025550123", False),
+        (LID, {"pushname": "S."}, f"{LID}, who calls themselves “S.”", True),
+        (SAM, {"name": "Sam\n\u202egro"}, "Sam gro (+12025550123)", False),
+        (SAM, {"name": "x" * 81}, f"{'x' * 80} (+12025550123)", False),
+        (GROUP, {"subject": "Choir"}, f"the group “Choir” ({GROUP})", True),
+        (GROUP, {"Name": "Choir"}, f"the group “Choir” ({GROUP})", True),
+        (GROUP, {"name": "Choir"}, f"the group “Choir” ({GROUP})", True),
+        (GROUP, httpx.Response(404, json={}), GROUP, False),
+        (SAM, httpx.Response(500, json={}), "+12025550123", False),
+    ],
+)
+async def test_a_chat_is_named_as_far_as_waha_tells(
+    chat: str, answer: Any, words: str, chosen: bool, waha: Canned
+) -> None:
+    waha.answers[CONTACT] = waha.answers[GROUPS] = answer
+    person = await People(waha.waha).describe(chat)
+    assert str(person) == words
+    assert person.reached == Reached(words, chosen)
+
+
+@pytest.mark.parametrize(
+    ("chat", "words"), [(PUBLIC, "everyone who can see this account"), (STATUS, "everyone who sees its status stories")]
+)
+async def test_everyone_is_looked_up_nowhere(chat: str, words: str, waha: Canned) -> None:
+    assert str(await People(waha.waha).describe(chat, Directory(waha.waha))) == words
+    assert waha.asked == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (Entry(SAM, "person", name="Sam", push_name="S."), "Sam (+12025550123)"),
+        (Entry(SAM, "person", push_name="S."), "+12025550123, who calls themselves “S.”"),
+        (Entry(GROUP, "group", name="Choir"), f"the group “Choir” ({GROUP})"),
+    ],
+)
+async def test_a_directory_that_knows_a_chat_is_taken_at_its_word(
+    entry: Entry, words: str, waha: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Directory, "get", lambda self, chat: entry if chat == entry.id else None)
+    waha.answers[CONTACT] = {"name": "Somebody else"}
+    people, directory = People(waha.waha), Directory(waha.waha)
+    assert str(await people.describe(entry.id, directory)) == words
+    assert waha.asked == []
+    assert str(await people.describe(STRANGER, directory)) == "Somebody else (+12025550199)"
+
+
+def test_a_person_without_any_name_has_none_that_somebody_chose() -> None:
+    assert Person(SAM).reached == Reached("+12025550123", chosen=False)
+    assert Person(SAM, "Sam", "S.").reached == Reached("Sam (+12025550123)", chosen=False)

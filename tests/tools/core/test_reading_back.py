@@ -1,0 +1,205 @@
+"""Reading back, looking around one message, searching, and what is new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness import Admin, app_for
+from tests.tools.core.test_names import MAYA, ask
+from waha_mcp.bridge import Bridge
+from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.tools.catalog import ArgumentError
+
+pytestmark = pytest.mark.anyio
+
+MESSAGES = "/api/default/chats/*/messages"
+
+
+async def all_pages(bridge: Bridge, tool: str, field: str, **arguments: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = await ask(bridge, tool, **arguments, **({"cursor": cursor} if cursor else {}))
+        found += page[field]
+        cursor = page.get("cursor")
+        if cursor is None:
+            return found
+
+
+async def test_pages_have_no_gaps_and_no_repeats_while_messages_arrive(bridge: Bridge, admin: Admin) -> None:
+    whole = [m["id"] for m in (await ask(bridge, "get_messages", chat=MAYA, limit=100))["messages"]]
+    read: list[str] = []
+    cursor: dict[str, str] = {}
+    while len(read) < len(whole):
+        page = await ask(bridge, "get_messages", chat=MAYA, limit=7, **cursor)
+        read += [message["id"] for message in page["messages"]]
+        await admin.request("POST", "/sandbox/messages", {"chatId": MAYA, "text": "one more"})
+        if "cursor" not in page:
+            break
+        cursor = {"cursor": page["cursor"]}
+    assert read == whole
+
+
+async def test_messages_of_one_second_are_paged_whole(bridge: Bridge, admin: Admin) -> None:
+    for number in range(25):
+        await admin.request(
+            "POST", "/sandbox/messages", {"chatId": MAYA, "text": f"burst {number}", "timestamp": 1_790_000_000}
+        )
+    found = await all_pages(bridge, "get_messages", "messages", chat=MAYA, limit=4, since="2026-09-21T00:00:00Z")
+    texts = [m["text"] for m in found if m.get("text", "").startswith("burst")]
+    assert len(texts) == len(set(texts)) == 25
+
+
+async def test_a_window_is_given_as_time_or_as_how_long_ago(bridge: Bridge) -> None:
+    last_day = (await ask(bridge, "get_messages", chat=MAYA, limit=50, since="1d"))["messages"]
+    assert [m["kind"] for m in last_day] == ["text", "image"]
+    older = (await ask(bridge, "get_messages", chat=MAYA, limit=50, since="3d", until="1d"))["messages"]
+    assert older
+    assert not {m["id"] for m in last_day} & {m["id"] for m in older}
+    with pytest.raises(ArgumentError, match="since"):
+        await bridge.call("get_messages", {"chat": MAYA, "since": "yesterday"})
+
+
+async def test_sender_kind_and_from_me_narrow_it_down(bridge: Bridge) -> None:
+    mine = (await ask(bridge, "get_messages", chat=MAYA, from_me=True, limit=5))["messages"]
+    assert {m["sender"] for m in mine} == {"me"}
+    files = (await ask(bridge, "get_messages", chat=MAYA, kind="document"))["messages"]
+    assert [m["media"]["filename"] for m in files] == ["floor-plan-v3.pdf"]
+    jonas = await ask(bridge, "get_messages", chat="Sunday Hikers 🥾", sender="Jonas Becker", limit=2)
+    assert {m["sender_name"] for m in jonas["messages"]} == {"Jonas Becker"}
+
+
+@pytest.mark.parametrize("status", [400, 501])
+async def test_a_filter_that_the_engine_refuses_is_applied_here_and_the_answer_says_so(
+    status: int, bridge: Bridge, admin: Admin
+) -> None:
+    body = '{"statusCode":400,"message":"filter is not supported","error":"Bad Request"}'
+    wanted = {"chat": MAYA, "since": "3d", "until": "1d", "from_me": True, "limit": 50}
+    expected = (await ask(bridge, "get_messages", **wanted))["messages"]
+    await admin.fault(MESSAGES, status=status, body=body, content_type="application/json", count=2)
+    here = await ask(bridge, "get_messages", **wanted)
+    assert here["messages"] == expected
+    assert len(here["notes"]) == 2
+
+
+async def test_one_message_is_shown_with_its_surroundings(bridge: Bridge) -> None:
+    messages = (await ask(bridge, "get_messages", chat=MAYA, limit=9))["messages"]
+    middle = messages[4]
+    view = await ask(bridge, "get_message", message_id=middle["id"], before=2, after=2)
+    assert view["message"]["id"] == middle["id"]
+    assert [m["id"] for m in view["before"]] == [messages[6]["id"], messages[5]["id"]]
+    assert [m["id"] for m in view["after"]] == [messages[3]["id"], messages[2]["id"]]
+
+
+async def test_a_message_that_is_not_there_is_said_not_to_be(bridge: Bridge) -> None:
+    with pytest.raises(Exception, match="no such chat or message"):
+        await bridge.call("get_message", {"message_id": f"false_{MAYA}_FFFFFFFFFFFFFFFF"})
+
+
+# What is new
+
+
+async def test_what_is_new_comes_newest_first_and_stays_unread(bridge: Bridge, admin: Admin) -> None:
+    found = await ask(bridge, "get_unread")
+    assert [chat.get("name") for chat in found["chats"]][:2] == ["Maya Lindqvist", "Project Kestrel"]
+    assert all(len(chat["messages"]) <= 3 for chat in found["chats"])
+    assert {r["method"] for r in await admin.requests()} == {"GET"}
+    assert (await ask(bridge, "get_unread"))["chats"] == found["chats"]
+    pages = await all_pages(bridge, "get_unread", "chats", limit=3)
+    assert [chat["id"] for chat in pages] == [chat["id"] for chat in found["chats"]]
+
+
+# Searching
+
+
+@pytest.mark.slow
+async def test_words_are_found_in_any_order_whatever_their_case_and_accents(bridge: Bridge) -> None:
+    [hit] = (await ask(bridge, "search_messages", query="AURORA cafe"))["hits"]
+    assert "Café Aurora" in hit["line"]
+    assert hit["chat_name"] == "Maya Lindqvist"
+    names = [h["line"] for h in (await ask(bridge, "search_messages", query="floor plan"))["hits"]]
+    assert "floor-plan-v3.pdf" in names
+
+
+@pytest.mark.slow
+async def test_a_search_is_narrowed_by_chat_sender_and_time(bridge: Bridge) -> None:
+    everywhere = (await ask(bridge, "search_messages", query="friday", limit=50))["hits"]
+    hers = (await ask(bridge, "search_messages", query="friday", chat=MAYA, sender=MAYA, limit=50))["hits"]
+    assert hers
+    assert [h for h in everywhere if h["sender"] == MAYA] == hers
+    recent = (await ask(bridge, "search_messages", query="friday", since="1d"))["hits"]
+    assert [h["id"] for h in recent] == [hers[0]["id"]]
+
+
+@pytest.mark.slow
+async def test_a_search_goes_on_where_it_stopped_and_says_how_far_it_looked(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (await ask(bridge, "search_messages", query="tomorrow", limit=100))["hits"]
+    monkeypatch.setattr("waha_mcp.tools.core.search.PAGE", 50)
+    monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 2)
+    first = await ask(bridge, "search_messages", query="tomorrow", limit=100)
+    assert first["looked_at"] < 600
+    assert first["looked_back_to"]
+    pages = await all_pages(bridge, "search_messages", "hits", query="tomorrow", limit=100)
+    assert [hit["id"] for hit in pages] == [hit["id"] for hit in whole]
+
+
+@pytest.mark.slow
+async def test_an_engine_that_cannot_read_all_chats_at_once_is_searched_chat_by_chat(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await ask(bridge, "search_messages", query="tomorrow", limit=100)
+    await admin.fault("/api/default/chats/all/messages", status=501, body="{}", count=100)
+    monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 12)
+    pages = await all_pages(bridge, "search_messages", "hits", query="tomorrow", limit=100)
+    assert sorted(hit["id"] for hit in pages) == sorted(hit["id"] for hit in whole["hits"])
+    told = await ask(bridge, "search_messages", query="nowhere to be found")
+    assert "cursor" in told
+
+
+async def test_a_search_tells_how_far_it_is(bridge: Bridge) -> None:
+    told: list[tuple[float, str]] = []
+
+    async def progress(done: float, total: float | None, message: str) -> None:
+        told.append((done, message))
+
+    await bridge.call("search_messages", {"query": "friday"}, progress=progress)
+    assert told
+    assert "found" in told[-1][1]
+
+
+async def test_a_search_leaves_out_what_may_not_be_read(sandbox: SandboxInfo) -> None:
+    app = app_for(sandbox, sandbox.keys["read"], chats={"read": {"deny": [MAYA]}})
+    async with Bridge(app) as bridge:
+        found = await ask(bridge, "search_messages", query="friday", limit=100)
+        assert MAYA not in {hit["chat"] for hit in found["hits"]}
+
+
+# Small answers
+
+
+async def test_every_answer_fits_the_budget_and_says_what_was_left_out(anyio_backend: str) -> None:
+    async with running(contacts=300, messages=2_000) as sandbox:
+        hand = Admin(sandbox)
+        await hand.request("POST", "/sandbox/messages", {"chatId": MAYA, "text": "long " * 5_000})
+        async with Bridge(app_for(sandbox, sandbox.keys["read"], budget=4_000)) as bridge:
+            calls: dict[str, dict[str, Any]] = {
+                "list_chats": {"limit": 100, "detail": "full"},
+                "get_messages": {"chat": MAYA, "limit": 100},
+                "get_contacts": {"limit": 100},
+                "get_unread": {"limit": 50},
+            }
+            for tool, arguments in calls.items():
+                result = await bridge.call(tool, arguments)
+                assert len(result.model_dump_json(exclude_none=True)) <= 4_000, tool
+                assert result.cursor, tool  # type: ignore[attr-defined]
+            contacts = await all_pages(bridge, "get_contacts", "contacts", limit=100)
+            assert len({contact["id"] for contact in contacts}) == len(contacts) == 300
+            [newest] = (await ask(bridge, "get_messages", chat=MAYA, limit=1))["messages"]
+            assert newest["text"].endswith("of 25000]")
+            rest = await ask(bridge, "get_message", message_id=newest["id"], text_from=24_000)
+            assert len(rest["message"]["text"]) == 1_000
+        await hand.aclose()

@@ -1,0 +1,120 @@
+"""For effects only names resolve that the account's owner gave: what strangers call themselves gets them nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness import Admin
+from tests.tools.core.test_names import ask
+from waha_mcp.bridge import Bridge
+from waha_mcp.sandbox import ANSWERING_CHAT
+from waha_mcp.tools.budget import as_json
+from waha_mcp.tools.catalog import ArgumentError
+
+pytestmark = pytest.mark.anyio
+
+MUM, STRANGER = "12025550102@c.us", "12025550187@c.us"
+
+
+async def stranger(admin: Admin, name: str, chat: str = STRANGER) -> None:
+    """A stranger who calls himself so writes to the account."""
+    message = {"chatId": chat, "text": "It's me", "pushName": name}
+    await admin.request("POST", "/sandbox/messages", message)
+
+
+async def sent_to(admin: Admin) -> list[str]:
+    return [r["body"]["chatId"] for r in await admin.requests() if r["path"] == "/api/sendText"]
+
+
+@pytest.mark.parametrize("written", ["Mum", "mum", "MÜM", "Mum ❤️", " Mum\u200b", "M u m", "Mum 👩🏽‍🦱", "❤️ Mum"])
+@pytest.mark.parametrize("chosen", ["Mum", "Mum ❤️", "mum"])
+async def test_a_saved_name_reaches_who_is_saved_under_it_whoever_else_takes_it(
+    written: str, chosen: str, bridge: Bridge, admin: Admin
+) -> None:
+    await stranger(admin, chosen)
+    result = await bridge.call("send_text", {"chat": written, "text": "Hello"})
+    assert await sent_to(admin) == [MUM]
+    assert as_json(result)["reached"] == ["Mum ❤️ (+12025550102)"]
+    assert "reached" not in as_json(result).get("written_by_others", [])
+
+
+@pytest.mark.parametrize("chosen", ["Zora Blum", "Bank of Nowhere"])
+async def test_a_name_that_only_its_owner_chose_reaches_nobody(chosen: str, bridge: Bridge, admin: Admin) -> None:
+    await stranger(admin, chosen)
+    with pytest.raises(ArgumentError, match="nobody is saved under exactly") as told:
+        await bridge.call("send_text", {"chat": chosen, "text": "Hello"})
+    assert f"{STRANGER}: person who calls themselves '{chosen}'" in str(told.value)
+    assert await sent_to(admin) == []
+    # To read, the name will do.
+    assert (await ask(bridge, "get_messages", chat=chosen, limit=1))["chat"] == STRANGER
+
+
+async def test_candidates_are_the_saved_ones_first_then_by_likeness(bridge: Bridge, admin: Admin) -> None:
+    await stranger(admin, "Sam Okafo")
+    with pytest.raises(ArgumentError) as told:
+        await bridge.call("send_text", {"chat": "Sam Okafo", "text": "Hello"})
+    lines = str(told.value).splitlines()[1:]
+    assert lines[0].startswith(f"- {ANSWERING_CHAT}: person saved as 'Sam Okafor'")
+    assert any(line.startswith(f"- {STRANGER}: person who calls themselves") for line in lines)
+
+
+@pytest.mark.parametrize("written", ["M\u0443m", "\u041cum", "Mum1", "Mumm"])
+async def test_letters_that_only_look_alike_are_other_letters(written: str, bridge: Bridge, admin: Admin) -> None:
+    with pytest.raises(ArgumentError):
+        await bridge.call("send_text", {"chat": written, "text": "Hello"})
+    assert await sent_to(admin) == []
+
+
+async def test_two_who_are_saved_alike_are_told_apart_by_the_user(bridge: Bridge, admin: Admin) -> None:
+    with pytest.raises(ArgumentError, match="2 go by the name"):
+        await bridge.call("send_text", {"chat": "anna schmidt", "text": "Hello"})
+    assert await sent_to(admin) == []
+
+
+# Groups
+
+
+async def make_group(admin: Admin, subject: str, *, ours: bool) -> str:
+    """A group of that subject; without `ours`, one that somebody else made and nobody of us has written in."""
+    if not ours:
+        return str((await admin.request("POST", "/sandbox/groups", {"subject": subject, "from": STRANGER}))["id"])
+    body = {"name": subject, "participants": [{"id": STRANGER}]}
+    made: Any = await admin.request("POST", "/api/default/groups", body)
+    return str(made.get("id") or made["JID"])
+
+
+async def test_a_group_under_a_saved_name_does_not_get_in_its_way(bridge: Bridge, admin: Admin) -> None:
+    await make_group(admin, "Mum", ours=True)
+    await bridge.call("send_text", {"chat": "Mum", "text": "Hello"})
+    assert await sent_to(admin) == [MUM]
+
+
+async def test_a_group_that_the_account_made_goes_by_its_subject(bridge: Bridge, admin: Admin) -> None:
+    group = await make_group(admin, "Chess 4", ours=True)
+    result = await bridge.call("send_text", {"chat": "chess 4", "text": "Hello"})
+    assert await sent_to(admin) == [group]
+    [said] = as_json(result)["reached"]
+    assert said.startswith("the group “Chess 4” (")
+    assert "reached" in as_json(result)["written_by_others"]
+
+
+async def test_a_group_that_others_made_goes_by_its_subject_once_the_account_has_written_there(
+    bridge: Bridge, admin: Admin
+) -> None:
+    group = await make_group(admin, "Free money", ours=False)
+    with pytest.raises(ArgumentError, match="nobody is saved under"):
+        await bridge.call("send_text", {"chat": "Free money", "text": "Hello"})
+    assert await sent_to(admin) == []
+    await bridge.call("send_text", {"chat": group, "text": "Hello"})
+    await bridge.call("send_text", {"chat": "Free money", "text": "Hello again"})
+    assert await sent_to(admin) == [group, group]
+
+
+async def test_that_it_wrote_there_must_be_told_by_waha(bridge: Bridge, admin: Admin) -> None:
+    group = await make_group(admin, "Free money", ours=False)
+    await bridge.call("send_text", {"chat": group, "text": "Hello"})
+    await admin.fault(f"/api/default/chats/{group}/messages", status=500, body="{}", count=20)
+    with pytest.raises(ArgumentError, match="nobody is saved under"):
+        await bridge.call("send_text", {"chat": "Free money", "text": "Hello again"})

@@ -1,0 +1,322 @@
+"""The MCP App definition: one WhatsApp session, one scoped key, and the choice of what the agent may do.
+
+It comes from a TOML file, from the JSON that WAHA uses for its own MCP Apps, or from the environment alone;
+flags beat the environment, which beats the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import ssl
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import platformdirs
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+
+from waha_mcp.app import keys
+from waha_mcp.app.actions import Action, actions_from_waha, parse_action
+from waha_mcp.app.policy_fields import Hosts, PolicyFields
+from waha_mcp.app.transcriber import Transcriber
+from waha_mcp.app.urls import is_local, parse, parse_base
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_URL = "http://localhost:3000"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class AppError(Exception):
+    """An App definition that cannot be used. Its text is one line that names what is wrong and the fix."""
+
+
+class NoKey(AppError):
+    """No key is given anywhere."""
+
+
+def _check_certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=value)
+    except ssl.SSLError:
+        raise ValueError("holds no certificates in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror or error})") from None
+    return value
+
+
+def _check_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text:
+        raise ValueError("is empty")
+    if not all("!" <= c <= "~" for c in text):
+        raise ValueError("holds a blank or a character that no WAHA key has")
+    return value
+
+
+def _read_actions(value: object) -> object:
+    """A list of names, or WAHA's own object of flags. WAHA's null arrives here already expanded."""
+    if value is None or isinstance(value, frozenset):
+        return value
+    return actions_from_waha(value) if isinstance(value, Mapping) else frozenset(map(parse_action, _names(value)))
+
+
+def _read_names(value: object) -> object:
+    return value if isinstance(value, frozenset) else frozenset(_names(value))
+
+
+def _names(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError('must be a list of names, such as ["read", "send"] or ["core"]')
+    return value
+
+
+#: Names in any order, written as a list.
+_Names = Annotated[frozenset[str], BeforeValidator(_read_names)]
+
+
+class App(PolicyFields):
+    """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
+
+    id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
+    url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
+    key: Annotated[SecretStr, AfterValidator(_check_key)]
+    #: None: the key's only session, as WAHA tells it.
+    session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    enabled: bool = True
+    #: None: not given, so find out.
+    actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
+    toolsets: _Names = frozenset({"core"})
+    #: Tools besides those of the toolsets, and tools that are not wanted; the second beats everything.
+    include: _Names = frozenset()
+    exclude: _Names = frozenset()
+    allow_admin_key: bool = False
+    #: Characters of one result's JSON.
+    budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
+    #: The only folder that local files are sent from. None: no local files.
+    outbox: Path | None = None
+    #: The only folder that get_media saves to. None: it saves nothing.
+    downloads: Path | None = None
+    #: Let get_media give links that a person opens in a browser, with the session's media-only key in them.
+    media_links: bool = False
+    #: What turns voice notes into text. None: nothing does.
+    transcriber: Transcriber | None = None
+    #: Certificates (PEM) to check WAHA's https against. There is no way to switch the check off.
+    ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
+    #: Send the key and the messages unencrypted to a host that is not on a private network.
+    allow_insecure_http: bool = False
+
+    @model_validator(mode="after")
+    def _http_stays_private(self) -> Self:
+        url = parse(self.url)
+        if url.scheme == "http" and not self.allow_insecure_http and not is_local(url.host):
+            raise ValueError(
+                f"url: plain http would send the key unencrypted to {url.host}; use https://, "
+                "or set allow_insecure_http = true if the way there is safe"
+            )
+        return self
+
+    #: The only hosts that session settings may point to, as webhooks and proxies. None listed: neither can be set.
+    outbound_hosts: Hosts = frozenset()
+
+
+def load_app(
+    source: str | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> App:
+    """The App from a file (`source`, a path or the id of a definition in `config_dir()`), environment and flags.
+
+    `overrides` holds what flags gave, by field name. An environment variable that is empty counts as not set.
+
+    Raises:
+        AppError: unreadable or unusable, or disabled.
+    """
+    env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
+    source = source or env.get("WAHA_MCP_APP")
+    where = find_definition(source) if source else None
+    fields = read_definition(where) if where else {}
+    if where and isinstance(fields.get("key"), str):
+        _warn_if_open(where)
+    fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
+    base = where.parent if where else Path.cwd()
+    fields = _resolve_secrets_and_paths(fields, base, env)
+    try:
+        app = App.model_validate(fields)
+    except ValidationError as error:
+        raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
+    if not app.enabled:
+        raise AppError(
+            f"App '{app.id}' is disabled (enabled = false): enable it in {where or 'its definition'} to use it"
+        )
+    return app
+
+
+def _warn_if_open(path: Path) -> None:
+    """A key that stands in a file is as secret as the file."""
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        logger.warning(
+            "%s holds a key and others on this machine may read it: chmod 600 it, "
+            'or name an environment variable instead (key = {env = "WAHA_API_KEY"})',
+            path,
+        )
+
+
+def config_dir() -> Path:
+    """The user's folder of App definitions, `<id>.toml` or `<id>.json`."""
+    return platformdirs.user_config_path("waha-mcp")
+
+
+def find_definition(source: str) -> Path:
+    """The file behind `--app`: a path, or the id of a definition in `config_dir()`."""
+    path = _expanded(source)
+    # A folder of that name does not stand in the way of an id.
+    if path.suffix in (".toml", ".json") or os.path.isfile(path) or not _ID.fullmatch(source):
+        return path
+    folder = config_dir()
+    for suffix in (".toml", ".json"):
+        if os.path.isfile(folder / f"{source}{suffix}"):
+            return folder / f"{source}{suffix}"
+    known = ", ".join(each.stem for each in definitions())
+    raise AppError(
+        f"no App '{source}': it is neither a file nor an id in {folder} "
+        f"({'which has ' + known if known else 'which has none'})"
+    )
+
+
+def definitions() -> list[Path]:
+    """The user's App definitions, by id."""
+    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json"))
+
+
+def _expanded(text: str) -> Path:
+    """The path, with `~` as the user's home where there is one."""
+    return Path(os.path.expanduser(text))
+
+
+def _read_text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise AppError(f"{what}: cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise AppError(f"{what}: cannot read {path}: it is not UTF-8 text") from None
+    except ValueError:
+        raise AppError(f"{what}: {str(path)!r} is not a path") from None
+
+
+def read_definition(path: Path) -> dict[str, Any]:
+    """The fields that a definition gives, as they stand there.
+
+    Raises:
+        AppError: unreadable.
+    """
+    text = _read_text(path, "the App file")
+    try:
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise AppError(f"the App file {path} is not valid {kind}: {error}") from None
+    if not isinstance(data, dict):
+        raise AppError(f"the App file {path} must hold an object")
+    return _from_waha_json(data, path) if path.suffix == ".json" else data
+
+
+def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The fields of WAHA's own App JSON (`POST /api/apps`), plus `url`."""
+    if data.get("app") != "mcp":
+        raise AppError(f'the App file {path} is not a WAHA MCP App: "app" must be "mcp"')
+    config = data.get("config")
+    if not isinstance(config, dict):
+        raise AppError(f'the App file {path} has no "config" object with "actions" and "key"')
+    unknown = sorted(f"config.{k}" for k in config.keys() - {"actions", "key", "key_id"})
+    if unknown:
+        raise AppError(f"{path}: {', '.join(unknown)}: unknown field")
+    fields = {k: v for k, v in data.items() if k not in ("app", "config")}
+    if config.get("key") is not None:
+        fields["key"] = config["key"]
+    if "actions" in config:
+        try:
+            fields["actions"] = actions_from_waha(config["actions"])
+        except ValueError as error:
+            raise AppError(f"{path}: config.actions: {error}") from None
+    return fields
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    names = {"url": "WAHA_URL", "key": "WAHA_API_KEY", "session": "WAHA_SESSION"}
+    fields: dict[str, Any] = {field: env[name].strip() for field, name in names.items() if name in env}
+    lists = ("actions", "toolsets", "include", "exclude")
+    for field, name in {field: f"WAHA_{field.upper()}" for field in lists}.items():
+        if name in env:
+            fields[field] = split_names(env[name])
+    return fields
+
+
+def split_names(text: str) -> list[str]:
+    """`"read, send"` as `["read", "send"]`."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    fields = dict(fields)
+    if "key" not in fields:
+        raise NoKey(
+            'no key: set WAHA_API_KEY, or key = {env = "NAME"} or {file = "path"} in the App file, '
+            "to the session's scoped key (or try `waha-mcp demo`, which needs none)"
+        )
+    fields["key"] = resolve_key(fields["key"], base, env)
+    for name in ("outbox", "downloads"):
+        if isinstance(fields.get(name), str):
+            if not fields[name].strip():
+                raise AppError(f'{name}: must name a folder, such as "~/whatsapp-{name}"')
+            fields[name] = base / _expanded(fields[name])
+    if isinstance(fields.get("ca_file"), str):
+        fields["ca_file"] = base / _expanded(fields["ca_file"])
+    match fields.get("pace"):
+        case {"redis": {"env": str(name), **rest}} if not rest:
+            if name not in env:
+                raise AppError(f"pace.redis: the environment variable {name} is not set")
+            fields["pace"] = {**fields["pace"], "redis": SecretStr(env[name].strip())}
+    return fields
+
+
+def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
+    """The key that a definition's `key` gives or refers to; `base` is the definition's folder.
+
+    Raises:
+        AppError: it is not there, or cannot be read.
+    """
+    match key:
+        case SecretStr():
+            return key
+        case str():
+            return SecretStr(key)
+        case {"env": str(name), **rest} if not rest:
+            if name not in env:
+                raise AppError(f"key: the environment variable {name} is not set")
+            return SecretStr(env[name].strip())
+        case {"file": str(name), **rest} if not rest:
+            return SecretStr(_read_text(base / _expanded(name), "key").strip())
+        case {"keyring": str(name), **rest} if not rest:
+            try:
+                return SecretStr(keys.from_keyring(name))
+            except keys.NoKeyThere as error:
+                raise AppError(f"key: {error}") from None
+    raise AppError('key: must be text, {env = "NAME"}, {file = "path"} or {keyring = "name"}')
+
+
+def _explain(error: ValidationError) -> str:
+    """pydantic's errors as one line, each with the path of its field; values are left out."""
+    parts = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False):
+        path = ".".join(str(p) for p in item["loc"])
+        message = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        parts.append(f"{path}: {message}" if path else message)
+    return "; ".join(parts)

@@ -1,0 +1,266 @@
+"""Look at everything between an agent and WhatsApp, and say of each thing whether it is well and what to do if not.
+
+Nothing is changed, and no message is read: the requests are those that tell what a key may do, and one for one chat,
+whose content is dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from waha_mcp.app import keys
+from waha_mcp.app.actions import Action, Evidence, Grant
+from waha_mcp.app.definition import App, AppError, find_definition, load_app, read_definition
+from waha_mcp.bridge import Bridge, examine
+from waha_mcp.hosts.installation import HostError, entries_of
+from waha_mcp.hosts.table import HOSTS, Host
+from waha_mcp.people.persons import People
+from waha_mcp.policy.recipients import Recipients
+from waha_mcp.tools.catalog import exposed
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import (
+    BadAnswer,
+    NotFound,
+    Refused,
+    Unauthorized,
+    Unreachable,
+    WahaError,
+    no_session,
+    session_step,
+)
+from waha_mcp.waha.parsing import listing, mapping_of, text_of
+
+#: The first WAHA with scoped keys, and seconds by which two clocks may differ.
+OLDEST, SKEW = (2026, 4), 60.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `about` is a word or two, `says` what was found, `fix` what to do where it is not ok."""
+
+    state: Literal["ok", "warning", "problem"]
+    about: str
+    says: str
+    fix: str | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """The finding as JSON has it."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
+
+
+async def look(source: str | None) -> AsyncIterator[Finding]:
+    """Everything about one App, each thing after what it depends on; it ends where no more can be said.
+
+    `source` is that of `load_app`: None is the environment alone.
+    """
+    try:
+        app = load_app(source)
+        Bridge(app)  # knows the names of toolsets and tools
+    except AppError as error:
+        yield Finding("problem", "App", str(error), "correct the definition, or make one with `waha-mcp init`")
+        return
+    yield Finding("ok", "App", f"'{app.id}' from {find_definition(source) if source else 'the environment'}")
+    for finding in _files(app, source):
+        yield finding
+    async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
+        async for finding in _waha(app, waha):
+            yield finding
+
+
+def _files(app: App, source: str | None) -> Iterator[Finding]:
+    if source:
+        path = find_definition(source)
+        fields = read_definition(path)
+        opened = keys.open_to_others(fields.get("key"), path)
+        if opened:
+            yield Finding("warning", "key file", f"others on this machine can read {opened}", f"chmod 600 {opened}")
+    if app.outbox is not None and not app.outbox.is_dir():
+        yield Finding("warning", "outbox", f"{app.outbox} is no folder: no local file can be sent", "make the folder")
+
+
+async def _waha(app: App, waha: Waha) -> AsyncIterator[Finding]:
+    async for finding in _server(app, waha):
+        yield finding
+        if finding.state == "problem":
+            return
+    try:
+        sessions = listing(await waha.call("GET /api/sessions", query={"all": True}, bound=False), "sessions")
+        grant = await examine(app)
+    except WahaError as error:
+        yield Finding("problem", "key", str(error), "try again; if it stays so, look at WAHA's log")
+        return
+    if grant.problem:
+        yield _bad_key(app, grant.problem)
+        return
+    states = {text_of(row.get("name")): text_of(row.get("status")) or "?" for row in sessions}
+    waha.session = waha.session or next(iter(states), None)
+    if waha.session not in states:
+        # To a key of another session WAHA refuses everything, so the actions come after this.
+        seen = ", ".join(str(name) for name in states) or "none"
+        yield Finding(
+            "problem", "session", no_session(str(app.session)), f"set the App's session; this key sees: {seen}"
+        )
+        return
+    for finding in _actions(app, grant):
+        yield finding
+    async for finding in _session(waha, states[waha.session], grant):
+        yield finding
+        if finding.state == "problem":
+            return
+    async for finding in _recipients(app, waha, grant):
+        yield finding
+
+
+async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
+    """Whether it is there, is WAHA, is new enough, and agrees about the time."""
+    try:
+        version = mapping_of(await waha.call("GET /api/server/version", bound=False))
+        before = time.time()
+        clock = mapping_of(await waha.call("GET /api/server/status", bound=False))
+    except Unreachable as error:
+        yield Finding("problem", "WAHA", str(error), "start WAHA, or correct the App's url")
+        return
+    except Unauthorized:
+        yield _bad_key(app, "WAHA does not know this key, or it was switched off (401)")
+        return
+    except (BadAnswer, NotFound) as error:
+        yield Finding("problem", "WAHA", str(error), f"correct the App's url: WAHA's API is not at {app.url}")
+        return
+    except WahaError as error:
+        yield Finding("problem", "WAHA", str(error), "look at WAHA's log")
+        return
+    number, engine = text_of(version.get("version")) or "?", text_of(version.get("engine")) or "?"
+    if _older(number):
+        says = f"WAHA {number} knows no scoped keys, so nothing limits what the agent's key may do"
+        yield Finding("problem", "WAHA", says, "update WAHA to 2026.4 or newer")
+        return
+    yield Finding("ok", "WAHA", f"{number} at {app.url}, engine {engine}")
+    start, uptime = clock.get("startTimestamp"), clock.get("uptime")
+    if isinstance(start, int | float) and isinstance(uptime, int | float):
+        skew = (start + uptime) / 1000 - (before + time.time()) / 2
+        if abs(skew) > SKEW:
+            says = f"WAHA's clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}: times of messages mislead"
+            yield Finding("warning", "clock", says, "synchronize both machines' clocks (NTP)")
+        else:
+            yield Finding("ok", "clock", "agrees with WAHA's")
+
+
+def _older(version: str) -> bool:
+    found = re.match(r"(\d{4})\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) < OLDEST
+
+
+def _bad_key(app: App, problem: str) -> Finding:
+    fix = f"make a scoped key with `waha-mcp init --id {app.id}`"
+    return Finding("problem", "key", problem, fix)
+
+
+def _actions(app: App, grant: Grant) -> Iterator[Finding]:
+    """The key's actions against the App's."""
+    found = [action for action in Action if grant.evidence[action] is Evidence.PROBED]
+    refused = [action for action in Action if grant.evidence[action] is Evidence.REFUSED]
+    wanted = app.actions if app.actions is not None else frozenset(found) & {Action.READ, Action.SEND}
+    yield Finding("ok", "key", f"a scoped key that allows {', '.join(found) or 'neither read, send nor app'}")
+    if lacking := [action for action in refused if action in wanted]:
+        says = f"the App names {', '.join(lacking)}, which WAHA refuses to its key"
+        yield Finding("problem", "actions", says, f"`waha-mcp apps update {app.id} --actions ...` or change the App")
+    elif beyond := [action for action in found if action not in wanted]:
+        says = f"the key also allows {', '.join(beyond)}, which the App does not use"
+        yield Finding("warning", "actions", says, f"narrow the key: `waha-mcp apps update {app.id} --actions ...`")
+    else:
+        yield Finding("ok", "actions", f"the App has {', '.join(a for a in Action if a in wanted) or 'none'}")
+    if not wanted:
+        yield Finding("warning", "tools", "without read and send the agent sees get_status alone", "grant an action")
+        return
+    offered = len(exposed(app, Grant.initial(wanted)))
+    yield Finding("ok", "tools", f"{offered} are offered; `waha-mcp tools` lists them")
+
+
+async def _session(waha: Waha, state: str, grant: Grant) -> AsyncIterator[Finding]:
+    """The session's state, and whether there is anything to read."""
+    name = str(waha.session)
+    if state != "WORKING":
+        yield Finding("problem", "session", session_step(name, state), _SESSION_FIXES.get(state, _RESTART))
+        return
+    yield Finding("ok", "session", f"'{name}' is WORKING")
+    if grant.evidence[Action.READ] is not Evidence.PROBED:
+        return
+    try:
+        await waha.call("GET /api/{session}/chats", query={"limit": 1}, unread=True)
+    except Refused as error:
+        says, fix = str(error), "set noweb.store.enabled = true in the session's config and restart it, or use GOWS"
+        yield Finding("problem" if "store" in says else "warning", "store", says, fix)
+    except WahaError as error:
+        yield Finding("warning", "store", f"chats cannot be read: {error}", "look at WAHA's log")
+    else:
+        yield Finding("ok", "store", "chats can be read")
+
+
+_RESTART = "restart the session in WAHA's dashboard"
+_SESSION_FIXES = {
+    "SCAN_QR_CODE": "`waha-mcp init` shows the QR code in the terminal; so does WAHA's dashboard",
+    "STOPPED": "start the session in WAHA's dashboard",
+    "STARTING": "wait a few seconds and look again",
+}
+
+
+async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Finding]:
+    """Whether everybody on the App's lists can be found."""
+    recipients = Recipients(app.chats, waha, People(waha))
+    try:
+        await recipients.prepare(can_read=grant.evidence[Action.READ] is Evidence.PROBED)
+    except WahaError as error:
+        yield Finding("warning", "recipients", f"the lists under [chats] cannot be checked: {error}", "try again")
+        return
+    if unknown := recipients.unresolved():
+        yield Finding("problem", "recipients", unknown, "write their numbers or chat ids under [chats] instead")
+    else:
+        yield Finding("ok", "recipients", recipients.summary())
+
+
+def look_at_hosts() -> Iterator[Finding]:
+    """Our entries in the configuration of every host on this machine."""
+    for host in HOSTS.values():
+        try:
+            entries = entries_of(host)
+        except HostError as error:
+            yield Finding("warning", host.title, str(error), f"correct {host.file()}")
+            continue
+        for name, entry in entries.items():
+            yield _entry(host, name, entry)
+
+
+def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:
+    again = f"`waha-mcp install {host.name} --name {name}` writes it anew"
+    where = f"the entry '{name}' in {host.file()}"
+    command = entry.get("command", entry.get("cmd"))
+    if not isinstance(command, str) or shutil.which(command) is None:
+        return Finding("problem", host.title, f"{where} launches {command!r}, which is not there", again)
+    args = [arg for arg in entry.get("args") or [] if isinstance(arg, str)]
+    source = next((after for flag, after in pairwise(args) if flag == "--app"), None)
+    if source is not None and not _found(source):
+        return Finding("problem", host.title, f"{where} names the App {source}, which is not there", again)
+    env = entry.get("env", entry.get("envs"))
+    key = env.get("WAHA_API_KEY") if isinstance(env, Mapping) else None
+    if isinstance(key, str) and key and "$" not in key:
+        return Finding(
+            "warning", host.title, f"{where} holds the key itself", f"`waha-mcp init` keeps it apart, then {again}"
+        )
+    if not os.path.isabs(command):
+        says = f"{where} launches {command!r} by name, which {host.title} may not find on its own PATH"
+        return Finding("warning", host.title, says, again)
+    return Finding("ok", host.title, f"{where} can be launched")
+
+
+def _found(source: str) -> bool:
+    try:
+        return find_definition(source).is_file()
+    except AppError:
+        return False

@@ -1,0 +1,286 @@
+"""`waha-mcp apps ...`: the MCP Apps that there are, here and on WAHA."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import DEFAULT_URL, AppError, config_dir, definitions, load_app, read_definition
+from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
+from waha_mcp.cli.common import Failure
+from waha_mcp.cli.init import chosen_actions
+
+if TYPE_CHECKING:
+    from waha_mcp.cli.setup import Plan
+    from waha_mcp.waha.admin_api import Minted
+
+apps = typer.Typer(help="List, show, update, disable and remove MCP Apps, here and on WAHA.", no_args_is_help=True)
+
+
+def _app_ids() -> list[str]:
+    return [path.stem for path in definitions()]
+
+
+AppId = Annotated[str, typer.Argument(help="Id of the App.", show_default=False, autocompletion=_app_ids)]
+HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; ask WAHA nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@apps.command("list")
+def list_apps(
+    on_waha: Annotated[bool, typer.Option("--waha", help="Also those on WAHA alone; needs the admin key.")] = False,
+    url: Annotated[str | None, typer.Option(help="WAHA's URL, for --waha.", show_default="the Apps' own")] = None,
+    admin_key_file: AdminKeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the Apps defined here, and with --waha those that only WAHA knows.
+
+    Example: waha-mcp apps list --waha
+    """
+    rows = [_row(path) for path in definitions()]
+    if on_waha:
+        key = admin_key(admin_key_file)
+        here = {row["id"] for row in rows}
+        for each in [url] if url else sorted({row["url"] for row in rows if "url" in row}) or [DEFAULT_URL]:
+            rows += [_waha_row(each, app) for app in run(_on_waha, each, key) if app.id not in here]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        print(f"No Apps in {config_dir()}: make one with waha-mcp init")
+    for row in rows:
+        what = row.get("problem") or f"session {row['session'] or 'found out'} on {row['url']}: {row['actions']}"
+        note = "" if row.get("enabled", True) else " (disabled)"
+        print(f"{row['id']:<20} {what}{note}{' [only on WAHA]' if row.get('here') is False else ''}")
+
+
+@apps.command()
+def show(app: AppId, as_json: AsJson = False) -> None:
+    """Show an App: its definition, what its key really may do, and which clients launch it.
+
+    Example: waha-mcp apps show assistant
+    """
+    path = _definition(app)
+    row = _row(path)
+    if "problem" in row:
+        raise Failure(row["problem"])
+    row["file"] = str(path)
+    row["key"] = _key_place(read_definition(path).get("key"))
+    row["allowed"] = _allowed(path)
+    row["clients"] = _clients(path)
+    if as_json:
+        print(json.dumps(row, indent=2))
+        return
+    for name in ("id", "file", "url", "session", "actions", "enabled", "key", "allowed", "clients"):
+        value = row[name]
+        print(f"{name:<9} {', '.join(value) or 'none' if isinstance(value, list) else value}")
+
+
+@apps.command()
+def update(
+    app: AppId,
+    actions: Annotated[str, typer.Option(help="What the agent may do from now on, as for init.", show_default=False)],
+    admin_key_file: AdminKeyFile = None,
+) -> None:
+    """Change what an App may do. The key stays the same; clients notice at their next call.
+
+    Example: waha-mcp apps update assistant --actions read
+    """
+    plan = _plan(_definition(app), actions=chosen_actions(actions))
+    _save(plan, admin_key_file)
+    print(f"App '{app}' now has {', '.join(plan.fields()['actions'])}; WAHA confirms it.")
+
+
+@apps.command()
+def disable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = False) -> None:
+    """Switch an App off: its key stops working at once, and waha-mcp no longer starts with it.
+
+    Example: waha-mcp apps disable assistant
+    """
+    _switch(app, admin_key_file, here, enabled=False)
+
+
+@apps.command()
+def enable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = False) -> None:
+    """Switch an App on again.
+
+    Example: waha-mcp apps enable assistant
+    """
+    _switch(app, admin_key_file, here, enabled=True)
+
+
+@apps.command()
+def remove(
+    app: AppId,
+    admin_key_file: AdminKeyFile = None,
+    here: HereOnly = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove an App: its key from WAHA, its definition and key from here.
+
+    Example: waha-mcp apps remove assistant --yes
+    """
+    from waha_mcp.cli.setup import current_key, forget
+
+    path = _definition(app)
+    if interactive() and not yes and not typer.confirm(f"Remove App '{app}' and its key?"):
+        raise Failure("nothing was changed", code=1)
+    if not here:
+        plan, key = _plan(path), current_key(path)
+        found = run(_remove, plan, admin_key(admin_key_file), key)
+        print(f"WAHA {'removed its app and key' if found else 'had no such app or key'}.")
+    clients = _clients(path)
+    forget(path)
+    print(f"{path} is gone.")
+    if clients:
+        print(f"Still launching it: {', '.join(clients)} (waha-mcp uninstall takes entries out)")
+
+
+def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool) -> None:
+    from waha_mcp.cli.setup import write_definition
+
+    path = _definition(app)
+    if here:
+        write_definition(path, {"enabled": enabled})
+    else:
+        _save(_plan(path, enabled=enabled), admin_key_file)
+    print(f"App '{app}' is {'enabled' if enabled else 'disabled'}{' here' if here else ''}.")
+
+
+def _save(plan: Plan, admin_key_file: Path | None) -> None:
+    from waha_mcp.cli.setup import make
+    from waha_mcp.waha.admin_api import Admin
+
+    key = admin_key(admin_key_file)
+
+    async def save() -> None:
+        async with Admin(plan.app(key)) as admin:
+            await admin.check()
+            await make(admin, plan, config_dir())
+
+    run(save)
+
+
+async def _remove(plan: Plan, key: Any, old_key: str | None) -> bool:
+    from waha_mcp.waha.admin_api import Admin
+
+    async with Admin(plan.app(key)) as admin:
+        await admin.check()
+        return await admin.remove(plan.id, plan.session, old_key)
+
+
+async def _on_waha(url: str, key: Any) -> list[Minted]:
+    from waha_mcp.waha.admin_api import Admin
+
+    async with Admin(load_app(overrides={"url": url, "key": key}, environ={})) as admin:
+        await admin.check()
+        return [app for each in await admin.sessions() for app in await admin.apps(each.name) or []]
+
+
+def _definition(app: str) -> Path:
+    """The definition of that id in the config folder."""
+    path = next((each for each in definitions() if each.stem == app), None)
+    if path is None:
+        known = ", ".join(each.stem for each in definitions()) or "none"
+        raise AppError(f"no App '{app}' in {config_dir()}: there are {known}")
+    return path
+
+
+def _plan(path: Path, *, actions: frozenset[Action] | None = None, enabled: bool | None = None) -> Plan:
+    """The App as it is defined, with changes."""
+    from waha_mcp.cli.setup import Plan
+
+    if path.suffix != ".toml":
+        raise Failure(f"{path} is WAHA's own JSON: change the app in WAHA's dashboard")
+    fields = read_definition(path)
+    # As it stands there, whatever the environment says; the key is another matter.
+    app = load_app(str(path), overrides={"key": "unused", "enabled": True}, environ={})
+    if app.session is None or (actions is None and app.actions is None):
+        raise Failure(f"{path} names no session or no actions: run waha-mcp init --id {path.stem}")
+    return Plan(
+        path.stem,
+        app.url,
+        app.session,
+        actions if actions is not None else app.actions or frozenset(),
+        fields.get("enabled", True) if enabled is None else enabled,
+        {name: fields[name] for name in ("ca_file", "allow_insecure_http") if name in fields},
+    )
+
+
+def _row(path: Path) -> dict[str, Any]:
+    try:
+        fields = read_definition(path)
+        actions = fields.get("actions")
+        names = [a for a in Action if a in actions] if isinstance(actions, list | frozenset) else None
+        if isinstance(actions, dict):
+            names = [a for a in Action if actions.get(a)]
+    except AppError as error:
+        return {"id": path.stem, "problem": str(error)}
+    return {
+        "id": path.stem,
+        "url": fields.get("url", DEFAULT_URL),
+        "session": fields.get("session"),
+        "actions": ", ".join(names) if names is not None else "found out",
+        "enabled": fields.get("enabled", True),
+    }
+
+
+def _waha_row(url: str, app: Minted) -> dict[str, Any]:
+    return {
+        "id": app.id,
+        "url": url,
+        "session": app.session,
+        "actions": ", ".join(a for a in Action if a in app.actions),
+        "enabled": app.enabled,
+        "here": False,
+    }
+
+
+def _key_place(key: Any) -> str:
+    match key:
+        case {"keyring": str()}:
+            return "in the operating system's keyring"
+        case {"file": str(name)}:
+            return f"in the file {name}"
+        case {"env": str(name)}:
+            return f"from the variable {name}"
+        case str():
+            return "in the definition itself"
+    return "from the variable WAHA_API_KEY"
+
+
+def _allowed(path: Path) -> str:
+    """What WAHA says that the key may do, in a few words."""
+    from waha_mcp.app.actions import Evidence
+    from waha_mcp.bridge import examine
+    from waha_mcp.waha.errors import WahaError
+
+    try:
+        grant = anyio.run(examine, load_app(str(path)))
+    except (AppError, WahaError) as error:
+        return f"not known: {error}"
+    if grant.problem:
+        return f"nothing: {grant.problem}"
+    found = [action for action in Action if grant.evidence[action] is Evidence.PROBED]
+    return f"{', '.join(found) or 'nothing'} (asked just now; control, setting and delete cannot be asked for)"
+
+
+def _clients(path: Path) -> list[str]:
+    """The hosts whose configuration launches this definition."""
+    from waha_mcp.hosts.installation import HostError, entries_of
+    from waha_mcp.hosts.table import HOSTS
+
+    found = []
+    for host in HOSTS.values():
+        try:
+            entries = entries_of(host).values()
+        except HostError:
+            continue
+        if any(str(path.absolute()) in (entry.get("args") or []) for entry in entries):
+            found.append(host.title)
+    return found

@@ -1,0 +1,155 @@
+"""Setting an App up: WAHA makes the key, the key is checked, and the definition is written here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import SecretStr
+
+from waha_mcp.app import keys
+from waha_mcp.app.actions import Action, Evidence
+from waha_mcp.app.definition import App, AppError, load_app, read_definition, resolve_key
+from waha_mcp.bridge import examine
+from waha_mcp.files import make_private, write_atomically
+from waha_mcp.waha.admin_api import Admin, AdminError, Minted
+
+_HEADER = "An MCP App, made by `waha-mcp init`. The key is kept elsewhere; `waha-mcp apps show {}` says what it may do."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an App is to be."""
+
+    id: str
+    url: str
+    session: str
+    actions: frozenset[Action]
+    enabled: bool = True
+    #: How WAHA is reached, as the App says it: `ca_file`, `allow_insecure_http`.
+    way: Mapping[str, Any] = field(default_factory=dict)
+
+    def app(self, key: SecretStr | str = "unknown-yet") -> App:
+        """The App that is planned.
+
+        Raises:
+            AppError: it cannot be one.
+        """
+        return load_app(overrides=self.fields() | {"key": key}, environ={})
+
+    def fields(self) -> dict[str, Any]:
+        """The definition's fields, without the key."""
+        return {
+            "id": self.id,
+            "url": self.url,
+            "session": self.session,
+            "actions": [action.value for action in Action if action in self.actions],
+            **self.way,
+        }
+
+
+async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
+    """Have WAHA make or change the key, check that it has the planned actions and no more, and write `<id>.toml`.
+
+    Where the check fails, the key is removed from WAHA again and nothing is written.
+
+    Raises:
+        AppError: there is a definition of that id already, and it cannot be read.
+        AdminError: the key is not what was asked for, or the id is taken.
+        WahaError: WAHA would not.
+        OSError: the definition cannot be written.
+    """
+    path = folder / f"{plan.id}.toml"
+    old_key = None
+    if path.exists():
+        read_definition(path)  # before WAHA is asked for anything
+        old_key = current_key(path)
+    make_private(folder)
+    minted = await admin.save(plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=old_key)
+    if minted.key is None:
+        raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard")
+    if plan.enabled:
+        recorded = await admin.stored(minted.key.get_secret_value())
+        wrong = await differences(plan.app(minted.key), recorded.actions if recorded else None)
+        if wrong:
+            await admin.remove(plan.id, plan.session, minted.key.get_secret_value())
+            raise AdminError(
+                f"the key that WAHA made is not what was asked for and is removed again: {'; '.join(wrong)}"
+            )
+    reference = keys.keep(plan.id, minted.key.get_secret_value(), folder)
+    write_definition(path, plan.fields() | {"enabled": plan.enabled, "key": reference})
+    return path, minted
+
+
+async def differences(app: App, recorded: frozenset[Action] | None) -> list[str]:
+    """Where the App's key allows less or more than the App's actions; nothing where it is as it should be.
+
+    WAHA is asked with the key itself. `recorded` is what WAHA's admin sees on record, and settles the three actions
+    that cannot be asked for harmlessly.
+
+    Raises:
+        WahaError: WAHA cannot be reached.
+    """
+    grant = await examine(app)
+    if grant.problem:
+        return [grant.problem]
+    wanted = app.actions or frozenset()
+    found = {a for a, evidence in grant.evidence.items() if evidence is Evidence.PROBED}
+    silent = {a for a, evidence in grant.evidence.items() if evidence is Evidence.DECLARED}
+    found |= silent & (wanted if recorded is None else recorded)
+    missing = [action for action in Action if action in wanted and action not in found]
+    beyond = [action for action in Action if action in found and action not in wanted]
+    return [
+        *([f"the key lacks {', '.join(missing)}"] if missing else []),
+        *([f"the key also allows {', '.join(beyond)}"] if beyond else []),
+    ]
+
+
+def write_definition(path: Path, fields: Mapping[str, Any]) -> None:
+    """Set fields of a definition; what else stands in it, comments included, stays.
+
+    Raises:
+        AppError: what is there is no definition.
+        OSError: it cannot be written.
+    """
+    if path.exists():
+        old = read_definition(path)
+        document = tomlkit.parse(path.read_text(encoding="utf-8-sig"))
+    else:
+        old, document = {}, tomlkit.document()
+        document.add(tomlkit.comment(_HEADER.format(path.stem)))
+    for name, value in fields.items():
+        if name == "enabled" and value and name not in old:
+            continue  # the default
+        if name not in old or old[name] != value:
+            document.pop(name, None)
+            document[name] = _inline(value)
+    write_atomically(path, tomlkit.dumps(document), 0o600)
+
+
+def _inline(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
+
+
+def current_key(path: Path) -> str | None:
+    """The key of a definition; None where it cannot be had."""
+    try:
+        key = read_definition(path).get("key")
+        return resolve_key(key, path.parent, {}).get_secret_value() if key is not None else None
+    except AppError:
+        return None
+
+
+def forget(path: Path) -> None:
+    """Delete a definition together with the key kept for it."""
+    with contextlib.suppress(AppError):  # of a broken one there is no telling where its key is
+        keys.forget(read_definition(path).get("key"), path.parent)
+    path.unlink(missing_ok=True)

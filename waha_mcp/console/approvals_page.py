@@ -1,0 +1,117 @@
+"""The approvals page: one file, served on loopback to whoever holds the token that the terminal printed.
+
+The token stands behind the `#` of the address, so it reaches no server, log or referrer; the page sends it as a
+header, which no other site can make a browser do. `Host` and `Origin` are checked against DNS rebinding.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from waha_mcp.policy.approval import Entry, decide, waiting
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
+    """Serve the page on 127.0.0.1 (port 0: a free one) until cancelled or interrupted; `announce` gets its address.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    token = secrets.token_urlsafe(24)
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        port = listening.getsockname()[1]
+        config = uvicorn.Config(approvals_app(token, port), log_config=None, access_log=False, lifespan="off")
+        announce(f"http://127.0.0.1:{port}/#{token}")
+        await uvicorn.Server(config).serve([listening])
+
+
+def approvals_app(token: str, port: int) -> Starlette:
+    """The page and its two calls, for a server on that port of 127.0.0.1."""
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+    async def page(request: Request) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        text = resources.files("waha_mcp.console").joinpath("approvals_page.html").read_text(encoding="utf-8")
+        policy = (
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return HTMLResponse(text.replace("NONCE", nonce), headers={"Content-Security-Policy": policy})
+
+    async def listed(request: Request) -> Response:
+        entries = await anyio.to_thread.run_sync(waiting)
+        return JSONResponse([_shown(entry) for entry in entries])
+
+    async def decided(request: Request) -> Response:
+        approve = request.path_params["decision"] == "approve"
+        if request.path_params["decision"] not in ("approve", "refuse"):
+            return PlainTextResponse("Not found", 404)
+        found = await anyio.to_thread.run_sync(lambda: decide(request.path_params["entry"], approve=approve))
+        return JSONResponse({"done": True}) if found else PlainTextResponse("Nothing waits under that id", 404)
+
+    def guarded(
+        handler: Callable[[Request], Awaitable[Response]], *, secret: bool
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
+            refused = _refusal(request, hosts, token if secret else None)
+            response = refused or await handler(request)
+            response.headers.update(_HEADERS)
+            return response
+
+        return handle
+
+    app = Starlette(
+        routes=[
+            Route("/", guarded(page, secret=False)),
+            Route("/approvals", guarded(listed, secret=True)),
+            Route("/approvals/{entry}/{decision}", guarded(decided, secret=True), methods=["POST"]),
+        ]
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _refusal(request: Request, hosts: set[str], token: str | None) -> Response | None:
+    if request.headers.get("host") not in hosts:
+        return PlainTextResponse("Wrong Host", 421)
+    origin = request.headers.get("origin")
+    if (origin is not None or request.method != "GET") and origin not in {f"http://{host}" for host in hosts}:
+        return PlainTextResponse("Wrong Origin", 403)
+    if token is not None:
+        given = request.headers.get("x-approvals-token", "")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            return PlainTextResponse("Wrong token", 403)
+    return None
+
+
+def _shown(entry: Entry) -> dict[str, Any]:
+    question = entry.question
+    return {
+        "id": entry.id,
+        "app": question.app,
+        "tool": question.tool,
+        "title": question.title,
+        "recipients": question.recipients,
+        "content": question.content,
+        "expires": entry.expires,
+    }

@@ -1,0 +1,188 @@
+"""Who is behind a chat id: a person's two ids, what the account has written, and what to call them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from waha_mcp.people.directory import Directory
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.models import Reached
+from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
+from waha_mcp.waha.rows import all_rows
+from waha_mcp.whatsapp.ids import phone_of
+
+logger = logging.getLogger(__name__)
+
+#: Stand for everyone who sees what no list can limit.
+PUBLIC, STATUS = "public", "status@broadcast"
+_MANY = {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """A chat as a person who decides about it should see it."""
+
+    chat: str
+    #: The name under which the account's owner saved it.
+    name: str | None = None
+    #: What the other side calls itself, or its subject: anybody can take any name.
+    claims: str | None = None
+
+    def __str__(self) -> str:
+        if self.chat in _MANY:
+            return _MANY[self.chat]
+        shown = phone_of(self.chat) or self.chat
+        if self.name:
+            return f"{self.name} ({shown})"
+        if not self.claims:
+            return shown
+        kind = kind_of_chat(self.chat)
+        return (
+            f"{shown}, who calls themselves “{self.claims}”"
+            if kind == "person"
+            else f"the {kind} “{self.claims}” ({shown})"
+        )
+
+    @property
+    def reached(self) -> Reached:
+        """As a result names it."""
+        return Reached(str(self), chosen=self.name is None and self.claims is not None)
+
+
+class People:
+    """Looks up people, and remembers what does not change."""
+
+    def __init__(self, waha: Waha) -> None:
+        self._waha = waha
+        self._twin: dict[str, str | None] = {}
+        self._met: dict[tuple[str, bool], bool] = {}
+
+    def twin(self, chat: str) -> str | None:
+        """The other id of the same person, as far as it was looked up: of a number its `@lid`, and the reverse."""
+        return self._twin.get(chat)
+
+    async def learn_all(self) -> None:
+        """Read WAHA's whole table of hidden ids.
+
+        Raises:
+            WahaError: it cannot be read.
+        """
+        found = await all_rows(self._waha, "GET /api/{session}/lids", "hidden ids")
+        if found.error is not None:
+            raise found.error
+        for row in found.rows:
+            self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
+
+    def _note(self, lid: str | None, number: str | None) -> None:
+        if lid and number:
+            self._twin[lid], self._twin[number] = number, lid
+
+    async def learn(self, chat: str) -> str | None:
+        """The other id of the same person, looked up once.
+
+        None is no answer: there is none, or WAHA does not tell. Whoever forbids must count on there being one.
+        """
+        if kind_of_chat(chat) != "person" or self._twin.get(chat) is not None:
+            return self._twin.get(chat)
+        try:
+            if chat.endswith("@lid"):
+                row = await self._waha.call("GET /api/{session}/lids/{lid}", path={"lid": chat})
+            else:
+                row = await self._waha.call(
+                    "GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": chat.partition("@")[0]}
+                )
+        except WahaError as error:
+            logger.debug("No other id for a chat: %s", error)
+            return None
+        if isinstance(row, Mapping):
+            self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
+        return self._twin.get(chat)
+
+    async def has_messages(self, chat: str, *, ours: bool) -> bool:
+        """Whether the chat has any message, or one that this account wrote.
+
+        Raises:
+            WahaError: WAHA does not tell.
+        """
+        twin = await self.learn(chat)
+        for each in (chat, twin) if twin else (chat,):
+            if self._met.get((each, ours)) or await self._look(each, ours):
+                self.remember(chat, ours=ours)
+                return True
+        return False
+
+    async def has_written(self, chat: str) -> bool:
+        """Whether there is a message of this account in the chat, looked up now.
+
+        Raises:
+            WahaError: WAHA does not tell.
+        """
+        return await self._look(chat, True)
+
+    async def _look(self, chat: str, ours: bool) -> bool:
+        async def page(limit: int, **query: Any) -> list[Mapping[str, Any]]:
+            rows = await self._waha.call(
+                "GET /api/{session}/chats/{chatId}/messages",
+                path={"chatId": chat},
+                query={"limit": limit, "downloadMedia": False, **query},
+            )
+            return listing(rows, "messages")
+
+        try:
+            if not ours:
+                return any(row.get("id") for row in await page(1))
+            try:
+                return any(_from_me(row) for row in await page(1, **{"filter.fromMe": True}))
+            except (Refused, Unsupported):
+                # Some engines refuse the filter; what is further back than this counts as never written.
+                return any(_from_me(row) for row in await page(100))
+        except NotFound:
+            return False
+
+    def is_met(self, chat: str) -> bool:
+        """Whether it is known already that this account has written to the chat."""
+        return self._met.get((chat, True), False)
+
+    def remember(self, chat: str, *, ours: bool = True) -> None:
+        """Note that the chat has messages, of which this account wrote one unless `ours` is False."""
+        for each in filter(None, (chat, self.twin(chat))):
+            self._met[each, False] = True
+            if ours:
+                self._met[each, True] = True
+
+    async def describe(self, chat: str, directory: Directory | None = None) -> Person:
+        """The chat with its names, as far as `directory` knows or WAHA tells them."""
+        if chat in _MANY:
+            return Person(chat)
+        entry = directory.get(chat) if directory is not None else None
+        if entry is not None:
+            return Person(chat, entry.name if entry.saved else None, entry.shown)
+        name = claims = None
+        try:
+            match kind_of_chat(chat):
+                case "person":
+                    row = mapping_of(await self._waha.call("GET /api/contacts", query={"contactId": chat}))
+                    name = _text(row.get("name")) if row.get("isMyContact") is not False else None
+                    claims = _text(row.get("pushname")) or _text(row.get("pushName"))
+                case "group":
+                    row = mapping_of(await self._waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
+                    claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
+        except WahaError as error:
+            logger.debug("No name for a chat: %s", error)
+        return Person(chat, name, claims)
+
+
+def _from_me(row: Any) -> bool:
+    return mapping_of(row).get("fromMe") is True
+
+
+def _text(value: Any) -> str | None:
+    """A name on one line, without characters that turn or hide text."""
+    if not isinstance(value, str):
+        return None
+    shown = " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    return shown[:80] or None

@@ -1,0 +1,204 @@
+"""Changing groups: creating, joining, leaving, members, admins, settings, invite links, join requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waha_mcp.sandbox.account import Group
+from waha_mcp.sandbox.answers import Crash, bad_parameters, http_error
+from waha_mcp.sandbox.handlers.groups_routes import existing
+from waha_mcp.sandbox.handlers.lookups import as_chat_id
+from waha_mcp.sandbox.handlers.sending_routes import media_from
+from waha_mcp.sandbox.registry import Call, handles
+from waha_mcp.sandbox.seed import invite_code
+
+ADMINS = ("admin", "superadmin")
+
+
+def administered(call: Call) -> Group:
+    """The group, when we may change it."""
+    group = existing(call)
+    if group.members.get(call.account.me.id) not in ADMINS:
+        raise Crash("not-authorized")
+    return group
+
+
+def described(call: Call) -> Group:
+    """The group, when we may change what it says about itself."""
+    group = existing(call)
+    if call.account.me.id not in group.members:
+        raise Crash("not-authorized")
+    return administered(call) if group.info_admin_only else group
+
+
+def members_of(call: Call) -> list[str]:
+    """The people of the body, by the ids under which a group keeps them."""
+    people = [as_chat_id(each["id"]) for each in call.body["participants"]]
+    return [found.id if (found := call.account.person(each)) else each for each in people]
+
+
+@handles("GroupsController_createGroup")
+def create(call: Call) -> Any:
+    account, now = call.account, int(call.sandbox.now())
+    group_id = f"1203634{account.rng.randrange(10**10, 10**11)}@g.us"
+    members = dict.fromkeys(members_of(call), "participant") | {account.me.id: "superadmin"}
+    group = Group(group_id, call.body["name"], account.me.id, now, members, lids=True, invite=invite_code(account.rng))
+    account.groups[group_id] = group
+    account.invites[group.invite] = group
+    account.chat(group_id, started=now)
+    return call.engine.group(account, group)
+
+
+def invited(call: Call, code: str) -> Group:
+    group = call.account.invites.get(code.rstrip("/").rpartition("/")[2])
+    if group is None:
+        raise Crash("not-acceptable")
+    return group
+
+
+@handles("GroupsController_joinInfoGroup")
+def join_info(call: Call) -> Any:
+    return call.engine.group(call.account, invited(call, call.query["code"]), participants=False)
+
+
+@handles("GroupsController_joinGroup")
+def join(call: Call) -> Any:
+    group, account = invited(call, call.body["code"]), call.account
+    group.members.setdefault(account.me.id, "participant")
+    account.groups[group.id] = group
+    account.chat(group.id, started=int(call.sandbox.now()))
+    return {"id": group.id}
+
+
+@handles("GroupsController_leaveGroup")
+def leave(call: Call) -> Any:
+    """The group goes from our lists; its chat stays, and its invite link still leads back."""
+    group = existing(call)
+    group.members.pop(call.account.me.id, None)
+    del call.account.groups[group.id]
+
+
+@handles("GroupsController_deleteGroup")
+def delete(call: Call) -> Any:
+    group = administered(call)
+    del call.account.groups[group.id]
+    call.account.invites.pop(group.invite, None)
+
+
+@handles("GroupsController_setSubject")
+def subject(call: Call) -> Any:
+    described(call).subject = call.body["subject"]
+    return True
+
+
+@handles("GroupsController_setDescription")
+def description(call: Call) -> Any:
+    described(call).description = call.body["description"]
+    return True
+
+
+@handles("GroupsController_setPicture", "GroupsController_deletePicture")
+def picture(call: Call) -> Any:
+    group = described(call)
+    group.picture = call.operation.id == "GroupsController_setPicture"
+    if group.picture:
+        media_from(call.body["file"], "image/jpeg")
+    return {"success": True}
+
+
+#: operation suffix -> the group's field and the name of the value in bodies and answers
+SETTINGS = {
+    "InfoAdminOnly": ("info_admin_only", "adminsOnly"),
+    "MessagesAdminOnly": ("messages_admin_only", "adminsOnly"),
+    "MemberAddMode": ("members_can_add", "membersCanAddNewMember"),
+    "MemberShareHistoryMode": ("share_history", "membersCanShareHistory"),
+    "MembershipApprovalMode": ("approval", "newMembersApprovalRequired"),
+}
+
+
+@handles(*(f"GroupsController_get{name}" for name in SETTINGS))
+def setting(call: Call) -> Any:
+    field, name = SETTINGS[call.operation.id.removeprefix("GroupsController_get")]
+    return {name: getattr(existing(call), field)}
+
+
+@handles(*(f"GroupsController_set{name}" for name in SETTINGS))
+def set_setting(call: Call) -> Any:
+    field, name = SETTINGS[call.operation.id.removeprefix("GroupsController_set")]
+    if call.body.get(name) is None:
+        raise bad_parameters([f"{name} must be a boolean value"])
+    setattr(administered(call), field, call.body[name])
+    return True
+
+
+@handles("GroupsController_getInviteCode")
+def invite(call: Call) -> Any:
+    """The code as bare text."""
+    return administered(call).invite
+
+
+@handles("GroupsController_revokeInviteCode")
+def revoke_invite(call: Call) -> Any:
+    group, account = administered(call), call.account
+    account.invites.pop(group.invite, None)
+    group.invite = invite_code(account.rng)
+    account.invites[group.invite] = group
+    return group.invite
+
+
+@handles("GroupsController_addParticipants")
+def add(call: Call) -> Any:
+    group = described(call) if existing(call).members_can_add else administered(call)
+    people = members_of(call)
+    for each in people:
+        group.members.setdefault(each, "participant")
+    return call.engine.participant_results(people)
+
+
+@handles("GroupsController_removeParticipants")
+def remove(call: Call) -> Any:
+    group, people = administered(call), members_of(call)
+    for each in people:
+        group.members.pop(each, None)
+    return call.engine.participant_results(people)
+
+
+@handles("GroupsController_promoteToAdmin", "GroupsController_demoteToAdmin")
+def change_role(call: Call) -> Any:
+    group, people = administered(call), members_of(call)
+    role = "admin" if call.operation.id == "GroupsController_promoteToAdmin" else "participant"
+    for each in people:
+        if each not in group.members:
+            raise http_error(404, f"{each} is not a participant")
+        if group.members[each] != "superadmin":
+            group.members[each] = role
+    return call.engine.participant_results(people)
+
+
+@handles("GroupsController_getGroupJoinRequests")
+def requests(call: Call) -> Any:
+    group, account = administered(call), call.account
+    return [
+        {
+            "requesterId": call.engine.member_id(account, group, person_id),
+            "requesterPn": person_id,
+            "addedById": None,
+            "parentGroupId": None,
+            "requestMethod": "invite_link",
+            "timestamp": time,
+        }
+        for person_id, time in group.requests.items()
+    ]
+
+
+@handles("GroupsController_approveGroupJoinRequests", "GroupsController_rejectGroupJoinRequests")
+def decide(call: Call) -> Any:
+    group, results = administered(call), []
+    approve = call.operation.id == "GroupsController_approveGroupJoinRequests"
+    for each in members_of(call):
+        asked = group.requests.pop(each, None) is not None
+        if asked and approve:
+            group.members[each] = "participant"
+        shown = call.engine.member_id(call.account, group, each)
+        results.append({"requesterId": shown, "success": asked} | ({} if asked else {"error": 404}))
+    return results

@@ -1,0 +1,163 @@
+"""Messages: reading them, and what is done to one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waha_mcp.sandbox.account import ACKS, Filter, Message
+from waha_mcp.sandbox.answers import Crash, http_error
+from waha_mcp.sandbox.engines.base import raw_key
+from waha_mcp.sandbox.handlers.lookups import as_chat_id, find_message, known_chat_id
+from waha_mcp.sandbox.registry import Call, handles
+
+
+@handles("ChatsController_getChatMessages", "ChattingController_getMessages")
+def page(call: Call) -> Any:
+    """A page, newest first. `limit=-1` is everything, and so is a page of a bad limit not an error."""
+    account, query = call.account, call.query
+    chat_id = call.path.get("chatId") or call.query["chatId"]
+    wanted = _filter(query)
+    call.engine.check_filter(wanted, chat_id)
+    chats = None
+    if chat_id != "all":
+        chats = account.joined(known_chat_id(account, chat_id), merged=query["merge"])
+        if not chats:
+            return []
+    limit = query.get("limit")
+    messages = account.page(
+        chats,
+        limit=None if limit is None or limit < 0 else int(limit),
+        offset=max(int(query.get("offset") or 0), 0),
+        wanted=wanted,
+        ascending=query.get("sortOrder") == "asc",
+    )
+    download = bool(query.get("downloadMedia"))
+    return [
+        call.engine.message(account, each, session=call.session.name, download=download and _wanted_type(call, each))
+        for each in call.engine.shown(messages)
+    ]
+
+
+def _filter(query: Any) -> Filter:
+    ack = query.get("filter.ack")
+    return Filter(
+        since=query.get("filter.timestamp.gte"),
+        until=query.get("filter.timestamp.lte"),
+        from_me=query.get("filter.fromMe"),
+        ack=next((number for number, name in ACKS.items() if name == ack), None),
+    )
+
+
+def _wanted_type(call: Call, message: Message) -> bool:
+    types = call.query.get("downloadMediaMimetypes")
+    return not types or (message.media is not None and message.media.mimetype.startswith(tuple(types)))
+
+
+@handles("ChatsController_getChatMessage")
+def one(call: Call) -> Any:
+    """One message; an unknown id is null, so an empty body."""
+    message = find_message(call.account, call.path["messageId"], _chat_id(call))
+    if message is None or not call.engine.shown([message]):
+        return None
+    download = bool(call.query.get("downloadMedia")) and _wanted_type(call, message)
+    return call.engine.message(call.account, message, session=call.session.name, download=download)
+
+
+def _chat_id(call: Call) -> str:
+    chat_id = call.path["chatId"]
+    return chat_id if chat_id == "all" else as_chat_id(chat_id)
+
+
+def _existing(call: Call) -> Message:
+    message = find_message(call.account, call.path["messageId"], _chat_id(call))
+    if message is None:
+        raise http_error(422, f"Message with id '{call.path['messageId']}' not found")
+    return message
+
+
+@handles("ChatsController_deleteMessage")
+def delete(call: Call) -> Any:
+    """Deletes for everybody; only one's own messages, and in groups an admin's choice."""
+    message = _existing(call)
+    group = call.account.groups.get(message.chat)
+    if not message.from_me and (group is None or group.members.get(call.account.me.id) == "participant"):
+        raise Crash("forbidden")
+    message.deleted = True
+    return call.engine.sent(call.account, message)
+
+
+@handles("ChatsController_editMessage")
+def edit(call: Call) -> Any:
+    message = _existing(call)
+    if not message.from_me or message.deleted:
+        raise Crash("only own messages can be edited")
+    message.text = call.body["text"]
+    message.edited = int(call.sandbox.now())
+    message.mentions = tuple(as_chat_id(each) for each in call.body.get("mentions") or ())
+    return call.engine.sent(call.account, message)
+
+
+@handles("ChatsController_pinMessage")
+def pin(call: Call) -> Any:
+    _existing(call).pinned = int(call.sandbox.now() + call.body["duration"])
+    return {"success": True}
+
+
+@handles("ChatsController_unpinMessage")
+def unpin(call: Call) -> Any:
+    _existing(call).pinned = None
+    return {"success": True}
+
+
+@handles("ChattingController_setReaction")
+def react(call: Call) -> Any:
+    """Sets one's reaction; an empty text takes it back."""
+    account = call.account
+    message = find_message(account, call.body["messageId"])
+    if message is None:
+        raise Crash("message not found")
+    reactions = message.reactions or {}
+    me = account.me.lid if message.chat.endswith("@lid") and account.me.lid else account.me.id
+    for mine in (account.me.id, account.me.lid):
+        if mine is not None:
+            reactions.pop(mine, None)
+    if call.body["reaction"]:
+        reactions[me] = (call.body["reaction"], int(call.sandbox.now()))
+    message.reactions = reactions or None
+    told = Message(
+        id=account.new_id(),
+        chat=message.chat,
+        from_me=True,
+        author=me,
+        time=int(call.sandbox.now()),
+        kind="reaction",
+        extra={"key": raw_key(message), "text": call.body["reaction"]},
+        source="api",
+    )
+    return call.engine.sent(account, told)
+
+
+@handles("ChattingController_setStar")
+def star(call: Call) -> Any:
+    message = find_message(call.account, call.body["messageId"])
+    if message is not None:
+        message.starred = bool(call.body["star"])
+
+
+@handles("ChattingController_sendSeen")
+def seen(call: Call) -> Any:
+    """Marks messages as read: the named ones, or everything in the chat."""
+    account = call.account
+    ids = call.body.get("messageIds") or ([call.body["messageId"]] if call.body.get("messageId") else None)
+    named = None if ids is None else {found.id for each in ids if (found := find_message(account, each))}
+    for chat in account.joined(known_chat_id(account, call.body["chatId"])):
+        for message in chat.messages[-1000:]:
+            if not message.from_me and (named is None or message.id in named):
+                message.ack = max(message.ack, 3)
+        chat.unread = sum(1 for message in chat.messages[-1000:] if not message.from_me and message.ack < 3)
+        chat.marked_unread = False
+
+
+@handles("ChattingController_getNewMessageId", "StatusController_getNewMessageId")
+def new_message_id(call: Call) -> Any:
+    return {"id": call.account.new_id()}

@@ -1,0 +1,47 @@
+"""Status messages (stories): messages to `status@broadcast`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waha_mcp.sandbox.account import STATUS_CHAT
+from waha_mcp.sandbox.answers import Crash
+from waha_mcp.sandbox.handlers.lookups import field, find_message
+from waha_mcp.sandbox.handlers.sending_routes import media_from, send
+from waha_mcp.sandbox.registry import Call, handles
+
+
+@handles("StatusController_sendTextStatus")
+def text(call: Call) -> Any:
+    message = send(call, chat=STATUS_CHAT, text=field(call, "text"))
+    return call.engine.sent(call.account, message)
+
+
+@handles("StatusController_sendImageStatus")
+def image(call: Call) -> Any:
+    return _file(call, "image", "image/jpeg")
+
+
+@handles("StatusController_sendVoiceStatus")
+def voice(call: Call) -> Any:
+    return _file(call, "voice", "audio/ogg; codecs=opus")
+
+
+@handles("StatusController_sendVideoStatus")
+def video(call: Call) -> Any:
+    return _file(call, "video", "video/mp4")
+
+
+def _file(call: Call, kind: str, usual: str) -> Any:
+    media = media_from(field(call, "file"), usual)
+    message = send(call, chat=STATUS_CHAT, kind=kind, text=call.body.get("caption"), media=media)
+    return call.engine.sent(call.account, message)
+
+
+@handles("StatusController_deleteStatus")
+def delete(call: Call) -> Any:
+    message = find_message(call.account, field(call, "id", "split"), STATUS_CHAT)
+    if message is None or not message.from_me:
+        raise Crash("status not found")
+    message.deleted = True
+    return call.engine.sent(call.account, message)

@@ -1,0 +1,88 @@
+"""Serve a sandbox over HTTP in the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import uvicorn
+from starlette.types import Scope
+
+from waha_mcp.sandbox.http_app import WahaApp
+from waha_mcp.sandbox.state import Sandbox
+
+
+@asynccontextmanager
+async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
+    """Serve until the block is left; the value is the base URL.
+
+    Raises:
+        OSError: the address can not be bound; nothing was started.
+    """
+    listener = _bind(host, port)
+    server: uvicorn.Server
+
+    def abort(scope: Scope) -> None:
+        for connection in _connections(server):
+            if connection.client == scope["client"]:
+                connection.transport.abort()
+
+    config = uvicorn.Config(
+        WahaApp(sandbox, abort),
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    # Server.serve() would add signal handlers, which belong to the command, and a polling loop that delays the end.
+    await server.startup(sockets=[listener])
+    try:
+        address = f"[{host}]" if ":" in host else host
+        yield f"http://{address}:{listener.getsockname()[1]}"
+    finally:
+        sandbox.close()
+        await _stop(server)
+        listener.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only where the protocol is named: else every answer waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _connections(server: uvicorn.Server) -> list[Any]:
+    """The open connections: protocols with `client` (address) and `transport`."""
+    return list(server.server_state.connections)
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    """Close the listener and every connection, finished or not."""
+    for each in server.servers:
+        each.close()
+    tasks = list(server.server_state.tasks)
+    for task in tasks:
+        task.cancel()
+    for connection in _connections(server):
+        connection.transport.abort()
+    with suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for each in server.servers:
+        await each.wait_closed()

@@ -1,0 +1,169 @@
+"""The tool that looks at what people sent: pictures, voice notes, documents."""
+
+import mimetypes
+import os
+import re
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+from pydantic import Field
+
+from waha_mcp.app.actions import Action
+from waha_mcp.files import create_atomically
+from waha_mcp.tools.catalog import ArgumentError, Context, Hints, tool
+from waha_mcp.tools.core.chat_messages import MESSAGE
+from waha_mcp.tools.params import SourceMessageId
+from waha_mcp.tools.pictures import NotShown, shown
+from waha_mcp.tools.sniff import is_text, sniff, text_of_file
+from waha_mcp.waha.errors import NotFound, Refused
+from waha_mcp.waha.messages import Media, Message, message_from
+from waha_mcp.waha.models import Attachment, Result
+from waha_mcp.waha.parsing import epoch, mapping_of, one_of, text_of
+from waha_mcp.waha.transcription import NotTranscribed, transcribe
+from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.untrusted import Name, Words
+
+#: Bytes of a file that is fetched, and of audio that goes to the agent.
+MOST, MOST_AUDIO = 32 * 2**20, 4 * 2**20
+#: Characters of a document's text in one answer.
+TEXT_PAGE = 8_000
+#: Brings in what strangers sent, and may write a file.
+FETCHES = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
+
+
+class FetchedMedia(Result):
+    message_id: str
+    sender: str
+    sender_name: Name | None = None
+    kind: str
+    mimetype: Name | None = None
+    filename: Name | None = None
+    size: int = Field(description="Bytes")
+    seconds: int | None = None
+    width: int | None = Field(default=None, description="Pixels of the original")
+    height: int | None = None
+    text: Words | None = Field(default=None, description="What a text document holds")
+    text_left: int | None = Field(default=None, description="Characters that follow; text_from goes on")
+    transcript: Words | None = Field(default=None, description="What is said in a voice note")
+    saved: str | None = Field(default=None, description="Where it was saved")
+    link: str | None = Field(default=None, description="For a person to open in a browser")
+    note: str | None = None
+
+
+@tool(
+    title="Look at media",
+    action=Action.READ,
+    calls=[MESSAGE, "POST /api/keys/media"],
+    hints=FETCHES,
+    reaches="nobody",
+)
+async def get_media(
+    message_id: SourceMessageId,
+    save: Annotated[bool, Field(description="Also save the file in the App's downloads folder")] = False,
+    text_from: Annotated[int, Field(ge=0, description="Character from which to show a long document")] = 0,
+    *,
+    ctx: Context,
+) -> FetchedMedia:
+    """Look at a message's file: a picture to see, audio to hear or as text, the text of a text document."""
+    if save and ctx.app.downloads is None:
+        raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
+    chat = parse_message_id(message_id).chat
+    await ctx.directory.load()
+    raw: Any = None
+    if ctx.readable(ctx.directory.canonical(chat)):
+        raw = await ctx.waha.call(
+            MESSAGE, path={"chatId": chat, "messageId": message_id}, query={"downloadMedia": True}
+        )
+    message = one_of(raw, "a message", partial(message_from, names=ctx.directory))
+    if message is None:
+        raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
+    given = mapping_of(raw.get("media"))
+    url = text_of(given.get("url"))
+    if url is None:
+        raise NotFound(
+            "WhatsApp no longer has the file of this message: ask for it to be sent again."
+            if given.get("error")
+            else "This message has no file, or WAHA is set not to download it."
+        )
+    data = await ctx.waha.download(url, cap=MOST)
+    media = message.media or Media()
+    mimetype = sniff(data) or media.mimetype
+    seen, attachment = await _look(ctx, data, (mimetype or "").partition(";")[0], text_from)
+    if save:
+        name = _safe_name(message, mimetype, epoch(raw.get("timestamp")))
+        seen["saved"] = await _save(ctx.app.downloads, name, data)
+    if ctx.app.media_links:
+        seen["link"] = await ctx.waha.media_link(url)
+    result = FetchedMedia(
+        message_id=message.id,
+        sender=message.sender,
+        sender_name=message.sender_name,
+        kind=message.kind,
+        mimetype=mimetype,
+        filename=media.filename,
+        size=len(data),
+        seconds=media.seconds,
+        **seen,
+    )
+    return result.attach(attachment) if attachment else result
+
+
+async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tuple[dict[str, Any], Attachment | None]:
+    """What there is to see, hear or read in a file: fields of the result, and what goes along with it."""
+    if mimetype.startswith("image/"):
+        try:
+            picture = await anyio.to_thread.run_sync(shown, data, mimetype)
+        except NotShown as why:
+            return {"note": f"Not shown: {why}."}, None
+        width, height = picture.size or (None, None)
+        return {"width": width, "height": height}, Attachment("image", picture.mimetype, picture.data)
+    if mimetype.startswith("audio/"):
+        attachment = Attachment("audio", mimetype, data) if len(data) <= MOST_AUDIO else None
+        return await _heard(ctx, data, mimetype), attachment
+    if sniff(data) is None and is_text(data):
+        text = text_of_file(data)
+        left = len(text) - text_from - TEXT_PAGE
+        return {"text": text[text_from : text_from + TEXT_PAGE], "text_left": left if left > 0 else None}, None
+    return {"note": "Not shown: only pictures, audio and text are. save=true puts it where the user can open it."}, None
+
+
+async def _heard(ctx: Context, data: bytes, mimetype: str) -> dict[str, Any]:
+    if ctx.app.transcriber is None:
+        return {"note": "No transcript: the App's `transcriber` turns voice notes into text, once the user sets one."}
+    ending = mimetypes.guess_extension(mimetype) or ".oga"
+    try:
+        return {"transcript": await transcribe(ctx.app.transcriber, data, ending)}
+    except NotTranscribed as why:
+        return {"note": f"No transcript: {why}."}
+
+
+def _safe_name(message: Message, mimetype: str | None, when: float | None) -> str:
+    """A file name without anything that a file system or a shell takes for more than a letter."""
+    stem, ending = os.path.splitext((message.media.filename if message.media else None) or "")
+    stem = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or message.kind
+    ending = re.sub(r"[^\w.]", "", ending)[:10] or mimetypes.guess_extension(mimetype or "") or ".bin"
+    day = datetime.fromtimestamp(when or 0).astimezone().strftime("%Y-%m-%d")
+    return f"{day}_{parse_message_id(message.id).id[-8:]}_{stem}{ending}"
+
+
+async def _save(folder: Path | None, name: str, data: bytes) -> str:
+    """Write a new file that the user alone can read; its path. The same file again is left as it is."""
+    assert folder is not None
+    target = folder / name
+
+    def write() -> None:
+        try:
+            create_atomically(target, data, 0o600)
+        except FileExistsError:
+            if target.is_symlink() or target.read_bytes() != data:
+                raise Refused(f"There is another file {name} in the downloads folder: it was not saved.") from None
+
+    try:
+        await anyio.to_thread.run_sync(write)
+    except OSError as error:
+        raise Refused(f"The downloads folder cannot be written to ({error.strerror or 'unknown reason'}).") from None
+    return str(target)

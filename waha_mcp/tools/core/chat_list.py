@@ -1,0 +1,213 @@
+"""Tools that find chats and show what is new in them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from waha_mcp.app.actions import Action
+from waha_mcp.concurrency import each
+from waha_mcp.history.rest import MESSAGES
+from waha_mcp.people.directory import NAMES
+from waha_mcp.tools.catalog import READS, Context, tool
+from waha_mcp.tools.paging import Page, encode_cursor, offset_of
+from waha_mcp.tools.params import Cursor, Detail, Limit
+from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
+from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
+from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing
+from waha_mcp.waha.rows import Pages, briefly
+from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.untrusted import Name
+
+OVERVIEW = "GET /api/{session}/chats/overview"
+#: Characters of a last message in a concise list.
+GLIMPSE = 120
+#: Chats that get_unread looks through in one call.
+LOOKED_AT = 500
+
+
+class Chats(Page):
+    chats: list[ChatSummary]
+
+
+@tool(title="List chats", action=Action.READ, calls=[OVERVIEW], hints=READS)
+async def list_chats(
+    limit: Limit = 20, cursor: Cursor | None = None, detail: Detail = "concise", *, ctx: Context
+) -> Chats:
+    """List WhatsApp chats, the most recent first: people, groups and channels with name and last message."""
+    offset = offset_of("chats", cursor)
+    await ctx.directory.load()
+    shown: list[ChatSummary] = []
+    places: list[int] = []
+    more: dict[str, Any] = {}
+    pages = Pages(ctx.waha, OVERVIEW, "chats", size=limit + 1, offset=offset)
+    async for row in pages.rows():
+        chat = chat_from(row, ctx.directory, full=detail == "full")
+        if chat is None or not ctx.readable(chat.id):
+            continue
+        if len(shown) == limit:
+            known = sum(entry.last_active is not None for entry in ctx.directory.entries())
+            exact = known > places[-1] and not ctx.directory.not_known("chats")
+            left = f"{known - places[-1]}" if exact else "at least 1"
+            more = {"left_out": left, "cursor": encode_cursor("chats", places[-1])}
+            break
+        shown.append(chat if detail == "full" else _glimpse(chat))
+        places.append(pages.offset)
+    page = Chats(chats=shown, not_known=_not_known(ctx, pages), **more)
+    return page.resumable("chats", places)
+
+
+def _not_known(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[str] | None:
+    """What is missing of a page of chats: chats, names, others."""
+    missing = [f"chats: {pages.gap}"] if pages.gap else []
+    names = [f"names of {each}" for each in ctx.directory.not_known("contacts", "groups") or ()]
+    return [*missing, *names, *others] or None
+
+
+def _glimpse(chat: ChatSummary) -> ChatSummary:
+    last = chat.last_message
+    if last is None:
+        return chat
+    text = last.text and (last.text if len(last.text) <= GLIMPSE else f"{last.text[: GLIMPSE - 1]}…")
+    last = last.model_copy(update={"text": text, "reply_to": None, "reactions": None})
+    return chat.model_copy(update={"last_message": last})
+
+
+class UnreadChat(Result):
+    id: str
+    name: Name | None = None
+    kind: ChatKind
+    unread: int | None = None
+    marked_unread: bool | None = Field(None, description="The owner marked it as unread")
+    messages: list[Message] = Field(description="The last of the unread ones, oldest first")
+
+
+class Unread(Page):
+    chats: list[UnreadChat]
+    looked_at: int = Field(description="How many chats were looked through, the most recent first")
+    note: str | None = None
+
+
+@tool(title="What is new", action=Action.READ, calls=[OVERVIEW, MESSAGES], hints=READS)
+async def get_unread(
+    limit: Limit = 10,
+    lines: Annotated[int, Field(ge=1, le=20, description="How many messages of each chat at most")] = 3,
+    cursor: Cursor | None = None,
+    *,
+    ctx: Context,
+) -> Unread:
+    """Show what is new: chats with unread messages and their last lines, newest first. Nothing is marked as read."""
+    start = offset_of("unread", cursor)
+    await ctx.directory.load()
+    found: list[Mapping[str, Any]] = []
+    places: list[int] = []
+    unreadable: list[str] = []
+    told = more = False
+    pages = Pages(ctx.waha, OVERVIEW, "chats", size=100, offset=start)
+    async for row in pages.rows():
+        if pages.offset - start > LOOKED_AT:
+            more = True
+            break
+        unread, marked = unread_of(row)
+        told = told or unread is not None
+        chat_id = chat_id_of(row.get("id"))
+        if not (unread or marked) or chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
+            continue
+        if len(found) == limit:
+            more = True
+            break
+        found.append(row)
+        places.append(pages.offset)
+    full = more and len(found) == limit
+    place = places[-1] if full else min(pages.offset, start + LOOKED_AT)
+    chats = await each(found, lambda row: _with_lines(ctx, row, lines, unreadable))
+    following = {"left_out": "at least 1" if full else "perhaps more, in older chats"}
+    page = Unread(
+        chats=chats,
+        looked_at=place - start,
+        note=None if told or not place else "This engine does not say what is unread: see list_chats for what is new.",
+        not_known=_not_known(ctx, pages, unreadable),
+        **(following | {"cursor": encode_cursor("unread", place)} if more else {}),
+    )
+    return page.resumable("unread", places)
+
+
+async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadable: list[str]) -> UnreadChat:
+    """A chat with the last of its unread messages; where they cannot be read, `unreadable` is told."""
+    summary = chat_from(row, ctx.directory, full=False)
+    assert summary is not None
+    count = min(lines, summary.unread or 1)
+    why = None
+    try:
+        answer = await ctx.waha.call(
+            MESSAGES,
+            path={"chatId": summary.id},
+            # Own messages and deleted ones may stand among them.
+            query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
+        )
+    except (Unsupported, Refused, BadAnswer) as error:
+        # Channels cannot be read by every engine; then what the overview shows must do.
+        last = [summary.last_message]
+        why = briefly(error)
+    else:
+        rows = listing(answer, "messages")
+        last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
+    incoming = [message for message in last if message is not None and message.sender != "me"][:count]
+    if why and len(incoming) < count:
+        unreadable.append(f"more messages of {summary.id}: {why}")
+    return UnreadChat(
+        id=summary.id,
+        name=summary.name,
+        kind=summary.kind,
+        unread=summary.unread or None,
+        marked_unread=summary.marked_unread,
+        messages=incoming[::-1],
+    )
+
+
+class FoundChat(Result):
+    id: str
+    name: Name | None = Field(None, description="As saved, or a group's subject")
+    push_name: Name | None = Field(None, description="As they call themselves")
+    kind: ChatKind
+    phone: str | None = Field(None, description="E.164")
+    last_active: str | None = Field(
+        None, description="When the chat last had a message; none: no chat yet, or WAHA does not say"
+    )
+
+
+class FoundChats(Page):
+    chats: list[FoundChat] = Field(description="Best first")
+
+
+@tool(title="Find chats", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
+async def find_chats(
+    query: Annotated[
+        str, Field(min_length=1, max_length=200, description="A name, or digits of a number; typos are fine")
+    ],
+    limit: Limit = 10,
+    *,
+    ctx: Context,
+) -> FoundChats:
+    """Find people, groups and channels by name or number, best match first."""
+    await ctx.directory.load()
+    found = ctx.directory.find(query, limit)
+    if not found:
+        await ctx.directory.refresh()
+        found = ctx.directory.find(query, limit)
+    return FoundChats(
+        chats=[
+            FoundChat(
+                id=entry.id,
+                name=entry.name,
+                push_name=entry.push_name if entry.push_name != entry.name else None,
+                kind=entry.kind,
+                phone=phone_of(entry.id),
+                last_active=iso_time(entry.last_active),
+            )
+            for entry in found
+        ],
+        not_known=ctx.directory.not_known(*NAMES),
+    )

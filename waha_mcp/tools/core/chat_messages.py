@@ -1,0 +1,168 @@
+"""Tools that read messages."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from waha_mcp.app.actions import Action
+from waha_mcp.history.rest import MESSAGES, START, Place, Row, Walk
+from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
+from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
+from waha_mcp.waha.content import MessageKind
+from waha_mcp.waha.errors import NotFound, Refused, Unsupported
+from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.parsing import epoch, iso_time, listing
+from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.untrusted import Name
+
+MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
+#: Requests that one call makes at most to find messages of one sender or kind.
+MOST_REQUESTS = 10
+
+
+class Messages(Page):
+    chat: str
+    chat_name: Name | None = None
+    messages: list[Message] = Field(description="Newest first")
+    notes: list[str] | None = None
+
+
+@tool(title="Read messages", action=Action.READ, calls=[MESSAGES], hints=READS)
+async def get_messages(
+    chat: Chat,
+    limit: Limit = 20,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    sender: Sender | None = None,
+    from_me: Annotated[bool, Field(description="true: only own ones, false: only others'")] | None = None,
+    kind: Annotated[MessageKind, Field(description="Only of this kind")] | None = None,
+    cursor: Cursor | None = None,
+    detail: Detail = "concise",
+    *,
+    ctx: Context,
+) -> Messages:
+    """Read the messages of one chat, newest first, without marking anything as read."""
+    place = _place(chat, cursor)
+    await ctx.directory.load()
+    picky = sender is not None or kind is not None
+    walk = Walk(
+        ctx.waha,
+        chat,
+        place=place,
+        since=since.timestamp() if since else None,
+        until=until.timestamp() if until else None,
+        from_me=from_me,
+        page=100 if picky else max(limit + 1, 10),
+    )
+    shown: list[Message] = []
+    places: list[Place] = []
+    more: dict[str, Any] = {}
+    async for row in walk.rows():
+        if len(shown) == limit:
+            more = {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, *places[-1].state])}
+            break
+        message = message_from(row, ctx.directory, full=detail == "full", chat=chat)
+        if message is not None and _wanted(message, sender, kind, ctx):
+            shown.append(message)
+            places.append(walk.place)
+        if picky and walk.requests > MOST_REQUESTS:
+            walk.notes.append(f"Looked back to {iso_time(row.get('timestamp'))}; the cursor goes on from there.")
+            more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *walk.place.state])}
+            break
+    page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=walk.notes or None, **more)
+    return page.resumable("messages", [[chat, *place.state] for place in places])
+
+
+def _place(chat: str, cursor: str | None) -> Place:
+    if cursor is None:
+        return START
+    match decode_cursor("messages", cursor):
+        case [str(of), *state] if of == chat:
+            return place_of(state)
+    raise ArgumentError("cursor: belongs to another chat; pass the cursor together with the chat it came from")
+
+
+def _wanted(message: Message, sender: str | None, kind: str | None, ctx: Context) -> bool:
+    if kind is not None and message.kind != kind:
+        return False
+    return sender is None or message.sender == ("me" if sender in ctx.directory.me else sender)
+
+
+class MessageView(Result):
+    chat: str
+    chat_name: Name | None = None
+    message: Message
+    before: list[Message] | None = Field(None, description="Oldest first")
+    after: list[Message] | None = Field(None, description="Oldest first")
+    notes: list[str] | None = None
+
+
+Around = Annotated[int, Field(ge=0, le=20, description="How many messages around it to show")]
+
+
+@tool(title="Read one message", action=Action.READ, calls=[MESSAGE, MESSAGES], hints=READS)
+async def get_message(
+    message_id: SourceMessageId,
+    before: Around = 0,
+    after: Around = 0,
+    text_from: Annotated[int, Field(ge=0, description="Character from which to show a long text")] = 0,
+    *,
+    ctx: Context,
+) -> MessageView:
+    """Show one message in full, with those before and after it if asked for."""
+    await ctx.directory.load()
+    chat = ctx.directory.canonical(parse_message_id(message_id).chat)
+    raw = ctx.messages[message_id]
+    message = message_from(raw, ctx.directory, chat=chat)
+    if message is None:
+        raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
+    if text_from:
+        message = message.model_copy(update={"text": (message.text or "")[text_from:] or None})
+    notes: list[str] = []
+    return MessageView(
+        chat=chat,
+        chat_name=ctx.directory.name(chat),
+        message=message,
+        before=await _before(ctx, chat, raw, before) or None,
+        after=await _after(ctx, chat, raw, after, notes) or None,
+        notes=notes or None,
+    )
+
+
+async def _before(ctx: Context, chat: str, raw: Row, count: int) -> list[Message]:
+    found: list[Message] = []
+    if count == 0:
+        return found
+    message_id = message_id_of(raw.get("id")) or ""
+    place = Place(int(epoch(raw.get("timestamp")) or 0), (message_id,))
+    walk = Walk(ctx.waha, chat, place=place, page=max(count, 10))
+    async for row in walk.rows():
+        if message := message_from(row, ctx.directory, full=False, chat=chat):
+            found.append(message)
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
+async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Message]:
+    if count == 0:
+        return []
+    second = int(epoch(raw.get("timestamp")) or 0)
+    query = {
+        "limit": count + 10,
+        "downloadMedia": False,
+        "sortBy": "timestamp",
+        "sortOrder": "asc",
+        # From the next second on: within one, the order is not told.
+        "filter.timestamp.gte": second + 1,
+    }
+    try:
+        answer = await ctx.waha.call(MESSAGES, path={"chatId": chat}, query=query)
+    except (Unsupported, Refused):
+        notes.append("This engine cannot read forward from a message: see get_messages for what came after.")
+        return []
+    rows = [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
+    read = [message_from(row, ctx.directory, full=False, chat=chat) for row in rows]
+    return [message for message in read if message is not None][:count]

@@ -1,0 +1,30 @@
+"""Tools about groups."""
+
+from waha_mcp.app.actions import Action
+from waha_mcp.tools.catalog import READS, Context, tool
+from waha_mcp.tools.paging import Page, offset_of, slice_of
+from waha_mcp.tools.params import Cursor, Limit
+from waha_mcp.waha.models import Group
+from waha_mcp.whatsapp.folding import fold
+
+
+class Groups(Page):
+    groups: list[Group]
+
+
+@tool(title="List groups", action=Action.READ, calls=["GET /api/{session}/groups"], hints=READS)
+async def list_groups(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: Context) -> Groups:
+    """List the WhatsApp groups that the account is in, with subject, description and size."""
+    offset = offset_of("groups", cursor)
+    await ctx.directory.load()
+    not_known = ctx.directory.not_known("groups")
+    groups = [
+        # Where WAHA does not list all groups, the chats show some.
+        entry.group or Group(id=entry.id, subject=entry.name, created=None)
+        for entry in ctx.directory.entries()
+        if entry.group is not None or (not_known and entry.kind == "group")
+    ]
+    groups.sort(key=lambda group: (fold(group.subject or ""), group.id))
+    shown, more = slice_of("groups", groups, limit, offset)
+    page = Groups(groups=list(shown), not_known=not_known, **more)
+    return page.resumable("groups", range(offset + 1, offset + 1 + len(shown)))

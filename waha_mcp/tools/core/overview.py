@@ -1,0 +1,93 @@
+"""The tool that any key may use: where things stand, and what to do about it."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from waha_mcp.app.actions import Action
+from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
+from waha_mcp.tools.toolsets import TOOLSETS
+from waha_mcp.waha.errors import WahaError, no_session, session_step
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
+from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.untrusted import Name
+
+
+class Account(Result):
+    id: str
+    name: Name | None = None
+    phone: str | None = None
+
+
+class Hidden(Result):
+    why: str
+    tools: list[str]
+
+
+class Status(Result):
+    app: str
+    session: str | None = None
+    state: str | None = Field(None, description="WORKING means that messages flow")
+    next_step: str | None = Field(None, description="What to do, where something is to be done")
+    account: Account | None = Field(None, description="Who we are on WhatsApp")
+    waha: str | None = Field(None, description="WAHA's version")
+    engine: str | None = None
+    actions: dict[str, str] = Field(description="The actions in force, and how that is known")
+    reach: str | None = Field(None, description="Who can be written to and read")
+    hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
+    toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
+
+
+@tool(
+    title="Status",
+    action=None,
+    calls=["GET /api/sessions", "GET /api/server/version"],
+    hints=INSPECTS,
+)
+async def get_status(*, ctx: Context) -> Status:
+    """Show whether WhatsApp is connected, which account this is, and which tools are available or hidden and why."""
+    hidden: defaultdict[str, list[str]] = defaultdict(list)
+    for other in CATALOG.values():
+        if not not_chosen(other, ctx.app) and (why := why_hidden(other, ctx.app, ctx.grant)):
+            hidden[why].append(other.name)
+    session: Mapping[str, Any] = {}
+    version: Mapping[str, Any] = {}
+    problem = ctx.grant.problem
+    if problem is None:
+        try:
+            session = await _session(ctx)
+            version = mapping_of(await ctx.waha.call("GET /api/server/version", bound=False))
+        except WahaError as error:
+            problem = str(error)
+    state = text_of(session.get("status"))
+    me = mapping_of(session.get("me"))
+    my_id = chat_id_of(me.get("id"))
+    if problem is None and state != "WORKING" and ctx.waha.session is not None:
+        if state:
+            problem = session_step(ctx.waha.session, state)
+        elif session:
+            problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to look there."
+        else:
+            problem = no_session(ctx.waha.session)
+    return Status(
+        app=ctx.app.id,
+        session=ctx.waha.session,
+        state=state,
+        next_step=problem,
+        account=Account(id=my_id, name=text_of(me.get("pushName")), phone=phone_of(my_id)) if my_id else None,
+        waha=text_of(version.get("version")),
+        engine=text_of(version.get("engine")),
+        actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
+        reach=ctx.reach() or None,
+        hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
+        toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY}) if EVERY not in ctx.app.toolsets else None,
+    )
+
+
+async def _session(ctx: Context) -> Mapping[str, Any]:
+    """This session's entry in the list that any key may read; it holds secrets, so fields are picked from it."""
+    answer = await ctx.waha.call("GET /api/sessions", query={"all": True}, bound=False)
+    return next((row for row in listing(answer, "sessions") if row.get("name") == ctx.waha.session), {})

@@ -1,0 +1,273 @@
+"""The tool that searches messages, which WAHA itself cannot do."""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from waha_mcp.app.actions import Action
+from waha_mcp.history.rest import ALL, MESSAGES, START, Place, Row, Walk
+from waha_mcp.people.directory import Entry
+from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
+from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender
+from waha_mcp.waha.content import MessageKind
+from waha_mcp.waha.errors import BadAnswer, NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.parsing import epoch, iso_time
+from waha_mcp.waha.rows import briefly
+from waha_mcp.whatsapp.folding import fold, words
+from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.untrusted import Name, Words
+
+#: Messages of one request; requests and seconds of one call.
+PAGE, REQUESTS, SECONDS = 200, 25, 15.0
+#: Messages of each chat where chats must be searched one by one.
+PER_CHAT = 500
+#: Characters of the line that a hit shows.
+LINE = 160
+
+
+class Hit(Result):
+    id: str = Field(description="Message id: get_message shows it with its surroundings")
+    chat: str
+    chat_name: Name | None = None
+    time: str | None = Field(None, description="ISO 8601")
+    sender: str
+    sender_name: Name | None = None
+    kind: MessageKind
+    line: Words = Field(description="The line that matches")
+
+
+class Hits(Page):
+    hits: list[Hit] = Field(description="Newest first")
+    looked_at: int = Field(description="How many messages were looked through")
+    looked_back_to: str | None = Field(None, description="ISO 8601; of the chat reached last where one by one")
+    notes: list[str] | None = None
+
+
+@dataclass
+class _Search:
+    """One search on its way."""
+
+    ctx: Context
+    query: list[str]
+    limit: int
+    sender: str | None
+    since: float | None
+    until: float | None
+    started: float = field(default_factory=time.monotonic)
+    requests: int = 0
+    looked_at: int = 0
+    oldest: float | None = None
+    hits: list[Hit] = field(default_factory=list)
+    places: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    #: The chats that could not be read, with why.
+    unread: list[str] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        return len(self.hits) >= self.limit
+
+    @property
+    def spent(self) -> bool:
+        """Whether this call has asked or waited long enough."""
+        return self.requests >= REQUESTS or time.monotonic() - self.started > SECONDS
+
+    async def walk(self, chat: str, place: Place, *, most: int | None = None) -> Place | None:
+        """Search back in one chat, or in all at once; where to go on, or None at the end."""
+        walk = Walk(self.ctx.waha, chat, place=place, since=self.since, until=self.until, page=PAGE)
+        before, count = self.requests, 0
+        async for row in self._readable(walk, chat):
+            if walk.requests != self.requests - before:
+                self.requests = before + walk.requests
+                await self.ctx.progress(self.requests, REQUESTS, f"{self.looked_at} messages, {len(self.hits)} found")
+            self.looked_at += 1
+            count += 1
+            self.oldest = epoch(row.get("timestamp")) or self.oldest
+            if hit := self._hit(row):
+                self.hits.append(hit)
+                self.places.append([chat, *walk.place.state])
+            if self.full or (self.spent and count % PAGE == 0):
+                return walk.place
+            if most is not None and count >= most:
+                break
+        self.requests = before + walk.requests
+        self.notes += [note for note in walk.notes if note not in self.notes]
+        return None
+
+    async def _readable(self, walk: Walk, chat: str) -> AsyncIterator[Row]:
+        async for row in walk.rows():
+            if chat != ALL or self.ctx.readable(self._chat_of(row)):
+                yield row
+
+    def _chat_of(self, row: Row) -> str:
+        try:
+            return self.ctx.directory.canonical(parse_message_id(message_id_of(row.get("id")) or "").chat)
+        except ValueError:
+            return "unknown"
+
+    def _hit(self, row: Row) -> Hit | None:
+        chat = self._chat_of(row)
+        message = message_from(row, self.ctx.directory, full=True)
+        if message is None or (self.sender is not None and message.sender != self.sender):
+            return None
+        line = matching_line(message, self.query)
+        if line is None:
+            return None
+        return Hit(
+            id=message.id,
+            chat=chat,
+            chat_name=self.ctx.directory.name(chat),
+            time=message.time,
+            sender=message.sender,
+            sender_name=message.sender_name if message.sender != chat else None,
+            kind=message.kind,
+            line=line,
+        )
+
+
+@tool(title="Search messages", action=Action.READ, calls=[MESSAGES], hints=READS)
+async def search_messages(
+    query: Annotated[str, Field(min_length=1, max_length=200, description="Words in any order; case, accents aside")],
+    chat: Chat | None = None,
+    sender: Sender | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: Limit = 20,
+    cursor: Cursor | None = None,
+    *,
+    ctx: Context,
+) -> Hits:
+    """Search the messages of one chat or of all, newest first. It says how far it looked; the cursor goes on."""
+    state = None if cursor is None else decode_cursor("search", cursor)
+    wanted = words(query)
+    if not wanted:
+        raise ArgumentError("query: holds no word to search for")
+    await ctx.directory.load()
+    search = _Search(
+        ctx,
+        wanted,
+        limit,
+        "me" if sender in ctx.directory.me else sender,
+        since.timestamp() if since else None,
+        until.timestamp() if until else None,
+    )
+    match state:
+        case None:
+            following = await (_everywhere(search) if chat is None else _onward(search, chat, START))
+        case ["chats", *by_chat] if chat is None:
+            following = await _chat_by_chat(search, by_chat)
+        case [str(where), *place] if where == (chat or ALL):
+            following = await _onward(search, where, place_of(place))
+        case _:
+            raise ArgumentError("cursor: belongs to another search; pass it with the same chat")
+    more = {} if following is None else {"left_out": "perhaps more", "cursor": encode_cursor("search", following)}
+    hits = sorted(search.hits, key=lambda hit: hit.time or "", reverse=True)
+    page = Hits(
+        hits=hits,
+        looked_at=search.looked_at,
+        looked_back_to=iso_time(search.oldest),
+        notes=search.notes or None,
+        not_known=search.unread or None,
+        **more,
+    )
+    one_by_one = following is not None and following[0] == "chats"
+    return page if one_by_one else page.resumable("search", search.places)
+
+
+async def _onward(search: _Search, chat: str, place: Place) -> list[Any] | None:
+    following = await search.walk(chat, place)
+    return None if following is None else [chat, *following.state]
+
+
+async def _everywhere(search: _Search) -> list[Any] | None:
+    """All chats at once where the engine can; else one by one."""
+    try:
+        following = await _onward(search, ALL, START)
+    except (Unsupported, Refused, NotFound, BadAnswer):
+        if search.looked_at:
+            raise
+        following = None
+    if search.looked_at:
+        return following
+    return await _chat_by_chat(search, [[], None])
+
+
+async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
+    """The chats from the most recent on. `state` holds those that are done, and the one that is not with its place."""
+    match state:
+        case [[*done], None]:
+            current, place = None, START
+        case [[*done], [str(current), *rest]]:
+            place = place_of(rest)
+        case _:
+            raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
+    chats = _recent(search)
+    search.unread += search.ctx.directory.not_known("chats") or []
+    chats.sort(key=lambda entry: entry.id != current)
+    failure: WahaError | None = None
+    for number, entry in enumerate(chats):
+        if _short(entry.id) in done:
+            continue
+        if search.full or search.spent:
+            return ["chats", done, None]
+        await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
+        try:
+            following = await search.walk(entry.id, place if entry.id == current else START, most=PER_CHAT)
+        except (Unsupported, Refused, NotFound, BadAnswer) as error:
+            # A channel, most often: some engines cannot read them.
+            following, failure = None, error
+            search.unread.append(f"messages of {entry.id}: {briefly(error)}")
+        if following is not None:
+            return ["chats", done, [entry.id, *following.state]]
+        done.append(_short(entry.id))
+    if failure is not None and not search.looked_at:
+        raise failure
+    search.notes.append(f"Searched chat by chat, the newest {PER_CHAT} messages of each: name a chat to go deeper.")
+    return None
+
+
+def _recent(search: _Search) -> list[Entry]:
+    entries = [entry for entry in search.ctx.directory.entries() if entry.last_active is not None]
+    if search.since is not None:
+        entries = [entry for entry in entries if not entry.last_active or entry.last_active >= search.since]
+    return sorted(entries, key=lambda entry: -(entry.last_active or 0))
+
+
+def _short(chat_id: str) -> str:
+    """A few characters for a chat id, so that a cursor stays short."""
+    return hashlib.sha256(chat_id.encode()).hexdigest()[:6]
+
+
+def matching_line(message: Message, query: list[str]) -> str | None:
+    """The line of a message that holds most of the words, where the message holds all of them."""
+    parts = [message.text, message.media.filename if message.media else None]
+    parts += [option.text for option in message.poll.options] if message.poll else []
+    parts += [message.location.name] if message.location else []
+    parts += [part for card in message.contacts or () for part in (card.name, card.phone)]
+    lines = [line for part in parts if part for line in part.splitlines() if line.strip()]
+    folded = [fold(line) for line in lines]
+    whole = "\n".join(folded)
+    if not all(word in whole for word in query):
+        return None
+    best = max(range(len(lines)), key=lambda at: sum(word in folded[at] for word in query))
+    return _window(lines[best], query)
+
+
+def _window(line: str, query: list[str]) -> str:
+    """A long line around the first word that matches."""
+    if len(line) <= LINE:
+        return line
+    start = 0
+    for token in line.split():
+        if any(word in fold(token) for word in query):
+            start = max(0, line.index(token, start) - LINE // 2)
+            break
+    cut = line[start : start + LINE]
+    return ("…" if start else "") + cut + ("…" if start + LINE < len(line) else "")

@@ -1,0 +1,135 @@
+"""Tools that write to chats."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from waha_mcp.app.actions import Action
+from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
+from waha_mcp.tools.local_files import FileData, FileName, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
+from waha_mcp.tools.results import confirmed
+from waha_mcp.waha.models import Result, Sent, sent_from
+
+Text = Annotated[
+    str,
+    Field(min_length=1, max_length=65_536, description="The text; WhatsApp's *bold* _italic_ ~strike~ work"),
+]
+Caption = Annotated[str, Field(max_length=4_096, description="Text below it")]
+
+
+@tool(title="Send a text", action=Action.SEND, calls=["POST /api/sendText"], hints=SENDS)
+async def send_text(
+    chat: Chat,
+    text: Text,
+    reply_to: ReplyTo | None = None,
+    mentions: People | None = None,
+    link_preview: LinkPreview = False,
+    *,
+    ctx: Context,
+) -> Sent:
+    """Send a WhatsApp text message to one person or group."""
+    answer = await ctx.waha.call(
+        "POST /api/sendText",
+        body={
+            "chatId": chat,
+            "text": text,
+            "reply_to": reply_to,
+            "mentions": mentions,
+            "linkPreview": link_preview,
+        },
+    )
+    return sent_from(answer, chat)
+
+
+MediaKind = Literal["image", "video", "voice", "file"]
+
+_MEDIA: dict[str, tuple[str, str]] = {
+    "image": ("POST /api/sendImage", "image/jpeg"),
+    "video": ("POST /api/sendVideo", "video/mp4"),
+    "voice": ("POST /api/sendVoice", "audio/ogg; codecs=opus"),
+    "file": ("POST /api/sendFile", "application/octet-stream"),
+}
+
+
+@tool(
+    title="Send media",
+    action=Action.SEND,
+    calls=[operation for operation, _ in _MEDIA.values()],
+    hints=SENDS,
+)
+async def send_media(
+    chat: Chat,
+    kind: Annotated[MediaKind, Field(description="How it shows; voice is a voice note, file a document")],
+    url: MediaUrl | None = None,
+    data: FileData | None = None,
+    path: OutboxPath | None = None,
+    caption: Caption | None = None,
+    filename: FileName | None = None,
+    mimetype: MimeType | None = None,
+    reply_to: ReplyTo | None = None,
+    *,
+    ctx: Context,
+) -> Sent:
+    """Send an image, video, voice note or file to one chat. Give exactly one of url, data and path."""
+    if kind == "voice" and caption is not None:
+        raise ArgumentError("caption: a voice note has none; send the text with send_text")
+    operation, default_type = _MEDIA[kind]
+    file = await outgoing_file(
+        ctx,
+        url=url,
+        data=data,
+        path=path,
+        filename=filename,
+        mimetype=mimetype,
+        kind=kind,
+        default_type=default_type,
+    )
+    answer = await ctx.waha.call(
+        operation,
+        body={
+            "chatId": chat,
+            "file": file,
+            "caption": caption,
+            "reply_to": reply_to,
+            # WAHA turns what WhatsApp would not play into what it plays.
+            "convert": True if kind in ("voice", "video") else None,
+        },
+    )
+    return sent_from(answer, chat)
+
+
+class Reacted(Result):
+    message_id: str
+    emoji: str = Field(description="Empty: the reaction was taken back")
+
+
+@tool(title="React", action=Action.SEND, calls=["PUT /api/reaction"], hints=SETS)
+async def react(
+    message_id: MessageId,
+    emoji: Annotated[str, Field(max_length=32, description="One emoji; empty takes the reaction back")],
+    *,
+    ctx: Context,
+) -> Reacted:
+    """React to a message with an emoji, or take the own reaction back."""
+    confirmed(await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji}))
+    return Reacted(message_id=message_id, emoji=emoji)
+
+
+class MarkedRead(Result):
+    chat: str
+    messages: int | None = Field(None, description="How many were marked; left out where the engine does not say")
+
+
+@tool(
+    title="Mark as read",
+    action=Action.SEND,
+    calls=["POST /api/{session}/chats/{chatId}/messages/read"],
+    hints=SETS,
+)
+async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
+    """Mark a chat's unread messages as read. The senders see the blue ticks."""
+    answer = await ctx.waha.call("POST /api/{session}/chats/{chatId}/messages/read", path={"chatId": chat})
+    confirmed(answer)
+    ids = answer.get("ids") if isinstance(answer, dict) else None
+    return MarkedRead(chat=chat, messages=len(ids) if isinstance(ids, list) else None)

@@ -1,0 +1,182 @@
+"""What only WAHA's admin may do, as far as setting up needs it: sessions at large, MCP Apps, scoped keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from waha_mcp.app.actions import Action, actions_from_waha
+from waha_mcp.app.definition import App
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import BadAnswer, Forbidden, NotFound, Refused, Unauthorized, Unsupported, WahaError
+from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
+from waha_mcp.whatsapp.ids import phone_of
+
+#: A WAHA that is older, or has its apps switched off, answers with one of these.
+_NO_APPS = (NotFound, Unsupported, Refused)
+
+
+class AdminError(Exception):
+    """Something that WAHA's admin has to settle first. The text is one line with the way out."""
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """One session: `status` is WAHA's word for its state, `phone` is set once it is paired."""
+
+    name: str
+    status: str
+    phone: str | None = None
+    push_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Minted:
+    """An MCP App of WAHA, or a plain scoped key where WAHA has no apps (`app` is False then)."""
+
+    id: str
+    session: str
+    enabled: bool
+    actions: frozenset[Action]
+    #: None where WAHA's answer leaves it out.
+    key: SecretStr | None
+    app: bool = True
+
+
+class Admin:
+    """WAHA in the hands of its admin. The key is used for these calls and kept nowhere."""
+
+    def __init__(self, app: App) -> None:
+        """Reach WAHA as this App does; its key is the admin's. No request is made yet."""
+        self._waha = Waha(app.url, app.key, ca_file=app.ca_file)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._waha.aclose()
+
+    async def check(self) -> None:
+        """Make sure that this is WAHA and the key its admin's.
+
+        Raises:
+            AdminError: it is not.
+            WahaError: WAHA cannot be reached.
+        """
+        try:
+            await self._waha.call("GET /api/server/environment", bound=False, unread=True)
+        except Unauthorized:
+            raise AdminError(
+                "WAHA does not accept this admin key (401): it is the value of WAHA_API_KEY in WAHA's own environment"
+            ) from None
+        except Forbidden:
+            raise AdminError("this is a session's scoped key, not the admin's: only the admin makes MCP apps") from None
+        except NotFound:
+            raise AdminError(
+                "there is no WAHA at this URL, or one older than 2026.4, which has no scoped keys"
+            ) from None
+
+    async def sessions(self) -> list[SessionInfo]:
+        """All sessions, stopped ones included, by name."""
+        rows = listing(await self._waha.call("GET /api/sessions", query={"all": True}, bound=False), "sessions")
+        found = []
+        for row in rows:
+            me = mapping_of(row.get("me"))
+            account = chat_id_of(me.get("id"))
+            phone = phone_of(account) if account else None
+            if name := text_of(row.get("name")):
+                found.append(SessionInfo(name, text_of(row.get("status")) or "?", phone, text_of(me.get("pushName"))))
+        return sorted(found, key=lambda s: s.name)
+
+    async def qr(self, session: str) -> str | None:
+        """What the session's pairing QR code says now; None where it has none."""
+        try:
+            answer = await self._waha.call(
+                "GET /api/{session}/auth/qr", path={"session": session}, query={"format": "raw"}, bound=False
+            )
+        except WahaError:
+            return None
+        return text_of(mapping_of(answer).get("value"))
+
+    async def apps(self, session: str) -> list[Minted] | None:
+        """The session's MCP Apps; None where this WAHA has no apps."""
+        try:
+            answer = await self._waha.call("GET /api/apps", query={"session": session}, bound=False)
+        except _NO_APPS:
+            return None
+        return [_app(row) for row in listing(answer, "apps") if row.get("app") == "mcp"]
+
+    async def stored(self, key: str) -> Minted | None:
+        """What WAHA has on record about a key; None where it knows no such key."""
+        rows = listing(await self._waha.call("GET /api/keys", bound=False), "keys")
+        return next((_key(row) for row in rows if row.get("key") == key), None)
+
+    async def save(
+        self, app_id: str, session: str, actions: Iterable[Action], *, enabled: bool = True, old_key: str | None = None
+    ) -> Minted:
+        """Have WAHA make the MCP App, or change it if it is there; without apps, a scoped key the same way.
+
+        `old_key` is the key that we hold already, by which a plain key is found again.
+
+        Raises:
+            AdminError: the id is taken by something else.
+            WahaError: WAHA would not.
+        """
+        granted = frozenset(actions)
+        flags = {action.value: action in granted for action in Action}
+        known = await self.apps(session)
+        if known is None:
+            return await self._save_key(session, flags, enabled, old_key)
+        body = {"id": app_id, "session": session, "app": "mcp", "enabled": enabled, "config": {"actions": flags}}
+        if any(app.id == app_id for app in known):
+            answer = await self._waha.call("PUT /api/apps/{id}", path={"id": app_id}, body=body, bound=False)
+        else:
+            try:
+                answer = await self._waha.call("POST /api/apps", body=body, bound=False)
+            except Refused as error:
+                raise AdminError(f"WAHA does not make an app '{app_id}', choose another id: {error}") from None
+        return _app(mapping_of(answer))
+
+    async def _save_key(self, session: str, flags: Mapping[str, bool], enabled: bool, old_key: str | None) -> Minted:
+        body = {"isAdmin": False, "session": session, "isActive": enabled, "actions": flags}
+        old = await self.stored(old_key) if old_key else None
+        if old is None or old.session != session:
+            answer = await self._waha.call("POST /api/keys", body=body, bound=False)
+        else:
+            answer = await self._waha.call("PUT /api/keys/{id}", path={"id": old.id}, body=body, bound=False)
+        return _key(mapping_of(answer))
+
+    async def remove(self, app_id: str, session: str, key: str | None) -> bool:
+        """Delete the MCP App, with which its key goes, or the plain key; whether there was one."""
+        known = await self.apps(session)
+        if known is not None and any(app.id == app_id for app in known):
+            await self._waha.call("DELETE /api/apps/{id}", path={"id": app_id}, bound=False)
+            return True
+        old = await self.stored(key) if key else None
+        if old is None:
+            return False
+        await self._waha.call("DELETE /api/keys/{id}", path={"id": old.id}, bound=False)
+        return True
+
+
+def _app(raw: Mapping[str, Any]) -> Minted:
+    config = mapping_of(raw.get("config"))
+    return _minted(raw, raw.get("enabled", True), config.get("actions"), config.get("key"), app=True)
+
+
+def _key(raw: Mapping[str, Any]) -> Minted:
+    return _minted(raw, raw.get("isActive", True), raw.get("actions"), raw.get("key"), app=False)
+
+
+def _minted(raw: Mapping[str, Any], enabled: Any, actions: Any, key: Any, *, app: bool) -> Minted:
+    app_id, session = raw.get("id"), raw.get("session")
+    try:
+        granted = actions_from_waha(actions)
+    except ValueError:
+        granted = None
+    if not isinstance(app_id, str) or not isinstance(session, str) or granted is None:
+        raise BadAnswer("WAHA's answer about the app or key has not the expected shape: its version may be too new.")
+    return Minted(app_id, session, bool(enabled), granted, SecretStr(key) if isinstance(key, str) else None, app)

@@ -1,0 +1,50 @@
+"""Chats as the overview shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from waha_mcp.waha.messages import NOBODY, Message, Names, message_from
+from waha_mcp.waha.models import Result
+from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind_of_chat, mapping_of, text_of
+from waha_mcp.whatsapp.untrusted import Name
+
+
+class ChatSummary(Result):
+    id: str
+    name: Name | None = None
+    kind: ChatKind
+    unread: int | None = Field(None, description="Unread messages; left out where the engine does not say")
+    marked_unread: bool | None = Field(None, description="The owner marked it as unread")
+    archived: bool | None = None
+    last_message: Message | None = None
+
+
+def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
+    """Of a row of the overview: how many messages are unread (None: the engine does not say), and the owner's mark."""
+    engine = mapping_of(raw.get("_chat"))
+    found = first_of(engine, "unreadCount", "unread_count", "UnreadCount")
+    marked = found == -1 or engine.get("markedAsUnread") is True or engine.get("markedUnread") is True
+    return 0 if found == -1 else count_of(found), marked
+
+
+def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = True) -> ChatSummary | None:
+    """One row of `GET chats/overview`; None for a row without a usable id."""
+    chat_id = chat_id_of(raw.get("id"))
+    if chat_id is None:
+        return None
+    chat_id = names.canonical(chat_id)
+    unread, marked = unread_of(raw)
+    last = raw.get("lastMessage")
+    return ChatSummary(
+        id=chat_id,
+        name=names.name(chat_id) or text_of(raw.get("name")),
+        kind=kind_of_chat(chat_id),
+        unread=unread,
+        marked_unread=marked or None,
+        archived=True if mapping_of(raw.get("_chat")).get("archived") is True else None,
+        last_message=message_from(last, names, full=full, chat=chat_id) if isinstance(last, Mapping) and last else None,
+    )
