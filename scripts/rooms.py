@@ -70,6 +70,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("sandbox.contract", "jsonschema", "slow to import; loaded with the first request that has a body"),
     ("sandbox.handlers", "sandbox.handlers.*", "each module imports the registry that this package serves"),
     ("server.stdio", "mcp", "Windows only"),
+    ("store.folders", "store.sqlite", "only what keeps state needs SQLite"),
     ("tools.pictures", "PIL", "an extra: only pictures need it"),
     ("tools.session", "segno", _RARE),
     ("waha.transcription", "httpx", "only a transcriber with a URL needs it"),

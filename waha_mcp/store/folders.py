@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from waha_mcp.files import make_private
+
+if TYPE_CHECKING:
+    from waha_mcp.store.sqlite import Sqlite
 
 
 def state_root() -> Path:
@@ -24,3 +28,10 @@ def state_dir(app_id: str) -> Path:
     folder = state_root() / app_id
     make_private(folder)
     return folder
+
+
+def user_store() -> Sqlite:
+    """The store that all Apps and processes of the user share. Its file is opened with the first step."""
+    from waha_mcp.store.sqlite import Sqlite
+
+    return Sqlite(state_root() / "store.sqlite")
