@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +15,8 @@ import pytest
 from tests.console.browser import browser, missing
 from tests.harness import COMMAND, environment
 from waha_mcp.console.approvals_page import approvals_app
-from waha_mcp.policy.approval import Approvals, Entry, Question, waiting
+from waha_mcp.policy.approval import Approvals, Entry, waiting
+from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.store.folders import state_root
 
 
@@ -57,6 +59,7 @@ def wait_for(text: str = "The quote is 1,240 for both rooms.", digest: str = "d1
             recipients=(f"{who} (+447700900142)",),
             content={"text": text},
             digest=digest,
+            expires=time.time() + LIFETIME,
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from tests.harness import Admin, app_for
@@ -35,6 +36,13 @@ def send(allow: list[str] | None = None, **more: Any) -> dict[str, Any]:
     """`[chats]` with this rule for sending."""
     rule = more | ({} if allow is None else {"allow": allow})
     return {"chats": {"send": rule}}
+
+
+def good_until(expires: float) -> str:
+    """The line of a question that says until when it is good."""
+    local = datetime.fromtimestamp(expires).astimezone()
+    hours, minutes = f"{local:%z}"[:3], f"{local:%z}"[3:5]
+    return f"good until: {local:%H:%M} (UTC{hours}:{minutes})"
 
 
 async def effects(admin: Admin) -> list[str]:

@@ -21,11 +21,11 @@ from waha_mcp.app.policy_fields import Chats, SendRule
 from waha_mcp.bridge import Bridge
 from waha_mcp.people.directory import Directory
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import Question
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.gate import Policy
 from waha_mcp.policy.pace import Pacer, PaceUnknown
+from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool

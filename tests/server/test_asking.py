@@ -11,7 +11,7 @@ import pytest
 from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
 
-from waha_mcp.policy.approval import LIFETIME, Question
+from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.server import asking
 from waha_mcp.server.asking import Asking, InputNeeded
 
@@ -26,8 +26,10 @@ UNTICKED: dict[str, Any] = {"action": "accept", "content": {"approve": False}}
 YES, NO = {"approval": TICKED}, {"approval": UNTICKED}
 
 
-def question(digest: str = "a") -> Question:
-    return Question("app", "send_text", "Send a text", ("Sam Okafor (+12025550123)",), {"text": "Hello"}, digest)
+def question(digest: str = "a", lasts: float = LIFETIME) -> Question:
+    """A question that is good for so many seconds from now."""
+    recipients, expires = ("Sam Okafor (+12025550123)",), time.time() + lasts
+    return Question("app", "send_text", "Send a text", recipients, {"text": "Hello"}, digest, expires)
 
 
 class Session:
@@ -94,14 +96,15 @@ async def test_only_a_client_that_can_show_a_form_is_asked(
     declared: dict[str, Any] | None, asked: bool, version: str
 ) -> None:
     session = Session(TICKED, None if declared is None else types.ClientCapabilities.model_validate(declared))
-    answer = await call(Asking(), question(), version, session)
+    what = question()
+    answer = await call(Asking(), what, version, session)
     if not asked:
         assert answer is None
     elif version == MODERN:
         assert isinstance(answer, str)
     else:
         assert answer is True
-    assert session.shown == ([question().text()] if asked and version == LEGACY else [])
+    assert session.shown == ([what.text()] if asked and version == LEGACY else [])
 
 
 VERDICTS: dict[str, tuple[Any, bool | None]] = {
@@ -162,9 +165,9 @@ async def test_a_round_trip_that_comes_back_with_no_answer_in_it_is_no_answer(re
     ids=str,
 )
 async def test_a_client_that_fails_to_ask_asked_nobody(failure: Exception) -> None:
-    session = Session(failure)
-    assert await call(Asking(), question(), LEGACY, session) is None
-    assert session.shown == [question().text()]
+    session, what = Session(failure), question()
+    assert await call(Asking(), what, LEGACY, session) is None
+    assert session.shown == [what.text()]
 
 
 @pytest.mark.parametrize("nonsense", [{}, {"action": "ACCEPT"}, {"action": "accept", "content": "approve"}], ids=str)
@@ -172,10 +175,9 @@ async def test_a_client_that_answers_out_of_the_protocol_asked_nobody(nonsense: 
     assert await call(Asking(), question(), LEGACY, Session(nonsense)) is None
 
 
-async def test_a_client_that_shows_the_question_for_ever_asked_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "LIFETIME", 0.01)
+async def test_a_client_that_shows_the_question_for_ever_asked_nobody() -> None:
     with anyio.fail_after(10):
-        assert await call(Asking(), question(), LEGACY, Session()) is None
+        assert await call(Asking(), question(lasts=0.01), LEGACY, Session()) is None
 
 
 @pytest.mark.parametrize("sent", [{}, {"inputResponses": None}, {"inputResponses": YES, "requestState": None}], ids=str)

@@ -105,13 +105,6 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
+    """A question as the page gets it: its lines as name and text, already escaped for reading."""
     question = entry.question
-    return {
-        "id": entry.id,
-        "app": question.app,
-        "tool": question.tool,
-        "title": question.title,
-        "recipients": question.recipients,
-        "content": question.content,
-        "expires": entry.expires,
-    }
+    return {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines()}

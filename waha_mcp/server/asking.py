@@ -15,7 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from waha_mcp.policy import Ask
-from waha_mcp.policy.approval import LIFETIME, Question
+from waha_mcp.policy.question import Question
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Asking:
                 return None
             if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
                 return self._round_trip(params, question)
-            with anyio.move_on_after(LIFETIME):
+            with anyio.move_on_after(question.expires - time.time()):
                 try:
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
                 except (MCPError, ValidationError) as error:
@@ -102,7 +102,7 @@ class Asking:
         if len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
         state = secrets.token_urlsafe(24)
-        self._open[state] = _Open(question.digest, time.monotonic() + LIFETIME)
+        self._open[state] = _Open(question.digest, time.monotonic() + question.expires - time.time())
         request = types.ElicitRequest(
             params=types.ElicitRequestFormParams(message=question.text(), requested_schema=_SCHEMA)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, get_args
@@ -54,19 +54,36 @@ def clean_name(text: str, limit: int = MAX_NAME) -> str:
     return clean_text(" ".join(clean_text(text).split()), limit)
 
 
-def _visible(text: str) -> list[str]:
+def reveal(text: str) -> str:
+    """Text on one line in which nothing is taken out: each character that ends a line or hides is its `<U+…>`.
+
+    For people who decide about a text, and have to see all of it.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible(text, lambda char: f"<U+{ord(char):04X}>"))
+
+
+def _visible(text: str, instead: Callable[[str], str] | None = None) -> list[str]:
+    """The parts of a text that show. `instead` gives what stands for a character that does not, or is a separator."""
     kept: list[str] = []
-    for at, char in enumerate(text):
+    at = 0
+    while at < len(text):
+        part = char = text[at]
         if char == _BLACK_FLAG:
-            kept.append(next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char))
+            part = next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char)
+            hidden = False
         elif char in (_ZWNJ, _ZWJ):
-            if _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2]):
-                kept.append(char)
+            hidden = not _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2])
         elif char in (_TEXT_STYLE, _EMOJI_STYLE):
-            if kept and _styled(kept[-1]):
-                kept.append(char)
-        elif not _hides(char):
-            kept.append(char)
+            hidden = not (kept and _styled(kept[-1]))
+        else:
+            hidden = _hides(char) or (instead is not None and not char.isprintable())
+        if not hidden:
+            kept.append(part)
+        elif instead is not None:
+            kept.append(instead(char))
+        at += len(part)
     return kept
 
 
