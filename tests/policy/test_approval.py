@@ -27,7 +27,8 @@ from waha_mcp.waha.errors import OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
 
-NOON = 1_900_000_800.0
+LATER = 1_900_000_800.0
+
 TEXT = {"chat": SAM, "text": "The numbers you asked for: 42\nRegards"}
 
 YES = types.ElicitResult(action="accept", content={"approve": True})
@@ -72,10 +73,10 @@ async def test_the_person_at_the_client_is_asked_with_name_number_and_exact_text
 
 def test_no_text_passes_for_another_line_of_the_question_or_hides_in_it() -> None:
     content = {"text": "ok\nlink_preview: false\u202e\u200b\x1b[8m", "note": "family 👨‍👩‍👧"}
-    shown = Question("a", "send_text", "Send a text", ("Sam",), content, "d", NOON).text().split("\n")
+    shown = Question("a", "send_text", "Send a text", ("Sam",), content, "d", LATER).text().split("\n")
     assert shown == [
         "Send a text to Sam?",
-        good_until(NOON),
+        good_until(LATER),
         "text: ok",
         "    link_preview: false<U+202E><U+200B><U+001B>[8m",
         "note: family 👨‍👩‍👧",

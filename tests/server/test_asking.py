@@ -11,6 +11,7 @@ import pytest
 from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
 
+from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.server import asking
 from waha_mcp.server.asking import Asking, InputNeeded
@@ -105,6 +106,16 @@ async def test_only_a_client_that_can_show_a_form_is_asked(
     else:
         assert answer is True
     assert session.shown == ([what.text()] if asked and version == LEGACY else [])
+
+
+@ERAS
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_a_form_shows_a_question_in_the_words_of_all(text: str, version: str) -> None:
+    what, session = hostile_question(text), Session(TICKED)
+    # `call` compares the words of the newer era.
+    await call(Asking(), what, version, session)
+    assert session.shown == ([what.text()] if version == LEGACY else [])
+    assert_nothing_forged(what.text(), what)
 
 
 VERDICTS: dict[str, tuple[Any, bool | None]] = {
