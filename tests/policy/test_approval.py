@@ -152,6 +152,25 @@ async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
             assert await effects(admin) == []
 
 
+async def test_a_question_that_a_client_left_open_waits_as_long_as_any_other(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+
+    async def left_open(question: Question) -> None:
+        monkeypatch.setattr(time, "time", lambda: real() + LIFETIME)
+        assert question.expires <= time.time()
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="It expires in 10 min"):
+            await bridge.call("send_text", TEXT, ask=left_open)
+        [entry] = waiting()
+        assert time.time() + LIFETIME - 60 < entry.expires <= time.time() + LIFETIME
+        assert good_until(entry.expires) in entry.question.text()
+        assert decide(entry.id, approve=True)
+        await bridge.call("send_text", TEXT)
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_client_that_cannot_ask_is_told_at_once_where_the_user_can_approve(
     era: Era, sandbox: SandboxInfo, admin: Admin

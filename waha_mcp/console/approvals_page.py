@@ -46,7 +46,7 @@ async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
 
 
 def approvals_app(token: str, port: int) -> Starlette:
-    """The page and its two calls, for a server on that port of 127.0.0.1."""
+    """The page, and the two addresses that list and decide, for a server on that port of 127.0.0.1."""
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def page(request: Request) -> Response:

@@ -1,11 +1,11 @@
-"""Asking a person: at the client where it can ask, else out of the agent's reach."""
+"""Asks a person to approve a call: at the client where it can ask, else on the approvals page or in a terminal."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal
@@ -34,21 +34,24 @@ class Reason:
 
 
 class Approver:
-    """Gets a person's yes for the calls of one App."""
+    """Gets a person's approval for the calls of one App."""
 
     def __init__(self, app_id: str, people: People) -> None:
         self._app_id, self._people = app_id, people
         self._approvals: Approvals | None = None
-        #: Digests that the person has refused at the client, and until when that holds.
+        #: By the digest of a call that the person has refused at the client: until when that holds, in seconds of the
+        #: monotonic clock.
         self._refused: dict[str, float] = {}
-        #: Digests of approvals that were given back, and until when they are good.
+        #: By the digest of a call whose approval was given back: until when that is good, likewise.
         self._unused: dict[str, float] = {}
 
     async def approved(self, call: Call, why: Sequence[Reason]) -> None:
-        """Return only when a person has approved exactly this call, now or before; `why` a person is asked.
+        """Get a person's approval of exactly this call, one that was given before or a new one.
+
+        `why` holds the reasons that the question gives.
 
         Raises:
-            Refusal: a person refused it, or has not answered yet, or cannot be asked.
+            Refusal: a person refused the call, or has not answered yet, or cannot be asked.
         """
         if self._refused.get(call.digest, 0) > time.monotonic():
             raise _person_refused()
@@ -56,12 +59,12 @@ class Approver:
         call.decision = "approved"
 
     def give_back(self, call: Call) -> None:
-        """Let a person's yes count once more, because what it was for certainly did not happen."""
+        """Let the approval of a call count once more, because the call certainly had no effect."""
         if call.approved_until is not None:
             self._unused[call.digest] = call.approved_until
 
     async def _answer(self, call: Call, why: Sequence[Reason]) -> float:
-        """Until when a person's yes to the call is good (seconds of the monotonic clock)."""
+        """Ask, and return until when the person's approval is good, in seconds of the monotonic clock."""
         given_back = self._unused.pop(call.digest, 0)
         if given_back > time.monotonic():
             return given_back
@@ -71,13 +74,14 @@ class Approver:
             self._refused[call.digest] = time.monotonic() + LIFETIME
             raise _person_refused()
         if answer is None:
-            return _monotonic(self._look_elsewhere(question))
+            # The client may have waited until the question was about to expire.
+            return _monotonic(self._look_elsewhere(replace(question, expires=time.time() + LIFETIME)))
         return _monotonic(question.expires)
 
     def _look_elsewhere(self, question: Question) -> float:
-        """Look for the approval that a person gave on the approvals page or in a terminal, and use it up.
+        """Use up the approval that a person gave on the approvals page or in a terminal; without one, ask for it there.
 
-        Returns until when it was good (Unix seconds).
+        Returns until when it is good, in Unix seconds.
         """
         try:
             if self._approvals is None:
@@ -106,11 +110,12 @@ class Approver:
         )
 
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
+        """The question about a call, with everybody that it names in words."""
         names = {chat: str(await self._people.describe(chat)) for chat in call.reached}
         apart = call.tool.references.keys() | call.tool.local_files.keys()
         content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in apart}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
-        # With one parameter for people, the recipients are all there is to say.
+        # Where one parameter names chats and reaches them all, the question's first line has named them.
         people = {
             name: ", ".join([names.get(each) or str(await self._people.describe(each)) for each in chats])
             for name, chats in named.items()

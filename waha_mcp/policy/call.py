@@ -1,4 +1,4 @@
-"""One call on its way through the gate: whom it names, and what is told of it."""
+"""One call on its way through the gate: whom it names, and how questions and the trail describe it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from waha_mcp.waha.client import Changes
 from waha_mcp.waha.messages import message_from
 from waha_mcp.whatsapp.ids import parse_message_id
 
-#: Characters that are told in full; WhatsApp's own longest text.
+#: Characters of a text that is shown whole; WhatsApp takes no longer one.
 FULL = 65_536
 
 
@@ -122,7 +122,7 @@ def as_list(value: Any) -> list[str]:
 
 
 def told(value: Any) -> Any:
-    """An argument as people are shown it: all of it, but of a file's bytes only the size and digest."""
+    """An argument as people are shown it: whole, but of a text longer than `FULL` only its length and SHA-256."""
     if isinstance(value, str) and len(value) > FULL:
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{len(value)} characters, sha256 {digest}"

@@ -72,10 +72,10 @@ class File:
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is asked: exactly what would be done, to whom, and why a person must say so.
+    """What a person is asked: what exactly would be done, to whom, and why it needs a person's approval.
 
     `Question(**asdict(question))` is the same question, also after JSON. `why` and `files` are empty in one that was
-    written before they were recorded.
+    written by a version without them.
     """
 
     app: str

@@ -1,4 +1,4 @@
-"""Asking the person at the client: by a request in the older protocol era, by an extra round trip in the newer one."""
+"""Asks the person at the client: by a request in the older protocol era, by an extra round trip in the newer one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SCHEMA: dict[str, Any] = {
 
 
 class InputNeeded(Exception):
-    """The call ends here and comes again with the person's answer. Nothing was done."""
+    """The call ends with a question; the client repeats it with the person's answer. Nothing was done."""
 
     def __init__(self, result: types.InputRequiredResult) -> None:
         self.result = result
@@ -40,6 +40,8 @@ class InputNeeded(Exception):
 
 @dataclass(frozen=True)
 class _Open:
+    """A question that a client was sent and has not answered. `expires`: seconds of the monotonic clock."""
+
     digest: str
     expires: float
 
@@ -47,15 +49,15 @@ class _Open:
 class Asking:
     """Puts questions to the person at one client.
 
-    An answer counts for the very question that was asked: what was asked is remembered here under a random state,
-    which is good once. What the client sends along proves nothing else.
+    In the newer era a question is remembered under a random state, which the client returns with the answer. A state
+    counts once, and only for the question that it was made for; nothing else that the client sends proves anything.
     """
 
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
 
     def asker(self, ctx: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Ask:
-        """What asks for one call: True or False as the person answers, None where nobody was asked.
+        """The function that asks about one call. It returns the person's answer, or None where nobody was asked.
 
         Nobody was asked where the client cannot ask, gives up or fails, or gives an answer that is neither yes nor no.
         """
@@ -75,9 +77,9 @@ class Asking:
         return ask
 
     async def reduce(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Middleware: a call comes with an answer to our question or that there is none, in the shape of the protocol.
+        """Middleware that puts what a client sends as an answer into the protocol's shape, with True, False or None.
 
-        What a client sends in its place would otherwise make the whole call invalid.
+        An answer in another shape would otherwise make the whole call invalid.
         """
         if ctx.method == "tools/call" and ctx.params:
             params = dict(ctx.params)
@@ -117,7 +119,7 @@ def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
 
 
 def _read(raw: Any) -> bool | None:
-    """What a person said, from what a client sends as the answer to our question; None where it is none."""
+    """The person's answer in what a client sends; None where there is none in it."""
     try:
         return _verdict(types.ElicitResult.model_validate(raw, by_name=False))
     except ValidationError:
@@ -125,7 +127,7 @@ def _read(raw: Any) -> bool | None:
 
 
 def _verdict(answer: types.ElicitResult) -> bool | None:
-    """What a person said. Only a person declines; hosts without one give up ("cancel") by themselves."""
+    """The person's answer, or None. Hosts where nobody sits answer "cancel" by themselves; only a person declines."""
     if answer.action == "decline":
         return False
     approve = (answer.content or {}).get("approve") if answer.action == "accept" else None
