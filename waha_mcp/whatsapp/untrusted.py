@@ -32,6 +32,7 @@ _TAGGED_FLAGS = tuple(
     _BLACK_FLAG + "".join(chr(0xE0000 + ord(c)) for c in region) + "\U000e007f"
     for region in ("gbeng", "gbsct", "gbwls")
 )
+_FLAGS = re.compile(f"({'|'.join(_TAGGED_FLAGS)})")
 #: Letters and marks by category that nevertheless show nothing.
 _BLANK = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
@@ -59,31 +60,39 @@ def reveal(text: str) -> str:
 
     For people who decide about a text, and have to see all of it.
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible(text, lambda char: f"<U+{ord(char):04X}>"))
+    between = _FLAGS.split(text)
+    # Every other part is a flag.
+    between[::2] = ["".join(map(_printable, _visible(part, _code_point))) for part in between[::2]]
+    return "".join(between)
+
+
+def _code_point(char: str) -> str:
+    return f"<U+{ord(char):04X}>"
+
+
+def _printable(part: str) -> str:
+    return part if part.isprintable() or part in (_ZWNJ, _ZWJ) else _code_point(part)
 
 
 def _visible(text: str, instead: Callable[[str], str] | None = None) -> list[str]:
-    """The parts of a text that show. `instead` gives what stands for a character that does not, or is a separator."""
+    """The parts of a text that show; for each character that does not, what `instead` makes of it."""
     kept: list[str] = []
-    at = 0
-    while at < len(text):
-        part = char = text[at]
+    for at, char in enumerate(text):
+        shows = char
         if char == _BLACK_FLAG:
-            part = next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char)
-            hidden = False
+            shows = next((flag for flag in _TAGGED_FLAGS if text.startswith(flag, at)), char)
         elif char in (_ZWNJ, _ZWJ):
-            hidden = not _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2])
+            if not _joins(char, kept[-1][-1] if kept else "", text[at + 1 : at + 2]):
+                shows = ""
         elif char in (_TEXT_STYLE, _EMOJI_STYLE):
-            hidden = not (kept and _styled(kept[-1]))
-        else:
-            hidden = _hides(char) or (instead is not None and not char.isprintable())
-        if not hidden:
-            kept.append(part)
+            if not (kept and _styled(kept[-1])):
+                shows = ""
+        elif _hides(char):
+            shows = ""
+        if shows:
+            kept.append(shows)
         elif instead is not None:
             kept.append(instead(char))
-        at += len(part)
     return kept
 
 
