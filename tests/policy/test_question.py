@@ -174,6 +174,11 @@ ASKS: dict[str, tuple[dict[str, Any], tuple[str, dict[str, Any]], list[str]]] = 
         ("update_profile", {"about": "Away"}),
         ["first contact: it reaches everyone who can see this account, strangers perhaps among them"],
     ),
+    "status stories": (
+        {"approval": "first_contact"},
+        ("post_text_status", {"text": "Away"}),
+        ["first contact: it reaches everyone who sees its status stories, strangers perhaps among them"],
+    ),
     "every send": ({"approval": "send"}, ("send_text", TEXT), ["the App asks before whatever reaches somebody"]),
     "a loss": (
         {"approval": "destructive"},
