@@ -30,7 +30,7 @@ async def bridge_with(sandbox: SandboxInfo, key: str = "read_send", **fields: An
     given = {name: getattr(parsed, name) for name in fields}
     app: App = app_for(sandbox, sandbox.keys[key], session="default", **given)
     async with Bridge(app) as bridge:
-        await bridge.settle()
+        await bridge.key.settle()
         yield bridge
 
 

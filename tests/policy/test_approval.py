@@ -54,7 +54,8 @@ class Person:
 
 @asynccontextmanager
 async def client_of(bridge: Bridge, era: Era, person: Person | None = None) -> AsyncIterator[Client]:
-    async with Client(Protocol(bridge).server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
+    server = Protocol(lambda _: bridge).server
+    async with Client(server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
         yield client
 
 
@@ -142,7 +143,7 @@ async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
         raise AssertionError
 
     async with bridge_with(sandbox, approval="send") as bridge:
-        server = Protocol(bridge).server
+        server = Protocol(lambda _: bridge).server
         async with Client(server, mode="legacy", raise_exceptions=True, elicitation_callback=nobody) as client:
             await admin.clear()
             with anyio.fail_after(10):

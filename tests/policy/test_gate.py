@@ -107,7 +107,7 @@ async def test_every_tool_with_an_effect_is_stopped_by_the_gate(
         "message": arrived["id"],
     }
     async with Bridge(app) as bridge:
-        await bridge.settle()
+        await bridge.key.settle()
         await admin.clear()
         for tool in EFFECTS.values():
             if rule == "nobody" and not _reaches(tool):

@@ -14,7 +14,7 @@ from mcp.server.context import ServerRequestContext
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.server import asking
-from waha_mcp.server.asking import Asking, InputNeeded
+from waha_mcp.server.asking import Asking, InputNeeded, read_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def call(
 
     params = {"name": "send_text", "arguments": {}} | sent
     try:
-        answer: Any = await asks.reduce(context(session or Session(), version, "tools/call", params), run)
+        answer: Any = await read_answer(context(session or Session(), version, "tools/call", params), run)
     except InputNeeded as needed:
         asking_back = needed.result
     else:
@@ -258,4 +258,4 @@ async def test_what_is_no_call_with_an_answer_goes_on_as_it_came(method: str, pa
     async def note(ctx: Any) -> Any:
         return ctx
 
-    assert await Asking().reduce(came, note) == came
+    assert await read_answer(came, note) == came

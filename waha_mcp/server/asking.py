@@ -47,7 +47,7 @@ class _Open:
 
 
 class Asking:
-    """Puts questions to the person at one client.
+    """Puts questions to the persons at the clients of one bridge.
 
     In the newer era a question is remembered under a random state, which the client returns with the answer. A state
     counts once, and only for the question that it was made for; nothing else that the client sends proves anything.
@@ -76,22 +76,6 @@ class Asking:
 
         return ask
 
-    async def reduce(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Middleware that puts what a client sends as an answer into the protocol's shape, with True, False or None.
-
-        An answer in another shape would otherwise make the whole call invalid.
-        """
-        if ctx.method == "tools/call" and ctx.params:
-            params = dict(ctx.params)
-            responses, state = params.pop("inputResponses", None), params.pop("requestState", None)
-            if responses is not None:
-                verdict = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
-                params["inputResponses"] = {_KEY: {"action": "accept", "content": {"approve": verdict}}}
-            if isinstance(state, str):
-                params["requestState"] = state
-            ctx = replace(ctx, params=params)
-        return await call_next(ctx)
-
     def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool | None:
         asked = self._open.pop(params.request_state, None) if params.request_state else None
         answer = (params.input_responses or {}).get(_KEY)
@@ -109,6 +93,23 @@ class Asking:
             params=types.ElicitRequestFormParams(message=question.text(), requested_schema=_SCHEMA)
         )
         return types.InputRequiredResult(input_requests={_KEY: request}, request_state=state)
+
+
+async def read_answer(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware that puts what a client sends as an answer into the protocol's shape, with True, False or None.
+
+    An answer in another shape would otherwise make the whole call invalid.
+    """
+    if ctx.method == "tools/call" and ctx.params:
+        params = dict(ctx.params)
+        responses, state = params.pop("inputResponses", None), params.pop("requestState", None)
+        if responses is not None:
+            verdict = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
+            params["inputResponses"] = {_KEY: {"action": "accept", "content": {"approve": verdict}}}
+        if isinstance(state, str):
+            params["requestState"] = state
+        ctx = replace(ctx, params=params)
+    return await call_next(ctx)
 
 
 def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
