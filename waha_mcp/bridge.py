@@ -12,7 +12,9 @@ import anyio
 
 from waha_mcp.app.actions import UNNAMED_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app.definition import App, AppError
-from waha_mcp.people.directory import Directory, Unresolved
+from waha_mcp.people.directory import Directory
+from waha_mcp.people.filling import FilledTable
+from waha_mcp.people.resolving import Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context, Progress, Tool, exposed, no_progress, why_hidden
@@ -50,6 +52,8 @@ _PROBES = {
     Action.SEND: "GET /api/{session}/status/new-message-id",
     Action.APP: "GET /api/apps",
 }
+#: Parts of the operations that change who is called what.
+_NAMED = ("/groups", "/contacts", "/channels")
 _ADMIN_PROBE = "GET /api/server/environment"
 
 _ADMIN_KEY = (
@@ -89,6 +93,8 @@ class Bridge:
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
         self.app = app
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
+        #: Who is who, for the policy and for the directory.
+        self.people = FilledTable(self.waha)
         self.grant = Grant.initial(app.actions)
         self.on_change = on_change
         self._settled = anyio.Event()
@@ -103,6 +109,7 @@ class Bridge:
         await self._stack.enter_async_context(self.waha)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
+        self.people.start = tasks.start_soon
         tasks.start_soon(self._find_out)
         return self
 
@@ -116,12 +123,12 @@ class Bridge:
         """The gate that calls pass. Loaded with the first of them: a listing is answered without."""
         from waha_mcp.policy.gate import Policy
 
-        return Policy(self.app, self.waha)
+        return Policy(self.app, self.people)
 
     @cached_property
     def directory(self) -> Directory:
         """Who is behind a name."""
-        return Directory(self.waha, self.policy.readable, self.policy.written)
+        return Directory(self.people, self.policy.readable, self.policy.written)
 
     # What is on offer
 
@@ -183,9 +190,13 @@ class Bridge:
             ctx = Context(
                 self.app, self.waha, grant, self.directory, self.policy.readable, self.policy.summary, progress
             )
-            result = await self.policy.run(Call(tool, parsed, ctx, ask, client, allow_repeat))
-        if tool.effect and any(kind in call for call in tool.calls for kind in ("/groups", "/contacts", "/channels")):
-            self.directory.expire()
+            made = Call(tool, parsed, ctx, ask, client, allow_repeat)
+            try:
+                result = await self.policy.run(made)
+            finally:
+                if made.changes.possible and any(kind in call for call in tool.calls for kind in _NAMED):
+                    # Whatever came of it: who is called what may have changed.
+                    self.people.expire()
         return fit(result, self.app.budget)
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:

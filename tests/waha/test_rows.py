@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from waha_mcp.waha import rows as rows_module
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.rows import TOO_LARGE, Rows, all_rows
+from waha_mcp.waha.rows import TOO_LARGE, Rows, WholeList
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ def paged(rows: list[Any]) -> Serve:
 
 async def read() -> Rows:
     async with Waha(BASE, SecretStr("key"), "default") as waha:
-        return await all_rows(waha, GROUPS, "groups")
+        return await WholeList(waha, GROUPS, "groups").read()
 
 
 async def test_a_list_comes_whole_and_a_short_page_is_its_end(server: Server) -> None:
