@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
 
-from waha_mcp.people import filling, resolving
-from waha_mcp.people.directory import Directory
-from waha_mcp.people.filling import GAP_LIFE, LIFE, MISS_LIFE, FilledTable
+from tests.people.common import (
+    ANN,
+    BEN,
+    CEM,
+    CHATS,
+    CHECK,
+    CLUB,
+    CONTACTS,
+    GROUPS,
+    HIDDEN,
+    LIDS,
+    ME,
+    SOURCES,
+    Canned,
+    Clock,
+    directory_of,
+    loaded,
+    person,
+)
+from waha_mcp.people import resolving
+from waha_mcp.people.filling import GAP_LIFE, LIFE, MISS_LIFE
 from waha_mcp.people.parts import NAMES
 from waha_mcp.people.resolving import Unresolved
-from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
     BadAnswer,
     Forbidden,
@@ -27,70 +42,6 @@ from waha_mcp.waha.errors import (
 from waha_mcp.waha.parsing import ChatKind
 
 pytestmark = pytest.mark.anyio
-
-CONTACTS, GROUPS, CHATS = "GET /api/contacts/all", "GET /api/{session}/groups", "GET /api/{session}/chats"
-LIDS, ACCOUNT = "GET /api/{session}/lids", "GET /api/sessions"
-CHECK = "GET /api/contacts/check-exists"
-SOURCES = {"contacts": CONTACTS, "groups": GROUPS, "chats": CHATS, "hidden ids": LIDS, "the account": ACCOUNT}
-
-ME, ANN, BEN, CEM = "12025550100@c.us", "12025550101@c.us", "12025550102@c.us", "12025550103@c.us"
-HIDDEN, CLUB = "990001@lid", "120363000000000001@g.us"
-
-
-class Canned:
-    """A WAHA whose answers are given by operation; a list under `pages` is given page by page."""
-
-    session = "default"
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = {SOURCES[name.replace("_", " ")]: answer for name, answer in answers.items()}
-        self.pages: dict[str, list[Any]] = {}
-        self.asked: Counter[str] = Counter()
-        #: Requests wait for this, where there is one.
-        self.let: anyio.Event | None = None
-
-    async def call(self, operation: str, *, query: Mapping[str, Any], bound: bool = True) -> Any:
-        self.asked[operation] += 1
-        if self.let is not None:
-            await self.let.wait()
-        pages = self.pages.get(operation)
-        answer = pages.pop(0) if pages else self.answers.get(operation, [])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-class Clock:
-    """The time of the directory, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(filling, "time", made)
-    return made
-
-
-def directory_of(waha: Canned, **given: Any) -> Directory:
-    return Directory(FilledTable(cast("Waha", waha)), **given)
-
-
-async def loaded(given: Mapping[str, Any] | None = None, **answers: Any) -> Directory:
-    """A directory of these answers; `given` goes to its constructor."""
-    made = directory_of(Canned(**answers), **(given or {}))
-    await made.load()
-    return made
-
-
-def person(chat: str, name: str | None = None, **more: Any) -> dict[str, Any]:
-    """A row of the contacts."""
-    return {"id": chat, "name": name, **more}
 
 
 async def yes(chat: str) -> bool:

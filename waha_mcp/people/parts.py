@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
@@ -25,8 +25,7 @@ SOURCES: tuple[Source, ...] = (*NAMES, "hidden ids", "the account")
 SHUT = (Unauthorized, Forbidden, SessionNotReady, Unreachable)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What one row says of one chat; the fields as in `Entry`.
 
     `me`: it is the account itself. `creators`: who created a group.

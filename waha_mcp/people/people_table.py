@@ -48,16 +48,9 @@ class Entry:
         name, saved, push_name, at = self.name, self.saved, self.push_name or said.push_name, self.learned
         if said.name and (name is None or (said.saved and not saved)):
             name, saved, push_name, at = said.name, said.saved, push_name or name, learned
-        return replace(
-            self,
-            name=name,
-            saved=saved,
-            push_name=push_name,
-            learned=at,
-            last_active=said.last_active if self.last_active is None else self.last_active,
-            contact=self.contact or said.contact,
-            group=self.group or said.group,
-        )
+        active = said.last_active if self.last_active is None else self.last_active
+        contact, group = self.contact or said.contact, self.group or said.group
+        return Entry(self.id, self.kind, name, saved, push_name, self.lid, active, contact, group, at)
 
 
 @dataclass(frozen=True)
@@ -140,8 +133,14 @@ def table_of(parts: Mapping[Source, Part], numbers: Mapping[str, str]) -> People
                     own_names.append((said.name, said.id))
                 continue
             chat = numbers.get(said.id, said.id)
-            entry = entries.get(chat) or Entry(chat, kind_of_chat(chat), lid=hidden_ids.get(chat))
-            entries[chat] = entry.joined(said, began)
+            if (entry := entries.get(chat)) is not None:
+                entries[chat] = entry.joined(said, began)
+            else:
+                kind, lid = kind_of_chat(chat), hidden_ids.get(chat)
+                entries[chat] = Entry(
+                    chat, kind, said.name, said.saved, said.push_name, lid, said.last_active, said.contact, said.group,
+                    began if said.name else NEVER,
+                )  # fmt: skip
             if not mine.isdisjoint(said.creators):
                 created.add(said.id)
     return PeopleTable(
