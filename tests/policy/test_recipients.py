@@ -414,6 +414,10 @@ SOMEBODY: dict[str, tuple[Any, bool]] = {
     "no id": ({"id": "sam", "name": "Sam Okafor"}, False),
     "null id": ({"id": None, "name": "Sam Okafor"}, False),
     "composed otherwise": ({"id": SAM, "name": " sam  okafor"}, True),
+    "with an emoji": ({"id": SAM, "name": "Sam Okafor ❤️"}, True),
+    "with an accent": ({"id": SAM, "name": "Sám Okafor"}, True),
+    "the account itself": ({"id": SAM, "name": "Sam Okafor", "isMe": True}, True),
+    "with one word more": ({"id": SAM, "name": "Sam Okafor Jr"}, False),
 }
 
 
