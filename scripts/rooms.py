@@ -63,7 +63,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("hosts.edit", "ruamel", "each host's file has one format: the others' libraries are not needed"),
     ("hosts.edit", "tomlkit", "each host's file has one format: the others' libraries are not needed"),
     ("hosts.edit", "tomllib", "each host's file has one format: the others' libraries are not needed"),
-    ("people.directory", "rapidfuzz", "only a search for names that are alike needs it"),
+    ("people.finding", "rapidfuzz", "only a search for names that are alike needs it"),
     ("policy.pace", "limits", "only an App with limits needs it, with its first effect"),
     ("policy.pace", "redis", "an extra: only an App that counts in Redis needs it"),
     ("sandbox", "sandbox.*", "the package's own names; a server with a real WAHA starts none"),

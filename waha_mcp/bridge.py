@@ -12,7 +12,9 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
-from waha_mcp.people.directory import Directory, Unresolved
+from waha_mcp.people.directory import Directory
+from waha_mcp.people.filling import FilledTable
+from waha_mcp.people.resolving import Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context, Progress, Tool, exposed, no_progress, why_hidden
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a client gets to ask for its first listing before the policy is loaded.
 LISTING_FIRST = 0.2
+#: Parts of the operations that change who is called what.
+_NAMED = ("/groups", "/contacts", "/channels")
 
 
 class UnknownTool(Exception):
@@ -61,12 +65,15 @@ class Bridge:
         self.key.listeners.add(self._grant_changed)
         #: Awaited whenever the tools on offer have changed.
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
+        #: Who is who, for the policy and for the directory.
+        self.people = FilledTable(self.waha)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.waha)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
+        self.people.start = tasks.start_soon
         tasks.start_soon(self.key.watch, self._get_ready)
         return self
 
@@ -80,12 +87,12 @@ class Bridge:
         """The gate that calls pass. Loaded with the first of them: a listing is answered without."""
         from waha_mcp.policy.gate import Policy
 
-        return Policy(self.app, self.waha)
+        return Policy(self.app, self.people)
 
     @cached_property
     def directory(self) -> Directory:
         """Who is behind a name."""
-        return Directory(self.waha, self.policy.readable, self.policy.written)
+        return Directory(self.people, self.policy.readable, self.policy.written)
 
     # What is on offer
 
@@ -133,9 +140,13 @@ class Bridge:
             ctx = Context(
                 self.app, self.waha, grant, self.directory, self.policy.readable, self.policy.summary, progress
             )
-            result = await self.policy.run(Call(tool, parsed, ctx, ask, client, allow_repeat))
-        if tool.effect and any(kind in call for call in tool.calls for kind in ("/groups", "/contacts", "/channels")):
-            self.directory.expire()
+            made = Call(tool, parsed, ctx, ask, client, allow_repeat)
+            try:
+                result = await self.policy.run(made)
+            finally:
+                if made.changes.possible and any(kind in call for call in tool.calls for kind in _NAMED):
+                    # Whatever came of it: who is called what may have changed.
+                    self.people.expire()
         return fit(result, self.app.budget)
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:

@@ -10,7 +10,8 @@ def each(test: str, *ids: str) -> tuple[str, ...]:
     return tuple(f"{test}[{one}]" for one in ids)
 
 
-_GATE, _CLIENT, _NAMED, _DIRECTORY = "policy/gate.py", "waha/client.py", "policy/named.py", "people/directory.py"
+_GATE, _CLIENT, _NAMED = "policy/gate.py", "waha/client.py", "policy/named.py"
+_RESOLVING, _PEOPLE = "people/resolving.py", "people/people_table.py"
 _LINES, _RECIPIENTS, _APPROVER = "server/lines.py", "policy/recipients.py", "policy/approver.py"
 
 _LATE, _PROXY = "outcomes::what_waha_does", "outcomes::what_is_found_afterwards_is_sent_once_where_a_proxy"
@@ -326,7 +327,7 @@ DEFENCES = (
     # Names
     Defence(
         "only saved names resolve for effects",
-        ((_DIRECTORY, "self._meant if effect else self._called", "self._called"),),
+        ((_RESOLVING, "self._meant(name, kind) if effect else self._called(name, kind)", "self._called(name, kind)"),),
         (
             "names::nothing_reaches_a_stranger_who_takes",
             "names::nor_does_by_a_saved_name",
@@ -340,7 +341,7 @@ DEFENCES = (
     ),
     Defence(
         "a saved name comes before any subject",
-        ((_DIRECTORY, "        if not owners:\n            subjects", "        if True:\n            subjects"),),
+        ((_RESOLVING, "        if not owners:\n            table", "        if True:\n            table"),),
         (
             "names::a_group_that_took_a_saved_name_gets_nothing_by_it",
             "names::an_own_group_of_a_saved_name_gets_nothing_by_it",
@@ -350,11 +351,11 @@ DEFENCES = (
     Defence(
         "the name of who may not be shown goes to nobody else",
         (
-            (_DIRECTORY, "if shown and len(shown) < len(owners):", "if False:"),
+            (_RESOLVING, "if shown and len(shown) < len(owners):", "if False:"),
             (
-                _DIRECTORY,
-                "        if not owners:\n            subjects",
-                "        if not list(filter(self._readable, owners)):\n            subjects",
+                _RESOLVING,
+                "        if not owners:\n            table",
+                "        if not list(filter(self._readable, owners)):\n            table",
             ),
         ),
         ("names::the_saved_name_of_a_sealed_chat_goes_to_nobody_else",),
@@ -516,21 +517,21 @@ DEFENCES = (
         "an open name on a list that forbids forbids everybody",
         (
             (_RECIPIENTS, "if self.names or self.covers(chat, twin):", "if self.covers(chat, twin):"),
-            (_RECIPIENTS, "if contacts.error is not None and not contacts.lacking:", "if False:"),
+            (_RECIPIENTS, "if contacts.broken and contacts.error is not None:", "if False:"),
         ),
         (_FORBIDS,),
     ),
     Defence(
         "contacts with a gap give no name on a list",
-        ((_RECIPIENTS, "for row in contacts.rows if contacts.gap is None else ():", "for row in contacts.rows:"),),
+        ((_RECIPIENTS, "if self._gap is not None:", "if False:"),),
         ("verdicts::a_name_on_the_list_that_allows_allows_nobody_where_contacts_are_left_out",),
     ),
     Defence(
         "a name that another may have is nobody's",
         (
             (
-                _DIRECTORY,
-                "return any(source in gaps and not gaps[source].lacking for source in sources)",
+                _PEOPLE,
+                "return any(source in self.gaps and not self.gaps[source].lacking for source in sources)",
                 "return False",
             ),
         ),
@@ -541,15 +542,15 @@ DEFENCES = (
     ),
     Defence(
         "what is not known is said of a name",
-        ((_DIRECTORY, "if gaps := self.not_known(*NAMES):", "if gaps := None:"),),
+        ((_RESOLVING, "if gaps := self._table.not_known(*NAMES):", "if gaps := None:"),),
         (_MAY_HAVE,),
     ),
     Defence(
         "what is not known is said of a list",
         (
             (
-                _DIRECTORY,
-                'return [f"{source}: {gaps[source].gap}" for source in sources if source in gaps] or None',
+                _PEOPLE,
+                'return [f"{source}: {self.gaps[source].gap}" for source in sources if source in self.gaps] or None',
                 "return None",
             ),
         ),

@@ -18,9 +18,8 @@ from waha_mcp.sandbox import SandboxInfo
 
 #: Fetch names anew for each call.
 ANEW = (
-    "import waha_mcp.people.directory as directory\n"
-    "directory.LIFE = directory.MISS_LIFE = directory.GAP_LIFE = 0.0\n"
-    "directory.Directory.load.__defaults__ = (0.0,)\n"
+    "import waha_mcp.people.filling as filling\n"
+    "filling.LIFE = filling.MISS_LIFE = filling.GAP_LIFE = filling.OLDEST = 0.0\n"
 )
 
 

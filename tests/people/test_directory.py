@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
 
-from waha_mcp.people import directory as directory_module
-from waha_mcp.people.directory import GAP_LIFE, LIFE, MISS_LIFE, Directory, Entry, Unresolved
-from waha_mcp.waha.client import Waha
+from tests.people.common import (
+    ANN,
+    BEN,
+    CEM,
+    CHATS,
+    CHECK,
+    CLUB,
+    CONTACTS,
+    GROUPS,
+    HIDDEN,
+    LIDS,
+    ME,
+    SOURCES,
+    Canned,
+    Clock,
+    directory_of,
+    loaded,
+    person,
+)
+from waha_mcp.people import resolving
+from waha_mcp.people.filling import GAP_LIFE, LIFE, MISS_LIFE
+from waha_mcp.people.parts import NAMES
+from waha_mcp.people.resolving import Unresolved
 from waha_mcp.waha.errors import (
     BadAnswer,
     Forbidden,
@@ -21,74 +39,9 @@ from waha_mcp.waha.errors import (
     Unsupported,
     WahaError,
 )
-from waha_mcp.waha.models import contact_from
 from waha_mcp.waha.parsing import ChatKind
 
 pytestmark = pytest.mark.anyio
-
-CONTACTS, GROUPS, CHATS = "GET /api/contacts/all", "GET /api/{session}/groups", "GET /api/{session}/chats"
-LIDS, ACCOUNT = "GET /api/{session}/lids", "GET /api/sessions"
-CHECK = "GET /api/contacts/check-exists"
-SOURCES = {"contacts": CONTACTS, "groups": GROUPS, "chats": CHATS, "hidden ids": LIDS, "the account": ACCOUNT}
-
-ME, ANN, BEN, CEM = "12025550100@c.us", "12025550101@c.us", "12025550102@c.us", "12025550103@c.us"
-HIDDEN, CLUB = "990001@lid", "120363000000000001@g.us"
-
-
-class Canned:
-    """A WAHA whose answers are given by operation; a list under `pages` is given page by page."""
-
-    session = "default"
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = {SOURCES[name.replace("_", " ")]: answer for name, answer in answers.items()}
-        self.pages: dict[str, list[Any]] = {}
-        self.asked: Counter[str] = Counter()
-        #: Requests wait for this, where there is one.
-        self.let: anyio.Event | None = None
-
-    async def call(self, operation: str, *, query: Mapping[str, Any], bound: bool = True) -> Any:
-        self.asked[operation] += 1
-        if self.let is not None:
-            await self.let.wait()
-        pages = self.pages.get(operation)
-        answer = pages.pop(0) if pages else self.answers.get(operation, [])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-class Clock:
-    """The time of the directory, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(directory_module, "time", made)
-    return made
-
-
-def directory_of(waha: Canned, **given: Any) -> Directory:
-    return Directory(cast("Waha", waha), **given)
-
-
-async def loaded(given: Mapping[str, Any] | None = None, **answers: Any) -> Directory:
-    """A directory of these answers; `given` goes to its constructor."""
-    made = directory_of(Canned(**answers), **(given or {}))
-    await made.load()
-    return made
-
-
-def person(chat: str, name: str | None = None, **more: Any) -> dict[str, Any]:
-    """A row of the contacts."""
-    return {"id": chat, "name": name, **more}
 
 
 async def yes(chat: str) -> bool:
@@ -148,13 +101,13 @@ async def test_what_could_not_be_read_is_tried_again_soon_and_what_cannot_be_is_
     waha = Canned(**answers)
     directory = directory_of(waha)
     await directory.load()
-    asked = waha.asked[CHATS]
+    asked = waha.asked[CONTACTS]
     clock.now += life - 1
     await directory.load()
-    assert waha.asked[CHATS] == asked
+    assert waha.asked[CONTACTS] == asked
     clock.now += 2
     await directory.load()
-    assert waha.asked[CHATS] == asked + 1
+    assert waha.asked[CONTACTS] == asked + 1
 
 
 async def test_nothing_is_fetched_for_a_key_that_may_not_read() -> None:
@@ -219,7 +172,7 @@ async def test_one_source_that_cannot_be_read_is_a_gap_and_the_others_are_known(
     waha.answers[SOURCES[source]] = answer
     directory = directory_of(waha)
     await directory.load()
-    others = [each for each in directory_module.NAMES if each != source]
+    others = [each for each in NAMES if each != source]
     assert directory.not_known(*others) is None
     [said] = directory.not_known(*others, source) or []
     assert said.startswith(f"{source}: ")
@@ -250,17 +203,18 @@ async def test_names_that_came_before_the_failure_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "saved"),
+    ("answers", "saved"),
     [
-        (Entry(ANN, "person", name="Ann"), True),
-        (Entry(ANN, "person", name="Ann", contact=contact_from(person(ANN, isMyContact=True))), True),
-        (Entry(ANN, "person", name="Ann", contact=contact_from(person(ANN))), True),
-        (Entry(ANN, "person", name="Ann", contact=contact_from(person(ANN, isMyContact=False))), False),
-        (Entry(ANN, "person", push_name="Ann", contact=contact_from(person(ANN, isMyContact=True))), False),
-        (Entry(CLUB, "group", name="Ann"), False),
+        ({"contacts": [person(ANN, "Ann", isMyContact=True)]}, True),
+        ({"contacts": [person(ANN, "Ann")]}, True),
+        ({"contacts": [person(ANN, "Ann", isMyContact=False)]}, False),
+        ({"contacts": [person(ANN, pushname="Ann", isMyContact=True)]}, False),
+        ({"groups": [{"id": CLUB, "subject": "Ann"}]}, False),
     ],
 )
-def test_a_name_is_saved_where_the_owner_gave_it_to_a_person(entry: Entry, saved: bool) -> None:
+async def test_a_name_is_saved_where_the_owner_gave_it_to_a_person(answers: dict[str, Any], saved: bool) -> None:
+    [entry] = (await loaded(**answers)).entries()
+    assert entry.shown == "Ann"
     assert entry.saved is saved
 
 
@@ -714,7 +668,7 @@ async def test_those_of_one_name_come_by_when_they_were_last_active_however_they
     people = [f"1202555{number:04}@c.us" for number in (104, 101, 107, 103, 106, 102, 105)]
     chats = [{"id": chat, "timestamp": 1_790_000_000 + int(chat[7:11])} for chat in people]
     _, *candidates = await lines("Ann", contacts=[person(chat, "Ann") for chat in people], chats=chats)
-    latest = sorted(people, reverse=True)[: directory_module.CANDIDATES]
+    latest = sorted(people, reverse=True)[: resolving.CANDIDATES]
     assert [line[2:].partition(":")[0] for line in candidates] == latest
 
 
@@ -735,7 +689,7 @@ async def test_who_is_only_like_the_name_is_shown_by_likeness() -> None:
 
 async def test_no_more_than_a_few_candidates_are_shown() -> None:
     contacts = [person(f"1202555{number:04}@c.us", f"Smith {number}") for number in range(9)]
-    assert len(await lines("Smith", contacts=contacts)) == 1 + directory_module.CANDIDATES
+    assert len(await lines("Smith", contacts=contacts)) == 1 + resolving.CANDIDATES
 
 
 @pytest.mark.parametrize("effect", [False, True])
@@ -816,7 +770,7 @@ async def test_an_answer_that_does_not_say_whether_a_number_exists_means_neither
 
 
 async def test_only_so_many_true_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory_module, "NUMBERS", 2)
+    monkeypatch.setattr(resolving, "NUMBERS", 2)
     waha = on_whatsapp(numberExists=True)
     directory = directory_of(waha)
     one, two, three = "+1 202 555 0111", "+1 202 555 0112", "+1 202 555 0113"

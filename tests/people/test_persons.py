@@ -10,7 +10,9 @@ import pytest
 
 from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, SAM, STRANGER
-from waha_mcp.people.directory import Directory, Entry
+from waha_mcp.people.directory import Directory
+from waha_mcp.people.filling import FilledTable
+from waha_mcp.people.people_table import Entry
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Reached
@@ -31,7 +33,7 @@ async def waha(anyio_backend: str) -> AsyncIterator[Canned]:
 
 async def test_a_pair_of_ids_is_looked_up_once_from_either_side(waha: Canned) -> None:
     waha.pair(LID, SAM)
-    people = People(waha.waha)
+    people = People(FilledTable(waha.waha))
     assert people.twin(SAM) is None
     assert await people.learn(LID) == SAM
     assert await people.learn(SAM) == LID
@@ -40,7 +42,7 @@ async def test_a_pair_of_ids_is_looked_up_once_from_either_side(waha: Canned) ->
 
 
 async def test_a_number_that_waha_does_not_match_is_asked_for_again(waha: Canned) -> None:
-    people = People(waha.waha)
+    people = People(FilledTable(waha.waha))
     assert await people.learn(SAM) is None
     waha.pair(LID, SAM)
     assert await people.learn(SAM) == LID
@@ -48,13 +50,13 @@ async def test_a_number_that_waha_does_not_match_is_asked_for_again(waha: Canned
 
 @pytest.mark.parametrize("chat", [GROUP, "120363@newsletter", STATUS, "17@broadcast"])
 async def test_only_people_have_a_second_id(chat: str, waha: Canned) -> None:
-    assert await People(waha.waha).learn(chat) is None
+    assert await People(FilledTable(waha.waha)).learn(chat) is None
     assert waha.asked == []
 
 
 async def test_a_row_that_holds_only_one_id_takes_nothing_from_what_is_known(waha: Canned) -> None:
     waha.pair(LID, SAM)
-    people = People(waha.waha)
+    people = People(FilledTable(waha.waha))
     await people.learn(SAM)
     waha.answers["/api/default/lids"] = [
         {"lid": LID, "pn": None},
@@ -68,7 +70,7 @@ async def test_a_row_that_holds_only_one_id_takes_nothing_from_what_is_known(wah
 
 async def test_a_table_of_hidden_ids_that_cannot_be_read_is_an_error(waha: Canned) -> None:
     with pytest.raises(WahaError):
-        await People(waha.waha).learn_all()
+        await People(FilledTable(waha.waha)).learn_all()
 
 
 @pytest.mark.parametrize("ours", [True, False])
@@ -76,7 +78,7 @@ async def test_messages_under_the_other_id_count(ours: bool, waha: Canned) -> No
     waha.pair(LID, SAM)
     waha.messages(SAM, [])
     waha.messages(LID, [OURS])
-    assert await People(waha.waha).has_messages(SAM, ours=ours)
+    assert await People(FilledTable(waha.waha)).has_messages(SAM, ours=ours)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ async def test_messages_under_the_other_id_count(ours: bool, waha: Canned) -> No
 )
 async def test_whether_there_are_messages_is_what_waha_shows(rows: Any, ours: bool, found: bool, waha: Canned) -> None:
     waha.messages(SAM, rows)
-    people = People(waha.waha)
+    people = People(FilledTable(waha.waha))
     assert await people.has_messages(SAM, ours=ours) is found
     if ours:
         assert await people.has_written(SAM) is found
@@ -106,7 +108,7 @@ async def test_what_was_found_is_not_looked_up_again_and_what_was_not_is(waha: C
     waha.pair(LID, SAM)
     waha.messages(SAM, [THEIRS])
     waha.messages(LID, [])
-    people = People(waha.waha)
+    people = People(FilledTable(waha.waha))
     assert await people.has_messages(SAM, ours=False)
     asked = len(waha.asked)
     assert await people.has_messages(SAM, ours=False)
@@ -133,7 +135,7 @@ async def test_an_engine_that_refuses_the_filter_is_read_back_a_page(
     refusal: httpx.Response, rows: list[Any], found: bool, waha: Canned
 ) -> None:
     waha.messages(SAM, _without_filter(refusal, rows))
-    assert await People(waha.waha).has_messages(SAM, ours=True) is found
+    assert await People(FilledTable(waha.waha)).has_messages(SAM, ours=True) is found
 
 
 @pytest.mark.parametrize("refusal", [REFUSED, UNSUPPORTED], ids=["refused", "unsupported"])
@@ -141,7 +143,7 @@ async def test_messages_that_cannot_be_read_at_all_are_no_answer(refusal: httpx.
     waha.messages(SAM, refusal)
     for ours in (True, False):
         with pytest.raises(WahaError):
-            await People(waha.waha).has_messages(SAM, ours=ours)
+            await People(FilledTable(waha.waha)).has_messages(SAM, ours=ours)
 
 
 CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
@@ -173,7 +175,7 @@ async def test_a_chat_is_named_as_far_as_waha_tells(
     chat: str, answer: Any, words: str, chosen: bool, waha: Canned
 ) -> None:
     waha.answers[CONTACT] = waha.answers[GROUPS] = answer
-    person = await People(waha.waha).describe(chat)
+    person = await People(FilledTable(waha.waha)).describe(chat)
     assert str(person) == words
     assert person.reached == Reached(words, chosen)
 
@@ -182,14 +184,14 @@ async def test_a_chat_is_named_as_far_as_waha_tells(
     ("chat", "words"), [(PUBLIC, "everyone who can see this account"), (STATUS, "everyone who sees its status stories")]
 )
 async def test_everyone_is_looked_up_nowhere(chat: str, words: str, waha: Canned) -> None:
-    assert str(await People(waha.waha).describe(chat, Directory(waha.waha))) == words
+    assert str(await People(FilledTable(waha.waha)).describe(chat, Directory(FilledTable(waha.waha)))) == words
     assert waha.asked == []
 
 
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (Entry(SAM, "person", name="Sam", push_name="S."), "Sam (+12025550123)"),
+        (Entry(SAM, "person", name="Sam", saved=True, push_name="S."), "Sam (+12025550123)"),
         (Entry(SAM, "person", push_name="S."), "+12025550123, who calls themselves “S.”"),
         (Entry(GROUP, "group", name="Choir"), f"the group “Choir” ({GROUP})"),
     ],
@@ -199,7 +201,7 @@ async def test_a_directory_that_knows_a_chat_is_taken_at_its_word(
 ) -> None:
     monkeypatch.setattr(Directory, "get", lambda self, chat: entry if chat == entry.id else None)
     waha.answers[CONTACT] = {"name": "Somebody else"}
-    people, directory = People(waha.waha), Directory(waha.waha)
+    people, directory = People(FilledTable(waha.waha)), Directory(FilledTable(waha.waha))
     assert str(await people.describe(entry.id, directory)) == words
     assert waha.asked == []
     assert str(await people.describe(STRANGER, directory)) == "Somebody else (+12025550199)"

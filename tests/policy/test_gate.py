@@ -20,6 +20,7 @@ from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import Chats, SendRule
 from waha_mcp.bridge import Bridge
 from waha_mcp.people.directory import Directory
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
@@ -601,8 +602,9 @@ async def test_a_call_goes_into_the_trail_as_it_ended(
 
     app = App(url="http://127.0.0.1:9", key=SecretStr("k"), session="default")
     waha = Waha(app.url, app.key, app.session)
-    policy = Policy(app, waha)
-    context = Context(app, waha, Grant.initial(frozenset(Action)), Directory(waha, policy.readable, policy.written))
+    people = FilledTable(waha)
+    policy = Policy(app, people)
+    context = Context(app, waha, Grant.initial(frozenset(Action)), Directory(people, policy.readable, policy.written))
     tool = Tool("look", "Look", "", Action.READ, (), "core", READS, None, look)
     raised: BaseException | None = None
     try:

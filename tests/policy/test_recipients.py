@@ -13,6 +13,7 @@ from tests.harness import Admin
 from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, lid_of, send
 from waha_mcp.app.policy_fields import Chats, PolicyFields
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.recipients import Entries, Recipients, Verdict
@@ -392,7 +393,7 @@ async def waha(anyio_backend: str) -> AsyncIterator[Canned]:
 
 
 async def ready(waha: Canned, *, can_read: bool = True, **rules: Any) -> Recipients:
-    recipients = Recipients(Chats.model_validate(rules), waha.waha, People(waha.waha))
+    recipients = Recipients(Chats.model_validate(rules), People(FilledTable(waha.waha)))
     await recipients.prepare(can_read=can_read)
     return recipients
 
@@ -413,6 +414,10 @@ SOMEBODY: dict[str, tuple[Any, bool]] = {
     "no id": ({"id": "sam", "name": "Sam Okafor"}, False),
     "null id": ({"id": None, "name": "Sam Okafor"}, False),
     "composed otherwise": ({"id": SAM, "name": " sam  okafor"}, True),
+    "with an emoji": ({"id": SAM, "name": "Sam Okafor ❤️"}, True),
+    "with an accent": ({"id": SAM, "name": "Sám Okafor"}, True),
+    "the account itself": ({"id": SAM, "name": "Sam Okafor", "isMe": True}, True),
+    "with one word more": ({"id": SAM, "name": "Sam Okafor Jr"}, False),
 }
 
 
@@ -473,7 +478,7 @@ async def test_another_writing_of_the_number_behind_a_denied_hidden_id_is_denied
 
 async def test_contacts_that_cannot_be_read_are_an_error_that_leaves_names_open(waha: Canned) -> None:
     waha.answers[CONTACTS] = httpx.Response(422, json={})
-    recipients = Recipients(Chats.model_validate(send(["Sam Okafor"])["chats"]), waha.waha, People(waha.waha))
+    recipients = Recipients(Chats.model_validate(send(["Sam Okafor"])["chats"]), People(FilledTable(waha.waha)))
     with pytest.raises(WahaError, match="422"):
         await recipients.prepare(can_read=True)
     assert recipients.unresolved() == "not looked up: Sam Okafor"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from waha_mcp.waha import rows as rows_module
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.rows import TOO_LARGE, Rows, all_rows
+from waha_mcp.waha.rows import TOO_LARGE, Rows, WholeList
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ def paged(rows: list[Any]) -> Serve:
 
 async def read() -> Rows:
     async with Waha(BASE, SecretStr("key"), "default") as waha:
-        return await all_rows(waha, GROUPS, "groups")
+        return await WholeList(waha, GROUPS, "groups").read()
 
 
 async def test_a_list_comes_whole_and_a_short_page_is_its_end(server: Server) -> None:
@@ -184,3 +184,55 @@ async def test_what_is_no_list_is_not_an_empty_one(server: Server, answer: Any, 
 async def test_an_empty_list_is_empty_and_nothing_is_missing(server: Server, empty: Any) -> None:
     server.serve = lambda limit, offset: empty
     assert await read() == Rows([])
+
+
+# Reading on
+
+
+@pytest.fixture
+async def pages(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WholeList]:
+    """A list that is read in pages of 150 rows."""
+    monkeypatch.setattr(rows_module, "PAGE", 150)
+    async with Waha(BASE, SecretStr("key"), "default") as waha:
+        yield WholeList(waha, GROUPS, "groups")
+
+
+def failing_after(rows: list[Any], most: int) -> Serve:
+    return lambda limit, offset: httpx.Response(500) if offset >= most else rows[offset : offset + limit]
+
+
+async def test_a_list_is_read_on_behind_what_was_read(server: Server, pages: WholeList) -> None:
+    everything = [group(number) for number in range(310)]
+    server.serve = failing_after(everything, 300)
+    assert (await pages.read()).rows == everything[:300]
+    server.serve = lambda limit, offset: httpx.Response(500)
+    for _ in range(2):
+        found = await pages.read()
+        assert (found.rows, found.error is None) == (everything[:300], False)
+    server.serve = paged(everything)
+    server.asked.clear()
+    assert await pages.read() == Rows(everything)
+    assert server.asked == [(150, 299)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda rows: rows[1:], lambda rows: [group(999), *rows], lambda rows: rows[:9]],
+    ids=["less", "more", "few"],
+)
+async def test_a_list_that_has_changed_meanwhile_is_read_anew(change: Any, server: Server, pages: WholeList) -> None:
+    everything = [group(number) for number in range(310)]
+    server.serve = failing_after(everything, 150)
+    await pages.read()
+    server.serve = paged(change(everything))
+    assert await pages.read() == Rows(change(everything))
+
+
+async def test_what_could_not_be_read_is_counted_once(server: Server, pages: WholeList) -> None:
+    everything = [*(group(number) for number in range(149)), None, *(group(number) for number in range(200, 210))]
+    server.serve = failing_after(everything, 150)
+    assert (await pages.read()).error is not None
+    server.serve = paged(everything)
+    found = await pages.read()
+    assert len(found.rows) == 159
+    assert found.gap == "1 left out: not in a form that this version reads"

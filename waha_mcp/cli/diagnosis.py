@@ -21,6 +21,7 @@ from waha_mcp.app.definition import App, AppError, find_definition, load_app, re
 from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.table import HOSTS, Host
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
 from waha_mcp.policy.recipients import Recipients
 from waha_mcp.tools.catalog import exposed
@@ -214,7 +215,7 @@ _SESSION_FIXES = {
 
 async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Finding]:
     """Whether everybody on the App's lists can be found."""
-    recipients = Recipients(app.chats, waha, People(waha))
+    recipients = Recipients(app.chats, People(FilledTable(waha)))
     try:
         await recipients.prepare(can_read=grant.evidence[Action.READ] is Evidence.PROBED)
     except WahaError as error:

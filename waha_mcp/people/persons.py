@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from waha_mcp.people.directory import Directory
-from waha_mcp.waha.client import Waha
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
 from waha_mcp.waha.models import Reached
-from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
-from waha_mcp.waha.rows import all_rows
+from waha_mcp.waha.parsing import kind_of_chat, listing, mapping_of
 from waha_mcp.whatsapp.ids import phone_of
 
 logger = logging.getLogger(__name__)
@@ -54,53 +53,32 @@ class Person:
 
 
 class People:
-    """Looks up people, and remembers what does not change."""
+    """What the policy asks about people: their other ids, what the account has written, and what to call them."""
 
-    def __init__(self, waha: Waha) -> None:
-        self._waha = waha
-        self._twin: dict[str, str | None] = {}
+    def __init__(self, table: FilledTable) -> None:
+        """Nothing is asked for yet."""
+        self.table = table
+        self._waha = table.waha
         self._met: dict[tuple[str, bool], bool] = {}
 
     def twin(self, chat: str) -> str | None:
-        """The other id of the same person, as far as it was looked up: of a number its `@lid`, and the reverse."""
-        return self._twin.get(chat)
+        """The other id of the same person, as far as it is known: of a number its `@lid`, and the reverse."""
+        return self.table.twin(chat)
+
+    async def learn(self, chat: str) -> str | None:
+        """The other id of the same person, looked up where it is not known; see `FilledTable.learn`."""
+        return await self.table.learn(chat)
 
     async def learn_all(self) -> None:
-        """Read WAHA's whole table of hidden ids.
+        """Read WAHA's whole list of hidden ids.
 
         Raises:
             WahaError: it cannot be read.
         """
-        found = await all_rows(self._waha, "GET /api/{session}/lids", "hidden ids")
-        if found.error is not None:
-            raise found.error
-        for row in found.rows:
-            self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
-
-    def _note(self, lid: str | None, number: str | None) -> None:
-        if lid and number:
-            self._twin[lid], self._twin[number] = number, lid
-
-    async def learn(self, chat: str) -> str | None:
-        """The other id of the same person, looked up once.
-
-        None is no answer: there is none, or WAHA does not tell. Whoever forbids must count on there being one.
-        """
-        if kind_of_chat(chat) != "person" or self._twin.get(chat) is not None:
-            return self._twin.get(chat)
-        try:
-            if chat.endswith("@lid"):
-                row = await self._waha.call("GET /api/{session}/lids/{lid}", path={"lid": chat})
-            else:
-                row = await self._waha.call(
-                    "GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": chat.partition("@")[0]}
-                )
-        except WahaError as error:
-            logger.debug("No other id for a chat: %s", error)
-            return None
-        if isinstance(row, Mapping):
-            self._note(chat_id_of(row.get("lid")), chat_id_of(row.get("pn")))
-        return self._twin.get(chat)
+        await self.table.load("hidden ids", gap_age=0.0)
+        error = self.table.part("hidden ids").error
+        if error is not None:
+            raise error
 
     async def has_messages(self, chat: str, *, ours: bool) -> bool:
         """Whether the chat has any message, or one that this account wrote.
@@ -165,11 +143,11 @@ class People:
         try:
             match kind_of_chat(chat):
                 case "person":
-                    row = mapping_of(await self._waha.call("GET /api/contacts", query={"contactId": chat}))
+                    row = await self.table.row(chat)
                     name = _text(row.get("name")) if row.get("isMyContact") is not False else None
                     claims = _text(row.get("pushname")) or _text(row.get("pushName"))
                 case "group":
-                    row = mapping_of(await self._waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
+                    row = await self.table.row(chat)
                     claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
         except WahaError as error:
             logger.debug("No name for a chat: %s", error)

@@ -16,6 +16,7 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Refusal, delivery
 from waha_mcp.policy.approver import Approver, Reason
@@ -29,7 +30,6 @@ from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.policy.sweep import swept
 from waha_mcp.tools.catalog import ArgumentError
-from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
 
@@ -44,10 +44,11 @@ T = TypeVar("T")
 class Policy:
     """The policy of one App at work."""
 
-    def __init__(self, app: App, waha: Waha) -> None:
+    def __init__(self, app: App, table: FilledTable) -> None:
+        """The policy of an App for the people in `table`. No request is made yet."""
         self._app = app
-        self._people = People(waha)
-        self._recipients = Recipients(app.chats, waha, self._people)
+        self._people = People(table)
+        self._recipients = Recipients(app.chats, self._people)
         self._repeats = Repeats()
         self._pacer = Pacer(app.id, app.pace)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None

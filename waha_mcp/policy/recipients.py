@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
-from typing import Any
 
 import anyio
 
 from waha_mcp.app.policy_fields import KINDS, Chats
 from waha_mcp.people.persons import PUBLIC, STATUS, People
-from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.parsing import chat_id_of, kind_of_chat
-from waha_mcp.waha.rows import all_rows
+from waha_mcp.waha.parsing import kind_of_chat
+from waha_mcp.whatsapp.folding import fold_name
+from waha_mcp.whatsapp.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
 
@@ -53,19 +51,23 @@ class Entries:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    async def learn(self, people: People, contacts: Mapping[str, set[str]]) -> None:
-        """Add the other ids of everybody on the list. A name that means no saved contact, or several, stays open."""
-        for name in list(self.names):
-            found = contacts.get(_folded(name), set())
-            if len(found) == 1:
-                self.ids |= found
-                self.names.discard(name)
-        await self.match(people, list(self.ids))
+    def learn(self, people: People, owners: Mapping[str, Collection[str]]) -> None:
+        """Add the ids of those whose names are on the list, and the other ids of everybody on it.
 
-    async def match(self, people: People, ids: Iterable[str]) -> None:
-        """Add the other ids of these."""
+        `owners` are those of each name. One that means no saved contact, or several, stays open.
+        """
+        for name in list(self.names):
+            found = owners.get(name, ())
+            # The same person under both ids is one.
+            if len({people.table.canonical(each) for each in found}) == 1:
+                self.ids.update(found)
+                self.names.discard(name)
+        self.match(people, list(self.ids))
+
+    def match(self, people: People, ids: Iterable[str]) -> None:
+        """Add the other ids of these, as far as they are known."""
         for each in ids:
-            twin = await people.learn(each)
+            twin = people.twin(each)
             if twin:
                 self.ids.add(twin)
                 self.unmatched -= {each, twin}
@@ -111,8 +113,7 @@ class Entries:
 class Recipients:
     """The lists of one App. Until `prepare` has succeeded they know only what the App says in ids."""
 
-    def __init__(self, chats: Chats, waha: Waha, people: People) -> None:
-        self._waha = waha
+    def __init__(self, chats: Chats, people: People) -> None:
         self._people = people
         self._allow, self._ask, self._deny = (
             Entries(chats.send.allow),
@@ -154,46 +155,42 @@ class Recipients:
                 self._ready = True
             elif unmatched := [each for each in (self._deny, self._read_deny) if each.unmatched]:
                 # As long as WAHA does not tell whose they are, they stand for anybody.
+                await self._people.table.match(set[str]().union(*(each.unmatched for each in unmatched)))
                 for each in unmatched:
-                    await each.match(self._people, list(each.unmatched))
+                    each.match(self._people, list(each.unmatched))
             else:
                 return
             self._readable.clear()
 
     async def _look_up(self) -> None:
         lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
-        contacts = await self._contacts() if any(each.names for each in lists) else {}
+        names = set[str]().union(*(each.names for each in lists))
+        owners = await self._owners(names) if names else {}
         if self.read_limited:
             await self._people.learn_all()
+        await self._people.table.match(set[str]().union(*(each.ids for each in lists), *owners.values()))
         for each in lists:
-            await each.learn(self._people, contacts)
+            each.learn(self._people, owners)
         if unknown := self.unresolved():
             logger.warning(
                 "%s: a list that allows them allows nobody by that name, and one that forbids them forbids everybody",
                 unknown,
             )
 
-    async def _contacts(self) -> dict[str, set[str]]:
-        """Chat ids by the name under which the account's owner saved them: nobody else can choose those.
+    async def _owners(self, names: Iterable[str]) -> dict[str, Collection[str]]:
+        """Chat ids by the names under which the account's owner saved them: nobody else can choose those.
 
-        Empty where they are not all known: somebody else may have any of the names.
+        Empty where the contacts are not all known: somebody else may have any of the names.
         """
-        found: dict[str, set[str]] = {}
-        contacts = await all_rows(self._waha, "GET /api/contacts/all", "contacts")
-        if contacts.error is not None and not contacts.lacking:
+        people = self._people.table
+        await people.load("contacts", gap_age=0.0)
+        contacts = people.part("contacts")
+        if contacts.broken and contacts.error is not None:
             raise contacts.error
         self._gap = contacts.gap
-        for row in contacts.rows if contacts.gap is None else ():
-            chat, name = chat_id_of(row.get("id")), _saved_name(row)
-            if chat and name and kind_of_chat(chat) == "person":
-                found.setdefault(_folded(name), set()).add(chat)
-        for ids in found.values():
-            if len(ids) == 2:
-                # The same person under both ids is one.
-                first, second = sorted(ids)
-                if await self._people.learn(first) == second:
-                    ids.discard(second)
-        return found
+        if self._gap is not None:
+            return {}
+        return {name: people.table.saved.get(fold_name(clean_name(name)), ()) for name in names}
 
     async def verdict(self, chat: str) -> Verdict:
         """Whether something may be sent to a chat id, `STATUS` or `PUBLIC`."""
@@ -249,16 +246,6 @@ class Recipients:
         if self._gap:
             return f"not looked up, because the contacts could not all be read ({self._gap}): {names}"
         return f"no saved contact, or several, called {names}"
-
-
-def _saved_name(row: Mapping[str, Any]) -> str | None:
-    name = row.get("name")
-    return name if isinstance(name, str) and row.get("isMyContact") is not False else None
-
-
-def _folded(name: str) -> str:
-    """A name for comparing: the same letters, however they are composed; letters that only look alike differ."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def _subscriber(chat: str) -> str:

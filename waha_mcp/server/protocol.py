@@ -19,7 +19,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from waha_mcp import __version__
 from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.log import redact
-from waha_mcp.people.directory import NAMES
+from waha_mcp.people.parts import NAMES
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import InputNeeded, read_answer
 from waha_mcp.server.clients import Clients

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-#: Rows of one request, and how many `all_rows` fetches at most.
+#: Rows of one request, and how many `WholeList` reads at most.
 PAGE, MOST = 2_000, 50_000
 #: A page of fewer rows than this and than asked for is the last one; of more, a server may have capped it.
 LEAST_CAP = 100
@@ -136,22 +136,59 @@ class Rows:
         return isinstance(self.error, Unsupported)
 
 
-async def all_rows(waha: Waha, operation: str, what: str, **query: Any) -> Rows:
-    """The whole of one list, `MOST` rows at most. What goes wrong stands in the answer, beside what came before it."""
-    pages = Pages(waha, operation, what, size=PAGE, **query)
-    rows: list[Row] = []
-    error: WahaError | None = None
-    gap: str | None = None
-    try:
-        async for row in pages.rows():
-            rows.append(row)
-            if len(rows) > MOST:
+class WholeList:
+    """One list that is read to its end, `MOST` rows at most.
+
+    What was read stays where a page fails or whoever reads is cancelled: the next `read` goes on behind it, as long as
+    the last row still stands where it stood. Else the list has changed, and is read anew.
+    """
+
+    def __init__(self, waha: Waha, operation: str, what: str, **query: Any) -> None:
+        """Nothing is asked for yet. `what` the rows are is named in errors."""
+        self._ask = (waha, operation, what)
+        self._query = query
+        self._begin()
+
+    def _begin(self) -> None:
+        waha, operation, what = self._ask
+        self._pages = Pages(waha, operation, what, size=PAGE, **self._query)
+        self._rows: list[Row] = []
+        #: The place behind the last row.
+        self._behind = 0
+
+    async def read(self) -> Rows:
+        """All rows. What goes wrong stands in the answer, beside what came before it."""
+        error: WahaError | None = None
+        gap: str | None = None
+        try:
+            if await self._go_on():
                 gap = f"only the first {MOST} of them were read"
-                break
-    except WahaError as failure:
-        error = failure
-        gap = briefly(failure)
-    gap = gap or pages.gap
-    if gap is not None:
-        logger.warning("Not all %s are known: %s", what, error or gap)
-    return Rows(rows[:MOST], gap, error)
+        except WahaError as failure:
+            error, gap = failure, briefly(failure)
+        gap = gap or self._pages.gap
+        if gap is not None:
+            logger.warning("Not all %s are known: %s", self._ask[2], error or gap)
+        return Rows(self._rows[:MOST], gap, error)
+
+    async def _go_on(self) -> bool:
+        """Read what is left; whether there is more than may be read."""
+        if self._pages.gap is not None:
+            # Places that could not be read would be counted twice.
+            self._begin()
+        last = self._rows[-1] if self._rows else None
+        if last is not None:
+            self._pages.offset = self._behind - 1
+        async for row in self._pages.rows():
+            if last is not None:
+                if _key(row) != _key(last):
+                    break
+                last = None
+                continue
+            self._rows.append(row)
+            self._behind = self._pages.offset
+            if len(self._rows) > MOST:
+                return True
+        if last is not None:
+            self._begin()
+            return await self._go_on()
+        return False

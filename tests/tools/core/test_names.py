@@ -116,7 +116,7 @@ async def test_a_name_that_is_missing_is_looked_for_anew(
     await admin.request(
         "POST", "/sandbox/messages", {"chatId": "12025550199@c.us", "text": "Hi", "pushName": "Newcomer Nora"}
     )
-    monkeypatch.setattr("waha_mcp.people.directory.MISS_LIFE", 0.0)
+    monkeypatch.setattr("waha_mcp.people.filling.MISS_LIFE", 0.0)
     assert (await ask(bridge, "get_messages", chat="newcomer nora"))["chat"] == "12025550199@c.us"
 
 

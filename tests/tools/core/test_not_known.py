@@ -187,7 +187,7 @@ async def test_what_failed_is_known_again_when_waha_can_be_read(
     await spoil(admin, CONTACTS, count=1, status=500)
     assert "not_known" in await ask(bridge, "get_contacts")
     assert "not_known" in await ask(bridge, "get_contacts")
-    monkeypatch.setattr("waha_mcp.people.directory.GAP_LIFE", 0.0)
+    monkeypatch.setattr("waha_mcp.people.filling.GAP_LIFE", 0.0)
     found = await ask(bridge, "get_contacts")
     assert found["contacts"]
     assert "not_known" not in found

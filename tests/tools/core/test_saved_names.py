@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from tests.harness import Admin
+from tests.harness import Admin, app_for
 from tests.tools.core.test_names import ask
+from waha_mcp.app.policy_fields import Chats
 from waha_mcp.bridge import Bridge
-from waha_mcp.sandbox import ANSWERING_CHAT
+from waha_mcp.policy import Refusal
+from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 from waha_mcp.tools.budget import as_json
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.waha.errors import OutcomeUnknown
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +76,92 @@ async def test_two_who_are_saved_alike_are_told_apart_by_the_user(bridge: Bridge
     with pytest.raises(ArgumentError, match="2 go by the name"):
         await bridge.call("send_text", {"chat": "anna schmidt", "text": "Hello"})
     assert await sent_to(admin) == []
+
+
+async def rename(admin: Admin, chat: str, first: str, last: str = "") -> None:
+    """Save somebody under a name, as the owner does on the phone."""
+    await admin.request("PUT", f"/api/default/contacts/{chat}", {"firstName": first, "lastName": last})
+
+
+async def test_a_name_that_was_saved_for_somebody_else_meanwhile_is_theirs(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bridge.call("find_chats", {"query": "mum"})
+    await rename(admin, MUM, "Mother")
+    await rename(admin, ANSWERING_CHAT, "Mum")
+    monkeypatch.setattr("waha_mcp.people.filling.MISS_LIFE", 0.0)
+    result = await bridge.call("send_text", {"chat": "Mum", "text": "Hello"})
+    assert await sent_to(admin) == [ANSWERING_CHAT]
+    assert as_json(result)["reached"] == ["Mum (+12025550123)"]
+    await bridge.call("send_text", {"chat": "Mother", "text": "Hello"})
+    assert await sent_to(admin) == [ANSWERING_CHAT, MUM]
+
+
+async def test_a_name_that_was_taken_from_somebody_meanwhile_reaches_nobody(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bridge.call("find_chats", {"query": "mum"})
+    await rename(admin, MUM, "Mother")
+    await stranger(admin, "Mum")
+    monkeypatch.setattr("waha_mcp.people.filling.MISS_LIFE", 0.0)
+    with pytest.raises(ArgumentError, match="nobody is saved under exactly"):
+        await bridge.call("send_text", {"chat": "Mum", "text": "Hello"})
+    assert await sent_to(admin) == []
+
+
+# Changes of names
+
+
+async def contacts_read(admin: Admin) -> int:
+    return [r["path"] for r in await admin.requests()].count("/api/contacts/all")
+
+
+@pytest.mark.parametrize("fault", [None, {"status": 500, "body": "{}"}], ids=["done", "unknown"])
+async def test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it(
+    fault: dict[str, Any] | None, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}))
+    async with Bridge(app) as bridge:
+        await bridge.call("find_chats", {"query": "mum"})
+        if fault:
+            await admin.fault(f"/api/default/contacts/{MUM}", **fault)
+        await admin.clear()
+        call = bridge.call("save_contact", {"contact": MUM, "first_name": "Mother"})
+        if fault:
+            with pytest.raises(OutcomeUnknown):
+                await call
+        else:
+            await call
+        assert await contacts_read(admin) == 0
+        await bridge.call("find_chats", {"query": "mum"})
+        assert await contacts_read(admin) == 1
+
+
+async def test_what_the_policy_refuses_changes_nothing_that_would_be_read_anew(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    chats = Chats.model_validate({"send": {"allow": []}})
+    app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}), chats=chats)
+    async with Bridge(app) as bridge:
+        await bridge.call("find_chats", {"query": "mum"})
+        await admin.clear()
+        with pytest.raises(Refusal):
+            await bridge.call("create_group", {"subject": "Chess", "participants": [MUM]})
+        await bridge.call("find_chats", {"query": "mum"})
+        assert await contacts_read(admin) == 0
+
+
+async def test_a_reader_does_not_wait_while_an_old_table_is_read_anew(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bridge.call("find_chats", {"query": "mum"})
+    await rename(admin, MUM, "Mother")
+    monkeypatch.setattr("waha_mcp.people.filling.LIFE", 0.0)
+    found: Any = await bridge.call("find_chats", {"query": "mum"})
+    assert found.chats[0].name == "Mum ❤️"
+    with anyio.fail_after(5):
+        while bridge.directory.name(MUM) != "Mother":
+            await anyio.lowlevel.checkpoint()
 
 
 # Groups

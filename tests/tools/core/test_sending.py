@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.tools import local_files as files_module
 from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context
 from waha_mcp.tools.core.sending import mark_read, react, send_media, send_text
@@ -47,7 +48,7 @@ def outbox(tmp_path: Path) -> Path:
 async def ctx(anyio_backend: str, net: respx.MockRouter, outbox: Path) -> AsyncIterator[Context]:
     app = App(url=BASE, key=SecretStr("scoped-key-1234"), session="default", outbox=outbox)
     async with Waha(app.url, app.key, app.session) as waha:
-        yield Context(app, waha, Grant.initial(frozenset({Action.SEND})), Directory(waha))
+        yield Context(app, waha, Grant.initial(frozenset({Action.SEND})), Directory(FilledTable(waha)))
 
 
 def asked(net: respx.MockRouter) -> tuple[str, Any]:

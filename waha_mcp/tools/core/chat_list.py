@@ -8,7 +8,7 @@ from pydantic import Field
 from waha_mcp.app.actions import Action
 from waha_mcp.concurrency import each
 from waha_mcp.history.rest import MESSAGES
-from waha_mcp.people.directory import NAMES
+from waha_mcp.people.parts import NAMES
 from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, encode_cursor, offset_of
 from waha_mcp.tools.params import Cursor, Detail, Limit

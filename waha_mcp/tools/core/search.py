@@ -10,7 +10,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.history.rest import ALL, MESSAGES, START, Place, Row, Walk
-from waha_mcp.people.directory import Entry
+from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
 from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender

@@ -1,0 +1,122 @@
+"""The table of people: whose names are marked as what, and the account's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.people.common import ANN, BEN, CLUB, HIDDEN, ME, Canned, Clock, person, table_of
+from waha_mcp.people.people_table import NEVER, PeopleTable
+from waha_mcp.waha.errors import BadAnswer, Unsupported, WahaError
+
+pytestmark = pytest.mark.anyio
+
+
+async def table(**answers: Any) -> PeopleTable:
+    people = table_of(Canned(**answers))
+    await people.load()
+    return people.table
+
+
+PAIR = [{"lid": HIDDEN, "pn": ANN}]
+ACCOUNT = [{"name": "default", "me": {"id": ME}}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "name", "saved", "push_name"),
+    [
+        # Both ids' rows of one person, in the order of the contacts.
+        ([person(ANN, "Ann"), person(HIDDEN, "Bank", isMyContact=False)], "Ann", True, None),
+        ([person(HIDDEN, "Bank", isMyContact=False), person(ANN, "Ann")], "Ann", True, "Bank"),
+        ([person(HIDDEN, "Bank", isMyContact=False), person(ANN, "Ann", pushname="annie")], "Ann", True, "annie"),
+        ([person(ANN, isMyContact=True), person(HIDDEN, "Bank", isMyContact=False)], "Bank", False, None),
+        ([person(ANN, pushname="annie"), person(HIDDEN, "Ann")], "Ann", True, "annie"),
+        ([person(ANN, "Ann"), person(HIDDEN, "Anna")], "Ann", True, None),
+        ([person(ANN, "Bank", isMyContact=False), person(HIDDEN, "Bench", isMyContact=False)], "Bank", False, None),
+    ],
+)
+async def test_each_name_is_marked_by_the_row_that_has_it(
+    rows: Any, name: str, saved: bool, push_name: str | None
+) -> None:
+    found = await table(contacts=rows, hidden_ids=PAIR)
+    [entry] = found.entries.values()
+    assert (entry.id, entry.name, entry.saved, entry.push_name) == (ANN, name, saved, push_name)
+    assert set(found.saved) == ({name.casefold()} if saved else set())
+    assert set(found.by_name) == {each.casefold() for each in (name, push_name) if each}
+
+
+async def test_a_name_was_learned_when_the_list_was_read_that_has_it(clock: Clock) -> None:
+    people = table_of(
+        Canned(
+            contacts=[person(ANN, "Ann"), person(BEN)],
+            groups=[{"id": CLUB, "subject": "Club"}],
+            chats=[{"id": BEN, "name": "Ben"}, {"id": ANN, "name": "annie"}],
+        )
+    )
+    await people.load("contacts")
+    read = clock.now
+    clock.now += 5
+    await people.load()
+    learned = {entry.id: entry.learned for entry in people.table.entries.values()}
+    assert learned == {ANN: read, CLUB: read + 5, BEN: NEVER}
+
+
+@pytest.mark.parametrize(
+    ("row", "saved"),
+    [
+        (person(ME, "Alex"), True),
+        (person(ME, "Alex", isMe=True), True),
+        (person(BEN, "Alex", isMe=True), True),
+        (person(ME, "Alex", isMyContact=False), False),
+        (person(ME, pushname="Alex"), False),
+    ],
+    ids=str,
+)
+async def test_the_account_is_no_entry_and_its_saved_name_is_known(row: Any, saved: bool) -> None:
+    found = await table(contacts=[row, person(ANN, "Ann")], the_account=ACCOUNT)
+    assert set(found.entries) == {ANN}
+    assert found.saved.get("alex", frozenset()) == ({row["id"]} if saved else set())
+    assert "alex" not in found.by_name
+
+
+async def test_a_name_that_the_account_shares_is_both_theirs() -> None:
+    found = await table(contacts=[person(ME, "Ann"), person(ANN, "Ann")], the_account=ACCOUNT)
+    assert found.saved["ann"] == {ANN, ME}
+    assert found.by_name["ann"] == {ANN}
+
+
+async def test_subjects_are_nobodys_saved_names() -> None:
+    news = "120363000000000009@newsletter"
+    found = await table(
+        contacts=[person(ANN, "Club ❤️")], groups=[{"id": CLUB, "subject": "Club"}], chats=[{"id": news, "name": "club"}]
+    )
+    assert found.saved == {"club": {ANN}}
+    assert found.subjects == {"club": {CLUB, news}}
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "persons", "all_names"),
+    [
+        ("contacts", BadAnswer, True, True),
+        ("contacts", Unsupported, False, False),
+        ("groups", BadAnswer, False, True),
+        ("groups", Unsupported, False, False),
+        ("chats", BadAnswer, False, False),
+        ("hidden_ids", BadAnswer, False, False),
+    ],
+)
+async def test_another_may_have_a_name_where_a_list_of_names_has_a_gap(
+    failing: str, error: type[WahaError], persons: bool, all_names: bool
+) -> None:
+    found = await table(**{failing: error("500")})
+    assert found.another_may_have_it(groups=False) is persons
+    assert found.another_may_have_it() is all_names
+
+
+async def test_a_gap_keeps_nothing_of_what_was_read() -> None:
+    found = await table(contacts=[person(ANN, "Ann"), "junk"])
+    [gap] = found.gaps.values()
+    assert not gap.said
+    assert found.not_known("groups") is None
+    assert found.not_known("contacts") == ["contacts: 1 left out: not in a form that this version reads"]

@@ -1,0 +1,137 @@
+"""To whom an effect goes by a name, where who has the name has changed since the table was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.people.common import ANN, BEN, CHATS, CLUB, CONTACTS, GROUPS, ME, Canned, Clock, directory_of, person
+from waha_mcp.people.filling import LIFE, MISS_LIFE
+from waha_mcp.people.resolving import Unresolved
+from waha_mcp.waha.errors import BadAnswer
+
+pytestmark = pytest.mark.anyio
+
+CONTACT = "GET /api/contacts"
+ACCOUNT = [{"name": "default", "me": {"id": ME}}]
+
+
+class World(Canned):
+    """A WAHA whose row of one person is the one in its contacts."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__(**answers)
+        self.answers[CONTACT] = self._row
+
+    def _row(self, asked: dict[str, Any]) -> Any:
+        rows = self.answers.get(CONTACTS, [])
+        return next((row for row in rows if row["id"] == asked["contactId"]), None)
+
+
+async def old(clock: Clock, **answers: Any) -> tuple[World, Any]:
+    """A directory that was read a little longer ago than an effect takes on trust."""
+    waha = World(**answers)
+    directory = directory_of(waha)
+    await directory.load()
+    clock.now += MISS_LIFE + 1
+    return waha, directory
+
+
+async def test_a_name_that_is_as_it_was_costs_an_effect_one_row(clock: Clock) -> None:
+    waha, directory = await old(clock, contacts=[person(ANN, "Ann")])
+    before = waha.asked.total()
+    assert await directory.resolve("Ann", effect=True) == ANN
+    assert waha.asked[CONTACT] == 1
+    assert waha.asked.total() == before + 1
+    assert await directory.resolve("Ann") == ANN
+    assert waha.asked.total() == before + 1
+
+
+async def test_a_name_that_was_given_to_somebody_else_goes_to_them(clock: Clock) -> None:
+    waha, directory = await old(clock, contacts=[person(ANN, "Ann"), person(BEN, "Ben")])
+    waha.answers[CONTACTS] = [person(ANN, "Anna"), person(BEN, "Ann")]
+    assert await directory.resolve("Ann", effect=True) == BEN
+    assert waha.asked[CONTACTS] == 2
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [person(ANN, "Anna")],
+        [person(ANN, pushname="Ann")],
+        [person(ANN, "Ann", isMyContact=False)],
+        [person(ANN, "Anna"), person(BEN, pushname="Ann")],
+        [],
+    ],
+    ids=["renamed", "no longer saved", "no longer a contact", "taken by a stranger", "gone"],
+)
+async def test_a_name_that_was_taken_away_reaches_nobody(rows: Any, clock: Clock) -> None:
+    waha, directory = await old(clock, contacts=[person(ANN, "Ann")])
+    waha.answers[CONTACTS] = rows
+    with pytest.raises(Unresolved):
+        await directory.resolve("Ann", effect=True)
+
+
+async def test_where_the_row_cannot_be_read_the_whole_list_is_read_anew(clock: Clock) -> None:
+    waha, directory = await old(clock, contacts=[person(ANN, "Ann")])
+    waha.answers[CONTACT] = BadAnswer("500")
+    assert await directory.resolve("Ann", effect=True) == ANN
+    assert waha.asked[CONTACTS] == 2
+
+
+async def test_of_two_who_had_one_name_the_one_who_still_has_it_is_meant(clock: Clock) -> None:
+    waha, directory = await old(clock, contacts=[person(ANN, "Ann"), person(BEN, "Ann")])
+    waha.answers[CONTACTS] = [person(ANN, "Ann"), person(BEN, "Ben")]
+    assert await directory.resolve("Ann", effect=True) == ANN
+
+
+async def test_a_subject_gives_way_to_a_name_that_was_saved_since(clock: Clock) -> None:
+    waha, directory = await old(clock, groups=[{"id": CLUB, "subject": "Ann", "owner": ME}], the_account=ACCOUNT)
+    assert await directory.resolve("Ann", effect=True) == CLUB
+    clock.now += MISS_LIFE + 1
+    waha.answers[CONTACTS] = [person(ANN, "Ann")]
+    assert await directory.resolve("Ann", effect=True) == ANN
+
+
+async def test_a_subject_is_as_it_is_now(clock: Clock) -> None:
+    club = {"id": CLUB, "subject": "Chess", "owner": ME}
+    waha, directory = await old(clock, groups=[club], the_account=ACCOUNT)
+    waha.answers[GROUPS] = [{**club, "subject": "Go"}]
+    with pytest.raises(Unresolved):
+        await directory.resolve("Chess", effect=True)
+    assert waha.asked[CHATS] == 2
+
+
+async def test_an_effect_takes_no_table_that_is_read_anew_behind_its_back(clock: Clock) -> None:
+    waha = World(contacts=[person(ANN, "Ann"), person(BEN, "Ann")])
+    directory = directory_of(waha)
+    directory._people.start = lambda function: None
+    await directory.load()
+    clock.now += LIFE + 1
+    waha.answers[CONTACTS] = [person(BEN, "Ann")]
+    with pytest.raises(Unresolved, match="2 go by the name"):
+        await directory.resolve("Ann")
+    assert await directory.resolve("Ann", effect=True) == BEN
+
+
+async def test_the_accounts_own_name_is_no_recipients(clock: Clock) -> None:
+    _, directory = await old(clock, contacts=[person(ME, "Alex"), person(BEN, "Ben")], the_account=ACCOUNT)
+    with pytest.raises(Unresolved, match="nobody"):
+        await directory.resolve("Alex", effect=True)
+
+
+async def test_a_name_that_the_account_shares_goes_to_the_other(clock: Clock) -> None:
+    _, directory = await old(clock, contacts=[person(ME, "Ann"), person(ANN, "Ann")], the_account=ACCOUNT)
+    assert await directory.resolve("Ann", effect=True) == ANN
+
+
+async def test_who_may_not_be_read_keeps_their_name_after_it_was_looked_up_again(clock: Clock) -> None:
+    waha = World(contacts=[person(ANN, "Ann")], groups=[{"id": CLUB, "subject": "Ann", "owner": ME}])
+    waha.answers["GET /api/sessions"] = ACCOUNT
+    directory = directory_of(waha, readable=lambda chat: chat != ANN)
+    await directory.load()
+    clock.now += MISS_LIFE + 1
+    with pytest.raises(Unresolved) as told:
+        await directory.resolve("Ann", effect=True)
+    assert ANN not in str(told.value)

@@ -1,0 +1,66 @@
+"""Searching the table for names that are alike, and completing what somebody begins to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from waha_mcp.people.people_table import Entry, PeopleTable
+from waha_mcp.whatsapp.folding import fold
+from waha_mcp.whatsapp.untrusted import clean_name
+
+#: How alike (0 to 100) a name must be to be shown.
+ALIKE = 60
+
+#: Which chats may be shown: what it refuses is as if it were not there.
+Readable = Callable[[str], bool]
+
+
+def find(table: PeopleTable, query: str, limit: int, readable: Readable) -> list[Entry]:
+    """Entries whose name is like `query`, or whose number holds its digits, best first."""
+    wanted = fold(clean_name(query))
+    found: dict[str, float] = {}
+    if wanted:
+        for owner, score in _alike(table, wanted):
+            if score > found.get(owner, 0):
+                found[owner] = score
+    digits = "".join(c for c in query if c.isdigit())
+    if len(digits) >= 3 and not any(c.isalpha() for c in query):
+        for entry_id in table.entries:
+            if digits in entry_id.partition("@")[0]:
+                found[entry_id] = 100
+    matches = [(score, table.entries[each]) for each, score in found.items() if readable(each)]
+    matches.sort(key=lambda match: (-match[0], -(match[1].last_active or 0), match[1].shown or match[1].id))
+    return [entry for _, entry in matches[:limit]]
+
+
+def completions(table: PeopleTable, beginning: str, limit: int, readable: Readable) -> list[str]:
+    """Texts that resolve to chats like `beginning`, best first; empty: the most recent."""
+    if beginning.strip():
+        found = find(table, beginning, limit, readable)
+    else:
+        shown = (entry for entry in table.entries.values() if readable(entry.id))
+        found = sorted(shown, key=lambda entry: -(entry.last_active or 0))[:limit]
+    return [_handle(table, entry, readable) for entry in found]
+
+
+def _handle(table: PeopleTable, entry: Entry, readable: Readable) -> str:
+    """The name, where it means this one alone, else the id."""
+    if not entry.shown or table.another_may_have_it():
+        return entry.id
+    owners = table.by_name.get(fold(entry.shown), ())
+    return entry.shown if list(filter(readable, owners)) == [entry.id] else entry.id
+
+
+def _alike(table: PeopleTable, wanted: str) -> Iterable[tuple[str, float]]:
+    from rapidfuzz import fuzz, process  # only a search needs it
+
+    names, owners = table.spelled
+    for name, score, at in process.extract(wanted, names, scorer=fuzz.WRatio, score_cutoff=ALIKE, limit=200):
+        # The very name comes first, then names that begin with it, then those that hold it as a word.
+        if name == wanted:
+            score = 103
+        elif name.startswith(wanted):
+            score = 102
+        elif f" {wanted}" in name:
+            score = 101
+        yield owners[at], score
