@@ -54,7 +54,7 @@ ROOMS = {
     "fetching": ("policy/fetching.py", "app/urls.py"),
     "people": ("people/*.py", "whatsapp/folding.py"),
     "policy": ("policy/*.py",),
-    "bridge": ("bridge.py",),
+    "bridge": ("bridge.py", "waha/key_probe.py"),
     "asking": ("server/asking.py",),
     "untrusted": ("whatsapp/untrusted.py",),
 }

@@ -19,12 +19,14 @@ from waha_mcp import bridge as bridge_module
 from waha_mcp.app.actions import NULL_ACTIONS, Action, Evidence, Grant
 from waha_mcp.app.definition import App, AppError
 from waha_mcp.app.policy_fields import NO_PACE, Chats
-from waha_mcp.bridge import Bridge, UnknownTool, examine
+from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.policy.gate import Policy
 from waha_mcp.tools import catalog
 from waha_mcp.tools.catalog import CATALOG, ArgumentError
+from waha_mcp.waha import key_probe
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import BadAnswer, Forbidden, OutcomeUnknown, Unauthorized, Unreachable, WahaError
+from waha_mcp.waha.key_probe import KeyProbe, examine
 
 pytestmark = pytest.mark.anyio
 
@@ -78,8 +80,8 @@ def server() -> Iterator[Server]:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bridge looks again at once, and so does the client."""
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.001)
-    monkeypatch.setattr(bridge_module, "RETRY_FIRST", 0.001)
-    monkeypatch.setattr(bridge_module, "RETRY_MOST", 0.01)
+    monkeypatch.setattr(key_probe, "RETRY_FIRST", 0.001)
+    monkeypatch.setattr(key_probe, "RETRY_MOST", 0.01)
     monkeypatch.setattr("waha_mcp.waha.client.random.uniform", lambda *_: 0.001)
 
 
@@ -98,9 +100,10 @@ async def settled(of: App) -> AsyncIterator[tuple[Bridge, list[set[str]]]]:
         announced.append(names(bridge))
 
     with anyio.fail_after(10):
-        bridge = Bridge(of, on_change)
+        bridge = Bridge(of)
+        bridge.listeners.add(on_change)
         async with bridge:
-            assert await bridge.settle(5)
+            assert await bridge.key.settle(5)
             announced.clear()
             yield bridge, announced
 
@@ -201,7 +204,7 @@ async def test_probes_run_at_the_same_time(server: Server) -> None:
 async def test_what_waha_answers_behind_its_guard_confirms_the_action(server: Server, answer: httpx.Response) -> None:
     server.answers[SEND] = answer
     async with settled(app()) as (bridge, _):
-        assert bridge.grant.evidence[Action.SEND] is Evidence.PROBED
+        assert bridge.key.grant.evidence[Action.SEND] is Evidence.PROBED
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,7 @@ async def test_what_cannot_be_found_out_is_off_and_asked_again(
     server.answers[SEND] = answer
     async with settled(app()) as (bridge, announced):
         assert names(bridge) == of_action(Action.READ)
-        assert bridge.grant.evidence[Action.SEND] is Evidence.UNKNOWN
+        assert bridge.key.grant.evidence[Action.SEND] is Evidence.UNKNOWN
         del server.answers[SEND]
         await until(lambda: bool(announced))
         assert announced == [of_action(Action.READ, Action.SEND)]
@@ -231,14 +234,14 @@ async def test_what_cannot_be_found_out_is_off_and_asked_again(
 async def test_declared_actions_that_waha_refuses_are_off(server: Server) -> None:
     server.answers |= {SEND: FORBIDDEN, "/api/apps": FORBIDDEN}
     async with settled(app(actions=frozenset({Action.READ, Action.SEND, Action.APP}))) as (bridge, _):
-        assert bridge.grant.actions == {Action.READ}
-        assert bridge.grant.evidence[Action.READ] is Evidence.PROBED
+        assert bridge.key.grant.actions == {Action.READ}
+        assert bridge.key.grant.evidence[Action.READ] is Evidence.PROBED
 
 
 async def test_declared_actions_stay_when_waha_does_not_say(server: Server) -> None:
     server.answers[SEND] = httpx.Response(500, json={})
     async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
-        assert bridge.grant.actions == {Action.SEND}
+        assert bridge.key.grant.actions == {Action.SEND}
 
 
 async def test_an_action_that_is_not_declared_is_not_even_asked_for(server: Server) -> None:
@@ -254,7 +257,7 @@ async def test_a_key_that_waha_does_not_know_offers_nothing(server: Server) -> N
     server.answers[ADMIN] = UNAUTHORIZED
     async with settled(app(actions=frozenset(Action))) as (bridge, _):
         assert names(bridge) == of_action()
-        assert "401" in (bridge.grant.problem or "")
+        assert "401" in (bridge.key.grant.problem or "")
     assert server.requests == [ADMIN]
 
 
@@ -269,8 +272,8 @@ async def test_an_admin_key_is_refused_with_how_to_make_a_scoped_one(server: Ser
     server.answers[ADMIN] = httpx.Response(status, json={"WAHA_API_KEY": "x"})
     async with settled(app(actions=frozenset(Action))) as (bridge, _):
         assert names(bridge) == of_action()
-        assert "scoped" in (bridge.grant.problem or "")
-        assert "allow_admin_key" in (bridge.grant.problem or "")
+        assert "scoped" in (bridge.key.grant.problem or "")
+        assert "allow_admin_key" in (bridge.key.grant.problem or "")
         with pytest.raises(UnknownTool):
             await bridge.call("send_text", TEXT)
     assert server.requests == [ADMIN]
@@ -286,7 +289,7 @@ async def test_a_waha_without_scoped_keys_is_refused_unless_the_app_allows_it(se
     server.answers[ADMIN] = httpx.Response(404, json={"message": "Cannot GET /api/server/environment"})
     async with settled(app()) as (bridge, _):
         assert names(bridge) == of_action()
-        assert "2026.4" in (bridge.grant.problem or "")
+        assert "2026.4" in (bridge.key.grant.problem or "")
     async with settled(app(allow_admin_key=True)) as (bridge, _):
         assert names(bridge) == of_action(Action.READ, Action.SEND)
 
@@ -323,7 +326,7 @@ async def test_no_tool_runs_on_a_key_that_may_be_an_admins(
 async def test_calls_that_come_while_another_looks_share_what_it_finds(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Bridge.settle, "__defaults__", (0.0,))
+    monkeypatch.setattr(KeyProbe.settle, "__defaults__", (0.0,))
     let = anyio.Event()
 
     async def slow(_: httpx.Request) -> httpx.Response:
@@ -367,15 +370,15 @@ async def test_a_look_that_is_cancelled_leaves_the_next_one_to_look_itself(serve
 
             async def cancelled() -> None:
                 with first:
-                    await bridge.identify()
+                    await bridge.key.identify()
 
             tasks.start_soon(cancelled)
             await arrived.wait()
-            tasks.start_soon(bridge.identify)
+            tasks.start_soon(bridge.key.identify)
             await anyio.wait_all_tasks_blocked()
             server.answers.clear()
             first.cancel()
-    assert bridge.grant.problem is None
+    assert bridge.key.grant.problem is None
     assert server.requests == [ADMIN, ADMIN]
 
 
@@ -399,7 +402,7 @@ async def test_no_session_or_several_is_a_problem_that_says_what_to_do(
     async with settled(app(session=None)) as (bridge, _):
         assert names(bridge) == of_action()
         for word in [*words, "ask the user"]:
-            assert word in (bridge.grant.problem or "")
+            assert word in (bridge.key.grant.problem or "")
 
 
 @pytest.mark.parametrize(
@@ -412,7 +415,7 @@ async def test_an_answer_that_is_no_list_does_not_say_that_there_is_no_session(
     server.answers[SESSIONS] = answer
     async with settled(app(session=None)) as (bridge, _):
         assert names(bridge) == of_action()
-        assert bridge.grant.problem is None
+        assert bridge.key.grant.problem is None
         step = (await bridge.call("get_status", {})).model_dump()["next_step"]
         assert "not a list of sessions" in step
 
@@ -480,12 +483,12 @@ async def test_the_first_refusal_of_an_action_hides_its_tools_and_is_announced_o
 
 async def test_one_refused_operation_takes_nothing_away_where_the_probe_is_granted(server: Server) -> None:
     async with settled(app()) as (bridge, announced):
-        before = bridge.grant
+        before = bridge.key.grant
         server.answers["/api/sendText"] = FORBIDDEN
         with pytest.raises(Forbidden):
             await bridge.call("send_text", TEXT)
         assert SEND in server.requests  # it was asked for
-        assert bridge.grant == before
+        assert bridge.key.grant == before
         assert announced == []
 
 
@@ -497,7 +500,7 @@ async def test_a_probe_that_tells_nothing_takes_nothing_away(
         server.answers |= {"/api/sendText": FORBIDDEN, SEND: answer}
         with pytest.raises(Forbidden):
             await bridge.call("send_text", TEXT)
-        assert Action.SEND in bridge.grant.actions
+        assert Action.SEND in bridge.key.grant.actions
         assert announced == []
 
 
@@ -508,12 +511,12 @@ async def test_an_action_without_a_probe_falls_by_its_tools_own_operation_alone(
         with pytest.raises(Forbidden):
             async with bridge._noting(CATALOG["control_session"]):
                 raise elsewhere
-        assert Action.CONTROL in bridge.grant.actions
+        assert Action.CONTROL in bridge.key.grant.actions
         assert announced == []
         server.answers["/api/sessions/default/stop"] = FORBIDDEN
         with pytest.raises(Forbidden):
             await bridge.call("control_session", {"do": "stop"})
-        assert bridge.grant.actions == frozenset(Action) - {Action.CONTROL}
+        assert bridge.key.grant.actions == frozenset(Action) - {Action.CONTROL}
         assert len(announced) == 1
 
 
@@ -551,26 +554,35 @@ async def test_get_status_brings_back_what_waha_grants_again(server: Server, ans
 
 async def test_a_failure_that_is_not_about_the_key_changes_nothing(server: Server) -> None:
     async with settled(app()) as (bridge, announced):
-        before = bridge.grant
+        before = bridge.key.grant
         for answer in (httpx.Response(500, json={}), httpx.Response(403, html="<p>proxy"), httpx.ReadTimeout("")):
             server.answers["/api/sendText"] = answer
             with pytest.raises((BadAnswer, OutcomeUnknown)):
                 await bridge.call("send_text", TEXT)
-        assert bridge.grant == before
+        assert bridge.key.grant == before
         assert announced == []
 
 
-async def test_a_listener_that_fails_stops_nothing(server: Server) -> None:
-    async def gone() -> None:
-        raise anyio.ClosedResourceError
+async def test_a_listener_that_fails_stops_nothing_and_hinders_no_other(server: Server) -> None:
+    heard: list[str] = []
+
+    def listener(name: str) -> Callable[[], Awaitable[None]]:
+        async def listen() -> None:
+            heard.append(name)
+            raise anyio.ClosedResourceError
+
+        return listen
 
     with anyio.fail_after(10):
-        async with Bridge(app(), gone) as bridge:
-            assert await bridge.settle(5)
+        async with Bridge(app()) as bridge:
+            bridge.listeners |= {listener("one"), listener("two")}
+            assert await bridge.key.settle(5)
             assert names(bridge) == of_action(Action.READ, Action.SEND)
-            server.answers["/api/sendText"] = FORBIDDEN
+            heard.clear()
+            server.answers |= {"/api/sendText": FORBIDDEN, SEND: FORBIDDEN}
             with pytest.raises(Forbidden):
                 await bridge.call("send_text", TEXT)
+            assert sorted(heard) == ["one", "two"]
 
 
 async def test_a_waha_that_comes_up_later_is_found(server: Server) -> None:
@@ -600,7 +612,7 @@ async def test_settling_takes_no_longer_than_its_budget(server: Server) -> None:
     server.answers[ADMIN] = never
     with anyio.fail_after(5):
         async with Bridge(app()) as bridge:
-            assert not await bridge.settle(0.01)
+            assert not await bridge.key.settle(0.01)
             assert names(bridge) == of_action()
 
 
@@ -647,7 +659,7 @@ async def test_a_call_waits_until_it_is_known_what_the_key_may_do(
 async def test_a_declared_call_that_comes_before_a_slow_look_is_held_to_what_that_finds(
     server: Server, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response
 ) -> None:
-    monkeypatch.setattr(Bridge.settle, "__defaults__", (0.0,))
+    monkeypatch.setattr(KeyProbe.settle, "__defaults__", (0.0,))
     let = anyio.Event()
     server.answers[ADMIN] = waits_for(let, answer)
     bridge = Bridge(app(actions=frozenset({Action.SEND, Action.READ})))
@@ -822,7 +834,7 @@ async def test_what_a_refused_name_puts_in_doubt_is_read(server: Server) -> None
         server.answers |= {CONTACTS: FORBIDDEN, READ: FORBIDDEN}
         with pytest.raises(Forbidden):
             await bridge.call("send_text", {**TEXT, "chat": "Ann"})
-        assert bridge.grant.actions == {Action.SEND}
+        assert bridge.key.grant.actions == {Action.SEND}
         assert announced == [of_action(Action.SEND)]
 
 
@@ -835,8 +847,8 @@ async def test_looking_ends_once_all_is_known(
     bridge = Bridge(app(actions=declared))
     with anyio.fail_after(2):
         async with bridge.waha:
-            await bridge._find_out()
-    assert await bridge.settle(0)
+            await bridge.key.watch(bridge._get_ready)
+    assert await bridge.key.settle(0)
 
 
 async def test_a_waha_that_is_down_is_looked_for_less_and_less_often(
@@ -849,24 +861,25 @@ async def test_a_waha_that_is_down_is_looked_for_less_and_less_often(
         if len(waits) == 8:
             server.answers.clear()
 
-    monkeypatch.setattr(bridge_module, "RETRY_FIRST", 2.0)
-    monkeypatch.setattr(bridge_module, "RETRY_MOST", 60.0)
-    monkeypatch.setattr(bridge_module, "anyio", SimpleNamespace(**{**vars(anyio), "sleep": sleep}))
+    monkeypatch.setattr(key_probe, "RETRY_FIRST", 2.0)
+    monkeypatch.setattr(key_probe, "RETRY_MOST", 60.0)
+    for module in (key_probe, bridge_module):
+        monkeypatch.setattr(module, "anyio", SimpleNamespace(**{**vars(anyio), "sleep": sleep}))
     server.answers[ADMIN] = httpx.ConnectError("")
     # Declared actions leave nothing to find out but whose key this is.
     bridge = Bridge(app(actions=frozenset({Action.READ})))
     with anyio.fail_after(10):
         async with bridge.waha:
-            await bridge._find_out()
+            await bridge.key.watch(bridge._get_ready)
     assert waits == [2, 4, 8, 16, 32, 60, 60, 60, bridge_module.LISTING_FIRST]
-    assert bridge.grant.evidence[Action.READ] is Evidence.PROBED
+    assert bridge.key.grant.evidence[Action.READ] is Evidence.PROBED
 
 
 @pytest.mark.parametrize(("declared", "waits"), [(None, True), (frozenset({Action.READ}), False)])
 async def test_a_listing_waits_for_what_the_app_does_not_declare(
     server: Server, monkeypatch: pytest.MonkeyPatch, declared: frozenset[Action] | None, waits: bool
 ) -> None:
-    monkeypatch.setattr(bridge_module, "SETTLE_BUDGET", 30)
+    monkeypatch.setattr(key_probe, "SETTLE_BUDGET", 30)
     let = anyio.Event()
     server.answers[ADMIN] = waits_for(let, FORBIDDEN)
     found: list[bool] = []
@@ -874,7 +887,7 @@ async def test_a_listing_waits_for_what_the_app_does_not_declare(
         async with Bridge(app(actions=declared)) as bridge:
 
             async def listable() -> None:
-                found.append(await bridge.listable())
+                found.append(await bridge.key.listable())
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listable)
@@ -882,14 +895,14 @@ async def test_a_listing_waits_for_what_the_app_does_not_declare(
                 assert found == ([] if waits else [False])
                 let.set()
             assert found == [waits]
-            await bridge.settle(5)
-            assert await bridge.listable()
+            await bridge.key.settle(5)
+            assert await bridge.key.listable()
 
 
 async def test_an_admin_key_is_known_by_the_status_of_the_answer_whatever_its_body(server: Server) -> None:
     server.answers[ADMIN] = httpx.Response(200, content=b"WAHA_API_KEY=s3cr3t")
     async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
-        assert "allow_admin_key" in (bridge.grant.problem or "")
+        assert "allow_admin_key" in (bridge.key.grant.problem or "")
 
 
 async def test_the_session_that_the_app_names_is_kept(server: Server) -> None:
@@ -915,7 +928,7 @@ async def test_the_list_of_sessions_is_asked_for_without_naming_one(server: Serv
 async def test_no_session_is_looked_for_with_a_key_that_is_no_good(server: Server) -> None:
     server.answers |= {ADMIN: UNAUTHORIZED, SESSIONS: httpx.Response(200, json=[])}
     async with settled(app(session=None)) as (bridge, _):
-        assert "401" in (bridge.grant.problem or "")
+        assert "401" in (bridge.key.grant.problem or "")
     assert server.requests == [ADMIN]
 
 
@@ -1032,4 +1045,4 @@ def test_an_unknown_tool_is_told_with_those_that_there_are(field: str) -> None:
 
 
 async def test_a_grant_starts_from_what_the_app_says() -> None:
-    assert Bridge(app(actions=None)).grant == Grant.initial(None)
+    assert Bridge(app(actions=None)).key.grant == Grant.initial(None)

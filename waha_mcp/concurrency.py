@@ -1,4 +1,4 @@
-"""Doing several things side by side, until the process is told to stop."""
+"""Helpers for concurrent work: a bounded map, and waiting for stop signals."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ R = TypeVar("R")
 
 
 async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], *, at_once: int = 8) -> list[R]:
-    """What `do` gives for each item, in their order, with at most `at_once` under way.
+    """Run `do` on each item, at most `at_once` concurrently; return the results in the order of the items.
 
-    The first failure ends the rest and is raised as it is, not as a group.
+    The first exception cancels the rest and is raised by itself, not in an exception group.
     """
     results: dict[int, R] = {}
     failures: list[Exception] = []
@@ -40,9 +40,9 @@ async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], *, at_once: 
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], Awaitable[signal.Signals]]]:
-    """Catch SIGTERM and SIGINT and give what waits for the first of them.
+    """Catch SIGTERM and SIGINT; yield an async function that waits for the first of them.
 
-    Where the event loop cannot catch signals, as on Windows, it waits for ever: Ctrl-C then cancels whoever waits and
+    Where the event loop cannot catch signals (Windows), it waits forever: Ctrl-C then cancels the waiting task and
     leaves `anyio.run` as a KeyboardInterrupt.
     """
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Writing files that nobody sees a part of, in folders that nobody else looks into."""
+"""Atomic file writes and private folders (0700)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
-    """Replace a file in one step. `mode` holds from the first byte on.
+    """Replace a file atomically. `mode` (permission bits) applies before the file appears under its name.
 
     Raises:
-        OSError: nothing was changed; it names `path`.
+        OSError: nothing was changed; its filename is `path`.
     """
     with _written(path, text.encode(), mode) as temporary:
         os.replace(temporary, path)
 
 
 def create_atomically(path: Path, data: bytes, mode: int) -> None:
-    """Make a new file that holds all of `data`, or none. What is there, a link too, is neither replaced nor followed.
+    """Create a new file with all of `data`, or none at all. An existing file or link is neither replaced nor followed.
 
     Raises:
-        FileExistsError: there is one of that name.
-        OSError: nothing was made; it names `path`.
+        FileExistsError: `path` exists.
+        OSError: nothing was created; its filename is `path`.
     """
     with _written(path, data, mode) as temporary:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
@@ -37,11 +37,11 @@ def create_atomically(path: Path, data: bytes, mode: int) -> None:
 
 @contextlib.contextmanager
 def _written(path: Path, data: bytes, mode: int) -> Iterator[str]:
-    """A file beside `path` that is on the disk as a whole. It is gone afterwards, moved or deleted."""
+    """Write `data` to a temporary file in the folder of `path`, synced to disk; delete it on exit unless moved."""
     temporary = None
     try:
         make_folder(path.parent)
-        # mkstemp makes it readable for the user alone, so that a key is never open for a moment.
+        # mkstemp creates it with mode 0600, so that a key is never readable by others.
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -57,10 +57,10 @@ def _written(path: Path, data: bytes, mode: int) -> Iterator[str]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, for the user alone whatever the umask. What is there stays.
+    """Create a folder and its missing parents with mode 0700, whatever the umask. Existing folders keep their mode.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     if folder.is_dir():
         return
@@ -75,10 +75,10 @@ def make_folder(folder: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """The same for a folder of our own, which is closed to others, and open to the user, where it is not.
+    """Like `make_folder`, and on POSIX set an existing folder of this user to mode 0700.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created, or its mode cannot be set (other than for lack of permission).
     """
     make_folder(folder)
     if os.name == "posix":

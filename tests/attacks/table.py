@@ -23,7 +23,7 @@ _BOMB = "wire::memory_stays_bounded_when_what_is_answered_is"
 _LOOKED_UP = "outcomes::it_stays_unknown_where_a_look_up_answers"
 
 _MISS_PASSES = (_NAMED, "if row is None and not own:", "if False:")
-_REFUSES_AT_ONCE = ("bridge.py", "if doubted in _PROBES:", "if False:")
+_REFUSES_AT_ONCE = ("waha/key_probe.py", "if action in _PROBES:", "if False:")
 #: On a slow machine, not all of a bomb is unpacked within a short deadline.
 _NO_DEADLINE = (
     (_CLIENT, "deadline = DEADLINE + len(request.content)", "deadline = 1e9 + len(request.content)"),
@@ -498,10 +498,10 @@ DEFENCES = (
     Defence(
         "an action that WAHA refuses is taken back",
         (
-            ("bridge.py", "await self.probe({doubted})", "pass"),
+            ("waha/key_probe.py", "await self.probe({action})", "pass"),
             (
                 "bridge.py",
-                "await self._apply(self.grant.refused(str(error)))\n            raise\n        except Forbidden",
+                "await self.key.refuse(str(error))\n            raise\n        except Forbidden",
                 "raise\n        except Forbidden",
             ),
         ),
@@ -509,7 +509,7 @@ DEFENCES = (
     ),
     Defence(
         "an admin's key is refused",
-        (("bridge.py", "if admin and not self.app.allow_admin_key:", "if False:"),),
+        (("waha/key_probe.py", "if admin and not self._app.allow_admin_key:", "if False:"),),
         ("verdicts::an_admin_key_does_nothing",),
     ),
     # What could not be read

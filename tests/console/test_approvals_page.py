@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +14,10 @@ import pytest
 
 from tests.console.browser import browser, missing
 from tests.harness import COMMAND, environment
+from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.console.approvals_page import approvals_app
-from waha_mcp.policy.approval import Approvals, Entry, Question, waiting
+from waha_mcp.policy.approval import Approvals, Entry, waiting
+from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.store.folders import state_root
 
 
@@ -57,6 +60,7 @@ def wait_for(text: str = "The quote is 1,240 for both rooms.", digest: str = "d1
             recipients=(f"{who} (+447700900142)",),
             content={"text": text},
             digest=digest,
+            expires=time.time() + LIFETIME,
         )
     )
 
@@ -124,6 +128,23 @@ def test_the_right_page_lists_and_decides_once(page: str) -> None:
     assert caller("POST", f"/approvals/{entry.id}/approve").status_code == 404
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_the_page_gets_a_question_in_the_words_of_all(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    question = hostile_question(text)
+    entry = Approvals("one").ask(question)
+    transport = httpx.ASGITransport(approvals_app("the-secret", 4000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
+        [found] = (await client.get("/approvals", headers={"X-Approvals-Token": "the-secret"})).json()
+    shown = "\n".join(f"{name}: {text}" if name else text for name, text in found.pop("lines"))
+    assert found == {"id": entry.id, "app": "one", "tool": "send_media"}
+    assert shown == question.text()
+    assert_nothing_forged(shown, question)
+
+
 def test_the_page_loads_nothing_from_elsewhere_and_is_not_kept(page: str) -> None:
     answer = Caller(page)("GET", "/", X_Approvals_Token=None)
     assert answer.status_code == 200
@@ -139,7 +160,8 @@ def test_a_person_reads_approves_and_refuses_in_a_browser(page: str, tmp_path: P
     with browser(tmp_path / "profile") as window:
         window.open(page)
         shown = window.wait_for("The quote is 1,240")
-        assert "Maya (+447700900142)" in shown
+        assert "Send a text to Maya (+447700900142)?" in shown
+        assert "good until" in shown
         refused = wait_for(hostile, "d2", who="<b>Bank</b>")
         shown = window.wait_for("<img src=x")
         assert "<b>Bank</b>" in shown

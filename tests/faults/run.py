@@ -154,7 +154,7 @@ async def bench(engine: str = "gows") -> AsyncIterator[Bench]:
         bridge = Bridge(app)
         admin = Admin(sandbox)
         try:
-            async with bridge, memory_client(Protocol(bridge).server, "auto") as client:
+            async with bridge, memory_client(Protocol(lambda _: bridge).server, "auto") as client:
                 for http in bridge.waha._clients():
                     http.event_hooks["request"].append(way.hook)
                 yield Bench(admin, client, way)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from tests.harness import Admin, app_for
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import PolicyFields
 from waha_mcp.bridge import Bridge
+from waha_mcp.policy.question import LIFETIME, File, Question
 from waha_mcp.sandbox import SandboxInfo
 
 SAM, MAYA, DAD = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
@@ -27,7 +30,7 @@ async def bridge_with(sandbox: SandboxInfo, key: str = "read_send", **fields: An
     given = {name: getattr(parsed, name) for name in fields}
     app: App = app_for(sandbox, sandbox.keys[key], session="default", **given)
     async with Bridge(app) as bridge:
-        await bridge.settle()
+        await bridge.key.settle()
         yield bridge
 
 
@@ -35,6 +38,50 @@ def send(allow: list[str] | None = None, **more: Any) -> dict[str, Any]:
     """`[chats]` with this rule for sending."""
     rule = more | ({} if allow is None else {"allow": allow})
     return {"chats": {"send": rule}}
+
+
+def good_until(expires: float) -> str:
+    """The line of a question that says until when it is good."""
+    local = datetime.fromtimestamp(expires).astimezone()
+    hours, minutes = f"{local:%z}"[:3], f"{local:%z}"[3:5]
+    return f"good until: {local:%H:%M} (UTC{hours}:{minutes})"
+
+
+#: What a text could try in order to pass for a line of a question, to hide, to turn or to command.
+HOSTILE = (
+    "ok\nwhy: the user said yes",
+    "ok\r\ngood until: 23:59\rwhy: yes\x0bwhy: yes\x0cwhy: yes\x85why: yes\u2028why: yes\u2029why: yes",
+    "\x1b[2J\x1b[1;1HApprove?\x9b8m\x07\x08",
+    "\u202etxet\u202c \u2066a\u2069 a\u200bb\u200dc\u2060d\ufeff\u00ad\u3164\U000e0041",
+    "<b>x</b><script>alert(1)</script>&lt;br&gt;<br>**why**: [yes](https://evil.example)\x00\ud800",
+)
+
+
+def hostile_question(text: str, digest: str = "d") -> Question:
+    """A question with this text wherever anybody can put one."""
+    file = File.of("path", text, b"\x89PNG\r\n\x1a\n")
+    return Question(
+        "one", "send_media", "Send", (text, f"{text} (+12025550123)"), {"text": text, "options": [text], "on": True},
+        digest, time.time() + LIFETIME, ("the App asks before every change", f"it reaches {text}"), (file,),
+    )  # fmt: skip
+
+
+def question_lines(question: Question) -> list[str]:
+    """With what the lines of `hostile_question` begin."""
+    named = ["why", "good until", "path", "what path holds", "text", "options", "on"]
+    return [question.title + " to ", *(f"{name}: " for name in named)]
+
+
+def assert_nothing_forged(text: str, question: Question) -> None:
+    """A question as it is shown has its own lines and no more, and nothing in it that hides, turns or commands."""
+    lines = text.splitlines()
+    assert lines == text.split("\n")
+    own = [line for line in lines if not line.startswith("    ")]
+    assert [line.startswith(name) for line, name in zip(own, question_lines(question), strict=True)] == [True] * 8
+    assert good_until(question.expires) in own
+    hidden = [c for line in lines for c in line if not c.isprintable() and c not in "\u200c\u200d"]
+    assert hidden == []
+    text.encode()
 
 
 async def effects(admin: Admin) -> list[str]:

@@ -16,15 +16,18 @@ from mcp import Client, types
 from pydantic import RootModel
 
 from tests.harness import ERAS, Admin, Era, app_for, run, texts
-from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, send
+from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, good_until, send
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, approval
-from waha_mcp.policy.approval import Approvals, Question, TooManyWaiting, decide, digest_of, waiting
+from waha_mcp.policy import Refusal, approval, approver
+from waha_mcp.policy.approval import Approvals, TooManyWaiting, decide, waiting
+from waha_mcp.policy.question import LIFETIME, Question, digest_of
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.waha.errors import OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
+
+LATER = 1_900_000_800.0
 
 TEXT = {"chat": SAM, "text": "The numbers you asked for: 42\nRegards"}
 
@@ -51,7 +54,8 @@ class Person:
 
 @asynccontextmanager
 async def client_of(bridge: Bridge, era: Era, person: Person | None = None) -> AsyncIterator[Client]:
-    async with Client(Protocol(bridge).server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
+    server = Protocol(lambda _: bridge).server
+    async with Client(server, mode=era, raise_exceptions=True, elicitation_callback=person) as client:
         yield client
 
 
@@ -70,9 +74,10 @@ async def test_the_person_at_the_client_is_asked_with_name_number_and_exact_text
 
 def test_no_text_passes_for_another_line_of_the_question_or_hides_in_it() -> None:
     content = {"text": "ok\nlink_preview: false\u202e\u200b\x1b[8m", "note": "family 👨‍👩‍👧"}
-    shown = Question("a", "send_text", "Send a text", ("Sam",), content, "d").text().split("\n")
+    shown = Question("a", "send_text", "Send a text", ("Sam",), content, "d", LATER).text().split("\n")
     assert shown == [
         "Send a text to Sam?",
+        good_until(LATER),
         "text: ok",
         "    link_preview: false<U+202E><U+200B><U+001B>[8m",
         "note: family 👨‍👩‍👧",
@@ -131,14 +136,14 @@ async def test_where_nobody_says_yes_or_no_the_question_waits_out_of_the_agents_
 async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waha_mcp.server.asking.LIFETIME", 0.1)
+    monkeypatch.setattr(approver, "LIFETIME", 0.1)
 
     async def nobody(context: Any, params: Any) -> types.ElicitResult:
         await anyio.sleep_forever()
         raise AssertionError
 
     async with bridge_with(sandbox, approval="send") as bridge:
-        server = Protocol(bridge).server
+        server = Protocol(lambda _: bridge).server
         async with Client(server, mode="legacy", raise_exceptions=True, elicitation_callback=nobody) as client:
             await admin.clear()
             with anyio.fail_after(10):
@@ -146,6 +151,25 @@ async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
             assert "waiting for approval" in texts(result)
             assert "refused" not in texts(result)
             assert await effects(admin) == []
+
+
+async def test_a_question_that_a_client_left_open_waits_as_long_as_any_other(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+
+    async def left_open(question: Question) -> None:
+        monkeypatch.setattr(time, "time", lambda: real() + LIFETIME)
+        assert question.expires <= time.time()
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="It expires in 10 min"):
+            await bridge.call("send_text", TEXT, ask=left_open)
+        [entry] = waiting()
+        assert time.time() + LIFETIME - 60 < entry.expires <= time.time() + LIFETIME
+        assert good_until(entry.expires) in entry.question.text()
+        assert decide(entry.id, approve=True)
+        await bridge.call("send_text", TEXT)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -254,7 +278,7 @@ async def test_a_yes_given_elsewhere_for_what_was_not_sent_counts_for_the_next_t
 async def test_a_yes_that_was_given_back_expires_when_it_would_have(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approval, "LIFETIME", 1.0)
+    monkeypatch.setattr(approver, "LIFETIME", 1.0)
     async with bridge_with(sandbox, approval="send") as bridge:
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", TEXT)
@@ -580,7 +604,9 @@ async def test_a_question_says_who_is_reached_and_all_that_would_be_done(case: s
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call(tool, arguments)
     [entry] = waiting()
-    assert entry.question.text() == text
+    what, _, content = text.partition("\n")
+    said = ["why: the App asks before every change", good_until(entry.expires)]
+    assert entry.question.text() == "\n".join([what, *said, content])
 
 
 async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin) -> None:
@@ -590,6 +616,8 @@ async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin)
     [entry] = waiting()
     assert entry.question.text().splitlines() == [
         f"Send a text to {SAM_IN_WORDS}?",
+        "why: the App asks before whatever reaches somebody",
+        good_until(entry.expires),
         "text: Yes",
         f"reply_to: {arrived['id']}",
         "link_preview: false",
@@ -601,7 +629,7 @@ async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin)
 
 
 def question(digest: str = "d", app: str = "one") -> Question:
-    return Question(app, "send_text", "Send a text", ("Sam",), {"text": "Hello"}, digest)
+    return Question(app, "send_text", "Send a text", ("Sam",), {"text": "Hello"}, digest, time.time() + LIFETIME)
 
 
 def test_digests_are_the_same_for_the_same_and_for_nothing_else() -> None:

@@ -19,8 +19,8 @@ from pydantic import SecretStr
 from tests.harness import COMMAND, Admin, environment, run, stdio_client
 from tests.policy.common import DAD, SAM, bridge_with, send
 from waha_mcp.policy import Refusal, audit
-from waha_mcp.policy.approval import Question
 from waha_mcp.policy.audit import Trail, trail_path
+from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 
 pytestmark = pytest.mark.anyio

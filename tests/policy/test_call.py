@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, cast
 
@@ -131,6 +132,7 @@ def test_of_a_poll_the_options_are_told() -> None:
 def test_an_argument_is_told_in_full_as_long_as_whatsapps_longest_text() -> None:
     assert told("x" * FULL) == "x" * FULL
     assert told("x" * (FULL + 1)).startswith(f"{FULL + 1} characters, sha256 ")
+    assert told("ü" * (FULL + 1)).endswith(hashlib.sha256("ü".encode() * (FULL + 1)).hexdigest())
     assert told(5) == 5
     assert told(["x" * (FULL + 1)]) == ["x" * (FULL + 1)]
     assert told([Contact.model_validate({"id": SAM})]) == [{"id": SAM}]

@@ -102,7 +102,7 @@ async def test_typing_shows_to_whom_it_is_sent_and_not_to_whom_it_speaks_of(
     tool = Tool("introduce", "Introduce", "", Action.SEND, (), "core", SENDS, None, introduce)
     async with bridge_with(sandbox) as bridge:
         await admin.clear()
-        context = Context(bridge.app, bridge.waha, bridge.grant, bridge.directory)
+        context = Context(bridge.app, bridge.waha, bridge.key.grant, bridge.directory)
         await delivery.act_human(tool, {"chat": SAM, "person": MAYA}, context)
     done = [(r["path"], r["body"]["chatId"]) for r in await admin.requests() if r["method"] == "POST"]
     assert done == [(path, SAM) for path in TYPING]

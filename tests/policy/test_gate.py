@@ -22,11 +22,11 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import Question
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.gate import Policy
 from waha_mcp.policy.pace import Pacer, PaceUnknown
+from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool
@@ -108,7 +108,7 @@ async def test_every_tool_with_an_effect_is_stopped_by_the_gate(
         "message": arrived["id"],
     }
     async with Bridge(app) as bridge:
-        await bridge.settle()
+        await bridge.key.settle()
         await admin.clear()
         for tool in EFFECTS.values():
             if rule == "nobody" and not _reaches(tool):

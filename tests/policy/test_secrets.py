@@ -109,7 +109,7 @@ async def _say_everything(answer: httpx.Response) -> str:
         router.get("/api/default/status/new-message-id").respond(json={"id": "A"})
         router.route().mock(return_value=answer)
         bridge = Bridge(app)
-        async with bridge, memory_client(Protocol(bridge).server, ERAS[0]) as client:
+        async with bridge, memory_client(Protocol(lambda _: bridge).server, ERAS[0]) as client:
             for name, arguments in CALLS:
                 try:
                     result = await client.call_tool(name, arguments)

@@ -12,7 +12,7 @@ from tests.harness import Admin
 from tests.policy.common import SAM, bridge_with, effects
 from tests.policy.test_fetching import resolver
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import Question
+from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.client import Waha

@@ -11,9 +11,10 @@ import pytest
 from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
 
-from waha_mcp.policy.approval import LIFETIME, Question
+from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
+from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.server import asking
-from waha_mcp.server.asking import Asking, InputNeeded
+from waha_mcp.server.asking import Asking, InputNeeded, read_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -26,8 +27,10 @@ UNTICKED: dict[str, Any] = {"action": "accept", "content": {"approve": False}}
 YES, NO = {"approval": TICKED}, {"approval": UNTICKED}
 
 
-def question(digest: str = "a") -> Question:
-    return Question("app", "send_text", "Send a text", ("Sam Okafor (+12025550123)",), {"text": "Hello"}, digest)
+def question(digest: str = "a", lasts: float = LIFETIME) -> Question:
+    """A question that is good for so many seconds from now."""
+    recipients, expires = ("Sam Okafor (+12025550123)",), time.time() + lasts
+    return Question("app", "send_text", "Send a text", recipients, {"text": "Hello"}, digest, expires)
 
 
 class Session:
@@ -64,7 +67,7 @@ async def call(
 
     params = {"name": "send_text", "arguments": {}} | sent
     try:
-        answer: Any = await asks.reduce(context(session or Session(), version, "tools/call", params), run)
+        answer: Any = await read_answer(context(session or Session(), version, "tools/call", params), run)
     except InputNeeded as needed:
         asking_back = needed.result
     else:
@@ -94,14 +97,25 @@ async def test_only_a_client_that_can_show_a_form_is_asked(
     declared: dict[str, Any] | None, asked: bool, version: str
 ) -> None:
     session = Session(TICKED, None if declared is None else types.ClientCapabilities.model_validate(declared))
-    answer = await call(Asking(), question(), version, session)
+    what = question()
+    answer = await call(Asking(), what, version, session)
     if not asked:
         assert answer is None
     elif version == MODERN:
         assert isinstance(answer, str)
     else:
         assert answer is True
-    assert session.shown == ([question().text()] if asked and version == LEGACY else [])
+    assert session.shown == ([what.text()] if asked and version == LEGACY else [])
+
+
+@ERAS
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_a_form_shows_a_question_in_the_words_of_all(text: str, version: str) -> None:
+    what, session = hostile_question(text), Session(TICKED)
+    # `call` compares the words of the newer era.
+    await call(Asking(), what, version, session)
+    assert session.shown == ([what.text()] if version == LEGACY else [])
+    assert_nothing_forged(what.text(), what)
 
 
 VERDICTS: dict[str, tuple[Any, bool | None]] = {
@@ -162,9 +176,9 @@ async def test_a_round_trip_that_comes_back_with_no_answer_in_it_is_no_answer(re
     ids=str,
 )
 async def test_a_client_that_fails_to_ask_asked_nobody(failure: Exception) -> None:
-    session = Session(failure)
-    assert await call(Asking(), question(), LEGACY, session) is None
-    assert session.shown == [question().text()]
+    session, what = Session(failure), question()
+    assert await call(Asking(), what, LEGACY, session) is None
+    assert session.shown == [what.text()]
 
 
 @pytest.mark.parametrize("nonsense", [{}, {"action": "ACCEPT"}, {"action": "accept", "content": "approve"}], ids=str)
@@ -172,10 +186,9 @@ async def test_a_client_that_answers_out_of_the_protocol_asked_nobody(nonsense: 
     assert await call(Asking(), question(), LEGACY, Session(nonsense)) is None
 
 
-async def test_a_client_that_shows_the_question_for_ever_asked_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "LIFETIME", 0.01)
+async def test_a_client_that_shows_the_question_for_ever_asked_nobody() -> None:
     with anyio.fail_after(10):
-        assert await call(Asking(), question(), LEGACY, Session()) is None
+        assert await call(Asking(), question(lasts=0.01), LEGACY, Session()) is None
 
 
 @pytest.mark.parametrize("sent", [{}, {"inputResponses": None}, {"inputResponses": YES, "requestState": None}], ids=str)
@@ -245,4 +258,4 @@ async def test_what_is_no_call_with_an_answer_goes_on_as_it_came(method: str, pa
     async def note(ctx: Any) -> Any:
         return ctx
 
-    assert await Asking().reduce(came, note) == came
+    assert await read_answer(came, note) == came

@@ -25,7 +25,7 @@ MAYA = "447700900142@c.us"
 async def client(request: pytest.FixtureRequest, sandbox: SandboxInfo) -> AsyncIterator[Client]:
     era: Era = request.param
     bridge = Bridge(app_for(sandbox, sandbox.keys["read_send"]))
-    async with bridge, memory_client(Protocol(bridge).server, era) as connected:
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, era) as connected:
         yield connected
 
 
@@ -97,7 +97,7 @@ async def test_chats_are_completed_by_name_and_by_id_where_a_name_is_shared(clie
 @pytest.mark.parametrize("era", ERAS)
 async def test_without_read_there_is_only_the_status(era: Era, sandbox: SandboxInfo) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["send"], actions=frozenset({Action.SEND})))
-    async with bridge, memory_client(Protocol(bridge).server, era) as client:
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, era) as client:
         assert [each.uri for each in (await client.list_resources()).resources] == ["waha://status"]
         assert (await client.list_resource_templates()).resource_templates == []
         assert (await client.list_prompts()).prompts == []
@@ -109,7 +109,7 @@ async def test_without_read_there_is_only_the_status(era: Era, sandbox: SandboxI
 
 async def test_chats_that_may_not_be_read_are_neither_completed_nor_read(sandbox: SandboxInfo) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["read"], chats={"read": {"deny": [MAYA]}}))
-    async with bridge, memory_client(Protocol(bridge).server, "auto") as client:
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, "auto") as client:
         prompt = PromptReference(type="ref/prompt", name="draft_reply")
         values = (await client.complete(prompt, {"name": "chat", "value": "maya"})).completion.values
         assert not {"Maya Lindqvist", MAYA} & set(values)

@@ -36,7 +36,7 @@ def expected(actions: frozenset[Action], toolset: str = "core") -> list[str]:
 
 @asynccontextmanager
 async def client_on(bridge: Bridge, era: Era = "auto") -> AsyncIterator[Client]:
-    async with bridge, memory_client(Protocol(bridge).server, era) as client:
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, era) as client:
         yield client
 
 
@@ -53,7 +53,7 @@ async def test_an_app_lists_exactly_its_actions_tools_and_calls_no_other(
     app = app_for(sandbox, key["key"], actions=granted, toolsets=frozenset({"all"}))
     bridge = Bridge(app)
     async with client_on(bridge) as client:
-        assert await bridge.settle()
+        assert await bridge.key.settle()
         assert await listed(client) == expected(granted, "all")
         await admin.clear()
         for name in CATALOG.keys() - set(expected(granted, "all")):
@@ -84,7 +84,7 @@ async def test_an_app_without_actions_lists_what_its_key_is_found_to_allow(
 async def test_an_app_that_declares_more_than_its_key_allows_lists_what_the_key_allows(sandbox: SandboxInfo) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["read"], actions=frozenset({Action.READ, Action.SEND})))
     async with client_on(bridge) as client:
-        assert await bridge.settle()
+        assert await bridge.key.settle()
         assert await listed(client) == expected(frozenset({Action.READ}))
 
 
@@ -117,7 +117,7 @@ async def test_a_key_narrowed_or_revoked_takes_its_tools_along_and_clients_are_t
     bridge = Bridge(app_for(sandbox, key["key"]))
     async with (
         bridge,
-        Client(Protocol(bridge).server, mode=era, message_handler=note) as client,
+        Client(Protocol(lambda _: bridge).server, mode=era, message_handler=note) as client,
         anyio.create_task_group() as tasks,
     ):
         if era == "auto":
@@ -143,7 +143,7 @@ async def _listen(client: Client, told: anyio.Event, *, task_status: TaskStatus[
 async def test_an_admin_key_opens_nothing_but_the_status_that_says_why(sandbox: SandboxInfo, admin: Admin) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.admin_key, session="default", actions=frozenset(Action)))
     async with client_on(bridge) as client:
-        assert await bridge.settle()
+        assert await bridge.key.settle()
         assert await listed(client) == ["get_status"]
         status = (await client.call_tool("get_status", {})).structured_content
         assert "admin key" in status["next_step"]

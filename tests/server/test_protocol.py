@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 async def client(request: pytest.FixtureRequest, sandbox: SandboxInfo) -> AsyncIterator[Client]:
     era: Era = request.param
     bridge = Bridge(app_for(sandbox, sandbox.keys["read_send"]))
-    async with bridge, memory_client(Protocol(bridge).server, era) as connected:
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, era) as connected:
         yield connected
 
 
@@ -75,7 +75,7 @@ async def test_a_send_whose_answer_is_lost_and_cannot_be_looked_up_is_said_to_be
     era: Era, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["send"]))
-    async with bridge, memory_client(Protocol(bridge).server, era) as client:
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, era) as client:
         await client.list_tools()
         await admin.fault("/api/sendText", drop=True, after=True)
         await admin.clear()
@@ -137,7 +137,8 @@ async def test_instructions_speak_only_of_what_the_grant_holds(
     actions: set[Action], says: str, leaves_out: str, sandbox: SandboxInfo
 ) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["full"], actions=frozenset(actions)))
-    text = Protocol(bridge).server.instructions or ""
+    async with memory_client(Protocol(lambda _: bridge).server, "auto") as client:
+        text = client.instructions or ""
     assert says in text
     assert leaves_out not in text
     assert len(text.encode()) < 2048

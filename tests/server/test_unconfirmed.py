@@ -35,7 +35,7 @@ LOOK = "/api/server/environment"
 
 @pytest.fixture(autouse=True)
 def long_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waha_mcp.bridge.SETTLE_BUDGET", BUDGET)
+    monkeypatch.setattr("waha_mcp.waha.key_probe.SETTLE_BUDGET", BUDGET)
 
 
 @dataclass
@@ -71,7 +71,7 @@ async def telling_client(bridge: Bridge, era: Era) -> AsyncIterator[tuple[Client
                 if name := names.get(type(event).__name__):
                     told.note(name)
 
-    server = Protocol(bridge).server
+    server = Protocol(lambda _: bridge).server
     async with (
         bridge,
         Client(server, mode=era, message_handler=note, raise_exceptions=True) as client,
@@ -136,7 +136,7 @@ async def test_without_a_waha_declared_actions_are_listed_at_once(era: Era, list
 async def test_without_a_waha_what_is_not_declared_is_waited_for(
     listening: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waha_mcp.bridge.SETTLE_BUDGET", 0.1)
+    monkeypatch.setattr("waha_mcp.waha.key_probe.SETTLE_BUDGET", 0.1)
     with port(listening=listening) as number:
         app = App(url=f"http://127.0.0.1:{number}", key=SecretStr("k" * 20), pace=NO_PACE)
         async with telling_client(Bridge(app), "auto") as (client, _):
@@ -155,7 +155,7 @@ async def test_what_a_slow_waha_confirms_is_listed_at_once_and_needs_no_announce
         with anyio.fail_after(AT_ONCE):
             assert await listed(client) == (expected(READ_SEND), 0)
         await answer(admin)
-        assert await bridge.settle(10)
+        assert await bridge.key.settle(10)
         assert await listed(client) == (expected(READ_SEND), TTL[era])
         assert told.kinds == set()
 
@@ -172,7 +172,7 @@ async def test_what_a_slow_waha_takes_back_is_announced_and_cannot_be_called(
         with anyio.fail_after(AT_ONCE):
             assert await listed(client) == (expected(READ_SEND), 0)
             assert len((await client.list_prompts()).prompts) == 3
-        assert not bridge._settled.is_set()
+        assert not bridge.key._settled.is_set()
         await calls_in_vain(client, admin)
         with anyio.fail_after(5):
             await told.some.wait()
@@ -192,7 +192,7 @@ async def test_a_narrower_key_loses_the_tools_that_it_was_listed_with(
         with anyio.fail_after(AT_ONCE):
             assert await listed(client) == (expected(READ_SEND), 0)
         await calls_in_vain(client, admin)
-        assert await bridge.settle(10)
+        assert await bridge.key.settle(10)
         # What is still offered as before needs no telling.
         assert told.kinds == {"Tool"}
         assert await listed(client) == (expected(frozenset({Action.READ})), TTL[era])

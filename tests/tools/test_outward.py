@@ -26,7 +26,7 @@ async def bridge_on(
 ) -> AsyncIterator[Bridge]:
     fields = {"session": "default", "toolsets": frozenset({"all"}), "actions": actions} | fields
     async with Bridge(app_for(sandbox, sandbox.keys["full"], **fields)) as bridge:
-        await bridge.settle()
+        await bridge.key.settle()
         yield bridge
 
 

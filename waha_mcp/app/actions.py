@@ -1,4 +1,4 @@
-"""The six actions a WAHA key can carry, and the Grant: which are in force here and how we know."""
+"""The six actions of a WAHA key, and the Grant: the actions in force for this App, each with its evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What a scoped key may do. Names and order are WAHA's (`SessionActionsDTO`)."""
+    """A permission of a scoped key. Names and order are WAHA's (`SessionActionsDTO`)."""
 
     READ = "read"
     SEND = "send"
@@ -18,15 +18,19 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-#: What `actions: null` means on a key or an app: everything but deleting the session.
+#: The actions that `actions: null` of a key or app stands for: all but deleting the session.
 NULL_ACTIONS = frozenset(Action) - {Action.DELETE}
 
-#: What an App that names no actions may be found to have; the others are on only when named.
+#: The actions that are probed for an App that names none; the others are on only when named.
 UNNAMED_ACTIONS = frozenset({Action.READ, Action.SEND})
 
 
 def parse_action(name: str) -> Action:
-    """The action called `name`; a `ValueError` that lists all six where there is none."""
+    """Parse the name of an action.
+
+    Raises:
+        ValueError: no such action; the message lists all six.
+    """
     try:
         return Action(name)
     except ValueError:
@@ -34,12 +38,12 @@ def parse_action(name: str) -> Action:
 
 
 def actions_from_waha(value: object) -> frozenset[Action]:
-    """The actions that WAHA grants for the `actions` value of a key or an app.
+    """Parse the `actions` value of a WAHA key or app (`{"read": true, ...}` or None) into the granted actions.
 
-    `None` is all but delete. An object is taken as it is: a flag left out is off.
+    `None` grants all but delete. In an object, a missing flag is off.
 
     Raises:
-        ValueError: not an object, a name that is not an action, or a flag that is not a boolean.
+        ValueError: not an object, an unknown action, or a flag that is not a boolean.
     """
     if value is None:
         return NULL_ACTIONS
@@ -56,7 +60,7 @@ def actions_from_waha(value: object) -> frozenset[Action]:
 
 
 class Evidence(StrEnum):
-    """How we know whether an action is in force. The first two mean that it is."""
+    """Why an action is in force (DECLARED, PROBED) or not (the others)."""
 
     DECLARED = "declared by the App"
     PROBED = "confirmed by WAHA"
@@ -69,7 +73,7 @@ class Evidence(StrEnum):
 class Grant:
     """The actions in force, with the evidence for each. An action without evidence is off.
 
-    `problem` says why the key as a whole is no good; then no action is in force.
+    `problem` says why the key as a whole cannot be used; while it is set, no action is in force.
     """
 
     evidence: Mapping[Action, Evidence] = field(default_factory=dict)
@@ -77,7 +81,7 @@ class Grant:
 
     @classmethod
     def initial(cls, declared: frozenset[Action] | None) -> Grant:
-        """What may be assumed before WAHA has answered anything; `None` = the App names no actions."""
+        """The grant before WAHA has answered. `declared` is None if the App names no actions."""
         if declared is None:
             return cls({a: Evidence.UNKNOWN if a in UNNAMED_ACTIONS else Evidence.UNNAMED for a in Action})
         return cls({a: Evidence.DECLARED if a in declared else Evidence.UNNAMED for a in Action})
@@ -88,17 +92,17 @@ class Grant:
         return frozenset(a for a in Action if self.why_not(a) is None)
 
     def why_not(self, action: Action) -> str | None:
-        """Why an action is not in force, in a few words; None where it is."""
+        """Why an action is not in force, as a short phrase; None if it is."""
         if self.problem is not None:
             return self.problem
         evidence = self.evidence.get(action, Evidence.UNKNOWN)
         return None if evidence in (Evidence.DECLARED, Evidence.PROBED) else f"action '{action}' is {evidence}"
 
     def with_evidence(self, changes: Mapping[Action, Evidence]) -> Grant:
-        """A grant with some evidence replaced. An action that the App leaves out stays out."""
+        """A copy with some evidence replaced. Actions that the App does not name stay off."""
         kept = {a: e for a, e in changes.items() if self.evidence.get(a) is not Evidence.UNNAMED}
         return replace(self, evidence={**self.evidence, **kept})
 
     def refused(self, problem: str | None) -> Grant:
-        """The same evidence, with the key refused as a whole; None takes that back."""
+        """A copy with `problem` set, so that no action is in force; None clears it."""
         return replace(self, problem=problem)

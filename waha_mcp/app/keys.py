@@ -1,6 +1,6 @@
-"""Where an App's key is kept: the operating system's keyring where there is one, else a file for the user's eyes only.
+"""Storage of an App's key: in the operating system's keyring if there is one, else in a file with mode 0600.
 
-A reference to it stands in the App definition, `{keyring = "id"}` or `{file = "id.key"}`; the key itself never does.
+The App definition holds a reference, `{keyring = "id"}` or `{file = "id.key"}`, never the key itself.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _SERVICE = "waha-mcp"
 
 
 class NoKeyThere(Exception):
-    """The keyring has no such key, or is none. The text is one line with the way out."""
+    """The keyring is missing or locked, or has no such key. The message is one line with the next step."""
 
 
 def keep(app_id: str, key: str, folder: Path) -> dict[str, str]:
-    """Keep an App's key and return the reference to it; `folder` is that of the definition.
+    """Store an App's key and return the reference to it. `folder` holds the App's definition.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the key file cannot be written.
     """
     ring = _keyring()
     if ring is not None:
         try:
             ring.set_password(_SERVICE, app_id, key)
-        except Exception:  # noqa: S110 - locked, refused, broken: backends differ, and the file is there
+        except Exception:  # noqa: S110 - locked, refused, broken: backends differ; fall back to the file
             pass
         else:
             (folder / f"{app_id}.key").unlink(missing_ok=True)
@@ -40,10 +40,10 @@ def keep(app_id: str, key: str, folder: Path) -> dict[str, str]:
 
 
 def from_keyring(name: str) -> str:
-    """The key of that name.
+    """Read a key from the keyring by its name.
 
     Raises:
-        NoKeyThere: there is none.
+        NoKeyThere: no keyring, a locked one, or no such key in it.
     """
     ring = _keyring()
     if ring is None:
@@ -60,10 +60,10 @@ def from_keyring(name: str) -> str:
 
 
 def forget(reference: Any, folder: Path) -> None:
-    """Delete what a reference names, if it is ours to delete."""
+    """Delete the key that a reference names: from the keyring, or a file directly in `folder`; others are left."""
     match reference:
         case {"keyring": str(name)} if (ring := _keyring()) is not None:
-            # Not there, or locked: the key itself is switched off in WAHA.
+            # A missing or locked entry is no failure: the key is revoked in WAHA as well.
             with contextlib.suppress(Exception):
                 ring.delete_password(_SERVICE, name)
         case {"file": str(name)} if Path(name).name == name:
@@ -71,7 +71,10 @@ def forget(reference: Any, folder: Path) -> None:
 
 
 def open_to_others(reference: Any, definition: Path) -> Path | None:
-    """The file that holds the key and that others than the user can read; None where there is no such thing."""
+    """The file that holds the key, if its mode gives group or others access; else None.
+
+    That is the key file, or the definition itself where `reference` is the key as text. Always None off POSIX.
+    """
     match reference:
         case {"file": str(name)}:
             path = definition.parent / os.path.expanduser(name)
@@ -86,7 +89,7 @@ def open_to_others(reference: Any, definition: Path) -> Path | None:
 
 
 def _keyring() -> Any:
-    """The keyring in use; None where there is none worth the name (its priority says so)."""
+    """The active keyring backend; None if there is none, or only an unsafe or null one (priority below 1)."""
     try:
         import keyring
     except ImportError:

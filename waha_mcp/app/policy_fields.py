@@ -1,4 +1,4 @@
-"""The policy as an App writes it down. Anything unclear in it is refused when the App is loaded."""
+"""The policy fields of an App definition. Unknown or malformed values are refused when the App is loaded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 from waha_mcp.app.urls import parse_host
 from waha_mcp.whatsapp.ids import parse_chat
 
-#: Words that a list may hold instead of a chat: every chat of one kind. "public" is what more people see than a list
-#: can name: the profile, a channel's name, a group joined by its link.
+#: Words that a list may hold instead of a chat, each for all chats of one kind. "public" stands for effects that are
+#: visible to an open audience: the profile, a channel's name, a group joined by its link.
 KINDS = ("people", "groups", "channels", "broadcasts", "status", "public")
 
-#: When a person is asked before something is done.
+#: Which effects need a person's approval first.
 Approval = Literal["never", "first_contact", "send", "destructive", "all"]
-#: What the trail keeps of a call's arguments.
+#: How the trail records a call's arguments.
 Audit = Literal["off", "digest", "text"]
 
 _RATE = re.compile(r"\s*[1-9][0-9]{0,5}\s*/\s*(second|minute|hour|day)\s*")
@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
 
 def _entry(value: str) -> str:
-    """One entry: `*`, a kind, a chat id or number (as a chat id), or the name of a saved contact."""
+    """Parse a list entry: `*`, a kind, a chat id or number (returned as chat id), or the name of a saved contact."""
     text = value.strip()
     if not text:
         raise ValueError("an empty text names nobody")
@@ -44,28 +44,28 @@ Names = Annotated[tuple[Annotated[str, AfterValidator(_entry)], ...], BeforeVali
 
 
 class ReadRule(Settings):
-    """Chats that may be read. An empty `allow` is nobody; `deny` wins."""
+    """Chats that may be read. An empty `allow` matches no chat; `deny` wins over `allow`."""
 
     allow: Names = ("*",)
     deny: Names = ()
 
 
 class SendRule(ReadRule):
-    """Chats that may be written to. Those under `ask` may be after a person has approved; `deny` wins."""
+    """Chats that may be written to. Chats under `ask` need a person's approval first; `deny` wins over both."""
 
     ask: Names = ()
 
     @model_validator(mode="before")
     @classmethod
     def _asking_is_not_allowing(cls, data: object) -> object:
-        # With `ask` alone, a default of everyone would leave nobody to ask about.
+        # With `ask` alone, the default allow = ["*"] would make `ask` pointless.
         if isinstance(data, dict) and "ask" in data and "allow" not in data:
             return {**data, "allow": ()}
         return data
 
 
 class Chats(Settings):
-    """Which chats the agent may reach and read; `existing_only` allows only chats that already have messages."""
+    """Which chats the agent may write to and read; with `existing_only`, only chats that already have messages."""
 
     send: SendRule = SendRule()
     read: ReadRule = ReadRule()
@@ -88,10 +88,11 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 
 class Pace(Settings):
-    """How fast the agent may do things that reach others.
+    """Rate limits on effects that reach others, as "count/period; ..." or "" for none.
 
-    `first_contacts` counts chats that this account has never written to. `gap` is the shortest and the longest pause
-    (seconds) between two sends; where between them is chance. `redis` is a URL that processes of one App share.
+    `first_contacts` limits chats that this account has never written to. `gap` is the shortest and longest pause in
+    seconds between two sends; each pause is random within it. `redis` is the URL of counters that processes of one App
+    share.
     """
 
     total: Rates = "20/minute; 200/hour"
@@ -101,7 +102,7 @@ class Pace(Settings):
     redis: SecretStr | None = None
 
 
-#: Hosts in the form of `urls.Url.host`, written as a list.
+#: Host names or addresses, normalized like `urls.Url.host`. A list in the App definition.
 Hosts = Annotated[
     frozenset[Annotated[str, AfterValidator(parse_host)]],
     BeforeValidator(lambda value: frozenset(value) if isinstance(value, list) else value),
@@ -111,13 +112,13 @@ NO_PACE = Pace(total="", chat="", first_contacts="", gap=(0.0, 0.0))
 
 
 class PolicyFields(Settings):
-    """The policy's fields of an App."""
+    """The fields of an App definition that make up its policy."""
 
     chats: Chats = Chats()
     approval: Approval = "never"
     pace: Pace = Pace()
-    #: Seen, typing, a pause and then the message, as a person writes.
+    #: Mark as seen, show "typing" and pause before a message is sent, as a person would.
     humanize: bool = False
     audit: Audit = "digest"
-    #: Hosts that WAHA may fetch media from although they are on a private network.
+    #: Hosts on a private network that WAHA may fetch media from nevertheless.
     media_hosts: Hosts = frozenset()

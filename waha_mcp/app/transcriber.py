@@ -1,4 +1,4 @@
-"""What turns voice notes into text: a local command or an OpenAI-compatible URL, as the App names it."""
+"""The App's `transcriber` field: a local command or an OpenAI-compatible URL that turns voice notes into text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from waha_mcp.app.urls import parse_base
 
 
 class Transcriber(BaseModel):
-    """What the App names: exactly one of `command` and `url`.
+    """Settings of the transcriber: exactly one of `command` and `url`.
 
-    `command` gets the file's path in place of `{file}`, or as its last argument, and prints the text. `url` ends
-    before `/audio/transcriptions`; `key_env` names the environment variable that holds its key.
+    `command` gets the audio file's path in place of `{file}`, else as its last argument, and prints the text. `url` is
+    the base URL, without `/audio/transcriptions`; `key_env` names the environment variable with its API key.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)

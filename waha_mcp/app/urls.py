@@ -1,7 +1,7 @@
-"""URLs, read as WAHA's Node reads them (WHATWG), and hosts, judged by what they are and not by how they are written.
+"""Parsing of URLs by the WHATWG rules, as WAHA's Node does, and classification of hosts as public or private.
 
-Whoever judges a URL and whoever fetches it must read the same host in it. So every URL is parsed here and nowhere
-else, and what is handed on is the parser's own writing (`Url.href`), which every program reads alike.
+The check of a URL and the later fetch must find the same host in it. So every URL is parsed here and nowhere else,
+and what is passed on is the parser's serialization (`Url.href`), which all programs parse alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 
 from ada_url import URL, idna_to_unicode
 
-#: Characters of a URL, as it is given and as it is handed on.
+#: Maximum characters of a URL, as given and as serialized.
 MAX_URL = 4_096
 
 _WRONG = "must be an http:// or https:// URL such as https://example.com/a.png"
@@ -21,11 +21,11 @@ _WRONG = "must be an http:// or https:// URL such as https://example.com/a.png"
 
 @dataclass(frozen=True)
 class Url:
-    """One http or https URL without user name and password.
+    """An http or https URL without user name and password.
 
-    `host` is a name in ASCII and lower case, without a dot at its end; or an IPv4 address; or an IPv6 address in
-    brackets. `port` is None where it is the scheme's own. `plain`: the text that it was read from names just this host,
-    so a program that reads URLs in another way finds no other.
+    `host` is a lower-case ASCII name without a trailing dot, an IPv4 address, or an IPv6 address in brackets. `port` is
+    None for the scheme's default. `plain` is True if the parsed text spelled out just this host, so that other URL
+    parsers find the same one.
     """
 
     href: str
@@ -37,18 +37,18 @@ class Url:
 
 
 def parse(text: str, *, drop_credentials: bool = False) -> Url:
-    """The URL that a text is. `href` parses to the same again.
+    """Parse a URL. Parsing `href` again gives the same result.
 
-    User name and password are refused, or dropped where only the rest is to be shown.
+    User name and password are refused, or removed with `drop_credentials` (for display).
 
     Raises:
-        ValueError: it is none, or not one with a plain host. The words quote nothing but the host.
+        ValueError: not an http or https URL, or its host is not a plain one. The message quotes at most the host.
     """
     if len(text) > MAX_URL:
         raise ValueError(f"must not be longer than {MAX_URL} characters")
     try:
         found = URL(text)
-    except ValueError:  # half an emoji cannot be encoded, which is a ValueError too
+    except ValueError:  # includes UnicodeEncodeError for a lone surrogate
         raise ValueError(_WRONG) from None
     scheme = found.protocol.removesuffix(":")
     if scheme not in ("http", "https"):
@@ -71,10 +71,10 @@ def parse(text: str, *, drop_credentials: bool = False) -> Url:
 
 
 def parse_base(text: str) -> str:
-    """The URL of a service, ready for paths to be put behind it: without query and without a slash at its end.
+    """Parse a service's base URL, to which paths are appended; return it without a trailing slash.
 
     Raises:
-        ValueError: none that requests can be made to. It says nothing of the value: a password may stand in it.
+        ValueError: not such a URL, or with blanks, credentials, query or fragment.
     """
     if any(c.isspace() for c in text):
         raise ValueError("must be an http:// or https:// URL such as http://localhost:3000, without blanks")
@@ -85,10 +85,10 @@ def parse_base(text: str) -> str:
 
 
 def parse_host(text: str) -> str:
-    """A host as `Url.host` has it, from one that stands alone in a setting.
+    """Parse a host that stands alone in a setting; return it normalized like `Url.host`.
 
     Raises:
-        ValueError: it is no host, or more than one.
+        ValueError: not a host, or more than a host (scheme, port, path).
     """
     bare = f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text
     if re.search(r"[/\\?#@\s]|:(?![^\[]*\])", bare):
@@ -97,9 +97,9 @@ def parse_host(text: str) -> str:
 
 
 def not_public(host: str) -> str | None:
-    """What a host is instead of a public one, in words; None for a public one.
+    """Why a host is not public, as a noun phrase ("an address of this machine"); None for a public one.
 
-    A public name may still lead to an address that is not: those that it leads to have to be judged as well.
+    A public name may still resolve to a private address: check the resolved addresses as well.
     """
     address = _address(host)
     if address is None:
@@ -108,7 +108,7 @@ def not_public(host: str) -> str | None:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is on this machine or a private network, by its address or by a name that only one has."""
+    """Whether a host is on this machine or a private network, by its address or by a private name."""
     address = _address(host)
     return _is_private_name(host) if address is None else _special(address) in _LOCAL
 
@@ -118,7 +118,7 @@ def is_local(host: str) -> bool:
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
-#: Ends of names that no public resolver knows: reserved ones (IANA, Special-Use Domain Names) and customary ones.
+#: Suffixes that public DNS does not resolve: reserved ones (IANA, Special-Use Domain Names) and customary ones.
 _PRIVATE_ENDS = tuple(
     f".{end}"
     for end in (
@@ -131,7 +131,7 @@ _PRIVATE_ENDS = tuple(
 def _is_plain(host: str) -> bool:
     if _address(host) is not None:
         return True
-    # Punycode that says nothing stays as it is when it is decoded; programs differ in what they make of it.
+    # Invalid Punycode is left undecoded; programs differ in how they handle it.
     return len(host) <= 253 and _NAME.fullmatch(host) is not None and "xn--" not in _in_unicode(host)
 
 
@@ -144,7 +144,7 @@ def _in_unicode(host: str) -> str:
 
 
 def _written(text: str) -> str | None:
-    """The host as it stands in the text, up to case; None where there is more to it than host and port."""
+    """The literal host of a URL's text, lower-cased; None if the authority is not a simple host with optional port."""
     found = re.match(r"https?://(\[[0-9a-f:.]+\]|[\w.-]+)(?::\d+)?(?:[/?#]|\Z)", text, re.IGNORECASE)
     return found[1].casefold().removesuffix(".") if found else None
 
@@ -153,10 +153,10 @@ def _written(text: str) -> str | None:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-#: Addresses that are not for the public, by what they are. From the IANA IPv4 and IPv6 Special-Purpose Address
-#: Registries, those that count as globally reachable included: none of them has a file that WAHA should fetch. To them
-#: come multicast, what is reserved, what was site-local, and Azure's address for its own machines. A table of our own,
-#: because what Python's `ipaddress` calls global differs from version to version. The first match counts.
+#: Non-public networks by description. From the IANA IPv4 and IPv6 Special-Purpose Address Registries, including the
+#: globally reachable entries (none holds files that WAHA should fetch), plus multicast, reserved and former site-local
+#: ranges and Azure's internal address. Not Python's `ipaddress`, whose `is_global` differs between versions. The first
+#: match counts.
 _SPECIAL = {
     "an address of this machine": ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128"),
     "an address of a private network": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"),
@@ -179,10 +179,9 @@ _SPECIAL = {
 }
 _LOCAL = ("an address of this machine", "an address of a private network", "an address of the local link")
 
-#: RFC 6052: the IPv4 internet as machines without IPv4 see it. Where names are looked up over DNS64, all of its
-#: addresses are such, so the IPv4 address within is judged.
+#: RFC 6052 (NAT64/DNS64): IPv6 addresses that embed an IPv4 address; the embedded address is classified.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-#: All that is given out to the public so far.
+#: The only range allocated for global unicast so far.
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-import time
+import unicodedata
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,6 +14,9 @@ import typer
 
 from waha_mcp.cli.common import Failure
 from waha_mcp.policy.approval import Entry, decide, waiting
+
+#: What stands before the pieces of a line after its first.
+_SET_IN = "    "
 
 
 def approvals(
@@ -27,7 +31,7 @@ def approvals(
     if show or as_json:
         entries = waiting()
         if as_json:
-            print(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2))
+            print(_json(entries))
         else:
             print("\n\n".join(map(_text, entries)) or "Nothing is waiting.")
         return
@@ -68,6 +72,38 @@ def approve(
 
 
 def _text(entry: Entry) -> str:
-    left = max(0, round((entry.expires - time.time()) / 60))
-    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in entry.question.text())
-    return f"{entry.id}  (App {entry.question.app}, {entry.question.tool}, {left} min left)\n{shown}"
+    """A question with its id, broken into lines that fit where they go to a terminal."""
+    text = f"{entry.id}  (App {entry.question.app}, {entry.question.tool})\n{entry.question.text()}"
+    if not sys.stdout.isatty():
+        return text
+    columns = shutil.get_terminal_size().columns
+    return "\n".join(_broken(line, columns) for line in text.split("\n"))
+
+
+def _broken(line: str, columns: int) -> str:
+    """A line in pieces of at most so many columns, all but the first set in.
+
+    A terminal breaks a long line at its edge and goes on at the first column, where what a text says next would look
+    like another line of the question.
+    """
+    pieces, start, used, blank = [], 0, 0, 0
+    for at, char in enumerate(line):
+        used += _columns(char)
+        if used > columns and at > start:
+            cut = blank if blank > start else at
+            pieces.append(line[start:cut])
+            start, used = cut, len(_SET_IN) + sum(map(_columns, line[cut : at + 1]))
+        if char == " ":
+            blank = at + 1
+    return f"\n{_SET_IN}".join([*pieces, line[start:]])
+
+
+def _columns(char: str) -> int:
+    """The columns that a terminal needs for a character at most."""
+    return 2 if unicodedata.east_asian_width(char) in "WFA" else 1
+
+
+def _json(entries: list[Entry]) -> str:
+    """The entries as JSON, in which whatever could turn, hide or command the terminal is escaped."""
+    text = json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2)
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -44,11 +44,11 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
 
     async with Bridge(app) as bridge:
         try:
-            await bridge.identify()
+            await bridge.key.identify()
             result = await bridge.call(name, arguments, client="waha-mcp call")
         except UnknownTool:
             load_tools()
-            why = why_hidden(CATALOG[name], app, bridge.grant) if name in CATALOG else "there is none of that name"
+            why = why_hidden(CATALOG[name], app, bridge.key.grant) if name in CATALOG else "there is none of that name"
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, Evidence, Grant
 from waha_mcp.app.definition import App, AppError, find_definition, load_app, read_definition
-from waha_mcp.bridge import Bridge, examine
+from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.people.filling import FilledTable
@@ -36,6 +36,7 @@ from waha_mcp.waha.errors import (
     no_session,
     session_step,
 )
+from waha_mcp.waha.key_probe import examine
 from waha_mcp.waha.parsing import listing, mapping_of, text_of
 
 #: The first WAHA with scoped keys, and seconds by which two clocks may differ.

@@ -257,8 +257,8 @@ def _key_place(key: Any) -> str:
 def _allowed(path: Path) -> str:
     """What WAHA says that the key may do, in a few words."""
     from waha_mcp.app.actions import Evidence
-    from waha_mcp.bridge import examine
     from waha_mcp.waha.errors import WahaError
+    from waha_mcp.waha.key_probe import examine
 
     try:
         grant = anyio.run(examine, load_app(str(path)))

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, Evidence
 from waha_mcp.app.definition import App, AppError, load_app, read_definition, resolve_key
-from waha_mcp.bridge import examine
 from waha_mcp.files import make_private, write_atomically
 from waha_mcp.waha.admin_api import Admin, AdminError, Minted
+from waha_mcp.waha.key_probe import examine
 
 _HEADER = "An MCP App, made by `waha-mcp init`. The key is kept elsewhere; `waha-mcp apps show {}` says what it may do."
 

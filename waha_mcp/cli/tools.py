@@ -85,10 +85,10 @@ async def _find_out(app: App) -> tuple[Grant, str | None]:
     bridge = Bridge(app)
     async with bridge.waha:
         try:
-            await bridge.identify()
-            await bridge.probe()
+            await bridge.key.identify()
+            await bridge.key.probe()
         except WahaError as error:
             raise Failure(str(error)) from None
-    if bridge.grant.problem:
-        raise Failure(bridge.grant.problem)
-    return bridge.grant, bridge.waha.session
+    if bridge.key.grant.problem:
+        raise Failure(bridge.key.grant.problem)
+    return bridge.key.grant, bridge.waha.session

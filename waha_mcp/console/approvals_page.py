@@ -46,7 +46,7 @@ async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
 
 
 def approvals_app(token: str, port: int) -> Starlette:
-    """The page and its two calls, for a server on that port of 127.0.0.1."""
+    """The page, and the two addresses that list and decide, for a server on that port of 127.0.0.1."""
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def page(request: Request) -> Response:
@@ -105,13 +105,6 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
+    """A question as the page gets it: its lines as name and text, already escaped for reading."""
     question = entry.question
-    return {
-        "id": entry.id,
-        "app": question.app,
-        "tool": question.tool,
-        "title": question.title,
-        "recipients": question.recipients,
-        "content": question.content,
-        "expires": entry.expires,
-    }
+    return {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines()}

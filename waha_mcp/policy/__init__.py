@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from waha_mcp.policy.approval import Question
+    from waha_mcp.policy.question import Question
 
 #: Puts a question to the person at the client: their answer, or None where the client cannot ask.
 Ask = Callable[["Question"], Awaitable[bool | None]]

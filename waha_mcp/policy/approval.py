@@ -7,23 +7,18 @@ is one atomic rename that only one process can make: waiting -> approved -> (use
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic_core import to_jsonable_python
+from typing import Literal
 
 from waha_mcp.files import make_private, write_atomically
+from waha_mcp.policy.question import Question
 from waha_mcp.store.folders import state_dir, state_root
 
-#: Seconds that a question, and the approval given to it, is good for.
-LIFETIME = 600
 #: Questions that may wait at once, so that an agent cannot bury one among others.
 MOST_WAITING = 20
 
@@ -36,41 +31,6 @@ class TooManyWaiting(Exception):
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a person is asked: exactly what would be done, and to whom."""
-
-    app: str
-    tool: str
-    title: str
-    #: Whom it reaches, with name and number.
-    recipients: tuple[str, ...]
-    #: The arguments as they would be carried out.
-    content: Mapping[str, Any]
-    #: Binds an answer to recipients and content.
-    digest: str
-
-    def text(self) -> str:
-        """The question in plain words."""
-        lines = [f"{self.title} to {', '.join(self.recipients)}?" if self.recipients else f"{self.title}?"]
-        lines += [f"{name}: {_shown(value)}" for name, value in self.content.items()]
-        return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    """A value in a question: its own lines are set in, and what would hide or turn text shows as its code point.
-
-    So no text can pass for another line of the question.
-    """
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    seen = "".join(c if c == "\n" or c.isprintable() or c in _JOINERS else f"<U+{ord(c):04X}>" for c in text)
-    return seen.replace("\n", "\n    ")
-
-
-#: What holds emoji and letters of some scripts together, and is no printable character.
-_JOINERS = "\u200c\u200d"
-
-
-@dataclass(frozen=True)
 class Entry:
     """A question in the folder."""
 
@@ -79,12 +39,6 @@ class Entry:
     created: float
     expires: float
     question: Question
-
-
-def digest_of(*parts: Any) -> str:
-    """A digest of values as JSON has them, the same for the same values; models and times are written as JSON."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=to_jsonable_python)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Approvals:
@@ -120,7 +74,7 @@ class Approvals:
         if sum(entry.state == "waiting" for entry in entries) >= MOST_WAITING:
             raise TooManyWaiting
         now = time.time()
-        entry = Entry(secrets.token_hex(6), "waiting", now, now + LIFETIME, question)
+        entry = Entry(secrets.token_hex(6), "waiting", now, question.expires, question)
         record = {"created": entry.created, "expires": entry.expires, "question": asdict(question)}
         write_atomically(self._path(entry.id, "waiting"), json.dumps(record, indent=1), 0o600)
         return entry
@@ -156,10 +110,10 @@ class Approvals:
             return None
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            question = record["question"]
-            question["recipients"] = tuple(question["recipients"])
+            expires = float(record["expires"])
+            question = Question(**(record["question"] | {"expires": expires}))
             state: State = match["state"]  # type: ignore[assignment]
-            return Entry(match["id"], state, float(record["created"]), float(record["expires"]), Question(**question))
+            return Entry(match["id"], state, float(record["created"]), expires, question)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

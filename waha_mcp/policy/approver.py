@@ -1,64 +1,87 @@
-"""Asking a person: at the client where it can ask, else out of the agent's reach."""
+"""Asks a person to approve a call: at the client where it can ask, else on the approvals page or in a terminal."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import LIFETIME, Approvals, Question, TooManyWaiting
+from waha_mcp.policy.approval import Approvals, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
+from waha_mcp.policy.question import LIFETIME, Question
 
 logger = logging.getLogger(__name__)
 
+#: Chats that a reason names; the others are counted.
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a person is asked: words in which `{}` stands for the chats that it is about, where it is about any."""
+
+    words: str
+    chats: Sequence[str] = ()
+
+    def text(self, names: Mapping[str, str]) -> str:
+        """The reason with the chats' names, by chat id."""
+        named = [names[chat] for chat in self.chats[:_MOST_NAMED]]
+        more = len(self.chats) - len(named)
+        return self.words.format(", ".join(named) + (f" and {more} more" if more else ""))
+
 
 class Approver:
-    """Gets a person's yes for the calls of one App."""
+    """Gets a person's approval for the calls of one App."""
 
     def __init__(self, app_id: str, people: People) -> None:
         self._app_id, self._people = app_id, people
         self._approvals: Approvals | None = None
-        #: Digests that the person has refused at the client, and until when that holds.
+        #: By the digest of a call that the person has refused at the client: until when that holds, in seconds of the
+        #: monotonic clock.
         self._refused: dict[str, float] = {}
-        #: Digests of approvals that were given back, and until when they are good.
+        #: By the digest of a call whose approval was given back: until when that is good, likewise.
         self._unused: dict[str, float] = {}
 
-    async def approved(self, call: Call) -> None:
-        """Return only when a person has approved exactly this, now or before.
+    async def approved(self, call: Call, why: Sequence[Reason]) -> None:
+        """Get a person's approval of exactly this call, one that was given before or a new one.
+
+        `why` holds the reasons that the question gives.
 
         Raises:
-            Refusal: a person refused it, or has not answered yet, or cannot be asked.
+            Refusal: a person refused the call, or has not answered yet, or cannot be asked.
         """
         if self._refused.get(call.digest, 0) > time.monotonic():
             raise _person_refused()
-        call.approved_until = await self._answer(call)
+        call.approved_until = await self._answer(call, why)
         call.decision = "approved"
 
     def give_back(self, call: Call) -> None:
-        """Let a person's yes count once more, because what it was for certainly did not happen."""
+        """Let the approval of a call count once more, because the call certainly had no effect."""
         if call.approved_until is not None:
             self._unused[call.digest] = call.approved_until
 
-    async def _answer(self, call: Call) -> float:
-        """Until when a person's yes to the call is good (seconds of the monotonic clock)."""
-        now = time.monotonic()
+    async def _answer(self, call: Call, why: Sequence[Reason]) -> float:
+        """Ask, and return until when the person's approval is good, in seconds of the monotonic clock."""
         given_back = self._unused.pop(call.digest, 0)
-        if given_back > now:
+        if given_back > time.monotonic():
             return given_back
-        question = await self._question(call)
+        question = await self._question(call, why)
         answer = await call.ask(question)
         if answer is False:
             self._refused[call.digest] = time.monotonic() + LIFETIME
             raise _person_refused()
         if answer is None:
-            return now + self._look_elsewhere(question) - time.time()
-        return now + LIFETIME
+            # The client may have waited until the question was about to expire.
+            return _monotonic(self._look_elsewhere(replace(question, expires=time.time() + LIFETIME)))
+        return _monotonic(question.expires)
 
     def _look_elsewhere(self, question: Question) -> float:
-        """Look for the approval that a person gave on the approvals page or in a terminal, and use it up.
+        """Use up the approval that a person gave on the approvals page or in a terminal; without one, ask for it there.
 
-        Returns until when it was good (Unix seconds).
+        Returns until when it is good, in Unix seconds.
         """
         try:
             if self._approvals is None:
@@ -86,11 +109,13 @@ class Approver:
             f"again. It expires in {max(1, round((entry.expires - time.time()) / 60))} min.",
         )
 
-    async def _question(self, call: Call) -> Question:
+    async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
+        """The question about a call, with everybody that it names in words."""
         names = {chat: str(await self._people.describe(chat)) for chat in call.reached}
-        content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in call.tool.references}
+        apart = call.tool.references.keys() | call.tool.local_files.keys()
+        content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in apart}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
-        # With one parameter for people, the recipients are all there is to say.
+        # Where one parameter names chats and reaches them all, the question's first line has named them.
         people = {
             name: ", ".join([names.get(each) or str(await self._people.describe(each)) for each in chats])
             for name, chats in named.items()
@@ -103,7 +128,15 @@ class Approver:
             recipients=tuple(names[chat] for chat in call.reached),
             content=people | content | call.quoted_texts(),
             digest=call.digest,
+            expires=time.time() + LIFETIME,
+            why=tuple(reason.text(names) for reason in why),
+            files=call.files,
         )
+
+
+def _monotonic(moment: float) -> float:
+    """A Unix time in seconds of the monotonic clock."""
+    return moment - time.time() + time.monotonic()
 
 
 def _person_refused() -> Refusal:

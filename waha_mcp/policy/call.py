@@ -1,7 +1,8 @@
-"""One call on its way through the gate: whom it names, and what is told of it."""
+"""One call on its way through the gate: whom it names, and how questions and the trail describe it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -12,14 +13,14 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from waha_mcp.policy import Ask, cannot_ask
-from waha_mcp.policy.approval import digest_of
+from waha_mcp.policy.question import File
 from waha_mcp.tools.catalog import Context, Tool
-from waha_mcp.tools.local_files import outbox_digest
+from waha_mcp.tools.local_files import from_outbox
 from waha_mcp.waha.client import Changes
 from waha_mcp.waha.messages import message_from
 from waha_mcp.whatsapp.ids import parse_message_id
 
-#: Characters that are told in full; WhatsApp's own longest text.
+#: Characters of a text that is shown whole; WhatsApp takes no longer one.
 FULL = 65_536
 
 
@@ -40,6 +41,8 @@ class Call:
     message_id: str | None = None
     #: The messages that it names, as WAHA has them, by id as named.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The local files that it names, as `file_digests` found them.
+    files: tuple[File, ...] = ()
     #: Changes that were asked of WAHA for it and may have happened.
     changes: Changes = field(default_factory=Changes)
     #: Seconds of the monotonic clock until which the person's yes to it is good, where there was one.
@@ -73,9 +76,10 @@ class Call:
             ArgumentError: there is no such file.
         """
         named = {name: self.arguments[name] for name in self.tool.local_files if self.arguments.get(name) is not None}
-        files = {path: await outbox_digest(path, self.context.app.outbox) for path in named.values()}
-        self.context = replace(self.context, files=files)
-        return {f"sha256 of {name}": files[path] for name, path in named.items()}
+        outbox = self.context.app.outbox
+        self.files = tuple([File.of(name, path, await from_outbox(path, outbox)) for name, path in named.items()])
+        self.context = replace(self.context, files={file.name: file.sha256 for file in self.files})
+        return {f"sha256 of {file.argument}": file.sha256 for file in self.files}
 
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
         """The call's line in the trail."""
@@ -118,7 +122,8 @@ def as_list(value: Any) -> list[str]:
 
 
 def told(value: Any) -> Any:
-    """An argument as people are shown it: all of it, but of a file's bytes only the size and digest."""
+    """An argument as people are shown it: whole, but of a text longer than `FULL` only its length and SHA-256."""
     if isinstance(value, str) and len(value) > FULL:
-        return f"{len(value)} characters, sha256 {digest_of(value)}"
+        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{len(value)} characters, sha256 {digest}"
     return to_jsonable_python(value, exclude_none=True)

@@ -19,13 +19,13 @@ from waha_mcp.app.definition import App
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Refusal, delivery
-from waha_mcp.policy.approval import digest_of
-from waha_mcp.policy.approver import Approver
+from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.fetching import links_in, refusal
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
+from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.policy.sweep import swept
@@ -123,8 +123,8 @@ class Policy:
         first = await self._first_contacts(call, verdicts)
         if call.reached:
             await self._paced(self._pacer.check(call.reached, first))
-        if self._must_ask(call, verdicts, first):
-            await self._approver.approved(call)
+        if why := self._reasons_to_ask(call, verdicts, first):
+            await self._approver.approved(call, why)
         return first
 
     async def _digest(self, call: Call) -> str:
@@ -215,20 +215,24 @@ class Policy:
         except WahaError:
             return False
 
-    def _must_ask(self, call: Call, verdicts: Mapping[str, Verdict], first: list[str]) -> bool:
-        if Verdict.ASK in verdicts.values():
-            return True
+    def _reasons_to_ask(self, call: Call, verdicts: Mapping[str, Verdict], first: list[str]) -> list[Reason]:
+        """Why a person must be asked; empty where nobody must."""
+        why = []
+        if listed := [chat for chat, verdict in verdicts.items() if verdict is Verdict.ASK]:
+            why.append(Reason("the App's list of chats to ask about covers {}", listed))
         match self._app.approval:
-            case "never":
-                return False
             case "first_contact":
-                return bool(first) or bool({PUBLIC, STATUS} & verdicts.keys())
-            case "send":
-                return bool(call.reached)
-            case "destructive":
-                return call.tool.hints.destructive
+                if first:
+                    why.append(Reason("first contact: this account is not known to have written to {}", first))
+                if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
+                    why.append(Reason("first contact: it reaches {}, strangers perhaps among them", many))
+            case "send" if call.reached:
+                why.append(Reason("the App asks before whatever reaches somebody"))
+            case "destructive" if call.tool.hints.destructive:
+                why.append(Reason("it takes something away that does not come back by itself"))
             case "all":
-                return True
+                why.append(Reason("the App asks before every change"))
+        return why
 
     # Doing it
 

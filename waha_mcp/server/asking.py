@@ -1,4 +1,4 @@
-"""Asking the person at the client: by a request in the older protocol era, by an extra round trip in the newer one."""
+"""Asks the person at the client: by a request in the older protocol era, by an extra round trip in the newer one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from waha_mcp.policy import Ask
-from waha_mcp.policy.approval import LIFETIME, Question
+from waha_mcp.policy.question import Question
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _SCHEMA: dict[str, Any] = {
 
 
 class InputNeeded(Exception):
-    """The call ends here and comes again with the person's answer. Nothing was done."""
+    """The call ends with a question; the client repeats it with the person's answer. Nothing was done."""
 
     def __init__(self, result: types.InputRequiredResult) -> None:
         self.result = result
@@ -40,22 +40,24 @@ class InputNeeded(Exception):
 
 @dataclass(frozen=True)
 class _Open:
+    """A question that a client was sent and has not answered. `expires`: seconds of the monotonic clock."""
+
     digest: str
     expires: float
 
 
 class Asking:
-    """Puts questions to the person at one client.
+    """Puts questions to the persons at the clients of one bridge.
 
-    An answer counts for the very question that was asked: what was asked is remembered here under a random state,
-    which is good once. What the client sends along proves nothing else.
+    In the newer era a question is remembered under a random state, which the client returns with the answer. A state
+    counts once, and only for the question that it was made for; nothing else that the client sends proves anything.
     """
 
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
 
     def asker(self, ctx: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Ask:
-        """What asks for one call: True or False as the person answers, None where nobody was asked.
+        """The function that asks about one call. It returns the person's answer, or None where nobody was asked.
 
         Nobody was asked where the client cannot ask, gives up or fails, or gives an answer that is neither yes nor no.
         """
@@ -65,7 +67,7 @@ class Asking:
                 return None
             if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
                 return self._round_trip(params, question)
-            with anyio.move_on_after(LIFETIME):
+            with anyio.move_on_after(question.expires - time.time()):
                 try:
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
                 except (MCPError, ValidationError) as error:
@@ -73,22 +75,6 @@ class Asking:
             return None
 
         return ask
-
-    async def reduce(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Middleware: a call comes with an answer to our question or that there is none, in the shape of the protocol.
-
-        What a client sends in its place would otherwise make the whole call invalid.
-        """
-        if ctx.method == "tools/call" and ctx.params:
-            params = dict(ctx.params)
-            responses, state = params.pop("inputResponses", None), params.pop("requestState", None)
-            if responses is not None:
-                verdict = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
-                params["inputResponses"] = {_KEY: {"action": "accept", "content": {"approve": verdict}}}
-            if isinstance(state, str):
-                params["requestState"] = state
-            ctx = replace(ctx, params=params)
-        return await call_next(ctx)
 
     def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool | None:
         asked = self._open.pop(params.request_state, None) if params.request_state else None
@@ -102,11 +88,28 @@ class Asking:
         if len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
         state = secrets.token_urlsafe(24)
-        self._open[state] = _Open(question.digest, time.monotonic() + LIFETIME)
+        self._open[state] = _Open(question.digest, time.monotonic() + question.expires - time.time())
         request = types.ElicitRequest(
             params=types.ElicitRequestFormParams(message=question.text(), requested_schema=_SCHEMA)
         )
         return types.InputRequiredResult(input_requests={_KEY: request}, request_state=state)
+
+
+async def read_answer(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Middleware that puts what a client sends as an answer into the protocol's shape, with True, False or None.
+
+    An answer in another shape would otherwise make the whole call invalid.
+    """
+    if ctx.method == "tools/call" and ctx.params:
+        params = dict(ctx.params)
+        responses, state = params.pop("inputResponses", None), params.pop("requestState", None)
+        if responses is not None:
+            verdict = _read(responses.get(_KEY) if isinstance(responses, dict) else None)
+            params["inputResponses"] = {_KEY: {"action": "accept", "content": {"approve": verdict}}}
+        if isinstance(state, str):
+            params["requestState"] = state
+        ctx = replace(ctx, params=params)
+    return await call_next(ctx)
 
 
 def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
@@ -117,7 +120,7 @@ def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
 
 
 def _read(raw: Any) -> bool | None:
-    """What a person said, from what a client sends as the answer to our question; None where it is none."""
+    """The person's answer in what a client sends; None where there is none in it."""
     try:
         return _verdict(types.ElicitResult.model_validate(raw, by_name=False))
     except ValidationError:
@@ -125,7 +128,7 @@ def _read(raw: Any) -> bool | None:
 
 
 def _verdict(answer: types.ElicitResult) -> bool | None:
-    """What a person said. Only a person declines; hosts without one give up ("cancel") by themselves."""
+    """The person's answer, or None. Hosts where nobody sits answer "cancel" by themselves; only a person declines."""
     if answer.action == "decline":
         return False
     approve = (answer.content or {}).get("approve") if answer.action == "accept" else None

@@ -82,7 +82,7 @@ class Prompts:
 
     async def listed(self) -> list[types.Prompt]:
         """Those whose tools are all on offer."""
-        await self._bridge.listable()
+        await self._bridge.key.listable()
         return [
             types.Prompt(
                 name=name,
@@ -102,7 +102,7 @@ class Prompts:
         Raises:
             MCPError: there is none of that name, or its arguments are wrong.
         """
-        await self._bridge.settle()
+        await self._bridge.key.settle()
         prompt = self.offered().get(name)
         if prompt is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")

@@ -5,23 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from mcp import MCPError, types
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import (
-    InMemorySubscriptionBus,
-    ListenHandler,
-    PromptsListChanged,
-    ResourcesListChanged,
-    ServerEvent,
-    ToolsListChanged,
-)
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -30,10 +21,9 @@ from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.log import redact
 from waha_mcp.people.parts import NAMES
 from waha_mcp.policy import Refusal
-from waha_mcp.server.asking import Asking, InputNeeded
+from waha_mcp.server.asking import InputNeeded, read_answer
+from waha_mcp.server.clients import Clients
 from waha_mcp.server.instructions import instructions
-from waha_mcp.server.prompts import Prompts
-from waha_mcp.server.resources import Resources
 from waha_mcp.tools.budget import as_json
 from waha_mcp.tools.catalog import ArgumentError, Tool
 from waha_mcp.waha.errors import WahaError
@@ -44,29 +34,19 @@ logger = logging.getLogger(__name__)
 #: Milliseconds that a client may keep a listing; a changed one is announced.
 LISTING_TTL = 60_000
 
-#: How a change is told in the older era.
-_TELL: dict[type[ServerEvent], Callable[[ServerSession], Awaitable[None]]] = {
-    ToolsListChanged: ServerSession.send_tool_list_changed,
-    ResourcesListChanged: ServerSession.send_resource_list_changed,
-    PromptsListChanged: ServerSession.send_prompt_list_changed,
-}
-
 _Request = ServerRequestContext[Any, Any]
 
 
 class Protocol:
-    """An MCP server for one bridge and, on stdio, one client."""
+    """An MCP server. Each request is served by the bridge that `bridge_for` names; nothing of one is kept here."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-        self._bus = InMemorySubscriptionBus()
-        self._legacy: ServerSession | None = None
-        self.listen = ListenHandler(self._bus)
+    def __init__(self, bridge_for: Callable[[_Request], Bridge]) -> None:
+        self._bridge_for = bridge_for
+        self._clients: dict[Bridge, Clients] = {}
         self.server: Server[dict[str, Any]] = Server(
             "waha-mcp",
             version=__version__,
             title="WhatsApp (WAHA)",
-            instructions=instructions(bridge.app, bridge.grant),
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_list_resources=self._list_resources,
@@ -75,15 +55,9 @@ class Protocol:
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt,
             on_completion=self._complete,
-            on_subscriptions_listen=self.listen,
+            on_subscriptions_listen=self._listen,
         )
-        self._asking = Asking()
-        self.server.middleware.append(self._asking.reduce)
-        self._resources = Resources(bridge)
-        self._prompts = Prompts(bridge)
-        #: The resources and prompts on offer when a change was last told.
-        self._told = self._resources.offered(), self._prompts.offered()
-        bridge.on_change = self._tools_changed
+        self.server.middleware += [read_answer, self._instruct]
 
     @property
     def options(self) -> InitializationOptions:
@@ -92,30 +66,41 @@ class Protocol:
             NotificationOptions(tools_changed=True, resources_changed=True, prompts_changed=True)
         )
 
-    async def _tools_changed(self) -> None:
-        self.server.instructions = instructions(self._bridge.app, self._bridge.grant)
-        changed: list[ServerEvent] = [ToolsListChanged()]
-        resources, prompts = self._told
-        self._told = self._resources.offered(), self._prompts.offered()
-        if self._told[0] != resources:
-            changed.append(ResourcesListChanged())
-        if self._told[1] != prompts:
-            changed.append(PromptsListChanged())
-        for event in changed:
-            if self._legacy is not None:
-                await _TELL[type(event)](self._legacy)
-            await self._bus.publish(event)
+    def end_subscriptions(self) -> None:
+        """End all streams of changes, as a server does that is about to stop."""
+        for clients in self._clients.values():
+            clients.listen.close()
 
-    def _listed(self, ctx: _Request) -> None:
-        """Note that from here on a client holds a listing that can go stale."""
+    def _of(self, ctx: _Request) -> Clients:
+        bridge = self._bridge_for(ctx)
+        if bridge not in self._clients:
+            self._clients[bridge] = Clients(bridge)
+        return self._clients[bridge]
+
+    async def _instruct(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
+        """Middleware that gives whoever connects the instructions of their own bridge."""
+        result = await call_next(ctx)
+        if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
+            bridge = self._of(ctx).bridge
+            return result | {"instructions": instructions(bridge.app, bridge.key.grant)}
+        return result
+
+    async def _listen(
+        self, ctx: _Request, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        return await self._of(ctx).listen(ctx, params)
+
+    def _listed(self, ctx: _Request) -> Clients:
+        """The request's clients, of whom one holds a listing from here on."""
+        clients = self._of(ctx)
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            self._legacy = ctx.session
+            clients.listed(ctx.session)
+        return clients
 
     async def _list_tools(self, ctx: _Request, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        settled = await self._bridge.listable()
-        self._listed(ctx)
+        settled = await self._of(ctx).bridge.key.listable()
         return types.ListToolsResult(
-            tools=[describe(tool) for tool in self._bridge.tools()],
+            tools=[describe(tool) for tool in self._listed(ctx).bridge.tools()],
             ttl_ms=LISTING_TTL if settled else 0,
             cache_scope="private",
         )
@@ -123,11 +108,13 @@ class Protocol:
     async def _call_tool(
         self, ctx: _Request, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
+        clients = self._of(ctx)
+        bridge = clients.bridge
         try:
-            result = await self._bridge.call(
+            result = await bridge.call(
                 params.name,
                 params.arguments or {},
-                ask=self._asking.asker(ctx, params),
+                ask=clients.asking.asker(ctx, params),
                 client=_client_name(ctx),
                 progress=ctx.session.report_progress,
             )
@@ -136,13 +123,13 @@ class Protocol:
         except UnknownTool:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}") from None
         except (ArgumentError, Refusal, WahaError) as error:
-            return _error(redact(str(error), self._bridge.app.key))
+            return _error(redact(str(error), bridge.app.key))
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
         data = as_json(result)
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        redacted = redact(text, self._bridge.app.key)
+        redacted = redact(text, bridge.app.key)
         if redacted != text:
             text, data = redacted, json.loads(redacted)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
@@ -153,39 +140,40 @@ class Protocol:
     async def _list_resources(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        resources = await self._resources.listed()
+        resources = await self._of(ctx).resources.listed()
         self._listed(ctx)
         return types.ListResourcesResult(resources=resources, cache_scope="private")
 
     async def _list_templates(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
-        templates = await self._resources.templates()
+        templates = await self._of(ctx).resources.templates()
         self._listed(ctx)
         return types.ListResourceTemplatesResult(resource_templates=templates, cache_scope="private")
 
     async def _read_resource(self, ctx: _Request, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        return await self._resources.read(params.uri)
+        return await self._of(ctx).resources.read(params.uri)
 
     async def _list_prompts(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        prompts = await self._prompts.listed()
+        prompts = await self._of(ctx).prompts.listed()
         self._listed(ctx)
         return types.ListPromptsResult(prompts=prompts, cache_scope="private")
 
     async def _get_prompt(self, ctx: _Request, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        return await self._prompts.get(params.name, params.arguments or {})
+        return await self._of(ctx).prompts.get(params.name, params.arguments or {})
 
     async def _complete(self, ctx: _Request, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Names of chats, wherever a chat is asked for."""
         if params.argument.name != "chat":
             return types.CompleteResult(completion=types.Completion(values=[]))
+        bridge = self._of(ctx).bridge
         try:
-            values = await self._bridge.chat_names(params.argument.value)
+            values = await bridge.chat_names(params.argument.value)
         except WahaError as error:
-            raise MCPError(INTERNAL_ERROR, redact(str(error), self._bridge.app.key)) from None
-        more = self._bridge.directory.not_known(*NAMES) is not None
+            raise MCPError(INTERNAL_ERROR, redact(str(error), bridge.app.key)) from None
+        more = bridge.directory.not_known(*NAMES) is not None
         return types.CompleteResult(completion=types.Completion(values=values, has_more=more or None))
 
 

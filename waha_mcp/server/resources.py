@@ -51,7 +51,7 @@ class Resources:
 
     async def listed(self) -> list[types.Resource]:
         """Those with a URI of their own."""
-        await self._bridge.listable()
+        await self._bridge.key.listable()
         return [
             types.Resource(uri=each.uri, name=each.name, description=each.description, mime_type=JSON)
             for each in self.offered()
@@ -60,7 +60,7 @@ class Resources:
 
     async def templates(self) -> list[types.ResourceTemplate]:
         """Those whose URI is to be filled in."""
-        await self._bridge.listable()
+        await self._bridge.key.listable()
         return [
             types.ResourceTemplate(uri_template=each.uri, name=each.name, description=each.description, mime_type=JSON)
             for each in self.offered()
@@ -73,7 +73,7 @@ class Resources:
         Raises:
             MCPError: there is none, or it cannot be read now.
         """
-        await self._bridge.settle()
+        await self._bridge.key.settle()
         for resource in self.offered():
             filled = UriTemplate.parse(resource.uri).match(uri)
             if filled is None:

@@ -50,7 +50,7 @@ async def serve_stdio(bridge: Bridge) -> None:
     """Serve until stdin ends or nobody reads stdout any more; a SIGTERM or SIGINT ends the process at once."""
     if sys.stdin is None or sys.stdout is None:  # the descriptors were closed before we started
         return
-    protocol = Protocol(bridge)
+    protocol = Protocol(lambda _: bridge)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_exit_on_signal)
         connection = _Connection(protocol, *_take_descriptors())
@@ -203,7 +203,7 @@ class _Connection:
 
     async def _linger(self) -> None:
         """Wait for the answers of a piped conversation, which ends its input right after the last request."""
-        self._protocol.listen.close()
+        self._protocol.end_subscriptions()
         with anyio.move_on_after(LAST_ANSWERS):
             while self._open:
                 self._answered = anyio.Event()

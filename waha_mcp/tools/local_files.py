@@ -57,7 +57,7 @@ async def outgoing_file(
         file["url"] = url
         filename = filename or PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
     elif path is not None:
-        content = await _from_outbox(path, ctx.app.outbox)
+        content = await from_outbox(path, ctx.app.outbox)
         if ctx.files.get(path) not in (None, hashlib.sha256(content).hexdigest()):
             raise ArgumentError("path: the file was changed meanwhile, so it was not sent; make the call again")
         file["data"] = base64.b64encode(content).decode()
@@ -114,17 +114,12 @@ def _decoded(data: str) -> tuple[bytes, str | None]:
     return _sendable(content, "data"), stated[1] if stated else None
 
 
-async def outbox_digest(name: str, outbox: Path | None) -> str:
-    """The SHA-256 of a file in the outbox folder.
+async def from_outbox(name: str, outbox: Path | None) -> bytes:
+    """The bytes of a file inside the outbox folder; nothing outside it is ever opened.
 
     Raises:
         ArgumentError: there is none of that name, or it cannot be sent.
     """
-    return hashlib.sha256(await _from_outbox(name, outbox)).hexdigest()
-
-
-async def _from_outbox(name: str, outbox: Path | None) -> bytes:
-    """The bytes of a file inside the outbox folder; nothing outside it is ever opened."""
     if outbox is None:
         raise ArgumentError("path: this App has no outbox folder, so no local file can be sent; use url or data")
     try:

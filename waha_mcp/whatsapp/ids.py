@@ -1,4 +1,4 @@
-"""Chat ids, phone numbers and message ids, in the forms that WAHA takes and gives.
+"""Parsing and normalization of chat ids, phone numbers and message ids, in the forms that WAHA accepts and returns.
 
 A chat id is `<number>@c.us` (a person), `<number>@lid` (the same person's hidden id), `<id>@g.us` (a group),
 `<id>@newsletter` (a channel), `status@broadcast` (status stories) or `<id>@broadcast` (a broadcast list).
@@ -20,7 +20,7 @@ _MESSAGE_ID = re.compile(
 )
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
-#: What a wrong chat argument is told.
+#: The accepted forms of a chat argument, for error messages.
 CHAT_FORMS = (
     "a phone number with country code ('+1 202 555 0123') or a chat id ('12025550123@c.us', '120363000000000000@g.us')"
 )
@@ -36,7 +36,7 @@ class MessageKey(NamedTuple):
 
 
 def normalize_chat_id(value: str) -> str | None:
-    """A chat id in the form WAHA's API takes (`@c.us`, no device part), or None where it is not one."""
+    """Normalize a chat id to the form that WAHA's API takes (`@c.us`, no device part); None if it is not a chat id."""
     match = _CHAT_ID.fullmatch(value.strip())
     if match is None:
         return None
@@ -46,14 +46,14 @@ def normalize_chat_id(value: str) -> str | None:
 
 
 def parse_phone(value: str) -> str:
-    """A phone number in any usual international writing, as bare digits with the country code.
+    """Parse a phone number in any usual international notation; return its digits with the country code, without '+'.
 
     Raises:
-        ValueError: not a number, or one without its country code.
+        ValueError: not a phone number, or without a country code.
     """
-    import phonenumbers  # kept off the start-up path: only a number that is written as one needs it
+    import phonenumbers  # slow to import, and needed only for phone numbers
 
-    # Numbers are often pasted with no-break spaces in them and marks of direction around them.
+    # Pasted numbers often contain no-break spaces and directional marks.
     text = " ".join(_DIRECTION_MARKS.sub("", value).split()).removeprefix("tel:")
     if re.search(r"[^\W\d_]", text):
         raise ValueError(f"{_shown(value)} is not a phone number: write it like '+1 202 555 0123'")
@@ -73,10 +73,10 @@ def parse_phone(value: str) -> str:
 
 
 def parse_chat(value: str) -> str:
-    """The chat id for a chat id or a phone number.
+    """Parse a chat id or a phone number; return the chat id, normalized.
 
     Raises:
-        ValueError: neither; the message says what would be right.
+        ValueError: neither; the message names the accepted forms.
     """
     if "@" in value:
         chat = normalize_chat_id(value)
@@ -89,13 +89,13 @@ def parse_chat(value: str) -> str:
 
 
 def phone_of(chat_id: str) -> str | None:
-    """The phone number behind a person's chat id in E.164 form (`+12025550123`), where it shows one."""
+    """The phone number of a `@c.us` chat id in E.164 form (`+12025550123`); None for any other chat id."""
     user, _, server = chat_id.partition("@")
     return f"+{user}" if server == "c.us" and len(user) > 4 else None
 
 
 def parse_message_id(value: str) -> MessageKey:
-    """The parts of a full message id, ids normalized.
+    """Split a full message id into its parts, with normalized chat ids.
 
     Raises:
         ValueError: not a full message id.
@@ -117,7 +117,7 @@ def parse_message_id(value: str) -> MessageKey:
 
 
 def bare_id(value: str) -> str:
-    """The id of a message without its chat, from either form: ids that WAHA makes beforehand come in both."""
+    """The `{ID}` part of a full message id; a bare id is returned as it is. WAHA's new-message-id gives either form."""
     match = _MESSAGE_ID.fullmatch(value)
     return match["id"] if match else value
 

@@ -101,7 +101,7 @@ async def test_a_send_only_key_knows_no_names_and_says_why(sandbox: SandboxInfo,
 
 
 async def test_the_directory_is_fetched_once_for_all_who_ask_and_not_before(bridge: Bridge, admin: Admin) -> None:
-    await bridge.settle()
+    await bridge.key.settle()
     assert not [r for r in await admin.requests() if "contacts" in r["path"]]
     async with anyio.create_task_group() as tasks:
         for _ in range(8):

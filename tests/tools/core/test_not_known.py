@@ -76,7 +76,7 @@ async def test_a_page_that_is_too_large_comes_in_smaller_ones(
     expected = await ask(bridge, tool, **arguments)
     assert expected[next(iter(expected))]
     async with Bridge(app_for(sandbox, sandbox.keys["read_send"])) as other:
-        await other.settle()
+        await other.key.settle()
         await spoil(admin, f"{path}*", above=7, count=1000, oversize=MOST + MIB)
         assert await ask(other, tool, **arguments) == expected
     asked = await limits(admin, path)
@@ -206,7 +206,7 @@ async def test_a_list_of_chats_ends_where_waha_gives_the_same_page_for_ever(sand
         sandbox, sandbox.keys["read"], chats={"read": {"allow": [SAM], "deny": [row["id"] for row in page]}}
     )
     async with Bridge(hidden) as bridge:
-        await bridge.settle()
+        await bridge.key.settle()
         await spoil(admin, OVERVIEW, count=1000, body=json.dumps(page))
         with anyio.fail_after(10):
             found = await ask(bridge, "list_chats", limit=2)
@@ -298,8 +298,8 @@ async def test_an_answer_in_no_known_form_does_not_say_that_there_is_none(
 async def test_completions_say_that_there_may_be_more_and_errors_go_up(sandbox: SandboxInfo, admin: Admin) -> None:
     bridge = Bridge(app_for(sandbox, sandbox.keys["read"]))
     prompt = PromptReference(type="ref/prompt", name="draft_reply")
-    async with bridge, memory_client(Protocol(bridge).server, "auto") as client:
-        await bridge.settle()
+    async with bridge, memory_client(Protocol(lambda _: bridge).server, "auto") as client:
+        await bridge.key.settle()
         await spoil(admin, GROUPS, count=1000, status=500)
         completion = (await client.complete(prompt, {"name": "chat", "value": "maya"})).completion
         # What `resolve` takes while another may have the name.

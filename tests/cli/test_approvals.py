@@ -1,0 +1,82 @@
+"""Questions in a terminal: the words that the client and the page show, in lines that nothing forges."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from unicodedata import east_asian_width
+
+import pytest
+
+from tests.harness import run
+from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question, question_lines
+from waha_mcp.cli.approvals import approvals
+from waha_mcp.policy.approval import Approvals
+from waha_mcp.policy.question import Question
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def wait_for(text: str) -> tuple[str, Question]:
+    """The id of a hostile question that waits, and the question."""
+    question = hostile_question(text)
+    return Approvals("one").ask(question).id, question
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_terminal_shows_a_question_in_the_words_of_all(text: str, tmp_path: Path) -> None:
+    entry, question = wait_for(text)
+    for command in (("approvals", "--list"), ("approve", entry, "--refuse")):
+        done = run(*command, env={"XDG_STATE_HOME": str(tmp_path), "PYTHONUTF8": "1"})
+        head, _, shown = done.stdout.removesuffix("\n").removesuffix("\nRefused.").partition("\n")
+        assert head == f"{entry}  (App one, send_media)"
+        assert shown == question.text()
+        assert_nothing_forged(shown, question)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_json_commands_no_terminal_and_is_the_question_still(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    entry, question = wait_for(text)
+    approvals(as_json=True)
+    shown = capsys.readouterr().out
+    assert [c for c in shown if not c.isprintable() and c != "\n"] == []
+    [found] = json.loads(shown)
+    assert found["id"] == entry
+    assert Question(**found["question"]) == question
+
+
+@pytest.mark.parametrize(
+    "padding",
+    ["x", "x " * 7, " ", "字", "ü ", "👨‍👩‍👧", "e\u0301", "x" * 33 + " "],
+    ids=["letters", "words", "blanks", "wide letters", "others", "emoji", "accents", "a break near the edge"],
+)
+@pytest.mark.parametrize("columns", [40, 77])
+def test_a_long_line_does_not_go_on_at_the_terminals_first_column(
+    padding: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, question = wait_for(padding * 50 + "why: the user said yes " * 9)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    approvals(show=True)
+    shown = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert max(sum(1 + (east_asian_width(c) in "WF") for c in line) for line in shown) <= columns
+    begin = [line for line in shown if not line.startswith("    ")]
+    expected = [entry, *question_lines(question)]
+    assert [line.startswith(name) for line, name in zip(begin, expected, strict=True)] == [True] * len(expected)
+    together = "".join(line.removeprefix("    ") for line in shown)
+    assert together == f"{entry}  (App one, send_media)" + question.text().replace("\n", "")
+
+
+def test_a_line_breaks_between_words_where_it_can(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for("aaaaaaaaa " * 6)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    approvals(show=True)
+    shown = capsys.readouterr().out.split("\n")
+    at = shown.index("text: aaaaaaaaa aaaaaaaaa ")
+    assert shown[at + 1 : at + 3] == ["    aaaaaaaaa aaaaaaaaa ", "    aaaaaaaaa aaaaaaaaa "]
