@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.people.common import Clock
-from waha_mcp.people import filling
+from waha_mcp.people import filling, parts
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(filling, "time", made)
+    for module in (filling, parts):
+        monkeypatch.setattr(module, "time", made)
     return made

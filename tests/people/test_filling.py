@@ -182,6 +182,26 @@ async def test_what_failed_half_way_is_read_on_unless_its_beginning_is_too_old(
     assert people.table.gaps == {}
 
 
+async def test_what_goes_on_failing_is_tried_no_more_often_than_before(clock: Clock) -> None:
+    rows = [person(f"1202555{number:04}@c.us", f"Number {number}") for number in range(200)]
+    waha = Canned(contacts=lambda asked: _failing(rows, asked))
+    people = table_of(waha)
+    await people.load("contacts")
+    for _ in range(3):
+        clock.now += GAP_LIFE + 1
+        asked = waha.asked[CONTACTS]
+        for _ in range(3):
+            await people.load("contacts")
+        assert waha.asked[CONTACTS] == asked + 1
+    assert len(people.table.entries) == 200
+
+
+def _failing(rows: list[Any], asked: dict[str, Any]) -> Any:
+    if asked["offset"]:
+        raise BadAnswer("Broken.")
+    return rows
+
+
 # An old table while a new one is read
 
 
@@ -429,14 +449,3 @@ async def test_what_was_once_matched_stays_so_where_the_list_cannot_be_read_any_
     await people.load()
     assert people.twin(ANN) == HIDDEN
     assert set(people.table.entries) == {ANN, CEM}
-
-
-async def test_a_key_that_may_not_read_fills_nothing() -> None:
-    waha = Canned(contacts=[person(ANN, "Ann")])
-    people = table_of(waha)
-    people.available = False
-    await people.load()
-    await people.load("contacts")
-    await people.refresh()
-    assert not waha.asked
-    assert not people.table.entries

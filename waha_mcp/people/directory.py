@@ -40,23 +40,26 @@ class Directory:
     @property
     def available(self) -> bool:
         """False for a key that may not read: then ids and numbers work and names do not."""
-        return self._people.available
+        return self._resolver.available
 
     @available.setter
     def available(self, value: bool) -> None:
-        self._people.available = value
+        self._resolver.available = value
 
     async def load(self, max_age: float | None = None) -> None:
-        """Read what is older than `max_age` seconds. None: an old table will do while it is read anew.
+        """Read what is older than `max_age` seconds. None: an old table will do while it is read anew. Without
+        `available` this does nothing.
 
         Raises:
             WahaError: WAHA answered none of it.
         """
-        await self._people.load(max_age=max_age, behind=max_age is None)
+        if self.available:
+            await self._people.load(max_age=max_age, behind=max_age is None)
 
     async def refresh(self) -> None:
         """Read anew, unless that was done a moment ago: something was not found."""
-        await self._people.refresh()
+        if self.available:
+            await self._people.refresh()
 
     def expire(self) -> None:
         """Read anew when next asked: something in it was changed."""

@@ -39,15 +39,13 @@ FEW = 5
 class FilledTable:
     """The table of one session's people, and how it is filled.
 
-    `available` is False for a key that may not read: then the table stays empty. `start` runs a function beside the
-    caller, as `start_soon` of a task group; None: nothing is read behind anybody's back.
+    `start` runs a function beside the caller, as `start_soon` of a task group; None: nothing is read behind anybody.
     """
 
     def __init__(self, waha: Waha, start: Callable[..., object] | None = None) -> None:
         """An empty table. No request is made yet."""
         self.waha = waha
         self.start = start
-        self.available = True
         self.table = PeopleTable()
         self._cells = {source: _Cell() for source in SOURCES}
         self._built: list[Part] = []
@@ -73,14 +71,12 @@ class FilledTable:
         Raises:
             WahaError: WAHA lets nobody in, or, where all are asked for, no source of names could be read.
         """
-        if not self.available:
-            return
         life, gap_life = LIFE if max_age is None else max_age, GAP_LIFE if gap_age is None else gap_age
         asked, generation = time.monotonic(), self._generation
 
         def good(part: Part) -> bool:
-            most = min(life, gap_life) if part.broken else life
-            return part.generation >= generation and part.began >= asked - most
+            current = part.generation >= generation and part.began >= asked - life
+            return current and not (part.broken and part.tried < asked - gap_life)
 
         old = [source for source in sources or SOURCES if not good(self._cells[source].part)]
         if old and behind and self.start is not None and all(map(self._bearable, old)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -54,13 +55,15 @@ class Said(NamedTuple):
 class Part:
     """One list as it was read. `gap` says in a few words what is missing of it, `error` why it ended.
 
-    `began` is when its reading began (seconds of the monotonic clock), `generation` how many changes there had been.
+    `began` is when its reading began, `tried` when it was begun or gone on with last (seconds of the monotonic clock);
+    `generation` is how many changes there had been.
     """
 
     said: Sequence[Said] = ()
     gap: str | None = None
     error: WahaError | None = None
     began: float = float("-inf")
+    tried: float = float("-inf")
     generation: int = -1
 
     @property
@@ -92,11 +95,12 @@ class Reading:
         Raises:
             Unauthorized, Forbidden, SessionNotReady, Unreachable: WAHA lets nobody in.
         """
+        tried = time.monotonic()
         rows = await self._list.read() if self._list is not None else await _account(self._waha)
         if isinstance(rows.error, SHUT):
             raise rows.error
         said = tuple(filter(None, map(_READ[self._source], rows.rows)))
-        return Part(said, rows.gap, rows.error, self.began, self.generation)
+        return Part(said, rows.gap, rows.error, self.began, tried, self.generation)
 
 
 _LISTS: Mapping[Source, tuple[str, Mapping[str, Any]]] = {

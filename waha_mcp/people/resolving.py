@@ -31,6 +31,8 @@ class Resolver:
         """Nothing is asked for yet."""
         self._people = people
         self._readable, self._written = readable, written
+        #: False for a key that may not read.
+        self.available = True
         self._true_ids: dict[str, str] = {}
 
     @property
@@ -41,7 +43,7 @@ class Resolver:
         """See `Directory.resolve`."""
         chat_id = normalize_chat_id(value)
         if chat_id is not None:
-            if chat_id.endswith("@lid"):
+            if self.available and chat_id.endswith("@lid"):
                 await self._people.load(behind=True)
             return self._table.canonical(chat_id)
         wrong_number = None
@@ -50,7 +52,7 @@ class Resolver:
                 return await self._number(parse_phone(value))
             except ValueError as error:
                 wrong_number = str(error)
-        if not self._people.available:
+        if not self.available:
             raise Unresolved(
                 wrong_number
                 or f"names cannot be looked up, because this key has no read action: give {CHAT_FORMS} from the user"
@@ -143,7 +145,7 @@ class Resolver:
     async def _number(self, digits: str) -> str:
         """The true chat id of a phone number, whose digits may differ from those that are dialled."""
         chat_id = f"{digits}@c.us"
-        if not self._people.available or chat_id in self._table.entries or chat_id in self._true_ids:
+        if not self.available or chat_id in self._table.entries or chat_id in self._true_ids:
             return self._true_ids.get(chat_id, chat_id)
         try:
             answer = await self._people.waha.call("GET /api/contacts/check-exists", query={"phone": digits})
