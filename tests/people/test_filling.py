@@ -359,20 +359,24 @@ async def test_a_waha_that_lets_nobody_in_is_an_error_of_the_look_up(clock: Cloc
         await people.still_saved(ANN, "ann")
 
 
-async def test_a_person_is_looked_up_under_the_id_that_the_contacts_have(clock: Clock) -> None:
+@pytest.mark.parametrize("listed", [ANN, HIDDEN])
+@pytest.mark.parametrize(("answered", "same"), [(ANN, True), (HIDDEN, True), (BEN, False)])
+async def test_a_person_is_looked_up_under_the_id_that_the_contacts_have(
+    listed: str, answered: str, same: bool, clock: Clock
+) -> None:
     asked: list[str] = []
 
     def row(query: dict[str, Any]) -> Any:
         asked.append(query["contactId"])
-        return person(HIDDEN, "Ann")
+        return person(answered, "Ann")
 
-    waha = Canned(contacts=[person(HIDDEN, "Ann")], hidden_ids=[{"lid": HIDDEN, "pn": ANN}])
+    waha = Canned(contacts=[person(listed, "Ann")], hidden_ids=[{"lid": HIDDEN, "pn": ANN}])
     waha.answers[CONTACT] = row
     people = table_of(waha)
     await people.load()
     clock.now += MISS_LIFE + 1
-    assert await people.still_saved(ANN, "ann")
-    assert asked == [HIDDEN]
+    assert await people.still_saved(ANN, "ann") is same
+    assert asked == [listed]
 
 
 # Second ids
