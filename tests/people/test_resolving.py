@@ -115,6 +115,24 @@ async def test_an_effect_takes_no_table_that_is_read_anew_behind_its_back(clock:
     assert await directory.resolve("Ann", effect=True) == BEN
 
 
+@pytest.mark.parametrize(("beside", "reached"), [(True, ANN), (False, BEN)])
+async def test_a_reader_takes_an_old_table_only_where_it_is_read_anew_beside_them(
+    beside: bool, reached: str, clock: Clock
+) -> None:
+    hidden = "990001@lid"
+    waha = World(contacts=[person(ANN, "Ann")], hidden_ids=[{"lid": hidden, "pn": ANN}])
+    directory = directory_of(waha)
+    if beside:
+        directory._people.start = lambda function: None
+    await directory.load()
+    for written in ("Ann", hidden):
+        clock.now += LIFE + 1
+        waha.answers[CONTACTS] = [person(BEN, "Ann")]
+        waha.answers["GET /api/{session}/lids"] = [{"lid": hidden, "pn": BEN}]
+        assert await directory.resolve(written) == reached
+        assert waha.asked[CONTACTS] == 1 or not beside
+
+
 async def test_the_accounts_own_name_is_no_recipients(clock: Clock) -> None:
     _, directory = await old(clock, contacts=[person(ME, "Alex"), person(BEN, "Ben")], the_account=ACCOUNT)
     with pytest.raises(Unresolved, match="nobody"):
