@@ -20,6 +20,7 @@ from waha_mcp.app.definition import App
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Refusal, delivery
+from waha_mcp.policy.account import OwnAccount
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
@@ -54,10 +55,11 @@ class Policy:
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people)
         self._repeats = Repeats(app.id, self._store)
-        self._pacer = Pacer(app.id, app.pace)
+        self._account = OwnAccount(app.url, table, self._store)
+        self._pacer = Pacer(app.id, app.pace, self._store, self._account.key)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
         self._approver = Approver(app.id, self._people)
-        self._messages = NamedMessages(self._people)
+        self._messages = NamedMessages(app.id, self._people, self._store)
         self._message_ids = delivery.MessageIds()
 
     async def aclose(self) -> None:
@@ -210,7 +212,7 @@ class Policy:
         ]
 
     async def _has_met(self, chat: str, can_read: bool) -> bool:
-        if self._people.is_met(chat):
+        if self._people.is_met(chat) or await self._account.has_met(chat):
             return True
         try:
             return can_read and await self._people.has_messages(chat, ours=True)
@@ -240,7 +242,7 @@ class Policy:
 
     async def _carry_out(self, call: Call, first: list[str]) -> Result:
         attempt = await self._begin(call)
-        counted: Counted = []
+        counted: Counted | None = None
         try:
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
@@ -256,16 +258,26 @@ class Policy:
                 raise _as_unknown(call, error) from None
             await in_thread(self._repeats.undo, call.digest, attempt)
             self._approver.give_back(call)
-            await self._pacer.give_back(counted)
+            if counted is not None:
+                await self._pacer.give_back(counted)
             raise
         await in_thread(self._repeats.end, call.digest, attempt, "done")
-        for chat in call.reached:
-            self._people.remember(chat)
+        await self._remember(call)
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
-            self._messages.sent(call.message_id)
+            await self._messages.sent(call.message_id)
         return result.reaching(*await self._names(call))
+
+    async def _remember(self, call: Call) -> None:
+        """Keep it that those whom the call reached were written to. It is done, so this does not fail."""
+        for chat in call.reached:
+            self._people.remember(chat)
+        met = {each for chat in call.reached for each in (chat, self._people.twin(chat)) if each}
+        try:
+            await self._account.remember(met - {PUBLIC, STATUS})
+        except StoreAway as error:
+            logger.warning("Whom this account has written to cannot be kept: %s", error)
 
     @staticmethod
     def _happened(call: Call, error: BaseException) -> bool:
