@@ -35,7 +35,7 @@ class OwnAccount:
     async def key(self) -> str:
         """The account's name in the store: its number where that is known, else one made of WAHA's URL and session.
 
-        A key that may not read learns the number from any App on the same session that may.
+        A process that WAHA doesn't tell the number just now goes by what another has noted for the same session.
 
         Raises:
             StoreAway: the store cannot be asked.
