@@ -116,7 +116,7 @@ DEFENCES = (
     ),
     Defence(
         "of the same under way each leaves its own mark",
-        (("policy/repeats.py", "self._attempts[digest].remove(attempt)", "self._attempts.pop(digest)"),),
+        (("policy/repeats.py", "[each for each in attempts if each.id != attempt.id])", "[])"),),
         ("outcomes::a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it",),
     ),
     Defence(
@@ -168,7 +168,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._repeats.end(call.digest, attempt, "unknown")', "self._repeats.undo(call.digest, attempt)"),),
+        ((_GATE, 'self._repeats.end, call.digest, attempt, "unknown"', "self._repeats.undo, call.digest, attempt"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -217,7 +217,7 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "self._repeats.undo(call.digest, attempt)", 'self._repeats.end(call.digest, attempt, "done")'),),
+        ((_GATE, "self._repeats.undo, call.digest, attempt", 'self._repeats.end, call.digest, attempt, "done"'),),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -257,7 +257,7 @@ DEFENCES = (
         (
             (
                 _GATE,
-                'self._repeats.end(call.digest, attempt, "unknown")',
+                'await in_thread(self._repeats.end, call.digest, attempt, "unknown")',
                 "self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
             ),
         ),
