@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from waha_mcp.log import configure_logging
+from waha_mcp.log import configure_logging, hide
 
 KEY = "k-4f9a1c77d2e84b0f"
 
@@ -25,7 +25,8 @@ def logging_as_it_was() -> Iterator[None]:
 
 
 def test_the_key_is_taken_out_of_lines_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging("info", SecretStr(KEY))
+    hide(SecretStr(KEY))
+    configure_logging("info")
     log = logging.getLogger("waha_mcp.test")
     log.info("with %s inside", KEY)
     try:
@@ -57,6 +58,7 @@ def test_what_is_below_the_level_does_not_show(capsys: pytest.CaptureFixture[str
 
 
 def test_an_empty_secret_hides_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging("info", SecretStr(""))
+    hide(SecretStr(""))
+    configure_logging("info")
     logging.getLogger("waha_mcp.test").info("as it is")
     assert "as it is" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
+from waha_mcp.log import hide
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import Unresolved
@@ -60,6 +61,7 @@ class Bridge:
             if unknown := sorted(named - known):
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
         self.app = app
+        hide(app.key)
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)

@@ -15,15 +15,23 @@ from pydantic import SecretStr
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class _Redacting(logging.Formatter):
-    """A formatter that replaces secrets in the finished line, tracebacks included."""
+#: Every key of this process. One that is used no more may still stand in a line to come.
+_hidden: dict[SecretStr, None] = {}
 
-    def __init__(self, secrets: tuple[SecretStr, ...]) -> None:
+
+def hide(secret: SecretStr) -> None:
+    """Replace a secret in every log line from now on, in whatever App's name it is written."""
+    _hidden[secret] = None
+
+
+class _Redacting(logging.Formatter):
+    """A formatter that replaces hidden secrets in the finished line, tracebacks included."""
+
+    def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), *self._secrets)
+        return redact(super().format(record), *_hidden)
 
 
 def redact(text: str, *secrets: SecretStr) -> str:
@@ -35,16 +43,16 @@ def redact(text: str, *secrets: SecretStr) -> str:
     return text
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1024)
 def _forms(secret: SecretStr) -> tuple[str, ...]:
     value = secret.get_secret_value()
     return tuple({value, json.dumps(value)[1:-1], quote(value, safe=""), quote(value)} - {""})
 
 
-def configure_logging(level: LogLevel, *secrets: SecretStr) -> None:
+def configure_logging(level: LogLevel) -> None:
     """Send log records to stderr: ours from `level` on, other packages' from warning on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting(secrets))
+    handler.setFormatter(_Redacting())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("waha_mcp").setLevel(level.upper())
     sys.excepthook = _log_crash

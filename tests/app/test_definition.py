@@ -11,7 +11,7 @@ import platformdirs
 import pytest
 
 from waha_mcp.app.actions import NULL_ACTIONS, Action
-from waha_mcp.app.definition import App, AppError, NoKey, config_dir, load_app
+from waha_mcp.app.definition import App, AppError, NoKey, config_dir, load_app, shared_ids
 
 KEY = "k-4f9a1c77d2e84b0f"
 ENV = {"WAHA_API_KEY": KEY}
@@ -120,7 +120,31 @@ def test_a_folder_of_the_same_name_does_not_hide_an_id(
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path)
     (folder / "work.toml").write_text(f'key = "{KEY}"', encoding="utf-8")
-    assert load_app("work", environ={}).id == "default"
+    assert load_app("work", environ={}).id == "work"
+
+
+@pytest.mark.parametrize(
+    ("name", "app_id"),
+    [("work", "work"), ("my app", "my-app"), (".hidden", "hidden"), ("café", "caf-"), ("日本", "default")],
+)
+def test_an_app_without_an_id_takes_its_files_name(name: str, app_id: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{name}.toml"
+    file.write_text(f'key = "{KEY}"', encoding="utf-8")
+    assert load_app(str(file), environ={}).id == app_id
+    file.write_text(f'id = "own"\nkey = "{KEY}"', encoding="utf-8")
+    assert load_app(str(file), environ={}).id == "own"
+
+
+def test_an_app_of_the_environment_alone_is_the_default_one() -> None:
+    assert load_app(environ={"WAHA_API_KEY": KEY}).id == "default"
+
+
+def test_two_files_of_one_id_are_found(folder: Path) -> None:
+    (folder / "work.toml").write_text(f'key = "{KEY}"', encoding="utf-8")
+    (folder / "other.toml").write_text(f'id = "work"\nkey = "{KEY}"', encoding="utf-8")
+    (folder / "third.toml").write_text(f'key = "{KEY}"', encoding="utf-8")
+    (folder / "broken.toml").write_text("=", encoding="utf-8")
+    assert shared_ids() == {"work": [folder / "other.toml", folder / "work.toml"]}
 
 
 def test_an_unknown_id_is_told_with_the_ids_that_there_are(folder: Path) -> None:

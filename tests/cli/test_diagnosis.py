@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from tests.harness import Admin, run
-from waha_mcp.cli.diagnosis import Finding, look, look_at_hosts
+from waha_mcp.cli.diagnosis import Finding, look, look_at_definitions, look_at_hosts
 from waha_mcp.sandbox import SandboxInfo, running
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +71,17 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
     assert [finding.about for finding in findings] == [
         "App", "WAHA", "clock", "key", "actions", "tools", "session", "store", "recipients", "Cursor",
     ]  # fmt: skip
+
+
+async def test_two_apps_with_one_id_or_one_key_are_told_of(setup: Setup) -> None:
+    assert list(look_at_definitions()) == []
+    setup.definition.with_name("second.toml").write_text(setup.definition.read_text())
+    [shared] = look_at_definitions()
+    assert (shared.state, "'assistant' and 'second' have one key" in shared.says) == ("warning", True)
+    setup.definition.with_name("third.toml").write_text(f'id = "second"\n{setup.definition.read_text()}')
+    wrong, _ = look_at_definitions()
+    assert (wrong.state, wrong.says.startswith(str(setup.definition.with_name("second.toml")))) == ("problem", True)
+    assert "third.toml have one id, 'second'" in wrong.says
 
 
 Break = Callable[[Setup], Awaitable[None] | None]

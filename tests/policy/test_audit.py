@@ -309,3 +309,14 @@ def test_log_of_an_app_without_a_trail_says_so(tmp_path: Path) -> None:
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert "no trail yet" in line
+
+
+def test_log_of_an_app_without_an_id_tells_where_its_earlier_calls_are(tmp_path: Path) -> None:
+    file = tmp_path / "work.toml"
+    file.write_text('key = "scoped-key-1234"', encoding="utf-8")
+    for app_id in ("default", "work"):
+        (tmp_path / "waha-mcp" / app_id).mkdir(parents=True)
+        (tmp_path / "waha-mcp" / app_id / "trail.jsonl").write_text(f'{{"app":"{app_id}"}}\n', encoding="utf-8")
+    done = run("log", "--app", str(file), env={"XDG_STATE_HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (0, '{"app":"work"}\n')
+    assert str(tmp_path / "waha-mcp" / "default" / "trail.jsonl") in done.stderr

@@ -24,7 +24,7 @@ from tests.harness import ERAS, memory_client, run
 from waha_mcp.app.definition import App, AppError, load_app
 from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
-from waha_mcp.log import configure_logging, redact
+from waha_mcp.log import configure_logging, hide, redact
 from waha_mcp.policy.audit import trail_path
 from waha_mcp.server.protocol import Protocol
 
@@ -91,7 +91,8 @@ def test_wherever_waha_echoes_the_key_no_result_log_or_trail_has_it(
 ) -> None:
     monkeypatch.setattr("waha_mcp.waha.client.TRIES", 1)
     monkeypatch.setattr("waha_mcp.policy.delivery.LOOK_AGAIN", (0.0,))
-    configure_logging("debug", SecretStr(KEY))
+    hide(SecretStr(KEY))
+    configure_logging("debug")
     said = anyio.run(_say_everything, planted(place, status))
     out, err = capsys.readouterr()
     everything = said + out + err + trail_path("default").read_text()
@@ -135,7 +136,8 @@ def test_a_key_is_found_however_it_is_written(key: str, before: str, after: str)
 def test_a_crash_is_told_without_the_key(capsys: pytest.CaptureFixture[str], captured: None) -> None:
     before = sys.excepthook
     try:
-        configure_logging("warning", SecretStr(KEY))
+        hide(SecretStr(KEY))
+        configure_logging("warning")
         try:
             raise RuntimeError(f"crashed over {KEY}")
         except RuntimeError as error:

@@ -6,6 +6,7 @@ flags beat the environment, which beats the file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -29,6 +30,10 @@ from waha_mcp.app.urls import is_local, parse, parse_base
 logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "http://localhost:3000"
+#: The id of an App that the environment alone defines.
+DEFAULT_ID = "default"
+#: What cannot stand in an id.
+_NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -83,7 +88,7 @@ _Names = Annotated[frozenset[str], BeforeValidator(_read_names)]
 class App(PolicyFields):
     """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
 
-    id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = "default"
+    id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = DEFAULT_ID
     url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
     key: Annotated[SecretStr, AfterValidator(_check_key)]
     #: None: the key's only session, as WAHA tells it.
@@ -142,6 +147,8 @@ def load_app(
     source = source or env.get("WAHA_MCP_APP")
     where = find_definition(source) if source else None
     fields = read_definition(where) if where else {}
+    if where:
+        fields["id"] = id_of(where, fields)
     if where and isinstance(fields.get("key"), str):
         _warn_if_open(where)
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
@@ -257,6 +264,23 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
         if name in env:
             fields[field] = split_names(env[name])
     return fields
+
+
+def id_of(path: Path, fields: Mapping[str, Any]) -> Any:
+    """The id of the App in a file: the one that its fields give, else one made of the file's name."""
+    return fields["id"] if "id" in fields else _NO_ID.sub("-", path.stem).lstrip("_.-") or DEFAULT_ID
+
+
+def shared_ids() -> dict[str, list[Path]]:
+    """The ids that several of the user's definitions have, each with the files. Those share their state by mistake.
+
+    A file that cannot be read is left out.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in definitions():
+        with contextlib.suppress(AppError):
+            found.setdefault(str(id_of(path, read_definition(path))), []).append(path)
+    return {app_id: paths for app_id, paths in found.items() if len(paths) > 1}
 
 
 def split_names(text: str) -> list[str]:

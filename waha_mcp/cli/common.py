@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from waha_mcp.app.definition import App, load_app, split_names
-from waha_mcp.log import LogLevel, configure_logging
+from waha_mcp.log import LogLevel, configure_logging, hide
 
 
 class Failure(Exception):
@@ -65,7 +65,8 @@ def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable
 
             def load(**fields: Any) -> App:
                 app = load_app(source, overrides=options | fields)
-                configure_logging(level, app.key)
+                hide(app.key)
+                configure_logging(level)
                 return app
 
             command(load=load, **values)

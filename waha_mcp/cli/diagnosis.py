@@ -6,6 +6,7 @@ whose content is dropped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,9 +16,11 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from pydantic import SecretStr
+
 from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, Evidence, Grant
-from waha_mcp.app.definition import App, AppError, find_definition, load_app, read_definition
+from waha_mcp.app.definition import App, AppError, definitions, find_definition, load_app, read_definition, shared_ids
 from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.table import HOSTS, Host
@@ -225,6 +228,22 @@ async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Findi
         yield Finding("problem", "recipients", unknown, "write their numbers or chat ids under [chats] instead")
     else:
         yield Finding("ok", "recipients", recipients.summary())
+
+
+def look_at_definitions() -> Iterator[Finding]:
+    """What the user's definitions have in common and should not."""
+    for app_id, paths in shared_ids().items():
+        says = f"{' and '.join(map(str, paths))} have one id, '{app_id}', and so one trail and one set of questions"
+        yield Finding("problem", "App ids", says, "give each an id of its own (id = ...)")
+    users: dict[tuple[str, SecretStr], list[str]] = {}
+    for path in definitions():
+        with contextlib.suppress(AppError):
+            app = load_app(str(path))
+            users.setdefault((app.url, app.key), []).append(app.id)
+    for apps in users.values():
+        if len(apps) > 1:
+            says = f"the Apps {' and '.join(map(repr, apps))} have one key: whoever switches it off stops them all"
+            yield Finding("warning", "keys", says, "make a key for each with `waha-mcp init`")
 
 
 def look_at_hosts() -> Iterator[Finding]:

@@ -35,7 +35,7 @@ def doctor(
 
 
 async def _look(source: str | None, quiet: bool) -> list[Finding]:
-    from waha_mcp.cli.diagnosis import look, look_at_hosts
+    from waha_mcp.cli.diagnosis import look, look_at_definitions, look_at_hosts
 
     sources: list[str | None] = [source]
     if source is None and not os.environ.get("WAHA_API_KEY"):
@@ -45,7 +45,7 @@ async def _look(source: str | None, quiet: bool) -> list[Finding]:
         async for finding in look(each):
             findings.append(finding)
             _show(finding, quiet)
-    for finding in look_at_hosts():
+    for finding in (*look_at_definitions(), *look_at_hosts()):
         findings.append(finding)
         _show(finding, quiet)
     return findings

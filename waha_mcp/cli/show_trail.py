@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from waha_mcp.app.definition import find_definition, read_definition
+from waha_mcp.app.definition import DEFAULT_ID, find_definition, id_of, read_definition
 from waha_mcp.cli.common import Failure
 from waha_mcp.policy.audit import trail_path
 
@@ -27,7 +28,14 @@ def log(
 
     Example: waha-mcp log --app assistant --follow
     """
-    app_id = "default" if app is None else str(read_definition(find_definition(app)).get("id", "default"))
+    app_id = DEFAULT_ID
+    if app is not None:
+        file_path = find_definition(app)
+        fields = read_definition(file_path)
+        app_id = str(id_of(file_path, fields))
+        if "id" not in fields and (earlier := trail_path(DEFAULT_ID)).exists():
+            # Version 0.1.0 wrote the calls of every App without an id there.
+            print(f"Calls of Apps without an id may also be in {earlier} (waha-mcp log)", file=sys.stderr)
     path = trail_path(app_id)
     if not path.exists() and not follow:
         raise Failure(f"App '{app_id}' has no trail yet ({path})", code=1)
