@@ -10,6 +10,7 @@ import pytest
 
 from tests.people.common import ANN, BEN, CEM, CONTACTS, GROUPS, HIDDEN, LIDS, Canned, Clock, person, table_of
 from waha_mcp.people.filling import FEW, GAP_LIFE, LIFE, MISS_LIFE, OLDEST, FilledTable
+from waha_mcp.people.parts import NAMES
 from waha_mcp.waha.errors import BadAnswer, Forbidden, Unauthorized, Unreachable, Unsupported
 from waha_mcp.whatsapp.folding import fold_name
 
@@ -71,6 +72,29 @@ async def test_all_who_wait_for_one_reading_get_its_failure(error: Exception) ->
     waha.answers[CONTACTS] = [person(ANN, "Ann")]
     await people.load("contacts")
     assert named(people) == "Ann"
+
+
+async def test_who_waits_for_a_reading_that_brings_something_gets_no_earlier_failure() -> None:
+    waha = Canned(contacts=Unreachable("down"))
+    people = table_of(waha)
+    with pytest.raises(Unreachable):
+        await people.load("contacts")
+    waha.answers[CONTACTS] = [person(ANN, "Ann")]
+    waha.let = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(people.load, "contacts")
+        await anyio.wait_all_tasks_blocked()
+        waha.let.set()
+    assert (named(people), waha.asked[CONTACTS]) == ("Ann", 2)
+
+
+async def test_lists_that_fail_are_an_error_only_where_all_are_asked_for() -> None:
+    people = table_of(Canned(contacts=BadAnswer("500"), groups=BadAnswer("500"), chats=BadAnswer("500")))
+    await people.load("contacts", "groups", "chats")
+    assert all(people.part(source).broken for source in NAMES)
+    with pytest.raises(BadAnswer):
+        await people.load()
 
 
 async def test_who_waits_for_somebody_that_is_cancelled_reads_on_where_they_ended() -> None:
@@ -229,6 +253,7 @@ async def behind(waha: Canned) -> tuple[FilledTable, Behind]:
 async def test_a_reader_gets_an_old_table_while_it_is_read_anew_beside_them(clock: Clock) -> None:
     waha = Canned(contacts=[person(ANN, "Ann")])
     people, beside = await behind(waha)
+    await people.load(behind=True)
     assert not beside.waiting
     waha.answers[CONTACTS] = [person(ANN, "Anna")]
     clock.now += LIFE + 1
