@@ -20,12 +20,12 @@ from waha_mcp.app.definition import App
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Refusal, delivery
-from waha_mcp.policy.account import OwnAccount
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.fetching import links_in, refusal
 from waha_mcp.policy.named import NamedMessages
+from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
 from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind

@@ -11,7 +11,7 @@ from tests.policy.common import SAM, STRANGER, bridge_with, effects
 from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.account import OwnAccount
+from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.memory import Memory
 
@@ -76,7 +76,7 @@ async def test_whom_an_account_has_written_to_is_its_own() -> None:
 
 
 async def test_the_oldest_are_let_go_of_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waha_mcp.policy.account.MOST_MET", 10)
+    monkeypatch.setattr("waha_mcp.policy.own_account.MOST_MET", 10)
     one = account("12025550100@c.us", Memory())
     for number in range(11):
         await one.remember([f"120255501{number:02}@c.us"])
