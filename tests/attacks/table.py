@@ -168,7 +168,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._repeats.end, call.digest, attempt, "unknown"', "self._repeats.undo, call.digest, attempt"),),
+        ((_GATE, 'self._end(call, attempt, "unknown")', "self._undo(call, attempt)"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -217,7 +217,7 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "self._repeats.undo, call.digest, attempt", 'self._repeats.end, call.digest, attempt, "done"'),),
+        ((_GATE, "await self._undo(call, attempt)", 'await self._end(call, attempt, "done")'),),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -257,7 +257,7 @@ DEFENCES = (
         (
             (
                 _GATE,
-                'await in_thread(self._repeats.end, call.digest, attempt, "unknown")',
+                'await self._end(call, attempt, "unknown")',
                 "self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
             ),
         ),

@@ -29,7 +29,7 @@ from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
 from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
-from waha_mcp.policy.repeats import WINDOW, Attempt, Repeated, Repeats
+from waha_mcp.policy.repeats import WINDOW, Attempt, Outcome, Repeated, Repeats
 from waha_mcp.policy.sweep import swept
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import user_store
@@ -190,13 +190,25 @@ class Policy:
             if before is not None:
                 raise _repeated(before)
 
-    async def _begin(self, call: Call) -> Attempt:
-        """Note that it is under way, unless another call has come this far while a person was asked."""
-        again = call.allow_repeat or not call.tool.repeats
+    async def _begin(self, call: Call) -> Attempt | None:
+        """Note that it is under way, unless another call has come this far while a person was asked.
+
+        None where doing it twice is the same as doing it once.
+        """
+        if not call.tool.repeats:
+            return None
         try:
-            return await in_thread(partial(self._repeats.begin, call.digest, again=again))
+            return await in_thread(partial(self._repeats.begin, call.digest, again=call.allow_repeat))
         except Repeated as error:
             raise _repeated(error.before) from None
+
+    async def _end(self, call: Call, attempt: Attempt | None, outcome: Outcome) -> None:
+        if attempt is not None:
+            await in_thread(self._repeats.end, call.digest, attempt, outcome)
+
+    async def _undo(self, call: Call, attempt: Attempt | None) -> None:
+        if attempt is not None:
+            await in_thread(self._repeats.undo, call.digest, attempt)
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
         """Those reached whom this account has never written to, as far as can be told. Who is listed is known."""
@@ -254,14 +266,14 @@ class Policy:
         except BaseException as error:
             # That the call was cancelled does not tell what came of it either.
             if self._happened(call, error):
-                await in_thread(self._repeats.end, call.digest, attempt, "unknown")
+                await self._end(call, attempt, "unknown")
                 raise _as_unknown(call, error) from None
-            await in_thread(self._repeats.undo, call.digest, attempt)
+            await self._undo(call, attempt)
             self._approver.give_back(call)
             if counted is not None:
                 await self._pacer.give_back(counted)
             raise
-        await in_thread(self._repeats.end, call.digest, attempt, "done")
+        await self._end(call, attempt, "done")
         await self._remember(call)
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
