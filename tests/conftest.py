@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import quick
-from tests.harness import Admin, sandbox_server
+from tests.harness import OPENED, Admin, sandbox_server
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.tools.toolsets import load_tools
 
@@ -63,9 +63,12 @@ def state_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def state_home(state_homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def state_home(state_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The user's state folder, for this test and what it starts: what one test has sent is not there in the next."""
     monkeypatch.setenv("XDG_STATE_HOME", str(state_homes / str(next(_STATE_HOMES))))
+    yield
+    while OPENED:
+        OPENED.pop().close()
 
 
 @pytest.fixture

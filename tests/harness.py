@@ -20,7 +20,10 @@ from pydantic import SecretStr
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import NO_PACE
+from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store.folders import user_store
+from waha_mcp.store.sqlite import Sqlite
 
 Era = Literal["auto", "legacy"]
 #: The protocol eras: `auto` opens with server/discover (2026-07-28), `legacy` with initialize.
@@ -37,6 +40,21 @@ def environment(**values: str) -> dict[str, str]:
 def app_for(sandbox: SandboxInfo, key: str, **fields: Any) -> App:
     """An App on the sandbox, without limits of pace where none are given."""
     return App(url=sandbox.url, key=SecretStr(key), **{"pace": NO_PACE} | fields)
+
+
+#: Stores that a test has opened, closed at its end.
+OPENED: list[Sqlite] = []
+
+
+def opened_store() -> Sqlite:
+    """The user's store, beside what the test's subject has open."""
+    OPENED.append(user_store())
+    return OPENED[-1]
+
+
+def approvals_of(app_id: str) -> Approvals:
+    """An App's questions, as another process has them open."""
+    return Approvals(app_id, opened_store())
 
 
 def stdio_client(

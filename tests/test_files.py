@@ -212,8 +212,7 @@ def test_the_folders_of_state_are_closed_whatever_the_umask(
         assert "waiting for approval" in done.stderr, done.stderr
         assert "cannot be written" not in done.stderr
     own = state / "waha-mcp"
-    folders = [own, own / "asking", own / "asking" / "approvals"]
-    assert [mode_of(path) for path in folders] == [0o700] * 3
+    assert [mode_of(path) for path in (own, own / "asking")] == [0o700] * 2
     assert {mode_of(path) for path in own.rglob("*") if path.is_file()} == {0o600}
     assert mode_of(state) == (0o777 if there else 0o700)  # the user's own, where it was there
     assert there or mode_of(home) == 0o700

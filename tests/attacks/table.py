@@ -239,12 +239,16 @@ DEFENCES = (
     # Approvals and limits
     Defence(
         "an approval is used up",
-        (("policy/approval.py", 'self._path(entry.id, "approved").unlink()', "pass"),),
+        (("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),),
         ("limits::an_approval_cannot_be_replayed", "limits::an_unknown_outcome_uses_up_the_approval"),
     ),
     Defence(
         "an approval is for exactly one thing",
-        (("policy/approval.py", "if entry.question.digest == question.digest:", "if True:"),),
+        (
+            ("policy/approval.py", 'key = f"{self._app_id}/{question.digest}"', 'key = f"{self._app_id}/"'),
+            ("policy/approval.py", 'return f"{self._app_id}/{entry.question.digest}"', 'return f"{self._app_id}/"'),
+            ("policy/approval.py", "if found is not None and found.question.digest == question.digest:", "if found:"),
+        ),
         ("limits::an_approval_cannot_be_swapped",),
     ),
     Defence(

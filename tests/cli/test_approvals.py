@@ -8,10 +8,9 @@ from unicodedata import east_asian_width
 
 import pytest
 
-from tests.harness import run
+from tests.harness import approvals_of, run
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question, question_lines
 from waha_mcp.cli.approvals import approvals
-from waha_mcp.policy.approval import Approvals
 from waha_mcp.policy.question import Question
 
 
@@ -23,7 +22,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def wait_for(text: str) -> tuple[str, Question]:
     """The id of a hostile question that waits, and the question."""
     question = hostile_question(text)
-    return Approvals("one").ask(question).id, question
+    return approvals_of("one").ask(question).id, question
 
 
 @pytest.mark.parametrize("text", HOSTILE)

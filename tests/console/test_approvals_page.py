@@ -13,25 +13,25 @@ import httpx
 import pytest
 
 from tests.console.browser import browser, missing
-from tests.harness import COMMAND, environment
+from tests.harness import COMMAND, approvals_of, environment, opened_store
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.console.approvals_page import approvals_app
-from waha_mcp.policy.approval import Approvals, Entry, waiting
+from waha_mcp.policy.approval import Entry, waiting
 from waha_mcp.policy.question import LIFETIME, Question
-from waha_mcp.store.folders import state_root
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def page_state(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The state folder that the page reads."""
+    return str(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def page(page_state: str) -> Iterator[str]:
     """The address that `waha-mcp approvals` prints."""
-    state = str(tmp_path_factory.mktemp("page"))
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        subprocess.Popen(
-            [*COMMAND, "approvals"], stdout=subprocess.PIPE, text=True, env=environment(XDG_STATE_HOME=state)
-        ) as process,
-    ):
-        patch.setenv("XDG_STATE_HOME", state)
+    with subprocess.Popen(
+        [*COMMAND, "approvals"], stdout=subprocess.PIPE, text=True, env=environment(XDG_STATE_HOME=page_state)
+    ) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/#\S+", process.stdout.readline() + process.stdout.readline())
         assert found
@@ -42,17 +42,21 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_waits(request: pytest.FixtureRequest) -> None:
+def nothing_waits(
+    request: pytest.FixtureRequest, state_home: None, page_state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the test put its questions where the page reads them, with none there from another test."""
     if "page" not in request.fixturenames:
         return
-    request.getfixturevalue("page")
-    for file in (state_root() / "assistant").rglob("*.json"):
-        file.unlink()
+    monkeypatch.setenv("XDG_STATE_HOME", page_state)
+    store = opened_store()
+    for row in store.rows("question"):
+        store.swap("question", row.key, row.value, None)
 
 
 def wait_for(text: str = "The quote is 1,240 for both rooms.", digest: str = "d1", who: str = "Maya") -> Entry:
     """Put a question where the page finds it."""
-    return Approvals("assistant").ask(
+    return approvals_of("assistant").ask(
         Question(
             app="assistant",
             tool="send_text",
@@ -135,7 +139,7 @@ async def test_the_page_gets_a_question_in_the_words_of_all(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     question = hostile_question(text)
-    entry = Approvals("one").ask(question)
+    entry = approvals_of("one").ask(question)
     transport = httpx.ASGITransport(approvals_app("the-secret", 4000))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
         [found] = (await client.get("/approvals", headers={"X-Approvals-Token": "the-secret"})).json()
@@ -169,7 +173,7 @@ def test_a_person_reads_approves_and_refuses_in_a_browser(page: str, tmp_path: P
         window.click(f'[data-id="{refused.id}"] .refuse')
         window.click(f'article:not([data-id="{refused.id}"]) .approve')
         window.wait_for("Nothing is waiting.")
-    states = {entry.question.digest: entry.state for entry in Approvals("assistant").entries()}
+    states = {entry.question.digest: entry.state for entry in approvals_of("assistant").entries()}
     assert states == {"d1": "approved", "d2": "refused"}
 
 

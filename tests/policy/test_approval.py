@@ -1,10 +1,10 @@
-"""A person's approval: at the client in both protocol eras, and out of the agent's reach in files."""
+"""A person's approval: at the client in both protocol eras, and out of the agent's reach in the store."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,14 +15,16 @@ import pytest
 from mcp import Client, types
 from pydantic import RootModel
 
-from tests.harness import ERAS, Admin, Era, app_for, run, texts
+from tests.harness import ERAS, Admin, Era, app_for, approvals_of, opened_store, run, texts
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, good_until, send
+from tests.store.processes import together
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, approval, approver
-from waha_mcp.policy.approval import Approvals, TooManyWaiting, decide, waiting
+from waha_mcp.policy.approval import TooManyWaiting, decide, waiting
 from waha_mcp.policy.question import LIFETIME, Question, digest_of
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
+from waha_mcp.store import StoreAway
 from waha_mcp.waha.errors import OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
@@ -426,12 +428,13 @@ async def test_one_that_waited_too_long_cannot_be_approved(
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"created": 1, "expires": 9e99, "question": {"digest": "x"}}'])
-async def test_a_damaged_file_is_no_approval(junk: str, sandbox: SandboxInfo, admin: Admin, tmp_path: Path) -> None:
+async def test_a_damaged_row_is_no_approval(junk: str, sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox, approval="send") as bridge:
         await waits(bridge)
         decide(waiting()[0].id, approve=True)
-        [file] = list(tmp_path.rglob("*.approved.json"))  # noqa: ASYNC240
-        file.write_text(junk)
+        store = opened_store()
+        [row] = store.rows("question")
+        assert store.swap("question", row.key, row.value, junk)
         await admin.clear()
         await waits(bridge)
         assert await effects(admin) == []
@@ -457,7 +460,7 @@ async def test_an_agent_cannot_bury_the_person_in_questions(sandbox: SandboxInfo
         assert len(waiting()) == approval.MOST_WAITING
 
 
-async def test_files_of_questions_are_for_the_user_alone(sandbox: SandboxInfo, tmp_path: Path) -> None:
+async def test_what_keeps_questions_is_for_the_user_alone(sandbox: SandboxInfo, tmp_path: Path) -> None:
     async with bridge_with(sandbox, approval="send") as bridge:
         await waits(bridge)
     folder = tmp_path / "waha-mcp"
@@ -625,7 +628,7 @@ async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin)
     ]
 
 
-# The folder
+# The store
 
 
 def question(digest: str = "d", app: str = "one") -> Question:
@@ -639,7 +642,7 @@ def test_digests_are_the_same_for_the_same_and_for_nothing_else() -> None:
 
 
 def test_an_approval_that_is_no_longer_good_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    approvals = Approvals("one")
+    approvals = approvals_of("one")
     approvals.ask(question())
     assert approvals.decide(approvals.entries()[0].id, approve=True)
     [entry] = approvals.entries()
@@ -651,7 +654,7 @@ def test_an_approval_that_is_no_longer_good_is_not_taken(monkeypatch: pytest.Mon
 
 
 def test_what_waits_or_was_refused_is_no_approval() -> None:
-    approvals = Approvals("one")
+    approvals = approvals_of("one")
     entry = approvals.ask(question())
     assert not approvals.use(entry)
     assert approvals.decide(entry.id, approve=False)
@@ -660,7 +663,7 @@ def test_what_waits_or_was_refused_is_no_approval() -> None:
 
 
 def test_of_two_processes_one_takes_an_approval() -> None:
-    beside = [Approvals("one"), Approvals("one")]
+    beside = [approvals_of("one"), approvals_of("one")]
     beside[0].decide(beside[0].ask(question()).id, approve=True)
     found = [each.ask(question()) for each in beside]
     assert [entry.state for entry in found] == ["approved", "approved"]
@@ -668,7 +671,7 @@ def test_of_two_processes_one_takes_an_approval() -> None:
 
 
 def test_of_two_answers_at_once_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    approvals, beside = Approvals("one"), Approvals("one")
+    approvals, beside = approvals_of("one"), approvals_of("one")
     entry = approvals.ask(question())
     seen = approvals.entries()
     assert beside.decide(entry.id, approve=False)
@@ -678,22 +681,22 @@ def test_of_two_answers_at_once_the_first_counts(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_answer_goes_to_the_app_whose_question_it_is() -> None:
-    asked = {app: Approvals(app).ask(question(app=app)) for app in ("one", "two", "three")}
+    asked = {app: approvals_of(app).ask(question(app=app)) for app in ("one", "two", "three")}
     assert [entry.question.app for entry in waiting()] == ["one", "two", "three"]
     assert decide(asked["two"].id, approve=True)
     assert not decide(asked["two"].id, approve=True)
     assert [entry.id for entry in waiting()] == [asked["one"].id, asked["three"].id]
-    assert Approvals("two").use(Approvals("two").ask(question(app="two")))
+    assert approvals_of("two").use(approvals_of("two").ask(question(app="two")))
 
 
 def test_an_id_that_leads_out_of_the_folder_decides_nothing() -> None:
-    entry = Approvals("one").ask(question())
-    assert not Approvals("two").decide(f"../../one/approvals/{entry.id}", approve=True)
-    assert [each.state for each in Approvals("one").entries()] == ["waiting"]
+    entry = approvals_of("one").ask(question())
+    assert not approvals_of("two").decide(f"../../one/approvals/{entry.id}", approve=True)
+    assert [each.state for each in approvals_of("one").entries()] == ["waiting"]
 
 
 def test_a_question_is_asked_once_and_another_one_beside_it() -> None:
-    approvals = Approvals("one")
+    approvals = approvals_of("one")
     first = approvals.ask(question())
     assert approvals.ask(question()) == first
     second = approvals.ask(question("other"))
@@ -702,7 +705,7 @@ def test_a_question_is_asked_once_and_another_one_beside_it() -> None:
 
 def test_questions_that_were_answered_leave_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "MOST_WAITING", 2)
-    approvals = Approvals("one")
+    approvals = approvals_of("one")
     for number in range(2):
         approvals.ask(question(str(number)))
     with pytest.raises(TooManyWaiting):
@@ -711,47 +714,115 @@ def test_questions_that_were_answered_leave_room_for_more(monkeypatch: pytest.Mo
     assert approvals.ask(question("one more")).state == "waiting"
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", "{}", "\udcff", '{"question": {}}', '{"created": "x", "question": {"recipients": []}}', None],
-)
-def test_a_file_that_is_not_as_it_was_written_is_gone(content: str | None, tmp_path: Path) -> None:
-    approvals = Approvals("one")
-    folder = tmp_path / "waha-mcp" / "one" / "approvals"
-    path = folder / "0123456789ab.approved.json"
-    if content is None:
-        path.symlink_to(folder / "nowhere")
-    else:
-        path.write_bytes(content.encode(errors="surrogateescape"))
-    (folder / "notes.txt").write_text("a person's")
+JUNK = ["", "[]", "{}", '{"question": {}}', '{"created": "x", "question": {"recipients": []}}']
+
+
+@pytest.mark.parametrize("content", JUNK)
+def test_a_row_that_is_not_as_it_was_written_is_gone(content: str) -> None:
+    approvals = approvals_of("one")
+    opened_store().swap("question", "one/d", None, content)
     assert approvals.entries() == []
-    assert [each.name for each in folder.iterdir()] == ["notes.txt"]
+    assert waiting() == []
+    assert approvals.ask(question()).state == "waiting"
+    assert len(approvals.entries()) == 1
 
 
-def test_a_question_that_expired_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    approvals = Approvals("one")
+def test_a_question_that_expired_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals = approvals_of("one")
     entry = approvals.ask(question())
     monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
     assert not approvals.decide(entry.id, approve=True)
-    assert list(tmp_path.rglob("*.json")) == []
+    assert opened_store().rows("question") == []
 
 
-def test_a_file_that_another_process_clears_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    approvals = Approvals("one")
-    approvals.ask(question())
+@pytest.mark.slow
+def test_of_processes_that_ask_and_answer_at_once_one_gets_the_approval(tmp_path: Path) -> None:
+    lines = """
+import time
+from waha_mcp.policy.approval import Approvals
+from waha_mcp.policy.question import Question
+approvals = Approvals("one", store)
+for n in range(20):
+    asked = Question("one", "send_text", "Send a text", ("Sam",), {}, str(n), time.time() + 600)
+    entry = approvals.ask(asked)
+    print("asked", entry.id)
+    if approvals.decide(entry.id, approve=True):
+        print("decided", n)
+    if approvals.use(approvals.ask(asked)):
+        print("used", n)
+"""
+    lines_of = "".join(together(tmp_path / "waha-mcp" / "store.sqlite", lines, 3)).splitlines()
+    decided = Counter(line for line in lines_of if line.startswith("decided"))
+    used = Counter(line for line in lines_of if line.startswith("used"))
+    # A question that was used is gone, so that another process may ask and use it anew: never more than was decided.
+    assert set(used) == {f"used {n}" for n in range(20)}
+    assert all(used[f"used {n}"] == decided[f"decided {n}"] for n in range(20))
 
-    def gone(path: Path) -> None:
-        path.unlink()
 
-    monkeypatch.setattr(approvals, "_read", gone)
-    assert approvals.entries() == []
+# Files of versions without a store
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there are no modes")
-def test_folders_that_stood_open_are_closed(tmp_path: Path) -> None:
-    folder = tmp_path / "waha-mcp" / "one" / "approvals"
-    folder.mkdir(parents=True)
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o755)
-    Approvals("one")
-    assert [each.stat().st_mode & 0o777 for each in (folder, folder.parent, folder.parent.parent)] == [0o700] * 3
+def old_file(tmp_path: Path, state: str, digest: str = "d", lives: float = 60, app: str = "one") -> Path:
+    """A question as it stood in a file."""
+    now = time.time()
+    asked = {"app": app, "tool": "send_text", "title": "Send a text", "recipients": ["Sam"], "content": {}}
+    path = tmp_path / "waha-mcp" / app / "approvals" / f"{digest:0>12}.{state}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"created": now, "expires": now + lives, "question": asked | {"digest": digest}}))
+    return path
+
+
+@pytest.mark.parametrize("content", [*JUNK, "\udcff", None])
+def test_a_file_that_is_not_as_it_was_written_is_gone(content: str | None, tmp_path: Path) -> None:
+    path = old_file(tmp_path, "approved")
+    path.unlink()
+    if content is None:
+        path.symlink_to(path.parent / "nowhere")
+    else:
+        path.write_bytes(content.encode(errors="surrogateescape"))
+    (path.parent / "notes.txt").write_text("a person's")
+    assert approvals_of("one").entries() == []
+    assert [each.name for each in path.parent.iterdir()] == ["notes.txt"]
+
+
+def test_questions_in_files_go_on_in_the_store(tmp_path: Path) -> None:
+    for state, digest in (("waiting", "a"), ("approved", "b"), ("refused", "c")):
+        old_file(tmp_path, state, digest)
+    gone = old_file(tmp_path, "waiting", "d", lives=-1)
+    old_file(tmp_path, "waiting", "e", app="two")
+    assert [entry.question.digest for entry in waiting()] == ["a", "e"]
+    assert not gone.parent.exists()
+    approvals = approvals_of("one")
+    assert approvals.use(approvals.ask(question("b")))
+    assert approvals.ask(question("c")).state == "refused"
+    assert decide("00000000000a", approve=True)
+    assert approvals.use(approvals.ask(question("a")))
+    assert not approvals.use(approvals.ask(question("b")))
+
+
+def test_an_answer_that_an_old_file_gives_later_does_not_stand_for_a_newer_question(tmp_path: Path) -> None:
+    approvals = approvals_of("one")
+    entry = approvals.ask(question())
+    old_file(tmp_path, "approved")
+    assert approvals.ask(question()) == entry
+    assert not approvals.use(entry)
+
+
+def test_a_file_stays_as_long_as_the_store_is_away(tmp_path: Path) -> None:
+    path = old_file(tmp_path, "waiting")
+    (tmp_path / "waha-mcp" / "store.sqlite").mkdir()
+    for _ in range(2):
+        with pytest.raises(StoreAway):
+            waiting()
+    assert path.exists()
+    (tmp_path / "waha-mcp" / "store.sqlite").rmdir()
+    assert len(waiting()) == 1
+
+
+def test_commands_say_in_one_line_that_the_store_is_away(tmp_path: Path) -> None:
+    (tmp_path / "waha-mcp" / "store.sqlite").mkdir(parents=True)
+    for arguments in (["approvals", "--list"], ["approve", "00000000000a", "--yes"]):
+        done = run(*arguments, env={"XDG_STATE_HOME": str(tmp_path)})
+        assert done.returncode != 0
+        assert "cannot be used" in done.stderr
+        assert "Traceback" not in done.stderr

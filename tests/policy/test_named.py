@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Admin
+from tests.harness import Admin, approvals_of
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, effects, lid_of
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, WahaError
@@ -159,7 +158,7 @@ async def test_a_person_who_is_asked_reads_what_is_quoted_and_the_yes_is_for_tha
     async with bridge_with(sandbox, approval="send") as bridge:
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", call)
-        approvals = Approvals("default")
+        approvals = approvals_of("default")
         [entry] = [each for each in approvals.entries() if each.state == "waiting"]
         assert "meet me at six" in entry.question.text()
         approvals.decide(entry.id, approve=True)
@@ -185,7 +184,7 @@ async def test_a_person_is_shown_what_a_message_without_text_is(sandbox: Sandbox
         every_tool(bridge)
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("forward_message", {"chat": SAM, "message_id": rows[0]["id"]})
-        entries = Approvals("default").entries()
+        entries = approvals_of("default").entries()
         shown = "\n".join(entry.question.text() for entry in entries)
         assert "Lake" in shown
         assert "Hill" in shown

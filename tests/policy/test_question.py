@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness import app_for
+from tests.harness import app_for, approvals_of
 from tests.policy.common import (
     DAD,
     HOSTILE,
@@ -28,7 +28,7 @@ from tests.policy.common import (
 )
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import Approvals, decide, waiting
+from waha_mcp.policy.approval import decide, waiting
 from waha_mcp.policy.approver import Reason
 from waha_mcp.policy.question import LIFETIME, File, Line, Question
 from waha_mcp.sandbox import SandboxInfo
@@ -117,7 +117,7 @@ def test_a_question_is_the_same_after_json(text: str) -> None:
 
 def test_a_question_is_the_same_from_its_file() -> None:
     question = hostile_question(HOSTILE[0])
-    Approvals("one").ask(question)
+    approvals_of("one").ask(question)
     [entry] = waiting()
     assert entry.question == question
     assert entry.expires == question.expires
@@ -139,7 +139,7 @@ def test_a_question_of_the_first_version_is_read_and_answered(old_file: Path) ->
     assert entry.question.text() == f"Send a text to Sam?\n{good_until(entry.expires)}\ntext: Hi"
     assert decide(entry.id, approve=True)
     asked_again = Question("one", "send_text", "Send a text", ("Sam",), {"text": "Hi"}, "d", time.time() + LIFETIME)
-    approvals = Approvals("one")
+    approvals = approvals_of("one")
     assert approvals.use(approvals.ask(asked_again))
 
 

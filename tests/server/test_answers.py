@@ -6,7 +6,7 @@ import itertools
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.harness import COMMAND, environment, sandbox_server
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store.sqlite import Sqlite
 
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -124,14 +125,17 @@ def modern(own_sandbox: SandboxInfo, folder: Path) -> Iterator[Talk]:
 def nothing_waits(folder: Path) -> Iterator[None]:
     """No question is left from one test to the next: an App may have only so many open."""
     yield
-    for path in folder.glob("waha-mcp/*/approvals/*"):
-        path.unlink()
+    with closing(Sqlite(folder / "waha-mcp" / "store.sqlite")) as store:
+        for row in store.rows("question"):
+            store.swap("question", row.key, row.value, None)
 
 
 def is_filed(result: Any, folder: Path) -> bool:
     """Whether a call says that its question waits out of the agent's reach, and it does."""
     said = json.dumps(result)
-    waiting = [path.name.partition(".")[0] for path in folder.glob("waha-mcp/*/approvals/*.waiting.json")]
+    with closing(Sqlite(folder / "waha-mcp" / "store.sqlite")) as store:
+        entries = [json.loads(row.value) for row in store.rows("question")]
+    waiting = [entry["id"] for entry in entries if entry["state"] == "waiting"]
     return (
         result["isError"]
         and any(f"waiting for approval, id {number}" in said for number in waiting)

@@ -14,6 +14,7 @@ import typer
 
 from waha_mcp.cli.common import Failure
 from waha_mcp.policy.approval import Entry, decide, waiting
+from waha_mcp.store import StoreAway
 
 #: What stands before the pieces of a line after its first.
 _SET_IN = "    "
@@ -29,7 +30,7 @@ def approvals(
     Example: waha-mcp approvals
     """
     if show or as_json:
-        entries = waiting()
+        entries = _waiting()
         if as_json:
             print(_json(entries))
         else:
@@ -57,7 +58,7 @@ def approve(
 
     Example: waha-mcp approve 3f9a
     """
-    found = next((each for each in waiting() if each.id == entry), None)
+    found = next((each for each in _waiting() if each.id == entry), None)
     if found is None:
         raise Failure(f"nothing waits for approval under {entry!r} (see waha-mcp approvals --list)", code=1)
     print(_text(found))
@@ -66,9 +67,20 @@ def approve(
             raise Failure("approving asks back: run it in a terminal, or add --yes")
         if not typer.confirm("Approve exactly this?"):
             raise Failure("left as it was", code=1)
-    if not decide(entry, approve=not refuse):
+    try:
+        decided = decide(entry, approve=not refuse)
+    except StoreAway as error:
+        raise Failure(str(error)) from None
+    if not decided:
         raise Failure("it is not waiting any more", code=1)
     print("Refused." if refuse else "Approved: the agent can make the same call again now, once.")
+
+
+def _waiting() -> list[Entry]:
+    try:
+        return waiting()
+    except StoreAway as error:
+        raise Failure(str(error)) from None
 
 
 def _text(entry: Entry) -> str:

@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from waha_mcp.policy.approval import Entry, decide, waiting
+from waha_mcp.store import StoreAway
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -74,7 +75,10 @@ def approvals_app(token: str, port: int) -> Starlette:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
             refused = _refusal(request, hosts, token if secret else None)
-            response = refused or await handler(request)
+            try:
+                response = refused or await handler(request)
+            except StoreAway as error:
+                response = PlainTextResponse(str(error), 503)
             response.headers.update(_HEADERS)
             return response
 

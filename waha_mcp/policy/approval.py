@@ -1,7 +1,6 @@
-"""Approvals that a person gives out of the agent's reach: files in the user's state folder.
+"""Approvals that a person gives out of the agent's reach: one row of the store for each question.
 
-One file is one question, `<id>.<state>.json`. Its content never changes; its state is in its name, so that every step
-is one atomic rename that only one process can make: waiting -> approved -> (used, gone), or waiting -> refused.
+Every step is one swap, which only one process can make: waiting -> approved -> (used, gone), or waiting -> refused.
 """
 
 from __future__ import annotations
@@ -11,18 +10,22 @@ import json
 import re
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from waha_mcp.files import make_private, write_atomically
 from waha_mcp.policy.question import Question
-from waha_mcp.store.folders import state_dir, state_root
+from waha_mcp.store import Store
+from waha_mcp.store.folders import state_root, user_store
 
 #: Questions that may wait at once, so that an agent cannot bury one among others.
 MOST_WAITING = 20
 
 State = Literal["waiting", "approved", "refused"]
+#: Keys are `<App>/<digest of the call>`, so that the same is asked once.
+_TABLE = "question"
+#: What versions without a store kept a question in, in the folder `approvals` of the App's state.
 _FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
 
 
@@ -32,7 +35,7 @@ class TooManyWaiting(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A question in the folder."""
+    """A question in the store."""
 
     id: str
     state: State
@@ -42,93 +45,117 @@ class Entry:
 
 
 class Approvals:
-    """The questions of one App, shared by every process of the user."""
+    """The questions of one App, shared by every process of the user. Its methods block, and may raise StoreAway."""
 
-    def __init__(self, app_id: str) -> None:
-        """Raises OSError where the folder cannot be made."""
-        self._folder = state_dir(app_id) / "approvals"
-        make_private(self._folder)
+    def __init__(self, app_id: str, store: Store) -> None:
+        self._app_id, self._store = app_id, store
 
     def entries(self) -> list[Entry]:
-        """All that is still good, oldest first. A file that is not as it was written counts as gone."""
-        found = []
-        for path in self._folder.iterdir():
-            entry = self._read(path)
-            if entry is not None and entry.expires > time.time():
-                found.append(entry)
-            elif _FILE.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        return sorted(found, key=lambda entry: entry.created)
+        """All that is still good, oldest first. A row that is not as it was written counts as gone."""
+        _take_over(self._store, self._app_id)
+        return _entries(self._store, f"{self._app_id}/")
 
     def ask(self, question: Question) -> Entry:
         """The entry for a question: the one with the same digest where there is one, else a new one that waits.
 
         Raises:
             TooManyWaiting: the person has enough to read.
-            OSError: the folder cannot be written.
         """
+        key = f"{self._app_id}/{question.digest}"
         entries = self.entries()
-        for entry in entries:
-            if entry.question.digest == question.digest:
+        while True:
+            row = self._store.get(_TABLE, key)
+            found = _read(row)
+            if found is not None and found.question.digest == question.digest:
+                return found
+            if sum(entry.state == "waiting" for entry in entries) >= MOST_WAITING:
+                raise TooManyWaiting
+            entry = Entry(secrets.token_hex(6), "waiting", time.time(), question.expires, question)
+            if self._store.swap(_TABLE, key, row, _written(entry), expires=entry.expires):
                 return entry
-        if sum(entry.state == "waiting" for entry in entries) >= MOST_WAITING:
-            raise TooManyWaiting
-        now = time.time()
-        entry = Entry(secrets.token_hex(6), "waiting", now, question.expires, question)
-        record = {"created": entry.created, "expires": entry.expires, "question": asdict(question)}
-        write_atomically(self._path(entry.id, "waiting"), json.dumps(record, indent=1), 0o600)
-        return entry
 
     def decide(self, entry_id: str, *, approve: bool) -> bool:
         """Answer a question that waits; False where there is none of that id any more."""
-        if not any(entry.id == entry_id for entry in self.entries()):
-            return False
-        return self._rename(entry_id, "waiting", "approved" if approve else "refused")
+        for entry in self.entries():
+            if (entry.id, entry.state) == (entry_id, "waiting"):
+                after = replace(entry, state="approved" if approve else "refused")
+                return self._store.swap(
+                    _TABLE, self._key(entry), _written(entry), _written(after), expires=entry.expires
+                )
+        return False
 
     def use(self, entry: Entry) -> bool:
         """Take an approval, once; False where there is none, somebody else did, or it is no longer good."""
-        if entry.expires <= time.time():
-            return False
-        try:
-            self._path(entry.id, "approved").unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        approved = replace(entry, state="approved")
+        good = entry.expires > time.time()
+        return good and self._store.swap(_TABLE, self._key(entry), _written(approved), None)
 
-    def _rename(self, entry_id: str, before: State, after: State) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            self._path(entry_id, before).rename(self._path(entry_id, after))
-            return True
-        return False
-
-    def _path(self, entry_id: str, state: State) -> Path:
-        return self._folder / f"{entry_id}.{state}.json"
-
-    def _read(self, path: Path) -> Entry | None:
-        match = _FILE.fullmatch(path.name)
-        if match is None:
-            return None
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            expires = float(record["expires"])
-            question = Question(**(record["question"] | {"expires": expires}))
-            state: State = match["state"]  # type: ignore[assignment]
-            return Entry(match["id"], state, float(record["created"]), expires, question)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def _key(self, entry: Entry) -> str:
+        return f"{self._app_id}/{entry.question.digest}"
 
 
-def every_app() -> list[Approvals]:
-    """The approvals of all the user's Apps that ever asked."""
-    return [Approvals(path.parent.name) for path in sorted(state_root().glob("*/approvals"))]
+def _entries(store: Store, prefix: str = "") -> list[Entry]:
+    found = [_read(row.value) for row in store.rows(_TABLE, prefix)]
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.created)
+
+
+def _written(entry: Entry) -> str:
+    return json.dumps(asdict(entry))
+
+
+def _read(text: str | None) -> Entry | None:
+    try:
+        row = json.loads(text or "null")
+        return Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def waiting() -> list[Entry]:
-    """What waits for the user, of all Apps, oldest first."""
-    entries = [entry for each in every_app() for entry in each.entries() if entry.state == "waiting"]
-    return sorted(entries, key=lambda entry: entry.created)
+    """What waits for the user, of all Apps, oldest first.
+
+    Raises:
+        StoreAway: it cannot be looked up.
+    """
+    with closing(user_store()) as store:
+        for folder in state_root().glob("*/approvals"):
+            _take_over(store, folder.parent.name)
+        return [entry for entry in _entries(store) if entry.state == "waiting"]
 
 
 def decide(entry_id: str, *, approve: bool) -> bool:
-    """Answer what waits under an id, of whichever App; False where nothing does."""
-    return any(each.decide(entry_id, approve=approve) for each in every_app())
+    """Answer what waits under an id, of whichever App; False where nothing does.
+
+    Raises:
+        StoreAway: it cannot be looked up, or not be noted.
+    """
+    apps = {entry.question.app for entry in waiting() if entry.id == entry_id}
+    with closing(user_store()) as store:
+        return any(Approvals(app, store).decide(entry_id, approve=approve) for app in apps)
+
+
+def _take_over(store: Store, app_id: str) -> None:
+    """Put what stands in files into the store. Whoever deletes a file takes it, so each is taken once."""
+    folder = state_root() / app_id / "approvals"
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            if match := _FILE.fullmatch(path.name):
+                entry = _of_file(path, match["id"], match["state"])
+                key = None if entry is None else f"{app_id}/{entry.question.digest}"
+                # Before the file is gone: a store that is away is no reason to lose it.
+                before = None if key is None else store.get(_TABLE, key)
+                with contextlib.suppress(FileNotFoundError):
+                    path.unlink()
+                    if entry is not None and key is not None and before is None:
+                        store.swap(_TABLE, key, None, _written(entry), expires=entry.expires)
+        folder.rmdir()
+
+
+def _of_file(path: Path, id_: str, state: str) -> Entry | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        expires = float(record["expires"])
+        question = Question(**(record["question"] | {"expires": expires}))
+        return Entry(id_, state, float(record["created"]), expires, question)  # type: ignore[arg-type]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +11,7 @@ from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Approvals, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
 from waha_mcp.policy.question import LIFETIME, Question
-
-logger = logging.getLogger(__name__)
+from waha_mcp.store import Store, in_thread
 
 #: Chats that a reason names; the others are counted.
 _MOST_NAMED = 5
@@ -36,9 +34,9 @@ class Reason:
 class Approver:
     """Gets a person's approval for the calls of one App."""
 
-    def __init__(self, app_id: str, people: People) -> None:
+    def __init__(self, app_id: str, people: People, store: Store) -> None:
         self._app_id, self._people = app_id, people
-        self._approvals: Approvals | None = None
+        self._approvals = Approvals(app_id, store)
         #: By the digest of a call that the person has refused at the client: until when that holds, in seconds of the
         #: monotonic clock.
         self._refused: dict[str, float] = {}
@@ -75,7 +73,8 @@ class Approver:
             raise _person_refused()
         if answer is None:
             # The client may have waited until the question was about to expire.
-            return _monotonic(self._look_elsewhere(replace(question, expires=time.time() + LIFETIME)))
+            lasting = replace(question, expires=time.time() + LIFETIME)
+            return _monotonic(await in_thread(self._look_elsewhere, lasting))
         return _monotonic(question.expires)
 
     def _look_elsewhere(self, question: Question) -> float:
@@ -84,8 +83,6 @@ class Approver:
         Returns until when it is good, in Unix seconds.
         """
         try:
-            if self._approvals is None:
-                self._approvals = Approvals(self._app_id)
             entry = self._approvals.ask(question)
             if entry.state == "refused":
                 raise _person_refused()
@@ -96,11 +93,6 @@ class Approver:
                 "too many approvals",
                 "Too many things are waiting for approval already. Ask the user to look at them first "
                 "(waha-mcp approvals).",
-            ) from None
-        except OSError as error:
-            logger.error("Approvals cannot be kept: %s", error)
-            raise Refusal(
-                "approval failed", "This needs a person's approval, and that cannot be asked for here: it is not done."
             ) from None
         raise Refusal(
             "waiting for approval",

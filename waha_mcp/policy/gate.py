@@ -58,7 +58,7 @@ class Policy:
         self._account = OwnAccount(app.url, table, self._store)
         self._pacer = Pacer(app.id, app.pace, self._store, self._account.key)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
-        self._approver = Approver(app.id, self._people)
+        self._approver = Approver(app.id, self._people, self._store)
         self._messages = NamedMessages(app.id, self._people, self._store)
         self._message_ids = delivery.MessageIds()
 

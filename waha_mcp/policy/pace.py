@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 
 from waha_mcp.app.policy_fields import Pace
-from waha_mcp.store import Count, Full, Limit, Store, StoreAway, Taken, in_thread
+from waha_mcp.store import Count, Full, Limit, Store, Taken, in_thread
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -93,7 +93,7 @@ class Pacer:
 
         Raises:
             TooFast: over a limit.
-            PaceUnknown: the limits cannot be asked; nothing may be done.
+            PaceUnknown, StoreAway: the limits cannot be asked; nothing may be done.
         """
         kinds = self._kinds(chats, first)
         async with self._turn:
@@ -173,8 +173,6 @@ class _InStore:
                 for kind in kinds
             }
             return await in_thread(step, list(counts.values()))
-        except StoreAway as error:
-            raise PaceUnknown(str(error)) from None
         except Full as full:
             [kind, *_] = [kind for kind in kinds if counts[id(kind)] is full.count]
             item = kind.limits[full.count.limits.index(full.limit)]
