@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ load_tools()
 
 #: Of each test, whether some of it is quick.
 COLLECTED = pytest.StashKey[dict[str, bool]]()
+
+_STATE_HOMES = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,12 +54,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.fixture(scope="session", autouse=True)
-def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's state folder, for this process and what it starts."""
+def state_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the user's state folders, one of which what outlives a test uses, such as a server of several."""
     folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(folder / "shared"))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def state_home(state_homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's state folder, for this test and what it starts: what one test has sent is not there in the next."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(state_homes / str(next(_STATE_HOMES))))
 
 
 @pytest.fixture

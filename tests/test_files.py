@@ -28,10 +28,24 @@ from waha_mcp.cli import main
 main()
 """
 
+#: The same, from the moment on at which a tool saves a file: the store has been written by then.
+LIMITED_SAVES = """
+import resource, sys
+from waha_mcp.tools.messages import convert
+save, size = convert.create_atomically, int(sys.argv[1])
+def limited(*arguments):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return save(*arguments)
+convert.create_atomically = limited
+sys.argv[1:] = sys.argv[2:]
+from waha_mcp.cli import main
+main()
+"""
 
-def limited(size: int, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+
+def limited(size: int, *arguments: str, script: str = LIMITED, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", LIMITED, str(size), *arguments],
+        [sys.executable, "-c", script, str(size), *arguments],
         env=environment(**env),
         capture_output=True,
         text=True,
@@ -200,7 +214,7 @@ def test_the_folders_of_state_are_closed_whatever_the_umask(
     own = state / "waha-mcp"
     folders = [own, own / "asking", own / "asking" / "approvals"]
     assert [mode_of(path) for path in folders] == [0o700] * 3
-    assert [mode_of(path) for path in own.rglob("*") if path.is_file()] == [0o600, 0o600]
+    assert {mode_of(path) for path in own.rglob("*") if path.is_file()} == {0o600}
     assert mode_of(state) == (0o777 if there else 0o700)  # the user's own, where it was there
     assert there or mode_of(home) == 0o700
 
@@ -216,12 +230,13 @@ def test_a_full_disk_leaves_no_half_of_a_saved_file(tmp_path: Path, sandbox_proc
     )
     app.chmod(0o600)
     wish = json.dumps({"kind": "voice", "save_as": "note", "data": base64.b64encode(b"OggS" * 20_000).decode()})
-    done = limited(300, "call", "convert_media", wish, "--app", str(app), XDG_STATE_HOME=str(tmp_path / "state"))
+    call, state = ("call", "convert_media", wish, "--app", str(app)), str(tmp_path / "state")
+    done = limited(300, *call, script=LIMITED_SAVES, XDG_STATE_HOME=state)
     assert done.returncode == 1, done.stderr
     assert "The outbox folder cannot be written to (File too large)" in done.stderr
     assert "Traceback" not in done.stderr
     assert left_in(outbox) == []
-    done = limited(2**30, "call", "convert_media", wish, "--app", str(app), XDG_STATE_HOME=str(tmp_path / "state"))
+    done = limited(2**30, *call, XDG_STATE_HOME=state)
     assert done.returncode == 0, done.stderr
     assert left_in(outbox) == ["note.ogg"]
 

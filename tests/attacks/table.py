@@ -22,7 +22,7 @@ _MAY_HAVE = "verdicts::a_name_that_another_may_have_reaches_nobody_where_the_lis
 _BOMB = "wire::memory_stays_bounded_when_what_is_answered_is"
 _LOOKED_UP = "outcomes::it_stays_unknown_where_a_look_up_answers"
 
-_MISS_PASSES = (_NAMED, "if row is None and not own:", "if False:")
+_MISS_PASSES = (_NAMED, "if row is None and not await self._is_own_for_sure(claim):", "if False:")
 _REFUSES_AT_ONCE = ("waha/key_probe.py", "if action in _PROBES:", "if False:")
 #: On a slow machine, not all of a bomb is unpacked within a short deadline.
 _NO_DEADLINE = (
@@ -116,7 +116,7 @@ DEFENCES = (
     ),
     Defence(
         "of the same under way each leaves its own mark",
-        (("policy/repeats.py", "self._attempts[digest].remove(attempt)", "self._attempts.pop(digest)"),),
+        (("policy/repeats.py", "[each for each in attempts if each.id != attempt.id])", "[])"),),
         ("outcomes::a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it",),
     ),
     Defence(
@@ -168,7 +168,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._repeats.end(call.digest, attempt, "unknown")', "self._repeats.undo(call.digest, attempt)"),),
+        ((_GATE, 'self._repeats.end, call.digest, attempt, "unknown"', "self._repeats.undo, call.digest, attempt"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -217,7 +217,7 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "self._repeats.undo(call.digest, attempt)", 'self._repeats.end(call.digest, attempt, "done")'),),
+        ((_GATE, "self._repeats.undo, call.digest, attempt", 'self._repeats.end, call.digest, attempt, "done"'),),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -257,7 +257,7 @@ DEFENCES = (
         (
             (
                 _GATE,
-                'self._repeats.end(call.digest, attempt, "unknown")',
+                'await in_thread(self._repeats.end, call.digest, attempt, "unknown")',
                 "self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
             ),
         ),
@@ -265,7 +265,7 @@ DEFENCES = (
     ),
     Defence(
         "what was not sent gives approval and pace back",
-        ((_GATE, "self._approver.give_back(call)\n            await self._pacer.give_back(counted)", "pass"),),
+        ((_GATE, "self._approver.give_back(call)\n            if counted is not None:", "if False:"),),
         (
             "limits::what_was_not_sent_gives_the_approval_back_once",
             "limits::what_was_not_sent_spends_no_pace",
@@ -294,19 +294,23 @@ DEFENCES = (
     Defence(
         "a look-up that fails refuses",
         (
-            (_NAMED, "if not own:\n                        raise", "if False:\n                        raise"),
+            (
+                _NAMED,
+                "if not await self._is_own_for_sure(claim):\n                        raise",
+                "if False:\n                        raise",
+            ),
             _MISS_PASSES,
         ),
         ("claims::a_look_up_that_fails_lets_nothing_pass", "claims::a_sealed_message_is_not_quoted"),
     ),
     Defence(
         "without read, only own messages can be named",
-        ((_NAMED, "if not can_read and not own:", "if False:"), _MISS_PASSES),
+        ((_NAMED, "if not can_read and not await self._is_own(claim):", "if False:"), _MISS_PASSES),
         ("claims::without_read_no_message_passes_that_the_app_did_not_send",),
     ),
     Defence(
         "what the App sent is remembered",
-        ((_GATE, "self._messages.sent(call.message_id)", "pass"),),
+        ((_GATE, "await self._messages.sent(call.message_id)", "pass"),),
         ("claims::without_read_the_apps_own_message_can_be_named",),
     ),
     Defence(

@@ -11,9 +11,8 @@ from tests.faults.__main__ import BEGIN, END, written
 from tests.faults.cells import LOOKS, Cell, Look, Said, broken, class_of, rows
 from tests.faults.run import bench, fill, shortened
 from tests.faults.world import CASES, FAULTS
-from waha_mcp.policy import delivery
+from waha_mcp.policy import delivery, repeats
 from waha_mcp.policy.gate import Policy
-from waha_mcp.policy.repeats import Repeats
 from waha_mcp.tools.catalog import Context
 from waha_mcp.waha.models import Sent
 
@@ -132,7 +131,7 @@ async def believing(message_id: str, chat: str, context: Context) -> Sent:
 
 #: A defence, what stands in its place, and the cell and the rule that show it.
 WITHOUT: dict[str, tuple[Any, str, Any, str, Look, str]] = {
-    "the repeat guard": (Repeats, "before", lambda *_: None, "502", "not found", "more than one effect"),
+    "the repeat guard": (repeats, "_standing", lambda *_: None, "502", "not found", "more than one effect"),
     "what is lost counts as possible": (
         Policy, "_happened", staticmethod(lambda *_: False), "no answer in time; done after", "found",
         "more than one effect",

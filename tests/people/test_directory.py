@@ -116,6 +116,7 @@ async def test_nothing_is_fetched_for_a_key_that_may_not_read() -> None:
     directory.available = False
     await directory.load()
     await directory.refresh()
+    assert await directory.resolve(HIDDEN) == HIDDEN
     assert not waha.asked
 
 

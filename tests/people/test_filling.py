@@ -10,6 +10,7 @@ import pytest
 
 from tests.people.common import ANN, BEN, CEM, CONTACTS, GROUPS, HIDDEN, LIDS, Canned, Clock, person, table_of
 from waha_mcp.people.filling import FEW, GAP_LIFE, LIFE, MISS_LIFE, OLDEST, FilledTable
+from waha_mcp.people.parts import NAMES
 from waha_mcp.waha.errors import BadAnswer, Forbidden, Unauthorized, Unreachable, Unsupported
 from waha_mcp.whatsapp.folding import fold_name
 
@@ -71,6 +72,29 @@ async def test_all_who_wait_for_one_reading_get_its_failure(error: Exception) ->
     waha.answers[CONTACTS] = [person(ANN, "Ann")]
     await people.load("contacts")
     assert named(people) == "Ann"
+
+
+async def test_who_waits_for_a_reading_that_brings_something_gets_no_earlier_failure() -> None:
+    waha = Canned(contacts=Unreachable("down"))
+    people = table_of(waha)
+    with pytest.raises(Unreachable):
+        await people.load("contacts")
+    waha.answers[CONTACTS] = [person(ANN, "Ann")]
+    waha.let = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(people.load, "contacts")
+        await anyio.wait_all_tasks_blocked()
+        waha.let.set()
+    assert (named(people), waha.asked[CONTACTS]) == ("Ann", 2)
+
+
+async def test_lists_that_fail_are_an_error_only_where_all_are_asked_for() -> None:
+    people = table_of(Canned(contacts=BadAnswer("500"), groups=BadAnswer("500"), chats=BadAnswer("500")))
+    await people.load("contacts", "groups", "chats")
+    assert all(people.part(source).broken for source in NAMES)
+    with pytest.raises(BadAnswer):
+        await people.load()
 
 
 async def test_who_waits_for_somebody_that_is_cancelled_reads_on_where_they_ended() -> None:
@@ -229,6 +253,7 @@ async def behind(waha: Canned) -> tuple[FilledTable, Behind]:
 async def test_a_reader_gets_an_old_table_while_it_is_read_anew_beside_them(clock: Clock) -> None:
     waha = Canned(contacts=[person(ANN, "Ann")])
     people, beside = await behind(waha)
+    await people.load(behind=True)
     assert not beside.waiting
     waha.answers[CONTACTS] = [person(ANN, "Anna")]
     clock.now += LIFE + 1
@@ -323,6 +348,8 @@ async def test_who_has_a_saved_name_is_looked_up_again_after_a_few_seconds(
         (person(ANN, "Ann", isMyContact=False), False),
         (person(ANN, pushname="Ann"), False),
         (person(BEN, "Ann"), False),
+        (person("junk", "Ann"), False),
+        (person(ANN, "Ann", isMe=True), False),
         (None, False),
         ([], False),
         (BadAnswer("500"), False),
@@ -357,20 +384,24 @@ async def test_a_waha_that_lets_nobody_in_is_an_error_of_the_look_up(clock: Cloc
         await people.still_saved(ANN, "ann")
 
 
-async def test_a_person_is_looked_up_under_the_id_that_the_contacts_have(clock: Clock) -> None:
+@pytest.mark.parametrize("listed", [ANN, HIDDEN])
+@pytest.mark.parametrize(("answered", "same"), [(ANN, True), (HIDDEN, True), (BEN, False)])
+async def test_a_person_is_looked_up_under_the_id_that_the_contacts_have(
+    listed: str, answered: str, same: bool, clock: Clock
+) -> None:
     asked: list[str] = []
 
     def row(query: dict[str, Any]) -> Any:
         asked.append(query["contactId"])
-        return person(HIDDEN, "Ann")
+        return person(answered, "Ann")
 
-    waha = Canned(contacts=[person(HIDDEN, "Ann")], hidden_ids=[{"lid": HIDDEN, "pn": ANN}])
+    waha = Canned(contacts=[person(listed, "Ann")], hidden_ids=[{"lid": HIDDEN, "pn": ANN}])
     waha.answers[CONTACT] = row
     people = table_of(waha)
     await people.load()
     clock.now += MISS_LIFE + 1
-    assert await people.still_saved(ANN, "ann")
-    assert asked == [HIDDEN]
+    assert await people.still_saved(ANN, "ann") is same
+    assert asked == [listed]
 
 
 # Second ids
@@ -423,6 +454,18 @@ async def test_a_second_id_that_was_looked_up_joins_a_persons_rows_in_the_next_t
     await people.load()
     [entry] = people.table.entries.values()
     assert (entry.id, entry.lid, entry.name, entry.push_name) == (ANN, HIDDEN, "Ann", "annie")
+
+
+@pytest.mark.parametrize("row", [None, [], {}, {"lid": HIDDEN, "pn": None}, {"lid": ANN, "pn": BEN}], ids=str)
+async def test_an_answer_that_holds_no_pair_matches_nothing(row: Any) -> None:
+    waha = Canned()
+    waha.answers[LID] = waha.answers[PN] = row
+    people = table_of(waha)
+    for _ in range(2):
+        assert await people.learn(HIDDEN) is None
+        assert await people.learn(ANN) is None
+    # It is asked for again each time: there may be one by then.
+    assert waha.asked[LID] == waha.asked[PN] == 2
 
 
 async def test_what_waha_has_corrected_is_matched_with_nothing_it_was_before() -> None:

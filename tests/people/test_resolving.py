@@ -115,6 +115,47 @@ async def test_an_effect_takes_no_table_that_is_read_anew_behind_its_back(clock:
     assert await directory.resolve("Ann", effect=True) == BEN
 
 
+@pytest.mark.parametrize(("beside", "reached"), [(True, ANN), (False, BEN)])
+async def test_a_reader_takes_an_old_table_only_where_it_is_read_anew_beside_them(
+    beside: bool, reached: str, clock: Clock
+) -> None:
+    hidden = "990001@lid"
+    waha = World(contacts=[person(ANN, "Ann")], hidden_ids=[{"lid": hidden, "pn": ANN}])
+    directory = directory_of(waha)
+    if beside:
+        directory._people.start = lambda function: None
+    await directory.load()
+    for written in ("Ann", hidden):
+        clock.now += LIFE + 1
+        waha.answers[CONTACTS] = [person(BEN, "Ann")]
+        waha.answers["GET /api/{session}/lids"] = [{"lid": hidden, "pn": BEN}]
+        assert await directory.resolve(written) == reached
+        assert waha.asked[CONTACTS] == 1 or not beside
+
+
+async def test_an_effect_reads_the_names_where_none_were_read_and_takes_them_as_they_are() -> None:
+    waha = World(contacts=[person(ANN, "Ann")])
+    assert await directory_of(waha).resolve("Ann", effect=True) == ANN
+    assert (waha.asked[CONTACTS], waha.asked[CONTACT]) == (1, 0)
+
+
+async def test_an_effect_trusts_no_row_that_is_looked_up_beside_a_table_that_is_too_old(clock: Clock) -> None:
+    waha = World(contacts=[person(ANN, "Ann"), person(BEN, "Ben")])
+    directory = directory_of(waha)
+    await directory.load()
+    clock.now += LIFE + 1
+    waha.answers[CONTACTS] = [person(ANN, "Ann"), person(BEN, "Ann")]
+    with pytest.raises(Unresolved, match="2 go by the name"):
+        await directory.resolve("Ann", effect=True)
+
+
+async def test_of_several_those_of_the_name_are_shown_and_none_that_are_only_alike() -> None:
+    waha = World(contacts=[person(ANN, "Ann"), person(BEN, "Ann"), person(ME, "Anna")])
+    with pytest.raises(Unresolved, match="2 go by the name") as told:
+        await directory_of(waha).resolve("Ann", effect=True)
+    assert ME not in str(told.value)
+
+
 async def test_the_accounts_own_name_is_no_recipients(clock: Clock) -> None:
     _, directory = await old(clock, contacts=[person(ME, "Alex"), person(BEN, "Ben")], the_account=ACCOUNT)
     with pytest.raises(Unresolved, match="nobody"):

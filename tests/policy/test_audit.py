@@ -174,7 +174,8 @@ def test_several_writers_of_one_app_lose_no_line() -> None:
 async def test_a_folder_that_cannot_be_made_is_reported_and_costs_no_call(
     sandbox: SandboxInfo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "waha-mcp").write_text("in the way")
+    (tmp_path / "waha-mcp").mkdir(mode=0o700)
+    (tmp_path / "waha-mcp" / "default").write_text("in the way")
     async with bridge_with(sandbox) as bridge:
         await bridge.call("send_text", TEXT)
         await bridge.call("list_chats", {})

@@ -22,10 +22,21 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, delivery, pace
 from waha_mcp.policy.pace import Pacer, PaceUnknown, TooFast
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store import StoreAway
+from waha_mcp.store.memory import Memory
 
 pytestmark = pytest.mark.anyio
 
 OFF: dict[str, Any] = {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}
+
+
+def pacer_of(app_id: str, settings: Pace, store: Memory | None = None, account: str = "12025550100") -> Pacer:
+    """A pacer that counts in a store, of its own unless one is given."""
+
+    async def key() -> str:
+        return account
+
+    return Pacer(app_id, settings, store or Memory(), key)
 
 
 def limits(**changes: Any) -> dict[str, Any]:
@@ -83,12 +94,12 @@ async def test_every_chat_that_one_call_reaches_counts(sandbox: SandboxInfo) -> 
 
 @pytest.mark.slow
 async def test_a_short_gap_is_waited_out_and_a_long_one_is_answered() -> None:
-    pacer = Pacer("gap", Pace.model_validate(OFF | {"gap": [0.1, 0.2]}))
+    pacer = pacer_of("gap", Pace.model_validate(OFF | {"gap": [0.1, 0.2]}))
     started = time.monotonic()
     for _ in range(3):
         await pacer.take([SAM], [])
     assert 0.2 <= time.monotonic() - started < 2
-    slow = Pacer("gap", Pace.model_validate(OFF | {"gap": [50, 60]}))
+    slow = pacer_of("gap", Pace.model_validate(OFF | {"gap": [50, 60]}))
     await slow.take([SAM], [])
     with anyio.fail_after(5), pytest.raises(TooFast) as refusal:
         await slow.take([SAM], [])
@@ -119,14 +130,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 async def test_processes_that_share_an_app_share_its_limits_in_redis(redis_url: str) -> None:
     settings = Pace.model_validate(OFF | {"total": "3/minute", "redis": SecretStr(redis_url)})
-    beside = [Pacer("shared", settings), Pacer("shared", settings)]
+    beside = [pacer_of("shared", settings), pacer_of("shared", settings)]
     passed = 0
     for number in range(6):
         with suppress(TooFast):
             await beside[number % 2].take([SAM], [])
             passed += 1
     assert passed == 3
-    other = Pacer("another app", settings)
+    other = pacer_of("another app", settings)
     await other.take([SAM], [])
     for each in (*beside, other):
         await each.aclose()
@@ -138,7 +149,7 @@ async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(
 ) -> None:
     shared = {"redis": SecretStr(request.getfixturevalue("redis_url"))} if kept == "redis" else {}
     limits = {"total": "3/minute; 9/hour", "chat": "2/minute", "first_contacts": "1/minute"}
-    pacer = Pacer(f"back-{kept}", Pace.model_validate(OFF | limits | shared))
+    pacer = pacer_of(f"back-{kept}", Pace.model_validate(OFF | limits | shared))
     await pacer.take([MAYA], [])
     counted = await pacer.take([SAM], [SAM])
     with pytest.raises(TooFast):
@@ -152,7 +163,7 @@ async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(
 
 
 async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
-    pacer = Pacer("halfway", Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
+    pacer = pacer_of("halfway", Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
     await pacer.take([MAYA], [])
     for _ in range(3):
         with pytest.raises(TooFast, match="in all"):
@@ -163,7 +174,7 @@ async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
 
 
 async def test_the_wait_that_is_told_ends_when_the_window_does() -> None:
-    pacer = Pacer("window", Pace.model_validate(OFF | {"total": "1/minute"}))
+    pacer = pacer_of("window", Pace.model_validate(OFF | {"total": "1/minute"}))
     await pacer.take([SAM], [])
     for counting in (pacer.take, pacer.check):
         with pytest.raises(
@@ -174,63 +185,116 @@ async def test_the_wait_that_is_told_ends_when_the_window_does() -> None:
     assert str(TooFast(-3.0, "Too soon")) == "Too soon: try again in 1 s"
 
 
-@pytest.mark.parametrize("asked", [("hit", "test"), ("get_window_stats",)], ids=["whether", "how long"])
-async def test_a_limit_that_cannot_be_asked_whether_or_how_long_it_holds_is_unknown(
-    asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pacer = Pacer("lost", Pace.model_validate(OFF | {"total": "1/minute"}))
+class Away(Memory):
+    """A store that can be away for some of its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: set[str] = set()
+
+    def take(self, counts: Any) -> Any:
+        self._reach("take")
+        return super().take(counts)
+
+    def check(self, counts: Any) -> None:
+        self._reach("check")
+        super().check(counts)
+
+    def give_back(self, taken: Any) -> None:
+        self._reach("give_back")
+        super().give_back(taken)
+
+    def _reach(self, step: str) -> None:
+        if step in self.lost:
+            raise StoreAway("The store is away.")
+
+
+async def test_limits_of_a_store_that_is_away_are_unknown() -> None:
+    store = Away()
+    pacer = pacer_of("lost", Pace.model_validate(OFF | {"total": "1/minute"}), store)
+    store.lost = {"take", "check"}
+    for counting in (pacer.take, pacer.check):
+        with pytest.raises(PaceUnknown, match="The store is away"):
+            await counting([SAM], [])
+    store.lost.clear()
     await pacer.take([SAM], [])
 
-    async def lost(*_: Any) -> None:
-        raise ConnectionError
 
-    for each in asked:
-        monkeypatch.setattr(f"limits.aio.strategies.MovingWindowRateLimiter.{each}", lost)
-    for counting in (pacer.take, pacer.check):
-        with pytest.raises(PaceUnknown, match="ConnectionError"):
-            await counting([SAM], [])
-
-
-async def test_a_count_that_cannot_be_given_back_stays_and_fails_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    pacer = Pacer("stays", Pace.model_validate(OFF | {"total": "1/minute"}))
+async def test_a_count_that_cannot_be_given_back_stays_and_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    store = Away()
+    pacer = pacer_of("stays", Pace.model_validate(OFF | {"total": "1/minute"}), store)
     counted = await pacer.take([SAM], [])
-
-    async def lost(*_: Any) -> None:
-        raise ConnectionError
-
-    with monkeypatch.context() as away:
-        away.setattr(pacer, "_forget", lost)
-        await pacer.give_back(counted)
-    assert [record.getMessage() for record in caplog.records] == ["What was not sent stays counted: ConnectionError"]
+    store.lost = {"give_back"}
+    await pacer.give_back(counted)
+    assert [record.getMessage() for record in caplog.records] == ["What was not sent stays counted: StoreAway"]
     with pytest.raises(TooFast):
         await pacer.check([SAM], [])
 
 
-async def test_a_call_that_is_cancelled_gives_back_what_it_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    pacer = Pacer("cancelled", Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
-    ask, forget = pacer._ask, pacer._forget
-    second = anyio.Event()
+async def test_the_apps_of_one_account_count_together_each_by_limits_of_its_own() -> None:
+    store = Memory()
+    strict = pacer_of("strict", Pace.model_validate(OFF | {"total": "2/minute"}), store)
+    loose = pacer_of("loose", Pace.model_validate(OFF | {"total": "3/minute"}), store)
+    free = pacer_of("free", Pace.model_validate(OFF), store)
+    elsewhere = pacer_of("strict", Pace.model_validate(OFF | {"total": "2/minute"}), store, "12025550177")
+    await free.take([SAM], [])
+    await loose.take([SAM], [])
+    with pytest.raises(TooFast, match="2 per 1 minute"):
+        await strict.take([SAM], [])
+    await loose.take([SAM], [])
+    with pytest.raises(TooFast, match="3 per 1 minute"):
+        await loose.take([SAM], [])
+    await free.take([SAM], [])
+    await elsewhere.take([SAM], [])
 
-    async def never_the_second(what: str, item: Any, key: str) -> bool:
+
+@pytest.mark.parametrize("asked", ["hit", "get_window_stats"])
+async def test_a_redis_that_cannot_be_asked_whether_or_how_long_a_limit_holds_is_unknown(
+    asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = "limits.aio.strategies.MovingWindowRateLimiter"
+    away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "1/minute"}
+    pacer = pacer_of("lost", Pace.model_validate(OFF | away))
+
+    async def full(*_: Any) -> bool:
+        return False
+
+    async def lost(*_: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(f"{limiter}.hit", full)
+    monkeypatch.setattr(f"{limiter}.{asked}", lost)
+    with pytest.raises(PaceUnknown, match="ConnectionError"):
+        await pacer.take([SAM], [])
+    await pacer.aclose()
+
+
+async def test_a_call_that_is_cancelled_gives_back_what_redis_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = "limits.aio.strategies.MovingWindowRateLimiter"
+    limits = {"total": "1/minute", "chat": "1/minute", "redis": SecretStr("redis://127.0.0.1:9")}
+    pacer = pacer_of("cancelled", Pace.model_validate(OFF | limits))
+    second = anyio.Event()
+    given_back: list[str] = []
+
+    async def never_the_second(limiter: Any, item: Any, app_id: str, key: str) -> bool:
         if key == "total":
             second.set()
             await anyio.sleep_forever()
-        return await ask(what, item, key)
+        return True
 
-    async def elsewhere(key: str) -> None:
-        await anyio.lowlevel.checkpoint()  # as Redis is asked
-        await forget(key)
+    async def lpop(client: Any, name: str, count: int | None = None) -> None:
+        await anyio.lowlevel.checkpoint()
+        given_back.append(name)
 
-    monkeypatch.setattr(pacer, "_forget", elsewhere)
-    with monkeypatch.context() as hanging:
-        hanging.setattr(pacer, "_ask", never_the_second)
-        async with anyio.create_task_group() as calls:
-            calls.start_soon(pacer.take, [SAM], [])
-            await second.wait()
-            calls.cancel_scope.cancel()
-    await pacer.take([SAM], [])
+    monkeypatch.setattr(f"{limiter}.hit", never_the_second)
+    monkeypatch.setattr("redis.asyncio.Redis.lpop", lpop)
+    async with anyio.create_task_group() as calls:
+        calls.start_soon(pacer.take, [SAM], [])
+        await second.wait()
+        calls.cancel_scope.cancel()
+    [name] = given_back
+    assert f"cancelled/chat:{SAM}" in name
+    await pacer.aclose()
 
 
 async def test_the_connections_to_redis_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +304,8 @@ async def test_the_connections_to_redis_are_closed(monkeypatch: pytest.MonkeyPat
         closed.append(pool)
 
     monkeypatch.setattr("redis.asyncio.ConnectionPool.disconnect", disconnect)
-    pacer = Pacer("closed", Pace.model_validate(OFF | {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}))
+    away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}
+    pacer = pacer_of("closed", Pace.model_validate(OFF | away))
     with pytest.raises(PaceUnknown):
         await pacer.check([SAM], [])
     await pacer.aclose()
@@ -248,26 +313,9 @@ async def test_the_connections_to_redis_are_closed(monkeypatch: pytest.MonkeyPat
     assert len(closed) == 1
 
 
-async def test_what_redis_has_counted_is_given_back_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[str] = []
-
-    async def lpop(client: Any, name: str, count: int | None = None) -> None:
-        taken.append(name)
-
-    monkeypatch.setattr("redis.asyncio.Redis.lpop", lpop)
-    here = Pacer("back", Pace.model_validate(OFF | {"total": "5/minute"}))
-    counted = await here.take([SAM], [])
-    there = Pacer("back", Pace.model_validate(OFF | {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}))
-    await there.give_back(counted)
-    await there.aclose()
-    [key] = taken
-    assert key.startswith("waha-mcp:")
-    assert "back/total" in key
-
-
 async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo, admin: Admin) -> None:
     away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}
-    pacer = Pacer("away", Pace.model_validate(OFF | away))
+    pacer = pacer_of("away", Pace.model_validate(OFF | away))
     with pytest.raises(PaceUnknown):
         await pacer.take([SAM], [])
     await pacer.aclose()
@@ -276,6 +324,20 @@ async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo
         with pytest.raises(Refusal, match="nothing is sent"):
             await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
         assert await effects(admin) == []
+
+
+@pytest.mark.slow
+async def test_two_servers_that_are_started_twice_send_no_more_than_one_may(sandbox: SandboxInfo, admin: Admin) -> None:
+    passed = 0
+    for _ in range(2):
+        async with (
+            bridge_with(sandbox, **limits(total="3/hour")) as one,
+            bridge_with(sandbox, **limits(total="3/hour")) as other,
+        ):
+            await admin.clear()
+            for number in range(3):
+                passed += await send(one, 10 * passed + number) + await send(other, 100 + 10 * passed + number)
+    assert passed == 3
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,11 +11,14 @@ import pytest
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
+from tests.store.processes import together
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, repeats
-from waha_mcp.policy.repeats import Outcome, Repeats
+from waha_mcp.policy.repeats import Attempt, Outcome, Repeated, Repeats
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
+from waha_mcp.store import StoreAway
+from waha_mcp.store.memory import Memory
 from waha_mcp.waha import client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError
@@ -307,9 +311,20 @@ async def test_what_is_the_same_when_done_twice_is_no_repeat(sandbox: SandboxInf
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the guard reads, in its only item."""
-    now = [1000.0]
-    monkeypatch.setattr(repeats, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
     return now
+
+
+@pytest.fixture
+def guard() -> Repeats:
+    return Repeats("one", Memory())
+
+
+def outcome_of(guard: Repeats, attempt: Attempt) -> str | None:
+    """The outcome of the attempt, where it is the one that stands in the way."""
+    before = guard.before("a")
+    return before.outcome if before is not None and before.id == attempt.id else None
 
 
 @pytest.mark.parametrize(
@@ -321,9 +336,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ],
 )
 def test_the_same_is_refused_for_as_long_as_its_outcome_says(
-    outcome: Outcome, holds: tuple[float, ...], no_more: tuple[float, ...], clock: list[float]
+    outcome: Outcome, holds: tuple[float, ...], no_more: tuple[float, ...], clock: list[float], guard: Repeats
 ) -> None:
-    guard = Repeats()
     attempt = guard.begin("a")
     # However long it took: what counts is when it was over.
     clock[0] += 100
@@ -342,62 +356,170 @@ def test_the_same_is_refused_for_as_long_as_its_outcome_says(
         assert guard.before("b") is None
 
 
-def test_what_did_not_happen_leaves_what_stood_before(clock: list[float]) -> None:
-    guard = Repeats()
+def test_what_did_not_happen_leaves_what_stood_before(clock: list[float], guard: Repeats) -> None:
     guard.undo("a", guard.begin("a"))
     assert guard.before("a") is None
     done = guard.begin("a")
     guard.end("a", done, "done")
-    guard.undo("a", guard.begin("a"))
-    assert guard.before("a") is done
-    assert done.outcome == "done"
+    guard.undo("a", guard.begin("a", again=True))
+    assert outcome_of(guard, done) == "done"
 
 
 @pytest.mark.parametrize("outcome", ["done", "unknown"])
 @pytest.mark.parametrize("first", ["the other is undone first", "the other is undone last"])
-def test_of_two_under_way_each_leaves_its_own_mark(first: str, outcome: Outcome, clock: list[float]) -> None:
-    guard = Repeats()
-    one, other = guard.begin("a"), guard.begin("a")
+def test_of_two_under_way_each_leaves_its_own_mark(
+    first: str, outcome: Outcome, clock: list[float], guard: Repeats
+) -> None:
+    one, other = guard.begin("a"), guard.begin("a", again=True)
     if first == "the other is undone first":
         guard.undo("a", other)
-        assert guard.before("a") is one
+        assert outcome_of(guard, one) == "under way"
         guard.end("a", one, outcome)
     else:
         guard.end("a", one, outcome)
-        assert guard.before("a") is other
+        assert outcome_of(guard, other) == "under way"
         guard.undo("a", other)
-    assert guard.before("a") is one
-    assert one.outcome == outcome
+    assert outcome_of(guard, one) == outcome
 
 
-def test_what_is_not_known_stays_so_whatever_ends_beside_it(clock: list[float]) -> None:
-    guard = Repeats()
-    lost, beside = guard.begin("a"), guard.begin("a")
+def test_what_is_not_known_stays_so_whatever_ends_beside_it(clock: list[float], guard: Repeats) -> None:
+    lost, beside = guard.begin("a"), guard.begin("a", again=True)
     clock[0] += 1
     guard.end("a", lost, "unknown")
     clock[0] += 1
     guard.end("a", beside, "done")
-    assert guard.before("a") is lost
+    assert outcome_of(guard, lost) == "unknown"
     clock[0] += 599
     assert guard.before("a") is None
 
 
-def test_what_was_repeated_on_purpose_stands_for_what_was_not_known(clock: list[float]) -> None:
-    guard = Repeats()
+def test_what_was_repeated_on_purpose_stands_for_what_was_not_known(clock: list[float], guard: Repeats) -> None:
     guard.end("a", guard.begin("a"), "unknown")
     clock[0] += 1
-    again = guard.begin("a")
+    again = guard.begin("a", again=True)
     clock[0] += 1
     guard.end("a", again, "done")
-    assert guard.before("a") is again
+    assert outcome_of(guard, again) == "done"
     clock[0] += 60
     assert guard.before("a") is None
 
 
 def test_what_no_longer_holds_is_not_kept(clock: list[float]) -> None:
-    guard = Repeats()
+    store = Memory()
+    guard = Repeats("one", store)
     for number in range(100):
         guard.end(str(number), guard.begin(str(number)), "done")
     clock[0] += 60
     guard.begin("last")
-    assert len(guard._attempts) == 1
+    assert len(store.rows("attempt")) == 1
+
+
+# Several processes, and one that comes back
+
+
+class Beside(Memory):
+    """A store with another process beside this one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = self.process
+        self.living = {self.own, "other"}
+
+    def alive(self, process: str) -> bool:
+        return process in self.living
+
+
+def test_what_is_under_way_elsewhere_stands_in_the_way_and_is_not_known_once_its_process_is_gone(
+    clock: list[float],
+) -> None:
+    store = Beside()
+    guard = Repeats("one", store)
+    store.process = "other"
+    guard.begin("a")
+    store.process = store.own
+    clock[0] += 599
+    with pytest.raises(Repeated) as repeated:
+        guard.begin("a")
+    assert repeated.value.before.outcome == "under way"
+    store.living.remove("other")
+    with pytest.raises(Repeated) as repeated:
+        guard.begin("a")
+    assert repeated.value.before.outcome == "unknown"
+    assert repeated.value.before.ago == pytest.approx(599)
+    clock[0] += 1
+    guard.begin("a")
+
+
+def test_what_a_process_has_left_behind_is_let_go_of(clock: list[float]) -> None:
+    store = Beside()
+    store.process = "other"
+    for digest in "abc":
+        Repeats("one", store).begin(digest)
+    store.process = store.own
+    store.living.remove("other")
+    clock[0] += 600
+    Repeats("one", store).begin("d")
+    assert [row.key for row in store.rows("attempt")] == ["one/d"]
+
+
+def test_each_app_has_a_guard_of_its_own(guard: Repeats) -> None:
+    store = Memory()
+    Repeats("one", store).begin("a")
+    assert Repeats("one", store).before("a") is not None
+    assert Repeats("on", store).before("a") is None
+    assert Repeats("two", store).before("a") is None
+
+
+class Breaking(Memory):
+    """A store that can be away."""
+
+    away = False
+
+    def swap(self, *arguments: Any, **more: Any) -> bool:
+        if self.away:
+            raise StoreAway("The store is away.")
+        return super().swap(*arguments, **more)
+
+
+@pytest.mark.parametrize("outcome", ["done", "unknown", None])
+def test_what_came_of_a_call_is_known_although_it_could_not_be_written(
+    outcome: Outcome | None, clock: list[float]
+) -> None:
+    store = Breaking()
+    guard = Repeats("one", store)
+    attempt = guard.begin("a")
+    store.away = True
+    if outcome is None:
+        guard.undo("a", attempt)
+    else:
+        guard.end("a", attempt, outcome)
+    assert outcome_of(guard, attempt) == outcome
+    with pytest.raises(StoreAway):
+        guard.begin("b")
+    store.away = False
+    guard.begin("a", again=True)
+    # From now on others know it, too.
+    beside = Repeats("one", store)
+    clock[0] += 1
+    assert [each.outcome for each in beside._read(store.get("attempt", "one/a"))] == [
+        *([] if outcome is None else [outcome]),
+        "under way",
+    ]
+    assert guard._unwritten == {}
+
+
+@pytest.mark.slow
+def test_of_processes_that_begin_the_same_at_once_one_does(tmp_path: Path) -> None:
+    lines = """
+from waha_mcp.policy.repeats import Repeated, Repeats
+guard = Repeats("one", store)
+for n in range(50):
+    try:
+        attempt = guard.begin(str(n))
+    except Repeated:
+        continue
+    print(n)
+    guard.end(str(n), attempt, "done")
+"""
+    begun = " ".join(together(tmp_path / "store.sqlite", lines, 3)).split()
+    assert Counter(begun) == {str(n): 1 for n in range(50)}

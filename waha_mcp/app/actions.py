@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """A permission of a scoped key. Names and order are WAHA's (`SessionActionsDTO`)."""
+    """What a scoped key may do. Names and order are WAHA's (`SessionActionsDTO`)."""
 
     READ = "read"
     SEND = "send"

@@ -201,7 +201,7 @@ class FilledTable:
         contact = contact_from({"id": asked, **row})
         same = (
             contact is not None
-            and contact.id in (asked, chat, entry.lid)
+            and contact.id in (chat, entry.lid)
             and contact.saved is not False
             and fold_name(contact.name or "") == name
             and self._generation == generation

@@ -49,8 +49,8 @@ class Entry:
         if said.name and (name is None or (said.saved and not saved)):
             name, saved, push_name, at = said.name, said.saved, push_name or name, learned
         active = said.last_active if self.last_active is None else self.last_active
-        contact, group = self.contact or said.contact, self.group or said.group
-        return Entry(self.id, self.kind, name, saved, push_name, self.lid, active, contact, group, at)
+        # Contacts and groups are read before chats, so that the first row of an entry has its contact or group.
+        return Entry(self.id, self.kind, name, saved, push_name, self.lid, active, self.contact, self.group, at)
 
 
 @dataclass(frozen=True)

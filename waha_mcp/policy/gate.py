@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -24,11 +25,14 @@ from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.fetching import links_in, refusal
 from waha_mcp.policy.named import NamedMessages
+from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
 from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
-from waha_mcp.policy.repeats import WINDOW, Repeats
+from waha_mcp.policy.repeats import WINDOW, Attempt, Repeated, Repeats
 from waha_mcp.policy.sweep import swept
+from waha_mcp.store import StoreAway, in_thread
+from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
@@ -47,18 +51,21 @@ class Policy:
     def __init__(self, app: App, table: FilledTable) -> None:
         """The policy of an App for the people in `table`. No request is made yet."""
         self._app = app
+        self._store = user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people)
-        self._repeats = Repeats()
-        self._pacer = Pacer(app.id, app.pace)
+        self._repeats = Repeats(app.id, self._store)
+        self._account = OwnAccount(app.url, table, self._store)
+        self._pacer = Pacer(app.id, app.pace, self._store, self._account.key)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
         self._approver = Approver(app.id, self._people)
-        self._messages = NamedMessages(self._people)
+        self._messages = NamedMessages(app.id, self._people, self._store)
         self._message_ids = delivery.MessageIds()
 
     async def aclose(self) -> None:
-        """Finish the trail, and close what counts the pace."""
+        """Finish the trail, and close the store and what counts the pace."""
         await self._pacer.aclose()
+        await in_thread(self._store.close)
         if self._trail is not None:
             self._trail.close()
 
@@ -97,9 +104,16 @@ class Policy:
             ArgumentError, WahaError: as the tool does.
         """
         with self._in_the_trail(call):
-            if not call.tool.effect:
-                return await self._read(call)
-            return await self._carry_out(call, await self._check(call))
+            try:
+                if not call.tool.effect:
+                    return await self._read(call)
+                return await self._carry_out(call, await self._check(call))
+            except StoreAway as error:
+                logger.error("%s", error)
+                raise Refusal(
+                    "store away",
+                    f"What was done lately cannot be looked up, so this was not done. {error} Tell the user.",
+                ) from None
 
     # Reading
 
@@ -119,7 +133,7 @@ class Policy:
         await self._messages.look_up(call)
         await self._check_urls(call)
         call.digest = await self._digest(call)
-        self._check_repeat(call)
+        await self._check_repeat(call)
         first = await self._first_contacts(call, verdicts)
         if call.reached:
             await self._paced(self._pacer.check(call.reached, first))
@@ -170,29 +184,19 @@ class Policy:
                     f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",
                 )
 
-    def _check_repeat(self, call: Call) -> None:
-        before = self._repeats.before(call.digest)
-        if not call.tool.repeats or call.allow_repeat or before is None:
-            return
-        match before.outcome:
-            case "under way":
-                raise Refusal(
-                    "repeat refused", f"Exactly this is under way since {before.ago:.0f} s: wait for its answer."
-                )
-            case "unknown":
-                raise Refusal(
-                    "repeat refused",
-                    f"Exactly this was tried {before.ago:.0f} s ago and what came of it is not known: it may have gone "
-                    "out, or may still, so it is not done again. Look whether it shows in the chat. Only if the user "
-                    "takes the risk that it arrives twice, call again with allow_repeat=true.",
-                )
-            case "done":
-                raise Refusal(
-                    "repeat refused",
-                    f"Exactly this was done {before.ago:.0f} s ago, so it is not done again. If it is meant to happen "
-                    "twice, call again with allow_repeat=true; otherwise nothing more is to do. "
-                    f"(This holds for {WINDOW:.0f} s.)",
-                )
+    async def _check_repeat(self, call: Call) -> None:
+        if call.tool.repeats and not call.allow_repeat:
+            before = await in_thread(self._repeats.before, call.digest)
+            if before is not None:
+                raise _repeated(before)
+
+    async def _begin(self, call: Call) -> Attempt:
+        """Note that it is under way, unless another call has come this far while a person was asked."""
+        again = call.allow_repeat or not call.tool.repeats
+        try:
+            return await in_thread(partial(self._repeats.begin, call.digest, again=again))
+        except Repeated as error:
+            raise _repeated(error.before) from None
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
         """Those reached whom this account has never written to, as far as can be told. Who is listed is known."""
@@ -208,7 +212,7 @@ class Policy:
         ]
 
     async def _has_met(self, chat: str, can_read: bool) -> bool:
-        if self._people.is_met(chat):
+        if self._people.is_met(chat) or await self._account.has_met(chat):
             return True
         try:
             return can_read and await self._people.has_messages(chat, ours=True)
@@ -237,10 +241,8 @@ class Policy:
     # Doing it
 
     async def _carry_out(self, call: Call, first: list[str]) -> Result:
-        # Another call may have come this far while a person was asked.
-        self._check_repeat(call)
-        attempt = self._repeats.begin(call.digest)
-        counted: Counted = []
+        attempt = await self._begin(call)
+        counted: Counted | None = None
         try:
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
@@ -252,20 +254,30 @@ class Policy:
         except BaseException as error:
             # That the call was cancelled does not tell what came of it either.
             if self._happened(call, error):
-                self._repeats.end(call.digest, attempt, "unknown")
+                await in_thread(self._repeats.end, call.digest, attempt, "unknown")
                 raise _as_unknown(call, error) from None
-            self._repeats.undo(call.digest, attempt)
+            await in_thread(self._repeats.undo, call.digest, attempt)
             self._approver.give_back(call)
-            await self._pacer.give_back(counted)
+            if counted is not None:
+                await self._pacer.give_back(counted)
             raise
-        self._repeats.end(call.digest, attempt, "done")
-        for chat in call.reached:
-            self._people.remember(chat)
+        await in_thread(self._repeats.end, call.digest, attempt, "done")
+        await self._remember(call)
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
-            self._messages.sent(call.message_id)
+            await self._messages.sent(call.message_id)
         return result.reaching(*await self._names(call))
+
+    async def _remember(self, call: Call) -> None:
+        """Keep it that those whom the call reached were written to. It is done, so this does not fail."""
+        for chat in call.reached:
+            self._people.remember(chat)
+        met = {each for chat in call.reached for each in (chat, self._people.twin(chat)) if each}
+        try:
+            await self._account.remember(met - {PUBLIC, STATUS})
+        except StoreAway as error:
+            logger.warning("Whom this account has written to cannot be kept: %s", error)
 
     @staticmethod
     def _happened(call: Call, error: BaseException) -> bool:
@@ -354,6 +366,25 @@ def _as_unknown(call: Call, error: BaseException) -> BaseException:
         f"WAHA was asked to do this and did not refuse, but what came of it is not known: {why} "
         "Look whether it has happened before anything is repeated."
     )
+
+
+def _repeated(before: Attempt) -> Refusal:
+    ago = f"{before.ago:.0f} s"
+    match before.outcome:
+        case "under way":
+            text = f"Exactly this is under way since {ago}: wait for its answer."
+        case "unknown":
+            text = (
+                f"Exactly this was tried {ago} ago and what came of it is not known: it may have gone out, or may "
+                "still, so it is not done again. Look whether it shows in the chat. Only if the user takes the risk "
+                "that it arrives twice, call again with allow_repeat=true."
+            )
+        case "done":
+            text = (
+                f"Exactly this was done {ago} ago, so it is not done again. If it is meant to happen twice, call again "
+                f"with allow_repeat=true; otherwise nothing more is to do. (This holds for {WINDOW:.0f} s.)"
+            )
+    return Refusal("repeat refused", text)
 
 
 def _may_not_reach(chats: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,31 +11,59 @@ from waha_mcp.app.actions import Action
 from waha_mcp.people.persons import People
 from waha_mcp.policy import NOT_FOUND, Refusal
 from waha_mcp.policy.call import Call, as_list
+from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import message_key_of
 from waha_mcp.waha.parsing import mapping_of, one_of
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
-#: Own messages that are remembered.
+logger = logging.getLogger(__name__)
+
+#: Own messages of one App that the store keeps.
 MOST_OWN = 10_000
+
+_OWN = "sent"
 
 
 class NamedMessages:
     """Finds named messages in the chats that their ids claim. What this App sent itself is known without WAHA."""
 
-    def __init__(self, people: People) -> None:
-        self._people = people
-        self._own: dict[tuple[str, str], None] = {}
+    def __init__(self, app_id: str, people: People, store: Store) -> None:
+        """Nothing is asked for yet."""
+        self._app_id, self._people, self._store = app_id, people, store
+        #: Those that could not be written down.
+        self._unwritten: set[str] = set()
 
-    def sent(self, message_id: str) -> None:
-        """Note that this App has sent a message."""
+    async def sent(self, message_id: str) -> None:
+        """Note that this App has sent a message. It is known to this process even where the store is away."""
         try:
-            key = parse_message_id(message_id)
+            key = self._key(parse_message_id(message_id))
         except ValueError:
             return
-        while len(self._own) >= MOST_OWN:
-            del self._own[next(iter(self._own))]
-        self._own[key.chat, key.id] = None
+        try:
+            await in_thread(self._write, key)
+        except StoreAway as error:
+            self._unwritten.add(key)
+            logger.warning("A message that was sent cannot be noted: %s", error)
+
+    def _write(self, key: str) -> None:
+        if self._store.swap(_OWN, key, None, ""):
+            self._store.trim(_OWN, f"{self._app_id}/", MOST_OWN)
+
+    async def _is_own(self, claim: MessageKey) -> bool:
+        key = self._key(claim)
+        return key in self._unwritten or await in_thread(self._store.get, _OWN, key) is not None
+
+    async def _is_own_for_sure(self, claim: MessageKey) -> bool:
+        """As `_is_own`; False where the store is away, because WAHA has been asked already."""
+        try:
+            return await self._is_own(claim)
+        except StoreAway as error:
+            logger.warning("What this App has sent cannot be looked up: %s", error)
+            return False
+
+    def _key(self, message: MessageKey) -> str:
+        return f"{self._app_id}/{message.chat}/{message.id}"
 
     async def look_up(self, call: Call) -> None:
         """Find every message that the call names, for the call and for its tool.
@@ -42,16 +71,16 @@ class NamedMessages:
         Raises:
             Refusal: one is not in the chat that its id claims, or, without the action read, was not sent by this App.
             WahaError: WAHA cannot be asked.
+            StoreAway: what this App has sent cannot be looked up.
         """
         found: dict[str, Mapping[str, Any]] = {}
         can_read = Action.READ in call.context.grant.actions
         for message_id in (each for name in call.tool.messages for each in as_list(call.arguments[name])):
             claim = parse_message_id(message_id)
-            own = (claim.chat, claim.id) in self._own
-            if not can_read and not own:
+            if not can_read and not await self._is_own(claim):
                 raise Refusal(
                     "unknown message",
-                    "Without the action read, only messages that this App has sent since it started can be named: "
+                    "Without the action read, only messages that this App has sent itself can be named: "
                     "no other can be checked. Nothing was done.",
                 )
             row: Mapping[str, Any] | None = None
@@ -59,10 +88,10 @@ class NamedMessages:
                 try:
                     row = await self._look(call, message_id, claim)
                 except WahaError:
-                    if not own:
+                    if not await self._is_own_for_sure(claim):
                         raise
-            if row is None and not own:
-                raise Refusal("not found", NOT_FOUND)
+                if row is None and not await self._is_own_for_sure(claim):
+                    raise Refusal("not found", NOT_FOUND)
             found[message_id] = row or {}
         call.named_messages = found
         call.context = replace(call.context, messages=found)

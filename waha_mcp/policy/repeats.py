@@ -1,31 +1,41 @@
 """No double effects: the same again within a minute is a mistake, unless the caller says that it is not.
 
-What may have happened, although nobody knows, counts as if it had, and for longer.
+What may have happened, although nobody knows, counts as if it had, and for longer. The attempts of all processes of an
+App stand in the store: one row per digest, a JSON list of `[id, outcome, since, process]`.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from waha_mcp.store import Store, StoreAway
+
+logger = logging.getLogger(__name__)
 
 #: Seconds within which the same is refused: after it was done, and after its outcome was lost.
 WINDOW, UNKNOWN_WINDOW = 60.0, 600.0
 
 Outcome = Literal["under way", "done", "unknown"]
 
+_TABLE = "attempt"
 
-@dataclass(eq=False)
+
+@dataclass(frozen=True)
 class Attempt:
-    """One call. `since` is of the monotonic clock, in seconds: when it began, or ended once it has."""
+    """One call. `since`: when it began, or ended once it has, in seconds since 1970."""
 
+    id: str
+    outcome: Outcome
     since: float
-    outcome: Outcome = "under way"
-
-    @property
-    def ago(self) -> float:
-        """Seconds since it began, or ended."""
-        return time.monotonic() - self.since
+    #: Who made it, as the store names them.
+    process: str
+    #: Seconds since then, when it was looked at.
+    ago: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -39,38 +49,130 @@ class Attempt:
                 return self.ago < UNKNOWN_WINDOW
 
 
-class Repeats:
-    """What was done lately, by digest. Several of one digest may be under way where the caller allowed it."""
+class Repeated(Exception):
+    """The same call was made earlier and stands in the way."""
 
-    def __init__(self) -> None:
-        self._attempts: dict[str, list[Attempt]] = {}
+    def __init__(self, before: Attempt) -> None:
+        super().__init__(before.outcome)
+        self.before = before
+
+
+class Repeats:
+    """What one App did lately, by digest. Several of one digest may be under way where the caller allowed it.
+
+    Its methods block, as the store's do. `end` and `undo` never fail: what cannot be written is known to this process
+    all the same, and written with the next step.
+    """
+
+    def __init__(self, app_id: str, store: Store) -> None:
+        self._app_id, self._store = app_id, store
+        #: Of own attempts whose end could not be written, what is so; None: it did not happen.
+        self._unwritten: dict[str, Attempt | None] = {}
+        self._swept = False
 
     def before(self, digest: str) -> Attempt | None:
-        """The same call, earlier, where it stands in the way of doing it again: the one of which least is known."""
-        holding = [each for each in self._attempts.get(digest, ()) if each.holds]
-        return min(holding, key=lambda each: _LEAST_KNOWN.index(each.outcome), default=None)
+        """The same call, earlier, where it stands in the way of doing it again: the one of which least is known.
 
-    def begin(self, digest: str) -> Attempt:
-        """Note that a call is under way."""
-        held = {key: [each for each in attempts if each.holds] for key, attempts in self._attempts.items()}
-        self._attempts = {key: attempts for key, attempts in held.items() if attempts}
-        attempt = Attempt(time.monotonic())
-        self._attempts.setdefault(digest, []).append(attempt)
+        Raises:
+            StoreAway: it cannot be looked up.
+        """
+        return _standing(self._read(self._store.get(_TABLE, self._key(digest))))
+
+    def begin(self, digest: str, *, again: bool = False) -> Attempt:
+        """Note that a call is under way. `again`: what stands in the way is meant to be repeated.
+
+        Raises:
+            Repeated: something stands in the way.
+            StoreAway: it cannot be noted.
+        """
+        self._sweep()
+        attempt = Attempt(secrets.token_hex(8), "under way", self._store.now(), self._store.process)
+
+        def added(attempts: list[Attempt]) -> list[Attempt]:
+            if not again and (before := _standing(attempts)):
+                raise Repeated(before)
+            return [*attempts, attempt]
+
+        self._change(self._key(digest), added)
         return attempt
 
     def end(self, digest: str, attempt: Attempt, outcome: Outcome) -> None:
         """Note what came of a call. Those that had ended when it began give way: the caller meant to repeat them."""
-        began = attempt.since
-        attempt.outcome, attempt.since = outcome, time.monotonic()
-        self._attempts[digest] = [
-            each
-            for each in self._attempts[digest]
-            if each is attempt or each.outcome == "under way" or each.since > began
-        ]
+        ended = replace(attempt, outcome=outcome, since=self._store.now())
+
+        def changed(attempts: list[Attempt]) -> list[Attempt]:
+            others = [each for each in attempts if each.id != attempt.id]
+            return [each for each in others if each.outcome == "under way" or each.since > attempt.since] + [ended]
+
+        self._settle(digest, attempt, ended, changed)
 
     def undo(self, digest: str, attempt: Attempt) -> None:
         """Forget a call, because it certainly did not happen."""
-        self._attempts[digest].remove(attempt)
+        self._settle(digest, attempt, None, lambda attempts: [each for each in attempts if each.id != attempt.id])
+
+    def _settle(
+        self,
+        digest: str,
+        attempt: Attempt,
+        so: Attempt | None,
+        change: Callable[[list[Attempt]], list[Attempt]],
+    ) -> None:
+        try:
+            self._change(self._key(digest), change)
+        except StoreAway as error:
+            self._unwritten[attempt.id] = so
+            logger.error("What came of a call cannot be written down: %s", error)
+
+    def _key(self, digest: str) -> str:
+        return f"{self._app_id}/{digest}"
+
+    def _change(self, key: str, change: Callable[[list[Attempt]], list[Attempt]]) -> None:
+        """Replace the attempts that still hold by what `change` makes of them."""
+        while True:
+            value = self._store.get(_TABLE, key)
+            attempts = change([each for each in self._read(value) if each.holds])
+            rows = [[each.id, each.outcome, each.since, each.process] for each in attempts]
+            ends = [_ends(each) for each in attempts]
+            expires = None if None in ends else max(filter(None, ends), default=None)
+            if self._store.swap(_TABLE, key, value, json.dumps(rows) if rows else None, expires=expires):
+                for id_ in [each[0] for each in json.loads(value or "[]")]:
+                    self._unwritten.pop(id_, None)
+                return
+
+    def _read(self, value: str | None) -> list[Attempt]:
+        """The attempts in a row, as they are now."""
+        found: list[Attempt] = []
+        for attempt in [Attempt(*each) for each in json.loads(value or "[]")]:
+            so = self._unwritten.get(attempt.id, attempt)
+            if so is None:
+                continue
+            if so.outcome == "under way" and not self._store.alive(so.process):
+                so = replace(so, outcome="unknown")
+            found.append(replace(so, ago=max(0.0, self._store.now() - so.since)))
+        return found
+
+    def _sweep(self) -> None:
+        """Once, let go of what processes have left behind that are gone."""
+        if not self._swept:
+            for row in self._store.rows(_TABLE, f"{self._app_id}/"):
+                self._change(row.key, lambda attempts: attempts)
+            self._swept = True
+
+
+def _standing(attempts: list[Attempt]) -> Attempt | None:
+    holding = [each for each in attempts if each.holds]
+    return min(holding, key=lambda each: _LEAST_KNOWN.index(each.outcome), default=None)
+
+
+def _ends(attempt: Attempt) -> float | None:
+    """When it no longer holds; None as long as it is under way."""
+    match attempt.outcome:
+        case "under way":
+            return None
+        case "done":
+            return attempt.since + WINDOW
+        case "unknown":
+            return attempt.since + UNKNOWN_WINDOW
 
 
 _LEAST_KNOWN: tuple[Outcome, ...] = ("under way", "unknown", "done")
