@@ -11,6 +11,7 @@ import pytest
 
 from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, VICTIM, Hijacked, hijacked
 from tests.harness import sandbox_server
+from waha_mcp.policy.approval import waiting
 from waha_mcp.sandbox import SandboxInfo
 
 SEALED_WORDS = "sealed words 5519"
@@ -193,15 +194,16 @@ def asking(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.parametrize("how", ["quoted in a text", "forwarded", "reacted to", "deleted", "quoted in a poll"])
-def test_a_question_shows_what_the_message_says(how: str, asking: Hijacked) -> None:
+def test_a_question_shows_what_the_message_says(how: str, asking: Hijacked, monkeypatch: pytest.MonkeyPatch) -> None:
     words = f"between you and me: {how}"
     message = asking.judge.arrive(ATTACKER if how == "forwarded" else FRIEND, words)
     asking.judge.forget()
     done, said = use(asking, how, message)
     assert not done
     entry = said.partition("id ")[2].partition(".")[0]
-    (filed,) = asking.state.rglob(f"{entry}.waiting.json")
-    assert words in json.dumps(json.loads(filed.read_text())["question"]["content"], ensure_ascii=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(asking.state))
+    (filed,) = [each for each in waiting() if each.id == entry]
+    assert words in json.dumps(filed.question.content, ensure_ascii=False)
     assert asking.judge.effects() == []
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.attacks.front import Does, Front, after, answer, drips, says, zeros
 from tests.attacks.hijacked import FAST, FRIEND, VICTIM, Hijacked, hijacked
+from waha_mcp.policy.approval import decide, waiting
 from waha_mcp.sandbox import SandboxInfo
 
 #: MiB that the server's process may grow by for one answer, of which 10 MiB are read at most.
@@ -204,7 +205,9 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", NO_ANSWERS)
-def test_nothing_goes_out_where_a_client_answers(what: str, asking: Hijacked, text: str) -> None:
+def test_nothing_goes_out_where_a_client_answers(
+    what: str, asking: Hijacked, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[Any] = []
 
     def respond(question: dict[str, Any]) -> dict[str, Any]:
@@ -219,8 +222,9 @@ def test_nothing_goes_out_where_a_client_answers(what: str, asking: Hijacked, te
     assert "failed inside" not in said
     assert asking.judge.effects() == []
     # Fewer than may wait at once.
-    for entry in asking.state.rglob("*.waiting.json"):
-        entry.unlink()
+    monkeypatch.setenv("XDG_STATE_HOME", str(asking.state))
+    for entry in waiting():
+        assert decide(entry.id, approve=False)
 
 
 def test_a_yes_is_good_for_one_call(asking: Hijacked, text: str) -> None:

@@ -462,6 +462,18 @@ def test_what_a_process_has_left_behind_is_let_go_of(clock: list[float]) -> None
     assert [row.key for row in store.rows("attempt")] == ["one/d"]
 
 
+@pytest.mark.parametrize("outcome", ["done", "unknown", None])
+def test_what_came_of_a_call_is_known_before_it_is_written(outcome: Outcome | None, guard: Repeats) -> None:
+    attempt = guard.begin("a")
+    guard.over(attempt, outcome)
+    assert outcome_of(guard, attempt) == outcome
+    if outcome is None:
+        guard.begin("a")
+    else:
+        with pytest.raises(Repeated):
+            guard.begin("a")
+
+
 def test_each_app_has_a_guard_of_its_own(guard: Repeats) -> None:
     store = Memory()
     Repeats("one", store).begin("a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
+from waha_mcp.history.source import Budget, Spent
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge, Unsupported
 from waha_mcp.waha.models import message_id_of
@@ -21,11 +22,13 @@ ALL = "all"
 class Place(NamedTuple):
     """Where a walk goes on: the second that it reached, and the ids of that second that it has been through.
 
-    A place in time and not a count, so that messages that arrive meanwhile shift nothing.
+    A place in time and not a count, so that messages that arrive meanwhile shift nothing. `offset` is where an engine
+    that cannot filter by time may go on: arrivals only push older messages further.
     """
 
     before: int | None = None
     seen: tuple[str, ...] = ()
+    offset: int = 0
 
     @classmethod
     def from_state(cls, state: Any) -> Place:
@@ -37,12 +40,17 @@ class Place(NamedTuple):
         match state:
             case [int(before), [*seen]] if all(isinstance(each, str) for each in seen):
                 return cls(before, tuple(seen))
+            case [int(before) | (None as before), [*seen], int(offset)] if (
+                all(isinstance(each, str) for each in seen) and offset >= 0
+            ):
+                return cls(before, tuple(seen), offset)
         raise ValueError("no place")
 
     @property
     def state(self) -> list[Any]:
         """The place as a cursor's state."""
-        return [self.before, list(self.seen)]
+        plain = self.before is not None and not self.offset
+        return [self.before, list(self.seen)] if plain else [self.before, list(self.seen), self.offset]
 
 
 #: Before anything was walked.
@@ -50,12 +58,13 @@ START = Place()
 
 
 class Walk:
-    """One walk. `requests` counts what it asked, `notes` says which filters the engine left to us."""
+    """One walk. `stopped`: its budget ended before the messages did; `notes`: which filters the engine left to us."""
 
     def __init__(
         self,
         waha: Waha,
         chat: str,
+        budget: Budget,
         *,
         place: Place = START,
         since: float | None = None,
@@ -67,32 +76,41 @@ class Walk:
         if until is not None and (place.before is None or until < place.before):
             place = Place(int(until))
         self.place = place
-        self.requests = 0
+        self.stopped = False
         self.notes: list[str] = []
-        self._waha, self._chat, self._page = waha, chat, page
+        self._waha, self._chat, self._page, self._budget = waha, chat, page, budget
         self._since, self._from_me = since, from_me
         self._by_time = True
+        self._offset = 0
         self._ask_from_me = from_me is not None
 
     async def rows(self) -> AsyncIterator[Row]:
-        """The messages, newest first. `place` is always just behind the last one.
+        """The messages, newest first, as far as the budget goes. `place` is always just behind the last one seen.
 
         Raises:
             WahaError: WAHA could not be read.
         """
-        offset = 0
+        try:
+            async for row in self._rows():
+                yield row
+        except Spent:
+            self.stopped = True
+
+    async def _rows(self) -> AsyncIterator[Row]:
         given: set[str] = set()
         last: list[Row] = []
         while True:
-            rows = await self._fetch(offset)
-            if rows and rows == last and not self._by_time:
+            by_offset = not self._by_time
+            rows = await self._fetch()
+            # A filter that was refused just now starts over: that page may be the first one again.
+            if rows and rows == last and by_offset:
                 self.notes.append("WAHA gave the same page again: older messages could not be read.")
                 return
             last = rows
             before = self.place.before
             if self._by_time and before is not None and any(_second(row, before) > before for row in rows):
                 self._filter_here("the time")
-                rows = last = await self._fetch(0)
+                rows = last = await self._fetch()
             fresh = 0
             for row in rows:
                 row_id = message_id_of(row.get("id")) or ""
@@ -108,18 +126,20 @@ class Walk:
                     yield row
             if not rows or (self._by_time and not fresh):
                 return
-            offset = 0 if self._by_time else offset + self._page
+            if not self._by_time:
+                self._offset += self._page
+                self.place = self.place._replace(offset=self._offset)
 
     def _step(self, second: int, row_id: str) -> None:
-        before, seen = self.place
-        self.place = Place(second, (*seen, row_id) if second == before else (row_id,))
+        before, seen, offset = self.place
+        self.place = Place(second, (*seen, row_id) if second == before else (row_id,), offset)
 
-    async def _fetch(self, offset: int) -> list[Row]:
-        self.requests += 1
+    async def _fetch(self) -> list[Row]:
+        self._budget.spend()
         # Those of the last second that were given come again and are dropped.
         limit = self._page + (len(self.place.seen) if self._by_time else 0)
         try:
-            answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=self._query(limit, offset))
+            answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=self._query(limit))
         except (Unsupported, Refused):
             # Some engines refuse some filters: then they are applied here.
             if self._ask_from_me:
@@ -129,22 +149,24 @@ class Walk:
                 self._filter_here("the time")
             else:
                 raise
-            return await self._fetch(offset)
+            return await self._fetch()
         except TooLarge:
             if self._page == 1:
                 raise
             self._page = max(self._page // SHRINK, 1)
-            return await self._fetch(offset)
+            return await self._fetch()
         return all_of(answer, "messages", lambda row: row if message_id_of(row.get("id")) else None)
 
     def _filter_here(self, what: str) -> None:
         self._by_time = False
+        # One page earlier than noted, so that a few deletions meanwhile skip nothing.
+        self._offset = max(self.place.offset - self._page, 0)
         self.notes.append(f"This engine cannot filter by {what}: it was done here.")
 
-    def _query(self, limit: int, offset: int) -> dict[str, Any]:
+    def _query(self, limit: int) -> dict[str, Any]:
         query: dict[str, Any] = {
             "limit": limit,
-            "offset": offset or None,
+            "offset": self._offset or None,
             "downloadMedia": False,
             "sortBy": "timestamp",
             "sortOrder": "desc",

@@ -204,10 +204,12 @@ class Policy:
 
     async def _end(self, call: Call, attempt: Attempt | None, outcome: Outcome) -> None:
         if attempt is not None:
+            self._repeats.over(attempt, outcome)
             await in_thread(self._repeats.end, call.digest, attempt, outcome)
 
     async def _undo(self, call: Call, attempt: Attempt | None) -> None:
         if attempt is not None:
+            self._repeats.over(attempt, None)
             await in_thread(self._repeats.undo, call.digest, attempt)
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:

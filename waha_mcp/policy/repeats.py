@@ -60,13 +60,13 @@ class Repeated(Exception):
 class Repeats:
     """What one App did lately, by digest. Several of one digest may be under way where the caller allowed it.
 
-    Its methods block, as the store's do. `end` and `undo` never fail: what cannot be written is known to this process
-    all the same, and written with the next step.
+    Its methods block, as the store's do, all but `over`. `end` and `undo` never fail: what cannot be written is known
+    to this process all the same, and written with the next step.
     """
 
     def __init__(self, app_id: str, store: Store) -> None:
         self._app_id, self._store = app_id, store
-        #: Of own attempts whose end could not be written, what is so; None: it did not happen.
+        #: Of own attempts whose end is not written, what is so; None: it did not happen.
         self._unwritten: dict[str, Attempt | None] = {}
         self._swept = False
 
@@ -96,9 +96,18 @@ class Repeats:
         self._change(self._key(digest), added)
         return attempt
 
+    def over(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """Know from now on what came of a call, None for nothing, so that the next one meets it: writing takes longer.
+
+        `end` or `undo` follows.
+        """
+        self._unwritten[attempt.id] = (
+            None if outcome is None else replace(attempt, outcome=outcome, since=self._store.now())
+        )
+
     def end(self, digest: str, attempt: Attempt, outcome: Outcome) -> None:
-        """Note what came of a call. Those that had ended when it began give way: the caller meant to repeat them."""
-        ended = replace(attempt, outcome=outcome, since=self._store.now())
+        """Write what came of a call. Those that had ended when it began give way: the caller meant to repeat them."""
+        ended = self._unwritten.get(attempt.id) or replace(attempt, outcome=outcome, since=self._store.now())
 
         def changed(attempts: list[Attempt]) -> list[Attempt]:
             others = [each for each in attempts if each.id != attempt.id]

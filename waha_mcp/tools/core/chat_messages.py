@@ -6,6 +6,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.history.rest import MESSAGES, START, Place, Row, Walk
+from waha_mcp.history.source import Budget
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
@@ -18,8 +19,8 @@ from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name
 
 MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
-#: Requests that one call makes at most to find messages of one sender or kind.
-MOST_REQUESTS = 10
+#: Requests that one call makes at most, and the seconds after which it makes no further one.
+MOST_REQUESTS, SECONDS = 10, 15.0
 
 
 class Messages(Page):
@@ -47,14 +48,16 @@ async def get_messages(
     place = _place(chat, cursor)
     await ctx.directory.load()
     picky = sender is not None or kind is not None
+    budget = Budget(MOST_REQUESTS, SECONDS)
     walk = Walk(
         ctx.waha,
         chat,
+        budget,
         place=place,
         since=since.timestamp() if since else None,
         until=until.timestamp() if until else None,
         from_me=from_me,
-        page=100 if picky else max(limit + 1, 10),
+        page=100 if picky or from_me is not None else max(limit + 1, 10),
     )
     shown: list[Message] = []
     places: list[Place] = []
@@ -67,10 +70,12 @@ async def get_messages(
         if message is not None and _wanted(message, sender, kind, ctx):
             shown.append(message)
             places.append(walk.place)
-        if picky and walk.requests > MOST_REQUESTS:
-            walk.notes.append(f"Looked back to {iso_time(row.get('timestamp'))}; the cursor goes on from there.")
-            more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *walk.place.state])}
-            break
+    if walk.stopped:
+        back = f", back to {iso_time(walk.place.before)}" if walk.place.before is not None else ""
+        walk.notes.append(
+            f"Stopped after {budget.requests} requests{back}: older messages not looked at yet; the cursor goes on."
+        )
+        more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *walk.place.state])}
     page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=walk.notes or None, **more)
     return page.resumable("messages", [[chat, *place.state] for place in places])
 
@@ -137,7 +142,7 @@ async def _before(ctx: Context, chat: str, raw: Row, count: int) -> list[Message
         return found
     message_id = message_id_of(raw.get("id")) or ""
     place = Place(int(epoch(raw.get("timestamp")) or 0), (message_id,))
-    walk = Walk(ctx.waha, chat, place=place, page=max(count, 10))
+    walk = Walk(ctx.waha, chat, Budget(MOST_REQUESTS, SECONDS), place=place, page=max(count, 10))
     async for row in walk.rows():
         if message := message_from(row, ctx.directory, full=False, chat=chat):
             found.append(message)

@@ -1,7 +1,6 @@
 """The tool that searches messages, which WAHA itself cannot do."""
 
 import hashlib
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.history.rest import ALL, MESSAGES, START, Place, Row, Walk
+from waha_mcp.history.source import Budget
 from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
@@ -60,8 +60,9 @@ class _Search:
     sender: str | None
     since: float | None
     until: float | None
-    started: float = field(default_factory=time.monotonic)
-    requests: int = 0
+    budget: Budget = field(default_factory=lambda: Budget(REQUESTS, SECONDS))
+    one_by_one: bool = False
+    times: list[float] = field(default_factory=list)
     looked_at: int = 0
     oldest: float | None = None
     hits: list[Hit] = field(default_factory=list)
@@ -77,28 +78,34 @@ class _Search:
     @property
     def spent(self) -> bool:
         """Whether this call has asked or waited long enough."""
-        return self.requests >= REQUESTS or time.monotonic() - self.started > SECONDS
+        return self.budget.spent
 
     async def walk(self, chat: str, place: Place, *, most: int | None = None) -> Place | None:
         """Search back in one chat, or in all at once; where to go on, or None at the end."""
-        walk = Walk(self.ctx.waha, chat, place=place, since=self.since, until=self.until, page=PAGE)
-        before, count = self.requests, 0
+        walk = Walk(self.ctx.waha, chat, self.budget, place=place, since=self.since, until=self.until, page=PAGE)
+        asked, count = self.budget.requests, 0
         async for row in self._readable(walk, chat):
-            if walk.requests != self.requests - before:
-                self.requests = before + walk.requests
-                await self.ctx.progress(self.requests, REQUESTS, f"{self.looked_at} messages, {len(self.hits)} found")
+            if self.budget.requests != asked:
+                asked = self.budget.requests
+                await self.ctx.progress(asked, REQUESTS, f"{self.looked_at} messages, {len(self.hits)} found")
             self.looked_at += 1
             count += 1
             self.oldest = epoch(row.get("timestamp")) or self.oldest
             if hit := self._hit(row):
                 self.hits.append(hit)
                 self.places.append([chat, *walk.place.state])
-            if self.full or (self.spent and count % PAGE == 0):
+                self.times.append(epoch(row.get("timestamp")) or 0)
+            if self.full:
                 return walk.place
             if most is not None and count >= most:
                 break
-        self.requests = before + walk.requests
         self.notes += [note for note in walk.notes if note not in self.notes]
+        if walk.stopped:
+            back = f", back to {iso_time(walk.place.before)}" if walk.place.before is not None else ""
+            self.notes.append(
+                f"Stopped after {self.budget.requests} requests{back}: older ones not searched yet; the cursor goes on."
+            )
+            return walk.place
         return None
 
     async def _readable(self, walk: Walk, chat: str) -> AsyncIterator[Row]:
@@ -168,7 +175,11 @@ async def search_messages(
         case _:
             raise ArgumentError("cursor: belongs to another search; pass it with the same chat")
     more = {} if following is None else {"left_out": "perhaps more", "cursor": encode_cursor("search", following)}
-    hits = sorted(search.hits, key=lambda hit: hit.time or "", reverse=True)
+    hits = search.hits
+    if search.one_by_one:
+        # Chats follow each other: by time as numbers, since ISO text of several zones does not sort.
+        order = sorted(range(len(hits)), key=lambda at: -search.times[at])
+        hits = [hits[at] for at in order]
     page = Hits(
         hits=hits,
         looked_at=search.looked_at,
@@ -177,8 +188,7 @@ async def search_messages(
         not_known=search.unread or None,
         **more,
     )
-    one_by_one = following is not None and following[0] == "chats"
-    return page if one_by_one else page.resumable("search", search.places)
+    return page if search.one_by_one else page.resumable("search", search.places)
 
 
 async def _onward(search: _Search, chat: str, place: Place) -> list[Any] | None:
@@ -194,7 +204,7 @@ async def _everywhere(search: _Search) -> list[Any] | None:
         if search.looked_at:
             raise
         following = None
-    if search.looked_at:
+    if search.looked_at or following is not None:
         return following
     return await _chat_by_chat(search, [[], None])
 
@@ -208,6 +218,7 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
             place = place_of(rest)
         case _:
             raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
+    search.one_by_one = True
     chats = _recent(search)
     search.unread += search.ctx.directory.not_known("chats") or []
     chats.sort(key=lambda entry: entry.id != current)
