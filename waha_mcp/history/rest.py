@@ -1,182 +1,198 @@
-"""Walking back through messages, newest first, without gaps or repeats while new ones arrive."""
+"""Reading messages back over WAHA's REST API, newest first, without gaps or repeats while new ones arrive."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator
+from typing import Any
 
-from waha_mcp.history.source import Budget, Spent
+import anyio
+
+from waha_mcp.history.source import Budget, Place, Row, Spent, Step
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge, Unsupported
 from waha_mcp.waha.models import message_id_of
 from waha_mcp.waha.parsing import all_of, epoch
 from waha_mcp.waha.rows import SHRINK
 
-Row = Mapping[str, Any]
-
 MESSAGES = "GET /api/{session}/chats/{chatId}/messages"
 #: The chat id that stands for all chats, on the engines that can read them at once.
 ALL = "all"
 
 
-class Place(NamedTuple):
-    """Where a walk goes on: the second that it reached, and the ids of that second that it has been through.
+class Rest:
+    """The messages of one chat, or of all, as WAHA's REST API gives them. One reading at a time.
 
-    A place in time and not a count, so that messages that arrive meanwhile shift nothing. `offset` is where an engine
-    that cannot filter by time may go on: arrivals only push older messages further.
+    Messages are in WAHA's order. Within one second nothing else orders them, so a place is found again by its message.
     """
 
-    before: int | None = None
-    seen: tuple[str, ...] = ()
-    offset: int = 0
-
-    @classmethod
-    def from_state(cls, state: Any) -> Place:
-        """The place in a cursor's state.
-
-        Raises:
-            ValueError: it holds no place.
-        """
-        match state:
-            case [int(before), [*seen]] if all(isinstance(each, str) for each in seen):
-                return cls(before, tuple(seen))
-            case [int(before) | (None as before), [*seen], int(offset)] if (
-                all(isinstance(each, str) for each in seen) and offset >= 0
-            ):
-                return cls(before, tuple(seen), offset)
-        raise ValueError("no place")
-
-    @property
-    def state(self) -> list[Any]:
-        """The place as a cursor's state."""
-        plain = self.before is not None and not self.offset
-        return [self.before, list(self.seen)] if plain else [self.before, list(self.seen), self.offset]
-
-
-#: Before anything was walked.
-START = Place()
-
-
-class Walk:
-    """One walk. `stopped`: its budget ended before the messages did; `notes`: which filters the engine left to us."""
-
-    def __init__(
-        self,
-        waha: Waha,
-        chat: str,
-        budget: Budget,
-        *,
-        place: Place = START,
-        since: float | None = None,
-        until: float | None = None,
-        from_me: bool | None = None,
-        page: int = 100,
-    ) -> None:
-        """Begin at `place`, or at `until` if that is earlier; end at `since` (both Unix seconds, both included)."""
-        if until is not None and (place.before is None or until < place.before):
-            place = Place(int(until))
-        self.place = place
-        self.stopped = False
+    def __init__(self, waha: Waha, chat: str, *, from_me: bool | None = None, page: int = 100) -> None:
+        """`from_me`: only own messages, or only others'. `page`: messages of one request."""
         self.notes: list[str] = []
-        self._waha, self._chat, self._page, self._budget = waha, chat, page, budget
-        self._since, self._from_me = since, from_me
+        self._waha, self._chat, self._page = waha, chat, page
+        self._from_me, self._ask_from_me = from_me, from_me is not None
         self._by_time = True
-        self._offset = 0
-        self._ask_from_me = from_me is not None
 
-    async def rows(self) -> AsyncIterator[Row]:
-        """The messages, newest first, as far as the budget goes. `place` is always just behind the last one seen.
+    async def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncIterator[Step]:
+        """See `MessageSource.rows`."""
+        if until is not None and (place.time is None or until < place.time):
+            place = Place(int(until))
+        reading = _Reading(self, place, since, budget)
+        try:
+            async for row in reading.rows():
+                if self._from_me is None or row.get("fromMe") is self._from_me:
+                    yield Step(reading.place, row)
+        except Spent:
+            yield Step(reading.place, None)
+
+    async def fetch(self, at: _Position, since: float | None, budget: Budget) -> list[Row]:
+        """One page. `at` is moved to the start where the engine refuses to filter by time.
 
         Raises:
-            WahaError: WAHA could not be read.
+            Spent: the budget has ended.
         """
-        try:
-            async for row in self._rows():
-                yield row
-        except Spent:
-            self.stopped = True
-
-    async def _rows(self) -> AsyncIterator[Row]:
-        given: set[str] = set()
-        last: list[Row] = []
         while True:
-            by_offset = not self._by_time
-            rows = await self._fetch()
-            # A filter that was refused just now starts over: that page may be the first one again.
-            if rows and rows == last and by_offset:
-                self.notes.append("WAHA gave the same page again: older messages could not be read.")
-                return
-            last = rows
-            before = self.place.before
-            if self._by_time and before is not None and any(_second(row, before) > before for row in rows):
-                self._filter_here("the time")
-                rows = last = await self._fetch()
-            fresh = 0
-            for row in rows:
-                row_id = message_id_of(row.get("id")) or ""
-                second = _second(row, before or 0)
-                if row_id in given or row_id in self.place.seen or (before is not None and second > before):
-                    continue
-                if self._since is not None and second < int(self._since):
-                    return
-                given.add(row_id)
-                fresh += 1
-                self._step(second, row_id)
-                if self._from_me is None or row.get("fromMe") is self._from_me:
-                    yield row
-            if not rows or (self._by_time and not fresh):
-                return
-            if not self._by_time:
-                self._offset += self._page
-                self.place = self.place._replace(offset=self._offset)
+            budget.spend()
+            query = self._query(at, since)
+            try:
+                # A request that takes longer than the budget is let go of, but for the first: each call gets on.
+                with anyio.move_on_after(budget.left if budget.requests > 1 else None):
+                    answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=query)
+                    return all_of(answer, "messages", lambda row: row if message_id_of(row.get("id")) else None)
+                raise Spent
+            except (Unsupported, Refused):
+                # Some engines refuse some filters: then they are applied here.
+                if self._ask_from_me:
+                    self._ask_from_me = False
+                    self.notes.append("This engine cannot filter by from_me: it was done here.")
+                elif self._by_time and (at.before is not None or since is not None):
+                    self.filter_here(at)
+                else:
+                    raise
+            except TooLarge:
+                if self._page == 1:
+                    raise
+                self._page = max(self._page // SHRINK, 1)
 
-    def _step(self, second: int, row_id: str) -> None:
-        before, seen, offset = self.place
-        self.place = Place(second, (*seen, row_id) if second == before else (row_id,), offset)
-
-    async def _fetch(self) -> list[Row]:
-        self._budget.spend()
-        # Those of the last second that were given come again and are dropped.
-        limit = self._page + (len(self.place.seen) if self._by_time else 0)
-        try:
-            answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=self._query(limit))
-        except (Unsupported, Refused):
-            # Some engines refuse some filters: then they are applied here.
-            if self._ask_from_me:
-                self._ask_from_me = False
-                self.notes.append("This engine cannot filter by from_me: it was done here.")
-            elif self._by_time and (self.place.before is not None or self._since is not None):
-                self._filter_here("the time")
-            else:
-                raise
-            return await self._fetch()
-        except TooLarge:
-            if self._page == 1:
-                raise
-            self._page = max(self._page // SHRINK, 1)
-            return await self._fetch()
-        return all_of(answer, "messages", lambda row: row if message_id_of(row.get("id")) else None)
-
-    def _filter_here(self, what: str) -> None:
+    def filter_here(self, at: _Position) -> None:
+        """Go by offset from now on, because the engine does not filter by time."""
         self._by_time = False
         # One page earlier than noted, so that a few deletions meanwhile skip nothing.
-        self._offset = max(self.place.offset - self._page, 0)
-        self.notes.append(f"This engine cannot filter by {what}: it was done here.")
+        at.offset = max(at.passed - self._page, 0)
+        self.notes.append("This engine cannot filter by the time: it was done here.")
 
-    def _query(self, limit: int) -> dict[str, Any]:
+    def _query(self, at: _Position, since: float | None) -> dict[str, Any]:
         query: dict[str, Any] = {
-            "limit": limit,
-            "offset": self._offset or None,
+            "limit": self._page,
+            "offset": at.offset or None,
             "downloadMedia": False,
             "sortBy": "timestamp",
             "sortOrder": "desc",
         }
         if self._by_time:
-            query["filter.timestamp.gte"] = None if self._since is None else int(self._since)
-            query["filter.timestamp.lte"] = self.place.before
+            query["filter.timestamp.gte"] = None if since is None else int(since)
+            query["filter.timestamp.lte"] = at.before
         if self._ask_from_me:
             query["filter.fromMe"] = self._from_me
         return query
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the engine filters by time, as far as it is known."""
+        return self._by_time
+
+    @property
+    def page(self) -> int:
+        """Messages of one request."""
+        return self._page
+
+
+class _Position:
+    """What the next request asks for: messages up to a second, all but the first `offset` of them."""
+
+    def __init__(self, place: Place) -> None:
+        self.before, self.offset = place.time, 0
+        #: How many messages of the whole chat were passed by, as far as the place tells.
+        self.passed = place.offset
+
+
+class _Reading:
+    """One way back through the messages. `place` is behind the last message that was given or passed by."""
+
+    def __init__(self, source: Rest, place: Place, since: float | None, budget: Budget) -> None:
+        self.place = place
+        self._source, self._since, self._budget = source, since, budget
+        self._start, self._seeking = place, place.id != ""
+        #: Messages of the place's second that came before its own message, which may be gone.
+        self._held: list[tuple[str, Row]] = []
+        self._given: set[str] = set()
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """The messages.
+
+        Raises:
+            Spent: the budget has ended.
+        """
+        source, at = self._source, _Position(self.place)
+        last: list[Row] = []
+        while True:
+            counted = at.offset > 0 or not source.by_time
+            rows = await source.fetch(at, self._since, self._budget)
+            if rows and rows == last and counted:
+                source.notes.append("WAHA gave the same page again: older messages could not be read.")
+                break
+            if source.by_time and at.before is not None and any(_second(row, 0) > at.before for row in rows):
+                # The engine took the filter and does not apply it.
+                source.filter_here(at)
+                rows = await source.fetch(at, self._since, self._budget)
+            last = rows
+            oldest, fresh = at.before, False
+            for row in rows:
+                row_id, second = message_id_of(row.get("id")) or "", _second(row, oldest or 0)
+                if row_id in self._given or (oldest is not None and second > oldest):
+                    continue
+                if self._since is not None and second < int(self._since):
+                    rows = []
+                    break
+                self._given.add(row_id)
+                oldest, fresh = second, True
+                for each_id, each in self._pass(second, row_id, row):
+                    self.place = self.place._replace(time=_second(each, second), id=each_id)
+                    yield each
+            if not rows or (source.by_time and not fresh and len(rows) < source.page):
+                break
+            self._move(at, oldest)
+        for each_id, each in self._let_go():
+            self.place = self.place._replace(time=self._start.time, id=each_id)
+            yield each
+
+    def _pass(self, second: int, row_id: str, row: Row) -> list[tuple[str, Row]]:
+        """What is to be given once a message is met: those before the place are passed by."""
+        if not self._seeking:
+            return [(row_id, row)]
+        if second != self._start.time:
+            return [*self._let_go(), (row_id, row)]
+        if row_id == self._start.id:
+            self._held, self._seeking = [], False
+        else:
+            self._held.append((row_id, row))
+        return []
+
+    def _let_go(self) -> list[tuple[str, Row]]:
+        """The held messages: the one behind which to go on is gone, so rather give them twice than not at all."""
+        held, self._held, self._seeking = self._held, [], False
+        return held
+
+    def _move(self, at: _Position, oldest: int | None) -> None:
+        """Go on behind a page."""
+        if self._source.by_time and oldest != at.before:
+            # Those of the last second that were given come again, and are dropped.
+            at.before, at.offset = oldest, 0
+        else:
+            # A second with more messages than a page has, or an engine that goes by count alone.
+            at.offset += self._source.page
+        if not self._source.by_time:
+            at.before, at.passed = oldest, at.offset
+            self.place = self.place._replace(offset=at.offset)
 
 
 def _second(row: Row, unknown: int) -> int:

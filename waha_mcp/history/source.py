@@ -1,14 +1,62 @@
-"""What bounds a walk through messages, whatever it reads them from."""
+"""Where messages are read back from, whatever keeps them: places in time, and what one call may cost."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+Row = Mapping[str, Any]
+
+
+class Place(NamedTuple):
+    """A place in the messages, newest first: right behind the message `id` of the second `time` (Unix seconds).
+
+    It is no count, so that messages that arrive meanwhile shift nothing, and it holds after a restart. Without an id it
+    is before all messages of that second; without a time it is before the newest message. `offset` is how many messages
+    a source that cannot find a time may pass over: arrivals only push older ones further.
+    """
+
+    time: int | None = None
+    id: str = ""
+    offset: int = 0
+
+    @classmethod
+    def from_state(cls, state: Any) -> Place:
+        """The place in a cursor's state, of this version or of 0.1.0, which listed all ids of the second.
+
+        Raises:
+            ValueError: it holds no place.
+        """
+        match state:
+            case [int(second), [*seen]] if all(isinstance(each, str) for each in seen):
+                return cls(second, seen[-1] if seen else "")
+            case [int(second) | (None as second), str(message_id), int(offset)] if offset >= 0:
+                return cls(second, message_id, offset)
+        raise ValueError("no place")
+
+    @property
+    def state(self) -> list[Any]:
+        """The place as a cursor's state."""
+        return list(self)
+
+
+#: Before the newest message.
+START = Place()
+
+
+class Step(NamedTuple):
+    """A message, and the place behind it. Without a row: the budget has ended there, and not the messages."""
+
+    place: Place
+    row: Row | None
 
 
 class Budget:
     """Requests and seconds of one call. Every request is counted here, retries too."""
 
     def __init__(self, requests: int, seconds: float) -> None:
+        """The seconds count from now on."""
         self.most = requests
         self.requests = 0
         self._until = time.monotonic() + seconds
@@ -16,7 +64,12 @@ class Budget:
     @property
     def spent(self) -> bool:
         """Whether no further request may be made. The first one always may, so that each call gets on."""
-        return self.requests >= self.most or (self.requests > 0 and time.monotonic() > self._until)
+        return self.requests >= self.most or (self.requests > 0 and self.left <= 0)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self._until - time.monotonic()
 
     def spend(self) -> None:
         """Count one request.
@@ -31,3 +84,20 @@ class Budget:
 
 class Spent(Exception):
     """The budget is used up."""
+
+
+class MessageSource(Protocol):
+    """The messages of one chat, or of all."""
+
+    #: What the source could not do as it was asked, in words for the agent.
+    notes: list[str]
+
+    def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncIterator[Step]:
+        """The messages from `place` on, newest first, from `since` to `until` (Unix seconds, both included).
+
+        Where the budget ends before the messages do, the last step has no row. Each message comes once.
+
+        Raises:
+            WahaError: WAHA could not be read.
+        """
+        ...

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, get_origin
 
 from pydantic import Field, PrivateAttr
 
-from waha_mcp.history.rest import Place
+from waha_mcp.history.source import Place
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.models import Result
 

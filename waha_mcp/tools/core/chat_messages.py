@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.history.rest import MESSAGES, START, Place, Row, Walk
-from waha_mcp.history.source import Budget
+from waha_mcp.history.matching import Wanted
+from waha_mcp.history.rest import MESSAGES, Rest
+from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
@@ -47,36 +48,31 @@ async def get_messages(
     """Read the messages of one chat, newest first, without marking anything as read."""
     place = _place(chat, cursor)
     await ctx.directory.load()
-    picky = sender is not None or kind is not None
+    wanted = Wanted("me" if sender in ctx.directory.me else sender, kind)
+    picky = wanted != Wanted() or from_me is not None
     budget = Budget(MOST_REQUESTS, SECONDS)
-    walk = Walk(
-        ctx.waha,
-        chat,
-        budget,
-        place=place,
-        since=since.timestamp() if since else None,
-        until=until.timestamp() if until else None,
-        from_me=from_me,
-        page=100 if picky or from_me is not None else max(limit + 1, 10),
-    )
+    # One more than is shown tells whether there are more.
+    source = Rest(ctx.waha, chat, from_me=from_me, page=100 if picky else max(limit + 1, 10))
     shown: list[Message] = []
     places: list[Place] = []
     more: dict[str, Any] = {}
-    async for row in walk.rows():
+    span = since.timestamp() if since else None, until.timestamp() if until else None
+    async for step in source.rows(place, *span, budget):
+        if step.row is None:
+            back = f", back to {iso_time(step.place.time)}" if step.place.time is not None else ""
+            source.notes.append(
+                f"Stopped after {budget.requests} requests{back}: older messages not looked at yet; the cursor goes on."
+            )
+            more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *step.place.state])}
+            break
         if len(shown) == limit:
             more = {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, *places[-1].state])}
             break
-        message = message_from(row, ctx.directory, full=detail == "full", chat=chat)
-        if message is not None and _wanted(message, sender, kind, ctx):
+        message = message_from(step.row, ctx.directory, full=detail == "full", chat=chat)
+        if message is not None and message in wanted:
             shown.append(message)
-            places.append(walk.place)
-    if walk.stopped:
-        back = f", back to {iso_time(walk.place.before)}" if walk.place.before is not None else ""
-        walk.notes.append(
-            f"Stopped after {budget.requests} requests{back}: older messages not looked at yet; the cursor goes on."
-        )
-        more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *walk.place.state])}
-    page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=walk.notes or None, **more)
+            places.append(step.place)
+    page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=source.notes or None, **more)
     return page.resumable("messages", [[chat, *place.state] for place in places])
 
 
@@ -87,12 +83,6 @@ def _place(chat: str, cursor: str | None) -> Place:
         case [str(of), *state] if of == chat:
             return place_of(state)
     raise ArgumentError("cursor: belongs to another chat; pass the cursor together with the chat it came from")
-
-
-def _wanted(message: Message, sender: str | None, kind: str | None, ctx: Context) -> bool:
-    if kind is not None and message.kind != kind:
-        return False
-    return sender is None or message.sender == ("me" if sender in ctx.directory.me else sender)
 
 
 class MessageView(Result):
@@ -141,10 +131,12 @@ async def _before(ctx: Context, chat: str, raw: Row, count: int) -> list[Message
     if count == 0:
         return found
     message_id = message_id_of(raw.get("id")) or ""
-    place = Place(int(epoch(raw.get("timestamp")) or 0), (message_id,))
-    walk = Walk(ctx.waha, chat, Budget(MOST_REQUESTS, SECONDS), place=place, page=max(count, 10))
-    async for row in walk.rows():
-        if message := message_from(row, ctx.directory, full=False, chat=chat):
+    place = Place(int(epoch(raw.get("timestamp")) or 0), message_id)
+    source = Rest(ctx.waha, chat, page=max(count + 1, 10))
+    async for step in source.rows(place, None, None, Budget(MOST_REQUESTS, SECONDS)):
+        if step.row is None:
+            break
+        if message := message_from(step.row, ctx.directory, full=False, chat=chat):
             found.append(message)
         if len(found) == count:
             break

@@ -1,26 +1,26 @@
 """The tool that searches messages, which WAHA itself cannot do."""
 
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.history.rest import ALL, MESSAGES, START, Place, Row, Walk
-from waha_mcp.history.source import Budget
+from waha_mcp.history.matching import Wanted, matching_line
+from waha_mcp.history.rest import ALL, MESSAGES, Rest
+from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
 from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender
 from waha_mcp.waha.content import MessageKind
 from waha_mcp.waha.errors import BadAnswer, NotFound, Refused, Unsupported, WahaError
-from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import epoch, iso_time
 from waha_mcp.waha.rows import briefly
-from waha_mcp.whatsapp.folding import fold, words
+from waha_mcp.whatsapp.folding import words
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
@@ -28,8 +28,6 @@ from waha_mcp.whatsapp.untrusted import Name, Words
 PAGE, REQUESTS, SECONDS = 200, 25, 15.0
 #: Messages of each chat where chats must be searched one by one.
 PER_CHAT = 500
-#: Characters of the line that a hit shows.
-LINE = 160
 
 
 class Hit(Result):
@@ -56,17 +54,18 @@ class _Search:
 
     ctx: Context
     query: list[str]
+    wanted: Wanted
     limit: int
-    sender: str | None
     since: float | None
     until: float | None
+    #: Hits that an earlier page has shown, shortened: the rest of that page is looked for again.
+    shown: frozenset[str] = frozenset()
     budget: Budget = field(default_factory=lambda: Budget(REQUESTS, SECONDS))
     one_by_one: bool = False
-    times: list[float] = field(default_factory=list)
     looked_at: int = 0
     oldest: float | None = None
-    hits: list[Hit] = field(default_factory=list)
-    places: list[Any] = field(default_factory=list)
+    #: Each with its time, in Unix seconds, and where a search goes on behind it.
+    hits: list[tuple[float, Hit, Place]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     #: The chats that could not be read, with why.
     unread: list[str] = field(default_factory=list)
@@ -75,43 +74,36 @@ class _Search:
     def full(self) -> bool:
         return len(self.hits) >= self.limit
 
-    @property
-    def spent(self) -> bool:
-        """Whether this call has asked or waited long enough."""
-        return self.budget.spent
-
     async def walk(self, chat: str, place: Place, *, most: int | None = None) -> Place | None:
         """Search back in one chat, or in all at once; where to go on, or None at the end."""
-        walk = Walk(self.ctx.waha, chat, self.budget, place=place, since=self.since, until=self.until, page=PAGE)
+        source = Rest(self.ctx.waha, chat, page=PAGE)
         asked, count = self.budget.requests, 0
-        async for row in self._readable(walk, chat):
+        following = None
+        async for step in source.rows(place, self.since, self.until, self.budget):
             if self.budget.requests != asked:
                 asked = self.budget.requests
                 await self.ctx.progress(asked, REQUESTS, f"{self.looked_at} messages, {len(self.hits)} found")
+            if step.row is None:
+                back = f", back to {iso_time(step.place.time)}" if step.place.time is not None else ""
+                self.notes.append(
+                    f"Stopped after {asked} requests{back}: older ones not searched yet; the cursor goes on."
+                )
+                following = step.place
+                break
+            if chat == ALL and not self.ctx.readable(self._chat_of(step.row)):
+                continue
             self.looked_at += 1
             count += 1
-            self.oldest = epoch(row.get("timestamp")) or self.oldest
-            if hit := self._hit(row):
-                self.hits.append(hit)
-                self.places.append([chat, *walk.place.state])
-                self.times.append(epoch(row.get("timestamp")) or 0)
+            self.oldest = epoch(step.row.get("timestamp")) or self.oldest
+            if hit := self._hit(step.row):
+                self.hits.append((epoch(step.row.get("timestamp")) or 0, hit, step.place))
             if self.full:
-                return walk.place
+                following = step.place
+                break
             if most is not None and count >= most:
                 break
-        self.notes += [note for note in walk.notes if note not in self.notes]
-        if walk.stopped:
-            back = f", back to {iso_time(walk.place.before)}" if walk.place.before is not None else ""
-            self.notes.append(
-                f"Stopped after {self.budget.requests} requests{back}: older ones not searched yet; the cursor goes on."
-            )
-            return walk.place
-        return None
-
-    async def _readable(self, walk: Walk, chat: str) -> AsyncIterator[Row]:
-        async for row in walk.rows():
-            if chat != ALL or self.ctx.readable(self._chat_of(row)):
-                yield row
+        self.notes += [note for note in source.notes if note not in self.notes]
+        return following
 
     def _chat_of(self, row: Row) -> str:
         try:
@@ -122,7 +114,7 @@ class _Search:
     def _hit(self, row: Row) -> Hit | None:
         chat = self._chat_of(row)
         message = message_from(row, self.ctx.directory, full=True)
-        if message is None or (self.sender is not None and message.sender != self.sender):
+        if message is None or message not in self.wanted or _short(message.id) in self.shown:
             return None
         line = matching_line(message, self.query)
         if line is None:
@@ -157,13 +149,18 @@ async def search_messages(
     if not wanted:
         raise ArgumentError("query: holds no word to search for")
     await ctx.directory.load()
+    shown: frozenset[str] = frozenset()
+    match state:
+        case ["rest", [*before], start] if all(isinstance(each, str) for each in before):
+            state, shown = start, frozenset(before)
     search = _Search(
         ctx,
         wanted,
+        Wanted("me" if sender in ctx.directory.me else sender),
         limit,
-        "me" if sender in ctx.directory.me else sender,
         since.timestamp() if since else None,
         until.timestamp() if until else None,
+        shown,
     )
     match state:
         case None:
@@ -175,20 +172,20 @@ async def search_messages(
         case _:
             raise ArgumentError("cursor: belongs to another search; pass it with the same chat")
     more = {} if following is None else {"left_out": "perhaps more", "cursor": encode_cursor("search", following)}
-    hits = search.hits
-    if search.one_by_one:
-        # Chats follow each other: by time as numbers, since ISO text of several zones does not sort.
-        order = sorted(range(len(hits)), key=lambda at: -search.times[at])
-        hits = [hits[at] for at in order]
+    found = sorted(search.hits, key=lambda hit: -hit[0]) if search.one_by_one else search.hits
     page = Hits(
-        hits=hits,
+        hits=[hit for _, hit, _ in found],
         looked_at=search.looked_at,
         looked_back_to=iso_time(search.oldest),
         notes=search.notes or None,
         not_known=search.unread or None,
         **more,
     )
-    return page if search.one_by_one else page.resumable("search", search.places)
+    if not search.one_by_one:
+        return page.resumable("search", [[chat or ALL, *place.state] for *_, place in found])
+    # Hits of several chats stand by time: where the answer is cut, the same chats are searched for what is not shown.
+    ids = [_short(hit.id) for _, hit, _ in found]
+    return page.resumable("search", [["rest", [*shown, *ids[: count + 1]], state] for count in range(len(ids))])
 
 
 async def _onward(search: _Search, chat: str, place: Place) -> list[Any] | None:
@@ -226,7 +223,7 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
     for number, entry in enumerate(chats):
         if _short(entry.id) in done:
             continue
-        if search.full or search.spent:
+        if search.full or search.budget.spent:
             return ["chats", done, None]
         await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
         try:
@@ -251,34 +248,6 @@ def _recent(search: _Search) -> list[Entry]:
     return sorted(entries, key=lambda entry: -(entry.last_active or 0))
 
 
-def _short(chat_id: str) -> str:
-    """A few characters for a chat id, so that a cursor stays short."""
-    return hashlib.sha256(chat_id.encode()).hexdigest()[:6]
-
-
-def matching_line(message: Message, query: list[str]) -> str | None:
-    """The line of a message that holds most of the words, where the message holds all of them."""
-    parts = [message.text, message.media.filename if message.media else None]
-    parts += [option.text for option in message.poll.options] if message.poll else []
-    parts += [message.location.name] if message.location else []
-    parts += [part for card in message.contacts or () for part in (card.name, card.phone)]
-    lines = [line for part in parts if part for line in part.splitlines() if line.strip()]
-    folded = [fold(line) for line in lines]
-    whole = "\n".join(folded)
-    if not all(word in whole for word in query):
-        return None
-    best = max(range(len(lines)), key=lambda at: sum(word in folded[at] for word in query))
-    return _window(lines[best], query)
-
-
-def _window(line: str, query: list[str]) -> str:
-    """A long line around the first word that matches."""
-    if len(line) <= LINE:
-        return line
-    start = 0
-    for token in line.split():
-        if any(word in fold(token) for word in query):
-            start = max(0, line.index(token, start) - LINE // 2)
-            break
-    cut = line[start : start + LINE]
-    return ("…" if start else "") + cut + ("…" if start + LINE < len(line) else "")
+def _short(any_id: str) -> str:
+    """A few characters for the id of a chat or message, so that a cursor stays short."""
+    return hashlib.sha256(any_id.encode()).hexdigest()[:6]
