@@ -203,3 +203,61 @@ async def test_every_answer_fits_the_budget_and_says_what_was_left_out(anyio_bac
             rest = await ask(bridge, "get_message", message_id=newest["id"], text_from=24_000)
             assert len(rest["message"]["text"]) == 1_000
         await hand.aclose()
+
+
+# What one call costs
+
+NOBODY = "12025550197@c.us"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["gows", "noweb"])
+async def test_no_reading_back_asks_more_than_its_budget_and_each_says_so_and_goes_on(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waha_mcp.tools.core.search.PAGE", 20)
+    monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 12)
+    monkeypatch.setattr("waha_mcp.tools.core.chat_messages.MOST_REQUESTS", 2)
+    async with running(engine=engine, contacts=40, messages=1_500) as sandbox:
+        hand = Admin(sandbox)
+        for number in range(400):
+            await hand.request("POST", "/sandbox/messages", {"chatId": MAYA, "text": f"theirs {number}"})
+        one_chat = {"chats": {"read": {"allow": [MAYA]}}}
+        searches: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+            ("search_messages", {"query": "zzyzx"}, {}),
+            ("search_messages", {"query": "zzyzx", "limit": 25}, one_chat),
+            ("search_messages", {"query": "theirs", "sender": "me"}, {}),
+            ("search_messages", {"query": "zzyzx", "since": "300d", "until": "1m"}, {}),
+            ("get_messages", {"chat": MAYA, "sender": "me", "kind": "poll"}, {}),
+            ("get_messages", {"chat": MAYA, "kind": "poll", "since": "300d"}, {}),
+        ]
+        for tool, arguments, fields in searches:
+            # What no filter explains is an error, and not read in another way.
+            for refused in (False, True) if tool == "search_messages" or "since" in arguments else (False,):
+                async with Bridge(app_for(sandbox, sandbox.keys["read"], **fields)) as bridge:
+                    await ask(bridge, "find_chats", query="maya")  # who is who is not what is counted here
+                    if refused:
+                        await hand.fault(MESSAGES, status=501, body="{}", count=1)
+                    await hand.clear()
+                    found = await ask(bridge, tool, **arguments)
+                    asked = [r for r in await hand.requests() if r["path"].endswith("/messages")]
+                    assert len(asked) <= (12 if tool == "search_messages" else 2), (tool, arguments)
+                    assert "cursor" in found, (tool, arguments, found)
+                    assert "Stopped after" in " ".join(found.get("notes", [])), (tool, arguments, found)
+        await hand.aclose()
+
+
+async def test_what_a_cut_answer_over_many_chats_did_not_show_comes_with_its_cursor(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    for number in range(12):
+        for chat in (MAYA, "12025550123@c.us"):
+            text = f"needle {number} " + "x" * 140
+            await admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text})
+    await admin.fault("/api/default/chats/all/messages", status=501, body="{}", count=100)
+    async with Bridge(app_for(sandbox, sandbox.keys["read"], budget=2_500)) as bridge:
+        first = await ask(bridge, "search_messages", query="needle", limit=100)
+        assert 0 < len(first["hits"]) < 24
+        assert first["cursor"]
+        hits = await all_pages(bridge, "search_messages", "hits", query="needle", limit=100)
+    assert len(hits) == len({hit["id"] for hit in hits}) == 24

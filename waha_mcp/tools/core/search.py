@@ -224,6 +224,11 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
         if _short(entry.id) in done:
             continue
         if search.full or search.budget.spent:
+            if not search.full:
+                asked, left = search.budget.requests, len(chats) - number
+                search.notes.append(
+                    f"Stopped after {asked} requests: {left} chats not searched yet; the cursor goes on."
+                )
             return ["chats", done, None]
         await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
         try:
