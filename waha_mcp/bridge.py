@@ -1,4 +1,4 @@
-"""The bridge: one App bound to WAHA. It knows the grant, lists the tools and runs them; it knows no MCP."""
+"""The bridge: one App connected to WAHA. It holds the grant, lists the tools and runs calls; it knows no MCP."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a client gets to ask for its first listing before the policy is loaded.
+#: Seconds before the policy is loaded, so that the client's first listing is answered before.
 LISTING_FIRST = 0.2
-#: Parts of the operations that change who is called what.
+#: Substrings of the operations that may change names of people, groups or channels.
 _NAMED = ("/groups", "/contacts", "/channels")
 
 
 class UnknownTool(Exception):
-    """No tool of that name is on offer: there is none, or the grant does not hold it."""
+    """No tool with that name is exposed: it does not exist, or the App or the grant hides it."""
 
 
 class Bridge:
-    """One App at work. Entering it starts finding out what its key may do; leaving it closes its connections."""
+    """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
     def __init__(self, app: App) -> None:
-        """Bind an App. No request is made yet.
+        """Load the App's toolsets. Makes no request.
 
         Raises:
-            AppError: the App names a toolset or a tool that there is not.
+            AppError: the App names an unknown toolset or tool.
         """
-        # A tool that is named may be in any toolset.
+        # A tool in `include` or `exclude` may be in any toolset.
         load_tools() if app.include or app.exclude else load_tools(app.toolsets)
         for what, named, known in (
             ("toolset", app.toolsets, TOOLSETS),
@@ -65,9 +65,9 @@ class Bridge:
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)
-        #: Awaited whenever the tools on offer have changed.
+        #: Awaited whenever the exposed tools have changed.
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
-        #: Who is who, for the policy and for the directory.
+        #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
         self._stack = AsyncExitStack()
 
@@ -86,20 +86,20 @@ class Bridge:
 
     @cached_property
     def policy(self) -> Policy:
-        """The gate that calls pass. Loaded with the first of them: a listing is answered without."""
+        """The policy. Imported with the first call; listings do not need it."""
         from waha_mcp.policy.gate import Policy
 
         return Policy(self.app, self.people)
 
     @cached_property
     def directory(self) -> Directory:
-        """Who is behind a name."""
+        """Resolves names for arguments and results."""
         return Directory(self.people, self.policy.readable, self.policy.written)
 
-    # What is on offer
+    # Tools and calls
 
     def tools(self) -> list[Tool]:
-        """The tools on offer now, in a stable order."""
+        """The exposed tools, in a stable order."""
         return exposed(self.app, self.key.grant)
 
     async def call(
@@ -111,15 +111,15 @@ class Bridge:
         client: str | None = None,
         progress: Progress = no_progress,
     ) -> Result:
-        """Run one tool, if the policy lets it pass.
+        """Run one tool, if the policy allows the call.
 
-        `ask` puts a question to the person at the client called `client`; `progress` is told how far a long tool is.
+        `ask` asks the person at the client; `client` names it in the trail; `progress` reports on long tools.
 
         Raises:
-            UnknownTool: not on offer; nothing was sent to WAHA on its behalf.
-            ArgumentError: the arguments are wrong, or name nobody or several; nothing was changed.
-            Refusal: the policy does not let it pass; nothing was changed.
-            WahaError: WAHA could not, or would not.
+            UnknownTool: not exposed; nothing was sent to WAHA for it.
+            ArgumentError: invalid arguments, or a name with no match or several; nothing was changed.
+            Refusal: the policy refuses the call; nothing was changed.
+            WahaError: WAHA failed or refused.
         """
         from waha_mcp.policy.call import Call
 
@@ -147,14 +147,14 @@ class Bridge:
                 result = await self.policy.run(made)
             finally:
                 if made.changes.possible and any(kind in call for call in tool.calls for kind in _NAMED):
-                    # Whatever came of it: who is called what may have changed.
+                    # Also after an error: names may have changed.
                     self.people.expire()
         return fit(result, self.app.budget)
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
-        """What may be written for a chat whose name is like `beginning`; empty: the most recent. None without read.
+        """Completions for a chat argument: names, or ids where names are not unique, of chats matching `beginning`.
 
-        A name that several share is given as their ids.
+        The most recent chats if `beginning` is empty; no completions without the action read.
 
         Raises:
             WahaError: WAHA could not be asked.
@@ -172,24 +172,24 @@ class Bridge:
 
     @asynccontextmanager
     async def _noting(self, tool: Tool | None = None) -> AsyncIterator[None]:
-        """Take back what WAHA refuses: the key as a whole, or an action of which that is certain."""
+        """On Unauthorized withdraw all actions; on Forbidden check the refused action again. Both are re-raised."""
         try:
             yield
         except Unauthorized as error:
             await self.key.refuse(str(error))
             raise
         except Forbidden as error:
-            # Of an operation that is not the tool's own, only reading is to be doubted.
+            # An operation that is not among the tool's own `calls` was a look-up, which needs read.
             doubted = Action.READ if tool is None or error.operation not in tool.calls else tool.action
             if doubted is not None:
                 await self.key.doubt(doubted)
             raise
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments with every chat and person, given by id, number or name, as a chat id.
+        """The arguments with every chat and person (id, number or name) resolved to a chat id.
 
         Raises:
-            ArgumentError: what was written names nobody, or several.
+            ArgumentError: no match, or several, or a chat of the wrong kind.
         """
         resolved = dict(arguments)
         for name, mark in tool.references.items():
@@ -216,11 +216,11 @@ class Bridge:
             raise UnknownTool(name)
         return tool
 
-    # What the key's grant changes
+    # Changes of the grant
 
     async def _get_ready(self) -> None:
-        """Load the policy and learn whom it names, once the key's grant is found out."""
-        # The listing that waits for the grant goes first: it needs no policy, and loading one takes time.
+        """Load the policy and resolve its lists, once the grant is known."""
+        # The client's pending listing goes first: it needs no policy, and loading the policy takes time.
         await anyio.sleep(LISTING_FIRST)
         await self.policy.prepare(self.key.grant)
         logger.info("App %s %s", self.app.id, self.policy.summary())

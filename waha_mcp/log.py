@@ -1,4 +1,4 @@
-"""Logging to stderr, with secrets taken out of every line."""
+"""Logging to stderr, with secrets redacted in every line."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pydantic import SecretStr
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-#: Every key of this process. One that is used no more may still stand in a line to come.
+#: All secrets of this process. They are kept for good, since later lines may still contain an unused one.
 _hidden: dict[SecretStr, None] = {}
 
 
 def hide(secret: SecretStr) -> None:
-    """Replace a secret in every log line from now on, in whatever App's name it is written."""
+    """Redact a secret in every log line of the process from now on."""
     _hidden[secret] = None
 
 
 class _Redacting(logging.Formatter):
-    """A formatter that replaces hidden secrets in the finished line, tracebacks included."""
+    """A formatter that redacts hidden secrets in the finished line, tracebacks included."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -35,7 +35,7 @@ class _Redacting(logging.Formatter):
 
 
 def redact(text: str, *secrets: SecretStr) -> str:
-    """The text with `[key]` where a secret stood, as it is or as JSON and URLs write it."""
+    """The text with each secret replaced by `[key]`: plain, JSON-escaped or percent-encoded."""
     for secret in secrets:
         for form in _forms(secret):
             if form in text:
@@ -50,7 +50,7 @@ def _forms(secret: SecretStr) -> tuple[str, ...]:
 
 
 def configure_logging(level: LogLevel) -> None:
-    """Send log records to stderr: ours from `level` on, other packages' from warning on."""
+    """Send log records to stderr: those of waha_mcp from `level`, of other packages from warning; log crashes, too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Redacting())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
@@ -59,5 +59,5 @@ def configure_logging(level: LogLevel) -> None:
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """A crash goes the way of the log, where secrets are taken out."""
+    """An `excepthook` that logs the traceback, so that secrets in it are redacted."""
     logging.getLogger("waha_mcp").critical("Crashed", exc_info=(kind, error, traceback))

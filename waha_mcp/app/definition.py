@@ -1,7 +1,7 @@
-"""The MCP App definition: one WhatsApp session, one scoped key, and the choice of what the agent may do.
+"""The App definition: one WhatsApp session, one scoped key, and what the agent may do; its model and its loading.
 
-It comes from a TOML file, from the JSON that WAHA uses for its own MCP Apps, or from the environment alone;
-flags beat the environment, which beats the file.
+Sources: a TOML file, WAHA's JSON of its own MCP Apps, or the environment alone. Flags take precedence over the
+environment, and the environment over the file.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from waha_mcp.app.urls import is_local, parse, parse_base
 logger = logging.getLogger(__name__)
 
 DEFAULT_URL = "http://localhost:3000"
-#: The id of an App that the environment alone defines.
+#: The id of an App without a file.
 DEFAULT_ID = "default"
-#: What cannot stand in an id.
+#: Characters that are not allowed in an id.
 _NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class AppError(Exception):
-    """An App definition that cannot be used. Its text is one line that names what is wrong and the fix."""
+    """An App definition that cannot be used. The text is one line: what is wrong and how to fix it."""
 
 
 class NoKey(AppError):
-    """No key is given anywhere."""
+    """Neither file, environment nor flags give a key."""
 
 
 def _check_certificates(value: Path) -> Path:
@@ -65,7 +65,7 @@ def _check_key(value: SecretStr) -> SecretStr:
 
 
 def _read_actions(value: object) -> object:
-    """A list of names, or WAHA's own object of flags. WAHA's null arrives here already expanded."""
+    """Parse a list of names, or WAHA's object of flags (its null is expanded before this)."""
     if value is None or isinstance(value, frozenset):
         return value
     return actions_from_waha(value) if isinstance(value, Mapping) else frozenset(map(parse_action, _names(value)))
@@ -81,39 +81,39 @@ def _names(value: object) -> list[str]:
     return value
 
 
-#: Names in any order, written as a list.
+#: A set of names, given as a list.
 _Names = Annotated[frozenset[str], BeforeValidator(_read_names)]
 
 
 class App(PolicyFields):
-    """One App. Unknown fields are refused; the key never shows in a repr, a dump or an error."""
+    """One App. Unknown fields are refused; the key is never part of a repr, a dump or an error."""
 
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = DEFAULT_ID
     url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
     key: Annotated[SecretStr, AfterValidator(_check_key)]
-    #: None: the key's only session, as WAHA tells it.
+    #: None: the key's only session, from WAHA.
     session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     enabled: bool = True
-    #: None: not given, so find out.
+    #: None: not declared, so probe the key.
     actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
     toolsets: _Names = frozenset({"core"})
-    #: Tools besides those of the toolsets, and tools that are not wanted; the second beats everything.
+    #: Tools added to those of the toolsets, and tools left out; `exclude` takes precedence.
     include: _Names = frozenset()
     exclude: _Names = frozenset()
     allow_admin_key: bool = False
-    #: Characters of one result's JSON.
+    #: Most characters of one result's JSON.
     budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
-    #: The only folder that local files are sent from. None: no local files.
+    #: The only folder from which local files are sent. None: no local files.
     outbox: Path | None = None
-    #: The only folder that get_media saves to. None: it saves nothing.
+    #: The only folder into which get_media saves files. None: it saves nothing.
     downloads: Path | None = None
-    #: Let get_media give links that a person opens in a browser, with the session's media-only key in them.
+    #: Let get_media return links for a browser, which contain the session's media-only key.
     media_links: bool = False
-    #: What turns voice notes into text. None: nothing does.
+    #: The service that transcribes voice notes. None: no transcription.
     transcriber: Transcriber | None = None
-    #: Certificates (PEM) to check WAHA's https against. There is no way to switch the check off.
+    #: CA certificates (PEM file) for WAHA's https. Verification cannot be switched off.
     ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
-    #: Send the key and the messages unencrypted to a host that is not on a private network.
+    #: Allow plain http, which sends key and messages unencrypted, to a host outside private networks.
     allow_insecure_http: bool = False
 
     @model_validator(mode="after")
@@ -126,7 +126,7 @@ class App(PolicyFields):
             )
         return self
 
-    #: The only hosts that session settings may point to, as webhooks and proxies. None listed: neither can be set.
+    #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
     outbound_hosts: Hosts = frozenset()
 
 
@@ -136,12 +136,12 @@ def load_app(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> App:
-    """The App from a file (`source`, a path or the id of a definition in `config_dir()`), environment and flags.
+    """Load the App from a file (`source`: a path, or the id of a definition in `config_dir()`), environment and flags.
 
-    `overrides` holds what flags gave, by field name. An environment variable that is empty counts as not set.
+    `overrides`: values of flags by field name; None values are ignored. Empty environment variables count as unset.
 
     Raises:
-        AppError: unreadable or unusable, or disabled.
+        AppError: the definition is missing, unreadable, invalid or disabled.
     """
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     source = source or env.get("WAHA_MCP_APP")
@@ -166,7 +166,7 @@ def load_app(
 
 
 def _warn_if_open(path: Path) -> None:
-    """A key that stands in a file is as secret as the file."""
+    """Warn if others may read a file that contains a key."""
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         logger.warning(
             "%s holds a key and others on this machine may read it: chmod 600 it, "
@@ -176,14 +176,18 @@ def _warn_if_open(path: Path) -> None:
 
 
 def config_dir() -> Path:
-    """The user's folder of App definitions, `<id>.toml` or `<id>.json`."""
+    """The user's folder of App definitions (`<id>.toml` or `<id>.json`)."""
     return platformdirs.user_config_path("waha-mcp")
 
 
 def find_definition(source: str) -> Path:
-    """The file behind `--app`: a path, or the id of a definition in `config_dir()`."""
+    """The file for `--app`: a path, or the id of a definition in `config_dir()`.
+
+    Raises:
+        AppError: there is no definition with this id.
+    """
     path = _expanded(source)
-    # A folder of that name does not stand in the way of an id.
+    # A folder with the name of an id is ignored.
     if path.suffix in (".toml", ".json") or os.path.isfile(path) or not _ID.fullmatch(source):
         return path
     folder = config_dir()
@@ -198,12 +202,12 @@ def find_definition(source: str) -> Path:
 
 
 def definitions() -> list[Path]:
-    """The user's App definitions, by id."""
+    """The files of the user's App definitions, sorted."""
     return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json"))
 
 
 def _expanded(text: str) -> Path:
-    """The path, with `~` as the user's home where there is one."""
+    """The path with `~` expanded."""
     return Path(os.path.expanduser(text))
 
 
@@ -219,10 +223,10 @@ def _read_text(path: Path, what: str) -> str:
 
 
 def read_definition(path: Path) -> dict[str, Any]:
-    """The fields that a definition gives, as they stand there.
+    """The raw fields of a definition file.
 
     Raises:
-        AppError: unreadable.
+        AppError: the file cannot be read or parsed.
     """
     text = _read_text(path, "the App file")
     try:
@@ -236,7 +240,7 @@ def read_definition(path: Path) -> dict[str, Any]:
 
 
 def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The fields of WAHA's own App JSON (`POST /api/apps`), plus `url`."""
+    """Convert WAHA's App JSON (`POST /api/apps`) to our fields; other fields, such as `url`, are kept."""
     if data.get("app") != "mcp":
         raise AppError(f'the App file {path} is not a WAHA MCP App: "app" must be "mcp"')
     config = data.get("config")
@@ -267,14 +271,14 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def id_of(path: Path, fields: Mapping[str, Any]) -> Any:
-    """The id of the App in a file: the one that its fields give, else one made of the file's name."""
+    """The id of the App in a file: its field `id`, else one derived from the file's name."""
     return fields["id"] if "id" in fields else _NO_ID.sub("-", path.stem).lstrip("_.-") or DEFAULT_ID
 
 
 def shared_ids() -> dict[str, list[Path]]:
-    """The ids that several of the user's definitions have, each with the files. Those share their state by mistake.
+    """Ids used by several of the user's definitions, with their files: these share their state by mistake.
 
-    A file that cannot be read is left out.
+    Unreadable files are left out.
     """
     found: dict[str, list[Path]] = {}
     for path in definitions():
@@ -312,10 +316,10 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
 
 
 def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
-    """The key that a definition's `key` gives or refers to; `base` is the definition's folder.
+    """The key given or referred to by a definition's field `key`. `base`: the definition's folder.
 
     Raises:
-        AppError: it is not there, or cannot be read.
+        AppError: the key is missing or cannot be read.
     """
     match key:
         case SecretStr():
@@ -337,7 +341,7 @@ def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
 
 
 def _explain(error: ValidationError) -> str:
-    """pydantic's errors as one line, each with the path of its field; values are left out."""
+    """pydantic's errors on one line, each with the path of its field, without values."""
     parts = []
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(str(p) for p in item["loc"])

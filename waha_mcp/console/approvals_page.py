@@ -1,7 +1,7 @@
-"""The approvals page: one file, served on loopback to whoever holds the token that the terminal printed.
+"""The approvals page: a single HTML file and its JSON endpoints, served on loopback, with a token.
 
-The token stands behind the `#` of the address, so it reaches no server, log or referrer; the page sends it as a
-header, which no other site can make a browser do. `Host` and `Origin` are checked against DNS rebinding.
+The token is in the fragment of the printed URL, so it reaches no server, log or referrer; the page sends it as a
+header, which other sites cannot make a browser do. `Host` and `Origin` are checked against DNS rebinding and CSRF.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _HEADERS = {
 
 
 async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
-    """Serve the page on 127.0.0.1 (port 0: a free one) until cancelled or interrupted; `announce` gets its address.
+    """Serve the page on 127.0.0.1 (port 0: a free one) until cancelled or interrupted; `announce` gets its URL.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     token = secrets.token_urlsafe(24)
     with socket.create_server(("127.0.0.1", port)) as listening:
@@ -47,7 +47,7 @@ async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
 
 
 def approvals_app(token: str, port: int) -> Starlette:
-    """The page, and the two addresses that list and decide, for a server on that port of 127.0.0.1."""
+    """The ASGI app: the page, the list of waiting questions and the decision. `port`: where it will be served."""
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def page(request: Request) -> Response:
@@ -109,6 +109,6 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
-    """A question as the page gets it: its lines as name and text, already escaped for reading."""
+    """A question as JSON for the page: `{id, app, tool, lines: [[name, text], ...]}`; name and text are escaped."""
     question = entry.question
     return {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines()}

@@ -1,4 +1,4 @@
-"""The directory: who is behind a name or an id, for the arguments of calls and for their results."""
+"""The directory: resolves names to chat ids for arguments, and chat ids to names for results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ async def _never(chat: str) -> bool:
 
 
 class Directory:
-    """The names of one session. `readable` says which chats may be shown: what it refuses is as if it were not there.
-    `written` finds out whether the account has written to a chat.
+    """The people, groups and channels of one session.
+
+    `readable`: whether a chat may be shown; others are treated as absent. `written`: whether the account has written
+    to a chat.
     """
 
     def __init__(
@@ -32,14 +34,14 @@ class Directory:
         readable: Readable = _everyone,
         written: Callable[[str], Awaitable[bool]] = _never,
     ) -> None:
-        """A view of `people`. No request is made yet."""
+        """A view of `people`. Makes no request."""
         self._people = people
         self._readable = readable
         self._resolver = Resolver(people, readable, written)
 
     @property
     def available(self) -> bool:
-        """False for a key that may not read: then ids and numbers work and names do not."""
+        """Whether names can be looked up. False for a key without the action read: only ids and numbers resolve."""
         return self._resolver.available
 
     @available.setter
@@ -47,26 +49,27 @@ class Directory:
         self._resolver.available = value
 
     async def load(self, max_age: float | None = None) -> None:
-        """Read what is older than `max_age` seconds. None: an old table will do while it is read anew. Without
-        `available` this does nothing.
+        """Refresh lists older than `max_age` seconds. None: a stale table is accepted and refreshed in the background.
+
+        Does nothing if not `available`.
 
         Raises:
-            WahaError: WAHA answered none of it.
+            WahaError: WAHA refuses access, or no source of names could be read.
         """
         if self.available:
             await self._people.load(max_age=max_age, behind=max_age is None)
 
     async def refresh(self) -> None:
-        """Read anew, unless that was done a moment ago: something was not found."""
+        """Refresh lists older than `MISS_LIFE` seconds, because something was not found. Raises as `load`."""
         if self.available:
             await self._people.refresh()
 
     def expire(self) -> None:
-        """Read anew when next asked: something in it was changed."""
+        """Invalidate the table, because a name was changed; the next `load` reads it again."""
         self._people.expire()
 
     def not_known(self, *sources: Source) -> list[str] | None:
-        """What of these sources could not be read, each with why in a few words; None where they are wholly known."""
+        """The incomplete ones of these sources, as `source: why`; None if all are complete."""
         return self._people.table.not_known(*sources)
 
     @property
@@ -75,41 +78,40 @@ class Directory:
         return self._people.table.me
 
     def canonical(self, chat_id: str) -> str:
-        """The id under which a person stands here: the one with the number, where it is known."""
+        """The id of a person's entry: the one with the number (`@c.us`), if known."""
         return self._people.table.canonical(chat_id)
 
     def name(self, chat_id: str) -> str | None:
-        """The name that an id goes by."""
+        """The display name of a chat id; None if there is none."""
         entry = self._people.table.get(chat_id)
         return entry.shown if entry else None
 
     def get(self, chat_id: str) -> Entry | None:
-        """The entry of an id, where it may be shown."""
+        """The entry of a chat id; None if there is none or it may not be shown."""
         entry = self._people.table.get(chat_id)
         return entry if entry is not None and self._readable(entry.id) else None
 
     def entries(self) -> list[Entry]:
-        """All that may be shown."""
+        """All entries that may be shown."""
         return [entry for entry in self._people.table.entries.values() if self._readable(entry.id)]
 
     def find(self, query: str, limit: int) -> list[Entry]:
-        """Entries whose name is like `query`, or whose number holds its digits, best first."""
+        """Entries whose name resembles `query` or whose number contains its digits, best match first."""
         return finding.find(self._people.table, query, limit, self._readable)
 
     def completions(self, beginning: str, limit: int) -> list[str]:
-        """Texts that `resolve` takes for chats like `beginning`, best first; empty: the most recent."""
+        """Names or ids for `resolve`, of chats that match `beginning`, best first; the most recent if it is empty."""
         return finding.completions(self._people.table, beginning, limit, self._readable)
 
     async def resolve(self, value: str, kind: ChatKind | None = None, *, effect: bool = False) -> str:
-        """The chat id that `value` means: a chat id, a phone number, or the exact name of one person, group or channel.
+        """Resolve `value` (a chat id, a phone number, or the exact name of a person, group or channel) to a chat id.
 
-        With `kind`, names of chats of other kinds do not count. For an `effect`, names that others chose do not: a
-        person goes by the saved name alone, a group or channel by its subject only where the account created it or
-        has written in it, and where no saved name is the same; and who has the name is as it was `MISS_LIFE` seconds
-        ago or later.
+        With `kind`, names of chats of other kinds are ignored. For an `effect`, names that others chose are ignored:
+        a person matches by the saved name only; a group or channel by its subject only if no saved name matches and
+        the account created it or has written in it. The match is then at most `MISS_LIFE` seconds old.
 
         Raises:
-            Unresolved: nobody, or several; it lists who may be meant.
+            Unresolved: no match, or several; the text lists candidates.
             WahaError: WAHA could not be asked.
         """
         return await self._resolver.resolve(value, kind, effect=effect)

@@ -1,8 +1,7 @@
-"""The table of people, filled from WAHA once for all who ask, and kept for a while.
+"""Fills and caches the table of people from WAHA, with one reading at a time per list (single flight).
 
-Nothing is read until somebody asks for it, and only the lists that are asked for. A reader may be given an old table
-while a new one is read behind its back; a name that an effect is to reach is looked up again where the table is older
-than `MISS_LIFE`.
+Lists are read on demand. A reader may get a stale table while it is refreshed in the background; a name that an effect
+reaches is looked up again if the table is older than `MISS_LIFE`.
 """
 
 from __future__ import annotations
@@ -26,36 +25,36 @@ from waha_mcp.whatsapp.folding import fold_name
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that what was read is good for, and the age from which on a name that is missing is looked for anew.
+#: Cache lifetime of a list in seconds, and the age from which a name that is missing causes a refresh.
 LIFE, MISS_LIFE = 300.0, 10.0
-#: The same where something could not be read that the engine has.
+#: Cache lifetime in seconds of a list whose reading ended with an error.
 GAP_LIFE = 30.0
-#: The age up to which readers are given what there is while it is read anew.
+#: Greatest age in seconds of a stale list that readers get while it is refreshed.
 OLDEST = 900.0
-#: Second ids that are looked up one by one; for more, the whole list is read.
+#: Up to this many second ids are looked up one by one; for more, the whole list is read.
 FEW = 5
 
 
 class FilledTable:
-    """The table of one session's people, and how it is filled.
+    """The cached table of one session's people.
 
-    `start` runs a function beside the caller, as `start_soon` of a task group; None: nothing is read behind anybody.
+    `start` runs a function in the background (`start_soon` of a task group); None: no background refresh.
     """
 
     def __init__(self, waha: Waha, start: Callable[..., object] | None = None) -> None:
-        """An empty table. No request is made yet."""
+        """An empty table. Makes no request."""
         self.waha = waha
         self.start = start
         self.table = PeopleTable()
         self._cells = {source: _Cell() for source in SOURCES}
         self._built: list[Part] = []
-        #: How many changes there were: what was begun before the last one counts as old when it ends.
+        #: Count of invalidations: a list whose reading began before the last one is stale.
         self._generation = 0
         self._refreshing = False
-        #: Hidden ids to numbers and back. What was once known stays: neither changes.
+        #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Kept for good: pairs do not change.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
-        #: When a person was last seen to be saved under the name that the table has.
+        #: Chat id to when a look-up last confirmed its saved name (seconds of the monotonic clock).
         self._seen: dict[str, float] = {}
 
     # Filling
@@ -63,13 +62,13 @@ class FilledTable:
     async def load(
         self, *sources: Source, max_age: float | None = None, gap_age: float | None = None, behind: bool = False
     ) -> None:
-        """Read those of `sources` (none named: all) that are older than `max_age` seconds, by default `LIFE`.
+        """Read those of `sources` (default: all) that are older than `max_age` seconds (default: `LIFE`).
 
-        What ended with an error is good for `gap_age` seconds at most, by default `GAP_LIFE`. With `behind`, what is
-        whole and at most `OLDEST` seconds old will do, and is read anew beside the caller.
+        A list whose reading failed is tried again after `gap_age` seconds (default: `GAP_LIFE`). With `behind`, lists
+        without errors that are at most `OLDEST` seconds old are accepted and refreshed in the background.
 
         Raises:
-            WahaError: WAHA lets nobody in, or, where all are asked for, no source of names could be read.
+            WahaError: WAHA refuses access (`SHUT`), or all sources were asked for and none with names could be read.
         """
         life, gap_life = LIFE if max_age is None else max_age, GAP_LIFE if gap_age is None else gap_age
         asked, generation = time.monotonic(), self._generation
@@ -91,16 +90,16 @@ class FilledTable:
         self._build()
 
     async def refresh(self) -> None:
-        """Read anew what is older than `MISS_LIFE`: something was not found, or must be as it is now."""
+        """Read all lists that are older than `MISS_LIFE` seconds. Raises as `load`."""
         await self.load(max_age=MISS_LIFE)
 
     def expire(self) -> None:
-        """Read anew when next asked: something was changed. That holds for what is being read just now, too."""
+        """Invalidate all lists, those being read now included; the next `load` reads them again."""
         self._generation += 1
         self._seen.clear()
 
     def part(self, source: Source) -> Part:
-        """One list as it was last read."""
+        """One list as last read."""
         return self._cells[source].part
 
     def _bearable(self, source: Source) -> bool:
@@ -119,9 +118,12 @@ class FilledTable:
             self._refreshing = False
 
     async def _fill(self, source: Source, good: Callable[[Part], bool], oldest: float) -> None:
-        """Read one list, or wait for who reads it and take what that brings, be it an error.
+        """Read one list, or wait for the task that reads it and take its result or error.
 
-        What another has read of it goes on, unless that began before `oldest` or before the last change.
+        An unfinished reading is resumed, unless it began before `oldest` or before the last invalidation.
+
+        Raises:
+            WahaError: WAHA refuses access (`SHUT`).
         """
         cell = self._cells[source]
         ended = cell.ended
@@ -140,13 +142,13 @@ class FilledTable:
                 cell.failure = error
                 raise
             finally:
-                # Who was cancelled in the midst of it has found nothing: the next one goes on.
+                # A cancelled reading leaves no failure: the next task resumes it.
                 cell.ended += 1
             if not cell.part.broken:
                 cell.reading = None
 
     def _check_names(self) -> None:
-        """Count nothing as known where no source of names could be read."""
+        """If no source of names could be read, discard them and raise the first error."""
         cells = [self._cells[source] for source in NAMES]
         errors = [cell.part.error for cell in cells if not cell.part.said]
         if len(errors) == len(cells) and None not in errors:
@@ -168,22 +170,22 @@ class FilledTable:
     # Single rows
 
     async def row(self, chat: str) -> Mapping[str, Any]:
-        """WAHA's row of one person or group, looked up now; empty where there is none.
+        """Request WAHA's row of one person or group; empty if the answer holds none.
 
         Raises:
-            WahaError: WAHA does not tell.
+            WahaError: the request failed.
         """
         if kind_of_chat(chat) == "group":
             return mapping_of(await self.waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
         return mapping_of(await self.waha.call("GET /api/contacts", query={"contactId": chat}))
 
     async def still_saved(self, chat: str, name: str) -> bool:
-        """Whether the owner has a person saved under a name (by `fold_name`), as of `MISS_LIFE` seconds ago or later.
+        """Whether a person is still saved under a name (by `fold_name`), checked at most `MISS_LIFE` seconds ago.
 
-        False says only that this is not certain.
+        False: not confirmed.
 
         Raises:
-            WahaError: WAHA lets nobody in.
+            WahaError: WAHA refuses access (`SHUT`).
         """
         now = time.monotonic()
         entry = self.table.entries[chat]
@@ -213,17 +215,17 @@ class FilledTable:
     # Second ids
 
     def twin(self, chat: str) -> str | None:
-        """The other id of the same person, as far as it is known: of a number its `@lid`, and the reverse."""
+        """The known second id of a person: the `@lid` for an id with a number, and the reverse; else None."""
         return self._numbers.get(chat) or self._hidden.get(chat)
 
     def canonical(self, chat: str) -> str:
-        """The id of a person that shows their number, as far as it is known."""
+        """The id of a person that shows their number, if known, else the id given."""
         return self._numbers.get(chat, chat)
 
     async def match(self, chats: Iterable[str]) -> None:
-        """Look up the second ids of these: few one by one, more in WAHA's whole list.
+        """Look up the second ids of these chats: up to `FEW` one by one, more with WAHA's whole list.
 
-        Who has none afterwards may have one all the same: whoever forbids must count on that.
+        A person without one afterwards may still have one; deny lists must allow for that.
         """
         unmatched = self._unmatched(chats)
         if len(unmatched) > FEW:
@@ -236,9 +238,9 @@ class FilledTable:
         await each(unmatched, self.learn)
 
     async def learn(self, chat: str) -> str | None:
-        """The other id of the same person, looked up where it is not known.
+        """The second id of a person, looked up if it is not known.
 
-        None is no answer: there is none, or WAHA does not tell. Whoever forbids must count on there being one.
+        None: there is none, or the request failed; deny lists must allow for there being one.
         """
         if not self._unmatched([chat]):
             return self.twin(chat)
@@ -260,19 +262,19 @@ class FilledTable:
         return [chat for chat in chats if kind_of_chat(chat) == "person" and self.twin(chat) is None]
 
     def _note(self, lid: str, number: str) -> None:
-        # Where WAHA has corrected itself, neither is matched with what it was before.
+        # Remove the pairs that contradict this one: WAHA has corrected itself.
         self._hidden.pop(self._numbers.get(lid, ""), None)
         self._numbers.pop(self._hidden.get(number, ""), None)
         self._numbers[lid], self._hidden[number] = number, lid
 
 
 class _Cell:
-    """One list: how it was last read, whoever reads it now, and what stands of a reading that did not end."""
+    """The state of one list: its last result, the lock of whoever reads it, and an unfinished reading."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
         self.part = Part()
         self.reading: Reading | None = None
-        #: How many readings have ended, and how the last one failed.
+        #: Count of ended readings, and the error of the last one.
         self.ended = 0
         self.failure: WahaError | None = None

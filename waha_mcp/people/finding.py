@@ -1,4 +1,4 @@
-"""Searching the table for names that are alike, and completing what somebody begins to write."""
+"""Fuzzy search for names in the table of people, and completion of chat arguments."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from waha_mcp.people.people_table import Entry, PeopleTable
 from waha_mcp.whatsapp.folding import fold
 from waha_mcp.whatsapp.untrusted import clean_name
 
-#: How alike (0 to 100) a name must be to be shown.
+#: Least similarity (0 to 100) of a match.
 ALIKE = 60
 
-#: Which chats may be shown: what it refuses is as if it were not there.
+#: Whether a chat id may be shown; others are treated as absent.
 Readable = Callable[[str], bool]
 
 
 def find(table: PeopleTable, query: str, limit: int, readable: Readable) -> list[Entry]:
-    """Entries whose name is like `query`, or whose number holds its digits, best first."""
+    """Entries whose name resembles `query` or whose number contains its digits, best match first."""
     wanted = fold(clean_name(query))
     found: dict[str, float] = {}
     if wanted:
@@ -34,7 +34,7 @@ def find(table: PeopleTable, query: str, limit: int, readable: Readable) -> list
 
 
 def completions(table: PeopleTable, beginning: str, limit: int, readable: Readable) -> list[str]:
-    """Texts that resolve to chats like `beginning`, best first; empty: the most recent."""
+    """Names or ids that resolve to chats matching `beginning`, best first; the most recent if it is empty."""
     if beginning.strip():
         found = find(table, beginning, limit, readable)
     else:
@@ -44,7 +44,7 @@ def completions(table: PeopleTable, beginning: str, limit: int, readable: Readab
 
 
 def _handle(table: PeopleTable, entry: Entry, readable: Readable) -> str:
-    """The name, where it means this one alone, else the id."""
+    """The name if it is unique, else the id."""
     if not entry.shown or table.another_may_have_it():
         return entry.id
     owners = table.by_name.get(fold(entry.shown), ())
@@ -56,7 +56,7 @@ def _alike(table: PeopleTable, wanted: str) -> Iterable[tuple[str, float]]:
 
     names, owners = table.spelled
     for name, score, at in process.extract(wanted, names, scorer=fuzz.WRatio, score_cutoff=ALIKE, limit=200):
-        # The very name comes first, then names that begin with it, then those that hold it as a word.
+        # Exact matches first, then prefixes, then names with a word that begins so.
         if name == wanted:
             score = 103
         elif name.startswith(wanted):

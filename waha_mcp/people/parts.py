@@ -1,4 +1,4 @@
-"""What the table of people is made of: five lists of WAHA's, and how each is read."""
+"""The five lists of WAHA that make up the table of people, and how each is read and parsed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from waha_mcp.whatsapp.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
 
-#: A list that WAHA has. The first three hold the names, in the order in which what they say counts.
+#: A list of WAHA. The first three hold names, in order of precedence.
 Source = Literal["contacts", "groups", "chats", "hidden ids", "the account"]
 NAMES: tuple[Source, ...] = ("contacts", "groups", "chats")
 SOURCES: tuple[Source, ...] = (*NAMES, "hidden ids", "the account")
 
-#: WAHA lets nobody in: that is no gap in one list.
+#: Errors that mean that WAHA refuses all access, not that one list is incomplete.
 SHUT = (Unauthorized, Forbidden, SessionNotReady, Unreachable)
 
 
 class Said(NamedTuple):
-    """What one row says of one chat; the fields as in `Entry`.
+    """One parsed row of a list; fields as in `Entry`.
 
-    `me`: it is the account itself. `creators`: who created a group.
+    `me`: it is the account itself. `creators`: ids of who created a group.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Said(NamedTuple):
 
     @property
     def pair(self) -> tuple[str, str] | None:
-        """A person's hidden id and the id with their number, where the row holds both."""
+        """A person's hidden id and the id with their number, if the row holds both."""
         if self.lid is not None and self.lid.endswith("@lid") and self.id.endswith("@c.us"):
             return self.lid, self.id
         return None
@@ -53,10 +53,10 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """One list as it was read. `gap` says in a few words what is missing of it, `error` why it ended.
+    """One list as read. `gap`: what is missing, in a few words; `error`: the error that ended the reading.
 
-    `began` is when its reading began, `tried` when it was begun or gone on with last (seconds of the monotonic clock);
-    `generation` is how many changes there had been.
+    `began`: when the reading began, `tried`: when it was last begun or resumed (seconds of the monotonic clock);
+    `generation`: the count of invalidations at that time.
     """
 
     said: Sequence[Said] = ()
@@ -68,20 +68,20 @@ class Part:
 
     @property
     def lacking(self) -> bool:
-        """Whether the engine cannot list them at all."""
+        """Whether the engine does not support the list."""
         return isinstance(self.error, Unsupported)
 
     @property
     def broken(self) -> bool:
-        """Whether the reading ended with an error that another may not meet."""
+        """Whether the reading ended with an error that a retry may avoid."""
         return self.error is not None and not self.lacking
 
 
 class Reading:
-    """One list being read. Where that fails or is cancelled, `read` goes on behind what was read."""
+    """One list being read. After an error or a cancellation, `read` resumes behind the last page."""
 
     def __init__(self, waha: Waha, source: Source, began: float, generation: int) -> None:
-        """Nothing is asked for yet."""
+        """Makes no request."""
         self.began, self.generation = began, generation
         self._waha, self._source = waha, source
         self._list: WholeList | None = None
@@ -90,10 +90,10 @@ class Reading:
             self._list = WholeList(waha, operation, source, **query)
 
     async def read(self) -> Part:
-        """All of it, as far as it can be read.
+        """The whole list, or as much as could be read.
 
         Raises:
-            Unauthorized, Forbidden, SessionNotReady, Unreachable: WAHA lets nobody in.
+            Unauthorized, Forbidden, SessionNotReady, Unreachable: WAHA refuses access.
         """
         tried = time.monotonic()
         rows = await self._list.read() if self._list is not None else await _account(self._waha)
@@ -105,7 +105,7 @@ class Reading:
 
 _LISTS: Mapping[Source, tuple[str, Mapping[str, Any]]] = {
     "contacts": ("GET /api/contacts/all", {}),
-    # Without its members, a group is small.
+    # Members make the rows large.
     "groups": ("GET /api/{session}/groups", {"exclude": "participants"}),
     "chats": ("GET /api/{session}/chats", {}),
     "hidden ids": ("GET /api/{session}/lids", {}),
@@ -155,21 +155,21 @@ def _chat(row: Row) -> Said | None:
     if chat is None or kind_of_chat(chat) == "status":
         return None
     name = text_of(row.get("name"))
-    # A chat's name may be just its number.
+    # The name of a chat may be only its number.
     known = (clean_name(name) or None) if name and any(c.isalpha() for c in name) else None
     person = kind_of_chat(chat) == "person"
     return Said(
         id=chat,
         lid=chat_id_of(row.get("lidJid")),
         name=None if person else known,
-        # Who wrote may have chosen it.
+        # The person may have chosen it.
         push_name=known if person else None,
         last_active=epoch(row.get("conversationTimestamp")) or epoch(row.get("timestamp")) or 0.0,
     )
 
 
 def hidden_id(row: Row) -> Said | None:
-    """What WAHA says of a hidden id; None where the row does not hold both ids."""
+    """Parse WAHA's row of a hidden id (`lid`, `pn`); None if it lacks one of them."""
     lid, number = chat_id_of(row.get("lid")), chat_id_of(row.get("pn"))
     return Said(id=number, lid=lid) if lid and number else None
 

@@ -1,7 +1,7 @@
-"""The table of everybody the account knows: persons, groups and channels with their ids and names, at one time.
+"""The table of people: an immutable snapshot of the persons, groups and channels that the account knows.
 
-One person is one entry, whether WAHA shows the number (`@c.us`), the hidden id (`@lid`) or both. Each name is marked:
-saved by the account's owner, which nobody else can choose, or chosen by its bearer, as a group's subject is.
+One person is one entry, whether WAHA shows the number (`@c.us`), the hidden id (`@lid`) or both. Each name is either
+saved by the account's owner, which nobody else can choose, or chosen by others, as a group's subject is.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ NEVER = float("-inf")
 class Entry:
     """One person, group or channel.
 
-    `saved` says that the account's owner gave it its `name`; `push_name` is what a person calls themselves.
-    `last_active` is when its chat last had a message (Unix seconds); 0: that is not known; None: it has no chat.
-    `learned` is when what gave the name was read (seconds of the monotonic clock).
+    `name`: the saved name or the subject; `saved`: the account's owner chose it; `push_name`: the name that a person
+    chose. `last_active`: time of the last message in its chat (Unix seconds); 0: unknown; None: it has no chat.
+    `learned`: when the list with the name was read (seconds of the monotonic clock).
     """
 
     id: str
@@ -40,11 +40,11 @@ class Entry:
 
     @property
     def shown(self) -> str | None:
-        """The name it goes by: the saved one or the subject, else the one that the person chose."""
+        """The display name: the saved name or subject, else the one that the person chose."""
         return self.name or self.push_name
 
     def joined(self, said: Said, learned: float) -> Entry:
-        """The entry with what one more row says. What was known first stays, but a saved name replaces another."""
+        """The entry merged with one more row. Earlier values win, but a saved name replaces another."""
         name, saved, push_name, at = self.name, self.saved, self.push_name or said.push_name, self.learned
         if said.name and (name is None or (said.saved and not saved)):
             name, saved, push_name, at = said.name, said.saved, push_name or name, learned
@@ -55,31 +55,31 @@ class Entry:
 
 @dataclass(frozen=True)
 class PeopleTable:
-    """What was read at one time. `gaps` holds the sources that are not wholly known, without what they gave."""
+    """A snapshot of all lists. `gaps`: the incomplete sources, without their rows."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    #: Hidden ids to ids that show a number.
+    #: Hidden ids (`@lid`) to ids with a number (`@c.us`).
     numbers: Mapping[str, str] = field(default_factory=dict)
-    #: The account's own ids, and the names under which its owner saved it, which are no entries.
+    #: The account's own ids; and the (name, id) pairs of its own contact, which has no entry.
     me: frozenset[str] = frozenset()
     own_names: tuple[tuple[str, str], ...] = ()
-    #: Groups that the account created.
+    #: Ids of the groups that the account created.
     created: frozenset[str] = frozenset()
     gaps: Mapping[Source, Part] = field(default_factory=dict)
 
     def canonical(self, chat_id: str) -> str:
-        """The id under which a person stands here: the one with the number, where it is known."""
+        """The id of a person's entry: the one with the number (`@c.us`), if known."""
         return self.numbers.get(chat_id, chat_id)
 
     def get(self, chat_id: str) -> Entry | None:
-        """The entry of any id of its."""
+        """The entry of a chat, by any of its ids."""
         return self.entries.get(self.canonical(chat_id))
 
     # Names
 
     @cached_property
     def spelled(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """All names by `fold`, and whose they are, side by side."""
+        """All names (by `fold`) and the ids of their owners, as two parallel tuples."""
         names = [
             (fold(name), entry.id) for entry in self.entries.values() for name in {entry.name, entry.push_name} if name
         ]
@@ -87,18 +87,18 @@ class PeopleTable:
 
     @cached_property
     def by_name(self) -> Mapping[str, frozenset[str]]:
-        """Whose name each is, whoever chose it, by `fold`."""
+        """Name (by `fold`) to the ids of its owners, whoever chose the name."""
         return _owners(zip(*self.spelled, strict=True))
 
     @cached_property
     def saved(self) -> Mapping[str, frozenset[str]]:
-        """Whom the owner saved under each name, by `fold_name`; the account itself may be among them."""
+        """Saved name (by `fold_name`) to ids; the account itself may be among them."""
         named = ((fold_name(entry.name), entry.id) for entry in self.entries.values() if entry.saved and entry.name)
         return _owners((*named, *((fold_name(name), chat) for name, chat in self.own_names)))
 
     @cached_property
     def subjects(self) -> Mapping[str, frozenset[str]]:
-        """The groups and channels of each subject, by `fold_name`."""
+        """Subject (by `fold_name`) to the ids of groups and channels."""
         return _owners(
             (fold_name(entry.name), entry.id)
             for entry in self.entries.values()
@@ -108,17 +108,17 @@ class PeopleTable:
     # What is missing
 
     def not_known(self, *sources: Source) -> list[str] | None:
-        """What of these sources could not be read, each with why in a few words; None where they are wholly known."""
+        """The incomplete ones of these sources, as `source: why`; None if all are complete."""
         return [f"{source}: {self.gaps[source].gap}" for source in sources if source in self.gaps] or None
 
     def another_may_have_it(self, *, groups: bool = True) -> bool:
-        """Whether somebody who is not known may have a name too. What the engine cannot list at all does not count."""
+        """Whether an unread contact or group may have the same name. Lists that the engine lacks do not count."""
         sources: tuple[Source, ...] = ("contacts", "groups") if groups else ("contacts",)
         return any(source in self.gaps and not self.gaps[source].lacking for source in sources)
 
 
 def table_of(parts: Mapping[Source, Part], numbers: Mapping[str, str]) -> PeopleTable:
-    """The table of what was read. `numbers` matches hidden ids with numbers, those of these parts among them."""
+    """Build the table. `numbers`: hidden ids to ids with numbers, including the pairs in `parts`."""
     hidden_ids = {number: lid for lid, number in numbers.items()}
     own = {each for said in parts["the account"].said for each in (said.id, said.lid) if each}
     mine = own | {numbers.get(each, each) for each in own}
@@ -154,7 +154,7 @@ def table_of(parts: Mapping[Source, Part], numbers: Mapping[str, str]) -> People
 
 
 def _owners(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    """The owners of each name. What folds to nothing, such as a lone accent, is no name: blank text would mean it."""
+    """Name to owner ids. Names that fold to nothing, such as a lone accent, are left out: blank text would match."""
     found: dict[str, set[str]] = {}
     for name, owner in names:
         if name:

@@ -1,4 +1,4 @@
-"""Who is behind a chat id: a person's two ids, what the account has written, and what to call them."""
+"""What the policy asks about people: their second ids, whether the account has written to them, their names."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from waha_mcp.whatsapp.ids import phone_of
 
 logger = logging.getLogger(__name__)
 
-#: Stand for everyone who sees what no list can limit.
+#: Pseudo chat ids for audiences that no list can limit.
 PUBLIC, STATUS = "public", "status@broadcast"
 _MANY = {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
 
 
 @dataclass(frozen=True)
 class Person:
-    """A chat as a person who decides about it should see it."""
+    """A chat with its names, as shown in questions and results."""
 
     chat: str
     #: The name under which the account's owner saved it.
     name: str | None = None
-    #: What the other side calls itself, or its subject: anybody can take any name.
+    #: The name that the person chose, or the subject; not trustworthy.
     claims: str | None = None
 
     def __str__(self) -> str:
@@ -48,25 +48,25 @@ class Person:
 
     @property
     def reached(self) -> Reached:
-        """As a result names it."""
+        """Its entry in the result of a call."""
         return Reached(str(self), chosen=self.name is None and self.claims is not None)
 
 
 class People:
-    """What the policy asks about people: their other ids, what the account has written, and what to call them."""
+    """Answers the policy's questions about people, from the table and from WAHA."""
 
     def __init__(self, table: FilledTable) -> None:
-        """Nothing is asked for yet."""
+        """Makes no request."""
         self.table = table
         self._waha = table.waha
         self._met: dict[tuple[str, bool], bool] = {}
 
     def twin(self, chat: str) -> str | None:
-        """The other id of the same person, as far as it is known: of a number its `@lid`, and the reverse."""
+        """The known second id of a person; see `FilledTable.twin`."""
         return self.table.twin(chat)
 
     async def learn(self, chat: str) -> str | None:
-        """The other id of the same person, looked up where it is not known; see `FilledTable.learn`."""
+        """The second id of a person, looked up if it is not known; see `FilledTable.learn`."""
         return await self.table.learn(chat)
 
     async def learn_all(self) -> None:
@@ -81,10 +81,10 @@ class People:
             raise error
 
     async def has_messages(self, chat: str, *, ours: bool) -> bool:
-        """Whether the chat has any message, or one that this account wrote.
+        """Whether the chat has any message, or with `ours` one that this account wrote.
 
         Raises:
-            WahaError: WAHA does not tell.
+            WahaError: the request failed.
         """
         twin = await self.learn(chat)
         for each in (chat, twin) if twin else (chat,):
@@ -94,10 +94,10 @@ class People:
         return False
 
     async def has_written(self, chat: str) -> bool:
-        """Whether there is a message of this account in the chat, looked up now.
+        """Whether the chat has a message of this account; requested now, not cached.
 
         Raises:
-            WahaError: WAHA does not tell.
+            WahaError: the request failed.
         """
         return await self._look(chat, True)
 
@@ -116,24 +116,24 @@ class People:
             try:
                 return any(_from_me(row) for row in await page(1, **{"filter.fromMe": True}))
             except (Refused, Unsupported):
-                # Some engines refuse the filter; what is further back than this counts as never written.
+                # Some engines refuse the filter; older messages than these 100 are not seen.
                 return any(_from_me(row) for row in await page(100))
         except NotFound:
             return False
 
     def is_met(self, chat: str) -> bool:
-        """Whether it is known already that this account has written to the chat."""
+        """Whether this process knows that the account has written to the chat."""
         return self._met.get((chat, True), False)
 
     def remember(self, chat: str, *, ours: bool = True) -> None:
-        """Note that the chat has messages, of which this account wrote one unless `ours` is False."""
+        """Cache that the chat has messages and, if `ours`, one of this account."""
         for each in filter(None, (chat, self.twin(chat))):
             self._met[each, False] = True
             if ours:
                 self._met[each, True] = True
 
     async def describe(self, chat: str, directory: Directory | None = None) -> Person:
-        """The chat with its names, as far as `directory` knows or WAHA tells them."""
+        """The chat with its names, from `directory` or from WAHA; without names if the request fails."""
         if chat in _MANY:
             return Person(chat)
         entry = directory.get(chat) if directory is not None else None
@@ -159,7 +159,7 @@ def _from_me(row: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """A name on one line, without characters that turn or hide text."""
+    """A name on one line, at most 80 characters, without unprintable and bidi characters; None if empty."""
     if not isinstance(value, str):
         return None
     shown = " ".join("".join(c if c.isprintable() else " " for c in value).split())

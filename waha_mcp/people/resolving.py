@@ -1,4 +1,4 @@
-"""From what somebody wrote to the one chat id that it means, or to an error that says who may be meant."""
+"""Resolves a name, phone number or chat id to one chat id, or raises with candidates."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from waha_mcp.whatsapp.folding import fold, fold_name
 from waha_mcp.whatsapp.ids import CHAT_FORMS, normalize_chat_id, parse_phone
 from waha_mcp.whatsapp.untrusted import clean_name
 
-#: How many are shown where none is the very one asked for.
+#: Most candidates in an error.
 CANDIDATES = 5
-#: Numbers whose true chat id is remembered.
+#: How many numbers' true chat ids are cached.
 NUMBERS = 2_000
 
 
 class Unresolved(Exception):
-    """Text that names no chat, or not exactly one. It says what would be right and lists who may be meant."""
+    """The text names no chat, or several. The message lists candidates and says what to give instead."""
 
 
 class Resolver:
-    """Resolves chats against one table. `written` finds out whether the account has written to a chat."""
+    """Resolves chats against one table; `readable` and `written` as in `Directory`."""
 
     def __init__(self, people: FilledTable, readable: Readable, written: Callable[[str], Awaitable[bool]]) -> None:
-        """Nothing is asked for yet."""
+        """Makes no request."""
         self._people = people
         self._readable, self._written = readable, written
-        #: False for a key that may not read.
+        #: Whether names can be looked up; False for a key without the action read.
         self.available = True
         self._true_ids: dict[str, str] = {}
 
@@ -61,7 +61,7 @@ class Resolver:
         owners = await (self._meant(name, kind) if effect else self._called(name, kind))
         if len(owners) == 1:
             [owner] = owners
-            # A saved name comes before the subject of any group.
+            # A saved name takes precedence over any subject, so only unread contacts matter then.
             if not effect or not self._table.another_may_have_it(groups=kind_of_chat(owner) != "person"):
                 return owner
         if wrong_number and not owners:
@@ -69,7 +69,7 @@ class Resolver:
         raise Unresolved(self._candidates(value, owners, effect=effect))
 
     async def _called(self, name: str, kind: ChatKind | None) -> list[str]:
-        """Those who go by a name, whoever chose it, looked for in what is known and then anew."""
+        """Ids of the readable chats with a name, whoever chose it; refreshes the table if there are none."""
 
         def bearers() -> list[str]:
             owners = _of_kind(self._table.by_name.get(fold(name), ()), kind)
@@ -82,17 +82,17 @@ class Resolver:
         return found
 
     async def _meant(self, name: str, kind: ChatKind | None) -> list[str]:
-        """Those whom the account's owner calls so, as of `MISS_LIFE` seconds ago or later.
+        """Ids of the chats that a name means for an effect, checked at most `MISS_LIFE` seconds ago.
 
-        Who may not be shown has a name all the same: it goes to nobody else.
+        A chat that may not be shown keeps its name: nobody else gets it.
 
         Raises:
-            Unresolved: one of them may not be shown.
+            Unresolved: some of several matches may not be shown.
         """
         wanted = fold_name(name)
         await self._people.load()
         owners = self._saved(wanted, kind)
-        # Where one person is saved so, to look at that row again is enough.
+        # For a single match it is enough to look up that row again.
         if len(owners) != 1 or not await self._people.still_saved(owners[0], wanted):
             await self._people.refresh()
             owners = self._saved(wanted, kind)
@@ -115,7 +115,7 @@ class Resolver:
     def _candidates(self, value: str, owners: list[str], *, effect: bool) -> str:
         shown, table = repr(clean_name(value, 60)), self._table
         found = [table.entries[each] for each in owners] or find(table, value, 2 * CANDIDATES, self._readable)
-        # The sort is stable: those that are alike stay in their order, by likeness.
+        # The sort is stable, so equal entries stay in order of similarity.
         found.sort(key=lambda entry: (not entry.saved, -(entry.last_active or 0) if owners else 0))
         what = self._what_is_known(shown, len(owners), bool(found), effect=effect)
         if not found:
@@ -132,7 +132,7 @@ class Resolver:
         return "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
 
     def _what_is_known(self, shown: str, owners: int, alike: bool, *, effect: bool) -> str:
-        """What a name that means not exactly one is told, which depends on what could be read."""
+        """The first part of the error for a name with no match or several; `shown`: the quoted name."""
         if gaps := self._table.not_known(*NAMES):
             found = f"{owners} found with the name" if owners else "nobody was found with the name"
             return f"{found} {shown} among what could be read (not known are {'; '.join(gaps)})"
@@ -143,7 +143,12 @@ class Resolver:
         return f"{'nobody is saved under' if effect else 'nobody goes by'} exactly the name {shown}"
 
     async def _number(self, digits: str) -> str:
-        """The true chat id of a phone number, whose digits may differ from those that are dialled."""
+        """The true chat id of a phone number; its digits may differ from those dialled.
+
+        Raises:
+            Unresolved: the number is not on WhatsApp.
+            WahaError: WAHA could not be asked.
+        """
         chat_id = f"{digits}@c.us"
         if not self.available or chat_id in self._table.entries or chat_id in self._true_ids:
             return self._true_ids.get(chat_id, chat_id)
@@ -168,7 +173,7 @@ def _of_kind(owners: Iterable[str], kind: ChatKind | None) -> list[str]:
 
 
 def _introduced(entry: Entry) -> str:
-    """What an entry goes by, and who says so."""
+    """Kind and name of an entry, and who chose the name."""
     name = repr(clean_name(entry.shown or "", 60))
     if entry.kind != "person":
         return f"{entry.kind} {name}"

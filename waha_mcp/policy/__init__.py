@@ -1,6 +1,6 @@
-"""What may pass: every tool with an effect goes through `Policy.run`, the one gate between the bridge and WAHA.
+"""The policy: every call goes through `Policy.run` (gate.py), the one gate between the bridge and WAHA.
 
-The gate is loaded with the first call, so this page holds what has to be known before.
+The gate is imported with the first call; this module holds the types that are needed earlier.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from waha_mcp.policy.question import Question
 
-#: Puts a question to the person at the client: their answer, or None where the client cannot ask.
+#: Asks the person at the client: True (approved), False (refused), or None where the client cannot ask.
 Ask = Callable[["Question"], Awaitable[bool | None]]
 
 
-#: What a chat or message that may not be read is answered with, whether there is one or not.
+#: The error text for a chat or message that may not be read; the same whether or not it exists.
 NOT_FOUND = (
     "There is no such chat or message that this App may read: take ids as the listing tools give them, unchanged. "
     "Nothing was done."
@@ -23,14 +23,14 @@ NOT_FOUND = (
 
 
 async def cannot_ask(question: Question) -> bool | None:
-    """For callers with nobody to ask."""
+    """An `Ask` for callers without a person to ask: always None."""
     return None
 
 
 class Refusal(Exception):
-    """The policy does not let it pass. Nothing was changed; the text says why and what the agent can do.
+    """The policy refuses a call. Nothing was changed; the text says why and what the agent can do.
 
-    `decision` is the word for the trail.
+    `decision` is the value of the same field in the trail.
     """
 
     def __init__(self, decision: str, text: str) -> None:

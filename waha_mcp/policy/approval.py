@@ -1,6 +1,7 @@
-"""Approvals that a person gives out of the agent's reach: one row of the store for each question.
+"""Approvals given outside the client, on the approvals page or in a terminal: one store row per question.
 
-Every step is one swap, which only one process can make: waiting -> approved -> (used, gone), or waiting -> refused.
+Each transition is one compare-and-swap, so only one process makes it: waiting -> approved -> deleted when used, or
+waiting -> refused.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from waha_mcp.policy.question import Question
 from waha_mcp.store import Store
 from waha_mcp.store.folders import state_root, user_store
 
-#: Questions that may wait at once, so that an agent cannot bury one among others.
+#: Questions of one App that may wait at once, so that an agent cannot hide one among many.
 MOST_WAITING = 20
 
 State = Literal["waiting", "approved", "refused"]
-#: Keys are `<App>/<digest of the call>`, so that the same is asked once.
+#: Keys are `<App id>/<digest of the call>`, so that the same call is asked about once.
 _TABLE = "question"
-#: What versions without a store kept a question in, in the folder `approvals` of the App's state.
+#: File names of questions written by versions without a store, in the folder `approvals` of the App's state.
 _FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
 
 
 class TooManyWaiting(Exception):
-    """The App has more questions open than a person can be expected to read."""
+    """The App already has `MOST_WAITING` questions waiting."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A question in the store."""
+    """A question in the store; `created` and `expires` in Unix seconds."""
 
     id: str
     state: State
@@ -45,21 +46,21 @@ class Entry:
 
 
 class Approvals:
-    """The questions of one App, shared by every process of the user. Its methods block, and may raise StoreAway."""
+    """The questions of one App, shared by all processes of the user. Its methods block and may raise StoreAway."""
 
     def __init__(self, app_id: str, store: Store) -> None:
         self._app_id, self._store = app_id, store
 
     def entries(self) -> list[Entry]:
-        """All that is still good, oldest first. A row that is not as it was written counts as gone."""
+        """All entries that have not expired, oldest first. A row that cannot be parsed is skipped."""
         _take_over(self._store, self._app_id)
         return _entries(self._store, f"{self._app_id}/")
 
     def ask(self, question: Question) -> Entry:
-        """The entry for a question: the one with the same digest where there is one, else a new one that waits.
+        """The entry with the question's digest, or a new one in the state `waiting`.
 
         Raises:
-            TooManyWaiting: the person has enough to read.
+            TooManyWaiting: `MOST_WAITING` questions wait already.
         """
         key = f"{self._app_id}/{question.digest}"
         entries = self.entries()
@@ -75,7 +76,7 @@ class Approvals:
                 return entry
 
     def decide(self, entry_id: str, *, approve: bool) -> bool:
-        """Answer a question that waits; False where there is none of that id any more."""
+        """Approve or refuse a waiting question; False if none with that id waits."""
         for entry in self.entries():
             if (entry.id, entry.state) == (entry_id, "waiting"):
                 after = replace(entry, state="approved" if approve else "refused")
@@ -85,7 +86,7 @@ class Approvals:
         return False
 
     def use(self, entry: Entry) -> bool:
-        """Take an approval, once; False where there is none, somebody else did, or it is no longer good."""
+        """Consume an approval; False if there is none, it has expired, or another process consumed it."""
         approved = replace(entry, state="approved")
         good = entry.expires > time.time()
         return good and self._store.swap(_TABLE, self._key(entry), _written(approved), None)
@@ -112,10 +113,10 @@ def _read(text: str | None) -> Entry | None:
 
 
 def waiting() -> list[Entry]:
-    """What waits for the user, of all Apps, oldest first.
+    """The waiting questions of all Apps, oldest first.
 
     Raises:
-        StoreAway: it cannot be looked up.
+        StoreAway: the store cannot be read.
     """
     with closing(user_store()) as store:
         for folder in state_root().glob("*/approvals"):
@@ -124,10 +125,10 @@ def waiting() -> list[Entry]:
 
 
 def decide(entry_id: str, *, approve: bool) -> bool:
-    """Answer what waits under an id, of whichever App; False where nothing does.
+    """Approve or refuse the waiting question with an id, of any App; False if there is none.
 
     Raises:
-        StoreAway: it cannot be looked up, or not be noted.
+        StoreAway: the store cannot be read or written.
     """
     apps = {entry.question.app for entry in waiting() if entry.id == entry_id}
     with closing(user_store()) as store:
@@ -135,14 +136,14 @@ def decide(entry_id: str, *, approve: bool) -> bool:
 
 
 def _take_over(store: Store, app_id: str) -> None:
-    """Put what stands in files into the store. Whoever deletes a file takes it, so each is taken once."""
+    """Move an App's question files into the store. Only the process that deletes a file imports it, so once."""
     folder = state_root() / app_id / "approvals"
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):
             if match := _FILE.fullmatch(path.name):
                 entry = _of_file(path, match["id"], match["state"])
                 key = None if entry is None else f"{app_id}/{entry.question.digest}"
-                # Before the file is gone: a store that is away is no reason to lose it.
+                # Read before the file is deleted, so that StoreAway does not lose the question.
                 before = None if key is None else store.get(_TABLE, key)
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()

@@ -1,4 +1,4 @@
-"""Asks a person to approve a call: at the client where it can ask, else on the approvals page or in a terminal."""
+"""Gets a person's approval for a call: at the client if it can ask, else on the approvals page or in a terminal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from waha_mcp.policy.call import Call, as_list, told
 from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.store import Store, in_thread
 
-#: Chats that a reason names; the others are counted.
+#: Chats that a reason lists by name; the rest are given as a count.
 _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a person is asked: words in which `{}` stands for the chats that it is about, where it is about any."""
+    """Why a person is asked. In `words`, `{}` is replaced by the names of `chats` (ids), if there are any."""
 
     words: str
     chats: Sequence[str] = ()
 
     def text(self, names: Mapping[str, str]) -> str:
-        """The reason with the chats' names, by chat id."""
+        """The reason in words. `names`: chat id to display name."""
         named = [names[chat] for chat in self.chats[:_MOST_NAMED]]
         more = len(self.chats) - len(named)
         return self.words.format(", ".join(named) + (f" and {more} more" if more else ""))
@@ -37,19 +37,19 @@ class Approver:
     def __init__(self, app_id: str, people: People, store: Store) -> None:
         self._app_id, self._people = app_id, people
         self._approvals = Approvals(app_id, store)
-        #: By the digest of a call that the person has refused at the client: until when that holds, in seconds of the
-        #: monotonic clock.
+        #: Calls refused at the client: digest to the end of the refusal (seconds of the monotonic clock).
         self._refused: dict[str, float] = {}
-        #: By the digest of a call whose approval was given back: until when that is good, likewise.
+        #: Approvals that were given back: digest to expiry (seconds of the monotonic clock).
         self._unused: dict[str, float] = {}
 
     async def approved(self, call: Call, why: Sequence[Reason]) -> None:
-        """Get a person's approval of exactly this call, one that was given before or a new one.
+        """Get a person's approval of exactly this call, an earlier unused one or a new one.
 
-        `why` holds the reasons that the question gives.
+        `why` holds the reasons shown in the question.
 
         Raises:
-            Refusal: a person refused the call, or has not answered yet, or cannot be asked.
+            Refusal: the person refused, has not answered yet, or too many questions wait already.
+            StoreAway: the client cannot ask, and the store cannot be read or written.
         """
         if self._refused.get(call.digest, 0) > time.monotonic():
             raise _person_refused()
@@ -57,12 +57,12 @@ class Approver:
         call.decision = "approved"
 
     def give_back(self, call: Call) -> None:
-        """Let the approval of a call count once more, because the call certainly had no effect."""
+        """Make the approval of a call usable again, because the call certainly had no effect."""
         if call.approved_until is not None:
             self._unused[call.digest] = call.approved_until
 
     async def _answer(self, call: Call, why: Sequence[Reason]) -> float:
-        """Ask, and return until when the person's approval is good, in seconds of the monotonic clock."""
+        """Ask; the expiry of the approval in seconds of the monotonic clock. Raises as `approved`."""
         given_back = self._unused.pop(call.digest, 0)
         if given_back > time.monotonic():
             return given_back
@@ -78,9 +78,9 @@ class Approver:
         return _monotonic(question.expires)
 
     def _look_elsewhere(self, question: Question) -> float:
-        """Use up the approval that a person gave on the approvals page or in a terminal; without one, ask for it there.
+        """Consume an approval given on the approvals page or in a terminal; if there is none, ask for one there.
 
-        Returns until when it is good, in Unix seconds.
+        Returns its expiry in Unix seconds. Blocks. Raises as `approved`.
         """
         try:
             entry = self._approvals.ask(question)
@@ -102,12 +102,12 @@ class Approver:
         )
 
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
-        """The question about a call, with everybody that it names in words."""
+        """The question about a call, with chat ids replaced by display names."""
         names = {chat: str(await self._people.describe(chat)) for chat in call.reached}
         apart = call.tool.references.keys() | call.tool.local_files.keys()
         content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in apart}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
-        # Where one parameter names chats and reaches them all, the question's first line has named them.
+        # A single parameter whose chats are all recipients is left out: the first line of the question lists them.
         people = {
             name: ", ".join([names.get(each) or str(await self._people.describe(each)) for each in chats])
             for name, chats in named.items()

@@ -1,4 +1,4 @@
-"""The trail: one JSON line per call in a file that only the user can read. Writing it never holds up a call."""
+"""The trail: one JSON line per call, in a file that only the user can read. A thread writes it, so no call waits."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from waha_mcp.store.folders import state_dir
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of one file, and how many older ones are kept.
+#: Size of one file in bytes, and the number of older files kept.
 MAX_BYTES, KEPT = 5 * 2**20, 5
 
 
 def trail_path(app_id: str) -> Path:
-    """The App's trail. Its folder is made.
+    """The path of the App's trail. Creates its folder.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     return state_dir(app_id) / "trail.jsonl"
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """The file, closed to others. A line that cannot be written is reported once and costs nothing else."""
+    """The rotating file, mode 0600. The first write error is logged; calls go on."""
 
     reported = False
 
@@ -50,7 +50,7 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 class _Queue(logging.handlers.QueueHandler):
-    """Hands lines to a thread, and waits for that thread when logging is shut down."""
+    """Queues lines for a writer thread; `close` flushes them and joins the thread."""
 
     def __init__(self, file: _File) -> None:
         super().__init__(queue.SimpleQueue())
@@ -71,7 +71,7 @@ class _Queue(logging.handlers.QueueHandler):
 
 
 class Trail:
-    """The trail of one App. The file and its thread come with the first line."""
+    """The trail of one App. The file and the writer thread are created with the first line. `secrets` are redacted."""
 
     def __init__(self, app_id: str, *secrets: SecretStr) -> None:
         self._app_id, self._secrets = app_id, secrets
@@ -79,7 +79,7 @@ class Trail:
         self._failed = False
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Add one line; what cannot be written is reported on stderr and otherwise ignored."""
+        """Queue one line. Errors are logged and otherwise ignored."""
         if self._failed:
             return
         if self._handler is None:
@@ -94,7 +94,7 @@ class Trail:
         self._handler.handle(logging.LogRecord("trail", logging.INFO, "", 0, line, None, None))
 
     def close(self) -> None:
-        """Write what is left and stop the thread."""
+        """Flush the queue and stop the thread."""
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.close()

@@ -1,4 +1,4 @@
-"""One call on its way through the gate: whom it names, and how questions and the trail describe it."""
+"""A call in the gate: the chats, messages and files that it names, and its record in the trail."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from waha_mcp.waha.client import Changes
 from waha_mcp.waha.messages import message_from
 from waha_mcp.whatsapp.ids import parse_message_id
 
-#: Characters of a text that is shown whole; WhatsApp takes no longer one.
+#: Longest text that is shown in full, in characters: the longest that WhatsApp takes.
 FULL = 65_536
 
 
 @dataclass
 class Call:
-    """A tool, its arguments with every chat as a chat id, and what the gate finds out on the way."""
+    """A tool, its validated arguments (chats as chat ids), and the fields that the gate fills in."""
 
     tool: Tool
     arguments: dict[str, Any]
@@ -34,35 +34,35 @@ class Call:
     ask: Ask = cannot_ask
     client: str | None = None
     allow_repeat: bool = False
-    #: Whom it reaches, in a stable order.
+    #: Ids of the chats that it reaches, sorted.
     reached: tuple[str, ...] = ()
     digest: str = ""
     decision: str = "allowed"
     message_id: str | None = None
-    #: The messages that it names, as WAHA has them, by id as named.
+    #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: The local files that it names, as `file_digests` found them.
+    #: The local files that it names; set by `file_digests`.
     files: tuple[File, ...] = ()
-    #: Changes that were asked of WAHA for it and may have happened.
+    #: Counts the requests to WAHA that may have changed something.
     changes: Changes = field(default_factory=Changes)
-    #: Seconds of the monotonic clock until which the person's yes to it is good, where there was one.
+    #: Expiry of the person's approval (seconds of the monotonic clock); None without one.
     approved_until: float | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def named(self, *, reached: bool | None = None) -> list[str]:
-        """The chats that parameters name; of those marked as reached, or not, where that is asked for."""
+        """The chat ids in the arguments. `reached` selects parameters marked as recipients (True) or not (False)."""
         marks = self.tool.references.items()
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
         return [chat for name in names for chat in as_list(self.arguments.get(name))]
 
     def message_chats(self, *, reached: bool | None = None) -> list[str]:
-        """The chats of the messages that parameters name; see `named`."""
+        """The chat ids of the messages in the arguments; `reached` as in `named`."""
         marks = self.tool.messages.items()
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
         return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
 
     def quoted_texts(self) -> dict[str, str]:
-        """What the messages that it names say: a person's yes is for that, too."""
+        """The contents of the messages that it names, by label: part of the question and of the digest."""
         return {
             f"what {name} says": "\n".join(_said(self.named_messages[each]) for each in as_list(self.arguments[name]))
             for name in self.tool.messages
@@ -70,10 +70,12 @@ class Call:
         }
 
     async def file_digests(self) -> dict[str, str]:
-        """What stands behind the local files named, so that an approval is for these bytes. The tool takes no others.
+        """SHA-256 of each local file that it names, by label, so that an approval is for these bytes.
+
+        Sets `files`, and the digests in the context against which the tool checks the file it sends.
 
         Raises:
-            ArgumentError: there is no such file.
+            ArgumentError: a file does not exist or may not be read.
         """
         named = {name: self.arguments[name] for name in self.tool.local_files if self.arguments.get(name) is not None}
         outbox = self.context.app.outbox
@@ -82,7 +84,7 @@ class Call:
         return {f"sha256 of {file.argument}": file.sha256 for file in self.files}
 
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
-        """The call's line in the trail."""
+        """The call's record in the trail, without empty fields; with its arguments if `with_text`."""
         record: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "client": self.client,
@@ -99,12 +101,12 @@ class Call:
         return {key: value for key, value in record.items() if value is not None}
 
 
-#: The parts of a message that show what it is.
+#: Fields of a message that hold its content.
 _SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
 
 
 def _said(row: Mapping[str, Any]) -> str:
-    """What a message says: its text, and what else it holds."""
+    """The content of WAHA's row of a message: its text, or its content fields as JSON."""
     message = message_from(row)
     if message is None:
         return "a message that this App sent"
@@ -115,14 +117,14 @@ def _said(row: Mapping[str, Any]) -> str:
 
 
 def as_list(value: Any) -> list[str]:
-    """The ids of a parameter that holds one, several or none."""
+    """The value of a parameter (None, one id or a list of ids) as a list."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)
 
 
 def told(value: Any) -> Any:
-    """An argument as people are shown it: whole, but of a text longer than `FULL` only its length and SHA-256."""
+    """An argument as it is shown to people, JSON-ready: a text longer than `FULL` as its length and SHA-256."""
     if isinstance(value, str) and len(value) > FULL:
         digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{len(value)} characters, sha256 {digest}"

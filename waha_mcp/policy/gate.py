@@ -1,6 +1,6 @@
-"""The one gate: every call passes `Policy.run`, after what it names has become chat ids and before its tool runs.
+"""The gate: every call passes `Policy.run`, after its chats are resolved to ids and before its tool runs.
 
-It works from the catalog's record of a tool alone, so a new tool is covered the day it is written.
+It uses only the tool's record in the catalog, so a new tool is covered without further code.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from waha_mcp.waha.models import Reached, Result, Sent
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for finding out what those are called whom an effect has reached.
+#: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
 
 T = TypeVar("T")
 
 
 class Policy:
-    """The policy of one App at work."""
+    """The policy of one App."""
 
     def __init__(self, app: App, table: FilledTable) -> None:
-        """The policy of an App for the people in `table`. No request is made yet."""
+        """`table` resolves people. Makes no request."""
         self._app = app
         self._store = user_store()
         self._people = People(table)
@@ -63,44 +63,44 @@ class Policy:
         self._message_ids = delivery.MessageIds()
 
     async def aclose(self) -> None:
-        """Finish the trail, and close the store and what counts the pace."""
+        """Flush the trail; close the store and the connections to Redis."""
         await self._pacer.aclose()
         await in_thread(self._store.close)
         if self._trail is not None:
             self._trail.close()
 
     async def prepare(self, grant: Grant) -> None:
-        """Learn who is meant by the App's lists. Cheap once it is done, or where there are none.
+        """Resolve the App's lists to chat ids, once; hidden ids on deny lists again while their number is unknown.
 
-        Where the key turns out not to read, names stay open.
+        Names stay unresolved if the key may not read.
 
         Raises:
-            WahaError: WAHA cannot be asked, so nobody is known.
+            WahaError: WAHA cannot be asked.
         """
         with contextlib.suppress(Forbidden):
             await self._recipients.prepare(can_read=Action.READ in grant.actions)
 
     def readable(self, chat_id: str) -> bool:
-        """Whether a chat may be shown: in lists, counts, searches, candidates, and when it is read itself."""
+        """Whether a chat may be read or shown anywhere: in lists, counts, searches, candidates."""
         return self._recipients.readable(chat_id)
 
     async def written(self, chat_id: str) -> bool:
-        """Whether this account has written to a chat, as far as WAHA tells."""
+        """Whether this account has written to a chat; False if WAHA cannot be asked."""
         try:
             return await self._people.has_written(chat_id)
         except WahaError:
             return False
 
     def summary(self) -> str:
-        """One line: whom the agent can reach and read, and when a person is asked."""
+        """One line: who can be written to and read, and when a person is asked."""
         asked = "" if self._app.approval == "never" else f"; approval: {self._app.approval}"
         return self._recipients.summary() + asked
 
     async def run(self, call: Call) -> Result:
-        """Let one call pass and run it, or refuse it.
+        """Check one call, run it and record it in the trail.
 
         Raises:
-            Refusal: it may not pass.
+            Refusal: the policy refuses it, or the store is away.
             ArgumentError, WahaError: as the tool does.
         """
         with self._in_the_trail(call):
@@ -128,7 +128,10 @@ class Policy:
     # Effects
 
     async def _check(self, call: Call) -> list[str]:
-        """Everything that can refuse it before anything is counted; those it would be the first contact with."""
+        """Run every check that comes before counting; the chats that would be first contacts.
+
+        Sets `call.reached` and `call.digest`. Raises as `run`, and StoreAway.
+        """
         verdicts = await self._check_recipients(call)
         await self._messages.look_up(call)
         await self._check_urls(call)
@@ -146,7 +149,7 @@ class Policy:
         return digest_of(self._app.url, call.context.waha.session, call.tool.name, arguments)
 
     async def _check_unchanged(self, call: Call) -> None:
-        """Refuse what is no longer what the person has seen: messages can be edited and files written meanwhile."""
+        """Refuse a call whose messages or files have changed since the person was asked."""
         await self._messages.look_up(call)
         if await self._digest(call) != call.digest:
             raise Refusal(
@@ -158,7 +161,7 @@ class Policy:
     async def _check_recipients(self, call: Call) -> dict[str, Verdict]:
         tool = call.tool
         named, messages = call.named(reached=True), call.message_chats(reached=True)
-        # What a message of another chat says goes along where it is quoted.
+        # Quoting a message of another chat reveals its text, so that chat must be readable.
         quoted = [chat for chat in messages if named and chat not in named]
         if not all(map(self.readable, (*call.named(reached=False), *call.message_chats(reached=False), *quoted))):
             raise Refusal("not readable", NOT_FOUND)
@@ -191,9 +194,9 @@ class Policy:
                 raise _repeated(before)
 
     async def _begin(self, call: Call) -> Attempt | None:
-        """Note that it is under way, unless another call has come this far while a person was asked.
+        """Store that the call is under way, unless the same call got here while a person was asked.
 
-        None where doing it twice is the same as doing it once.
+        None for idempotent tools, which are not stored.
         """
         if not call.tool.repeats:
             return None
@@ -213,7 +216,7 @@ class Policy:
             await in_thread(self._repeats.undo, call.digest, attempt)
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
-        """Those reached whom this account has never written to, as far as can be told. Who is listed is known."""
+        """Recipients not known to have been written to by this account; those allowed by name don't count."""
         if not self._app.pace.first_contacts and self._app.approval != "first_contact":
             return []
         can_read = Action.READ in call.context.grant.actions
@@ -234,7 +237,7 @@ class Policy:
             return False
 
     def _reasons_to_ask(self, call: Call, verdicts: Mapping[str, Verdict], first: list[str]) -> list[Reason]:
-        """Why a person must be asked; empty where nobody must."""
+        """The reasons to ask a person; empty if none applies."""
         why = []
         if listed := [chat for chat, verdict in verdicts.items() if verdict is Verdict.ASK]:
             why.append(Reason("the App's list of chats to ask about covers {}", listed))
@@ -266,7 +269,7 @@ class Policy:
                 await self._check_unchanged(call)
             result = await self._deliver(call)
         except BaseException as error:
-            # That the call was cancelled does not tell what came of it either.
+            # BaseException: a cancelled call may have had an effect, too.
             if self._happened(call, error):
                 await self._end(call, attempt, "unknown")
                 raise _as_unknown(call, error) from None
@@ -284,7 +287,7 @@ class Policy:
         return result.reaching(*await self._names(call))
 
     async def _remember(self, call: Call) -> None:
-        """Keep it that those whom the call reached were written to. It is done, so this does not fail."""
+        """Store that the account has written to those reached. Never raises: the effect has happened."""
         for chat in call.reached:
             self._people.remember(chat)
         met = {each for chat in call.reached for each in (chat, self._people.twin(chat)) if each}
@@ -295,9 +298,9 @@ class Policy:
 
     @staticmethod
     def _happened(call: Call, error: BaseException) -> bool:
-        """Whether a call that ended with an error may have had an effect all the same.
+        """Whether a call that failed may still have had an effect.
 
-        What the action read asks of WAHA (to convert a file, for a key to media) changes nothing for anybody.
+        POST requests of the action read (converting a file, a media key) have none.
         """
         return call.tool.action is not Action.READ and call.changes.possible > isinstance(error, NotDone)
 
@@ -322,7 +325,7 @@ class Policy:
             return found
 
     async def _names(self, call: Call) -> list[Reached]:
-        """The chats that the call reached, in words. The effect is done, so this neither fails nor waits for long."""
+        """The chats that the call reached, with names as far as found within `NAMES` seconds. Does not raise."""
         named = {chat: Person(chat) for chat in call.reached if chat not in (PUBLIC, STATUS)}
         if Action.READ in call.context.grant.actions:
             with anyio.move_on_after(NAMES):
@@ -368,7 +371,7 @@ class Policy:
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:
-    """The error of a call that may have had an effect, so that its text does not deny it."""
+    """The error as OutcomeUnknown, for a call that may have had an effect; cancellations stay as they are."""
     if isinstance(error, OutcomeUnknown) or not isinstance(error, Exception):
         return error
     if isinstance(error, ArgumentError | WahaError):

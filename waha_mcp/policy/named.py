@@ -1,4 +1,4 @@
-"""The messages that a call names. An id only claims which chat a message is in, so each is looked at first."""
+"""Looks up the messages that a call names: the chat inside a message id is a claim that must be verified."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
 logger = logging.getLogger(__name__)
 
-#: Own messages of one App that the store keeps.
+#: How many ids of sent messages the store keeps per App.
 MOST_OWN = 10_000
 
 _OWN = "sent"
 
 
 class NamedMessages:
-    """Finds named messages in the chats that their ids claim. What this App sent itself is known without WAHA."""
+    """Verifies message ids with WAHA, or with the ids of messages that this App has sent."""
 
     def __init__(self, app_id: str, people: People, store: Store) -> None:
-        """Nothing is asked for yet."""
+        """Makes no request."""
         self._app_id, self._people, self._store = app_id, people, store
-        #: Those that could not be written down.
+        #: Store keys of sent messages that could not be written.
         self._unwritten: set[str] = set()
 
     async def sent(self, message_id: str) -> None:
-        """Note that this App has sent a message. It is known to this process even where the store is away."""
+        """Remember that this App has sent a message: in the store, or in this process while the store is away."""
         try:
             key = self._key(parse_message_id(message_id))
         except ValueError:
@@ -55,7 +55,7 @@ class NamedMessages:
         return key in self._unwritten or await in_thread(self._store.get, _OWN, key) is not None
 
     async def _is_own_for_sure(self, claim: MessageKey) -> bool:
-        """As `_is_own`; False where the store is away, because WAHA has been asked already."""
+        """As `_is_own`, but False while the store is away."""
         try:
             return await self._is_own(claim)
         except StoreAway as error:
@@ -66,12 +66,12 @@ class NamedMessages:
         return f"{self._app_id}/{message.chat}/{message.id}"
 
     async def look_up(self, call: Call) -> None:
-        """Find every message that the call names, for the call and for its tool.
+        """Look up every message that the call names; sets `call.named_messages` and `messages` of its context.
 
         Raises:
             Refusal: one is not in the chat that its id claims, or, without the action read, was not sent by this App.
             WahaError: WAHA cannot be asked.
-            StoreAway: what this App has sent cannot be looked up.
+            StoreAway: without the action read, the store cannot be read.
         """
         found: dict[str, Mapping[str, Any]] = {}
         can_read = Action.READ in call.context.grant.actions
@@ -107,11 +107,11 @@ class NamedMessages:
             return None
         if not await self._same(claim.chat, key.chat):
             return None
-        # An id may leave out who wrote it.
+        # An id may leave out the author (participant).
         if claim.participant and key.participant and not await self._same(claim.participant, key.participant):
             return None
         return mapping_of(answer)
 
     async def _same(self, claimed: str, real: str) -> bool:
-        """Whether two ids are one chat or person."""
+        """Whether two ids are the same chat or person."""
         return claimed == real or await self._people.learn(claimed) == real

@@ -1,7 +1,7 @@
-"""What the store keeps of one account: whom it has written to. An account is a number, whatever Apps it has.
+"""What the store keeps per account, over all its Apps: the chats that it has written to. An account is a phone number.
 
-Several Apps may reach one account, over several sessions and several spellings of WAHA's URL. What was sent is the
-account's; each App compares it with limits of its own.
+Several Apps may use one account, over several sessions and several spellings of WAHA's URL. They share what was sent;
+each App compares it with its own limits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from waha_mcp.whatsapp.ids import phone_of
 
 logger = logging.getLogger(__name__)
 
-#: Chats that the store keeps of one account as written to.
+#: How many chats the store keeps per account.
 MOST_MET = 20_000
 
 _NUMBERS, _MET = "account", "met"
@@ -27,18 +27,18 @@ class OwnAccount:
     """The account of one App's session."""
 
     def __init__(self, url: str, table: FilledTable, store: Store) -> None:
-        """Nothing is asked for yet."""
+        """Makes no request."""
         self._url, self._table, self._store = url, table, store
-        #: The number that the store has for this session, as far as this process knows.
+        #: The number that this process has last seen in the store for this session.
         self._noted: str | None = None
 
     async def key(self) -> str:
-        """The account's name in the store: its number where that is known, else one made of WAHA's URL and session.
+        """The account's key in the store: its number if known, else a digest of WAHA's URL and session.
 
-        A process that WAHA doesn't tell the number just now goes by what another has noted for the same session.
+        If WAHA does not give the number, the one that any process has stored for the session is used.
 
         Raises:
-            StoreAway: the store cannot be asked.
+            StoreAway: the store cannot be read or written.
         """
         place = digest_of(self._url, self._table.waha.session)
         number = await self._number()
@@ -61,18 +61,18 @@ class OwnAccount:
         return next(filter(None, map(phone_of, ids)), None)
 
     async def has_met(self, chat: str) -> bool:
-        """Whether the store has it that this account wrote to a chat.
+        """Whether the store says that this account has written to a chat.
 
         Raises:
-            StoreAway: the store cannot be asked.
+            StoreAway: the store cannot be read or written.
         """
         return await in_thread(self._store.get, _MET, f"{await self.key()}/{chat}") is not None
 
     async def remember(self, chats: Iterable[str]) -> None:
-        """Keep it that this account has written to these chats.
+        """Store that this account has written to these chats.
 
         Raises:
-            StoreAway: it cannot be written.
+            StoreAway: the store cannot be read or written.
         """
         await in_thread(self._remember, await self.key(), tuple(chats))
 

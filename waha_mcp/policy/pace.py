@@ -1,7 +1,7 @@
-"""How fast: limits in all and per chat, stricter for first contacts, and a jittered gap between sends.
+"""Rate limits: in total, per chat and for first contacts (sliding windows), and a random gap between sends.
 
-What is counted is the account's: all Apps and processes that use it count together, in the store, and each App compares
-the counts with limits of its own. An App that names a Redis counts there instead, by itself, over several machines.
+Effects are counted per account in the store, by all its Apps and processes; each App compares the counts with its own
+limits. An App that names a Redis counts there instead, per App, over several machines.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: The longest gap (seconds) that is waited out inside a call; the rest of a longer one is answered as a wait.
+#: Longest gap in seconds that a call waits for; for a longer one it raises TooFast.
 MAX_WAIT = 3.0
-#: Seconds for giving back what was counted.
+#: Timeout in seconds of undoing a count.
 GIVE_BACK = 2.0
 
 
 class TooFast(Exception):
-    """Over a limit. `wait` is seconds until it is worth trying again."""
+    """Over a limit. `wait`: seconds until a retry may pass."""
 
     def __init__(self, wait: float, what: str) -> None:
         super().__init__(f"{what}: try again in {max(1, math.ceil(wait))} s")
@@ -42,35 +42,35 @@ class TooFast(Exception):
 
 
 class PaceUnknown(Exception):
-    """The limits are kept elsewhere, and cannot be asked there."""
+    """Redis, which holds the counts, cannot be asked."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Effects that are counted together. `what` names them in words; `limits` are those of this App, if it has any."""
+    """Effects that share one count. `what`: its name in errors; `key`: its name in the store; `limits`: this App's."""
 
     what: str
     key: str
     limits: Sequence[RateLimitItem]
 
 
-#: What can be given back: where it was counted, and what the store, or Redis, knows it by.
+#: A count that can be undone: the counter, and its own record of it.
 Counted = tuple["_Counter", Any]
 
 
 class _Counter(Protocol):
-    """Where effects are counted."""
+    """Counts effects, in the store or in Redis."""
 
     async def take(self, kinds: Sequence[Kind]) -> Any:
-        """Count one effect of each kind, or none; what it returns can be given back. Raises as `Pacer.take`."""
+        """Count one effect of each kind, all or nothing; the value is for `give_back`. Raises as `Pacer.take`."""
         ...
 
     async def check(self, kinds: Sequence[Kind]) -> None:
-        """As `take`, without counting."""
+        """Raise as `take` would, without counting."""
         ...
 
     async def give_back(self, taken: Any) -> None:
-        """Count it no more."""
+        """Undo a `take`."""
         ...
 
 
@@ -78,7 +78,7 @@ class Pacer:
     """The limits of one App."""
 
     def __init__(self, app_id: str, pace: Pace, store: Store, account: Callable[[], Awaitable[str]]) -> None:
-        """`account` gives the account's name in the store."""
+        """`account` gives the account's key in the store (`OwnAccount.key`)."""
         self._pace = pace
         self._redis = _InRedis(app_id, pace.redis) if pace.redis is not None else None
         self._counter: _Counter = self._redis or _InStore(store, account)
@@ -87,13 +87,13 @@ class Pacer:
         self._turn = anyio.Lock()
 
     async def take(self, chats: Iterable[str], first: Iterable[str]) -> Counted:
-        """Count one thing that reaches `chats`, of which `first` were never written to; waits out a short gap.
+        """Count one effect that reaches `chats`, of which `first` are first contacts; waits for a short gap.
 
-        What it returns can be given back. Where it fails or is cancelled, nothing stays counted.
+        The value is for `give_back`. If this raises or is cancelled, nothing stays counted.
 
         Raises:
             TooFast: over a limit.
-            PaceUnknown, StoreAway: the limits cannot be asked; nothing may be done.
+            PaceUnknown, StoreAway: the counts cannot be read, so nothing may be done.
         """
         kinds = self._kinds(chats, first)
         async with self._turn:
@@ -103,7 +103,7 @@ class Pacer:
         return counted
 
     async def give_back(self, counted: Counted) -> None:
-        """Count it no more, because it did not happen. Goes through in a call that is cancelled, too."""
+        """Undo a `take` whose effect did not happen. Shielded from cancellation; errors are logged."""
         counter, taken = counted
         with anyio.move_on_after(GIVE_BACK, shield=True):
             try:
@@ -112,12 +112,12 @@ class Pacer:
                 logger.warning("What was not sent stays counted: %s", type(error).__name__)
 
     async def check(self, chats: Iterable[str], first: Iterable[str]) -> None:
-        """As `take`, without counting or waiting."""
+        """Raise as `take` would, without counting or waiting for the gap."""
         await self._counter.check(self._kinds(chats, first))
 
     def _kinds(self, chats: Iterable[str], first: Iterable[str]) -> list[Kind]:
         pace = self._pace
-        # The narrower first: what they stop is not counted against the wider.
+        # Narrow limits first: an effect that they refuse is not counted against the wider ones.
         to_one = [Kind("to one chat", f"chat:{chat}", self._parsed(pace.chat)) for chat in sorted(set(chats))]
         contacts = [Kind("first contacts", "first", self._parsed(pace.first_contacts)) for _ in set(first)]
         return [*to_one, *contacts, Kind("in all", "total", self._parsed(pace.total))]
@@ -139,7 +139,7 @@ class Pacer:
             await anyio.sleep(wait)
 
     async def aclose(self) -> None:
-        """Close the connections to Redis, where there are any."""
+        """Close the connections to Redis, if any."""
         if self._redis is not None:
             await self._redis.aclose()
 
@@ -149,7 +149,7 @@ def _over(item: RateLimitItem, what: str, wait: float) -> TooFast:
 
 
 class _InStore:
-    """Counted in the store, under the account."""
+    """Counts in the store, per account."""
 
     def __init__(self, store: Store, account: Callable[[], Awaitable[str]]) -> None:
         self._store, self._account = store, account
@@ -180,7 +180,7 @@ class _InStore:
 
 
 class _InRedis:
-    """Counted in Redis, under the App."""
+    """Counts in Redis, per App."""
 
     def __init__(self, app_id: str, url: SecretStr) -> None:
         self._app_id, self._url = app_id, url
@@ -210,7 +210,7 @@ class _InRedis:
             await self._forget(item.key_for(self._app_id, key))
 
     async def _ask(self, what: str, kind: Kind, item: RateLimitItem) -> None:
-        """Raises TooFast where the limit has no room."""
+        """Call the limiter's method `what` (hit or test). Raises TooFast over the limit, PaceUnknown on errors."""
         try:
             if await getattr(self._counter(), what)(item, self._app_id, kind.key):
                 return
@@ -220,7 +220,7 @@ class _InRedis:
         raise _over(item, kind.what, float(stats.reset_time) - time.time())
 
     async def _forget(self, key: str) -> None:
-        """Take out the newest entry of one limit's window: the library has no call for it."""
+        """Remove the newest entry of a limit's sliding window; the library has no method for it."""
         from redis.asyncio import Redis
 
         storage = self._counter().storage

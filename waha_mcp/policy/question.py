@@ -1,7 +1,6 @@
-"""The question that a person is asked before an effect, and its words, the same wherever it is shown.
+"""The question that a person is asked before an effect.
 
-A client's form, the approvals page and the terminal all show `Question.lines`. What others wrote is escaped there, so
-none of them has to.
+The client's form, the approvals page and the terminal all show `Question.lines`, in which untrusted text is escaped.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from pydantic_core import to_jsonable_python
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
-#: Seconds that a question, and the approval given to it, is good for.
+#: Lifetime in seconds of a question and of its approval.
 LIFETIME = 600
-#: Hex digits of a file's SHA-256 that a person is shown; the approval is for all 64.
+#: Hex digits of a file's SHA-256 that are shown; the approval is for all 64.
 _SHOWN_DIGITS = 16
 
 
 class Line(NamedTuple):
-    """One line of a question. Both parts are escaped; the lines of a text after its first are set in."""
+    """One labelled value of a question. Both fields are escaped; further lines of a text are indented."""
 
-    #: What the text is, in the server's own words; empty for the first line of a question.
+    #: The label, set by the server; empty for the first line of a question.
     name: str
     text: str
 
@@ -38,17 +37,17 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class File:
-    """A local file that would be sent, as it was when the question was asked."""
+    """A local file that would be sent, as read when the question was asked."""
 
     #: The parameter that names it.
     argument: str
     #: Its path in the outbox folder, as named.
     name: str
-    #: Bytes.
+    #: In bytes.
     size: int
-    #: In hex.
+    #: Hex digits.
     sha256: str
-    #: The MIME type that its first bytes show, and the one that its name says; None where there is none.
+    #: The MIME types by its first bytes and by its name; None if unknown.
     found_type: str | None
     named_type: str | None
 
@@ -59,7 +58,7 @@ class File:
         return cls(argument, name, len(content), sha256, sniff(content), mimetypes.guess_type(name)[0])
 
     def lines(self) -> list[Line]:
-        """Its name, and what it holds. They stand apart, so that no name passes for a size or a digest."""
+        """Two lines: its name; its size, type and digest. Separate, so that a name cannot imitate the others."""
         holds = f"{self.size:,} byte{'s' * (self.size != 1)}, {self._type()}, SHA-256 {self.sha256[:_SHOWN_DIGITS]}…"
         return [_line(self.argument, self.name), _line(f"what {self.argument} holds", holds)]
 
@@ -72,24 +71,24 @@ class File:
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is asked: what exactly would be done, to whom, and why it needs a person's approval.
+    """What a person is asked: what would be done, to whom, and why a person must approve it.
 
-    `Question(**asdict(question))` is the same question, also after JSON. `why` and `files` are empty in one that was
-    written by a version without them.
+    `Question(**asdict(question))` is equal to it, also after a JSON round trip. `why` and `files` are empty in
+    questions stored by versions without these fields.
     """
 
     app: str
     tool: str
     title: str
-    #: Whom it reaches, with name and number.
+    #: The recipients, each with name and number.
     recipients: tuple[str, ...]
-    #: The arguments as they would be carried out, without local files, and what the messages that they name say.
+    #: Arguments by name, without local files, and the contents of the messages that they name, by label.
     content: Mapping[str, Any]
-    #: Binds an answer to recipients and content, local files included; neither `why` nor `expires` is part of it.
+    #: Digest of the call with the contents of its files and messages; `why` and `expires` are no part of it.
     digest: str
-    #: Unix seconds after which no answer counts.
+    #: Expiry in Unix seconds; a later answer does not count.
     expires: float
-    #: Each reason why a person is asked.
+    #: The reasons why a person is asked.
     why: tuple[str, ...] = ()
     files: tuple[File, ...] = ()
 
@@ -99,9 +98,9 @@ class Question:
             object.__setattr__(self, name, value)
 
     def lines(self) -> list[Line]:
-        """The question in plain words.
+        """The question, line by line.
 
-        What the server says itself comes before the content, which may be so long that a client cuts it off.
+        Title, reasons, expiry and files come before the content, which a client may truncate.
         """
         to = f" to {', '.join(self.recipients)}" if self.recipients else ""
         first = [Line("", reveal(f"{self.title}{to}?"))]
@@ -117,18 +116,18 @@ class Question:
 
 
 def _line(name: str, value: Any) -> Line:
-    """A line for a value: text as it is, anything else as JSON."""
+    """A line for a value: text unchanged, anything else as JSON; both escaped."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return Line(reveal(name), "\n    ".join(map(reveal, text.split("\n"))))
 
 
 def _clock(moment: float) -> str:
-    """A Unix time as this machine's clock shows it, cut to the minute, with the zone: `14:32 (UTC+02:00)`."""
+    """A Unix time in this machine's time zone, truncated to the minute: `14:32 (UTC+02:00)`."""
     local = datetime.fromtimestamp(moment).astimezone()
     return f"{local:%H:%M} (UTC{local.isoformat()[-6:]})"
 
 
 def digest_of(*parts: Any) -> str:
-    """A digest of values as JSON has them, the same for the same values; models and times are written as JSON."""
+    """SHA-256 in hex of values in canonical JSON (sorted keys); models and times are converted first."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=to_jsonable_python)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Whom the agent may reach and whose messages it may read: the App's lists, held against resolved chat ids."""
+"""Who may be written to and who may be read: the App's allow, ask and deny lists against resolved chat ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KIND = {"person": "people", "group": "groups", "channel": "channels", "broadcas
 
 
 class Verdict(Enum):
-    """What the lists say about one chat. NAMED is allowed by name and not only as one of a kind."""
+    """The result of the lists for one chat. NAMED: it is on the allowlist itself, not only by its kind or `*`."""
 
     NO = "not allowed"
     ASK = "a person must approve"
@@ -31,41 +31,41 @@ class Verdict(Enum):
 
 
 def kind(chat: str) -> str:
-    """The word of `KINDS` for a chat id."""
+    """The kind (as in `KINDS`) of a chat id, or `public` for `PUBLIC`."""
     return "public" if chat == PUBLIC else _KIND[kind_of_chat(chat)]
 
 
 class Entries:
-    """One list of an App: everyone, kinds, and chat ids in every form that means the same chat."""
+    """One list of an App: `*`, kinds, and chat ids with all known ids of the same chat."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._entries = tuple(names)
         self.everyone = "*" in self._entries
         self.ids = {e for e in self._entries if "@" in e}
         self._counted, self._numbers = 0, frozenset[str]()
-        #: Hidden ids whose number is not known: any number may be theirs.
+        #: Hidden ids (`@lid`) whose number is unknown: any number may be theirs.
         self.unmatched = {e for e in self.ids if e.endswith("@lid")}
-        #: Names that are not resolved to chat ids yet.
+        #: Names not resolved to chat ids.
         self.names = {e for e in self._entries if "@" not in e and e != "*" and e not in KINDS}
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def learn(self, people: People, owners: Mapping[str, Collection[str]]) -> None:
-        """Add the ids of those whose names are on the list, and the other ids of everybody on it.
+        """Replace names by chat ids, and add the second ids of all chats on the list.
 
-        `owners` are those of each name. One that means no saved contact, or several, stays open.
+        `owners`: name to chat ids. A name of no saved contact, or of several, stays in `names`.
         """
         for name in list(self.names):
             found = owners.get(name, ())
-            # The same person under both ids is one.
+            # Both ids of one person count once.
             if len({people.table.canonical(each) for each in found}) == 1:
                 self.ids.update(found)
                 self.names.discard(name)
         self.match(people, list(self.ids))
 
     def match(self, people: People, ids: Iterable[str]) -> None:
-        """Add the other ids of these, as far as they are known."""
+        """Add the second ids of these chats, if known."""
         for each in ids:
             twin = people.twin(each)
             if twin:
@@ -75,15 +75,15 @@ class Entries:
                 self.unmatched.add(each)
 
     def holds(self, chat: str, twin: str | None) -> bool:
-        """Whether the list has this chat itself."""
+        """Whether the list contains this chat by id; `twin` is its second id."""
         return chat in self.ids or twin in self.ids
 
     def covers(self, chat: str, twin: str | None) -> bool:
-        """Whether the list has this chat, or all like it."""
+        """Whether the list contains this chat, by id, by kind or by `*`."""
         return self.everyone or kind(chat) in self._entries or self.holds(chat, twin)
 
     def may_cover(self, chat: str, twin: str | None) -> bool:
-        """As `covers`, for lists that forbid: somebody who cannot be told from one on the list counts as on it."""
+        """As `covers`, for deny lists: also True if the chat might be one on the list (unresolved name or id)."""
         if self.names or self.covers(chat, twin):
             return True
         if kind(chat) != "people":
@@ -111,7 +111,7 @@ class Entries:
 
 
 class Recipients:
-    """The lists of one App. Until `prepare` has succeeded they know only what the App says in ids."""
+    """The lists of one App. Before `prepare` only the entries given as ids, kinds or `*` are resolved."""
 
     def __init__(self, chats: Chats, people: People) -> None:
         self._people = people
@@ -123,26 +123,26 @@ class Recipients:
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
         self._existing_only = chats.existing_only
         self._readable: dict[tuple[str, str | None], bool] = {}
-        #: Why the saved contacts are not wholly known, so that no name on a list is; None where they are.
+        #: Why the saved contacts are incomplete, so that no name was resolved; None if they are complete.
         self._gap: str | None = None
         self._ready = False
         self._preparing = anyio.Lock()
 
     @property
     def limited(self) -> bool:
-        """Whether a list keeps anybody from being written to."""
+        """Whether any list limits who may be written to."""
         return not self._allow.everyone or bool(self._deny)
 
     @property
     def read_limited(self) -> bool:
-        """Whether a list keeps anybody's chat from being read."""
+        """Whether any list limits what may be read."""
         return not self._read_allow.everyone or bool(self._read_deny)
 
     async def prepare(self, *, can_read: bool) -> None:
-        """Resolve names, and learn the other ids of those on the lists.
+        """Resolve the names on the lists, and look up the second ids of their chats.
 
-        A key without read cannot look anything up: then names stay open, and an open name allows nobody and, on a
-        list that forbids, forbids everybody.
+        Without the action read, names stay unresolved: on an allowlist such a name allows nobody, on a deny list it
+        denies everybody.
 
         Raises:
             WahaError: WAHA cannot be reached.
@@ -154,7 +154,7 @@ class Recipients:
                 await self._look_up()
                 self._ready = True
             elif unmatched := [each for each in (self._deny, self._read_deny) if each.unmatched]:
-                # As long as WAHA does not tell whose they are, they stand for anybody.
+                # Hidden ids without a number deny every number, so look them up again.
                 await self._people.table.match(set[str]().union(*(each.unmatched for each in unmatched)))
                 for each in unmatched:
                     each.match(self._people, list(each.unmatched))
@@ -178,9 +178,12 @@ class Recipients:
             )
 
     async def _owners(self, names: Iterable[str]) -> dict[str, Collection[str]]:
-        """Chat ids by the names under which the account's owner saved them: nobody else can choose those.
+        """Chat ids of each name, by the names saved in the address book, which nobody else can choose.
 
-        Empty where the contacts are not all known: somebody else may have any of the names.
+        Empty if the contacts are incomplete: an unknown contact may have any of the names.
+
+        Raises:
+            WahaError: the contacts cannot be read.
         """
         people = self._people.table
         await people.load("contacts", gap_age=0.0)
@@ -193,7 +196,7 @@ class Recipients:
         return {name: people.table.saved.get(fold_name(clean_name(name)), ()) for name in names}
 
     async def verdict(self, chat: str) -> Verdict:
-        """Whether something may be sent to a chat id, `STATUS` or `PUBLIC`."""
+        """Whether a chat id, `STATUS` or `PUBLIC` may be written to."""
         twin = await self._people.learn(chat) if self.limited and "@" in chat else None
         if self._deny.may_cover(chat, twin):
             return Verdict.NO
@@ -212,19 +215,19 @@ class Recipients:
             return False
 
     def readable(self, chat: str) -> bool:
-        """Whether a chat may be read, or shown at all."""
+        """Whether a chat may be read or shown."""
         if not self.read_limited:
             return True
         twin = self._people.twin(chat)
         found = self._readable.get((chat, twin))
         if found is None:
             found = not self._read_deny.may_cover(chat, twin) and self._read_allow.covers(chat, twin)
-            # A whole address book passes here again and again.
+            # Cached: a listing checks the whole address book each time.
             self._readable[chat, twin] = found
         return found
 
     def summary(self) -> str:
-        """One line: who can be reached, and who can be read."""
+        """One line: who can be written to and who can be read."""
         allowed = f"can write to {self._allow}"
         if self._ask:
             allowed += f", after approval to {self._ask}"
@@ -236,7 +239,7 @@ class Recipients:
         return "; ".join(filter(None, (allowed, reads, self.unresolved())))
 
     def unresolved(self) -> str | None:
-        """The names on the lists of which it is not known whom they mean, and why; None where there are none."""
+        """The names on the lists that are not resolved, and why; None if there are none."""
         lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
         names = ", ".join(sorted(set().union(*(each.names for each in lists))))
         if not names:
@@ -249,7 +252,7 @@ class Recipients:
 
 
 def _subscriber(chat: str) -> str:
-    """A number without the digits that Brazil, Mexico and Argentina add or drop: one subscriber, several writings."""
+    """A phone number in one canonical form: without the optional digits of Brazil, Mexico and Argentina."""
     digits = chat.partition("@")[0]
     digits = re.sub(r"^521(?=\d{10}$)", "52", digits)
     digits = re.sub(r"^549(?=\d{10}$)", "54", digits)

@@ -1,7 +1,7 @@
-"""No double effects: the same again within a minute is a mistake, unless the caller says that it is not.
+"""The repeat guard: refuses the same call within `WINDOW` seconds, unless the caller allows the repeat.
 
-What may have happened, although nobody knows, counts as if it had, and for longer. The attempts of all processes of an
-App stand in the store: one row per digest, a JSON list of `[id, outcome, since, process]`.
+An attempt with an unknown outcome counts as done, for `UNKNOWN_WINDOW` seconds. The attempts of all processes of an App
+are in the store: one row per digest, a JSON list of `[id, outcome, since, process]`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from waha_mcp.store import Store, StoreAway
 
 logger = logging.getLogger(__name__)
 
-#: Seconds within which the same is refused: after it was done, and after its outcome was lost.
+#: Seconds for which a repeat is refused: after the call was done, and after an unknown outcome.
 WINDOW, UNKNOWN_WINDOW = 60.0, 600.0
 
 Outcome = Literal["under way", "done", "unknown"]
@@ -27,19 +27,19 @@ _TABLE = "attempt"
 
 @dataclass(frozen=True)
 class Attempt:
-    """One call. `since`: when it began, or ended once it has, in seconds since 1970."""
+    """One execution of a call. `since`: when it began or, once it has ended, when it ended (Unix seconds)."""
 
     id: str
     outcome: Outcome
     since: float
-    #: Who made it, as the store names them.
+    #: The process that made it (`Store.process`).
     process: str
-    #: Seconds since then, when it was looked at.
+    #: Seconds from `since` to when the row was read.
     ago: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """Whether the same is still refused because of it. What is under way always stands in the way."""
+        """Whether it still blocks a repeat. One that is under way always does."""
         match self.outcome:
             case "under way":
                 return True
@@ -50,7 +50,7 @@ class Attempt:
 
 
 class Repeated(Exception):
-    """The same call was made earlier and stands in the way."""
+    """An earlier attempt of the same call, `before`, blocks this one."""
 
     def __init__(self, before: Attempt) -> None:
         super().__init__(before.outcome)
@@ -58,32 +58,32 @@ class Repeated(Exception):
 
 
 class Repeats:
-    """What one App did lately, by digest. Several of one digest may be under way where the caller allowed it.
+    """The recent attempts of one App, by digest. Several of one digest may be under way if the caller allowed it.
 
-    Its methods block, as the store's do, all but `over`. `end` and `undo` never fail: what cannot be written is known
-    to this process all the same, and written with the next step.
+    Its methods block, but for `over`. `end` and `undo` never raise: an outcome that cannot be written is kept in this
+    process and written with the next change of the row.
     """
 
     def __init__(self, app_id: str, store: Store) -> None:
         self._app_id, self._store = app_id, store
-        #: Of own attempts whose end is not written, what is so; None: it did not happen.
+        #: Outcomes that are not written, by attempt id; None: the attempt did not happen.
         self._unwritten: dict[str, Attempt | None] = {}
         self._swept = False
 
     def before(self, digest: str) -> Attempt | None:
-        """The same call, earlier, where it stands in the way of doing it again: the one of which least is known.
+        """The attempt that blocks this call, or None; of several, the one with the least certain outcome.
 
         Raises:
-            StoreAway: it cannot be looked up.
+            StoreAway: the store cannot be read.
         """
         return _standing(self._read(self._store.get(_TABLE, self._key(digest))))
 
     def begin(self, digest: str, *, again: bool = False) -> Attempt:
-        """Note that a call is under way. `again`: what stands in the way is meant to be repeated.
+        """Store a call as under way. `again`: ignore attempts that would block it.
 
         Raises:
-            Repeated: something stands in the way.
-            StoreAway: it cannot be noted.
+            Repeated: an earlier attempt blocks it.
+            StoreAway: the store cannot be read or written.
         """
         self._sweep()
         attempt = Attempt(secrets.token_hex(8), "under way", self._store.now(), self._store.process)
@@ -97,16 +97,16 @@ class Repeats:
         return attempt
 
     def over(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        """Know from now on what came of a call, None for nothing, so that the next one meets it: writing takes longer.
+        """Set the outcome of a call (None: it did not happen) for this process at once; `end` or `undo` then writes it.
 
-        `end` or `undo` follows.
+        Does not block, so that a call that is made again right after a cancelled one meets its outcome.
         """
         self._unwritten[attempt.id] = (
             None if outcome is None else replace(attempt, outcome=outcome, since=self._store.now())
         )
 
     def end(self, digest: str, attempt: Attempt, outcome: Outcome) -> None:
-        """Write what came of a call. Those that had ended when it began give way: the caller meant to repeat them."""
+        """Store the outcome of a call. Attempts that had ended before it began are removed: it replaces them."""
         ended = self._unwritten.get(attempt.id) or replace(attempt, outcome=outcome, since=self._store.now())
 
         def changed(attempts: list[Attempt]) -> list[Attempt]:
@@ -116,7 +116,7 @@ class Repeats:
         self._settle(digest, attempt, ended, changed)
 
     def undo(self, digest: str, attempt: Attempt) -> None:
-        """Forget a call, because it certainly did not happen."""
+        """Remove an attempt that certainly had no effect."""
         self._settle(digest, attempt, None, lambda attempts: [each for each in attempts if each.id != attempt.id])
 
     def _settle(
@@ -136,7 +136,7 @@ class Repeats:
         return f"{self._app_id}/{digest}"
 
     def _change(self, key: str, change: Callable[[list[Attempt]], list[Attempt]]) -> None:
-        """Replace the attempts that still hold by what `change` makes of them."""
+        """Apply `change` to the attempts that still hold and write the row. Retries when another process was faster."""
         while True:
             value = self._store.get(_TABLE, key)
             attempts = change([each for each in self._read(value) if each.holds])
@@ -149,7 +149,7 @@ class Repeats:
                 return
 
     def _read(self, value: str | None) -> list[Attempt]:
-        """The attempts in a row, as they are now."""
+        """Parse a row: with unwritten outcomes applied, and attempts of ended processes as `unknown`."""
         found: list[Attempt] = []
         for attempt in [Attempt(*each) for each in json.loads(value or "[]")]:
             so = self._unwritten.get(attempt.id, attempt)
@@ -161,7 +161,7 @@ class Repeats:
         return found
 
     def _sweep(self) -> None:
-        """Once, let go of what processes have left behind that are gone."""
+        """On the first call: rewrite all rows of the App, which removes attempts that no longer hold."""
         if not self._swept:
             for row in self._store.rows(_TABLE, f"{self._app_id}/"):
                 self._change(row.key, lambda attempts: attempts)
@@ -174,7 +174,7 @@ def _standing(attempts: list[Attempt]) -> Attempt | None:
 
 
 def _ends(attempt: Attempt) -> float | None:
-    """When it no longer holds; None as long as it is under way."""
+    """The Unix time from which it no longer holds; None while it is under way."""
     match attempt.outcome:
         case "under way":
             return None

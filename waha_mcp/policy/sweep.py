@@ -1,7 +1,7 @@
-"""Taking chats that may not be read out of an answer that was not asked for by chat: lists, searches, counts of them.
+"""Removes chats that may not be read from the results of calls that name no chat: lists, searches, counts.
 
-Tools that list chats ask `Context.readable` themselves, so that their pages stay full. This is what makes sure that
-one which does not ask shows nothing all the same.
+Tools that list chats filter with `Context.readable` themselves, so that their pages stay full. This is the safety net
+for a tool that does not.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pydantic import BaseModel
 from waha_mcp.waha.models import Result
 from waha_mcp.whatsapp.ids import normalize_chat_id, parse_message_id
 
-#: Fields that say whose an item is, as an id or as what has one. Who wrote a message is not among them: a chat is shown
-#: with all its people.
+#: Fields that hold the chat of an item, as an id or as a model with an id. The author of a message is not among them:
+#: a readable chat is shown with all its members.
 _OWNERS = frozenset({"id", "chat", "chat_id", "lid", "phone", "message", "message_id", "group", "channel", "contact"})
 
 
 def swept(result: Result, readable: Callable[[str], bool]) -> Result:
-    """The result without the items that belong to chats which may not be read."""
+    """The result without items of chats that may not be read."""
     kept: Result = _kept(result, readable)
     return kept
 
 
 def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
-    """A list, a mapping or a model, and all that is inside it, without the items that may not be shown."""
+    """A list, dict or model without such items, recursively; other values unchanged."""
     if isinstance(value, list):
         return [_kept(each, readable) for each in value if _may_show(each, readable)]
     if isinstance(value, dict):
@@ -48,7 +48,7 @@ def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _chat(value: str) -> str | None:
-    """The chat that an id, a number or a message id names."""
+    """The chat id of a chat id, phone number (`+…`) or message id; None for any other text."""
     if value.startswith("+") and value[1:].isdigit():
         return f"{value[1:]}@c.us"
     try:

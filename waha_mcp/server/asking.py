@@ -1,4 +1,4 @@
-"""Asks the person at the client: by a request in the older protocol era, by an extra round trip in the newer one."""
+"""Elicitation: asks the person at the client, by a request (older protocol era) or an input-required result (newer)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from waha_mcp.policy.question import Question
 
 logger = logging.getLogger(__name__)
 
-#: The name of our one question within a round trip.
+#: The key of the question in `input_requests` and `input_responses`.
 _KEY = "approval"
-#: Round trips that may be open at once; the oldest is closed for one more.
+#: Most open round trips; one more evicts the oldest.
 _MOST_OPEN = 100
 
 _SCHEMA: dict[str, Any] = {
@@ -32,7 +32,7 @@ _SCHEMA: dict[str, Any] = {
 
 
 class InputNeeded(Exception):
-    """The call ends with a question; the client repeats it with the person's answer. Nothing was done."""
+    """The call returns a question as `result`; the client repeats it with the answer. Nothing was done."""
 
     def __init__(self, result: types.InputRequiredResult) -> None:
         self.result = result
@@ -40,26 +40,26 @@ class InputNeeded(Exception):
 
 @dataclass(frozen=True)
 class _Open:
-    """A question that a client was sent and has not answered. `expires`: seconds of the monotonic clock."""
+    """A question without an answer so far. `digest`: of the question; `expires`: seconds of the monotonic clock."""
 
     digest: str
     expires: float
 
 
 class Asking:
-    """Puts questions to the persons at the clients of one bridge.
+    """Asks the persons at the clients of one bridge.
 
-    In the newer era a question is remembered under a random state, which the client returns with the answer. A state
-    counts once, and only for the question that it was made for; nothing else that the client sends proves anything.
+    In the newer era a question is stored under a random request state, which the client returns with the answer. A
+    state is valid once, and only for its own question; nothing else that the client sends is trusted.
     """
 
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
 
     def asker(self, ctx: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Ask:
-        """The function that asks about one call. It returns the person's answer, or None where nobody was asked.
+        """The `Ask` for one call. In the newer era it raises InputNeeded if there is no answer yet.
 
-        Nobody was asked where the client cannot ask, gives up or fails, or gives an answer that is neither yes nor no.
+        It returns None if the client cannot ask, cancels, fails, times out, or answers neither yes nor no.
         """
 
         async def ask(question: Question) -> bool | None:
@@ -79,7 +79,7 @@ class Asking:
     def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool | None:
         asked = self._open.pop(params.request_state, None) if params.request_state else None
         answer = (params.input_responses or {}).get(_KEY)
-        # An answer to another question than this one is no answer; ask anew.
+        # An answer to another question does not count; ask again.
         if asked and asked.expires > time.monotonic() and answer is not None and asked.digest == question.digest:
             return _verdict(answer) if isinstance(answer, types.ElicitResult) else None
         raise InputNeeded(self._request(question))
@@ -96,9 +96,9 @@ class Asking:
 
 
 async def read_answer(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware that puts what a client sends as an answer into the protocol's shape, with True, False or None.
+    """Middleware that normalizes the client's answer to `{"approve": True, False or None}`.
 
-    An answer in another shape would otherwise make the whole call invalid.
+    Otherwise a malformed answer would make the whole call invalid.
     """
     if ctx.method == "tools/call" and ctx.params:
         params = dict(ctx.params)
@@ -115,12 +115,12 @@ async def read_answer(ctx: ServerRequestContext[Any, Any], call_next: CallNext) 
 def _can_ask(ctx: ServerRequestContext[Any, Any]) -> bool:
     capabilities = ctx.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
-    # A client that names no mode means forms; one that names only URLs cannot show ours.
+    # A client that declares no mode supports forms; one that declares only URL mode cannot show ours.
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
 def _read(raw: Any) -> bool | None:
-    """The person's answer in what a client sends; None where there is none in it."""
+    """Parse the client's answer: True, False, or None if it is malformed or no answer."""
     try:
         return _verdict(types.ElicitResult.model_validate(raw, by_name=False))
     except ValidationError:
@@ -128,7 +128,7 @@ def _read(raw: Any) -> bool | None:
 
 
 def _verdict(answer: types.ElicitResult) -> bool | None:
-    """The person's answer, or None. Hosts where nobody sits answer "cancel" by themselves; only a person declines."""
+    """True, False or None. "cancel" is None, since hosts without a person send it by themselves."""
     if answer.action == "decline":
         return False
     approve = (answer.content or {}).get("approve") if answer.action == "accept" else None

@@ -1,4 +1,4 @@
-"""The clients of one bridge: what they are offered, the questions they were sent, and whom to tell of a change."""
+"""The state of one bridge's clients: their open questions, and who gets list-changed notifications."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from waha_mcp.server.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-#: How a change is announced in the older era.
+#: The notification for each change, in the older era.
 _ANNOUNCE: dict[type[ServerEvent], Callable[[ServerSession], Awaitable[None]]] = {
     ToolsListChanged: ServerSession.send_tool_list_changed,
     ResourcesListChanged: ServerSession.send_resource_list_changed,
@@ -31,24 +31,24 @@ _ANNOUNCE: dict[type[ServerEvent], Callable[[ServerSession], Awaitable[None]]] =
 
 
 class Clients:
-    """All clients of one bridge. None of another bridge's clients can reach anything in here."""
+    """All clients of one bridge; other bridges' clients cannot reach its state."""
 
     def __init__(self, bridge: Bridge) -> None:
-        """Listen for changes of the bridge's tools from now on."""
+        """Subscribe to changes of the bridge's tools."""
         self.bridge = bridge
         self.asking = Asking()
         self.resources, self.prompts = Resources(bridge), Prompts(bridge)
         self._bus = InMemorySubscriptionBus()
-        #: Serves the newer era's subscriptions.
+        #: The handler of the newer era's subscriptions.
         self.listen = ListenHandler(self._bus)
-        #: The older era's clients that hold a listing, by the identity of what they sent to initialize.
+        #: The older era's sessions that have fetched a listing, by `id` of their initialize parameters.
         self._sessions: dict[int, ServerSession] = {}
-        #: The resources and prompts on offer when a change was last announced.
+        #: The resources and prompts available at the last notification.
         self._announced = self.resources.offered(), self.prompts.offered()
         bridge.listeners.add(self._changed)
 
     def listed(self, session: ServerSession) -> None:
-        """Note that a client of the older era holds a listing from now on, which can go stale."""
+        """Register a session of the older era that has fetched a listing, so that it is notified of changes."""
         self._sessions[id(session.client_params)] = session
 
     async def _changed(self) -> None:

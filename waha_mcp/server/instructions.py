@@ -1,4 +1,4 @@
-"""The server's instructions: how the tools work together, built from what the grant holds."""
+"""The MCP server instructions, built from the tools that the grant exposes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from waha_mcp.tools.catalog import exposed
 
 
 def instructions(app: App, grant: Grant) -> str:
-    """Instructions for the agent, under the 2 KB at which clients cut them."""
+    """Instructions for the agent, shorter than the 2 KB at which clients truncate them."""
     names = {tool.name for tool in exposed(app, grant)}
     reads, sends = "list_chats" in names, "send_text" in names
     lines = [

@@ -1,6 +1,6 @@
-"""What stands on the lines of stdio: bytes to JSON-RPC messages and back, whatever a client writes.
+"""Framing of stdio: parses lines of bytes into JSON-RPC messages, and serializes messages to lines.
 
-Everything that is no message is answered: with its own id where that can be known, else with null.
+A malformed line is answered with an error, under its own id if that can be found, else under null.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-#: Bytes of one line. A tool takes a file of 32 MiB as base64.
+#: Longest line in bytes: tools take files of up to 32 MiB as base64.
 MOST = 64 * 2**20
-#: Levels of objects and arrays in one message.
+#: Deepest nesting of objects and arrays.
 DEEPEST = 64
-#: Bytes at each end of a line that is not read as a whole, in which its id is looked for.
+#: Bytes kept of each end of a line that is too long, in which its id is searched.
 _END = 4096
 
 _SCALAR = rb'(?:"(?:[^"\\]|\\.){0,200}"|[-+\w.]{1,30})'
@@ -47,26 +47,26 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 @dataclass(frozen=True)
 class Rejected:
-    """A line that is no message, and what its writer is told."""
+    """A malformed line, and the JSON-RPC error that answers it."""
 
-    #: As it came, which may be a number or a string that no request can have.
+    #: The id as received; it may be a number that is not valid as an id.
     id: Any
     code: int
     message: str
-    #: What it may have been meant as: a malformed answer to a request of ours, whose asker must not wait for ever.
+    #: The error to deliver to our own pending request, if the line is a malformed answer to it.
     answer: JSONRPCError | None = None
 
 
 @dataclass(frozen=True)
 class TooLong:
-    """A line of which only the ends were kept."""
+    """A line longer than the limit: its first and last `_END` bytes."""
 
     head: bytes
     tail: bytes
 
 
 def lines(read: Callable[[], bytes], most: int = MOST) -> Iterator[bytes | TooLong]:
-    """The lines of what `read` gives piece by piece until it gives nothing, each without its newline."""
+    """Split the chunks that `read` returns, until an empty one, into lines without newline. `most`: bytes of a line."""
     line = bytearray()
     tail: bytes | None = None
     while chunk := read():
@@ -85,10 +85,9 @@ def lines(read: Callable[[], bytes], most: int = MOST) -> Iterator[bytes | TooLo
 
 
 def read_line(line: bytes | TooLong) -> JSONRPCMessage | Rejected | None:
-    """The message on a line; None where there is nothing to answer.
+    """Parse a line; None for a blank line, or an answer whose id is none of ours.
 
-    An answer of the client that is not as it should be comes as an error under its id, so that whoever waits for it
-    learns that there is none.
+    A malformed answer of the client becomes a JSONRPCError under its id, so that the pending request fails.
     """
     if isinstance(line, TooLong):
         wrong = f"This line is longer than {MOST // 2**20} MiB and was not read: nothing was done. Send less at once"
@@ -126,7 +125,7 @@ def read_line(line: bytes | TooLong) -> JSONRPCMessage | Rejected | None:
 
 
 def write_line(message: JSONRPCMessage | Rejected) -> bytes:
-    """A message, or what a rejected line is answered, as a line."""
+    """Serialize a message, or the error that answers a rejected line."""
     if isinstance(message, Rejected):
         error = {"code": message.code, "message": message.message}
         return _encoded({"jsonrpc": "2.0", "id": message.id, "error": error})
@@ -143,12 +142,17 @@ def write_line(message: JSONRPCMessage | Rejected) -> bytes:
 
 def _encoded(raw: dict[str, Any]) -> bytes:
     text = json.dumps(raw, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # What UTF-8 has no bytes for are lone surrogates; \udXXX is how JSON spells them, too.
+    # UTF-8 cannot encode lone surrogates; backslashreplace writes them as \udXXX, which is valid JSON.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _parsed(text: str, flaws: list[tuple[int, str]]) -> Any:
-    """The JSON of a line. What is no value of JSON, or none that anybody can handle, is a flaw and reads as null."""
+    """Parse JSON. Adds numbers out of range and NaN (both read as None) and lone surrogates to `flaws`.
+
+    Raises:
+        ValueError: not JSON.
+        RecursionError: nested too deeply.
+    """
 
     def integer(digits: str) -> int | None:
         if len(digits) <= 20 and -(2**63) <= (number := int(digits)) < 2**64:
@@ -176,7 +180,7 @@ def _parsed(text: str, flaws: list[tuple[int, str]]) -> Any:
 
 
 def _misshapen(raw: dict[str, Any]) -> list[tuple[int, str]]:
-    """What keeps an object from being a JSON-RPC message."""
+    """The reasons why an object is not a JSON-RPC message, as (code, message)."""
     wrong = []
     if raw.get("jsonrpc") != "2.0":
         wrong.append('"jsonrpc" must be "2.0"')
@@ -225,7 +229,7 @@ def _deeper(line: bytes) -> bool:
 
 
 def _id_at_an_end(head: bytes, tail: bytes) -> RequestId | None:
-    """The id of a line of which the middle cannot be read: it stands before or behind all that is not plain."""
+    """Find the id of a line that was not parsed, among the scalar members at its start or end; else None."""
     found = _FIRST.match(head[:_END]) or _LAST.search(tail[-_END:])
     try:
         return json.loads(found["id"]) if found else None

@@ -1,4 +1,4 @@
-"""Prompts: things people often ask for, worded once. Each needs some tools and is listed when the grant holds them."""
+"""MCP prompts: templates of frequent requests. Each is listed only if all its tools are exposed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from waha_mcp.bridge import Bridge
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a prompt. `said` is how the text continues where it is given."""
+    """One argument of a prompt. `said`: text appended if it is given, with its name in braces as placeholder."""
 
     description: str
     required: bool = False
@@ -22,7 +22,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt. `text` may hold its required arguments in braces."""
+    """One prompt. `tools`: names of the tools it needs; `text`: with required arguments in braces as placeholders."""
 
     title: str
     description: str
@@ -76,12 +76,12 @@ class Prompts:
         self._bridge = bridge
 
     def offered(self) -> dict[str, Prompt]:
-        """Those whose tools are all on offer now, by name."""
+        """The prompts whose tools are all exposed now, by name."""
         tools = {tool.name for tool in self._bridge.tools()}
         return {name: prompt for name, prompt in PROMPTS.items() if prompt.tools <= tools}
 
     async def listed(self) -> list[types.Prompt]:
-        """Those whose tools are all on offer."""
+        """The answer to prompts/list."""
         await self._bridge.key.listable()
         return [
             types.Prompt(
@@ -97,10 +97,10 @@ class Prompts:
         ]
 
     async def get(self, name: str, arguments: Mapping[str, str]) -> types.GetPromptResult:
-        """One prompt, filled in.
+        """The answer to prompts/get: a prompt with its arguments filled in.
 
         Raises:
-            MCPError: there is none of that name, or its arguments are wrong.
+            MCPError: unknown prompt, or wrong arguments.
         """
         await self._bridge.key.settle()
         prompt = self.offered().get(name)

@@ -1,4 +1,4 @@
-"""The MCP side of a bridge: listing, calling, and telling clients that the listing changed. Serves both eras."""
+"""The MCP request handlers: tools, resources, prompts, completions and subscriptions, for both protocol eras."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from waha_mcp.waha.models import Attachment
 
 logger = logging.getLogger(__name__)
 
-#: Milliseconds that a client may keep a listing; a changed one is announced.
+#: Milliseconds for which a client may cache a listing; changes are notified.
 LISTING_TTL = 60_000
 
 _Request = ServerRequestContext[Any, Any]
 
 
 class Protocol:
-    """An MCP server. Each request is served by the bridge that `bridge_for` names; nothing of one is kept here."""
+    """An MCP server. Each request is served by the bridge that `bridge_for` returns for it."""
 
     def __init__(self, bridge_for: Callable[[_Request], Bridge]) -> None:
         self._bridge_for = bridge_for
@@ -61,13 +61,13 @@ class Protocol:
 
     @property
     def options(self) -> InitializationOptions:
-        """What the handshake of the older era announces."""
+        """The options of the older era's handshake, with its capabilities."""
         return self.server.create_initialization_options(
             NotificationOptions(tools_changed=True, resources_changed=True, prompts_changed=True)
         )
 
     def end_subscriptions(self) -> None:
-        """End all streams of changes, as a server does that is about to stop."""
+        """Close all subscription streams, before the server stops."""
         for clients in self._clients.values():
             clients.listen.close()
 
@@ -78,7 +78,7 @@ class Protocol:
         return self._clients[bridge]
 
     async def _instruct(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
-        """Middleware that gives whoever connects the instructions of their own bridge."""
+        """Middleware that adds the bridge's instructions to the answer to initialize or server/discover."""
         result = await call_next(ctx)
         if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
             bridge = self._of(ctx).bridge
@@ -91,7 +91,7 @@ class Protocol:
         return await self._of(ctx).listen(ctx, params)
 
     def _listed(self, ctx: _Request) -> Clients:
-        """The request's clients, of whom one holds a listing from here on."""
+        """The clients of the request's bridge, with this one registered as having a listing."""
         clients = self._of(ctx)
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             clients.listed(ctx.session)
@@ -135,7 +135,7 @@ class Protocol:
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
         return types.CallToolResult(content=content, structured_content=data)
 
-    # Resources, prompts and completions: never the only way to a thing
+    # Resources, prompts and completions: everything in them is also available through tools
 
     async def _list_resources(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
@@ -165,7 +165,7 @@ class Protocol:
         return await self._of(ctx).prompts.get(params.name, params.arguments or {})
 
     async def _complete(self, ctx: _Request, params: types.CompleteRequestParams) -> types.CompleteResult:
-        """Names of chats, wherever a chat is asked for."""
+        """Complete arguments named `chat` with names of chats."""
         if params.argument.name != "chat":
             return types.CompleteResult(completion=types.Completion(values=[]))
         bridge = self._of(ctx).bridge
@@ -178,7 +178,7 @@ class Protocol:
 
 
 def describe(tool: Tool) -> types.Tool:
-    """A tool as tools/list shows it."""
+    """A tool's record as tools/list returns it."""
     hints = tool.hints
     return types.Tool(
         name=tool.name,

@@ -1,4 +1,4 @@
-"""Resources: what some tools show, for clients that let a person pick it. Each is one tool's result."""
+"""MCP resources: the results of some tools, under a URI, for clients in which a person picks resources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource, or a template of many: the tool behind it, and the tool's argument that the URI holds."""
+    """A resource or resource template: the tool that reads it, and the tool's argument that the URI contains."""
 
     uri: str
     name: str
@@ -45,12 +45,12 @@ class Resources:
         self._bridge = bridge
 
     def offered(self) -> list[Resource]:
-        """Those whose tools are on offer now."""
+        """The resources whose tools are exposed now."""
         tools = {tool.name for tool in self._bridge.tools()}
         return [resource for resource in RESOURCES if resource.tool in tools]
 
     async def listed(self) -> list[types.Resource]:
-        """Those with a URI of their own."""
+        """The answer to resources/list: those with a fixed URI."""
         await self._bridge.key.listable()
         return [
             types.Resource(uri=each.uri, name=each.name, description=each.description, mime_type=JSON)
@@ -59,7 +59,7 @@ class Resources:
         ]
 
     async def templates(self) -> list[types.ResourceTemplate]:
-        """Those whose URI is to be filled in."""
+        """The answer to resources/templates/list: those whose URI has an argument."""
         await self._bridge.key.listable()
         return [
             types.ResourceTemplate(uri_template=each.uri, name=each.name, description=each.description, mime_type=JSON)
@@ -68,10 +68,10 @@ class Resources:
         ]
 
     async def read(self, uri: str) -> types.ReadResourceResult:
-        """The resource with this URI.
+        """The answer to resources/read: the tool's result as JSON.
 
         Raises:
-            MCPError: there is none, or it cannot be read now.
+            MCPError: unknown URI, refused by the policy, or WAHA failed.
         """
         await self._bridge.key.settle()
         for resource in self.offered():

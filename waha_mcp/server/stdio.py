@@ -1,7 +1,7 @@
-"""Serving one client over stdin and stdout: the process lives as long as the client keeps both open.
+"""The stdio transport: serves one client; the process ends when the client closes stdin or stdout.
 
-The lines are read and written here and not by the SDK's transport, which leaves unreadable lines unanswered, takes
-lines of any length, and can neither stop reading nor survive a closed stdout.
+It replaces the SDK's transport, which does not answer malformed lines, has no limit on their length, applies no back
+pressure, and does not survive a closed stdout.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from waha_mcp.server.protocol import Protocol
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that requests in flight get when the client closes stdin, and that their last lines get to be taken.
-#: Hosts kill a server that lingers for 2 s.
+#: Seconds to wait, after stdin closes, for requests in flight, and for the last lines to be written. Hosts kill a
+#: server that has not ended after 2 s.
 LAST_ANSWERS, LAST_LINES = 1.5, 0.4
-#: Bytes of one read.
+#: Most bytes of one read.
 _CHUNK = 2**20
 
 
 async def serve_stdio(bridge: Bridge) -> None:
-    """Serve until stdin ends or nobody reads stdout any more; a SIGTERM or SIGINT ends the process at once."""
+    """Serve until stdin or stdout is closed. SIGTERM or SIGINT ends the process at once."""
     if sys.stdin is None or sys.stdout is None:  # the descriptors were closed before we started
         return
     protocol = Protocol(lambda _: bridge)
@@ -60,7 +60,7 @@ async def serve_stdio(bridge: Bridge) -> None:
 
 
 async def _exit_on_signal() -> None:
-    """End the process on SIGTERM or SIGINT. Nothing here needs an orderly unwinding: what was sent was sent."""
+    """End the process on SIGTERM or SIGINT, without unwinding: requests already sent are not affected by it."""
     with stop_signals() as stopped:
         number = await stopped()
         logger.info("Stopped by %s", number.name)
@@ -69,10 +69,10 @@ async def _exit_on_signal() -> None:
 
 
 def _take_descriptors() -> tuple[int, int]:
-    """Descriptors of stdin and stdout of our own.
+    """Duplicate stdin and stdout; the new descriptors.
 
-    The standard ones then lead to nothing and to stderr, so that a stray print or a child process cannot touch the
-    protocol.
+    The standard ones are redirected to the null device and stderr, so that a stray print or a child process cannot
+    write into the protocol.
     """
     wire = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -89,19 +89,19 @@ def _take_descriptors() -> tuple[int, int]:
 
 
 class _Connection:
-    """The client on two descriptors. Each has a thread, which a blocked read or write keeps from nothing else.
+    """The connection to the client over two descriptors, each with its own thread for blocking reads or writes.
 
-    The threads are daemons: the process does not wait for them to end.
+    The threads are daemons: the process does not wait for them.
     """
 
     def __init__(self, protocol: Protocol, stdin: int, stdout: int) -> None:
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
-        #: The ids of requests that are not answered yet, by what the SDK makes of them: 7 and "7" are one.
+        #: The ids of unanswered requests, by the id as the SDK coerces it (7 and "7" are equal).
         self._open: dict[RequestId, RequestId] = {}
         self._answered = anyio.Event()
         self._arrived, self._items = anyio.create_memory_object_stream[JSONRPCMessage | Rejected](1)
-        #: Held by the reading thread from one item on until it was taken.
+        #: Back pressure: the reading thread acquires it for each item, the loop releases it when it takes the item.
         self._taken = threading.Semaphore()
         self._to_write: queue.SimpleQueue[tuple[bytes, anyio.Event]] = queue.SimpleQueue()
         self.incoming, self.outgoing = _Incoming(self), _Outgoing(self)
@@ -135,7 +135,7 @@ class _Connection:
                 try:
                     left = left[os.write(descriptor, left) :]
                 except OSError:
-                    # Whom to answer, there is nobody left: as if stdin had ended.
+                    # Nobody reads the answers any more: end as if stdin had been closed.
                     heard = False
                     self._tell(self._arrived.close)
             if not self._tell(written.set):
@@ -155,10 +155,10 @@ class _Connection:
             self._arrived.send_nowait(item)
 
     async def next_message(self) -> JSONRPCMessage:
-        """The client's next message, once what is none has been answered.
+        """The client's next message. Malformed lines before it are answered with errors.
 
         Raises:
-            EndOfStream: there will be none, and those in flight were waited for. The SDK then cancels what is left.
+            EndOfStream: stdin has ended, and open requests had `LAST_ANSWERS` seconds. The SDK cancels the rest.
         """
         while True:
             try:
@@ -173,7 +173,7 @@ class _Connection:
                     if item.answer is not None:
                         return item.answer
                 case JSONRPCRequest(id=number) if coerce_request_id(number) in self._open:
-                    # An error under this id would be taken for the answer to the first.
+                    # An error under this id would look like the answer to the first request.
                     wrong = f"The id {number!r} is in use by a request that is not answered yet; this one was not done"
                     await self.say(Rejected(None, INVALID_REQUEST, wrong))
                 case JSONRPCNotification(method="notifications/cancelled") if not self._cancels(item):
@@ -191,7 +191,7 @@ class _Connection:
                     self._close(cancelled)
 
     def _cancels(self, item: JSONRPCNotification) -> bool:
-        """Whether it names an open request as that was named: to the SDK, 7 and "7" are one."""
+        """Whether it names an open request by the same id and type; the SDK would not tell 7 from "7"."""
         number = cancelled_request_id_from_params(item.params)
         named = self._open.get(coerce_request_id(number)) if number is not None else None
         return named is not None and type(named) is type(number) and named == number
@@ -202,7 +202,7 @@ class _Connection:
             self._answered.set()
 
     async def _linger(self) -> None:
-        """Wait for the answers of a piped conversation, which ends its input right after the last request."""
+        """Wait for open requests: a piped conversation closes stdin right after the last request."""
         self._protocol.end_subscriptions()
         with anyio.move_on_after(LAST_ANSWERS):
             while self._open:
@@ -210,9 +210,9 @@ class _Connection:
                 await self._answered.wait()
 
     async def say(self, message: JSONRPCMessage | Rejected) -> None:
-        """Write a message and return when it is written, or nobody reads it any more.
+        """Write a message; returns when it is written or stdout is closed.
 
-        One who is cancelled while waiting leaves a message that is still written, as a whole and in its place.
+        If this is cancelled, the message is still written, complete and in order.
         """
         match message:
             case JSONRPCResponse(id=number) | JSONRPCError(id=number) if number is not None:
@@ -231,13 +231,13 @@ class _Connection:
 
 
 class _Stream:
-    """One direction of a connection, as the SDK holds it."""
+    """One direction of a connection, in the interface of the SDK's streams."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
 
     async def aclose(self) -> None:
-        """Nothing: reading ends with stdin."""
+        """Do nothing: reading ends with stdin."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -252,7 +252,7 @@ class _Stream:
 
 
 class _Incoming(_Stream):
-    """The client's messages, as the SDK reads them."""
+    """The stream of the client's messages for the SDK."""
 
     async def receive(self) -> SessionMessage | Exception:
         return SessionMessage(await self._connection.next_message())
@@ -268,7 +268,7 @@ class _Incoming(_Stream):
 
 
 class _Outgoing(_Stream):
-    """The messages to the client, as the SDK writes them."""
+    """The stream of messages to the client for the SDK."""
 
     async def send(self, item: SessionMessage) -> None:
         await self._connection.say(item.message)

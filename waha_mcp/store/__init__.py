@@ -1,8 +1,8 @@
-"""State that outlives a call: one small interface, kept in memory or in a file that the user's processes share.
+"""The Store interface for state that outlives a call; implemented in memory and in SQLite.
 
-A store holds rows (one text under a table and a key) and events (that something was counted at a time). It knows
-nothing of what they mean. Its methods block: a step takes well under a millisecond, and as long as `sqlite.WAIT`
-where another process holds the file. An event loop calls them, and functions made of several, through `in_thread`.
+A store holds rows (a text under a table and a key) and events (a key and a time), whose meaning is up to the caller.
+Its methods block: usually for less than a millisecond, at most about `sqlite.WAIT` seconds while another process holds
+the file. Call them from an event loop through `in_thread`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar, TypeVarTuple
 import anyio
 import anyio.to_thread
 
-#: Seconds that an event is kept: the longest window that can be asked about.
+#: Seconds for which an event is kept: the longest window of a limit.
 KEPT = 86_400.0
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class StoreAway(Exception):
-    """The store cannot be read or written, so nothing is known of what it holds. The text is one line for the user."""
+    """The store cannot be read or written, so its contents are unknown. The text is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `amount` events in any `window` seconds, which are at most `KEPT`."""
+    """At most `amount` events in any `window` seconds (sliding window, at most `KEPT`)."""
 
     amount: int
     window: float
@@ -41,87 +41,84 @@ class Limit:
 
 @dataclass(frozen=True)
 class Count:
-    """One event to be counted under a key, and what limits it. Without limits it is counted for those who have some."""
+    """One event to count under a key, and its limits. An event without limits still counts for callers with some."""
 
     key: str
     limits: tuple[Limit, ...] = ()
 
 
 class Full(Exception):
-    """A limit is reached, so nothing was counted. `wait` is seconds until it is free again."""
+    """A limit is reached, so nothing was counted. `wait`: seconds until there is room."""
 
     def __init__(self, count: Count, limit: Limit, wait: float) -> None:
         super().__init__(f"{limit.amount} per {limit.window:.0f} s: free in {wait:.0f} s")
         self.count, self.limit, self.wait = count, limit, wait
 
 
-#: What `take` has counted.
+#: The ids of the events that `take` has counted, for `give_back`.
 Taken = Sequence[int]
 
 
 class Store(Protocol):
-    """Each method is one step, whole or not at all, among all threads and processes that use the store.
-
-    Every one of them may raise StoreAway.
-    """
+    """Each method is atomic among all threads and processes that use the store, and may raise StoreAway."""
 
     @property
     def process(self) -> str:
-        """Names whoever has opened this store, for `alive`."""
+        """The id of this open store, for `alive`."""
         ...
 
     def alive(self, process: str) -> bool:
-        """Whether whoever has opened the store under this name still has it open. It ends with their process."""
+        """Whether the store with this id is still open in its process."""
         ...
 
     def now(self) -> float:
-        """Seconds since 1970, by the clock that all processes share."""
+        """The current time in Unix seconds."""
         ...
 
     def get(self, table: str, key: str) -> str | None:
-        """The value under a key; None where there is none, or it has expired."""
+        """The value under a key; None if there is none or it has expired."""
         ...
 
     def rows(self, table: str, prefix: str = "") -> list[Row]:
-        """The rows whose keys begin with `prefix`, in the order in which they were first written."""
+        """The rows whose keys begin with `prefix`, in order of creation; without expired ones."""
         ...
 
     def swap(
         self, table: str, key: str, before: str | None, after: str | None, *, expires: float | None = None
     ) -> bool:
-        """Replace a value that is still `before`, with None for no row; whether it was.
+        """Compare and swap: replace the value `before` by `after` (None: no row); False if the value is not `before`.
 
-        From `expires` (seconds since 1970) on there is no row.
+        The row expires at `expires` (Unix seconds; None: never).
         """
         ...
 
     def trim(self, table: str, prefix: str, most: int) -> None:
-        """Where more than `most` rows have keys that begin with `prefix`, delete the oldest, and a tenth beyond."""
+        """If more than `most` keys begin with `prefix`, delete the oldest rows down to nine tenths of `most`."""
         ...
 
     def take(self, counts: Iterable[Count]) -> Taken:
-        """Count every event, or none.
+        """Count all events, or none.
 
         Raises:
-            Full: the first limit that has no room for it.
+            Full: the first limit that is reached.
         """
         ...
 
     def check(self, counts: Iterable[Count]) -> None:
-        """As `take`, without counting."""
+        """Raise as `take` would, without counting."""
         ...
 
     def give_back(self, taken: Taken) -> None:
-        """Count events no more, because they did not happen."""
+        """Delete events, because they did not happen."""
         ...
 
     def close(self) -> None:
-        """Close what is open. The store can be used again, under another name."""
+        """Close files and release locks. The next step opens the store again, under another id."""
         ...
 
 
 async def in_thread(step: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """Call what blocks on a store in a worker thread, to its end: who is cancelled meanwhile still gets its answer."""
+    """Run a function that blocks on a store in a worker thread, shielded from cancellation until it returns."""
     with anyio.CancelScope(shield=True):
         answer = await anyio.to_thread.run_sync(step, *arguments)
     return answer  # noqa: RET504 - a scope may swallow what it holds, as far as types know

@@ -1,4 +1,4 @@
-"""Where a policy keeps what outlives a call: folders that only the user can look into."""
+"""The state folders, which only the user can read, and the store in them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def state_root() -> Path:
-    """The folder that holds one folder of state per App. It may not be there yet."""
+    """The folder with the store and one state folder per App. It may not exist yet."""
     return platformdirs.user_state_path("waha-mcp")
 
 
 def state_dir(app_id: str) -> Path:
-    """The App's folder of state, made if it is missing and closed to others.
+    """The App's state folder, created if missing, mode 0700.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     make_private(state_root())
     folder = state_root() / app_id
@@ -31,7 +31,7 @@ def state_dir(app_id: str) -> Path:
 
 
 def user_store() -> Sqlite:
-    """The store that all Apps and processes of the user share. Its file is opened with the first step."""
+    """The store that all Apps and processes of the user share. The file is opened with the first step."""
     from waha_mcp.store.sqlite import Sqlite
 
     return Sqlite(state_root() / "store.sqlite")

@@ -1,7 +1,7 @@
-"""Who has a store open, and who is opening it: locks on single bytes of a file beside the store.
+"""Records which processes have a store open: byte-range locks on a lock file beside the store.
 
-The operating system lets go of them when a process ends, however it does. As with SQLite's own locks, all processes
-must see one file system that keeps locks.
+The operating system releases them when a process ends in any way. As with SQLite's own locks, all processes must share
+a file system that supports locks.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: The byte that whoever opens, makes, changes or moves the store has locked. The others each stand for a holder.
+#: The byte locked while a process opens, creates, migrates or moves the store. Each other byte stands for a holder.
 _OPENING = 0
-#: Windows takes offsets of 31 bits.
+#: The highest byte: Windows takes offsets of 31 bits.
 _LAST = 2**31 - 1
-#: Seconds between two tries for a lock.
+#: Seconds between two attempts to lock.
 _AGAIN = 0.01
 
 
 class Holders:
-    """The lock file of one store, as this process has it open.
+    """The lock file of one store, open once per process.
 
-    The system counts locks by process and drops them all when the process closes the file, whichever of its handles
-    that is. So a process opens it once, and knows by itself what it has locked.
+    POSIX locks belong to the process, and closing any handle of the file releases all of them. So each process opens
+    it once and tracks its own locks.
     """
 
     _open: dict[Path, Holders] = {}  # noqa: RUF012 - of the process, as the locks are
@@ -43,7 +43,7 @@ class Holders:
 
     @classmethod
     def join(cls, path: Path) -> tuple[Holders, str]:
-        """Hold a byte of the file from now on: the file's holders, and the name under which `alive` finds this one.
+        """Lock a free byte; the open lock file, and the holder's name for `alive`.
 
         Raises:
             OSError: the file cannot be opened or locked.
@@ -61,7 +61,7 @@ class Holders:
             raise OSError("no lock is to be had")
 
     def leave(self, holder: str) -> None:
-        """Hold that byte no more."""
+        """Release the holder's byte; closes the file after the last one."""
         with self._guard:
             self._held.discard(int(holder))
             _unlock(self._file, int(holder))
@@ -73,7 +73,7 @@ class Holders:
             os.close(self._file)
 
     def alive(self, holder: str) -> bool:
-        """Whether that byte is held. A name of no known form is of nobody."""
+        """Whether the holder's byte is locked, by any process. False for a malformed name."""
         if not holder.isdecimal() or not 0 < (byte := int(holder)) <= _LAST:
             return False
         with self._guard:
@@ -86,10 +86,10 @@ class Holders:
 
     @contextlib.contextmanager
     def opening(self, wait: float) -> Iterator[None]:
-        """Hold off everybody else who opens the store.
+        """Exclusive lock for opening the store, among threads and processes.
 
         Raises:
-            TimeoutError: somebody else took longer than `wait` seconds.
+            TimeoutError: another holder kept it for longer than `wait` seconds.
         """
         deadline = time.monotonic() + wait
         if not self._in_turn.acquire(timeout=wait):

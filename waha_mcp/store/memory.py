@@ -1,4 +1,4 @@
-"""A store of one process, gone with it."""
+"""A store in memory, for one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Memory:
         self.process = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str], tuple[str, float | None]] = {}
-        #: Of each key, the times and numbers of its events, in order.
+        #: Key to the (time, id) pairs of its events, sorted.
         self._events: dict[str, list[tuple[float, int]]] = {}
         self._numbers = count(1)
 
@@ -79,7 +79,7 @@ class Memory:
         with self._lock:
             now = self.now()
             for key, events in list(self._events.items()):
-                # What a clock that was set back has left in the future is counted from now on.
+                # Events in the future (the clock was set back) count as of now.
                 events[:] = [(min(at, now), number) for at, number in events if at > now - KEPT]
                 if not events:
                     del self._events[key]

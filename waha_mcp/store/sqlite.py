@@ -1,8 +1,8 @@
 """A store in one SQLite file, shared by all processes of a user on one machine.
 
-Beside `store.sqlite` lie SQLite's own `-wal` and `-shm`, and `store.lock` (see `holders`). A file that is damaged is
-moved to `store.sqlite.damaged-<time>`. As long as that lies there, the store stays away: what it held is lost, and
-whether effects may start from zero is for the user to say, by deleting it or moving it elsewhere.
+Beside `store.sqlite` are SQLite's `-wal` and `-shm`, and `store.lock` (see `holders`). A damaged file is moved to
+`store.sqlite.damaged-<time>`. While that file exists, every step raises StoreAway: the counts are lost, and the user
+decides whether effects may start from zero, by deleting it or moving it elsewhere.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from waha_mcp.store.holders import Holders
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a step waits for other processes.
+#: Timeout in seconds of waiting for other processes.
 WAIT = 5.0
 
-#: The statements that lead from each version of the file to the next. What was released is never changed.
+#: The statements that migrate each version of the file to the next. Released ones are never changed.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE row (
@@ -45,25 +45,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-#: SQLite's result codes: another holds it, the disk is full, the file is malformed or no database.
+#: SQLite's result codes: busy or locked; disk full; malformed or not a database.
 _HELD, _DISK_FULL, _DAMAGED = (5, 6), 13, (11, 26)
-#: After every possible key with a prefix.
+#: Appended to a prefix: the upper bound of the keys with it.
 _END = "\U0010ffff"
 _BESIDE = ("-wal", "-shm", "-journal")
 
 
 class _Damaged(Exception):
-    """The file is not as it was written."""
+    """The file is corrupt or not a store."""
 
 
 class Sqlite:
-    """A Store in a file, opened with the first step. After StoreAway, the next step tries again."""
+    """A Store in a file, opened with the first step. After StoreAway, the next step tries again. `wait`: seconds."""
 
     def __init__(self, path: Path, *, wait: float = WAIT) -> None:
         self._path, self._wait = path, wait
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        #: Device and inode of the file that is open.
+        #: Device and inode of the open file.
         self._opened: tuple[int, int] | None = None
         self._holders: Holders | None = None
         self._holder = ""
@@ -146,7 +146,7 @@ class Sqlite:
         now = self.now()
         taken: list[int] = []
         connection.execute("DELETE FROM event WHERE at <= ?", (now - KEPT,))
-        # What a clock that was set back has left in the future is counted from now on.
+        # Events in the future (the clock was set back) count as of now.
         connection.execute("UPDATE event SET at = ? WHERE at > ?", (now, now))
         for each in counts:
             for limit in each.limits:
@@ -176,7 +176,7 @@ class Sqlite:
 
     @contextlib.contextmanager
     def _step(self, *, write: bool = False) -> Iterator[Connection]:
-        """One transaction, which is rolled back where the block raises."""
+        """One transaction, rolled back if the block raises. SQLite and file errors become StoreAway."""
         with self._lock:
             try:
                 connection = self._open()
@@ -209,7 +209,7 @@ class Sqlite:
     # Opening
 
     def _open(self) -> Connection:
-        """The connection to the file that lies there now: the user, or another process, may have moved the last."""
+        """The connection to the current file, reopened if the user or another process has replaced it."""
         if self._connection is not None and _identity(self._path) == self._opened:
             return self._connection
         self._close_file()
@@ -239,7 +239,7 @@ class Sqlite:
             raise self._away(f"another process has been opening it for more than {self._wait:.0f} s") from None
 
     def _make(self) -> None:
-        """Put a new file in place that is whole from the start: an empty one there is a damaged one."""
+        """Create a complete new file and rename it into place, since an empty file counts as damaged."""
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         os.close(descriptor)
         new = Path(name)
@@ -250,7 +250,7 @@ class Sqlite:
                 _migrate(connection, 0)
             finally:
                 connection.close()
-            # A log that a file of the past has left would be read into the new one.
+            # A write-ahead log left by an earlier file would be applied to the new one.
             for each in _BESIDE:
                 _beside(self._path, each).unlink(missing_ok=True)
             new.replace(self._path)
@@ -265,14 +265,15 @@ class Sqlite:
                     _beside(self._path, each).chmod(0o600)
 
     def _connect(self) -> Connection:
-        """A connection to the file, brought to the present version.
+        """A connection to the file, checked and migrated to the current version.
 
         Raises:
-            _Damaged: it is no store, or not as it was written.
+            _Damaged: the file is corrupt or not a store.
+            StoreAway: a newer version has written it.
         """
         connection = sqlite3.connect(self._path, timeout=self._wait, isolation_level=None, check_same_thread=False)
         try:
-            # What a step has written is on the disk before anything is done on the strength of it.
+            # A commit reaches the disk before the effect that depends on it.
             connection.execute("PRAGMA synchronous = FULL")
             [version] = connection.execute("PRAGMA user_version").fetchone()
             [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -306,7 +307,7 @@ class Sqlite:
         )
 
     def _given_up(self, why: str) -> StoreAway:
-        """Move away what turned out to be damaged while it was open, unless another process did already."""
+        """Move the open file aside, because it is damaged, unless another process has replaced it already."""
         damaged = self._opened
         self._close_file()
         assert self._holders is not None
@@ -319,7 +320,7 @@ class Sqlite:
     def _move_aside(self, why: str) -> StoreAway:
         aside = _beside(self._path, time.strftime(".damaged-%Y%m%dT%H%M%SZ", time.gmtime()))
         try:
-            # The file itself first: from then on the store is away.
+            # The main file first: from then on every process sees the store as damaged.
             for each in ("", *_BESIDE):
                 with contextlib.suppress(FileNotFoundError):
                     _beside(self._path, each).replace(_beside(aside, each))
@@ -333,7 +334,7 @@ class Sqlite:
 
 
 class _Undone(Exception):
-    """Ends a transaction that changes nothing."""
+    """Raised to roll back a transaction that only checks."""
 
 
 def _migrate(connection: Connection, version: int) -> None:
@@ -362,7 +363,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _code(error: Exception) -> int:
-    """SQLite's primary result code; 0 where the error is of the module itself."""
+    """SQLite's primary result code; 0 for an error of the Python module itself."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 

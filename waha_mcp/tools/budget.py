@@ -1,6 +1,6 @@
-"""The last step of every result: it fits the App's budget, and says which part of it other people wrote.
+"""Makes results fit the App's budget, and converts them to JSON with the fields that other people wrote.
 
-Long texts are cut with a mark, lists stop at whole items.
+Long texts are truncated with a mark; pages are shortened by whole items.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from waha_mcp.whatsapp.untrusted import others_in
 
 R = TypeVar("R", bound=Result)
 
-#: Characters that texts are cut to, one after the other, until the result fits.
+#: Lengths in characters to which texts are truncated, tried in turn.
 CUTS = (2_000, 500)
-#: Characters that the names of the fields that others wrote may take.
+#: Characters reserved for the list of fields that others wrote.
 MARK = 160
-#: And at last, when not even one item of a list fits.
+#: The last of these lengths, if not even one item of a page fits.
 LAST_CUT = 150
 
 
 def fit(result: R, budget: int) -> R:
-    """The result, made to fit `budget` characters of JSON."""
+    """The result, shortened to `budget` characters of JSON if possible; a page keeps at least one item."""
     if _size(result) <= budget:
         return result
     for cut in CUTS:
@@ -46,7 +46,7 @@ def fit(result: R, budget: int) -> R:
 
 
 def _fitting(page: Page, budget: int) -> int:
-    """How many of the first items fit."""
+    """How many of the page's first items fit (binary search)."""
     low, high = 0, len(page.items())
     while low < high:
         middle = (low + high + 1) // 2
@@ -55,12 +55,12 @@ def _fitting(page: Page, budget: int) -> int:
 
 
 def _size(result: Result) -> int:
-    """Characters of the JSON that `as_json` makes of it, and a few more."""
+    """Upper estimate of the result's length as JSON, in characters."""
     return len(result.model_dump_json(exclude_none=True)) + MARK
 
 
 def _cut(value: Any, limit: int, *, cuttable: bool = False) -> Any:
-    """A copy in which no text that others wrote is longer than `limit`."""
+    """A copy in which texts that others wrote are truncated to `limit` characters and a mark."""
     if isinstance(value, str):
         return (
             f"{value[:limit]}… [cut at character {limit} of {len(value)}]" if cuttable and len(value) > limit else value
@@ -77,7 +77,7 @@ def _cut(value: Any, limit: int, *, cuttable: bool = False) -> Any:
 
 
 def as_json(result: Result) -> dict[str, Any]:
-    """A result as it is sent: without what is None, with whom it reached and which fields other people wrote."""
+    """The result as JSON, without None values; with `reached` and `written_by_others` if not empty."""
     data: dict[str, Any] = result.model_dump(mode="json", exclude_none=True)
     fields = set(_present(result))
     if result.reached:

@@ -1,9 +1,9 @@
 """The catalog: one record per tool, from which listings, call checks, docs and snapshots derive.
 
-A tool is a function with `@tool(...)` on it. Its name, parameters and return type are the tool's name, input
-schema and output schema; its docstring is the description that agents read. The one keyword-only parameter,
-`ctx`, is filled by the server. Modules that define tools evaluate their annotations (no `from __future__ import
-annotations`), so that a parameter's type is there to be read.
+A tool is a function decorated with `@tool(...)`. Its name, parameters and return type become the tool's name, input
+schema and output schema; its docstring is the description that agents read. The keyword-only parameter `ctx` is passed
+by the server. Modules that define tools do not use `from __future__ import annotations`, since parameter types are
+read at run time.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile)
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
-    """Nobody is told."""
+    """A `Progress` that does nothing."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a tool runs with.
+    """What a tool gets besides its arguments.
 
-    `readable` says which chats may be shown: everything that lists, searches or counts chats, and everything that
-    reads one, asks it. `reach` tells in one line who can be reached and read. `progress` tells whoever waits how far
-    a long job is: done, total (None: unknown), words.
+    `readable`: whether a chat id may be shown; every tool that lists, searches, counts or reads chats must check it.
+    `reach`: one line on who can be written to and read. `progress(done, total, message)` reports on a long job to the
+    client; total None: unknown.
     """
 
     app: App
@@ -53,15 +53,15 @@ class Context:
     readable: Callable[[str], bool] = lambda chat_id: True
     reach: Callable[[], str] = lambda: ""
     progress: Progress = no_progress
-    #: The messages that the call names, as WAHA has them, by id as named; empty for one that only this App knows.
+    #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: The SHA-256 of each local file that the call names, by path as named: what was judged, and approved.
+    #: Paths of local files as given in the arguments to the SHA-256 (hex) that was checked and approved.
     files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Hints:
-    """MCP's four annotations, all set on purpose. They inform the client; they enforce nothing."""
+    """MCP's four tool annotations. They inform the client; they enforce nothing."""
 
     read_only: bool
     destructive: bool
@@ -69,47 +69,46 @@ class Hints:
     open_world: bool
 
 
-#: Reading brings in what strangers wrote, hence the open world.
+#: Reads messages; open world, since strangers wrote them.
 READS = Hints(read_only=True, destructive=False, idempotent=True, open_world=True)
-#: Looks only at WAHA itself.
+#: Reads only the state of WAHA.
 INSPECTS = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
-#: Reaches other people, and again each time.
+#: Reaches other people; not idempotent.
 SENDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
-#: Changes something that others can see; doing it twice is doing it once.
+#: Changes something that others can see; idempotent.
 SETS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 
 
-#: Takes something away that does not come back by itself: deleting, leaving, blocking, logging out.
+#: Irreversible without further steps: deleting, leaving, blocking, logging out.
 DESTROYS = Hints(read_only=False, destructive=True, idempotent=True, open_world=True)
-#: Changes only this WAHA and how it is set up; doing it twice is doing it once.
+#: Changes only the configuration of WAHA; idempotent.
 CONFIGURES = Hints(read_only=False, destructive=False, idempotent=True, open_world=False)
 
-#: The toolset that every destructive tool asks for besides its own, and the one that is all of them.
+#: The toolset that every destructive tool needs besides its own, and the one that includes all toolsets.
 DESTRUCTIVE, EVERY = "destructive", "all"
 
 
-#: Whom a tool's effect reaches beyond the chats that its parameters name. "status" is who sees our status stories,
-#: "everyone" is more people than any list can name (who sees our profile, a public channel, whoever a webhook serves,
-#: a group that is joined by a link), "nobody" is just this account.
+#: Whom an effect reaches besides the chats in the arguments. "status": those who see our status stories; "everyone":
+#: an unlimited audience (of the profile, a public channel, a webhook, a group joined by link); "nobody": no others.
 Reach = Literal["nobody", "status", "everyone"]
 
 AllowRepeat = Annotated[bool, Field(description="Do it again although the same was done within the last minute")]
 
 
-#: What a result's JSON says besides its model's own fields.
+#: Fields that are added to the JSON of results.
 OTHERS_FIELD, REACHED_FIELD = "written_by_others", "reached"
 
 
 class ArgumentError(Exception):
-    """Arguments that a tool cannot take. Its text names the property and what would be right."""
+    """Invalid arguments. The text names the property and what would be valid."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. `action` is what the key must allow (None: any key); `calls` are the WAHA operations it may use.
+    """One tool. `action`: the action the key must allow (None: none); `calls`: the WAHA operations it may use.
 
-    A tool with an effect (one that is not read-only) reaches the chats that its parameters marked `Reference` and
-    `MessageReference` name, and beyond them `reaches`. One that has no such parameter must say what it reaches.
+    A tool with an effect (not read-only) reaches the chats in its parameters marked `Reference` or `MessageReference`,
+    and those of `reaches`, which is required if it has no such parameter.
     """
 
     name: str
@@ -124,7 +123,7 @@ class Tool:
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
-        """The model of the arguments, built when first needed."""
+        """The model of the arguments, built on first access."""
         fields: dict[str, Any] = {
             p.name: (p.annotation, ... if p.default is p.empty else p.default)
             for p in inspect.signature(self.run).parameters.values()
@@ -136,7 +135,7 @@ class Tool:
 
     @property
     def toolsets(self) -> tuple[str, ...]:
-        """The toolsets that must all be chosen: its area's, and `destructive` where something is lost by it."""
+        """The toolsets that must all be chosen: its own, and `destructive` if it is destructive."""
         return (self.toolset, DESTRUCTIVE) if self.hints.destructive else (self.toolset,)
 
     @property
@@ -146,38 +145,38 @@ class Tool:
 
     @property
     def reaches_chats(self) -> bool:
-        """Whether its effect reaches the chats that its parameters name."""
+        """Whether its effect reaches chats in its arguments."""
         marks: list[Reference | MessageReference] = [*self.references.values(), *self.messages.values()]
         return self.effect and any(mark.reached for mark in marks)
 
     @property
     def repeats(self) -> bool:
-        """Whether doing it twice has two effects. Such a tool takes `allow_repeat`, which the policy answers to."""
+        """Whether it has an effect and is not idempotent. It then takes `allow_repeat`, which the policy handles."""
         return self.effect and not self.hints.idempotent
 
     @cached_property
     def references(self) -> Mapping[str, Reference]:
-        """The parameters that name chats or people, with their marks."""
+        """The parameters for chats or people, with their marks."""
         return self._marked(Reference)
 
     @cached_property
     def messages(self) -> Mapping[str, MessageReference]:
-        """The parameters that name messages, with their marks."""
+        """The parameters for messages, with their marks."""
         return self._marked(MessageReference)
 
     @cached_property
     def fetched(self) -> Mapping[str, Fetched]:
-        """The parameters that hold a URL for WAHA to fetch, with their marks."""
+        """The parameters for URLs that WAHA fetches, with their marks."""
         return self._marked(Fetched)
 
     @cached_property
     def link_previews(self) -> Mapping[str, FetchesLinks]:
-        """The switches that make WAHA fetch the links in the text, with their marks."""
+        """The flags that make WAHA fetch the links in the text, with their marks."""
         return self._marked(FetchesLinks)
 
     @cached_property
     def local_files(self) -> Mapping[str, LocalFile]:
-        """The parameters that name a file in the outbox folder, with their marks."""
+        """The parameters for files in the outbox folder, with their marks."""
         return self._marked(LocalFile)
 
     def _marked(self, kind: type[M]) -> dict[str, M]:
@@ -199,7 +198,7 @@ class Tool:
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:
-        """JSON Schema of the result, as it is sent: without the fields that are None."""
+        """JSON Schema of the result as sent, with the added fields."""
         schema = self.result.model_json_schema(schema_generator=_Schema)
         if self.reaches_chats:
             schema["properties"][REACHED_FIELD] = {
@@ -216,10 +215,10 @@ class Tool:
         return schema
 
     def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The checked arguments, by parameter name.
+        """Validate the arguments; values by parameter name.
 
         Raises:
-            ArgumentError: names each wrong property and what would be right.
+            ArgumentError: invalid; names each property and what would be valid.
         """
         try:
             parsed = self.arguments.model_validate(arguments)
@@ -243,7 +242,7 @@ class Tool:
 
 
 def _mark(annotation: Any, kind: type[M]) -> M | None:
-    """The mark of one kind on a type, or on one inside it."""
+    """The mark of one class in an annotation or in its type arguments; None if there is none."""
     for found in getattr(annotation, "__metadata__", ()):
         if isinstance(found, kind):
             return found
@@ -251,7 +250,7 @@ def _mark(annotation: Any, kind: type[M]) -> M | None:
 
 
 class _Schema(GenerateJsonSchema):
-    """JSON Schema without noise: no titles, and an optional field is its type instead of a union with null."""
+    """JSON Schema without titles, and with optional fields as their type instead of a union with null."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -267,13 +266,13 @@ class _Schema(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         json_schema = super().model_schema(schema)
         json_schema.pop("title", None)
-        # Docstrings of models speak to maintainers.
+        # Docstrings of models are for maintainers.
         json_schema.pop("description", None)
         return json_schema
 
 
 _TOOLS: dict[str, Tool] = {}
-#: Every tool that is loaded, by name, in the order of the listing. Only `tool` adds to it.
+#: All loaded tools by name, in listing order. Read-only; `tool` adds to it.
 CATALOG: Mapping[str, Tool] = MappingProxyType(_TOOLS)
 
 
@@ -286,7 +285,7 @@ def tool(
     toolset: str = "core",
     reaches: Reach | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-    """Put a function into the catalog as a tool and return the function itself."""
+    """Decorator: register a function as a tool. Returns the function unchanged."""
 
     def register(run: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         name = run.__name__
@@ -299,7 +298,7 @@ def tool(
 
 
 def in_order_of(modules: Sequence[str]) -> None:
-    """Order the catalog by the modules that define the tools; tools of a module that is not named come last."""
+    """Sort the catalog by the modules that define the tools; tools of other modules come last."""
     places = {module: place for place, module in enumerate(modules)}
     ordered = sorted(_TOOLS.items(), key=lambda item: places.get(item[1].run.__module__, len(places)))
     _TOOLS.clear()
@@ -307,16 +306,16 @@ def in_order_of(modules: Sequence[str]) -> None:
 
 
 def not_chosen(tool: Tool, app: App) -> list[str]:
-    """The toolsets that the App would have to choose for a tool."""
+    """The toolsets that a tool needs and the App has not chosen."""
     if tool.name in app.include or EVERY in app.toolsets:
         return []
     return [name for name in tool.toolsets if name not in app.toolsets]
 
 
 def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
-    """Why a tool is neither listed nor callable, in a few words; None for a tool that is exposed.
+    """Why a tool is neither listed nor callable, in a few words; None for an exposed tool.
 
-    Listing and calling both ask here, so what is listed is what can be called.
+    Listings and calls use the same check, so a tool is listed exactly if it can be called.
     """
     if tool.name in app.exclude:
         return "excluded by the App"

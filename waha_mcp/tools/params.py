@@ -1,4 +1,4 @@
-"""The parameter types that tools share. Each carries its check and the description that agents read."""
+"""The parameter types that tools share, each with its validator, marks and the description that agents read."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from waha_mcp.whatsapp.ids import parse_message_id
 
 
 class Argument(BaseModel):
-    """The base of what is nested in arguments: closed, as the arguments themselves are."""
+    """Base of models nested in arguments; refuses unknown properties, as the arguments do."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Marks a parameter that names chats or people: the bridge turns it into chat ids before the tool runs.
+    """Marks a parameter for chats or people; the bridge resolves it to chat ids before the tool runs.
 
-    `reached` says whether an effect of the tool reaches them (they get a message, a mention, a place in a group ...):
-    then the policy asks whether they may be. False: they are only spoken of, as the person on a contact card is.
-    `kind` is the only kind of chat that makes sense there; the bridge refuses the others.
+    `reached`: whether the tool's effect reaches them (a message, a mention, a place in a group ...), so that they must
+    be allowed as recipients. False: only used as data, such as the person on a contact card. `kind`: the only kind of
+    chat allowed; None: any.
     """
 
     reached: bool = True
@@ -35,9 +35,9 @@ class Reference:
 
 @dataclass(frozen=True)
 class MessageReference:
-    """Marks a parameter that names messages: the chat inside each id counts as a `Reference` to that chat does.
+    """Marks a parameter for messages; the chat in each id is treated like a `Reference` to that chat.
 
-    `reached=False` is for a message that is only taken from, as what is forwarded is.
+    `reached=False`: the message is only a source, such as one that is forwarded.
     """
 
     reached: bool = True
@@ -45,17 +45,17 @@ class MessageReference:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Marks a parameter that holds a URL which WAHA fetches, from inside its own network."""
+    """Marks a parameter for a URL that WAHA fetches from its own network."""
 
 
 @dataclass(frozen=True)
 class FetchesLinks:
-    """Marks a switch that makes WAHA fetch the links in the text, as it does a `Fetched` URL."""
+    """Marks a flag that makes WAHA fetch the links in the text arguments, like `Fetched` URLs."""
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """Marks a parameter that names a file in the outbox folder: an approval is for the bytes it holds then."""
+    """Marks a parameter for a file in the outbox folder; an approval is for its bytes at that time."""
 
 
 def _message_id(value: str) -> str:
@@ -64,29 +64,29 @@ def _message_id(value: str) -> str:
 
 
 def web_url(value: str) -> str:
-    """The URL in the writing that every program reads alike: what goes out is what was judged and shown.
+    """The normalized URL, so that WAHA gets exactly what was checked and shown.
 
     Raises:
-        ValueError: none that is http or https, with a plain host and without a password.
+        ValueError: not an http or https URL with a plain host and without a password.
     """
     return parse(value).href
 
 
-#: Whether a link in the text shows with a preview.
+#: Whether the first link in the text gets a preview.
 LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Show a preview of the first link")]
-#: One chat, by name, by chat id or by phone number in any usual international writing. The tool gets the chat id.
+#: One chat, by name, chat id or phone number in international format. The tool gets the chat id.
 Chat = Annotated[
     str,
     Reference(),
     Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
-#: People, each written as a chat is. The tool gets their chat ids.
+#: People to mention, each given like a `Chat`. The tool gets their chat ids.
 People = Annotated[
     list[str],
     Reference(),
     Field(description="People to mention, as names, numbers or ids; write @<number> where each stands in the text"),
 ]
-#: A chat of ours that is only looked at, or changed as nobody but ourselves can see.
+#: A chat that is only read, or changed in a way that others cannot see.
 OwnChat = Annotated[
     str,
     Reference(reached=False),
@@ -97,7 +97,7 @@ Person = Annotated[
     Reference(kind="person"),
     Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
-#: A person whom the tool only speaks of.
+#: A person whom the effect does not reach.
 OwnPerson = Annotated[
     str,
     Reference(reached=False, kind="person"),
@@ -110,13 +110,13 @@ Members = Annotated[
 ]
 GroupId = Annotated[str, Reference(kind="group"), Field(min_length=1, description="A group's subject or id")]
 ChannelId = Annotated[str, Reference(kind="channel"), Field(min_length=1, description="A channel's name or id")]
-#: A channel, where its people do not notice what is done.
+#: A channel whose people do not see the effect.
 OwnChannel = Annotated[
     str,
     Reference(reached=False, kind="channel"),
     Field(min_length=1, description="A channel's name or id"),
 ]
-#: A full message id. What is done to the message reaches its chat.
+#: A full message id. The effect reaches its chat.
 MessageId = Annotated[
     str,
     MessageReference(),
@@ -126,25 +126,25 @@ MessageId = Annotated[
 ReplyTo = Annotated[
     str, MessageReference(), AfterValidator(_message_id), Field(description="Id of the message to reply to")
 ]
-#: A message that is only taken from: its own chat does not notice.
+#: A message that is only a source: the effect does not reach its chat.
 SourceMessageId = Annotated[
     str,
     MessageReference(reached=False),
     AfterValidator(_message_id),
     Field(description="Message id, as get_messages gives it"),
 ]
-#: Where WAHA fetches a file.
+#: The URL of a file that WAHA fetches.
 MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where WAHA fetches it")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[str, Field(description="Where to go on: the cursor of the page before")]
-#: A person whose messages are wanted. The tool gets the chat id.
+#: Filter by author. The tool gets the chat id.
 Sender = Annotated[
     str, Reference(reached=False, kind="person"), Field(min_length=1, description="Only from: name, number or chat id")
 ]
 
 
 def _moment(value: Any) -> Any:
-    """`2d`, `12h`, `30m` as the moment that long ago; anything else as it is."""
+    """Parse an age such as `2d`, `12h` or `30m` (w, d, h, m) to the time that long ago; other values unchanged."""
     match = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", value) if isinstance(value, str) else None
     if match is None:
         return value
@@ -155,13 +155,13 @@ def _moment(value: Any) -> Any:
         raise ValueError("too long ago") from None
 
 
-#: A moment with its zone.
+#: A time with zone, or an age.
 Moment = Annotated[
     AwareDatetime,
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, or how long ago: 30m, 12h, 2d, 3w"}),
 ]
-#: A moment that lies ahead, for which a time span would be another one at each call.
+#: A future time. No time spans: these would mean another time at each call.
 Appointment = Annotated[
     AwareDatetime, WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, as 2026-11-30T19:00:00+01:00"})
 ]

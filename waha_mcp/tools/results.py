@@ -1,4 +1,4 @@
-"""Result shapes that several areas share."""
+"""Result models that several toolsets share, and the parsing of WAHA's answers to changes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Done(Result):
 
 
 def confirmed(answer: Any) -> None:
-    """Check WAHA's answer to a change: nothing, true, or an object or list that may say that it failed.
+    """Check WAHA's answer to a change: null, a boolean, or an object or list that may report a failure.
 
     Raises:
-        NotDone: WhatsApp did not do it, which WAHA tells in a normal answer.
-        OutcomeUnknown: no answer of WAHA's, but of something in front of it.
+        NotDone: the answer is false or has `success: false`.
+        OutcomeUnknown: any other type, or an object with `error`; perhaps from a proxy before WAHA.
     """
     told = mapping_of(answer)
     if answer is False or told.get("success") is False:
@@ -60,7 +60,10 @@ _WHY = {
 
 
 def outcomes(answer: Any, what: str) -> Outcomes:
-    """How a change went for each person: lists of objects by engine, or one object keyed by chat id."""
+    """Parse the outcome per person: a list of objects, or one object keyed by chat id, depending on the engine.
+
+    Raises as `confirmed`.
+    """
     confirmed(answer)
     rows = answer if isinstance(answer, list) else []
     if isinstance(answer, Mapping):

@@ -226,9 +226,9 @@ async def test_no_reading_back_asks_more_than_its_budget_and_each_says_so_and_go
         searches: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             ("search_messages", {"query": "zzyzx"}, {}),
             ("search_messages", {"query": "zzyzx", "limit": 25}, one_chat),
-            ("search_messages", {"query": "theirs", "sender": "me"}, {}),
+            ("search_messages", {"query": "zzyzx", "sender": MAYA}, {}),
             ("search_messages", {"query": "zzyzx", "since": "300d", "until": "1m"}, {}),
-            ("get_messages", {"chat": MAYA, "sender": "me", "kind": "poll"}, {}),
+            ("get_messages", {"chat": MAYA, "sender": MAYA, "kind": "poll"}, {}),
             ("get_messages", {"chat": MAYA, "kind": "poll", "since": "300d"}, {}),
         ]
         for tool, arguments, fields in searches:
