@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-#: Rows per request, and the most rows that `all_rows` returns.
+#: Rows of one request, and how many `all_rows` fetches at most.
 PAGE, MOST = 2_000, 50_000
-#: A page with fewer rows than this and than requested is the last one; a longer one may have been capped by the server.
+#: A page of fewer rows than this and than asked for is the last one; of more, a server may have capped it.
 LEAST_CAP = 100
 #: The divisor of the page size after an answer that was too large; the successes in a row after which it is doubled.
 SHRINK, GROW_AFTER = 4, 4
@@ -137,7 +137,7 @@ class Rows:
 
 
 async def all_rows(waha: Waha, operation: str, what: str, **query: Any) -> Rows:
-    """Read a whole list, at most `MOST` rows. An error ends the reading and is returned with the rows read before."""
+    """The whole of one list, `MOST` rows at most. What goes wrong stands in the answer, beside what came before it."""
     pages = Pages(waha, operation, what, size=PAGE, **query)
     rows: list[Row] = []
     error: WahaError | None = None
