@@ -74,7 +74,7 @@ def parse_base(text: str) -> str:
     """Parse a service's base URL, to which paths are appended; return it without a trailing slash.
 
     Raises:
-        ValueError: not such a URL, or with blanks, credentials, query or fragment.
+        ValueError: not such a URL, or with blanks, credentials, query or fragment. The message quotes at most the host.
     """
     if any(c.isspace() for c in text):
         raise ValueError("must be an http:// or https:// URL such as http://localhost:3000, without blanks")

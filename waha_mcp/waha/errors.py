@@ -1,17 +1,17 @@
-"""What can go wrong between us and WAHA, as one small tree.
+"""The exceptions of this room, one tree.
 
     WahaError
-    ├── Unreachable        no connection, or no answer in time to something that changes nothing
-    ├── OutcomeUnknown     the request for a change may have left, and WAHA did not tell what came of it
+    ├── Unreachable        no connection, or no answer in time to a GET
+    ├── OutcomeUnknown     a change may have been sent, and WAHA did not confirm or refuse it
     ├── Unauthorized       401: the key is unknown or was switched off
     ├── Forbidden          403: the key lacks the action, or belongs to another session
-    ├── Refused            400, 413 and other 4xx: WAHA will not take this request as it is
-    │   └── NotDone        WAHA took it, and says that WhatsApp did not do it
+    ├── Refused            400, 413 and other 4xx: WAHA does not accept the request as it is
+    │   └── NotDone        a successful answer that says that WhatsApp did not do it
     ├── NotFound           404: no such chat, message, group, file or operation
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
     ├── Unsupported        501: the session's engine cannot do this
-    ├── TooBusy            429: asked too often
-    └── BadAnswer          to a look: 5xx, a web page, broken JSON, a redirect
+    ├── TooBusy            429: too many requests
+    └── BadAnswer          to a GET: 5xx, a web page, broken JSON, a redirect
         └── TooLarge       an answer over the size cap
 
 `str(error)` is one or two sentences for the agent, with the next step. It never holds a key, a URL with a
@@ -36,21 +36,21 @@ _SESSION_STEPS = {
 
 
 class WahaError(Exception):
-    """The base of everything this package raises about WAHA. `operation` is the one that was asked for."""
+    """Base of all errors about WAHA. `operation` is the operation called, such as "GET /api/sessions"."""
 
     operation: str | None = None
 
 
 class Unreachable(WahaError):
-    """WAHA could not be reached, or did not answer a look in time. A change that ends so never left."""
+    """WAHA could not be reached, or did not answer a GET in time. A change that raises this was not sent."""
 
 
-#: What to do where an outcome is unknown.
+#: The next step for an unknown outcome.
 LOOK_FIRST = "Do not repeat it blindly: look first whether it has happened, or ask the user."
 
 
 class OutcomeUnknown(WahaError):
-    """The request for a change may have left, and WAHA did not tell what came of it."""
+    """A change may have been sent, and WAHA did not confirm or refuse it."""
 
 
 class Unauthorized(WahaError):
@@ -68,15 +68,15 @@ class Forbidden(WahaError):
 
 
 class Refused(WahaError):
-    """WAHA will not take this request as it is."""
+    """WAHA does not accept this request as it is."""
 
 
 class NotDone(Refused):
-    """WhatsApp did not do it, which WAHA tells in a normal answer."""
+    """WAHA's answer was successful but says that WhatsApp did not do it."""
 
 
 class NotFound(WahaError):
-    """WAHA has no such thing."""
+    """WAHA has no such chat, message, group, file or operation."""
 
 
 class SessionNotReady(WahaError):
@@ -88,15 +88,15 @@ class Unsupported(WahaError):
 
 
 class TooBusy(WahaError):
-    """Asked too often."""
+    """Too many requests."""
 
 
 class BadAnswer(WahaError):
-    """WAHA, or something in front of it, answered with what is not an answer."""
+    """WAHA, or something in front of it, answered with something unusable."""
 
 
 class TooLarge(BadAnswer):
-    """An answer over the size cap: a smaller part of it can be asked for."""
+    """An answer over the size cap; ask for a smaller page."""
 
 
 def session_step(session: str, status: str) -> str:
@@ -105,7 +105,7 @@ def session_step(session: str, status: str) -> str:
 
 
 def no_session(session: str) -> str:
-    """One sentence on a session that WAHA does not show this key."""
+    """One sentence on a session that WAHA does not list for this key."""
     return f"WAHA has no session '{session}': ask the user which session to use."
 
 
@@ -119,9 +119,9 @@ def error_for(
 ) -> WahaError:
     """The error for a WAHA answer of 400 or more.
 
-    `body` is the decoded answer (an object, text or None). Its shapes are those of REST errors of NestJS,
-    of WAHA's own 422 and of its exception filter; the last one echoes the request and is never passed on.
-    `hide` is taken out of WAHA's words.
+    `body` is the decoded answer (an object, text or None): a NestJS error, WAHA's own 422, or its exception filter's,
+    which echoes the request and is never quoted. `retry_after` is in seconds; `hide` (the key) is redacted from WAHA's
+    message.
     """
     said = _message(body, hide)
     name = session or "default"
@@ -189,7 +189,7 @@ def _unprocessable(body: Any, said: str, session: str, hide: str) -> WahaError:
 
 
 def _message(body: Any, hide: str) -> str:
-    """The words of an error answer: `message` is text or a list, 422 has `error` alone."""
+    """The message of an error answer: `message` (text or list), or `error` for a 422."""
     if not isinstance(body, dict) or "exception" in body:
         return ""
     said = body.get("message", body.get("error"))
@@ -198,7 +198,7 @@ def _message(body: Any, hide: str) -> str:
 
 
 def clean(text: str, hide: str = "", limit: int = 300) -> str:
-    """Foreign text as one bounded, printable line without `hide` (in any case), URLs and stacks."""
+    """Foreign text as one printable line of at most `limit` characters, without `hide` (any case), URLs and stacks."""
     if hide:
         text = re.sub(re.escape(hide), "[key]", text, flags=re.IGNORECASE)
     text = re.split(r"\n\s*at\s", text, maxsplit=1)[0]

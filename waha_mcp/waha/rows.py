@@ -1,4 +1,4 @@
-"""WAHA's long lists, page by page: in smaller pages where an answer is too large, and never more than once a row."""
+"""Paging through WAHA's lists: shrinks the page if an answer is too large, and gives no row twice."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Row = Mapping[str, Any]
 PAGE, MOST = 2_000, 50_000
 #: A page of fewer rows than this and than asked for is the last one; of more, a server may have capped it.
 LEAST_CAP = 100
-#: By how much a page shrinks that was too large; after so many good pages in a row, twice as much is tried.
+#: The divisor of the page size after an answer that was too large; the successes in a row after which it is doubled.
 SHRINK, GROW_AFTER = 4, 4
-#: Answers in a row that may be too large: a WAHA that ignores `limit` never gives a smaller one.
+#: Consecutive too large answers that are tolerated: a WAHA that ignores `limit` never gives a smaller one.
 TOO_LARGE_MOST = 10
 
 TOO_LARGE = "WAHA's answer was too large"
 
 
 class Pages:
-    """A walk through one list that WAHA pages by `limit` and `offset`.
+    """Iteration over one list that WAHA pages by `limit` and `offset`.
 
-    `offset` is always just behind the last row that was given, `gap` says in a few words what the walk could not read.
+    `offset` is the list position just after the last row yielded; `gap` describes what could not be read, or is None.
     """
 
     def __init__(self, waha: Waha, operation: str, what: str, *, size: int, offset: int = 0, **query: Any) -> None:
-        """Begin at `offset`, with pages of `size` rows. `what` the rows are is named in errors."""
+        """Start at `offset` with pages of `size` rows. `what` names the rows in errors ("chats")."""
         self.offset = offset
         self.gap: str | None = None
         self._waha, self._operation, self._what, self._query = waha, operation, what, query
@@ -44,11 +44,11 @@ class Pages:
         self._legible = False
 
     async def rows(self) -> AsyncIterator[Row]:
-        """The rows, in WAHA's order.
+        """Yield the rows in WAHA's order, without duplicates. A single row that is too large is skipped (see `gap`).
 
         Raises:
-            TooLarge: not even the smallest page can be read.
-            WahaError: WAHA could not be read.
+            TooLarge: more than `TOO_LARGE_MOST` answers in a row were too large.
+            WahaError: a page could not be read.
         """
         given: set[str] = set()
         good = too_large = 0
@@ -101,7 +101,7 @@ class Pages:
 
 
 def briefly(error: WahaError) -> str:
-    """Why something could not be read, in a few words without a next step."""
+    """The error as a short phrase, without a next step."""
     if isinstance(error, TooLarge):
         return TOO_LARGE
     if isinstance(error, Unsupported):
@@ -118,13 +118,13 @@ def _named(row: Any) -> bool:
 
 
 def _key(row: Any) -> str:
-    """What tells a row from others."""
+    """The identity of a row, to detect duplicates: its id, else its whole content."""
     return repr(_id_of(row) or row)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A whole list, as far as it could be read: `gap` says in a few words what is missing, `error` why it ended."""
+    """A whole list as far as it could be read. `gap` describes what is missing; `error` is what ended the reading."""
 
     rows: Sequence[Row] = ()
     gap: str | None = None
@@ -132,7 +132,7 @@ class Rows:
 
     @property
     def lacking(self) -> bool:
-        """Whether the engine cannot list them at all."""
+        """Whether the session's engine cannot list them at all (501)."""
         return isinstance(self.error, Unsupported)
 
 

@@ -1,4 +1,4 @@
-"""Turns voice notes into text with the transcriber that the App names. Off by default."""
+"""Transcription of voice notes with the App's `transcriber`, a command or URL. Off by default."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import anyio
 
 from waha_mcp.app.transcriber import Transcriber
 
-#: Seconds, and characters of the text that is taken.
+#: Time limit in seconds, and the maximum characters of a transcript.
 TIMEOUT, MOST_TEXT = 120.0, 100_000
 
 
 class NotTranscribed(Exception):
-    """Why there is no text, in words for the agent."""
+    """Transcription failed. The message is a clause for the agent."""
 
 
 async def transcribe(transcriber: Transcriber, audio: bytes, ending: str) -> str:
-    """The text of an audio file. `ending` is that of its name, such as `.oga`.
+    """Transcribe an audio file. `ending` is its file name extension, such as `.oga`.
 
     Raises:
-        NotTranscribed: it did not work; nothing else is affected.
+        NotTranscribed: the transcriber could not be run, failed, timed out or gave no usable answer.
     """
     try:
         with anyio.fail_after(TIMEOUT):
@@ -45,7 +45,7 @@ async def _by_command(command: list[str], audio: bytes, ending: str) -> str:
         words = [word.replace("{file}", str(path)) for word in command]
         if words == command:
             words.append(str(path))
-        # The program needs no key of ours.
+        # Keep our keys out of the program's environment.
         env = {name: value for name, value in os.environ.items() if not name.startswith("WAHA_")}
         try:
             done = await anyio.run_process(words, check=False, env=env, stdin=subprocess.DEVNULL)
@@ -57,7 +57,7 @@ async def _by_command(command: list[str], audio: bytes, ending: str) -> str:
 
 
 async def _by_url(transcriber: Transcriber, audio: bytes, ending: str) -> str:
-    import httpx  # App definitions are read where no HTTP is spoken
+    import httpx  # slow to import, and needed only for a transcriber with a URL
 
     key = os.environ.get(transcriber.key_env or "", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
