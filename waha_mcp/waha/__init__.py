@@ -1,7 +1,7 @@
-"""WAHA's side: the only room that knows HTTP."""
+"""WAHA's REST API: the client, parsing, models and errors. The only package that knows HTTP towards WAHA."""
 
 import sys
 
-# Where rich and click happen to be installed, importing httpx loads its command line too, which costs as much as
-# httpx itself. This is the ImportError that it is prepared for.
+# If rich and click are installed, importing httpx also imports its command line, which doubles the import time. With
+# None here, that import raises ImportError, which httpx handles.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

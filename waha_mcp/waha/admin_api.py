@@ -1,4 +1,4 @@
-"""What only WAHA's admin may do, as far as setting up needs it: sessions at large, MCP Apps, scoped keys."""
+"""WAHA's admin operations that setup needs: all sessions, MCP Apps and scoped keys."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from waha_mcp.waha.errors import BadAnswer, Forbidden, NotFound, Refused, Unauth
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
 
-#: A WAHA that is older, or has its apps switched off, answers with one of these.
+#: The errors of a WAHA that is older than MCP Apps or has apps switched off.
 _NO_APPS = (NotFound, Unsupported, Refused)
 
 
 class AdminError(Exception):
-    """Something that WAHA's admin has to settle first. The text is one line with the way out."""
+    """A problem that WAHA's admin has to solve first. The text is one line that says how."""
 
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """One session: `status` is WAHA's word for its state, `phone` is set once it is paired."""
+    """One session. `status`: as in WAHA (such as `WORKING`); `phone`: E.164, set once it is paired."""
 
     name: str
     status: str
@@ -35,22 +35,22 @@ class SessionInfo:
 
 @dataclass(frozen=True)
 class Minted:
-    """An MCP App of WAHA, or a plain scoped key where WAHA has no apps (`app` is False then)."""
+    """An MCP App of WAHA, or (`app` is False) a plain scoped key, for a WAHA without apps."""
 
     id: str
     session: str
     enabled: bool
     actions: frozenset[Action]
-    #: None where WAHA's answer leaves it out.
+    #: None if WAHA's answer leaves it out.
     key: SecretStr | None
     app: bool = True
 
 
 class Admin:
-    """WAHA in the hands of its admin. The key is used for these calls and kept nowhere."""
+    """WAHA's admin operations. The admin key is not stored anywhere."""
 
     def __init__(self, app: App) -> None:
-        """Reach WAHA as this App does; its key is the admin's. No request is made yet."""
+        """`app`: URL and certificates of WAHA, with the admin key as its key. Makes no request."""
         self._waha = Waha(app.url, app.key, ca_file=app.ca_file)
 
     async def __aenter__(self) -> Self:
@@ -60,10 +60,10 @@ class Admin:
         await self._waha.aclose()
 
     async def check(self) -> None:
-        """Make sure that this is WAHA and the key its admin's.
+        """Check that the URL is WAHA's and the key is its admin key.
 
         Raises:
-            AdminError: it is not.
+            AdminError: one of them is not.
             WahaError: WAHA cannot be reached.
         """
         try:
@@ -80,7 +80,7 @@ class Admin:
             ) from None
 
     async def sessions(self) -> list[SessionInfo]:
-        """All sessions, stopped ones included, by name."""
+        """All sessions, also stopped ones, sorted by name. Raises WahaError."""
         rows = listing(await self._waha.call("GET /api/sessions", query={"all": True}, bound=False), "sessions")
         found = []
         for row in rows:
@@ -92,7 +92,7 @@ class Admin:
         return sorted(found, key=lambda s: s.name)
 
     async def qr(self, session: str) -> str | None:
-        """What the session's pairing QR code says now; None where it has none."""
+        """The text of the session's current pairing QR code; None if it has none or the request fails."""
         try:
             answer = await self._waha.call(
                 "GET /api/{session}/auth/qr", path={"session": session}, query={"format": "raw"}, bound=False
@@ -102,7 +102,7 @@ class Admin:
         return text_of(mapping_of(answer).get("value"))
 
     async def apps(self, session: str) -> list[Minted] | None:
-        """The session's MCP Apps; None where this WAHA has no apps."""
+        """The session's MCP Apps; None if this WAHA has no apps. Raises WahaError."""
         try:
             answer = await self._waha.call("GET /api/apps", query={"session": session}, bound=False)
         except _NO_APPS:
@@ -110,20 +110,20 @@ class Admin:
         return [_app(row) for row in listing(answer, "apps") if row.get("app") == "mcp"]
 
     async def stored(self, key: str) -> Minted | None:
-        """What WAHA has on record about a key; None where it knows no such key."""
+        """WAHA's record of a key; None if it does not know the key. Raises WahaError."""
         rows = listing(await self._waha.call("GET /api/keys", bound=False), "keys")
         return next((_key(row) for row in rows if row.get("key") == key), None)
 
     async def save(
         self, app_id: str, session: str, actions: Iterable[Action], *, enabled: bool = True, old_key: str | None = None
     ) -> Minted:
-        """Have WAHA make the MCP App, or change it if it is there; without apps, a scoped key the same way.
+        """Create or update the MCP App; in a WAHA without apps, a scoped key.
 
-        `old_key` is the key that we hold already, by which a plain key is found again.
+        `old_key`: our current key, by which a plain key is found for an update.
 
         Raises:
-            AdminError: the id is taken by something else.
-            WahaError: WAHA would not.
+            AdminError: WAHA refuses to create an app with this id.
+            WahaError: another request failed.
         """
         granted = frozenset(actions)
         flags = {action.value: action in granted for action in Action}
@@ -150,7 +150,7 @@ class Admin:
         return _key(mapping_of(answer))
 
     async def remove(self, app_id: str, session: str, key: str | None) -> bool:
-        """Delete the MCP App, with which its key goes, or the plain key; whether there was one."""
+        """Delete the MCP App, and so its key, or the plain key; False if there is neither. Raises WahaError."""
         known = await self.apps(session)
         if known is not None and any(app.id == app_id for app in known):
             await self._waha.call("DELETE /api/apps/{id}", path={"id": app_id}, bound=False)

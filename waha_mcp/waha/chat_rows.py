@@ -1,4 +1,4 @@
-"""Chats as the overview shows them."""
+"""Parses rows of `GET chats/overview` into chat summaries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChatSummary(Result):
 
 
 def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
-    """Of a row of the overview: how many messages are unread (None: the engine does not say), and the owner's mark."""
+    """Of a row of the overview: the count of unread messages (None: unknown), and whether it is marked as unread."""
     engine = mapping_of(raw.get("_chat"))
     found = first_of(engine, "unreadCount", "unread_count", "UnreadCount")
     marked = found == -1 or engine.get("markedAsUnread") is True or engine.get("markedUnread") is True
@@ -32,7 +32,7 @@ def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
 
 
 def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = True) -> ChatSummary | None:
-    """One row of `GET chats/overview`; None for a row without a usable id."""
+    """Parse one row of `GET chats/overview`; None without a valid id."""
     chat_id = chat_id_of(raw.get("id"))
     if chat_id is None:
         return None

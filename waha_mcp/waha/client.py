@@ -1,4 +1,4 @@
-"""One HTTP client bound to a WAHA URL, a key and a session. Nothing else in this project speaks HTTP to WAHA."""
+"""The HTTP client for WAHA, bound to a URL, a key and a session. Nothing else makes requests to WAHA."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from waha_mcp.waha.errors import (
 
 logger = logging.getLogger(__name__)
 
-#: Seconds. WAHA itself may wait 15 s for a session before it answers.
+#: Timeouts in seconds. WAHA itself may wait 15 s for a session before it answers.
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0
-#: Seconds that one operation takes at most, whatever trickles in meanwhile, and the bytes of a large request or file
-#: that give it one more. Hosts give a whole call about 60 s.
+#: Timeout in seconds of a whole operation, retries included; a large request or file extends it by one second per
+#: `BYTES_PER_SECOND` bytes. Hosts time a call out after about 60 s.
 DEADLINE, BYTES_PER_SECOND = 45.0, 512 * 2**10
-#: Bytes of one decoded JSON answer.
+#: Most bytes of a JSON answer, decompressed.
 MAX_JSON = 10 * 2**20
-#: What ends a request before a byte of it has left.
+#: The errors that occur before any byte of a request is sent.
 _BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-#: How often a GET is tried, and the longest `Retry-After` (seconds) that is waited out instead of reported.
+#: Attempts of a GET, and the longest `Retry-After` in seconds that is waited for instead of reported.
 TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
 
 
-#: The operations whose body takes an id for the message that they send.
+#: The operations whose body accepts an id for the new message.
 TAKES_MESSAGE_ID = frozenset(
     {
         "POST /api/sendText",
@@ -66,53 +66,53 @@ TAKES_MESSAGE_ID = frozenset(
 
 @dataclass
 class Changes:
-    """How many of the changes that were asked for may have happened.
+    """Counts the requests that may have changed something.
 
-    One counts from the moment that the first byte of its request may have left, unless WAHA answers that it refuses.
+    A request counts once its first byte may have been sent, unless WAHA answers that it refuses it.
     """
 
     possible: int = 0
 
 
 class _Departure:
-    """Whether the bytes of a request may have left this machine; not known counts as left."""
+    """Tracks whether any byte of a request may have been sent; unknown counts as sent."""
 
     left = False
 
     def failed(self, failure: httpx.TransportError) -> None:
-        """Note how the request ended. A transport may not trace its steps."""
+        """Record the error that ended the request, since a transport may not call `trace`."""
         self.left = self.left or not isinstance(failure, _BEFORE)
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """What httpcore calls at each step of a request."""
-        # A CONNECT only asks a proxy for the way to WAHA.
+        """httpcore's `trace` hook, called at each step of a request."""
+        # A CONNECT goes only to the proxy.
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.left = True
 
 
 class Waha:
-    """WAHA's REST API as one session's key sees it.
+    """WAHA's REST API, with one key and one session.
 
-    An operation is named as WAHA's contract names it: `"GET /api/{session}/chats/{chatId}/messages"`. The
-    bound session goes where the operation wants it: into the path, else the query of a GET, else the body.
+    Operations are named as in WAHA's OpenAPI contract: `"GET /api/{session}/chats/{chatId}/messages"`. The session is
+    added to the path if the template has it, else to the query of a GET, else to the body.
     """
 
     def __init__(self, url: str, key: SecretStr, session: str | None = None, *, ca_file: Path | None = None) -> None:
-        """Bind to the WAHA at `url` (scheme, host, optional port and path prefix). No request is made yet.
+        """`url`: scheme, host, optional port and path prefix of WAHA. Makes no request.
 
-        `ca_file` holds the certificates (PEM) that an https server is checked against instead of the usual ones.
+        `ca_file`: CA certificates (PEM) that replace the default ones for https.
         """
         self.url = url.rstrip("/")
         self.session = session
         self._key = key
         self._ca_file = ca_file
-        #: For looks, which share kept connections, and for changes, of which each has a new one.
+        #: Two clients: for GETs, with keep-alive, and for changes, with a new connection each.
         self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._message_id: str | None = None
         self._changes = Changes()
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
-        """This client, counting in `changes` and giving the message that it sends an id where the operation takes one.
+        """A copy of this client that counts in `changes`, and sends `message_id` with operations in `TAKES_MESSAGE_ID`.
 
         Raises:
             Unreachable: the environment's proxy or certificate settings cannot be used.
@@ -129,7 +129,7 @@ class Waha:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections. The client opens new ones if it is used again."""
+        """Close the connections. The next call opens new ones."""
         http, self._http = self._http, None
         for client in http or ():
             await client.aclose()
@@ -144,14 +144,14 @@ class Waha:
         bound: bool = True,
         unread: bool = False,
     ) -> Any:
-        """Make one call and return its decoded answer: JSON, bare text, or None where WAHA sends no body.
+        """Make a request; the decoded answer: JSON, plain text, or None for an empty body.
 
-        `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False`
-        is for the few operations that concern no session, `unread=True` for a GET whose answer holds secrets: where
-        WAHA grants the call, its body stays unread. A GET is tried up to three times; anything else once.
+        `path`: values of the template's segments; None values in `query` and `body` are left out. `bound=False`: do not
+        add the session. `unread=True`: for a GET whose answer holds secrets; the body of a success is not read and the
+        value is None. A GET has up to `TRIES` attempts, anything else one.
 
         Raises:
-            WahaError: what went wrong, in words an agent can act on.
+            WahaError: a subclass as in `errors`, with a text for the agent.
         """
         method, template = operation.split(" ", 1)
         if self._message_id is not None and operation in TAKES_MESSAGE_ID:
@@ -164,7 +164,7 @@ class Waha:
             raise
 
     async def _look(self, request: httpx.Request, template: str, unread: bool) -> Any:
-        """The answer to a GET, which is tried again where that helps."""
+        """Send a GET, with retries after transport errors (but not read timeouts) and the statuses in `_RETRIED`."""
         attempt = 1
         with anyio.move_on_after(DEADLINE):
             while True:
@@ -181,15 +181,15 @@ class Waha:
                     if isinstance(failure, httpx.ReadTimeout) or attempt == TRIES:
                         raise self._failure(failure, departure) from None
                     wait = None
-                # The jitter keeps several bridges that lost the same WAHA from coming back in step.
+                # Jitter, so that several bridges do not retry at the same moments.
                 await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
                 attempt += 1
         raise self._too_slow(DEADLINE)
 
     async def _change(self, request: httpx.Request, template: str) -> Any:
-        """The answer to a request that changes something, which is made once.
+        """Send a request that changes something, without retries.
 
-        From the moment its bytes may have left, only what WAHA itself answers tells what came of it.
+        Once its bytes may have been sent, anything but WAHA's own answer raises OutcomeUnknown.
         """
         departure = _Departure()
         deadline = DEADLINE + len(request.content) / BYTES_PER_SECOND
@@ -215,15 +215,15 @@ class Waha:
             how = "no answer came in time" if isinstance(failure, httpx.TimeoutException) else "the connection broke"
             raise OutcomeUnknown(_outcome_unknown(how)) from None
         finally:
-            # A call that is cancelled comes by here too.
+            # Also reached by a cancelled call.
             if departure.left and not refused:
                 self._changes.possible += 1
 
     async def download(self, url: str, *, cap: int) -> bytes:
-        """The media file behind a `media.url`, fetched from the WAHA that this client is bound to and no other host.
+        """Download the media file of a `media.url`, always from this WAHA, whatever host the URL names.
 
         Raises:
-            WahaError: it is not one of WAHA's files, over `cap` bytes, gone, or WAHA could not be reached.
+            WahaError: not one of WAHA's files, larger than `cap` bytes, not found, or WAHA could not be reached.
         """
         template, segments = _file_path(url)
         request = self._request("GET", template, segments, None, None, False, accept="*/*")
@@ -240,12 +240,12 @@ class Waha:
         raise self._too_slow(deadline)
 
     async def media_link(self, url: str) -> str:
-        """A link to a media file that a person opens in a browser, with the session's media-only key in it.
+        """A link to a media file for a browser, with the session's media-only key in its query.
 
-        WAHA gives one such key per session. Any other key - ours, or one that may do anything - is refused here.
+        WAHA has one such key per session. A key that is ours or allows any action is rejected.
 
         Raises:
-            WahaError: WAHA gave no key that can do nothing but fetch files.
+            WahaError: WAHA gave no media-only key, or could not be reached.
         """
         answer = await self.call("POST /api/keys/media", body={})
         given = answer if isinstance(answer, dict) else {}
@@ -332,24 +332,24 @@ class Waha:
         return self._http
 
     def _open(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-        # Plain http needs no certificates: loading none starts faster, and an empty store trusts nobody.
+        # Plain http needs no certificates; skipping them starts faster, and an empty store trusts no server.
         secure = self.url.lower().startswith("https:")
         certificates = _certificates(self._ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # A kept connection may be closing, or hold an answer too many, which would be taken for that to a change.
+        # A reused connection may be closing, or hold a stray answer that would be taken for the answer to a change.
         looks, changes = (
             httpx.AsyncClient(
                 headers={
                     "X-Api-Key": self._key.get_secret_value(),
                     "User-Agent": f"waha-mcp/{__version__}",
-                    # WAHA wraps files (a QR code, a converted voice note) in JSON only when asked in just these words.
+                    # WAHA wraps files (a QR code, a converted voice note) in JSON only for exactly this value.
                     "Accept": "application/json",
                     "Accept-Encoding": "gzip",
                 },
                 timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-                # Node closes an idle connection after 5 s; leaving first avoids a look that has to be made again.
+                # Node closes an idle connection after 5 s; closing it earlier avoids a retry.
                 limits=httpx.Limits(max_connections=100, max_keepalive_connections=kept, keepalive_expiry=4.0),
                 verify=certificates,
-                # httpx would carry X-Api-Key along to another origin.
+                # httpx would send X-Api-Key to the other origin, too.
                 follow_redirects=False,
             )
             for kept in (None, 0)
@@ -357,10 +357,10 @@ class Waha:
         return looks, changes
 
     async def _answer(self, response: httpx.Response, *, changes: bool = False) -> Any:
-        """What WAHA answered, or the error that it means.
+        """Decode WAHA's answer, or raise the error that it stands for. `changes`: the request was a change.
 
-        A refusal, of a change or of the key, counts only in WAHA's own words: a redirect, a time-out or anything else
-        of a proxy, an answer that cannot be read and a failure inside WAHA leave open what came of a change.
+        A refusal counts only in WAHA's own format. For a change, a redirect, an answer of a proxy, an unreadable answer
+        and a 5xx raise OutcomeUnknown.
         """
         status = response.status_code
         key = self._key.get_secret_value()
@@ -386,11 +386,11 @@ class Waha:
             answer = None
         if response.is_success:
             if changes and status not in (200, 201):
-                # WAHA has no other.
+                # WAHA sends no other success status.
                 raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
             return answer
         if not _is_wahas(status, answer):
-            # What stands in front of WAHA may say 403 too: that tells nothing about the key, nor what came of a change.
+            # A 403 of a proxy says nothing about the key, nor about the outcome of a change.
             if changes:
                 raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
             if status in (401, 403):
@@ -401,7 +401,7 @@ class Waha:
         raise error_for(status, answer, session=self.session, retry_after=_retry_after(response), hide=key)
 
     async def _read(self, response: httpx.Response, cap: int, what: str) -> bytes:
-        """The body, decoded, `cap` bytes at most: counted before and while it is unpacked."""
+        """The body, decompressed. Raises TooLarge above `cap` bytes (compressed or not), BadAnswer if damaged."""
         encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")
         if encodings not in ("", "identity", "gzip", "x-gzip"):
             raise BadAnswer(
@@ -425,7 +425,7 @@ class Waha:
         return b"".join(chunks)
 
     def _failure(self, failure: httpx.TransportError, departure: _Departure) -> Unreachable:
-        """What a transport error means for a look, and for a change that never left. Its own text may quote a URL."""
+        """The error for a failed GET or a change that was not sent, without the original text (it may hold a URL)."""
         timed_out = isinstance(failure, httpx.TimeoutException)
         if not departure.left:
             return Unreachable(
@@ -446,7 +446,7 @@ class Waha:
 
 
 def _is_wahas(status: int, answer: Any) -> bool:
-    """Whether an error is in WAHA's own words: NestJS's form, or the one of its 422s, which name the session."""
+    """Whether an error body has WAHA's own format: NestJS's, or that of its 422s with `error` and `session`."""
     if not isinstance(answer, dict):
         return False
     nest = isinstance(answer.get("message"), str | list) and answer.get("statusCode") == status
@@ -454,11 +454,11 @@ def _is_wahas(status: int, answer: Any) -> bool:
 
 
 class _WebPage(BadAnswer):
-    """Not from WAHA, which sends none."""
+    """A web page instead of an answer; WAHA itself sends none."""
 
 
 def _where(url: str) -> str:
-    """The scheme and host of a redirect's target, in words."""
+    """Scheme and host of a redirect's target, as text for an error."""
     try:
         parts = urlsplit(url)
         return f"{parts.scheme} on {parts.hostname}" if parts.hostname else "another path"
@@ -482,7 +482,7 @@ def _filled(template: str, segments: Mapping[str, str]) -> str:
 
 
 def _file_path(url: str) -> tuple[str, dict[str, str]]:
-    """The path of a media file below this WAHA, whatever host and prefix its URL has, as template and segments."""
+    """Path template and segments of a media file, from a URL with any host and prefix. Raises Refused if invalid."""
     found = re.fullmatch(r".*?/api/files/([^?#]+)(?:[?#].*)?", url)
     if found is None:
         raise Refused("The file is not kept by WAHA itself (external storage, most often), so it is not fetched here.")
@@ -493,7 +493,7 @@ def _file_path(url: str) -> tuple[str, dict[str, str]]:
 
 
 def _segment(value: str) -> str:
-    """A path segment with everything escaped. Servers resolve dots and drop nothing at all, so those stay out."""
+    """A percent-encoded path segment. Raises Refused for "", "." and "..", which servers would resolve."""
     if value in ("", ".", ".."):
         raise Refused(f"{value!r} is not an id that WAHA can have. Check the id with a listing tool.")
     return quote(value, safe="")
@@ -504,7 +504,7 @@ def _query_value(value: Any) -> Any:
 
 
 def _decode(raw: bytes, content_type: str) -> Any:
-    """WAHA's answer: None for no body, text where WAHA sends bare text (an invite code), else JSON."""
+    """Decode a body: None if empty, plain text if WAHA sends text (an invite code), else JSON. Raises BadAnswer."""
     text = raw.decode("utf-8", errors="replace").strip()
     if not text:
         return None
@@ -521,13 +521,13 @@ def _decode(raw: bytes, content_type: str) -> Any:
             ) from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
     if "\\ud" in text.lower():
-        # Half an emoji (JavaScript cuts text in such places) cannot be written out again.
+        # Lone surrogates (JavaScript truncates within an emoji) cannot be encoded again.
         answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     return answer
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds from a `Retry-After` header, which holds seconds or a date; a day at most."""
+    """Parse a `Retry-After` header (seconds or a date); seconds, at most a day, or None."""
     value = response.headers.get("retry-after", "").strip()
     try:
         if value.isdecimal():

@@ -1,8 +1,7 @@
-"""What a message is, read out of the engine's own data (`_data`).
+"""Parses the content of a message from the engine's raw data (`_data`) into one form for all engines.
 
-NOWEB keeps Baileys' structures (`message`, long integers, `messageStubType`), GOWS whatsmeow's with Go's spelling
-(`Info`, `Message`, `PTT`, `mentionedJID`), and the browser engines (WEBJS, WPP) a flat object with a `type`. Here they
-become one.
+NOWEB has Baileys' structures (`message`, Longs, `messageStubType`), GOWS whatsmeow's with Go's spelling (`Info`,
+`Message`, `PTT`, `mentionedJID`), the browser engines (WEBJS, WPP) a flat object with a `type`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ MessageKind = Literal[
     "other",
 ]
 
-#: Messages around the message: each holds the real one in `message`.
+#: Wrapper messages: each has the real one in its field `message`.
 _WRAPPERS = (
     "ephemeralMessage",
     "viewOnceMessage",
@@ -109,7 +108,7 @@ _BROWSER_KINDS: dict[str, MessageKind] = {
     "protocol": "system",
 }
 MEDIA_KINDS = frozenset({"image", "video", "voice", "audio", "document", "sticker"})
-#: WhatsApp's numbers (and Baileys' names) of system messages, in words.
+#: Notes for system messages, by WhatsApp's stub type number (or Baileys' name).
 _STUBS = {
     "2": "could not be decrypted (yet)",
     "CIPHERTEXT": "could not be decrypted (yet)",
@@ -131,7 +130,11 @@ _STUBS = {
 
 
 class Content(NamedTuple):
-    """The inside of one message. `body` is the part that its kind has; `note` says what there is instead of text."""
+    """The content of one message.
+
+    `body`: the engine's object for its kind; `context`: its `contextInfo` (quote, mentions); `note`: our description if
+    there is no text.
+    """
 
     kind: MessageKind | None
     body: Mapping[str, Any]
@@ -144,7 +147,7 @@ class Content(NamedTuple):
 
 
 def content_of(raw: Mapping[str, Any]) -> Content:
-    """The content of one WAMessage."""
+    """Parse the content of one WAMessage."""
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     message = mapping_of(data.get("message") or data.get("Message"))
@@ -160,7 +163,7 @@ def content_of(raw: Mapping[str, Any]) -> Content:
         protocol = {}
     stub = data.get("messageStubType")
     browser = text_of(data.get("type"))
-    # Number 0 of the protocol's own messages is a deletion: of the message that its key names.
+    # Protocol message type 0 (REVOKE) deletes the message in its `key`.
     revokes = bool(protocol) and protocol.get("type") in (0, "0", "REVOKE", None)
     target = first_of(mapping_of(protocol.get("key")), "id", "ID")
     own_id = first_of(info, "ID") or mapping_of(data.get("key")).get("id")
@@ -209,7 +212,7 @@ def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[st
 
 
 def _text(kind: MessageKind | None, body: Mapping[str, Any]) -> str | None:
-    """The words of a message, where `WAMessage.body` may be without them."""
+    """The text of a message, since `WAMessage.body` may lack it."""
     found = first_of(body, "text", "caption", "selectedDisplayText", "contentText", "title", "description")
     for nested in ("body", "hydratedTemplate", "hydratedFourRowTemplate"):
         found = found or first_of(mapping_of(body.get(nested)), "text", "hydratedContentText")
@@ -237,7 +240,7 @@ def _note(kind: MessageKind | None, body: Mapping[str, Any]) -> str | None:
 
 
 def mentioned(content: Content) -> Iterator[tuple[str, str]]:
-    """The people that the text mentions: what stands behind the @ in the text, and the chat id."""
+    """The mentions in a message, as (text after the @, chat id)."""
     found = first_of(content.context, "mentionedJid", "mentionedJID")
     for each in found if isinstance(found, list) else ():
         chat_id = chat_id_of(each)
@@ -250,7 +253,7 @@ def forwarded(content: Content) -> bool:
 
 
 def quoted_of(raw: Mapping[str, Any], content: Content) -> tuple[str | None, str | None, str | None] | None:
-    """Of the message that this one answers: its bare id, its author's chat id and its text."""
+    """Bare id, author's chat id and text of the quoted message; None if there is no quote."""
     reply = mapping_of(raw.get("replyTo"))
     inner = mapping_of(content.context.get("quotedMessage"))
     bare = text_of(reply.get("id")) or text_of(first_of(content.context, "stanzaId", "stanzaID"))
@@ -265,7 +268,7 @@ def quoted_of(raw: Mapping[str, Any], content: Content) -> tuple[str | None, str
 
 
 def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Who reacted, by emoji. `me` is the session's owner."""
+    """Emoji to the chat ids of those who reacted with it; `me` is the account's owner."""
     found: dict[str, list[str]] = {}
     for each in _objects(mapping_of(raw.get("_data")).get("reactions")):
         emoji = text_of(each.get("text"))
@@ -275,7 +278,7 @@ def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def votes_of(raw: Mapping[str, Any], options: list[str]) -> dict[str, list[str]]:
-    """Who voted for which option: the last vote of each counts."""
+    """Option to the chat ids of its voters (`me`: the owner); only the last vote of each voter counts."""
     last: dict[str, tuple[float, list[str]]] = {}
     for each in _objects(mapping_of(raw.get("_data")).get("pollUpdates")):
         voter = _actor(mapping_of(first_of(each, "pollUpdateMessageKey", "key")))
@@ -296,7 +299,7 @@ def options_of(body: Mapping[str, Any]) -> list[str]:
 
 
 def _is_option(chosen: Any, name: str) -> bool:
-    """Whether a vote names this option: by its text, or by the SHA-256 of it in any of JSON's spellings of bytes."""
+    """Whether a vote is for this option: by its text, or its SHA-256 as hex, base64, a list or a JSON Buffer."""
     digest = hashlib.sha256(name.encode("utf-8", "replace")).digest()
     if isinstance(chosen, Mapping):
         chosen = first_of(chosen, "data", "name")
@@ -319,7 +322,7 @@ def _actor(key: Mapping[str, Any]) -> str:
 
 
 def sender_ids(raw: Mapping[str, Any]) -> list[str]:
-    """The chat ids of who wrote a message, as far as it names them: one person may stand there under two."""
+    """The author's chat ids in a message; often both the number and the hidden id. May be empty."""
     data = mapping_of(raw.get("_data"))
     key, info = mapping_of(data.get("key")), mapping_of(data.get("Info"))
     group = bool(raw.get("participant"))
@@ -331,7 +334,7 @@ def sender_ids(raw: Mapping[str, Any]) -> list[str]:
 
 
 def push_name_of(raw: Mapping[str, Any]) -> str | None:
-    """The name that the sender chose, as the message carries it."""
+    """The sender's own name (push name) in the message."""
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     return text_of(first_of(data, "pushName", "notifyName", "PushName") or info.get("PushName"))

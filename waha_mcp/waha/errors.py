@@ -1,21 +1,21 @@
-"""What can go wrong between us and WAHA, as one small tree.
+"""The exception tree for requests to WAHA.
 
     WahaError
-    ├── Unreachable        no connection, or no answer in time to something that changes nothing
-    ├── OutcomeUnknown     the request for a change may have left, and WAHA did not tell what came of it
-    ├── Unauthorized       401: the key is unknown or was switched off
+    ├── Unreachable        no connection, or no answer to a GET in time
+    ├── OutcomeUnknown     a change may have been sent, and WAHA's answer is missing or unclear
+    ├── Unauthorized       401: the key is unknown or disabled
     ├── Forbidden          403: the key lacks the action, or belongs to another session
-    ├── Refused            400, 413 and other 4xx: WAHA will not take this request as it is
-    │   └── NotDone        WAHA took it, and says that WhatsApp did not do it
+    ├── Refused            400, 413 and other 4xx: WAHA rejects the request
+    │   └── NotDone        WAHA accepted it and reports that WhatsApp did not do it
     ├── NotFound           404: no such chat, message, group, file or operation
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
     ├── Unsupported        501: the session's engine cannot do this
-    ├── TooBusy            429: asked too often
-    └── BadAnswer          to a look: 5xx, a web page, broken JSON, a redirect
-        └── TooLarge       an answer over the size cap
+    ├── TooBusy            429: too many requests
+    └── BadAnswer          to a GET: 5xx, a web page, invalid JSON, a redirect
+        └── TooLarge       an answer over the size limit
 
-`str(error)` is one or two sentences for the agent, with the next step. It never holds a key, a URL with a
-query, a stack, or a body that WAHA echoed.
+`str(error)` is one or two sentences for the agent, with the next step. It never contains a key, a URL with
+a query, a stack trace, or an echoed request body.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ _SESSION_STEPS = {
 
 
 class WahaError(Exception):
-    """The base of everything this package raises about WAHA. `operation` is the one that was asked for."""
+    """Base of all errors of requests to WAHA. `operation`: the requested one, such as `GET /api/contacts`."""
 
     operation: str | None = None
 
 
 class Unreachable(WahaError):
-    """WAHA could not be reached, or did not answer a look in time. A change that ends so never left."""
+    """WAHA could not be reached, or did not answer a GET in time. A change with this error was not sent."""
 
 
-#: What to do where an outcome is unknown.
+#: The advice in errors with an unknown outcome.
 LOOK_FIRST = "Do not repeat it blindly: look first whether it has happened, or ask the user."
 
 
 class OutcomeUnknown(WahaError):
-    """The request for a change may have left, and WAHA did not tell what came of it."""
+    """A change may have been sent, and WAHA's answer is missing or unclear."""
 
 
 class Unauthorized(WahaError):
-    """The key is unknown to WAHA or was switched off."""
+    """The key is unknown to WAHA or disabled."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -68,15 +68,15 @@ class Forbidden(WahaError):
 
 
 class Refused(WahaError):
-    """WAHA will not take this request as it is."""
+    """WAHA rejects the request."""
 
 
 class NotDone(Refused):
-    """WhatsApp did not do it, which WAHA tells in a normal answer."""
+    """WAHA accepted the request and reports that WhatsApp did not do it."""
 
 
 class NotFound(WahaError):
-    """WAHA has no such thing."""
+    """WAHA has no such chat, message, group, file or operation."""
 
 
 class SessionNotReady(WahaError):
@@ -88,24 +88,24 @@ class Unsupported(WahaError):
 
 
 class TooBusy(WahaError):
-    """Asked too often."""
+    """Too many requests."""
 
 
 class BadAnswer(WahaError):
-    """WAHA, or something in front of it, answered with what is not an answer."""
+    """WAHA failed, or WAHA or a proxy sent an answer that cannot be used."""
 
 
 class TooLarge(BadAnswer):
-    """An answer over the size cap: a smaller part of it can be asked for."""
+    """An answer over the size limit; a smaller page may fit."""
 
 
 def session_step(session: str, status: str) -> str:
-    """One sentence on what a session's status means and what to do about it."""
+    """One sentence: what a session's status means and what to do."""
     return f"Session '{session}' {_SESSION_STEPS.get(status, f'has the status {status}')}."
 
 
 def no_session(session: str) -> str:
-    """One sentence on a session that WAHA does not show this key."""
+    """One sentence for a session that does not exist for this key."""
     return f"WAHA has no session '{session}': ask the user which session to use."
 
 
@@ -117,11 +117,10 @@ def error_for(
     retry_after: float | None = None,
     hide: str = "",
 ) -> WahaError:
-    """The error for a WAHA answer of 400 or more.
+    """The error for an answer with status 400 or more.
 
-    `body` is the decoded answer (an object, text or None). Its shapes are those of REST errors of NestJS,
-    of WAHA's own 422 and of its exception filter; the last one echoes the request and is never passed on.
-    `hide` is taken out of WAHA's words.
+    `body`: the decoded answer (object, text or None), in the format of NestJS, of WAHA's 422, or of its exception
+    filter; the last echoes the request and is never passed on. `retry_after`: seconds. `hide`: a secret to redact.
     """
     said = _message(body, hide)
     name = session or "default"
@@ -189,7 +188,7 @@ def _unprocessable(body: Any, said: str, session: str, hide: str) -> WahaError:
 
 
 def _message(body: Any, hide: str) -> str:
-    """The words of an error answer: `message` is text or a list, 422 has `error` alone."""
+    """The text of an error answer: `message` (text or list), else `error`."""
     if not isinstance(body, dict) or "exception" in body:
         return ""
     said = body.get("message", body.get("error"))
@@ -198,7 +197,7 @@ def _message(body: Any, hide: str) -> str:
 
 
 def clean(text: str, hide: str = "", limit: int = 300) -> str:
-    """Foreign text as one bounded, printable line without `hide` (in any case), URLs and stacks."""
+    """Untrusted text on one printable line of at most `limit` characters, without `hide`, URLs and stack traces."""
     if hide:
         text = re.sub(re.escape(hide), "[key]", text, flags=re.IGNORECASE)
     text = re.split(r"\n\s*at\s", text, maxsplit=1)[0]

@@ -1,4 +1,4 @@
-"""Messages as a person sees them: who wrote what to which message, with names, and nothing of an engine's raw data."""
+"""The result models of messages, and `message_from`, which builds one from a WAMessage of any engine."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from waha_mcp.whatsapp.untrusted import Name, Words
 
 
 class Names(Protocol):
-    """Who is behind an id."""
+    """Resolves chat ids to names; implemented by `Directory`."""
 
     @property
     def me(self) -> frozenset[str]:
         """The account's own ids."""
 
     def canonical(self, chat_id: str) -> str:
-        """The one id under which a person is shown."""
+        """The id under which a person is shown."""
 
     def name(self, chat_id: str) -> str | None:
-        """The name that an id goes by."""
+        """The display name of a chat id; None if there is none."""
 
 
 class _Nobody:
-    """No names at all."""
+    """A `Names` without any names."""
 
     me: frozenset[str] = frozenset()
 
@@ -107,7 +107,7 @@ class Event(Result):
 
 
 class Message(Result):
-    """One message. What is None or False of the flags is left out."""
+    """One message. Flags are True or None."""
 
     id: str = Field(description="Message id, for reply_to, react and get_media")
     time: str | None = Field(None, description="ISO 8601")
@@ -135,7 +135,7 @@ _MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audi
 
 
 def sender_of(raw: Mapping[str, Any], names: Names) -> str:
-    """The one id of who wrote a message; `me` for the owner."""
+    """The chat id of the author, preferably with the number; `me` for the owner, `unknown` if there is none."""
     if raw.get("fromMe") is True:
         return "me"
     ids = [names.canonical(each) for each in sender_ids(raw)]
@@ -145,10 +145,10 @@ def sender_of(raw: Mapping[str, Any], names: Names) -> str:
 def message_from(
     raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = True, chat: str | None = None
 ) -> Message | None:
-    """One WAMessage; None where it has no id.
+    """Build a Message from a WAMessage; None if it has no id.
 
-    Without `full`: counts instead of who reacted or voted, no types of files, no quoted ids. What stands in a
-    conversation with one person, `chat`, does not repeat that person's name.
+    Without `full`: counts instead of who reacted or voted, no MIME types, no quoted ids. `chat`: the one-to-one chat it
+    is shown in, whose person's name is not repeated.
     """
     message_id = message_id_of(raw.get("id"))
     if message_id is None:
@@ -198,7 +198,7 @@ def _kind_without_content(
 
 
 def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, text: str | None) -> str | None:
-    """What there is instead of a text, or what keeps the media away."""
+    """Our description in place of a text, or why the media is not available."""
     if content.view_once:
         return "to be viewed once, which only works on the phone"
     if mapping_of(raw.get("media")).get("error"):
@@ -211,7 +211,7 @@ def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, te
 
 
 def shown_name(chat_id: str, names: Names) -> str:
-    """How a person is called in running text: by name, else by number or id."""
+    """A person in running text: the name, else the number, else the id; `me` for the owner."""
     if chat_id == "me" or chat_id in names.me:
         return "me"
     chat_id = names.canonical(chat_id)
@@ -220,7 +220,7 @@ def shown_name(chat_id: str, names: Names) -> str:
 
 
 def _with_names(text: str | None, content: Content, names: Names) -> str | None:
-    """The text with names in place of the numbers that it mentions."""
+    """The text with mentions (@number) replaced by @name."""
     for user, chat_id in mentioned(content):
         text = (text or "").replace(f"@{user}", f"@{shown_name(chat_id, names)}")
     return text
@@ -241,7 +241,7 @@ def _media(raw: Mapping[str, Any], content: Content) -> Media | None:
 
 
 def _number(value: Any) -> int | None:
-    """A count that comes as number, text or Long."""
+    """Parse a count from a number, text or Long."""
     if isinstance(value, Mapping):
         return count_of(value.get("low"))
     if isinstance(value, str) and value.isdecimal():
@@ -265,7 +265,7 @@ def _quoted(raw: Mapping[str, Any], content: Content, message_id: str, names: Na
 
 
 def _quoted_id(bare: str | None, author: str | None, mine: bool, message_id: str) -> str | None:
-    """The full id of the quoted message: the engines give its bare one."""
+    """Build the full id of the quoted message, of which engines give the bare one."""
     if bare is None or author is None or "_" in bare:
         return bare
     try:

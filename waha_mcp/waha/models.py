@@ -1,7 +1,7 @@
-"""What we keep of WAHA's objects: lenient about what comes in, exact about what goes out.
+"""Result models that tools return, and the `*_from` functions that build them from WAHA's answers.
 
-The result classes are what tools return. The `*_from` functions read WAHA's answers, whose shapes differ by
-engine: optional fields are missing or null, ids end in `@s.whatsapp.net`, times are numbers, text or Longs.
+The answers differ by engine and are parsed leniently: optional fields are missing or null, ids end in
+`@s.whatsapp.net`, times are numbers, text or Longs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from waha_mcp.whatsapp.untrusted import Name, Words
 
 @dataclass(frozen=True)
 class Attachment:
-    """What an agent looks at or listens to instead of reading it: bytes that go along with a result's JSON."""
+    """An image or audio that is sent as its own content block beside a result's JSON; `data`: the file's bytes."""
 
     kind: Literal["image", "audio"]
     mimetype: str
@@ -27,19 +27,19 @@ class Attachment:
 
 
 class Reached(NamedTuple):
-    """A chat that an effect reached, in words; `chosen` says that others chose the name in them."""
+    """A chat that an effect reached: `words` is its name and number; `chosen`: others chose that name."""
 
     words: str
     chosen: bool = False
 
 
 class Result(BaseModel):
-    """The base of what tools return. Fields that are None are left out of the answer.
+    """Base of what tools return. Fields that are None are left out of the JSON.
 
-    Text that other people wrote stands in fields of the types in `untrusted`, and only there.
+    Text that other people wrote is only in fields with the types in `untrusted`.
     """
 
-    # Schemas are built when a listing or a call first needs them, not at import.
+    # Schemas are built on first use, not at import.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
     _attachments: tuple[Attachment, ...] = PrivateAttr(())
@@ -47,21 +47,21 @@ class Result(BaseModel):
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
-        """What goes along with the JSON, in order; no part of it and of its schema."""
+        """The attachments, in order; no part of the JSON or its schema."""
         return self._attachments
 
     def attach(self, *attachments: Attachment) -> Self:
-        """Add attachments, and return the result itself."""
+        """Add attachments; returns self."""
         self._attachments += attachments
         return self
 
     @property
     def reached(self) -> tuple[Reached, ...]:
-        """Whom the effect behind this result reached."""
+        """The chats that the effect reached."""
         return self._reached
 
     def reaching(self, *reached: Reached) -> Self:
-        """Note whom the effect reached, and return the result itself."""
+        """Set `reached`; returns self."""
         self._reached = reached
         return self
 
@@ -90,7 +90,7 @@ class Sent(Result):
 
 
 def contact_from(raw: Mapping[str, Any]) -> Contact | None:
-    """One contact; None for a group, for the owner, or without a usable id."""
+    """Parse a contact; None for a group, for the owner, or without a valid id."""
     contact_id = chat_id_of(raw.get("id"))
     if contact_id is None or kind_of_chat(contact_id) != "person" or raw.get("isMe") is True:
         return None
@@ -105,7 +105,7 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
 
 
 def group_from(raw: Mapping[str, Any]) -> Group | None:
-    """One group of any engine; None without a usable id."""
+    """Parse a group of any engine; None without a valid id."""
     group_id = chat_id_of(first_of(raw, "id", "JID"))
     if group_id is None:
         return None
@@ -123,7 +123,7 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
 
 
 def sent_from(answer: Any, chat: str) -> Sent:
-    """What a send answered: a WAMessage on some engines, the engine's raw message on others."""
+    """Parse the answer to a send: a WAMessage or the engine's raw message. `chat`: used if it has no id."""
     raw = mapping_of(answer)
     key = message_key_of(raw)
     return Sent(
@@ -134,7 +134,7 @@ def sent_from(answer: Any, chat: str) -> Sent:
 
 
 def message_key_of(raw: Mapping[str, Any]) -> MessageKey | None:
-    """The parts of a message's own id, in any engine's writing; None for what is no message."""
+    """The parts of a message's id, in the format of any engine; None without a valid id."""
     try:
         return parse_message_id(_own_id(raw) or "")
     except ValueError:
@@ -153,5 +153,5 @@ def _own_id(raw: Mapping[str, Any]) -> str | None:
 
 
 def message_id_of(value: Any) -> str | None:
-    """A message id, which is an object with `_serialized` in raw messages of the browser engines."""
+    """A message id from text or from an object with `_serialized` (browser engines)."""
     return text_of(value.get("_serialized") if isinstance(value, Mapping) else value)

@@ -1,4 +1,4 @@
-"""Reading WAHA's answers leniently: fields are missing or null, ids and times come in several forms, by engine."""
+"""Lenient parsing of WAHA's answers, in which fields may be missing or null and ids and times differ by engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 
 
 def epoch(value: Any) -> float | None:
-    """Seconds since 1970 from a number, text, a Long (`{low, high, unsigned}`) or milliseconds."""
+    """Unix seconds from seconds or milliseconds, as number, text or Long (`{low, high, unsigned}`); None if invalid."""
     if isinstance(value, Mapping):
         low, high = value.get("low"), value.get("high", 0)
         if not isinstance(low, int) or not isinstance(high, int):
@@ -33,13 +33,13 @@ def epoch(value: Any) -> float | None:
 
 
 def iso_time(value: Any) -> str | None:
-    """A WAHA time in ISO 8601 with this machine's zone, to the second."""
+    """A time (as for `epoch`) in ISO 8601 with this machine's zone, truncated to the second; None if invalid."""
     seconds = epoch(value)
     return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
 
 
 def iso_text(value: Any) -> str | None:
-    """A time that is text already, in ISO 8601 with this machine's zone."""
+    """ISO 8601 text converted to this machine's zone, truncated to the second; None if invalid."""
     try:
         return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
     except (TypeError, ValueError, OverflowError):
@@ -47,10 +47,10 @@ def iso_text(value: Any) -> str | None:
 
 
 def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
-    """The objects of a list answer, which some engines key by chat id.
+    """The objects of an answer that is a list, or (some engines) an object keyed by chat id.
 
     Raises:
-        BadAnswer: anything else. An answer without a body is none either: it does not say that there are none.
+        BadAnswer: anything else, also an empty body, which does not mean an empty list.
     """
     rows = list_of(answer, what)
     if not all(isinstance(item, Mapping) for item in rows):
@@ -59,8 +59,8 @@ def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
 
 
 def list_of(answer: Any, what: str) -> list[Any]:
-    """The items of a list answer, as `listing`, whatever they are."""
-    # Only groups are keyed by id, so only of groups an empty object says that there are none.
+    """The items of a list answer, of any type; otherwise as `listing`."""
+    # Only groups are keyed by id, so only for groups an empty object means an empty list.
     if isinstance(answer, Mapping) and all(map(normalize_chat_id, answer)) and (answer or what == "groups"):
         return list(answer.values())
     if not isinstance(answer, list):
@@ -69,10 +69,10 @@ def list_of(answer: Any, what: str) -> list[Any]:
 
 
 def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
-    """The object that an answer is. WAHA says that there is none by `null`, which has no body: then it is empty.
+    """The object in an answer; empty for None, which is how WAHA says that there is none.
 
     Raises:
-        BadAnswer: anything else, or an object with none of `fields`, which does not say that there is none.
+        BadAnswer: another type, or a non-empty object with none of `fields`.
     """
     if answer is not None and not isinstance(answer, Mapping):
         raise _not_as_expected(what)
@@ -82,10 +82,10 @@ def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
 
 
 def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> T | None:
-    """What `read` makes of an object that is `what`; None where WAHA says that there is none.
+    """Parse an answer that is one object with `read`; None if WAHA says that there is none. `what`: for errors.
 
     Raises:
-        BadAnswer: `read` makes nothing of it, which does not say that there is none.
+        BadAnswer: not an object, or `read` returns None for it.
     """
     raw = object_of(answer, what)
     found = read(raw)
@@ -95,10 +95,10 @@ def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]
 
 
 def all_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> list[T]:
-    """What `read` makes of each object of a list answer.
+    """Parse each object of a list answer with `read`; those for which it returns None are left out.
 
     Raises:
-        BadAnswer: no list, or `read` makes nothing of any of its objects.
+        BadAnswer: not a list, or `read` returns None for all of its objects.
     """
     rows = listing(answer, what)
     found = [each for row in rows if (each := read(row)) is not None]
@@ -112,34 +112,34 @@ def _not_as_expected(what: str) -> BadAnswer:
 
 
 def chat_id_of(value: Any) -> str | None:
-    """A chat id out of raw data, where it may be text or an object with `_serialized` or `user` and `server`."""
+    """Normalize a chat id from text or an object with `_serialized` or `user` and `server`; None if invalid."""
     if isinstance(value, Mapping):
         value = value.get("_serialized") or f"{value.get('user')}@{value.get('server')}"
     return normalize_chat_id(value) if isinstance(value, str) else None
 
 
 def mapping_of(value: Any) -> Mapping[str, Any]:
-    """The object, or an empty one where something else stands."""
+    """The value if it is an object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def first_of(raw: Mapping[str, Any], *names: str) -> Any:
-    """The first field that holds something."""
+    """The value of the first of these fields that is neither missing, null nor ""."""
     return next((raw[name] for name in names if raw.get(name) not in (None, "")), None)
 
 
 def text_of(value: Any) -> str | None:
-    """The text, or None where there is none or something else stands."""
+    """The value if it is non-empty text, else None."""
     return value if isinstance(value, str) and value else None
 
 
 def texts_of(value: Any) -> list[str]:
-    """The texts of a list; none where something else stands."""
+    """The texts in a list; empty for another type."""
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def count_of(value: Any) -> int | None:
-    """A number of things, or None where something else stands."""
+    """The value if it is an integer of 0 or more, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

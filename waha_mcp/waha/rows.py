@@ -1,4 +1,4 @@
-"""WAHA's long lists, page by page: in smaller pages where an answer is too large, and never more than once a row."""
+"""Pagination of WAHA's long lists, with smaller pages after answers that are too large, and without duplicates."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-#: Rows of one request, and how many `WholeList` reads at most.
+#: Rows per page, and the most rows that `WholeList` reads.
 PAGE, MOST = 2_000, 50_000
-#: A page of fewer rows than this and than asked for is the last one; of more, a server may have capped it.
+#: A page shorter than requested is the last one only below this many rows; else a server may have capped it.
 LEAST_CAP = 100
-#: By how much a page shrinks that was too large; after so many good pages in a row, twice as much is tried.
+#: Divisor of the page size after an answer that is too large; good pages in a row after which it is doubled.
 SHRINK, GROW_AFTER = 4, 4
-#: Answers in a row that may be too large: a WAHA that ignores `limit` never gives a smaller one.
+#: Most answers in a row that are too large; a WAHA that ignores `limit` never gives a smaller one.
 TOO_LARGE_MOST = 10
 
 TOO_LARGE = "WAHA's answer was too large"
 
 
 class Pages:
-    """A walk through one list that WAHA pages by `limit` and `offset`.
+    """Iterates over a list that WAHA pages by `limit` and `offset`.
 
-    `offset` is always just behind the last row that was given, `gap` says in a few words what the walk could not read.
+    `offset`: behind the last row yielded; `gap`: what could not be read, in a few words, or None.
     """
 
     def __init__(self, waha: Waha, operation: str, what: str, *, size: int, offset: int = 0, **query: Any) -> None:
-        """Begin at `offset`, with pages of `size` rows. `what` the rows are is named in errors."""
+        """Start at `offset`, with pages of `size` rows. `what`: the name of the rows in errors. Makes no request."""
         self.offset = offset
         self.gap: str | None = None
         self._waha, self._operation, self._what, self._query = waha, operation, what, query
@@ -44,11 +44,11 @@ class Pages:
         self._legible = False
 
     async def rows(self) -> AsyncIterator[Row]:
-        """The rows, in WAHA's order.
+        """The rows in WAHA's order, without duplicates.
 
         Raises:
-            TooLarge: not even the smallest page can be read.
-            WahaError: WAHA could not be read.
+            TooLarge: too many answers in a row were too large.
+            WahaError: a request failed.
         """
         given: set[str] = set()
         good = too_large = 0
@@ -101,7 +101,7 @@ class Pages:
 
 
 def briefly(error: WahaError) -> str:
-    """Why something could not be read, in a few words without a next step."""
+    """The error in a few words, without the next step."""
     if isinstance(error, TooLarge):
         return TOO_LARGE
     if isinstance(error, Unsupported):
@@ -118,13 +118,13 @@ def _named(row: Any) -> bool:
 
 
 def _key(row: Any) -> str:
-    """What tells a row from others."""
+    """The identity of a row, for duplicates."""
     return repr(_id_of(row) or row)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A whole list, as far as it could be read: `gap` says in a few words what is missing, `error` why it ended."""
+    """A list as far as it could be read. `gap`: what is missing, in a few words; `error`: what ended the reading."""
 
     rows: Sequence[Row] = ()
     gap: str | None = None
@@ -132,19 +132,19 @@ class Rows:
 
     @property
     def lacking(self) -> bool:
-        """Whether the engine cannot list them at all."""
+        """Whether the engine does not support the list."""
         return isinstance(self.error, Unsupported)
 
 
 class WholeList:
-    """One list that is read to its end, `MOST` rows at most.
+    """Reads a list to its end, at most `MOST` rows.
 
-    What was read stays where a page fails or whoever reads is cancelled: the next `read` goes on behind it, as long as
-    the last row still stands where it stood. Else the list has changed, and is read anew.
+    After an error or a cancellation the rows are kept, and the next `read` resumes behind them if the last row is still
+    at its offset. Otherwise the list has changed and is read again from the start.
     """
 
     def __init__(self, waha: Waha, operation: str, what: str, **query: Any) -> None:
-        """Nothing is asked for yet. `what` the rows are is named in errors."""
+        """Makes no request. `what`: the name of the rows in errors."""
         self._ask = (waha, operation, what)
         self._query = query
         self._begin()
@@ -153,11 +153,11 @@ class WholeList:
         waha, operation, what = self._ask
         self._pages = Pages(waha, operation, what, size=PAGE, **self._query)
         self._rows: list[Row] = []
-        #: The place behind the last row.
+        #: The offset behind the last row.
         self._behind = 0
 
     async def read(self) -> Rows:
-        """All rows. What goes wrong stands in the answer, beside what came before it."""
+        """All rows. Does not raise WahaError: the error is in the value, with the rows read before it."""
         error: WahaError | None = None
         gap: str | None = None
         try:
@@ -171,9 +171,9 @@ class WholeList:
         return Rows(self._rows[:MOST], gap, error)
 
     async def _go_on(self) -> bool:
-        """Read what is left; whether there is more than may be read."""
+        """Read the remaining rows; True if there are more than `MOST`. Raises WahaError."""
         if self._pages.gap is not None:
-            # Places that could not be read would be counted twice.
+            # Start again, since unreadable rows would be counted twice.
             self._begin()
         last = self._rows[-1] if self._rows else None
         if last is not None:

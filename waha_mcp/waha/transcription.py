@@ -1,4 +1,4 @@
-"""Turns voice notes into text with the transcriber that the App names. Off by default."""
+"""Transcribes voice notes with the App's transcriber (a command or a URL). Off by default."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import anyio
 
 from waha_mcp.app.transcriber import Transcriber
 
-#: Seconds, and characters of the text that is taken.
+#: Timeout in seconds, and the most characters of text that are kept.
 TIMEOUT, MOST_TEXT = 120.0, 100_000
 
 
 class NotTranscribed(Exception):
-    """Why there is no text, in words for the agent."""
+    """The transcription failed. The text says why, for the agent."""
 
 
 async def transcribe(transcriber: Transcriber, audio: bytes, ending: str) -> str:
-    """The text of an audio file. `ending` is that of its name, such as `.oga`.
+    """Transcribe an audio file. `audio`: its bytes; `ending`: the suffix of its name, such as `.oga`.
 
     Raises:
-        NotTranscribed: it did not work; nothing else is affected.
+        NotTranscribed: the transcription failed.
     """
     try:
         with anyio.fail_after(TIMEOUT):
@@ -45,7 +45,7 @@ async def _by_command(command: list[str], audio: bytes, ending: str) -> str:
         words = [word.replace("{file}", str(path)) for word in command]
         if words == command:
             words.append(str(path))
-        # The program needs no key of ours.
+        # Keys are not passed on to the program.
         env = {name: value for name, value in os.environ.items() if not name.startswith("WAHA_")}
         try:
             done = await anyio.run_process(words, check=False, env=env, stdin=subprocess.DEVNULL)
