@@ -1,4 +1,4 @@
-"""The command line. `waha-mcp` alone serves over stdio, as registry launchers expect."""
+"""The command line. `waha-mcp` without a command serves over stdio, as registry launchers expect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waha_mcp import __version__
 from waha_mcp.app.definition import AppError
 from waha_mcp.cli.common import Failure
 
-#: The commands in the order of the help, and the modules that define them. Only those needed are imported.
+#: The commands in the order of the help, and their modules, which are imported only if needed.
 _COMMANDS = {
     "serve": "serve",
     "init": "init",
@@ -34,7 +34,7 @@ _COMMANDS = {
 
 
 def command_line(commands: Iterable[str] = _COMMANDS) -> typer.Typer:
-    """The program with these commands."""
+    """The Typer app with these commands."""
     program = typer.Typer(
         name="waha-mcp",
         help="Give AI agents scoped, safe access to WhatsApp through WAHA. Without a command it serves over stdio.",
@@ -71,14 +71,14 @@ _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-com
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong use. A failure is one line on stderr."""
+    """Run the command line and exit: 0 success, 1 failure, 2 wrong usage. A failure is one line on stderr."""
     arguments = sys.argv[1:]
     completing = "_WAHA_MCP_COMPLETE" in os.environ  # a shell asks, and passes the words in the environment
     if not completing and (
         not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS)
     ):
         arguments = ["serve", *arguments]
-    # Anything else is for the whole program to explain, or to complete.
+    # Without a known command, load all of them for help, errors and completion.
     commands = _COMMANDS if completing or arguments[0] not in _COMMANDS else arguments[:1]
     try:
         code = command_line(commands)(arguments, prog_name="waha-mcp", standalone_mode=False)
@@ -89,11 +89,11 @@ def main() -> None:
     except TyperException as error:
         code = _fail(f"{error.format_message()} (see waha-mcp --help)", 2)
     except BrokenPipeError:
-        # Whoever read our output has left; keep the interpreter from complaining about it at exit.
+        # stdout was closed by its reader; avoid the interpreter's error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
     except OSError as error:
-        # A full or read-only disk, for one. What was being written names itself.
+        # For example a full or read-only disk.
         code = _fail(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}", 1)
     except (KeyboardInterrupt, typer.Abort):
         code = 130

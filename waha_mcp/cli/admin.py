@@ -1,4 +1,4 @@
-"""What commands share that talk to WAHA as its admin: the key, asked for and forgotten, and how failures are told."""
+"""Shared by commands that use WAHA's admin key: reading the key, which is not stored, and reporting errors."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ AdminKeyFile = Annotated[
 
 
 def interactive() -> bool:
-    """Whether there is somebody to ask."""
+    """Whether a person can be asked: stdin and stdout are terminals."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def admin_key(file: Path | None) -> SecretStr:
-    """WAHA's admin key: from a file, the environment or the person, who types it unseen.
+    """WAHA's admin key, from a file, the environment or a hidden prompt.
 
     Raises:
-        Failure: there is none, and nobody to ask.
+        Failure: there is none and nobody can be asked.
     """
     if file is not None:
         try:
@@ -52,7 +52,7 @@ def admin_key(file: Path | None) -> SecretStr:
 
 
 def run(work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """Run something that talks to WAHA; what goes wrong there is one line."""
+    """Run an async function that uses WAHA. Raises Failure with one line for its errors."""
     from waha_mcp.waha.admin_api import AdminError
     from waha_mcp.waha.errors import WahaError
 

@@ -1,4 +1,4 @@
-"""`waha-mcp approvals` and `waha-mcp approve`: where a person answers what an agent asked for."""
+"""`waha-mcp approvals` and `waha-mcp approve`: a person approves or refuses calls of agents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waha_mcp.cli.common import Failure
 from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.store import StoreAway
 
-#: What stands before the pieces of a line after its first.
+#: Indentation of the continuation of a wrapped line.
 _SET_IN = "    "
 
 
@@ -84,7 +84,7 @@ def _waiting() -> list[Entry]:
 
 
 def _text(entry: Entry) -> str:
-    """A question with its id, broken into lines that fit where they go to a terminal."""
+    """A question with its id, wrapped to the width of the terminal if stdout is one."""
     text = f"{entry.id}  (App {entry.question.app}, {entry.question.tool})\n{entry.question.text()}"
     if not sys.stdout.isatty():
         return text
@@ -93,10 +93,9 @@ def _text(entry: Entry) -> str:
 
 
 def _broken(line: str, columns: int) -> str:
-    """A line in pieces of at most so many columns, all but the first set in.
+    """Wrap a line at `columns` columns, with continuation lines indented.
 
-    A terminal breaks a long line at its edge and goes on at the first column, where what a text says next would look
-    like another line of the question.
+    Otherwise the terminal would wrap it at the first column, where untrusted text could imitate a line of the question.
     """
     pieces, start, used, blank = [], 0, 0, 0
     for at, char in enumerate(line):
@@ -111,11 +110,11 @@ def _broken(line: str, columns: int) -> str:
 
 
 def _columns(char: str) -> int:
-    """The columns that a terminal needs for a character at most."""
+    """The most columns that a terminal may use for a character."""
     return 2 if unicodedata.east_asian_width(char) in "WFA" else 1
 
 
 def _json(entries: list[Entry]) -> str:
-    """The entries as JSON, in which whatever could turn, hide or command the terminal is escaped."""
+    """The entries as JSON, with control, bidi and invisible characters escaped."""
     text = json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2)
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)

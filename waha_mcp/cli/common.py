@@ -1,4 +1,4 @@
-"""What commands share: the options that choose an App, and how a failure is told."""
+"""Shared by commands: the options that choose an App, and `Failure`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waha_mcp.log import LogLevel, configure_logging, hide
 
 
 class Failure(Exception):
-    """The end of a command: one line for stderr and the exit code. 2 is wrong use, 1 is anything else."""
+    """Ends a command with one line on stderr and an exit code: 2 for wrong usage, else 1."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ def _app_options(
     exclude: Annotated[str | None, typer.Option(help="Tools to leave out.")] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What is logged on stderr.")] = "warning",
 ) -> dict[str, Any]:
-    """What the options give, as fields of an App, with `source` and `log_level`."""
+    """The values of the options, as fields of an App plus `source` and `log_level`."""
     return {
         "source": app,
         "log_level": log_level,
@@ -49,7 +49,7 @@ def _app_options(
 
 
 def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that choose an App; it gets `load`, which takes fields that beat them all."""
+    """Decorator: add the options that choose an App. The command gets `load(**fields)`; `fields` override the rest."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "load"]

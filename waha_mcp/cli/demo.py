@@ -1,4 +1,4 @@
-"""`waha-mcp demo`: the whole bridge at work in a few seconds, with no key and no phone."""
+"""`waha-mcp demo`: shows the whole bridge in a few seconds, without a key or a phone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo, running
 if TYPE_CHECKING:
     from mcp import Client
 
-#: Seconds for the whole demo, and for the answer of the person written to.
+#: Timeouts in seconds of the whole demo, and of the reply to its message.
 LIMIT, ANSWER_LIMIT = 60.0, 10.0
 _GREETING = "Hello from the waha-mcp demo!"
 
@@ -39,7 +39,7 @@ async def _demo() -> None:
     except TimeoutError:
         raise Failure(f"the demo did not finish within {LIMIT:.0f} s", code=1) from None
     except BaseExceptionGroup as group:
-        # A failed step leaves through the client's task groups, and so does the end of who reads our output.
+        # The client's task groups wrap the error of a failed step, and BrokenPipeError, into groups.
         if reader := group.subgroup(BrokenPipeError):
             raise _leaf(reader) from None
         failed = group.subgroup(Failure)
@@ -88,7 +88,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
 
 
 async def _seen_since(client: Client, chat: str) -> list[dict[str, Any]]:
-    """The greeting and what came after it, oldest first; nothing while there is no answer yet."""
+    """The greeting and the messages after it, oldest first; empty while there is no reply."""
     messages = (await _call(client, "get_messages", chat=chat, limit=5))["messages"]
     at = next((i for i, m in enumerate(messages) if m["sender"] == "me" and m.get("text") == _GREETING), 0)
     return list(reversed(messages[: at + 1])) if at else []
@@ -105,7 +105,7 @@ async def _read_only(sandbox: SandboxInfo) -> None:
 
 
 async def _mint(sandbox: SandboxInfo, app_id: str, **actions: bool) -> str:
-    """The key of a new MCP App with these actions, as WAHA makes it."""
+    """Create an MCP App with these actions in WAHA; its key."""
     import httpx
 
     async with httpx.AsyncClient(base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}) as http:
@@ -124,7 +124,7 @@ async def _mint(sandbox: SandboxInfo, app_id: str, **actions: bool) -> str:
 
 
 def _launch(sandbox: SandboxInfo, key: str) -> AbstractAsyncContextManager[Client]:
-    """An MCP client on a `waha-mcp serve` of its own."""
+    """An MCP client that launches its own `waha-mcp serve`."""
     from mcp import Client, StdioServerParameters
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WAHA_")}
@@ -155,7 +155,7 @@ async def _is_unknown(client: Client, tool: str) -> bool:
 
 
 def claude_desktop_entry() -> str:
-    """The entry for Claude Desktop that launches this installation, as it stands in the file."""
+    """The JSON of a Claude Desktop entry that launches this installation."""
     from waha_mcp.hosts import edit
     from waha_mcp.hosts.launch import launch_of
     from waha_mcp.hosts.table import HOSTS

@@ -1,7 +1,7 @@
-"""Look at everything between an agent and WhatsApp, and say of each thing whether it is well and what to do if not.
+"""Checks everything between an agent and WhatsApp, and yields a finding with a fix for each part.
 
-Nothing is changed, and no message is read: the requests are those that tell what a key may do, and one for one chat,
-whose content is dropped.
+Nothing is changed and no message is read: the requests are the probes of the key, and one for a single chat, whose
+content is discarded.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from waha_mcp.waha.errors import (
 from waha_mcp.waha.key_probe import examine
 from waha_mcp.waha.parsing import listing, mapping_of, text_of
 
-#: The first WAHA with scoped keys, and seconds by which two clocks may differ.
+#: The first WAHA version with scoped keys, and the greatest clock difference in seconds.
 OLDEST, SKEW = (2026, 4), 60.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `about` is a word or two, `says` what was found, `fix` what to do where it is not ok."""
+    """One line of the report. `about`: the part checked; `says`: the result; `fix`: what to do if it is not ok."""
 
     state: Literal["ok", "warning", "problem"]
     about: str
@@ -56,14 +56,14 @@ class Finding:
     fix: str | None = None
 
     def as_dict(self) -> dict[str, str]:
-        """The finding as JSON has it."""
+        """The finding as a JSON object."""
         return {k: v for k, v in asdict(self).items() if v is not None}
 
 
 async def look(source: str | None) -> AsyncIterator[Finding]:
-    """Everything about one App, each thing after what it depends on; it ends where no more can be said.
+    """Check one App in order of dependency; ends at a problem that prevents further checks.
 
-    `source` is that of `load_app`: None is the environment alone.
+    `source`: as for `load_app`; None: the environment alone.
     """
     try:
         app = load_app(source)
@@ -107,7 +107,7 @@ async def _waha(app: App, waha: Waha) -> AsyncIterator[Finding]:
     states = {text_of(row.get("name")): text_of(row.get("status")) or "?" for row in sessions}
     waha.session = waha.session or next(iter(states), None)
     if waha.session not in states:
-        # To a key of another session WAHA refuses everything, so the actions come after this.
+        # A key of another session is refused everything, so check the session before the actions.
         seen = ", ".join(str(name) for name in states) or "none"
         yield Finding(
             "problem", "session", no_session(str(app.session)), f"set the App's session; this key sees: {seen}"
@@ -124,7 +124,7 @@ async def _waha(app: App, waha: Waha) -> AsyncIterator[Finding]:
 
 
 async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
-    """Whether it is there, is WAHA, is new enough, and agrees about the time."""
+    """Check that the server is reachable, is WAHA, is new enough, and that its clock agrees."""
     try:
         version = mapping_of(await waha.call("GET /api/server/version", bound=False))
         before = time.time()
@@ -168,7 +168,7 @@ def _bad_key(app: App, problem: str) -> Finding:
 
 
 def _actions(app: App, grant: Grant) -> Iterator[Finding]:
-    """The key's actions against the App's."""
+    """Compare the key's actions with the App's."""
     found = [action for action in Action if grant.evidence[action] is Evidence.PROBED]
     refused = [action for action in Action if grant.evidence[action] is Evidence.REFUSED]
     wanted = app.actions if app.actions is not None else frozenset(found) & {Action.READ, Action.SEND}
@@ -189,7 +189,7 @@ def _actions(app: App, grant: Grant) -> Iterator[Finding]:
 
 
 async def _session(waha: Waha, state: str, grant: Grant) -> AsyncIterator[Finding]:
-    """The session's state, and whether there is anything to read."""
+    """Check the session's state, and whether it has chats to read."""
     name = str(waha.session)
     if state != "WORKING":
         yield Finding("problem", "session", session_step(name, state), _SESSION_FIXES.get(state, _RESTART))
@@ -217,7 +217,7 @@ _SESSION_FIXES = {
 
 
 async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Finding]:
-    """Whether everybody on the App's lists can be found."""
+    """Check that all names on the App's lists resolve."""
     recipients = Recipients(app.chats, People(FilledTable(waha)))
     try:
         await recipients.prepare(can_read=grant.evidence[Action.READ] is Evidence.PROBED)
@@ -231,7 +231,7 @@ async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Findi
 
 
 def look_at_definitions() -> Iterator[Finding]:
-    """What the user's definitions have in common and should not."""
+    """Find ids and keys that several of the user's definitions share."""
     for app_id, paths in shared_ids().items():
         says = f"{' and '.join(map(str, paths))} have one id, '{app_id}', and so one trail and one set of questions"
         yield Finding("problem", "App ids", says, "give each an id of its own (id = ...)")
@@ -247,7 +247,7 @@ def look_at_definitions() -> Iterator[Finding]:
 
 
 def look_at_hosts() -> Iterator[Finding]:
-    """Our entries in the configuration of every host on this machine."""
+    """Check our entries in the configuration of each host on this machine."""
     for host in HOSTS.values():
         try:
             entries = entries_of(host)

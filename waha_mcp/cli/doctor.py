@@ -1,4 +1,4 @@
-"""`waha-mcp doctor`: what is amiss, and the way out."""
+"""`waha-mcp doctor`: prints problems and their fixes."""
 
 from __future__ import annotations
 

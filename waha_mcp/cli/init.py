@@ -1,4 +1,4 @@
-"""`waha-mcp init`: from a WAHA that runs to an agent that works."""
+"""`waha-mcp init`: sets up an App on a running WAHA and installs it in hosts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from waha_mcp.hosts.table import Host
     from waha_mcp.waha.admin_api import Admin, SessionInfo
 
-#: What an agent may do, in plain words: name, actions, what it means.
+#: Choices of what an agent may do: (name, actions, description).
 _CHOICES = (
     ("read", (Action.READ,), "read chats, contacts and groups; write to nobody"),
     ("reply", (Action.READ, Action.SEND), "read, and write: messages, groups, contacts, the profile"),
     ("notify", (Action.SEND,), "write, and read nothing"),
 )
-#: Seconds to wait for a phone to scan the QR code, and between two looks.
+#: Seconds to wait for a phone to scan the QR code, and between two polls.
 _PAIRING_LIMIT, _PAIRING_PAUSE = 120.0, 2.0
 
 
@@ -60,7 +60,7 @@ def init(
     url = _url(url, ask)
     way: dict[str, object] = {"ca_file": str(ca_file.absolute())} if ca_file else {}
     way |= {"allow_insecure_http": True} if allow_insecure_http else {}
-    # Before anything is sent: a key does not go over an open way.
+    # Validate the URL before a key is sent, so that none is sent unencrypted.
     url = load_app(overrides={"url": url, "key": "unknown-yet"} | way, environ={}).url
     key = admin_key(admin_key_file)
     hosts = [find_host(name) for name in host or [] if name != "none"]
@@ -131,7 +131,7 @@ def _session(sessions: list[SessionInfo], wanted: str | None, ask: bool) -> Sess
 
 
 async def _pair(admin: Admin, session: str, wait: bool) -> None:
-    """Show the QR code of a session that waits for one, until a phone has scanned it."""
+    """Show the QR code of a session until a phone has scanned it."""
     import segno
 
     shown = None
@@ -164,15 +164,15 @@ def _actions(given: str | None, ask: bool) -> frozenset[Action]:
 
 
 def chosen_actions(given: str) -> frozenset[Action]:
-    """The actions that a person means: a number or name of `_CHOICES`, or actions by name.
+    """Parse a number or name of `_CHOICES`, or names of actions.
 
     Raises:
-        Failure: neither.
+        Failure: none of these.
     """
     given = given.strip()
     for number, (name, choice, _) in enumerate(_CHOICES, 1):
         if given in (str(number), name):
-            # "read" is also an action's name, and means the same.
+            # "read" is also the name of an action, with the same meaning.
             return frozenset(choice)
     try:
         found = frozenset(map(parse_action, split_names(given)))

@@ -72,7 +72,7 @@ def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile =
 
 
 def add_entry(host: Host, launch: Launch, name: str, path: Path | None = None, *, only_print: bool = False) -> None:
-    """Install an entry, or print it, and say what was done and what is next."""
+    """Install an entry, or print it, and print the next step."""
     from waha_mcp.hosts import edit
     from waha_mcp.hosts.installation import HostError
     from waha_mcp.hosts.installation import install as put_in
@@ -99,11 +99,11 @@ def add_entry(host: Host, launch: Launch, name: str, path: Path | None = None, *
 
 
 def launch_for(host: Host, source: str | None) -> Launch:
-    """How the host starts the App; the key stays out of the host's file.
+    """How the host launches the App, without the key in the host's file.
 
     Raises:
-        Failure: the key is in an environment variable and the host cannot pass one on.
-        AppError: no such App.
+        Failure: the key is in an environment variable, which the host cannot pass on.
+        AppError: there is no such App.
     """
     from waha_mcp.hosts.launch import launch_of
 
@@ -124,7 +124,7 @@ def launch_for(host: Host, source: str | None) -> Launch:
 
 
 def _only_definition() -> Path | None:
-    """The user's App, where there is just one; None where there is none."""
+    """The user's only App definition; None if there is none. Raises AppError if there are several."""
     found = definitions()
     if len(found) > 1:
         raise AppError(
@@ -134,7 +134,7 @@ def _only_definition() -> Path | None:
 
 
 def find_host(name: str) -> Host:
-    """The host of that name.
+    """The host with this name.
 
     Raises:
         Failure: there is none.

@@ -1,4 +1,4 @@
-"""`waha-mcp apps ...`: the MCP Apps that there are, here and on WAHA."""
+"""`waha-mcp apps ...`: lists and changes MCP Apps, here and on WAHA."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ async def _on_waha(url: str, key: Any) -> list[Minted]:
 
 
 def _definition(app: str) -> Path:
-    """The definition of that id in the config folder."""
+    """The file of the definition with this id in the config folder."""
     path = next((each for each in definitions() if each.stem == app), None)
     if path is None:
         known = ", ".join(each.stem for each in definitions()) or "none"
@@ -192,13 +192,13 @@ def _definition(app: str) -> Path:
 
 
 def _plan(path: Path, *, actions: frozenset[Action] | None = None, enabled: bool | None = None) -> Plan:
-    """The App as it is defined, with changes."""
+    """A Plan of the App as defined, with changes."""
     from waha_mcp.cli.setup import Plan
 
     if path.suffix != ".toml":
         raise Failure(f"{path} is WAHA's own JSON: change the app in WAHA's dashboard")
     fields = read_definition(path)
-    # As it stands there, whatever the environment says; the key is another matter.
+    # Only the file counts, not the environment; the key is not needed.
     app = load_app(str(path), overrides={"key": "unused", "enabled": True}, environ={})
     if app.session is None or (actions is None and app.actions is None):
         raise Failure(f"{path} names no session or no actions: run waha-mcp init --id {path.stem}")
@@ -255,7 +255,7 @@ def _key_place(key: Any) -> str:
 
 
 def _allowed(path: Path) -> str:
-    """What WAHA says that the key may do, in a few words."""
+    """What the key may do according to WAHA, in a few words."""
     from waha_mcp.app.actions import Evidence
     from waha_mcp.waha.errors import WahaError
     from waha_mcp.waha.key_probe import examine
@@ -271,7 +271,7 @@ def _allowed(path: Path) -> str:
 
 
 def _clients(path: Path) -> list[str]:
-    """The hosts whose configuration launches this definition."""
+    """Names of the hosts whose configuration launches this definition."""
     from waha_mcp.hosts.installation import HostError, entries_of
     from waha_mcp.hosts.table import HOSTS
 

@@ -1,4 +1,4 @@
-"""`waha-mcp sandbox`: the embedded WAHA as a server of its own."""
+"""`waha-mcp sandbox`: runs the embedded WAHA as a server."""
 
 from __future__ import annotations
 

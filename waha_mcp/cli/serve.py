@@ -27,9 +27,9 @@ def serve(
 
 
 async def _serve(load: Callable[..., App]) -> None:
-    # What imports make stays; looking for garbage in it, again and again, would take a tenth of the start-up.
+    # Garbage collection during the imports finds nothing and takes a tenth of the start-up.
     gc.disable()
-    # Before the SDK, whose import takes most of a second: a wrong App is told at once.
+    # Before the SDK, whose import takes most of a second, so that errors in the App show at once.
     app = load()
     from waha_mcp.bridge import Bridge
     from waha_mcp.server.stdio import serve_stdio

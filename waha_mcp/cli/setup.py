@@ -1,4 +1,4 @@
-"""Setting an App up: WAHA makes the key, the key is checked, and the definition is written here."""
+"""Sets up an App: creates the key in WAHA, checks it, and writes the definition."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _HEADER = "An MCP App, made by `waha-mcp init`. The key is kept elsewhere; `waha
 
 @dataclass(frozen=True)
 class Plan:
-    """What an App is to be."""
+    """The App to create or update."""
 
     id: str
     url: str
     session: str
     actions: frozenset[Action]
     enabled: bool = True
-    #: How WAHA is reached, as the App says it: `ca_file`, `allow_insecure_http`.
+    #: The App's fields for the connection: `ca_file`, `allow_insecure_http`.
     way: Mapping[str, Any] = field(default_factory=dict)
 
     def app(self, key: SecretStr | str = "unknown-yet") -> App:
-        """The App that is planned.
+        """The planned App.
 
         Raises:
-            AppError: it cannot be one.
+            AppError: it is invalid.
         """
         return load_app(overrides=self.fields() | {"key": key}, environ={})
 
@@ -53,14 +53,14 @@ class Plan:
 
 
 async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
-    """Have WAHA make or change the key, check that it has the planned actions and no more, and write `<id>.toml`.
+    """Create or change the key in WAHA, check that it has exactly the planned actions, and write `<id>.toml`.
 
-    Where the check fails, the key is removed from WAHA again and nothing is written.
+    If the check fails, the key is removed from WAHA and nothing is written.
 
     Raises:
-        AppError: there is a definition of that id already, and it cannot be read.
-        AdminError: the key is not what was asked for, or the id is taken.
-        WahaError: WAHA would not.
+        AppError: the existing definition with this id cannot be read.
+        AdminError: the key has other actions, or WAHA refuses the id.
+        WahaError: WAHA failed or refused.
         OSError: the definition cannot be written.
     """
     path = folder / f"{plan.id}.toml"
@@ -86,13 +86,12 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
 
 
 async def differences(app: App, recorded: frozenset[Action] | None) -> list[str]:
-    """Where the App's key allows less or more than the App's actions; nothing where it is as it should be.
+    """How the actions of the App's key differ from the App's, as texts; empty if they are equal.
 
-    WAHA is asked with the key itself. `recorded` is what WAHA's admin sees on record, and settles the three actions
-    that cannot be asked for harmlessly.
+    The key is probed. `recorded`: its actions in WAHA's record, used for the three actions without a probe.
 
     Raises:
-        WahaError: WAHA cannot be reached.
+        WahaError: WAHA could not be reached or failed.
     """
     grant = await examine(app)
     if grant.problem:
@@ -110,10 +109,10 @@ async def differences(app: App, recorded: frozenset[Action] | None) -> list[str]
 
 
 def write_definition(path: Path, fields: Mapping[str, Any]) -> None:
-    """Set fields of a definition; what else stands in it, comments included, stays.
+    """Set fields of a definition file; everything else in it, comments included, is kept.
 
     Raises:
-        AppError: what is there is no definition.
+        AppError: the existing file is not a definition.
         OSError: it cannot be written.
     """
     if path.exists():
@@ -140,7 +139,7 @@ def _inline(value: Any) -> Any:
 
 
 def current_key(path: Path) -> str | None:
-    """The key of a definition; None where it cannot be had."""
+    """The key of a definition; None if it cannot be read."""
     try:
         key = read_definition(path).get("key")
         return resolve_key(key, path.parent, {}).get_secret_value() if key is not None else None
@@ -149,7 +148,7 @@ def current_key(path: Path) -> str | None:
 
 
 def forget(path: Path) -> None:
-    """Delete a definition together with the key kept for it."""
+    """Delete a definition and its stored key."""
     with contextlib.suppress(AppError):  # of a broken one there is no telling where its key is
         keys.forget(read_definition(path).get("key"), path.parent)
     path.unlink(missing_ok=True)

@@ -52,7 +52,7 @@ def log(
 
 
 def _new_lines(path: Path, file: TextIO | None) -> Iterator[str]:
-    """The lines that come after what was read of the file, also after it was rotated."""
+    """Follow the file: yield the lines added to it, without end, also after a rotation."""
     while True:
         line = file.readline() if file is not None else ""
         if line:

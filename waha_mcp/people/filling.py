@@ -51,7 +51,7 @@ class FilledTable:
         #: Count of invalidations: a list whose reading began before the last one is stale.
         self._generation = 0
         self._refreshing = False
-        #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Kept for good: pairs do not change.
+        #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
         #: Chat id to when a look-up last confirmed its saved name (seconds of the monotonic clock).

@@ -78,7 +78,7 @@ class Part:
 
 
 class Reading:
-    """One list being read. After an error or a cancellation, `read` resumes behind the last page."""
+    """One list being read. After an error or a cancellation, `read` resumes behind the last row."""
 
     def __init__(self, waha: Waha, source: Source, began: float, generation: int) -> None:
         """Makes no request."""

@@ -112,7 +112,7 @@ class PeopleTable:
         return [f"{source}: {self.gaps[source].gap}" for source in sources if source in self.gaps] or None
 
     def another_may_have_it(self, *, groups: bool = True) -> bool:
-        """Whether an unread contact or group may have the same name. Lists that the engine lacks do not count."""
+        """Whether a contact or group that could not be read may have the name; lists the engine lacks don't count."""
         sources: tuple[Source, ...] = ("contacts", "groups") if groups else ("contacts",)
         return any(source in self.gaps and not self.gaps[source].lacking for source in sources)
 

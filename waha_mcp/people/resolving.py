@@ -61,7 +61,7 @@ class Resolver:
         owners = await (self._meant(name, kind) if effect else self._called(name, kind))
         if len(owners) == 1:
             [owner] = owners
-            # A saved name takes precedence over any subject, so only unread contacts matter then.
+            # A saved name takes precedence over subjects, so for a person only gaps in the contacts matter.
             if not effect or not self._table.another_may_have_it(groups=kind_of_chat(owner) != "person"):
                 return owner
         if wrong_number and not owners:

@@ -116,7 +116,7 @@ def waiting() -> list[Entry]:
     """The waiting questions of all Apps, oldest first.
 
     Raises:
-        StoreAway: the store cannot be read.
+        StoreAway: the store cannot be read or written.
     """
     with closing(user_store()) as store:
         for folder in state_root().glob("*/approvals"):

@@ -269,7 +269,7 @@ class Policy:
                 await self._check_unchanged(call)
             result = await self._deliver(call)
         except BaseException as error:
-            # BaseException: a cancelled call may have had an effect, too.
+            # That the call was cancelled does not exclude an effect.
             if self._happened(call, error):
                 await self._end(call, attempt, "unknown")
                 raise _as_unknown(call, error) from None

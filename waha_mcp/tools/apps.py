@@ -1,4 +1,4 @@
-"""Tools about the Apps of the session inside WAHA. Their keys and tokens are neither shown nor taken."""
+"""The toolset `apps`: the session's Apps inside WAHA. Their keys and tokens are neither shown nor accepted."""
 
 import secrets
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class WahaApp(Result):
 
 
 def _app_from(raw: Mapping[str, Any]) -> WahaApp | None:
-    """What may be shown of an app: its configuration holds keys, tokens and addresses."""
+    """Parse an app, with a few fields of its configuration (it holds keys, tokens, URLs); None without id or kind."""
     app_id, kind = text_of(raw.get("id")), text_of(raw.get("app"))
     if app_id is None or kind is None:
         return None
@@ -55,7 +55,7 @@ def _app_from(raw: Mapping[str, Any]) -> WahaApp | None:
 
 
 def _actions_of(config: Mapping[str, Any]) -> set[str]:
-    """The actions of an MCP app; what can not be read counts as all of them."""
+    """The actions of an MCP app; all of them if they cannot be parsed."""
     actions = config.get("actions")
     return {name for name, on in actions.items() if on is not False} if isinstance(actions, Mapping) else set(Action)
 

@@ -1,4 +1,4 @@
-"""The toolset `calls`: rejecting a call that rings."""
+"""The toolset `calls`: rejecting an incoming call."""
 
 from typing import Annotated
 

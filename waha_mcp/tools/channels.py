@@ -1,4 +1,4 @@
-"""Tools about channels: one's own, followed ones, the public directory."""
+"""The toolset `channels`: own and followed channels, and the public directory."""
 
 import re
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ def _channel_or_code(value: str) -> str:
     raise ValueError("must be a channel's id (...@newsletter) or link (https://whatsapp.com/channel/...)")
 
 
-#: A channel that is only read, which works for those that the account does not follow as well.
+#: A channel that is only read; the account need not follow it.
 AnyChannel = Annotated[
     str,
     AfterValidator(_channel_or_code),

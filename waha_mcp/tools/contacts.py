@@ -1,4 +1,4 @@
-"""Tools about single people: details, pictures, hidden ids, blocking, the address book."""
+"""The toolset `contacts`: details of a person, pictures, hidden ids, blocking, the address book."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -164,7 +164,7 @@ async def block_contact(
     toolset="contacts",
 )
 async def save_contact(
-    # Reached, for an App may name its recipients as the address book does.
+    # Counts as reached, since the App's lists may use names of the address book.
     contact: Person,
     first_name: Annotated[str, Field(min_length=1, max_length=100, description="First name")],
     last_name: Annotated[str, Field(max_length=100, description="Last name")] = "",

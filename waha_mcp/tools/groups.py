@@ -1,4 +1,4 @@
-"""Tools that look into groups, and those that create, join and leave them."""
+"""Tools that read, create, join and leave groups."""
 
 import re
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ class GroupSettings(Result):
     not_told: list[str] | None = Field(None, description="Settings that this WAHA engine does not tell")
 
 
-#: The path under settings/security and WAHA's name of the value, by our name of the setting.
+#: Our name of a setting to its path under settings/security and WAHA's name of the value.
 SETTINGS = {
     "only_admins_edit_info": ("info-admin-only", "adminsOnly"),
     "only_admins_send": ("messages-admin-only", "adminsOnly"),
@@ -131,7 +131,7 @@ class InviteLink(Result):
 
 
 def invite_link(answer: object, group: str) -> InviteLink:
-    """The invite link in WAHA's answer: the code as bare text, on some engines the whole link."""
+    """Parse an invite link from WAHA's answer: the code, or on some engines the link, as plain text."""
     code = text_of(answer) or text_of(mapping_of(answer).get("code"))
     if code is None:
         raise BadAnswer("WAHA gave no invite link for this group: most often the account is not an admin there.")

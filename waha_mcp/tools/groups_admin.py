@@ -1,4 +1,4 @@
-"""Tools that run a group: members, admins, what it shows, what it allows."""
+"""The toolset for a group's admins: members, admins, description and settings."""
 
 from typing import Annotated, Literal
 
@@ -142,7 +142,7 @@ async def delete_group_picture(group: GroupId, *, ctx: Context) -> Done:
     return done(answer, f"Took away the picture of {group}")
 
 
-#: Which action sets what members may do with older messages is not known, so only the others are set.
+#: The settings that can be changed; which action `members_can_share_history` needs is not known.
 _SETTABLE = {name: found for name, found in SETTINGS.items() if name != "members_can_share_history"}
 
 

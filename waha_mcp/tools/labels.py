@@ -1,4 +1,4 @@
-"""Tools about labels, which WhatsApp Business puts on chats. Only the account itself sees them."""
+"""The toolset `labels`: WhatsApp Business's labels of chats, visible only to the account."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

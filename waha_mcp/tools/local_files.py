@@ -1,4 +1,4 @@
-"""Files that go out: from a URL that WAHA fetches, from base64 text, or from the outbox folder."""
+"""Files to send: from a URL that WAHA fetches, from base64, or from the outbox folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from waha_mcp.tools.catalog import ArgumentError, Context
 from waha_mcp.tools.params import LocalFile
 from waha_mcp.tools.sniff import PROGRAM_NAMES, PROGRAMS, sniff
 
-#: Bytes of a file that is sent; as base64 it stays under the 50 MiB that WAHA takes.
+#: Most bytes of a file that is sent; in base64 it stays below WAHA's 50 MiB.
 MAX_FILE = 32 * 2**20
-#: Characters of a file name.
+#: Most characters of a file name.
 MAX_NAME = 200
 
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
@@ -42,13 +42,13 @@ async def outgoing_file(
     filename: str | None = None,
     mimetype: str | None = None,
 ) -> dict[str, Any]:
-    """The `file` of a WAHA request, from exactly one of `url`, `data` and `path`.
+    """The field `file` of a WAHA request, from exactly one of `url`, `data` and `path`.
 
-    Without a type that is stated or that its name tells, it gets `default_type`; a type that belongs to another
-    kind of message would show as a broken one. Without a name it is called after its `kind`.
+    The MIME type is the one given, else that of the content or name if it fits `kind`, else `default_type`: with the
+    type of another kind the message would show as broken. The default name is made of `kind`.
 
     Raises:
-        ArgumentError: not exactly one source, or one that holds nothing that can be sent.
+        ArgumentError: not exactly one source, or its content cannot be sent.
     """
     if sum(source is not None for source in (url, data, path)) != 1:
         raise ArgumentError("Give exactly one of url, data and path")
@@ -75,15 +75,15 @@ async def outgoing_file(
     return file
 
 
-#: What each kind of message may be made of: WAHA converts voice notes and videos.
+#: Kind of message to the main MIME types allowed for it; WAHA converts voice notes and videos.
 _FAMILIES = {"image": ("image",), "video": ("video",), "voice": ("audio", "video"), "sticker": ("image", "video")}
 
 
 def _real_type(content: bytes, kind: str, source: str, stated: str | None, filename: str | None) -> str | None:
-    """The type that was stated, else what the first bytes show.
+    """The stated MIME type, else the one of the first bytes if it fits `kind`, else None.
 
     Raises:
-        ArgumentError: a program, or bytes that are not what they are said to be or what the message is made of.
+        ArgumentError: a program, or content that contradicts the stated type or the kind of message.
     """
     found = sniff(content)
     if found in PROGRAMS or (filename or "").lower().endswith(PROGRAM_NAMES):
@@ -97,12 +97,12 @@ def _real_type(content: bytes, kind: str, source: str, stated: str | None, filen
     said = (stated or "").partition("/")[0]
     if said in ("image", "audio", "video") and said != family:
         raise ArgumentError(f"mimetype: this is {found}, not {stated}; leave the mimetype out")
-    # A voice note that is not one yet is stated as what WAHA is to make of it.
+    # Content that WAHA converts gets the type of the result, which is the caller's default.
     return stated or (found if family == kind or (kind == "file" and not filename) else None)
 
 
 def _decoded(data: str) -> tuple[bytes, str | None]:
-    """The bytes of base64 text and, where a `data:` URL is around it, the type that this states."""
+    """Decode base64 or a `data:` URL: the bytes and the URL's MIME type. Raises ArgumentError."""
     head, _, text = data.strip().rpartition(",")
     stated = re.fullmatch(rf"data:({_MIMETYPE})?(;[^,]*)?;base64", head)
     if head and stated is None:
@@ -115,10 +115,10 @@ def _decoded(data: str) -> tuple[bytes, str | None]:
 
 
 async def from_outbox(name: str, outbox: Path | None) -> bytes:
-    """The bytes of a file inside the outbox folder; nothing outside it is ever opened.
+    """Read a file inside the outbox folder; paths that lead outside and links are refused.
 
     Raises:
-        ArgumentError: there is none of that name, or it cannot be sent.
+        ArgumentError: no such file, outside the folder, a link, empty or larger than `MAX_FILE`.
     """
     if outbox is None:
         raise ArgumentError("path: this App has no outbox folder, so no local file can be sent; use url or data")

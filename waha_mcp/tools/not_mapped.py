@@ -1,10 +1,10 @@
-"""The operations of WAHA that no tool calls, each with the reason. A test holds every operation to one of the two."""
+"""The operations of WAHA that no tool calls, with reasons. A test checks that each other operation has a tool."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-#: The reasons there are.
+#: The reasons, with their explanation.
 REASONS: Mapping[str, str] = {
     "admin-only": "no session's key opens it",
     "deprecated": "WAHA has a successor",
@@ -13,7 +13,7 @@ REASONS: Mapping[str, str] = {
     "dangerous": "not for an agent",
 }
 
-#: (reason, the operations that take their place or else why, operations)
+#: (reason, the operations used instead or an explanation, operations)
 _TABLE: list[tuple[str, str, list[str]]] = [
     (
         "admin-only",
@@ -77,7 +77,7 @@ _TABLE: list[tuple[str, str, list[str]]] = [
 
 
 def entries() -> Iterator[tuple[str, str, str]]:
-    """Every operation that is not mapped: (operation, reason, what takes its place or else why)."""
+    """Each unmapped operation as (operation, reason, the operations used instead or an explanation)."""
     for reason, instead, operations in _TABLE:
         for operation in operations:
             yield operation, reason, instead

@@ -1,4 +1,4 @@
-"""Pictures, made small enough for an agent to look at. Scaling needs Pillow, the extra `media`."""
+"""Scales pictures down for agents. Needs Pillow (the extra `media`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import io
 import warnings
 from typing import NamedTuple
 
-#: Pixels of the longer side, of the whole picture that is read at most, and bytes of what is shown.
+#: Longest side of a shown picture in pixels, most pixels of one that is decoded, most bytes of one that is shown.
 LONG_SIDE, MOST_PIXELS, MOST_BYTES = 1_568, 80_000_000, 1_000_000
-#: What agents can look at.
+#: The MIME types that agents accept.
 SHOWN = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
 
 class Picture(NamedTuple):
-    """A picture as it is shown. `size` is the original's, in pixels, where it is known."""
+    """A picture for the agent. `size`: width and height of the original in pixels, if known."""
 
     data: bytes
     mimetype: str
@@ -22,14 +22,14 @@ class Picture(NamedTuple):
 
 
 class NotShown(Exception):
-    """Why a picture cannot be shown, in words for the agent."""
+    """The picture cannot be shown. The text says why, for the agent."""
 
 
 def shown(data: bytes, mimetype: str | None) -> Picture:
-    """The picture, scaled down when large; without Pillow only what is small as it is.
+    """The picture, scaled down if it is large; without Pillow only small ones, unchanged.
 
     Raises:
-        NotShown: it is broken, too large, or of a kind that needs Pillow.
+        NotShown: broken, too large, or a format that needs Pillow.
     """
     try:
         from PIL import Image, ImageOps

@@ -42,7 +42,7 @@ def _presence_from(raw: Mapping[str, Any], names: Names, chat: str | None = None
     if chat is None:
         return None
     people = []
-    # Nothing is known of somebody whose presence is not followed.
+    # There is no presence of somebody who is not subscribed to.
     for row in listing(raw.get("presences"), "presences"):
         if written := chat_id_of(row.get("participant")):
             person = names.canonical(written)

@@ -1,4 +1,4 @@
-"""Tools about one's own profile."""
+"""The toolset `profile`: the account's own profile."""
 
 from typing import Annotated
 

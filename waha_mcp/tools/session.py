@@ -1,4 +1,4 @@
-"""Tools about the session itself: its state, its limits, pairing it with a phone, its life cycle."""
+"""The toolset `session`: state, limits, pairing with a phone, starting and stopping."""
 
 import io
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Session(Result):
 
 
 def _session_from(answer: Any) -> Session:
-    """A session without its configuration, which holds secrets."""
+    """Parse a session, without its configuration, which holds secrets."""
     raw = mapping_of(answer)
     me = mapping_of(raw.get("me"))
     own = chat_id_of(me.get("id"))
@@ -54,7 +54,7 @@ async def get_session(*, ctx: Context) -> Session:
     return _session_from(await ctx.waha.call(f"GET {_SESSION}"))
 
 
-#: What WAHA is asked for, and the fields of an answer that tells it.
+#: Kind of limit to the fields that identify its answer.
 _LIMITS = {"capping": ("cappingStatus", "totalQuota", "usedQuota"), "timelock": ("isActive", "enforcementType")}
 
 
@@ -160,7 +160,7 @@ async def get_qr_code(*, ctx: Context) -> QrCode:
 
     On the phone: WhatsApp, Linked devices, Link a device.
     """
-    # One request for both, since every request may bring another code; and small enough to import when needed.
+    # One request for both forms, since each may return a new code. Imported here to keep the start-up fast.
     import segno
 
     answer = await ctx.waha.call(f"GET {_AUTH}/qr", query={"format": "raw"})
@@ -174,11 +174,11 @@ async def get_qr_code(*, ctx: Context) -> QrCode:
 
 
 def _drawn(rows: Any) -> str:
-    """Two rows of modules to a line of text, light on dark as terminals are."""
+    """Draw a QR code as text, two rows of modules per line, for a dark terminal."""
     lines = [bytes(row) for row in rows]
     if len(lines) % 2:
         lines.append(bytes(len(lines[0])))
-    # Dark modules are left blank: on a dark terminal the code then has the light border that scanners look for.
+    # Dark modules are blanks, so that on a dark terminal the code has the light border that scanners need.
     blocks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
     pairs = zip(lines[::2], lines[1::2], strict=True)
     return "\n".join("".join(blocks[bool(a), bool(b)] for a, b in zip(*pair, strict=True)) for pair in pairs)
@@ -220,7 +220,7 @@ class Credential(Result):
 
 
 class Passkey(Result):
-    """What WhatsApp asks for to finish a pairing: a signature or a look at a code."""
+    """What WhatsApp requests to finish pairing: a signature, or the confirmation of a code."""
 
     challenge: str | None = Field(default=None, description="To be signed by the passkey on https://web.whatsapp.com")
     relying_party: str | None = Field(default=None, description="rpId of the WebAuthn request")

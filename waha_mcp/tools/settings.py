@@ -1,4 +1,4 @@
-"""Tools about the session's settings. Its secrets (keys, passwords, headers) are neither shown nor taken."""
+"""The toolset `settings`: the session's settings. Secrets (keys, passwords, headers) are neither shown nor accepted."""
 
 import re
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Settings(Result):
 
 
 def _settings_from(config: Mapping[str, Any]) -> Settings:
-    """What may be shown of a session's configuration, field by field."""
+    """Pick the fields of a session's configuration that may be shown."""
     ignore, client, noweb = (mapping_of(config.get(name)) for name in ("ignore", "client", "noweb"))
     store = mapping_of(noweb.get("store"))
     proxy = text_of(mapping_of(config.get("proxy")).get("server"))
@@ -74,7 +74,7 @@ def _host(url: Any) -> str | None:
 
 
 async def _config(ctx: Context) -> dict[str, Any]:
-    """The session's whole configuration, secrets included: it must not leave this module."""
+    """The session's whole configuration, including secrets: it must not leave this module."""
     rows = listing(await ctx.waha.call(_SESSIONS, query={"all": True}, bound=False), "sessions")
     for row in rows:
         if row.get("name") == ctx.waha.session:
@@ -89,11 +89,11 @@ async def get_session_settings(*, ctx: Context) -> Settings:
 
 
 def _proxy(value: str) -> str:
-    """A proxy as WAHA takes it, `host:port`; an empty text stays."""
+    """Validate a proxy as `host:port`; empty text stays empty. Raises ValueError."""
     if not value:
         return value
     url = parse(f"http://{value}")
-    # A URL does not name the port that its scheme has anyway.
+    # Parsed URLs omit the default port of their scheme.
     port = url.port or (80 if re.search(r":0*80/?$", value) else None)
     if url.path != "/" or "?" in url.href or "#" in url.href:
         raise ValueError("must be host:port, without a path")
@@ -173,7 +173,7 @@ async def update_session_settings(
 
 
 def _without_nulls(value: Any) -> Any:
-    """The same without what is null: WAHA shows so what is not set, and does not take it everywhere."""
+    """A copy without nulls, recursively: WAHA returns null for unset values, but does not accept it everywhere."""
     if isinstance(value, Mapping):
         return {name: _without_nulls(each) for name, each in value.items() if each is not None}
     return [_without_nulls(each) for each in value] if isinstance(value, list) else value
@@ -186,9 +186,9 @@ def _merge(config: dict[str, Any], name: str, changes: Mapping[str, Any]) -> Non
 
 
 def _webhook(hook: Webhook, known: Any, ctx: Context) -> dict[str, Any]:
-    """A webhook as WAHA keeps it. One that is there already keeps its signature, headers and retries.
+    """The webhook in WAHA's format. An existing one keeps its signature, headers and retries.
 
-    Where its host is not listed, it stays only as it is: more events would be as bad as another address.
+    Raises ArgumentError if events are added and its host is not in `outbound_hosts`.
     """
     hooks = map(mapping_of, known if isinstance(known, list) else [])
     before: Mapping[str, Any] = next((each for each in hooks if _is_at(each.get("url"), hook.url)), {})
@@ -206,7 +206,7 @@ def _is_at(known: Any, url: str) -> bool:
 
 
 def _check_host(name: str, host: str, ctx: Context) -> None:
-    """An outbound address is a silent copy of all messages, so only the App's definition opens a host."""
+    """Raise ArgumentError unless the App allows the host: an outbound URL gets a copy of all messages."""
     if host not in ctx.app.outbound_hosts:
         allowed = ", ".join(sorted(ctx.app.outbound_hosts)) or "none"
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes."""
+"""Detects MIME types by the first bytes of a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xca\xfe\xba\xbe", "application/x-mach-binary"),
     (0, b"dex\n", "application/x-dex"),
 )
-#: What runs when it is opened.
+#: MIME types of executables.
 PROGRAMS = frozenset(
     {"application/x-msdownload", "application/x-executable", "application/x-mach-binary", "application/x-dex"}
 )
@@ -42,21 +42,21 @@ PROGRAM_NAMES = (
 
 
 def sniff(data: bytes) -> str | None:
-    """The MIME type that the first bytes show; None where they show none."""
+    """The MIME type by the first bytes; None if unknown."""
     for offset, signature, mimetype in _SIGNATURES:
         if data[offset : offset + len(signature)] == signature:
-            # Text may begin with these two letters.
+            # Text may begin with "MZ", too.
             return None if signature == b"MZ" and b"\0" not in data[:64] else mimetype
     return None
 
 
 def is_text(data: bytes) -> bool:
-    """Whether a file is text: UTF-8, or UTF-16 that says so, without control characters."""
+    """Whether a file is text: UTF-8, or UTF-16 with a byte order mark, without control characters."""
     return _decoded(data) is not None
 
 
 def text_of_file(data: bytes) -> str:
-    """The text of a file for which `is_text` holds."""
+    """Decode a file for which `is_text` is True."""
     return _decoded(data) or ""
 
 

@@ -1,4 +1,4 @@
-"""Tools for status stories, which vanish after a day."""
+"""The toolset `status`: status stories, which expire after 24 hours."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""The toolsets and the modules that define their tools. A start-up imports only the toolsets that its App chooses."""
+"""The toolsets and the modules that define their tools. Only the App's toolsets are imported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TOOLSETS = frozenset(_MODULES) | {DESTRUCTIVE, EVERY}
 
 
 def load_tools(toolsets: Collection[str] = (EVERY,)) -> None:
-    """Put the tools of some toolsets, or of all, into the catalog. Its order never depends on what was loaded first."""
+    """Import the modules of these toolsets (default: all), which registers their tools, and sort the catalog."""
     for toolset, modules in _MODULES.items():
         if toolset in toolsets or EVERY in toolsets:
             for module in modules:

@@ -1,4 +1,4 @@
-"""What a key may do, as WAHA itself tells: whose it is, its session, and the actions that it grants."""
+"""Probes a key at WAHA: whether it is a scoped key, its session, and its actions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from waha_mcp.waha.parsing import all_of, text_of
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a call, or a listing of what is not declared, waits for the key's actions to be found out.
+#: Seconds that a call, or a listing without declared actions, waits for the probe.
 SETTLE_BUDGET = 2.0
-#: Seconds between two looks for a WAHA that could not be reached: the first wait, and the longest.
+#: Seconds between two probes while something is unknown: the first wait and the longest (exponential backoff).
 RETRY_FIRST, RETRY_MOST = 2.0, 60.0
 
-#: Harmless looks that tell whether a key has an action: WAHA's guard answers 403 before anything else happens.
-#: control, setting and delete have none.
+#: Harmless GETs that show whether a key has an action: without it, WAHA's guard answers 403. control, setting and
+#: delete have none.
 _PROBES = {
     Action.READ: "GET /api/sessions/{session}",
     Action.SEND: "GET /api/{session}/status/new-message-id",
@@ -48,42 +48,42 @@ _NO_SCOPED_KEYS = (
 
 
 class KeyProbe:
-    """What one App's key may do. Nothing is asked until `identify`, `probe` or `watch` is awaited."""
+    """The grant of one App's key. Makes no request before `identify`, `probe` or `watch` is awaited."""
 
     def __init__(self, app: App, waha: Waha) -> None:
-        """The key that `waha` calls with. A session that the App doesn't name is set on `waha` once it is found."""
+        """`waha`: the client with the key. If the App names no session, it is set on `waha` once found."""
         self._app, self._waha = app, waha
         self.grant = Grant.initial(app.actions)
-        #: Awaited with the grant of before, whenever it has changed.
+        #: Awaited with the previous grant after each change.
         self.listeners: set[Callable[[Grant], Awaitable[None]]] = set()
-        #: Whether the key was looked at. Nothing is called on one that was not: it may be an admin's.
+        #: Whether `identify` has succeeded. Before that no action is used: it may be an admin key.
         self.identified = False
         self._settled = anyio.Event()
-        #: One look at a time; how many there were, and how the last one failed.
+        #: Single flight of `identify`: a lock, the count of runs, and the error of the last one.
         self._looking = anyio.Lock()
         self._looks = 0
         self._failure: WahaError | None = None
 
     async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
-        """Wait until the key's actions are found out, `budget` seconds at most; whether they are."""
+        """Wait for the first probe, at most `budget` seconds; whether it has ended."""
         with anyio.move_on_after(budget):
             await self._settled.wait()
         return self._settled.is_set()
 
     async def listable(self) -> bool:
-        """Wait as long as a listing does; whether the key's actions are found out.
+        """Wait for the first probe before a listing; whether it has ended.
 
-        Actions that the App declares are listed at once: what WAHA refuses of them is taken back and announced.
+        Declared actions are listed without waiting; if WAHA refuses one, the change is notified.
         """
         return await self.settle(SETTLE_BUDGET if self._app.actions is None else 0.0)
 
     async def identify(self) -> None:
-        """Find the key's session, and refuse a key that WAHA refuses or takes for an admin's.
+        """Check that the key is a valid scoped key, find its session, and update the grant.
 
-        Who comes while another looks gets what that one finds, so that a slow WAHA is not asked once per call.
+        Concurrent callers share one run (single flight).
 
         Raises:
-            WahaError: WAHA could not be reached, so nothing is known.
+            WahaError: WAHA could not be reached or failed; the grant is unchanged.
         """
         looks = self._looks
         async with self._looking:
@@ -108,7 +108,7 @@ class KeyProbe:
             admin, problem = False, None if self._app.allow_admin_key else _NO_SCOPED_KEYS
         except Unauthorized as error:
             admin, problem = False, str(error)
-        # Any other answer is no evidence that the key is a scoped one, and goes up.
+        # Any other error is no evidence that the key is scoped, so it is raised.
         if admin and not self._app.allow_admin_key:
             problem = _ADMIN_KEY
         elif problem is None and self._waha.session is None:
@@ -119,7 +119,7 @@ class KeyProbe:
             logger.warning("%s", problem)
 
     async def _find_session(self) -> str | None:
-        """Bind to the key's only session; what is wrong where it has none or several."""
+        """Set the client's session to the key's only one; the problem as text if it has none or several."""
         answer = await self._waha.call("GET /api/sessions", query={"all": True}, bound=False)
         names = all_of(answer, "sessions", lambda row: text_of(row.get("name")))
         if len(names) == 1:
@@ -132,7 +132,7 @@ class KeyProbe:
         )
 
     async def probe(self, only: Collection[Action] = frozenset(Action)) -> None:
-        """Ask WAHA, all at once, for those of the App's actions that it can be asked for harmlessly."""
+        """Run the harmless probes of the App's actions (those in `only`) concurrently, and update the grant."""
         wanted = (UNNAMED_ACTIONS if self._app.actions is None else self._app.actions) & set(only)
 
         async def ask(action: Action, operation: str) -> None:
@@ -160,10 +160,9 @@ class KeyProbe:
         return Evidence.PROBED
 
     async def doubt(self, action: Action) -> None:
-        """Find out whether an action is gone, of which one of its own operations was refused (403).
+        """Check an action again after one of its operations was answered with 403.
 
-        WAHA does not say why it refuses, and a proxy in front of it may refuse single operations. Where an action has
-        a harmless probe, the probe decides. Where it has none, the refusal counts.
+        The 403 does not say why. If the action has a harmless probe, the probe decides; else it counts as refused.
         """
         if action in _PROBES:
             await self.probe({action})
@@ -171,13 +170,13 @@ class KeyProbe:
             await self._apply(self.grant.with_evidence({action: Evidence.REFUSED}))
 
     async def refuse(self, why: str) -> None:
-        """Take back all actions, because WAHA refuses the key as a whole."""
+        """Withdraw all actions, because WAHA refuses the key. `why`: the problem to show."""
         await self._apply(self.grant.refused(why))
 
     async def watch(self, then: Callable[[], Awaitable[None]]) -> None:
-        """Identify and probe; as long as WAHA leaves something open, look again now and then.
+        """Identify and probe, with retries until nothing is unknown or the grant has a problem.
 
-        `then` is awaited after each look that succeeds. It may raise WahaError, which is logged.
+        `then` is awaited after each successful probe. It may raise WahaError, which is logged.
         """
         wait = RETRY_FIRST
         while True:
@@ -195,10 +194,10 @@ class KeyProbe:
             wait = min(2 * wait, RETRY_MOST)
 
     async def recheck(self) -> Grant:
-        """Look again, so that a status shows what is so now; the grant to show.
+        """Identify and probe again; the grant to show in a status.
 
-        What WAHA does not answer stays as it was. A key that was never looked at is shown as no good, for that is
-        what calls will find.
+        What WAHA does not answer stays as before. If the key was never identified, the grant is shown as refused, since
+        calls would fail.
         """
         try:
             await self.identify()
@@ -218,12 +217,12 @@ class KeyProbe:
 
 
 async def examine(app: App) -> Grant:
-    """What WAHA grants the App's key, asked about every action whatever the App names.
+    """The grant of the App's key for all actions, whichever the App declares.
 
-    Of control, setting and delete, which cannot be asked for harmlessly, the evidence stays DECLARED.
+    control, setting and delete have no harmless probe; their evidence stays DECLARED.
 
     Raises:
-        WahaError: WAHA cannot be reached.
+        WahaError: WAHA could not be reached or failed.
     """
     async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
         key = KeyProbe(app.model_copy(update={"actions": frozenset(Action)}), waha)

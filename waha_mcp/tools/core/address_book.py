@@ -1,4 +1,4 @@
-"""Tools about people."""
+"""Tools for contacts in the toolset `core`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The tool that looks at what people sent: pictures, voice notes, documents."""
+"""The tool get_media: pictures, voice notes and documents of messages."""
 
 import mimetypes
 import os
@@ -27,11 +27,11 @@ from waha_mcp.waha.transcription import NotTranscribed, transcribe
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
-#: Bytes of a file that is fetched, and of audio that goes to the agent.
+#: Most bytes of a file that is downloaded, and of audio that is sent to the agent.
 MOST, MOST_AUDIO = 32 * 2**20, 4 * 2**20
-#: Characters of a document's text in one answer.
+#: Most characters of a document's text per call.
 TEXT_PAGE = 8_000
-#: Brings in what strangers sent, and may write a file.
+#: Reads messages of strangers, and may write a file.
 FETCHES = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 
 
@@ -113,7 +113,7 @@ async def get_media(
 
 
 async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tuple[dict[str, Any], Attachment | None]:
-    """What there is to see, hear or read in a file: fields of the result, and what goes along with it."""
+    """Fields of the result for a file, and its attachment (picture or audio) if it has one."""
     if mimetype.startswith("image/"):
         try:
             picture = await anyio.to_thread.run_sync(shown, data, mimetype)
@@ -142,7 +142,7 @@ async def _heard(ctx: Context, data: bytes, mimetype: str) -> dict[str, Any]:
 
 
 def _safe_name(message: Message, mimetype: str | None, when: float | None) -> str:
-    """A file name without anything that a file system or a shell takes for more than a letter."""
+    """A file name without characters that are special to file systems or shells."""
     stem, ending = os.path.splitext((message.media.filename if message.media else None) or "")
     stem = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or message.kind
     ending = re.sub(r"[^\w.]", "", ending)[:10] or mimetypes.guess_extension(mimetype or "") or ".bin"
@@ -151,7 +151,11 @@ def _safe_name(message: Message, mimetype: str | None, when: float | None) -> st
 
 
 async def _save(folder: Path | None, name: str, data: bytes) -> str:
-    """Write a new file that the user alone can read; its path. The same file again is left as it is."""
+    """Write a new file, readable only by the user; its path. An identical existing file is kept.
+
+    Raises:
+        Refused: another file has this name, or the folder cannot be written.
+    """
     assert folder is not None
     target = folder / name
 

@@ -1,4 +1,4 @@
-"""Tools that find chats and show what is new in them."""
+"""Tools that list and find chats, and show unread messages."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
@@ -22,9 +22,9 @@ from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import Name
 
 OVERVIEW = "GET /api/{session}/chats/overview"
-#: Characters of a last message in a concise list.
+#: Most characters of a last message in a concise list.
 GLIMPSE = 120
-#: Chats that get_unread looks through in one call.
+#: Most chats that get_unread examines per call.
 LOOKED_AT = 500
 
 
@@ -60,7 +60,7 @@ async def list_chats(
 
 
 def _not_known(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[str] | None:
-    """What is missing of a page of chats: chats, names, others."""
+    """What is missing in a page of chats: chats, names and `others`; None if nothing."""
     missing = [f"chats: {pages.gap}"] if pages.gap else []
     names = [f"names of {each}" for each in ctx.directory.not_known("contacts", "groups") or ()]
     return [*missing, *names, *others] or None
@@ -135,7 +135,7 @@ async def get_unread(
 
 
 async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadable: list[str]) -> UnreadChat:
-    """A chat with the last of its unread messages; where they cannot be read, `unreadable` is told."""
+    """A chat with at most `lines` of its unread messages; errors are appended to `unreadable`."""
     summary = chat_from(row, ctx.directory, full=False)
     assert summary is not None
     count = min(lines, summary.unread or 1)
@@ -144,11 +144,11 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
         answer = await ctx.waha.call(
             MESSAGES,
             path={"chatId": summary.id},
-            # Own messages and deleted ones may stand among them.
+            # Own and deleted messages may be among them, so request a few more.
             query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
         )
     except (Unsupported, Refused, BadAnswer) as error:
-        # Channels cannot be read by every engine; then what the overview shows must do.
+        # Not every engine can read channels; use the last message of the overview instead.
         last = [summary.last_message]
         why = briefly(error)
     else:

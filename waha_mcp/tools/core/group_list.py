@@ -1,4 +1,4 @@
-"""Tools about groups."""
+"""The tool that lists groups in the toolset `core`."""
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import READS, Context, tool
@@ -19,7 +19,7 @@ async def list_groups(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: C
     await ctx.directory.load()
     not_known = ctx.directory.not_known("groups")
     groups = [
-        # Where WAHA does not list all groups, the chats show some.
+        # Groups known only from the list of chats, if WAHA's list of groups is incomplete.
         entry.group or Group(id=entry.id, subject=entry.name, created=None)
         for entry in ctx.directory.entries()
         if entry.group is not None or (not_known and entry.kind == "group")

@@ -1,4 +1,4 @@
-"""The tool that any key may use: where things stand, and what to do about it."""
+"""The tool get_status, for any key: connection, grant and hidden tools, with the next step."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -88,6 +88,6 @@ async def get_status(*, ctx: Context) -> Status:
 
 
 async def _session(ctx: Context) -> Mapping[str, Any]:
-    """This session's entry in the list that any key may read; it holds secrets, so fields are picked from it."""
+    """This session's row in the list that any key may read. It holds secrets: pick single fields from it."""
     answer = await ctx.waha.call("GET /api/sessions", query={"all": True}, bound=False)
     return next((row for row in listing(answer, "sessions") if row.get("name") == ctx.waha.session), {})

@@ -1,4 +1,4 @@
-"""Tools that write to chats."""
+"""Tools that send messages in the toolset `core`."""
 
 from typing import Annotated, Literal
 
@@ -92,7 +92,7 @@ async def send_media(
             "file": file,
             "caption": caption,
             "reply_to": reply_to,
-            # WAHA turns what WhatsApp would not play into what it plays.
+            # WAHA converts the file to a format that WhatsApp plays.
             "convert": True if kind in ("voice", "video") else None,
         },
     )

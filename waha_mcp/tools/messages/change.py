@@ -1,4 +1,4 @@
-"""Tools that change messages and chats that are there already."""
+"""Tools that change existing messages and chats."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Tools that send what is more than text and files."""
+"""Tools that send polls, locations and other rich messages."""
 
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from waha_mcp.whatsapp.ids import parse_message_id, parse_phone
 Line = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-#: What may stand around a link in a text.
+#: Punctuation around a link in a text.
 _AROUND = ".,;:!?*_~()[]{}<>\"'«»“”‘’"
 
 
@@ -59,7 +59,7 @@ async def send_link_preview(
         plain = parse(link).plain
     except ValueError as error:
         raise ArgumentError(f"link: {error}") from None
-    # People tap what stands in the text, so the link goes out as it is written, and has to read alike everywhere.
+    # People tap the link in the text, so it is sent unchanged, and every program must read the same host in it.
     if not plain or link not in (each for word in text.split() for each in (word, word.strip(_AROUND))):
         raise ArgumentError("link: must stand in the text between blanks, written as it is here, with a plain host")
     preview: dict[str, Any] = {"url": link, "title": title, "description": description}

@@ -1,4 +1,4 @@
-"""The tool that converts media to what WhatsApp plays."""
+"""The tool that converts media to formats that WhatsApp plays."""
 
 import base64
 from pathlib import Path
