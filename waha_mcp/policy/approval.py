@@ -22,6 +22,10 @@ from waha_mcp.store.folders import state_root, user_store
 #: Questions that may wait at once, so that an agent cannot bury one among others.
 MOST_WAITING = 20
 
+#: Seconds by which a clock may be set back without anything else to it. What was written in a future farther away is
+#: gone: nobody can tell how long it would still be good.
+_ASTRAY = 5.0
+
 State = Literal["waiting", "approved", "refused"]
 #: Keys are `<App>/<digest of the call>`, so that the same is asked once.
 _TABLE = "question"
@@ -106,7 +110,8 @@ def _written(entry: Entry) -> str:
 def _read(text: str | None) -> Entry | None:
     try:
         row = json.loads(text or "null")
-        return Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
+        entry = Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
+        return entry if entry.created <= time.time() + _ASTRAY else None
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -36,6 +36,8 @@ class Attempt:
     process: str
     #: Seconds since then, when it was looked at.
     ago: float = 0.0
+    #: Whether it was later than it is now, because a clock was set back.
+    future: bool = False
 
     @property
     def holds(self) -> bool:
@@ -76,7 +78,12 @@ class Repeats:
         Raises:
             StoreAway: it cannot be looked up.
         """
-        return _standing(self._read(self._store.get(_TABLE, self._key(digest))))
+        key = self._key(digest)
+        attempts = self._read(self._store.get(_TABLE, key))
+        if any(each.future for each in attempts):
+            # What a clock that was set back has left in the future is counted from now on.
+            self._change(key, lambda attempts: attempts)
+        return _standing(attempts)
 
     def begin(self, digest: str, *, again: bool = False) -> Attempt:
         """Note that a call is under way. `again`: what stands in the way is meant to be repeated.
@@ -148,7 +155,8 @@ class Repeats:
                 continue
             if so.outcome == "under way" and not self._store.alive(so.process):
                 so = replace(so, outcome="unknown")
-            found.append(replace(so, ago=max(0.0, self._store.now() - so.since)))
+            now = self._store.now()
+            found.append(replace(so, since=min(so.since, now), ago=max(0.0, now - so.since), future=so.since > now))
         return found
 
     def _sweep(self) -> None:
