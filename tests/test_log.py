@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from waha_mcp.log import configure_logging, hide
+from waha_mcp.log import configure_logging, hide, redact
 
 KEY = "k-4f9a1c77d2e84b0f"
 
@@ -62,3 +62,9 @@ def test_an_empty_secret_hides_nothing(capsys: pytest.CaptureFixture[str]) -> No
     configure_logging("info")
     logging.getLogger("waha_mcp.test").info("as it is")
     assert "as it is" in capsys.readouterr().err
+
+
+def test_of_a_key_that_begins_as_another_does_nothing_is_left() -> None:
+    short, long = SecretStr("key_0123"), SecretStr("key_0123_4567")
+    for keys in ((short, long), (long, short)):
+        assert redact("with key_0123_4567 and key_0123", *keys) == "with [key] and [key]"

@@ -36,10 +36,10 @@ class _Redacting(logging.Formatter):
 
 def redact(text: str, *secrets: SecretStr) -> str:
     """The text with each secret replaced by `[key]`: plain, JSON-escaped or percent-encoded."""
-    for secret in secrets:
-        for form in _forms(secret):
-            if form in text:
-                text = text.replace(form, "[key]")
+    # The longest first: one secret may begin as another does, and its end must not be left.
+    for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
+        if form in text:
+            text = text.replace(form, "[key]")
     return text
 
 

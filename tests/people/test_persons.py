@@ -210,3 +210,11 @@ async def test_a_directory_that_knows_a_chat_is_taken_at_its_word(
 def test_a_person_without_any_name_has_none_that_somebody_chose() -> None:
     assert Person(SAM).reached == Reached("+12025550123", chosen=False)
     assert Person(SAM, "Sam", "S.").reached == Reached("Sam (+12025550123)", chosen=False)
+
+
+@pytest.mark.parametrize("mark", ["”", "“", '"', "»", "‟", "″", "＂", "〞", "❞"])
+@pytest.mark.parametrize("chat", ["12025550177@c.us", "120363000000000000@g.us"])
+def test_what_others_call_themselves_ends_where_its_quotation_marks_end(chat: str, mark: str) -> None:
+    shown = str(Person(chat, claims=f"Bob{mark}, Maya Lindqvist (+447700900142), the group {mark}Work"))
+    inside = shown.partition("“")[2].rpartition("”")[0]
+    assert inside == "Bob', Maya Lindqvist (+447700900142), the group 'Work"

@@ -54,8 +54,8 @@ class FilledTable:
         #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
-        #: Chat id to when a look-up last confirmed its saved name (seconds of the monotonic clock).
-        self._seen: dict[str, float] = {}
+        #: When a person was last looked up, and the saved name (by `fold_name`) that WAHA told; "" for none.
+        self._seen: dict[str, tuple[float, str]] = {}
 
     # Filling
 
@@ -179,6 +179,41 @@ class FilledTable:
             return mapping_of(await self.waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
         return mapping_of(await self.waha.call("GET /api/contacts", query={"contactId": chat}))
 
+    def saved_name(self, chat: str) -> str:
+        """The name (by `fold_name`) under which the owner has a person saved, as the table has it; "" for none."""
+        entry = self.table.get(chat)
+        return fold_name(entry.name) if entry is not None and entry.saved and entry.name else ""
+
+    async def saved_name_now(self, chat: str) -> str | None:
+        """As `saved_name`, as of `MISS_LIFE` seconds ago or later; None where that is not certain.
+
+        Raises:
+            WahaError: WAHA lets nobody in.
+        """
+        now = time.monotonic()
+        entry = self.table.get(chat)
+        one = chat if entry is None else entry.id
+        learned = NEVER if entry is None else entry.learned
+        seen, name = self._seen.get(one, (NEVER, ""))
+        if max(seen, learned) >= now - MISS_LIFE:
+            return name if seen > learned else self.saved_name(chat)
+        generation = self._generation
+        asked = entry.contact.id if entry is not None and entry.contact is not None else chat
+        try:
+            row = await self.row(asked)
+        except SHUT:
+            raise
+        except WahaError as error:
+            logger.debug("A person could not be looked up again: %s", error)
+            return None
+        contact = contact_from({"id": asked, **row})
+        own = (chat, self.twin(chat)) if entry is None else (entry.id, entry.lid)
+        if contact is None or contact.id not in own or self._generation != generation:
+            return None
+        name = "" if contact.saved is False else fold_name(contact.name or "")
+        self._seen[one] = now, name
+        return name
+
     async def still_saved(self, chat: str, name: str) -> bool:
         """Whether a person is still saved under a name (by `fold_name`), checked at most `MISS_LIFE` seconds ago.
 
@@ -187,30 +222,7 @@ class FilledTable:
         Raises:
             WahaError: WAHA refuses access (`SHUT`).
         """
-        now = time.monotonic()
-        entry = self.table.entries[chat]
-        if max(entry.learned, self._seen.get(chat, NEVER)) >= now - MISS_LIFE:
-            return True
-        generation = self._generation
-        asked = entry.contact.id if entry.contact is not None else chat
-        try:
-            row = await self.row(asked)
-        except SHUT:
-            raise
-        except WahaError as error:
-            logger.debug("A person could not be looked up again: %s", error)
-            return False
-        contact = contact_from({"id": asked, **row})
-        same = (
-            contact is not None
-            and contact.id in (chat, entry.lid)
-            and contact.saved is not False
-            and fold_name(contact.name or "") == name
-            and self._generation == generation
-        )
-        if same:
-            self._seen[chat] = now
-        return same
+        return await self.saved_name_now(chat) == name
 
     # Second ids
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Pseudo chat ids for audiences that no list can limit.
 PUBLIC, STATUS = "public", "status@broadcast"
+#: What looks like a double quotation mark, beside the characters that Unicode has for the beginning and end of quotes.
+_MARKS = '"\u201a\u201e\u2033\u2036\u02ba\u02ee\u02dd\u275d\u275e\u2760\u301d\u301e\u301f\uff02\u05f4'
 _MANY = {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
 
 
@@ -39,12 +42,8 @@ class Person:
             return f"{self.name} ({shown})"
         if not self.claims:
             return shown
-        kind = kind_of_chat(self.chat)
-        return (
-            f"{shown}, who calls themselves “{self.claims}”"
-            if kind == "person"
-            else f"the {kind} “{self.claims}” ({shown})"
-        )
+        kind, quoted = kind_of_chat(self.chat), _quoted(self.claims)
+        return f"{shown}, who calls themselves {quoted}" if kind == "person" else f"the {kind} {quoted} ({shown})"
 
     @property
     def reached(self) -> Reached:
@@ -156,6 +155,12 @@ class People:
 
 def _from_me(row: Any) -> bool:
     return mapping_of(row).get("fromMe") is True
+
+
+def _quoted(claims: str) -> str:
+    """What somebody else chose, in quotation marks that it cannot close: what follows is the server's own."""
+    inside = ("'" if c in _MARKS or unicodedata.category(c) in ("Pi", "Pf") else c for c in claims)
+    return f"“{''.join(inside)}”"
 
 
 def _text(value: Any) -> str | None:

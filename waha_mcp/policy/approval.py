@@ -23,6 +23,10 @@ from waha_mcp.store.folders import state_root, user_store
 #: Questions of one App that may wait at once, so that an agent cannot hide one among many.
 MOST_WAITING = 20
 
+#: Seconds by which a clock may be set back without anything else to it. What was written in a future farther away is
+#: gone: nobody can tell how long it would still be good.
+_ASTRAY = 5.0
+
 State = Literal["waiting", "approved", "refused"]
 #: Keys are `<App id>/<digest of the call>`, so that the same call is asked about once.
 _TABLE = "question"
@@ -107,7 +111,8 @@ def _written(entry: Entry) -> str:
 def _read(text: str | None) -> Entry | None:
     try:
         row = json.loads(text or "null")
-        return Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
+        entry = Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
+        return entry if entry.created <= time.time() + _ASTRAY else None
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -258,9 +258,10 @@ class Policy:
     # Doing it
 
     async def _carry_out(self, call: Call, first: list[str]) -> Result:
-        attempt = await self._begin(call)
+        attempt: Attempt | None = None
         counted: Counted | None = None
         try:
+            attempt = await self._begin(call)
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:

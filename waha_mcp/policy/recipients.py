@@ -10,8 +10,9 @@ from enum import Enum
 import anyio
 
 from waha_mcp.app.policy_fields import KINDS, Chats
+from waha_mcp.people.filling import MISS_LIFE
 from waha_mcp.people.persons import PUBLIC, STATUS, People
-from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.errors import Forbidden, WahaError
 from waha_mcp.waha.parsing import kind_of_chat
 from waha_mcp.whatsapp.folding import fold_name
 from waha_mcp.whatsapp.untrusted import clean_name
@@ -41,21 +42,28 @@ class Entries:
     def __init__(self, names: Iterable[str]) -> None:
         self._entries = tuple(names)
         self.everyone = "*" in self._entries
+        #: Names as the App gives them.
+        self.listed = frozenset(e for e in self._entries if "@" not in e and e != "*" and e not in KINDS)
+        self._begin()
+
+    def _begin(self) -> None:
         self.ids = {e for e in self._entries if "@" in e}
         self._counted, self._numbers = 0, frozenset[str]()
         #: Hidden ids (`@lid`) whose number is unknown: any number may be theirs.
         self.unmatched = {e for e in self.ids if e.endswith("@lid")}
         #: Names not resolved to chat ids.
-        self.names = {e for e in self._entries if "@" not in e and e != "*" and e not in KINDS}
+        self.names = set(self.listed)
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def learn(self, people: People, owners: Mapping[str, Collection[str]]) -> None:
-        """Replace names by chat ids, and add the second ids of all chats on the list.
+        """Set whom the list holds: its ids, those whose names are on it, and the other ids of everybody on it.
 
-        `owners`: name to chat ids. A name of no saved contact, or of several, stays in `names`.
+        `owners` are those of each name now: who had it before, and is not on the list otherwise, is not on it any more.
+        A name that means no saved contact, or several, is open.
         """
+        self._begin()
         for name in list(self.names):
             found = owners.get(name, ())
             # Both ids of one person count once.
@@ -121,10 +129,13 @@ class Recipients:
             Entries(chats.send.deny),
         )
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
+        self._lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
         self._existing_only = chats.existing_only
         self._readable: dict[tuple[str, str | None], bool] = {}
         #: Why the saved contacts are incomplete, so that no name was resolved; None if they are complete.
         self._gap: str | None = None
+        #: Chat ids of each name when the lists were resolved.
+        self._had: Mapping[str, Collection[str]] = {}
         self._ready = False
         self._preparing = anyio.Lock()
 
@@ -150,9 +161,8 @@ class Recipients:
         if not can_read or not (self.limited or self.read_limited):
             return
         async with self._preparing:
-            if not self._ready:
+            if not self._ready or await self._readable_names_are_others():
                 await self._look_up()
-                self._ready = True
             elif unmatched := [each for each in (self._deny, self._read_deny) if each.unmatched]:
                 # Hidden ids without a number deny every number, so look them up again.
                 await self._people.table.match(set[str]().union(*(each.unmatched for each in unmatched)))
@@ -162,41 +172,96 @@ class Recipients:
                 return
             self._readable.clear()
 
+    def _names(self) -> set[str]:
+        """All names on the lists."""
+        return set[str]().union(*(each.listed for each in self._lists))
+
+    async def _readable_names_are_others(self) -> bool:
+        """As `_names_are_others`, for the lists of chats that may be read. `verdict` sees to those for effects."""
+        if not (self._read_allow.listed or self._read_deny.listed):
+            return False
+        await self._people.table.load("contacts", behind=True)
+        return self._names_are_others()
+
+    def _names_are_others(self) -> bool:
+        """Whether somebody else has the names on the lists by now.
+
+        Raises:
+            WahaError: the contacts could not be read.
+        """
+        return bool(self._names()) and self._owners() != self._had
+
     async def _look_up(self) -> None:
-        lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
-        names = set[str]().union(*(each.names for each in lists))
-        owners = await self._owners(names) if names else {}
+        lists = self._lists
+        owners: Mapping[str, Collection[str]] = {}
+        if self._names():
+            await self._people.table.load("contacts", gap_age=None if self._ready else 0.0)
+            owners = self._owners()
         if self.read_limited:
             await self._people.learn_all()
         await self._people.table.match(set[str]().union(*(each.ids for each in lists), *owners.values()))
         for each in lists:
             each.learn(self._people, owners)
+        self._had, self._ready = owners, True
         if unknown := self.unresolved():
             logger.warning(
                 "%s: a list that allows them allows nobody by that name, and one that forbids them forbids everybody",
                 unknown,
             )
 
-    async def _owners(self, names: Iterable[str]) -> dict[str, Collection[str]]:
-        """Chat ids of each name, by the names saved in the address book, which nobody else can choose.
+    def _owners(self) -> Mapping[str, Collection[str]]:
+        """Chat ids by the names under which the account's owner saved them: nobody else can choose those.
 
-        Empty if the contacts are incomplete: an unknown contact may have any of the names.
+        Empty where the contacts are not all known: somebody else may have any of the names.
 
         Raises:
-            WahaError: the contacts cannot be read.
+            WahaError: the contacts could not be read.
         """
         people = self._people.table
-        await people.load("contacts", gap_age=0.0)
         contacts = people.part("contacts")
         if contacts.broken and contacts.error is not None:
             raise contacts.error
         self._gap = contacts.gap
         if self._gap is not None:
             return {}
-        return {name: people.table.saved.get(fold_name(clean_name(name)), ()) for name in names}
+        return {name: people.table.saved.get(fold_name(clean_name(name)), ()) for name in self._names()}
+
+    async def _learn_who_has_the_names(self, chat: str) -> None:
+        """See to it that whether a name on a list means this chat is as it was `MISS_LIFE` seconds ago or later.
+
+        As long as WAHA shows the person under the name that the table has, the other contacts need not be read.
+
+        Raises:
+            WahaError: WAHA does not tell.
+        """
+        people = self._people.table
+        async with self._preparing:
+            if not self._ready or not (names := self._names()):
+                return
+            try:
+                await people.load("contacts")
+                if kind(chat) == "people":
+                    listed = {fold_name(clean_name(name)) for name in names}
+                    known, now = people.saved_name(chat), await people.saved_name_now(chat)
+                    if now is None or (known != now and not listed.isdisjoint((known, now))):
+                        await people.load("contacts", max_age=MISS_LIFE, gap_age=0.0)
+                if not self._names_are_others():
+                    return
+                await self._look_up()
+            except Forbidden:
+                # A key that does not read any more: nobody is known by name.
+                for each in self._lists:
+                    each.learn(self._people, {})
+                self._had, self._ready = {}, False
+            self._readable.clear()
 
     async def verdict(self, chat: str) -> Verdict:
-        """Whether a chat id, `STATUS` or `PUBLIC` may be written to."""
+        """Whether something may be sent to a chat id, `STATUS` or `PUBLIC`.
+
+        Raises:
+            WahaError: names are on the lists, and WAHA does not tell whom they mean.
+        """
+        await self._learn_who_has_the_names(chat)
         twin = await self._people.learn(chat) if self.limited and "@" in chat else None
         if self._deny.may_cover(chat, twin):
             return Verdict.NO
@@ -240,8 +305,7 @@ class Recipients:
 
     def unresolved(self) -> str | None:
         """The names on the lists that are not resolved, and why; None if there are none."""
-        lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
-        names = ", ".join(sorted(set().union(*(each.names for each in lists))))
+        names = ", ".join(sorted(set().union(*(each.names for each in self._lists))))
         if not names:
             return None
         if not self._ready:

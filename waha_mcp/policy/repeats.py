@@ -36,6 +36,8 @@ class Attempt:
     process: str
     #: Seconds from `since` to when the row was read.
     ago: float = 0.0
+    #: Whether it was later than it is now, because a clock was set back.
+    future: bool = False
 
     @property
     def holds(self) -> bool:
@@ -76,7 +78,12 @@ class Repeats:
         Raises:
             StoreAway: the store cannot be read.
         """
-        return _standing(self._read(self._store.get(_TABLE, self._key(digest))))
+        key = self._key(digest)
+        attempts = self._read(self._store.get(_TABLE, key))
+        if any(each.future for each in attempts):
+            # What a clock that was set back has left in the future is counted from now on.
+            self._change(key, lambda attempts: attempts)
+        return _standing(attempts)
 
     def begin(self, digest: str, *, again: bool = False) -> Attempt:
         """Store a call as under way. `again`: ignore attempts that would block it.
@@ -157,7 +164,8 @@ class Repeats:
                 continue
             if so.outcome == "under way" and not self._store.alive(so.process):
                 so = replace(so, outcome="unknown")
-            found.append(replace(so, ago=max(0.0, self._store.now() - so.since)))
+            now = self._store.now()
+            found.append(replace(so, since=min(so.since, now), ago=max(0.0, now - so.since), future=so.since > now))
         return found
 
     def _sweep(self) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from waha_mcp.store.sqlite import Sqlite
 
 
+#: What the names of the store's file, of its lock and of all that SQLite puts beside them begin with, before a dot.
+_STORE = "store"
+
+
 def state_root() -> Path:
     """The folder with the store and one state folder per App. It may not exist yet."""
     return platformdirs.user_state_path("waha-mcp")
@@ -21,11 +25,14 @@ def state_root() -> Path:
 def state_dir(app_id: str) -> Path:
     """The App's state folder, created if missing, mode 0700.
 
+    It is named as the App, unless the store that all Apps share needs the name for a file of its own.
+
     Raises:
         OSError: it cannot be created.
     """
     make_private(state_root())
-    folder = state_root() / app_id
+    # No id holds this character. Some file systems do not tell letters by their case.
+    folder = state_root() / (f"~{app_id}" if app_id.casefold().startswith(f"{_STORE}.") else app_id)
     make_private(folder)
     return folder
 
@@ -34,4 +41,4 @@ def user_store() -> Sqlite:
     """The store that all Apps and processes of the user share. The file is opened with the first step."""
     from waha_mcp.store.sqlite import Sqlite
 
-    return Sqlite(state_root() / "store.sqlite")
+    return Sqlite(state_root() / f"{_STORE}.sqlite")

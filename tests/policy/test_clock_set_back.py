@@ -1,0 +1,73 @@
+"""What the store has from before a clock was set back is good no longer than it would have been."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from waha_mcp.policy.approval import Approvals
+from waha_mcp.policy.question import LIFETIME, Question
+from waha_mcp.policy.repeats import WINDOW, Repeats
+from waha_mcp.store import Store
+from waha_mcp.store.memory import Memory
+from waha_mcp.store.sqlite import Sqlite
+
+HOUR = 3600.0
+
+Set = Callable[[float], None]
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Set:
+    """Set the clock to so many seconds after now."""
+    real = time.time
+    return lambda seconds: monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Memory() if request.param == "memory" else Sqlite(tmp_path / "state" / "store.sqlite")
+
+
+def asked(approvals: Approvals) -> str:
+    question = Question("one", "send_text", "Send", (), {}, "digest", time.time() + LIFETIME)
+    return approvals.ask(question).id
+
+
+def test_an_approval_of_the_future_is_gone(store: Store, set_clock: Set) -> None:
+    approvals = Approvals("one", store)
+    set_clock(HOUR)
+    first = asked(approvals)
+    assert approvals.decide(first, approve=True)
+    [approved] = approvals.entries()
+    set_clock(0.0)
+    assert approvals.entries() == []
+    second = asked(approvals)
+    assert second != first
+    assert not approvals.use(approved)
+    assert approvals.decide(second, approve=True)
+
+
+def test_an_approval_outlives_a_clock_that_is_set_back_a_little(store: Store, set_clock: Set) -> None:
+    approvals = Approvals("one", store)
+    set_clock(1.0)
+    assert approvals.decide(asked(approvals), approve=True)
+    set_clock(0.0)
+    assert [each.state for each in approvals.entries()] == ["approved"]
+
+
+def test_what_was_done_in_the_future_is_refused_for_a_minute_from_when_it_is_met(store: Store, set_clock: Set) -> None:
+    repeats = Repeats("one", store)
+    set_clock(HOUR)
+    repeats.end("digest", repeats.begin("digest"), "done")
+    set_clock(0.0)
+    assert repeats.before("digest") is not None
+    set_clock(WINDOW / 2)
+    before = repeats.before("digest")
+    assert before is not None
+    assert before.ago == pytest.approx(WINDOW / 2, abs=5)
+    set_clock(WINDOW + 5)
+    assert repeats.before("digest") is None

@@ -1,0 +1,96 @@
+"""A name on one of the App's lists means whoever the account's owner has saved so by now, not at the start."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness import Admin
+from tests.policy.common import MAYA, STRANGER, bridge_with, effects, send
+from waha_mcp.people import filling
+from waha_mcp.policy import NOT_FOUND, Refusal
+from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.waha.errors import WahaError
+
+NAME = "Maya Lindqvist"
+
+
+@pytest.fixture(autouse=True)
+def _ten_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before a call is too old to say whom a name means."""
+    monkeypatch.setattr(filling, "MISS_LIFE", 0.0)
+    monkeypatch.setattr("waha_mcp.policy.recipients.MISS_LIFE", 0.0)
+
+
+async def save(admin: Admin, chat: str, name: str) -> None:
+    """Save a contact on the phone."""
+    await admin.request("PUT", f"/api/default/contacts/{chat}", {"firstName": name, "lastName": ""})
+
+
+async def test_who_lost_the_name_is_not_reached_by_it(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **send([NAME])) as bridge:
+        await bridge.call("send_text", {"chat": MAYA, "text": "before"})
+        await save(admin, MAYA, "Old number")
+        await admin.clear()
+        with pytest.raises(Refusal, match="may not write"):
+            await bridge.call("send_text", {"chat": MAYA, "text": "after"})
+    assert await effects(admin) == []
+
+
+async def test_who_got_the_name_is_reached_by_it(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **send([NAME])) as bridge:
+        with pytest.raises(Refusal, match="may not write"):
+            await bridge.call("send_text", {"chat": STRANGER, "text": "before"})
+        await save(admin, MAYA, "Old number")
+        await save(admin, STRANGER, NAME)
+        await bridge.call("send_text", {"chat": STRANGER, "text": "after"})
+
+
+async def test_who_got_a_name_that_is_denied_is_denied(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **send(deny=[NAME])) as bridge:
+        await bridge.call("send_text", {"chat": STRANGER, "text": "before"})
+        await save(admin, MAYA, "Old number")
+        await save(admin, STRANGER, NAME)
+        await admin.clear()
+        with pytest.raises(Refusal, match="may not write"):
+            await bridge.call("send_text", {"chat": STRANGER, "text": "after"})
+    assert await effects(admin) == []
+
+
+async def test_a_denied_name_that_several_have_by_now_forbids_everybody(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **send(deny=[NAME])) as bridge:
+        await bridge.call("send_text", {"chat": STRANGER, "text": "before"})
+        await save(admin, STRANGER, NAME)
+        with pytest.raises(Refusal, match="may not write"):
+            await bridge.call("send_text", {"chat": STRANGER, "text": "after"})
+
+
+async def test_who_has_a_name_is_looked_up_by_one_row_where_nothing_changed(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **send([NAME])) as bridge:
+        await bridge.call("send_text", {"chat": MAYA, "text": "one"})
+        await admin.clear()
+        await bridge.call("send_text", {"chat": MAYA, "text": "two"})
+    assert "/api/contacts/all" not in [each["path"] for each in await admin.requests()]
+
+
+async def test_a_chat_that_is_readable_by_name_follows_the_name(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "LIFE", 0.0)
+    monkeypatch.setattr(filling, "OLDEST", 0.0)
+    async with bridge_with(sandbox, chats={"read": {"allow": [NAME]}}) as bridge:
+        await bridge.call("get_messages", {"chat": MAYA})
+        await save(admin, MAYA, "Old number")
+        with pytest.raises(Refusal, match=NOT_FOUND):
+            await bridge.call("get_messages", {"chat": MAYA})
+
+
+async def test_names_allow_nobody_where_it_cannot_be_told_any_more_whom_they_mean(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, **send([NAME])) as bridge:
+        await bridge.call("send_text", {"chat": MAYA, "text": "before"})
+        await admin.fault("/api/contacts*", status=500, count=100)
+        await admin.clear()
+        with pytest.raises(WahaError):
+            await bridge.call("send_text", {"chat": MAYA, "text": "after"})
+    assert await effects(admin) == []
