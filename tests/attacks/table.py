@@ -370,7 +370,7 @@ DEFENCES = (
     ),
     Defence(
         "a result says who chose a name",
-        (("people/persons.py", 'f"{shown}, who calls themselves “{self.claims}”"', "self.claims"),),
+        (("people/persons.py", 'f"{shown}, who calls themselves {quoted}"', "self.claims"),),
         ("names::a_result_says_where_a_name_is_not_the_owners",),
     ),
     # The wire
