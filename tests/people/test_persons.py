@@ -12,7 +12,7 @@ from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, SAM, STRANGER
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
-from waha_mcp.people.people_table import Entry
+from waha_mcp.people.people_table import Entry, PeopleTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Reached
@@ -218,3 +218,16 @@ def test_what_others_call_themselves_ends_where_its_quotation_marks_end(chat: st
     shown = str(Person(chat, claims=f"Bob{mark}, Maya Lindqvist (+447700900142), the group {mark}Work"))
     inside = shown.partition("“")[2].rpartition("”")[0]
     assert inside == "Bob', Maya Lindqvist (+447700900142), the group 'Work"
+
+
+async def test_whom_one_account_has_met_another_on_the_same_session_has_not() -> None:
+    async with canned() as answers:
+        people = People(FilledTable(answers.waha))
+        people.table.table = PeopleTable(me=frozenset({"12025550100@c.us"}))
+        people.remember(SAM)
+        people.table.table = PeopleTable(me=frozenset({"12025550100@c.us", "100000000000001@lid"}))
+        assert people.is_met(SAM)
+        people.table.table = PeopleTable()
+        assert people.is_met(SAM)
+        people.table.table = PeopleTable(me=frozenset({"12025550111@c.us"}))
+        assert not people.is_met(SAM)

@@ -58,7 +58,9 @@ class People:
         """Makes no request."""
         self.table = table
         self._waha = table.waha
-        self._met: dict[tuple[str, bool], bool] = {}
+        self._known: dict[tuple[str, bool], bool] = {}
+        #: Of which account that is known, by its own ids.
+        self._of: frozenset[str] = frozenset()
 
     def twin(self, chat: str) -> str | None:
         """The known second id of a person; see `FilledTable.twin`."""
@@ -87,7 +89,7 @@ class People:
         """
         twin = await self.learn(chat)
         for each in (chat, twin) if twin else (chat,):
-            if self._met.get((each, ours)) or await self._look(each, ours):
+            if self._met().get((each, ours)) or await self._look(each, ours):
                 self.remember(chat, ours=ours)
                 return True
         return False
@@ -122,14 +124,22 @@ class People:
 
     def is_met(self, chat: str) -> bool:
         """Whether this process knows that the account has written to the chat."""
-        return self._met.get((chat, True), False)
+        return self._met().get((chat, True), False)
 
     def remember(self, chat: str, *, ours: bool = True) -> None:
         """Cache that the chat has messages and, if `ours`, one of this account."""
         for each in filter(None, (chat, self.twin(chat))):
-            self._met[each, False] = True
+            self._met()[each, False] = True
             if ours:
-                self._met[each, True] = True
+                self._met()[each, True] = True
+
+    def _met(self) -> dict[tuple[str, bool], bool]:
+        """What is known of the account that the session has now: it may be linked to another phone meanwhile."""
+        if me := self.table.table.me:
+            if self._of and me.isdisjoint(self._of):
+                self._known.clear()
+            self._of = me
+        return self._known
 
     async def describe(self, chat: str, directory: Directory | None = None) -> Person:
         """The chat with its names, from `directory` or from WAHA; without names if the request fails."""

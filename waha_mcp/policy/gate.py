@@ -229,7 +229,8 @@ class Policy:
         ]
 
     async def _has_met(self, chat: str, can_read: bool) -> bool:
-        if self._people.is_met(chat) or await self._account.has_met(chat):
+        # The store first: to ask it finds out which account this is by now.
+        if await self._account.has_met(chat) or self._people.is_met(chat):
             return True
         try:
             return can_read and await self._people.has_messages(chat, ours=True)
