@@ -177,7 +177,7 @@ class Sqlite:
     @contextlib.contextmanager
     def _step(self, *, write: bool = False) -> Iterator[Connection]:
         """One transaction, rolled back if the block raises. SQLite and file errors become StoreAway."""
-        with self._lock:
+        with self._turn():
             try:
                 connection = self._open()
                 try:
@@ -194,6 +194,16 @@ class Sqlite:
                 raise self._away(_why(error, self._wait)) from None
             except OSError as error:
                 raise self._away(error.strerror or str(error)) from None
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold off the other threads. Whoever stands behind many that wait for a held file does not wait for each."""
+        if not self._lock.acquire(timeout=self._wait):
+            raise self._away(f"another process has held it for more than {self._wait:.0f} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _check_version(self, connection: Connection) -> None:
         [version] = connection.execute("PRAGMA user_version").fetchone()
