@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import platformdirs
 import pytest
 
 from waha_mcp.app.actions import NULL_ACTIONS, Action
-from waha_mcp.app.definition import App, AppError, NoKey, config_dir, load_app, shared_ids
+from waha_mcp.app.definition import App, AppError, NoKey, config_dir, id_of, load_app, shared_ids
 
 KEY = "k-4f9a1c77d2e84b0f"
 ENV = {"WAHA_API_KEY": KEY}
@@ -125,14 +126,25 @@ def test_a_folder_of_the_same_name_does_not_hide_an_id(
 
 @pytest.mark.parametrize(
     ("name", "app_id"),
-    [("work", "work"), ("my app", "my-app"), (".hidden", "hidden"), ("café", "caf-"), ("日本", "default")],
+    [
+        ("work", "work"),
+        ("my app", r"my-app-[0-9a-f]{6}"),
+        (".hidden", r"hidden-[0-9a-f]{6}"),
+        ("café", r"caf-[0-9a-f]{6}"),
+        ("日本", r"app-[0-9a-f]{6}"),
+    ],
 )
 def test_an_app_without_an_id_takes_its_files_name(name: str, app_id: str, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.toml"
     file.write_text(f'key = "{KEY}"', encoding="utf-8")
-    assert load_app(str(file), environ={}).id == app_id
+    assert re.fullmatch(app_id, load_app(str(file), environ={}).id)
     file.write_text(f'id = "own"\nkey = "{KEY}"', encoding="utf-8")
     assert load_app(str(file), environ={}).id == "own"
+
+
+def test_no_two_file_names_become_one_id() -> None:
+    names = ["a b", "a-b", "a_b", "a.b", "a..b", "-a-b", "работа", "личное", "日本", "app", ".app"]
+    assert len({id_of(Path(f"{name}.toml"), {}) for name in names}) == len(names)
 
 
 def test_an_app_of_the_environment_alone_is_the_default_one() -> None:

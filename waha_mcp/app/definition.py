@@ -7,6 +7,7 @@ environment, and the environment over the file.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -271,8 +272,16 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def id_of(path: Path, fields: Mapping[str, Any]) -> Any:
-    """The id of the App in a file: its field `id`, else one derived from the file's name."""
-    return fields["id"] if "id" in fields else _NO_ID.sub("-", path.stem).lstrip("_.-") or DEFAULT_ID
+    """The id of the App in a file: its field `id`, else one derived from the file's name.
+
+    A name that cannot be an id as it stands gets a digest of itself, so that no two names become one id.
+    """
+    if "id" in fields:
+        return fields["id"]
+    plain = _NO_ID.sub("-", path.stem).strip("_.-")
+    if plain == path.stem:
+        return plain
+    return f"{plain or 'app'}-{hashlib.sha256(path.stem.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 def shared_ids() -> dict[str, list[Path]]:
