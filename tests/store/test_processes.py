@@ -125,7 +125,8 @@ while True:
         assert process.stdout is not None
         lines_read = [process.stdout.readline() for _ in range(20 + number)]
         process.kill()
-        out, _ = process.communicate()
+        out = process.stdout.read()  # what communicate() gives leaves out lines that are buffered here
+        process.wait()
         told = int([*lines_read, *out.split()][-1])
         with closing(Sqlite(path)) as store:
             rows = store.rows("of", f"{number}/")
