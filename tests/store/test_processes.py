@@ -126,8 +126,7 @@ while True:
         lines_read = [process.stdout.readline() for _ in range(20 + number)]
         process.kill()
         out = process.stdout.read()  # what communicate() gives leaves out lines that are buffered here
-        process.stdout.close()
-        process.wait()
+        process.communicate()
         told = int([*lines_read, *out.split()][-1])
         with closing(Sqlite(path)) as store:
             rows = store.rows("of", f"{number}/")
