@@ -9,9 +9,10 @@ from typing import Any, Self, TypeVar, get_origin
 
 from pydantic import Field, PrivateAttr
 
-from waha_mcp.history.source import Place
+from waha_mcp.history.source import Budget, Place
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.models import Result
+from waha_mcp.waha.parsing import iso_time
 
 T = TypeVar("T")
 
@@ -92,6 +93,12 @@ def place_of(state: Any) -> Place:
         return Place.from_state(state)
     except ValueError:
         raise ArgumentError(_DAMAGED) from None
+
+
+def stopped(budget: Budget, place: Place, left: str) -> str:
+    """The note of a call whose budget ended at a place. `left`: what was not looked at, in words."""
+    back = f", back to {iso_time(place.time)}" if place.time is not None else ""
+    return f"Stopped after {budget.requests} requests{back}: {left}; the cursor goes on."
 
 
 def page_of(

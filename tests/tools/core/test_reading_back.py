@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -261,3 +262,24 @@ async def test_what_a_cut_answer_over_many_chats_did_not_show_comes_with_its_cur
         assert first["cursor"]
         hits = await all_pages(bridge, "search_messages", "hits", query="needle", limit=100)
     assert len(hits) == len({hit["id"] for hit in hits}) == 24
+
+
+async def test_a_search_over_chats_counts_only_those_that_it_has_not_searched(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(bridge, "find_chats", query="maya")
+    await admin.fault("/api/default/chats/all/messages", status=501, body="{}", count=100)
+    # One request finds that chats must be searched one by one.
+    monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 4)
+    monkeypatch.setattr("waha_mcp.tools.core.search.PER_CHAT", 1)
+    left: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await ask(bridge, "search_messages", query="zzyzx", **cursor)
+        told = [re.search(r"(\d+) chats not searched yet", note) for note in page.get("notes", [])]
+        left += [int(each[1]) for each in told if each]
+        if "cursor" not in page:
+            break
+        cursor = {"cursor": page["cursor"]}
+    assert left == sorted(set(left), reverse=True)
+    assert left[-1] <= 4

@@ -9,13 +9,13 @@ from waha_mcp.history.matching import Wanted
 from waha_mcp.history.rest import MESSAGES, Rest
 from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
 from waha_mcp.waha.content import MessageKind
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.parsing import epoch, iso_time, listing
+from waha_mcp.waha.parsing import epoch, listing
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name
 
@@ -59,10 +59,7 @@ async def get_messages(
     span = since.timestamp() if since else None, until.timestamp() if until else None
     async for step in source.rows(place, *span, budget):
         if step.row is None:
-            back = f", back to {iso_time(step.place.time)}" if step.place.time is not None else ""
-            source.notes.append(
-                f"Stopped after {budget.requests} requests{back}: older messages not looked at yet; the cursor goes on."
-            )
+            source.notes.append(stopped(budget, step.place, "older messages not looked at yet"))
             more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *step.place.state])}
             break
         if len(shown) == limit:

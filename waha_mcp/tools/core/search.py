@@ -12,7 +12,7 @@ from waha_mcp.history.rest import ALL, MESSAGES, Rest
 from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender
 from waha_mcp.waha.content import MessageKind
 from waha_mcp.waha.errors import BadAnswer, NotFound, Refused, Unsupported, WahaError
@@ -84,10 +84,7 @@ class _Search:
                 asked = self.budget.requests
                 await self.ctx.progress(asked, REQUESTS, f"{self.looked_at} messages, {len(self.hits)} found")
             if step.row is None:
-                back = f", back to {iso_time(step.place.time)}" if step.place.time is not None else ""
-                self.notes.append(
-                    f"Stopped after {asked} requests{back}: older ones not searched yet; the cursor goes on."
-                )
+                self.notes.append(stopped(self.budget, step.place, "older ones not searched yet"))
                 following = step.place
                 break
             if chat == ALL and not self.ctx.readable(self._chat_of(step.row)):
@@ -225,10 +222,8 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
             continue
         if search.full or search.budget.spent:
             if not search.full:
-                asked, left = search.budget.requests, len(chats) - number
-                search.notes.append(
-                    f"Stopped after {asked} requests: {left} chats not searched yet; the cursor goes on."
-                )
+                left = sum(_short(each.id) not in done for each in chats[number:])
+                search.notes.append(stopped(search.budget, START, f"{left} chats not searched yet"))
             return ["chats", done, None]
         await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
         try:
