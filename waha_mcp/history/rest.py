@@ -28,9 +28,10 @@ class Rest:
     def __init__(self, waha: Waha, chat: str, *, from_me: bool | None = None, page: int = 100) -> None:
         """`from_me`: only own messages, or only others'. `page`: messages of one request."""
         self.notes: list[str] = []
-        self._waha, self._chat, self._page = waha, chat, page
+        #: Messages of one request, and whether the engine filters by time, as far as is known.
+        self.page, self.by_time = page, True
+        self._waha, self._chat = waha, chat
         self._from_me, self._ask_from_me = from_me, from_me is not None
-        self._by_time = True
 
     async def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncIterator[Step]:
         """See `MessageSource.rows`."""
@@ -64,46 +65,36 @@ class Rest:
                 if self._ask_from_me:
                     self._ask_from_me = False
                     self.notes.append("This engine cannot filter by from_me: it was done here.")
-                elif self._by_time and (at.before is not None or since is not None):
+                elif self.by_time and (at.before is not None or since is not None):
                     self.filter_here(at)
                 else:
                     raise
             except TooLarge:
-                if self._page == 1:
+                if self.page == 1:
                     raise
-                self._page = max(self._page // SHRINK, 1)
+                self.page = max(self.page // SHRINK, 1)
 
     def filter_here(self, at: _Position) -> None:
         """Go by offset from now on, because the engine does not filter by time."""
-        self._by_time = False
+        self.by_time = False
         # One page earlier than noted, so that a few deletions meanwhile skip nothing.
-        at.offset = max(at.passed - self._page, 0)
+        at.offset = max(at.passed - self.page, 0)
         self.notes.append("This engine cannot filter by the time: it was done here.")
 
     def _query(self, at: _Position, since: float | None) -> dict[str, Any]:
         query: dict[str, Any] = {
-            "limit": self._page,
+            "limit": self.page,
             "offset": at.offset or None,
             "downloadMedia": False,
             "sortBy": "timestamp",
             "sortOrder": "desc",
         }
-        if self._by_time:
+        if self.by_time:
             query["filter.timestamp.gte"] = None if since is None else int(since)
             query["filter.timestamp.lte"] = at.before
         if self._ask_from_me:
             query["filter.fromMe"] = self._from_me
         return query
-
-    @property
-    def by_time(self) -> bool:
-        """Whether the engine filters by time, as far as it is known."""
-        return self._by_time
-
-    @property
-    def page(self) -> int:
-        """Messages of one request."""
-        return self._page
 
 
 class _Position:
