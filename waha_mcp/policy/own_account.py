@@ -40,16 +40,16 @@ class OwnAccount:
         Raises:
             StoreAway: the store cannot be read or written.
         """
-        place = digest_of(self._url, self._table.waha.session)
         number = await self._number()
+        if number is not None and number == self._noted:
+            return number
+        place = digest_of(self._url, self._table.waha.session)
+        known = await in_thread(self._store.get, _NUMBERS, place)
         if number is None:
-            known = await in_thread(self._store.get, _NUMBERS, place)
             return known or place
-        if number != self._noted:
-            before = await in_thread(self._store.get, _NUMBERS, place)
-            if before != number:
-                await in_thread(self._store.swap, _NUMBERS, place, before, number)
-            self._noted = number
+        if known != number:
+            await in_thread(self._store.swap, _NUMBERS, place, known, number)
+        self._noted = number
         return number
 
     async def _number(self) -> str | None:
@@ -77,6 +77,9 @@ class OwnAccount:
         await in_thread(self._remember, await self.key(), tuple(chats))
 
     def _remember(self, key: str, chats: tuple[str, ...]) -> None:
-        new = [chat for chat in chats if self._store.swap(_MET, f"{key}/{chat}", None, "")]
+        # Most are known already, and a read waits for nobody.
+        new = [row for chat in chats if self._store.get(_MET, row := f"{key}/{chat}") is None]
+        for row in new:
+            self._store.swap(_MET, row, None, "")
         if new:
             self._store.trim(_MET, f"{key}/", MOST_MET)

@@ -164,17 +164,16 @@ class _InStore:
         await in_thread(self._store.give_back, taken)
 
     async def _ask(self, step: Callable[[Sequence[Count]], T], kinds: Sequence[Kind]) -> T:
+        account = await self._account()
+        counts = [
+            Count(f"{account}/{kind.key}", tuple(Limit(item.amount, item.get_expiry()) for item in kind.limits))
+            for kind in kinds
+        ]
         try:
-            account = await self._account()
-            counts = {
-                id(kind): Count(
-                    f"{account}/{kind.key}", tuple(Limit(item.amount, item.get_expiry()) for item in kind.limits)
-                )
-                for kind in kinds
-            }
-            return await in_thread(step, list(counts.values()))
+            return await in_thread(step, counts)
         except Full as full:
-            [kind, *_] = [kind for kind in kinds if counts[id(kind)] is full.count]
+            # Equal counts are of one key, so the first of them has the words.
+            kind = kinds[counts.index(full.count)]
             item = kind.limits[full.count.limits.index(full.limit)]
             raise _over(item, kind.what, full.wait) from None
 
