@@ -505,7 +505,7 @@ async def test_a_refusal_of_the_names_is_taken_back_and_announced(
     server.answers[CONTACTS] = httpx.Response(200, json=ANN_AND_BEN)
     async with settled(app()) as (bridge, announced):
         assert await bridge.chat_names("ann", 1) == ["Ann"]
-        bridge.directory.expire()
+        bridge.people.expire()
         server.requests.clear()
         server.answers |= {CONTACTS: answer, READ: answer}
         with pytest.raises((Forbidden, Unauthorized)):

@@ -25,8 +25,10 @@ from tests.people.common import (
     directory_of,
     loaded,
     person,
+    table_of,
 )
 from waha_mcp.people import resolving
+from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import GAP_LIFE, LIFE, MISS_LIFE
 from waha_mcp.people.parts import NAMES
 from waha_mcp.people.resolving import Unresolved
@@ -75,9 +77,10 @@ async def test_a_refresh_fetches_anew_unless_that_was_a_moment_ago(seconds: floa
 
 async def test_what_was_changed_is_fetched_when_next_asked(clock: Clock) -> None:
     waha = Canned()
-    directory = directory_of(waha)
+    people = table_of(waha)
+    directory = Directory(people)
     await directory.load()
-    directory.expire()
+    people.expire()
     assert waha.asked[CONTACTS] == 1
     await directory.load()
     assert waha.asked[CONTACTS] == 2

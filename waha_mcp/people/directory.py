@@ -64,10 +64,6 @@ class Directory:
         if self.available:
             await self._people.refresh()
 
-    def expire(self) -> None:
-        """Invalidate the table, because a name was changed; the next `load` reads it again."""
-        self._people.expire()
-
     def not_known(self, *sources: Source) -> list[str] | None:
         """The incomplete ones of these sources, as `source: why`; None if all are complete."""
         return self._people.table.not_known(*sources)

@@ -100,7 +100,7 @@ async def test_groups_whose_descriptions_fill_more_than_one_answer_are_all_there
 async def test_a_group_that_no_answer_can_hold_is_said_to_be_missing(bridge: Bridge, admin: Admin) -> None:
     before = len((await ask(bridge, "list_groups"))["groups"])
     await _big_group(admin, "Archive", MOST + MIB)
-    bridge.directory.expire()
+    bridge.people.expire()
     found = await ask(bridge, "list_groups")
     assert len(found["groups"]) >= before
     assert found["not_known"] == ["groups: 1 left out: WAHA's answer was too large"]
@@ -254,7 +254,7 @@ async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge,
     found = await ask(bridge, "search_messages", query="zzyzx")
     assert found["hits"] == []
     assert "chats: WAHA failed inside (500)" in found["not_known"]
-    bridge.directory.expire()
+    bridge.people.expire()
     found = await ask(bridge, "search_messages", query="zzyzx")
     assert f"messages of {MAYA}: WAHA failed inside (500)" in found["not_known"]
 
@@ -307,6 +307,6 @@ async def test_completions_say_that_there_may_be_more_and_errors_go_up(sandbox: 
         assert completion.has_more is True
         for path in (CONTACTS, CHATS):
             await admin.fault(path, count=1000, status=500)
-        bridge.directory.expire()
+        bridge.people.expire()
         with pytest.raises(MCPError, match="500"):
             await client.complete(prompt, {"name": "chat", "value": "maya"})
