@@ -1,4 +1,4 @@
-"""Put our entry into a host's configuration file, or take it out: checked, backed up, replaced in one step."""
+"""Installs and removes our entry in a host's configuration file: checked, with a backup, replaced atomically."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 class HostError(Exception):
-    """A host's configuration that was left as it is. The text names the file, what is wrong and the way out."""
+    """A host's configuration was left unchanged. The text names the file, the cause and the fix."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What was done to a file. `backup` is the file as it was before, where there was one."""
+    """A change of a file. `backup`: the path of its previous content; None if there was no file."""
 
     path: Path
     what: Literal["added", "replaced", "removed", "unchanged"]
@@ -45,7 +45,7 @@ def install(host: Host, name: str, entry: Mapping[str, Any], path: Path | None =
 
 
 def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
-    """Take exactly that entry out again.
+    """Remove exactly that entry.
 
     Where nothing else was changed since the installation, the file is afterwards byte for byte what it was before,
     and gone if there was none.

@@ -1,4 +1,4 @@
-"""Who is in the account: names, numbers from ranges that are kept free for fiction, groups and channels."""
+"""The people, groups and channels of the account; phone numbers are from ranges reserved for fiction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of one request through WAHA: body, route, key, guard, checks, session, handler, answer.
+"""The ASGI application: a request passes body, route, key, guard, checks, session and handler, as in WAHA.
 
 The order is WAHA's: a refused key never learns whether its parameters were right, and parameters are checked before
 the session's state.

@@ -1,4 +1,4 @@
-"""Small real files, made here: pictures, voice notes, a video container, documents."""
+"""Generates small valid files: pictures, voice notes, a video container, documents."""
 
 from __future__ import annotations
 

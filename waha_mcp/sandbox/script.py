@@ -10,7 +10,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message of a script: who (a key of `people`, `me`), seconds before the start, and what.
+    """One message of a script: who (a key of `cast.PEOPLE`, or `me`), seconds before the start, and what.
 
     `quotes` names an earlier line of the same script by its `tag`; `more` is passed to the message.
     """

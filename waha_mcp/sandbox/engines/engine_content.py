@@ -1,4 +1,4 @@
-"""The content of a message as WhatsApp's protocol spells it: one object named after the kind."""
+"""A message's content in the form of WhatsApp's protocol: one object, named after its kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def jid(any_id: str) -> str:
 
 
 def noise(*parts: str, size: int = 32) -> str:
-    """Base64 of bytes that look random and depend on the parts alone: keys, hashes, secrets of raw data."""
+    """Base64 of pseudorandom bytes, seeded by the parts: the keys, hashes and secrets of raw data."""
     digest = hashlib.sha512("/".join(parts).encode()).digest()
     return base64.b64encode((digest * (size // 64 + 1))[:size]).decode()
 

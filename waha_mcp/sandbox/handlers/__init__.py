@@ -1,4 +1,4 @@
-"""The answers, one module per area. Importing a module registers its handlers."""
+"""The handlers of WAHA's operations, one module per area. Importing a module registers its handlers."""
 
 from waha_mcp.sandbox.handlers import files_routes
 

@@ -1,4 +1,4 @@
-"""Chats: the lists, the overview, and what is done to a chat as a whole."""
+"""Chats: lists, overview, and changes of a whole chat (archive, delete, mark read)."""
 
 from __future__ import annotations
 

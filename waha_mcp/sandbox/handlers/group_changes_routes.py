@@ -72,7 +72,7 @@ def join(call: Call) -> Any:
 
 @handles("GroupsController_leaveGroup")
 def leave(call: Call) -> Any:
-    """The group goes from our lists; its chat stays, and its invite link still leads back."""
+    """Remove the group from the lists; its chat stays, and its invite link still works."""
     group = existing(call)
     group.members.pop(call.account.me.id, None)
     del call.account.groups[group.id]

@@ -1,4 +1,4 @@
-"""Groups: reading them here; changing them in `group_changes`."""
+"""Reading groups; `group_changes_routes` changes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys API: the admin's, and the two narrow keys that a session's key may ask for."""
+"""The keys API: the admin's operations, and the `media` and `control` keys that a session's key may request."""
 
 from __future__ import annotations
 

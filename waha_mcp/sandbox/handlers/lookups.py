@@ -1,4 +1,4 @@
-"""What handlers of several areas need: ids as requests write them, and the message that an id means."""
+"""Shared by handlers: parsing the ids in requests, and finding the message of an id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages: reading them, and what is done to one of them."""
+"""Messages: reading, and changes of one message (edit, delete, react, pin, star)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from waha_mcp.sandbox.registry import Call, handles
 
 @handles("ChatsController_getChatMessages", "ChattingController_getMessages")
 def page(call: Call) -> Any:
-    """A page, newest first. `limit=-1` is everything, and so is a page of a bad limit not an error."""
+    """A page, newest first. `limit=-1` returns all messages; an invalid limit is no error."""
     account, query = call.account, call.query
     chat_id = call.path.get("chatId") or call.query["chatId"]
     wanted = _filter(query)

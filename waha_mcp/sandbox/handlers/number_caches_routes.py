@@ -1,4 +1,4 @@
-"""The caches of the phone-number apps: what was looked up, in memory and in the database."""
+"""The phone-number caches: cached look-ups in memory and in the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending what is more than text and files: polls, places, cards, lists, buttons, events, previews, forwards."""
+"""Sending polls, locations, contact cards, lists, buttons, events, link previews and forwards."""
 
 from __future__ import annotations
 

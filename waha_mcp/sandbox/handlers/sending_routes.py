@@ -1,4 +1,4 @@
-"""Sending text and files; what happens to a message after it was sent."""
+"""Sending text and files, with the acknowledgements and answers that follow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def send(
     chat: str | None = None,
     forwarded: bool = False,
 ) -> Message:
-    """Store a message from us, and let follow what follows: acknowledgements, and perhaps an answer."""
+    """Store an own message, and schedule its acknowledgements and the answer, if any."""
     account, body = call.account, call.body
     chat_id = known_chat_id(account, chat or body["chatId"])
     group = account.groups.get(chat_id)
@@ -91,7 +91,7 @@ def _acknowledge(message: Message, ack: int) -> None:
 
 
 def _answer(call: Call, message: Message) -> None:
-    """What somebody who answers says."""
+    """The text of the automatic answer."""
     account = call.account
     if message.kind in ("text", "link") and message.text:
         said = f"Got it: “{message.text}” 👍"
