@@ -43,6 +43,11 @@ def redact(text: str, *secrets: SecretStr) -> str:
     return text
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a text contains a hidden secret of this process, in any form that `redact` knows."""
+    return redact(text, *_hidden) != text
+
+
 @lru_cache(maxsize=1024)
 def _forms(secret: SecretStr) -> tuple[str, ...]:
     value = secret.get_secret_value()

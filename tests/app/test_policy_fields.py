@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.policy.common import SAM, send
-from waha_mcp.app.policy_fields import KINDS, PolicyFields
+from waha_mcp.app.policy_fields import KINDS, Approval, PolicyFields
 from waha_mcp.people.persons import STATUS
 
 
@@ -99,4 +99,4 @@ def test_hosts_are_written_as_a_list() -> None:
 def test_a_policy_does_not_change_once_it_is_read() -> None:
     policy = PolicyFields.model_validate(send([SAM]))
     with pytest.raises(ValidationError, match="frozen"):
-        policy.approval = "all"
+        policy.approval = Approval(when="all")

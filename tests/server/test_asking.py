@@ -12,7 +12,8 @@ from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
 
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
-from waha_mcp.policy.question import LIFETIME, Question
+from waha_mcp.app.policy_fields import LIFETIME
+from waha_mcp.policy.question import Question
 from waha_mcp.server import asking
 from waha_mcp.server.asking import Asking, InputNeeded, read_answer
 
