@@ -173,6 +173,9 @@ async def test_a_round_trip_that_comes_back_with_no_answer_in_it_is_no_answer(re
     [
         MCPError(types.METHOD_NOT_FOUND, "Method not found"),
         MCPError(types.INTERNAL_ERROR, "The window was closed"),
+        anyio.ClosedResourceError(),
+        TimeoutError(),
+        ValueError("no form"),
     ],
     ids=str,
 )

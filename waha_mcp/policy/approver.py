@@ -64,7 +64,7 @@ class Approver:
             Refusal: it was declined or refused, nobody has answered yet, or too many questions wait already.
             StoreAway: the store cannot be read or written.
         """
-        call.approval = await self._earlier(call) or await self._answer(call, why)
+        call.approval = await in_thread(self._use_earlier, call.digest) or await self._answer(call, why)
         call.decision = "approved"
 
     async def give_back(self, call: Call) -> None:
@@ -81,19 +81,23 @@ class Approver:
             self._approvals.give_back(entry)
             self._unwritten.pop(digest, None)
 
-    async def _earlier(self, call: Call) -> Entry | None:
-        """An earlier approval, used up by this; None if there is none. Raises as `approved`."""
-        return await in_thread(self._use_earlier, call.digest)
-
     def _use_earlier(self, digest: str) -> Entry | None:
+        """An earlier approval, used up by this; None if there is none. Blocks. Raises as `approved`."""
         self._write(digest)
         # Who is not asked at the client is not bound by what a client declined.
         client = self._approvals.declined(digest) if self._rules.ask_at == "client" else None
         if client is not None:
             raise _declined(client)
-        entry = self._approvals.find(digest)
+        return self._used(self._approvals.find(digest))
+
+    def _used(self, entry: Entry | None) -> Entry | None:
+        """The entry if it is an approval, used up by this; else None. Blocks.
+
+        Raises:
+            Refusal: a person refused it.
+        """
         if entry is not None and entry.state == "refused":
-            raise _person_refused()
+            raise Refusal("refused by a person", "The user refused this. It was not done; do not ask for it again.")
         return entry if entry is not None and entry.state == "approved" and self._approvals.use(entry) else None
 
     async def _answer(self, call: Call, why: Sequence[Reason]) -> Entry:
@@ -136,10 +140,8 @@ class Approver:
                 await call.context.progress(waited, self._rules.wait, f"Waiting for approval, id {filed.id}")
             await anyio.sleep(min(LOOK_EVERY, self._rules.wait - waited))
             entry = await in_thread(self._approvals.find, call.digest)
-        if entry is not None and entry.state == "refused":
-            raise _person_refused()
-        if entry is not None and entry.state == "approved" and await in_thread(self._approvals.use, entry):
-            return entry
+        if used := await in_thread(self._used, entry):
+            return used
         raise Refusal(
             "waiting for approval",
             f"Not done yet: it is waiting for approval, id {filed.id}. Ask the user to approve it, on the page that "
@@ -181,7 +183,3 @@ def _declined(client: str) -> Refusal:
         'themselves, without asking anybody: there, the user can set ask_at = "console" under [approval] in the App '
         "file and start the server again, to approve on the page of `waha-mcp approvals` or in a terminal.",
     )
-
-
-def _person_refused() -> Refusal:
-    return Refusal("refused by a person", "The user refused this. It was not done; do not ask for it again.")
