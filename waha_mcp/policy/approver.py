@@ -142,6 +142,12 @@ class Approver:
             entry = await in_thread(self._approvals.find, call.digest)
         if used := await in_thread(self._used, entry):
             return used
+        if entry is None or entry.state != "waiting":
+            raise Refusal(
+                "question gone",
+                f"Not done: the question {filed.id} does not wait any more. It made room for others, or the same call "
+                "was approved and made elsewhere meanwhile. Look whether it has happened before it is asked again.",
+            )
         raise Refusal(
             "waiting for approval",
             f"Not done yet: it is waiting for approval, id {filed.id}. Ask the user to approve it, on the page that "

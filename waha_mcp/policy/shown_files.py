@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ MOST_COPIED = 20_000_000
 _AFTER = 60.0
 
 _FOLDER = "questions"
+#: Held by the thread of this process that sweeps.
+_sweeping = threading.Lock()
 
 
 def keep(
@@ -41,6 +44,8 @@ def keep(
         copied = len(content) <= room and _write(app_id, f"{entry_id}-{number}", content, expires)
         room -= len(content) * copied
         kept.append(replace(file, copied=copied))
+    if room < MOST_COPIED and _sweeping.acquire(blocking=False):
+        threading.Thread(target=_sweep_on, args=(_sweeping,), name="copies", daemon=True).start()
     return tuple(kept)
 
 
@@ -70,11 +75,28 @@ def drop(entry_id: str) -> None:
     _delete(_found(f"{entry_id}-*"))
 
 
-def sweep() -> None:
-    """Delete the copies of all Apps whose questions have expired, and what a process that died left half written."""
-    before = time.time() - _AFTER
-    with contextlib.suppress(OSError):
-        _delete(path for path in state_root().glob(f"*/{_FOLDER}/*") if path.lstat().st_mtime < before)
+def sweep() -> int:
+    """Delete the copies of all Apps whose questions have expired, and what a process that died left half written.
+
+    Returns how many are left.
+    """
+    before, left = time.time() - _AFTER, 0
+    for path in list(_found("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < before:
+                _delete([path])
+            else:
+                left += 1
+    return left
+
+
+def _sweep_on(held: threading.Lock) -> None:
+    """Sweep from time to time, until nothing is left, and release the lock."""
+    try:
+        while sweep():
+            time.sleep(_AFTER)
+    finally:
+        held.release()
 
 
 def _found(name: str) -> Iterator[Path]:
