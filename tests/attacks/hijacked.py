@@ -174,6 +174,8 @@ def hijacked(
 ) -> Iterator[Hijacked]:
     """A hijacked agent at an App with this policy (TOML).
 
+    In the same `folder`, it is another process of the same App.
+
     `key` is the name of one of the sandbox's keys or a key, `url` leads to WAHA by another way, `first` is Python that
     the server's process runs before anything else, and `asks` says that its client can ask a person.
     """
@@ -181,7 +183,8 @@ def hijacked(
     outbox.mkdir(exist_ok=True)
     (outbox / "menu.txt").write_text("soup")
     (folder / "passwords.txt").write_text(SECRET)
-    (outbox / "link.txt").symlink_to(folder / "passwords.txt")
+    if not (outbox / "link.txt").is_symlink():
+        (outbox / "link.txt").symlink_to(folder / "passwords.txt")
     (folder / "state").mkdir(exist_ok=True)
     app = folder / "app.toml"
     head = f'id = "{folder.name}"\nurl = "{url or sandbox.url}"\nsession = "default"\n'

@@ -111,9 +111,7 @@ _DURATION = re.compile(r"([0-9]{1,6})([smh])")
 
 
 def _seconds(value: object) -> object:
-    """Parse a time span such as "90s", "10m" or "2h"; floats are seconds."""
-    if isinstance(value, float):
-        return value
+    """Parse a time span such as "90s", "10m" or "2h"."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError('write a time such as "90s", "10m" or "2h"')
