@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.attacks import table_yes
 from tests.attacks.defences import Defence
 
 
@@ -557,4 +558,5 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
+    *table_yes.DEFENCES,
 )
