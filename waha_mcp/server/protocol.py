@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from waha_mcp import __version__
 from waha_mcp.bridge import Bridge, UnknownTool
-from waha_mcp.log import redact
+from waha_mcp.log import redact_answer, redact_json
 from waha_mcp.people.parts import NAMES
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import InputNeeded, read_answer
@@ -123,15 +122,11 @@ class Protocol:
         except UnknownTool:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}") from None
         except (ArgumentError, Refusal, WahaError) as error:
-            return _error(redact(str(error), bridge.app.key))
+            return _error(redact_answer(str(error), bridge.app.key))
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
-        data = as_json(result)
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        redacted = redact(text, bridge.app.key)
-        if redacted != text:
-            text, data = redacted, json.loads(redacted)
+        text, data = redact_json(as_json(result), bridge.app.key)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
         return types.CallToolResult(content=content, structured_content=data)
 
@@ -170,9 +165,9 @@ class Protocol:
             return types.CompleteResult(completion=types.Completion(values=[]))
         bridge = self._of(ctx).bridge
         try:
-            values = await bridge.chat_names(params.argument.value)
+            _, values = redact_json(await bridge.chat_names(params.argument.value), bridge.app.key)
         except WahaError as error:
-            raise MCPError(INTERNAL_ERROR, redact(str(error), bridge.app.key)) from None
+            raise MCPError(INTERNAL_ERROR, redact_answer(str(error), bridge.app.key)) from None
         more = bridge.directory.not_known(*NAMES) is not None
         return types.CompleteResult(completion=types.Completion(values=values, has_more=more or None))
 
