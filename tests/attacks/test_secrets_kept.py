@@ -216,7 +216,7 @@ def test_a_tool_that_is_gone_does_nothing_and_says_why(name: str, narrowed: Hija
     assert narrowed.judge.effects() == []
 
 
-@pytest.mark.parametrize("name", ["react", "control_session", "create_app", "delete_session", "update_session"])
+@pytest.mark.parametrize("name", ["react", "control_session", "create_waha_app", "get_qr_code", "update_session_settings"])
 def test_a_tool_that_was_never_listed_is_not_hinted_at(name: str, narrowed: Hijacked) -> None:
     assert narrowed.call(name) == (False, f"Unknown tool: {name}")
     assert narrowed.judge.requests() == []

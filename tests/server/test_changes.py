@@ -94,7 +94,7 @@ async def test_a_tool_that_was_never_listed_stays_unknown(era: Era, sandbox: San
     async with stdio_client(sandbox, key["key"], era=era) as client:
         await client.list_tools()
         await lose_send(client, admin, key)
-        for name in ("delete_message", "control_session", "create_group", "no_such_tool", ""):
+        for name in ("delete_message", "control_session", "create_group", "list_waha_apps", "no_such_tool", ""):
             with pytest.raises(MCPError) as refusal:
                 await client.call_tool(name, {})
             assert (refusal.value.code, refusal.value.message) == (INVALID_PARAMS, f"Unknown tool: {name}")
