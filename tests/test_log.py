@@ -12,9 +12,16 @@ from urllib.parse import quote, quote_plus
 import pytest
 from pydantic import SecretStr
 
+from waha_mcp import log
 from waha_mcp.log import configure_logging, hide, redact, redact_answer, redact_json, unmistakable
 
 KEY = "k-4f9a1c77d2e84b0f"
+
+
+@pytest.fixture(autouse=True)
+def forms_made_anew() -> None:
+    for made in (log._plain, log._escaped, log._encoded):
+        made.cache_clear()
 
 
 @pytest.fixture(autouse=True)

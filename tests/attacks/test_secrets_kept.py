@@ -146,7 +146,7 @@ def test_media_to_be_seen_once_is_neither_fetched_nor_saved(
     assert_no_copy(agent, folder)
 
 
-@pytest.mark.parametrize("mimetype", ["audio/ogg", "video/mp4", "image/png"])
+@pytest.mark.parametrize("mimetype", ["audio/ogg", "video/mp4", "image/png"], ids=["sound", "film", "picture"])
 def test_sound_and_film_to_be_heard_once_are_neither(mimetype: str, looking: tuple[Hijacked, Path]) -> None:
     agent, folder = looking
     raw = {"IsViewOnceV2": True}
@@ -216,7 +216,9 @@ def test_a_tool_that_is_gone_does_nothing_and_says_why(name: str, narrowed: Hija
     assert narrowed.judge.effects() == []
 
 
-@pytest.mark.parametrize("name", ["react", "control_session", "create_waha_app", "get_qr_code", "update_session_settings"])
+@pytest.mark.parametrize(
+    "name", ["react", "control_session", "create_waha_app", "get_qr_code", "update_session_settings"]
+)
 def test_a_tool_that_was_never_listed_is_not_hinted_at(name: str, narrowed: Hijacked) -> None:
     assert narrowed.call(name) == (False, f"Unknown tool: {name}")
     assert narrowed.judge.requests() == []
