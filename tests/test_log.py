@@ -234,3 +234,8 @@ def test_data_without_a_key_is_left_as_it_is() -> None:
 )
 def test_a_key_that_could_be_a_word_or_a_number_is_told_from_others(key: str, is_so: bool) -> None:
     assert unmistakable(key) is is_so
+
+
+def test_one_of_several_keys_is_found_in_json() -> None:
+    text, found = redact_json({"text": f"with {LONG}"}, SecretStr("b" * 20), SecretStr(LONG), SecretStr("admin"))
+    assert found == {"text": "with [key]"} == json.loads(text)
