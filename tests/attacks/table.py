@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.attacks.defences import Defence
 from tests.attacks.table_secrets import SECRETS
+from tests.attacks.table_outlasting import OUTLASTING
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -560,4 +561,5 @@ DEFENCES = (
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
     *SECRETS,
+    *OUTLASTING,
 )
