@@ -239,3 +239,8 @@ def test_a_key_that_could_be_a_word_or_a_number_is_told_from_others(key: str, is
 def test_one_of_several_keys_is_found_in_json() -> None:
     text, found = redact_json({"text": f"with {LONG}"}, SecretStr("b" * 20), SecretStr(LONG), SecretStr("admin"))
     assert found == {"text": "with [key]"} == json.loads(text)
+
+
+def test_escapes_of_several_kinds_may_stand_beside_each_other() -> None:
+    for form in (quote(LONG, safe=""), html.escape(LONG), json.dumps(LONG)[1:-1]):
+        assert redact(f"% & \\ {form} % & \\", SecretStr(LONG)) == "% & \\ [key] % & \\"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.attacks.defences import Defence
-from tests.attacks.table_secrets import SECRETS
 from tests.attacks.table_outlasting import OUTLASTING
+from tests.attacks.table_secrets import SECRETS
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
