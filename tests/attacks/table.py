@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.attacks import table_yes
 from tests.attacks.defences import Defence
+from tests.attacks.table_outlasting import OUTLASTING
+from tests.attacks.table_secrets import SECRETS
+from tests.attacks.table_yes import YES
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -558,5 +560,7 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
-    *table_yes.DEFENCES,
+    *SECRETS,
+    *OUTLASTING,
+    *YES,
 )

@@ -6,7 +6,7 @@ from tests.attacks.defences import Defence
 
 _APPROVER, _APPROVAL, _NOTICES = "policy/approver.py", "policy/approval.py", "policy/notices.py"
 
-DEFENCES = (
+YES = (
     Defence(
         "the bytes that were shown go",
         (("tools/local_files.py", "content = ctx.files[path]", "content = await from_outbox(path, ctx.app.outbox)"),),
