@@ -28,6 +28,8 @@ _COMMANDS = {
     "approvals": "approvals",
     "approve": "approvals",
     "log": "show_trail",
+    "pause": "pause",
+    "resume": "pause",
     "demo": "demo",
     "sandbox": "sandbox",
 }
