@@ -152,7 +152,7 @@ async def _during_the_gap(bridge: Bridge, paused_now: Callable[[], None], patch:
     async def wait() -> None:
         paused_now()
 
-    patch.setattr(bridge.policy._pacer, "_wait_for_gap", wait)
+    patch.setattr(bridge.policy._pacer._gap, "reserve", wait)
     return await bridge.call("send_text", TEXT, ask=_yes)
 
 
@@ -217,7 +217,7 @@ async def test_humanize_does_not_begin_where_the_pause_came_in_the_gap(
         async def wait() -> None:
             pause(opened_store(), None)
 
-        monkeypatch.setattr(bridge.policy._pacer, "_wait_for_gap", wait)
+        monkeypatch.setattr(bridge.policy._pacer._gap, "reserve", wait)
         await admin.clear()
         with pytest.raises(Refusal, match="paused"):
             await bridge.call("send_text", TEXT)
