@@ -30,6 +30,7 @@ _COMMANDS = {
     "log": "show_trail",
     "pause": "pause",
     "resume": "pause",
+    "forget": "forget",
     "demo": "demo",
     "sandbox": "sandbox",
 }

@@ -21,7 +21,7 @@ from waha_mcp.app.definition import App
 from waha_mcp.log import redact
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
-from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery
+from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
 from waha_mcp.policy.call import Call, early_record
@@ -335,7 +335,16 @@ class Policy:
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
             await self._messages.sent(call.message_id)
+        if isinstance(saved := getattr(result, "saved", None), str):
+            await self._note_saved(saved, call.message_chats()[0])
         return result.reaching(*await self._names(call))
+
+    async def _note_saved(self, path: str, chat: str) -> None:
+        """Store which chat a saved file is of. Never raises: it is saved."""
+        try:
+            await in_thread(saved_files.remember, self._store, self._app.id, path, chat)
+        except StoreAway as error:
+            logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
 
     async def _depart(self, call: Call) -> None:
         """Run right before any bytes of an effect leave: look once more for a pause, and write the line that it begins.

@@ -286,6 +286,8 @@ class Sqlite:
             # A commit outlives the process, however it ends; a power cut may take the last ones. What is kept holds for
             # seconds to a day, which is no reason to wait for the disk several times per effect.
             connection.execute("PRAGMA synchronous = NORMAL")
+            # What is deleted is overwritten: `waha-mcp forget` counts on it.
+            connection.execute("PRAGMA secure_delete = ON")
             [version] = connection.execute("PRAGMA user_version").fetchone()
             [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
             if version < 1 or found != "ok":
