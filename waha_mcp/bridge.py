@@ -94,6 +94,11 @@ class Bridge:
         if "policy" in self.__dict__:
             await self.policy.aclose()
 
+    def end_trail(self) -> None:
+        """Write what waits for the trail, before a process that ends without leaving the bridge. Blocks."""
+        if "policy" in self.__dict__:
+            self.policy.end_trail()
+
     @cached_property
     def policy(self) -> Policy:
         """The policy. Imported with the first call; listings do not need it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.attacks.defences import Defence
+from tests.attacks.table_pause import PAUSE
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -558,4 +559,5 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
+    *PAUSE,
 )

@@ -83,6 +83,7 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
     done.problems += problems
     if app_id is None:
         done.first_contacts = own_account.forget(store, chats.has)
+    store.flush()
     return done
 
 

@@ -71,6 +71,10 @@ class Policy:
         """Flush the trail; close the store and the connections to Redis."""
         await self._pacer.aclose()
         await in_thread(self._store.close)
+        self.end_trail()
+
+    def end_trail(self) -> None:
+        """Write what waits for the trail. Blocks."""
         if self._trail is not None:
             self._trail.close()
 

@@ -60,6 +60,7 @@ def pause(store: Store, app_id: str | None) -> tuple[Pause, bool]:
             return Pause(app_id, float(before)), False
         now = store.now()
         if store.swap(_TABLE, key, None, repr(now)):
+            store.flush()
             return Pause(app_id, now), True
 
 

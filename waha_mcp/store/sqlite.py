@@ -165,6 +165,12 @@ class Sqlite:
         with self._step(write=True) as connection:
             connection.executemany("DELETE FROM event WHERE number = ?", [(number,) for number in taken])
 
+    def flush(self) -> None:
+        with self._step() as connection:
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("BEGIN")
+
     def close(self) -> None:
         with self._lock:
             self._close_file()
