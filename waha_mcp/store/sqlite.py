@@ -322,7 +322,7 @@ class Sqlite:
     def _lost(self, aside: Path) -> StoreAway:
         return self._away(
             f"it was damaged and lies in {aside} now. Delete that file or move it to another folder, and what was sent "
-            "lately, who was written to before and which questions are open starts from zero"
+            "lately, who was written to before, which questions are open and what is paused starts from zero"
         )
 
     def _given_up(self, why: str) -> StoreAway:
