@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.attacks.defences import Defence
+from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
 
 
@@ -559,5 +560,6 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
+    *OUTLASTING,
     *PAUSE,
 )
