@@ -44,7 +44,7 @@ PAUSE = (
             (_GATE, "pause = paused(self._store, self._app.id)\n        if", "pause = None\n        if"),
             (_GATE, '{"process": self._store.process}', '{"process": ""}'),
         ),
-        ("pause::nothing_leaves_while_a_pause_cannot_be_looked_up[archive_chat]",),
+        ("pause::nothing_leaves_while_a_pause_cannot_be_looked_up",),
     ),
     Defence(
         "an effect is written down before it leaves",
