@@ -59,8 +59,8 @@ PAUSE = (
     Defence(
         "keys are taken out of the trail",
         (
-            ("policy/audit.py", "return redact(json.dumps(", "return (lambda text, *_: text)(json.dumps("),
-            (_GATE, "redact(tool, self._app.key)", "tool"),
+            ("policy/audit.py", "return redact_json(entry, *self._secrets)[0]", "return redact_json(entry)[0]"),
+            (_GATE, "redact_answer(tool, self._app.key)", "tool"),
         ),
         ("pause::a_key_that_leaked_does_not_stand_in_the_trail",),
     ),

@@ -136,7 +136,9 @@ async def believing(message_id: str, chat: str, context: Context, *, waits: Sequ
 
 #: A defence, what stands in its place, and the cell and the rule that show it.
 WITHOUT: dict[str, tuple[Any, str, Any, str, Look, str]] = {
-    "the repeat guard": (repeats.Attempt, "holds", property(lambda _: False), "502", "not found", "more than one effect"),
+    "the repeat guard": (
+        repeats.Attempt, "holds", property(lambda _: False), "502", "not found", "more than one effect",
+    ),
     "what is lost counts as possible": (
         Policy, "_happened", staticmethod(lambda *_: False), "no answer in time; done after", "found",
         "more than one effect",

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from waha_mcp.log import redact
+from waha_mcp.log import redact_json
 from waha_mcp.store.folders import state_dir
 from waha_mcp.store.line_file import LineFile
 
@@ -74,7 +74,7 @@ class Trail:
             self._append(line)
 
     def _line(self, entry: dict[str, Any]) -> str:
-        return redact(json.dumps(entry, ensure_ascii=False, separators=(",", ":")), *self._secrets)
+        return redact_json(entry, *self._secrets)[0]
 
     def _append(self, line: str) -> None:
         try:

@@ -18,7 +18,7 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
-from waha_mcp.log import redact
+from waha_mcp.log import redact_answer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
@@ -161,12 +161,13 @@ class Policy:
             # A yes that was given before, without knowing that it may happen twice, is not for this.
             call.digest = await self._digest(call)
         first = await self._first_contacts(call, verdicts)
-        if call.reached:
-            await self._paced(self._pacer.check(call.reached, first))
         why = self._reasons_to_ask(call, verdicts, first)
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
+            if call.reached:
+                # Nobody is asked about what the pace would then refuse.
+                await self._paced(self._pacer.check(call.reached, first))
             await self._approver.approved(call, why)
         return first
 
@@ -436,7 +437,7 @@ class Policy:
         """Record a call that did not come as far as `run`. `more`: further fields of its line."""
         if self._trail is not None:
             shown = arguments if self._app.audit == "text" else None
-            self._trail.write(early_record(redact(tool, self._app.key), shown, **more))
+            self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
 
     def _record(self, call: Call, outcome: str) -> dict[str, Any]:
         return call.record(outcome, with_text=self._app.audit == "text")
