@@ -54,6 +54,8 @@ ROOMS = {
     "fetching": ("policy/fetching.py", "app/urls.py"),
     "people": ("people/*.py", "whatsapp/folding.py"),
     "policy": ("policy/*.py",),
+    "trail": ("store/line_file.py",),
+    "keys": ("cli/rotation.py",),
     "bridge": ("bridge.py", "waha/key_probe.py"),
     "asking": ("server/asking.py",),
     "untrusted": ("whatsapp/untrusted.py",),
