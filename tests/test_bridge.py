@@ -277,7 +277,11 @@ async def test_get_status_brings_back_what_waha_grants_again(server: Server, ans
 async def test_a_failure_that_is_not_about_the_key_changes_nothing(server: Server) -> None:
     async with settled(app()) as (bridge, announced):
         before = bridge.key.grant
-        failures = (httpx.Response(500, json={}), httpx.Response(403, html="<p>proxy"), httpx.ReadTimeout(""))
+        failures: list[Any] = [
+            httpx.Response(500, json={}),
+            httpx.Response(403, html="<p>proxy"),
+            httpx.ReadTimeout(""),
+        ]
         for number, answer in enumerate(failures):
             server.answers["/api/sendText"] = answer
             with pytest.raises((BadAnswer, OutcomeUnknown)):
