@@ -59,7 +59,7 @@ PAUSE = (
     Defence(
         "keys are taken out of the trail",
         (
-            ("policy/audit.py", "return redact_json(entry, *self._secrets)[0]", "return redact_json(entry)[0]"),
+            ("policy/audit.py", "line, _ = redact_json(entry, *self._secrets)", "line, _ = redact_json(entry)"),
             (_GATE, "redact_answer(tool, self._app.key)", "tool"),
         ),
         ("pause::a_key_that_leaked_does_not_stand_in_the_trail",),

@@ -74,7 +74,8 @@ class Trail:
             self._append(line)
 
     def _line(self, entry: dict[str, Any]) -> str:
-        return redact_json(entry, *self._secrets)[0]
+        line, _ = redact_json(entry, *self._secrets)
+        return line
 
     def _append(self, line: str) -> None:
         try:
