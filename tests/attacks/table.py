@@ -11,6 +11,7 @@ def each(test: str, *ids: str) -> tuple[str, ...]:
 
 
 _GATE, _CLIENT, _NAMED = "policy/gate.py", "waha/client.py", "policy/named.py"
+_BODY = "waha/body.py"
 _RESOLVING, _PEOPLE = "people/resolving.py", "people/people_table.py"
 _LINES, _RECIPIENTS, _APPROVER = "server/lines.py", "policy/recipients.py", "policy/approver.py"
 
@@ -377,8 +378,8 @@ DEFENCES = (
     Defence(
         "answers are counted while they are unpacked",
         (
-            (_CLIENT, "unpack.decompress(raw, cap - size + 1)", "unpack.decompress(raw)"),
-            (_CLIENT, "if max(received, size) > cap:", "if False:"),
+            (_BODY, "unpack.decompress(raw, cap - size + 1)", "unpack.decompress(raw)"),
+            (_BODY, "if max(received, size) > cap:", "if False:"),
             *_NO_DEADLINE,
         ),
         tuple(
@@ -391,12 +392,12 @@ DEFENCES = (
         "what is packed more than once is not read",
         (
             (
-                _CLIENT,
+                _BODY,
                 'encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")',
                 'encodings = ""',
             ),
-            (_CLIENT, "response.aiter_raw()", "response.aiter_bytes()"),
-            (_CLIENT, "if max(received, size) > cap:", "if False:"),
+            (_BODY, "response.aiter_raw()", "response.aiter_bytes()"),
+            (_BODY, "if max(received, size) > cap:", "if False:"),
             *_NO_DEADLINE,
         ),
         tuple(

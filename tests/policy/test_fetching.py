@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from waha_mcp.policy import fetching
-from waha_mcp.policy.fetching import MOST_LINKS, links_in, refusal
+from waha_mcp.policy.fetching import refusal
+from waha_mcp.policy.links import MOST_LINKS, links_in
+from waha_mcp.waha import web_fetch
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +91,7 @@ async def test_a_name_is_as_good_as_every_address_it_has(
 
 async def test_a_look_up_that_hangs_is_given_up_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anyio, "getaddrinfo", lambda *_, **__: anyio.sleep_forever())
-    monkeypatch.setattr(fetching, "LOOKUP", 0.05)
+    monkeypatch.setattr(web_fetch, "LOOKUP", 0.05)
     assert await why("https://files.example.com/a.png") == "'files.example.com' is not a name that can be looked up"
 
 

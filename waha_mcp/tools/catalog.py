@@ -22,15 +22,16 @@ from pydantic_core import core_schema
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
-from waha_mcp.tools.params import Fetched, FetchesLinks, LocalFile, MessageReference, Reference
+from waha_mcp.tools.params import Fetched, FetchesLinks, LocalFile, MessageReference, NoText, Reference
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
+from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.untrusted import models_in, others_in
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, NoText)
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
@@ -57,6 +58,8 @@ class Context:
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Paths of local files as given in the arguments to the SHA-256 (hex) that was checked and approved.
     files: Mapping[str, str] = field(default_factory=dict)
+    #: URLs as given in the arguments to what was fetched from them; empty where WAHA fetches by itself.
+    fetched: Mapping[str, WebFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class Tool:
 
     @cached_property
     def fetched(self) -> Mapping[str, Fetched]:
-        """The parameters for URLs that WAHA fetches, with their marks."""
+        """The parameters for URLs of files, with their marks."""
         return self._marked(Fetched)
 
     @cached_property
@@ -178,6 +181,11 @@ class Tool:
     def local_files(self) -> Mapping[str, LocalFile]:
         """The parameters for files in the outbox folder, with their marks."""
         return self._marked(LocalFile)
+
+    @cached_property
+    def no_text(self) -> Mapping[str, NoText]:
+        """The parameters whose strings show nobody a text, with their marks."""
+        return self._marked(NoText)
 
     def _marked(self, kind: type[M]) -> dict[str, M]:
         parameters = inspect.signature(self.run).parameters.values()

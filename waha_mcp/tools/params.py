@@ -45,17 +45,22 @@ class MessageReference:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Marks a parameter for a URL that WAHA fetches from its own network."""
+    """Marks a parameter for the URL of a file; `Context.fetched` has its bytes, unless WAHA fetches by itself."""
 
 
 @dataclass(frozen=True)
 class FetchesLinks:
-    """Marks a flag that makes WAHA fetch the links in the text arguments, like `Fetched` URLs."""
+    """Marks a flag that makes WAHA fetch the links in the text arguments, from its own network."""
 
 
 @dataclass(frozen=True)
 class LocalFile:
     """Marks a parameter for a file in the outbox folder; an approval is for its bytes at that time."""
+
+
+@dataclass(frozen=True)
+class NoText:
+    """Marks a string in which people see no text: a file's bytes, a MIME type. Links are not looked for in it."""
 
 
 def _message_id(value: str) -> str:
@@ -64,7 +69,7 @@ def _message_id(value: str) -> str:
 
 
 def web_url(value: str) -> str:
-    """The normalized URL, so that WAHA gets exactly what was checked and shown.
+    """The normalized URL, so that what is fetched is exactly what was checked and shown.
 
     Raises:
         ValueError: not an http or https URL with a plain host and without a password.
@@ -133,8 +138,8 @@ SourceMessageId = Annotated[
     AfterValidator(_message_id),
     Field(description="Message id, as get_messages gives it"),
 ]
-#: The URL of a file that WAHA fetches.
-MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where WAHA fetches it")]
+#: The URL of a file, normalized.
+MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where it is fetched from")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[str, Field(description="Where to go on: the cursor of the page before")]
 #: Filter by author. The tool gets the chat id.
