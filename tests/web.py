@@ -40,7 +40,7 @@ class Web:
 
 
 @contextmanager
-def web(tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Iterator[Web]:
+def web(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
     """A server with one picture, at `/a.png`."""
     made = Web(scheme="https" if tls else "http", files={"/a.png": (PNG, "image/png")})
 
@@ -70,7 +70,7 @@ def web(tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Iterat
         def handle_error(self, *_: Any) -> None:
             pass
 
-    with Server((address, 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         made.port = server.server_address[1]
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

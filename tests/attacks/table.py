@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.attacks.defences import Defence
+from tests.attacks.table_fetch import FETCH
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -565,4 +566,5 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
+    *FETCH,
 )
