@@ -27,7 +27,6 @@ WITHOUT = (
     "limits::no_tool_approves",
     "limits::who_is_denied_is_not_even_asked_about",
     "limits::parallel_calls_do_not_get_around_the_limits",
-    "fetch::no_redirect_leads_inside[an address in full-width letters]",
     "fetch::no_redirect_leads_to_what_is_no_plain_web_address",
     "fetch::what_is_no_picture_is_not_sent_as_one",
     "fetch::a_server_gets_nothing_of_ours",

@@ -67,7 +67,7 @@ FETCH = (
                 "target = parse(URL(location, base=url.href).href, drop_credentials=True)",
             ),
         ),
-        each("fetch::no_redirect_leads_to_what_is_no_plain_web_address", "http://me:pw@{outer}/a.png"),
+        each("fetch::no_redirect_leads_to_what_is_no_plain_web_address", "a user"),
     ),
     Defence(
         "nothing is fetched before all else has passed",
@@ -179,7 +179,7 @@ FETCH = (
     Defence(
         "hidden characters split no name",
         ((_LINKS, 'return "".join(c for c in text if c.isspace() or not (hides(c) or c in _STYLES))', "return text"),),
-        each(_WRITTEN, "a zero-width space before the dot", "a joiner", "a grapheme joiner", "tags"),
+        each(_WRITTEN, "a zero-width space before the dot", "a joiner", "tags"),
     ),
     Defence(
         "marks and symbols stand in names",
@@ -197,7 +197,6 @@ FETCH = (
         ),
         each(
             _WRITTEN,
-            "behind a listed one",
             "behind a listed one and a zero-width space",
             "behind a listed one and a comma",
         ),
