@@ -222,7 +222,7 @@ def test_no_tool_has_a_text_that_is_not_looked_through(tool: Tool) -> None:
     chats = {"person": SAM, "group": "1@g.us", "channel": "1@newsletter", "message": f"true_{SAM}_A"}
     given = sample(tool, chats)
     texts = list(texts_of(Call(tool, given, None, reached=(SAM,))))  # type: ignore[arg-type]
-    left_out = {*tool.references, *tool.messages, *tool.no_text}
+    left_out = {*tool.references, *tool.messages, *tool.unread}
     for name, value in given.items():
         if isinstance(value, str) and name not in left_out:
             assert value in texts, name

@@ -210,11 +210,11 @@ def _host_of(link: str) -> tuple[str | None, bool]:
 def texts_of(call: Call) -> Iterator[str | None]:
     """The texts that a call sends out; None for one that is not known.
 
-    Every string in the arguments but those for chats, messages and what is marked `NoText`, and what the messages say
-    that are taken from elsewhere: forwarded ones, and quoted ones of other chats.
+    Every string in the arguments but those for chats and messages and those that nobody reads (`Tool.unread`), and what
+    the messages say that are taken from elsewhere: forwarded ones, and quoted ones of other chats.
     """
     tool = call.tool
-    left_out = tool.references.keys() | tool.messages.keys() | tool.no_text.keys()
+    left_out = tool.references.keys() | tool.messages.keys() | tool.unread
     for name, value in call.arguments.items():
         if name not in left_out:
             yield from _strings(value)

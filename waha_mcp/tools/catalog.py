@@ -22,7 +22,16 @@ from pydantic_core import core_schema
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
-from waha_mcp.tools.params import Fetched, FetchesLinks, LocalFile, MessageReference, NoText, Reference
+from waha_mcp.tools.params import (
+    ContentType,
+    Encoded,
+    Fetched,
+    FetchesLinks,
+    LocalFile,
+    MessageReference,
+    Reference,
+    Unseen,
+)
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.web_fetch import WebFile
@@ -31,7 +40,7 @@ from waha_mcp.whatsapp.untrusted import models_in, others_in
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, NoText)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, ContentType, Unseen)
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
@@ -183,9 +192,19 @@ class Tool:
         return self._marked(LocalFile)
 
     @cached_property
-    def no_text(self) -> Mapping[str, NoText]:
-        """The parameters whose strings show nobody a text, with their marks."""
-        return self._marked(NoText)
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The parameters for bytes in base64, with their marks."""
+        return self._marked(Encoded)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The parameters whose strings nobody reads as a text: a file's bytes, a MIME type."""
+        return frozenset(self.encoded) | self._marked(ContentType).keys()
+
+    @cached_property
+    def unseen(self) -> frozenset[str]:
+        """The parameters that change nothing in what a recipient sees: those marked so, and link previews."""
+        return frozenset(self._marked(Unseen)) | self.link_previews.keys()
 
     def _marked(self, kind: type[M]) -> dict[str, M]:
         parameters = inspect.signature(self.run).parameters.values()

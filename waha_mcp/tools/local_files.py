@@ -15,7 +15,7 @@ from pydantic import Field
 
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import ArgumentError, Context
-from waha_mcp.tools.params import LocalFile, NoText
+from waha_mcp.tools.params import ContentType, Encoded, LocalFile, Unseen
 from waha_mcp.tools.sniff import PROGRAM_NAMES, PROGRAMS, is_text, is_web_page, sniff
 from waha_mcp.waha.web_fetch import WebFile
 
@@ -26,10 +26,12 @@ MAX_NAME = 200
 
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
-FileData = Annotated[str, NoText(), Field(description="Its bytes in base64")]
+FileData = Annotated[str, Encoded(), Field(description="Its bytes in base64")]
 OutboxPath = Annotated[str, LocalFile(), Field(description="A file in the outbox folder")]
-FileName = Annotated[str, Field(max_length=MAX_NAME, description="The name it shows with")]
-MimeType = Annotated[str, NoText(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")]
+FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="The name it shows with")]
+MimeType = Annotated[
+    str, Unseen(), ContentType(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")
+]
 
 
 async def outgoing_file(

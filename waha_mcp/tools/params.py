@@ -59,8 +59,18 @@ class LocalFile:
 
 
 @dataclass(frozen=True)
-class NoText:
-    """Marks a string in which people see no text: a file's bytes, a MIME type. Links are not looked for in it."""
+class Encoded:
+    """Marks a parameter for the bytes of a file in base64."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Marks a parameter that changes nothing in what a recipient sees, such as the MIME type of a file."""
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """Marks a parameter for a MIME type, which nobody reads as a text."""
 
 
 def _message_id(value: str) -> str:
