@@ -178,12 +178,12 @@ FETCH = (
     ),
     Defence(
         "hidden characters split no name",
-        ((_LINKS, 'return "".join(c for c in text if c.isspace() or not (hides(c) or c in _STYLES))', "return text"),),
+        ((_LINKS, 'return "".join(c for c in text if c.isspace() or not hides(c))', "return text"),),
         each(_WRITTEN, "a zero-width space before the dot", "a joiner", "tags"),
     ),
     Defence(
         "marks and symbols stand in names",
-        ((_LINKS, '_STAND_INS.get(unicodedata.category(c)[0], c) if c > "\\x7f" else c', "c"),),
+        ((_LINKS, "c if c.isascii() else _STAND_INS.get(unicodedata.category(c)[0], c)", "c"),),
         each(_WRITTEN, "an emoji name", "a name with marks"),
     ),
     Defence(
@@ -211,8 +211,8 @@ FETCH = (
         (
             (
                 _LINKS,
-                "unclear = unclear or text is None or len(links) > MOST_LINKS",
-                "unclear = unclear or text is None",
+                "if len(links) > MOST_LINKS:",
+                "if False:",
             ),
         ),
         each(_WRITTEN, "the last of many"),

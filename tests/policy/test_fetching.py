@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from waha_mcp.policy.fetching import refusal
+from waha_mcp.policy.fetching import refusal, refusal_as_written
 from waha_mcp.policy.links import MOST_LINKS, links_in
 from waha_mcp.waha import web_fetch
 
@@ -121,6 +121,13 @@ async def test_one_bad_link_among_good_ones_is_enough_and_so_are_too_many() -> N
     assert await refusal([*good, "https://example.com/x"], frozenset()) == (
         f"there are more than {MOST_LINKS} links to look at"
     )
+
+
+def test_each_url_is_judged_as_it_is_written() -> None:
+    good, bad = "https://example.com/", "http://10.0.0.5/"
+    assert refusal_as_written([good, good], frozenset()) is None
+    for urls in ([good, bad], [bad, good]):
+        assert refusal_as_written(urls, frozenset()) == "'10.0.0.5' is an address of a private network"
 
 
 # Links in a text

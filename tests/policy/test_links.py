@@ -74,7 +74,15 @@ def test_a_listed_host_covers_what_is_below_it(host: str, is_covered: bool) -> N
             "(https://docs.example.com/x?y=1#z)",
         ),
         *("HTTPS://EXAMPLE.COM/", "10.0.0.5/x", "bücher.example", "https://bücher.example/x", "sam@example.com"),
-        *("as in report.pdf and photo.JPG", "it is 12.30", "version 1.2.3", "e.g. this", "https://example.com/a.pdf"),
+        *(
+            "as in report.pdf, photo.JPG and notes.txt",
+            "see\texample.com\r\nand\x85more",
+            "x=example.com",
+            "it is 12.30",
+            "version 1.2.3",
+            "e.g. this",
+            "https://example.com/a.pdf",
+        ),
         *("https://example.com/report.pdf?x=1.2", "example.com😀 ", "“example.com”", "costs 10.50", "a\nb", ""),
         "https://example.com/~sam/a_(b).html",
     ],
@@ -107,6 +115,7 @@ def test_what_the_list_covers_passes(text: str) -> None:
         ("evil\u034f.test", "evil.test"),
         ("evil\u180b.te\ufe0fst", "evil.test"),
         ("evil.\u202etest", "evil.test"),
+        ("ev\x07il.test", "evil.test"),
         ("evil.te\U000e0041st", "evil.test"),
         ("example.com\u200bevil.test", "evil.test"),
         ("https://example.com/\u3000evil.test", "evil.test"),
@@ -137,6 +146,7 @@ def test_what_the_list_covers_passes(text: str) -> None:
         ("one.Two", "one.two"),
         ("https://report.pdf/x", "report.pdf"),
         ("report.pdf:80/x", "report.pdf"),
+        ("report.pdf:8080", "report.pdf"),
         ("https://[example.com", None),
     ],
 )
@@ -295,4 +305,5 @@ def test_the_hosts_with_foreign_letters_are_told_for_a_question() -> None:
     text = "https://example.com, \u0430pple.com and \u0430pple.com/x, b%C3%BCcher.example, xn--pple-43d.com"
     found = foreign_hosts(call_of("send_text", chat=SAM, text=text))
     assert sorted(found) == ["xn--bcher-kva.example", "xn--pple-43d.com"]
-    assert foreign_hosts(call_of("send_text", chat=SAM, text="example.com and 😀")) == []
+    assert foreign_hosts(call_of("send_text", chat=SAM, text="example.com, http://[x and 😀")) == []
+    assert foreign_hosts(call_of("forward_message", chat=OTHER, message_id=f"true_{SAM}_A")) == []

@@ -62,8 +62,6 @@ _LABEL = re.compile(
 _WHOLE = re.compile(r"https?:[/\\]*[\w\-.~:/\\?#\[\]@$&+=%]+", re.IGNORECASE)
 #: By the first letter of a Unicode category: marks and symbols may stand in host names, too, which `\w` leaves out.
 _STAND_INS = {"M": "x", "S": "0"}
-#: Variation selectors of emoji.
-_STYLES = "\ufe0e\ufe0f"
 #: Punctuation that may follow a link in a text.
 _AROUND = ".,;:!?)]}>\"'»”’*_~`…"
 
@@ -84,14 +82,12 @@ def _normalized(text: str) -> str:
 def _without_hidden(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c for c in text if c.isspace() or not (hides(c) or c in _STYLES))
+    return "".join(c for c in text if c.isspace() or not hides(c))
 
 
 def _as_letters(text: str) -> str:
     """The text with a letter for each mark and a digit for each symbol, at the same places."""
-    if text.isascii():
-        return text
-    return "".join(_STAND_INS.get(unicodedata.category(c)[0], c) if c > "\x7f" else c for c in text)
+    return "".join(c if c.isascii() else _STAND_INS.get(unicodedata.category(c)[0], c) for c in text)
 
 
 def _links_in(text: str) -> list[str]:
@@ -164,17 +160,19 @@ def shown(host: str) -> str:
 
 def others_of(call: Call, rule: Links) -> Others:
     """What the call sends out that the rule does not cover; nothing where the rule sets no limit."""
-    if rule.others == "allow" or not (call.reached or call.urls()):
+    if rule.others == "allow" or not call.reached:
         return Others()
     hosts: dict[str, None] = {}
     unclear = False
     for text in texts_of(call):
-        links = [] if text is None else links_in(text)
-        unclear = unclear or text is None or len(links) > MOST_LINKS
+        if text is None:
+            unclear = True
+            continue
+        links = links_in(text)
+        if len(links) > MOST_LINKS:
+            unclear = True
         for link in links[:MOST_LINKS]:
             host, certain = _host_of(link)
-            if host is None and certain:
-                continue
             if host is not None and not covered(host, rule.allow):
                 hosts[host] = None
             elif not certain:
@@ -184,13 +182,8 @@ def others_of(call: Call, rule: Links) -> Others:
 
 def foreign_hosts(call: Call) -> list[str]:
     """The hosts with letters beyond ASCII in the texts of a call, as in `Url.host`."""
-    texts = [text for text in texts_of(call) if text is not None]
-    # Without such a letter, a percent sign or Punycode there is none.
-    found = [_host_of(link)[0] for text in texts if _MAY_BE_FOREIGN.search(text) for link in links_in(text)]
-    return [host for host in dict.fromkeys(found) if host is not None and "xn--" in host]
-
-
-_MAY_BE_FOREIGN = re.compile(r"[^\x00-\x7f]|%|xn--", re.IGNORECASE)
+    found = [_host_of(link)[0] for text in texts_of(call) for link in links_in(text or "")]
+    return [host for host in dict.fromkeys(found) if host and "xn--" in host]
 
 
 def _host_of(link: str) -> tuple[str | None, bool]:
