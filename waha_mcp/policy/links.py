@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from ada_url import idna_to_unicode
-from pydantic import BaseModel
 
 from waha_mcp.app.policy_fields import Links
 from waha_mcp.app.urls import MAX_URL, parse
@@ -230,12 +229,10 @@ def _said(row: Mapping[str, Any]) -> Iterator[str | None]:
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, BaseModel):
-        yield from _strings(dict(value))
     elif isinstance(value, Mapping):
         for key, each in value.items():
             yield from _strings(key)
             yield from _strings(each)
-    elif isinstance(value, Iterable):
+    elif isinstance(value, Iterable):  # models, too: they give pairs
         for each in value:
             yield from _strings(each)
