@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
+from tests.attacks.table_secrets import SECRETS
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -562,5 +563,6 @@ DEFENCES = (
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
     *FETCH,
+    *SECRETS,
     *OUTLASTING,
 )

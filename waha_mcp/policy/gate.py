@@ -152,12 +152,13 @@ class Policy:
             # A yes that was given before, without knowing that it may happen twice, is not for this.
             call.digest = await self._digest(call)
         first = await self._first_contacts(call, verdicts)
-        if call.reached:
-            await self._paced(self._pacer.check(call.reached, first))
         why = self._reasons_to_ask(call, verdicts, first, others)
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
+            if call.reached:
+                # Nobody is asked about what the pace would then refuse.
+                await self._paced(self._pacer.check(call.reached, first))
             await self._approver.approved(call, why)
         return first
 
