@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from tests.web import PNG, Does, Web, answer, redirect, web
@@ -184,6 +185,24 @@ async def test_an_ipv6_address_is_asked_as_such() -> None:
     assert f"Host: [::1]:{port}".encode() in got[0]
 
 
+async def test_the_request_goes_to_the_address_and_names_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[httpx.Request] = []
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) == 1:
+            raise httpx.ConnectTimeout("")
+        return httpx.Response(200, stream=httpx.ByteStream(b"hi"))
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", lambda **_: httpx.MockTransport(handle))
+    resolver(monkeypatch, ["8.8.8.8", "2a00::1", "9.9.9.9"])
+    assert await fetch("https://Files.example.com./a%20b?c=d/e#f", cap=CAP) == WebFile(b"hi", None)
+    assert [str(each.url) for each in asked] == ["https://8.8.8.8/a%20b?c=d/e", "https://[2a00::1]/a%20b?c=d/e"]
+    for each in asked:
+        assert each.headers["host"] == "files.example.com"
+        assert each.extensions["sni_hostname"] == "files.example.com"
+
+
 # Redirects
 
 
@@ -316,7 +335,9 @@ async def test_what_cannot_be_had_is_said(does: Does, says: str, server: Web, mo
 async def test_a_file_of_just_the_cap_is_taken_packed_or_not(server: Web) -> None:
     server.files["/x"] = answer(b"x" * CAP)
     server.files["/z"] = answer(gzip.compress(b"x" * CAP), Content_Encoding="gzip")
-    for path in ("/x", "/z"):
+    server.files["/i"] = answer(b"x" * CAP, Content_Encoding="Identity")
+    server.files["/y"] = answer(gzip.compress(b"x" * CAP), Content_Encoding="X-GZip")
+    for path in ("/x", "/z", "/i", "/y"):
         assert len((await fetch(server.url(path), cap=CAP, listed=LISTED)).content) == CAP
 
 
@@ -407,6 +428,8 @@ async def test_https_does_not_redirect_to_http(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     secure[0].files["/first"] = redirect(server.url())
     server.files["/first"] = redirect(secure[0].url())
+    secure[0].files["/second"] = redirect(secure[0].url())
     assert "'127.0.0.1' redirects from https to http on '127.0.0.1'" in await why(secure[0].url("/first"))
     assert server.asked == []
-    assert (await fetch(server.url("/first"), cap=CAP, listed=LISTED)).content == PNG
+    for url in (server.url("/first"), secure[0].url("/second")):
+        assert (await fetch(url, cap=CAP, listed=LISTED)).content == PNG

@@ -114,19 +114,17 @@ async def _ask(url: Url, addresses: list[str], cap: int) -> WebFile | str:
     Raises:
         NotFetched: with the reason.
     """
-    for at, address in enumerate(addresses[:MOST_ADDRESSES], 1):
+    for address in addresses[:MOST_ADDRESSES]:
         try:
             return await _ask_at(url, address, cap)
         except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
             if "CERTIFICATE_VERIFY_FAILED" in str(failure):
                 raise NotFetched(f"the certificate of '{url.host}' is not valid for it") from None
-            if at == len(addresses[:MOST_ADDRESSES]):
-                raise NotFetched(f"'{url.host}' takes no connection") from None
         except httpx.TimeoutException:
             raise NotFetched(f"'{url.host}' gave no answer in time") from None
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except httpx.HTTPError:
             raise NotFetched(f"the connection to '{url.host}' broke, or it does not speak HTTP") from None
-    raise AssertionError("no address")
+    raise NotFetched(f"'{url.host}' takes no connection")
 
 
 async def _ask_at(url: Url, address: str, cap: int) -> WebFile | str:
@@ -153,7 +151,7 @@ async def _ask_at(url: Url, address: str, cap: int) -> WebFile | str:
         },
     )
     # A bare transport: it has no cookies, knows no proxy, and does not look into redirects.
-    async with httpx.AsyncHTTPTransport(verify=verify, trust_env=False) as transport:
+    async with httpx.AsyncHTTPTransport(verify=verify) as transport:
         response = await transport.handle_async_request(request)
         try:
             if response.status_code in _REDIRECTS and "location" in response.headers:
