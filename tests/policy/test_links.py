@@ -197,6 +197,7 @@ def test_hosts_are_named_to_people_in_letters_and_in_punycode() -> None:
         ("send_media", {"kind": "image", "data": "QQ==", "caption": "evil.test"}),
         ("send_media", {"kind": "file", "data": "QQ==", "filename": "evil.test"}),
         ("send_media", {"kind": "file", "path": "evil.test"}),
+        ("send_media", {"kind": "file", "url": "https://example.com/a/evil%2Etest"}),
         ("send_poll", {"question": "a", "options": ["b", "evil.test"]}),
         ("send_location", {"latitude": 1, "longitude": 1, "title": "evil.test"}),
         ("send_event", {"name": "a", "description": "evil.test"}),

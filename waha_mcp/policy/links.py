@@ -14,6 +14,7 @@ from ada_url import idna_to_unicode
 from waha_mcp.app.policy_fields import Links
 from waha_mcp.app.urls import MAX_URL, parse
 from waha_mcp.policy.call import SHOWN, Call, as_list
+from waha_mcp.tools.local_files import name_in
 from waha_mcp.waha.messages import message_from
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import hides
@@ -121,9 +122,25 @@ def _as_address(link: str) -> str:
 #: Endings of file names that are no top-level domains, so that "report.pdf" names no host.
 _NO_DOMAINS = frozenset(
     (
-        *("avi", "bmp", "csv", "doc", "docx", "epub", "flac", "gif", "gz", "heic", "htm", "html", "ics", "jpeg", "jpg"),
-        *("json", "mkv", "odp", "ods", "odt", "oga", "ogg", "opus", "pdf", "png", "ppt", "pptx", "rar", "rtf", "svg"),
-        *("tar", "tif", "tiff", "txt", "vcf", "wav", "webm", "webp", "xls", "xlsx", "xml"),
+        *(
+            "aspx",
+            "avi",
+            "bmp",
+            "csv",
+            "doc",
+            "docx",
+            "epub",
+            "flac",
+            "gif",
+            "gz",
+            "heic",
+            "htm",
+            "html",
+            "ics",
+            "jpeg",
+        ),
+        *("jpg", "json", "jsp", "mkv", "odp", "ods", "odt", "oga", "ogg", "opus", "pdf", "php", "png", "ppt", "pptx"),
+        *("rar", "rtf", "svg", "tar", "tif", "tiff", "txt", "vcf", "wav", "webm", "webp", "xls", "xlsx", "xml"),
     )
 )
 
@@ -202,14 +219,16 @@ def _host_of(link: str) -> tuple[str | None, bool]:
 def texts_of(call: Call) -> Iterator[str | None]:
     """The texts that a call sends out; None for one that is not known.
 
-    Every string in the arguments but those for chats and messages and those that nobody reads (`Tool.unread`), and what
-    the messages say that are taken from elsewhere: forwarded ones, and quoted ones of other chats.
+    Every string in the arguments but those for chats and messages and those that nobody reads (`Tool.unread`), the
+    names of files by URL, and what the messages say that are taken from elsewhere: forwarded ones, and quoted ones of
+    other chats.
     """
     tool = call.tool
     left_out = tool.references.keys() | tool.messages.keys() | tool.unread
     for name, value in call.arguments.items():
         if name not in left_out:
             yield from _strings(value)
+    yield from (name_in(url) or "" for url in call.urls().values())
     to = call.named(reached=True)
     for name, mark in tool.messages.items():
         for message_id in as_list(call.arguments.get(name)):

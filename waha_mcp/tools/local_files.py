@@ -57,7 +57,7 @@ async def outgoing_file(
         raise ArgumentError("Give exactly one of url, data and path")
     file: dict[str, Any] = {}
     if url is not None:
-        filename = filename or PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
+        filename = filename or name_in(url)
         if ctx.app.media_fetch == "waha":
             file["url"] = url
         else:
@@ -81,6 +81,11 @@ async def outgoing_file(
     # WAHA's schemas for voice and video want a name in every case.
     file["filename"] = filename or f"{kind}{mimetypes.guess_extension(file['mimetype'].partition(';')[0]) or ''}"
     return file
+
+
+def name_in(url: str) -> str | None:
+    """The file name at the end of a URL's path, if there is one."""
+    return PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
 
 
 #: Kind of message to the main MIME types allowed for it; WAHA converts voice notes and videos.
