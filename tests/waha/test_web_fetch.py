@@ -332,6 +332,13 @@ async def test_what_cannot_be_had_is_said(does: Does, says: str, server: Web, mo
     assert await why(server.url("/x")) == says
 
 
+async def test_what_is_said_besides_a_whole_file_changes_nothing(server: Web) -> None:
+    server.files["/x"] = answer(PNG, Location="/y")
+    server.files["/e"] = answer(b"", Content_Encoding="gzip")
+    assert (await fetch(server.url("/x"), cap=CAP, listed=LISTED)).content == PNG
+    assert (await fetch(server.url("/e"), cap=CAP, listed=LISTED)).content == b""
+
+
 async def test_a_file_of_just_the_cap_is_taken_packed_or_not(server: Web) -> None:
     server.files["/x"] = answer(b"x" * CAP)
     server.files["/z"] = answer(gzip.compress(b"x" * CAP), Content_Encoding="gzip")
