@@ -54,6 +54,8 @@ ROOMS = {
     "fetching": ("policy/fetching.py", "policy/links.py", "app/urls.py", "waha/web_fetch.py", "waha/body.py"),
     "people": ("people/*.py", "whatsapp/folding.py"),
     "policy": ("policy/*.py",),
+    "trail": ("store/line_file.py",),
+    "keys": ("cli/rotation.py",),
     "bridge": ("bridge.py", "waha/key_probe.py"),
     "asking": ("server/asking.py",),
     "untrusted": ("whatsapp/untrusted.py",),

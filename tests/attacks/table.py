@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
+from tests.attacks.table_pause import PAUSE
 from tests.attacks.table_secrets import SECRETS
 
 
@@ -565,4 +566,5 @@ DEFENCES = (
     *FETCH,
     *SECRETS,
     *OUTLASTING,
+    *PAUSE,
 )

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
+from waha_mcp.log import redact
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
-from waha_mcp.policy import NOT_FOUND, Refusal, delivery
+from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
-from waha_mcp.policy.audit import Trail
-from waha_mcp.policy.call import Call
+from waha_mcp.policy.audit import BEGUN, Trail
+from waha_mcp.policy.call import Call, early_record
 from waha_mcp.policy.fetching import refusal, refusal_as_written
 from waha_mcp.policy.gap import TooFast
+from waha_mcp.policy.kill_switch import paused
 from waha_mcp.policy.links import Others, covered, links_in, others_of, shown
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
@@ -72,6 +74,10 @@ class Policy:
         """Flush the trail; close the store and the connections to Redis."""
         await self._pacer.aclose()
         await in_thread(self._store.close)
+        self.end_trail()
+
+    def end_trail(self) -> None:
+        """Write what waits for the trail. Blocks."""
         if self._trail is not None:
             self._trail.close()
 
@@ -105,6 +111,14 @@ class Policy:
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
         return self._recipients.summary() + asked + links
 
+    async def paused(self) -> str | None:
+        """Since when the user has paused this App's effects, as text; None: not."""
+        try:
+            pause = await in_thread(paused, self._store, self._app.id)
+        except StoreAway as error:
+            return f"not known, so everything but reading is refused: {error}"
+        return None if pause is None else pause.text
+
     async def run(self, call: Call) -> Result:
         """Check one call, run it and record it in the trail.
 
@@ -112,10 +126,12 @@ class Policy:
             Refusal: the policy refuses it, or the store is away.
             ArgumentError, WahaError: as the tool does.
         """
-        with self._in_the_trail(call):
+        async with self._in_the_trail(call):
             try:
                 if not call.tool.effect:
                     return await self._read(call)
+                await in_thread(self._check_not_paused)
+                call.changes.before = partial(self._depart, call)
                 return await self._carry_out(call, await self._check(call))
             except StoreAway as error:
                 logger.error("%s", error)
@@ -224,10 +240,13 @@ class Policy:
         """Fetch the files that the call names by URL, and look up what WAHA is to fetch by itself.
 
         Raises:
-            Refusal: a URL leads to where it must not.
+            Refusal: a URL leads to where it must not, or the user has paused it meanwhile.
             ArgumentError: there is no such file to be had.
         """
         urls = call.urls()
+        if urls:
+            # What asks a server for a file tells it something.
+            await self._depart(call)
         by_waha = self._previewed(call)
         if self._app.media_fetch == "waha":
             by_waha |= {name: [url] for name, url in urls.items()}
@@ -362,6 +381,7 @@ class Policy:
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
+                await self._depart(call)
                 await delivery.act_human(call.tool, call.arguments, call.context)
             if call.approved_until is not None:
                 await self._check_unchanged(call)
@@ -383,7 +403,36 @@ class Policy:
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
             await self._messages.sent(call.message_id)
+        if isinstance(saved := getattr(result, "saved", None), str):
+            await self._note_saved(saved, call.message_chats()[0])
         return result.reaching(*await self._names(call))
+
+    async def _note_saved(self, path: str, chat: str) -> None:
+        """Store which chat a saved file is of. Never raises: it is saved."""
+        try:
+            await in_thread(saved_files.remember, self._store, self._app.id, path, chat)
+        except StoreAway as error:
+            logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
+
+    async def _depart(self, call: Call) -> None:
+        """Run right before any bytes of an effect leave: look once more for a pause, and write the line that it begins.
+
+        Raises:
+            Refusal: the user has paused it meanwhile.
+            StoreAway: whether it is paused cannot be read.
+        """
+        await in_thread(self._departing, call)
+
+    def _departing(self, call: Call) -> None:
+        self._check_not_paused()
+        if self._trail is not None and not call.begun:
+            call.begun = True
+            self._trail.write_now(self._record(call, BEGUN) | {"process": self._store.process})
+
+    def _check_not_paused(self) -> None:
+        pause = paused(self._store, self._app.id)
+        if pause is not None:
+            raise Refusal("paused", f"This was not done: {pause.text}. Do not look for a way around; tell the user.")
 
     async def _remember(self, call: Call) -> None:
         """Store that the account has written to those reached. Never raises: the effect has happened."""
@@ -447,13 +496,25 @@ class Policy:
 
     # The trail
 
-    @contextmanager
-    def _in_the_trail(self, call: Call) -> Iterator[None]:
+    def note(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> None:
+        """Record a call that did not come as far as `run`. `more`: further fields of its line."""
+        if self._trail is not None:
+            shown = arguments if self._app.audit == "text" else None
+            self._trail.write(early_record(redact(tool, self._app.key), shown, **more))
+
+    def _record(self, call: Call, outcome: str) -> dict[str, Any]:
+        return call.record(outcome, with_text=self._app.audit == "text")
+
+    @asynccontextmanager
+    async def _in_the_trail(self, call: Call) -> AsyncIterator[None]:
         outcome = "done"
         try:
             yield
         except Refusal as error:
             call.decision, outcome = error.decision, "refused"
+            raise
+        except Asked:
+            call.decision, outcome = "asked at the client", "waiting"
             raise
         except OutcomeUnknown:
             outcome = "unknown"
@@ -466,7 +527,11 @@ class Policy:
             raise
         finally:
             if self._trail is not None:
-                self._trail.write(call.record(outcome, with_text=self._app.audit == "text"))
+                record = self._record(call, outcome)
+                if call.tool.effect:
+                    await in_thread(self._trail.write_now, record)
+                else:
+                    self._trail.write(record)
 
 
 def _not_to_fetch(name: str, why: str) -> Refusal:

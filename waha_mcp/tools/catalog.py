@@ -43,6 +43,11 @@ Progress = Callable[[float, float | None, str], Awaitable[None]]
 M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, ContentType, Unseen)
 
 
+async def not_paused() -> str | None:
+    """The `paused` of a context without a policy: None."""
+    return None
+
+
 async def no_progress(done: float, total: float | None, message: str) -> None:
     """A `Progress` that does nothing."""
 
@@ -52,7 +57,8 @@ class Context:
     """What a tool gets besides its arguments.
 
     `readable`: whether a chat id may be shown; every tool that lists, searches, counts or reads chats must check it.
-    `reach`: one line on who can be written to and read. `progress(done, total, message)` reports on a long job to the
+    `reach`: one line on who can be written to and read. `paused`: since when the user has stopped effects, as text;
+    None: not. `progress(done, total, message)` reports on a long job to the
     client; total None: unknown.
     """
 
@@ -62,6 +68,7 @@ class Context:
     directory: Directory
     readable: Callable[[str], bool] = lambda chat_id: True
     reach: Callable[[], str] = lambda: ""
+    paused: Callable[[], Awaitable[str | None]] = not_paused
     progress: Progress = no_progress
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,8 @@ class Changes:
     """
 
     possible: int = 0
+    #: Awaited before each request that may change something; what it raises ends the call, and nothing is sent.
+    before: Callable[[], Awaitable[None]] | None = None
 
 
 class _Departure:
@@ -197,6 +199,8 @@ class Waha:
 
         Once any byte may have been sent, every outcome but WAHA's own answer raises OutcomeUnknown.
         """
+        if self._changes.before is not None:
+            await self._changes.before()
         departure = _Departure()
         deadline = DEADLINE + len(request.content) / BYTES_PER_SECOND
         refused = False
