@@ -73,6 +73,21 @@ class Call:
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
         return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
 
+    def urls(self) -> dict[str, str]:
+        """The URLs of files that it names, by parameter."""
+        return {name: self.arguments[name] for name in self.tool.fetched if self.arguments.get(name) is not None}
+
+    def url_lines(self) -> dict[str, str]:
+        """For a question: each URL, whole, and that its content is not known yet."""
+        return {
+            label: text
+            for name, url in self.urls().items()
+            for label, text in {
+                name: url,
+                f"what {name} holds": "not known yet: fetched after a yes, and its server learns the whole URL",
+            }.items()
+        }
+
     def quoted_texts(self) -> dict[str, str]:
         """The contents of the messages that it names, by label: part of the question and of the digest."""
         return {
@@ -129,7 +144,7 @@ def _now() -> str:
 
 
 #: Fields of a message that hold its content.
-_SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
+SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
 
 
 def _said(row: Mapping[str, Any]) -> str:
@@ -139,7 +154,7 @@ def _said(row: Mapping[str, Any]) -> str:
         return "a message that this App sent"
     if message.kind == "text" and message.text:
         return message.text
-    shown = message.model_dump(mode="json", exclude_none=True, include=_SHOWN)
+    shown = message.model_dump(mode="json", exclude_none=True, include=SHOWN)
     return json.dumps(shown, ensure_ascii=False)
 
 

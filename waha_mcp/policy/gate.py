@@ -25,9 +25,10 @@ from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
 from waha_mcp.policy.call import Call, early_record
-from waha_mcp.policy.fetching import links_in, refusal
+from waha_mcp.policy.fetching import refusal, refusal_as_written
 from waha_mcp.policy.gap import TooFast
 from waha_mcp.policy.kill_switch import paused
+from waha_mcp.policy.links import Others, covered, links_in, others_of, shown
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
@@ -39,8 +40,10 @@ from waha_mcp.policy.sweep import swept
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
+from waha_mcp.waha.web_fetch import NotAllowed, NotFetched, fetch
 
 logger = logging.getLogger(__name__)
 
@@ -101,9 +104,12 @@ class Policy:
             return False
 
     def summary(self) -> str:
-        """One line: who can be written to and read, and when a person is asked."""
+        """One line: who can be written to and read, when a person is asked, and which links may go out."""
         asked = "" if self._app.approval == "never" else f"; approval: {self._app.approval}"
-        return self._recipients.summary() + asked
+        rule = self._app.links
+        listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
+        links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
+        return self._recipients.summary() + asked + links
 
     async def paused(self) -> str | None:
         """Since when the user has paused this App's effects, as text; None: not."""
@@ -153,7 +159,8 @@ class Policy:
         """
         verdicts = await self._check_recipients(call)
         await self._messages.look_up(call)
-        await self._check_urls(call)
+        self._check_urls(call)
+        others = self._check_links(call)
         call.digest = await self._digest(call)
         call.seen = seen_digest(call)
         call.despite = await self._check_repeat(call)
@@ -161,7 +168,7 @@ class Policy:
             # A yes that was given before, without knowing that it may happen twice, is not for this.
             call.digest = await self._digest(call)
         first = await self._first_contacts(call, verdicts)
-        why = self._reasons_to_ask(call, verdicts, first)
+        why = self._reasons_to_ask(call, verdicts, first, others)
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
@@ -194,26 +201,77 @@ class Policy:
         if not all(map(self.readable, (*call.named(reached=False), *call.message_chats(reached=False), *quoted))):
             raise Refusal("not readable", NOT_FOUND)
         beyond: dict[str | None, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
-        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches, [])}))
+        # A server learns what stands in the URL of which it is asked: where nobody else is reached, it is everyone.
+        asked = [PUBLIC] if call.urls() and tool.reaches == "nobody" else []
+        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches, []), *asked}))
         verdicts = {chat: await self._recipients.verdict(chat) for chat in call.reached}
         refused = [chat for chat, verdict in verdicts.items() if verdict is Verdict.NO]
         if refused:
             raise Refusal("recipient refused", _may_not_reach(refused))
         return verdicts
 
-    async def _check_urls(self, call: Call) -> None:
-        links = any(call.arguments.get(name) for name in call.tool.link_previews)
-        urls = [(name, [call.arguments[name]]) for name in call.tool.fetched if call.arguments[name] is not None]
-        if links:
-            named = call.tool.references.keys() | call.tool.messages.keys()
-            texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
-            urls += [(name, links_in(text)) for name, text in texts]
-        for name, each in urls:
+    def _check_urls(self, call: Call) -> None:
+        """Refuse URLs that must not be fetched, without asking the network: to look a name up tells its owner."""
+        for name, urls in (self._previewed(call) | {name: [url] for name, url in call.urls().items()}).items():
+            if why := refusal_as_written(urls, self._app.media_hosts):
+                raise _not_to_fetch(name, why)
+
+    @staticmethod
+    def _previewed(call: Call) -> dict[str, list[str]]:
+        """The links of which WAHA would be asked for a preview, by parameter."""
+        if not any(call.arguments.get(name) for name in call.tool.link_previews):
+            return {}
+        named = call.tool.references.keys() | call.tool.messages.keys()
+        texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
+        return {name: links_in(text) for name, text in texts}
+
+    def _check_links(self, call: Call) -> Others:
+        """The hosts that a person has to be asked about. Raises Refusal."""
+        others = others_of(call, self._app.links)
+        if others and self._app.links.others == "refuse":
+            raise Refusal(
+                "link refused",
+                f"This was not done: the user's list of links ([links] in the App file) does not cover {others}. Only "
+                "the user can change that list. Leave the link out; do not look for a way around.",
+            )
+        return others
+
+    async def _fetch(self, call: Call) -> None:
+        """Fetch the files that the call names by URL, and look up what WAHA is to fetch by itself.
+
+        Raises:
+            Refusal: a URL leads to where it must not, or the user has paused it meanwhile.
+            ArgumentError: there is no such file to be had.
+        """
+        urls = call.urls()
+        if urls:
+            # What asks a server for a file tells it something.
+            await self._depart(call)
+        by_waha = self._previewed(call)
+        if self._app.media_fetch == "waha":
+            by_waha |= {name: [url] for name, url in urls.items()}
+            urls = {}
+        for name, each in by_waha.items():
             if why := await refusal(each, self._app.media_hosts):
-                raise Refusal(
-                    "url refused",
-                    f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",
+                raise _not_to_fetch(name, why)
+        fetched = {}
+        for name, url in urls.items():
+            try:
+                fetched[url] = await fetch(
+                    url, cap=MAX_FILE, listed=self._app.media_hosts, why_not=partial(self._why_not_asked, call)
                 )
+            except NotAllowed as error:
+                raise _not_to_fetch(name, str(error)) from None
+            except NotFetched as error:
+                raise ArgumentError(f"{name}: {error}, so nothing was sent") from None
+        call.context = replace(call.context, fetched=fetched)
+
+    def _why_not_asked(self, call: Call, host: str) -> str | None:
+        """Why a host is not asked for a file, such as one that a server redirects to; None if it may be."""
+        rule = self._app.links
+        if rule.others == "allow" or covered(host, rule.allow) or host in others_of(call, rule).hosts:
+            return None
+        return f"the user's list of links ([links] in the App file) does not allow '{shown(host)}'"
 
     async def _check_repeat(self, call: Call) -> frozenset[str]:
         """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after."""
@@ -289,11 +347,15 @@ class Policy:
         except WahaError:
             return False
 
-    def _reasons_to_ask(self, call: Call, verdicts: Mapping[str, Verdict], first: list[str]) -> list[Reason]:
+    def _reasons_to_ask(
+        self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
+    ) -> list[Reason]:
         """The reasons to ask a person; empty if none applies."""
         why = []
         if listed := [chat for chat, verdict in verdicts.items() if verdict is Verdict.ASK]:
             why.append(Reason("the App's list of chats to ask about covers {}", listed))
+        if others:
+            why.append(Reason(f"the App's list of links does not cover {others}"))
         match self._app.approval:
             case "first_contact":
                 if first:
@@ -323,6 +385,7 @@ class Policy:
                 await delivery.act_human(call.tool, call.arguments, call.context)
             if call.approved_until is not None:
                 await self._check_unchanged(call)
+            await self._fetch(call)
             result = await self._deliver(call, message_id)
         except BaseException as error:
             # That the call was cancelled does not exclude an effect.
@@ -469,6 +532,10 @@ class Policy:
                     await in_thread(self._trail.write_now, record)
                 else:
                     self._trail.write(record)
+
+
+def _not_to_fetch(name: str, why: str) -> Refusal:
+    return Refusal("url refused", f"{name}: {why}, so it is not fetched. Give a public https URL, or the file itself.")
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:

@@ -22,15 +22,25 @@ from pydantic_core import core_schema
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
-from waha_mcp.tools.params import Encoded, Fetched, FetchesLinks, LocalFile, MessageReference, Reference, Unseen
+from waha_mcp.tools.params import (
+    ContentType,
+    Encoded,
+    Fetched,
+    FetchesLinks,
+    LocalFile,
+    MessageReference,
+    Reference,
+    Unseen,
+)
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result
+from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.untrusted import models_in, others_in
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, Unseen)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, ContentType, Unseen)
 
 
 async def not_paused() -> str | None:
@@ -64,6 +74,8 @@ class Context:
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Paths of local files as given in the arguments to the SHA-256 (hex) that was checked and approved.
     files: Mapping[str, str] = field(default_factory=dict)
+    #: URLs as given in the arguments to what was fetched from them; empty where WAHA fetches by itself.
+    fetched: Mapping[str, WebFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,7 +185,7 @@ class Tool:
 
     @cached_property
     def fetched(self) -> Mapping[str, Fetched]:
-        """The parameters for URLs that WAHA fetches, with their marks."""
+        """The parameters for URLs of files, with their marks."""
         return self._marked(Fetched)
 
     @cached_property
@@ -190,6 +202,11 @@ class Tool:
     def encoded(self) -> Mapping[str, Encoded]:
         """The parameters for bytes in base64, with their marks."""
         return self._marked(Encoded)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The parameters whose strings nobody reads as a text: a file's bytes, a MIME type."""
+        return frozenset(self.encoded) | self._marked(ContentType).keys()
 
     @cached_property
     def unseen(self) -> frozenset[str]:
