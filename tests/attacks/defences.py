@@ -28,6 +28,9 @@ WITHOUT = (
     "limits::who_is_denied_is_not_even_asked_about",
     "secrets_kept::other_media_is_saved_all_the_same",
     "limits::parallel_calls_do_not_get_around_the_limits",
+    "fetch::no_redirect_leads_to_what_is_no_plain_web_address",
+    "fetch::what_is_no_picture_is_not_sent_as_one",
+    "fetch::a_server_gets_nothing_of_ours",
 )
 
 #: What CI tries, of each kind of attack one.

@@ -232,6 +232,23 @@ def decide(entry_id: str, *, approve: bool) -> bool:
         return any(Approvals(app, store).decide(entry_id, approve=approve) for app in apps)
 
 
+def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
+    """Delete the questions, in any state, whose text `about` accepts, with their copies of files; how many.
+
+    `prefix`: of the keys in the store.
+
+    Raises:
+        StoreAway: the store cannot be read or written.
+    """
+    waiting()  # takes over the files of earlier versions
+    gone = [
+        row for row in store.rows(_TABLE, prefix) if about(row.value) and store.swap(_TABLE, row.key, row.value, None)
+    ]
+    for entry in filter(None, (_read(row.value) for row in gone)):
+        shown_files.drop(entry.id)
+    return len(gone)
+
+
 def _take_over(store: Store, app_id: str) -> None:
     """Move an App's question files into the store. Only the process that deletes a file imports it, so once."""
     folder = state_root() / app_id / "approvals"

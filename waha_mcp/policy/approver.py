@@ -18,6 +18,7 @@ from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal, shown_files
 from waha_mcp.policy.approval import Approvals, Entry, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
+from waha_mcp.policy.links import foreign_hosts, shown
 from waha_mcp.policy.notices import Notices
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store, StoreAway, in_thread
@@ -168,6 +169,8 @@ class Approver:
             if len(named) > 1 or set(chats) - set(call.reached)
         }
         chats = call.reached or tuple(sorted({*call.named(), *call.message_chats()}))
+        # First: a client may truncate what comes late.
+        people = call.url_lines() | _links(call) | people
         return Question(
             app=self._app_id,
             tool=call.tool.name,
@@ -189,3 +192,9 @@ def _declined(client: str) -> Refusal:
         'themselves, without asking anybody: there, the user can set ask_at = "console" under [approval] in the App '
         "file and start the server again, to approve on the page of `waha-mcp approvals` or in a terminal.",
     )
+
+
+def _links(call: Call) -> dict[str, str]:
+    """The hosts whose letters may look like those of another, for a question."""
+    foreign = foreign_hosts(call)
+    return {"links lead to": ", ".join(map(shown, foreign))} if foreign else {}
