@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Admin, app_for, approvals_of
+from tests.harness import Admin, app_for, approvals_of, opened_store
 from tests.policy.common import SAM, effects
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
@@ -71,6 +71,13 @@ def test_what_was_decided_is_not_taken_back() -> None:
     assert decide(entry.id, approve=True)
     approvals_of("one").withdraw("d")
     assert [each.state for each in approvals_of("one").entries()] == ["approved"]
+
+
+def test_a_question_that_is_forgotten_has_no_copy() -> None:
+    filed(SOUP)
+    kept = filed(b"other", digest="e")
+    assert approval.forget(opened_store(), "one/", lambda text: '"digest": "d"' in text) == 1
+    assert [path.name for path in copies()] == [f"{kept.id}-0"]
 
 
 def test_a_question_that_makes_room_has_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
