@@ -44,7 +44,7 @@ PAUSE = (
             (_GATE, "pause = paused(self._store, self._app.id)\n        if", "pause = None\n        if"),
             (_GATE, '{"process": self._store.process}', '{"process": ""}'),
         ),
-        ("pause::nothing_leaves_while_a_pause_cannot_be_looked_up[archive_chat]",),
+        ("pause::nothing_leaves_while_a_pause_cannot_be_looked_up",),
     ),
     Defence(
         "an effect is written down before it leaves",
@@ -60,7 +60,7 @@ PAUSE = (
         "keys are taken out of the trail",
         (
             ("policy/audit.py", "line, _ = redact_json(entry, *self._secrets)", "line, _ = redact_json(entry)"),
-            (_GATE, "redact(tool, self._app.key)", "tool"),
+            (_GATE, "redact_answer(tool, self._app.key)", "tool"),
         ),
         ("pause::a_key_that_leaked_does_not_stand_in_the_trail",),
     ),

@@ -18,7 +18,7 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
-from waha_mcp.log import redact
+from waha_mcp.log import redact_answer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
@@ -500,7 +500,7 @@ class Policy:
         """Record a call that did not come as far as `run`. `more`: further fields of its line."""
         if self._trail is not None:
             shown = arguments if self._app.audit == "text" else None
-            self._trail.write(early_record(redact(tool, self._app.key), shown, **more))
+            self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
 
     def _record(self, call: Call, outcome: str) -> dict[str, Any]:
         return call.record(outcome, with_text=self._app.audit == "text")
