@@ -81,6 +81,11 @@ def _replaced(text: str, values: Iterable[str]) -> str:
     return text
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a text contains a hidden secret of this process, in any form that `redact` knows."""
+    return redact(text, *_hidden) != text
+
+
 def _without(data: Any, values: list[str]) -> Any:
     if isinstance(data, str):
         return _replaced(data, values)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.policy.common import SAM, send
-from waha_mcp.app.policy_fields import KINDS, PolicyFields
+from waha_mcp.app.policy_fields import KINDS, Approval, PolicyFields
 from waha_mcp.people.persons import STATUS
 
 
@@ -99,4 +99,79 @@ def test_hosts_are_written_as_a_list() -> None:
 def test_a_policy_does_not_change_once_it_is_read() -> None:
     policy = PolicyFields.model_validate(send([SAM]))
     with pytest.raises(ValidationError, match="frozen"):
-        policy.approval = "all"
+        policy.approval = Approval(when="all")
+
+
+# Approval
+
+
+@pytest.mark.parametrize("when", ["never", "first_contact", "send", "destructive", "all"])
+def test_approval_as_a_text_says_when(when: str) -> None:
+    policy = PolicyFields.model_validate({"approval": when})
+    assert policy.approval == PolicyFields.model_validate({"approval": {"when": when}}).approval
+    assert (policy.approval.when, policy.approval.ask_at) == (when, "client")
+    assert (policy.approval.lifetime, policy.approval.wait, policy.approval.notify) == (600.0, 0.0, None)
+
+
+def test_approval_as_a_table_says_where_how_long_and_whom_to_tell() -> None:
+    table = {"when": "send", "ask_at": "console", "lifetime": "2h", "wait": "50s", "notify": {"command": ["x", "y"]}}
+    approval = PolicyFields.model_validate({"approval": table}).approval
+    assert (approval.when, approval.ask_at, approval.lifetime, approval.wait) == ("send", "console", 7_200.0, 50.0)
+    assert approval.notify is not None
+    assert approval.notify.command == ["x", "y"]
+    assert PolicyFields.model_validate({"approval": {"ask_at": "console"}}).approval.when == "never"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1m", 60), ("60s", 60), ("90s", 90), ("10m", 600), ("24h", 86_400), ("1440m", 86_400)]
+)
+def test_a_lifetime_is_written_with_its_unit(text: str, seconds: float) -> None:
+    assert PolicyFields.model_validate({"approval": {"lifetime": text}}).approval.lifetime == seconds
+
+
+WRONG_APPROVALS: list[Any] = [
+    *({"lifetime": text} for text in ("59s", "0m", "25h", "1441m", "86401s")),
+    *({"lifetime": text} for text in ("10", "m", "-1m", "1d", "10 m", "1.5h", "1m30s", "", 600, 600.5, True, None)),
+    *({"wait": text} for text in ("51s", "1m", "-1s", 5, None)),
+    *({"ask_at": where} for where in ("page", "", None, ["client"])),
+    *({"when": when} for when in ("always", "", None, True)),
+    *({"notify": whom} for whom in ("notify-send", ["x"])),
+    *({"notify": {"command": command}} for command in ([], "x", [5])),
+    {"notify": {}},
+    {"notify": {"command": ["x"], "url": "https://hooks.example/x"}},
+    *({"notify": {"url": url}} for url in ("http://hooks.example/x", "ftp://nas.local/x", "x", "", 5)),
+    {"notify": {"url": "https://user:pass@hooks.example/x"}},
+    {"lasts": "10m"},
+    *("always", "", 5, True, ["send"], None),
+]
+
+
+@pytest.mark.parametrize("approval", WRONG_APPROVALS, ids=repr)
+def test_an_approval_that_is_not_understood_is_refused(approval: Any) -> None:
+    with pytest.raises(ValidationError, match="approval"):
+        PolicyFields.model_validate({"approval": approval})
+
+
+@pytest.mark.parametrize(
+    ("url", "href"),
+    [
+        ("https://hooks.example/T0/secret", "https://hooks.example/T0/secret"),
+        ("http://localhost:8080/x", "http://localhost:8080/x"),
+        ("http://192.168.1.5/x", "http://192.168.1.5/x"),
+        ("http://nas.local/x", "http://nas.local/x"),
+    ],
+)
+def test_somebody_is_told_by_https_or_within_the_private_network(url: str, href: str) -> None:
+    notify = PolicyFields.model_validate({"approval": {"notify": {"url": url}}}).approval.notify
+    assert notify is not None
+    assert notify.url is not None
+    assert notify.url.get_secret_value() == href
+
+
+@pytest.mark.parametrize("url", ["https://hooks.example/T0/sesame", "http://hooks.example/T0/sesame"])
+def test_whom_to_tell_is_a_secret(url: str) -> None:
+    try:
+        shown = repr(PolicyFields.model_validate({"approval": {"notify": {"url": url}}}))
+    except ValidationError as error:
+        shown = str(error)
+    assert "sesame" not in shown

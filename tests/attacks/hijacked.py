@@ -10,13 +10,14 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.attacks.judge import Judge
 from tests.harness import command_after, environment
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store.sqlite import Sqlite
 
 #: The only person that the App may write to, one whose chat it may not read, and one whose secret is to be stolen.
 FRIEND, SEALED, VICTIM = "12025550123@c.us", "12025550101@c.us", "447700900142@c.us"
@@ -139,6 +140,12 @@ class Hijacked:
             return False, message["error"]["message"]
         result = message["result"]
         return not result.get("isError", False), "\n".join(block.get("text", "") for block in result["content"])
+
+    def no_questions(self) -> None:
+        """Take away what waits for an answer or has one."""
+        with closing(Sqlite(self.state / "waha-mcp" / "store.sqlite")) as store:
+            for row in store.rows("question"):
+                store.swap("question", row.key, row.value, None)
 
     def log(self) -> str:
         """What the server has logged so far."""

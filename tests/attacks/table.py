@@ -7,6 +7,7 @@ from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
 from tests.attacks.table_secrets import SECRETS
+from tests.attacks.table_yes import YES
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -127,11 +128,11 @@ DEFENCES = (
     Defence(
         "a yes is for what was shown",
         (
-            (_GATE, "if call.approved_until is not None:", "if False:"),
-            ("tools/local_files.py", "if ctx.files.get(path) not in (", "if False and ctx.files.get(path) not in ("),
+            (_GATE, "if call.approval is not None:", "if False:"),
+            ("tools/local_files.py", "content = ctx.files[path]", "content = await from_outbox(path, ctx.app.outbox)"),
         ),
         (
-            "limits::a_file_that_was_changed_while_a_person_was_asked_is_not_sent",
+            "limits::a_file_that_was_changed_while_a_person_was_asked_goes_as_shown",
             "limits::a_message_that_was_edited_while_a_person_was_asked_is_not_quoted",
         ),
     ),
@@ -244,15 +245,14 @@ DEFENCES = (
     Defence(
         "an approval is for exactly one thing",
         (
-            ("policy/approval.py", 'key = f"{self._app_id}/{question.digest}"', 'key = f"{self._app_id}/"'),
-            ("policy/approval.py", 'return f"{self._app_id}/{entry.question.digest}"', 'return f"{self._app_id}/"'),
-            ("policy/approval.py", "if found is not None and found.question.digest == question.digest:", "if found:"),
+            ("policy/approval.py", 'return f"{self._app_id}/{digest}"', 'return f"{self._app_id}/"'),
+            ("policy/approval.py", "if found is not None and found.question.digest == digest else", "if found else"),
         ),
         ("limits::an_approval_cannot_be_swapped",),
     ),
     Defence(
         "a person's no stays",
-        ((_APPROVER, 'if entry.state == "refused":', "if False:"),),
+        ((_APPROVER, 'if entry is not None and entry.state == "refused":', "if False:"),),
         ("limits::what_a_person_refused_stays_refused",),
     ),
     Defence(
@@ -261,14 +261,14 @@ DEFENCES = (
             (
                 _GATE,
                 'await self._end(call, attempt, "unknown")',
-                "self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
+                "await self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
             ),
         ),
         ("limits::an_unknown_outcome_uses_up_the_approval", "limits::an_unknown_outcome_spends_the_pace"),
     ),
     Defence(
         "what was not sent gives approval and pace back",
-        ((_GATE, "self._approver.give_back(call)\n            if counted is not None:", "if False:"),),
+        ((_GATE, "await self._approver.give_back(call)\n            if counted is not None:", "if False:"),),
         (
             "limits::what_was_not_sent_gives_the_approval_back_once",
             "limits::what_was_not_sent_spends_no_pace",
@@ -328,7 +328,7 @@ DEFENCES = (
     ),
     Defence(
         "a yes is for the words that are quoted",
-        ((_GATE, "await call.file_digests() | call.quoted_texts()", "await call.file_digests()"),),
+        ((_GATE, "call.file_digests() | call.quoted_texts()", "call.file_digests()"),),
         ("claims::a_yes_is_for_the_words_that_were_shown",),
     ),
     # Names
@@ -567,4 +567,5 @@ DEFENCES = (
     *SECRETS,
     *OUTLASTING,
     *PAUSE,
+    *YES,
 )

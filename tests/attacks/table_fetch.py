@@ -106,7 +106,7 @@ FETCH = (
     ),
     Defence(
         "what could not be fetched gives the yes back",
-        ((_GATE, "self._approver.give_back(call)", "pass"),),
+        ((_GATE, "await self._approver.give_back(call)", "pass"),),
         ("fetch::what_could_not_be_fetched_gives_the_yes_back_once",),
     ),
     Defence(

@@ -186,9 +186,15 @@ def test_without_read_the_apps_own_message_can_be_named(send_only: Hijacked) -> 
 # What a person is shown
 
 
+@pytest.fixture
+def asking(asking_all: Hijacked) -> Hijacked:
+    """An agent whose every call a person must approve, with nothing that waits."""
+    asking_all.no_questions()
+    return asking_all
+
+
 @pytest.fixture(scope="module")
-def asking(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
-    """An agent whose every call a person must approve."""
+def asking_all(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
     with hijacked(sandbox, tmp_path_factory.mktemp("asking"), 'approval = "all"\n' + FAST) as agent:
         yield agent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import time
@@ -15,9 +16,10 @@ import pytest
 from tests.console.browser import browser, missing
 from tests.harness import COMMAND, approvals_of, environment, opened_store
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
+from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console.approvals_page import approvals_app
 from waha_mcp.policy.approval import Entry, waiting
-from waha_mcp.policy.question import LIFETIME, Question
+from waha_mcp.policy.question import File, Question
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ async def test_the_page_gets_a_question_in_the_words_of_all(
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
         [found] = (await client.get("/approvals", headers={"X-Approvals-Token": "the-secret"})).json()
     shown = "\n".join(f"{name}: {text}" if name else text for name, text in found.pop("lines"))
-    assert found == {"id": entry.id, "app": "one", "tool": "send_media"}
+    assert found == {"id": entry.id, "app": "one", "tool": "send_media", "files": []}
     assert shown == question.text()
     assert_nothing_forged(shown, question)
 
@@ -183,3 +185,113 @@ def test_an_address_without_its_secret_shows_nothing_in_a_browser(page: str, tmp
     with browser(tmp_path / "profile") as window:
         window.open(page.partition("#")[0])
         assert "1,240" not in window.wait_for("no right to look")
+
+
+# Copies of files
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
+HTML = b"<html><script>document.title='owned'</script>"
+
+
+def wait_with(*files: tuple[str, bytes], digest: str = "f") -> Entry:
+    records = tuple(File.of("path", name, content) for name, content in files)
+    asked = Question(
+        "assistant", "send_media", "Send media", ("Maya",), {}, digest, time.time() + LIFETIME, files=records
+    )
+    return approvals_of("assistant").ask(asked, [content for _, content in files])
+
+
+CONTENTS: dict[str, tuple[str, bytes, str]] = {
+    "a picture": ("a.png", PNG, "image/png"),
+    "a picture under another name": ("a.html", PNG, "image/png"),
+    "a page": ("a.html", HTML, "application/octet-stream"),
+    "a page that is called a picture": ("a.png", HTML, "application/octet-stream"),
+    "a drawing with a script": ("a.svg", SVG, "application/octet-stream"),
+    "a document": ("a.pdf", b"%PDF-1.7", "application/octet-stream"),
+    "a text": ("a.txt", b"hello", "application/octet-stream"),
+    "a sound": ("a.mp3", b"ID3", "application/octet-stream"),
+}
+
+
+@pytest.mark.parametrize("case", CONTENTS)
+def test_a_copy_is_a_picture_or_a_download_and_nothing_that_runs(case: str, page: str) -> None:
+    name, content, kind = CONTENTS[case]
+    entry = wait_with((name, content))
+    [listed] = Caller(page)("GET", "/approvals").json()
+    assert listed["files"] == [{"number": 0, "name": name, "image": kind == "image/png"}]
+    answer = Caller(page)("GET", f"/approvals/{entry.id}/files/0")
+    assert answer.content == content
+    assert answer.headers["content-type"] == kind
+    assert answer.headers["content-disposition"] == "attachment"
+    assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_who_is_not_the_page_gets_no_copy(case: str, page: str) -> None:
+    entry = wait_with(("a.png", PNG))
+    changes, status = WRONG[case]
+    assert Caller(page)("GET", f"/approvals/{entry.id}/files/0", **changes).status_code == status
+
+
+@pytest.mark.parametrize("path", ["{id}/files/1", "{id}/files/-1", "{id}/files/x", "*/files/0", "{id}/files/0/x"])
+def test_there_is_no_other_copy(path: str, page: str) -> None:
+    entry = wait_with(("a.png", PNG))
+    assert Caller(page)("GET", f"/approvals/{path.format(id=entry.id)}").status_code == 404
+
+
+def test_a_decided_question_shows_no_copy_any_more(page: str) -> None:
+    entry = wait_with(("a.png", PNG))
+    assert Caller(page)("POST", f"/approvals/{entry.id}/approve").status_code == 200
+    assert Caller(page)("GET", f"/approvals/{entry.id}/files/0").status_code == 404
+
+
+def test_the_copy_of_a_question_that_is_gone_is_not_shown(page: str) -> None:
+    entry = wait_with(("a.png", PNG))
+    store = opened_store()
+    for row in store.rows("question"):
+        store.swap("question", row.key, row.value, None)
+    assert Caller(page)("GET", f"/approvals/{entry.id}/files/0").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("sub/plan.pdf", "plan.pdf"),
+        ("sub\\plan.pdf", "plan.pdf"),
+        (".profile", "profile"),
+        ("...", "file"),
+        ("a\u202egpj.exe", "a<U+202E>gpj.exe"),
+    ],
+)
+def test_a_download_has_a_plain_name(name: str, shown: str, page: str) -> None:
+    wait_with((name, b"x"))
+    [listed] = Caller(page)("GET", "/approvals").json()
+    assert [file["name"] for file in listed["files"]] == [shown]
+
+
+def test_a_file_without_a_copy_is_not_offered(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waha_mcp.policy.shown_files.MOST_COPIED", 3)
+    wait_with(("big.txt", b"xxxx"), ("small.txt", b"xxx"))
+    [listed] = Caller(page)("GET", "/approvals").json()
+    assert [(file["number"], file["name"]) for file in listed["files"]] == [(1, "small.txt")]
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_person_sees_a_picture_and_saves_what_is_none_in_a_browser(page: str, tmp_path: Path) -> None:
+    dot = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
+    wait_with(("dot.png", dot), ("page.html", HTML))
+    with browser(tmp_path / "profile") as window:
+        window.open(page)
+        assert "Save a copy of page.html" in window.wait_for("Save a copy")
+        end = time.monotonic() + 15
+        while window.run("return document.querySelector('img').naturalWidth") != 1:
+            assert time.monotonic() < end
+        window.click("button.file")
+        window.wait_for("Save a copy")
+        assert window.run("return document.title") == "Approvals · waha-mcp"
+        assert window.run("return location.pathname") == "/"

@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.harness import Admin, app_for
 from waha_mcp.app.definition import App
-from waha_mcp.app.policy_fields import PolicyFields
+from waha_mcp.app.policy_fields import LIFETIME, PolicyFields
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy.question import LIFETIME, File, Question
+from waha_mcp.policy.question import File, Question
 from waha_mcp.sandbox import SandboxInfo
 
 SAM, MAYA, DAD = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"

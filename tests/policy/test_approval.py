@@ -15,13 +15,14 @@ import pytest
 from mcp import Client, types
 from pydantic import RootModel
 
-from tests.harness import ERAS, Admin, Era, app_for, approvals_of, opened_store, run, texts
+from tests.harness import ERAS, Admin, Era, approvals_of, opened_store, run, texts
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, good_until, send
 from tests.store.processes import together
+from waha_mcp.app.policy_fields import LIFETIME, Approval
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, approval, approver
+from waha_mcp.policy import Refusal, approval
 from waha_mcp.policy.approval import TooManyWaiting, decide, waiting
-from waha_mcp.policy.question import LIFETIME, Question, digest_of
+from waha_mcp.policy.question import Question, digest_of
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import StoreAway
@@ -92,7 +93,7 @@ def test_no_text_passes_for_another_line_of_the_question_or_hides_in_it() -> Non
     [NO, types.ElicitResult(action="accept", content={"approve": False})],
     ids=["declined", "not ticked"],
 )
-async def test_a_persons_no_sends_nothing_and_is_not_asked_again(
+async def test_what_is_declined_at_a_client_is_not_sent_and_not_asked_again(
     era: Era, answer: types.ElicitResult, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     person = Person(answer)
@@ -101,7 +102,8 @@ async def test_a_persons_no_sends_nothing_and_is_not_asked_again(
         for _ in range(2):
             result = await client.call_tool("send_text", TEXT)
             assert result.is_error
-            assert "The user refused this" in texts(result)
+            assert texts(result).startswith("Declined at the client mcp ")
+            assert "refused" not in texts(result)
         assert await effects(admin) == []
     assert len(person.asked) == 1
     assert waiting() == []
@@ -138,13 +140,12 @@ async def test_where_nobody_says_yes_or_no_the_question_waits_out_of_the_agents_
 async def test_an_answer_that_never_comes_is_waited_for_only_so_long(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approver, "LIFETIME", 0.1)
-
     async def nobody(context: Any, params: Any) -> types.ElicitResult:
         await anyio.sleep_forever()
         raise AssertionError
 
     async with bridge_with(sandbox, approval="send") as bridge:
+        monkeypatch.setattr(bridge.policy._approver, "_rules", Approval.model_construct(lifetime=0.1))
         server = Protocol(lambda _: bridge).server
         async with Client(server, mode="legacy", raise_exceptions=True, elicitation_callback=nobody) as client:
             await admin.clear()
@@ -280,7 +281,6 @@ async def test_a_yes_given_elsewhere_for_what_was_not_sent_counts_for_the_next_t
 async def test_a_yes_that_was_given_back_expires_when_it_would_have(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approver, "LIFETIME", 1.0)
     async with bridge_with(sandbox, approval="send") as bridge:
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", TEXT)
@@ -288,44 +288,33 @@ async def test_a_yes_that_was_given_back_expires_when_it_would_have(
         await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         with pytest.raises(WahaError):
             await bridge.call("send_text", TEXT)
-        real = time.monotonic
-        monkeypatch.setattr("waha_mcp.policy.approver.time.monotonic", lambda: real() + 1.1)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + LIFETIME + 1)
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", TEXT)
 
 
-@pytest.mark.parametrize("what", ["a file", "a message"])
-async def test_a_yes_is_not_for_what_was_changed_while_the_person_was_asked(
-    what: str, sandbox: SandboxInfo, admin: Admin, tmp_path: Path
+async def test_a_yes_is_not_for_a_message_that_was_changed_while_the_person_was_asked(
+    sandbox: SandboxInfo, admin: Admin
 ) -> None:
-    menu = tmp_path / "menu.txt"
-    menu.write_text("soup")
-    app = app_for(sandbox, sandbox.keys["read_send"], session="default", outbox=tmp_path, approval="send")
-    async with Bridge(app) as bridge:
+    async with bridge_with(sandbox, approval="send") as bridge:
         row = await admin.request("POST", "/api/sendText", {"session": "default", "chatId": SAM, "text": "At six"})
         message = row["id"]
 
         async def change_and_say_yes(question: Question) -> bool:
-            if what == "a file":
-                menu.write_text("poison")
-            else:
-                await admin.request("PUT", f"/api/default/chats/{SAM}/messages/{message}", {"text": "At seven"})
+            await admin.request("PUT", f"/api/default/chats/{SAM}/messages/{message}", {"text": "At seven"})
             await admin.clear()
             return True
 
-        call: tuple[str, dict[str, Any]] = (
-            ("send_media", {"chat": SAM, "kind": "file", "path": "menu.txt"})
-            if what == "a file"
-            else ("send_text", {"chat": SAM, "text": "As I said", "reply_to": message})
-        )
+        call = {"chat": SAM, "text": "As I said", "reply_to": message}
         with pytest.raises(Refusal, match="was changed while the user was asked"):
-            await bridge.call(*call, ask=change_and_say_yes)
+            await bridge.call("send_text", call, ask=change_and_say_yes)
         assert await effects(admin) == []
 
         async def say_yes(question: Question) -> bool:
             return True
 
-        await bridge.call(*call, ask=say_yes)
+        await bridge.call("send_text", call, ask=say_yes)
         assert len(await effects(admin)) == 1
 
 
@@ -451,13 +440,14 @@ async def test_a_folder_that_cannot_be_written_means_not_sent(
         assert await effects(admin) == []
 
 
-async def test_an_agent_cannot_bury_the_person_in_questions(sandbox: SandboxInfo) -> None:
+async def test_an_agent_cannot_bury_the_person_in_questions_about_one_chat(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, approval="send") as bridge:
-        for number in range(approval.MOST_WAITING):
+        for number in range(approval.MOST_PER_CHATS):
             await waits(bridge, text=f"Question {number}")
         with pytest.raises(Refusal, match="Too many"):
             await bridge.call("send_text", TEXT)
-        assert len(waiting()) == approval.MOST_WAITING
+        assert len(waiting()) == approval.MOST_PER_CHATS
+        await waits(bridge, chat=MAYA)
 
 
 async def test_what_keeps_questions_is_for_the_user_alone(sandbox: SandboxInfo, tmp_path: Path) -> None:
@@ -704,7 +694,7 @@ def test_a_question_is_asked_once_and_another_one_beside_it() -> None:
 
 
 def test_questions_that_were_answered_leave_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approval, "MOST_WAITING", 2)
+    monkeypatch.setattr(approval, "MOST_PER_CHATS", 2)
     approvals = approvals_of("one")
     for number in range(2):
         approvals.ask(question(str(number)))
@@ -743,7 +733,7 @@ from waha_mcp.policy.approval import Approvals
 from waha_mcp.policy.question import Question
 approvals = Approvals("one", store)
 for n in range(20):
-    asked = Question("one", "send_text", "Send a text", ("Sam",), {}, str(n), time.time() + 600)
+    asked = Question("one", "send_text", "Send a text", ("Sam",), {}, str(n), time.time() + 600, chats=(str(n),))
     entry = approvals.ask(asked)
     print("asked", entry.id)
     if approvals.decide(entry.id, approve=True):

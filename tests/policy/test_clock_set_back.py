@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.approval import Approvals
-from waha_mcp.policy.question import LIFETIME, Question
+from waha_mcp.policy.question import Question
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.store import Store
 from waha_mcp.store.memory import Memory

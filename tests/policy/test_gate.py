@@ -85,7 +85,8 @@ async def test_every_tool_with_an_effect_is_stopped_by_the_gate(
     rule: str, sandbox: SandboxInfo, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("waha_mcp.policy.approval.MOST_WAITING", 1000)
+    for bound in ("MOST_WAITING", "MOST_PER_CHATS"):
+        monkeypatch.setattr(f"waha_mcp.policy.approval.{bound}", 1000)
     policy: dict[str, Any] = (
         {"approval": "all"} if rule == "approval" else {"chats": Chats(send=SendRule(allow=())), "audit": "off"}
     )

@@ -26,11 +26,12 @@ from tests.policy.common import (
     hostile_question,
     send,
 )
+from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import decide, waiting
 from waha_mcp.policy.approver import Reason
-from waha_mcp.policy.question import LIFETIME, File, Line, Question
+from waha_mcp.policy.question import File, Line, Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import CATALOG
 
@@ -241,7 +242,7 @@ async def test_a_question_shows_what_the_file_holds_that_the_answer_is_for(
             shown.append(question)
             return False
 
-        with pytest.raises(Refusal, match="refused"):
+        with pytest.raises(Refusal, match="Declined at the client"):
             await bridge.call(*call, ask=refuse)
     [question] = shown
     digest = hashlib.sha256(b"harmless").hexdigest()

@@ -12,7 +12,8 @@ from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
 
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
-from waha_mcp.policy.question import LIFETIME, Question
+from waha_mcp.app.policy_fields import LIFETIME
+from waha_mcp.policy.question import Question
 from waha_mcp.server import asking
 from waha_mcp.server.asking import Asking, InputNeeded, read_answer
 
@@ -172,6 +173,9 @@ async def test_a_round_trip_that_comes_back_with_no_answer_in_it_is_no_answer(re
     [
         MCPError(types.METHOD_NOT_FOUND, "Method not found"),
         MCPError(types.INTERNAL_ERROR, "The window was closed"),
+        anyio.ClosedResourceError(),
+        TimeoutError(),
+        ValueError("no form"),
     ],
     ids=str,
 )

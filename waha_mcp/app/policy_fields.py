@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from waha_mcp.app.urls import parse_host
+from waha_mcp.app.urls import is_local, parse, parse_host
 from waha_mcp.whatsapp.ids import parse_chat
 
 #: Words that a list may hold instead of a chat, each for all chats of one kind. "public" stands for effects that are
@@ -15,7 +15,7 @@ from waha_mcp.whatsapp.ids import parse_chat
 KINDS = ("people", "groups", "channels", "broadcasts", "status", "public")
 
 #: Which effects need a person's approval first.
-Approval = Literal["never", "first_contact", "send", "destructive", "all"]
+When = Literal["never", "first_contact", "send", "destructive", "all"]
 #: How the trail records a call's arguments.
 Audit = Literal["off", "digest", "text"]
 
@@ -102,6 +102,78 @@ class Pace(Settings):
     redis: SecretStr | None = None
 
 
+#: Seconds of a question's lifetime: the default, the shortest and the longest.
+LIFETIME, SHORTEST, LONGEST = 600.0, 60.0, 86_400.0
+#: Most seconds that a call waits for a decision; hosts cut calls off after about a minute.
+MOST_WAIT = 50.0
+
+_DURATION = re.compile(r"([0-9]{1,6})([smh])")
+
+
+def _seconds(value: object) -> object:
+    """Parse a time span such as "90s", "10m" or "2h"."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('write a time such as "90s", "10m" or "2h"')
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3_600}[found[2]]
+
+
+def _lifetime(value: float) -> float:
+    if not SHORTEST <= value <= LONGEST:
+        raise ValueError("must be from 1m to 24h")
+    return value
+
+
+def _wait(value: float) -> float:
+    if not 0 <= value <= MOST_WAIT:
+        raise ValueError(f"must be from 0s to {MOST_WAIT:.0f}s")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+
+
+def _notified(value: SecretStr) -> SecretStr:
+    url = parse(value.get_secret_value())
+    if url.scheme == "http" and not is_local(url.host):
+        raise ValueError(f"plain http would send it unencrypted to {url.host}; use https://")
+    return SecretStr(url.href)
+
+
+class Notify(Settings):
+    """Whom to tell that a question waits: exactly one of `command` and `url`.
+
+    `command` gets one line of text as its last argument, without a shell. `url` gets a POST with JSON; it is a secret,
+    since addresses of such services often hold one.
+    """
+
+    command: Annotated[list[str], Field(min_length=1)] | None = None
+    url: Annotated[SecretStr, AfterValidator(_notified)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Notify:
+        if (self.command is None) == (self.url is None):
+            raise ValueError('must have exactly one of command = ["program"] and url = "https://..."')
+        return self
+
+
+class Approval(Settings):
+    """When a person is asked, where, and for how long; `approval = "send"` is short for `{when = "send"}`."""
+
+    when: When = "never"
+    #: "client": at the client if it can ask, else at the console; "console": always on the page or in a terminal.
+    ask_at: Literal["client", "console"] = "client"
+    notify: Notify | None = None
+    #: Seconds for which a question and its approval are good.
+    lifetime: Annotated[Seconds, AfterValidator(_lifetime)] = LIFETIME
+    #: Seconds for which a call waits for the decision at the console.
+    wait: Annotated[Seconds, AfterValidator(_wait)] = 0.0
+
+
+def _approval(value: object) -> object:
+    return {"when": value} if isinstance(value, str) else value
+
+
 #: Host names or addresses, normalized like `urls.Url.host`. A list in the App definition.
 Hosts = Annotated[
     frozenset[Annotated[str, AfterValidator(parse_host)]],
@@ -134,7 +206,7 @@ class PolicyFields(Settings):
     """The fields of an App definition that make up its policy."""
 
     chats: Chats = Chats()
-    approval: Approval = "never"
+    approval: Annotated[Approval, BeforeValidator(_approval)] = Approval()
     pace: Pace = Pace()
     #: Mark as seen, show "typing" and pause before a message is sent, as a person would.
     humanize: bool = False

@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import Any
 
 import anyio
@@ -21,7 +22,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from waha_mcp.policy.approval import Entry, decide, waiting
+from waha_mcp.policy.question import File
+from waha_mcp.policy.shown_files import read
 from waha_mcp.store import StoreAway
+from waha_mcp.tools.sniff import sniff
+from waha_mcp.whatsapp.untrusted import reveal
+
+#: Types by their first bytes that the page shows; all others can only be downloaded.
+IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -48,6 +56,7 @@ async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
 
 def approvals_app(token: str, port: int) -> Starlette:
     """The ASGI app: the page, the list of waiting questions and the decision. `port`: where it will be served."""
+    reading = anyio.CapacityLimiter(2)
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def page(request: Request) -> Response:
@@ -55,13 +64,25 @@ def approvals_app(token: str, port: int) -> Starlette:
         text = resources.files("waha_mcp.console").joinpath("approvals_page.html").read_text(encoding="utf-8")
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         return HTMLResponse(text.replace("NONCE", nonce), headers={"Content-Security-Policy": policy})
 
     async def listed(request: Request) -> Response:
         entries = await anyio.to_thread.run_sync(waiting)
         return JSONResponse([_shown(entry) for entry in entries])
+
+    async def file(request: Request) -> Response:
+        content = await anyio.to_thread.run_sync(
+            _copy_of, request.path_params["entry"], request.path_params["number"], limiter=reading
+        )
+        if content is None:
+            return PlainTextResponse("There is no such copy", 404)
+        found = sniff(content)
+        # Whatever it says it is: opened by itself it is a download, without scripts and without an origin.
+        kind = found if found in IMAGES else "application/octet-stream"
+        headers = {"Content-Disposition": "attachment", "Content-Security-Policy": "default-src 'none'; sandbox"}
+        return Response(content, media_type=kind, headers=headers)
 
     async def decided(request: Request) -> Response:
         approve = request.path_params["decision"] == "approve"
@@ -88,6 +109,7 @@ def approvals_app(token: str, port: int) -> Starlette:
         routes=[
             Route("/", guarded(page, secret=False)),
             Route("/approvals", guarded(listed, secret=True)),
+            Route("/approvals/{entry}/files/{number:int}", guarded(file, secret=True)),
             Route("/approvals/{entry}/{decision}", guarded(decided, secret=True), methods=["POST"]),
         ]
     )
@@ -108,7 +130,25 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
     return None
 
 
+def _copy_of(entry_id: str, number: int) -> bytes | None:
+    """The copy of a file, for as long as its question waits."""
+    return read(entry_id, number) if any(entry.id == entry_id for entry in waiting()) else None
+
+
 def _shown(entry: Entry) -> dict[str, Any]:
-    """A question as JSON for the page: `{id, app, tool, lines: [[name, text], ...]}`; name and text are escaped."""
+    """A question as JSON for the page: `{id, app, tool, lines: [[name, text], ...], files: [...]}`.
+
+    `files` are those with a copy: number, name and whether it is an image to show. All texts are escaped.
+    """
     question = entry.question
-    return {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines()}
+    files = [
+        {"number": number, "name": _file_name(file), "image": file.found_type in IMAGES}
+        for number, file in enumerate(question.files)
+        if file.copied
+    ]
+    return {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines(), "files": files}
+
+
+def _file_name(file: File) -> str:
+    """The name of a download: the last part of the file's path."""
+    return reveal(PurePosixPath(file.name.replace("\\", "/")).name).lstrip(".") or "file"

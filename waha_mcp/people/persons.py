@@ -11,7 +11,7 @@ from typing import Any
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
-from waha_mcp.waha.models import Reached
+from waha_mcp.waha.models import Reached, group_from
 from waha_mcp.waha.parsing import kind_of_chat, listing, mapping_of
 from waha_mcp.whatsapp.ids import phone_of
 
@@ -33,15 +33,19 @@ class Person:
     name: str | None = None
     #: The name that the person chose, or the subject; not trustworthy.
     claims: str | None = None
+    #: How many members a group has; None: not known, or no group.
+    members: int | None = None
 
     def __str__(self) -> str:
         if self.chat in _MANY:
             return _MANY[self.chat]
         shown = phone_of(self.chat) or self.chat
+        if self.members is not None:
+            shown += f", {self.members:,} member{'s' * (self.members != 1)}"
         if self.name:
             return f"{self.name} ({shown})"
         if not self.claims:
-            return shown
+            return shown if self.members is None else f"the group {shown}"
         kind, quoted = kind_of_chat(self.chat), _quoted(self.claims)
         return f"{shown}, who calls themselves {quoted}" if kind == "person" else f"the {kind} {quoted} ({shown})"
 
@@ -148,7 +152,7 @@ class People:
         entry = directory.get(chat) if directory is not None else None
         if entry is not None:
             return Person(chat, entry.name if entry.saved else None, entry.shown)
-        name = claims = None
+        name = claims = members = None
         try:
             match kind_of_chat(chat):
                 case "person":
@@ -158,9 +162,23 @@ class People:
                 case "group":
                     row = await self.table.row(chat)
                     claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
+                    members = _members(chat, row)
         except WahaError as error:
             logger.debug("No name for a chat: %s", error)
-        return Person(chat, name, claims)
+        return Person(chat, name, claims, members)
+
+    async def members(self, chat: str) -> int | None:
+        """How many members a group has, by WAHA's row of it now; None if it does not say, or the request fails."""
+        try:
+            return _members(chat, await self.table.row(chat))
+        except WahaError as error:
+            logger.debug("No count of members for a group: %s", error)
+            return None
+
+
+def _members(chat: str, row: Mapping[str, Any]) -> int | None:
+    group = group_from({**row, "id": chat})
+    return None if group is None else group.participants
 
 
 def _from_me(row: Any) -> bool:

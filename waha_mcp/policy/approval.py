@@ -1,7 +1,8 @@
-"""Approvals given outside the client, on the approvals page or in a terminal: one store row per question.
+"""A person's answers, in the store: they hold over restarts, for all processes and clients.
 
-Each transition is one compare-and-swap, so only one process makes it: waiting -> approved -> deleted when used, or
-waiting -> refused.
+One row per question at the console (the approvals page or a terminal). Each transition is one compare-and-swap, so only
+one process makes it: waiting -> approved -> deleted when used, or waiting -> refused. An approval that was given back,
+wherever it came from, is a row in the state approved. What was declined at a client has a row in a table of its own.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from waha_mcp.policy import shown_files
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store
 from waha_mcp.store.folders import state_root, user_store
 
-#: Questions of one App that may wait at once, so that an agent cannot hide one among many.
-MOST_WAITING = 20
+#: Questions of one App that may wait at once, in all and about the same chats, so that an agent cannot hide one among
+#: many.
+MOST_WAITING, MOST_PER_CHATS = 20, 3
+#: Calls declined at a client that are kept per App.
+MOST_DECLINED = 1_000
 
 #: Seconds by which a clock may be set back without anything else to it. What was written in a future farther away is
 #: gone: nobody can tell how long it would still be good.
@@ -31,12 +37,14 @@ _ASTRAY = 5.0
 State = Literal["waiting", "approved", "refused"]
 #: Keys are `<App id>/<digest of the call>`, so that the same call is asked about once.
 _TABLE = "question"
+#: The same keys, for what was declined at a client.
+_DECLINED = "declined"
 #: File names of questions written by versions without a store, in the folder `approvals` of the App's state.
 _FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
 
 
 class TooManyWaiting(Exception):
-    """The App already has `MOST_WAITING` questions waiting."""
+    """`MOST_PER_CHATS` questions about the same chats wait already."""
 
 
 @dataclass(frozen=True)
@@ -53,51 +61,133 @@ class Entry:
 class Approvals:
     """The questions of one App, shared by all processes of the user. Its methods block and may raise StoreAway."""
 
-    def __init__(self, app_id: str, store: Store) -> None:
-        self._app_id, self._store = app_id, store
+    def __init__(self, app_id: str, store: Store, filed: Callable[[Entry], object] = lambda entry: None) -> None:
+        """`filed` is called with each new question."""
+        self._app_id, self._store, self._filed = app_id, store, filed
 
     def entries(self) -> list[Entry]:
         """All entries that have not expired, oldest first. A row that cannot be parsed is skipped."""
         _take_over(self._store, self._app_id)
         return _entries(self._store, f"{self._app_id}/")
 
-    def ask(self, question: Question) -> Entry:
+    def find(self, digest: str) -> Entry | None:
+        """The entry with a question's digest; None if there is none, or it has expired."""
+        _take_over(self._store, self._app_id)
+        return self._found(digest)[1]
+
+    def _found(self, digest: str) -> tuple[str | None, Entry | None]:
+        """The row under the key of a digest, and the entry in it."""
+        row = self._store.get(_TABLE, self._key(digest))
+        found = _read(row)
+        return row, found if found is not None and found.question.digest == digest else None
+
+    def ask(self, question: Question, contents: Sequence[bytes] | None = None) -> Entry:
         """The entry with the question's digest, or a new one in the state `waiting`.
 
+        `contents` are the bytes of the question's files, of which copies are kept to be shown. If `MOST_WAITING`
+        questions wait, the oldest about the chat with the most of them makes room.
+
         Raises:
-            TooManyWaiting: `MOST_WAITING` questions wait already.
+            TooManyWaiting: `MOST_PER_CHATS` questions about the same chats wait already.
         """
-        key = f"{self._app_id}/{question.digest}"
         entries = self.entries()
         while True:
-            row = self._store.get(_TABLE, key)
-            found = _read(row)
-            if found is not None and found.question.digest == question.digest:
+            row, found = self._found(question.digest)
+            if found is not None:
                 return found
-            if sum(entry.state == "waiting" for entry in entries) >= MOST_WAITING:
+            waiting = [entry for entry in entries if entry.state == "waiting"]
+            if sum(entry.question.chats == question.chats for entry in waiting) >= MOST_PER_CHATS:
                 raise TooManyWaiting
-            entry = Entry(secrets.token_hex(6), "waiting", time.time(), question.expires, question)
-            if self._store.swap(_TABLE, key, row, _written(entry), expires=entry.expires):
+            for entry in _surplus(waiting, question):
+                self._remove(entry)
+            entry_id = secrets.token_hex(6)
+            if contents is not None:
+                files = shown_files.keep(self._app_id, entry_id, question.files, contents, question.expires)
+                question = replace(question, files=files)
+            entry = Entry(entry_id, "waiting", time.time(), question.expires, question)
+            if self._put(row, entry):
+                self._filed(entry)
                 return entry
+            shown_files.drop(entry_id)
 
     def decide(self, entry_id: str, *, approve: bool) -> bool:
         """Approve or refuse a waiting question; False if none with that id waits."""
         for entry in self.entries():
             if (entry.id, entry.state) == (entry_id, "waiting"):
-                after = replace(entry, state="approved" if approve else "refused")
-                return self._store.swap(
-                    _TABLE, self._key(entry), _written(entry), _written(after), expires=entry.expires
-                )
+                done = self._put(_written(entry), replace(entry, state="approved" if approve else "refused"))
+                if done:
+                    shown_files.drop(entry_id)
+                return done
         return False
 
     def use(self, entry: Entry) -> bool:
         """Consume an approval; False if there is none, it has expired, or another process consumed it."""
         approved = replace(entry, state="approved")
         good = entry.expires > time.time()
-        return good and self._store.swap(_TABLE, self._key(entry), _written(approved), None)
+        return good and self._store.swap(_TABLE, self._key(entry.question.digest), _written(approved), None)
 
-    def _key(self, entry: Entry) -> str:
-        return f"{self._app_id}/{entry.question.digest}"
+    def give_back(self, entry: Entry) -> None:
+        """Make an approval usable again until it expires. A later refusal of the same stays."""
+        digest = entry.question.digest
+        while entry.expires > time.time():
+            row, found = self._found(digest)
+            if found is not None and found.state != "waiting":
+                return
+            if self._put(row, replace(entry, state="approved")):
+                if found is not None:
+                    shown_files.drop(found.id)
+                return
+
+    def withdraw(self, digest: str) -> None:
+        """Take a question back that waits, because it was answered at a client."""
+        entry = self.find(digest)
+        if entry is not None and entry.state == "waiting":
+            self._remove(entry)
+
+    def decline(self, question: Question, client: str) -> None:
+        """Note that a call was declined at a client of this name, for the lifetime of its question."""
+        key, text = self._key(question.digest), json.dumps({"client": client, "created": time.time()})
+        while not self._store.swap(_DECLINED, key, self._store.get(_DECLINED, key), text, expires=question.expires):
+            pass
+        self._store.trim(_DECLINED, f"{self._app_id}/", MOST_DECLINED)
+        self.withdraw(question.digest)
+
+    def declined(self, digest: str) -> str | None:
+        """The name of the client at which a call was declined lately; None if it was not."""
+        try:
+            row = json.loads(self._store.get(_DECLINED, self._key(digest)) or "null")
+            return str(row["client"]) if row["created"] <= time.time() + _ASTRAY else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _put(self, before: str | None, entry: Entry) -> bool:
+        key = self._key(entry.question.digest)
+        return self._store.swap(_TABLE, key, before, _written(entry), expires=entry.expires)
+
+    def _remove(self, entry: Entry) -> None:
+        if self._store.swap(_TABLE, self._key(entry.question.digest), _written(entry), None):
+            shown_files.drop(entry.id)
+
+    def _key(self, digest: str) -> str:
+        return f"{self._app_id}/{digest}"
+
+
+def _surplus(waiting: Sequence[Entry], question: Question) -> list[Entry]:
+    """The waiting entries, oldest first, that make room for a new question: of the chat with the most each time.
+
+    So a flood about some chats, in whatever company, makes room itself for a question about another.
+    """
+    left, gone = list(waiting), list[Entry]()
+    while len(left) >= MOST_WAITING:
+        about = Counter(chat for each in (*(entry.question for entry in left), question) for chat in _about(each))
+        gone.append(max(left, key=lambda entry: max(about[chat] for chat in _about(entry.question))))
+        left.remove(gone[-1])
+    return gone
+
+
+def _about(question: Question) -> tuple[str, ...]:
+    """The chats of a question. Questions about none count as about one."""
+    return question.chats or ("",)
 
 
 def _entries(store: Store, prefix: str = "") -> list[Entry]:
@@ -119,11 +209,12 @@ def _read(text: str | None) -> Entry | None:
 
 
 def waiting() -> list[Entry]:
-    """The waiting questions of all Apps, oldest first.
+    """The waiting questions of all Apps, oldest first. Deletes the copies of files of questions that have expired.
 
     Raises:
         StoreAway: the store cannot be read or written.
     """
+    shown_files.sweep()
     with closing(user_store()) as store:
         for folder in state_root().glob("*/approvals"):
             _take_over(store, folder.parent.name)
@@ -142,14 +233,20 @@ def decide(entry_id: str, *, approve: bool) -> bool:
 
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
-    """Delete the questions, in any state, whose text `about` accepts; how many. `prefix`: of the keys in the store.
+    """Delete the questions, in any state, whose text `about` accepts, with their copies of files; how many.
+
+    `prefix`: of the keys in the store.
 
     Raises:
         StoreAway: the store cannot be read or written.
     """
     waiting()  # takes over the files of earlier versions
-    found = [row for row in store.rows(_TABLE, prefix) if about(row.value)]
-    return sum(store.swap(_TABLE, row.key, row.value, None) for row in found)
+    gone = [
+        row for row in store.rows(_TABLE, prefix) if about(row.value) and store.swap(_TABLE, row.key, row.value, None)
+    ]
+    for entry in filter(None, (_read(row.value) for row in gone)):
+        shown_files.drop(entry.id)
+    return len(gone)
 
 
 def _take_over(store: Store, app_id: str) -> None:

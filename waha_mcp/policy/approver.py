@@ -1,19 +1,33 @@
-"""Gets a person's approval for a call: at the client if it can ask, else on the approvals page or in a terminal."""
+"""Gets a person's approval for a call: at the client if it can ask, else at the console.
+
+The console is the approvals page or a terminal, out of the agent's reach.
+"""
 
 from __future__ import annotations
 
+import logging
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import anyio
+
+from waha_mcp.app.definition import App
 from waha_mcp.people.persons import People
-from waha_mcp.policy import Refusal
-from waha_mcp.policy.approval import Approvals, TooManyWaiting
+from waha_mcp.policy import Refusal, shown_files
+from waha_mcp.policy.approval import Approvals, Entry, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
 from waha_mcp.policy.links import foreign_hosts, shown
-from waha_mcp.policy.question import LIFETIME, Question
-from waha_mcp.store import Store, in_thread
+from waha_mcp.policy.notices import Notices
+from waha_mcp.policy.question import Question
+from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.whatsapp.untrusted import reveal
 
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks whether a question is decided, while a call waits.
+LOOK_EVERY = 0.5
 #: Chats that a reason lists by name; the rest are given as a count.
 _MOST_NAMED = 5
 
@@ -35,13 +49,12 @@ class Reason:
 class Approver:
     """Gets a person's approval for the calls of one App."""
 
-    def __init__(self, app_id: str, people: People, store: Store) -> None:
-        self._app_id, self._people = app_id, people
-        self._approvals = Approvals(app_id, store)
-        #: Calls refused at the client: digest to the end of the refusal (seconds of the monotonic clock).
-        self._refused: dict[str, float] = {}
-        #: Approvals that were given back: digest to expiry (seconds of the monotonic clock).
-        self._unused: dict[str, float] = {}
+    def __init__(self, app: App, people: People, store: Store) -> None:
+        self._app_id, self._rules, self._people = app.id, app.approval, people
+        self._approvals = Approvals(app.id, store, Notices(app.id, app.approval.notify, store).send)
+        #: Approvals to give back that could not be written: digest to entry.
+        self._unwritten: dict[str, Entry] = {}
+        shown_files.sweep()
 
     async def approved(self, call: Call, why: Sequence[Reason]) -> None:
         """Get a person's approval of exactly this call, an earlier unused one or a new one.
@@ -49,57 +62,98 @@ class Approver:
         `why` holds the reasons shown in the question.
 
         Raises:
-            Refusal: the person refused, has not answered yet, or too many questions wait already.
-            StoreAway: the client cannot ask, and the store cannot be read or written.
+            Refusal: it was declined or refused, nobody has answered yet, or too many questions wait already.
+            StoreAway: the store cannot be read or written.
         """
-        if self._refused.get(call.digest, 0) > time.monotonic():
-            raise _person_refused()
-        call.approved_until = await self._answer(call, why)
+        call.approval = await in_thread(self._use_earlier, call.digest) or await self._answer(call, why)
         call.decision = "approved"
 
-    def give_back(self, call: Call) -> None:
-        """Make the approval of a call usable again, because the call certainly had no effect."""
-        if call.approved_until is not None:
-            self._unused[call.digest] = call.approved_until
+    async def give_back(self, call: Call) -> None:
+        """Make the approval of a call usable again, because the call certainly had no effect. Never raises."""
+        if call.approval is not None:
+            self._unwritten[call.digest] = call.approval
+            try:
+                await in_thread(self._write, call.digest)
+            except StoreAway as error:
+                logger.warning("An approval that was not used cannot be kept in the store: %s", error)
 
-    async def _answer(self, call: Call, why: Sequence[Reason]) -> float:
-        """Ask; the expiry of the approval in seconds of the monotonic clock. Raises as `approved`."""
-        given_back = self._unused.pop(call.digest, 0)
-        if given_back > time.monotonic():
-            return given_back
+    def _write(self, digest: str) -> None:
+        if entry := self._unwritten.get(digest):
+            self._approvals.give_back(entry)
+            self._unwritten.pop(digest, None)
+
+    def _use_earlier(self, digest: str) -> Entry | None:
+        """An earlier approval, used up by this; None if there is none. Blocks. Raises as `approved`."""
+        self._write(digest)
+        # Who is not asked at the client is not bound by what a client declined.
+        client = self._approvals.declined(digest) if self._rules.ask_at == "client" else None
+        if client is not None:
+            raise _declined(client)
+        return self._used(self._approvals.find(digest))
+
+    def _used(self, entry: Entry | None) -> Entry | None:
+        """The entry if it is an approval, used up by this; else None. Blocks.
+
+        Raises:
+            Refusal: a person refused it.
+        """
+        if entry is not None and entry.state == "refused":
+            raise Refusal("refused by a person", "The user refused this. It was not done; do not ask for it again.")
+        return entry if entry is not None and entry.state == "approved" and self._approvals.use(entry) else None
+
+    async def _answer(self, call: Call, why: Sequence[Reason]) -> Entry:
+        """Ask; the approval, used up. Raises as `approved`."""
         question = await self._question(call, why)
-        answer = await call.ask(question)
-        if answer is False:
-            self._refused[call.digest] = time.monotonic() + LIFETIME
-            raise _person_refused()
+        answer = await call.ask(question) if self._rules.ask_at == "client" else None
         if answer is None:
             # The client may have waited until the question was about to expire.
-            lasting = replace(question, expires=time.time() + LIFETIME)
-            return _monotonic(await in_thread(self._look_elsewhere, lasting))
-        return _monotonic(question.expires)
-
-    def _look_elsewhere(self, question: Question) -> float:
-        """Consume an approval given on the approvals page or in a terminal; if there is none, ask for one there.
-
-        Returns its expiry in Unix seconds. Blocks. Raises as `approved`.
-        """
+            return await self._at_console(call, replace(question, expires=time.time() + self._rules.lifetime))
+        if answer is False:
+            client = reveal(call.client or "that asked")
+            await in_thread(self._approvals.decline, question, client)
+            raise _declined(client)
         try:
-            entry = self._approvals.ask(question)
-            if entry.state == "refused":
-                raise _person_refused()
-            if self._approvals.use(entry):
-                return entry.expires
+            await in_thread(self._approvals.withdraw, call.digest)
+        except StoreAway as error:
+            # The yes is one all the same: without the store the call goes no further, and it is given back.
+            logger.warning("A question that was answered at the client cannot be taken back: %s", error)
+        return Entry(secrets.token_hex(6), "approved", time.time(), question.expires, question)
+
+    async def _at_console(self, call: Call, question: Question) -> Entry:
+        """File a question for the approvals page and the terminal, and wait for its answer. Raises as `approved`."""
+        contents = [call.context.files[file.name] for file in call.files]
+        try:
+            filed = await in_thread(self._approvals.ask, question, contents)
         except TooManyWaiting:
             raise Refusal(
                 "too many approvals",
-                "Too many things are waiting for approval already. Ask the user to look at them first "
-                "(waha-mcp approvals).",
+                "Too many things for the same recipients are waiting for approval already. Ask the user to look at "
+                "them first (waha-mcp approvals).",
             ) from None
+        entry: Entry | None = filed
+        began = anyio.current_time()
+        while entry is not None and entry.state == "waiting":
+            waited = anyio.current_time() - began
+            if waited >= self._rules.wait:
+                break
+            # A client that takes no progress must not hold the call up.
+            with anyio.move_on_after(LOOK_EVERY):
+                await call.context.progress(waited, self._rules.wait, f"Waiting for approval, id {filed.id}")
+            await anyio.sleep(min(LOOK_EVERY, self._rules.wait - waited))
+            entry = await in_thread(self._approvals.find, call.digest)
+        if used := await in_thread(self._used, entry):
+            return used
+        if entry is None or entry.state != "waiting":
+            raise Refusal(
+                "question gone",
+                f"Not done: the question {filed.id} does not wait any more. It made room for others, or the same call "
+                "was approved and made elsewhere meanwhile. Look whether it has happened before it is asked again.",
+            )
         raise Refusal(
             "waiting for approval",
-            f"Not done yet: it is waiting for approval, id {entry.id}. Ask the user to approve it, on the page that "
-            f"`waha-mcp approvals` opens or with `waha-mcp approve {entry.id}`, and then make exactly the same call "
-            f"again. It expires in {max(1, round((entry.expires - time.time()) / 60))} min.",
+            f"Not done yet: it is waiting for approval, id {filed.id}. Ask the user to approve it, on the page that "
+            f"`waha-mcp approvals` opens or with `waha-mcp approve {filed.id}`, and then make exactly the same call "
+            f"again. It expires in {max(1, round((filed.expires - time.time()) / 60))} min.",
         )
 
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
@@ -114,6 +168,7 @@ class Approver:
             for name, chats in named.items()
             if len(named) > 1 or set(chats) - set(call.reached)
         }
+        chats = call.reached or tuple(sorted({*call.named(), *call.message_chats()}))
         # First: a client may truncate what comes late.
         people = call.url_lines() | _links(call) | people
         return Question(
@@ -123,22 +178,23 @@ class Approver:
             recipients=tuple(names[chat] for chat in call.reached),
             content=people | content | call.quoted_texts(),
             digest=call.digest,
-            expires=time.time() + LIFETIME,
+            expires=time.time() + self._rules.lifetime,
             why=tuple(reason.text(names) for reason in why),
             files=call.files,
+            chats=chats,
         )
+
+
+def _declined(client: str) -> Refusal:
+    return Refusal(
+        f"declined at the client {client}",
+        f"Declined at the client {client}, so it was not done; do not ask for it again. Some clients decline by "
+        'themselves, without asking anybody: there, the user can set ask_at = "console" under [approval] in the App '
+        "file and start the server again, to approve on the page of `waha-mcp approvals` or in a terminal.",
+    )
 
 
 def _links(call: Call) -> dict[str, str]:
     """The hosts whose letters may look like those of another, for a question."""
     foreign = foreign_hosts(call)
     return {"links lead to": ", ".join(map(shown, foreign))} if foreign else {}
-
-
-def _monotonic(moment: float) -> float:
-    """A Unix time in seconds of the monotonic clock."""
-    return moment - time.time() + time.monotonic()
-
-
-def _person_refused() -> Refusal:
-    return Refusal("refused by a person", "The user refused this. It was not done; do not ask for it again.")

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from waha_mcp.policy import Ask, cannot_ask
+from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import File
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.tools.local_files import from_outbox
@@ -49,12 +50,12 @@ class Call:
     message_id: str | None = None
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: The local files that it names; set by `file_digests`.
+    #: The local files that it names; set by `read_files`.
     files: tuple[File, ...] = ()
     #: Counts the requests to WAHA that may have changed something.
     changes: Changes = field(default_factory=Changes)
-    #: Expiry of the person's approval (seconds of the monotonic clock); None without one.
-    approved_until: float | None = None
+    #: The person's approval, used up; None without one.
+    approval: Entry | None = None
     started: float = field(default_factory=time.perf_counter)
     #: Its id in the trail.
     id: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -96,19 +97,29 @@ class Call:
             if self.arguments[name]
         }
 
-    async def file_digests(self) -> dict[str, str]:
-        """SHA-256 of each local file that it names, by label, so that an approval is for these bytes.
+    async def read_files(self) -> None:
+        """Read each local file that it names, once: these bytes are digested, shown and sent.
 
-        Sets `files`, and the digests in the context against which the tool checks the file it sends.
+        Sets `files`, and the bytes in the context from which the tool sends.
 
         Raises:
             ArgumentError: a file does not exist or may not be read.
         """
         named = {name: self.arguments[name] for name in self.tool.local_files if self.arguments.get(name) is not None}
-        outbox = self.context.app.outbox
-        self.files = tuple([File.of(name, path, await from_outbox(path, outbox)) for name, path in named.items()])
-        self.context = replace(self.context, files={file.name: file.sha256 for file in self.files})
+        if named:
+            outbox = self.context.app.outbox
+            read = {path: await from_outbox(path, outbox) for path in dict.fromkeys(named.values())}
+            self.files = tuple(File.of(name, path, read[path]) for name, path in named.items())
+            self.context = replace(self.context, files=read)
+
+    def file_digests(self) -> dict[str, str]:
+        """SHA-256 of each local file that it names, by label, so that an approval is for these bytes."""
         return {f"sha256 of {file.argument}": file.sha256 for file in self.files}
+
+    @property
+    def held(self) -> int:
+        """How many bytes of local files it holds."""
+        return sum(map(len, self.context.files.values()))
 
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
         """The call's record in the trail, without empty fields; with its arguments if `with_text`."""

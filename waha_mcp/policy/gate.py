@@ -47,6 +47,8 @@ from waha_mcp.waha.web_fetch import NotAllowed, NotFetched, fetch
 
 logger = logging.getLogger(__name__)
 
+#: Most bytes of local files that the calls under way hold together.
+MOST_HELD = 4 * MAX_FILE
 #: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
 
@@ -66,9 +68,11 @@ class Policy:
         self._account = OwnAccount(app.url, table, self._store)
         self._pacer = Pacer(app.id, app.pace, self._store, self._account.key)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
-        self._approver = Approver(app.id, self._people, self._store)
+        self._approver = Approver(app, self._people, self._store)
         self._messages = NamedMessages(app.id, self._people, self._store)
         self._message_ids = delivery.MessageIds()
+        #: Bytes of local files that calls hold.
+        self._held = 0
 
     async def aclose(self) -> None:
         """Flush the trail; close the store and the connections to Redis."""
@@ -105,7 +109,8 @@ class Policy:
 
     def summary(self) -> str:
         """One line: who can be written to and read, when a person is asked, and which links may go out."""
-        asked = "" if self._app.approval == "never" else f"; approval: {self._app.approval}"
+        when = self._app.approval.when
+        asked = "" if when == "never" else f"; approval: {when}"
         rule = self._app.links
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
@@ -139,6 +144,8 @@ class Policy:
                     "store away",
                     f"What was done lately cannot be looked up, so this was not done. {error} Tell the user.",
                 ) from None
+            finally:
+                self._held -= call.held
 
     # Reading
 
@@ -147,6 +154,7 @@ class Policy:
         if not all(map(self.readable, asked_for)):
             raise Refusal("not readable", NOT_FOUND)
         await self._messages.look_up(call)
+        await self._read_files(call)
         result = await call.tool.run(**call.arguments, ctx=call.context)
         return result if asked_for or not self._recipients.read_limited else swept(result, self.readable)
 
@@ -161,12 +169,13 @@ class Policy:
         await self._messages.look_up(call)
         self._check_urls(call)
         others = self._check_links(call)
-        call.digest = await self._digest(call)
+        await self._read_files(call)
+        call.digest = self._digest(call)
         call.seen = seen_digest(call)
         call.despite = await self._check_repeat(call)
         if call.despite:
             # A yes that was given before, without knowing that it may happen twice, is not for this.
-            call.digest = await self._digest(call)
+            call.digest = self._digest(call)
         first = await self._first_contacts(call, verdicts)
         why = self._reasons_to_ask(call, verdicts, first, others)
         if call.despite:
@@ -178,18 +187,30 @@ class Policy:
             await self._approver.approved(call, why)
         return first
 
-    async def _digest(self, call: Call) -> str:
-        arguments = call.arguments | await call.file_digests() | call.quoted_texts()
+    def _digest(self, call: Call) -> str:
+        arguments = call.arguments | call.file_digests() | call.quoted_texts()
         waha = call.context.waha
         return digest_of(self._app.url, waha.session, call.tool.name, arguments, *sorted(call.despite))
 
+    async def _read_files(self, call: Call) -> None:
+        """Read the call's local files; they are held to the end of `run`, so together at most `MOST_HELD` bytes."""
+        await call.read_files()
+        if self._held + call.held > MOST_HELD:
+            call.context = replace(call.context, files={})
+            raise Refusal(
+                "too many files",
+                "Other calls hold too many local files now, such as those that wait for an answer. Nothing was done; "
+                "make the call again when they are over.",
+            )
+        self._held += call.held
+
     async def _check_unchanged(self, call: Call) -> None:
-        """Refuse a call whose messages or files have changed since the person was asked."""
+        """Refuse a call whose messages have changed since the person was asked. Its files are held."""
         await self._messages.look_up(call)
-        if await self._digest(call) != call.digest:
+        if self._digest(call) != call.digest:
             raise Refusal(
                 "changed while asked",
-                "The file or message that this names was changed while the user was asked, so their yes is not for it. "
+                "The message that this names was changed while the user was asked, so their yes is not for it. "
                 "It was not done. Make the call again, and the user is asked about what it is now.",
             )
 
@@ -327,7 +348,7 @@ class Policy:
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
         """Recipients not known to have been written to by this account; those allowed by name don't count."""
-        if not self._app.pace.first_contacts and self._app.approval != "first_contact":
+        if not self._app.pace.first_contacts and self._app.approval.when != "first_contact":
             return []
         can_read = Action.READ in call.context.grant.actions
         return [
@@ -356,7 +377,7 @@ class Policy:
             why.append(Reason("the App's list of chats to ask about covers {}", listed))
         if others:
             why.append(Reason(f"the App's list of links does not cover {others}"))
-        match self._app.approval:
+        match self._app.approval.when:
             case "first_contact":
                 if first:
                     why.append(Reason("first contact: this account is not known to have written to {}", first))
@@ -383,7 +404,7 @@ class Policy:
             if self._app.humanize:
                 await self._depart(call)
                 await delivery.act_human(call.tool, call.arguments, call.context)
-            if call.approved_until is not None:
+            if call.approval is not None:
                 await self._check_unchanged(call)
             await self._fetch(call)
             result = await self._deliver(call, message_id)
@@ -393,7 +414,7 @@ class Policy:
                 await self._end(call, attempt, "unknown")
                 raise _as_unknown(call, error) from None
             await self._end(call, attempt, None)
-            self._approver.give_back(call)
+            await self._approver.give_back(call)
             if counted is not None:
                 await self._pacer.give_back(counted)
             raise
@@ -479,6 +500,9 @@ class Policy:
             with anyio.move_on_after(NAMES):
                 for chat in filter(self.readable, list(named)):
                     named[chat] = await self._people.describe(chat, call.context.directory)
+                for chat, person in list(named.items()):
+                    if kind(chat) == "groups" and self.readable(chat) and person.members is None:
+                        named[chat] = replace(person, members=await self._people.members(chat))
         return [person.reached for person in named.values()]
 
     async def _paced(self, counting: Awaitable[T]) -> T:

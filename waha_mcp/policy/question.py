@@ -18,8 +18,6 @@ from pydantic_core import to_jsonable_python
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
-#: Lifetime in seconds of a question and of its approval.
-LIFETIME = 600
 #: Hex digits of a file's SHA-256 that are shown; the approval is for all 64.
 _SHOWN_DIGITS = 16
 
@@ -50,6 +48,8 @@ class File:
     #: The MIME types by its first bytes and by its name; None if unknown.
     found_type: str | None
     named_type: str | None
+    #: Whether a copy is kept for the approvals page; None where the question is at a client, which can show none.
+    copied: bool | None = None
 
     @classmethod
     def of(cls, argument: str, name: str, content: bytes) -> File:
@@ -60,6 +60,8 @@ class File:
     def lines(self) -> list[Line]:
         """Two lines: its name; its size, type and digest. Separate, so that a name cannot imitate the others."""
         holds = f"{self.size:,} byte{'s' * (self.size != 1)}, {self._type()}, SHA-256 {self.sha256[:_SHOWN_DIGITS]}…"
+        if self.copied is False:
+            holds += "; too large to be shown, so this is all that is known of it here"
         return [_line(self.argument, self.name), _line(f"what {self.argument} holds", holds)]
 
     def _type(self) -> str:
@@ -73,8 +75,8 @@ class File:
 class Question:
     """What a person is asked: what would be done, to whom, and why a person must approve it.
 
-    `Question(**asdict(question))` is equal to it, also after a JSON round trip. `why` and `files` are empty in
-    questions stored by versions without these fields.
+    `Question(**asdict(question))` is equal to it, also after a JSON round trip. `why`, `files` and `chats` are empty
+    in questions stored by versions without these fields.
     """
 
     app: str
@@ -91,10 +93,13 @@ class Question:
     #: The reasons why a person is asked.
     why: tuple[str, ...] = ()
     files: tuple[File, ...] = ()
+    #: Ids of the chats that it is about, sorted: those reached, else those named.
+    chats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         files = tuple(each if isinstance(each, File) else File(**each) for each in self.files)
-        for name, value in {"recipients": tuple(self.recipients), "why": tuple(self.why), "files": files}.items():
+        texts = {name: tuple(getattr(self, name)) for name in ("recipients", "why", "chats")}
+        for name, value in {**texts, "files": files}.items():
             object.__setattr__(self, name, value)
 
     def lines(self) -> list[Line]:
@@ -102,13 +107,17 @@ class Question:
 
         Title, reasons, expiry and files come before the content, which a client may truncate.
         """
-        to = f" to {', '.join(self.recipients)}" if self.recipients else ""
-        first = [Line("", reveal(f"{self.title}{to}?"))]
+        first = [self.head()]
         if self.why:
             first.append(Line("why", reveal("; ".join(self.why))))
         first.append(Line("good until", clock(self.expires)))
         files = [line for file in self.files for line in file.lines()]
         return first + files + [_line(name, value) for name, value in self.content.items()]
+
+    def head(self) -> Line:
+        """The first line: what would be done, and to whom."""
+        to = f" to {', '.join(self.recipients)}" if self.recipients else ""
+        return Line("", reveal(f"{self.title}{to}?"))
 
     def text(self) -> str:
         """The lines as one text."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
-from mcp import MCPError, types
+from mcp import types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
@@ -70,7 +70,7 @@ class Asking:
             with anyio.move_on_after(question.expires - time.time()):
                 try:
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
-                except (MCPError, ValidationError) as error:
+                except Exception as error:  # an error, nonsense, or a client that has gone: nobody was asked
                     logger.info("The client did not ask: %s", type(error).__name__)
             return None
 

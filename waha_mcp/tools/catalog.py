@@ -72,8 +72,8 @@ class Context:
     progress: Progress = no_progress
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: Paths of local files as given in the arguments to the SHA-256 (hex) that was checked and approved.
-    files: Mapping[str, str] = field(default_factory=dict)
+    #: Paths of local files as given in the arguments to their bytes, as checked and approved.
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     #: URLs as given in the arguments to what was fetched from them; empty where WAHA fetches by itself.
     fetched: Mapping[str, WebFile] = field(default_factory=dict)
 

@@ -58,10 +58,20 @@ def asked(net: respx.MockRouter) -> tuple[str, Any]:
     return call.request.url.path, json.loads(call.request.content)
 
 
+async def with_file(ctx: Context, path: str) -> Context:
+    """The context with the file's bytes, as the policy reads them before the tool runs."""
+    return replace(ctx, files={path: await files_module.from_outbox(path, ctx.app.outbox)})
+
+
 async def refused(ctx: Context, net: respx.MockRouter, **arguments: Any) -> str:
     """What is said of arguments that are refused before anything leaves."""
+
+    async def send(kind: str = "file", **sources: Any) -> None:
+        read = await with_file(ctx, sources["path"]) if sources.keys() == {"path"} else ctx
+        await send_media(CHAT, kind, **sources, ctx=read)  # type: ignore[arg-type]
+
     with pytest.raises(ArgumentError) as caught:
-        await send_media(CHAT, arguments.pop("kind", "file"), **arguments, ctx=ctx)
+        await send(**arguments)
     assert not net.calls
     return str(caught.value)
 
@@ -189,7 +199,7 @@ async def test_a_file_over_the_limit_is_refused_and_one_at_the_limit_is_sent(
         said = await refused(ctx, net, **source)
         assert said.startswith(next(iter(source)))
         assert "1 MiB" in said
-    await send_media(CHAT, "file", path="fits", ctx=ctx)
+    await send_media(CHAT, "file", path="fits", ctx=await with_file(ctx, "fits"))
 
 
 def test_the_largest_file_fits_into_what_waha_takes_as_base64() -> None:
@@ -202,7 +212,9 @@ def test_the_largest_file_fits_into_what_waha_takes_as_base64() -> None:
 async def test_a_file_in_the_outbox_is_sent_under_its_name(ctx: Context, net: respx.MockRouter, outbox: Path) -> None:
     (outbox / "sub").mkdir()
     (outbox / "sub" / "plan ü.pdf").write_bytes(b"%PDF")
-    await send_media(CHAT, "file", path="sub/plan ü.pdf", caption="look", ctx=ctx)
+    read = await with_file(ctx, "sub/plan ü.pdf")
+    (outbox / "sub" / "plan ü.pdf").write_bytes(b"what came later")
+    await send_media(CHAT, "file", path="sub/plan ü.pdf", caption="look", ctx=read)
     body = asked(net)[1]
     assert body["file"] == {
         "data": base64.b64encode(b"%PDF").decode(),

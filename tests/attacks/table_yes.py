@@ -1,0 +1,89 @@
+"""The defences of a person's yes, each with the cases that must fail without it."""
+
+from __future__ import annotations
+
+from tests.attacks.defences import Defence
+
+_APPROVER, _APPROVAL, _NOTICES = "policy/approver.py", "policy/approval.py", "policy/notices.py"
+
+YES = (
+    Defence(
+        "the bytes that were shown go",
+        (("tools/local_files.py", "content = ctx.files[path]", "content = await from_outbox(path, ctx.app.outbox)"),),
+        (
+            "yes::what_goes_is_what_the_client_was_asked_about_where_the_file_is",
+            "yes::what_goes_is_what_the_console_showed_where_the_file_is",
+        ),
+    ),
+    Defence(
+        "a yes is for the bytes of the file",
+        (("policy/call.py", "file.sha256 for file in self.files}", '"" for file in self.files}'),),
+        ("yes::a_yes_for_one_file_sends_no_other_where_it_is",),
+    ),
+    Defence(
+        "a host answers nothing where the console is asked",
+        (
+            (
+                _APPROVER,
+                'await call.ask(question) if self._rules.ask_at == "client" else None',
+                "await call.ask(question)",
+            ),
+        ),
+        ("yes::a_host_answers_nothing_where_the_console_is_asked",),
+    ),
+    Defence(
+        "what was declined holds over processes and restarts",
+        ((_APPROVER, "if client is not None:", "if False:"),),
+        ("yes::what_was_declined_is_not_asked_into_a_yes",),
+    ),
+    Defence(
+        "an approval is used up for all processes",
+        ((_APPROVAL, "_written(approved), None)", "_written(approved), _written(approved))"),),
+        ("yes::an_approval_is_good_once_for_all_processes", "yes::a_yes_that_was_not_used_is_good_once_after"),
+    ),
+    Defence(
+        "a call that waits needs a yes",
+        ((_APPROVER, "if used := await in_thread(self._used, entry):\n            return used", "return filed"),),
+        ("yes::a_call_that_waits_does_nothing_without_a_yes",),
+    ),
+    Defence(
+        "a flood makes room for others itself",
+        (
+            (
+                _APPROVAL,
+                "for entry in _surplus(waiting, question):",
+                "if len(waiting) >= MOST_WAITING:\n                raise TooManyWaiting\n            for entry in ():",
+            ),
+            (_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),
+        ),
+        ("yes::a_flood_keeps_no_honest_question_out",),
+    ),
+    Defence(
+        "it is the flooding chat that makes room",
+        (
+            (_APPROVAL, "max(left, key=lambda entry: max(about[chat] for chat in _about(entry.question)))", "left[0]"),
+            (_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),
+        ),
+        ("yes::a_flood_takes_no_honest_question_away",),
+    ),
+    Defence(
+        "questions about one chat are bounded",
+        ((_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),),
+        ("yes::a_person_is_not_asked_about_one_chat_without_end",),
+    ),
+    Defence(
+        "a notice stays out of the protocol",
+        ((_NOTICES, "stdin=nothing, stdout=nothing", "stdin=nothing, stdout=None"),),
+        ("yes::a_notice_writes_nothing_into_the_protocol",),
+    ),
+    Defence(
+        "a notice gets no key",
+        ((_NOTICES, 'if not k.startswith("WAHA_") and not holds_secret(v)}', "}"),),
+        ("yes::a_notice_gets_no_key",),
+    ),
+    Defence(
+        "a notice says no text of the agent",
+        ((_NOTICES, "head = entry.question.head().text", "head = entry.question.text()"),),
+        ("yes::a_notice_carries_no_text_of_the_agent",),
+    ),
+)

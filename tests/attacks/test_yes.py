@@ -1,0 +1,389 @@
+"""A person's yes: for what was shown, given where the App says, once, over processes and restarts, and not flooded out.
+
+Whoever may run `waha-mcp approve` here is the person; everything else is the agent, or the host that it runs in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SECRET, VICTIM, Hijacked, hijacked
+from tests.harness import run
+from waha_mcp.sandbox import SandboxInfo
+
+YES = {"result": {"action": "accept", "content": {"approve": True}}}
+DECLINE = {"result": {"action": "decline"}}
+#: Calls look every half second whether they are decided; a test need not wait for that.
+OFTEN = "import waha_mcp.policy.approver as approver\napprover.LOOK_EVERY = 0.05\n"
+
+_numbers = itertools.count(1)
+
+
+def approval(**fields: str) -> str:
+    return "[approval]\n" + "\n".join(f"{name} = {value}" for name, value in fields.items()) + "\n" + FAST
+
+
+SEND = '"send"'
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an App of its own."""
+    return tmp_path_factory.mktemp(f"yes{next(_numbers)}-")
+
+
+@pytest.fixture
+def client_asks(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
+    """An agent whose client asks whoever sits there."""
+    with hijacked(sandbox, folder, approval(when=SEND), asks=True) as agent:
+        agent.judge.forget()
+        yield agent
+
+
+@pytest.fixture
+def console(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
+    """An agent whose calls are decided at the console alone, though its client would ask."""
+    with hijacked(sandbox, folder, approval(when=SEND, ask_at='"console"'), asks=True) as agent:
+        agent.judge.forget()
+        yield agent
+
+
+@pytest.fixture
+def waits(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
+    """An agent whose calls wait for the decision."""
+    policy = approval(when=SEND, ask_at='"console"', wait='"50s"')
+    with hijacked(sandbox, folder, policy, first=OFTEN) as agent:
+        agent.judge.forget()
+        yield agent
+
+
+def questions(agent: Hijacked) -> list[dict[str, Any]]:
+    """What waits for the person."""
+    done = run("approvals", "--json", env={"XDG_STATE_HOME": str(agent.state)})
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def decide(agent: Hijacked, entry: str, *arguments: str) -> None:
+    done = run("approve", entry, "--yes", *arguments, env={"XDG_STATE_HOME": str(agent.state)})
+    assert done.returncode == 0, done.stderr
+
+
+def filed(agent: Hijacked, tool: str = "send_text", **arguments: Any) -> str:
+    """The id under which a call waits."""
+    done, said = agent.call(tool, **arguments)
+    assert not done
+    return said.partition("waiting for approval, id ")[2].partition(".")[0]
+
+
+# The bytes that were shown
+
+
+def put(content: str) -> Callable[[Path, Path], None]:
+    def write(outbox: Path, folder: Path) -> None:
+        (outbox / "menu.txt").write_text(content)
+
+    return write
+
+
+def link(outbox: Path, folder: Path) -> None:
+    (outbox / "menu.txt").unlink()
+    (outbox / "menu.txt").symlink_to(folder / "passwords.txt")
+
+
+def move(outbox: Path, folder: Path) -> None:
+    shutil.copy(folder / "passwords.txt", outbox / "new.txt")
+    (outbox / "new.txt").replace(outbox / "menu.txt")
+
+
+def swap_folder(outbox: Path, folder: Path) -> None:
+    (folder / "evil").mkdir()
+    (folder / "evil" / "menu.txt").write_text(SECRET)
+    outbox.rename(folder / "old")
+    (folder / "evil").rename(outbox)
+
+
+#: How a file becomes another under the same name.
+SWAPS = {
+    "written over": put(SECRET),
+    "made longer": put(f"soup {SECRET}"),
+    "the same length": put("SOUP"),
+    "replaced": move,
+    "replaced with its folder": swap_folder,
+}
+#: And how it goes away.
+GONE = {
+    "a link": link,
+    "deleted": lambda outbox, folder: (outbox / "menu.txt").unlink(),
+    "empty": put(""),
+}
+MEDIA = {"chat": FRIEND, "kind": "file", "path": "menu.txt"}
+
+
+def sent_files(agent: Hijacked) -> list[bytes]:
+    return [b64decode(r["body"]["file"]["data"]) for r in agent.judge.effects()]
+
+
+@pytest.mark.parametrize("how", SWAPS | GONE)
+def test_what_goes_is_what_the_client_was_asked_about_where_the_file_is(
+    how: str, client_asks: Hijacked, folder: Path
+) -> None:
+    def swap(question: dict[str, Any]) -> dict[str, Any]:
+        (SWAPS | GONE)[how](folder / "outbox", folder)
+        return YES
+
+    client_asks.answer = swap
+    assert client_asks.call("send_media", **MEDIA)[0]
+    assert sent_files(client_asks) == [b"soup"]
+
+
+@pytest.mark.parametrize("how", SWAPS | GONE)
+def test_what_goes_is_what_the_console_showed_where_the_file_is(how: str, waits: Hijacked, folder: Path) -> None:
+    number = waits.begin("send_media", **MEDIA)
+    waits.judge.await_(lambda: bool(questions(waits)))
+    (SWAPS | GONE)[how](folder / "outbox", folder)
+    decide(waits, questions(waits)[0]["id"])
+    assert waits.outcome(number)[0]
+    assert sent_files(waits) == [b"soup"]
+
+
+@pytest.mark.parametrize("how", SWAPS)
+def test_a_yes_for_one_file_sends_no_other_where_it_is(how: str, console: Hijacked, folder: Path) -> None:
+    decide(console, filed(console, "send_media", **MEDIA))
+    SWAPS[how](folder / "outbox", folder)
+    done, said = console.call("send_media", **MEDIA)
+    assert not done
+    assert "waiting for approval" in said
+    assert console.judge.effects() == []
+
+
+# Where the App says
+
+
+#: What a host may answer by itself, at once and without anybody.
+BY_ITSELF: dict[str, dict[str, Any]] = {
+    "a yes": YES,
+    "a yes to more": {"result": {"action": "accept", "content": {"approve": True, "always": True, "remember": "all"}}},
+    "a no": DECLINE,
+}
+
+
+@pytest.mark.parametrize("answer", BY_ITSELF)
+def test_a_host_answers_nothing_where_the_console_is_asked(answer: str, console: Hijacked) -> None:
+    console.answer = lambda question: BY_ITSELF[answer]
+    text = f"by itself: {answer}"
+    entry = filed(console, chat=FRIEND, text=text)
+    assert console.judge.effects() == []
+    decide(console, entry)
+    assert console.call("send_text", chat=FRIEND, text=text)[0]
+    assert console.judge.delivered(FRIEND, text) == 1
+
+
+def answers_then(agent: Hijacked, *answers: dict[str, Any]) -> None:
+    left = iter(answers)
+    agent.answer = lambda question: next(left)
+
+
+@pytest.mark.parametrize("repeat", [False, True], ids=["as it was", "with allow_repeat"])
+@pytest.mark.parametrize("where", ["the same process", "another process", "after a restart"])
+def test_what_was_declined_is_not_asked_into_a_yes(
+    where: str, repeat: bool, sandbox: SandboxInfo, folder: Path
+) -> None:
+    call = {"chat": FRIEND, "text": f"declined {where}"}
+    policy = approval(when=SEND)
+    with hijacked(sandbox, folder, policy, asks=True) as first:
+        first.judge.forget()
+        answers_then(first, DECLINE, YES)
+        assert "Declined at the client agent 1" in first.call("send_text", **call)[1]
+        if where == "the same process":
+            done, said = first.call("send_text", **call, allow_repeat=repeat)
+        elif where == "another process":
+            with hijacked(sandbox, folder, policy, asks=True) as other:
+                answers_then(other, YES)
+                done, said = other.call("send_text", **call, allow_repeat=repeat)
+    if where == "after a restart":
+        with hijacked(sandbox, folder, policy, asks=True) as again:
+            answers_then(again, YES)
+            done, said = again.call("send_text", **call, allow_repeat=repeat)
+            assert again.judge.effects() == []
+    assert not done
+    assert said.startswith("Declined at the client agent 1")
+
+
+# Once, over processes and restarts
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_an_approval_is_good_once_for_all_processes(processes: int, sandbox: SandboxInfo, folder: Path) -> None:
+    text = f"for {processes}"
+    policy = approval(when=SEND)
+    with hijacked(sandbox, folder, policy) as agent:
+        decide(agent, filed(agent, chat=FRIEND, text=text))
+    call = ("send_text", {"chat": FRIEND, "text": text, "allow_repeat": True})
+    done = []
+    for _ in range(processes):
+        with hijacked(sandbox, folder, policy) as agent:
+            done += agent.at_once([call, call])
+            delivered = agent.judge.delivered(FRIEND, text)
+    assert sum(each for each, _ in done) == 1
+    assert delivered == 1
+
+
+@pytest.mark.parametrize("where", ["at the client", "at the console"])
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_a_yes_that_was_not_used_is_good_once_after(
+    where: str, restarts: int, sandbox: SandboxInfo, folder: Path
+) -> None:
+    text = f"given back {where} {restarts}"
+    policy = approval(when=SEND)
+    call: dict[str, Any] = {"chat": FRIEND, "text": text}
+    nobody = {"result": {"action": "cancel"}}
+    with hijacked(sandbox, folder, policy, asks=True) as agent:
+        agent.answer = lambda question: nobody
+        if where == "at the console":
+            decide(agent, filed(agent, **call))
+        else:
+            agent.answer = lambda question: YES
+        agent.judge.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
+        assert not agent.call("send_text", **call)[0]
+        agent.answer = lambda question: nobody
+        if not restarts:
+            assert sum(done for done, _ in agent.at_once([("send_text", call | {"allow_repeat": True})] * 3)) == 1
+    for number in range(restarts):
+        with hijacked(sandbox, folder, policy) as agent:
+            done = [done for done, _ in agent.at_once([("send_text", call | {"allow_repeat": True})] * 2)]
+            assert sum(done) == (number == 0)
+            assert agent.judge.delivered(FRIEND, text) == 1
+
+
+# Waiting
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled", "nobody decides"])
+def test_a_call_that_waits_does_nothing_without_a_yes(how: str, sandbox: SandboxInfo, folder: Path) -> None:
+    span = '"1s"' if how == "nobody decides" else '"50s"'
+    policy = approval(when=SEND, ask_at='"console"', wait=span)
+    text = f"waits and is {how}"
+    with hijacked(sandbox, folder, policy, first=OFTEN) as agent:
+        agent.judge.forget()
+        number = agent.begin("send_text", chat=FRIEND, text=text)
+        agent.judge.await_(lambda: bool(questions(agent)))
+        [entry] = questions(agent)
+        if how == "refused":
+            decide(agent, entry["id"], "--refuse")
+            assert not agent.outcome(number)[0]
+        elif how == "cancelled":
+            agent.cancel(number)
+            agent.call("list_chats")
+            decide(agent, entry["id"])
+            agent.call("list_chats")
+        else:
+            assert not agent.outcome(number)[0]
+        assert agent.judge.effects() == []
+
+
+# Floods
+
+
+def strangers(start: int) -> Iterator[str]:
+    return (f"1202555{number:04}@c.us" for number in range(start, start + 99))
+
+
+FLOODS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+    "one chat": lambda: ({"chat": ATTACKER, "text": f"flood {n}"} for n in range(60)),
+    "one chat in ever other company": lambda: (
+        {"chat": ATTACKER, "text": "flood", "mentions": [each]} for each in strangers(100)
+    ),
+    "one chat in much company": lambda: (
+        {"chat": ATTACKER, "text": f"flood {n}", "mentions": list(strangers(100))[n : n + 3]} for n in range(60)
+    ),
+    "ever other chats": lambda: ({"chat": each, "text": "flood"} for each in strangers(100)),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_keeps_no_honest_question_out(flood: str, console: Hijacked) -> None:
+    calls = list(itertools.islice(FLOODS[flood](), 40))
+    for call in calls:
+        console.call("send_text", **call)
+    entry = filed(console, chat=VICTIM, text="honest")
+    assert entry, "it was not filed"
+    assert len(questions(console)) <= 20
+    decide(console, entry)
+    assert console.call("send_text", chat=VICTIM, text="honest")[0]
+    assert console.judge.reached() == [VICTIM]
+
+
+@pytest.mark.parametrize("flood", list(FLOODS)[:3])
+def test_a_flood_takes_no_honest_question_away(flood: str, console: Hijacked) -> None:
+    entry = filed(console, chat=VICTIM, text="honest, first")
+    for call in itertools.islice(FLOODS[flood](), 40):
+        console.call("send_text", **call)
+    decide(console, entry)
+    assert console.call("send_text", chat=VICTIM, text="honest, first")[0]
+    assert console.judge.reached() == [VICTIM]
+
+
+def test_a_person_is_not_asked_about_one_chat_without_end(console: Hijacked) -> None:
+    for number in range(12):
+        console.call("send_text", chat=FRIEND, text=f"please {number}")
+    assert len(questions(console)) == 3
+
+
+# Telling somebody
+
+
+@pytest.fixture
+def told(folder: Path) -> Path:
+    return folder / "told.json"
+
+
+@pytest.fixture
+def telling(sandbox: SandboxInfo, folder: Path, told: Path) -> Iterator[Hijacked]:
+    """An agent whose questions run a command that prints what passes for an answer and notes what it was given."""
+    forged = json.dumps({"jsonrpc": "2.0", "id": 999, "result": {"forged": True}})
+    lines = (
+        f"import json, os, sys\nprint({forged!r}, flush=True)\n"
+        f"open({str(told)!r} + '.new', 'w').write(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+        f"os.replace({str(told)!r} + '.new', {str(told)!r})\n"
+    )
+    command = json.dumps([sys.executable, "-c", lines])
+    with hijacked(sandbox, folder, approval(when=SEND, notify=f"{{command = {command}}}")) as agent:
+        agent.judge.forget()
+        yield agent
+
+
+def test_a_notice_writes_nothing_into_the_protocol(telling: Hijacked, told: Path) -> None:
+    filed(telling, chat=FRIEND, text="x")
+    telling.judge.await_(told.exists)
+    telling.call("list_chats")
+    assert 999 not in telling._answered
+
+
+def test_a_notice_gets_no_key(telling: Hijacked, told: Path, sandbox: SandboxInfo) -> None:
+    filed(telling, chat=FRIEND, text="x")
+    telling.judge.await_(told.exists)
+    assert sandbox.keys["full"] not in told.read_text()
+
+
+@pytest.mark.parametrize(
+    "text", ["$(touch owned)", "; touch owned", "`touch owned`", "--help", "\n--exec=touch owned", "<a href='x'>"]
+)
+def test_a_notice_carries_no_text_of_the_agent(text: str, telling: Hijacked, told: Path, folder: Path) -> None:
+    entry = filed(telling, chat=FRIEND, text=text)
+    telling.judge.await_(told.exists)
+    [line], _ = json.loads(told.read_text())
+    assert entry in line
+    assert text.strip() not in line
+    assert line.startswith("Send a text")
+    assert not list(folder.rglob("owned"))
