@@ -266,7 +266,7 @@ SLOW_ROTATIONS = (
     "audit.MAX_BYTES, audit.KEPT = 1_500, 60\n"
     "replace = os.replace\n"
     "def slowly(*names):\n"
-    "    time.sleep(0.0005)\n"
+    "    time.sleep(0.03 if str(names[0]).endswith('trail.jsonl') else 0)\n"
     "    replace(*names)\n"
     "os.replace = slowly\n"
 )

@@ -432,6 +432,20 @@ def test_log_shows_a_call_that_ended_once_and_from_the_older_files_too(
     ]
 
 
+def test_one_line_is_left_of_each_call_the_newest_first() -> None:
+    begun = [json.dumps({"call": name, "outcome": "begun", "process": f"process of {name}"}) for name in "abc"]
+    ended = json.dumps({"call": "b", "outcome": "done", "text": "ü"}, ensure_ascii=False)
+    shown = audit.joined(["  torn", ended + "   ", *reversed(begun), '["no object"]'], lambda of: of == "process of c")
+    assert list(shown) == [
+        "  torn",
+        ended,
+        begun[2],
+        '{"call":"a","outcome":"unknown","process":"process of a"}',
+        '["no object"]',
+    ]
+    assert audit.never_ended('{"call":"ü","outcome":"begun"}') == '{"call":"ü","outcome":"unknown"}'
+
+
 def test_log_follows_calls_to_their_end_or_that_of_their_process(tmp_path: Path) -> None:
     trail = Trail("default")
     trail.write_now({"number": 0})

@@ -18,9 +18,10 @@ from tests.policy.test_gate import sample
 from tests.web import PNG, Does, Web, answer, redirect, web
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, gate
+from waha_mcp.policy import Refusal, gate, kill_switch
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import CATALOG, ArgumentError, Tool
 from waha_mcp.waha.client import Waha
 
@@ -300,6 +301,23 @@ async def test_a_server_that_the_list_of_links_refuses_is_not_asked_after_a_redi
             async with bridge_with(sandbox, media_hosts=hosts, links=links) as bridge:
                 await bridge.call("send_media", call | {"caption": str(links)})
         assert len(other.asked) == 2
+
+
+async def test_nothing_is_fetched_once_the_user_has_paused_the_app(
+    server: Web, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, approval="send", media_hosts=["127.0.0.1"]) as bridge:
+
+        async def yes(question: Question) -> bool:
+            kill_switch.pause(user_store(), bridge.app.id)
+            return True
+
+        await admin.clear()
+        with pytest.raises(Refusal) as refusal:
+            await bridge.call("send_media", {"chat": SAM, "kind": "image", "url": server.url()}, ask=yes)
+    assert refusal.value.decision == "paused"
+    assert server.connections == 0
+    assert await effects(admin) == []
 
 
 async def test_a_conversion_by_url_counts_as_reaching_everyone(
