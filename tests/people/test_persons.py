@@ -154,7 +154,11 @@ CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
     [
         (SAM, {"name": "Sam", "pushname": "S."}, "Sam (+12025550123)", False),
         (SAM, {"name": "Sam", "isMyContact": True}, "Sam (+12025550123)", False),
-        (SAM, {"name": "Sam", "isMyContact": False}, "+12025550123", False),
+        (SAM, {"name": "Sam", "isMyContact": False}, "+12025550123, who calls themselves “Sam”", True),
+        # An engine that does not tell a saved name from a chosen one.
+        (SAM, {"name": "Sam"}, "+12025550123, who calls themselves “Sam”", True),
+        (SAM, {"name": "Sam", "isMyContact": "yes"}, "+12025550123, who calls themselves “Sam”", True),
+        (SAM, {"name": "Sam", "verifiedName": "S."}, "+12025550123, who calls themselves “Sam”", True),
         (SAM, {"pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, {"pushName": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, {"name": {"a": 1}, "pushname": 7}, "+12025550123", False),
@@ -162,8 +166,8 @@ CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
         (SAM, {"name": " ", "pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, [], "+12025550123", False),
         (LID, {"pushname": "S."}, f"{LID}, who calls themselves “S.”", True),
-        (SAM, {"name": "Sam\n\u202egro"}, "Sam gro (+12025550123)", False),
-        (SAM, {"name": "x" * 81}, f"{'x' * 80} (+12025550123)", False),
+        (SAM, {"name": "Sam\n\u202egro", "notify": ""}, "Sam gro (+12025550123)", False),
+        (SAM, {"name": "x" * 81, "pushName": ""}, f"{'x' * 80} (+12025550123)", False),
         (GROUP, {"subject": "Choir"}, f"the group “Choir” ({GROUP})", True),
         (GROUP, {"Name": "Choir"}, f"the group “Choir” ({GROUP})", True),
         (GROUP, {"name": "Choir"}, f"the group “Choir” ({GROUP})", True),
@@ -200,7 +204,7 @@ async def test_a_directory_that_knows_a_chat_is_taken_at_its_word(
     entry: Entry, words: str, waha: Canned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Directory, "get", lambda self, chat: entry if chat == entry.id else None)
-    waha.answers[CONTACT] = {"name": "Somebody else"}
+    waha.answers[CONTACT] = {"name": "Somebody else", "pushname": ""}
     people, directory = People(FilledTable(waha.waha)), Directory(FilledTable(waha.waha))
     assert str(await people.describe(entry.id, directory)) == words
     assert waha.asked == []

@@ -153,8 +153,9 @@ class People:
             match kind_of_chat(chat):
                 case "person":
                     row = await self.table.row(chat)
-                    name = _text(row.get("name")) if row.get("isMyContact") is not False else None
-                    claims = _text(row.get("pushname")) or _text(row.get("pushName"))
+                    given = _text(row.get("name"))
+                    name = given if self.table.is_saved(row) else None
+                    claims = _text(row.get("pushname")) or _text(row.get("pushName")) or given
                 case "group":
                     row = await self.table.row(chat)
                     claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))

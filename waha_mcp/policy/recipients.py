@@ -14,7 +14,7 @@ from waha_mcp.people.filling import MISS_LIFE
 from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.waha.errors import Forbidden, WahaError
 from waha_mcp.waha.parsing import kind_of_chat
-from waha_mcp.whatsapp.folding import fold_name
+from waha_mcp.whatsapp.folding import spell_name, spellings
 from waha_mcp.whatsapp.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ class Recipients:
         self._gap = contacts.gap
         if self._gap is not None:
             return {}
-        return {name: people.table.saved.get(fold_name(clean_name(name)), ()) for name in self._names()}
+        return {name: people.table.saved.get(spell_name(clean_name(name)), ()) for name in self._names()}
 
     async def _learn_who_has_the_names(self, chat: str) -> None:
         """See to it that whether a name on a list means this chat is as it was `MISS_LIFE` seconds ago or later.
@@ -241,9 +241,9 @@ class Recipients:
             try:
                 await people.load("contacts")
                 if kind(chat) == "people":
-                    listed = {fold_name(clean_name(name)) for name in names}
+                    listed = {spell_name(clean_name(name)) for name in names}
                     known, now = people.saved_name(chat), await people.saved_name_now(chat)
-                    if now is None or (known != now and not listed.isdisjoint((known, now))):
+                    if now is None or (known != now and not listed.isdisjoint(spellings(known) | spellings(now))):
                         await people.load("contacts", max_age=MISS_LIFE, gap_age=0.0)
                 if not self._names_are_others():
                     return
