@@ -88,9 +88,9 @@ class FilledTable:
             self._check_names()
         self._build()
 
-    async def refresh(self) -> None:
-        """Read all lists that are older than `MISS_LIFE` seconds. Raises as `load`."""
-        await self.load(max_age=MISS_LIFE)
+    async def refresh(self, *sources: Source) -> None:
+        """Read those of `sources` (default: all) that are older than `MISS_LIFE` seconds. Raises as `load`."""
+        await self.load(*sources, max_age=MISS_LIFE)
 
     def expire(self) -> None:
         """Invalidate all lists, those being read now included; the next `load` reads them again."""

@@ -11,11 +11,17 @@ from typing import Any
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Reached
-from waha_mcp.waha.parsing import kind_of_chat, listing, mapping_of
+from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
 from waha_mcp.whatsapp.ids import phone_of
 
 logger = logging.getLogger(__name__)
+
+#: How many of the account's own rows in a chat are looked at for a message: some are none.
+LOOKED_AT = 20
+#: Kinds of rows that say nothing of ours. "other": not known to this version, or without content.
+_NO_MESSAGES = ("reaction", "call", "system", "other")
 
 #: Pseudo chat ids for audiences that no list can limit.
 PUBLIC, STATUS = "public", "status@broadcast"
@@ -94,6 +100,19 @@ class People:
                 return True
         return False
 
+    async def members(self, group: str) -> list[str]:
+        """Ids of the people in a group, without the account itself.
+
+        Raises:
+            WahaError: the request failed.
+        """
+        rows = listing(
+            await self._waha.call("GET /api/{session}/groups/{id}/participants/v2", path={"id": group}), "participants"
+        )
+        ids = [chat_id_of(row.get("pn")) or chat_id_of(row.get("id")) for row in rows if row.get("role") != "left"]
+        people = dict.fromkeys(self.table.canonical(each) for each in ids if each is not None)
+        return [each for each in people if each not in self.table.table.me]
+
     async def has_written(self, chat: str) -> bool:
         """Whether the chat has a message of this account; requested now, not cached.
 
@@ -115,10 +134,10 @@ class People:
             if not ours:
                 return any(row.get("id") for row in await page(1))
             try:
-                return any(_from_me(row) for row in await page(1, **{"filter.fromMe": True}))
+                return any(map(_our_message, await page(LOOKED_AT, **{"filter.fromMe": True})))
             except (Refused, Unsupported):
                 # Some engines refuse the filter; older messages than these 100 are not seen.
-                return any(_from_me(row) for row in await page(100))
+                return any(map(_our_message, await page(100)))
         except NotFound:
             return False
 
@@ -164,8 +183,12 @@ class People:
         return Person(chat, name, claims)
 
 
-def _from_me(row: Any) -> bool:
-    return mapping_of(row).get("fromMe") is True
+def _our_message(row: Any) -> bool:
+    """Whether a row is a message that this account wrote: no reaction, vote, call, deletion or notice of WhatsApp's."""
+    if mapping_of(row).get("fromMe") is not True:
+        return False
+    message = message_from(row)
+    return message is not None and not message.deleted and message.kind not in _NO_MESSAGES
 
 
 def _quoted(claims: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from waha_mcp.people.filling import MISS_LIFE, FilledTable
+from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.finding import Readable, find
 from waha_mcp.people.parts import NAMES
 from waha_mcp.people.people_table import Entry, PeopleTable
@@ -89,7 +89,7 @@ class Resolver:
         wanted = spell_name(written)
         await self._people.load()
         # That one row still has the name would not tell that no other has it by now.
-        await self._people.load("contacts", max_age=MISS_LIFE)
+        await self._people.refresh("contacts")
         saved = _of_kind(self._table.saved.get(wanted, ()), kind)
         if len(list(filter(self._readable, saved))) != 1:
             await self._people.refresh()

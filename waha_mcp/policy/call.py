@@ -61,6 +61,11 @@ class Call:
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
         return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
 
+    def posted_in(self) -> list[str]:
+        """The chats in which a message of ours stands afterwards; see `Tool.posted_in`."""
+        values = [(name, each) for name in self.tool.posted_in for each in as_list(self.arguments.get(name))]
+        return [parse_message_id(value).chat if name in self.tool.messages else value for name, value in values]
+
     def quoted_texts(self) -> dict[str, str]:
         """The contents of the messages that it names, by label: part of the question and of the digest."""
         return {

@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 #: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
 
+#: Members of a group of whom it is looked up whether the account has written to them.
+MEMBERS = 256
+
 T = TypeVar("T")
 
 
@@ -128,7 +131,7 @@ class Policy:
     # Effects
 
     async def _check(self, call: Call) -> list[str]:
-        """Run every check that comes before counting; the chats that would be first contacts.
+        """Run every check that comes before counting; the chats and people that would count as first contacts.
 
         Sets `call.reached` and `call.digest`. Raises as `run`, and StoreAway.
         """
@@ -138,11 +141,12 @@ class Policy:
         call.digest = await self._digest(call)
         await self._check_repeat(call)
         first = await self._first_contacts(call, verdicts)
+        counting = [*first, *await self._strangers_in(call, first)]
         if call.reached:
-            await self._paced(self._pacer.check(call.reached, first))
+            await self._paced(self._pacer.check(call.reached, counting))
         if why := self._reasons_to_ask(call, verdicts, first):
             await self._approver.approved(call, why)
-        return first
+        return counting
 
     async def _digest(self, call: Call) -> str:
         arguments = call.arguments | await call.file_digests() | call.quoted_texts()
@@ -165,8 +169,8 @@ class Policy:
         quoted = [chat for chat in messages if named and chat not in named]
         if not all(map(self.readable, (*call.named(reached=False), *call.message_chats(reached=False), *quoted))):
             raise Refusal("not readable", NOT_FOUND)
-        beyond: dict[str | None, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
-        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches, [])}))
+        beyond: dict[str, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
+        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches_with(call.arguments), [])}))
         verdicts = {chat: await self._recipients.verdict(chat) for chat in call.reached}
         refused = [chat for chat, verdict in verdicts.items() if verdict is Verdict.NO]
         if refused:
@@ -227,6 +231,28 @@ class Policy:
             and kind(chat) in ("people", "groups", "broadcasts")
             and not await self._has_met(chat, can_read)
         ]
+
+    async def _strangers_in(self, call: Call, first: list[str]) -> list[str]:
+        """Those in a group that is written to for the first time whom the account has not written to: each counts.
+
+        At most as many as pass at once, so that a large group takes the whole of the limit. Nobody where WAHA does not
+        tell who is in it, as of broadcast lists.
+        """
+        room = self._pacer.first_at_once - len(first)
+        groups = [chat for chat in call.posted_in() if chat in first and kind(chat) == "groups"]
+        found: list[str] = []
+        if room <= 0 or Action.READ not in call.context.grant.actions:
+            return found
+        for group in groups:
+            try:
+                members = await self._people.members(group)
+            except WahaError as error:
+                logger.warning("Who is in a group is not known, so it counts as one: %s", error)
+                continue
+            for each in members[:MEMBERS]:
+                if len(found) < room and not (self._people.is_met(each) or await self._account.has_met(each)):
+                    found.append(each)
+        return found
 
     async def _has_met(self, chat: str, can_read: bool) -> bool:
         # The store first: to ask it finds out which account this is by now.
@@ -289,12 +315,13 @@ class Policy:
         return result.reaching(*await self._names(call))
 
     async def _remember(self, call: Call) -> None:
-        """Store that the account has written to those reached. Never raises: the effect has happened."""
-        for chat in call.reached:
+        """Store the chats in which a message of ours stands now. Never raises: the effect has happened."""
+        chats = call.posted_in()
+        for chat in chats:
             self._people.remember(chat)
-        met = {each for chat in call.reached for each in (chat, self._people.twin(chat)) if each}
+        met = {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
         try:
-            await self._account.remember(met - {PUBLIC, STATUS})
+            await self._account.remember(met)
         except StoreAway as error:
             logger.warning("Whom this account has written to cannot be kept: %s", error)
 

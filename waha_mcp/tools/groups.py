@@ -138,7 +138,15 @@ def invite_link(answer: object, group: str) -> InviteLink:
     return InviteLink(group=group, link=f"https://chat.whatsapp.com/{code.rstrip('/').rpartition('/')[2]}")
 
 
-@tool(title="Get invite link", action=Action.READ, calls=[f"GET {_GROUP}/invite-code"], hints=READS, toolset="groups")
+@tool(
+    title="Get invite link",
+    action=Action.READ,
+    calls=[f"GET {_GROUP}/invite-code"],
+    # Whoever gets hold of the link can join.
+    hints=SETS,
+    toolset="groups",
+    reaches="everyone",
+)
 async def get_invite_link(group: GroupId, *, ctx: Context) -> InviteLink:
     """Get the link with which people join a group. The account must be an admin there."""
     return invite_link(await ctx.waha.call(f"GET {_GROUP}/invite-code", path={"id": group}), group)
