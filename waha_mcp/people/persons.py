@@ -10,7 +10,7 @@ from typing import Any
 
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
-from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.errors import Failed, NotFound, Refused, Unsupported, WahaError
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Reached
 from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
@@ -112,6 +112,23 @@ class People:
         ids = [chat_id_of(row.get("pn")) or chat_id_of(row.get("id")) for row in rows if row.get("role") != "left"]
         people = dict.fromkeys(self.table.canonical(each) for each in ids if each is not None)
         return [each for each in people if each not in self.table.table.me]
+
+    def is_known(self, chat: str) -> bool:
+        """Whether the table has the chat, or it is one that every account has."""
+        table = self.table.table
+        return chat == STATUS or chat in table.me or table.get(chat) is not None
+
+    async def is_there(self, chat: str) -> bool:
+        """Whether WAHA shows a message in the chat; requested now, not cached.
+
+        Raises:
+            WahaError: WAHA gives no answer whatever the chat.
+        """
+        try:
+            return await self._look(chat, False)
+        except (Refused, Unsupported, Failed):
+            # Engines answer in many ways for a chat that is not there.
+            return False
 
     async def has_written(self, chat: str) -> bool:
         """Whether the chat has a message of this account; requested now, not cached.

@@ -24,6 +24,14 @@ class Unresolved(Exception):
     """The text names no chat, or several. The message lists candidates and says what to give instead."""
 
 
+class NotOnWhatsApp(Unresolved):
+    """A phone number is not on WhatsApp. `chat`: the chat id that it would have."""
+
+    def __init__(self, digits: str) -> None:
+        super().__init__(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
+        self.chat = f"{digits}@c.us"
+
+
 class Resolver:
     """Resolves chats against one table; `readable` and `written` as in `Directory`."""
 
@@ -164,7 +172,7 @@ class Resolver:
         """The true chat id of a phone number; its digits may differ from those dialled.
 
         Raises:
-            Unresolved: the number is not on WhatsApp.
+            NotOnWhatsApp: the number is not on WhatsApp.
             WahaError: WAHA could not be asked.
         """
         chat_id = f"{digits}@c.us"
@@ -179,7 +187,7 @@ class Resolver:
         if not isinstance(found.get("numberExists"), bool):
             raise BadAnswer("WAHA's answer does not say whether the number is on WhatsApp. Try again later.")
         if found["numberExists"] is False:
-            raise Unresolved(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
+            raise NotOnWhatsApp(digits)
         if len(self._true_ids) >= NUMBERS:
             self._true_ids.clear()
         true_id = self._table.canonical(chat_id_of(found.get("chatId")) or chat_id)

@@ -34,6 +34,8 @@ class Call:
     ask: Ask = cannot_ask
     client: str | None = None
     allow_repeat: bool = False
+    #: Chat ids to the chats as the arguments give them: the second id or the name of a chat is no secret to the caller.
+    written: Mapping[str, str] = field(default_factory=dict)
     #: Ids of the chats that it reaches, sorted.
     reached: tuple[str, ...] = ()
     digest: str = ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -87,6 +87,11 @@ class Policy:
         """Whether a chat may be read or shown anywhere: in lists, counts, searches, candidates."""
         return self._recipients.readable(chat_id)
 
+    @property
+    def read_limited(self) -> bool:
+        """Whether any list limits what may be read."""
+        return self._recipients.read_limited
+
     async def written(self, chat_id: str) -> bool:
         """Whether this account has written to a chat; False if WAHA cannot be asked."""
         try:
@@ -122,11 +127,27 @@ class Policy:
 
     async def _read(self, call: Call) -> Result:
         asked_for = [*call.named(), *call.message_chats()]
-        if not all(map(self.readable, asked_for)):
+        if not await self._may_show(asked_for):
             raise Refusal("not readable", NOT_FOUND)
         await self._messages.look_up(call)
         result = await call.tool.run(**call.arguments, ctx=call.context)
         return result if asked_for or not self._recipients.read_limited else swept(result, self.readable)
+
+    async def _may_show(self, chats: Iterable[str]) -> bool:
+        """Whether all these chats may be read.
+
+        Where some are on a list that forbids, a chat must also be there: what is said of one that does not exist would
+        tell it from one on the list. Both cause the same requests.
+        """
+        if not self._recipients.hides_some:
+            return all(map(self.readable, chats))
+        with contextlib.suppress(WahaError):
+            await self._people.table.load(behind=True)
+        for chat in dict.fromkeys(chats):
+            shown = self.readable(chat)
+            if not (shown and self._people.is_known(chat)) and not (await self._people.is_there(chat) and shown):
+                return False
+        return True
 
     # Effects
 
@@ -167,14 +188,14 @@ class Policy:
         named, messages = call.named(reached=True), call.message_chats(reached=True)
         # Quoting a message of another chat reveals its text, so that chat must be readable.
         quoted = [chat for chat in messages if named and chat not in named]
-        if not all(map(self.readable, (*call.named(reached=False), *call.message_chats(reached=False), *quoted))):
+        if not await self._may_show([*call.named(reached=False), *call.message_chats(reached=False), *quoted]):
             raise Refusal("not readable", NOT_FOUND)
         beyond: dict[str, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
         call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches_with(call.arguments), [])}))
         verdicts = {chat: await self._recipients.verdict(chat) for chat in call.reached}
         refused = [chat for chat, verdict in verdicts.items() if verdict is Verdict.NO]
         if refused:
-            raise Refusal("recipient refused", _may_not_reach(refused))
+            raise Refusal("recipient refused", _may_not_reach([call.written.get(chat, chat) for chat in refused]))
         return verdicts
 
     async def _check_urls(self, call: Call) -> None:

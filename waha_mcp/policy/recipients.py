@@ -149,6 +149,11 @@ class Recipients:
         """Whether any list limits what may be read."""
         return not self._read_allow.everyone or bool(self._read_deny)
 
+    @property
+    def hides_some(self) -> bool:
+        """Whether chats are on a list of those that may not be read, among others that may."""
+        return bool(self._read_deny)
+
     async def prepare(self, *, can_read: bool) -> None:
         """Resolve the names on the lists, and look up the second ids of their chats.
 
@@ -301,11 +306,19 @@ class Recipients:
         if self._existing_only:
             allowed += ", only where there are messages already"
         reads = f"can read {self._read_allow}" + (f" but not {self._read_deny}" if self._read_deny else "")
-        return "; ".join(filter(None, (allowed, reads, self.unresolved())))
+        # Agents read this: they learn of nobody on a list that forbids whether there is one of that name.
+        forbids = "a list that forbids has a name that is not certain, so it forbids everybody"
+        forbidding = forbids if self._deny.names or self._read_deny.names else None
+        return "; ".join(
+            filter(None, (allowed, reads, self._open(self._allow, self._ask, self._read_allow), forbidding))
+        )
 
     def unresolved(self) -> str | None:
         """The names on the lists that are not resolved, and why; None if there are none."""
-        names = ", ".join(sorted(set().union(*(each.names for each in self._lists))))
+        return self._open(*self._lists)
+
+    def _open(self, *lists: Entries) -> str | None:
+        names = ", ".join(sorted(set().union(*(each.names for each in lists))))
         if not names:
             return None
         if not self._ready:

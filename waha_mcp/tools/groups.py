@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,7 +12,7 @@ from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, page_of
 from waha_mcp.tools.params import Cursor, GroupId, Limit, Members
 from waha_mcp.tools.results import Done, done
-from waha_mcp.waha.errors import BadAnswer, NotFound, Unsupported
+from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused, Unsupported
 from waha_mcp.waha.models import Group, Result, group_from
 from waha_mcp.waha.parsing import all_of, chat_id_of, first_of, iso_time, mapping_of, object_of, one_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -175,10 +176,14 @@ InviteCode = Annotated[
 )
 async def get_invite_info(invite: InviteCode, *, ctx: Context) -> Group:
     """Show which group an invite link leads to, without joining it."""
-    answer = await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})
-    found = one_of(answer, "a group", group_from)
+    found: Group | None = None
+    with suppress(NotFound, Refused, Failed):
+        answer = await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})
+        found = one_of(answer, "a group", group_from)
     if found is None or not ctx.readable(found.id):
-        raise NotFound("This invite link leads nowhere: it was revoked, or was copied incompletely.")
+        raise NotFound(
+            "WAHA shows no group to this App under this invite link: it was revoked, or was copied incompletely."
+        )
     return found
 
 
