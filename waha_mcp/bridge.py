@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,6 +44,10 @@ class UnknownTool(Exception):
     """No tool with that name is exposed: it does not exist, or the App or the grant hides it."""
 
 
+class Withdrawn(UnknownTool):
+    """The tool was listed by this bridge and is exposed no more. The text says why, for the agent."""
+
+
 class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
@@ -68,6 +73,9 @@ class Bridge:
         self.key.listeners.add(self._grant_changed)
         #: Awaited whenever the exposed tools have changed.
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
+        #: The tools that were listed at any time, and when those of them that are gone went away.
+        self._listed: set[str] = set()
+        self._gone: dict[str, datetime] = {}
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
         self._stack = AsyncExitStack()
@@ -103,6 +111,12 @@ class Bridge:
         """The exposed tools, in a stable order."""
         return exposed(self.app, self.key.grant)
 
+    def listing(self) -> list[Tool]:
+        """The exposed tools, for a client: a call of one of them that has gone meanwhile is told why."""
+        found = self.tools()
+        self._listed |= {tool.name for tool in found}
+        return found
+
     async def call(
         self,
         name: str,
@@ -118,6 +132,7 @@ class Bridge:
 
         Raises:
             UnknownTool: not exposed; nothing was sent to WAHA for it.
+            Withdrawn: not exposed any more.
             ArgumentError: invalid arguments, or a name with no match or several; nothing was changed.
             Refusal: the policy refuses the call; nothing was changed.
             WahaError: WAHA failed or refused.
@@ -226,8 +241,15 @@ class Bridge:
 
     def _offered(self, name: str) -> Tool:
         tool = CATALOG.get(name)
-        if tool is None or why_hidden(tool, self.app, self.key.grant) is not None:
+        why = None if tool is None else why_hidden(tool, self.app, self.key.grant)
+        if tool is None or (why is not None and name not in self._listed):
             raise UnknownTool(name)
+        if why is not None:
+            since = f" since {self._gone[name]:%H:%M}" if name in self._gone else ""
+            raise Withdrawn(
+                f"{name} was on offer and is not available any more{since}: {why.rstrip('.')}. "
+                "Nothing was done. Only the user can change that: tell them, and do not look for a way around."
+            )
         return tool
 
     # Changes of the grant
@@ -240,8 +262,12 @@ class Bridge:
         logger.info("App %s %s", self.app.id, self.policy.summary())
 
     async def _grant_changed(self, before: Grant) -> None:
-        if exposed(self.app, before) == self.tools():
+        had, has = exposed(self.app, before), self.tools()
+        if had == has:
             return
+        gone = {tool.name for tool in had} - {tool.name for tool in has}
+        still = self._gone.keys() - {tool.name for tool in has}
+        self._gone = {name: self._gone[name] for name in still} | dict.fromkeys(gone, datetime.now().astimezone())
         for listener in tuple(self.listeners):
             try:
                 await listener()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,7 +47,8 @@ class Hijacked:
         self.state = state
         #: What the person at the client answers; without it, there is nobody to ask.
         self.answer: Answer = lambda question: {"result": {"action": "cancel"}}
-        self._log = (state.parent / "log.txt").open("w+b")
+        descriptor, _ = tempfile.mkstemp(dir=state.parent, prefix="log-")
+        self._log = os.fdopen(descriptor, "w+b")
         self._process = subprocess.Popen(
             [*command_after(first), "serve", "--app", str(app)],
             env=environment(WAHA_API_KEY=key, XDG_STATE_HOME=str(state)),
@@ -142,6 +145,11 @@ class Hijacked:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
+    def kill(self) -> None:
+        """End the process as a crash does."""
+        self._process.kill()
+        self._process.wait(timeout=10)
+
     def close(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(timeout=10)
@@ -169,12 +177,15 @@ def hijacked(
 
     `key` is the name of one of the sandbox's keys or a key, `url` leads to WAHA by another way, `first` is Python that
     the server's process runs before anything else, and `asks` says that its client can ask a person.
+    Agents of one folder are processes of one App.
     """
     outbox = folder / "outbox"
     outbox.mkdir(exist_ok=True)
     (outbox / "menu.txt").write_text("soup")
     (folder / "passwords.txt").write_text(SECRET)
-    (outbox / "link.txt").symlink_to(folder / "passwords.txt")
+    link = outbox / "link.txt"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder / "passwords.txt")
     (folder / "state").mkdir(exist_ok=True)
     app = folder / "app.toml"
     head = f'id = "{folder.name}"\nurl = "{url or sandbox.url}"\nsession = "default"\n'

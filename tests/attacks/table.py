@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.attacks.defences import Defence
+from tests.attacks.table_outlasting import OUTLASTING
+from tests.attacks.table_secrets import SECRETS
 
 
 def each(test: str, *ids: str) -> tuple[str, ...]:
@@ -116,7 +118,7 @@ DEFENCES = (
     ),
     Defence(
         "of the same under way each leaves its own mark",
-        (("policy/repeats.py", "[each for each in attempts if each.id != attempt.id])", "[])"),),
+        (("policy/repeats.py", "[each for each in attempts if each.id != attempt.id]", "[]"),),
         ("outcomes::a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it",),
     ),
     Defence(
@@ -168,7 +170,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._end(call, attempt, "unknown")', "self._undo(call, attempt)"),),
+        ((_GATE, 'self._end(call, attempt, "unknown")', "self._end(call, attempt, None)"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -182,13 +184,7 @@ DEFENCES = (
     ),
     Defence(
         "a look-up proves only by the message itself",
-        (
-            (
-                "policy/delivery.py",
-                "if found is not None and found.from_me and found.id == bare_id(message_id):",
-                "if True:",
-            ),
-        ),
+        (("policy/delivery.py", "return sent_from(row, chat) if ours and", "return sent_from(row, chat) if True or"),),
         (
             *each(_LOOKED_UP, "an empty object", "null", "a list", "true", "a text", "another message"),
             *each(_LOOKED_UP, "no message but its text"),
@@ -197,7 +193,7 @@ DEFENCES = (
     ),
     Defence(
         "a message whose answer was lost is looked for",
-        (("policy/delivery.py", "for wait in LOOK_AGAIN:", "for wait in ():"),),
+        (("policy/delivery.py", "for wait in waits:", "for wait in ():"),),
         (_PROXY, "wire::memory_stays_bounded_when_what_is_answered_is[a change-gzip]"),
     ),
     Defence(
@@ -217,7 +213,7 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "await self._undo(call, attempt)", 'await self._end(call, attempt, "done")'),),
+        ((_GATE, "await self._end(call, attempt, None)", 'await self._end(call, attempt, "done")'),),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -564,4 +560,6 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
+    *SECRETS,
+    *OUTLASTING,
 )

@@ -202,9 +202,9 @@ def test_it_stays_unknown_where_a_look_up_answers(what: str, agent: Hijacked, wa
     way.rules |= {SEND: cut(0), LOOKS: says(JUNK[what])}
     done, said = agent.call("send_text", chat=FRIEND, text=text)
     assert {SEND, LOOKS} == set(way.hits)
-    way.rules.clear()
     assert not done
     may_have_happened(said)
+    del way.rules[SEND]
     for each in insists(agent, text):
         may_have_happened(each)
     assert agent.judge.delivered(FRIEND, text) == 1
@@ -351,7 +351,10 @@ def test_a_text_cancelled_after_it_left_is_not_sent_again(when: str, agent: Hija
     agent.judge.await_request("/api/sendText")
     agent.cancel(number)
     for each in insists(agent, text):
-        may_have_happened(each)
+        if when == "before WAHA answered":
+            assert "did go out" in each or "was done" in each
+        else:
+            may_have_happened(each)
     assert agent.judge.delivered(FRIEND, text) == 1
 
 

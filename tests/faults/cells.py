@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-#: What a call said. "nothing": its client had cancelled it. The next three refuse a repeat.
+#: What a call said. "nothing": its client had cancelled it. The next four refuse a repeat.
 Said = Literal[
     "done",
     "not sent",
@@ -15,6 +15,7 @@ Said = Literal[
     "unknown",
     "nothing",
     "repeat: done",
+    "repeat: found",
     "repeat: not known",
     "repeat: under way",
     "other",
@@ -23,8 +24,9 @@ Look = Literal["found", "not found", "not a message"]
 LOOKS: tuple[Look, ...] = ("found", "not found", "not a message")
 
 _REPEATS: dict[str, Said] = {
-    r"^Exactly this was done ": "repeat: done",
-    r"^Exactly this was tried .* not known": "repeat: not known",
+    r"^The same was done ": "repeat: done",
+    r"^It did go out ": "repeat: found",
+    r"^The same was tried .* not known": "repeat: not known",
     r"^Exactly this is under way": "repeat: under way",
 }
 _UNKNOWN = re.compile(r"outcome is unknown|what came of it is not known")
@@ -88,6 +90,7 @@ _WORDS: dict[Said, str] = {
     "unknown": "unknown",
     "nothing": "(cancelled)",
     "repeat: done": "refused (was done)",
+    "repeat: found": "refused (found)",
     "repeat: not known": "refused (not known)",
     "repeat: under way": "refused (under way)",
     "other": "OTHER",
@@ -110,8 +113,9 @@ def broken(cell: Cell) -> list[str]:
         "not to be done after it was denied": undone and (cell.said_again != "done" or cell.total != 1),
         "done again although the outcome was open": open_ and not cell.idempotent and cell.said_again == "done",
         "the repeat is not told that the outcome is not known": (
-            open_ and not cell.idempotent and cell.said_again != "repeat: not known"
+            open_ and not cell.idempotent and cell.said_again not in ("repeat: not known", "repeat: found")
         ),
+        "said to be found where WAHA has it not": cell.said_again == "repeat: found" and cell.first < 1,
         "the repeat is not told that it was done": (
             cell.said == "done" and not cell.idempotent and cell.said_again != "repeat: done"
         ),

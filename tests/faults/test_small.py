@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.faults.__main__ import BEGIN, END, written
 from tests.faults.cells import LOOKS, Cell, Look, Said, broken, class_of, rows
+from tests.faults.kills import Kills, run
 from tests.faults.run import bench, fill, shortened
 from tests.faults.world import CASES, FAULTS
 from waha_mcp.policy import delivery, repeats
@@ -28,8 +30,9 @@ SAID: list[tuple[str, bool, Said]] = [
     ("WAHA was asked to do this and did not refuse, but what came of it is not known: x", True, "unknown"),
     ("WAHA does not let this key do that (403): ask.", True, "refused by WAHA"),
     ("Session 'default' is still starting: try again in a few seconds.", True, "refused by WAHA"),
-    ("Exactly this was done 3 s ago, so it is not done again.", True, "repeat: done"),
-    ("Exactly this was tried 3 s ago and what came of it is not known: it may.", True, "repeat: not known"),
+    ("The same was done 3 s ago, so it is not done again.", True, "repeat: done"),
+    ("The same was tried at 14:02, and what came of it is not known: it may.", True, "repeat: not known"),
+    ("It did go out at 14:02, message true_1@c.us_A: an earlier try.", True, "repeat: found"),
     ("Exactly this is under way since 3 s: wait for its answer.", True, "repeat: under way"),
     ("Its outcome is unknown, but it was not sent.", True, "other"),
     ("Its outcome is unknown. Try again later.", True, "other"),
@@ -45,6 +48,7 @@ def test_words_have_their_class_and_a_contradiction_has_none(text: str, is_error
 GOOD = {
     "done": SENT,
     "unknown and done": LOST,
+    "unknown and found later": replace(LOST, said_again="repeat: found"),
     "unknown and not done": replace(LOST, first=0, total=0),
     "not sent": DENIED,
     "refused": replace(DENIED, said="refused by WAHA", left=True),
@@ -75,6 +79,7 @@ BAD: list[tuple[Cell, str]] = [
     (replace(DENIED, said="nothing", said_again="repeat: not known"), "not to be done after it was denied"),
     (replace(LOST, said_again="done"), "done again although the outcome was open"),
     (replace(CANCELLED, said_again="done"), "done again although the outcome was open"),
+    (replace(LOST, said_again="repeat: found", first=0, total=0), "said to be found where WAHA has it not"),
     (replace(LOST, said_again="repeat: done"), "the repeat is not told that the outcome is not known"),
     (replace(CANCELLED, said_again="repeat: done"), "the repeat is not told that the outcome is not known"),
     (replace(SENT, said_again="done"), "the repeat is not told that it was done"),
@@ -124,14 +129,16 @@ async def test_real_cells_keep_the_rules() -> None:
     assert {cell.said for cell in cells} == {"done", "not sent", "refused by WAHA", "unknown", "nothing"}
 
 
-async def believing(message_id: str, chat: str, context: Context) -> Sent:
+async def believing(message_id: str, chat: str, context: Context, *, waits: Sequence[float]) -> Sent:
     """A look-up that takes whatever WAHA answers for the message."""
     return Sent(message_id=f"true_{chat}_{message_id}", chat=chat, time=None)
 
 
 #: A defence, what stands in its place, and the cell and the rule that show it.
 WITHOUT: dict[str, tuple[Any, str, Any, str, Look, str]] = {
-    "the repeat guard": (repeats, "_standing", lambda *_: None, "502", "not found", "more than one effect"),
+    "the repeat guard": (
+        repeats.Attempt, "holds", property(lambda _: False), "502", "not found", "more than one effect",
+    ),
     "what is lost counts as possible": (
         Policy, "_happened", staticmethod(lambda *_: False), "no answer in time; done after", "found",
         "more than one effect",
@@ -153,3 +160,31 @@ async def test_a_defence_that_is_switched_off_shows_in_the_table(what: str, monk
         async with bench() as place:
             cell = await place.cell(CASES[0], fault(begins), look)
     assert rule in broken(cell), cell
+
+
+@pytest.mark.slow
+def test_a_killed_process_doubles_nothing_and_leaves_no_false_word() -> None:
+    kills = run(3, seed=2)
+    assert len(kills.killed) == 3
+    assert kills.broken() == []
+
+
+KILLED: list[tuple[list[Said], int, bool]] = [
+    (["done"], 1, True),
+    (["repeat: found"], 1, True),
+    (["repeat: not known"], 0, True),
+    (["repeat: not known"], 1, True),
+    (["done"], 2, False),
+    (["done"], 0, False),
+    (["repeat: done"], 0, False),
+    (["repeat: found"], 0, False),
+    (["not sent"], 1, False),
+    (["other"], 1, False),
+]
+
+
+@pytest.mark.parametrize(("said", "sent", "good"), KILLED)
+def test_what_was_said_of_a_killed_send_is_held_against_what_waha_has_sent(
+    said: list[Said], sent: int, good: bool
+) -> None:
+    assert (Kills(said={"a": said}, sent={"a": sent}).broken() == []) is good

@@ -25,9 +25,10 @@ HARMLESS = ("GET", "HEAD")
 
 @asynccontextmanager
 async def bridge_with(sandbox: SandboxInfo, key: str = "read_send", **fields: Any) -> AsyncIterator[Bridge]:
-    """A bridge whose App has these policy fields, written as in a TOML file."""
-    parsed = PolicyFields.model_validate(fields)
-    given = {name: getattr(parsed, name) for name in fields}
+    """A bridge whose App has these fields; those of the policy are written as in a TOML file."""
+    policy = {name: value for name, value in fields.items() if name in PolicyFields.model_fields}
+    parsed = PolicyFields.model_validate(policy)
+    given = fields | {name: getattr(parsed, name) for name in policy}
     app: App = app_for(sandbox, sandbox.keys[key], session="default", **given)
     async with Bridge(app) as bridge:
         await bridge.key.settle()

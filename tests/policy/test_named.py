@@ -102,11 +102,11 @@ async def test_a_message_under_its_own_chat_is_taken_under_either_id_of_the_pers
     real = await arrive(at, SAM)
     lid = await lid_of(at, SAM)
     bare = real.split("_")[2]
-    async with bridge_with(engine, **SEALED) as bridge:
-        every_tool(bridge)
-        for named in (f"false_{SAM}_{bare}", f"false_{lid}_{bare}"):
-            arguments = {k: named if v == "MESSAGE" else v for k, v in NAMING[tool].items()}
-            await bridge.call(tool, arguments)
+    for app_id, chat in (("by-number", SAM), ("by-hidden-id", lid)):
+        async with bridge_with(engine, id=app_id, **SEALED) as bridge:
+            every_tool(bridge)
+            named = f"false_{chat}_{bare}"
+            await bridge.call(tool, {k: named if v == "MESSAGE" else v for k, v in NAMING[tool].items()})
 
 
 async def test_the_flag_for_own_messages_must_be_right(engine: SandboxInfo, at: Admin) -> None:

@@ -19,8 +19,9 @@ from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
 from waha_mcp.app.policy_fields import Pace
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, delivery, pace
-from waha_mcp.policy.pace import Pacer, PaceUnknown, TooFast
+from waha_mcp.policy import Refusal, delivery
+from waha_mcp.policy.gap import MAX_WAIT, TooFast
+from waha_mcp.policy.pace import Pacer, PaceUnknown
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import StoreAway
 from waha_mcp.store.memory import Memory
@@ -370,4 +371,4 @@ async def test_what_fails_of_acting_human_does_not_hold_up_the_send(
 
 def test_the_default_limits_are_on() -> None:
     assert all((Pace().total, Pace().chat, Pace().first_contacts, Pace().gap[1] > 0))
-    assert pace.MAX_WAIT < 5
+    assert MAX_WAIT < 5

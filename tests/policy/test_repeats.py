@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ async def test_a_call_that_is_cancelled_after_it_left_is_of_unknown_outcome(sand
         with anyio.move_on_after(0.1) as waited:
             await bridge.call("send_text", TEXT)
         assert waited.cancelled_caught
-        with pytest.raises(Refusal, match="not known"):
+        assert await performed(admin) == 1
+        with pytest.raises(Refusal, match="It did go out at"):
             await bridge.call("send_text", TEXT)
         assert await performed(admin) == 1
 
@@ -171,7 +173,8 @@ async def test_what_waha_may_still_do_is_neither_denied_nor_done_again(
         assert "not sent" not in str(told.value)
         assert "ry again" not in str(told.value)
         assert "did not refuse" not in str(told.value)
-        with pytest.raises(Refusal, match="not known"):
+        assert await performed(admin) == 1
+        with pytest.raises(Refusal, match="It did go out at"):
             await bridge.call("send_text", TEXT)
         assert await performed(admin) == 1
 
@@ -228,10 +231,13 @@ async def test_an_unknown_outcome_is_remembered_for_longer_than_a_known_one(
         with pytest.raises(OutcomeUnknown):
             await bridge.call("send_text", TEXT)
         monkeypatch.setattr(repeats, "WINDOW", 0.0)
-        with pytest.raises(Refusal, match="not known"):
-            await bridge.call("send_text", TEXT)
+        for again in (False, True):
+            with pytest.raises(Refusal, match="not known" if not again else "waiting for approval"):
+                await bridge.call("send_text", TEXT | {"allow_repeat": again})
         monkeypatch.setattr(repeats, "UNKNOWN_WINDOW", 0.0)
-        await bridge.call("send_text", TEXT)
+        with pytest.raises(Refusal, match="never found out"):
+            await bridge.call("send_text", TEXT)
+        await bridge.call("send_text", TEXT | {"allow_repeat": True})
 
 
 async def test_what_never_left_is_told_as_not_sent_and_counts_for_nothing(sandbox: SandboxInfo, admin: Admin) -> None:
@@ -265,7 +271,7 @@ async def test_a_tool_that_fails_after_its_change_does_not_deny_it(
     async with bridge_with(sandbox) as bridge:
         with pytest.raises(OutcomeUnknown, match="did not refuse"):
             await bridge.call("send_text", TEXT)
-        with pytest.raises(Refusal, match="not known"):
+        with pytest.raises(Refusal, match="It did go out"):
             await bridge.call("send_text", TEXT)
     assert await performed(admin) == 1
 
@@ -324,7 +330,7 @@ def guard() -> Repeats:
 def outcome_of(guard: Repeats, attempt: Attempt) -> str | None:
     """The outcome of the attempt, where it is the one that stands in the way."""
     before = guard.before("a")
-    return before.outcome if before is not None and before.id == attempt.id else None
+    return before[0].outcome if before and before[0].id == attempt.id else None
 
 
 @pytest.mark.parametrize(
@@ -332,7 +338,7 @@ def outcome_of(guard: Repeats, attempt: Attempt) -> str | None:
     [
         ("under way", (0, 60, 600, 1e9), ()),
         ("done", (0, 59.9), (60, 600)),
-        ("unknown", (0, 60, 599.9), (600, 1e9)),
+        ("unknown", (0, 60, 600, 43_199.9), (43_200, 1e9)),
     ],
 )
 def test_the_same_is_refused_for_as_long_as_its_outcome_says(
@@ -349,59 +355,99 @@ def test_the_same_is_refused_for_as_long_as_its_outcome_says(
     for after in sorted(holds + no_more):
         clock[0] = since + after
         found = guard.before("a")
-        assert (found is not None) is (after in holds)
-        if found is not None:
-            assert found.outcome == outcome
-            assert found.ago == pytest.approx(after)
-        assert guard.before("b") is None
+        assert bool(found) is (after in holds)
+        for each in found:
+            assert each.outcome == outcome
+            assert each.ago == pytest.approx(after)
+        assert guard.before("b") == []
 
 
 def test_what_did_not_happen_leaves_what_stood_before(clock: list[float], guard: Repeats) -> None:
-    guard.undo("a", guard.begin("a"))
-    assert guard.before("a") is None
+    guard.end("a", guard.begin("a"), None)
+    assert guard.before("a") == []
     done = guard.begin("a")
     guard.end("a", done, "done")
-    guard.undo("a", guard.begin("a", again=True))
+    guard.end("a", guard.begin("a", again=True), None)
     assert outcome_of(guard, done) == "done"
 
 
-@pytest.mark.parametrize("outcome", ["done", "unknown"])
-@pytest.mark.parametrize("first", ["the other is undone first", "the other is undone last"])
-def test_of_two_under_way_each_leaves_its_own_mark(
-    first: str, outcome: Outcome, clock: list[float], guard: Repeats
+def test_while_it_is_under_way_nobody_can_allow_it_again(clock: list[float], guard: Repeats) -> None:
+    attempt = guard.begin("a")
+    clock[0] += 1e6
+    with pytest.raises(Repeated):
+        guard.begin("a", again=True, despite={attempt.id})
+
+
+@pytest.mark.parametrize(
+    ("after", "again", "by_a_person", "begins"),
+    [
+        (599.9, False, False, False),
+        (599.9, True, False, False),
+        (599.9, False, True, True),
+        (600, False, False, False),
+        (600, True, False, True),
+        (43_199.9, False, False, False),
+        (43_200, False, False, True),
+    ],
+)
+def test_what_is_not_known_is_done_again_only_if_a_person_or_later_the_caller_takes_the_risk(
+    after: float, again: bool, by_a_person: bool, begins: bool, clock: list[float], guard: Repeats
 ) -> None:
-    one, other = guard.begin("a"), guard.begin("a", again=True)
-    if first == "the other is undone first":
-        guard.undo("a", other)
-        assert outcome_of(guard, one) == "under way"
-        guard.end("a", one, outcome)
-    else:
-        guard.end("a", one, outcome)
-        assert outcome_of(guard, other) == "under way"
-        guard.undo("a", other)
-    assert outcome_of(guard, one) == outcome
-
-
-def test_what_is_not_known_stays_so_whatever_ends_beside_it(clock: list[float], guard: Repeats) -> None:
-    lost, beside = guard.begin("a"), guard.begin("a", again=True)
-    clock[0] += 1
+    lost = guard.begin("a")
     guard.end("a", lost, "unknown")
-    clock[0] += 1
-    guard.end("a", beside, "done")
+    clock[0] += after
+    with nullcontext() if begins else pytest.raises(Repeated):
+        guard.begin("a", again=again, despite={lost.id} if by_a_person else ())
+
+
+def test_the_risk_that_a_person_takes_is_for_the_attempts_that_they_were_told_of(guard: Repeats) -> None:
+    lost = guard.begin("a")
+    guard.end("a", lost, "unknown")
+    second = guard.begin("a", despite={lost.id})
+    guard.end("a", second, "unknown")
+    with pytest.raises(Repeated):
+        guard.begin("a", again=True, despite={lost.id})
+    guard.begin("a", despite={lost.id, second.id})
+
+
+def test_what_is_not_known_stays_so_where_a_repeat_had_no_effect(guard: Repeats) -> None:
+    lost = guard.begin("a")
+    guard.end("a", lost, "unknown")
+    guard.end("a", guard.begin("a", despite={lost.id}), None)
     assert outcome_of(guard, lost) == "unknown"
-    clock[0] += 599
-    assert guard.before("a") is None
 
 
 def test_what_was_repeated_on_purpose_stands_for_what_was_not_known(clock: list[float], guard: Repeats) -> None:
-    guard.end("a", guard.begin("a"), "unknown")
+    lost = guard.begin("a")
+    guard.end("a", lost, "unknown")
     clock[0] += 1
-    again = guard.begin("a", again=True)
+    again = guard.begin("a", despite={lost.id})
     clock[0] += 1
     guard.end("a", again, "done")
     assert outcome_of(guard, again) == "done"
     clock[0] += 60
-    assert guard.before("a") is None
+    assert guard.before("a") == []
+
+
+def test_what_is_found_later_counts_as_done_from_then_on(clock: list[float], guard: Repeats) -> None:
+    lost = guard.begin("a", chat=SAM, message_id="3EB0")
+    guard.end("a", lost, "unknown")
+    [lost] = guard.before("a")
+    assert (lost.chat, lost.message_id) == (SAM, "3EB0")
+    sent_at = clock[0]
+    clock[0] += 5_000
+    found = guard.found("a", lost, f"true_{SAM}_3EB0", sent_at)
+    assert guard.before("a") == [found]
+    assert (found.outcome, found.found, found.at, found.ago) == ("done", True, sent_at, 0.0)
+    clock[0] += 60
+    assert guard.before("a") == []
+
+
+def test_where_waha_does_not_say_when_it_was_sent_it_was_when_it_began(clock: list[float], guard: Repeats) -> None:
+    lost = guard.begin("a")
+    clock[0] += 50
+    guard.end("a", lost, "unknown")
+    assert guard.found("a", lost, "id", None).at == clock[0] - 50
 
 
 def test_what_no_longer_holds_is_not_kept(clock: list[float]) -> None:
@@ -447,7 +493,7 @@ def test_what_is_under_way_elsewhere_stands_in_the_way_and_is_not_known_once_its
     assert repeated.value.before.outcome == "unknown"
     assert repeated.value.before.ago == pytest.approx(599)
     clock[0] += 1
-    guard.begin("a")
+    guard.begin("a", again=True)
 
 
 def test_what_a_process_has_left_behind_is_let_go_of(clock: list[float]) -> None:
@@ -457,7 +503,7 @@ def test_what_a_process_has_left_behind_is_let_go_of(clock: list[float]) -> None
         Repeats("one", store).begin(digest)
     store.process = store.own
     store.living.remove("other")
-    clock[0] += 600
+    clock[0] += 43_200
     Repeats("one", store).begin("d")
     assert [row.key for row in store.rows("attempt")] == ["one/d"]
 
@@ -477,9 +523,9 @@ def test_what_came_of_a_call_is_known_before_it_is_written(outcome: Outcome | No
 def test_each_app_has_a_guard_of_its_own(guard: Repeats) -> None:
     store = Memory()
     Repeats("one", store).begin("a")
-    assert Repeats("one", store).before("a") is not None
-    assert Repeats("on", store).before("a") is None
-    assert Repeats("two", store).before("a") is None
+    assert Repeats("one", store).before("a") != []
+    assert Repeats("on", store).before("a") == []
+    assert Repeats("two", store).before("a") == []
 
 
 class Breaking(Memory):
@@ -502,14 +548,14 @@ def test_what_came_of_a_call_is_known_although_it_could_not_be_written(
     attempt = guard.begin("a")
     store.away = True
     if outcome is None:
-        guard.undo("a", attempt)
+        guard.end("a", attempt, None)
     else:
         guard.end("a", attempt, outcome)
     assert outcome_of(guard, attempt) == outcome
     with pytest.raises(StoreAway):
         guard.begin("b")
     store.away = False
-    guard.begin("a", again=True)
+    guard.begin("a", again=True, despite={attempt.id})
     # From now on others know it, too.
     beside = Repeats("one", store)
     clock[0] += 1

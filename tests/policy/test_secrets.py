@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import ssl
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -100,10 +102,10 @@ def test_wherever_waha_echoes_the_key_no_result_log_or_trail_has_it(
         assert form not in everything
 
 
-async def _say_everything(answer: httpx.Response) -> str:
+async def _say_everything(answer: httpx.Response, key: str = KEY) -> str:
     """All that a client is told while WAHA answers every call but the first look with `answer`."""
     said: list[str] = []
-    app = App(url=BASE, key=SecretStr(KEY), session="default", pace=NO_PACE, audit="text")
+    app = App(url=BASE, key=SecretStr(key), session="default", pace=NO_PACE, audit="text")
     with respx.mock(base_url=BASE, assert_all_called=False) as router:
         router.get("/api/server/environment").respond(403, json={"message": "Forbidden", "statusCode": 403})
         router.get("/api/sessions/default").respond(json={})
@@ -131,6 +133,27 @@ def test_a_key_is_found_however_it_is_written(key: str, before: str, after: str)
     secret = SecretStr(key)
     for form in (key, json.dumps(key)[1:-1], quote(key, safe=""), quote(key)):
         assert form not in redact(f"{before} {form} {after}", secret)
+
+
+ROW = {"id": "12025550123@c.us", "name": "admin 123", "timestamp": 1_790_000_000, "body": "123 true a {admin}"}
+
+
+@pytest.mark.parametrize("key", ["123", "admin", "a", "true", "12025550123", "chats", '"', "{"])
+def test_a_key_that_is_a_word_or_a_number_leaves_answers_and_trail_whole(
+    key: str, captured: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hide(SecretStr(key))
+    configure_logging("info")
+    whole = anyio.run(_say_everything, httpx.Response(200, json=[ROW]))
+    weak = anyio.run(partial(_say_everything, httpx.Response(200, json=[ROW]), key))
+    times = re.compile(r'"ms":[\d.]+|"time":"[^"]+"|[0-9a-f]{64}|\d+ s\b')
+    assert times.sub("", weak) == times.sub("", whole)
+    assert "admin 123" in weak
+    for line in trail_path("default").read_text().splitlines():
+        assert json.loads(line)["tool"]
+    refused = httpx.Response(400, json={"message": f"Wrong key: {key}.", "statusCode": 400})
+    said = anyio.run(partial(_say_everything, refused, key))
+    assert "Wrong key: [key]" in said
 
 
 def test_a_crash_is_told_without_the_key(capsys: pytest.CaptureFixture[str], captured: None) -> None:

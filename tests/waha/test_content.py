@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from waha_mcp.waha.messages import message_from
+from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.messages import message_from, refuse_view_once
 
 
 class Book:
@@ -30,20 +31,75 @@ def read(data: dict[str, Any] | None = None, *, full: bool = True, **raw: Any) -
     return message
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        {"message": {"viewOnceMessageV2": {"message": {"imageMessage": {"mimetype": "image/jpeg"}}}}},
-        {"message": {"ephemeralMessage": {"message": {"viewOnceMessage": {"message": {"imageMessage": {}}}}}}},
-        {"message": {"imageMessage": {"viewOnce": True}}},
-        {"Message": {"imageMessage": {}}, "IsViewOnce": True},
-        {"type": "image", "isViewOnce": True},
-    ],
-)
-def test_what_may_be_seen_once_is_said_to_be_so(data: dict[str, Any]) -> None:
+VIEW_ONCE: dict[str, dict[str, Any]] = {
+    "NOWEB, v1": {"message": {"viewOnceMessage": {"message": {"imageMessage": {}}}}},
+    "NOWEB, v2": {"message": {"viewOnceMessageV2": {"message": {"imageMessage": {"mimetype": "image/jpeg"}}}}},
+    "NOWEB, v2 extension": {"message": {"viewOnceMessageV2Extension": {"message": {"imageMessage": {}}}}},
+    "NOWEB, a later version": {"message": {"viewOnceMessageV3": {"message": {"imageMessage": {}}}, "imageMessage": {}}},
+    "NOWEB, disappearing": {
+        "message": {"ephemeralMessage": {"message": {"viewOnceMessage": {"message": {"imageMessage": {}}}}}}
+    },
+    "NOWEB, sent elsewhere": {"message": {"deviceSentMessage": {"message": {"imageMessage": {"viewOnce": True}}}}},
+    "NOWEB, a flag": {"message": {"imageMessage": {"viewOnce": True}}},
+    "NOWEB, the key": {"key": {"isViewOnce": True}, "message": {"imageMessage": {}}},
+    "GOWS, v1": {"Message": {"imageMessage": {}}, "IsViewOnce": True},
+    "GOWS, v2": {"Message": {"imageMessage": {}}, "IsViewOnceV2": True},
+    "GOWS, v2 extension": {"Message": {"imageMessage": {}}, "IsViewOnceV2Extension": True},
+    "GOWS, a flag": {"Message": {"imageMessage": {"viewOnce": True}}, "IsViewOnce": False},
+    "GOWS, raw": {
+        "Message": {"imageMessage": {}},
+        "RawMessage": {"viewOnceMessageV2": {"message": {"imageMessage": {}}}},
+    },
+    "GOWS, Go's names": {"Message": {"imageMessage": {"ViewOnce": True}}},
+    "WEBJS": {"type": "image", "isViewOnce": True},
+    "WPP": {"type": "image", "isViewOnce": 1},
+    "WPP, an object": {"type": "image", "msg": {"isViewOnce": "true"}},
+}
+
+
+@pytest.mark.parametrize("data", VIEW_ONCE.values(), ids=VIEW_ONCE.keys())
+def test_what_may_be_seen_once_is_said_to_be_so_and_is_not_to_be_copied(data: dict[str, Any]) -> None:
     message = read(data)
     assert (message.kind, message.view_once) == ("image", True)
     assert "once" in message.note
+    with pytest.raises(Refused, match="seen once"):
+        refuse_view_once({"_data": data})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"messageStubType": 2, "key": {"isViewOnce": True}},
+        {"Info": {"Type": "media"}, "UnavailableType": "view_once"},
+        {"type": "ciphertext", "subtype": "view_once_unavailable_fanout"},
+    ],
+)
+def test_what_may_be_seen_once_is_so_too_where_it_never_came(data: dict[str, Any]) -> None:
+    message = read(data)
+    assert message.view_once
+    assert "once" in message.note
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"message": {"imageMessage": {"viewOnce": False}}},
+        {"message": {"imageMessage": {"viewOnce": None, "caption": "viewOnce view_once"}}},
+        {"Message": {"imageMessage": {}}, "IsViewOnce": False, "IsViewOnceV2": False},
+        {"type": "image", "isViewOnce": "false", "caption": "view_once"},
+        {"message": {"imageMessage": {"contextInfo": {"quotedMessage": {"viewOnceMessage": {"message": {}}}}}}},
+        {"type": "image", "quotedMsg": {"type": "image", "isViewOnce": True}},
+        {"message": {"imageMessage": {"jpegThumbnail": {"0": 255, "isViewOnce": 216}}}},
+    ],
+)
+def test_other_media_is_not_to_be_seen_once(data: dict[str, Any]) -> None:
+    assert (read(data).kind, read(data).view_once) == ("image", None)
+    refuse_view_once({"_data": data, "replyTo": {"_data": {"isViewOnce": True}}})
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}, {"_data": None}])
+def test_where_waha_shows_nothing_there_is_nothing_to_be_seen_once(nothing: Any) -> None:
+    refuse_view_once(nothing)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import anyio
 import typer
 
 from waha_mcp.app.definition import App
 from waha_mcp.cli.common import Failure, with_app
+from waha_mcp.log import redact_json
 
 
 @with_app(log_level="error")
@@ -52,4 +53,5 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None
-    return as_json(result)
+    _, data = redact_json(as_json(result), app.key)
+    return cast(dict[str, Any], data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import logging.handlers
 import os
@@ -14,7 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from waha_mcp.log import redact
+from waha_mcp.log import redact_json
 from waha_mcp.store.folders import state_dir
 
 logger = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class Trail:
                 logger.error("The trail cannot be written (%s); calls go on without it", error.strerror or error)
                 return
             self._handler = _Queue(file)
-        line = redact(json.dumps(entry, ensure_ascii=False, separators=(",", ":")), *self._secrets)
+        line, _ = redact_json(entry, *self._secrets)
         self._handler.handle(logging.LogRecord("trail", logging.INFO, "", 0, line, None, None))
 
     def close(self) -> None:

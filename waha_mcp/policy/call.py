@@ -38,7 +38,12 @@ class Call:
     written: Mapping[str, str] = field(default_factory=dict)
     #: Ids of the chats that it reaches, sorted.
     reached: tuple[str, ...] = ()
+    #: Digest of exactly this call, for approvals and the trail.
     digest: str = ""
+    #: Digest of what its recipients would see (`sameness.seen_digest`), for the repeat guard.
+    seen: str = ""
+    #: Ids of earlier attempts with an unknown outcome that a person is asked to repeat (`Repeats.begin`).
+    despite: frozenset[str] = frozenset()
     decision: str = "allowed"
     message_id: str | None = None
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -26,6 +26,8 @@ TYPING_RATE, LEAST_TYPING, MOST_TYPING = 0.03, 0.6, 3.0
 LOOK_AGAIN = (0.0, 1.0, 2.0)
 #: Timeout in seconds of all these attempts: send and look-up together stay below the hosts' own timeout.
 LOOK_UP = 12.0
+#: The `ack` of a message that WhatsApp did not take.
+_FAILED = -1
 #: How many used message ids are remembered.
 MOST_IDS = 10_000
 
@@ -87,29 +89,30 @@ def is_ours(sent: Sent, message_id: str | None) -> bool:
     return key.from_me
 
 
-async def look_up(message_id: str, chat: str, context: Context) -> Sent | None:
-    """Look up a message whose send got no answer; the tool's result for it, or None if it is not found.
+async def look_up(message_id: str, chat: str, context: Context, *, waits: Sequence[float]) -> Sent | None:
+    """Look up a message whose send got no answer; the tool's result for it, with its full id, or None.
 
-    None does not prove that it was not sent: WAHA may be sending it still.
+    `waits`: seconds before each attempt. None does not prove that it was not sent: WAHA may be sending it still.
     """
     with anyio.move_on_after(LOOK_UP):
-        return await _look_up(message_id, chat, context)
+        for wait in waits:
+            await anyio.sleep(wait)
+            if (found := await _look_up(message_id, chat, context)) is not None:
+                return found
     return None
 
 
 async def _look_up(message_id: str, chat: str, context: Context) -> Sent | None:
-    for wait in LOOK_AGAIN:
-        await anyio.sleep(wait)
-        try:
-            answer = await context.waha.call(
-                "GET /api/{session}/chats/{chatId}/messages/{messageId}",
-                path={"chatId": chat, "messageId": message_id},
-                query={"downloadMedia": False},
-            )
-        except WahaError as error:
-            logger.warning("Could not look up a message whose answer was lost: %s", error)
-            continue
-        found = message_key_of(mapping_of(answer))
-        if found is not None and found.from_me and found.id == bare_id(message_id):
-            return sent_from(answer, chat)
-    return None
+    try:
+        answer = await context.waha.call(
+            "GET /api/{session}/chats/{chatId}/messages/{messageId}",
+            path={"chatId": chat, "messageId": message_id},
+            query={"downloadMedia": False},
+        )
+    except WahaError as error:
+        logger.warning("Could not look up a message whose answer was lost: %s", error)
+        return None
+    row = mapping_of(answer)
+    found = message_key_of(row)
+    ours = found is not None and found.from_me and found.id == bare_id(message_id)
+    return sent_from(row, chat) if ours and row.get("ack") != _FAILED else None

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -24,12 +25,14 @@ from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.fetching import links_in, refusal
+from waha_mcp.policy.gap import TooFast
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
-from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown, TooFast
-from waha_mcp.policy.question import digest_of
+from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
+from waha_mcp.policy.question import clock, digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeats import WINDOW, Attempt, Outcome, Repeated, Repeats
+from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.policy.sweep import swept
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import user_store
@@ -160,18 +163,27 @@ class Policy:
         await self._messages.look_up(call)
         await self._check_urls(call)
         call.digest = await self._digest(call)
-        await self._check_repeat(call)
+        call.seen = seen_digest(call)
+        call.despite = await self._check_repeat(call)
+        if call.despite:
+            # A yes that was given before, without knowing that it may happen twice, is not for this.
+            call.digest = await self._digest(call)
         first = await self._first_contacts(call, verdicts)
         counting = [*first, *await self._strangers_in(call, first)]
-        if call.reached:
-            await self._paced(self._pacer.check(call.reached, counting))
-        if why := self._reasons_to_ask(call, verdicts, first):
+        why = self._reasons_to_ask(call, verdicts, first)
+        if call.despite:
+            why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
+        if why:
+            if call.reached:
+                # Nobody is asked about what the pace would then refuse.
+                await self._paced(self._pacer.check(call.reached, counting))
             await self._approver.approved(call, why)
         return counting
 
     async def _digest(self, call: Call) -> str:
         arguments = call.arguments | await call.file_digests() | call.quoted_texts()
-        return digest_of(self._app.url, call.context.waha.session, call.tool.name, arguments)
+        waha = call.context.waha
+        return digest_of(self._app.url, waha.session, call.tool.name, arguments, *sorted(call.despite))
 
     async def _check_unchanged(self, call: Call) -> None:
         """Refuse a call whose messages or files have changed since the person was asked."""
@@ -212,33 +224,57 @@ class Policy:
                     f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",
                 )
 
-    async def _check_repeat(self, call: Call) -> None:
-        if call.tool.repeats and not call.allow_repeat:
-            before = await in_thread(self._repeats.before, call.digest)
-            if before is not None:
-                raise _repeated(before)
+    async def _check_repeat(self, call: Call) -> frozenset[str]:
+        """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after."""
+        if not call.tool.repeats:
+            return frozenset()
+        before = await in_thread(self._repeats.before, call.seen)
+        for attempt in before:
+            if attempt.outcome == "unknown" and (found := await self._look_again(call, attempt)):
+                raise _repeated(found)
+        despite = frozenset(each.id for each in before if call.allow_repeat and each.for_a_person)
+        for attempt in before:
+            if not attempt.lets(again=call.allow_repeat, despite=despite):
+                raise _repeated(attempt)
+        return despite
 
-    async def _begin(self, call: Call) -> Attempt | None:
+    async def _look_again(self, call: Call, attempt: Attempt) -> Attempt | None:
+        """Look for the message of an attempt with an unknown outcome; the attempt as done, or None."""
+        if attempt.chat is None or attempt.message_id is None or Action.READ not in call.context.grant.actions:
+            return None
+        sent = await delivery.look_up(attempt.message_id, attempt.chat, call.context, waits=(0.0,))
+        if sent is None or sent.message_id is None:
+            return None
+        await self._messages.sent(sent.message_id)
+        at = None if sent.time is None else datetime.fromisoformat(sent.time).timestamp()
+        return await in_thread(self._repeats.found, call.seen, attempt, sent.message_id, at)
+
+    async def _begin(self, call: Call, message_id: str | None) -> Attempt | None:
         """Store that the call is under way, unless the same call got here while a person was asked.
 
         None for idempotent tools, which are not stored.
         """
         if not call.tool.repeats:
             return None
+        chat = call.named(reached=True)[0] if message_id else None
+        begin = partial(
+            self._repeats.begin,
+            call.seen,
+            again=call.allow_repeat,
+            despite=call.despite,
+            chat=chat,
+            message_id=message_id,
+        )
         try:
-            return await in_thread(partial(self._repeats.begin, call.digest, again=call.allow_repeat))
+            return await in_thread(begin)
         except Repeated as error:
             raise _repeated(error.before) from None
 
-    async def _end(self, call: Call, attempt: Attempt | None, outcome: Outcome) -> None:
+    async def _end(self, call: Call, attempt: Attempt | None, outcome: Outcome | None) -> None:
+        """Store what came of a call; None: it certainly had no effect."""
         if attempt is not None:
             self._repeats.over(attempt, outcome)
-            await in_thread(self._repeats.end, call.digest, attempt, outcome)
-
-    async def _undo(self, call: Call, attempt: Attempt | None) -> None:
-        if attempt is not None:
-            self._repeats.over(attempt, None)
-            await in_thread(self._repeats.undo, call.digest, attempt)
+            await in_thread(self._repeats.end, call.seen, attempt, outcome)
 
     async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
         """Recipients not known to have been written to by this account; those allowed by name don't count."""
@@ -309,20 +345,21 @@ class Policy:
         attempt: Attempt | None = None
         counted: Counted | None = None
         try:
-            attempt = await self._begin(call)
+            message_id = await self._message_ids.new(call.tool, call.context)
+            attempt = await self._begin(call, message_id)
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
                 await delivery.act_human(call.tool, call.arguments, call.context)
             if call.approved_until is not None:
                 await self._check_unchanged(call)
-            result = await self._deliver(call)
+            result = await self._deliver(call, message_id)
         except BaseException as error:
             # That the call was cancelled does not exclude an effect.
             if self._happened(call, error):
                 await self._end(call, attempt, "unknown")
                 raise _as_unknown(call, error) from None
-            await self._undo(call, attempt)
+            await self._end(call, attempt, None)
             self._approver.give_back(call)
             if counted is not None:
                 await self._pacer.give_back(counted)
@@ -354,8 +391,7 @@ class Policy:
         """
         return call.tool.action is not Action.READ and call.changes.possible > isinstance(error, NotDone)
 
-    async def _deliver(self, call: Call) -> Result:
-        message_id = await self._message_ids.new(call.tool, call.context)
+    async def _deliver(self, call: Call, message_id: str | None) -> Result:
         context = replace(call.context, waha=call.context.waha.for_change(call.changes, message_id))
         try:
             result = await call.tool.run(**call.arguments, ctx=context)
@@ -368,7 +404,8 @@ class Policy:
         except OutcomeUnknown as error:
             if message_id is None:
                 raise
-            found = await delivery.look_up(message_id, call.named(reached=True)[0], call.context)
+            chat = call.named(reached=True)[0]
+            found = await delivery.look_up(message_id, chat, call.context, waits=delivery.LOOK_AGAIN)
             if found is None:
                 raise OutcomeUnknown(f"{error} (It could not be found so far, which proves nothing.)") from None
             call.decision += ", found after its answer was lost"
@@ -436,22 +473,35 @@ def _as_unknown(call: Call, error: BaseException) -> BaseException:
 
 
 def _repeated(before: Attempt) -> Refusal:
-    ago = f"{before.ago:.0f} s"
+    ago, at = f"{before.ago:.0f} s", clock(before.at)
     match before.outcome:
         case "under way":
             text = f"Exactly this is under way since {ago}: wait for its answer."
+        case "unknown" if before.for_a_person:
+            text = (
+                f"The same was tried at {at}, and what came of it is not known: it may have gone out, or may still, so "
+                "it is not done again. Look whether it shows in the chat. Only the user can take the risk that it "
+                "arrives twice: with allow_repeat=true they are asked."
+            )
         case "unknown":
             text = (
-                f"Exactly this was tried {ago} ago and what came of it is not known: it may have gone out, or may "
-                "still, so it is not done again. Look whether it shows in the chat. Only if the user takes the risk "
-                "that it arrives twice, call again with allow_repeat=true."
+                f"The same was tried at {at}, and what came of it was never found out, so it is not done again: a "
+                "repeat may arrive twice. If the user takes that risk, call again with allow_repeat=true."
+            )
+        case "done" if before.found:
+            text = (
+                f"It did go out at {at}, message {before.message_id}: an earlier try of the same, whose answer was "
+                f"lost. So it is not done again. {_AGAIN}"
             )
         case "done":
-            text = (
-                f"Exactly this was done {ago} ago, so it is not done again. If it is meant to happen twice, call again "
-                f"with allow_repeat=true; otherwise nothing more is to do. (This holds for {WINDOW:.0f} s.)"
-            )
+            text = f"The same was done {ago} ago, so it is not done again. {_AGAIN}"
     return Refusal("repeat refused", text)
+
+
+_AGAIN = (
+    "If it is meant to happen twice, call again with allow_repeat=true; otherwise nothing more is to do. "
+    f"(This holds for {WINDOW:.0f} s.)"
+)
 
 
 def _may_not_reach(chats: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Rate limits: in total, per chat and for first contacts (sliding windows), and a random gap between sends.
+"""Rate limits: in total, per chat and for first contacts, in sliding windows; the gap between sends is `gap`'s.
 
 Effects are counted per account in the store, by all its Apps and processes; each App compares the counts with its own
 limits. An App that names a Redis counts there instead, per App, over several machines.
@@ -7,8 +7,6 @@ limits. An App that names a Redis counts there instead, per App, over several ma
 from __future__ import annotations
 
 import logging
-import math
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 
 from waha_mcp.app.policy_fields import Pace
+from waha_mcp.policy.gap import Gap, Slot, TooFast
 from waha_mcp.store import Count, Full, Limit, Store, Taken, in_thread
 
 if TYPE_CHECKING:
@@ -27,18 +26,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Longest gap in seconds that a call waits for; for a longer one it raises TooFast.
-MAX_WAIT = 3.0
 #: Timeout in seconds of undoing a count.
 GIVE_BACK = 2.0
-
-
-class TooFast(Exception):
-    """Over a limit. `wait`: seconds until a retry may pass."""
-
-    def __init__(self, wait: float, what: str) -> None:
-        super().__init__(f"{what}: try again in {max(1, math.ceil(wait))} s")
-        self.wait = wait
 
 
 class PaceUnknown(Exception):
@@ -54,8 +43,12 @@ class Kind:
     limits: Sequence[RateLimitItem]
 
 
-#: A count that can be undone: the counter, and its own record of it.
-Counted = tuple["_Counter", Any]
+@dataclass(frozen=True)
+class Counted:
+    """A count that can be undone: the counter's own record of it, and the reserved time."""
+
+    taken: Any
+    slot: Slot | None
 
 
 class _Counter(Protocol):
@@ -82,12 +75,11 @@ class Pacer:
         self._pace = pace
         self._redis = _InRedis(app_id, pace.redis) if pace.redis is not None else None
         self._counter: _Counter = self._redis or _InStore(store, account)
+        self._gap = Gap(*pace.gap, store, account)
         self._items: dict[str, list[RateLimitItem]] = {}
-        self._next = 0.0
-        self._turn = anyio.Lock()
 
     async def take(self, chats: Iterable[str], first: Iterable[str]) -> Counted:
-        """Count one effect that reaches `chats`, of which `first` are first contacts; waits for a short gap.
+        """Count one effect that reaches `chats`, of which `first` are first contacts; waits for its turn.
 
         The value is for `give_back`. If this raises or is cancelled, nothing stays counted.
 
@@ -95,19 +87,26 @@ class Pacer:
             TooFast: over a limit.
             PaceUnknown, StoreAway: the counts cannot be read, so nothing may be done.
         """
-        kinds = self._kinds(chats, first)
-        async with self._turn:
-            await self._wait_for_gap()
-            counted = (self._counter, await self._counter.take(kinds))
-            self._next = time.monotonic() + random.uniform(*self._pace.gap)  # noqa: S311 - no secret
-        return counted
+        slot = await self._gap.reserve()
+        try:
+            if slot is not None:
+                await anyio.sleep(slot.wait)
+            return Counted(await self._counter.take(self._kinds(chats, first)), slot)
+        except BaseException:
+            await self._undo(None, slot)
+            raise
 
     async def give_back(self, counted: Counted) -> None:
         """Undo a `take` whose effect did not happen. Shielded from cancellation; errors are logged."""
-        counter, taken = counted
+        await self._undo(counted.taken, counted.slot)
+
+    async def _undo(self, taken: Any, slot: Slot | None) -> None:
         with anyio.move_on_after(GIVE_BACK, shield=True):
             try:
-                await counter.give_back(taken)
+                if taken is not None:
+                    await self._counter.give_back(taken)
+                if slot is not None:
+                    await self._gap.give_back(slot)
             except Exception as error:  # it stays counted, which only makes the App slower
                 logger.warning("What was not sent stays counted: %s", type(error).__name__)
 
@@ -135,13 +134,6 @@ class Pacer:
 
             self._items[rates] = parse_many(rates)
         return self._items[rates]
-
-    async def _wait_for_gap(self) -> None:
-        wait = self._next - time.monotonic()
-        if wait > MAX_WAIT:
-            raise TooFast(wait, "Too soon after the last send")
-        if wait > 0:
-            await anyio.sleep(wait)
 
     async def aclose(self) -> None:
         """Close the connections to Redis, if any."""

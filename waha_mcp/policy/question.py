@@ -106,7 +106,7 @@ class Question:
         first = [Line("", reveal(f"{self.title}{to}?"))]
         if self.why:
             first.append(Line("why", reveal("; ".join(self.why))))
-        first.append(Line("good until", _clock(self.expires)))
+        first.append(Line("good until", clock(self.expires)))
         files = [line for file in self.files for line in file.lines()]
         return first + files + [_line(name, value) for name, value in self.content.items()]
 
@@ -121,7 +121,7 @@ def _line(name: str, value: Any) -> Line:
     return Line(reveal(name), "\n    ".join(map(reveal, text.split("\n"))))
 
 
-def _clock(moment: float) -> str:
+def clock(moment: float) -> str:
     """A Unix time in this machine's time zone, truncated to the minute: `14:32 (UTC+02:00)`."""
     local = datetime.fromtimestamp(moment).astimezone()
     return f"{local:%H:%M} (UTC{local.isoformat()[-6:]})"

@@ -1,7 +1,10 @@
-"""The repeat guard: refuses the same call within `WINDOW` seconds, unless the caller allows the repeat.
+"""The repeat guard: refuses the same call for a time that depends on what came of it.
 
-An attempt with an unknown outcome counts as done, for `UNKNOWN_WINDOW` seconds. The attempts of all processes of an App
-are in the store: one row per digest, a JSON list of `[id, outcome, since, process]`.
+An attempt is stored as under way before a byte of its request leaves, and then as done or unknown; one that certainly
+had no effect is removed, and one whose process is gone counts as unknown. A done one refuses the same call for `WINDOW`
+seconds unless the caller allows the repeat. An unknown one holds for `UNKNOWN_KEPT` seconds; for the first
+`UNKNOWN_WINDOW` of them only a person can allow the repeat. The attempts of all processes of an App are in the store:
+one row per digest, a JSON list of `_FIELDS`.
 """
 
 from __future__ import annotations
@@ -9,31 +12,44 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 from waha_mcp.store import Store, StoreAway
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a repeat is refused: after the call was done, and after an unknown outcome.
-WINDOW, UNKNOWN_WINDOW = 60.0, 600.0
+#: Seconds for which a repeat is refused after the call was done.
+WINDOW = 60.0
+#: Seconds for which only a person can allow a repeat after an unknown outcome, and for which the caller has to.
+UNKNOWN_WINDOW, UNKNOWN_KEPT = 600.0, 43_200.0
 
 Outcome = Literal["under way", "done", "unknown"]
 
 _TABLE = "attempt"
+#: The fields of an attempt that are stored, in this order.
+_FIELDS = ("id", "outcome", "since", "process", "at", "chat", "message_id", "found")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One execution of a call. `since`: when it began or, once it has ended, when it ended (Unix seconds)."""
+    """One execution of a call. Times are Unix seconds."""
 
     id: str
     outcome: Outcome
+    #: When it began or, once it has ended, when it ended.
     since: float
     #: The process that made it (`Store.process`).
     process: str
+    #: When it began; once `found`, when WAHA says that the message was sent.
+    at: float
+    #: The chat and id of its message: the id requested from WAHA or, once `found`, the full one. None: not known.
+    chat: str | None = None
+    message_id: str | None = None
+    #: Whether the message was found after its outcome had been unknown.
+    found: bool = False
     #: Seconds from `since` to when the row was read.
     ago: float = 0.0
     #: Whether it was later than it is now, because a clock was set back.
@@ -41,14 +57,27 @@ class Attempt:
 
     @property
     def holds(self) -> bool:
-        """Whether it still blocks a repeat. One that is under way always does."""
+        """Whether it still blocks a repeat that nobody allows. One that is under way always does."""
         match self.outcome:
             case "under way":
                 return True
             case "done":
                 return self.ago < WINDOW
             case "unknown":
-                return self.ago < UNKNOWN_WINDOW
+                return self.ago < UNKNOWN_KEPT
+
+    @property
+    def for_a_person(self) -> bool:
+        """Whether only a person can allow a repeat."""
+        return self.outcome == "unknown" and self.ago < UNKNOWN_WINDOW
+
+    def lets(self, *, again: bool, despite: Collection[str]) -> bool:
+        """Whether it lets a repeat pass that the caller allows (`again`), or a person (`despite` names it by id)."""
+        if not self.holds:
+            return True
+        if self.for_a_person:
+            return self.id in despite
+        return again and self.outcome != "under way"
 
 
 class Repeated(Exception):
@@ -60,9 +89,9 @@ class Repeated(Exception):
 
 
 class Repeats:
-    """The recent attempts of one App, by digest. Several of one digest may be under way if the caller allowed it.
+    """The recent attempts of one App, by digest.
 
-    Its methods block, but for `over`. `end` and `undo` never raise: an outcome that cannot be written is kept in this
+    Its methods block, but for `over`. `end` never raises: an outcome that cannot be written is kept in this
     process and written with the next change of the row.
     """
 
@@ -72,8 +101,8 @@ class Repeats:
         self._unwritten: dict[str, Attempt | None] = {}
         self._swept = False
 
-    def before(self, digest: str) -> Attempt | None:
-        """The attempt that blocks this call, or None; of several, the one with the least certain outcome.
+    def before(self, digest: str) -> list[Attempt]:
+        """The attempts that block this call if nobody allows it, the least certain outcome first.
 
         Raises:
             StoreAway: the store cannot be read.
@@ -83,28 +112,55 @@ class Repeats:
         if any(each.future for each in attempts):
             # What a clock that was set back has left in the future is counted from now on.
             self._change(key, lambda attempts: attempts)
-        return _standing(attempts)
+        return _by_certainty(each for each in attempts if each.holds)
 
-    def begin(self, digest: str, *, again: bool = False) -> Attempt:
-        """Store a call as under way. `again`: ignore attempts that would block it.
+    def begin(
+        self,
+        digest: str,
+        *,
+        again: bool = False,
+        despite: Collection[str] = (),
+        chat: str | None = None,
+        message_id: str | None = None,
+    ) -> Attempt:
+        """Store a call as under way.
+
+        `again`: the caller allows a repeat; `despite`: ids of the unknown attempts that a person allows it after.
+        `message_id`: the id that its message gets in `chat`, if it is known beforehand.
 
         Raises:
             Repeated: an earlier attempt blocks it.
             StoreAway: the store cannot be read or written.
         """
         self._sweep()
-        attempt = Attempt(secrets.token_hex(8), "under way", self._store.now(), self._store.process)
+        now = self._store.now()
+        attempt = Attempt(secrets.token_hex(8), "under way", now, self._store.process, now, chat, message_id)
 
         def added(attempts: list[Attempt]) -> list[Attempt]:
-            if not again and (before := _standing(attempts)):
-                raise Repeated(before)
+            if blocking := [each for each in attempts if not each.lets(again=again, despite=despite)]:
+                raise Repeated(_by_certainty(blocking)[0])
             return [*attempts, attempt]
 
         self._change(self._key(digest), added)
         return attempt
 
+    def found(self, digest: str, attempt: Attempt, message_id: str, at: float | None) -> Attempt:
+        """Store that the message of an unknown attempt was found after all; the attempt as it is now.
+
+        `message_id`: its full id; `at`: when WAHA says that it was sent (Unix seconds).
+
+        Raises:
+            StoreAway: the store cannot be read or written.
+        """
+        now = self._store.now()
+        found = replace(attempt, outcome="done", since=now, at=at or attempt.at, message_id=message_id, found=True)
+        self._change(
+            self._key(digest), lambda attempts: [found if each.id == attempt.id else each for each in attempts]
+        )
+        return replace(found, ago=0.0)
+
     def over(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        """Set the outcome of a call (None: it did not happen) for this process at once; `end` or `undo` then writes it.
+        """Set the outcome of a call (None: it had no effect) for this process at once; `end` then writes it.
 
         Does not block, so that a call that is made again right after a cancelled one meets its outcome.
         """
@@ -112,31 +168,24 @@ class Repeats:
             None if outcome is None else replace(attempt, outcome=outcome, since=self._store.now())
         )
 
-    def end(self, digest: str, attempt: Attempt, outcome: Outcome) -> None:
-        """Store the outcome of a call. Attempts that had ended before it began are removed: it replaces them."""
-        ended = self._unwritten.get(attempt.id) or replace(attempt, outcome=outcome, since=self._store.now())
+    def end(self, digest: str, attempt: Attempt, outcome: Outcome | None) -> None:
+        """Store the outcome of a call; None, if it certainly had no effect, removes it.
+
+        A done or unknown one replaces the attempts that had ended before it began.
+        """
+        if attempt.id not in self._unwritten:
+            self.over(attempt, outcome)
+        ended = self._unwritten[attempt.id]
 
         def changed(attempts: list[Attempt]) -> list[Attempt]:
             others = [each for each in attempts if each.id != attempt.id]
-            return [each for each in others if each.outcome == "under way" or each.since > attempt.since] + [ended]
+            if ended is None:
+                return others
+            return [each for each in others if each.since > attempt.since] + [ended]
 
-        self._settle(digest, attempt, ended, changed)
-
-    def undo(self, digest: str, attempt: Attempt) -> None:
-        """Remove an attempt that certainly had no effect."""
-        self._settle(digest, attempt, None, lambda attempts: [each for each in attempts if each.id != attempt.id])
-
-    def _settle(
-        self,
-        digest: str,
-        attempt: Attempt,
-        so: Attempt | None,
-        change: Callable[[list[Attempt]], list[Attempt]],
-    ) -> None:
         try:
-            self._change(self._key(digest), change)
+            self._change(self._key(digest), changed)
         except StoreAway as error:
-            self._unwritten[attempt.id] = so
             logger.error("What came of a call cannot be written down: %s", error)
 
     def _key(self, digest: str) -> str:
@@ -147,7 +196,7 @@ class Repeats:
         while True:
             value = self._store.get(_TABLE, key)
             attempts = change([each for each in self._read(value) if each.holds])
-            rows = [[each.id, each.outcome, each.since, each.process] for each in attempts]
+            rows = [_stored(each) for each in attempts]
             ends = [_ends(each) for each in attempts]
             expires = None if None in ends else max(filter(None, ends), default=None)
             if self._store.swap(_TABLE, key, value, json.dumps(rows) if rows else None, expires=expires):
@@ -176,9 +225,12 @@ class Repeats:
             self._swept = True
 
 
-def _standing(attempts: list[Attempt]) -> Attempt | None:
-    holding = [each for each in attempts if each.holds]
-    return min(holding, key=lambda each: _LEAST_KNOWN.index(each.outcome), default=None)
+_stored = attrgetter(*_FIELDS)
+
+
+def _by_certainty(attempts: Iterable[Attempt]) -> list[Attempt]:
+    """The attempts, those with the least certain outcome first."""
+    return sorted(attempts, key=lambda each: _LEAST_KNOWN.index(each.outcome))
 
 
 def _ends(attempt: Attempt) -> float | None:
@@ -189,7 +241,7 @@ def _ends(attempt: Attempt) -> float | None:
         case "done":
             return attempt.since + WINDOW
         case "unknown":
-            return attempt.since + UNKNOWN_WINDOW
+            return attempt.since + UNKNOWN_KEPT
 
 
 _LEAST_KNOWN: tuple[Outcome, ...] = ("under way", "unknown", "done")

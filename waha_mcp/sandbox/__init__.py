@@ -16,9 +16,10 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   "key": the key's name, "operation": id, "body", "status": null when dropped,
   "performed": Unix seconds, null when WAHA did not do what was asked}. `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
-- `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "session"?} lets
-  a message arrive, `POST /sandbox/groups` {"subject", "from", "session"?} somebody else make a group with the account
-  in it, and `POST /sandbox/calls` {"from", "session"?} a call.
+- `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "mimetype"?,
+  "raw"?, "session"?} lets a message arrive, with a sample file of that type and these fields in its raw data,
+  `POST /sandbox/groups` {"subject", "from", "session"?} somebody else make a group with the account in it, and
+  `POST /sandbox/calls` {"from", "session"?} a call.
 - `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, delays, late work) happen now,
   and answers when it is done.
 - `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.

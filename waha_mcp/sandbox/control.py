@@ -11,8 +11,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waha_mcp.sandbox.account import Group, Message, Person
+from waha_mcp.sandbox.account import Group, Media, Message, Person
 from waha_mcp.sandbox.answers import json_response
+from waha_mcp.sandbox.sample_files import sample
 from waha_mcp.sandbox.state import Sandbox
 
 
@@ -83,7 +84,7 @@ def set_session(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
 
 
 def receive_message(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    """A message from somebody else arrives."""
+    """A message from somebody else arrives, with a sample file if it has a `mimetype`."""
     session = sandbox.sessions[wish.get("session", "default")]
     account = session.account
     if account is None:
@@ -98,6 +99,8 @@ def receive_message(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     group = account.groups.get(chat_id)
     if group is not None and group.lids and person is not None and person.lid:
         author = person.lid
+    mimetype = wish.get("mimetype")
+    kind = "text" if mimetype is None else mimetype.partition("/")[0].replace("audio", "voice")
     message = account.add(
         Message(
             id=wish.get("id") or account.new_id(from_me=False),
@@ -106,8 +109,11 @@ def receive_message(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
             author=author,
             time=int(wish.get("timestamp") or time.time()),
             text=wish["text"],
+            kind=kind,
+            media=None if mimetype is None else Media(mimetype, sample(mimetype)),
             ack=2,
             quoted=wish.get("replyTo"),
+            raw=wish.get("raw"),
         ),
         unread=True,
     )

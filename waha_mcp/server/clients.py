@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
@@ -14,6 +16,7 @@ from mcp.server.subscriptions import (
     ServerEvent,
     ToolsListChanged,
 )
+from mcp.types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 from waha_mcp.bridge import Bridge
 from waha_mcp.server.asking import Asking
@@ -39,8 +42,9 @@ class Clients:
         self.asking = Asking()
         self.resources, self.prompts = Resources(bridge), Prompts(bridge)
         self._bus = InMemorySubscriptionBus()
-        #: The handler of the newer era's subscriptions.
-        self.listen = ListenHandler(self._bus)
+        self._streams = ListenHandler(self._bus)
+        #: How many of the newer era's clients are subscribed to changes of the tools.
+        self.listening = 0
         #: The older era's sessions that have fetched a listing, by `id` of their initialize parameters.
         self._sessions: dict[int, ServerSession] = {}
         #: The resources and prompts available at the last notification.
@@ -50,6 +54,23 @@ class Clients:
     def listed(self, session: ServerSession) -> None:
         """Register a session of the older era that has fetched a listing, so that it is notified of changes."""
         self._sessions[id(session.client_params)] = session
+
+    async def listen(
+        self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams
+    ) -> SubscriptionsListenResult:
+        """Serve one subscription of the newer era, to changes of listings, until the client or `close` ends it."""
+        # Nothing tells of changes of a single resource, so that they are not acknowledged.
+        wanted = params.notifications.model_copy(update={"resource_subscriptions": None})
+        heard = bool(wanted.tools_list_changed)
+        self.listening += heard
+        try:
+            return await self._streams(ctx, params.model_copy(update={"notifications": wanted}))
+        finally:
+            self.listening -= heard
+
+    def close(self) -> None:
+        """End all subscriptions."""
+        self._streams.close()
 
     async def _changed(self) -> None:
         changed: list[ServerEvent] = [ToolsListChanged()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +16,8 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from waha_mcp import __version__
-from waha_mcp.bridge import Bridge, UnknownTool
-from waha_mcp.log import redact
+from waha_mcp.bridge import Bridge, UnknownTool, Withdrawn
+from waha_mcp.log import redact_answer, redact_json
 from waha_mcp.people.parts import NAMES
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import InputNeeded, read_answer
@@ -31,8 +30,8 @@ from waha_mcp.waha.models import Attachment
 
 logger = logging.getLogger(__name__)
 
-#: Milliseconds for which a client may cache a listing; changes are notified.
-LISTING_TTL = 60_000
+#: Milliseconds for which a client may cache a listing while somebody is subscribed to its changes, and while nobody is.
+LISTING_TTL, UNHEARD_TTL = 60_000, 3_000
 
 _Request = ServerRequestContext[Any, Any]
 
@@ -69,7 +68,7 @@ class Protocol:
     def end_subscriptions(self) -> None:
         """Close all subscription streams, before the server stops."""
         for clients in self._clients.values():
-            clients.listen.close()
+            clients.close()
 
     def _of(self, ctx: _Request) -> Clients:
         bridge = self._bridge_for(ctx)
@@ -82,6 +81,9 @@ class Protocol:
         result = await call_next(ctx)
         if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
             bridge = self._of(ctx).bridge
+            # The SDK announces subscriptions to single resources along with those to changes of listings.
+            if (announced := result.get("capabilities", {}).get("resources")) is not None:
+                announced.pop("subscribe", None)
             return result | {"instructions": instructions(bridge.app, bridge.key.grant)}
         return result
 
@@ -99,9 +101,11 @@ class Protocol:
 
     async def _list_tools(self, ctx: _Request, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         settled = await self._of(ctx).bridge.key.listable()
+        clients = self._listed(ctx)
+        ttl = LISTING_TTL if clients.listening else UNHEARD_TTL
         return types.ListToolsResult(
-            tools=[describe(tool) for tool in self._listed(ctx).bridge.tools()],
-            ttl_ms=LISTING_TTL if settled else 0,
+            tools=[describe(tool) for tool in clients.bridge.listing()],
+            ttl_ms=ttl if settled else 0,
             cache_scope="private",
         )
 
@@ -120,18 +124,17 @@ class Protocol:
             )
         except InputNeeded as needed:
             return needed.result
+        except Withdrawn as gone:
+            # A result and not a protocol error, so that the model reads it.
+            return _error(redact_answer(str(gone), bridge.app.key))
         except UnknownTool:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}") from None
         except (ArgumentError, Refusal, WahaError) as error:
-            return _error(redact(str(error), bridge.app.key))
+            return _error(redact_answer(str(error), bridge.app.key))
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
-        data = as_json(result)
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        redacted = redact(text, bridge.app.key)
-        if redacted != text:
-            text, data = redacted, json.loads(redacted)
+        text, data = redact_json(as_json(result), bridge.app.key)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
         return types.CallToolResult(content=content, structured_content=data)
 
@@ -170,9 +173,9 @@ class Protocol:
             return types.CompleteResult(completion=types.Completion(values=[]))
         bridge = self._of(ctx).bridge
         try:
-            values = await bridge.chat_names(params.argument.value)
+            _, values = redact_json(await bridge.chat_names(params.argument.value), bridge.app.key)
         except WahaError as error:
-            raise MCPError(INTERNAL_ERROR, redact(str(error), bridge.app.key)) from None
+            raise MCPError(INTERNAL_ERROR, redact_answer(str(error), bridge.app.key)) from None
         more = bridge.directory.not_known(*NAMES) is not None
         return types.CompleteResult(completion=types.Completion(values=values, has_more=more or None))
 

@@ -22,7 +22,7 @@ from pydantic_core import core_schema
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
-from waha_mcp.tools.params import Fetched, FetchesLinks, LocalFile, MessageReference, Reference
+from waha_mcp.tools.params import Encoded, Fetched, FetchesLinks, LocalFile, MessageReference, Reference, Unseen
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result, Sent
 from waha_mcp.whatsapp.untrusted import models_in, others_in
@@ -30,7 +30,7 @@ from waha_mcp.whatsapp.untrusted import models_in, others_in
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, Unseen)
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
@@ -198,6 +198,16 @@ class Tool:
     def local_files(self) -> Mapping[str, LocalFile]:
         """The parameters for files in the outbox folder, with their marks."""
         return self._marked(LocalFile)
+
+    @cached_property
+    def encoded(self) -> Mapping[str, Encoded]:
+        """The parameters for bytes in base64, with their marks."""
+        return self._marked(Encoded)
+
+    @cached_property
+    def unseen(self) -> frozenset[str]:
+        """The parameters that change nothing in what a recipient sees: those marked so, and link previews."""
+        return frozenset(self._marked(Unseen)) | self.link_previews.keys()
 
     def _marked(self, kind: type[M]) -> dict[str, M]:
         parameters = inspect.signature(self.run).parameters.values()

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import ArgumentError, Context
-from waha_mcp.tools.params import LocalFile
+from waha_mcp.tools.params import Encoded, LocalFile, Unseen
 from waha_mcp.tools.sniff import PROGRAM_NAMES, PROGRAMS, sniff
 
 #: Most bytes of a file that is sent; in base64 it stays below WAHA's 50 MiB.
@@ -25,10 +25,10 @@ MAX_NAME = 200
 
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
-FileData = Annotated[str, Field(description="Its bytes in base64")]
+FileData = Annotated[str, Encoded(), Field(description="Its bytes in base64")]
 OutboxPath = Annotated[str, LocalFile(), Field(description="A file in the outbox folder")]
-FileName = Annotated[str, Field(max_length=MAX_NAME, description="The name it shows with")]
-MimeType = Annotated[str, Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")]
+FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="The name it shows with")]
+MimeType = Annotated[str, Unseen(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")]
 
 
 async def outgoing_file(

@@ -58,6 +58,16 @@ class LocalFile:
     """Marks a parameter for a file in the outbox folder; an approval is for its bytes at that time."""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Marks a parameter for the bytes of a file in base64."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Marks a parameter that changes nothing in what a recipient sees, such as the MIME type of a file."""
+
+
 def _message_id(value: str) -> str:
     parse_message_id(value)
     return value.strip()

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from waha_mcp.waha.parsing import chat_id_of, epoch, first_of, mapping_of, text_of
@@ -151,10 +152,9 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     message = mapping_of(data.get("message") or data.get("Message"))
-    view_once = bool(data.get("isViewOnce") or data.get("IsViewOnce") or data.get("IsViewOnceV2"))
+    view_once = is_view_once(raw)
     edited = data.get("IsEdit") is True or info.get("Edit") == "1" or bool(data.get("latestEditMsgKey"))
     while wrapper := next((each for each in _WRAPPERS if isinstance(message.get(each), Mapping)), None):
-        view_once = view_once or wrapper.startswith("viewOnce")
         edited = edited or wrapper == "editedMessage"
         message = mapping_of(message[wrapper].get("message"))
     protocol = mapping_of(message.get("protocolMessage"))
@@ -174,13 +174,47 @@ def content_of(raw: Mapping[str, Any]) -> Content:
             return Content(None, {}, {}, deleted=True, note="deleted by its sender")
         return Content("system", {}, {}, note="a message was deleted")
     if browser == "ciphertext":
-        return Content("other", {}, {}, note=_STUBS["2"])
+        return Content("other", {}, {}, note=_STUBS["2"], view_once=view_once)
     kind, body = _kind_and_body(message, browser, data)
     if kind is None and stub is not None:
-        return Content("system", {}, {}, note=_STUBS.get(str(stub), "a system message of WhatsApp"))
+        note = _STUBS.get(str(stub), "a system message of WhatsApp")
+        return Content("system", {}, {}, note=note, view_once=view_once)
     context = mapping_of(body.get("contextInfo")) or _browser_context(data, browser)
-    view_once = view_once or body.get("viewOnce") is True
     return Content(kind, body, context, _text(kind, body), _note(kind, body), False, edited, view_once)
+
+
+#: Parts of a message that are about another one.
+_OTHERS = frozenset({"contextInfo", "ContextInfo", "quotedMessage", "quotedMsg", "replyTo", "reactions", "pollUpdates"})
+
+
+def is_view_once(raw: Mapping[str, Any], depth: int = 10) -> bool:
+    """Whether a WAMessage is to be seen once: a wrapper, flag or type anywhere in it that says so.
+
+    Engines and their versions differ in the name (`viewOnceMessageV2Extension`, `viewOnce`, `IsViewOnceV2`,
+    `key.isViewOnce`) and the place, so that names are compared loosely. Quoted messages are left out.
+    """
+    for name, value in raw.items():
+        if _says_view_once(name):
+            if value not in (None, False, "", "false"):
+                return True
+        elif isinstance(value, str):
+            if "view_once" in value and name.lower().endswith("type"):
+                return True
+        # Bytes may be an object with an entry per byte.
+        elif (
+            isinstance(value, dict)
+            and depth
+            and name not in _OTHERS
+            and "0" not in value
+            and is_view_once(value, depth - 1)
+        ):
+            return True
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _says_view_once(name: str) -> bool:
+    return "viewonce" in name.lower().replace("_", "")
 
 
 def _kind_and_body(

@@ -23,6 +23,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import SecretStr
+
+from waha_mcp.log import redact
+
 _SESSION_STEPS = {
     "SCAN_QR_CODE": "is waiting for its QR code to be scanned: ask the user to scan it in WAHA's dashboard "
     "with WhatsApp's 'Linked devices'",
@@ -202,9 +206,8 @@ def _message(body: Any, hide: str) -> str:
 
 
 def clean(text: str, hide: str = "", limit: int = 300) -> str:
-    """Foreign text as one printable line of at most `limit` characters, without `hide` (any case), URLs and stacks."""
-    if hide:
-        text = re.sub(re.escape(hide), "[key]", text, flags=re.IGNORECASE)
+    """Foreign text as one printable line of at most `limit` characters, without `hide`, URLs and stacks."""
+    text = redact(text, SecretStr(hide))
     text = re.split(r"\n\s*at\s", text, maxsplit=1)[0]
     text = re.sub(r"\b\w+://\S+", "<url>", text)
     text = "".join(c if c.isprintable() else " " for c in text)

@@ -13,6 +13,7 @@ from waha_mcp.waha.content import (
     MessageKind,
     content_of,
     forwarded,
+    is_view_once,
     mentioned,
     options_of,
     push_name_of,
@@ -21,6 +22,7 @@ from waha_mcp.waha.content import (
     sender_ids,
     votes_of,
 )
+from waha_mcp.waha.errors import Refused
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import count_of, first_of, iso_time, mapping_of, text_of
 from waha_mcp.whatsapp.ids import parse_message_id
@@ -183,6 +185,19 @@ def message_from(
         view_once=content.view_once or None,
         status=_STATUS.get(ack) if sender == "me" and isinstance(ack, int) and not isinstance(ack, bool) else None,
     )
+
+
+def refuse_view_once(raw: Any) -> None:
+    """Check that a message's file may be copied. `raw`: a WAMessage, or whatever WAHA answered instead.
+
+    Raises:
+        Refused: its sender meant it to be seen once.
+    """
+    if is_view_once(mapping_of(raw)):
+        raise Refused(
+            "This is view-once media: whoever sent it meant it to be seen once, on the phone, so it is not fetched, "
+            "saved, linked to, turned into text or passed on. Nothing was done. The user can open it in WhatsApp."
+        )
 
 
 def _kind_without_content(

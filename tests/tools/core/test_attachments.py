@@ -295,3 +295,54 @@ def test_without_pillow_a_small_picture_is_shown_and_a_large_one_tells_what_to_i
     assert shown(small, "image/jpeg").data == small
     with pytest.raises(NotShown, match=r"waha-mcp\[media\]"):
         shown(b"0" * 1_000_001, "image/jpeg")
+
+
+# Media to be seen once
+
+
+async def arrived(admin: Admin, **more: Any) -> str:
+    body = {"chatId": "12025550123@c.us", "text": "only for you", "mimetype": "image/jpeg", **more}
+    found = await admin.request("POST", "/sandbox/messages", body)
+    return str(found["id"])
+
+
+async def test_what_may_be_seen_once_is_not_downloaded_by_waha_either(
+    sandbox: SandboxInfo, admin: Admin, tmp_path: Path
+) -> None:
+    message_id = await arrived(admin, raw={"IsViewOnce": True})
+    await admin.clear()
+    async with Bridge(app_for(sandbox, sandbox.keys["read"], downloads=tmp_path, media_links=True)) as bridge:
+        with pytest.raises(Refused, match="seen once"):
+            await bridge.call("get_media", {"message_id": message_id, "save": True})
+    assert os.listdir(tmp_path) == []
+    seen = [(r["path"], r["query"], r["method"]) for r in await admin.requests()]
+    assert not [each for each in seen if "downloadMedia=true" in each[1] or "/files/" in each[0] or each[2] != "GET"]
+
+
+async def test_what_is_found_to_be_seen_once_only_with_its_file_goes_no_further(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message_id = await arrived(admin)
+    call = Waha.call
+
+    async def marked(self: Waha, operation: str, **how: Any) -> Any:
+        answer = await call(self, operation, **how)
+        return answer | {"isViewOnce": True} if (how.get("query") or {}).get("downloadMedia") else answer
+
+    monkeypatch.setattr(Waha, "call", marked)
+    with pytest.raises(Refused, match="seen once"):
+        await bridge.call("get_media", {"message_id": message_id})
+    assert not [r for r in await admin.requests() if "/files/" in r["path"]]
+
+
+async def test_what_may_be_seen_once_is_not_forwarded(sandbox: SandboxInfo, admin: Admin) -> None:
+    await admin.request("POST", "/sandbox/engine", {"has": ["ChattingController_forwardMessage"]})
+    app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}))
+    once, other = await arrived(admin, raw={"IsViewOnce": True}), await arrived(admin)
+    async with Bridge(app) as bridge:
+        with pytest.raises(Refused, match="seen once"):
+            await bridge.call("forward_message", {"message_id": once, "chat": "12025550123@c.us"})
+        assert not await admin.performed("/api/forwardMessage")
+        await bridge.call("forward_message", {"message_id": other, "chat": "12025550123@c.us"})
+    assert len(await admin.performed("/api/forwardMessage")) == 1
+    await admin.request("POST", "/sandbox/engine", {"reset": True})

@@ -83,7 +83,7 @@ class Engine(ABC):
             "location": self.location(message),
             "vCards": vcards(message),
             "replyTo": self.reply_to(account, message),
-            "_data": self.raw(account, message),
+            "_data": self.raw(account, message) | (message.raw or {}),
         }
 
     def body(self, message: Message) -> str | None:

@@ -20,7 +20,7 @@ from waha_mcp.tools.params import SourceMessageId
 from waha_mcp.tools.pictures import NotShown, shown
 from waha_mcp.tools.sniff import is_text, sniff, text_of_file
 from waha_mcp.waha.errors import NotFound, Refused
-from waha_mcp.waha.messages import Media, Message, message_from
+from waha_mcp.waha.messages import Media, Message, message_from, refuse_view_once
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import epoch, mapping_of, one_of, text_of
 from waha_mcp.waha.transcription import NotTranscribed, transcribe
@@ -71,13 +71,8 @@ async def get_media(
     """Look at a message's file: a picture to see, audio to hear or as text, the text of a text document."""
     if save and ctx.app.downloads is None:
         raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
-    chat = parse_message_id(message_id).chat
     await ctx.directory.load()
-    raw: Any = None
-    if ctx.readable(ctx.directory.canonical(chat)):
-        raw = await ctx.waha.call(
-            MESSAGE, path={"chatId": chat, "messageId": message_id}, query={"downloadMedia": True}
-        )
+    raw = await _with_file(ctx, message_id)
     message = one_of(raw, "a message", partial(message_from, names=ctx.directory))
     if message is None:
         raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
@@ -110,6 +105,22 @@ async def get_media(
         **seen,
     )
     return result.attach(attachment) if attachment else result
+
+
+async def _with_file(ctx: Context, message_id: str) -> Any:
+    """WAHA's row of the message, for which WAHA downloads its file; None if the chat may not be read.
+
+    Raises:
+        Refused: it is view-once media, of which no copy is made: not by WAHA either.
+    """
+    chat = parse_message_id(message_id).chat
+    if not ctx.readable(ctx.directory.canonical(chat)):
+        return None
+    # The gate has looked it up without its file.
+    refuse_view_once(ctx.messages.get(message_id))
+    raw = await ctx.waha.call(MESSAGE, path={"chatId": chat, "messageId": message_id}, query={"downloadMedia": True})
+    refuse_view_once(raw)
+    return raw
 
 
 async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tuple[dict[str, Any], Attachment | None]:

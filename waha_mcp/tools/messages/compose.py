@@ -10,6 +10,7 @@ from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Appointment, Argument, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId
 from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.messages import refuse_view_once
 from waha_mcp.waha.models import Sent, sent_from
 from waha_mcp.whatsapp.ids import parse_message_id, parse_phone
 
@@ -275,5 +276,6 @@ async def send_event(
 )
 async def forward_message(message_id: SourceMessageId, chat: Chat, *, ctx: Context) -> Sent:
     """Forward a message to another chat."""
+    refuse_view_once(ctx.messages.get(message_id))
     answer = await ctx.waha.call("POST /api/forwardMessage", body={"chatId": chat, "messageId": message_id})
     return sent_from(answer, chat)

@@ -1,0 +1,93 @@
+"""What the recipient of a call would see, for the repeat guard: two calls that look alike to them are one and the same.
+
+Left out: invisible characters, blanks at the ends of lines, values that are empty or the default, options that change
+nothing. A file is compared by its bytes, whatever its name and wherever they come from.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+
+from waha_mcp.policy.call import Call, as_list
+from waha_mcp.policy.question import digest_of
+from waha_mcp.whatsapp.ids import bare_id
+from waha_mcp.whatsapp.untrusted import clean_text
+
+#: Decimal places of a coordinate that are compared: about a metre.
+_PLACES = 5
+_STYLES = re.compile("[\ufe0e\ufe0f]")
+
+
+def seen_digest(call: Call) -> str:
+    """SHA-256 in hex of what the recipients of a call would see, its tool and its WAHA session.
+
+    `call.files` and `call.named_messages` must be set.
+    """
+    waha = call.context.waha
+    return digest_of(waha.url, waha.session, call.tool.name, _seen(call))
+
+
+def _seen(call: Call) -> dict[str, Any]:
+    tool, fields = call.tool, call.tool.arguments.model_fields
+    seen: dict[str, Any] = {}
+    contents = [file.sha256 for file in call.files]
+    for name, value in call.arguments.items():
+        if name in tool.unseen or name in tool.local_files or value == fields[name].default:
+            continue
+        if name in tool.references:
+            # Whom a list names, not in which order.
+            seen[name] = sorted(set(as_list(value)))
+        elif name in tool.messages:
+            seen[name] = sorted({bare_id(each) for each in as_list(value)})
+        elif name in tool.encoded:
+            contents.append(_content(value))
+        else:
+            seen[name] = _visible(value)
+    seen["content"] = contents
+    seen |= _visible(call.quoted_texts())
+    return {name: value for name, value in seen.items() if value not in ("", [], {}, None)}
+
+
+def _content(encoded: str) -> str:
+    """SHA-256 in hex of bytes in base64 or in a `data:` URL; the text itself where it is neither."""
+    try:
+        content = base64.b64decode("".join(encoded.rpartition(",")[2].split()), validate=True)
+    except (binascii.Error, ValueError):
+        return encoded
+    return hashlib.sha256(content).hexdigest()
+
+
+def _visible(value: Any) -> Any:
+    """A value as a recipient sees it, JSON-ready; without empty parts."""
+    match value:
+        case Enum():
+            return _visible(value.value)
+        case str():
+            return _text(value)
+        case float():
+            return round(value, _PLACES)
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case BaseModel():
+            return _visible(dict(value))
+        case Mapping():
+            parts = {str(key): _visible(each) for key, each in value.items()}
+            return {key: each for key, each in parts.items() if each not in ("", [], {}, None)}
+        case Sequence():
+            return [each for each in map(_visible, value) if each not in ("", [], {}, None)]
+    return value
+
+
+def _text(text: str) -> str:
+    shown = _STYLES.sub("", unicodedata.normalize("NFC", clean_text(text, len(text) + 1)))
+    return "\n".join(" ".join(line.split()) for line in shown.split("\n")).strip()
