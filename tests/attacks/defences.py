@@ -28,6 +28,11 @@ WITHOUT = (
     "limits::who_is_denied_is_not_even_asked_about",
     "secrets_kept::other_media_is_saved_all_the_same",
     "limits::parallel_calls_do_not_get_around_the_limits",
+    "whom::a_name_in_letters_that_look_alike_reaches_nobody",
+    "whom::a_name_that_may_be_chosen_reaches_nobody_where",
+    "whom::a_yes_for_a_message_lets_the_next_one_out_of",
+    "whom::a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there",
+    "whom::a_listing_is_the_same_with_a_sealed_chat_and_without",
 )
 
 #: What CI tries, of each kind of attack one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.attacks import table_whom
 from tests.attacks.defences import Defence
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_secrets import SECRETS
@@ -562,4 +563,5 @@ DEFENCES = (
     ),
     *SECRETS,
     *OUTLASTING,
+    *table_whom.DEFENCES,
 )
