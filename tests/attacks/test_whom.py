@@ -168,7 +168,6 @@ NO_MESSAGE: dict[str, dict[str, Any]] = {
     "set_typing": {"chat": "STRANGER"},
     "react": {"message_id": "MESSAGE", "emoji": "👍"},
     "save_contact": {"contact": "STRANGER", "first_name": "A"},
-    "block_contact": {"contact": "STRANGER", "blocked": False},
     "create_group": {"subject": "Go", "participants": ["STRANGER"]},
     "add_participants": {"group": "GROUP", "people": ["STRANGER"]},
     "remove_participants": {"group": "GROUP", "people": ["STRANGER"]},
