@@ -373,6 +373,8 @@ PROBES: dict[str, tuple[str, dict[str, Any]]] = {
 def sealing(request: pytest.FixtureRequest, sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Agents:
     rule = f'deny = ["{SEALED}"]' if request.param == "forbidden" else f'allow = ["{FRIEND}"]'
     with hijacked(sandbox, tmp_path_factory.mktemp("sealing"), f"[chats]\nread = {{ {rule} }}\n{FAST}") as agent:
+        # What is read once is read.
+        assert agent.call("find_chats", query="sam")[0]
         yield agent
 
 
@@ -420,6 +422,7 @@ def test_a_listing_is_the_same_with_a_sealed_chat_and_without(tool: str, sandbox
             judge.ask("PUT", f"/api/default/contacts/{person}", {"firstName": "Zora", "lastName": "Sealed"})
         judge.close()
         with hijacked(sandbox, tmp_path / str(exists), policy) as agent:
+            assert agent.call("find_chats", query="sam")[0]
             done, text = agent.call(tool, **arguments)
             assert done, text
             said.append(text.replace('"app":"True"', '"app":"False"'))
