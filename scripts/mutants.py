@@ -51,9 +51,11 @@ ENOUGH = 0.9
 
 #: The rooms that decide: files by glob, below waha_mcp/. A file belongs to the first room that names it.
 ROOMS = {
-    "fetching": ("policy/fetching.py", "app/urls.py"),
+    "fetching": ("policy/fetching.py", "policy/links.py", "app/urls.py", "waha/web_fetch.py", "waha/body.py"),
     "people": ("people/*.py", "whatsapp/folding.py"),
     "policy": ("policy/*.py",),
+    "trail": ("store/line_file.py",),
+    "keys": ("cli/rotation.py",),
     "bridge": ("bridge.py", "waha/key_probe.py"),
     "asking": ("server/asking.py",),
     "untrusted": ("whatsapp/untrusted.py",),

@@ -50,6 +50,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("cli.*", "cli.*", _COMMAND),
     ("cli.*", "console.*", _COMMAND),
     ("cli.*", "hosts.*", _COMMAND),
+    ("cli.*", "people.*", _COMMAND),
     ("cli.*", "policy", _COMMAND),
     ("cli.*", "sandbox", _COMMAND),
     ("cli.*", "server.*", _COMMAND),

@@ -188,15 +188,15 @@ async def test_the_first_refusal_of_an_action_hides_its_tools_and_is_announced_o
         server.answers |= {"/api/sendText": FORBIDDEN, SEND: FORBIDDEN}
         refusals: list[BaseException] = []
 
-        async def call() -> None:
+        async def call(number: int) -> None:
             try:
-                await bridge.call("send_text", TEXT)
+                await bridge.call("send_text", TEXT | {"text": f"Number {number}"})
             except (Forbidden, UnknownTool) as error:
                 refusals.append(error)
 
         async with anyio.create_task_group() as calls:
-            for _ in range(10):
-                calls.start_soon(call)
+            for number in range(10):
+                calls.start_soon(call, number)
         assert len(refusals) == 10
         assert announced == [of_action(Action.READ)]
         with pytest.raises(UnknownTool):
@@ -277,10 +277,15 @@ async def test_get_status_brings_back_what_waha_grants_again(server: Server, ans
 async def test_a_failure_that_is_not_about_the_key_changes_nothing(server: Server) -> None:
     async with settled(app()) as (bridge, announced):
         before = bridge.key.grant
-        for answer in (httpx.Response(500, json={}), httpx.Response(403, html="<p>proxy"), httpx.ReadTimeout("")):
+        failures: list[Any] = [
+            httpx.Response(500, json={}),
+            httpx.Response(403, html="<p>proxy"),
+            httpx.ReadTimeout(""),
+        ]
+        for number, answer in enumerate(failures):
             server.answers["/api/sendText"] = answer
             with pytest.raises((BadAnswer, OutcomeUnknown)):
-                await bridge.call("send_text", TEXT)
+                await bridge.call("send_text", TEXT | {"text": f"Number {number}"})
         assert bridge.key.grant == before
         assert announced == []
 

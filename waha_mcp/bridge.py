@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -30,6 +31,7 @@ from waha_mcp.waha.parsing import kind_of_chat
 from waha_mcp.whatsapp.untrusted import clean_name
 
 if TYPE_CHECKING:
+    from waha_mcp.policy.call import Call
     from waha_mcp.policy.gate import Policy
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,14 @@ class UnknownTool(Exception):
 
 class Withdrawn(UnknownTool):
     """The tool was listed by this bridge and is exposed no more. The text says why, for the agent."""
+
+
+class _NotResolved(ArgumentError):
+    """A name, number or id in the arguments leads to no chat, or to several."""
+
+
+#: What the trail has as the decision on a call that ends so before the gate.
+_EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
 
 
 class Bridge:
@@ -93,6 +103,11 @@ class Bridge:
         if "policy" in self.__dict__:
             await self.policy.aclose()
 
+    def end_trail(self) -> None:
+        """Write what waits for the trail, before a process that ends without leaving the bridge. Blocks."""
+        if "policy" in self.__dict__:
+            self.policy.end_trail()
+
     @cached_property
     def policy(self) -> Policy:
         """The policy. Imported with the first call; listings do not need it."""
@@ -137,6 +152,28 @@ class Bridge:
             Refusal: the policy refuses the call; nothing was changed.
             WahaError: WAHA failed or refused.
         """
+        started = time.perf_counter()
+        try:
+            made = await self._made(name, arguments, ask, client, progress)
+        except BaseException as error:
+            decision = next((word for kind, word in _EARLY.items() if isinstance(error, kind)), None)
+            outcome = "refused" if decision else "failed" if isinstance(error, Exception) else "broken off"
+            ms = round((time.perf_counter() - started) * 1000, 1)
+            self.policy.note(name, arguments, client=client, decision=decision or "not checked", outcome=outcome, ms=ms)
+            raise
+        async with self._noting(made.tool):
+            try:
+                result = await self.policy.run(made)
+            finally:
+                if made.changes.possible and any(kind in call for call in made.tool.calls for kind in _NAMED):
+                    # Also after an error: names may have changed.
+                    self.people.expire()
+        return fit(result, self.app.budget)
+
+    async def _made(
+        self, name: str, arguments: Mapping[str, Any], ask: Ask, client: str | None, progress: Progress
+    ) -> Call:
+        """The call for the gate. Raises as `call`."""
         from waha_mcp.policy.call import Call
 
         await self.key.settle()
@@ -155,17 +192,11 @@ class Bridge:
             if tool.action is not None:
                 await self.policy.prepare(grant)
             parsed, written = await self._with_chat_ids(tool, parsed)
-            ctx = Context(
-                self.app, self.waha, grant, self.directory, self.policy.readable, self.policy.summary, progress
-            )
-            made = Call(tool, parsed, ctx, ask, client, allow_repeat, written)
-            try:
-                result = await self.policy.run(made)
-            finally:
-                if made.changes.possible and any(kind in call for call in tool.calls for kind in _NAMED):
-                    # Also after an error: names may have changed.
-                    self.people.expire()
-        return fit(result, self.app.budget)
+        policy = self.policy
+        ctx = Context(
+            self.app, self.waha, grant, self.directory, policy.readable, policy.summary, policy.paused, progress
+        )
+        return Call(tool, parsed, ctx, ask, client, allow_repeat, written)
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
         """Completions for a chat argument: names, or ids where names are not unique, of chats matching `beginning`.
@@ -222,7 +253,7 @@ class Bridge:
                 elif value is not None:
                     resolved[name] = [await chat_id(each, mark) for each in value]
             except Unresolved as error:
-                raise ArgumentError(f"{name}: {error}") from None
+                raise _NotResolved(f"{name}: {error}") from None
         return resolved, as_written
 
     async def _chat_id(self, written: str, mark: Reference, effect: bool) -> str:

@@ -166,8 +166,6 @@ def _one(char: str) -> str:
     ]
     if char in _HTML_NAMES:
         ways.append(f"{_AMPERSAND}{_HTML_NAMES[char]};")
-    if char == " ":  # in a form's fields
-        ways.append(re.escape("+"))
     return f"(?:{'|'.join([*ways, *map(re.escape, cases)])})"
 
 
@@ -177,14 +175,13 @@ def _cases(char: str) -> list[str]:
 
 def _hex_digits(numbers: set[str]) -> str:
     """A pattern for numbers of the same length in hex, in either case."""
-    places = zip(*numbers, strict=False)
+    places = zip(*numbers, strict=True)
     return "".join(_one_of(sorted({*place, *(each.upper() for each in place)})) for place in places)
 
 
 def _one_of(chars: Iterable[str]) -> str:
     """A pattern for one of the characters, which are escaped already."""
-    found = list(chars)
-    return f"[{''.join(found)}]" if len(found) > 1 else found[0]
+    return f"[{''.join(chars)}]"
 
 
 def _base64(data: bytes, at: int) -> str:

@@ -33,6 +33,9 @@ WITHOUT = (
     "whom::a_yes_for_a_message_lets_the_next_one_out_of",
     "whom::a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there",
     "whom::a_listing_is_the_same_with_a_sealed_chat_and_without",
+    "fetch::no_redirect_leads_to_what_is_no_plain_web_address",
+    "fetch::what_is_no_picture_is_not_sent_as_one",
+    "fetch::a_server_gets_nothing_of_ours",
 )
 
 #: What CI tries, of each kind of attack one.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.attacks import table_whom
 from tests.attacks.defences import Defence
+from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
+from tests.attacks.table_pause import PAUSE
 from tests.attacks.table_secrets import SECRETS
 
 
@@ -14,6 +16,7 @@ def each(test: str, *ids: str) -> tuple[str, ...]:
 
 
 _GATE, _CLIENT, _NAMED = "policy/gate.py", "waha/client.py", "policy/named.py"
+_BODY = "waha/body.py"
 _RESOLVING, _PEOPLE = "people/resolving.py", "people/people_table.py"
 _LINES, _RECIPIENTS, _APPROVER = "server/lines.py", "policy/recipients.py", "policy/approver.py"
 
@@ -374,8 +377,8 @@ DEFENCES = (
     Defence(
         "answers are counted while they are unpacked",
         (
-            (_CLIENT, "unpack.decompress(raw, cap - size + 1)", "unpack.decompress(raw)"),
-            (_CLIENT, "if max(received, size) > cap:", "if False:"),
+            (_BODY, "unpack.decompress(raw, cap - size + 1)", "unpack.decompress(raw)"),
+            (_BODY, "if max(received, size) > cap:", "if False:"),
             *_NO_DEADLINE,
         ),
         tuple(
@@ -388,12 +391,12 @@ DEFENCES = (
         "what is packed more than once is not read",
         (
             (
-                _CLIENT,
+                _BODY,
                 'encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")',
                 'encodings = ""',
             ),
-            (_CLIENT, "response.aiter_raw()", "response.aiter_bytes()"),
-            (_CLIENT, "if max(received, size) > cap:", "if False:"),
+            (_BODY, "response.aiter_raw()", "response.aiter_bytes()"),
+            (_BODY, "if max(received, size) > cap:", "if False:"),
             *_NO_DEADLINE,
         ),
         tuple(
@@ -561,7 +564,9 @@ DEFENCES = (
         ),
         ("verdicts::nobody_is_said_not_to_be_there_where_the_list_of_contacts",),
     ),
+    *FETCH,
     *SECRETS,
     *OUTLASTING,
     *table_whom.DEFENCES,
+    *PAUSE,
 )

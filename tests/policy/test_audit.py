@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from pydantic import SecretStr
 
-from tests.harness import COMMAND, Admin, environment, run, stdio_client
+from tests.harness import COMMAND, Admin, environment, opened_store, run, stdio_client
 from tests.policy.common import DAD, SAM, bridge_with, send
-from waha_mcp.policy import Refusal, audit
+from waha_mcp.bridge import UnknownTool
+from waha_mcp.policy import Asked, Refusal, audit
 from waha_mcp.policy.audit import Trail, trail_path
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import Unreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +39,11 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lines(app_id: str = "default") -> list[dict[str, Any]]:
+    """The lines of calls that have ended."""
+    return [line for line in all_lines(app_id) if line.get("outcome") != "begun"]
+
+
+def all_lines(app_id: str = "default") -> list[dict[str, Any]]:
     return [json.loads(line) for line in trail_path(app_id).read_text().splitlines()]
 
 
@@ -45,7 +55,7 @@ async def test_every_call_leaves_a_line_that_says_who_what_whom_and_how_it_ended
         await bridge.call("get_messages", {"chat": SAM})
     sent, refused, read = lines()
     assert sent.keys() == {
-        "time", "client", "tool", "chats", "digest", "decision", "outcome", "message_id", "ms",
+        "time", "call", "client", "tool", "chats", "digest", "decision", "outcome", "message_id", "ms",
     }  # fmt: skip
     assert (sent["client"], sent["tool"], sent["chats"]) == ("a client 1.0", "send_text", [SAM])
     assert (sent["decision"], sent["outcome"]) == ("allowed", "done")
@@ -103,7 +113,7 @@ async def test_the_line_says_how_it_ended(
     how: str, outcome: str, sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ending(sandbox, how, admin, monkeypatch)
-    line = lines()[-1]
+    [line] = [line for line in lines() if line["tool"] != "get_status"]
     assert (line["tool"], line["outcome"]) == ("send_media" if how == "no file" else "send_text", outcome)
     assert "arguments" not in line
 
@@ -136,10 +146,10 @@ async def test_leaving_an_app_ends_the_thread_that_writes(sandbox: SandboxInfo) 
     before = set(threading.enumerate())
 
     def writing() -> list[str]:
-        return [each.name for each in set(threading.enumerate()) - before if "_monitor" in each.name]
+        return [each.name for each in set(threading.enumerate()) - before if each.name == "trail"]
 
     async with bridge_with(sandbox) as bridge:
-        await bridge.call("send_text", TEXT)
+        await bridge.call("list_chats", {})
         assert len(writing()) == 1
     assert writing() == []
 
@@ -157,8 +167,9 @@ def test_it_is_rotated_and_old_ones_go(monkeypatch: pytest.MonkeyPatch) -> None:
         trail.write({"number": number})
     trail.close()
     folder = trail_path("rotated").parent
-    assert len(list(folder.iterdir())) == audit.KEPT + 1
-    assert all(file.stat().st_size <= 2_000 for file in folder.iterdir())
+    files = list(folder.glob("trail.jsonl*"))
+    assert len(files) == audit.KEPT + 1
+    assert all(file.stat().st_size <= 2_000 for file in files)
     assert lines("rotated")[-1] == {"number": 1999}
 
 
@@ -221,19 +232,10 @@ def test_a_file_that_stood_open_is_closed_to_others() -> None:
     assert trail_path("open").stat().st_mode & 0o777 == 0o600
 
 
-def test_closing_lets_go_of_the_file_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[str] = []
-
-    class File(audit._File):
-        def close(self) -> None:
-            closed.append(self.baseFilename)
-            super().close()
-
-    monkeypatch.setattr(audit, "_File", File)
+def test_a_trail_that_was_closed_is_written_again() -> None:
     trail = Trail("closed")
     trail.write({"number": 1})
     trail.close()
-    assert closed == [str(trail_path("closed"))]
     trail.close()
     trail.write({"number": 2})
     trail.close()
@@ -254,12 +256,17 @@ def test_a_file_that_could_not_be_opened_is_written_once_it_can(
     trail_path("later").mkdir()
     trail.write({"number": 1})
     assert reported.wait(10)
+    trail.write_now({"number": 2})
     trail_path("later").rmdir()
-    trail.write({"number": 2})
+    trail.write_now({"number": 3})
     trail.close()
-    assert lines("later") == [{"number": 2}]
+    assert lines("later") == [{"number": 3}]
     [report] = caplog.records
-    assert "cannot be written; calls go on without it" in report.message
+    assert report.message == ("The trail of App 'later' cannot be written (Is a directory); calls go on without it")
+    trail_path("later").unlink()
+    trail_path("later").mkdir()
+    trail.write_now({"number": 4})
+    assert len(caplog.records) == 2
 
 
 def test_writing_does_not_wait_for_the_disk() -> None:
@@ -274,7 +281,7 @@ def test_writing_does_not_wait_for_the_disk() -> None:
 
 async def test_a_server_that_is_stopped_has_written_its_last_line(sandbox: SandboxInfo, admin: Admin) -> None:
     async with stdio_client(sandbox, sandbox.keys["read_send"]) as client:
-        await client.call_tool("send_text", TEXT)
+        await client.call_tool("list_chats", {})
     [line] = lines()
     assert line["client"]
     assert line["outcome"] == "done"
@@ -321,3 +328,224 @@ def test_log_of_an_app_without_an_id_tells_where_its_earlier_calls_are(tmp_path:
     done = run("log", "--app", str(file), env={"XDG_STATE_HOME": str(tmp_path)})
     assert (done.returncode, done.stdout) == (0, '{"app":"work"}\n')
     assert str(tmp_path / "waha-mcp" / "default" / "trail.jsonl") in done.stderr
+
+
+# Before bytes leave, and after
+
+
+async def test_an_effects_line_is_in_the_file_before_its_bytes_leave(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("list_chats", {})
+        there: list[list[dict[str, Any]]] = []
+        send_off = Waha._send
+
+        def seen(self: Waha, request: Any, *more: Any) -> Any:
+            if request.method != "GET":
+                there.append(all_lines())
+            return send_off(self, request, *more)
+
+        monkeypatch.setattr(Waha, "_send", seen)
+        await bridge.call("send_text", TEXT)
+        await bridge.call("mark_read", {"chat": SAM})
+    [sending, marking] = [each[-1] for each in there]
+    assert (sending["tool"], sending["outcome"], sending["chats"]) == ("send_text", "begun", [SAM])
+    assert (marking["tool"], marking["outcome"]) == ("mark_read", "begun")
+    [sent] = [line for line in lines() if line["tool"] == "send_text"]
+    assert (sent["call"], sent["digest"], sent["outcome"]) == (sending["call"], sending["digest"], "done")
+    assert sending["call"] != marking["call"]
+    assert "arguments" not in sending
+
+
+async def test_the_line_stands_before_humanize_shows_itself(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[dict[str, Any]] = []
+
+    async def seen(*_: object) -> None:
+        there.extend(all_lines())
+
+    monkeypatch.setattr("waha_mcp.policy.delivery.act_human", seen)
+    async with bridge_with(sandbox, humanize=True) as bridge:
+        await bridge.call("send_text", TEXT)
+    assert [line["outcome"] for line in there] == ["begun"]
+    assert [line["outcome"] for line in all_lines()] == ["begun", "done"]
+
+
+async def test_what_never_leaves_has_one_line(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, **send([SAM])) as bridge:
+        with pytest.raises(Refusal):
+            await bridge.call("send_text", {"chat": DAD, "text": "x"})
+    assert [line["outcome"] for line in all_lines()] == ["refused"]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_sends_leaves_the_line_and_log_calls_it_unknown(
+    sandbox_process: SandboxInfo, tmp_path: Path
+) -> None:
+    state = {"XDG_STATE_HOME": str(tmp_path)}
+    env = environment(WAHA_URL=sandbox_process.url, WAHA_API_KEY=sandbox_process.keys["read_send"], **state)
+    fault = {"path": "/api/sendText", "delay": 30, "count": 1}
+    httpx.post(f"{sandbox_process.url}/sandbox/faults", json=fault, headers={"X-Api-Key": sandbox_process.admin_key})
+    wish = json.dumps({"chat": SAM, "text": "Killed"})
+    process = subprocess.Popen([*COMMAND, "call", "send_text", wish], env=env, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 30
+    while not trail_path("default").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    running = run("log", env=state)
+    assert json.loads(running.stdout)["outcome"] == "begun"
+    follower = subprocess.Popen(
+        [*COMMAND, "log", "--follow", "--last", "1"], stdout=subprocess.PIPE, text=True, env=environment(**state)
+    )
+    assert follower.stdout is not None
+    assert json.loads(follower.stdout.readline())["outcome"] == "begun"
+    process.kill()
+    process.wait(timeout=10)
+    [line] = map(json.loads, run("log", env=state).stdout.splitlines())
+    assert (line["tool"], line["outcome"], line["chats"]) == ("send_text", "unknown", [SAM])
+    follower.terminate()
+    follower.communicate(timeout=10)
+
+
+def test_log_shows_a_call_that_ended_once_and_from_the_older_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MAX_BYTES", 60)
+    trail = Trail("default")
+    for line in (
+        {"call": "a", "outcome": "begun", "process": "7"},
+        {"call": "b", "outcome": "begun", "process": "7"},
+        {"outcome": "of 0.1.0"},
+        {"call": "b", "outcome": "done"},
+    ):
+        trail.write_now(line)
+    with trail_path("default").open("a") as file:
+        file.write('{"torn')
+    shown = run("log", "--last", "0", env={"XDG_STATE_HOME": str(tmp_path)}).stdout.splitlines()
+    assert shown == [
+        '{"call":"a","outcome":"unknown","process":"7"}',
+        '{"outcome":"of 0.1.0"}',
+        '{"call":"b","outcome":"done"}',
+        '{"torn',
+    ]
+
+
+def test_log_follows_calls_to_their_end_or_that_of_their_process(tmp_path: Path) -> None:
+    trail = Trail("default")
+    trail.write_now({"number": 0})
+    process = subprocess.Popen(
+        [*COMMAND, "log", "--follow"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(XDG_STATE_HOME=str(tmp_path)),
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == '{"number":0}\n'
+        trail.write_now({"call": "a", "outcome": "begun", "process": opened_store().process})
+        trail.write_now({"call": "b", "outcome": "begun", "process": opened_store().process})
+        trail.write_now({"call": "c", "outcome": "begun", "process": "7"})
+        trail.write_now({"call": "b", "outcome": "done"})
+        assert json.loads(process.stdout.readline())["call"] == "b"
+        assert json.loads(process.stdout.readline()) == {"call": "c", "outcome": "unknown", "process": "7"}
+        trail.write_now({"call": "a", "outcome": "done"})
+        assert json.loads(process.stdout.readline()) == {"call": "a", "outcome": "done"}
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+# Before the gate
+
+EARLY: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "no such tool": ("send_telegram", {"text": "Between us"}, "not offered", "refused"),
+    "a tool that is not offered": ("logout_session", {}, "not offered", "refused"),
+    "an unknown argument": ("send_text", TEXT | {"extra": "Between us"}, "invalid arguments", "refused"),
+    "a missing argument": ("send_text", {"text": "Between us"}, "invalid arguments", "refused"),
+    "a value of another type": (
+        "send_text",
+        {"chat": SAM, "text": {"a": "Between us"}},
+        "invalid arguments",
+        "refused",
+    ),
+    "nobody of that name": ("send_text", {"chat": "Between us", "text": "x"}, "not resolved", "refused"),
+    "a chat of another kind": ("get_group", {"group": SAM}, "not resolved", "refused"),
+}
+
+
+@pytest.mark.parametrize("case", EARLY)
+async def test_a_call_that_does_not_come_to_the_gate_leaves_a_line(case: str, sandbox: SandboxInfo) -> None:
+    tool, arguments, decision, outcome = EARLY[case]
+    async with bridge_with(sandbox) as bridge:
+        bridge.app = bridge.app.model_copy(update={"toolsets": frozenset({"core", "groups"})})
+        with pytest.raises((UnknownTool, ArgumentError)):
+            await bridge.call(tool, arguments, client="a client 1.0")
+    [line] = lines()
+    assert line.keys() == {"time", "call", "client", "tool", "decision", "outcome", "ms"}
+    assert (line["tool"], line["decision"], line["outcome"]) == (tool, decision, outcome)
+    assert line["client"] == "a client 1.0"
+    assert 0 <= line["ms"] < 60_000
+    assert "Between us" not in trail_path("default").read_text()
+
+
+async def test_so_does_one_that_waha_cannot_be_asked_about(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, **send(["Sam Carter"])) as bridge:
+        bridge.policy._recipients.prepare = unreachable  # type: ignore[method-assign]
+        with pytest.raises(Unreachable):
+            await bridge.call("send_text", TEXT)
+    [line] = lines()
+    assert (line["decision"], line["outcome"]) == ("not checked", "failed")
+
+
+async def unreachable(*, can_read: bool) -> None:
+    raise Unreachable("nobody there")
+
+
+async def test_one_that_was_cancelled_before_the_gate_broke_off(sandbox: SandboxInfo) -> None:
+    async def hangs(*, can_read: bool) -> None:
+        await anyio.sleep_forever()
+
+    async with bridge_with(sandbox) as bridge:
+        bridge.policy._recipients.prepare = hangs  # type: ignore[method-assign]
+        with anyio.move_on_after(0.05):
+            await bridge.call("send_text", TEXT)
+    [line] = lines()
+    assert (line["decision"], line["outcome"]) == ("not checked", "broken off")
+
+
+async def test_what_the_agent_wrote_stands_in_such_a_line_only_where_the_app_says_so(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, audit="text") as bridge:
+        key = bridge.app.key.get_secret_value()
+        wishes: list[tuple[str, dict[str, Any]]] = [
+            ("x" * 70 + key, {}),
+            ("none", {"text": f"my key is {key}"}),
+            ("none", {"a": ["long"] * 20_000}),
+        ]
+        for tool, arguments in wishes:
+            with pytest.raises(UnknownTool):
+                await bridge.call(tool, arguments)
+    named, secret, long = lines()
+    assert named["tool"] == "x" * 64
+    assert secret["arguments"] == {"text": "my key is [key]"}
+    assert "characters, sha256" in long["arguments"]
+
+
+async def test_a_key_is_not_cut_to_a_piece_in_the_name_of_a_tool(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox) as bridge:
+        with pytest.raises(UnknownTool):
+            await bridge.call("x" * 50 + bridge.app.key.get_secret_value(), {})
+    [line] = lines()
+    assert line["tool"] == "x" * 50 + "[key]"
+
+
+async def test_a_question_that_goes_back_to_the_client_leaves_a_line(sandbox: SandboxInfo) -> None:
+    async def later(question: Question) -> bool:
+        raise Asked
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Asked):
+            await bridge.call("send_text", TEXT, ask=later)
+    [line] = lines()
+    assert (line["decision"], line["outcome"]) == ("asked at the client", "waiting")

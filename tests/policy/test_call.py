@@ -150,7 +150,7 @@ def test_a_call_that_was_refused_before_it_was_known_whom_it_reaches_leaves_whom
 
 def test_a_line_leaves_out_what_there_is_not() -> None:
     line = a_call("list_chats").record("done", with_text=False)
-    assert line.keys() == {"time", "tool", "decision", "outcome", "ms"}
+    assert line.keys() == {"time", "call", "tool", "decision", "outcome", "ms"}
     assert 0 <= line["ms"] < 60_000
     call = a_call("list_chats")
     call.digest, call.client, call.message_id = "d", "c", "m"

@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
-from waha_mcp.policy import fetching
-from waha_mcp.policy.fetching import MOST_LINKS, links_in, refusal
+from waha_mcp.policy.fetching import refusal, refusal_as_written
+from waha_mcp.policy.links import MOST_LINKS, links_in
+from waha_mcp.waha import web_fetch
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +91,7 @@ async def test_a_name_is_as_good_as_every_address_it_has(
 
 async def test_a_look_up_that_hangs_is_given_up_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anyio, "getaddrinfo", lambda *_, **__: anyio.sleep_forever())
-    monkeypatch.setattr(fetching, "LOOKUP", 0.05)
+    monkeypatch.setattr(web_fetch, "LOOKUP", 0.05)
     assert await why("https://files.example.com/a.png") == "'files.example.com' is not a name that can be looked up"
 
 
@@ -120,6 +121,13 @@ async def test_one_bad_link_among_good_ones_is_enough_and_so_are_too_many() -> N
     assert await refusal([*good, "https://example.com/x"], frozenset()) == (
         f"there are more than {MOST_LINKS} links to look at"
     )
+
+
+def test_each_url_is_judged_as_it_is_written() -> None:
+    good, bad = "https://example.com/", "http://10.0.0.5/"
+    assert refusal_as_written([good, good], frozenset()) is None
+    for urls in ([good, bad], [bad, good]):
+        assert refusal_as_written(urls, frozenset()) == "'10.0.0.5' is an address of a private network"
 
 
 # Links in a text

@@ -562,14 +562,16 @@ async def test_that_a_message_was_reacted_to_does_not_make_it_our_own(sandbox: S
             await bridge.call("react", call)
 
 
+@pytest.mark.parametrize("approval", ["never", "all"])
 async def test_where_the_pace_is_not_known_that_is_the_reason(
-    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+    approval: str, sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def check(*_: object) -> None:
+    async def unknown(*_: object) -> None:
         raise PaceUnknown("away")
 
-    monkeypatch.setattr(Pacer, "check", check)
-    async with bridge_with(sandbox) as bridge:
+    # Before a person is asked, and before it is done.
+    monkeypatch.setattr(Pacer, "check" if approval == "all" else "take", unknown)
+    async with bridge_with(sandbox, approval=approval) as bridge:
         await admin.clear()
         told = await refused(bridge, "send_text", {"chat": SAM, "text": "x"}, "pace unknown")
         assert "nothing is sent" in told

@@ -140,17 +140,19 @@ ROW = {"id": "12025550123@c.us", "name": "admin 123", "timestamp": 1_790_000_000
 
 @pytest.mark.parametrize("key", ["123", "admin", "a", "true", "12025550123", "chats", '"', "{"])
 def test_a_key_that_is_a_word_or_a_number_leaves_answers_and_trail_whole(
-    key: str, captured: None, capsys: pytest.CaptureFixture[str]
+    key: str, captured: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hide(SecretStr(key))
     configure_logging("info")
     whole = anyio.run(_say_everything, httpx.Response(200, json=[ROW]))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "weak"))
     weak = anyio.run(partial(_say_everything, httpx.Response(200, json=[ROW]), key))
     times = re.compile(r'"ms":[\d.]+|"time":"[^"]+"|[0-9a-f]{64}|\d+ s\b')
     assert times.sub("", weak) == times.sub("", whole)
     assert "admin 123" in weak
     for line in trail_path("default").read_text().splitlines():
         assert json.loads(line)["tool"]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "refused"))
     refused = httpx.Response(400, json={"message": f"Wrong key: {key}.", "statusCode": 400})
     said = anyio.run(partial(_say_everything, refused, key))
     assert "Wrong key: [key]" in said

@@ -261,3 +261,32 @@ async def test_who_is_cancelled_while_a_step_runs_gets_its_answer(store: Store) 
         go_on.set()
     assert answers == [True]
     assert store.get("a", "key") == "written"
+
+
+# On the disk
+
+
+def test_what_is_flushed_stays_and_what_was_deleted_is_in_no_file_even_while_another_has_it_open(
+    tmp_path: Path,
+) -> None:
+    store, other = Sqlite(tmp_path / "store.sqlite"), Sqlite(tmp_path / "store.sqlite")
+    try:
+        other.get("a", "key")
+        store.swap("a", "key", None, "DELETED-LATER")
+        store.swap("a", "stays", None, "KEPT")
+        store.swap("a", "key", "DELETED-LATER", None)
+        store.flush()
+        kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert b"DELETED-LATER" not in kept
+        assert b"KEPT" in (tmp_path / "store.sqlite").read_bytes()
+        assert other.get("a", "stays") == store.get("a", "stays") == "KEPT"
+    finally:
+        store.close()
+        other.close()
+
+
+def test_a_store_in_memory_has_nothing_to_flush() -> None:
+    store = Memory()
+    store.swap("a", "key", None, "x")
+    store.flush()
+    assert store.get("a", "key") == "x"

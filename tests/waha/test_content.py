@@ -87,6 +87,7 @@ def test_what_may_be_seen_once_is_so_too_where_it_never_came(data: dict[str, Any
         {"message": {"imageMessage": {"viewOnce": None, "caption": "viewOnce view_once"}}},
         {"Message": {"imageMessage": {}}, "IsViewOnce": False, "IsViewOnceV2": False},
         {"type": "image", "isViewOnce": "false", "caption": "view_once"},
+        {"type": "image", "isViewOnce": ""},
         {"message": {"imageMessage": {"contextInfo": {"quotedMessage": {"viewOnceMessage": {"message": {}}}}}}},
         {"type": "image", "quotedMsg": {"type": "image", "isViewOnce": True}},
         {"message": {"imageMessage": {"jpegThumbnail": {"0": 255, "isViewOnce": 216}}}},

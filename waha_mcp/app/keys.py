@@ -39,6 +39,26 @@ def keep(app_id: str, key: str, folder: Path) -> dict[str, str]:
     return {"file": f"{app_id}.key"}
 
 
+def replace(reference: Any, key: str, folder: Path) -> None:
+    """Store another key where a reference says: in the keyring, or in the file, whose path begins at `folder`.
+
+    Raises:
+        OSError: the key file cannot be written.
+        NoKeyThere: the keyring takes none.
+    """
+    match reference:
+        case {"file": str(name)}:
+            write_atomically((folder / os.path.expanduser(name)).resolve(), key + "\n", 0o600)
+        case {"keyring": str(name)}:
+            ring = _keyring()
+            if ring is None:
+                raise NoKeyThere("this machine offers no keyring")
+            try:
+                ring.set_password(_SERVICE, name, key)
+            except Exception as error:  # backends differ in what they raise
+                raise NoKeyThere(f"the keyring does not take '{name}' ({type(error).__name__}): unlock it") from None
+
+
 def from_keyring(name: str) -> str:
     """Read a key from the keyring by its name.
 

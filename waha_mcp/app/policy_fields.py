@@ -108,6 +108,25 @@ Hosts = Annotated[
     BeforeValidator(lambda value: frozenset(value) if isinstance(value, list) else value),
 ]
 
+
+class Links(Settings):
+    """Which hosts may be named in what goes out; `others` says what happens with those that `allow` does not cover.
+
+    A host covers its subdomains.
+    """
+
+    allow: Hosts = frozenset()
+    others: Literal["allow", "ask", "refuse"] = "allow"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_list_needs_others(cls, data: object) -> object:
+        # A list alone would limit nothing, and look as if it did.
+        if isinstance(data, dict) and "allow" in data and "others" not in data:
+            raise ValueError("say what happens with other hosts: others = 'ask' or 'refuse'")
+        return data
+
+
 NO_PACE = Pace(total="", chat="", first_contacts="", gap=(0.0, 0.0))
 
 
@@ -120,5 +139,8 @@ class PolicyFields(Settings):
     #: Mark as seen, show "typing" and pause before a message is sent, as a person would.
     humanize: bool = False
     audit: Audit = "digest"
-    #: Hosts on a private network that WAHA may fetch media from nevertheless.
+    links: Links = Links()
+    #: Who fetches media URLs: this bridge, from the address that it has checked, or WAHA by itself.
+    media_fetch: Literal["bridge", "waha"] = "bridge"
+    #: Hosts on a private network that media may be fetched from nevertheless.
     media_hosts: Hosts = frozenset()

@@ -28,6 +28,9 @@ _COMMANDS = {
     "approvals": "approvals",
     "approve": "approvals",
     "log": "show_trail",
+    "pause": "pause",
+    "resume": "pause",
+    "forget": "forget",
     "demo": "demo",
     "sandbox": "sandbox",
 }

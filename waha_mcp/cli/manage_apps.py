@@ -115,6 +115,49 @@ def enable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = Fal
 
 
 @apps.command()
+def rotate(app: AppId, admin_key_file: AdminKeyFile = None, as_json: AsJson = False) -> None:
+    """Give an App a new key, stored where the old one was; the old one stops working at once.
+
+    Example: waha-mcp apps rotate assistant
+    """
+    from waha_mcp.cli.rotation import Place, rotate, shared_with
+    from waha_mcp.waha.admin_api import Admin
+
+    path = _definition(app)
+    plan, place = _plan(path), Place.of(path)
+    if not plan.enabled:
+        raise Failure(f"App '{app}' is disabled, so no key of it works: waha-mcp apps enable {app}")
+    key, old = admin_key(admin_key_file), place.read()
+    if key == old:
+        raise Failure(f"App '{app}' has WAHA's admin key, which WAHA's environment sets: run waha-mcp init --id {app}")
+    others, clients = shared_with(place), _clients(path)
+
+    async def work() -> Path | None:
+        async with Admin(plan.app(key)) as admin:
+            await admin.check()
+            return await rotate(admin, plan, place)
+
+    file = run(work)
+    if file is not None:
+        raise Failure(
+            f"the key of App '{app}' comes from the variable {place.variable}, which only you can set: give it what "
+            f"{file} holds, the new key, which works; then delete the old one, which works still, in WAHA (App or key "
+            f"{plan.id}), and the file",
+            code=1,
+        )
+    where = _key_place(read_definition(path).get("key"))
+    if as_json:
+        print(
+            json.dumps({"id": app, "key": where, "old": "gone", "clients": clients, "had_the_same": others}, indent=2)
+        )
+        return
+    print(f"App '{app}' has a new key, {where}; the old one is dead.")
+    print(f"What runs with the old one must be started again{': ' + ', '.join(clients) if clients else ''}.")
+    if others:
+        print(f"Apps that had the same key have none that works now: {', '.join(others)}")
+
+
+@apps.command()
 def remove(
     app: AppId,
     admin_key_file: AdminKeyFile = None,

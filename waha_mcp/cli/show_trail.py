@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import typer
 
 from waha_mcp.app.definition import DEFAULT_ID, find_definition, id_of, read_definition
 from waha_mcp.cli.common import Failure
-from waha_mcp.policy.audit import trail_path
+from waha_mcp.policy.audit import BEGUN, joined, never_ended, parsed, trail_file, trail_path
+from waha_mcp.store import Store, StoreAway
+from waha_mcp.store.folders import user_store
 
 
 def log(
@@ -39,31 +44,62 @@ def log(
     path = trail_path(app_id)
     if not path.exists() and not follow:
         raise Failure(f"App '{app_id}' has no trail yet ({path})", code=1)
+    with closing(user_store()) as store:
+        try:
+            end = path.stat() if path.exists() else None
+            lines = joined(trail_file(app_id).backwards(), partial(_alive, store))
+            for line in reversed([*islice(lines, last or None)]):
+                print(line, flush=True)
+            if follow:
+                _follow(path, end, partial(_alive, store))
+        except OSError as error:
+            raise Failure(f"cannot read {path}: {error.strerror or error}", code=1) from None
+
+
+def _alive(store: Store, process: str) -> bool:
+    """Whether the process that wrote a line still runs; where that cannot be found out, as if it did."""
     try:
-        file = path.open(encoding="utf-8") if path.exists() else None
-        if file is not None:
-            lines = file.read().splitlines()
-            print("\n".join(lines[-last:] if last else lines), flush=True)
-        if follow:
-            for line in _new_lines(path, file):
-                print(line, end="", flush=True)
-    except OSError as error:
-        raise Failure(f"cannot read {path}: {error.strerror or error}", code=1) from None
+        return store.alive(process)
+    except StoreAway:
+        return True
 
 
-def _new_lines(path: Path, file: TextIO | None) -> Iterator[str]:
-    """Follow the file: yield the lines added to it, without end, also after a rotation."""
+def _follow(path: Path, end: os.stat_result | None, alive: Callable[[str], bool]) -> None:
+    """Print what is added to the file after `end`, without end: each call once it has ended or its process has."""
+    begun: dict[str, str] = {}
+    for line in _new_lines(path, end):
+        entry = parsed(line) if line else {}
+        call = str(entry.get("call"))
+        if entry.get("outcome") == BEGUN:
+            begun[call] = line
+        elif line:
+            begun.pop(call, None)
+            print(line.rstrip(), flush=True)
+        else:
+            dead = [call for call, each in begun.items() if not alive(str(parsed(each).get("process")))]
+            for each in dead:
+                print(never_ended(begun.pop(each)), flush=True)
+
+
+def _new_lines(path: Path, end: os.stat_result | None) -> Iterator[str]:
+    """The lines added to the file after `end`, without end, also after a rotation; "" once there are none for now."""
+    file = None
+    if end is not None:
+        file = path.open(encoding="utf-8", errors="replace", newline="\n")
+        if os.fstat(file.fileno()).st_ino == end.st_ino:
+            file.seek(end.st_size)
     while True:
+        # Looked up before reading: what is not read then is in no file that has been moved away.
+        moved = path.exists() and (file is None or path.stat().st_ino != os.fstat(file.fileno()).st_ino)
         line = file.readline() if file is not None else ""
-        if line:
+        if line.endswith("\n"):
             yield line
-        elif path.exists() and (file is None or path.stat().st_ino != _inode(file)):
+        elif moved:
             if file is not None:
                 file.close()
-            file = path.open(encoding="utf-8")
+            file = path.open(encoding="utf-8", errors="replace", newline="\n")
         else:
+            if file is not None and line:
+                file.seek(file.tell() - len(line.encode(errors="replace")))
+            yield ""
             time.sleep(0.2)
-
-
-def _inode(file: TextIO) -> int:
-    return os.fstat(file.fileno()).st_ino

@@ -27,6 +27,10 @@ async def cannot_ask(question: Question) -> bool | None:
     return None
 
 
+class Asked(Exception):
+    """An `Ask` raises it where the call ends with the question, and is made again with the answer. Nothing was done."""
+
+
 class Refusal(Exception):
     """The policy refuses a call. Nothing was changed; the text says why and what the agent can do.
 

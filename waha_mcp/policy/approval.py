@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -138,6 +139,17 @@ def decide(entry_id: str, *, approve: bool) -> bool:
     apps = {entry.question.app for entry in waiting() if entry.id == entry_id}
     with closing(user_store()) as store:
         return any(Approvals(app, store).decide(entry_id, approve=approve) for app in apps)
+
+
+def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
+    """Delete the questions, in any state, whose text `about` accepts; how many. `prefix`: of the keys in the store.
+
+    Raises:
+        StoreAway: the store cannot be read or written.
+    """
+    waiting()  # takes over the files of earlier versions
+    found = [row for row in store.rows(_TABLE, prefix) if about(row.value)]
+    return sum(store.swap(_TABLE, row.key, row.value, None) for row in found)
 
 
 def _take_over(store: Store, app_id: str) -> None:

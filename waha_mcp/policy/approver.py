@@ -10,6 +10,7 @@ from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import Approvals, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
+from waha_mcp.policy.links import foreign_hosts, shown
 from waha_mcp.policy.question import LIFETIME, Question
 from waha_mcp.store import Store, in_thread
 
@@ -113,6 +114,8 @@ class Approver:
             for name, chats in named.items()
             if len(named) > 1 or set(chats) - set(call.reached)
         }
+        # First: a client may truncate what comes late.
+        people = call.url_lines() | _links(call) | people
         return Question(
             app=self._app_id,
             tool=call.tool.name,
@@ -124,6 +127,12 @@ class Approver:
             why=tuple(reason.text(names) for reason in why),
             files=call.files,
         )
+
+
+def _links(call: Call) -> dict[str, str]:
+    """The hosts whose letters may look like those of another, for a question."""
+    foreign = foreign_hosts(call)
+    return {"links lead to": ", ".join(map(shown, foreign))} if foreign else {}
 
 
 def _monotonic(moment: float) -> float:

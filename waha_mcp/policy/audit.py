@@ -1,13 +1,16 @@
-"""The trail: one JSON line per call, in a file that only the user can read. A thread writes it, so no call waits."""
+"""The trail: one JSON line per call, and one more before an effect leaves, in a file that only the user can read.
+
+The lines of reads are written by a thread, so that no read waits. A line that cannot be written is reported and costs
+no call.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import json
 import logging
-import logging.handlers
-import os
 import queue
-from io import TextIOWrapper
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,14 @@ from pydantic import SecretStr
 
 from waha_mcp.log import redact_json
 from waha_mcp.store.folders import state_dir
+from waha_mcp.store.line_file import LineFile
 
 logger = logging.getLogger(__name__)
 
 #: Size of one file in bytes, and the number of older files kept.
 MAX_BYTES, KEPT = 5 * 2**20, 5
+#: The outcome in the line that is written before an effect leaves.
+BEGUN = "begun"
 
 
 def trail_path(app_id: str) -> Path:
@@ -31,69 +37,84 @@ def trail_path(app_id: str) -> Path:
     return state_dir(app_id) / "trail.jsonl"
 
 
-class _File(logging.handlers.RotatingFileHandler):
-    """The rotating file, mode 0600. The first write error is logged; calls go on."""
-
-    reported = False
-
-    def _open(self) -> TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        if os.name == "posix":
-            os.fchmod(descriptor, 0o600)  # whatever the umask, or another program, made of it
-        return os.fdopen(descriptor, "a", encoding="utf-8")
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if not self.reported:
-            self.reported = True
-            logger.error("The trail %s cannot be written; calls go on without it", self.baseFilename, exc_info=True)
-
-
-class _Queue(logging.handlers.QueueHandler):
-    """Queues lines for a writer thread; `close` flushes them and joins the thread."""
-
-    def __init__(self, file: _File) -> None:
-        super().__init__(queue.SimpleQueue())
-        self._listener = logging.handlers.QueueListener(self.queue, file)
-        self._listener.start()
-        self._file = file
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
-
-    def close(self) -> None:
-        listener, self._listener = self._listener, None  # type: ignore[assignment]
-        if listener is not None:
-            listener.stop()
-            with contextlib.suppress(OSError):  # what could not be written was reported when it was tried
-                self._file.close()
-        super().close()
+def trail_file(app_id: str) -> LineFile:
+    """The App's trail, with its older files. Raises as `trail_path`."""
+    return LineFile(trail_path(app_id), most=MAX_BYTES, kept=KEPT)
 
 
 class Trail:
-    """The trail of one App. The file and the writer thread are created with the first line. `secrets` are redacted."""
+    """The trail of one App. The thread is started with the first line that it writes. `secrets` are redacted."""
 
     def __init__(self, app_id: str, *secrets: SecretStr) -> None:
         self._app_id, self._secrets = app_id, secrets
-        self._handler: _Queue | None = None
-        self._failed = False
+        self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._reported = False
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Queue one line. Errors are logged and otherwise ignored."""
-        if self._failed:
-            return
-        if self._handler is None:
-            try:
-                file = _File(trail_path(self._app_id), maxBytes=MAX_BYTES, backupCount=KEPT, delay=True)
-            except OSError as error:
-                self._failed = True
-                logger.error("The trail cannot be written (%s); calls go on without it", error.strerror or error)
-                return
-            self._handler = _Queue(file)
-        line, _ = redact_json(entry, *self._secrets)
-        self._handler.handle(logging.LogRecord("trail", logging.INFO, "", 0, line, None, None))
+        """Queue one line."""
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._drain, name="trail", daemon=True)
+            self._writer.start()
+        self._waiting.put(self._line(entry))
+
+    def write_now(self, entry: dict[str, Any]) -> None:
+        """Write one line to the file. Blocks."""
+        self._append(self._line(entry))
 
     def close(self) -> None:
-        """Flush the queue and stop the thread."""
-        handler, self._handler = self._handler, None
-        if handler is not None:
-            handler.close()
+        """Write what is queued and end the thread."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._waiting.put(None)
+            writer.join()
+
+    def _drain(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            self._append(line)
+
+    def _line(self, entry: dict[str, Any]) -> str:
+        line, _ = redact_json(entry, *self._secrets)
+        return line
+
+    def _append(self, line: str) -> None:
+        try:
+            trail_file(self._app_id).append(line)
+            self._reported = False
+        except OSError as error:
+            if not self._reported:
+                self._reported = True
+                why = error.strerror or error
+                logger.error("The trail of App '%s' cannot be written (%s); calls go on without it", self._app_id, why)
+
+
+def joined(lines: Iterable[str], alive: Callable[[str], bool]) -> Iterator[str]:
+    """The lines of a trail, the newest first, as one per call.
+
+    A line that was written before the effect left stands only where no outcome follows it. Its outcome is then
+    `unknown`, unless the process that wrote it is `alive`.
+    """
+    ended: set[str] = set()
+    for line in lines:
+        entry = parsed(line)
+        call = entry.get("call")
+        if entry.get("outcome") != BEGUN:
+            if isinstance(call, str):
+                ended.add(call)
+            yield line.rstrip()
+        elif call not in ended:
+            yield line.rstrip() if alive(str(entry.get("process"))) else never_ended(line)
+
+
+def never_ended(line: str) -> str:
+    """The line of an effect that began in a process which has died, with the outcome `unknown`."""
+    return json.dumps(parsed(line) | {"outcome": "unknown"}, ensure_ascii=False, separators=(",", ":"))
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """The object in a line; empty if the line is torn or holds no object."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from waha_mcp.whatsapp.ids import parse_message_id
 
 #: Longest text that is shown in full, in characters: the longest that WhatsApp takes.
 FULL = 65_536
+#: Characters of the name of a tool that there may not be.
+_LONGEST_NAME = 64
 
 
 @dataclass
@@ -55,6 +58,10 @@ class Call:
     #: Expiry of the person's approval (seconds of the monotonic clock); None without one.
     approved_until: float | None = None
     started: float = field(default_factory=time.perf_counter)
+    #: Its id in the trail.
+    id: str = field(default_factory=lambda: secrets.token_hex(6))
+    #: Whether the line that it begins is written.
+    begun: bool = False
 
     def named(self, *, reached: bool | None = None) -> list[str]:
         """The chat ids in the arguments. `reached` selects parameters marked as recipients (True) or not (False)."""
@@ -72,6 +79,21 @@ class Call:
         """The chats in which a message of ours stands afterwards; see `Tool.posted_in`."""
         values = [(name, each) for name in self.tool.posted_in for each in as_list(self.arguments.get(name))]
         return [parse_message_id(value).chat if name in self.tool.messages else value for name, value in values]
+
+    def urls(self) -> dict[str, str]:
+        """The URLs of files that it names, by parameter."""
+        return {name: self.arguments[name] for name in self.tool.fetched if self.arguments.get(name) is not None}
+
+    def url_lines(self) -> dict[str, str]:
+        """For a question: each URL, whole, and that its content is not known yet."""
+        return {
+            label: text
+            for name, url in self.urls().items()
+            for label, text in {
+                name: url,
+                f"what {name} holds": "not known yet: fetched after a yes, and its server learns the whole URL",
+            }.items()
+        }
 
     def quoted_texts(self) -> dict[str, str]:
         """The contents of the messages that it names, by label: part of the question and of the digest."""
@@ -98,7 +120,8 @@ class Call:
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
         """The call's record in the trail, without empty fields; with its arguments if `with_text`."""
         record: dict[str, Any] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": _now(),
+            "call": self.id,
             "client": self.client,
             "tool": self.tool.name,
             "chats": list(self.reached) or [*self.named(), *self.message_chats()] or None,
@@ -113,8 +136,22 @@ class Call:
         return {key: value for key, value in record.items() if value is not None}
 
 
+def early_record(tool: str, arguments: Mapping[str, Any] | None, **more: Any) -> dict[str, Any]:
+    """The record in the trail of a call that ended before the gate. Tool and arguments are the client's, shortened."""
+    record = {"time": _now(), "call": secrets.token_hex(6), "tool": tool[:_LONGEST_NAME], **more}
+    if arguments is not None:
+        shown = to_jsonable_python(arguments, fallback=str)
+        text = json.dumps(shown, ensure_ascii=False)
+        record["arguments"] = shown if len(text) <= FULL else told(text)
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 #: Fields of a message that hold its content.
-_SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
+SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
 
 
 def _said(row: Mapping[str, Any]) -> str:
@@ -124,7 +161,7 @@ def _said(row: Mapping[str, Any]) -> str:
         return "a message that this App sent"
     if message.kind == "text" and message.text:
         return message.text
-    shown = message.model_dump(mode="json", exclude_none=True, include=_SHOWN)
+    shown = message.model_dump(mode="json", exclude_none=True, include=SHOWN)
     return json.dumps(shown, ensure_ascii=False)
 
 

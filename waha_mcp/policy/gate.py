@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
+from waha_mcp.log import redact_answer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
-from waha_mcp.policy import NOT_FOUND, Refusal, delivery
+from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
-from waha_mcp.policy.audit import Trail
-from waha_mcp.policy.call import Call
-from waha_mcp.policy.fetching import links_in, refusal
+from waha_mcp.policy.audit import BEGUN, Trail
+from waha_mcp.policy.call import Call, early_record
+from waha_mcp.policy.fetching import refusal, refusal_as_written
 from waha_mcp.policy.gap import TooFast
+from waha_mcp.policy.kill_switch import paused
+from waha_mcp.policy.links import Others, covered, links_in, others_of, shown
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
@@ -37,8 +40,10 @@ from waha_mcp.policy.sweep import swept
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
+from waha_mcp.waha.web_fetch import NotAllowed, NotFetched, fetch
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +77,10 @@ class Policy:
         """Flush the trail; close the store and the connections to Redis."""
         await self._pacer.aclose()
         await in_thread(self._store.close)
+        self.end_trail()
+
+    def end_trail(self) -> None:
+        """Write what waits for the trail. Blocks."""
         if self._trail is not None:
             self._trail.close()
 
@@ -103,9 +112,20 @@ class Policy:
             return False
 
     def summary(self) -> str:
-        """One line: who can be written to and read, and when a person is asked."""
+        """One line: who can be written to and read, when a person is asked, and which links may go out."""
         asked = "" if self._app.approval == "never" else f"; approval: {self._app.approval}"
-        return self._recipients.summary() + asked
+        rule = self._app.links
+        listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
+        links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
+        return self._recipients.summary() + asked + links
+
+    async def paused(self) -> str | None:
+        """Since when the user has paused this App's effects, as text; None: not."""
+        try:
+            pause = await in_thread(paused, self._store, self._app.id)
+        except StoreAway as error:
+            return f"not known, so everything but reading is refused: {error}"
+        return None if pause is None else pause.text
 
     async def run(self, call: Call) -> Result:
         """Check one call, run it and record it in the trail.
@@ -114,10 +134,12 @@ class Policy:
             Refusal: the policy refuses it, or the store is away.
             ArgumentError, WahaError: as the tool does.
         """
-        with self._in_the_trail(call):
+        async with self._in_the_trail(call):
             try:
                 if not call.tool.effect:
                     return await self._read(call)
+                await in_thread(self._check_not_paused)
+                call.changes.before = partial(self._depart, call)
                 return await self._carry_out(call, await self._check(call))
             except StoreAway as error:
                 logger.error("%s", error)
@@ -161,7 +183,8 @@ class Policy:
         """
         verdicts = await self._check_recipients(call)
         await self._messages.look_up(call)
-        await self._check_urls(call)
+        self._check_urls(call)
+        others = self._check_links(call)
         call.digest = await self._digest(call)
         call.seen = seen_digest(call)
         call.despite = await self._check_repeat(call)
@@ -170,7 +193,7 @@ class Policy:
             call.digest = await self._digest(call)
         first = await self._first_contacts(call, verdicts)
         counting = [*first, *await self._strangers_in(call, first)]
-        why = self._reasons_to_ask(call, verdicts, first)
+        why = self._reasons_to_ask(call, verdicts, first, others)
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
@@ -203,26 +226,78 @@ class Policy:
         if not await self._may_show([*call.named(reached=False), *call.message_chats(reached=False), *quoted]):
             raise Refusal("not readable", NOT_FOUND)
         beyond: dict[str, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
-        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches_with(call.arguments), [])}))
+        # A server learns what stands in the URL of which it is asked: where nobody else is reached, it is everyone.
+        asked = [PUBLIC] if call.urls() and tool.reaches == "nobody" else []
+        opened = beyond.get(tool.reaches_with(call.arguments), [])
+        call.reached = tuple(sorted({*named, *messages, *opened, *asked}))
         verdicts = {chat: await self._recipients.verdict(chat) for chat in call.reached}
         refused = [chat for chat, verdict in verdicts.items() if verdict is Verdict.NO]
         if refused:
             raise Refusal("recipient refused", _may_not_reach([call.written.get(chat, chat) for chat in refused]))
         return verdicts
 
-    async def _check_urls(self, call: Call) -> None:
-        links = any(call.arguments.get(name) for name in call.tool.link_previews)
-        urls = [(name, [call.arguments[name]]) for name in call.tool.fetched if call.arguments[name] is not None]
-        if links:
-            named = call.tool.references.keys() | call.tool.messages.keys()
-            texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
-            urls += [(name, links_in(text)) for name, text in texts]
-        for name, each in urls:
+    def _check_urls(self, call: Call) -> None:
+        """Refuse URLs that must not be fetched, without asking the network: to look a name up tells its owner."""
+        for name, urls in (self._previewed(call) | {name: [url] for name, url in call.urls().items()}).items():
+            if why := refusal_as_written(urls, self._app.media_hosts):
+                raise _not_to_fetch(name, why)
+
+    @staticmethod
+    def _previewed(call: Call) -> dict[str, list[str]]:
+        """The links of which WAHA would be asked for a preview, by parameter."""
+        if not any(call.arguments.get(name) for name in call.tool.link_previews):
+            return {}
+        named = call.tool.references.keys() | call.tool.messages.keys()
+        texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
+        return {name: links_in(text) for name, text in texts}
+
+    def _check_links(self, call: Call) -> Others:
+        """The hosts that a person has to be asked about. Raises Refusal."""
+        others = others_of(call, self._app.links)
+        if others and self._app.links.others == "refuse":
+            raise Refusal(
+                "link refused",
+                f"This was not done: the user's list of links ([links] in the App file) does not cover {others}. Only "
+                "the user can change that list. Leave the link out; do not look for a way around.",
+            )
+        return others
+
+    async def _fetch(self, call: Call) -> None:
+        """Fetch the files that the call names by URL, and look up what WAHA is to fetch by itself.
+
+        Raises:
+            Refusal: a URL leads to where it must not, or the user has paused it meanwhile.
+            ArgumentError: there is no such file to be had.
+        """
+        urls = call.urls()
+        if urls:
+            # What asks a server for a file tells it something.
+            await self._depart(call)
+        by_waha = self._previewed(call)
+        if self._app.media_fetch == "waha":
+            by_waha |= {name: [url] for name, url in urls.items()}
+            urls = {}
+        for name, each in by_waha.items():
             if why := await refusal(each, self._app.media_hosts):
-                raise Refusal(
-                    "url refused",
-                    f"{name}: {why}, so WAHA is not asked to fetch it. Give a public https URL, or the file itself.",
+                raise _not_to_fetch(name, why)
+        fetched = {}
+        for name, url in urls.items():
+            try:
+                fetched[url] = await fetch(
+                    url, cap=MAX_FILE, listed=self._app.media_hosts, why_not=partial(self._why_not_asked, call)
                 )
+            except NotAllowed as error:
+                raise _not_to_fetch(name, str(error)) from None
+            except NotFetched as error:
+                raise ArgumentError(f"{name}: {error}, so nothing was sent") from None
+        call.context = replace(call.context, fetched=fetched)
+
+    def _why_not_asked(self, call: Call, host: str) -> str | None:
+        """Why a host is not asked for a file, such as one that a server redirects to; None if it may be."""
+        rule = self._app.links
+        if rule.others == "allow" or covered(host, rule.allow) or host in others_of(call, rule).hosts:
+            return None
+        return f"the user's list of links ([links] in the App file) does not allow '{shown(host)}'"
 
     async def _check_repeat(self, call: Call) -> frozenset[str]:
         """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after."""
@@ -320,11 +395,15 @@ class Policy:
         except WahaError:
             return False
 
-    def _reasons_to_ask(self, call: Call, verdicts: Mapping[str, Verdict], first: list[str]) -> list[Reason]:
+    def _reasons_to_ask(
+        self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
+    ) -> list[Reason]:
         """The reasons to ask a person; empty if none applies."""
         why = []
         if listed := [chat for chat, verdict in verdicts.items() if verdict is Verdict.ASK]:
             why.append(Reason("the App's list of chats to ask about covers {}", listed))
+        if others:
+            why.append(Reason(f"the App's list of links does not cover {others}"))
         match self._app.approval:
             case "first_contact":
                 if first:
@@ -350,9 +429,11 @@ class Policy:
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
+                await self._depart(call)
                 await delivery.act_human(call.tool, call.arguments, call.context)
             if call.approved_until is not None:
                 await self._check_unchanged(call)
+            await self._fetch(call)
             result = await self._deliver(call, message_id)
         except BaseException as error:
             # That the call was cancelled does not exclude an effect.
@@ -370,7 +451,36 @@ class Policy:
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
             await self._messages.sent(call.message_id)
+        if isinstance(saved := getattr(result, "saved", None), str):
+            await self._note_saved(saved, call.message_chats()[0])
         return result.reaching(*await self._names(call))
+
+    async def _note_saved(self, path: str, chat: str) -> None:
+        """Store which chat a saved file is of. Never raises: it is saved."""
+        try:
+            await in_thread(saved_files.remember, self._store, self._app.id, path, chat)
+        except StoreAway as error:
+            logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
+
+    async def _depart(self, call: Call) -> None:
+        """Run right before any bytes of an effect leave: look once more for a pause, and write the line that it begins.
+
+        Raises:
+            Refusal: the user has paused it meanwhile.
+            StoreAway: whether it is paused cannot be read.
+        """
+        await in_thread(self._departing, call)
+
+    def _departing(self, call: Call) -> None:
+        self._check_not_paused()
+        if self._trail is not None and not call.begun:
+            call.begun = True
+            self._trail.write_now(self._record(call, BEGUN) | {"process": self._store.process})
+
+    def _check_not_paused(self) -> None:
+        pause = paused(self._store, self._app.id)
+        if pause is not None:
+            raise Refusal("paused", f"This was not done: {pause.text}. Do not look for a way around; tell the user.")
 
     async def _remember(self, call: Call) -> None:
         """Store the chats in which a message of ours stands now. Never raises: the effect has happened."""
@@ -435,13 +545,25 @@ class Policy:
 
     # The trail
 
-    @contextmanager
-    def _in_the_trail(self, call: Call) -> Iterator[None]:
+    def note(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> None:
+        """Record a call that did not come as far as `run`. `more`: further fields of its line."""
+        if self._trail is not None:
+            shown = arguments if self._app.audit == "text" else None
+            self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
+
+    def _record(self, call: Call, outcome: str) -> dict[str, Any]:
+        return call.record(outcome, with_text=self._app.audit == "text")
+
+    @asynccontextmanager
+    async def _in_the_trail(self, call: Call) -> AsyncIterator[None]:
         outcome = "done"
         try:
             yield
         except Refusal as error:
             call.decision, outcome = error.decision, "refused"
+            raise
+        except Asked:
+            call.decision, outcome = "asked at the client", "waiting"
             raise
         except OutcomeUnknown:
             outcome = "unknown"
@@ -454,7 +576,15 @@ class Policy:
             raise
         finally:
             if self._trail is not None:
-                self._trail.write(call.record(outcome, with_text=self._app.audit == "text"))
+                record = self._record(call, outcome)
+                if call.tool.effect:
+                    await in_thread(self._trail.write_now, record)
+                else:
+                    self._trail.write(record)
+
+
+def _not_to_fetch(name: str, why: str) -> Refusal:
+    return Refusal("url refused", f"{name}: {why}, so it is not fetched. Give a public https URL, or the file itself.")
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -115,3 +115,13 @@ class NamedMessages:
     async def _same(self, claimed: str, real: str) -> bool:
         """Whether two ids are the same chat or person."""
         return claimed == real or await self._people.learn(claimed) == real
+
+
+def forget(store: Store, prefix: str, has: Callable[[str], bool]) -> int:
+    """Delete the ids of messages sent to the chats that `has` accepts; how many. `prefix`: of the keys in the store.
+
+    Raises:
+        StoreAway: the store cannot be read or written.
+    """
+    found = [row for row in store.rows(_OWN, prefix) if has(row.key.split("/")[1])]
+    return sum(store.swap(_OWN, row.key, row.value, None) for row in found)

@@ -7,7 +7,7 @@ each App compares it with its own limits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.policy.question import digest_of
@@ -83,3 +83,15 @@ class OwnAccount:
             self._store.swap(_MET, row, None, "")
         if new:
             self._store.trim(_MET, f"{key}/", MOST_MET)
+
+
+def forget(store: Store, has: Callable[[str], bool]) -> int:
+    """Delete, of every account, that it has written to the chats that `has` accepts; how many.
+
+    They are first contacts again, unless WAHA shows a message of the account to them.
+
+    Raises:
+        StoreAway: the store cannot be read or written.
+    """
+    found = [row for row in store.rows(_MET) if has(row.key.partition("/")[2])]
+    return sum(store.swap(_MET, row.key, row.value, None) for row in found)

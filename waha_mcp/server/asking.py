@@ -14,7 +14,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from waha_mcp.policy import Ask
+from waha_mcp.policy import Ask, Asked
 from waha_mcp.policy.question import Question
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-class InputNeeded(Exception):
+class InputNeeded(Asked):
     """The call returns a question as `result`; the client repeats it with the answer. Nothing was done."""
 
     def __init__(self, result: types.InputRequiredResult) -> None:

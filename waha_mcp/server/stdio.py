@@ -52,18 +52,19 @@ async def serve_stdio(bridge: Bridge) -> None:
         return
     protocol = Protocol(lambda _: bridge)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_exit_on_signal)
+        tasks.start_soon(_exit_on_signal, bridge)
         connection = _Connection(protocol, *_take_descriptors())
         async with bridge:
             await protocol.server.run(connection.incoming, connection.outgoing, protocol.options)
         tasks.cancel_scope.cancel()
 
 
-async def _exit_on_signal() -> None:
+async def _exit_on_signal(bridge: Bridge) -> None:
     """End the process on SIGTERM or SIGINT, without unwinding: requests already sent are not affected by it."""
     with stop_signals() as stopped:
         number = await stopped()
         logger.info("Stopped by %s", number.name)
+        bridge.end_trail()
         logging.shutdown()
         os._exit(0)
 

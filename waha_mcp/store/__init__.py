@@ -112,6 +112,13 @@ class Store(Protocol):
         """Delete events, because they did not happen."""
         ...
 
+    def flush(self) -> None:
+        """Bring all that is written to the disk, so that it outlives a power cut; deleted rows leave no trace there.
+
+        Only if no other process is writing at the moment.
+        """
+        ...
+
     def close(self) -> None:
         """Close files and release locks. The next step opens the store again, under another id."""
         ...

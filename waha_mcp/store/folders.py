@@ -37,6 +37,12 @@ def state_dir(app_id: str) -> Path:
     return folder
 
 
+def app_ids() -> list[str]:
+    """The Apps that have a state folder, sorted."""
+    root = state_root()
+    return sorted(path.name.removeprefix("~") for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
 def user_store() -> Sqlite:
     """The store that all Apps and processes of the user share. The file is opened with the first step."""
     from waha_mcp.store.sqlite import Sqlite

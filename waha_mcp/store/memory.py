@@ -108,5 +108,8 @@ class Memory:
         for events in self._events.values():
             events[:] = [event for event in events if event[1] not in gone]
 
+    def flush(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

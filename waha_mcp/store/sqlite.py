@@ -165,6 +165,12 @@ class Sqlite:
         with self._step(write=True) as connection:
             connection.executemany("DELETE FROM event WHERE number = ?", [(number,) for number in taken])
 
+    def flush(self) -> None:
+        with self._step() as connection:
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("BEGIN")
+
     def close(self) -> None:
         with self._lock:
             self._close_file()
@@ -286,6 +292,8 @@ class Sqlite:
             # A commit outlives the process, however it ends; a power cut may take the last ones. What is kept holds for
             # seconds to a day, which is no reason to wait for the disk several times per effect.
             connection.execute("PRAGMA synchronous = NORMAL")
+            # What is deleted is overwritten: `waha-mcp forget` counts on it.
+            connection.execute("PRAGMA secure_delete = ON")
             [version] = connection.execute("PRAGMA user_version").fetchone()
             [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
             if version < 1 or found != "ok":
@@ -314,7 +322,7 @@ class Sqlite:
     def _lost(self, aside: Path) -> StoreAway:
         return self._away(
             f"it was damaged and lies in {aside} now. Delete that file or move it to another folder, and what was sent "
-            "lately, who was written to before and which questions are open starts from zero"
+            "lately, who was written to before, which questions are open and what is paused starts from zero"
         )
 
     def _given_up(self, why: str) -> StoreAway:

@@ -22,15 +22,30 @@ from pydantic_core import core_schema
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
-from waha_mcp.tools.params import Encoded, Fetched, FetchesLinks, LocalFile, MessageReference, Reference, Unseen
+from waha_mcp.tools.params import (
+    ContentType,
+    Encoded,
+    Fetched,
+    FetchesLinks,
+    LocalFile,
+    MessageReference,
+    Reference,
+    Unseen,
+)
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result, Sent
+from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.untrusted import models_in, others_in
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, Unseen)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, ContentType, Unseen)
+
+
+async def not_paused() -> str | None:
+    """The `paused` of a context without a policy: None."""
+    return None
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
@@ -42,7 +57,8 @@ class Context:
     """What a tool gets besides its arguments.
 
     `readable`: whether a chat id may be shown; every tool that lists, searches, counts or reads chats must check it.
-    `reach`: one line on who can be written to and read. `progress(done, total, message)` reports on a long job to the
+    `reach`: one line on who can be written to and read. `paused`: since when the user has stopped effects, as text;
+    None: not. `progress(done, total, message)` reports on a long job to the
     client; total None: unknown.
     """
 
@@ -52,11 +68,14 @@ class Context:
     directory: Directory
     readable: Callable[[str], bool] = lambda chat_id: True
     reach: Callable[[], str] = lambda: ""
+    paused: Callable[[], Awaitable[str | None]] = not_paused
     progress: Progress = no_progress
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Paths of local files as given in the arguments to the SHA-256 (hex) that was checked and approved.
     files: Mapping[str, str] = field(default_factory=dict)
+    #: URLs as given in the arguments to what was fetched from them; empty where WAHA fetches by itself.
+    fetched: Mapping[str, WebFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,7 +205,7 @@ class Tool:
 
     @cached_property
     def fetched(self) -> Mapping[str, Fetched]:
-        """The parameters for URLs that WAHA fetches, with their marks."""
+        """The parameters for URLs of files, with their marks."""
         return self._marked(Fetched)
 
     @cached_property
@@ -203,6 +222,11 @@ class Tool:
     def encoded(self) -> Mapping[str, Encoded]:
         """The parameters for bytes in base64, with their marks."""
         return self._marked(Encoded)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The parameters whose strings nobody reads as a text: a file's bytes, a MIME type."""
+        return frozenset(self.encoded) | self._marked(ContentType).keys()
 
     @cached_property
     def unseen(self) -> frozenset[str]:

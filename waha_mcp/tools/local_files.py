@@ -1,4 +1,4 @@
-"""Files to send: from a URL that WAHA fetches, from base64, or from the outbox folder."""
+"""Files to send: from a URL, from base64, or from the outbox folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pydantic import Field
 
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import ArgumentError, Context
-from waha_mcp.tools.params import Encoded, LocalFile, Unseen
-from waha_mcp.tools.sniff import PROGRAM_NAMES, PROGRAMS, sniff
+from waha_mcp.tools.params import ContentType, Encoded, LocalFile, Unseen
+from waha_mcp.tools.sniff import PROGRAM_NAMES, PROGRAMS, is_text, is_web_page, sniff
+from waha_mcp.waha.web_fetch import WebFile
 
 #: Most bytes of a file that is sent; in base64 it stays below WAHA's 50 MiB.
 MAX_FILE = 32 * 2**20
@@ -28,7 +29,9 @@ _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 FileData = Annotated[str, Encoded(), Field(description="Its bytes in base64")]
 OutboxPath = Annotated[str, LocalFile(), Field(description="A file in the outbox folder")]
 FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="The name it shows with")]
-MimeType = Annotated[str, Unseen(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")]
+MimeType = Annotated[
+    str, Unseen(), ContentType(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")
+]
 
 
 async def outgoing_file(
@@ -54,8 +57,13 @@ async def outgoing_file(
         raise ArgumentError("Give exactly one of url, data and path")
     file: dict[str, Any] = {}
     if url is not None:
-        file["url"] = url
-        filename = filename or PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
+        filename = filename or name_in(url)
+        if ctx.app.media_fetch == "waha":
+            file["url"] = url
+        else:
+            fetched = ctx.fetched[url]
+            file["data"] = base64.b64encode(_sendable(fetched.content, "url")).decode()
+            mimetype = _type_of_fetched(fetched, kind, mimetype, filename)
     elif path is not None:
         content = await from_outbox(path, ctx.app.outbox)
         if ctx.files.get(path) not in (None, hashlib.sha256(content).hexdigest()):
@@ -75,8 +83,18 @@ async def outgoing_file(
     return file
 
 
+def name_in(url: str) -> str | None:
+    """The file name at the end of a URL's path, if there is one."""
+    return PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
+
+
 #: Kind of message to the main MIME types allowed for it; WAHA converts voice notes and videos.
 _FAMILIES = {"image": ("image",), "video": ("video",), "voice": ("audio", "video"), "sticker": ("image", "video")}
+
+
+#: MIME types of web pages, and those that tell nothing.
+_PAGES = ("text/html", "application/xhtml+xml")
+_UNTOLD = ("", "application/octet-stream", "binary/octet-stream")
 
 
 def _real_type(content: bytes, kind: str, source: str, stated: str | None, filename: str | None) -> str | None:
@@ -99,6 +117,30 @@ def _real_type(content: bytes, kind: str, source: str, stated: str | None, filen
         raise ArgumentError(f"mimetype: this is {found}, not {stated}; leave the mimetype out")
     # Content that WAHA converts gets the type of the result, which is the caller's default.
     return stated or (found if family == kind or (kind == "file" and not filename) else None)
+
+
+def _type_of_fetched(fetched: WebFile, kind: str, stated: str | None, filename: str | None) -> str | None:
+    """As `_real_type`, with the server's word where the bytes tell nothing.
+
+    Raises:
+        ArgumentError: as `_real_type`, or a web page or other text came where a file of another kind was meant.
+    """
+    content, said = fetched.content, fetched.mimetype or ""
+    real = _real_type(content, kind, "url", stated, filename)
+    if (found := sniff(content)) is None:
+        page = said in _PAGES or is_web_page(content)
+        wanted = kind if kind != "file" else stated or mimetypes.guess_type(filename or "")[0] or ""
+        if page and wanted not in ("", "text/plain", *_PAGES):
+            raise ArgumentError(
+                f"url: a web page came from there, and no {wanted}; give the address of the file itself"
+            )
+        if kind != "file" and (said.partition("/")[0] not in _FAMILIES[kind] or is_text(content)):
+            raise ArgumentError(f"url: no {kind} came from there ({said or 'of unknown type'}); send it as file")
+        fits = kind == "file" or said.startswith(f"{kind}/")
+    else:
+        # The bytes are right where the server is wrong about the family.
+        fits = kind == "file" and found.partition("/")[0] == said.partition("/")[0]
+    return real or (said if fits and said not in _UNTOLD else None)
 
 
 def _decoded(data: str) -> tuple[bytes, str | None]:

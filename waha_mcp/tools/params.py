@@ -45,12 +45,12 @@ class MessageReference:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Marks a parameter for a URL that WAHA fetches from its own network."""
+    """Marks a parameter for the URL of a file; `Context.fetched` has its bytes, unless WAHA fetches by itself."""
 
 
 @dataclass(frozen=True)
 class FetchesLinks:
-    """Marks a flag that makes WAHA fetch the links in the text arguments, like `Fetched` URLs."""
+    """Marks a flag that makes WAHA fetch the links in the text arguments, from its own network."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,18 @@ class Unseen:
     """Marks a parameter that changes nothing in what a recipient sees, such as the MIME type of a file."""
 
 
+@dataclass(frozen=True)
+class ContentType:
+    """Marks a parameter for a MIME type, which nobody reads as a text."""
+
+
 def _message_id(value: str) -> str:
     parse_message_id(value)
     return value.strip()
 
 
 def web_url(value: str) -> str:
-    """The normalized URL, so that WAHA gets exactly what was checked and shown.
+    """The normalized URL, so that what is fetched is exactly what was checked and shown.
 
     Raises:
         ValueError: not an http or https URL with a plain host and without a password.
@@ -143,8 +148,8 @@ SourceMessageId = Annotated[
     AfterValidator(_message_id),
     Field(description="Message id, as get_messages gives it"),
 ]
-#: The URL of a file that WAHA fetches.
-MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where WAHA fetches it")]
+#: The URL of a file, normalized.
+MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where it is fetched from")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[str, Field(description="Where to go on: the cursor of the page before")]
 #: Filter by author. The tool gets the chat id.

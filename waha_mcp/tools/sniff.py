@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -48,6 +50,15 @@ def sniff(data: bytes) -> str | None:
             # Text may begin with "MZ", too.
             return None if signature == b"MZ" and b"\0" not in data[:64] else mimetype
     return None
+
+
+_PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title")
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether a file begins as an HTML page does."""
+    start = re.sub(rb"\A(?:\xef\xbb\xbf|\s|<!--.*?-->|<\?xml.*?\?>)*", b"", data[:4_096], flags=re.DOTALL)
+    return start.lower().startswith(_PAGE_STARTS)
 
 
 def is_text(data: bytes) -> bool:

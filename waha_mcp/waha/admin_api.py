@@ -155,11 +155,25 @@ class Admin:
         if known is not None and any(app.id == app_id for app in known):
             await self._waha.call("DELETE /api/apps/{id}", path={"id": app_id}, bound=False)
             return True
-        old = await self.stored(key) if key else None
+        return await self.remove_key(key) if key else False
+
+    async def remove_key(self, key: str) -> bool:
+        """Delete a scoped key; return whether there was one."""
+        old = await self.stored(key)
         if old is None:
             return False
         await self._waha.call("DELETE /api/keys/{id}", path={"id": old.id}, bound=False)
         return True
+
+    async def add_key(self, session: str, actions: Iterable[Action]) -> Minted:
+        """Create a plain scoped key."""
+        granted = frozenset(actions)
+        return await self._save_key(session, {action.value: action in granted for action in Action}, True, None)
+
+    async def key_ids(self, session: str) -> set[str]:
+        """The ids of the scoped keys of a session."""
+        rows = listing(await self._waha.call("GET /api/keys", bound=False), "keys")
+        return {key_id for row in rows if row.get("session") == session and (key_id := text_of(row.get("id")))}
 
 
 def _app(raw: Mapping[str, Any]) -> Minted:

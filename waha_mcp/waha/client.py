@@ -13,8 +13,7 @@ import random
 import re
 import ssl
 import time
-import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.app.actions import Action
+from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
 from waha_mcp.waha.errors import (
     LOOK_FIRST,
     BadAnswer,
@@ -75,6 +75,8 @@ class Changes:
     """
 
     possible: int = 0
+    #: Awaited before each request that may change something; what it raises ends the call, and nothing is sent.
+    before: Callable[[], Awaitable[None]] | None = None
 
 
 class _Departure:
@@ -197,6 +199,8 @@ class Waha:
 
         Once any byte may have been sent, every outcome but WAHA's own answer raises OutcomeUnknown.
         """
+        if self._changes.before is not None:
+            await self._changes.before()
         departure = _Departure()
         deadline = DEADLINE + len(request.content) / BYTES_PER_SECOND
         refused = False
@@ -408,27 +412,16 @@ class Waha:
 
     async def _read(self, response: httpx.Response, cap: int, what: str) -> bytes:
         """Read and decompress the body; TooLarge if it exceeds `cap` bytes, compressed or decompressed."""
-        encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")
-        if encodings not in ("", "identity", "gzip", "x-gzip"):
+        try:
+            return await read_body(response, cap)
+        except Packed:
             raise BadAnswer(
                 f"{what} is packed in a way that was not asked for: ask the user to look at the proxy in front of WAHA."
-            )
-        unpack = zlib.decompressobj(16 + zlib.MAX_WBITS) if encodings.endswith("gzip") else None
-        chunks: list[bytes] = []
-        received = size = 0
-        try:
-            async for raw in response.aiter_raw():
-                received += len(raw)
-                chunk = raw if unpack is None else unpack.decompress(raw, cap - size + 1)
-                size += len(chunk)
-                if max(received, size) > cap:
-                    raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.")
-                chunks.append(chunk)
-            if unpack is not None and received and not unpack.eof:
-                raise zlib.error
-        except zlib.error:
+            ) from None
+        except TooMuch:
+            raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.") from None
+        except Damaged:
             raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
-        return b"".join(chunks)
 
     def _failure(self, failure: httpx.TransportError, departure: _Departure) -> Unreachable:
         """The error for a look, or a change that was not sent, that failed in transport.

@@ -87,7 +87,7 @@ def _visible(text: str, instead: Callable[[str], str] | None = None) -> list[str
         elif char in (_TEXT_STYLE, _EMOJI_STYLE):
             if not (kept and _styled(kept[-1])):
                 shows = ""
-        elif _hides(char):
+        elif hides(char):
             shows = ""
         if shows:
             kept.append(shows)
@@ -98,7 +98,7 @@ def _visible(text: str, instead: Callable[[str], str] | None = None) -> list[str
 
 def _joins(joiner: str, before: str, after: str) -> bool:
     """Whether a joiner is legitimate here: inside an emoji, or between letters of an Arabic or Indic script."""
-    if not before or not after or _hides(after):
+    if not before or not after or hides(after):
         return False
     if joiner == _ZWJ and (_emoji(before) or before == _EMOJI_STYLE) and _emoji(after):
         return True
@@ -114,7 +114,7 @@ def _styled(char: str) -> bool:
     return char in "0123456789#*" or unicodedata.category(char[-1]) in ("So", "Sm", "Po", "Pd")
 
 
-def _hides(char: str) -> bool:
+def hides(char: str) -> bool:
     """Whether a character is removed in any position."""
     return char != "\n" and (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char))
 

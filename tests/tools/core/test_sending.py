@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from waha_mcp.tools import local_files as files_module
 from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context
 from waha_mcp.tools.core.sending import mark_read, react, send_media, send_text
 from waha_mcp.waha.client import Waha
+from waha_mcp.waha.web_fetch import WebFile
 
 pytestmark = pytest.mark.anyio
 
@@ -133,11 +135,16 @@ async def test_a_voice_note_takes_no_caption(ctx: Context, net: respx.MockRouter
 async def test_each_kind_has_its_operation(
     ctx: Context, net: respx.MockRouter, kind: Any, operation: str, convert: bool | None
 ) -> None:
-    await send_media(CHAT, kind, url="https://x.test/", ctx=ctx)
+    await send_media(CHAT, kind, url="https://x.test/", ctx=fetched_by_waha(ctx))
     path, body = asked(net)
+    assert body["file"]["url"] == "https://x.test/"
     assert path == f"/api/{operation}"
     assert body.get("convert") == convert
     assert body["chatId"] == CHAT
+
+
+def fetched_by_waha(ctx: Context) -> Context:
+    return replace(ctx, app=ctx.app.model_copy(update={"media_fetch": "waha"}))
 
 
 # Base64
@@ -336,11 +343,87 @@ async def test_without_an_outbox_no_path_is_taken(ctx: Context, net: respx.MockR
 async def test_the_type_is_the_stated_one_else_the_names_else_the_kinds(
     ctx: Context, net: respx.MockRouter, kind: Any, arguments: dict[str, Any], mimetype: str, filename: str | None
 ) -> None:
-    await send_media(CHAT, kind, **arguments, ctx=ctx)
+    await send_media(CHAT, kind, **arguments, ctx=fetched_by_waha(ctx))
     file = asked(net)[1]["file"]
     assert file["mimetype"] == mimetype
     assert file["filename"] == (filename or file["filename"])
     assert file["filename"].startswith(filename or kind)
+
+
+# What was fetched
+
+JPEG, PAGE = b"\xff\xd8\xff" + b"\0" * 20, b"\xef\xbb\xbf\n<!-- x --> <!DOCTYPE HTML><p>Log in"
+UNKNOWN = b"\0\1\2\3" * 9
+
+
+def having_fetched(ctx: Context, url: str, content: bytes, said: str | None) -> Context:
+    return replace(ctx, fetched={url: WebFile(content, said)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "content", "said", "arguments", "mimetype", "filename"),
+    [
+        ("image", "https://x.test/a%20b.png?x=1", PNG, "image/png", {}, "image/png", "a b.png"),
+        ("image", "https://x.test/a.png", JPEG, "image/png", {}, "image/jpeg", "a.png"),
+        ("image", "https://x.test/", JPEG, None, {}, "image/jpeg", "image.jpg"),
+        ("image", "https://x.test/", JPEG, "text/html", {}, "image/jpeg", "image.jpg"),
+        ("image", "https://x.test/a", UNKNOWN, "image/avif", {}, "image/avif", "a"),
+        ("image", "https://x.test/a", PNG, "image/png", {"filename": "b.png"}, "image/png", "b.png"),
+        ("voice", "https://x.test/a", b"OggS", "application/ogg", {}, "audio/ogg; codecs=opus", "a"),
+        ("voice", "https://x.test/a", UNKNOWN, "audio/mpeg", {}, "audio/ogg; codecs=opus", "a"),
+        ("file", "https://x.test/plan.pdf", b"%PDF-1", "application/octet-stream", {}, "application/pdf", "plan.pdf"),
+        ("file", "https://x.test/a", b"%PDF-1", None, {}, "application/octet-stream", "a"),
+        ("file", "https://x.test/", b"%PDF-1", None, {}, "application/pdf", "file.pdf"),
+        ("file", "https://x.test/a", UNKNOWN, "application/x-own", {}, "application/x-own", "a"),
+        ("file", "https://x.test/a", UNKNOWN, "application/x-own", {"mimetype": "a/b"}, "a/b", "a"),
+        ("file", "https://x.test/a.docx", b"PK\3\4", "application/x-docx", {}, "application/x-docx", "a.docx"),
+        ("file", "https://x.test/a", JPEG, "video/mp4", {"filename": "a.jpg"}, "image/jpeg", "a.jpg"),
+        ("file", "https://x.test/a.html", PAGE, "text/html", {}, "text/html", "a.html"),
+        ("file", "https://x.test/a", PAGE, "text/html", {}, "text/html", "a"),
+        ("file", "https://x.test/a.txt", PAGE, "text/plain", {}, "text/plain", "a.txt"),
+    ],
+)
+async def test_what_was_fetched_goes_out_as_bytes_with_the_type_that_they_have(
+    ctx: Context, net: respx.MockRouter, kind: Any, url: str, content: bytes, said: str | None,
+    arguments: dict[str, Any], mimetype: str, filename: str,
+) -> None:  # fmt: skip
+    await send_media(CHAT, kind, url=url, **arguments, ctx=having_fetched(ctx, url, content, said))
+    file = asked(net)[1]["file"]
+    assert base64.b64decode(file.pop("data")) == content
+    assert file == {"mimetype": mimetype, "filename": filename}
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "content", "said", "arguments", "says"),
+    [
+        ("image", "https://x.test/a.png", PAGE, "text/html", {}, "web page came from there, and no image"),
+        ("image", "https://x.test/a.png", PAGE, "image/png", {}, "web page came from there, and no image"),
+        ("image", "https://x.test/a.png", b"x", "text/html", {}, "web page came from there, and no image"),
+        ("video", "https://x.test/a", b"x", "application/xhtml+xml", {}, "web page came from there, and no video"),
+        ("file", "https://x.test/a.pdf", PAGE, "application/pdf", {}, "a web page came"),
+        ("file", "https://x.test/a", PAGE, None, {"mimetype": "image/png"}, "and no image/png;"),
+        ("image", "https://x.test/a.png", b"{}", "application/json", {}, "no image came from there (application/json)"),
+        ("image", "https://x.test/a.png", b"no such file", "image/png", {}, "no image came from there (image/png)"),
+        ("image", "https://x.test/a.png", UNKNOWN, None, {}, "no image came from there (of unknown type)"),
+        ("image", "https://x.test/a.png", b"OggS", "image/png", {}, "this is audio/ogg, which cannot be sent"),
+        ("file", "https://x.test/a", PNG, None, {"mimetype": "video/mp4"}, "this is image/png, not video/mp4"),
+        ("file", "https://x.test/a", b"\x7fELF", None, {}, "url: this is a program"),
+        ("file", "https://x.test/a.exe", b"x", None, {}, "url: this is a program"),
+        ("file", "https://x.test/a", b"", None, {}, "url: empty"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_what_was_asked_for_is_not_sent(
+    ctx: Context, net: respx.MockRouter, kind: str, url: str, content: bytes, said: str | None,
+    arguments: dict[str, Any], says: str,
+) -> None:  # fmt: skip
+    found = await refused(having_fetched(ctx, url, content, said), net, kind=kind, url=url, **arguments)
+    assert says in found
+
+
+async def test_a_url_of_which_nothing_was_fetched_is_not_handed_on(ctx: Context, net: respx.MockRouter) -> None:
+    with pytest.raises(KeyError):
+        await send_media(CHAT, "image", url="https://x.test/a.png", ctx=ctx)
+    assert not net.calls
 
 
 @pytest.mark.parametrize(

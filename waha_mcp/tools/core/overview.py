@@ -37,6 +37,7 @@ class Status(Result):
     engine: str | None = None
     actions: dict[str, str] = Field(description="The actions in force, and how that is known")
     reach: str | None = Field(None, description="Who can be written to and read")
+    paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
     toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
 
@@ -82,6 +83,7 @@ async def get_status(*, ctx: Context) -> Status:
         engine=text_of(version.get("engine")),
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
+        paused=await ctx.paused(),
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
         toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY}) if EVERY not in ctx.app.toolsets else None,
     )

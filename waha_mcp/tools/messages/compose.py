@@ -65,7 +65,8 @@ async def send_link_preview(
         raise ArgumentError("link: must stand in the text between blanks, written as it is here, with a plain host")
     preview: dict[str, Any] = {"url": link, "title": title, "description": description}
     if image_url is not None:
-        preview["image"] = {"url": image_url}
+        file = await outgoing_file(ctx, url=image_url, data=None, path=None, kind="image", default_type="image/jpeg")
+        preview["image"] = {k: file[k] for k in ("url", "data") if k in file}
     answer = await ctx.waha.call(
         "POST /api/send/link-custom-preview",
         body={"chatId": chat, "text": text, "preview": preview, "reply_to": reply_to},

@@ -1,0 +1,235 @@
+"""The defences of fetching and of links, each with the cases that must fail without it."""
+
+from __future__ import annotations
+
+from tests.attacks.defences import Defence
+
+
+def each(test: str, *ids: str) -> tuple[str, ...]:
+    """Single cases of a test."""
+    return tuple(f"{test}[{one}]" for one in ids)
+
+
+_GATE, _LINKS, _FETCH, _BODY = "policy/gate.py", "policy/links.py", "waha/web_fetch.py", "waha/body.py"
+_FILES = "tools/local_files.py"
+_WRITTEN = "fetch::no_other_host_goes_out_however_it_is_written"
+_COMES = "fetch::what_is_no_picture_is_not_sent_as_one"
+
+_ANY_HOST = (_FETCH, "if host not in listed and (what := not_public(host)):", "if False:")
+_ANY_ADDRESS = (_FETCH, "if host not in listed and (what := not_public(address)):", "if False:")
+_ANY_PICTURE = (_FILES, 'if kind != "file" and (', "if False and (")
+
+FETCH = (
+    Defence(
+        "where a redirect leads is checked as the first URL is",
+        (_ANY_HOST, _ANY_ADDRESS),
+        (
+            *each(
+                "fetch::no_redirect_leads_inside",
+                "an address",
+                "an address as one number",
+                "an address in hexadecimal",
+                "an address in octal",
+                "an address with escapes",
+                "an address that stands for any",
+                "an IPv4 address in an IPv6 one",
+                "a backslash",
+                "localhost",
+                "localhost with a dot",
+                "a name that leads inside",
+                "a name of which one address is inside",
+            ),
+            "fetch::no_later_redirect_leads_inside",
+        ),
+    ),
+    Defence(
+        "every address of a name is checked",
+        (_ANY_ADDRESS,),
+        (
+            *each("fetch::no_name_leads_inside", "a name that leads inside", "a name of which one address is inside"),
+            "fetch::no_preview_leads_inside",
+        ),
+    ),
+    Defence(
+        "the connection goes to the address that was checked",
+        ((_FETCH, 'host = f"[{address}]" if ":" in address else address', "host = url.host"),),
+        (
+            *each("fetch::no_redirect_leads_inside", "a name that leads inside the second time"),
+            *each("fetch::no_name_leads_inside", "a name that leads inside the second time"),
+        ),
+    ),
+    Defence(
+        "a redirect leads to a plain web address",
+        (
+            (
+                _FETCH,
+                "target = parse(URL(location, base=url.href).href)",
+                "target = parse(URL(location, base=url.href).href, drop_credentials=True)",
+            ),
+        ),
+        each("fetch::no_redirect_leads_to_what_is_no_plain_web_address", "a user"),
+    ),
+    Defence(
+        "nothing is fetched before all else has passed",
+        (
+            (
+                _GATE,
+                "verdicts = await self._check_recipients(call)",
+                "await self._fetch(call)\n        verdicts = await self._check_recipients(call)",
+            ),
+        ),
+        (
+            "fetch::nothing_is_fetched_for_whom_the_list_does_not_name",
+            "fetch::nothing_is_fetched_for_what_was_just_sent",
+            "fetch::nothing_is_fetched_beyond_the_pace",
+            "fetch::nothing_is_fetched_without_a_yes",
+            "fetch::a_question_shows_the_whole_url_before_anything_is_fetched",
+        ),
+    ),
+    Defence(
+        "a conversion by URL reaches everyone",
+        ((_GATE, 'if call.urls() and tool.reaches == "nobody" else []', "if False else []"),),
+        (
+            *each("fetch::nothing_is_fetched_for_whom_the_list_does_not_name", "a conversion"),
+            *each(
+                "fetch::nothing_is_fetched_without_a_yes",
+                "convert_media-declined",
+                "convert_media-cancelled",
+                "convert_media-nonsense",
+            ),
+        ),
+    ),
+    Defence(
+        "a question says that a URL's content is not known",
+        (("policy/approver.py", "people = call.url_lines() | ", "people = "),),
+        ("fetch::a_question_shows_the_whole_url_before_anything_is_fetched",),
+    ),
+    Defence(
+        "what could not be fetched gives the yes back",
+        ((_GATE, "self._approver.give_back(call)", "pass"),),
+        ("fetch::what_could_not_be_fetched_gives_the_yes_back_once",),
+    ),
+    Defence(
+        "a web page is no file",
+        (
+            (_FILES, "if page and wanted not in", "if False and wanted not in"),
+            _ANY_PICTURE,
+        ),
+        each(_COMES, "a web page", "a web page as a picture", "a web page of no type"),
+    ),
+    Defence(
+        "what neither the server nor the bytes call a picture is none",
+        (_ANY_PICTURE,),
+        each(_COMES, "a text as a picture", "nothing that is known"),
+    ),
+    Defence(
+        "the bytes say what a file is",
+        ((_FILES, 'real = _real_type(content, kind, "url", stated, filename)', "real = stated"),),
+        each(_COMES, "sound", "a program"),
+    ),
+    Defence(
+        "only a whole answer is a file",
+        ((_FETCH, "if response.status_code != 200:", "if False:"),),
+        each(_COMES, "an error with a picture", "a part"),
+    ),
+    Defence(
+        "a file is counted while it comes in",
+        ((_BODY, "if max(received, size) > cap:", "if False:"), (_FILES, "if len(content) > MAX_FILE:", "if False:")),
+        each(_COMES, "too much"),
+    ),
+    Defence(
+        "a file that is packed twice is not read",
+        (
+            (_BODY, 'if encodings not in ("", "identity", "gzip", "x-gzip"):', "if False:"),
+            (_BODY, 'if encodings.endswith("gzip") else None', "if False else None"),
+            (_FILES, 'real = _real_type(content, kind, "url", stated, filename)', "real = stated"),
+        ),
+        each(_COMES, "packed twice"),
+    ),
+    Defence(
+        "what was packed is there to its end",
+        ((_BODY, "if unpack is not None and received and not unpack.eof:", "if False:"),),
+        each(_COMES, "half of what was packed"),
+    ),
+    Defence(
+        "a fetch has a deadline",
+        ((_FETCH, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),),
+        each(_COMES, "drops"),
+    ),
+    # Links
+    Defence(
+        "hosts that the list of links does not cover are refused",
+        ((_GATE, 'if others and self._app.links.others == "refuse":', "if False:"),),
+        (
+            _WRITTEN,
+            "fetch::no_other_host_goes_out_wherever_it_stands",
+        ),
+    ),
+    Defence(
+        "a listed host covers what is below it and no more",
+        (
+            (
+                _LINKS,
+                'any(host.endswith(f".{each}") for each in allowed)',
+                "any(host.endswith(each) for each in allowed)",
+            ),
+        ),
+        each(_WRITTEN, "a name that ends as a listed one"),
+    ),
+    Defence(
+        "hidden characters split no name",
+        ((_LINKS, 'return "".join(c for c in text if c.isspace() or not hides(c))', "return text"),),
+        each(_WRITTEN, "a zero-width space before the dot", "a joiner", "tags"),
+    ),
+    Defence(
+        "marks and symbols stand in names",
+        ((_LINKS, "c if c.isascii() else _STAND_INS.get(unicodedata.category(c)[0], c)", "c"),),
+        each(_WRITTEN, "an emoji name", "a name with marks"),
+    ),
+    Defence(
+        "a link ends where some reader ends it",
+        (
+            (
+                _LINKS,
+                '_WHOLE = re.compile(r"https?:[/\\\\]*[\\w\\-.~:/\\\\?#\\[\\]@$&+=%]+", re.IGNORECASE)',
+                '_WHOLE = re.compile(r"https?:[^ ]+", re.IGNORECASE)',
+            ),
+        ),
+        each(
+            _WRITTEN,
+            "behind a listed one and a zero-width space",
+            "behind a listed one and a comma",
+        ),
+    ),
+    Defence(
+        "a host that is not certain is not covered",
+        ((_LINKS, "            elif not certain:\n                unclear = True\n", ""),),
+        each(_WRITTEN, "a backslash before it", "a user before a listed name", "escapes in a listed name"),
+    ),
+    Defence(
+        "more links than can be judged are not certain",
+        (
+            (
+                _LINKS,
+                "if len(links) > MOST_LINKS:",
+                "if False:",
+            ),
+        ),
+        each(_WRITTEN, "the last of many"),
+    ),
+    Defence(
+        "what a message brings along is looked through",
+        ((_LINKS, "if not mark.reached or (to and parse_message_id(message_id).chat not in to):", "if False:"),),
+        each("fetch::no_other_host_goes_out_wherever_it_stands", "a forwarded message", "a quote from another chat"),
+    ),
+    Defence(
+        "a redirect leads to no host that the list does not cover",
+        ((_FETCH, "if why := why_not(asked.host):", "if False:"),),
+        ("fetch::a_redirect_leads_to_no_other_host",),
+    ),
+    Defence(
+        "a person is asked about other hosts",
+        ((_GATE, "        if others:\n            why.append(", "        if False:\n            why.append("),),
+        ("fetch::a_person_is_asked_about_other_hosts_where_nothing_else_is_asked",),
+    ),
+)

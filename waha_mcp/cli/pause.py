@@ -1,0 +1,106 @@
+"""`waha-mcp pause` and `waha-mcp resume`: the user stops and starts again what agents may do, but for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from waha_mcp.app.definition import DEFAULT_ID, AppError, definitions, find_definition, id_of, read_definition
+from waha_mcp.cli.common import Failure
+from waha_mcp.policy import kill_switch
+from waha_mcp.policy.audit import Trail
+from waha_mcp.store import StoreAway
+from waha_mcp.store.folders import app_ids, user_store
+
+AppName = Annotated[
+    str | None, typer.Argument(metavar="[APP]", help="The App: its id, or its file.", show_default="all of them")
+]
+
+
+def pause(app: AppName = None) -> None:
+    """Stop all that agents do with WhatsApp but reading, at once and in every process, until you resume.
+
+    Example: waha-mcp pause
+    """
+    app_id = None if app is None else known_app(app)
+    try:
+        with closing(user_store()) as store:
+            found, new = kill_switch.pause(store, app_id)
+    except StoreAway as error:
+        raise Failure(f"{error} Nothing but reading is done as long as that is so", code=1) from None
+    if new:
+        _note("pause", app_id)
+    print(f"{found.text[0].upper()}{found.text[1:]}.")
+
+
+def resume(app: AppName = None) -> None:
+    """Let agents act again, after `waha-mcp pause`.
+
+    Example: waha-mcp resume
+    """
+    app_id = None if app is None else known_app(app)
+    try:
+        with closing(user_store()) as store:
+            ended = kill_switch.resume(store, app_id)
+            still = kill_switch.paused_apps(store) if app_id is None else []
+            whole = None if app_id is None else kill_switch.paused(store, app_id)
+    except StoreAway as error:
+        raise Failure(str(error), code=1) from None
+    if ended:
+        _note("resume", app_id)
+    who = f"App '{app_id}'" if app_id else "All Apps"
+    if whole is not None:
+        ends = "its own pause has ended, but " if ended else ""
+        raise Failure(f"{who} does not act again: {ends}it is {whole.text}", code=1)
+    print(f"{who} {'may act again' if ended else 'was not paused' if app_id else 'were not paused'}.")
+    if still:
+        print(f"Still paused by themselves: {', '.join(still)} (waha-mcp resume APP)")
+
+
+def known_app(source: str) -> str:
+    """The id of the App that the user names: by its file, its file's name in the config folder, or its id.
+
+    Raises:
+        AppError: there is no such App.
+    """
+    known = {DEFAULT_ID, *app_ids(), *_defined()}
+    if source in known:
+        return source
+    try:
+        path = find_definition(source)
+        return str(id_of(path, read_definition(path)))
+    except AppError:
+        raise AppError(f"no App '{source}': there are {', '.join(sorted(known))}") from None
+
+
+def _defined() -> dict[str, bool]:
+    """The ids of the Apps in the config folder, and whether each keeps a trail."""
+    found = {}
+    for path in definitions():
+        try:
+            fields = read_definition(path)
+        except AppError:
+            continue
+        found[str(id_of(path, fields))] = fields.get("audit") != "off"
+    return found
+
+
+def _note(command: str, app_id: str | None) -> None:
+    """Write a line into the trail of each App that it concerns."""
+    defined = _defined()
+    concerned: Iterable[str] = [app_id] if app_id else sorted({*app_ids(), *defined}) or [DEFAULT_ID]
+    for each in concerned:
+        if defined.get(each, True):
+            Trail(each).write_now(
+                {
+                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "client": f"waha-mcp {command}",
+                    "decision": f"{command}d by the user",
+                    "of": app_id or "all Apps",
+                    "outcome": "done",
+                }
+            )

@@ -1,0 +1,121 @@
+"""Deletes what is kept of chats: from the trails, questions, saved files, own messages and first contacts.
+
+What limits an App stays: the guard against repeats, the counts of the pace and pauses. The first two expire by
+themselves, within a day at most.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from waha_mcp.policy import approval, named, own_account, saved_files
+from waha_mcp.policy.audit import Trail, parsed, trail_file
+from waha_mcp.store import Store
+from waha_mcp.store.folders import app_ids
+
+#: The fields that a line of the trail keeps. The others may say whom a call reached and what it said.
+_KEPT = ("time", "call", "client", "tool", "decision", "outcome", "process", "ms", "of")
+#: What may stand between the digits of a written number.
+_BETWEEN = r"[\s().\-/\u2010-\u2015]*"
+
+
+@dataclass
+class Forgotten:
+    """What was deleted, and what could not be."""
+
+    trail_lines: int = 0
+    questions: int = 0
+    sent_messages: int = 0
+    first_contacts: int = 0
+    saved_files: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Chats:
+    """The chats to forget. A person has two ids; None: all chats."""
+
+    def __init__(self, ids: Iterable[str] | None) -> None:
+        self._ids = None if ids is None else frozenset(ids)
+        self._pattern = re.compile("|".join(map(_written, sorted(self._ids or ()))))
+
+    def has(self, chat: str) -> bool:
+        """Whether a chat id is one of them."""
+        return self._ids is None or chat in self._ids
+
+    def in_text(self, text: str) -> bool:
+        """Whether a text is about one of them; with all chats, any text is."""
+        return self._ids is None or self.named_in(text)
+
+    def named_in(self, text: str) -> bool:
+        """Whether a text holds the id or the number of one that was named, in any spelling."""
+        return self._ids is not None and self._pattern.search(text) is not None
+
+
+def _written(chat: str) -> str:
+    """A regular expression for a chat's id and, of a person, the number in any spelling."""
+    user, _, server = chat.partition("@")
+    if server in ("c.us", "lid"):
+        # Of a group with an id of the older kind, the beginning is the number of who made it.
+        return rf"(?<!\d){_BETWEEN.join(user)}(?!\d)(?!-\d+@g\.us)"
+    return rf"(?<![\w-]){re.escape(chat)}"
+
+
+def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
+    """Delete what is kept of chats, of one App or of all (then also what is kept per account).
+
+    Raises:
+        StoreAway: the store cannot be read or written; what was deleted before stays so.
+    """
+    done = Forgotten()
+    for each in [app_id] if app_id else app_ids():
+        try:
+            done.trail_lines += _forget_lines(each, chats)
+        except OSError as error:
+            done.problems.append(f"the trail of App '{each}' cannot be rewritten: {error.strerror or error}")
+    prefix = f"{app_id}/" if app_id else ""
+    done.questions = approval.forget(store, prefix, chats.in_text)
+    done.sent_messages = named.forget(store, prefix, chats.has)
+    done.saved_files, problems = saved_files.forget(store, prefix, chats.has)
+    done.problems += problems
+    if app_id is None:
+        done.first_contacts = own_account.forget(store, chats.has)
+    store.flush()
+    return done
+
+
+def _forget_lines(app_id: str, chats: Chats) -> int:
+    """Forget chats in an App's trail; how many lines."""
+    if app_id not in app_ids():
+        return 0
+    changed = trail_file(app_id).rewrite(lambda line: without(line, chats))
+    if changed:
+        Trail(app_id).write_now(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "client": "waha-mcp forget",
+                "decision": "forgotten by the user",
+                "outcome": "done",
+            }
+        )
+    return changed
+
+
+def without(line: str, chats: Chats) -> str:
+    """A line of the trail without what tells of the chats; not longer than it was."""
+    if not chats.in_text(line):
+        return line
+    entry = parsed(line)
+    kept = {key: entry[key] for key in _KEPT if key in entry and not chats.named_in(str(entry[key]))}
+    if entry.get("decision") == "not offered":
+        kept.pop("tool", None)  # not a tool's name, but what the agent wrote
+    if entry and kept == entry:
+        return line
+    for shorter in (kept | {"forgotten": True}, kept):
+        text = json.dumps(shorter, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode(errors="backslashreplace")) <= len(line.encode(errors="backslashreplace")):
+            return text
+    return ""

@@ -1,0 +1,86 @@
+"""The kill switch: the user stops the effects of one App or of all, in every process; only the user starts them again.
+
+The store has one row per pause, `*` for all Apps or the App's id, with the time since when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from waha_mcp.policy.question import clock
+from waha_mcp.store import Store
+
+_TABLE, _ALL = "pause", "*"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A pause that is in force. `app_id` None: of all Apps; `since` in Unix seconds."""
+
+    app_id: str | None
+    since: float
+
+    @property
+    def text(self) -> str:
+        """In a few words: by whom, since when, and how it ends."""
+        since = datetime.fromtimestamp(self.since).astimezone()
+        day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
+        of = f"App '{self.app_id}'" if self.app_id else "all Apps"
+        resume = f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
+        return (
+            f"paused by the user since {day}{clock(self.since)}, {of}; reading chats goes on; only the user can resume "
+            f"({resume})"
+        )
+
+
+def paused(store: Store, app_id: str) -> Pause | None:
+    """The pause in force for an App: that of all Apps before its own.
+
+    Raises:
+        StoreAway: the store cannot be read.
+    """
+    rows = {row.key: row.value for row in store.rows(_TABLE)}
+    for key in (_ALL, app_id):
+        if key in rows:
+            return Pause(None if key == _ALL else key, float(rows[key]))
+    return None
+
+
+def pause(store: Store, app_id: str | None) -> tuple[Pause, bool]:
+    """Pause an App, or all of them; the pause, and whether it is new.
+
+    Raises:
+        StoreAway: the store cannot be read or written, so effects that look there are refused anyway.
+    """
+    key = app_id or _ALL
+    while True:
+        before = store.get(_TABLE, key)
+        if before is not None:
+            return Pause(app_id, float(before)), False
+        now = store.now()
+        if store.swap(_TABLE, key, None, repr(now)):
+            store.flush()
+            return Pause(app_id, now), True
+
+
+def resume(store: Store, app_id: str | None) -> bool:
+    """End the pause of an App, or that of all; whether there was one. Other pauses stay.
+
+    Raises:
+        StoreAway: the store cannot be read or written.
+    """
+    key = app_id or _ALL
+    while (before := store.get(_TABLE, key)) is not None:
+        if store.swap(_TABLE, key, before, None):
+            return True
+    return False
+
+
+def paused_apps(store: Store) -> list[str]:
+    """The Apps with a pause of their own.
+
+    Raises:
+        StoreAway: the store cannot be read.
+    """
+    return sorted(row.key for row in store.rows(_TABLE) if row.key != _ALL)
