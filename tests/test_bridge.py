@@ -396,14 +396,14 @@ async def test_a_name_on_the_apps_lists_is_looked_up_before_the_first_call(
 ) -> None:
     # The background never gets to it.
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 3600)
-    server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann"}])
+    server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann", "pushname": ""}])
     async with settled(app(chats=Chats.model_validate({"send": {"allow": ["Ann"]}}))) as (bridge, _):
         assert "policy" not in bridge.__dict__  # a listing needs none
         assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
 
 
 async def test_a_name_on_the_apps_lists_is_looked_up_while_nobody_calls(server: Server) -> None:
-    server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann"}])
+    server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann", "pushname": ""}])
     async with settled(app(chats=Chats.model_validate({"send": {"allow": ["Ann"]}}))):
         await until(lambda: CONTACTS in server.requests)
 
@@ -445,7 +445,7 @@ async def test_every_chat_of_a_list_is_resolved_and_one_left_out_is_none(server:
 
     server.answers |= {
         "/api/sendText": send,
-        CONTACTS: httpx.Response(200, json=[{"id": "12025550124@c.us", "name": "Ann"}]),
+        CONTACTS: httpx.Response(200, json=[{"id": "12025550124@c.us", "name": "Ann", "pushname": ""}]),
     }
     async with settled(app()) as (bridge, _):
         for mentions in (["Ann", "12025550125@s.whatsapp.net"], None):
@@ -468,7 +468,7 @@ async def test_a_key_that_may_only_send_is_told_why_it_has_no_names(server: Serv
 # Completions
 
 
-ANN_AND_BEN = [{"id": "12025550124@c.us", "name": "Ann"}, {"id": "12025550125@c.us", "name": "Ben"}]
+ANN_AND_BEN = [{"id": "12025550124@c.us", "name": "Ann", "pushname": ""}, {"id": "12025550125@c.us", "name": "Ben"}]
 
 
 async def test_names_are_completed_once_the_key_is_known_to_read(server: Server) -> None:

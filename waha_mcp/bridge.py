@@ -17,7 +17,7 @@ from waha_mcp.app.definition import App, AppError
 from waha_mcp.log import hide
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
-from waha_mcp.people.resolving import Unresolved
+from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context, Progress, Tool, exposed, no_progress, why_hidden
@@ -28,6 +28,7 @@ from waha_mcp.waha.errors import Forbidden, Unauthorized
 from waha_mcp.waha.key_probe import KeyProbe
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import kind_of_chat
+from waha_mcp.whatsapp.untrusted import clean_name
 
 if TYPE_CHECKING:
     from waha_mcp.policy.call import Call
@@ -190,12 +191,12 @@ class Bridge:
         async with self._noting(tool):
             if tool.action is not None:
                 await self.policy.prepare(grant)
-            parsed = await self._with_chat_ids(tool, parsed)
+            parsed, written = await self._with_chat_ids(tool, parsed)
         policy = self.policy
         ctx = Context(
             self.app, self.waha, grant, self.directory, policy.readable, policy.summary, policy.paused, progress
         )
-        return Call(tool, parsed, ctx, ask, client, allow_repeat)
+        return Call(tool, parsed, ctx, ask, client, allow_repeat, written)
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
         """Completions for a chat argument: names, or ids where names are not unique, of chats matching `beginning`.
@@ -231,29 +232,42 @@ class Bridge:
                 await self.key.doubt(doubted)
             raise
 
-    async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments with every chat and person (id, number or name) resolved to a chat id.
+    async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The arguments with every chat and person (id, number or name) resolved to a chat id; each id as written.
 
         Raises:
             ArgumentError: no match, or several, or a chat of the wrong kind.
         """
-        resolved = dict(arguments)
+        resolved, as_written = dict(arguments), dict[str, str]()
+
+        async def chat_id(value: str, mark: Reference) -> str:
+            chat = await self._chat_id(value, mark, tool.effect)
+            as_written.setdefault(chat, value.strip())
+            return chat
+
         for name, mark in tool.references.items():
             value = arguments[name]
             try:
                 if isinstance(value, str):
-                    resolved[name] = await self._chat_id(value, mark, tool.effect)
+                    resolved[name] = await chat_id(value, mark)
                 elif value is not None:
-                    resolved[name] = [await self._chat_id(each, mark, tool.effect) for each in value]
+                    resolved[name] = [await chat_id(each, mark) for each in value]
             except Unresolved as error:
                 raise _NotResolved(f"{name}: {error}") from None
-        return resolved
+        return resolved, as_written
 
     async def _chat_id(self, written: str, mark: Reference, effect: bool) -> str:
-        chat = await self.directory.resolve(written, mark.kind, effect=effect)
+        try:
+            chat = await self.directory.resolve(written, mark.kind, effect=effect)
+        except NotOnWhatsApp as error:
+            if not self.policy.read_limited or (effect and mark.reached):
+                raise
+            # The policy says the same of it as of a chat that may not be read.
+            chat = error.chat
         kind = kind_of_chat(chat)
         if mark.kind is not None and kind != mark.kind:
-            raise Unresolved(f"{chat} is a {kind}; this tool takes a {mark.kind}")
+            # As it was written: the id may be one that only those learn who may read the chat.
+            raise Unresolved(f"{clean_name(written, 60)} is a {kind}; this tool takes a {mark.kind}")
         return chat
 
     def _offered(self, name: str) -> Tool:

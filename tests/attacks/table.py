@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.attacks import table_whom
 from tests.attacks.defences import Defence
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
@@ -334,7 +335,7 @@ DEFENCES = (
     # Names
     Defence(
         "only saved names resolve for effects",
-        ((_RESOLVING, "self._meant(name, kind) if effect else self._called(name, kind)", "self._called(name, kind)"),),
+        ((_RESOLVING, "self._meant(value, kind) if effect else self._called(", "self._called("),),
         (
             "names::nothing_reaches_a_stranger_who_takes",
             "names::nor_does_by_a_saved_name",
@@ -348,7 +349,7 @@ DEFENCES = (
     ),
     Defence(
         "a saved name comes before any subject",
-        ((_RESOLVING, "        if not owners:\n            table", "        if True:\n            table"),),
+        ((_RESOLVING, "if saved else await self._ours(wanted, kind)", "if False else await self._ours(wanted, kind)"),),
         (
             "names::a_group_that_took_a_saved_name_gets_nothing_by_it",
             "names::an_own_group_of_a_saved_name_gets_nothing_by_it",
@@ -361,8 +362,8 @@ DEFENCES = (
             (_RESOLVING, "if shown and len(shown) < len(owners):", "if False:"),
             (
                 _RESOLVING,
-                "        if not owners:\n            table",
-                "        if not list(filter(self._readable, owners)):\n            table",
+                "if saved else await self._ours(wanted, kind)",
+                "if list(filter(self._readable, saved)) else await self._ours(wanted, kind)",
             ),
         ),
         ("names::the_saved_name_of_a_sealed_chat_goes_to_nobody_else",),
@@ -538,7 +539,7 @@ DEFENCES = (
         (
             (
                 _PEOPLE,
-                "return any(source in self.gaps and not self.gaps[source].lacking for source in sources)",
+                "return any(source in self.gaps and not self.gaps[source].lacking for source in asked)",
                 "return False",
             ),
         ),
@@ -549,7 +550,7 @@ DEFENCES = (
     ),
     Defence(
         "what is not known is said of a name",
-        ((_RESOLVING, "if gaps := self._table.not_known(*NAMES):", "if gaps := None:"),),
+        ((_RESOLVING, "gaps = self._table.not_known(*NAMES) or []", "gaps = []"),),
         (_MAY_HAVE,),
     ),
     Defence(
@@ -566,6 +567,7 @@ DEFENCES = (
     *FETCH,
     *SECRETS,
     *OUTLASTING,
+    *table_whom.DEFENCES,
     *PAUSE,
     *YES,
 )

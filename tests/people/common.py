@@ -79,5 +79,5 @@ async def loaded(given: Mapping[str, Any] | None = None, **answers: Any) -> Dire
 
 
 def person(chat: str, name: str | None = None, **more: Any) -> dict[str, Any]:
-    """A row of the contacts."""
-    return {"id": chat, "name": name, **more}
+    """A row of the contacts, of an engine that keeps the saved name apart from the one that a person chose."""
+    return {"id": chat, "name": name, "pushname": "", **more}

@@ -506,8 +506,23 @@ async def test_a_saved_name_comes_before_subjects() -> None:
     directory = await loaded({"written": yes}, contacts=[person(ANN, "Ann")], groups=groups, the_account=account)
     assert await directory.resolve("Ann", effect=True) == ANN
     # Where none is saved so, the subject will do.
-    directory = await loaded({"written": yes}, groups=groups, the_account=account)
+    directory = await loaded({"written": yes}, contacts=[person(BEN)], groups=groups, the_account=account)
     assert await directory.resolve("Ann", effect=True) == CLUB
+
+
+@pytest.mark.parametrize("contacts", [[], Unsupported("501"), BadAnswer("500")], ids=["none", "501", "500"])
+async def test_a_subject_reaches_nobody_while_it_is_not_known_who_is_saved(contacts: Any) -> None:
+    groups = [{"id": CLUB, "subject": "Ann", "owner": ME}]
+    directory = await loaded(
+        {"written": yes}, contacts=contacts, groups=groups, the_account=[{"name": "default", "me": {"id": ME}}]
+    )
+    with pytest.raises(Unresolved, match=r"1 found with the name 'Ann' among what could be read \(not known are conta"):
+        await directory.resolve("Ann", effect=True)
+    # No person is meant where only a group can be.
+    assert await directory.resolve("Ann", "group", effect=True) == CLUB
+    with pytest.raises(Unresolved):
+        await directory.resolve("Ann", "person", effect=True)
+    assert await directory.resolve("Ann") == CLUB
 
 
 @pytest.mark.parametrize(
@@ -544,6 +559,7 @@ async def test_a_name_that_a_person_chose_reaches_nobody_even_where_the_account_
 )
 async def test_a_subject_reaches_a_group_that_the_account_made(row: dict[str, Any], ours: bool) -> None:
     directory = await loaded(
+        contacts=[person(BEN)],
         the_account=[{"name": "default", "me": {"id": ME, "lid": HIDDEN}}],
         groups=[{"id": CLUB, "subject": "Chess", **row}, {"id": "junk", **row}, {"JID": "120363000000000002@g.us"}],
     )
@@ -564,10 +580,44 @@ async def test_a_subject_reaches_a_group_that_the_account_wrote_in() -> None:
 
     other = "120363000000000002@g.us"
     directory = await loaded(
-        {"written": written}, groups=[{"id": CLUB, "subject": "Chess"}, {"id": other, "subject": "Chess"}]
+        {"written": written},
+        contacts=[person(BEN)],
+        groups=[{"id": CLUB, "subject": "Chess"}, {"id": other, "subject": "Chess"}],
     )
     assert await directory.resolve("Chess", effect=True) == CLUB
     assert set(asked) == {CLUB, other}
+
+
+@pytest.mark.parametrize(("sealed", "asked"), [({CLUB}, []), ({"120363000000000002@g.us"}, [CLUB]), (set(), [CLUB])])
+async def test_a_subject_that_may_not_be_shown_causes_no_request_of_its_own(sealed: set[str], asked: list[str]) -> None:
+    looked_at: list[str] = []
+
+    async def written(chat: str) -> bool:
+        looked_at.append(chat)
+        return False
+
+    directory = await loaded(
+        {"written": written, "readable": lambda chat: chat not in sealed},
+        contacts=[person(BEN)],
+        groups=[{"id": CLUB, "subject": "Chess"}],
+    )
+    with pytest.raises(Unresolved, match=r"nobody is saved under|is nobody's name"):
+        await directory.resolve("Chess", effect=True)
+    assert looked_at == asked
+
+
+@pytest.mark.parametrize("own", ["created", "written"])
+async def test_a_subject_that_a_sealed_group_has_too_reaches_nobody(own: str) -> None:
+    other = "120363000000000002@g.us"
+    row = {"owner": ME} if own == "created" else {}
+    directory = await loaded(
+        {"written": yes, "readable": lambda chat: chat != other},
+        contacts=[person(BEN)],
+        groups=[{"id": other, "subject": "Chess", **row}, {"id": CLUB, "subject": "Chess"}],
+        the_account=[{"name": "default", "me": {"id": ME}}],
+    )
+    with pytest.raises(Unresolved, match="who is meant by 'Chess' is not certain"):
+        await directory.resolve("Chess", effect=True)
 
 
 async def test_without_a_way_to_tell_no_chat_counts_as_written_to() -> None:
@@ -586,7 +636,7 @@ PARTS = {"contacts": [person(ANN, "Ann")], "chats": [{"id": CLUB, "name": "Chess
         ("Ann", "groups", BadAnswer, True),
         ("Ann", "groups", Unsupported, True),
         ("Chess", "contacts", BadAnswer, False),
-        ("Chess", "contacts", Unsupported, True),
+        ("Chess", "contacts", Unsupported, False),
         ("Chess", "groups", BadAnswer, False),
         ("Chess", "groups", Unsupported, True),
     ],

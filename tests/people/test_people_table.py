@@ -20,6 +20,7 @@ async def table(**answers: Any) -> PeopleTable:
 
 
 PAIR = [{"lid": HIDDEN, "pn": ANN}]
+MARKED_ANN = person(ANN, "Ann", isMyContact=True)
 ACCOUNT = [{"name": "default", "me": {"id": ME}}]
 
 
@@ -27,9 +28,9 @@ ACCOUNT = [{"name": "default", "me": {"id": ME}}]
     ("rows", "name", "saved", "push_name"),
     [
         # Both ids' rows of one person, in the order of the contacts.
-        ([person(ANN, "Ann"), person(HIDDEN, "Bank", isMyContact=False)], "Ann", True, None),
-        ([person(HIDDEN, "Bank", isMyContact=False), person(ANN, "Ann")], "Ann", True, "Bank"),
-        ([person(HIDDEN, "Bank", isMyContact=False), person(ANN, "Ann", pushname="annie")], "Ann", True, "annie"),
+        ([MARKED_ANN, person(HIDDEN, "Bank", isMyContact=False)], "Ann", True, None),
+        ([person(HIDDEN, "Bank", isMyContact=False), MARKED_ANN], "Ann", True, "Bank"),
+        ([person(HIDDEN, "Bank", isMyContact=False), {**MARKED_ANN, "pushname": "annie"}], "Ann", True, "annie"),
         ([person(ANN, isMyContact=True), person(HIDDEN, "Bank", isMyContact=False)], "Bank", False, None),
         ([person(ANN, pushname="annie"), person(HIDDEN, "Ann")], "Ann", True, "annie"),
         ([person(ANN, "Ann"), person(HIDDEN, "Anna")], "Ann", True, None),
@@ -96,22 +97,59 @@ async def test_subjects_are_nobodys_saved_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "error", "persons", "all_names"),
+    ("failing", "error", "persons", "all_names", "subjects"),
     [
-        ("contacts", BadAnswer, True, True),
-        ("contacts", Unsupported, False, False),
-        ("groups", BadAnswer, False, True),
-        ("groups", Unsupported, False, False),
-        ("chats", BadAnswer, False, False),
-        ("hidden_ids", BadAnswer, False, False),
+        ("contacts", BadAnswer, True, True, False),
+        ("contacts", Unsupported, False, False, False),
+        ("groups", BadAnswer, False, True, True),
+        ("groups", Unsupported, False, False, False),
+        ("chats", BadAnswer, False, False, True),
+        ("chats", Unsupported, False, False, False),
+        ("hidden_ids", BadAnswer, False, False, False),
     ],
 )
 async def test_another_may_have_a_name_where_a_list_of_names_has_a_gap(
-    failing: str, error: type[WahaError], persons: bool, all_names: bool
+    failing: str, error: type[WahaError], persons: bool, all_names: bool, subjects: bool
 ) -> None:
     found = await table(**{failing: error("500")})
-    assert found.another_may_have_it(groups=False) is persons
+    assert found.another_may_have_it("contacts") is persons
     assert found.another_may_have_it() is all_names
+    assert found.another_may_have_it("groups", "chats") is subjects
+
+
+NO_MARK: dict[str, tuple[list[Any], set[str]]] = {
+    "one field for both names": ([{"id": ANN, "name": "Ann"}, {"id": BEN, "name": "Ben"}], set()),
+    "a field for chosen names, if only an empty one": (
+        [{"id": ANN, "name": "Ann"}, {"id": BEN, "name": "Ben", "pushname": ""}],
+        {"ann", "ben"},
+    ),
+    "a mark on some, and none on others": (
+        [{"id": ANN, "name": "Ann", "pushname": "a"}, {"id": BEN, "name": "Ben", "pushname": "b", "isMyContact": True}],
+        {"ben"},
+    ),
+    "a mark that is no yes": ([{"id": ANN, "name": "Ann", "isMyContact": "true"}], set()),
+}
+
+
+@pytest.mark.parametrize("case", NO_MARK)
+async def test_a_name_is_saved_only_where_the_engine_tells_it_from_a_chosen_one(case: str) -> None:
+    rows, saved = NO_MARK[case]
+    found = await table(contacts=rows)
+    assert set(found.saved) == saved
+    assert {entry.name for entry in found.entries.values()} == {row["name"] for row in rows}
+
+
+async def test_a_saved_name_is_known_as_it_is_spelled_and_without_its_accents() -> None:
+    found = await table(contacts=[person(ANN, "Zoë ❤️"), person(BEN, "Zoe")])
+    assert found.saved == {"zoë": {ANN}, "zoe": {ANN, BEN}}
+
+
+@pytest.mark.parametrize(
+    ("contacts", "known"),
+    [([person(ANN)], True), ([], False), (Unsupported("501"), False), ([person(ANN), "junk"], False)],
+)
+async def test_contacts_are_known_where_all_were_read_and_there_are_any(contacts: Any, known: bool) -> None:
+    assert (await table(contacts=contacts)).contacts_known is known
 
 
 async def test_a_gap_keeps_nothing_of_what_was_read() -> None:

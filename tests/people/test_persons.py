@@ -21,7 +21,24 @@ pytestmark = pytest.mark.anyio
 
 LID, OTHER_LID = "900000000000001@lid", "900000000000002@lid"
 GROUP = "120363000000000001@g.us"
-OURS, THEIRS = {"id": f"true_{SAM}_AA", "fromMe": True}, {"id": f"false_{SAM}_AB", "fromMe": False}
+OURS: Any = {"id": f"true_{SAM}_AA", "fromMe": True, "body": "hi"}
+THEIRS: Any = {"id": f"false_{SAM}_AB", "fromMe": False, "body": "hi"}
+#: Rows of the account's own in a chat that are no messages.
+NO_MESSAGES: list[dict[str, Any]] = [
+    {"_data": {"message": {"reactionMessage": {"text": "👍"}}}},
+    {"_data": {"Message": {"encReactionMessage": {"targetMessageKey": {}}}}},
+    {"_data": {"message": {"pollUpdateMessage": {"vote": {}}}}},
+    {"_data": {"message": {"protocolMessage": {"type": 0, "key": {"id": "AC"}}}}},
+    {"_data": {"message": {"protocolMessage": {"type": 3}}}},
+    {"_data": {"message": None, "messageStubType": 20}},
+    {"_data": {"message": None, "messageStubType": 1}},
+    {"_data": {"type": "e2e_notification"}},
+    {"_data": {"type": "gp2"}},
+    {"_data": {"type": "call_log"}},
+    {"_data": {"type": "revoked"}},
+    {"_data": {"message": {"somethingNew": {}}}},
+    {},
+]
 REFUSED, UNSUPPORTED = httpx.Response(422, json={}), httpx.Response(501, json={})
 
 
@@ -90,7 +107,9 @@ async def test_messages_under_the_other_id_count(ours: bool, waha: Canned) -> No
         ([OURS], False, True),
         ([THEIRS], True, False),
         ([THEIRS], False, True),
-        ([{"fromMe": "true", "id": "x"}], True, False),
+        ([{**OURS, "fromMe": "true"}], True, False),
+        *(([{**OURS, "body": "", **row}], True, False) for row in NO_MESSAGES),
+        ([{**OURS, "body": "", **NO_MESSAGES[0]}] * 19 + [OURS], True, True),
         ([{}], False, False),
         (httpx.Response(404, json={}), True, False),
         (httpx.Response(404, json={}), False, False),
@@ -146,6 +165,30 @@ async def test_messages_that_cannot_be_read_at_all_are_no_answer(refusal: httpx.
             await People(FilledTable(waha.waha)).has_messages(SAM, ours=ours)
 
 
+@pytest.mark.parametrize("refusal", [REFUSED, UNSUPPORTED], ids=["refused", "unsupported"])
+async def test_what_is_no_message_is_none_where_a_page_is_read_back(refusal: httpx.Response, waha: Canned) -> None:
+    waha.messages(SAM, _without_filter(refusal, [{**OURS, "body": "", **row} for row in NO_MESSAGES]))
+    assert not await People(FilledTable(waha.waha)).has_messages(SAM, ours=True)
+
+
+async def test_the_people_in_a_group_are_those_there_now_but_for_the_account(waha: Canned) -> None:
+    waha.pair(LID, SAM)
+    waha.answers["/api/sessions"] = [{"name": "default", "me": {"id": "12025550100@c.us"}}]
+    waha.answers[f"/api/default/groups/{GROUP}/participants/v2"] = [
+        {"id": LID, "role": "admin"},
+        {"id": OTHER_LID, "pn": DAD, "role": "participant"},
+        {"id": DAD, "role": "participant"},
+        {"id": STRANGER, "role": "left"},
+        {"id": "12025550100@c.us", "role": "superadmin"},
+        {"id": "junk"},
+        {"id": "12025550198@s.whatsapp.net"},
+    ]
+    people = People(FilledTable(waha.waha))
+    await people.learn(LID)
+    await people.table.load("the account")
+    assert await people.members(GROUP) == [SAM, DAD, "12025550198@c.us"]
+
+
 CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
 
 
@@ -154,7 +197,11 @@ CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
     [
         (SAM, {"name": "Sam", "pushname": "S."}, "Sam (+12025550123)", False),
         (SAM, {"name": "Sam", "isMyContact": True}, "Sam (+12025550123)", False),
-        (SAM, {"name": "Sam", "isMyContact": False}, "+12025550123", False),
+        (SAM, {"name": "Sam", "isMyContact": False}, "+12025550123, who calls themselves “Sam”", True),
+        # An engine that does not tell a saved name from a chosen one.
+        (SAM, {"name": "Sam"}, "+12025550123, who calls themselves “Sam”", True),
+        (SAM, {"name": "Sam", "isMyContact": "yes"}, "+12025550123, who calls themselves “Sam”", True),
+        (SAM, {"name": "Sam", "verifiedName": "S."}, "+12025550123, who calls themselves “Sam”", True),
         (SAM, {"pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, {"pushName": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, {"name": {"a": 1}, "pushname": 7}, "+12025550123", False),
@@ -162,8 +209,8 @@ CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
         (SAM, {"name": " ", "pushname": "S."}, "+12025550123, who calls themselves “S.”", True),
         (SAM, [], "+12025550123", False),
         (LID, {"pushname": "S."}, f"{LID}, who calls themselves “S.”", True),
-        (SAM, {"name": "Sam\n\u202egro"}, "Sam gro (+12025550123)", False),
-        (SAM, {"name": "x" * 81}, f"{'x' * 80} (+12025550123)", False),
+        (SAM, {"name": "Sam\n\u202egro", "notify": ""}, "Sam gro (+12025550123)", False),
+        (SAM, {"name": "x" * 81, "pushName": ""}, f"{'x' * 80} (+12025550123)", False),
         (GROUP, {"subject": "Choir"}, f"the group “Choir” ({GROUP})", True),
         (GROUP, {"Name": "Choir"}, f"the group “Choir” ({GROUP})", True),
         (GROUP, {"name": "Choir"}, f"the group “Choir” ({GROUP})", True),
@@ -210,7 +257,7 @@ async def test_a_directory_that_knows_a_chat_is_taken_at_its_word(
     entry: Entry, words: str, waha: Canned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Directory, "get", lambda self, chat: entry if chat == entry.id else None)
-    waha.answers[CONTACT] = {"name": "Somebody else"}
+    waha.answers[CONTACT] = {"name": "Somebody else", "pushname": ""}
     people, directory = People(FilledTable(waha.waha)), Directory(FilledTable(waha.waha))
     assert str(await people.describe(entry.id, directory)) == words
     assert waha.asked == []

@@ -399,7 +399,7 @@ async def ready(waha: Canned, *, can_read: bool = True, **rules: Any) -> Recipie
 
 
 def saved(*rows: Any) -> list[Any]:
-    return [*rows, {"id": DAD, "name": "Dad"}]
+    return [*rows, {"id": DAD, "name": "Dad", "pushname": ""}]
 
 
 CONTACTS = "/api/contacts/all"
@@ -445,7 +445,7 @@ async def test_two_ids_of_one_name_are_one_person_only_where_waha_says_so(same: 
     else:
         waha.pair(OTHER_LID, SAM)
         waha.pair(LID, DAD)
-    waha.answers[CONTACTS] = [{"id": SAM, "name": "Sam Okafor"}, {"id": LID, "name": "Sam Okafor"}]
+    waha.answers[CONTACTS] = saved({"id": SAM, "name": "Sam Okafor"}, {"id": LID, "name": "Sam Okafor"})
     recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
     verdict = Verdict.NAMED if same else Verdict.NO
     assert [await recipients.verdict(chat) for chat in (SAM, LID)] == [verdict, verdict]
@@ -459,7 +459,7 @@ async def test_three_of_one_name_are_nobody(waha: Canned) -> None:
 
 
 async def test_a_denied_name_saved_under_a_hidden_id_may_be_any_number(waha: Canned) -> None:
-    waha.answers[CONTACTS] = [{"id": LID, "name": "Sam Okafor"}]
+    waha.answers[CONTACTS] = saved({"id": LID, "name": "Sam Okafor"})
     recipients = await ready(waha, send={"deny": ["Sam Okafor"]})
     assert [await recipients.verdict(chat) for chat in (LID, SAM, DAD)] == [Verdict.NO] * 3
     waha.pair(LID, SAM)

@@ -65,7 +65,8 @@ def test_all_four_annotations_are_set_and_agree_with_what_is_called(tool: Tool) 
         # A few reads of WAHA are POSTs, because what is asked for does not fit into a URL.
         assert all(call.startswith("GET ") or OPERATIONS[call].action == "read" for call in tool.calls)
     else:
-        assert any(not call.startswith("GET ") for call in tool.calls)
+        # What gives out a way in changes nothing in WAHA, and who is let in all the same.
+        assert any(not call.startswith("GET ") for call in tool.calls) or tool.reaches == "everyone"
 
 
 TAKES_AWAY = re.compile(r"^DELETE |/(leave|block|logout|purge|remove|revoke)$|/status/delete$")

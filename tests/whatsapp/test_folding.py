@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from waha_mcp.whatsapp.folding import fold, fold_name, words
+from waha_mcp.whatsapp.folding import fold, fold_name, spell_name, spellings, words
+
+SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,37 @@ def test_a_name_of_nothing_but_emoji_stays_as_it_is() -> None:
     assert fold_name("❤️") == "❤"
     assert fold_name("❤️ 🥾") == "❤ 🥾"
     assert fold_name("❤️") != fold_name("🥾")
+
+
+@pytest.mark.parametrize(
+    "written", ["Mum", "mum", "M u\u00a0m", "Mum ❤️", "Mum 👩🏽\u200d🦱", "Mum 🏽", "Mum 🇩🇪", f"{SCOTLAND} Mum"]
+)
+def test_a_spelling_leaves_case_blanks_and_emoji_aside(written: str) -> None:
+    assert spell_name(written) == "mum"
+
+
+@pytest.mark.parametrize(
+    "written", ["Müm", "Mu\u0332m", "M\u20e3um", "Mum`", "Mu\u200dm", "Mum\u200d", "ⓂUM", "\U0001f17cum"]
+)
+def test_a_spelling_keeps_whatever_makes_it_another(written: str) -> None:
+    assert spell_name(written) != "mum"
+    assert spell_name(written) in spellings(written)
+
+
+@pytest.mark.parametrize(
+    ("saved", "others"),
+    [
+        ("Zoë ❤️", {"zoë", "zoe"}),
+        ("Weiß", {"weiß", "weiss"}),
+        ("\uff2d\uff55\uff4d", {"\uff4d\uff55\uff4d"}),
+        ("\u24c2um", {"\u24dcum"}),
+        ("❤️", {"❤"}),
+        ("\u0301", set()),
+        ("\u200b", set()),
+    ],
+)
+def test_a_saved_name_goes_by_its_spelling_and_by_the_one_without_accents(saved: str, others: set[str]) -> None:
+    assert spellings(saved) == others
 
 
 def test_the_words_of_a_query_are_folded() -> None:

@@ -1,7 +1,7 @@
 """Fills and caches the table of people from WAHA, with one reading at a time per list (single flight).
 
-Lists are read on demand. A reader may get a stale table while it is refreshed in the background; a name that an effect
-reaches is looked up again if the table is older than `MISS_LIFE`.
+Lists are read on demand. A reader may get a stale table while it is refreshed in the background; for a name that an
+effect reaches, the contacts are read again if they are older than `MISS_LIFE`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from waha_mcp.people.parts import NAMES, SHUT, SOURCES, Part, Reading, Source, h
 from waha_mcp.people.people_table import NEVER, PeopleTable, table_of
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.models import contact_from
+from waha_mcp.waha.models import contact_from, keeps_apart, marks_saved
 from waha_mcp.waha.parsing import kind_of_chat, mapping_of
-from waha_mcp.whatsapp.folding import fold_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class FilledTable:
         #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
-        #: When a person was last looked up, and the saved name (by `fold_name`) that WAHA told; "" for none.
+        #: When a person was last looked up, and the saved name that WAHA told; "" for none.
         self._seen: dict[str, tuple[float, str]] = {}
 
     # Filling
@@ -89,9 +88,9 @@ class FilledTable:
             self._check_names()
         self._build()
 
-    async def refresh(self) -> None:
-        """Read all lists that are older than `MISS_LIFE` seconds. Raises as `load`."""
-        await self.load(max_age=MISS_LIFE)
+    async def refresh(self, *sources: Source) -> None:
+        """Read those of `sources` (default: all) that are older than `MISS_LIFE` seconds. Raises as `load`."""
+        await self.load(*sources, max_age=MISS_LIFE)
 
     def expire(self) -> None:
         """Invalidate all lists, those being read now included; the next `load` reads them again."""
@@ -179,10 +178,17 @@ class FilledTable:
             return mapping_of(await self.waha.call("GET /api/{session}/groups/{id}", path={"id": chat}))
         return mapping_of(await self.waha.call("GET /api/contacts", query={"contactId": chat}))
 
+    def is_saved(self, row: Mapping[str, Any]) -> bool:
+        """Whether the `name` of WAHA's row of a person is the one under which the owner saved them."""
+        if (mark := marks_saved(row)) is not None:
+            return mark
+        apart = self.part("contacts").apart
+        return keeps_apart(row) if apart is None else apart
+
     def saved_name(self, chat: str) -> str:
-        """The name (by `fold_name`) under which the owner has a person saved, as the table has it; "" for none."""
+        """The name under which the owner has a person saved, as the table has it; "" for none."""
         entry = self.table.get(chat)
-        return fold_name(entry.name) if entry is not None and entry.saved and entry.name else ""
+        return entry.name if entry is not None and entry.saved and entry.name else ""
 
     async def saved_name_now(self, chat: str) -> str | None:
         """As `saved_name`, as of `MISS_LIFE` seconds ago or later; None where that is not certain.
@@ -210,19 +216,9 @@ class FilledTable:
         own = (chat, self.twin(chat)) if entry is None else (entry.id, entry.lid)
         if contact is None or contact.id not in own or self._generation != generation:
             return None
-        name = "" if contact.saved is False else fold_name(contact.name or "")
+        name = (contact.name or "") if self.is_saved(row) else ""
         self._seen[one] = now, name
         return name
-
-    async def still_saved(self, chat: str, name: str) -> bool:
-        """Whether a person is still saved under a name (by `fold_name`), checked at most `MISS_LIFE` seconds ago.
-
-        False: not confirmed.
-
-        Raises:
-            WahaError: WAHA refuses access (`SHUT`).
-        """
-        return await self.saved_name_now(chat) == name
 
     # Second ids
 

@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
-from waha_mcp.waha.models import Contact, Group, contact_from, group_from
+from waha_mcp.waha.models import Contact, Group, contact_from, group_from, keeps_apart, marks_saved
 from waha_mcp.waha.parsing import chat_id_of, epoch, kind_of_chat, listing, mapping_of, text_of
 from waha_mcp.waha.rows import Row, Rows, WholeList, briefly
 from waha_mcp.whatsapp.untrusted import clean_name
@@ -65,6 +66,8 @@ class Part:
     began: float = float("-inf")
     tried: float = float("-inf")
     generation: int = -1
+    #: Of contacts: whether a row without a mark holds a saved name in `name`. None: no row was seen.
+    apart: bool | None = None
 
     @property
     def lacking(self) -> bool:
@@ -99,8 +102,12 @@ class Reading:
         rows = await self._list.read() if self._list is not None else await _account(self._waha)
         if isinstance(rows.error, SHUT):
             raise rows.error
-        said = tuple(filter(None, map(_READ[self._source], rows.rows)))
-        return Part(said, rows.gap, rows.error, self.began, tried, self.generation)
+        read, apart = _READ[self._source], None
+        if self._source == "contacts":
+            apart = tells_apart(rows.rows)
+            read = partial(_contact, apart=apart is True)
+        said = tuple(filter(None, map(read, rows.rows)))
+        return Part(said, rows.gap, rows.error, self.began, tried, self.generation, apart)
 
 
 _LISTS: Mapping[Source, tuple[str, Mapping[str, Any]]] = {
@@ -123,7 +130,18 @@ async def _account(waha: Waha) -> Rows:
     return Rows([mapping_of(row.get("me")) for row in rows if row.get("name") == waha.session])
 
 
-def _contact(row: Row) -> Said | None:
+def tells_apart(rows: Sequence[Row]) -> bool | None:
+    """Whether `name` is the saved name in those of an engine's contacts that have no mark; None without contacts.
+
+    It is where the engine marks none and has a field of its own for the name that a person chose (GOWS, NOWEB). Else
+    the name counts as chosen: the engine may fill it with either.
+    """
+    if not rows:
+        return None
+    return any(map(keeps_apart, rows)) and not any(marks_saved(row) is not None for row in rows)
+
+
+def _contact(row: Row, *, apart: bool = False) -> Said | None:
     chat, lid = chat_id_of(row.get("id")), chat_id_of(row.get("lid"))
     if chat is None or kind_of_chat(chat) != "person":
         return None
@@ -135,7 +153,7 @@ def _contact(row: Row) -> Said | None:
         id=chat,
         lid=lid,
         name=name,
-        saved=name is not None and contact.saved is not False,
+        saved=name is not None and (apart if contact.saved is None else contact.saved),
         push_name=contact.push_name or None,
         contact=contact,
         me=me,

@@ -13,7 +13,7 @@ from functools import cached_property
 from waha_mcp.people.parts import NAMES, Part, Said, Source
 from waha_mcp.waha.models import Contact, Group
 from waha_mcp.waha.parsing import ChatKind, kind_of_chat
-from waha_mcp.whatsapp.folding import fold, fold_name
+from waha_mcp.whatsapp.folding import fold, spellings
 
 NEVER = float("-inf")
 
@@ -66,6 +66,8 @@ class PeopleTable:
     #: Ids of the groups that the account created.
     created: frozenset[str] = frozenset()
     gaps: Mapping[Source, Part] = field(default_factory=dict)
+    #: Whether the contacts were read and there are any. An engine that lacks them or has none yet hides who is saved.
+    contacts_known: bool = False
 
     def canonical(self, chat_id: str) -> str:
         """The id of a person's entry: the one with the number (`@c.us`), if known."""
@@ -92,18 +94,15 @@ class PeopleTable:
 
     @cached_property
     def saved(self) -> Mapping[str, frozenset[str]]:
-        """Saved name (by `fold_name`) to ids; the account itself may be among them."""
-        named = ((fold_name(entry.name), entry.id) for entry in self.entries.values() if entry.saved and entry.name)
-        return _owners((*named, *((fold_name(name), chat) for name, chat in self.own_names)))
+        """Each spelling (`spellings`) of a saved name to ids; the account itself may be among them."""
+        named = ((entry.name, entry.id) for entry in self.entries.values() if entry.saved and entry.name)
+        return _spelled_owners((*named, *self.own_names))
 
     @cached_property
     def subjects(self) -> Mapping[str, frozenset[str]]:
-        """Subject (by `fold_name`) to the ids of groups and channels."""
-        return _owners(
-            (fold_name(entry.name), entry.id)
-            for entry in self.entries.values()
-            if entry.kind != "person" and entry.name
-        )
+        """Each spelling (`spellings`) of a subject to the ids of groups and channels."""
+        named = ((entry.name, entry.id) for entry in self.entries.values() if entry.kind != "person" and entry.name)
+        return _spelled_owners(named)
 
     # What is missing
 
@@ -111,10 +110,13 @@ class PeopleTable:
         """The incomplete ones of these sources, as `source: why`; None if all are complete."""
         return [f"{source}: {self.gaps[source].gap}" for source in sources if source in self.gaps] or None
 
-    def another_may_have_it(self, *, groups: bool = True) -> bool:
-        """Whether a contact or group that could not be read may have the name; lists the engine lacks don't count."""
-        sources: tuple[Source, ...] = ("contacts", "groups") if groups else ("contacts",)
-        return any(source in self.gaps and not self.gaps[source].lacking for source in sources)
+    def another_may_have_it(self, *sources: Source) -> bool:
+        """Whether something on these lists that could not be read may have a name; lists the engine lacks don't count.
+
+        Default: contacts and groups.
+        """
+        asked = sources or ("contacts", "groups")
+        return any(source in self.gaps and not self.gaps[source].lacking for source in asked)
 
 
 def table_of(parts: Mapping[Source, Part], numbers: Mapping[str, str]) -> PeopleTable:
@@ -150,11 +152,16 @@ def table_of(parts: Mapping[Source, Part], numbers: Mapping[str, str]) -> People
         own_names=tuple(own_names),
         created=frozenset(created),
         gaps={source: replace(part, said=()) for source, part in parts.items() if part.gap is not None},
+        contacts_known=bool(parts["contacts"].said) and parts["contacts"].gap is None,
     )
 
 
+def _spelled_owners(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    return _owners((spelling, owner) for name, owner in names for spelling in spellings(name))
+
+
 def _owners(names: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    """Name to owner ids. Names that fold to nothing, such as a lone accent, are left out: blank text would match."""
+    """Name to owner ids. Names that fold to nothing are left out: blank text would match."""
     found: dict[str, set[str]] = {}
     for name, owner in names:
         if name:

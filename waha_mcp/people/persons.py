@@ -10,12 +10,18 @@ from typing import Any
 
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
-from waha_mcp.waha.errors import NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.errors import Failed, NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Reached, group_from
-from waha_mcp.waha.parsing import kind_of_chat, listing, mapping_of
+from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
 from waha_mcp.whatsapp.ids import phone_of
 
 logger = logging.getLogger(__name__)
+
+#: How many of the account's own rows in a chat are looked at for a message: some are none.
+LOOKED_AT = 20
+#: Kinds of rows that say nothing of ours. "other": not known to this version, or without content.
+_NO_MESSAGES = ("reaction", "call", "system", "other")
 
 #: Pseudo chat ids for audiences that no list can limit.
 PUBLIC, STATUS = "public", "status@broadcast"
@@ -98,6 +104,36 @@ class People:
                 return True
         return False
 
+    async def members(self, group: str) -> list[str]:
+        """Ids of the people in a group, without the account itself.
+
+        Raises:
+            WahaError: the request failed.
+        """
+        rows = listing(
+            await self._waha.call("GET /api/{session}/groups/{id}/participants/v2", path={"id": group}), "participants"
+        )
+        ids = [chat_id_of(row.get("pn")) or chat_id_of(row.get("id")) for row in rows if row.get("role") != "left"]
+        people = dict.fromkeys(self.table.canonical(each) for each in ids if each is not None)
+        return [each for each in people if each not in self.table.table.me]
+
+    def is_known(self, chat: str) -> bool:
+        """Whether the table has the chat, or it is one that every account has."""
+        table = self.table.table
+        return chat == STATUS or chat in table.me or table.get(chat) is not None
+
+    async def is_there(self, chat: str) -> bool:
+        """Whether WAHA shows a message in the chat; requested now, not cached.
+
+        Raises:
+            WahaError: WAHA gives no answer whatever the chat.
+        """
+        try:
+            return await self._look(chat, False)
+        except (Refused, Unsupported, Failed):
+            # Engines answer in many ways for a chat that is not there.
+            return False
+
     async def has_written(self, chat: str) -> bool:
         """Whether the chat has a message of this account; requested now, not cached.
 
@@ -119,10 +155,10 @@ class People:
             if not ours:
                 return any(row.get("id") for row in await page(1))
             try:
-                return any(_from_me(row) for row in await page(1, **{"filter.fromMe": True}))
+                return any(map(_our_message, await page(LOOKED_AT, **{"filter.fromMe": True})))
             except (Refused, Unsupported):
                 # Some engines refuse the filter; older messages than these 100 are not seen.
-                return any(_from_me(row) for row in await page(100))
+                return any(map(_our_message, await page(100)))
         except NotFound:
             return False
 
@@ -157,8 +193,9 @@ class People:
             match kind_of_chat(chat):
                 case "person":
                     row = await self.table.row(chat)
-                    name = _text(row.get("name")) if row.get("isMyContact") is not False else None
-                    claims = _text(row.get("pushname")) or _text(row.get("pushName"))
+                    given = _text(row.get("name"))
+                    name = given if self.table.is_saved(row) else None
+                    claims = _text(row.get("pushname")) or _text(row.get("pushName")) or given
                 case "group":
                     row = await self.table.row(chat)
                     claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
@@ -167,7 +204,7 @@ class People:
             logger.debug("No name for a chat: %s", error)
         return Person(chat, name, claims, members)
 
-    async def members(self, chat: str) -> int | None:
+    async def member_count(self, chat: str) -> int | None:
         """How many members a group has, by WAHA's row of it now; None if it does not say, or the request fails."""
         try:
             return _members(chat, await self.table.row(chat))
@@ -181,8 +218,12 @@ def _members(chat: str, row: Mapping[str, Any]) -> int | None:
     return None if group is None else group.participants
 
 
-def _from_me(row: Any) -> bool:
-    return mapping_of(row).get("fromMe") is True
+def _our_message(row: Any) -> bool:
+    """Whether a row is a message that this account wrote: no reaction, vote, call, deletion or notice of WhatsApp's."""
+    if mapping_of(row).get("fromMe") is not True:
+        return False
+    message = message_from(row)
+    return message is not None and not message.deleted and message.kind not in _NO_MESSAGES
 
 
 def _quoted(claims: str) -> str:

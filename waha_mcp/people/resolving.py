@@ -10,9 +10,9 @@ from waha_mcp.people.parts import NAMES
 from waha_mcp.people.people_table import Entry, PeopleTable
 from waha_mcp.waha.errors import BadAnswer, Unsupported
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, kind_of_chat, object_of
-from waha_mcp.whatsapp.folding import fold, fold_name
+from waha_mcp.whatsapp.folding import fold, spell_name
 from waha_mcp.whatsapp.ids import CHAT_FORMS, normalize_chat_id, parse_phone
-from waha_mcp.whatsapp.untrusted import clean_name
+from waha_mcp.whatsapp.untrusted import clean_name, reveal
 
 #: Most candidates in an error.
 CANDIDATES = 5
@@ -22,6 +22,14 @@ NUMBERS = 2_000
 
 class Unresolved(Exception):
     """The text names no chat, or several. The message lists candidates and says what to give instead."""
+
+
+class NotOnWhatsApp(Unresolved):
+    """A phone number is not on WhatsApp. `chat`: the chat id that it would have."""
+
+    def __init__(self, digits: str) -> None:
+        super().__init__(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
+        self.chat = f"{digits}@c.us"
 
 
 class Resolver:
@@ -57,13 +65,9 @@ class Resolver:
                 wrong_number
                 or f"names cannot be looked up, because this key has no read action: give {CHAT_FORMS} from the user"
             )
-        name = clean_name(value)
-        owners = await (self._meant(name, kind) if effect else self._called(name, kind))
-        if len(owners) == 1:
-            [owner] = owners
-            # A saved name takes precedence over subjects, so for a person only gaps in the contacts matter.
-            if not effect or not self._table.another_may_have_it(groups=kind_of_chat(owner) != "person"):
-                return owner
+        owners = await (self._meant(value, kind) if effect else self._called(clean_name(value), kind))
+        if len(owners) == 1 and not (effect and self._another_may_be_meant(owners[0], kind)):
+            return owners[0]
         if wrong_number and not owners:
             raise Unresolved(wrong_number)
         raise Unresolved(self._candidates(value, owners, effect=effect))
@@ -81,39 +85,58 @@ class Resolver:
             found = bearers()
         return found
 
-    async def _meant(self, name: str, kind: ChatKind | None) -> list[str]:
-        """Ids of the chats that a name means for an effect, checked at most `MISS_LIFE` seconds ago.
+    async def _meant(self, written: str, kind: ChatKind | None) -> list[str]:
+        """Ids of the chats that a name means for an effect, as of `MISS_LIFE` seconds ago or later.
 
-        A chat that may not be shown keeps its name: nobody else gets it.
+        A chat that may not be shown keeps its name: nobody else gets it. It causes the same requests as one that does
+        not exist.
 
         Raises:
             Unresolved: some of several matches may not be shown.
         """
-        wanted = fold_name(name)
+        wanted = spell_name(written)
         await self._people.load()
-        owners = self._saved(wanted, kind)
-        # For a single match it is enough to look up that row again.
-        if len(owners) != 1 or not await self._people.still_saved(owners[0], wanted):
+        # That one row still has the name would not tell that no other has it by now.
+        await self._people.refresh("contacts")
+        saved = _of_kind(self._table.saved.get(wanted, ()), kind)
+        if len(list(filter(self._readable, saved))) != 1:
             await self._people.refresh()
-            owners = self._saved(wanted, kind)
-        if not owners:
-            table = self._table
-            subjects = _of_kind(table.subjects.get(wanted, ()), kind)
-            owners = [each for each in subjects if each in table.created or await self._written(each)]
+            saved = _of_kind(self._table.saved.get(wanted, ()), kind)
+        # The account's own contact is nobody to write to, and comes before a subject too.
+        owners = [each for each in saved if each in self._table.entries] if saved else await self._ours(wanted, kind)
         shown = list(filter(self._readable, owners))
         if shown and len(shown) < len(owners):
             raise Unresolved(
-                f"who is meant by {clean_name(name, 60)!r} is not certain, and nothing was done: "
+                f"who is meant by {_quoted(written)} is not certain, and nothing was done: "
                 f"give {CHAT_FORMS} from the user"
             )
         return shown
 
-    def _saved(self, wanted: str, kind: ChatKind | None) -> list[str]:
+    async def _ours(self, wanted: str, kind: ChatKind | None) -> list[str]:
+        """Ids of the groups and channels of a subject that the account created or has written in.
+
+        Those that may not be shown are looked at only where another has the subject.
+        """
+        subjects = _of_kind(self._table.subjects.get(wanted, ()), kind)
+        found: list[str] = []
+        for each in sorted(subjects, key=self._readable, reverse=True):
+            if (found or self._readable(each)) and (each in self._table.created or await self._written(each)):
+                found.append(each)
+        return found
+
+    def _another_may_be_meant(self, owner: str, kind: ChatKind | None) -> bool:
+        """Whether a name may mean somebody else than its only owner found, since not all lists are known.
+
+        A saved name comes before a subject: a person's needs the contacts, a subject's the other lists too.
+        """
         table = self._table
-        return [each for each in _of_kind(table.saved.get(wanted, ()), kind) if each in table.entries]
+        if kind_of_chat(owner) == "person":
+            return table.another_may_have_it("contacts")
+        saved_unknown = kind in (None, "person") and not table.contacts_known
+        return saved_unknown or table.another_may_have_it("groups", "chats")
 
     def _candidates(self, value: str, owners: list[str], *, effect: bool) -> str:
-        shown, table = repr(clean_name(value, 60)), self._table
+        shown, table = _quoted(value), self._table
         found = [table.entries[each] for each in owners] or find(table, value, 2 * CANDIDATES, self._readable)
         # The sort is stable, so equal entries stay in order of similarity.
         found.sort(key=lambda entry: (not entry.saved, -(entry.last_active or 0) if owners else 0))
@@ -133,7 +156,10 @@ class Resolver:
 
     def _what_is_known(self, shown: str, owners: int, alike: bool, *, effect: bool) -> str:
         """The first part of the error for a name with no match or several; `shown`: the quoted name."""
-        if gaps := self._table.not_known(*NAMES):
+        gaps = self._table.not_known(*NAMES) or []
+        if owners and not self._table.contacts_known and "contacts" not in self._table.gaps:
+            gaps.append("contacts: WAHA lists none")
+        if gaps:
             found = f"{owners} found with the name" if owners else "nobody was found with the name"
             return f"{found} {shown} among what could be read (not known are {'; '.join(gaps)})"
         if owners:
@@ -146,11 +172,12 @@ class Resolver:
         """The true chat id of a phone number; its digits may differ from those dialled.
 
         Raises:
-            Unresolved: the number is not on WhatsApp.
+            NotOnWhatsApp: the number is not on WhatsApp.
             WahaError: WAHA could not be asked.
         """
         chat_id = f"{digits}@c.us"
-        if not self.available or chat_id in self._table.entries or chat_id in self._true_ids:
+        known = chat_id in self._true_ids or (chat_id in self._table.entries and self._readable(chat_id))
+        if not self.available or known:
             return self._true_ids.get(chat_id, chat_id)
         try:
             answer = await self._people.waha.call("GET /api/contacts/check-exists", query={"phone": digits})
@@ -160,12 +187,17 @@ class Resolver:
         if not isinstance(found.get("numberExists"), bool):
             raise BadAnswer("WAHA's answer does not say whether the number is on WhatsApp. Try again later.")
         if found["numberExists"] is False:
-            raise Unresolved(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
+            raise NotOnWhatsApp(digits)
         if len(self._true_ids) >= NUMBERS:
             self._true_ids.clear()
         true_id = self._table.canonical(chat_id_of(found.get("chatId")) or chat_id)
         self._true_ids[chat_id] = true_id
         return true_id
+
+
+def _quoted(written: str) -> str:
+    """A name as it was written, in quotation marks, with what does not show in it."""
+    return repr(clean_name(reveal(written), 60))
 
 
 def _of_kind(owners: Iterable[str], kind: ChatKind | None) -> list[str]:

@@ -38,6 +38,8 @@ class Call:
     ask: Ask = cannot_ask
     client: str | None = None
     allow_repeat: bool = False
+    #: Chat ids to the chats as the arguments give them: the second id or the name of a chat is no secret to the caller.
+    written: Mapping[str, str] = field(default_factory=dict)
     #: Ids of the chats that it reaches, sorted.
     reached: tuple[str, ...] = ()
     #: Digest of exactly this call, for approvals and the trail.
@@ -73,6 +75,11 @@ class Call:
         marks = self.tool.messages.items()
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
         return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
+
+    def posted_in(self) -> list[str]:
+        """The chats in which a message of ours stands afterwards; see `Tool.posted_in`."""
+        values = [(name, each) for name in self.tool.posted_in for each in as_list(self.arguments.get(name))]
+        return [parse_message_id(value).chat if name in self.tool.messages else value for name, value in values]
 
     def urls(self) -> dict[str, str]:
         """The URLs of files that it names, by parameter."""

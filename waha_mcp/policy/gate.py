@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 MOST_HELD = 4 * MAX_FILE
 #: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
+
+#: Members of a group of whom it is looked up whether the account has written to them.
+MEMBERS = 256
 
 T = TypeVar("T")
 
@@ -99,6 +102,11 @@ class Policy:
     def readable(self, chat_id: str) -> bool:
         """Whether a chat may be read or shown anywhere: in lists, counts, searches, candidates."""
         return self._recipients.readable(chat_id)
+
+    @property
+    def read_limited(self) -> bool:
+        """Whether any list limits what may be read."""
+        return self._recipients.read_limited
 
     async def written(self, chat_id: str) -> bool:
         """Whether this account has written to a chat; False if WAHA cannot be asked."""
@@ -151,17 +159,33 @@ class Policy:
 
     async def _read(self, call: Call) -> Result:
         asked_for = [*call.named(), *call.message_chats()]
-        if not all(map(self.readable, asked_for)):
+        if not await self._may_show(asked_for):
             raise Refusal("not readable", NOT_FOUND)
         await self._messages.look_up(call)
         await self._read_files(call)
         result = await call.tool.run(**call.arguments, ctx=call.context)
         return result if asked_for or not self._recipients.read_limited else swept(result, self.readable)
 
+    async def _may_show(self, chats: Iterable[str]) -> bool:
+        """Whether all these chats may be read.
+
+        Where some are on a list that forbids, a chat must also be there: what is said of one that does not exist would
+        tell it from one on the list. Both cause the same requests.
+        """
+        if not self._recipients.hides_some:
+            return all(map(self.readable, chats))
+        with contextlib.suppress(WahaError):
+            await self._people.table.load(behind=True)
+        for chat in dict.fromkeys(chats):
+            shown = self.readable(chat)
+            if not (shown and self._people.is_known(chat)) and not (await self._people.is_there(chat) and shown):
+                return False
+        return True
+
     # Effects
 
     async def _check(self, call: Call) -> list[str]:
-        """Run every check that comes before counting; the chats that would be first contacts.
+        """Run every check that comes before counting; the chats and people that would count as first contacts.
 
         Sets `call.reached` and `call.digest`. Raises as `run`, and StoreAway.
         """
@@ -177,15 +201,16 @@ class Policy:
             # A yes that was given before, without knowing that it may happen twice, is not for this.
             call.digest = self._digest(call)
         first = await self._first_contacts(call, verdicts)
+        counting = [*first, *await self._strangers_in(call, first)]
         why = self._reasons_to_ask(call, verdicts, first, others)
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
             if call.reached:
                 # Nobody is asked about what the pace would then refuse.
-                await self._paced(self._pacer.check(call.reached, first))
+                await self._paced(self._pacer.check(call.reached, counting))
             await self._approver.approved(call, why)
-        return first
+        return counting
 
     def _digest(self, call: Call) -> str:
         arguments = call.arguments | call.file_digests() | call.quoted_texts()
@@ -219,16 +244,17 @@ class Policy:
         named, messages = call.named(reached=True), call.message_chats(reached=True)
         # Quoting a message of another chat reveals its text, so that chat must be readable.
         quoted = [chat for chat in messages if named and chat not in named]
-        if not all(map(self.readable, (*call.named(reached=False), *call.message_chats(reached=False), *quoted))):
+        if not await self._may_show([*call.named(reached=False), *call.message_chats(reached=False), *quoted]):
             raise Refusal("not readable", NOT_FOUND)
-        beyond: dict[str | None, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
+        beyond: dict[str, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
         # A server learns what stands in the URL of which it is asked: where nobody else is reached, it is everyone.
         asked = [PUBLIC] if call.urls() and tool.reaches == "nobody" else []
-        call.reached = tuple(sorted({*named, *messages, *beyond.get(tool.reaches, []), *asked}))
+        opened = beyond.get(tool.reaches_with(call.arguments), [])
+        call.reached = tuple(sorted({*named, *messages, *opened, *asked}))
         verdicts = {chat: await self._recipients.verdict(chat) for chat in call.reached}
         refused = [chat for chat, verdict in verdicts.items() if verdict is Verdict.NO]
         if refused:
-            raise Refusal("recipient refused", _may_not_reach(refused))
+            raise Refusal("recipient refused", _may_not_reach([call.written.get(chat, chat) for chat in refused]))
         return verdicts
 
     def _check_urls(self, call: Call) -> None:
@@ -359,6 +385,28 @@ class Policy:
             and not await self._has_met(chat, can_read)
         ]
 
+    async def _strangers_in(self, call: Call, first: list[str]) -> list[str]:
+        """Those in a group that is written to for the first time whom the account has not written to: each counts.
+
+        At most as many as pass at once, so that a large group takes the whole of the limit. Nobody where WAHA does not
+        tell who is in it, as of broadcast lists.
+        """
+        room = self._pacer.first_at_once - len(first)
+        groups = [chat for chat in call.posted_in() if chat in first and kind(chat) == "groups"]
+        found: list[str] = []
+        if room <= 0 or Action.READ not in call.context.grant.actions:
+            return found
+        for group in groups:
+            try:
+                members = await self._people.members(group)
+            except WahaError as error:
+                logger.warning("Who is in a group is not known, so it counts as one: %s", error)
+                continue
+            for each in members[:MEMBERS]:
+                if len(found) < room and not (self._people.is_met(each) or await self._account.has_met(each)):
+                    found.append(each)
+        return found
+
     async def _has_met(self, chat: str, can_read: bool) -> bool:
         # The store first: to ask it finds out which account this is by now.
         if await self._account.has_met(chat) or self._people.is_met(chat):
@@ -456,12 +504,13 @@ class Policy:
             raise Refusal("paused", f"This was not done: {pause.text}. Do not look for a way around; tell the user.")
 
     async def _remember(self, call: Call) -> None:
-        """Store that the account has written to those reached. Never raises: the effect has happened."""
-        for chat in call.reached:
+        """Store the chats in which a message of ours stands now. Never raises: the effect has happened."""
+        chats = call.posted_in()
+        for chat in chats:
             self._people.remember(chat)
-        met = {each for chat in call.reached for each in (chat, self._people.twin(chat)) if each}
+        met = {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
         try:
-            await self._account.remember(met - {PUBLIC, STATUS})
+            await self._account.remember(met)
         except StoreAway as error:
             logger.warning("Whom this account has written to cannot be kept: %s", error)
 
@@ -502,7 +551,7 @@ class Policy:
                     named[chat] = await self._people.describe(chat, call.context.directory)
                 for chat, person in list(named.items()):
                     if kind(chat) == "groups" and self.readable(chat) and person.members is None:
-                        named[chat] = replace(person, members=await self._people.members(chat))
+                        named[chat] = replace(person, members=await self._people.member_count(chat))
         return [person.reached for person in named.values()]
 
     async def _paced(self, counting: Awaitable[T]) -> T:

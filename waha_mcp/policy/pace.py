@@ -114,6 +114,11 @@ class Pacer:
         """Raise as `take` would, without counting or waiting for the gap."""
         await self._counter.check(self._kinds(chats, first))
 
+    @property
+    def first_at_once(self) -> int:
+        """How many first contacts may pass at once; 0 without a limit on them."""
+        return min((item.amount for item in self._parsed(self._pace.first_contacts)), default=0)
+
     def _kinds(self, chats: Iterable[str], first: Iterable[str]) -> list[Kind]:
         pace = self._pace
         # Narrow limits first: an effect that they refuse is not counted against the wider ones.

@@ -14,7 +14,7 @@ from waha_mcp.people.filling import MISS_LIFE
 from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.waha.errors import Forbidden, WahaError
 from waha_mcp.waha.parsing import kind_of_chat
-from waha_mcp.whatsapp.folding import fold_name
+from waha_mcp.whatsapp.folding import spell_name, spellings
 from waha_mcp.whatsapp.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
@@ -149,6 +149,11 @@ class Recipients:
         """Whether any list limits what may be read."""
         return not self._read_allow.everyone or bool(self._read_deny)
 
+    @property
+    def hides_some(self) -> bool:
+        """Whether chats are on a list of those that may not be read, among others that may."""
+        return bool(self._read_deny)
+
     async def prepare(self, *, can_read: bool) -> None:
         """Resolve the names on the lists, and look up the second ids of their chats.
 
@@ -224,7 +229,7 @@ class Recipients:
         self._gap = contacts.gap
         if self._gap is not None:
             return {}
-        return {name: people.table.saved.get(fold_name(clean_name(name)), ()) for name in self._names()}
+        return {name: people.table.saved.get(spell_name(clean_name(name)), ()) for name in self._names()}
 
     async def _learn_who_has_the_names(self, chat: str) -> None:
         """See to it that whether a name on a list means this chat is as it was `MISS_LIFE` seconds ago or later.
@@ -241,9 +246,9 @@ class Recipients:
             try:
                 await people.load("contacts")
                 if kind(chat) == "people":
-                    listed = {fold_name(clean_name(name)) for name in names}
+                    listed = {spell_name(clean_name(name)) for name in names}
                     known, now = people.saved_name(chat), await people.saved_name_now(chat)
-                    if now is None or (known != now and not listed.isdisjoint((known, now))):
+                    if now is None or (known != now and not listed.isdisjoint(spellings(known) | spellings(now))):
                         await people.load("contacts", max_age=MISS_LIFE, gap_age=0.0)
                 if not self._names_are_others():
                     return
@@ -301,11 +306,19 @@ class Recipients:
         if self._existing_only:
             allowed += ", only where there are messages already"
         reads = f"can read {self._read_allow}" + (f" but not {self._read_deny}" if self._read_deny else "")
-        return "; ".join(filter(None, (allowed, reads, self.unresolved())))
+        # Agents read this: they learn of nobody on a list that forbids whether there is one of that name.
+        forbids = "a list that forbids has a name that is not certain, so it forbids everybody"
+        forbidding = forbids if self._deny.names or self._read_deny.names else None
+        return "; ".join(
+            filter(None, (allowed, reads, self._open(self._allow, self._ask, self._read_allow), forbidding))
+        )
 
     def unresolved(self) -> str | None:
         """The names on the lists that are not resolved, and why; None if there are none."""
-        names = ", ".join(sorted(set().union(*(each.names for each in self._lists))))
+        return self._open(*self._lists)
+
+    def _open(self, *lists: Entries) -> str | None:
+        names = ", ".join(sorted(set().union(*(each.names for each in lists))))
         if not names:
             return None
         if not self._ready:

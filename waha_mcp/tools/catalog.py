@@ -33,7 +33,7 @@ from waha_mcp.tools.params import (
     Unseen,
 )
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.models import Result
+from waha_mcp.waha.models import Result, Sent
 from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.untrusted import models_in, others_in
 
@@ -108,7 +108,8 @@ DESTRUCTIVE, EVERY = "destructive", "all"
 
 
 #: Whom an effect reaches besides the chats in the arguments. "status": those who see our status stories; "everyone":
-#: an unlimited audience (of the profile, a public channel, a webhook, a group joined by link); "nobody": no others.
+#: an unlimited audience (of the profile, a public channel, a webhook, a group that others open to others, or that is
+#: joined by link); "nobody": no others.
 Reach = Literal["nobody", "status", "everyone"]
 
 AllowRepeat = Annotated[bool, Field(description="Do it again although the same was done within the last minute")]
@@ -127,7 +128,8 @@ class Tool:
     """One tool. `action`: the action the key must allow (None: none); `calls`: the WAHA operations it may use.
 
     A tool with an effect (not read-only) reaches the chats in its parameters marked `Reference` or `MessageReference`,
-    and those of `reaches`, which is required if it has no such parameter.
+    and those of `reaches`, which is required if it has no such parameter. `opens`: the combinations of arguments with
+    which it reaches those of `reaches`; empty: it always does.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Tool:
     hints: Hints
     reaches: Reach | None
     run: Callable[..., Awaitable[Result]]
+    opens: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -167,6 +170,23 @@ class Tool:
         """Whether its effect reaches chats in its arguments."""
         marks: list[Reference | MessageReference] = [*self.references.values(), *self.messages.values()]
         return self.effect and any(mark.reached for mark in marks)
+
+    def reaches_with(self, arguments: Mapping[str, Any]) -> Reach:
+        """Whom the effect reaches with these arguments, besides the chats in them."""
+        opened = not self.opens or any(each.items() <= arguments.items() for each in self.opens)
+        return self.reaches if self.reaches is not None and opened else "nobody"
+
+    @cached_property
+    def posted_in(self) -> tuple[str, ...]:
+        """The parameters for the chat in which a message of ours stands afterwards; none if it sends no message.
+
+        People who are only mentioned in it, or may see it, get no message.
+        """
+        if self.result is not Sent:
+            return ()
+        fields = self.arguments.model_fields
+        chats = [name for name, mark in self.references.items() if mark.reached and fields[name].annotation is str]
+        return tuple(chats or [name for name, mark in self.messages.items() if mark.reached])
 
     @property
     def repeats(self) -> bool:
@@ -318,6 +338,7 @@ def tool(
     hints: Hints,
     toolset: str = "core",
     reaches: Reach | None = None,
+    opens: Sequence[Mapping[str, Any]] = (),
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Decorator: register a function as a tool. Returns the function unchanged."""
 
@@ -325,7 +346,7 @@ def tool(
         name = run.__name__
         assert name not in _TOOLS, f"two tools named {name}"
         description = inspect.cleandoc(run.__doc__ or "")
-        _TOOLS[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run)
+        _TOOLS[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run, tuple(opens))
         return run
 
     return register

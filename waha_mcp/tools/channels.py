@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -12,7 +13,7 @@ from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
 from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, OwnChannel
 from waha_mcp.tools.results import Done, done
-from waha_mcp.waha.errors import BadAnswer, NotFound
+from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import all_of, chat_id_of, count_of, listing, mapping_of, object_of, one_of, text_of
@@ -93,9 +94,16 @@ AnyChannel = Annotated[
 @tool(title="Channel details", action=Action.READ, calls=[f"GET {_CHANNEL}"], hints=READS, toolset="channels")
 async def get_channel(channel: AnyChannel, *, ctx: Context) -> Channel:
     """Show one channel, followed or not, by id or link."""
-    found = one_of(await ctx.waha.call(f"GET {_CHANNEL}", path={"id": channel}), "a channel", _channel_from)
+    return await _channel(ctx, channel)
+
+
+async def _channel(ctx: Context, channel: str) -> Channel:
+    """One channel by id or link. Raises NotFound alike if there is none, and if it may not be read."""
+    found: Channel | None = None
+    with suppress(NotFound, Refused, Failed):
+        found = one_of(await ctx.waha.call(f"GET {_CHANNEL}", path={"id": channel}), "a channel", _channel_from)
     if found is None or not ctx.readable(found.id):
-        raise NotFound("There is no such channel: check its id or link.")
+        raise NotFound("WAHA shows no such channel to this App: check its id or link.")
     return found
 
 
@@ -112,12 +120,13 @@ class Posts(Result):
 @tool(
     title="Preview a channel",
     action=Action.READ,
-    calls=[f"GET {_CHANNEL}/messages/preview"],
+    calls=[f"GET {_CHANNEL}/messages/preview", f"GET {_CHANNEL}"],
     hints=READS,
     toolset="channels",
 )
 async def preview_channel(channel: AnyChannel, limit: Limit = 10, *, ctx: Context) -> Posts:
     """Read the latest posts of a public channel without following it, with views and reactions."""
+    await _channel(ctx, channel)
     answer = await ctx.waha.call(
         f"GET {_CHANNEL}/messages/preview", path={"id": channel}, query={"limit": limit, "downloadMedia": False}
     )

@@ -1,18 +1,18 @@
 """The toolset `contacts`: details of a person, pictures, hidden ids, blocking, the address book."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
-from waha_mcp.tools.paging import Page, offset_of, page_of
+from waha_mcp.tools.paging import Page, offset_of, slice_of
 from waha_mcp.tools.params import Cursor, Limit, OwnChat, OwnPerson, Person
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result, contact_from
-from waha_mcp.waha.parsing import all_of, chat_id_of, count_of, kind_of_chat, mapping_of, object_of, text_of
+from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, mapping_of, object_of, text_of
+from waha_mcp.waha.rows import WholeList
 from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import Name, Words
 
@@ -88,10 +88,6 @@ class HiddenId(Result):
     lid: str | None = Field(None, description="The hidden id of the same person; left out where it is not known")
 
 
-def _pair(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return raw if chat_id_of(raw.get("lid")) else None
-
-
 def _hidden_id(raw: object) -> HiddenId:
     pair = mapping_of(raw)
     chat = chat_id_of(pair.get("pn"))
@@ -124,17 +120,21 @@ class HiddenIds(Page):
 @tool(
     title="List hidden ids",
     action=Action.READ,
-    calls=["GET /api/{session}/lids", "GET /api/{session}/lids/count"],
+    calls=["GET /api/{session}/lids"],
     hints=READS,
     toolset="contacts",
 )
 async def list_hidden_ids(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> HiddenIds:
     """List the known pairs of hidden id (...@lid) and phone number."""
     offset = offset_of("lids", cursor)
-    answer = await ctx.waha.call("GET /api/{session}/lids", query={"limit": limit + 1, "offset": offset})
-    count = count_of(mapping_of(await ctx.waha.call("GET /api/{session}/lids/count")).get("count"))
-    rows, more = page_of("lids", all_of(answer, "hidden ids", _pair), limit, offset, total=count)
-    return HiddenIds(people=[_hidden_id(row) for row in rows], **more)
+    rows = await WholeList(ctx.waha, "GET /api/{session}/lids", "hidden ids").read()
+    if rows.error is not None and not rows.rows:
+        raise rows.error
+    # All of them, since WAHA counts those too that may not be read.
+    known = [_hidden_id(row) for row in rows.rows if chat_id_of(row.get("lid"))]
+    readable = [each for each in known if all(ctx.readable(id) for id in (each.lid, each.chat) if id)]
+    shown, more = slice_of("lids", readable, limit, offset)
+    return HiddenIds(people=list(shown), not_known=[f"hidden ids: {rows.gap}"] if rows.gap else None, **more)
 
 
 @tool(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,7 +12,7 @@ from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, page_of
 from waha_mcp.tools.params import Cursor, GroupId, Limit, Members
 from waha_mcp.tools.results import Done, done
-from waha_mcp.waha.errors import BadAnswer, NotFound, Unsupported
+from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused, Unsupported
 from waha_mcp.waha.models import Group, Result, group_from
 from waha_mcp.waha.parsing import all_of, chat_id_of, first_of, iso_time, mapping_of, object_of, one_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -138,7 +139,15 @@ def invite_link(answer: object, group: str) -> InviteLink:
     return InviteLink(group=group, link=f"https://chat.whatsapp.com/{code.rstrip('/').rpartition('/')[2]}")
 
 
-@tool(title="Get invite link", action=Action.READ, calls=[f"GET {_GROUP}/invite-code"], hints=READS, toolset="groups")
+@tool(
+    title="Get invite link",
+    action=Action.READ,
+    calls=[f"GET {_GROUP}/invite-code"],
+    # Whoever gets hold of the link can join.
+    hints=SETS,
+    toolset="groups",
+    reaches="everyone",
+)
 async def get_invite_link(group: GroupId, *, ctx: Context) -> InviteLink:
     """Get the link with which people join a group. The account must be an admin there."""
     return invite_link(await ctx.waha.call(f"GET {_GROUP}/invite-code", path={"id": group}), group)
@@ -167,10 +176,14 @@ InviteCode = Annotated[
 )
 async def get_invite_info(invite: InviteCode, *, ctx: Context) -> Group:
     """Show which group an invite link leads to, without joining it."""
-    answer = await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})
-    found = one_of(answer, "a group", group_from)
+    found: Group | None = None
+    with suppress(NotFound, Refused, Failed):
+        answer = await ctx.waha.call("GET /api/{session}/groups/join-info", query={"code": invite})
+        found = one_of(answer, "a group", group_from)
     if found is None or not ctx.readable(found.id):
-        raise NotFound("This invite link leads nowhere: it was revoked, or was copied incompletely.")
+        raise NotFound(
+            "WAHA shows no group to this App under this invite link: it was revoked, or was copied incompletely."
+        )
     return found
 
 

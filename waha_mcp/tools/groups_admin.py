@@ -50,6 +50,9 @@ async def remove_participants(group: GroupId, people: Members, *, ctx: Context) 
     calls=[f"POST {_GROUP}/admin/promote", f"POST {_GROUP}/admin/demote"],
     hints=SETS,
     toolset="groups_admin",
+    # An admin adds people, and gives the link to others.
+    reaches="everyone",
+    opens=[{"admin": True}],
 )
 async def set_group_admins(
     group: GroupId,
@@ -152,6 +155,8 @@ _SETTABLE = {name: found for name, found in SETTINGS.items() if name != "members
     calls=[f"PUT {_GROUP}/settings/security/{path}" for path, _ in _SETTABLE.values()],
     hints=SETS,
     toolset="groups_admin",
+    reaches="everyone",
+    opens=[{"setting": "members_can_add", "on": True}, {"setting": "approval_required", "on": False}],
 )
 async def set_group_setting(
     group: GroupId,
@@ -175,6 +180,8 @@ async def set_group_setting(
     calls=[f"POST {_GROUP}/invite-code/revoke"],
     hints=DESTROYS,
     toolset="groups_admin",
+    # It gives a new link.
+    reaches="everyone",
 )
 async def revoke_invite_link(group: GroupId, *, ctx: Context) -> InviteLink:
     """Make the invite link of a group worthless and get a new one."""

@@ -48,6 +48,7 @@ _TABLE: list[tuple[str, str, list[str]]] = [
     ("superseded", "POST /api/{session}/chats/{chatId}/messages/read", ["POST /api/sendSeen"]),
     ("superseded", "GET /api/{session}/contacts/{id}", ["GET /api/contacts"]),
     ("superseded", "GET /api/{session}/groups", ["GET /api/{session}/groups/count"]),
+    ("superseded", "GET /api/{session}/lids", ["GET /api/{session}/lids/count"]),
     ("superseded", "GET /api/{session}/groups/{id}/participants/v2", ["GET /api/{session}/groups/{id}/participants"]),
     ("superseded", "GET /api/sessions/{session}", ["GET /api/sessions/{session}/me"]),
     ("server-internal", "whether the server runs", ["GET /ping", "GET /health", "GET /api/server/status"]),

@@ -99,6 +99,10 @@ class BadAnswer(WahaError):
     """WAHA, or something in front of it, answered with something unusable."""
 
 
+class Failed(BadAnswer):
+    """WAHA failed inside (5xx). Engines answer so, too, for much that does not exist."""
+
+
 class TooLarge(BadAnswer):
     """An answer over the size cap; ask for a smaller page."""
 
@@ -157,7 +161,7 @@ def error_for(
                 "Do it another way, or tell the user that this WAHA engine lacks it."
             )
         case _ if status >= 500:
-            return BadAnswer(
+            return Failed(
                 f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later, "
                 "or ask the user to look at WAHA's log."
             )

@@ -89,6 +89,21 @@ class Sent(Result):
     time: str | None = Field(None, description="ISO 8601")
 
 
+#: Fields of a contact for the name that the person chose.
+_CHOSEN = ("pushname", "pushName", "notify")
+
+
+def marks_saved(raw: Mapping[str, Any]) -> bool | None:
+    """The mark of a contact on whether it is in the address book; None where the engine sets none."""
+    mark = raw.get("isMyContact")
+    return mark if isinstance(mark, bool) else None
+
+
+def keeps_apart(raw: Mapping[str, Any]) -> bool:
+    """Whether a contact has a field of its own, perhaps empty, for the name that the person chose."""
+    return any(field in raw for field in _CHOSEN)
+
+
 def contact_from(raw: Mapping[str, Any]) -> Contact | None:
     """Parse a contact; None for a group, the owner, or without a valid chat id."""
     contact_id = chat_id_of(raw.get("id"))
@@ -97,9 +112,9 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
     return Contact(
         id=contact_id,
         name=text_of(first_of(raw, "name", "shortName")),
-        push_name=text_of(first_of(raw, "pushname", "pushName", "notify", "verifiedName")),
+        push_name=text_of(first_of(raw, *_CHOSEN, "verifiedName")),
         phone=phone_of(contact_id),
-        saved=raw.get("isMyContact") if isinstance(raw.get("isMyContact"), bool) else None,
+        saved=marks_saved(raw),
         blocked=True if raw.get("isBlocked") is True else None,
     )
 

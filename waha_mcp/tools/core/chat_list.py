@@ -105,6 +105,8 @@ async def get_unread(
     places: list[int] = []
     unreadable: list[str] = []
     told = more = False
+    # Chats that may not be read are not counted.
+    looked_at = 0
     pages = Pages(ctx.waha, OVERVIEW, "chats", size=100, offset=start)
     async for row in pages.rows():
         if pages.offset - start > LOOKED_AT:
@@ -113,11 +115,14 @@ async def get_unread(
         unread, marked = unread_of(row)
         told = told or unread is not None
         chat_id = chat_id_of(row.get("id"))
-        if not (unread or marked) or chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
+        if chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
             continue
-        if len(found) == limit:
+        if (unread or marked) and len(found) == limit:
             more = True
             break
+        looked_at += 1
+        if not (unread or marked):
+            continue
         found.append(row)
         places.append(pages.offset)
     full = more and len(found) == limit
@@ -126,7 +131,7 @@ async def get_unread(
     following = {"left_out": "at least 1" if full else "perhaps more, in older chats"}
     page = Unread(
         chats=chats,
-        looked_at=place - start,
+        looked_at=looked_at,
         note=None if told or not place else "This engine does not say what is unread: see list_chats for what is new.",
         not_known=_not_known(ctx, pages, unreadable),
         **(following | {"cursor": encode_cursor("unread", place)} if more else {}),

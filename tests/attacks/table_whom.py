@@ -1,0 +1,148 @@
+"""The defences that hold whom an effect reaches, each with the cases that must fail without it."""
+
+from __future__ import annotations
+
+from tests.attacks.defences import Defence
+
+
+def each(test: str, *ids: str) -> tuple[str, ...]:
+    """Single cases of a test."""
+    return tuple(f"{test}[{one}]" for one in ids)
+
+
+_GATE, _RESOLVING, _CATALOG = "policy/gate.py", "people/resolving.py", "tools/catalog.py"
+_ALIKE = "whom::a_name_in_letters_that_look_alike_reaches_nobody"
+_SEALED = "whom::a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there"
+
+DEFENCES = (
+    Defence(
+        "letters that look alike are others",
+        ((_RESOLVING, "wanted = spell_name(written)", 'wanted = fold(clean_name(written)).replace(" ", "")'),),
+        each(
+            _ALIKE,
+            "full-width",
+            "one full-width letter",
+            "mathematical",
+            "double-struck",
+            "an accent",
+            "a combining accent",
+            "a combining line",
+            "zero width",
+            "a word joiner",
+            "a joiner",
+            "a mark of direction",
+            "a tag",
+            "a soft hyphen",
+        ),
+    ),
+    Defence(
+        "who is saved is looked up again for an effect",
+        ((_RESOLVING, 'await self._people.refresh("contacts")', "pass"),),
+        ("whom::a_name_that_was_saved_for_a_second_person_since_reaches_nobody",),
+    ),
+    Defence(
+        "no subject stands for a chat while it is not known who is saved",
+        (
+            (
+                _RESOLVING,
+                'saved_unknown = kind in (None, "person") and not table.contacts_known',
+                "saved_unknown = False",
+            ),
+        ),
+        ("whom::an_own_group_called_like_a_person_gets_nothing_while_contacts_are_not_known",),
+    ),
+    Defence(
+        "a name that may be chosen is not saved",
+        (
+            (
+                "people/parts.py",
+                "(apart if contact.saved is None else contact.saved)",
+                "contact.saved is not False",
+            ),
+        ),
+        tuple(
+            f"whom::a_name_that_may_be_chosen_reaches_nobody_where[{by}-{how}]"
+            for by in ("the agent", "the list")
+            for how in (
+                "the engine has one field for both",
+                "a row has no mark where others have",
+                "the mark is no yes",
+            )
+        ),
+    ),
+    Defence(
+        "only a message makes a contact",
+        ((_GATE, "chats = call.posted_in()\n", 'chats = [each for each in call.reached if "@" in each]\n'),),
+        ("whom::a_yes_for_what_is_no_message_lets_no_message_out_of",),
+    ),
+    Defence(
+        "a reaction or a notice is no message",
+        (
+            (
+                "people/persons.py",
+                "return message is not None and not message.deleted and message.kind not in _NO_MESSAGES",
+                "return True",
+            ),
+        ),
+        ("whom::a_row_of_our_own_that_is_no_message_lets_none_out",),
+    ),
+    Defence(
+        "the people of a group count",
+        ((_GATE, "counting = [*first, *await self._strangers_in(call, first)]", "counting = first"),),
+        ("whom::a_group_of_strangers_takes_the_whole_limit_of_first_contacts",),
+    ),
+    Defence(
+        "each stranger counts",
+        (("policy/pace.py", "for _ in set(first)]", "for _ in list(first)[:1]]"),),
+        ("whom::more_strangers_than_the_limit_get_into_no_group",),
+    ),
+    Defence(
+        "who opens a group reaches everyone",
+        (
+            (
+                _CATALOG,
+                'return self.reaches if self.reaches is not None and opened else "nobody"',
+                'return "nobody"',
+            ),
+        ),
+        ("whom::no_agent_that_may_reach_only_some",),
+    ),
+    Defence(
+        "who closes a group reaches only it",
+        ((_CATALOG, "opened = not self.opens or any(", "opened = True or any("),),
+        ("whom::a_group_can_be_closed_by_who_may_not_open_it",),
+    ),
+    Defence(
+        "a chat that is not there is answered as one that is sealed",
+        ((_GATE, "if not self._recipients.hides_some:", "if True:"),),
+        each(
+            _SEALED,
+            *(
+                f"forbidden-{what}"
+                for what in (
+                    "its messages",
+                    "its messages by number",
+                    "what was said in it",
+                    "one message",
+                    "who it is",
+                    "its picture",
+                    "its presence",
+                    "its labels",
+                    "marking it unread",
+                    "emptying it",
+                    "following it",
+                )
+            ),
+        ),
+    ),
+    Defence(
+        "sealed chats are not counted",
+        (("tools/core/chat_list.py", "looked_at=looked_at,", "looked_at=place - start,"),),
+        ("whom::a_listing_is_the_same_with_a_sealed_chat_and_without[get_unread]",),
+    ),
+    Defence(
+        "an error names a chat as it was written",
+        (("bridge.py", 'f"{clean_name(written, 60)} is a {kind}', 'f"{chat} is a {kind}'),),
+        ("whom::nobody_learns_a_number_from_a_hidden_id",),
+    ),
+)
