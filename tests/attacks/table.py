@@ -175,7 +175,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._end(call, attempt, "unknown")', "self._end(call, attempt, None)"),),
+        ((_GATE, 'self._guard.end(call, attempt, "unknown")', "self._guard.end(call, attempt, None)"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -218,7 +218,7 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "await self._end(call, attempt, None)", 'await self._end(call, attempt, "done")'),),
+        ((_GATE, "await self._guard.end(call, attempt, None)", 'await self._guard.end(call, attempt, "done")'),),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -261,7 +261,7 @@ DEFENCES = (
         (
             (
                 _GATE,
-                'await self._end(call, attempt, "unknown")',
+                'await self._guard.end(call, attempt, "unknown")',
                 "await self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
             ),
         ),

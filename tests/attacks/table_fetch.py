@@ -159,7 +159,7 @@ FETCH = (
     # Links
     Defence(
         "hosts that the list of links does not cover are refused",
-        ((_GATE, 'if others and self._app.links.others == "refuse":', "if False:"),),
+        (("policy/url_checks.py", 'if others and self._app.links.others == "refuse":', "if False:"),),
         (
             _WRITTEN,
             "fetch::no_other_host_goes_out_wherever_it_stands",

@@ -14,7 +14,7 @@ _LIMIT = f"{_HERE}a_limit_holds_over_two_processes_that_start_twice"
 OUTLASTING = (
     Defence(
         "an unknown outcome is looked for again",
-        ((_GATE, 'if attempt.outcome == "unknown" and (found', "if False and (found"),),
+        (("policy/repeat_guard.py", 'if attempt.outcome == "unknown" and (found', "if False and (found"),),
         (_RESTARTED,),
     ),
     Defence(

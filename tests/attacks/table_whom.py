@@ -72,7 +72,13 @@ DEFENCES = (
     ),
     Defence(
         "only a message makes a contact",
-        ((_GATE, "chats = call.posted_in()\n", 'chats = [each for each in call.reached if "@" in each]\n'),),
+        (
+            (
+                "policy/first_contacts.py",
+                "chats = call.posted_in()\n",
+                'chats = [each for each in call.reached if "@" in each]\n',
+            ),
+        ),
         ("whom::a_yes_for_what_is_no_message_lets_no_message_out_of",),
     ),
     Defence(
@@ -88,7 +94,7 @@ DEFENCES = (
     ),
     Defence(
         "the people of a group count",
-        ((_GATE, "counting = [*first, *await self._strangers_in(call, first)]", "counting = first"),),
+        ((_GATE, "counting = [*first, *await self._first_contacts.strangers_in(call, first)]", "counting = first"),),
         ("whom::a_group_of_strangers_takes_the_whole_limit_of_first_contacts",),
     ),
     Defence(

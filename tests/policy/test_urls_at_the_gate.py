@@ -18,7 +18,7 @@ from tests.policy.test_gate import sample
 from tests.web import PNG, Does, Web, answer, redirect, web
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, gate, kill_switch
+from waha_mcp.policy import Refusal, kill_switch, url_checks
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.folders import user_store
@@ -250,7 +250,7 @@ async def test_the_question_shows_the_whole_url_and_that_its_content_is_not_know
 async def test_what_could_not_be_fetched_is_not_sent_and_spends_nothing(
     does: Does, says: str | None, server: Web, sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "MAX_FILE", 2**20)
+    monkeypatch.setattr(url_checks, "MAX_FILE", 2**20)
     asked: list[Question] = []
 
     async def yes(question: Question) -> bool:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,25 +24,26 @@ from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
 from waha_mcp.policy.call import Call, early_record
-from waha_mcp.policy.fetching import refusal, refusal_as_written
+from waha_mcp.policy.first_contacts import FirstContacts
 from waha_mcp.policy.gap import TooFast
 from waha_mcp.policy.kill_switch import paused
-from waha_mcp.policy.links import Others, covered, links_in, others_of, shown
+from waha_mcp.policy.links import Others, shown
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
-from waha_mcp.policy.question import clock, digest_of
+from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
-from waha_mcp.policy.repeats import WINDOW, Attempt, Outcome, Repeated, Repeats
+from waha_mcp.policy.repeat_guard import RepeatGuard
+from waha_mcp.policy.repeats import Attempt
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.policy.sweep import swept
+from waha_mcp.policy.url_checks import UrlChecks
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
-from waha_mcp.waha.web_fetch import NotAllowed, NotFetched, fetch
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,6 @@ logger = logging.getLogger(__name__)
 MOST_HELD = 4 * MAX_FILE
 #: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
-
-#: Members of a group of whom it is looked up whether the account has written to them.
-MEMBERS = 256
 
 T = TypeVar("T")
 
@@ -67,12 +64,14 @@ class Policy:
         self._store = user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people)
-        self._repeats = Repeats(app.id, self._store)
-        self._account = OwnAccount(app.url, table, self._store)
-        self._pacer = Pacer(app.id, app.pace, self._store, self._account.key)
+        account = OwnAccount(app.url, table, self._store)
+        self._pacer = Pacer(app.id, app.pace, self._store, account.key)
+        self._first_contacts = FirstContacts(app, self._people, account, self._pacer)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
         self._approver = Approver(app, self._people, self._store)
         self._messages = NamedMessages(app.id, self._people, self._store)
+        self._guard = RepeatGuard(app.id, self._store, self._messages)
+        self._urls = UrlChecks(app)
         self._message_ids = delivery.MessageIds()
         #: Bytes of local files that calls hold.
         self._held = 0
@@ -191,17 +190,16 @@ class Policy:
         """
         verdicts = await self._check_recipients(call)
         await self._messages.look_up(call)
-        self._check_urls(call)
-        others = self._check_links(call)
+        others = self._urls.check(call)
         await self._read_files(call)
         call.digest = self._digest(call)
         call.seen = seen_digest(call)
-        call.despite = await self._check_repeat(call)
+        call.despite = await self._guard.check(call)
         if call.despite:
             # A yes that was given before, without knowing that it may happen twice, is not for this.
             call.digest = self._digest(call)
-        first = await self._first_contacts(call, verdicts)
-        counting = [*first, *await self._strangers_in(call, first)]
+        first = await self._first_contacts.among(call, verdicts)
+        counting = [*first, *await self._first_contacts.strangers_in(call, first)]
         why = self._reasons_to_ask(call, verdicts, first, others)
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
@@ -257,165 +255,6 @@ class Policy:
             raise Refusal("recipient refused", _may_not_reach([call.written.get(chat, chat) for chat in refused]))
         return verdicts
 
-    def _check_urls(self, call: Call) -> None:
-        """Refuse URLs that must not be fetched, without asking the network: to look a name up tells its owner."""
-        for name, urls in (self._previewed(call) | {name: [url] for name, url in call.urls().items()}).items():
-            if why := refusal_as_written(urls, self._app.media_hosts):
-                raise _not_to_fetch(name, why)
-
-    @staticmethod
-    def _previewed(call: Call) -> dict[str, list[str]]:
-        """The links of which WAHA would be asked for a preview, by parameter."""
-        if not any(call.arguments.get(name) for name in call.tool.link_previews):
-            return {}
-        named = call.tool.references.keys() | call.tool.messages.keys()
-        texts = [(k, v) for k, v in call.arguments.items() if isinstance(v, str) and k not in named]
-        return {name: links_in(text) for name, text in texts}
-
-    def _check_links(self, call: Call) -> Others:
-        """The hosts that a person has to be asked about. Raises Refusal."""
-        others = others_of(call, self._app.links)
-        if others and self._app.links.others == "refuse":
-            raise Refusal(
-                "link refused",
-                f"This was not done: the user's list of links ([links] in the App file) does not cover {others}. Only "
-                "the user can change that list. Leave the link out; do not look for a way around.",
-            )
-        return others
-
-    async def _fetch(self, call: Call) -> None:
-        """Fetch the files that the call names by URL, and look up what WAHA is to fetch by itself.
-
-        Raises:
-            Refusal: a URL leads to where it must not, or the user has paused it meanwhile.
-            ArgumentError: there is no such file to be had.
-        """
-        urls = call.urls()
-        if urls:
-            # What asks a server for a file tells it something.
-            await self._depart(call)
-        by_waha = self._previewed(call)
-        if self._app.media_fetch == "waha":
-            by_waha |= {name: [url] for name, url in urls.items()}
-            urls = {}
-        for name, each in by_waha.items():
-            if why := await refusal(each, self._app.media_hosts):
-                raise _not_to_fetch(name, why)
-        fetched = {}
-        for name, url in urls.items():
-            try:
-                fetched[url] = await fetch(
-                    url, cap=MAX_FILE, listed=self._app.media_hosts, why_not=partial(self._why_not_asked, call)
-                )
-            except NotAllowed as error:
-                raise _not_to_fetch(name, str(error)) from None
-            except NotFetched as error:
-                raise ArgumentError(f"{name}: {error}, so nothing was sent") from None
-        call.context = replace(call.context, fetched=fetched)
-
-    def _why_not_asked(self, call: Call, host: str) -> str | None:
-        """Why a host is not asked for a file, such as one that a server redirects to; None if it may be."""
-        rule = self._app.links
-        if rule.others == "allow" or covered(host, rule.allow) or host in others_of(call, rule).hosts:
-            return None
-        return f"the user's list of links ([links] in the App file) does not allow '{shown(host)}'"
-
-    async def _check_repeat(self, call: Call) -> frozenset[str]:
-        """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after."""
-        if not call.tool.repeats:
-            return frozenset()
-        before = await in_thread(self._repeats.before, call.seen)
-        for attempt in before:
-            if attempt.outcome == "unknown" and (found := await self._look_again(call, attempt)):
-                raise _repeated(found)
-        despite = frozenset(each.id for each in before if call.allow_repeat and each.for_a_person)
-        for attempt in before:
-            if not attempt.lets(again=call.allow_repeat, despite=despite):
-                raise _repeated(attempt)
-        return despite
-
-    async def _look_again(self, call: Call, attempt: Attempt) -> Attempt | None:
-        """Look for the message of an attempt with an unknown outcome; the attempt as done, or None."""
-        if attempt.chat is None or attempt.message_id is None or Action.READ not in call.context.grant.actions:
-            return None
-        sent = await delivery.look_up(attempt.message_id, attempt.chat, call.context, waits=(0.0,))
-        if sent is None or sent.message_id is None:
-            return None
-        await self._messages.sent(sent.message_id)
-        at = None if sent.time is None else datetime.fromisoformat(sent.time).timestamp()
-        return await in_thread(self._repeats.found, call.seen, attempt, sent.message_id, at)
-
-    async def _begin(self, call: Call, message_id: str | None) -> Attempt | None:
-        """Store that the call is under way, unless the same call got here while a person was asked.
-
-        None for idempotent tools, which are not stored.
-        """
-        if not call.tool.repeats:
-            return None
-        chat = call.named(reached=True)[0] if message_id else None
-        begin = partial(
-            self._repeats.begin,
-            call.seen,
-            again=call.allow_repeat,
-            despite=call.despite,
-            chat=chat,
-            message_id=message_id,
-        )
-        try:
-            return await in_thread(begin)
-        except Repeated as error:
-            raise _repeated(error.before) from None
-
-    async def _end(self, call: Call, attempt: Attempt | None, outcome: Outcome | None) -> None:
-        """Store what came of a call; None: it certainly had no effect."""
-        if attempt is not None:
-            self._repeats.over(attempt, outcome)
-            await in_thread(self._repeats.end, call.seen, attempt, outcome)
-
-    async def _first_contacts(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
-        """Recipients not known to have been written to by this account; those allowed by name don't count."""
-        if not self._app.pace.first_contacts and self._app.approval.when != "first_contact":
-            return []
-        can_read = Action.READ in call.context.grant.actions
-        return [
-            chat
-            for chat, verdict in verdicts.items()
-            if verdict is not Verdict.NAMED
-            and kind(chat) in ("people", "groups", "broadcasts")
-            and not await self._has_met(chat, can_read)
-        ]
-
-    async def _strangers_in(self, call: Call, first: list[str]) -> list[str]:
-        """Those in a group that is written to for the first time whom the account has not written to: each counts.
-
-        At most as many as pass at once, so that a large group takes the whole of the limit. Nobody where WAHA does not
-        tell who is in it, as of broadcast lists.
-        """
-        room = self._pacer.first_at_once - len(first)
-        groups = [chat for chat in call.posted_in() if chat in first and kind(chat) == "groups"]
-        found: list[str] = []
-        if room <= 0 or Action.READ not in call.context.grant.actions:
-            return found
-        for group in groups:
-            try:
-                members = await self._people.members(group)
-            except WahaError as error:
-                logger.warning("Who is in a group is not known, so it counts as one: %s", error)
-                continue
-            for each in members[:MEMBERS]:
-                if len(found) < room and not (self._people.is_met(each) or await self._account.has_met(each)):
-                    found.append(each)
-        return found
-
-    async def _has_met(self, chat: str, can_read: bool) -> bool:
-        # The store first: to ask it finds out which account this is by now.
-        if await self._account.has_met(chat) or self._people.is_met(chat):
-            return True
-        try:
-            return can_read and await self._people.has_messages(chat, ours=True)
-        except WahaError:
-            return False
-
     def _reasons_to_ask(
         self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
     ) -> list[Reason]:
@@ -446,7 +285,7 @@ class Policy:
         counted: Counted | None = None
         try:
             message_id = await self._message_ids.new(call.tool, call.context)
-            attempt = await self._begin(call, message_id)
+            attempt = await self._guard.begin(call, message_id)
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
@@ -454,20 +293,20 @@ class Policy:
                 await delivery.act_human(call.tool, call.arguments, call.context)
             if call.approval is not None:
                 await self._check_unchanged(call)
-            await self._fetch(call)
+            await self._urls.fetch(call, partial(self._depart, call))
             result = await self._deliver(call, message_id)
         except BaseException as error:
             # That the call was cancelled does not exclude an effect.
             if self._happened(call, error):
-                await self._end(call, attempt, "unknown")
+                await self._guard.end(call, attempt, "unknown")
                 raise _as_unknown(call, error) from None
-            await self._end(call, attempt, None)
+            await self._guard.end(call, attempt, None)
             await self._approver.give_back(call)
             if counted is not None:
                 await self._pacer.give_back(counted)
             raise
-        await self._end(call, attempt, "done")
-        await self._remember(call)
+        await self._guard.end(call, attempt, "done")
+        await self._first_contacts.remember(call)
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
@@ -502,17 +341,6 @@ class Policy:
         pause = paused(self._store, self._app.id)
         if pause is not None:
             raise Refusal("paused", f"This was not done: {pause.text}. Do not look for a way around; tell the user.")
-
-    async def _remember(self, call: Call) -> None:
-        """Store the chats in which a message of ours stands now. Never raises: the effect has happened."""
-        chats = call.posted_in()
-        for chat in chats:
-            self._people.remember(chat)
-        met = {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
-        try:
-            await self._account.remember(met)
-        except StoreAway as error:
-            logger.warning("Whom this account has written to cannot be kept: %s", error)
 
     @staticmethod
     def _happened(call: Call, error: BaseException) -> bool:
@@ -607,10 +435,6 @@ class Policy:
                     self._trail.write(record)
 
 
-def _not_to_fetch(name: str, why: str) -> Refusal:
-    return Refusal("url refused", f"{name}: {why}, so it is not fetched. Give a public https URL, or the file itself.")
-
-
 def _as_unknown(call: Call, error: BaseException) -> BaseException:
     """The error as OutcomeUnknown, for a call that may have had an effect; cancellations stay as they are."""
     if isinstance(error, OutcomeUnknown) or not isinstance(error, Exception):
@@ -624,38 +448,6 @@ def _as_unknown(call: Call, error: BaseException) -> BaseException:
         f"WAHA was asked to do this and did not refuse, but what came of it is not known: {why} "
         "Look whether it has happened before anything is repeated."
     )
-
-
-def _repeated(before: Attempt) -> Refusal:
-    ago, at = f"{before.ago:.0f} s", clock(before.at)
-    match before.outcome:
-        case "under way":
-            text = f"Exactly this is under way since {ago}: wait for its answer."
-        case "unknown" if before.for_a_person:
-            text = (
-                f"The same was tried at {at}, and what came of it is not known: it may have gone out, or may still, so "
-                "it is not done again. Look whether it shows in the chat. Only the user can take the risk that it "
-                "arrives twice: with allow_repeat=true they are asked."
-            )
-        case "unknown":
-            text = (
-                f"The same was tried at {at}, and what came of it was never found out, so it is not done again: a "
-                "repeat may arrive twice. If the user takes that risk, call again with allow_repeat=true."
-            )
-        case "done" if before.found:
-            text = (
-                f"It did go out at {at}, message {before.message_id}: an earlier try of the same, whose answer was "
-                f"lost. So it is not done again. {_AGAIN}"
-            )
-        case "done":
-            text = f"The same was done {ago} ago, so it is not done again. {_AGAIN}"
-    return Refusal("repeat refused", text)
-
-
-_AGAIN = (
-    "If it is meant to happen twice, call again with allow_repeat=true; otherwise nothing more is to do. "
-    f"(This holds for {WINDOW:.0f} s.)"
-)
 
 
 def _may_not_reach(chats: list[str]) -> str:

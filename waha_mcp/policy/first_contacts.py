@@ -1,0 +1,84 @@
+"""Who is written to for the first time: nobody to whom a message of this account is known to have gone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import App
+from waha_mcp.people.persons import People
+from waha_mcp.policy.call import Call
+from waha_mcp.policy.own_account import OwnAccount
+from waha_mcp.policy.pace import Pacer
+from waha_mcp.policy.recipients import Verdict, kind
+from waha_mcp.store import StoreAway
+from waha_mcp.waha.errors import WahaError
+
+logger = logging.getLogger(__name__)
+
+#: Members of a group of whom it is looked up whether the account has written to them.
+MEMBERS = 256
+
+
+class FirstContacts:
+    """The first contacts of one App's account."""
+
+    def __init__(self, app: App, people: People, account: OwnAccount, pacer: Pacer) -> None:
+        """Makes no request."""
+        self._app, self._people, self._account, self._pacer = app, people, account, pacer
+
+    async def among(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
+        """Recipients not known to have been written to by this account; those allowed by name don't count."""
+        if not self._app.pace.first_contacts and self._app.approval.when != "first_contact":
+            return []
+        can_read = Action.READ in call.context.grant.actions
+        return [
+            chat
+            for chat, verdict in verdicts.items()
+            if verdict is not Verdict.NAMED
+            and kind(chat) in ("people", "groups", "broadcasts")
+            and not await self._has_met(chat, can_read)
+        ]
+
+    async def strangers_in(self, call: Call, first: list[str]) -> list[str]:
+        """Those in a group that is written to for the first time whom the account has not written to: each counts.
+
+        At most as many as pass at once, so that a large group takes the whole of the limit. Nobody where WAHA does not
+        tell who is in it, as of broadcast lists.
+        """
+        room = self._pacer.first_at_once - len(first)
+        groups = [chat for chat in call.posted_in() if chat in first and kind(chat) == "groups"]
+        found: list[str] = []
+        if room <= 0 or Action.READ not in call.context.grant.actions:
+            return found
+        for group in groups:
+            try:
+                members = await self._people.members(group)
+            except WahaError as error:
+                logger.warning("Who is in a group is not known, so it counts as one: %s", error)
+                continue
+            for each in members[:MEMBERS]:
+                if len(found) < room and not (self._people.is_met(each) or await self._account.has_met(each)):
+                    found.append(each)
+        return found
+
+    async def remember(self, call: Call) -> None:
+        """Store the chats in which a message of ours stands now. Never raises: the effect has happened."""
+        chats = call.posted_in()
+        for chat in chats:
+            self._people.remember(chat)
+        met = {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
+        try:
+            await self._account.remember(met)
+        except StoreAway as error:
+            logger.warning("Whom this account has written to cannot be kept: %s", error)
+
+    async def _has_met(self, chat: str, can_read: bool) -> bool:
+        # The store first: to ask it finds out which account this is by now.
+        if await self._account.has_met(chat) or self._people.is_met(chat):
+            return True
+        try:
+            return can_read and await self._people.has_messages(chat, ours=True)
+        except WahaError:
+            return False

@@ -1,0 +1,111 @@
+"""Keeps a call from happening twice: says what came of the same before, and looks for it again while unknown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+from waha_mcp.app.actions import Action
+from waha_mcp.policy import Refusal, delivery
+from waha_mcp.policy.call import Call
+from waha_mcp.policy.named import NamedMessages
+from waha_mcp.policy.question import clock
+from waha_mcp.policy.repeats import WINDOW, Attempt, Outcome, Repeated, Repeats
+from waha_mcp.store import Store, in_thread
+
+
+class RepeatGuard:
+    """The guard of one App's calls; idempotent tools pass it."""
+
+    def __init__(self, app_id: str, store: Store, messages: NamedMessages) -> None:
+        """A message that is found after all is noted in `messages`."""
+        self._repeats, self._messages = Repeats(app_id, store), messages
+
+    async def check(self, call: Call) -> frozenset[str]:
+        """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after.
+
+        Raises:
+            Refusal: the same was done, is under way, or is not known.
+            StoreAway: the store cannot be read or written.
+        """
+        if not call.tool.repeats:
+            return frozenset()
+        before = await in_thread(self._repeats.before, call.seen)
+        for attempt in before:
+            if attempt.outcome == "unknown" and (found := await self._look_again(call, attempt)):
+                raise _repeated(found)
+        despite = frozenset(each.id for each in before if call.allow_repeat and each.for_a_person)
+        for attempt in before:
+            if not attempt.lets(again=call.allow_repeat, despite=despite):
+                raise _repeated(attempt)
+        return despite
+
+    async def begin(self, call: Call, message_id: str | None) -> Attempt | None:
+        """Store that the call is under way, unless the same call got here while a person was asked.
+
+        None for idempotent tools, which are not stored. `message_id` as in `Repeats.begin`. Raises as `check`.
+        """
+        if not call.tool.repeats:
+            return None
+        chat = call.named(reached=True)[0] if message_id else None
+        begin = partial(
+            self._repeats.begin,
+            call.seen,
+            again=call.allow_repeat,
+            despite=call.despite,
+            chat=chat,
+            message_id=message_id,
+        )
+        try:
+            return await in_thread(begin)
+        except Repeated as error:
+            raise _repeated(error.before) from None
+
+    async def end(self, call: Call, attempt: Attempt | None, outcome: Outcome | None) -> None:
+        """Store what came of a call; None: it certainly had no effect. Never raises."""
+        if attempt is not None:
+            self._repeats.over(attempt, outcome)
+            await in_thread(self._repeats.end, call.seen, attempt, outcome)
+
+    async def _look_again(self, call: Call, attempt: Attempt) -> Attempt | None:
+        """Look for the message of an attempt with an unknown outcome; the attempt as done, or None."""
+        if attempt.chat is None or attempt.message_id is None or Action.READ not in call.context.grant.actions:
+            return None
+        sent = await delivery.look_up(attempt.message_id, attempt.chat, call.context, waits=(0.0,))
+        if sent is None or sent.message_id is None:
+            return None
+        await self._messages.sent(sent.message_id)
+        at = None if sent.time is None else datetime.fromisoformat(sent.time).timestamp()
+        return await in_thread(self._repeats.found, call.seen, attempt, sent.message_id, at)
+
+
+def _repeated(before: Attempt) -> Refusal:
+    ago, at = f"{before.ago:.0f} s", clock(before.at)
+    match before.outcome:
+        case "under way":
+            text = f"Exactly this is under way since {ago}: wait for its answer."
+        case "unknown" if before.for_a_person:
+            text = (
+                f"The same was tried at {at}, and what came of it is not known: it may have gone out, or may still, so "
+                "it is not done again. Look whether it shows in the chat. Only the user can take the risk that it "
+                "arrives twice: with allow_repeat=true they are asked."
+            )
+        case "unknown":
+            text = (
+                f"The same was tried at {at}, and what came of it was never found out, so it is not done again: a "
+                "repeat may arrive twice. If the user takes that risk, call again with allow_repeat=true."
+            )
+        case "done" if before.found:
+            text = (
+                f"It did go out at {at}, message {before.message_id}: an earlier try of the same, whose answer was "
+                f"lost. So it is not done again. {_AGAIN}"
+            )
+        case "done":
+            text = f"The same was done {ago} ago, so it is not done again. {_AGAIN}"
+    return Refusal("repeat refused", text)
+
+
+_AGAIN = (
+    "If it is meant to happen twice, call again with allow_repeat=true; otherwise nothing more is to do. "
+    f"(This holds for {WINDOW:.0f} s.)"
+)
