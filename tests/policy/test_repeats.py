@@ -434,13 +434,42 @@ def test_what_is_found_later_counts_as_done_from_then_on(clock: list[float], gua
     guard.end("a", lost, "unknown")
     [lost] = guard.before("a")
     assert (lost.chat, lost.message_id) == (SAM, "3EB0")
-    sent_at = clock[0]
+    sent_at = clock[0] + 2
     clock[0] += 5_000
     found = guard.found("a", lost, f"true_{SAM}_3EB0", sent_at)
     assert guard.before("a") == [found]
     assert (found.outcome, found.found, found.at, found.ago) == ("done", True, sent_at, 0.0)
     clock[0] += 60
     assert guard.before("a") == []
+
+
+def test_what_is_found_while_a_person_lets_it_happen_twice_leaves_the_other_its_own_outcome(
+    clock: list[float], guard: Repeats
+) -> None:
+    lost = guard.begin("a")
+    guard.end("a", lost, "unknown")
+    second = guard.begin("a", despite={lost.id})
+    clock[0] += 1
+    guard.found("a", lost, "id", None)
+    guard.end("a", second, "unknown")
+    assert [each.outcome for each in guard.before("a")] == ["unknown", "done"]
+    clock[0] += 60
+    assert [each.id for each in guard.before("a")] == [second.id]
+    with pytest.raises(Repeated):
+        guard.begin("a", again=True, despite={lost.id})
+    third = guard.begin("a", despite={second.id})
+    guard.end("a", third, None)
+    assert [each.id for each in guard.before("a")] == [second.id]
+
+
+def test_what_is_under_way_beside_what_is_not_known_holds_for_as_long_as_it_takes(
+    clock: list[float], guard: Repeats
+) -> None:
+    lost = guard.begin("a")
+    guard.end("a", lost, "unknown")
+    second = guard.begin("a", despite={lost.id})
+    clock[0] += 1e6
+    assert [each.id for each in guard.before("a")] == [second.id]
 
 
 def test_where_waha_does_not_say_when_it_was_sent_it_was_when_it_began(clock: list[float], guard: Repeats) -> None:
@@ -506,6 +535,15 @@ def test_what_a_process_has_left_behind_is_let_go_of(clock: list[float]) -> None
     clock[0] += 43_200
     Repeats("one", store).begin("d")
     assert [row.key for row in store.rows("attempt")] == ["one/d"]
+
+
+def test_what_was_done_stays_so_when_its_process_ends(clock: list[float]) -> None:
+    store = Beside()
+    guard = Repeats("one", store)
+    store.process = "other"
+    guard.end("a", guard.begin("a"), "done")
+    store.living.remove("other")
+    assert [each.outcome for each in guard.before("a")] == ["done"]
 
 
 @pytest.mark.parametrize("outcome", ["done", "unknown", None])

@@ -16,7 +16,7 @@ from waha_mcp.policy.call import Call
 from waha_mcp.policy.question import File
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.tools.catalog import CATALOG
+from waha_mcp.tools.catalog import CATALOG, ArgumentError
 from waha_mcp.tools.toolsets import load_tools
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +93,7 @@ SAME: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] =
     "a blank caption": (media(), media(caption=" ")),
     "one answer, said outright": (poll(), poll(multiple_answers=False)),
     "an option with a blank": (poll(), poll(options=["Nine", "Ten "])),
+    "a description of nothing but blanks": (event(), event(description=" \u200b")),
     "another time zone": (event(), event(start="2026-12-01T13:00:00+01:00")),
     "a place a finger's breadth away": (
         ("send_location", {"chat": SAM, "latitude": 59.123456, "longitude": 18.0}),
@@ -168,3 +169,11 @@ async def test_a_copy_of_a_file_that_was_sent_is_refused(sandbox: SandboxInfo, t
         await bridge.call("send_media", {"chat": SAM, "kind": "file", "path": "a.txt"})
         with pytest.raises(Refusal, match="was done"):
             await bridge.call("send_media", {"chat": SAM, "kind": "file", "path": "b.txt"})
+
+
+async def test_bytes_that_are_none_are_refused_as_such(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.clear()
+        with pytest.raises(ArgumentError, match="not valid base64"):
+            await bridge.call("send_media", {"chat": SAM, "kind": "image", "data": "no base64!"})
+        assert await effects(admin) == []

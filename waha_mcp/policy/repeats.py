@@ -72,9 +72,10 @@ class Attempt:
         return self.outcome == "unknown" and self.ago < UNKNOWN_WINDOW
 
     def lets(self, *, again: bool, despite: Collection[str]) -> bool:
-        """Whether it lets a repeat pass that the caller allows (`again`), or a person (`despite` names it by id)."""
-        if not self.holds:
-            return True
+        """Whether it lets a repeat pass that the caller allows (`again`), or a person (`despite` names it by id).
+
+        For attempts that hold.
+        """
         if self.for_a_person:
             return self.id in despite
         return again and self.outcome != "under way"

@@ -6,8 +6,6 @@ nothing. A file is compared by its bytes, whatever its name and wherever they co
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 import unicodedata
@@ -20,11 +18,13 @@ from pydantic import BaseModel
 
 from waha_mcp.policy.call import Call, as_list
 from waha_mcp.policy.question import digest_of
+from waha_mcp.tools.local_files import decoded
 from waha_mcp.whatsapp.ids import bare_id
 from waha_mcp.whatsapp.untrusted import clean_text
 
 #: Decimal places of a coordinate that are compared: about a metre.
 _PLACES = 5
+_EMPTY: tuple[Any, ...] = ("", [], {}, None)
 _STYLES = re.compile("[\ufe0e\ufe0f]")
 
 
@@ -32,6 +32,9 @@ def seen_digest(call: Call) -> str:
     """SHA-256 in hex of what the recipients of a call would see, its tool and its WAHA session.
 
     `call.files` and `call.named_messages` must be set.
+
+    Raises:
+        ArgumentError: bytes in base64 that are none.
     """
     waha = call.context.waha
     return digest_of(waha.url, waha.session, call.tool.name, _seen(call))
@@ -50,21 +53,12 @@ def _seen(call: Call) -> dict[str, Any]:
         elif name in tool.messages:
             seen[name] = sorted({bare_id(each) for each in as_list(value)})
         elif name in tool.encoded:
-            contents.append(_content(value))
+            contents.append(hashlib.sha256(decoded(value)[0]).hexdigest())
         else:
             seen[name] = _visible(value)
     seen["content"] = contents
     seen |= _visible(call.quoted_texts())
-    return {name: value for name, value in seen.items() if value not in ("", [], {}, None)}
-
-
-def _content(encoded: str) -> str:
-    """SHA-256 in hex of bytes in base64 or in a `data:` URL; the text itself where it is neither."""
-    try:
-        content = base64.b64decode("".join(encoded.rpartition(",")[2].split()), validate=True)
-    except (binascii.Error, ValueError):
-        return encoded
-    return hashlib.sha256(content).hexdigest()
+    return {name: value for name, value in seen.items() if value not in _EMPTY}
 
 
 def _visible(value: Any) -> Any:
@@ -82,9 +76,9 @@ def _visible(value: Any) -> Any:
             return _visible(dict(value))
         case Mapping():
             parts = {str(key): _visible(each) for key, each in value.items()}
-            return {key: each for key, each in parts.items() if each not in ("", [], {}, None)}
+            return {key: each for key, each in parts.items() if each not in _EMPTY}
         case Sequence():
-            return [each for each in map(_visible, value) if each not in ("", [], {}, None)]
+            return [each for each in map(_visible, value) if each not in _EMPTY]
     return value
 
 

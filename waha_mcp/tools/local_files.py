@@ -70,7 +70,7 @@ async def outgoing_file(
         filename = filename or Path(path).name
         mimetype = _real_type(content, kind, "path", mimetype, filename)
     else:
-        content, stated = _decoded(data or "")
+        content, stated = decoded(data or "")
         file["data"] = base64.b64encode(content).decode()
         mimetype = _real_type(content, kind, "data", mimetype or stated, filename)
     guessed = mimetypes.guess_type(filename or "")[0] or ""
@@ -141,8 +141,12 @@ def _type_of_fetched(fetched: WebFile, kind: str, stated: str | None, filename: 
     return real or (said if fits and said not in _UNTOLD else None)
 
 
-def _decoded(data: str) -> tuple[bytes, str | None]:
-    """Decode base64 or a `data:` URL: the bytes and the URL's MIME type. Raises ArgumentError."""
+def decoded(data: str) -> tuple[bytes, str | None]:
+    """Decode base64 or a `data:` URL: the bytes and the URL's MIME type.
+
+    Raises:
+        ArgumentError: it is neither, empty or larger than `MAX_FILE`.
+    """
     head, _, text = data.strip().rpartition(",")
     stated = re.fullmatch(rf"data:({_MIMETYPE})?(;[^,]*)?;base64", head)
     if head and stated is None:
