@@ -37,6 +37,7 @@ AROUND = {
     "GET /api/{session}/lids",
     "GET /api/{session}/chats",
     "GET /api/{session}/groups",
+    "GET /api/{session}/groups/{id}",
     "GET /api/contacts",
     "GET /api/contacts/all",
     "GET /api/contacts/check-exists",
@@ -161,6 +162,8 @@ def _breaches(entry: dict[str, Any], calls: tuple[str, ...]) -> list[str]:
     return problems + contract().body_errors(operation, entry["body"])
 
 
+#: What WAHA refuses of these, it says of one that is not there and of one that may not be read alike.
+HIDDEN = {"get_channel", "get_invite_info", "preview_channel"}
 FORBIDDEN = {"status": 403, "body": '{"message":"Forbidden","statusCode":403}'}
 REFUSALS = {
     404: ({"status": 404, "body": '{"statusCode":404,"message":"Not found"}'}, "404"),
@@ -211,6 +214,8 @@ async def test_whatever_waha_answers_every_tool_says_it_in_words_or_gives_a_righ
                 result = await client.call_tool(name, rows[name] | extra)
                 text = texts(result)
                 if isinstance(case, int):
+                    if name in HIDDEN and case in (404, 422):
+                        says = "WAHA shows no"
                     if not result.is_error or says not in text:
                         wrong[f"{name} {case}"] = text
                 elif result.is_error:

@@ -223,7 +223,7 @@ CONTACT, GROUPS = "/api/contacts", f"/api/default/groups/{GROUP}"
         (GROUP, {"subject": "Choir", "size": "12"}, f"the group “Choir” ({GROUP})", True),
         (GROUP, {"subject": "Choir (3 members)"}, f"the group “Choir (3 members)” ({GROUP})", True),
         (GROUP, {"size": 12}, f"the group {GROUP}, 12 members", False),
-        (SAM, {"name": "Sam", "size": 12, "participants": [{}]}, "Sam (+12025550123)", False),
+        (SAM, {"name": "Sam", "size": 12, "participants": [{}], "isMyContact": True}, "Sam (+12025550123)", False),
         (GROUP, httpx.Response(404, json={}), GROUP, False),
         (SAM, httpx.Response(500, json={}), "+12025550123", False),
     ],

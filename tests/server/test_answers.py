@@ -243,10 +243,10 @@ def test_a_yes_is_a_yes_whatever_stands_beside_it(extra: str, legacy: Talk, mode
 def test_a_persons_no_is_told_as_one(no: str, legacy: Talk, modern: Talk) -> None:
     call, question = asked(legacy, f"No {no}")
     legacy.write(f'{{"jsonrpc":"2.0","id":{question},"result":{no}}}')
-    assert "The user refused this" in json.dumps(legacy.result(call))
+    assert "Declined at the client" in json.dumps(legacy.result(call))
     state = state_of(modern, f"No, too {no}")
     call = retry(modern, f"No, too {no}", inputResponses={"approval": json.loads(no)}, requestState=state)
-    assert "The user refused this" in json.dumps(modern.result(call))
+    assert "Declined at the client" in json.dumps(modern.result(call))
     assert not [text for text in modern.sent() if text.startswith("No")]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from waha_mcp.waha.errors import (
-    BadAnswer,
+    Failed,
     Forbidden,
     NotFound,
     Refused,
@@ -82,7 +82,7 @@ ROWS: list[tuple[int, Any, type[WahaError], list[str]]] = [
         Refused,
         ["store", "Ask the user to enable"],
     ),
-    (500, ECHO, BadAnswer, ["500", "log"]),
+    (500, ECHO, Failed, ["500", "log"]),
     (
         404,
         {"error": {"code": 404, "key": "FILE_NOT_FOUND", "message": "MARK"}},
@@ -90,7 +90,7 @@ ROWS: list[tuple[int, Any, type[WahaError], list[str]]] = [
         ["Check the id"],
     ),
     (404, {"statusCode": 404, "message": "Cannot GET /x", "error": "Not Found"}, NotFound, ["2026.4"]),
-    (500, {**ECHO, "exception": {"name": "PayloadTooLargeError"}}, BadAnswer, ["500"]),
+    (500, {**ECHO, "exception": {"name": "PayloadTooLargeError"}}, Failed, ["500"]),
     (413, None, Refused, ["413", "smaller"]),
     (429, None, TooBusy, ["later"]),
     (418, "I am a teapot", Refused, ["418"]),
