@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.faults.__main__ import BEGIN, END, written
 from tests.faults.cells import LOOKS, Cell, Look, Said, broken, class_of, rows
 from tests.faults.kills import Kills, run
 from tests.faults.run import bench, fill, shortened
@@ -102,15 +101,6 @@ def test_tools_of_which_the_same_is_said_share_a_row() -> None:
         "| a fault | three |" + " done, 1 → refused (was done), 2 |" * 3,
     ]
     assert rows([*cells("one"), *cells("two")]) == ["| a fault | all |" + " done, 1 → refused (was done), 1 |" * 3]
-
-
-def test_the_section_is_put_between_its_marks_and_nothing_else_is_touched() -> None:
-    page = written("# Reliability\n\nBefore.\n", "old")
-    assert page == f"# Reliability\n\nBefore.\n\n{BEGIN}\n\nold\n\n{END}\n"
-    assert written(f"{page}\nAfter.\n", "new") == f"{page}\nAfter.\n".replace("old", "new")
-    assert written("", "new").startswith("# Reliability\n")
-    with pytest.raises(SystemExit, match="without"):
-        written(f"{BEGIN}\nold", "new")
 
 
 def fault(beginning: str) -> Any:
