@@ -20,7 +20,7 @@ from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.tools.local_files import from_outbox
 from waha_mcp.waha.client import Changes
 from waha_mcp.waha.messages import message_from
-from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.ids import chats_of, parse_message_id
 
 #: Longest text that is shown in full, in characters: the longest that WhatsApp takes.
 FULL = 65_536
@@ -71,10 +71,18 @@ class Call:
         return [chat for name in names for chat in as_list(self.arguments.get(name))]
 
     def message_chats(self, *, reached: bool | None = None) -> list[str]:
-        """The chat ids of the messages in the arguments; `reached` as in `named`."""
+        """The chats that the messages in the arguments are about (`chats_of`); `reached` as in `named`."""
+        return [chat for about in self._about(reached) for chat in about]
+
+    def quoted_chats(self) -> list[str]:
+        """As `message_chats(reached=True)`, of messages from elsewhere than where this goes: it shows their content."""
+        to = set(self.named(reached=True))
+        return [chat for about in self._about(True) if to and not to.issuperset(about) for chat in about]
+
+    def _about(self, reached: bool | None) -> list[tuple[str, ...]]:
         marks = self.tool.messages.items()
         names = [name for name, mark in marks if reached is None or mark.reached is reached]
-        return [parse_message_id(each).chat for name in names for each in as_list(self.arguments.get(name))]
+        return [chats_of(each) for name in names for each in as_list(self.arguments.get(name))]
 
     def posted_in(self) -> list[str]:
         """The chats in which a message of ours stands afterwards; see `Tool.posted_in`."""

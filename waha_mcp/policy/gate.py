@@ -44,6 +44,7 @@ from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
+from waha_mcp.whatsapp.ids import is_broadcast
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,8 @@ class Policy:
         await self._messages.look_up(call)
         await self._read_files(call)
         result = await call.tool.run(**call.arguments, ctx=call.context)
-        return result if asked_for or not self._recipients.read_limited else swept(result, self.readable)
+        whole = asked_for and not any(map(is_broadcast, asked_for))
+        return result if whole or not self._recipients.read_limited else swept(result, self.readable)
 
     async def _may_show(self, chats: Iterable[str]) -> bool:
         """Whether all these chats may be read.
@@ -240,9 +242,11 @@ class Policy:
     async def _check_recipients(self, call: Call) -> dict[str, Verdict]:
         tool = call.tool
         named, messages = call.named(reached=True), call.message_chats(reached=True)
-        # Quoting a message of another chat reveals its text, so that chat must be readable.
-        quoted = [chat for chat in messages if named and chat not in named]
-        if not await self._may_show([*call.named(reached=False), *call.message_chats(reached=False), *quoted]):
+        shown = [*call.named(reached=False), *call.message_chats(reached=False), *call.quoted_chats()]
+        if tool.action is Action.READ:
+            # Its result tells of the chats that it reaches.
+            shown += [*named, *messages]
+        if not await self._may_show(shown):
             raise Refusal("not readable", NOT_FOUND)
         beyond: dict[str, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
         # A server learns what stands in the URL of which it is asked: where nobody else is reached, it is everyone.

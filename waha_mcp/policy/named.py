@@ -15,7 +15,7 @@ from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import message_key_of
 from waha_mcp.waha.parsing import mapping_of, one_of
-from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
+from waha_mcp.whatsapp.ids import MessageKey, is_broadcast, parse_message_id
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,9 @@ class NamedMessages:
             return None
         if not await self._same(claim.chat, key.chat):
             return None
-        # An id may leave out the author (participant).
+        # An id may leave out the author (participant), but whoever acts on a status story reaches its author.
+        if key.participant is None and is_broadcast(claim.chat) and not claim.from_me:
+            return None
         if claim.participant and key.participant and not await self._same(claim.participant, key.participant):
             return None
         return mapping_of(answer)

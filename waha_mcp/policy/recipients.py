@@ -15,6 +15,7 @@ from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.waha.errors import Forbidden, WahaError
 from waha_mcp.waha.parsing import kind_of_chat
 from waha_mcp.whatsapp.folding import spell_name, spellings
+from waha_mcp.whatsapp.ids import NOT_KNOWN
 from waha_mcp.whatsapp.untrusted import clean_name
 
 logger = logging.getLogger(__name__)
@@ -291,7 +292,7 @@ class Recipients:
         twin = self._people.twin(chat)
         found = self._readable.get((chat, twin))
         if found is None:
-            found = not self._read_deny.may_cover(chat, twin) and self._read_allow.covers(chat, twin)
+            found = chat != NOT_KNOWN and not self._read_deny.may_cover(chat, twin) and self._read_allow.covers(chat, twin)
             # Cached: a listing checks the whole address book each time.
             self._readable[chat, twin] = found
         return found

@@ -35,6 +35,7 @@ from waha_mcp.tools.params import (
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.models import Result, Sent
 from waha_mcp.waha.web_fetch import WebFile
+from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of, is_broadcast
 from waha_mcp.whatsapp.untrusted import models_in, others_in
 
 P = ParamSpec("P")
@@ -76,6 +77,15 @@ class Context:
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     #: URLs as given in the arguments to what was fetched from them; empty where WAHA fetches by itself.
     fetched: Mapping[str, WebFile] = field(default_factory=dict)
+
+    def shows(self, chat: str, message_id: str) -> bool:
+        """Whether a message in a readable chat may be shown: a status story only if its author may be read."""
+        if not is_broadcast(chat):
+            return True
+        try:
+            return all(map(self.readable, chats_of(message_id)))
+        except ValueError:
+            return self.readable(NOT_KNOWN)
 
 
 @dataclass(frozen=True)

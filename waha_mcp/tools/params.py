@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from waha_mcp.app.urls import parse
 from waha_mcp.waha.parsing import ChatKind
-from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of
 
 
 class Argument(BaseModel):
@@ -74,7 +74,8 @@ class ContentType:
 
 
 def _message_id(value: str) -> str:
-    parse_message_id(value)
+    if NOT_KNOWN in chats_of(value):
+        raise ValueError("its author is missing: give the id as WAHA gave it, with the author's chat id at its end")
     return value.strip()
 
 

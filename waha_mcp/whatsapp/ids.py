@@ -25,6 +25,9 @@ CHAT_FORMS = (
     "a phone number with country code ('+1 202 555 0123') or a chat id ('12025550123@c.us', '120363000000000000@g.us')"
 )
 
+#: Stands for the chat of an author who is not known.
+NOT_KNOWN = ""
+
 
 class MessageKey(NamedTuple):
     """The parts of a message id."""
@@ -114,6 +117,25 @@ def parse_message_id(value: str) -> MessageKey:
         match["id"],
         participant and (normalize_chat_id(participant) or participant),
     )
+
+
+def chats_of(message_id: str) -> tuple[str, ...]:
+    """The chats that a message is about: its chat, and for somebody else's status story (or broadcast) its author.
+
+    WhatsApp delivers reactions and answers to the author alone. The author is `NOT_KNOWN` if the id does not tell.
+
+    Raises:
+        ValueError: not a full message id.
+    """
+    key = parse_message_id(message_id)
+    if key.from_me or not is_broadcast(key.chat):
+        return (key.chat,)
+    return key.chat, normalize_chat_id(key.participant or "") or NOT_KNOWN
+
+
+def is_broadcast(chat_id: str) -> bool:
+    """Whether it is `status@broadcast` or a broadcast list, where each message is also about its author."""
+    return chat_id.endswith("@broadcast")
 
 
 def bare_id(value: str) -> str:

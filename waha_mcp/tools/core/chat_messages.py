@@ -66,7 +66,7 @@ async def get_messages(
             more = {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, *places[-1].state])}
             break
         message = message_from(step.row, ctx.directory, full=detail == "full", chat=chat)
-        if message is not None and message in wanted:
+        if message is not None and message in wanted and ctx.shows(chat, message.id):
             shown.append(message)
             places.append(step.place)
     page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=source.notes or None, **more)
@@ -133,7 +133,8 @@ async def _before(ctx: Context, chat: str, raw: Row, count: int) -> list[Message
     async for step in source.rows(place, None, None, Budget(MOST_REQUESTS, SECONDS)):
         if step.row is None:
             break
-        if message := message_from(step.row, ctx.directory, full=False, chat=chat):
+        message = message_from(step.row, ctx.directory, full=False, chat=chat)
+        if message is not None and ctx.shows(chat, message.id):
             found.append(message)
         if len(found) == count:
             break
@@ -159,4 +160,4 @@ async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]
         return []
     rows = [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
     read = [message_from(row, ctx.directory, full=False, chat=chat) for row in rows]
-    return [message for message in read if message is not None][:count]
+    return [message for message in read if message is not None and ctx.shows(chat, message.id)][:count]

@@ -87,7 +87,10 @@ class _Search:
                 self.notes.append(stopped(self.budget, step.place, "older ones not searched yet"))
                 following = step.place
                 break
-            if chat == ALL and not self.ctx.readable(self._chat_of(step.row)):
+            of = self._chat_of(step.row)
+            if chat == ALL and not self.ctx.readable(of):
+                continue
+            if not self.ctx.shows(of, message_id_of(step.row.get("id")) or ""):
                 continue
             self.looked_at += 1
             count += 1

@@ -118,7 +118,7 @@ async def react(
 
 class MarkedRead(Result):
     chat: str
-    messages: int | None = Field(None, description="How many were marked; left out where the engine does not say")
+    messages: int | None = Field(None, description="How many were marked; left out where not known")
 
 
 @tool(
@@ -132,4 +132,4 @@ async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
     answer = await ctx.waha.call("POST /api/{session}/chats/{chatId}/messages/read", path={"chatId": chat})
     confirmed(answer)
     ids = answer.get("ids") if isinstance(answer, dict) else None
-    return MarkedRead(chat=chat, messages=len(ids) if isinstance(ids, list) else None)
+    return MarkedRead(chat=chat, messages=len(ids) if isinstance(ids, list) and ctx.readable(chat) else None)
