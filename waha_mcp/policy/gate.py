@@ -189,6 +189,7 @@ class Policy:
         Sets `call.reached` and `call.digest`. Raises as `run`, and StoreAway.
         """
         verdicts = await self._check_recipients(call)
+        await self._check_saved_names(call)
         await self._messages.look_up(call)
         others = self._urls.check(call)
         await self._read_files(call)
@@ -255,6 +256,19 @@ class Policy:
             raise Refusal("recipient refused", _may_not_reach([call.written.get(chat, chat) for chat in refused]))
         return verdicts
 
+    async def _check_saved_names(self, call: Call) -> None:
+        """Refuse to change whom a name on the App's lists means."""
+        parts = [str(call.arguments[name]) for name in call.tool.saved_names if call.arguments[name]]
+        if not parts:
+            return
+        for chat in call.reached:
+            if await self._recipients.renames(chat, (*parts, " ".join(parts))):
+                raise Refusal(
+                    "name on a list",
+                    "The App's lists name people as they are saved, and this would change whom a name on them means. "
+                    "Only the user can do that, on the phone. Nothing was done.",
+                )
+
     def _reasons_to_ask(
         self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
     ) -> list[Reason]:
@@ -266,6 +280,8 @@ class Policy:
             why.append(Reason(f"the App's list of links does not cover {others}"))
         match self._app.approval.when:
             case "first_contact":
+                if call.tool.saved_names:
+                    why.append(Reason("it changes whom a name means"))
                 if first:
                     why.append(Reason("first contact: this account is not known to have written to {}", first))
                 if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:

@@ -1,7 +1,7 @@
 """What the recipient of a call would see, for the repeat guard: two calls that look alike to them are one and the same.
 
 Left out: invisible characters, blanks at the ends of lines, values that are empty or the default, options that change
-nothing. A file is compared by its bytes, whatever its name and wherever they come from.
+nothing. A local file, or bytes in base64, are compared by their content; a file by URL, by its URL.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from waha_mcp.policy.call import Call, as_list
 from waha_mcp.policy.question import digest_of
 from waha_mcp.tools.local_files import decoded
+from waha_mcp.tools.params import Unseen
 from waha_mcp.whatsapp.ids import bare_id
 from waha_mcp.whatsapp.untrusted import clean_text
 
@@ -52,6 +54,8 @@ def _seen(call: Call) -> dict[str, Any]:
             seen[name] = sorted(set(as_list(value)))
         elif name in tool.messages:
             seen[name] = sorted({bare_id(each) for each in as_list(value)})
+        elif name in tool.fetched:
+            seen[name] = value.partition("#")[0]
         elif name in tool.encoded:
             contents.append(hashlib.sha256(decoded(value)[0]).hexdigest())
         else:
@@ -71,15 +75,22 @@ def _visible(value: Any) -> Any:
         case float():
             return round(value, _PLACES)
         case datetime():
-            return value.astimezone(UTC).isoformat()
+            return value.astimezone(UTC).isoformat(timespec="minutes")
         case BaseModel():
-            return _visible(dict(value))
+            fields = type(value).model_fields.items()
+            return _visible({name: getattr(value, name) for name, field in fields if not _unseen(field)})
         case Mapping():
             parts = {str(key): _visible(each) for key, each in value.items()}
             return {key: each for key, each in parts.items() if each not in _EMPTY}
         case Sequence():
             return [each for each in map(_visible, value) if each not in _EMPTY]
     return value
+
+
+def _unseen(field: FieldInfo) -> bool:
+    """Whether a field of a nested model is marked as `Unseen`, also within an optional type."""
+    marks = [*field.metadata, *(mark for each in get_args(field.annotation) for mark in get_args(each))]
+    return any(isinstance(mark, Unseen) for mark in marks)
 
 
 def _text(text: str) -> str:
