@@ -28,12 +28,6 @@ from waha_mcp.whatsapp.ids import normalize_chat_id, parse_chat, parse_message_i
         "\u202a+49 151 23456789\u202c",
     ],
 )
-def test_a_number_with_a_leading_zero_is_no_chat_id() -> None:
-    assert normalize_chat_id("012025550123@c.us") is None
-    assert normalize_chat_id("0@c.us") == "0@c.us"
-    assert normalize_chat_id("012025550123@lid") == "012025550123@lid"
-
-
 def test_a_number_may_be_written_in_many_ways(text: str) -> None:
     assert parse_phone(text) == "4915123456789"
     assert parse_chat(text) == "4915123456789@c.us"
@@ -185,3 +179,9 @@ def test_any_text_is_a_chat_or_a_bounded_refusal(text: str) -> None:
         said = ""
         assert normalize_chat_id(chat) == chat
     assert len(said) < 600
+
+
+def test_a_number_with_a_leading_zero_is_no_chat_id() -> None:
+    assert normalize_chat_id("012025550123@c.us") is None
+    assert normalize_chat_id("0@c.us") == "0@c.us"
+    assert normalize_chat_id("012025550123@lid") == "012025550123@lid"
