@@ -51,7 +51,7 @@ YES = (
         (
             (
                 _APPROVAL,
-                "for entry in _surplus(waiting, question):",
+                "for entry in _surplus(others, question):",
                 "if len(waiting) >= MOST_WAITING:\n                raise TooManyWaiting\n            for entry in ():",
             ),
             (_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),

@@ -113,7 +113,9 @@ class Approvals:
             others = [entry for entry in waiting if entry not in alike]
             if sum(entry.question.chats == question.chats for entry in others) >= MOST_PER_CHATS:
                 raise TooManyWaiting
-            for entry in (*alike, *_surplus(others, question)):
+            for entry in alike:
+                self._remove(entry)
+            for entry in _surplus(others, question):
                 self._remove(entry)
             entry_id = secrets.token_hex(6)
             if contents is not None:
