@@ -12,11 +12,12 @@ import pytest
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.call import Call
+from waha_mcp.policy.call import IN_BASE64, Call
 from waha_mcp.policy.question import File
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import CATALOG, ArgumentError
+from waha_mcp.tools.local_files import decoded
 from waha_mcp.tools.toolsets import load_tools
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,8 @@ def seen(tool: str, arguments: dict[str, Any], *files: File) -> str:
     parsed = record.parse(arguments)
     parsed.pop("allow_repeat")
     context: Any = _Context()
-    return seen_digest(Call(record, parsed, context, files=files, named_messages=defaultdict(dict)))
+    held = [File.of(name, IN_BASE64, decoded(parsed[name])[0]) for name in record.encoded if parsed[name]]
+    return seen_digest(Call(record, parsed, context, files=(*files, *held), named_messages=defaultdict(dict)))
 
 
 def text(**more: Any) -> tuple[str, dict[str, Any]]:

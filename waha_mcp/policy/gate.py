@@ -73,7 +73,7 @@ class Policy:
         self._guard = RepeatGuard(app.id, self._store, self._messages)
         self._urls = UrlChecks(app)
         self._message_ids = delivery.MessageIds()
-        #: Bytes of local files that calls hold.
+        #: Bytes of files that calls hold.
         self._held = 0
 
     async def aclose(self) -> None:
@@ -217,13 +217,13 @@ class Policy:
         return digest_of(self._app.url, waha.session, call.tool.name, arguments, *sorted(call.despite))
 
     async def _read_files(self, call: Call) -> None:
-        """Read the call's local files; they are held to the end of `run`, so together at most `MOST_HELD` bytes."""
+        """Read the call's files; they are held to the end of `run`, so together at most `MOST_HELD` bytes."""
         await call.read_files()
         if self._held + call.held > MOST_HELD:
-            call.context = replace(call.context, files={})
+            call.contents = ()
             raise Refusal(
                 "too many files",
-                "Other calls hold too many local files now, such as those that wait for an answer. Nothing was done; "
+                "Other calls hold too many files now, such as those that wait for an answer. Nothing was done; "
                 "make the call again when they are over.",
             )
         self._held += call.held
