@@ -119,14 +119,14 @@ def test_approval_as_a_table_says_where_how_long_and_whom_to_tell() -> None:
     assert (approval.when, approval.ask_at, approval.lifetime, approval.wait) == ("send", "console", 7_200.0, 50.0)
     assert approval.notify is not None
     assert approval.notify.command == ["x", "y"]
-    assert PolicyFields.model_validate({"approval": {"ask_at": "console"}}).approval.when == "never"
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("1m", 60), ("60s", 60), ("90s", 90), ("10m", 600), ("24h", 86_400), ("1440m", 86_400)]
 )
 def test_a_lifetime_is_written_with_its_unit(text: str, seconds: float) -> None:
-    assert PolicyFields.model_validate({"approval": {"lifetime": text}}).approval.lifetime == seconds
+    table = {"when": "send", "lifetime": text}
+    assert PolicyFields.model_validate({"approval": table}).approval.lifetime == seconds
 
 
 WRONG_APPROVALS: list[Any] = [
@@ -148,8 +148,20 @@ WRONG_APPROVALS: list[Any] = [
 
 @pytest.mark.parametrize("approval", WRONG_APPROVALS, ids=repr)
 def test_an_approval_that_is_not_understood_is_refused(approval: Any) -> None:
+    given = {"when": "send"} | approval if isinstance(approval, dict) else approval
     with pytest.raises(ValidationError, match="approval"):
-        PolicyFields.model_validate({"approval": approval})
+        PolicyFields.model_validate({"approval": given})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{}, {"notify": {"command": ["x"]}}, {"ask_at": "console"}, {"lifetime": "10m"}, {"wait": "5s"}],
+    ids=repr,
+)
+def test_an_approval_that_does_not_say_when_is_refused(table: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="say when a person is asked: when = "):
+        PolicyFields.model_validate({"approval": table})
+    assert PolicyFields.model_validate({"approval": table | {"when": "never"}}).approval.when == "never"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +174,7 @@ def test_an_approval_that_is_not_understood_is_refused(approval: Any) -> None:
     ],
 )
 def test_somebody_is_told_by_https_or_within_the_private_network(url: str, href: str) -> None:
-    notify = PolicyFields.model_validate({"approval": {"notify": {"url": url}}}).approval.notify
+    notify = PolicyFields.model_validate({"approval": {"when": "send", "notify": {"url": url}}}).approval.notify
     assert notify is not None
     assert notify.url is not None
     assert notify.url.get_secret_value() == href
@@ -171,7 +183,7 @@ def test_somebody_is_told_by_https_or_within_the_private_network(url: str, href:
 @pytest.mark.parametrize("url", ["https://hooks.example/T0/sesame", "http://hooks.example/T0/sesame"])
 def test_whom_to_tell_is_a_secret(url: str) -> None:
     try:
-        shown = repr(PolicyFields.model_validate({"approval": {"notify": {"url": url}}}))
+        shown = repr(PolicyFields.model_validate({"approval": {"when": "send", "notify": {"url": url}}}))
     except ValidationError as error:
         shown = str(error)
     assert "sesame" not in shown

@@ -469,8 +469,8 @@ DEFENCES = (
             ("server/asking.py", 'if answer.action == "decline":', "if False:"),
             (
                 "server/asking.py",
-                "type(error).__name__)\n            return None",
-                "type(error).__name__)\n            return True",
+                "self._open.pop(state, None)\n            return None",
+                "self._open.pop(state, None)\n            return True",
             ),
         ),
         ("wire::nothing_goes_out_where_a_client_answers", "wire::a_yes_is_good_for_one_call"),

@@ -51,7 +51,7 @@ YES = (
         (
             (
                 _APPROVAL,
-                "for entry in _surplus(waiting, question):",
+                "for entry in _surplus(others, question):",
                 "if len(waiting) >= MOST_WAITING:\n                raise TooManyWaiting\n            for entry in ():",
             ),
             (_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),
@@ -85,5 +85,28 @@ YES = (
         "a notice says no text of the agent",
         ((_NOTICES, "head = entry.question.head().text", "head = entry.question.text()"),),
         ("yes::a_notice_carries_no_text_of_the_agent",),
+    ),
+    Defence(
+        "what was refused holds for what looks the same",
+        ((_APPROVAL, 'or (seen != "" and entry.question.seen == seen)', ""),),
+        ("yes::what_was_refused_is_not_asked_again_respelled", "yes::spellings_of_one_question_take_one_place"),
+    ),
+    Defence(
+        "what was declined holds for what looks the same",
+        (
+            (_APPROVAL, "self._key(question.seen), json", "self._key(question.digest), json"),
+            (_APPROVER, "self._approvals.declined(call.seen)", "self._approvals.declined(call.digest)"),
+        ),
+        ("yes::what_was_declined_is_not_asked_again_respelled",),
+    ),
+    Defence(
+        "forms at a client are bounded",
+        (("server/asking.py", "if len(self._open) >= _MOST_OPEN:", "if False:"),),
+        ("yes::so_many_forms_are_open_at_the_client_and_no_more",),
+    ),
+    Defence(
+        "bytes in base64 are shown as a file is",
+        (("policy/call.py", "for name in self.tool.encoded if name in given]", "for name in ()]"),),
+        ("yes::bytes_in_base64_are_shown_as_a_file_is",),
     ),
 )

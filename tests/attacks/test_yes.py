@@ -9,7 +9,7 @@ import itertools
 import json
 import shutil
 import sys
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -338,6 +338,78 @@ def test_a_person_is_not_asked_about_one_chat_without_end(console: Hijacked) -> 
     for number in range(12):
         console.call("send_text", chat=FRIEND, text=f"please {number}")
     assert len(questions(console)) == 3
+
+
+# What looks the same to the recipient
+
+
+RESPELLED: dict[str, dict[str, Any]] = {
+    "one blank more": {"text": "give "},
+    "a blank before": {"text": " give"},
+    "an invisible character": {"text": "gi\u200bve"},
+    "a link preview": {"link_preview": True},
+}
+GIVE: dict[str, Any] = {"chat": VICTIM, "text": "give"}
+
+
+@pytest.mark.parametrize("how", RESPELLED)
+def test_what_was_refused_is_not_asked_again_respelled(how: str, console: Hijacked) -> None:
+    decide(console, filed(console, **GIVE), "--refuse")
+    done, said = console.call("send_text", **GIVE | RESPELLED[how])
+    assert not done
+    assert said.startswith("The user refused this.")
+    assert questions(console) == []
+
+
+@pytest.mark.parametrize("how", RESPELLED)
+def test_what_was_declined_is_not_asked_again_respelled(how: str, client_asks: Hijacked) -> None:
+    answers_then(client_asks, DECLINE, YES)
+    client_asks.call("send_text", **GIVE)
+    done, said = client_asks.call("send_text", **GIVE | RESPELLED[how])
+    assert not done
+    assert said.startswith("Declined at the client")
+    assert client_asks.judge.effects() == []
+
+
+@pytest.mark.parametrize("how", ["one by one", "at once"])
+def test_spellings_of_one_question_take_one_place(how: str, console: Hijacked) -> None:
+    calls: list[tuple[str, dict[str, Any]]]
+    calls = [("send_text", {"chat": FRIEND, "text": "junk" + " " * number}) for number in range(12)]
+    for each in [calls] if how == "at once" else [[call] for call in calls]:
+        console.at_once(each)
+    assert len(questions(console)) == 1
+    assert filed(console, chat=FRIEND, text="honest")
+
+
+@pytest.mark.parametrize("text", ["please", "please {}"], ids=["one text", "many texts"])
+def test_so_many_forms_are_open_at_the_client_and_no_more(text: str, client_asks: Hijacked) -> None:
+    for number in range(40):
+        client_asks.begin("send_text", chat=FRIEND, text=text.format(number) + " " * number)
+    shown = answered = 0
+    # The person answers no form; each call shows one or is answered.
+    while shown + answered < 40:
+        message = json.loads(client_asks._lines.get(timeout=20))
+        shown += message.get("method") == "elicitation/create"
+        answered += "result" in message
+    assert shown == 5
+
+
+# Bytes given in base64
+
+
+def test_bytes_in_base64_are_shown_as_a_file_is(client_asks: Hijacked) -> None:
+    data = b64encode(b"\x89PNG\r\n\x1a\n" + bytes(300)).decode()
+    asked: list[str] = []
+
+    def decline(question: dict[str, Any]) -> dict[str, Any]:
+        asked.append(question["params"]["message"])
+        return DECLINE
+
+    client_asks.answer = decline
+    client_asks.call("send_media", chat=FRIEND, kind="image", data=data)
+    [text] = asked
+    assert "what data holds: 308 bytes, image/png by its bytes, SHA-256 " in text
+    assert data[:16] not in text
 
 
 # Telling somebody

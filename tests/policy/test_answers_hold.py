@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,8 @@ from tests.harness import ERAS, Admin, Era, approvals_of, opened_store, run, san
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, effects
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
-from waha_mcp.policy import Refusal, approval, approver
-from waha_mcp.policy.approval import Entry, decide, waiting
+from waha_mcp.policy import Ask, Refusal, approval, approver, cannot_ask, shown_files
+from waha_mcp.policy.approval import MOST_PER_CHATS, Entry, TooManyWaiting, decide, waiting
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
@@ -47,7 +51,9 @@ async def nobody(question: Question) -> bool | None:
 
 def question(*chats: str, digest: str = "d", expires: float | None = None) -> Question:
     until = time.time() + LIFETIME if expires is None else expires
-    return Question("one", "send_text", "Send a text", chats, {}, digest, until, chats=tuple(sorted(chats)))
+    return Question(
+        "one", "send_text", "Send a text", chats, {}, digest, until, chats=tuple(sorted(chats)), seen=digest
+    )
 
 
 # Declined at a client
@@ -460,3 +466,101 @@ def test_answers_hold_for_several_servers_that_start_again(tmp_path: Path) -> No
             assert sorted(agent.call("send_text", **call)[0] for agent in (again, beside)) == [False, True]
             assert again.judge.delivered(SAM, "filed") == 1
             assert again.judge.delivered(SAM, "declined") == 0
+
+
+# What looks the same to the recipient
+
+ALIKE: dict[str, dict[str, Any]] = {
+    "one blank more": {"text": "Once "},
+    "an invisible character": {"text": "On\u200bce"},
+    "with a link preview": {"link_preview": True},
+}
+
+
+async def held_back(bridge: Bridge, call: dict[str, Any], ask: Ask = cannot_ask) -> str:
+    with pytest.raises(Refusal) as refused:
+        await bridge.call("send_text", call, ask=ask)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("spelling", ALIKE)
+async def test_a_refusal_at_the_console_is_for_what_looks_the_same(
+    spelling: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, approval=CONSOLE) as bridge:
+        await admin.clear()
+        assert "waiting for approval" in await held_back(bridge, TEXT)
+        assert decide(waiting()[0].id, approve=False)
+        assert (await held_back(bridge, TEXT | ALIKE[spelling])).startswith("The user refused this.")
+        assert waiting() == []
+        assert "waiting for approval" in await held_back(bridge, TEXT | {"text": "Twice"})
+        assert await effects(admin) == []
+
+
+@pytest.mark.parametrize("spelling", ALIKE)
+async def test_a_no_at_the_client_is_for_what_looks_the_same(spelling: str, sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await admin.clear()
+        assert "waiting for approval" in await held_back(bridge, TEXT | ALIKE[spelling])
+        assert "Declined at the client" in await held_back(bridge, TEXT, no)
+        assert waiting() == []
+        assert "Declined at the client" in await held_back(bridge, TEXT | ALIKE[spelling], nobody)
+        assert await effects(admin) == []
+
+
+@pytest.mark.parametrize("spelling", ALIKE)
+async def test_a_yes_is_for_exactly_the_call_that_was_shown(spelling: str, sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, approval=CONSOLE) as bridge:
+        await admin.clear()
+        await held_back(bridge, TEXT)
+        assert decide(waiting()[0].id, approve=True)
+        assert "waiting for approval" in await held_back(bridge, TEXT | ALIKE[spelling])
+        assert await effects(admin) == []
+
+
+def test_a_question_takes_the_place_of_one_that_looks_the_same() -> None:
+    approvals = approvals_of("one")
+    first = approvals.ask(replace(question(SAM, digest="a"), seen="same"))
+    other = approvals.ask(question(SAM, digest="b"))
+    second = approvals.ask(replace(question(SAM, digest="c"), seen="same"))
+    assert approvals.entries() == [other, second]
+    assert not decide(first.id, approve=True)
+
+
+def test_questions_of_earlier_versions_look_like_no_other() -> None:
+    approvals = approvals_of("one")
+    entries = [approvals.ask(replace(question(SAM, digest=each), seen="")) for each in ("a", "b")]
+    assert approvals.decide(entries[0].id, approve=False)
+    assert approvals.refused("a", "") is not None
+    assert approvals.refused("b", "") is None
+    assert approvals.refused("b", "same") is None
+
+
+def test_questions_that_are_filed_at_once_stay_within_their_number() -> None:
+    approvals = approvals_of("one")
+
+    def ask(number: int) -> bool:
+        with suppress(TooManyWaiting):
+            approvals.ask(question(SAM, digest=str(number)))
+            return True
+        return False
+
+    with ThreadPoolExecutor(16) as threads:
+        assert sum(threads.map(ask, range(32))) == MOST_PER_CHATS
+
+
+# Bytes in base64
+
+
+async def test_bytes_in_base64_are_shown_as_a_file_is(sandbox: SandboxInfo) -> None:
+    content = b"\x89PNG\r\n\x1a\n" + bytes(300)
+    data = base64.b64encode(content).decode()
+    async with bridge_with(sandbox, approval=CONSOLE) as bridge:
+        with pytest.raises(Refusal, match="waiting for approval"):
+            await bridge.call("send_media", {"chat": SAM, "kind": "image", "data": data})
+    [entry] = waiting()
+    lines = entry.question.text()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    assert f"data: bytes in base64\nwhat data holds: 308 bytes, image/png by its bytes, SHA-256 {digest}…" in lines
+    assert data[:20] not in lines
+    assert shown_files.read(entry.id, 0) == content

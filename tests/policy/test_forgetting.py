@@ -19,6 +19,7 @@ from waha_mcp.policy.kill_switch import pause, paused
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.folders import state_root
 from waha_mcp.store.memory import Memory
+from waha_mcp.whatsapp.ids import parse_phone
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +52,15 @@ OTHERS = [
 
 @pytest.mark.parametrize("text", SPELLINGS[:4] + SPELLINGS[5:])
 def test_a_person_is_found_in_any_spelling(text: str) -> None:
+    assert Chats([SAM]).in_text(json.dumps({"chat": text}, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0012025550123", "00 1 202 555 0123", "+１２０２５５５０１２３", "+١٢٠٢٥٥٥٠١٢٣", "+1\u200e202\u200e5550123"],
+)
+def test_a_person_is_found_in_every_form_in_which_a_number_is_taken(text: str) -> None:
+    assert parse_phone(text) == SAM.partition("@")[0]
     assert Chats([SAM]).in_text(json.dumps({"chat": text}, ensure_ascii=False))
 
 

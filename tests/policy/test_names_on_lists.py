@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.harness import Admin
-from tests.policy.common import MAYA, STRANGER, bridge_with, effects, send
+from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects, send
 from waha_mcp.people import filling
 from waha_mcp.policy import NOT_FOUND, Refusal
 from waha_mcp.sandbox import SandboxInfo
@@ -94,3 +96,47 @@ async def test_names_allow_nobody_where_it_cannot_be_told_any_more_whom_they_mea
         with pytest.raises(WahaError):
             await bridge.call("send_text", {"chat": MAYA, "text": "after"})
     assert await effects(admin) == []
+
+
+NAMED: dict[str, dict[str, Any]] = {
+    "on the list of chats that may be read": {"chats": {"read": {"allow": ["Sam Okafor"]}}},
+    "on the list of chats that may not be read": {"chats": {"read": {"deny": ["Sam Okafor"]}}},
+    "on the list of recipients": {"chats": {"send": {"allow": ["Sam Okafor", "people"]}}},
+    "on the list to ask about": {"chats": {"send": {"allow": ["people"], "ask": ["Sam Okafor"]}}},
+}
+
+
+@pytest.mark.parametrize("where", NAMED)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"contact": SAM, "first_name": "Sammy"},
+        {"contact": MAYA, "first_name": "Sam", "last_name": "Okafor"},
+        {"contact": MAYA, "first_name": "SAM OKAFOR"},
+        {"contact": STRANGER, "first_name": "Sam\u00a0Okafor"},
+        {"contact": MAYA, "first_name": "sam", "last_name": "okafor ❤️"},
+    ],
+    ids=["away", "to another", "in other case", "to a stranger", "with an emoji"],
+)
+async def test_a_name_on_a_list_is_moved_by_nobody_but_the_user(
+    where: str, arguments: dict[str, str], sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox, toolsets=frozenset({"core", "contacts"}), **NAMED[where]) as bridge:
+        await admin.clear()
+        with pytest.raises(Refusal, match="whom a name on them means"):
+            await bridge.call("save_contact", arguments)
+        assert await effects(admin) == []
+
+
+async def test_other_names_are_saved_as_before(sandbox: SandboxInfo, admin: Admin) -> None:
+    chats = NAMED["on the list of chats that may be read"]
+    async with bridge_with(sandbox, toolsets=frozenset({"core", "contacts"}), **chats) as bridge:
+        await bridge.call("save_contact", {"contact": STRANGER, "first_name": "Priya"})
+
+
+async def test_where_first_contacts_are_asked_about_names_are_too(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox, toolsets=frozenset({"core", "contacts"}), approval="first_contact") as bridge:
+        await admin.clear()
+        with pytest.raises(Refusal, match="waiting for approval"):
+            await bridge.call("save_contact", {"contact": SAM, "first_name": "Mum"})
+        assert await effects(admin) == []

@@ -202,6 +202,15 @@ async def test_a_look_up_that_answers_anything_but_the_message_is_no_evidence(
             await bridge.call("send_text", TEXT)
 
 
+async def test_a_message_that_whatsapp_did_not_take_is_not_told_as_sent(sandbox: SandboxInfo, admin: Admin) -> None:
+    answer = f'{{"id": "true_{SAM}_3EB0AAAAAAAAAAAAAAAA", "fromMe": true, "ack": -1}}'
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault("/api/sendText", body=answer, status=201)
+        await admin.fault(MESSAGE, count=9, body=answer)
+        with pytest.raises(OutcomeUnknown):
+            await bridge.call("send_text", TEXT)
+
+
 async def test_a_message_of_somebody_else_with_our_id_is_no_evidence(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
         await admin.fault("/api/default/new-message-id", body='{"id": "3EB0AAAAAAAAAAAAAAAA"}')

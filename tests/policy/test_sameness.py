@@ -12,11 +12,12 @@ import pytest
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
 from waha_mcp.policy import Refusal
-from waha_mcp.policy.call import Call
+from waha_mcp.policy.call import IN_BASE64, Call
 from waha_mcp.policy.question import File
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import CATALOG, ArgumentError
+from waha_mcp.tools.local_files import decoded
 from waha_mcp.tools.toolsets import load_tools
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,8 @@ def seen(tool: str, arguments: dict[str, Any], *files: File) -> str:
     parsed = record.parse(arguments)
     parsed.pop("allow_repeat")
     context: Any = _Context()
-    return seen_digest(Call(record, parsed, context, files=files, named_messages=defaultdict(dict)))
+    held = [File.of(name, IN_BASE64, decoded(parsed[name])[0]) for name in record.encoded if parsed[name]]
+    return seen_digest(Call(record, parsed, context, files=(*files, *held), named_messages=defaultdict(dict)))
 
 
 def text(**more: Any) -> tuple[str, dict[str, Any]]:
@@ -79,6 +81,23 @@ SAME: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] =
     "another kind of line break": (text(text="Come\nat nine"), text(text="Come\r\nat nine")),
     "letters put together": (text(text="Caf\u00e9"), text(text="Cafe\u0301")),
     "an emoji with and without its style": (text(text="I \u2764 it"), text(text="I \u2764\ufe0f it")),
+    "a mention that the text does not hold": (text(), text(mentions=[MAYA])),
+    "another spelling of a card's number": (
+        ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya", "phone": "+447700900142"}]}),
+        ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya", "phone": "44 7700 900142"}]}),
+    ),
+    "another id of a row": (
+        ("send_list", {"chat": SAM, "title": "When?", "button": "Look", "sections": [{"rows": [{"title": "Nine"}]}]}),
+        (
+            "send_list",
+            {"chat": SAM, "title": "When?", "button": "Look", "sections": [{"rows": [{"title": "Nine", "id": "x"}]}]},
+        ),
+    ),
+    "a fragment of a URL": (
+        ("send_media", {"chat": SAM, "kind": "image", "url": "https://example.com/a.png"}),
+        ("send_media", {"chat": SAM, "kind": "image", "url": "https://example.com/a.png#1"}),
+    ),
+    "some seconds": (event(), event(start="2026-12-01T12:00:40+00:00")),
     "no mentions": (text(), text(mentions=[])),
     "mentions in another order": (text(mentions=[SAM, MAYA]), text(mentions=[MAYA, SAM])),
     "one mention twice": (text(mentions=[MAYA]), text(mentions=[MAYA, MAYA])),
@@ -115,7 +134,6 @@ OTHER: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] 
     "another line": (text(), text(text="Come\nat nine")),
     "an accent": (text(text="Cafe"), text(text="Caf\u00e9")),
     "somebody else": (text(), text(chat=MAYA)),
-    "a mention": (text(), text(mentions=[MAYA])),
     "a quote": (text(), text(reply_to=MESSAGE)),
     "another quote": (text(reply_to=MESSAGE), text(reply_to=f"false_{SAM}_3EB0BB")),
     "other bytes": (media(), media(data=base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(41)).decode())),

@@ -61,7 +61,7 @@ def test_a_decided_question_has_no_copy(approve: bool) -> None:
 
 def test_a_question_that_is_taken_back_has_no_copy() -> None:
     filed(SOUP)
-    approvals_of("one").withdraw("d")
+    approvals_of("one").withdraw(asked(SOUP))
     assert copies() == []
     assert waiting() == []
 
@@ -69,7 +69,7 @@ def test_a_question_that_is_taken_back_has_no_copy() -> None:
 def test_what_was_decided_is_not_taken_back() -> None:
     entry = filed(SOUP)
     assert decide(entry.id, approve=True)
-    approvals_of("one").withdraw("d")
+    approvals_of("one").withdraw(asked(SOUP))
     assert [each.state for each in approvals_of("one").entries()] == ["approved"]
 
 
@@ -215,8 +215,9 @@ async def test_a_file_is_read_once_per_call(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("more", [{"path": "more.txt"}, {"data": "eA=="}], ids=["a file", "base64"])
 async def test_calls_hold_so_many_bytes_of_files_and_no_more(
-    sandbox: SandboxInfo, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: dict[str, str], sandbox: SandboxInfo, admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("waha_mcp.policy.gate.MOST_HELD", len(SOUP))
     (tmp_path / "menu.txt").write_bytes(SOUP)
@@ -225,8 +226,8 @@ async def test_calls_hold_so_many_bytes_of_files_and_no_more(
     call = {"chat": SAM, "kind": "file"}
 
     async def beside(question: Question) -> bool:
-        with pytest.raises(Refusal, match="hold too many local files"):
-            await bridge.call("send_media", call | {"path": "more.txt"}, ask=beside)
+        with pytest.raises(Refusal, match="hold too many files"):
+            await bridge.call("send_media", call | more, ask=beside)
         return True
 
     async with Bridge(app) as bridge:
@@ -237,7 +238,7 @@ async def test_calls_hold_so_many_bytes_of_files_and_no_more(
         async def yes(question: Question) -> bool:
             return True
 
-        await bridge.call("send_media", call | {"path": "more.txt"}, ask=yes)
+        await bridge.call("send_media", call | more, ask=yes)
         assert await effects(admin) == ["/api/sendFile"]
 
 

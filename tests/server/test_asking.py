@@ -237,12 +237,40 @@ async def test_an_answer_counts_for_the_lifetime_of_its_question(
     assert answer is True if counts else isinstance(answer, str)
 
 
-async def test_of_many_questions_that_are_left_open_the_oldest_is_closed() -> None:
+@pytest.mark.parametrize("how", ["answered", "expired"])
+async def test_one_question_more_than_may_be_open_is_not_asked_until_one_is_over(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
     asks = Asking()
-    states = [await call(asks, question()) for _ in range(asking._MOST_OPEN + 1)]
+    monkeypatch.setattr("waha_mcp.server.asking.time.monotonic", lambda: now)
+    states = [await call(asks, question()) for _ in range(asking._MOST_OPEN)]
     assert len(set(states)) == len(states)
-    assert await call(asks, question(), requestState=states[1], inputResponses=YES) is True
-    assert isinstance(await call(asks, question(), requestState=states[0], inputResponses=YES), str)
+    assert await call(asks, question()) is None
+    if how == "answered":
+        assert await call(asks, question(), requestState=states[1], inputResponses=YES) is True
+    else:
+        now += LIFETIME
+    assert isinstance(await call(asks, question()), str)
+
+
+@pytest.mark.parametrize("answer", [TICKED, RuntimeError("no")], ids=["answered", "failed"])
+async def test_so_many_forms_are_open_at_a_client_and_no_more(answer: Any) -> None:
+    asks, idle, last = Asking(), Session(), Session(answer)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(asking._MOST_OPEN - 1):
+            tasks.start_soon(call, asks, question(), LEGACY, idle)
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            # Each is over before the next.
+            assert await call(asks, question(), LEGACY, last) is (True if answer is TICKED else None)
+        tasks.start_soon(call, asks, question(), LEGACY, idle)
+        await anyio.wait_all_tasks_blocked()
+        assert await call(asks, question(), LEGACY, last) is None
+        tasks.cancel_scope.cancel()
+    assert len(last.shown) == 3
+    assert len(idle.shown) == asking._MOST_OPEN
+    assert await call(asks, question(), LEGACY, Session(TICKED)) is True
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,9 @@ def test_any_text_is_a_chat_or_a_bounded_refusal(text: str) -> None:
         said = ""
         assert normalize_chat_id(chat) == chat
     assert len(said) < 600
+
+
+def test_a_number_with_a_leading_zero_is_no_chat_id() -> None:
+    assert normalize_chat_id("012025550123@c.us") is None
+    assert normalize_chat_id("0@c.us") == "0@c.us"
+    assert normalize_chat_id("012025550123@lid") == "012025550123@lid"

@@ -171,6 +171,12 @@ class Approval(Settings):
 
 
 def _approval(value: object) -> object:
+    # A table without `when` would ask about nothing by itself, and look as if it did.
+    if isinstance(value, dict) and "when" not in value:
+        raise ValueError(
+            "say when a person is asked: when = 'first_contact', 'send', 'destructive' or 'all' "
+            "('never': only as the lists of chats and links say)"
+        )
     return {"when": value} if isinstance(value, str) else value
 
 

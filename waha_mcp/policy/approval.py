@@ -11,6 +11,7 @@ import contextlib
 import json
 import re
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ _ASTRAY = 5.0
 State = Literal["waiting", "approved", "refused"]
 #: Keys are `<App id>/<digest of the call>`, so that the same call is asked about once.
 _TABLE = "question"
-#: The same keys, for what was declined at a client.
+#: Keys are `<App id>/<Question.seen>`: what was declined at a client holds for all that looks the same.
 _DECLINED = "declined"
 #: File names of questions written by versions without a store, in the folder `approvals` of the App's state.
 _FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
@@ -64,6 +65,8 @@ class Approvals:
     def __init__(self, app_id: str, store: Store, filed: Callable[[Entry], object] = lambda entry: None) -> None:
         """`filed` is called with each new question."""
         self._app_id, self._store, self._filed = app_id, store, filed
+        #: Held while a question is filed, so that calls at the same time stay within the bounds.
+        self._filing = threading.Lock()
 
     def entries(self) -> list[Entry]:
         """All entries that have not expired, oldest first. A row that cannot be parsed is skipped."""
@@ -81,24 +84,38 @@ class Approvals:
         found = _read(row)
         return row, found if found is not None and found.question.digest == digest else None
 
-    def ask(self, question: Question, contents: Sequence[bytes] | None = None) -> Entry:
-        """The entry with the question's digest, or a new one in the state `waiting`.
+    def refused(self, digest: str, seen: str) -> Entry | None:
+        """An entry that a person has refused, of this digest or of what looks the same to its recipients."""
+        found = (entry for entry in self.entries() if entry.state == "refused")
+        return next((entry for entry in found if _alike(entry, digest, seen)), None)
 
-        `contents` are the bytes of the question's files, of which copies are kept to be shown. If `MOST_WAITING`
-        questions wait, the oldest about the chat with the most of them makes room.
+    def ask(self, question: Question, contents: Sequence[bytes] | None = None) -> Entry:
+        """The entry with the question's digest, a refused one that looks the same, or a new one in the state `waiting`.
+
+        A new one takes the place of a waiting one that looks the same to the recipients. `contents` are the bytes of
+        the question's files, of which copies are kept to be shown. If `MOST_WAITING` questions wait, the oldest about
+        the chat with the most of them makes room.
 
         Raises:
-            TooManyWaiting: `MOST_PER_CHATS` questions about the same chats wait already.
+            TooManyWaiting: `MOST_PER_CHATS` other questions about the same chats wait already.
         """
-        entries = self.entries()
+        with self._filing:
+            return self._ask(question, contents)
+
+    def _ask(self, question: Question, contents: Sequence[bytes] | None) -> Entry:
         while True:
             row, found = self._found(question.digest)
+            found = self.refused(question.digest, question.seen) or found
             if found is not None:
                 return found
-            waiting = [entry for entry in entries if entry.state == "waiting"]
-            if sum(entry.question.chats == question.chats for entry in waiting) >= MOST_PER_CHATS:
+            waiting = [entry for entry in self.entries() if entry.state == "waiting"]
+            alike = [entry for entry in waiting if _alike(entry, question.digest, question.seen)]
+            others = [entry for entry in waiting if entry not in alike]
+            if sum(entry.question.chats == question.chats for entry in others) >= MOST_PER_CHATS:
                 raise TooManyWaiting
-            for entry in _surplus(waiting, question):
+            for entry in alike:
+                self._remove(entry)
+            for entry in _surplus(others, question):
                 self._remove(entry)
             entry_id = secrets.token_hex(6)
             if contents is not None:
@@ -138,24 +155,24 @@ class Approvals:
                     shown_files.drop(found.id)
                 return
 
-    def withdraw(self, digest: str) -> None:
-        """Take a question back that waits, because it was answered at a client."""
-        entry = self.find(digest)
-        if entry is not None and entry.state == "waiting":
-            self._remove(entry)
+    def withdraw(self, question: Question) -> None:
+        """Take back what waits and looks the same to the recipients, because it was answered at a client."""
+        for entry in self.entries():
+            if entry.state == "waiting" and _alike(entry, question.digest, question.seen):
+                self._remove(entry)
 
     def decline(self, question: Question, client: str) -> None:
         """Note that a call was declined at a client of this name, for the lifetime of its question."""
-        key, text = self._key(question.digest), json.dumps({"client": client, "created": time.time()})
+        key, text = self._key(question.seen), json.dumps({"client": client, "created": time.time()})
         while not self._store.swap(_DECLINED, key, self._store.get(_DECLINED, key), text, expires=question.expires):
             pass
         self._store.trim(_DECLINED, f"{self._app_id}/", MOST_DECLINED)
-        self.withdraw(question.digest)
+        self.withdraw(question)
 
-    def declined(self, digest: str) -> str | None:
-        """The name of the client at which a call was declined lately; None if it was not."""
+    def declined(self, seen: str) -> str | None:
+        """The name of the client at which a call that looks the same was declined lately; None if none was."""
         try:
-            row = json.loads(self._store.get(_DECLINED, self._key(digest)) or "null")
+            row = json.loads(self._store.get(_DECLINED, self._key(seen)) or "null")
             return str(row["client"]) if row["created"] <= time.time() + _ASTRAY else None
         except (ValueError, KeyError, TypeError):
             return None
@@ -170,6 +187,11 @@ class Approvals:
 
     def _key(self, digest: str) -> str:
         return f"{self._app_id}/{digest}"
+
+
+def _alike(entry: Entry, digest: str, seen: str) -> bool:
+    """Whether an entry is about a call of this digest, or one that looks the same to its recipients."""
+    return entry.question.digest == digest or (seen != "" and entry.question.seen == seen)
 
 
 def _surplus(waiting: Sequence[Entry], question: Question) -> list[Entry]:

@@ -65,7 +65,7 @@ class Approver:
             Refusal: it was declined or refused, nobody has answered yet, or too many questions wait already.
             StoreAway: the store cannot be read or written.
         """
-        call.approval = await in_thread(self._use_earlier, call.digest) or await self._answer(call, why)
+        call.approval = await in_thread(self._use_earlier, call) or await self._answer(call, why)
         call.decision = "approved"
 
     async def give_back(self, call: Call) -> None:
@@ -82,14 +82,17 @@ class Approver:
             self._approvals.give_back(entry)
             self._unwritten.pop(digest, None)
 
-    def _use_earlier(self, digest: str) -> Entry | None:
-        """An earlier approval, used up by this; None if there is none. Blocks. Raises as `approved`."""
-        self._write(digest)
+    def _use_earlier(self, call: Call) -> Entry | None:
+        """An earlier approval, used up by this; None if there is none. Blocks. Raises as `approved`.
+
+        An approval is for exactly this call; a no is also for what looks the same to the recipients.
+        """
+        self._write(call.digest)
         # Who is not asked at the client is not bound by what a client declined.
-        client = self._approvals.declined(digest) if self._rules.ask_at == "client" else None
+        client = self._approvals.declined(call.seen) if self._rules.ask_at == "client" else None
         if client is not None:
             raise _declined(client)
-        return self._used(self._approvals.find(digest))
+        return self._used(self._approvals.refused(call.digest, call.seen) or self._approvals.find(call.digest))
 
     def _used(self, entry: Entry | None) -> Entry | None:
         """The entry if it is an approval, used up by this; else None. Blocks.
@@ -113,7 +116,7 @@ class Approver:
             await in_thread(self._approvals.decline, question, client)
             raise _declined(client)
         try:
-            await in_thread(self._approvals.withdraw, call.digest)
+            await in_thread(self._approvals.withdraw, question)
         except StoreAway as error:
             # The yes is one all the same: without the store the call goes no further, and it is given back.
             logger.warning("A question that was answered at the client cannot be taken back: %s", error)
@@ -121,9 +124,8 @@ class Approver:
 
     async def _at_console(self, call: Call, question: Question) -> Entry:
         """File a question for the approvals page and the terminal, and wait for its answer. Raises as `approved`."""
-        contents = [call.context.files[file.name] for file in call.files]
         try:
-            filed = await in_thread(self._approvals.ask, question, contents)
+            filed = await in_thread(self._approvals.ask, question, call.contents)
         except TooManyWaiting:
             raise Refusal(
                 "too many approvals",
@@ -159,7 +161,7 @@ class Approver:
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
         """The question about a call, with chat ids replaced by display names."""
         names = {chat: str(await self._people.describe(chat)) for chat in call.reached}
-        apart = call.tool.references.keys() | call.tool.local_files.keys()
+        apart = call.tool.references.keys() | {file.argument for file in call.files}
         content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in apart}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
         # A single parameter whose chats are all recipients is left out: the first line of the question lists them.
@@ -182,6 +184,7 @@ class Approver:
             why=tuple(reason.text(names) for reason in why),
             files=call.files,
             chats=chats,
+            seen=call.seen,
         )
 
 

@@ -17,13 +17,15 @@ from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import File
 from waha_mcp.tools.catalog import Context, Tool
-from waha_mcp.tools.local_files import from_outbox
+from waha_mcp.tools.local_files import decoded, from_outbox
 from waha_mcp.waha.client import Changes
 from waha_mcp.waha.messages import message_from
 from waha_mcp.whatsapp.ids import chats_of, parse_message_id
 
 #: Longest text that is shown in full, in characters: the longest that WhatsApp takes.
 FULL = 65_536
+#: What a question names bytes that an argument holds.
+IN_BASE64 = "bytes in base64"
 #: Characters of the name of a tool that there may not be.
 _LONGEST_NAME = 64
 
@@ -44,7 +46,7 @@ class Call:
     reached: tuple[str, ...] = ()
     #: Digest of exactly this call, for approvals and the trail.
     digest: str = ""
-    #: Digest of what its recipients would see (`sameness.seen_digest`), for the repeat guard.
+    #: Digest of what its recipients would see (`sameness.seen_digest`), for the repeat guard and refused questions.
     seen: str = ""
     #: Ids of earlier attempts with an unknown outcome that a person is asked to repeat (`Repeats.begin`).
     despite: frozenset[str] = frozenset()
@@ -52,8 +54,9 @@ class Call:
     message_id: str | None = None
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: The local files that it names; set by `read_files`.
+    #: The files that it would send, local ones and those given in base64, and their bytes; set by `read_files`.
     files: tuple[File, ...] = ()
+    contents: tuple[bytes, ...] = ()
     #: Counts the requests to WAHA that may have changed something.
     changes: Changes = field(default_factory=Changes)
     #: The person's approval, used up; None without one.
@@ -113,28 +116,31 @@ class Call:
         }
 
     async def read_files(self) -> None:
-        """Read each local file that it names, once: these bytes are digested, shown and sent.
+        """Read each local file that it names, once, and decode what it holds in base64.
 
-        Sets `files`, and the bytes in the context from which the tool sends.
+        These bytes are digested, shown and sent. Sets `files` and `contents`, and the bytes of local files in the
+        context from which the tool sends.
 
         Raises:
-            ArgumentError: a file does not exist or may not be read.
+            ArgumentError: a file does not exist or may not be read, or bytes in base64 are none.
         """
-        named = {name: self.arguments[name] for name in self.tool.local_files if self.arguments.get(name) is not None}
-        if named:
-            outbox = self.context.app.outbox
-            read = {path: await from_outbox(path, outbox) for path in dict.fromkeys(named.values())}
-            self.files = tuple(File.of(name, path, read[path]) for name, path in named.items())
-            self.context = replace(self.context, files=read)
+        given = {name: value for name, value in self.arguments.items() if value is not None}
+        named = {name: given[name] for name in self.tool.local_files if name in given}
+        read = {path: await from_outbox(path, self.context.app.outbox) for path in dict.fromkeys(named.values())}
+        found = [(name, path, read[path]) for name, path in named.items()]
+        found += [(name, IN_BASE64, decoded(given[name])[0]) for name in self.tool.encoded if name in given]
+        self.files = tuple(File.of(*each) for each in found)
+        self.contents = tuple(content for *_, content in found)
+        self.context = replace(self.context, files=read)
 
     def file_digests(self) -> dict[str, str]:
-        """SHA-256 of each local file that it names, by label, so that an approval is for these bytes."""
+        """SHA-256 of each of its files, by label, so that an approval is for these bytes."""
         return {f"sha256 of {file.argument}": file.sha256 for file in self.files}
 
     @property
     def held(self) -> int:
-        """How many bytes of local files it holds."""
-        return sum(map(len, self.context.files.values()))
+        """How many bytes of files it holds."""
+        return sum(map(len, self.contents))
 
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
         """The call's record in the trail, without empty fields; with its arguments if `with_text`."""

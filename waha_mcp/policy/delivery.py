@@ -14,7 +14,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.models import Sent, message_key_of, sent_from
+from waha_mcp.waha.models import NOT_TAKEN, Sent, message_key_of, sent_from
 from waha_mcp.waha.parsing import kind_of_chat, mapping_of
 from waha_mcp.whatsapp.ids import bare_id, parse_message_id
 
@@ -26,8 +26,6 @@ TYPING_RATE, LEAST_TYPING, MOST_TYPING = 0.03, 0.6, 3.0
 LOOK_AGAIN = (0.0, 1.0, 2.0)
 #: Timeout in seconds of all these attempts: send and look-up together stay below the hosts' own timeout.
 LOOK_UP = 12.0
-#: The `ack` of a message that WhatsApp did not take.
-_FAILED = -1
 #: How many used message ids are remembered.
 MOST_IDS = 10_000
 
@@ -115,4 +113,4 @@ async def _look_up(message_id: str, chat: str, context: Context) -> Sent | None:
     row = mapping_of(answer)
     found = message_key_of(row)
     ours = found is not None and found.from_me and found.id == bare_id(message_id)
-    return sent_from(row, chat) if ours and row.get("ack") != _FAILED else None
+    return sent_from(row, chat) if ours and row.get("ack") != NOT_TAKEN else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from waha_mcp.policy import approval, named, own_account, saved_files
 from waha_mcp.policy.audit import Trail, parsed, trail_file
 from waha_mcp.store import Store
 from waha_mcp.store.folders import app_ids
+from waha_mcp.whatsapp.untrusted import hides
 
 #: The fields that a line of the trail keeps. The others may say whom a call reached and what it said.
 _KEPT = ("time", "call", "client", "tool", "decision", "outcome", "process", "ms", "of")
@@ -52,7 +54,15 @@ class Chats:
 
     def named_in(self, text: str) -> bool:
         """Whether a text holds the id or the number of one that was named, in any spelling."""
-        return self._ids is not None and self._pattern.search(text) is not None
+        return self._ids is not None and any(map(self._pattern.search, {text, _plain(text)}))
+
+
+def _plain(text: str) -> str:
+    """The text with ASCII digits and without what does not show, as a number may be written."""
+    if text.isascii():
+        return text
+    shown = "".join(c for c in unicodedata.normalize("NFKC", text) if not hides(c))
+    return "".join(str(unicodedata.decimal(c, c)) for c in shown)
 
 
 def _written(chat: str) -> str:
@@ -60,7 +70,7 @@ def _written(chat: str) -> str:
     user, _, server = chat.partition("@")
     if server in ("c.us", "lid"):
         # Of a group with an id of the older kind, the beginning is the number of who made it.
-        return rf"(?<!\d){_BETWEEN.join(user)}(?!\d)(?!-\d+@g\.us)"
+        return rf"(?<!\d)(?:00{_BETWEEN})?{_BETWEEN.join(user)}(?!\d)(?!-\d+@g\.us)"
     return rf"(?<![\w-]){re.escape(chat)}"
 
 

@@ -74,7 +74,7 @@ class Policy:
         self._guard = RepeatGuard(app.id, self._store, self._messages)
         self._urls = UrlChecks(app)
         self._message_ids = delivery.MessageIds()
-        #: Bytes of local files that calls hold.
+        #: Bytes of files that calls hold.
         self._held = 0
 
     async def aclose(self) -> None:
@@ -191,6 +191,7 @@ class Policy:
         Sets `call.reached` and `call.digest`. Raises as `run`, and StoreAway.
         """
         verdicts = await self._check_recipients(call)
+        await self._check_saved_names(call)
         await self._messages.look_up(call)
         others = self._urls.check(call)
         await self._read_files(call)
@@ -218,13 +219,13 @@ class Policy:
         return digest_of(self._app.url, waha.session, call.tool.name, arguments, *sorted(call.despite))
 
     async def _read_files(self, call: Call) -> None:
-        """Read the call's local files; they are held to the end of `run`, so together at most `MOST_HELD` bytes."""
+        """Read the call's files; they are held to the end of `run`, so together at most `MOST_HELD` bytes."""
         await call.read_files()
         if self._held + call.held > MOST_HELD:
-            call.context = replace(call.context, files={})
+            call.contents = ()
             raise Refusal(
                 "too many files",
-                "Other calls hold too many local files now, such as those that wait for an answer. Nothing was done; "
+                "Other calls hold too many files now, such as those that wait for an answer. Nothing was done; "
                 "make the call again when they are over.",
             )
         self._held += call.held
@@ -259,6 +260,19 @@ class Policy:
             raise Refusal("recipient refused", _may_not_reach([call.written.get(chat, chat) for chat in refused]))
         return verdicts
 
+    async def _check_saved_names(self, call: Call) -> None:
+        """Refuse to change whom a name on the App's lists means."""
+        parts = [str(call.arguments[name]) for name in call.tool.saved_names if call.arguments[name]]
+        if not parts:
+            return
+        for chat in call.reached:
+            if await self._recipients.renames(chat, (*parts, " ".join(parts))):
+                raise Refusal(
+                    "name on a list",
+                    "The App's lists name people as they are saved, and this would change whom a name on them means. "
+                    "Only the user can do that, on the phone. Nothing was done.",
+                )
+
     def _reasons_to_ask(
         self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
     ) -> list[Reason]:
@@ -270,6 +284,8 @@ class Policy:
             why.append(Reason(f"the App's list of links does not cover {others}"))
         match self._app.approval.when:
             case "first_contact":
+                if call.tool.saved_names:
+                    why.append(Reason("it changes whom a name means"))
                 if first:
                     why.append(Reason("first contact: this account is not known to have written to {}", first))
                 if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:

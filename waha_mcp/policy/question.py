@@ -35,11 +35,11 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class File:
-    """A local file that would be sent, as read when the question was asked."""
+    """A file that would be sent, as read when the question was asked: a local one, or bytes given in base64."""
 
-    #: The parameter that names it.
+    #: The parameter that names or holds it.
     argument: str
-    #: Its path in the outbox folder, as named.
+    #: Its path in the outbox folder, as named; for bytes in base64 that they are that.
     name: str
     #: In bytes.
     size: int
@@ -95,6 +95,8 @@ class Question:
     files: tuple[File, ...] = ()
     #: Ids of the chats that it is about, sorted: those reached, else those named.
     chats: tuple[str, ...] = ()
+    #: Digest of what the recipients would see (`sameness.seen_digest`); empty in what earlier versions have written.
+    seen: str = ""
 
     def __post_init__(self) -> None:
         files = tuple(each if isinstance(each, File) else File(**each) for each in self.files)

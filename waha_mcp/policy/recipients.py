@@ -261,6 +261,22 @@ class Recipients:
                 self._had, self._ready = {}, False
             self._readable.clear()
 
+    async def renames(self, chat: str, names: Iterable[str]) -> bool:
+        """Whether saving a person under one of these names would change whom a name on the lists means.
+
+        So it is where the person has a name on the lists now, or where that is not certain.
+
+        Raises:
+            WahaError: WAHA lets nobody in.
+        """
+        listed = {spell_name(clean_name(name)) for name in self._names()}
+        if not listed:
+            return False
+        if any(not listed.isdisjoint(spellings(clean_name(name))) for name in names):
+            return True
+        now = await self._people.table.saved_name_now(chat)
+        return now is None or not listed.isdisjoint(spellings(clean_name(now)))
+
     async def verdict(self, chat: str) -> Verdict:
         """Whether something may be sent to a chat id, `STATUS` or `PUBLIC`.
 

@@ -1,24 +1,26 @@
-"""What the recipient of a call would see, for the repeat guard: two calls that look alike to them are one and the same.
+"""What the recipient of a call would see: two calls that look alike to them are one and the same.
+
+So for the repeat guard, and for what a person has refused.
 
 Left out: invisible characters, blanks at the ends of lines, values that are empty or the default, options that change
-nothing. A file is compared by its bytes, whatever its name and wherever they come from.
+nothing. A local file, or bytes in base64, are compared by their content; a file by URL, by its URL.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from waha_mcp.policy.call import Call, as_list
 from waha_mcp.policy.question import digest_of
-from waha_mcp.tools.local_files import decoded
+from waha_mcp.tools.params import Unseen
 from waha_mcp.whatsapp.ids import bare_id
 from waha_mcp.whatsapp.untrusted import clean_text
 
@@ -32,9 +34,6 @@ def seen_digest(call: Call) -> str:
     """SHA-256 in hex of what the recipients of a call would see, its tool and its WAHA session.
 
     `call.files` and `call.named_messages` must be set.
-
-    Raises:
-        ArgumentError: bytes in base64 that are none.
     """
     waha = call.context.waha
     return digest_of(waha.url, waha.session, call.tool.name, _seen(call))
@@ -42,21 +41,21 @@ def seen_digest(call: Call) -> str:
 
 def _seen(call: Call) -> dict[str, Any]:
     tool, fields = call.tool, call.tool.arguments.model_fields
+    files = {file.argument for file in call.files}
     seen: dict[str, Any] = {}
-    contents = [file.sha256 for file in call.files]
     for name, value in call.arguments.items():
-        if name in tool.unseen or name in tool.local_files or value == fields[name].default:
+        if name in tool.unseen or name in files or value == fields[name].default:
             continue
         if name in tool.references:
             # Whom a list names, not in which order.
             seen[name] = sorted(set(as_list(value)))
         elif name in tool.messages:
             seen[name] = sorted({bare_id(each) for each in as_list(value)})
-        elif name in tool.encoded:
-            contents.append(hashlib.sha256(decoded(value)[0]).hexdigest())
+        elif name in tool.fetched:
+            seen[name] = value.partition("#")[0]
         else:
             seen[name] = _visible(value)
-    seen["content"] = contents
+    seen["content"] = [file.sha256 for file in call.files]
     seen |= _visible(call.quoted_texts())
     return {name: value for name, value in seen.items() if value not in _EMPTY}
 
@@ -71,15 +70,22 @@ def _visible(value: Any) -> Any:
         case float():
             return round(value, _PLACES)
         case datetime():
-            return value.astimezone(UTC).isoformat()
+            return value.astimezone(UTC).isoformat(timespec="minutes")
         case BaseModel():
-            return _visible(dict(value))
+            fields = type(value).model_fields.items()
+            return _visible({name: getattr(value, name) for name, field in fields if not _unseen(field)})
         case Mapping():
             parts = {str(key): _visible(each) for key, each in value.items()}
             return {key: each for key, each in parts.items() if each not in _EMPTY}
         case Sequence():
             return [each for each in map(_visible, value) if each not in _EMPTY]
     return value
+
+
+def _unseen(field: FieldInfo) -> bool:
+    """Whether a field of a nested model is marked as `Unseen`, also within an optional type."""
+    marks = [*field.metadata, *(mark for each in get_args(field.annotation) for mark in get_args(each))]
+    return any(isinstance(mark, Unseen) for mark in marks)
 
 
 def _text(text: str) -> str:

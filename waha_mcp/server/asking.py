@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: The key of the question in `input_requests` and `input_responses`.
 _KEY = "approval"
-#: Most open round trips; one more evicts the oldest.
-_MOST_OPEN = 100
+#: Questions of one App that may be open at its clients at once; one more is asked at the console.
+_MOST_OPEN = 20
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -49,8 +49,8 @@ class _Open:
 class Asking:
     """Asks the persons at the clients of one bridge.
 
-    In the newer era a question is stored under a random request state, which the client returns with the answer. A
-    state is valid once, and only for its own question; nothing else that the client sends is trusted.
+    An open question is stored under a random request state. In the newer era the client returns it with the answer; it
+    is valid once, and only for its own question; nothing else that the client sends is trusted.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,8 @@ class Asking:
     def asker(self, ctx: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Ask:
         """The `Ask` for one call. In the newer era it raises InputNeeded if there is no answer yet.
 
-        It returns None if the client cannot ask, cancels, fails, times out, or answers neither yes nor no.
+        It returns None if the client cannot ask, has `_MOST_OPEN` questions open, cancels, fails, times out, or answers
+        neither yes nor no.
         """
 
         async def ask(question: Question) -> bool | None:
@@ -67,11 +68,16 @@ class Asking:
                 return None
             if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
                 return self._round_trip(params, question)
-            with anyio.move_on_after(question.expires - time.time()):
-                try:
+            state = self._opened(question)
+            if state is None:
+                return None
+            try:
+                with anyio.move_on_after(question.expires - time.time()):
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
-                except Exception as error:  # an error, nonsense, or a client that has gone: nobody was asked
-                    logger.info("The client did not ask: %s", type(error).__name__)
+            except Exception as error:  # an error, nonsense, or a client that has gone: nobody was asked
+                logger.info("The client did not ask: %s", type(error).__name__)
+            finally:
+                self._open.pop(state, None)
             return None
 
         return ask
@@ -82,17 +88,23 @@ class Asking:
         # An answer to another question does not count; ask again.
         if asked and asked.expires > time.monotonic() and answer is not None and asked.digest == question.digest:
             return _verdict(answer) if isinstance(answer, types.ElicitResult) else None
-        raise InputNeeded(self._request(question))
-
-    def _request(self, question: Question) -> types.InputRequiredResult:
-        if len(self._open) >= _MOST_OPEN:
-            del self._open[next(iter(self._open))]
-        state = secrets.token_urlsafe(24)
-        self._open[state] = _Open(question.digest, time.monotonic() + question.expires - time.time())
+        state = self._opened(question)
+        if state is None:
+            return None
         request = types.ElicitRequest(
             params=types.ElicitRequestFormParams(message=question.text(), requested_schema=_SCHEMA)
         )
-        return types.InputRequiredResult(input_requests={_KEY: request}, request_state=state)
+        raise InputNeeded(types.InputRequiredResult(input_requests={_KEY: request}, request_state=state))
+
+    def _opened(self, question: Question) -> str | None:
+        """The state under which a question is now open; None if `_MOST_OPEN` are."""
+        now = time.monotonic()
+        self._open = {state: each for state, each in self._open.items() if each.expires > now}
+        if len(self._open) >= _MOST_OPEN:
+            return None
+        state = secrets.token_urlsafe(24)
+        self._open[state] = _Open(question.digest, now + question.expires - time.time())
+        return state
 
 
 async def read_answer(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

@@ -30,6 +30,7 @@ from waha_mcp.tools.params import (
     LocalFile,
     MessageReference,
     Reference,
+    SavedName,
     Unseen,
 )
 from waha_mcp.waha.client import Waha
@@ -41,7 +42,7 @@ from waha_mcp.whatsapp.untrusted import models_in, others_in
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
 Progress = Callable[[float, float | None, str], Awaitable[None]]
-M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, ContentType, Unseen)
+M = TypeVar("M", Reference, MessageReference, Fetched, FetchesLinks, LocalFile, Encoded, ContentType, SavedName, Unseen)
 
 
 async def not_paused() -> str | None:
@@ -237,6 +238,11 @@ class Tool:
     def unread(self) -> frozenset[str]:
         """The parameters whose strings nobody reads as a text: a file's bytes, a MIME type."""
         return frozenset(self.encoded) | self._marked(ContentType).keys()
+
+    @cached_property
+    def saved_names(self) -> Mapping[str, SavedName]:
+        """The parameters for parts of the name under which a person is saved, in their order, with their marks."""
+        return self._marked(SavedName)
 
     @cached_property
     def unseen(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from pydantic import Field
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, slice_of
-from waha_mcp.tools.params import Cursor, Limit, OwnChat, OwnPerson, Person
+from waha_mcp.tools.params import Cursor, Limit, OwnChat, OwnPerson, Person, SavedName
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result, contact_from
@@ -166,8 +166,8 @@ async def block_contact(
 async def save_contact(
     # Counts as reached, since the App's lists may use names of the address book.
     contact: Person,
-    first_name: Annotated[str, Field(min_length=1, max_length=100, description="First name")],
-    last_name: Annotated[str, Field(max_length=100, description="Last name")] = "",
+    first_name: Annotated[str, SavedName(), Field(min_length=1, max_length=100, description="First name")],
+    last_name: Annotated[str, SavedName(), Field(max_length=100, description="Last name")] = "",
     *,
     ctx: Context,
 ) -> Done:

@@ -64,8 +64,16 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class SavedName:
+    """Marks a parameter for a part of the name under which a person is saved; such names decide whom a name means."""
+
+
+@dataclass(frozen=True)
 class Unseen:
-    """Marks a parameter that changes nothing in what a recipient sees, such as the MIME type of a file."""
+    """Marks a parameter that changes nothing in what a recipient sees, such as the MIME type of a file.
+
+    Also for fields of models nested in arguments.
+    """
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,11 @@ Chat = Annotated[
     Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
 ]
 #: People to mention, each given like a `Chat`. The tool gets their chat ids.
+#: That they are mentioned is seen only where their numbers stand in the text.
 People = Annotated[
     list[str],
     Reference(),
+    Unseen(),
     Field(description="People to mention, as names, numbers or ids; write @<number> where each stands in the text"),
 ]
 #: A chat that is only read, or changed in a way that others cannot see.

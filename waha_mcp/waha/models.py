@@ -137,12 +137,17 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
     )
 
 
+#: The `ack` of a message that WhatsApp did not take.
+NOT_TAKEN = -1
+
+
 def sent_from(answer: Any, chat: str) -> Sent:
     """Parse the answer to a send: a WAMessage or the engine's raw message. `chat` is used if it names no chat."""
     raw = mapping_of(answer)
     key = message_key_of(raw)
     return Sent(
-        message_id=_own_id(raw),
+        # Of a message that WhatsApp did not take, no id proves that it was sent.
+        message_id=None if raw.get("ack") == NOT_TAKEN else _own_id(raw),
         chat=key.chat if key else chat,
         time=iso_time(first_of(raw, "timestamp", "messageTimestamp")),
     )

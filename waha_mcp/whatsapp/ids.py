@@ -11,7 +11,8 @@ import re
 from typing import NamedTuple
 
 _CHAT_ID = re.compile(
-    r"(?P<user>[0-9]{1,20})(?::[0-9]+)?@(?P<person>c\.us|s\.whatsapp\.net|lid)"
+    # Numbers have no leading zero; 0 itself is WhatsApp's own account.
+    r"(?P<user>(?:0|[1-9][0-9]{0,19})|[0-9]{1,20}(?=(?::[0-9]+)?@lid))(?::[0-9]+)?@(?P<person>c\.us|s\.whatsapp\.net|lid)"
     r"|(?P<group>[0-9]+(?:-[0-9]+)?@g\.us)"
     r"|(?P<other>[0-9]+@newsletter|(?:status|[0-9]+)@broadcast)"
 )

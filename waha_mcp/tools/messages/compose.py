@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import Appointment, Argument, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId
+from waha_mcp.tools.params import Appointment, Argument, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId, Unseen
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.messages import refuse_view_once
 from waha_mcp.waha.models import Sent, sent_from
@@ -77,7 +77,7 @@ async def send_link_preview(
 class ListRow(Argument):
     title: Line = Field(description="What can be chosen")
     description: Annotated[str, Field(max_length=300)] | None = None
-    id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+    id: Annotated[str, Unseen(), Field(min_length=1, max_length=200)] | None = Field(
         None, description="Comes back with the choice"
     )
 
@@ -202,9 +202,13 @@ async def send_location(
     return sent_from(answer, chat)
 
 
+def _number(value: str) -> str:
+    return f"+{parse_phone(value)}"
+
+
 class Card(Argument):
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    phone: Annotated[str, Field(max_length=40, description="Phone number with country code")]
+    phone: Annotated[str, AfterValidator(_number), Field(max_length=40, description="Phone number with country code")]
     organization: Annotated[str, Field(max_length=200)] | None = None
 
 
@@ -225,11 +229,8 @@ async def send_contact_cards(
     """Send one or more contact cards (vCards)."""
     cards = []
     for contact in contacts:
-        try:
-            number = parse_phone(contact.phone)
-        except ValueError as error:
-            raise ArgumentError(f"contacts: {error}") from None
-        card = {"fullName": contact.name, "phoneNumber": f"+{number}", "whatsappId": number, "vcard": None}
+        number = contact.phone.removeprefix("+")
+        card = {"fullName": contact.name, "phoneNumber": contact.phone, "whatsappId": number, "vcard": None}
         cards.append(card | ({"organization": contact.organization} if contact.organization else {}))
     answer = await ctx.waha.call(
         "POST /api/sendContactVcard", body={"chatId": chat, "contacts": cards, "reply_to": reply_to}
