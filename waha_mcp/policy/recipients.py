@@ -308,7 +308,9 @@ class Recipients:
         twin = self._people.twin(chat)
         found = self._readable.get((chat, twin))
         if found is None:
-            found = chat != NOT_KNOWN and not self._read_deny.may_cover(chat, twin) and self._read_allow.covers(chat, twin)
+            found = (
+                chat != NOT_KNOWN and not self._read_deny.may_cover(chat, twin) and self._read_allow.covers(chat, twin)
+            )
             # Cached: a listing checks the whole address book each time.
             self._readable[chat, twin] = found
         return found
