@@ -219,13 +219,13 @@ def _members(chat: str, row: Mapping[str, Any]) -> int | None:
 
 
 def _our_message(row: Any) -> bool:
-    """Whether a row is a message that went out from this account: no failed one, reaction, vote, call, deletion or notice."""
+    """Whether a row is a message that went out from this account: no failed one, reaction, vote, deletion or notice."""
     if mapping_of(row).get("fromMe") is not True:
         return False
     message = message_from(row)
-    if message is not None and message.status == "failed":
+    if message is None or message.deleted or message.status == "failed":
         return False
-    return message is not None and not message.deleted and message.kind not in _NO_MESSAGES
+    return message.kind not in _NO_MESSAGES
 
 
 def _quoted(claims: str) -> str:
