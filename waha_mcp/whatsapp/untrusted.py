@@ -33,11 +33,14 @@ _TAGGED_FLAGS = tuple(
     for region in ("gbeng", "gbsct", "gbwls")
 )
 _FLAGS = re.compile(f"({'|'.join(_TAGGED_FLAGS)})")
-#: Invisible characters whose Unicode category is letter, mark or symbol.
+#: Characters that show nothing and whose Unicode category is letter, mark, symbol or unassigned: what Unicode calls
+#: Default_Ignorable_Code_Point (but for the two styles above), and blanks, joiners and selectors of single scripts.
 _BLANK = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u3164\uffa0"
     + "".join(map(chr, range(0xFE00, 0xFE0E)))
+    + "".join(map(chr, range(0xFFF0, 0xFFF9)))
     + "".join(map(chr, range(0xE0100, 0xE01F0)))
+    + "\u2800\u2d7f\U0001107f\U00013441\U00013442\U00016fe4\U0001bc9d\U0001d159"
 )
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
 
