@@ -1,8 +1,9 @@
 """Tools that send polls, locations and other rich messages."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
@@ -17,6 +18,8 @@ from waha_mcp.whatsapp.ids import parse_message_id, parse_phone
 Line = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+#: Control characters, and what else ends a line.
+_LINE_ENDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 #: Punctuation around a link in a text.
 _AROUND = ".,;:!?*_~()[]{}<>\"'«»“”‘’"
 
@@ -202,7 +205,14 @@ async def send_location(
     return sent_from(answer, chat)
 
 
+def _one_line(value: Any) -> Any:
+    return _LINE_ENDS.sub(" ", value).strip() if isinstance(value, str) else value
+
+
 class Card(Argument):
+    # WAHA writes each field into a line of the vCard as it is, so none may begin another line.
+    _one_line = field_validator("*", mode="before")(_one_line)
+
     name: Annotated[str, Field(min_length=1, max_length=200)]
     phone: Annotated[str, Field(max_length=40, description="Phone number with country code")]
     organization: Annotated[str, Field(max_length=200)] | None = None
