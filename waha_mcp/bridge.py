@@ -77,7 +77,8 @@ class Bridge:
             if unknown := sorted(named - known):
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
         self.app = app
-        hide(app.key)
+        for secret in app.secrets():
+            hide(secret)
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)

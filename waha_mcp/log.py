@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal
@@ -81,9 +81,9 @@ def _replaced(text: str, values: Iterable[str]) -> str:
     return text
 
 
-def holds_secret(text: str) -> bool:
-    """Whether a text contains a hidden secret of this process, in any form that `redact` knows."""
-    return redact(text, *_hidden) != text
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment for another program: without our variables, and without any that holds a hidden secret."""
+    return {k: v for k, v in environ.items() if not k.startswith("WAHA_") and redact(v, *_hidden) == v}
 
 
 def _without(data: Any, values: list[str]) -> Any:

@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -129,6 +130,21 @@ class App(PolicyFields):
 
     #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
     outbound_hosts: Hosts = frozenset()
+
+    def secrets(self) -> list[SecretStr]:
+        """Everything of it that no log and no other program may get."""
+        found = [self.key]
+        if self.transcriber is not None and self.transcriber.url is not None:
+            found.append(SecretStr(os.environ.get(self.transcriber.key_env or "", "")))
+        if self.pace.redis is not None:
+            found.append(self.pace.redis)
+            # It may stand in the environment alone, too.
+            with contextlib.suppress(ValueError):
+                password = urlsplit(self.pace.redis.get_secret_value()).password or ""
+                found += [SecretStr(password), SecretStr(unquote(password))]
+        if self.approval.notify is not None and self.approval.notify.url is not None:
+            found.append(self.approval.notify.url)
+        return [each for each in found if each.get_secret_value()]
 
 
 def load_app(

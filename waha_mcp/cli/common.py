@@ -65,7 +65,8 @@ def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable
 
             def load(**fields: Any) -> App:
                 app = load_app(source, overrides=options | fields)
-                hide(app.key)
+                for secret in app.secrets():
+                    hide(secret)
                 configure_logging(level)
                 return app
 

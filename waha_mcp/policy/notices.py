@@ -14,7 +14,7 @@ import anyio
 import httpx
 
 from waha_mcp.app.policy_fields import Notify
-from waha_mcp.log import holds_secret
+from waha_mcp.log import without_secrets
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import clock
 from waha_mcp.store import Count, Full, Limit, Store, StoreAway
@@ -68,7 +68,7 @@ def summary(entry: Entry) -> str:
 
 def _run(words: list[str]) -> None:
     """Run a command without a shell, without our secrets, and apart from our streams."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("WAHA_") and not holds_secret(v)}
+    env = without_secrets(os.environ)
     nothing = subprocess.DEVNULL
     process = subprocess.Popen(  # noqa: S603 - the user's own words, without a shell
         words, env=env, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True

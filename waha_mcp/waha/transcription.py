@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from waha_mcp.app.transcriber import Transcriber
+from waha_mcp.log import without_secrets
 
 #: Time limit in seconds, and the maximum characters of a transcript.
 TIMEOUT, MOST_TEXT = 120.0, 100_000
@@ -46,7 +47,7 @@ async def _by_command(command: list[str], audio: bytes, ending: str) -> str:
         if words == command:
             words.append(str(path))
         # Keep our keys out of the program's environment.
-        env = {name: value for name, value in os.environ.items() if not name.startswith("WAHA_")}
+        env = without_secrets(os.environ)
         try:
             done = await anyio.run_process(words, check=False, env=env, stdin=subprocess.DEVNULL)
         except OSError as error:
