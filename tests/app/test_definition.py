@@ -416,3 +416,16 @@ def test_an_app_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         app.actions = frozenset()
     assert isinstance(app, App)
+
+
+def test_the_secrets_of_an_app_are_all_that_stand_in_it(toml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECH", "sample-speech-key")
+    source = toml(
+        f'key = "{KEY}"\ntranscriber = {{ url = "https://example.com/v1", key_env = "SPEECH" }}\n'
+        'pace = { redis = { env = "COUNTERS" } }\n'
+        'approval = { when = "send", notify = { url = "https://example.com/hook" } }'
+    )
+    url = "redis://:sample%2Fword@127.0.0.1:6379/0"
+    found = [each.get_secret_value() for each in load_app(source, environ={"COUNTERS": url}).secrets()]
+    assert found == [KEY, "sample-speech-key", url, "sample%2Fword", "sample/word", "https://example.com/hook"]
+    assert [each.get_secret_value() for each in load_app(toml(f'key = "{KEY}"'), environ={}).secrets()] == [KEY]

@@ -179,7 +179,14 @@ FETCH = (
     Defence(
         "hidden characters split no name",
         ((_LINKS, 'return "".join(c for c in text if c.isspace() or not hides(c))', "return text"),),
-        each(_WRITTEN, "a zero-width space before the dot", "a joiner", "tags"),
+        each(
+            _WRITTEN,
+            "a zero-width space before the dot",
+            "a joiner",
+            "tags",
+            "an unassigned character that shows nothing",
+            "another that shows nothing",
+        ),
     ),
     Defence(
         "marks and symbols stand in names",
@@ -221,6 +228,31 @@ FETCH = (
         "what a message brings along is looked through",
         ((_LINKS, "if not mark.reached or (to and parse_message_id(message_id).chat not in to):", "if False:"),),
         each("fetch::no_other_host_goes_out_wherever_it_stands", "a forwarded message", "a quote from another chat"),
+    ),
+    Defence(
+        "what a message has beside its text is looked through",
+        ((_LINKS, "yield from _links_in_row(row)", "yield from ()"),),
+        ("fetch::no_other_host_goes_out_in_what_a_message_has_beside_its_text",),
+    ),
+    Defence(
+        "a question shows the links that a message has beside its text",
+        (("policy/approver.py", "| link_lines(call) | people", "| people"),),
+        ("fetch::a_question_shows_the_links_that_a_message_has_beside_its_text",),
+    ),
+    Defence(
+        "a yes is for the links in a message, too",
+        ((_GATE, "call.quoted_texts() | brought_links(call)", "call.quoted_texts()"),),
+        ("fetch::a_yes_is_not_for_another_link_in_the_message",),
+    ),
+    Defence(
+        "each field of a card is one line",
+        (("tools/messages/compose.py", '_LINE_ENDS.sub(" ", value).strip()', "value"),),
+        ("fetch::no_field_of_a_card_begins_another_line",),
+    ),
+    Defence(
+        "a name ends at its last letter",
+        ((_LINKS, "[^\\W\\d_]{{2,}})(?![^\\W_])", "[^\\W\\d_]{{2,}})(?![\\w-])"),),
+        each(_WRITTEN, "a hyphen behind it", "an underscore behind it", "italics"),
     ),
     Defence(
         "a redirect leads to no host that the list does not cover",

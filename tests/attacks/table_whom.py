@@ -86,9 +86,10 @@ DEFENCES = (
         (
             (
                 "people/persons.py",
-                "return message is not None and not message.deleted and message.kind not in _NO_MESSAGES",
+                "return message.kind not in _NO_MESSAGES",
                 "return True",
             ),
+            ("people/persons.py", 'message.deleted or message.status == "failed":', "message is None:"),
         ),
         ("whom::a_row_of_our_own_that_is_no_message_lets_none_out",),
     ),

@@ -407,6 +407,11 @@ WRITTEN = {
     "an address as one number": "http://3325256711/",
     "an IPv6 address": "http://[2001:db8::1]/",
     "a mail address": "write to me@evil.test",
+    "a hyphen behind it": "go to evil.test-now",
+    "an underscore behind it": "evil.test_x",
+    "italics": "_evil.test_",
+    "an unassigned character that shows nothing": "not\u2065example.com",
+    "another that shows nothing": "not\ufff0example.com",
     "another scheme": "ftp://evil.test/",
     "a payment": "upi://pay?pa=evil",
     "a chat link": "wa.me/12025550199",
@@ -516,3 +521,77 @@ def test_a_person_is_asked_about_other_hosts_where_nothing_else_is_asked(
     assert len(shown) == asks
     for question in shown:
         assert f"why: the App's list of links does not cover {host}" in question.split("\n")
+
+
+EVIL = "https://evil.test/7731"
+#: Messages of which the link stands elsewhere than in the text.
+ELSEWHERE_IN_IT: dict[str, Any] = {
+    "a button in JSON": {
+        "interactiveMessage": {
+            "body": {"text": "parcel"},
+            "nativeFlowMessage": {"buttons": [{"name": "cta_url", "buttonParamsJson": json.dumps({"url": EVIL})}]},
+        }
+    },
+    "a template's button": {
+        "templateMessage": {
+            "hydratedTemplate": {
+                "hydratedContentText": "parcel",
+                "hydratedButtons": [{"urlButton": {"displayText": "Track", "url": EVIL}}],
+            }
+        }
+    },
+    "an ad": {"extendedTextMessage": {"text": "hi", "contextInfo": {"externalAdReply": {"sourceUrl": EVIL}}}},
+    "a preview": {"extendedTextMessage": {"text": "hi", "matchedText": EVIL, "canonicalUrl": EVIL}},
+    "an event's call": {"eventMessage": {"name": "Party", "joinLink": EVIL}},
+    "a row of a list": {"listMessage": {"title": "a", "sections": [{"rows": [{"title": "evil.test", "rowId": "1"}]}]}},
+    "a card": {"contactMessage": {"vcard": "BEGIN:VCARD\nVERSION:3.0\nFN:Bo\nURL:evil.test\nEND:VCARD"}},
+    "a field that nobody knows": {"newMessage": {"inner": [{"x": EVIL}]}},
+}
+
+
+@pytest.mark.parametrize("how", ["forwarded", "quoted elsewhere"])
+@pytest.mark.parametrize("where", ELSEWHERE_IN_IT)
+def test_no_other_host_goes_out_in_what_a_message_has_beside_its_text(where: str, how: str, linked: Hijacked) -> None:
+    message = linked.judge.arrive(VICTIM, "", raw={"message": ELSEWHERE_IN_IT[where]})
+    calls: dict[str, tuple[str, dict[str, Any]]] = {
+        "forwarded": ("forward_message", {"message_id": message}),
+        "quoted elsewhere": ("send_text", {"reply_to": message, "text": f"see {where}"}),
+    }
+    tool, arguments = calls[how]
+    assert "does not cover evil.test" in refused(linked, tool, chat=FRIEND, **arguments)
+
+
+def button(url: str) -> dict[str, Any]:
+    return {"message": {"interactiveMessage": {"body": {"text": "parcel"}, "footer": json.dumps({"url": url})}}}
+
+
+def test_a_question_shows_the_links_that_a_message_has_beside_its_text(with_person: Hijacked) -> None:
+    shown: list[str] = []
+    with_person.answer = lambda question: shown.append(question["params"]["message"]) or NO  # type: ignore[func-returns-value]
+    message = with_person.judge.arrive(VICTIM, "", raw=button(EVIL))
+    refused(with_person, "forward_message", chat=FRIEND, message_id=message)
+    assert f"links in message_id: {EVIL}" in shown[0].split("\n")
+
+
+def test_a_yes_is_not_for_another_link_in_the_message(with_person: Hijacked) -> None:
+    message_id = "3EB0AAAABBBBCCCC0001"
+    message = with_person.judge.arrive(VICTIM, "", raw=button("https://example.com/1"), id=message_id)
+
+    def changed(question: dict[str, Any]) -> dict[str, Any]:
+        with_person.judge.arrive(VICTIM, "", raw=button(EVIL), id=message_id)
+        return YES
+
+    with_person.answer = changed
+    refused(with_person, "forward_message", chat=FRIEND, message_id=message)
+
+
+@pytest.mark.parametrize("field", ["name", "organization"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b"], ids=ascii)
+def test_no_field_of_a_card_begins_another_line(end: str, field: str, with_person: Hijacked) -> None:
+    with_person.answer = lambda question: YES
+    with_person.judge.forget()
+    card = {"name": "Bo", "phone": "+447700900142"} | {field: f"Bo {end!a}{end}TEL;waid=12025550199:+12025550199"}
+    assert with_person.call("send_contact_cards", chat=FRIEND, contacts=[card])[0]
+    [body] = [each["body"] for each in with_person.judge.effects() if "contacts" in each["body"]]
+    values = [value for contact in body["contacts"] for value in contact.values() if isinstance(value, str)]
+    assert all(len(value.splitlines()) == 1 for value in values)

@@ -11,7 +11,7 @@ from tests.policy.common import SAM
 from tests.policy.test_gate import sample
 from waha_mcp.app.policy_fields import Links, PolicyFields
 from waha_mcp.policy.call import Call
-from waha_mcp.policy.links import MOST_LINKS, Others, covered, foreign_hosts, others_of, shown, texts_of
+from waha_mcp.policy.links import MOST_LINKS, Others, covered, foreign_hosts, link_lines, others_of, shown, texts_of
 from waha_mcp.tools.catalog import CATALOG, Tool
 
 ALLOW = frozenset({"example.com", "10.0.0.5", "xn--bcher-kva.example"})
@@ -85,6 +85,7 @@ def test_a_listed_host_covers_what_is_below_it(host: str, is_covered: bool) -> N
         ),
         *("https://example.com/report.pdf?x=1.2", "example.com😀 ", "“example.com”", "costs 10.50", "a\nb", ""),
         "https://example.com/~sam/a_(b).html",
+        *("_example.com_", "example.com-now", "https://example.com/?to=evil.test"),
     ],
 )
 def test_what_the_list_covers_passes(text: str) -> None:
@@ -300,6 +301,56 @@ def test_the_type_of_a_forwarded_file_is_no_host() -> None:
     assert others_of(call_of("forward_message", rows={f"false_{SAM}_A": named}, **arguments), REFUSE).hosts == (
         "evil.test",
     )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"imageMessage": {"url": "https://mmg.whatsapp.net/v/t62.7118-24/1_n.enc?oh=1", "directPath": "/v/t62/1.enc"}},
+        {"imageMessage": {"thumbnailUrl": "https://media.fham1-1.fna.whatsapp.net/a", "mimetype": "image/x.evil"}},
+        {"contactMessage": {"vcard": "BEGIN:VCARD\nitem1.TEL;waid=12025550199:+12025550199\nEND:VCARD"}},
+        {
+            "buttons": [
+                {"buttonParamsJson": '{"url": "https:\\/\\/example.com", "merchant_url": "https://example.com"}'}
+            ]
+        },
+        {"key": {"remoteJid": "12025550123@s.whatsapp.net", "id": "evil.test"}},
+    ],
+    ids=["a file", "a thumbnail", "a card", "a button", "ids"],
+)
+def test_where_whatsapp_keeps_a_file_and_what_is_no_link_pass_in_a_message(raw: dict[str, Any]) -> None:
+    media = {"url": "http://waha.lan:3000/api/files/a.png", "mimetype": "image/png"}
+    row = TEXT | {"body": "", "media": media, "_data": {"message": raw}}
+    call = call_of("forward_message", rows={f"false_{SAM}_A": row}, chat=OTHER, message_id=f"false_{SAM}_A")
+    assert not others_of(call, REFUSE)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"url": "https://chat.whatsapp.com/AbCd"},
+        {"url": "https://mmg.whatsapp.net/?to=https://evil.test"},
+        {"url": "https://mmg.whatsapp.net.evil.test/"},
+        {"title": "https://mmg.whatsapp.net/"},
+        {"params": '{"url": "https://evil.test", "url": "https://example.com"}'},
+        {"params": '{"x": "{\\"u\\": \\"\\u0068ttps://evil.test\\"}"}'},
+        {"vcard": "BEGIN:VCARD\nURL:https://evil\n .test/x\nEND:VCARD"},
+    ],
+)
+def test_other_links_in_a_message_do_not_pass_as_its_file(raw: dict[str, Any]) -> None:
+    row = TEXT | {"body": "", "_data": {"message": raw}}
+    call = call_of("forward_message", rows={f"false_{SAM}_A": row}, chat=OTHER, message_id=f"false_{SAM}_A")
+    assert others_of(call, REFUSE)
+
+
+def test_a_question_has_a_line_for_each_link_and_says_what_is_cut() -> None:
+    row = {"id": f"false_{SAM}_A", "a": ["https://evil.test/" + "x" * 400, "https://evil.test/1"]}
+    call = call_of("forward_message", rows={f"false_{SAM}_A": row}, chat=OTHER, message_id=f"false_{SAM}_A")
+    lines = link_lines(call)["links in message_id"].split("\n")
+    assert sorted(lines) == ["https://evil.test/1", f"https://evil.test/{'x' * 282}… (cut: it has 418 characters)"]
+    row["a"] = [f"https://evil.test/{at}" for at in range(MOST_LINKS + 2)]
+    assert link_lines(call)["links in message_id"].endswith("\n… and 2 more")
+    assert link_lines(call_of("send_text", chat=SAM, text="https://evil.test")) == {}
 
 
 def test_the_hosts_with_foreign_letters_are_told_for_a_question() -> None:

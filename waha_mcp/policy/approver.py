@@ -18,7 +18,7 @@ from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal, shown_files
 from waha_mcp.policy.approval import Approvals, Entry, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
-from waha_mcp.policy.links import foreign_hosts, shown
+from waha_mcp.policy.links import foreign_hosts, link_lines, shown
 from waha_mcp.policy.notices import Notices
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store, StoreAway, in_thread
@@ -172,7 +172,7 @@ class Approver:
         }
         chats = call.reached or tuple(sorted({*call.named(), *call.message_chats()}))
         # First: a client may truncate what comes late.
-        people = call.url_lines() | _links(call) | people
+        people = call.url_lines() | _links(call) | link_lines(call) | people
         return Question(
             app=self._app_id,
             tool=call.tool.name,

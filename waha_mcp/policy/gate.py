@@ -27,7 +27,7 @@ from waha_mcp.policy.call import Call, early_record
 from waha_mcp.policy.first_contacts import FirstContacts
 from waha_mcp.policy.gap import TooFast
 from waha_mcp.policy.kill_switch import paused
-from waha_mcp.policy.links import Others, shown
+from waha_mcp.policy.links import Others, brought_links, shown
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
@@ -214,7 +214,7 @@ class Policy:
         return counting
 
     def _digest(self, call: Call) -> str:
-        arguments = call.arguments | call.file_digests() | call.quoted_texts()
+        arguments = call.arguments | call.file_digests() | call.quoted_texts() | brought_links(call)
         waha = call.context.waha
         return digest_of(self._app.url, waha.session, call.tool.name, arguments, *sorted(call.despite))
 

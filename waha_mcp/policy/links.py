@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -37,14 +38,14 @@ _WITH_SCHEME = re.compile(
     rf"(?=((?:https?:|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{{0,30}}:(?=[/\\]{{2}}))[/\\]*([^ \t\n\r\f/\\]{_RUN})))",
     re.IGNORECASE,
 )
-#: A host name with a dot whose last label is letters.
+#: A host name with a dot whose last label is letters. For some detectors it ends there even before "-" or "_".
 _NAME = re.compile(
-    rf"(?<![\w-])(?:[\w-]{{1,63}}{_DOT}){{1,32}}(?:xn--[\w-]+|[^\W\d_]{{2,}})(?![\w-]){_REST}", re.IGNORECASE
+    rf"(?<![\w-])(?:[\w-]{{1,63}}{_DOT}){{1,32}}(?:xn--[\w-]+|[^\W\d_]{{2,}})(?![^\W_]){_REST}", re.IGNORECASE
 )
 #: An IP address; shortened or as a single number only with a port or path, since it could be any number otherwise.
 _ADDRESS = re.compile(
     rf"(?<![0-9a-z])(?<!\d\.)(?:"
-    rf"{_NUMBER}(?:{_DOT}{_NUMBER}){{3}}(?!\w){_REST}"
+    rf"{_NUMBER}(?:{_DOT}{_NUMBER}){{3}}(?![^\W_]){_REST}"
     rf"|(?:{_NUMBER}(?:{_DOT}{_NUMBER}){{1,2}}|0x[0-9a-f]+|\d{{8,}})(?=:\d|[/\\]){_REST}"
     rf"|[0０](?=:\d{{2,5}}[/\\?#]){_REST}"
     rf"|\[(?=[0-9a-f.]*:[0-9a-f.]*:)[0-9a-f:.]{{2,45}}\]{_REST})",
@@ -66,13 +67,16 @@ _STAND_INS = {"M": "x", "S": "0"}
 _AROUND = ".,;:!?)]}>\"'»”’*_~`…"
 
 
-def links_in(text: str) -> list[str]:
-    """The links of a text as URLs, without duplicates. Errs towards false positives."""
+def links_in(text: str, *, bare: bool = True) -> list[str]:
+    """The links of a text as URLs, without duplicates. Errs towards false positives.
+
+    Without `bare`: only those with a scheme.
+    """
     # A detector may decode, normalize or clean the text first.
     spellings = {text: None}
     for change in (unquote, _normalized, _without_hidden):
         spellings |= dict.fromkeys([change(each) for each in spellings])
-    return list(dict.fromkeys(link for each in spellings for link in _links_in(each)))
+    return list(dict.fromkeys(link for each in spellings for link in _links_in(each, bare=bare)))
 
 
 def _normalized(text: str) -> str:
@@ -90,17 +94,23 @@ def _as_letters(text: str) -> str:
     return "".join(c if c.isascii() else _STAND_INS.get(unicodedata.category(c)[0], c) for c in text)
 
 
-def _links_in(text: str) -> list[str]:
+def _links_in(text: str, *, bare: bool) -> list[str]:
     found = []
     for each in _WITH_SCHEME.finditer(text):
         scheme = "https" if each[1][:6].lower() == "https:" else "http"
         found.append((scheme, _alone(each[2])))
-    # A name with a dot in the path of a link is usually a file name.
+    if bare:
+        found += [("http", _alone(each)) for each in _without_scheme(text)]
+    return [f"{scheme}://{each}" for scheme, each in found if each]
+
+
+def _without_scheme(text: str) -> list[str]:
+    # A name with a dot in the path or query of a link is usually a file name.
     rest = _WHOLE.sub(" ", text)
     wide = [rest[each.start() : each.end()] for each in _NAME.finditer(_as_letters(rest))]
-    bare = [*_NAME.findall(rest), *wide, *_LABEL.findall(text), *map(_as_address, _ADDRESS.findall(text))]
-    found += [("http", _alone(each)) for each in bare]
-    return [f"{scheme}://{each}" for scheme, each in found if each]
+    # WhatsApp writes "_in italics_".
+    names = [each.lstrip("_") for each in (*_NAME.findall(rest), *wide)]
+    return [*names, *_LABEL.findall(text), *map(_as_address, _ADDRESS.findall(text))]
 
 
 def _alone(link: str) -> str:
@@ -180,14 +190,10 @@ def others_of(call: Call, rule: Links) -> Others:
         return Others()
     hosts: dict[str, None] = {}
     unclear = False
-    for text in texts_of(call):
-        if text is None:
+    for links in _links_of(call):
+        if links is None or len(links) > MOST_LINKS:
             unclear = True
-            continue
-        links = links_in(text)
-        if len(links) > MOST_LINKS:
-            unclear = True
-        for link in links[:MOST_LINKS]:
+        for link in (links or [])[:MOST_LINKS]:
             host, certain = _host_of(link)
             if host is not None and not covered(host, rule.allow):
                 hosts[host] = None
@@ -198,7 +204,7 @@ def others_of(call: Call, rule: Links) -> Others:
 
 def foreign_hosts(call: Call) -> list[str]:
     """The hosts with letters beyond ASCII in the texts of a call, as in `Url.host`."""
-    found = [_host_of(link)[0] for text in texts_of(call) for link in links_in(text or "")]
+    found = [_host_of(link)[0] for links in _links_of(call) for link in links or ()]
     return [host for host in dict.fromkeys(found) if host and "xn--" in host]
 
 
@@ -229,11 +235,27 @@ def texts_of(call: Call) -> Iterator[str | None]:
         if name not in left_out:
             yield from _strings(value)
     yield from (name_in(url) or "" for url in call.urls().values())
+    for row in _taken_along(call):
+        yield from _said(row)
+
+
+def _links_of(call: Call) -> Iterator[list[str] | None]:
+    """The links of each text that a call sends out, None for one that is not known; and of all that stands in the
+    messages taken from elsewhere.
+    """
+    for text in texts_of(call):
+        yield None if text is None else links_in(text)
+    for row in _taken_along(call):
+        yield from _links_in_row(row)
+
+
+def _taken_along(call: Call) -> Iterator[Mapping[str, Any]]:
+    """WAHA's rows of the messages of which the content goes elsewhere; empty rows of those that are not known."""
     to = call.named(reached=True)
-    for name, mark in tool.messages.items():
+    for name, mark in call.tool.messages.items():
         for message_id in as_list(call.arguments.get(name)):
             if not mark.reached or (to and parse_message_id(message_id).chat not in to):
-                yield from _said(call.named_messages.get(message_id) or {})
+                yield call.named_messages.get(message_id) or {}
 
 
 def _said(row: Mapping[str, Any]) -> Iterator[str | None]:
@@ -243,6 +265,115 @@ def _said(row: Mapping[str, Any]) -> Iterator[str | None]:
         yield None
     else:
         yield from _strings(message.model_dump(include=SHOWN, exclude={"media": {"mimetype"}}))
+
+
+# In a message
+
+#: Fields of a raw message, in small letters and without "_", in which a link may stand without a scheme: what WhatsApp
+#: shows as a text or leads to. Elsewhere, ids and numbers would be taken for hosts.
+_SHOWN_FIELDS = frozenset(
+    (
+        *("address", "body", "buttontext", "canonicalurl", "caption", "comment", "contenttext", "conversation"),
+        *("copycode", "description", "displayname", "displaytext", "filename", "footer", "footertext", "headertext"),
+        *("hydratedcontenttext", "hydratedfootertext", "hydratedtitletext", "joinlink", "link", "matchedtext"),
+        *("merchanturl", "name", "optionname", "selecteddisplaytext", "sourceurl", "subtitle", "text", "title"),
+        *("url", "vcard", "vcards", "websites"),
+    )
+)
+#: Fields, likewise, that say where WhatsApp's servers have a file or thumbnail, and the domain of these servers.
+_OWN_FIELDS = frozenset({"url", "directpath", "mediaurl", "deprecatedmms3url", "staticurl", "clienturl", "eurl", "img"})
+_OWN_DOMAIN = ".whatsapp.net"
+#: The name of a group of lines in a vCard, which looks like a host.
+_CARD_GROUP = re.compile(r"^item\d+\.(?=[a-z-]+[;:])", re.IGNORECASE | re.MULTILINE)
+#: Longest link that a question shows whole, in characters.
+_LONGEST_SHOWN = 300
+
+
+def brought_links(call: Call) -> dict[str, list[str]]:
+    """The links anywhere in the messages that a call names, by label: part of its digest."""
+    found = {}
+    for name in call.tool.messages:
+        rows = [call.named_messages.get(each) or {} for each in as_list(call.arguments.get(name))]
+        if links := list(dict.fromkeys(link for row in rows for part in _links_in_row(row) for link in part)):
+            found[f"links in {name}"] = links
+    return found
+
+
+def link_lines(call: Call) -> dict[str, str]:
+    """`brought_links` for a question: a link per line; what is cut says so."""
+    return {label: "\n".join(_cut(links)) for label, links in brought_links(call).items()}
+
+
+def _cut(links: list[str]) -> Iterator[str]:
+    for link in links[:MOST_LINKS]:
+        whole = len(link) <= _LONGEST_SHOWN
+        yield link if whole else f"{link[:_LONGEST_SHOWN]}… (cut: it has {len(link)} characters)"
+    if len(links) > MOST_LINKS:
+        yield f"… and {len(links) - MOST_LINKS} more"
+
+
+def _links_in_row(row: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The links of each string of WAHA's row of a message, except where WAHA and WhatsApp have its file."""
+    for name, text in _named_strings(_without_file(row)):
+        field = name.replace("_", "").lower()
+        if (field in _OWN_FIELDS or "thumb" in field) and _is_own(text):
+            continue
+        if field.startswith("vcard"):
+            text = _CARD_GROUP.sub("", text)
+            # A long line goes on after a line end and a blank.
+            text += "\n" + re.sub(r"\r?\n[ \t]", "", text)
+        if links := links_in(text, bare=field in _SHOWN_FIELDS):
+            yield links
+
+
+def _without_file(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without WAHA's own URL of its file, and of the file that it quotes."""
+    kept = dict(row)
+    if isinstance(media := kept.get("media"), Mapping):
+        kept["media"] = {k: v for k, v in media.items() if k != "url"}
+    if isinstance(quoted := kept.get("replyTo"), Mapping):
+        kept["replyTo"] = _without_file(quoted)
+    return kept
+
+
+def _is_own(text: str) -> bool:
+    """Whether a text is the URL of a file on WhatsApp's servers, with no other in it."""
+    if any(map(str.isspace, text)) or not text.lower().startswith("https://"):
+        return False
+    found = [_host_of(link) for link in links_in(text, bare=False)]
+    return all(certain and (host or "").endswith(_OWN_DOMAIN) for host, certain in found)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON. A name may come twice, and which of the two counts is the reader's choice."""
+
+
+def _named_strings(value: Any) -> Iterator[tuple[str, str]]:
+    """Every string with the name of the field that holds it, also in JSON within a string."""
+    left: list[tuple[str, Any]] = [("", value)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, str):
+            inner = _json_in(value)
+            if inner is None:
+                yield name, value
+            else:
+                left.append((name, inner))
+        elif isinstance(value, Mapping | _Pairs):
+            pairs = value if isinstance(value, _Pairs) else value.items()
+            left += [pair for key, each in pairs for pair in ((str(key), each), ("", str(key)))]
+        elif isinstance(value, list):
+            left += [(name, each) for each in value]
+
+
+def _json_in(text: str) -> Any:
+    """The object or list of which a text is the JSON; None if it is none."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _strings(value: Any) -> Iterator[str]:
