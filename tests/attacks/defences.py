@@ -28,6 +28,7 @@ WITHOUT = (
     "limits::who_is_denied_is_not_even_asked_about",
     "secrets_kept::other_media_is_saved_all_the_same",
     "limits::parallel_calls_do_not_get_around_the_limits",
+    "outlasting::after_ten_minutes_the_caller_may_take_the_risk[allowing the repeat]",
     "outlasting::what_was_sent_is_not_sent_again_with_an_option_that_changes_nothing",
     "whom::a_name_in_letters_that_look_alike_reaches_nobody",
     "whom::a_name_that_may_be_chosen_reaches_nobody_where",
