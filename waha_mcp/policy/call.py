@@ -98,14 +98,11 @@ class Call:
 
     def url_lines(self) -> dict[str, str]:
         """For a question: each URL, whole, and that its content is not known yet."""
-        return {
-            label: text
-            for name, url in self.urls().items()
-            for label, text in {
-                name: url,
-                f"what {name} holds": "not known yet: fetched after a yes, and its server learns the whole URL",
-            }.items()
-        }
+        lines: dict[str, str] = {}
+        for name, url in self.urls().items():
+            lines[name] = url
+            lines[f"what {name} holds"] = "not known yet: fetched after a yes, and its server learns the whole URL"
+        return lines
 
     def quoted_texts(self) -> dict[str, str]:
         """The contents of the messages that it names, by label: part of the question and of the digest."""
