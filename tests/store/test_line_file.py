@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.store.processes import ended, go, start
-from waha_mcp.files import locked
 from waha_mcp.store import line_file
+from waha_mcp.store.file_locks import locked
 from waha_mcp.store.line_file import LineFile
 
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
@@ -170,7 +170,7 @@ def test_a_holder_of_the_lock_that_hangs_costs_no_line(tmp_path: Path, monkeypat
 @posix
 def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
     holds = (
-        "import sys; from pathlib import Path; from waha_mcp.files import locked\n"
+        "import sys; from pathlib import Path; from waha_mcp.store.file_locks import locked\n"
         "with locked(Path(sys.argv[1]), 1): print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
