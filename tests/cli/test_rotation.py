@@ -17,7 +17,7 @@ from tests.harness import Admin, run
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import AppError, load_app, read_definition
 from waha_mcp.cli.rotation import Place, rotate
-from waha_mcp.cli.setup import Plan
+from waha_mcp.cli.setup import Plan, make
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.admin_api import Admin as AdminApi
 from waha_mcp.waha.admin_api import AdminError
@@ -30,12 +30,16 @@ Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    return {
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables of a user of their own, for this process and those that it starts."""
+    found = {
         "HOME": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path / ".config"),
         "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
     }
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found
 
 
 def folder(home: dict[str, str]) -> Path:
@@ -55,9 +59,21 @@ async def rotated(sandbox: SandboxInfo, home: dict[str, str], *arguments: str) -
     return await command(sandbox, home, "apps", "rotate", "assistant", *arguments)
 
 
+def plan_of(sandbox: SandboxInfo) -> Plan:
+    return Plan("assistant", sandbox.url, "default", frozenset({Action.READ, Action.SEND}))
+
+
+async def set_up(sandbox: SandboxInfo, home: dict[str, str]) -> str:
+    """An App as `init` makes it; its key."""
+    plan = plan_of(sandbox)
+    async with AdminApi(plan.app(sandbox.admin_key)) as api:
+        await make(api, plan, folder(home))
+    return key_of(home)
+
+
 async def tried(sandbox: SandboxInfo, home: dict[str, str], place: Place | None = None) -> str | None:
-    """The same without a process; the error, None if all went well."""
-    plan = Plan("assistant", sandbox.url, "default", frozenset({Action.READ, Action.SEND}))
+    """The rotation without a process; the error, None if all went well."""
+    plan = plan_of(sandbox)
     try:
         async with AdminApi(plan.app(sandbox.admin_key)) as api:
             assert await rotate(api, plan, place or Place.of(definition(home))) is None
@@ -83,13 +99,8 @@ async def keys(admin: Admin) -> set[str]:
 
 @pytest.fixture
 async def app(sandbox: SandboxInfo, home: dict[str, str]) -> str:
-    """An App that `init` has made; its key."""
-    done = await command(
-        sandbox, home, "init", "--url", sandbox.url, "--yes", "--id", "assistant", "--session", "default",
-        "--actions", "read,send",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return key_of(home)
+    """An App as `init` makes it; its key."""
+    return await set_up(sandbox, home)
 
 
 async def test_the_new_key_works_and_the_old_one_is_dead(
@@ -141,12 +152,10 @@ def kept_in(home: dict[str, str], how: str, key: str) -> None:
 
 @pytest.mark.parametrize("how", ["the definition", "another file", "a linked file"])
 async def test_the_new_key_is_kept_where_the_old_one_was(
-    how: str, app: str, sandbox: SandboxInfo, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    how: str, app: str, sandbox: SandboxInfo, home: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("HOME", home["HOME"])
     kept_in(home, how, app)
-    done = await rotated(sandbox, home)
-    assert done.returncode == 0, done.stderr
+    assert await tried(sandbox, home) is None
     new = key_of(home)
     assert new != app
     assert await works(home, new)
@@ -318,12 +327,7 @@ async def test_a_waha_without_apps_gets_a_plain_key_again(
     sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
 ) -> None:
     await admin.fault("/api/apps", status=404, body='{"message": "Cannot GET /api/apps", "statusCode": 404}', count=100)
-    done = await command(
-        sandbox, home, "init", "--url", sandbox.url, "--yes", "--id", "assistant", "--session", "default",
-        "--actions", "read,send",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    old, before = key_of(home), await keys(admin)
+    old, before = await set_up(sandbox, home), await keys(admin)
     assert await tried(sandbox, home) is None
     assert await keys(admin) == before - {old} | {key_of(home)}
 
