@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from pydantic import SecretStr
 from tests.harness import Admin, run
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import AppError, load_app, read_definition
-from waha_mcp.cli.rotation import Place, rotate
+from waha_mcp.cli.rotation import Place, rotate, shared_with
 from waha_mcp.cli.setup import Plan, make
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.admin_api import Admin as AdminApi
 from waha_mcp.waha.admin_api import AdminError
-from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.errors import Unreachable, WahaError
 from waha_mcp.waha.key_probe import examine
 
 pytestmark = pytest.mark.anyio
@@ -233,6 +234,40 @@ async def test_a_key_from_the_environment_is_made_and_the_user_told_what_to_set(
     assert await works(home, app, **{variable: new})
 
 
+@pytest.mark.parametrize("name", ["MY_KEY", None])
+async def test_a_key_from_the_environment_stays_and_the_new_one_lies_beside_the_definition(
+    name: str | None,
+    app: str,
+    sandbox: SandboxInfo,
+    admin: Admin,
+    home: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = f'key = {{env = "{name}"}}\n' if name else ""
+    definition(home).write_text(definition(home).read_text().replace('key = {file = "assistant.key"}\n', line))
+    monkeypatch.setenv(name or "WAHA_API_KEY", app)
+    before, plan = await keys(admin), plan_of(sandbox)
+    async with AdminApi(plan.app(sandbox.admin_key)) as api:
+        file = await rotate(api, plan, Place.of(definition(home)))
+    assert file == folder(home) / "assistant.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert await keys(admin) == before | {file.read_text().strip()}
+
+
+def test_a_key_that_is_not_found_again_where_it_was_written_is_an_error(home: dict[str, str]) -> None:
+    folder(home).mkdir(parents=True)
+    definition(home).write_text('key = "one"\n')
+
+    class Elsewhere(Place):
+        def read(self) -> SecretStr:
+            return SecretStr("one")
+
+    with pytest.raises(AppError, match="another key stands there"):
+        Elsewhere(definition(home), None).write(SecretStr("two"))
+    Place(definition(home), None).write(SecretStr("three"))
+    assert key_of(home) == "three"
+
+
 # What fails on the way
 
 STEPS: dict[str, dict[str, Any]] = {
@@ -287,6 +322,70 @@ async def test_a_new_key_that_may_too_little_is_taken_away_again(
     await admin.fault("/api/default/status/new-message-id", status=403, body='{"statusCode": 403, "message": "no"}')
     assert await tried(sandbox, home) == "The new key is not good: the key lacks send. It is removed again."
     assert (key_of(home), await keys(admin)) == (app, before)
+
+
+async def test_a_key_whose_removal_fails_as_well_is_named(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    before = {row["id"] for row in await admin.request("GET", "/api/keys")}
+    await admin.fault("/api/default/status/new-message-id", status=403, body='{"statusCode": 403, "message": "no"}')
+    await admin.fault("/api/keys/", method="DELETE", status=503)
+    said = str(await tried(sandbox, home))
+    assert said.startswith("The new key is not good: the key lacks send. Left in WAHA and used by nobody")
+    [new] = {row["id"] for row in await admin.request("GET", "/api/keys")} - before
+    assert f"the key {new} (" in said
+    assert key_of(home) == app
+
+
+async def test_an_app_whose_new_key_is_not_good_is_removed_whole(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = AdminApi.save
+
+    async def lesser(api: AdminApi, app_id: str, session: str, actions: Any, **more: Any) -> Any:
+        return await made(api, app_id, session, {Action.READ}, **more)
+
+    monkeypatch.setattr(AdminApi, "save", lesser)
+    said = str(await tried(sandbox, home))
+    assert said.startswith("App 'assistant' works with a new key, and the old one is gone, but WAHA's list of MCP apps")
+    assert "The new key is not good: the key lacks send. It is removed again." in said
+    assert await admin.request("GET", "/api/apps?session=default") == []
+    assert await works(home, key_of(home))
+
+
+async def test_a_key_that_waha_does_not_tell_is_named_by_its_id(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = AdminApi.add_key
+
+    async def untold(*arguments: Any) -> Any:
+        return replace(await made(*arguments), key=None)
+
+    before = {row["id"] for row in await admin.request("GET", "/api/keys")}
+    monkeypatch.setattr(AdminApi, "add_key", untold)
+    said = await tried(sandbox, home)
+    [new] = {row["id"] for row in await admin.request("GET", "/api/keys")} - before
+    assert said == f"WAHA did not tell the new key. Left in WAHA and used by nobody: the key {new}."
+    assert key_of(home) == app
+
+
+async def test_what_cannot_be_looked_up_afterwards_is_not_known(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = AdminApi.key_ids
+
+    async def once(api: AdminApi, session: str) -> set[str]:
+        monkeypatch.setattr(AdminApi, "key_ids", never)
+        return await listed(api, session)
+
+    async def never(api: AdminApi, session: str) -> set[str]:
+        raise Unreachable("WAHA is gone.")
+
+    monkeypatch.setattr(AdminApi, "key_ids", once)
+    await admin.fault("/api/keys", method="POST", status=503)
+    said = str(await tried(sandbox, home))
+    assert said.endswith("Whether a new key of session 'default' is left in WAHA is not known: look at its keys there.")
+    assert key_of(home) == app
 
 
 class Full(Place):
@@ -354,3 +453,16 @@ async def test_apps_with_the_same_key_are_named(app: str, sandbox: SandboxInfo, 
     done = await rotated(sandbox, home)
     assert done.returncode == 0, done.stderr
     assert "Apps that had the same key have none that works now: copy" in done.stdout
+
+
+async def test_apps_with_the_same_key_are_those_that_have_it_now(
+    app: str, sandbox: SandboxInfo, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, line in {
+        "copy": f'key = "{app}"', "other": 'key = "another"', "broken": 'key = {file = "none"}', "variable": "",
+    }.items():  # fmt: skip
+        (folder(home) / f"{name}.toml").write_text(f'url = "{sandbox.url}"\n{line}\n')
+        (folder(home) / f"{name}.toml").chmod(0o600)
+    assert shared_with(Place.of(definition(home))) == ["copy"]
+    monkeypatch.setenv("WAHA_API_KEY", app)
+    assert sorted(shared_with(Place.of(definition(home)))) == ["copy", "variable"]
