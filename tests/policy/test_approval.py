@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -704,6 +705,63 @@ def test_questions_that_were_answered_leave_room_for_more(monkeypatch: pytest.Mo
     assert approvals.ask(question("one more")).state == "waiting"
 
 
+def about(*chats: str, digest: str = "d", seen: str = "") -> Question:
+    return replace(question(digest), chats=chats, seen=seen)
+
+
+def test_what_a_person_refused_stays_refused_for_what_looks_the_same() -> None:
+    approvals = approvals_of("one")
+    entry = approvals.ask(about(SAM, seen="s"))
+    assert approvals.decide(entry.id, approve=False)
+    assert approvals.ask(about(SAM, digest="other", seen="s")) == approvals.refused("other", "s")
+    assert approvals.refused("other", "") is None
+    assert approvals.ask(about(SAM, digest="other", seen="t")).state == "waiting"
+
+
+def test_what_looks_the_same_takes_the_place_of_what_waits_and_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "MOST_PER_CHATS", 2)
+    approvals = approvals_of("one")
+    approvals.ask(about(SAM, digest="a", seen="s"))
+    kept = approvals.ask(about(SAM, digest="b", seen="t"))
+    new = approvals.ask(about(SAM, digest="c", seen="s"))
+    assert approvals.entries() == [kept, new]
+
+
+def test_questions_about_no_chat_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "MOST_WAITING", 2)
+    approvals = approvals_of("one")
+    kept = approvals.ask(about(SAM, digest="a"))
+    approvals.ask(about(digest="b"))
+    new = approvals.ask(about(digest="c"))
+    assert approvals.entries() == [kept, new]
+
+
+def test_what_is_withdrawn_leaves_the_others_waiting() -> None:
+    approvals = approvals_of("one")
+    approvals.ask(about(SAM, digest="a", seen="s"))
+    kept = approvals.ask(about(SAM, digest="b", seen="t"))
+    approvals.withdraw(about(SAM, digest="c", seen="s"))
+    assert approvals.entries() == [kept]
+
+
+@pytest.mark.parametrize("row", ["{", "[]", '{"client": "c"}', '{"client": "c", "created": "x"}'])
+def test_a_damaged_note_of_what_was_declined_says_nothing(row: str) -> None:
+    approvals = approvals_of("one")
+    opened_store().swap("declined", "one/s", None, row)
+    assert approvals.declined("s") is None
+    approvals.decline(about(SAM, seen="s"), "Goose")
+    assert approvals.declined("s") == "Goose"
+
+
+def test_a_row_that_stands_under_the_digest_of_another_call_is_none() -> None:
+    approvals = approvals_of("one")
+    assert approvals.decide(approvals.ask(question("b")).id, approve=True)
+    [row] = opened_store().rows("question")
+    opened_store().swap("question", "one/d", None, row.value)
+    assert approvals.find("d") is None
+    assert approvals.find("b") is not None
+
+
 JUNK = ["", "[]", "{}", '{"question": {}}', '{"created": "x", "question": {"recipients": []}}']
 
 
@@ -788,6 +846,20 @@ def test_questions_in_files_go_on_in_the_store(tmp_path: Path) -> None:
     assert decide("00000000000a", approve=True)
     assert approvals.use(approvals.ask(question("a")))
     assert not approvals.use(approvals.ask(question("b")))
+
+
+def test_an_answer_in_an_old_file_is_found_by_its_call(tmp_path: Path) -> None:
+    old_file(tmp_path, "approved", "b")
+    found = approvals_of("one").find("b")
+    assert found is not None
+    assert found.state == "approved"
+
+
+def test_questions_in_files_are_forgotten_as_well(tmp_path: Path) -> None:
+    gone = old_file(tmp_path, "waiting", "a")
+    assert approval.forget(opened_store(), "one/", lambda text: True) == 1
+    assert not gone.exists()
+    assert waiting() == []
 
 
 def test_an_answer_that_an_old_file_gives_later_does_not_stand_for_a_newer_question(tmp_path: Path) -> None:

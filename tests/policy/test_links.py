@@ -149,6 +149,7 @@ def test_what_the_list_covers_passes(text: str) -> None:
         ("report.pdf:80/x", "report.pdf"),
         ("report.pdf:8080", "report.pdf"),
         ("https://[example.com", None),
+        ("evil\u3164.test", "evil.test"),
     ],
 )
 def test_what_the_list_does_not_cover_is_found_however_it_is_written(text: str, hosts: str | None) -> None:
@@ -315,14 +316,45 @@ def test_the_type_of_a_forwarded_file_is_no_host() -> None:
             ]
         },
         {"key": {"remoteJid": "12025550123@s.whatsapp.net", "id": "evil.test"}},
+        {"url": "https://mmg.whatsapp.net/v/12345678/a.enc"},
+        {"url": "https://report.pdf"},
+        {"text": "[see the list"},
+        {"text": "[" * 20_000},
     ],
-    ids=["a file", "a thumbnail", "a card", "a button", "ids"],
+    ids=["a file", "a thumbnail", "a card", "a button", "ids", "a number in a path", "a name", "no JSON", "no end"],
 )
 def test_where_whatsapp_keeps_a_file_and_what_is_no_link_pass_in_a_message(raw: dict[str, Any]) -> None:
     media = {"url": "http://waha.lan:3000/api/files/a.png", "mimetype": "image/png"}
-    row = TEXT | {"body": "", "media": media, "_data": {"message": raw}}
-    call = call_of("forward_message", rows={f"false_{SAM}_A": row}, chat=OTHER, message_id=f"false_{SAM}_A")
-    assert not others_of(call, REFUSE)
+    row = TEXT | {"body": "", "media": media, "replyTo": {"id": "B", "media": media}, "_data": {"message": raw}}
+    assert not others_of(forwarded(row), REFUSE)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["url", "directPath", "mediaUrl", "deprecatedMms3Url", "staticUrl", "clientUrl", "eurl", "img", "jpegThumbnailUrl"],
+)
+def test_a_file_on_whatsapps_servers_passes_in_each_field_for_one_and_no_other_link_does(field: str) -> None:
+    assert not others_of(forwarded(TEXT | {"body": "", field: "https://mmg.whatsapp.net/v/1.enc"}), REFUSE)
+    assert others_of(forwarded(TEXT | {"body": "", field: "https://evil.test/v/1.enc"}), REFUSE).hosts == ("evil.test",)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "address", "body", "buttonText", "canonicalUrl", "caption", "comment", "contentText", "conversation",
+        "copy_code", "description", "displayName", "display_text", "fileName", "footer", "footerText", "headerText",
+        "hydratedContentText", "hydratedFooterText", "hydratedTitleText", "joinLink", "link", "matchedText",
+        "merchant_url", "name", "optionName", "selectedDisplayText", "sourceUrl", "subtitle", "text", "title", "url",
+        "vcard", "vCards", "websites",
+    ],
+)  # fmt: skip
+def test_a_host_alone_is_a_link_in_each_field_that_is_shown(field: str) -> None:
+    row = TEXT | {"body": "", "_data": {"message": {field: "evil.test"}}}
+    assert others_of(forwarded(row), REFUSE).hosts == ("evil.test",)
+
+
+def forwarded(row: dict[str, Any]) -> Call:
+    return call_of("forward_message", rows={f"false_{SAM}_A": row}, chat=OTHER, message_id=f"false_{SAM}_A")
 
 
 @pytest.mark.parametrize(
@@ -335,6 +367,13 @@ def test_where_whatsapp_keeps_a_file_and_what_is_no_link_pass_in_a_message(raw: 
         {"params": '{"url": "https://evil.test", "url": "https://example.com"}'},
         {"params": '{"x": "{\\"u\\": \\"\\u0068ttps://evil.test\\"}"}'},
         {"vcard": "BEGIN:VCARD\nURL:https://evil\n .test/x\nEND:VCARD"},
+        {"params": '{"title": "evil\\u002etest"}'},
+        {"params": ' [{"title": "{\\"text\\": \\"evil\\\\u002etest\\"}"}]'},
+        {"text": "{evil.test"},
+        {"url": "https://mmg.whatsapp.net/a evil.test"},
+        {"url": "evil.test"},
+        {"url": "http://mmg.whatsapp.net/a"},
+        {"url": "https://evil.test@mmg.whatsapp.net/a"},
     ],
 )
 def test_other_links_in_a_message_do_not_pass_as_its_file(raw: dict[str, Any]) -> None:
@@ -348,9 +387,14 @@ def test_a_question_has_a_line_for_each_link_and_says_what_is_cut() -> None:
     call = call_of("forward_message", rows={f"false_{SAM}_A": row}, chat=OTHER, message_id=f"false_{SAM}_A")
     lines = link_lines(call)["links in message_id"].split("\n")
     assert sorted(lines) == ["https://evil.test/1", f"https://evil.test/{'x' * 282}… (cut: it has 418 characters)"]
+    row["a"] = [f"https://evil.test/{at}" for at in range(MOST_LINKS)]
+    assert "more" not in link_lines(call)["links in message_id"]
     row["a"] = [f"https://evil.test/{at}" for at in range(MOST_LINKS + 2)]
     assert link_lines(call)["links in message_id"].endswith("\n… and 2 more")
+    row["a"] = ["https://evil.test/" + "x" * 282]
+    assert link_lines(call)["links in message_id"] == row["a"][0]
     assert link_lines(call_of("send_text", chat=SAM, text="https://evil.test")) == {}
+    assert link_lines(call_of("forward_message", chat=OTHER, message_id=f"false_{SAM}_A")) == {}
 
 
 def test_the_hosts_with_foreign_letters_are_told_for_a_question() -> None:

@@ -66,6 +66,19 @@ def test_a_question_that_is_taken_back_has_no_copy() -> None:
     assert waiting() == []
 
 
+def test_a_question_whose_call_has_its_approval_back_has_no_copy() -> None:
+    approvals = approvals_of("one")
+    first = filed(SOUP)
+    assert approvals.decide(first.id, approve=True)
+    [approved] = approvals.entries()
+    assert approvals.use(approved)
+    again = filed(SOUP)
+    assert [path.name for path in copies()] == [f"{again.id}-0"]
+    approvals.give_back(approved)
+    assert [each.state for each in approvals.entries()] == ["approved"]
+    assert copies() == []
+
+
 def test_what_was_decided_is_not_taken_back() -> None:
     entry = filed(SOUP)
     assert decide(entry.id, approve=True)
