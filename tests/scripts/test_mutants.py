@@ -177,6 +177,24 @@ def test_every_mutant_of_the_rooms_compiles_differs_and_has_an_id_of_its_own() -
     assert len(ids) > 1000
 
 
+@pytest.mark.parametrize(("count", "least"), [(25, 19), (100, 82), (1, 0), (0, 0)])
+def test_a_sample_fails_only_where_nine_tenths_killed_would_be_improbable(count: int, least: int) -> None:
+    assert mutants.line(count, sample=True)[0] == least
+
+
+@pytest.mark.parametrize(("count", "least"), [(25, 23), (100, 90), (1, 1), (0, 0)])
+def test_a_whole_run_needs_nine_tenths_killed(count: int, least: int) -> None:
+    assert mutants.line(count, sample=False)[0] == least
+
+
+def test_the_line_is_said_with_its_reason() -> None:
+    assert mutants.line(25, sample=True)[1] == (
+        "At least 19 of 25 must be killed: "
+        "if 90% of all mutants are, fewer of a sample come up in less than 1% of cases."
+    )
+    assert mutants.line(100, sample=False)[1] == "At least 90 of 100 must be killed: 90%."
+
+
 def test_every_room_has_files() -> None:
     assert set(mutants.files().values()) == mutants.ROOMS.keys()
 
