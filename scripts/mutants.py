@@ -462,13 +462,23 @@ def _write(path: Path, value: Any) -> None:
 # -- Workers
 
 
+def copy(checkout: Path, folder: Path) -> None:
+    """Copy a checkout without what is made in it and its own dot files; those further down are the tests' data."""
+    made = shutil.ignore_patterns("__pycache__", "build", "dist", "*.egg-info")
+
+    def skipped(where: str, names: list[str]) -> set[str]:
+        own = {name for name in names if name.startswith(".")} if Path(where) == checkout else set()
+        return own | made(where, names)
+
+    shutil.copytree(checkout, folder, ignore=skipped)
+
+
 class Worker:
     """A pytest process in a copy of the checkout that has collected the tests; see mutants_worker.py."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.folder = folder / f"worker{number}"
-        skipped = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
-        shutil.copytree(ROOT, self.folder, ignore=skipped)
+        copy(ROOT, self.folder)
         ours, theirs = os.pipe()
         inward, answers = os.pipe()
         env = {k: v for k, v in os.environ.items() if not k.startswith(("WAHA_", "PYTEST_"))} | {

@@ -209,6 +209,15 @@ def test_every_note_is_for_a_mutant_that_there_is() -> None:
         assert len(why) > 10, pattern
 
 
+def test_a_worker_copies_the_dot_files_that_tests_read_and_none_of_the_checkout_itself(tmp_path: Path) -> None:
+    for name in (".git/HEAD", ".venv/x", "tests/data/home/.config/a.toml", "tests/__pycache__/a.pyc"):
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).touch()
+    mutants.copy(tmp_path / "from", tmp_path / "to")
+    found = {path.relative_to(tmp_path / "to").as_posix() for path in (tmp_path / "to").rglob("*") if path.is_file()}
+    assert found == {"tests/data/home/.config/a.toml"}
+
+
 SOURCE = """
 LIMIT = 3
 
