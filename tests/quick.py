@@ -17,7 +17,7 @@ import pytest
 from mcp import StdioServerParameters
 
 #: So many cases of one test are quick.
-CASES = 4
+CASES = 2
 TESTS = str(Path(__file__).parent)
 #: Audit events of a process that is started.
 STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec"}
@@ -46,7 +46,7 @@ def _by_test(items: Iterable[pytest.Item]) -> dict[str, list[pytest.Function]]:
 
 
 def _spread(cases: list[pytest.Function]) -> list[pytest.Function]:
-    """First, last and evenly between: what is repeated for each engine and each tool has some of every one."""
+    """First, last and evenly between: what is repeated for each engine has a case of either."""
     return [cases[round(number * (len(cases) - 1) / (CASES - 1))] for number in range(CASES)]
 
 

@@ -346,6 +346,7 @@ async def test_a_call_waits_for_the_decision_and_goes_on(approve: bool, sandbox:
     assert reported[0][2].startswith("Waiting for approval, id ")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("often")
 async def test_a_call_waits_only_so_long(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox, approval=CONSOLE | {"wait": "1s"}) as bridge:

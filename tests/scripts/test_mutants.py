@@ -177,6 +177,24 @@ def test_every_mutant_of_the_rooms_compiles_differs_and_has_an_id_of_its_own() -
     assert len(ids) > 1000
 
 
+@pytest.mark.parametrize(("count", "least"), [(25, 19), (100, 82), (1, 0), (0, 0)])
+def test_a_sample_fails_only_where_nine_tenths_killed_would_be_improbable(count: int, least: int) -> None:
+    assert mutants.line(count, sample=True)[0] == least
+
+
+@pytest.mark.parametrize(("count", "least"), [(25, 23), (100, 90), (1, 1), (0, 0)])
+def test_a_whole_run_needs_nine_tenths_killed(count: int, least: int) -> None:
+    assert mutants.line(count, sample=False)[0] == least
+
+
+def test_the_line_is_said_with_its_reason() -> None:
+    assert mutants.line(25, sample=True)[1] == (
+        "At least 19 of 25 must be killed: "
+        "if 90% of all mutants are, fewer of a sample come up in less than 1% of cases."
+    )
+    assert mutants.line(100, sample=False)[1] == "At least 90 of 100 must be killed: 90%."
+
+
 def test_every_room_has_files() -> None:
     assert set(mutants.files().values()) == mutants.ROOMS.keys()
 
@@ -189,6 +207,15 @@ def test_every_note_is_for_a_mutant_that_there_is() -> None:
     for pattern, why in {**notes.equivalent, **notes.survivors}.items():
         assert any(fnmatchcase(each, pattern) for each in ids), f"no such mutant: {pattern}"
         assert len(why) > 10, pattern
+
+
+def test_a_worker_copies_the_dot_files_that_tests_read_and_none_of_the_checkout_itself(tmp_path: Path) -> None:
+    for name in (".git/HEAD", ".venv/x", "tests/data/home/.config/a.toml", "tests/__pycache__/a.pyc"):
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).touch()
+    mutants.copy(tmp_path / "from", tmp_path / "to")
+    found = {path.relative_to(tmp_path / "to").as_posix() for path in (tmp_path / "to").rglob("*") if path.is_file()}
+    assert found == {"tests/data/home/.config/a.toml"}
 
 
 SOURCE = """

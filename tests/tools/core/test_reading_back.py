@@ -248,6 +248,7 @@ async def test_no_reading_back_asks_more_than_its_budget_and_each_says_so_and_go
         await hand.aclose()
 
 
+@pytest.mark.slow
 async def test_what_a_cut_answer_over_many_chats_did_not_show_comes_with_its_cursor(
     sandbox: SandboxInfo, admin: Admin
 ) -> None:
