@@ -67,8 +67,10 @@ ROOMS = {
 #: Left out unless --all is given: a guard that is always taken stops everything, which any test notices, and a number
 #: moved by a little or tenfold is a matter of taste.
 MINOR = frozenset({"guard-always", "choice-always", "bound", "constant", "default", "state-dropped"})
-#: Seconds of tests (as recorded) that a mutant meets at most, those of its own module first.
+#: Seconds of tests (as recorded) that a mutant meets at most.
 MOST_SECONDS = 20.0
+#: So many times as long a test of another folder counts as, which seldom notices what one beside the file does not.
+ELSEWHERE = 4
 #: Folders whose tests that start processes follow when the others let a mutant live, by the first part of its path.
 WITH_PROCESSES = {
     "policy": ("tests/policy", "tests/attacks"),
@@ -565,19 +567,19 @@ def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
 
 
 def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[list[str], list[str]]:
-    """The tests that reach a mutant, those of its module and its folder first, and those that start processes."""
+    """The tests that reach a mutant, fast ones first, those of its folder before others, and those with processes."""
     path = f"waha_mcp/{mutant.file}"
-    own, beside = f"test_{Path(mutant.file).stem}", f"tests/{Path(mutant.file).parent}/"
+    beside = f"tests/{Path(mutant.file).parent}/"
     hits = []
     for test, (seconds, lines) in known["tests"].items():
         on = lines.get(path, ())
         if on and (not mutant.lines or not mutant.lines.isdisjoint(on)):
-            hits.append((test != first, own not in test, not test.startswith(beside), seconds, test))
+            hits.append((test != first, seconds * (1 if test.startswith(beside) else ELSEWHERE), seconds, test))
     room = mutant.file.partition("/")[0]
     folders = WITH_PROCESSES.get(room, WITH_PROCESSES["policy"])
     others = [test for test in known["processes"] if test.startswith(folders)]
     alone, left = [], MOST_SECONDS
-    for *_, seconds, test in sorted(hits):
+    for _, _, seconds, test in sorted(hits):
         if left > 0:
             alone.append(test)
         left -= seconds

@@ -727,30 +727,12 @@ def test_what_looks_the_same_takes_the_place_of_what_waits_and_counts_once(monke
     assert approvals.entries() == [kept, new]
 
 
-def test_questions_about_no_chat_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approval, "MOST_WAITING", 2)
-    approvals = approvals_of("one")
-    kept = approvals.ask(about(SAM, digest="a"))
-    approvals.ask(about(digest="b"))
-    new = approvals.ask(about(digest="c"))
-    assert approvals.entries() == [kept, new]
-
-
 def test_what_is_withdrawn_leaves_the_others_waiting() -> None:
     approvals = approvals_of("one")
     approvals.ask(about(SAM, digest="a", seen="s"))
     kept = approvals.ask(about(SAM, digest="b", seen="t"))
     approvals.withdraw(about(SAM, digest="c", seen="s"))
     assert approvals.entries() == [kept]
-
-
-@pytest.mark.parametrize("row", ["{", "[]", '{"client": "c"}', '{"client": "c", "created": "x"}'])
-def test_a_damaged_note_of_what_was_declined_says_nothing(row: str) -> None:
-    approvals = approvals_of("one")
-    opened_store().swap("declined", "one/s", None, row)
-    assert approvals.declined("s") is None
-    approvals.decline(about(SAM, seen="s"), "Goose")
-    assert approvals.declined("s") == "Goose"
 
 
 def test_a_row_that_stands_under_the_digest_of_another_call_is_none() -> None:

@@ -108,6 +108,13 @@ def test_an_expired_copy_is_deleted_and_no_other() -> None:
     assert [path.read_bytes() for path in copies()] == [SOUP]
 
 
+async def test_an_app_that_starts_deletes_what_expired(sandbox: SandboxInfo) -> None:
+    filed(b"old", expires=time.time() - shown_files._AFTER - 1)
+    async with Bridge(app_for(sandbox)) as bridge:
+        assert bridge.policy
+        assert copies() == []
+
+
 def test_what_a_process_left_half_written_is_deleted() -> None:
     filed(SOUP)
     [copy] = copies()
