@@ -7,6 +7,9 @@ from tests.attacks.defences import Defence
 _DELIVERY, _GATE, _IDS = "policy/delivery.py", "policy/gate.py", "whatsapp/ids.py"
 _STORY = "answers::a_story_is_as_its_author_may_be_reached_and_read"
 _LISTED = "answers::stories_are_listed_without_those_of_an_author"
+#: The calls of `_STORY`.
+_WHATS = ("reading it", "an answer to it", "an answer among the stories", "a reaction", "a forward", "a star")
+
 ANSWERS = (
     Defence(
         "a story is its author's",
@@ -23,9 +26,12 @@ ANSWERS = (
             ),
         ),
         tuple(
-            f"{_LISTED}[{lists}-{tool}-who is not known]"
+            f"{case}-{author}]"
             for lists in ("forbidden", "not allowed")
-            for tool in ("get_messages", "search_messages")
+            for case, author in (
+                *((f"{_LISTED}[{lists}-{tool}", "who is not known") for tool in ("get_messages", "search_messages")),
+                *((f"{_STORY}[{lists}-{what}", "whom the id leaves out") for what in _WHATS),
+            )
         ),
     ),
     Defence(

@@ -250,7 +250,10 @@ def test_it_is_told_as_sent_where_the_answer_names(
 ) -> None:
     lid = agent.judge.get(f"/api/default/lids/pn/{FRIEND.partition('@')[0]}")["lid"]
     way.rules[SEND] = after(sent_to(lid if which == "the hidden id" else "990000000000077@lid", form))
+    # No look-up would find it.
+    agent.judge.fault(f"/api/default/chats/{FRIEND}/messages/*", status=404, body="{}", count=100)
     done, said = agent.call("send_text", chat=FRIEND, text=text)
+    agent.judge.no_faults()
     assert done, said
     assert agent.judge.delivered(FRIEND, text) == 1
 
