@@ -1,18 +1,13 @@
-"""Atomic file writes, private folders (0700) and locks between processes."""
+"""Atomic file writes, private files (0600) and folders (0700)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-
-#: Seconds between two attempts to lock a file.
-_AGAIN = 0.001
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
@@ -107,60 +102,3 @@ def open_private(path: Path, flags: int) -> int:
             with contextlib.suppress(PermissionError):  # some file systems have no modes
                 os.fchmod(file, 0o600)
     return file
-
-
-@contextlib.contextmanager
-def locked(path: Path, wait: float) -> Iterator[bool]:
-    """Hold an exclusive lock on a file, which is created if missing, among threads and processes.
-
-    Yields False if another holder kept it for longer than `wait` seconds. True also where the file system has no locks.
-    The operating system releases the lock when the process ends in any way.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    file = open_private(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        deadline = time.monotonic() + wait
-        while not (held := _try_lock(file)) and time.monotonic() < deadline:
-            time.sleep(_AGAIN)
-        try:
-            yield held
-        finally:
-            if held:
-                _unlock(file)
-    finally:
-        os.close(file)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: int) -> bool:
-        os.lseek(file, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(file: int) -> None:
-        os.lseek(file, 0, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(file: int) -> bool:
-        # Unlike the locks of `lockf`, these belong to the open file and not to the process: threads exclude each other.
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass  # a file system without locks
-        return True
-
-    def _unlock(file: int) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, Hijacked, hijacked
 from tests.attacks.judge import Judge
+from tests.look_alikes import ALIKE
 from waha_mcp.sandbox import SandboxInfo
 
 MUM, PERSON = "12025550102@c.us", "12025550160@c.us"
@@ -36,33 +37,6 @@ def group_of_strangers(judge: Judge, *people: str) -> str:
 
 
 # Letters that look alike
-
-
-ALIKE = {
-    "Cyrillic": "M\u0443m",
-    "Greek": "\u039cum",
-    "Armenian": "M\u057dm",
-    "full-width": "\uff2d\uff55\uff4d",
-    "one full-width letter": "Mu\uff4d",
-    "mathematical": "\U0001d5e0\U0001d602\U0001d5fa",
-    "double-struck": "\U0001d544\U0001d566\U0001d55e",
-    "circled": "\u24c2um",
-    "squared": "\U0001f17cum",
-    "an accent": "M\u00fam",
-    "a combining accent": "Mu\u0301m",
-    "a combining line": "Mu\u0332m",
-    "a strike": "Mu\u0336m",
-    "an enclosing mark": "Mu\u20e3m",
-    "a spacing accent": "Mum\u00b4",
-    "zero width": "Mu\u200bm",
-    "a word joiner": "Mu\u2060m",
-    "a joiner": "Mu\u200dm",
-    "a mark of direction": "\u200eMum",
-    "a tag": "Mum\U000e0061",
-    "a filler": "Mu\u3164m",
-    "a soft hyphen": "Mu\u00adm",
-    "a digit": "Mu1n",
-}
 
 
 @pytest.fixture(scope="module")

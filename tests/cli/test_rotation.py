@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from pydantic import SecretStr
 from tests.harness import Admin, run
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import AppError, load_app, read_definition
-from waha_mcp.cli.rotation import Place, rotate
-from waha_mcp.cli.setup import Plan
+from waha_mcp.cli.rotation import Place, rotate, shared_with
+from waha_mcp.cli.setup import Plan, make
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.admin_api import Admin as AdminApi
 from waha_mcp.waha.admin_api import AdminError
-from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.errors import Unreachable, WahaError
 from waha_mcp.waha.key_probe import examine
 
 pytestmark = pytest.mark.anyio
@@ -30,12 +31,16 @@ Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    return {
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables of a user of their own, for this process and those that it starts."""
+    found = {
         "HOME": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path / ".config"),
         "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
     }
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found
 
 
 def folder(home: dict[str, str]) -> Path:
@@ -55,9 +60,21 @@ async def rotated(sandbox: SandboxInfo, home: dict[str, str], *arguments: str) -
     return await command(sandbox, home, "apps", "rotate", "assistant", *arguments)
 
 
+def plan_of(sandbox: SandboxInfo) -> Plan:
+    return Plan("assistant", sandbox.url, "default", frozenset({Action.READ, Action.SEND}))
+
+
+async def set_up(sandbox: SandboxInfo, home: dict[str, str]) -> str:
+    """An App as `init` makes it; its key."""
+    plan = plan_of(sandbox)
+    async with AdminApi(plan.app(sandbox.admin_key)) as api:
+        await make(api, plan, folder(home))
+    return key_of(home)
+
+
 async def tried(sandbox: SandboxInfo, home: dict[str, str], place: Place | None = None) -> str | None:
-    """The same without a process; the error, None if all went well."""
-    plan = Plan("assistant", sandbox.url, "default", frozenset({Action.READ, Action.SEND}))
+    """The rotation without a process; the error, None if all went well."""
+    plan = plan_of(sandbox)
     try:
         async with AdminApi(plan.app(sandbox.admin_key)) as api:
             assert await rotate(api, plan, place or Place.of(definition(home))) is None
@@ -83,13 +100,8 @@ async def keys(admin: Admin) -> set[str]:
 
 @pytest.fixture
 async def app(sandbox: SandboxInfo, home: dict[str, str]) -> str:
-    """An App that `init` has made; its key."""
-    done = await command(
-        sandbox, home, "init", "--url", sandbox.url, "--yes", "--id", "assistant", "--session", "default",
-        "--actions", "read,send",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return key_of(home)
+    """An App as `init` makes it; its key."""
+    return await set_up(sandbox, home)
 
 
 async def test_the_new_key_works_and_the_old_one_is_dead(
@@ -141,12 +153,10 @@ def kept_in(home: dict[str, str], how: str, key: str) -> None:
 
 @pytest.mark.parametrize("how", ["the definition", "another file", "a linked file"])
 async def test_the_new_key_is_kept_where_the_old_one_was(
-    how: str, app: str, sandbox: SandboxInfo, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    how: str, app: str, sandbox: SandboxInfo, home: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("HOME", home["HOME"])
     kept_in(home, how, app)
-    done = await rotated(sandbox, home)
-    assert done.returncode == 0, done.stderr
+    assert await tried(sandbox, home) is None
     new = key_of(home)
     assert new != app
     assert await works(home, new)
@@ -224,6 +234,40 @@ async def test_a_key_from_the_environment_is_made_and_the_user_told_what_to_set(
     assert await works(home, app, **{variable: new})
 
 
+@pytest.mark.parametrize("name", ["MY_KEY", None])
+async def test_a_key_from_the_environment_stays_and_the_new_one_lies_beside_the_definition(
+    name: str | None,
+    app: str,
+    sandbox: SandboxInfo,
+    admin: Admin,
+    home: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = f'key = {{env = "{name}"}}\n' if name else ""
+    definition(home).write_text(definition(home).read_text().replace('key = {file = "assistant.key"}\n', line))
+    monkeypatch.setenv(name or "WAHA_API_KEY", app)
+    before, plan = await keys(admin), plan_of(sandbox)
+    async with AdminApi(plan.app(sandbox.admin_key)) as api:
+        file = await rotate(api, plan, Place.of(definition(home)))
+    assert file == folder(home) / "assistant.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert await keys(admin) == before | {file.read_text().strip()}
+
+
+def test_a_key_that_is_not_found_again_where_it_was_written_is_an_error(home: dict[str, str]) -> None:
+    folder(home).mkdir(parents=True)
+    definition(home).write_text('key = "one"\n')
+
+    class Elsewhere(Place):
+        def read(self) -> SecretStr:
+            return SecretStr("one")
+
+    with pytest.raises(AppError, match="another key stands there"):
+        Elsewhere(definition(home), None).write(SecretStr("two"))
+    Place(definition(home), None).write(SecretStr("three"))
+    assert key_of(home) == "three"
+
+
 # What fails on the way
 
 STEPS: dict[str, dict[str, Any]] = {
@@ -280,6 +324,70 @@ async def test_a_new_key_that_may_too_little_is_taken_away_again(
     assert (key_of(home), await keys(admin)) == (app, before)
 
 
+async def test_a_key_whose_removal_fails_as_well_is_named(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    before = {row["id"] for row in await admin.request("GET", "/api/keys")}
+    await admin.fault("/api/default/status/new-message-id", status=403, body='{"statusCode": 403, "message": "no"}')
+    await admin.fault("/api/keys/", method="DELETE", status=503)
+    said = str(await tried(sandbox, home))
+    assert said.startswith("The new key is not good: the key lacks send. Left in WAHA and used by nobody")
+    [new] = {row["id"] for row in await admin.request("GET", "/api/keys")} - before
+    assert f"the key {new} (" in said
+    assert key_of(home) == app
+
+
+async def test_an_app_whose_new_key_is_not_good_is_removed_whole(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = AdminApi.save
+
+    async def lesser(api: AdminApi, app_id: str, session: str, actions: Any, **more: Any) -> Any:
+        return await made(api, app_id, session, {Action.READ}, **more)
+
+    monkeypatch.setattr(AdminApi, "save", lesser)
+    said = str(await tried(sandbox, home))
+    assert said.startswith("App 'assistant' works with a new key, and the old one is gone, but WAHA's list of MCP apps")
+    assert "The new key is not good: the key lacks send. It is removed again." in said
+    assert await admin.request("GET", "/api/apps?session=default") == []
+    assert await works(home, key_of(home))
+
+
+async def test_a_key_that_waha_does_not_tell_is_named_by_its_id(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = AdminApi.add_key
+
+    async def untold(*arguments: Any) -> Any:
+        return replace(await made(*arguments), key=None)
+
+    before = {row["id"] for row in await admin.request("GET", "/api/keys")}
+    monkeypatch.setattr(AdminApi, "add_key", untold)
+    said = await tried(sandbox, home)
+    [new] = {row["id"] for row in await admin.request("GET", "/api/keys")} - before
+    assert said == f"WAHA did not tell the new key. Left in WAHA and used by nobody: the key {new}."
+    assert key_of(home) == app
+
+
+async def test_what_cannot_be_looked_up_afterwards_is_not_known(
+    app: str, sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = AdminApi.key_ids
+
+    async def once(api: AdminApi, session: str) -> set[str]:
+        monkeypatch.setattr(AdminApi, "key_ids", never)
+        return await listed(api, session)
+
+    async def never(api: AdminApi, session: str) -> set[str]:
+        raise Unreachable("WAHA is gone.")
+
+    monkeypatch.setattr(AdminApi, "key_ids", once)
+    await admin.fault("/api/keys", method="POST", status=503)
+    said = str(await tried(sandbox, home))
+    assert said.endswith("Whether a new key of session 'default' is left in WAHA is not known: look at its keys there.")
+    assert key_of(home) == app
+
+
 class Full(Place):
     """A place on a full disk."""
 
@@ -318,12 +426,7 @@ async def test_a_waha_without_apps_gets_a_plain_key_again(
     sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
 ) -> None:
     await admin.fault("/api/apps", status=404, body='{"message": "Cannot GET /api/apps", "statusCode": 404}', count=100)
-    done = await command(
-        sandbox, home, "init", "--url", sandbox.url, "--yes", "--id", "assistant", "--session", "default",
-        "--actions", "read,send",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    old, before = key_of(home), await keys(admin)
+    old, before = await set_up(sandbox, home), await keys(admin)
     assert await tried(sandbox, home) is None
     assert await keys(admin) == before - {old} | {key_of(home)}
 
@@ -350,3 +453,16 @@ async def test_apps_with_the_same_key_are_named(app: str, sandbox: SandboxInfo, 
     done = await rotated(sandbox, home)
     assert done.returncode == 0, done.stderr
     assert "Apps that had the same key have none that works now: copy" in done.stdout
+
+
+async def test_apps_with_the_same_key_are_those_that_have_it_now(
+    app: str, sandbox: SandboxInfo, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, line in {
+        "copy": f'key = "{app}"', "other": 'key = "another"', "broken": 'key = {file = "none"}', "variable": "",
+    }.items():  # fmt: skip
+        (folder(home) / f"{name}.toml").write_text(f'url = "{sandbox.url}"\n{line}\n')
+        (folder(home) / f"{name}.toml").chmod(0o600)
+    assert shared_with(Place.of(definition(home))) == ["copy"]
+    monkeypatch.setenv("WAHA_API_KEY", app)
+    assert sorted(shared_with(Place.of(definition(home)))) == ["copy", "variable"]

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.people.common import ANN, BEN, CEM, CONTACTS, GROUPS, HIDDEN, LIDS, Canned, Clock, person, table_of
+from tests.people.common import ANN, BEN, CEM, CLUB, CONTACTS, GROUPS, HIDDEN, LIDS, Canned, Clock, person, table_of
 from waha_mcp.people.filling import FEW, GAP_LIFE, LIFE, MISS_LIFE, OLDEST, FilledTable
 from waha_mcp.people.parts import NAMES
 from waha_mcp.waha.errors import BadAnswer, Forbidden, Unauthorized, Unreachable, Unsupported
@@ -401,6 +401,45 @@ async def test_a_person_is_looked_up_under_the_id_that_the_contacts_have(
     clock.now += MISS_LIFE + 1
     assert (await people.saved_name_now(ANN) == "Ann") is same
     assert asked == [listed]
+
+
+async def test_what_was_looked_up_counts_until_it_is_looked_up_again(clock: Clock) -> None:
+    waha = Canned()
+    people = await saved_as_ann(waha, clock, MISS_LIFE + 1)
+    waha.answers[CONTACT] = person(ANN, "Anna")
+    for _ in range(2):
+        assert await people.saved_name_now(ANN) == "Anna"
+    assert waha.asked[CONTACT] == 1
+
+
+async def test_who_has_only_a_chat_is_looked_up_under_its_id_and_has_no_saved_name(clock: Clock) -> None:
+    waha = Canned(chats=[{"id": ANN, "name": "Ann"}])
+    waha.answers[CONTACT] = person(ANN, pushname="Ann")
+    people = table_of(waha)
+    await people.load()
+    assert named(people) == "Ann"
+    assert people.saved_name(ANN) == ""
+    clock.now += MISS_LIFE + 1
+    assert await people.saved_name_now(ANN) == ""
+    assert waha.asked[CONTACT] == 1
+
+
+async def test_a_group_is_looked_up_among_the_groups() -> None:
+    waha = Canned()
+    waha.answers["GET /api/{session}/groups/{id}"] = {"subject": "Book club"}
+    assert await table_of(waha).row(CLUB) == {"subject": "Book club"}
+    assert waha.asked[CONTACT] == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "saved"),
+    [({"name": "Ann"}, False), ({"name": "Ann", "pushname": ""}, True), ({"name": "Ann", "isMyContact": True}, True)],
+    ids=str,
+)
+async def test_without_any_contacts_a_row_itself_tells_whether_its_name_is_saved(row: Any, saved: bool) -> None:
+    people = table_of(Canned())
+    await people.load()
+    assert people.is_saved(row) is saved
 
 
 # Second ids

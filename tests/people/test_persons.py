@@ -288,3 +288,53 @@ async def test_whom_one_account_has_met_another_on_the_same_session_has_not() ->
         assert people.is_met(SAM)
         people.table.table = PeopleTable(me=frozenset({"12025550111@c.us"}))
         assert not people.is_met(SAM)
+
+
+@pytest.mark.parametrize(
+    ("chat", "known"), [(STATUS, True), (SAM, True), (DAD, True), (GROUP, True), (STRANGER, False), (OTHER_LID, False)]
+)
+async def test_a_chat_is_known_that_is_the_accounts_own_or_in_the_table(chat: str, known: bool, waha: Canned) -> None:
+    waha.answers["/api/sessions"] = [{"name": "default", "me": {"id": SAM}}]
+    waha.answers["/api/contacts/all"] = [{"id": DAD, "name": "Dad"}]
+    waha.answers["/api/default/groups"] = [{"id": GROUP, "subject": "Book club"}]
+    table = FilledTable(waha.waha)
+    await table.load()
+    assert People(table).is_known(chat) is known
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500, 501])
+async def test_a_chat_that_waha_cannot_show_is_not_there(status: int, waha: Canned) -> None:
+    waha.messages(SAM, httpx.Response(status, json={"message": "no such chat"}))
+    assert not await People(FilledTable(waha.waha)).is_there(SAM)
+
+
+async def test_a_waha_that_lets_nobody_in_does_not_say_that_a_chat_is_not_there(waha: Canned) -> None:
+    waha.messages(SAM, httpx.Response(401, json={}))
+    with pytest.raises(WahaError):
+        await People(FilledTable(waha.waha)).is_there(SAM)
+
+
+@pytest.mark.parametrize(
+    ("answer", "count"),
+    [
+        ({"id": GROUP, "participants": [{"id": SAM}, {"id": DAD}]}, 2),
+        ({"subject": "Book club"}, None),
+        ([], None),
+        (httpx.Response(500, json={}), None),
+    ],
+    ids=str,
+)
+async def test_a_group_has_as_many_members_as_waha_says(answer: Any, count: int | None, waha: Canned) -> None:
+    waha.answers[f"/api/default/groups/{GROUP}"] = answer
+    assert await People(FilledTable(waha.waha)).member_count(GROUP) == count
+
+
+async def test_the_members_of_what_is_no_group_are_not_counted(waha: Canned) -> None:
+    waha.answers["/api/contacts"] = {"id": SAM, "name": "Sam"}
+    assert await People(FilledTable(waha.waha)).member_count(SAM) is None
+
+
+@pytest.mark.parametrize("row", [{"id": None}, {"_data": {"message": {"protocolMessage": {"type": 0}}}}], ids=str)
+async def test_what_was_deleted_or_has_no_id_is_nothing_that_was_written(row: Any, waha: Canned) -> None:
+    waha.messages(SAM, [{**OURS, **row}])
+    assert not await People(FilledTable(waha.waha)).has_written(SAM)

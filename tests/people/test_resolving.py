@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.look_alikes import ALIKE
 from tests.people.common import (
     ANN,
     BEN,
@@ -66,28 +67,6 @@ async def test_a_sealed_name_causes_the_requests_of_one_that_does_not_exist(cont
     with pytest.raises(Unresolved):
         await directory.resolve("Ann", effect=True)
     assert waha.asked == dict.fromkeys(SOURCES.values(), 1)
-
-
-ALIKE = {
-    "Cyrillic": "M\u0443m",
-    "Greek": "\u039cum",
-    "full-width": "\uff2d\uff55\uff4d",
-    "mathematical": "\U0001d5e0\U0001d602\U0001d5fa",
-    "circled": "\u24c2um",
-    "squared": "\U0001f17cum",
-    "an accent": "M\u00fam",
-    "a combining accent": "Mu\u0301m",
-    "a combining line": "Mu\u0332m",
-    "a strike": "Mu\u0336m",
-    "an enclosing mark": "Mu\u20e3m",
-    "a mark beside": "Mu\u00b4m",
-    "zero width": "Mu\u200bm",
-    "a joiner": "Mu\u200dm",
-    "a mark of direction": "\u200eMum",
-    "a tag": "Mum\U000e0061",
-    "a filler": "Mu\u3164m",
-    "a soft hyphen": "Mu\u00adm",
-}
 
 
 @pytest.mark.parametrize("how", ALIKE)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.store.processes import ended, go, start
-from waha_mcp.files import locked
 from waha_mcp.store import line_file
+from waha_mcp.store.file_locks import locked
 from waha_mcp.store.line_file import LineFile
 
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
@@ -140,6 +140,36 @@ def test_a_line_longer_than_a_file_has_one_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "lines.jsonl").read_text() == "y" * 2_000 + "\n"
 
 
+@pytest.mark.parametrize(("most", "files"), [(10, 1), (9, 2)])
+def test_a_file_takes_lines_up_to_its_size(most: int, files: int, tmp_path: Path) -> None:
+    for line in ("abcd", "efgh"):
+        a_file(tmp_path, most=most).append(line)
+    assert len(list(tmp_path.glob("lines.jsonl*"))) == files
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="there is no /proc")
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    before = sorted(os.readlink(each) for each in _open_files())
+    for number in range(20):
+        a_file(tmp_path).append(f"line {number}")
+    assert list(a_file(tmp_path).backwards())
+    assert a_file(tmp_path).rewrite(lambda line: line.replace("line", "")) == 20
+    assert sorted(os.readlink(each) for each in _open_files()) == before
+
+
+def _open_files() -> list[Path]:
+    return [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+
+
+def test_a_line_may_be_rewritten_at_its_own_length_and_no_longer(tmp_path: Path) -> None:
+    file = a_file(tmp_path)
+    file.append("abcd")
+    assert file.rewrite(lambda line: line.replace("abcd", "wxyz")) == 1
+    with pytest.raises(ValueError, match="longer"):
+        file.rewrite(lambda line: line.replace("wxyz", "vwxyz"))
+    assert kept_lines(tmp_path) == ["wxyz"]
+
+
 def test_characters_that_end_a_line_elsewhere_end_none_here(tmp_path: Path) -> None:
     line = "a\u2028b\x85c\x1cd \ud800"
     a_file(tmp_path).append(line)
@@ -170,7 +200,7 @@ def test_a_holder_of_the_lock_that_hangs_costs_no_line(tmp_path: Path, monkeypat
 @posix
 def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path: Path) -> None:
     holds = (
-        "import sys; from pathlib import Path; from waha_mcp.files import locked\n"
+        "import sys; from pathlib import Path; from waha_mcp.store.file_locks import locked\n"
         "with locked(Path(sys.argv[1]), 1): print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

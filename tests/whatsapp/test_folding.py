@@ -76,15 +76,26 @@ def test_a_name_of_nothing_but_emoji_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["Mum", "mum", "M u\u00a0m", "Mum ❤️", "Mum 👩🏽\u200d🦱", "Mum 🏽", "Mum 🇩🇪", f"{SCOTLAND} Mum"]
-)
+    "written",
+    [
+        "Mum", "mum", "M u\u00a0m", "Mum ❤️", "Mum 👩🏽\u200d🦱", "Mum 🏽", "Mum 🇩🇪", f"{SCOTLAND} Mum",
+        "Mum\ufe00", "Mum\ufe0f", "Mum\U0001f3fb", "Mum\U0001f3ff",  # the first and the last of their kinds
+    ],
+)  # fmt: skip
 def test_a_spelling_leaves_case_blanks_and_emoji_aside(written: str) -> None:
     assert spell_name(written) == "mum"
 
 
 @pytest.mark.parametrize(
-    "written", ["Müm", "Mu\u0332m", "M\u20e3um", "Mum`", "Mu\u200dm", "Mum\u200d", "ⓂUM", "\U0001f17cum"]
-)
+    "written",
+    [
+        "Müm", "Mu\u0332m", "M\u20e3um", "Mum`", "Mu\u200dm", "Mum\u200d", "ⓂUM", "\U0001f17cum",
+        "❤Mumm", "Mum❤a",  # a letter after an emoji
+        "Mum\U0001f170", "Mum\u24d0",  # letters in a square and in a circle
+        "Mum\u32d0", "Mum\u3200",  # a syllable in a circle, one in parentheses
+        "Mum\ufe10",
+    ],
+)  # fmt: skip
 def test_a_spelling_keeps_whatever_makes_it_another(written: str) -> None:
     assert spell_name(written) != "mum"
     assert spell_name(written) in spellings(written)

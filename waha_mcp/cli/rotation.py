@@ -126,7 +126,7 @@ async def _made(admin: Admin, plan: Plan, make: Callable[[], Awaitable[Minted]])
     try:
         made = await make()
         if made.key is None:
-            raise AdminError("WAHA did not tell the new key")
+            raise AdminError("WAHA did not tell the new key.")
     except (AdminError, WahaError) as error:
         try:
             new = sorted(await admin.key_ids(plan.session) - before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import is_
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,16 +29,20 @@ def swept(result: Result, readable: Callable[[str], bool]) -> Result:
 
 
 def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
-    """A list, dict or model without such items, recursively, and None for such a field; other values unchanged."""
+    """A list, dict or model without such items, recursively, and None for such a field; what has none as it is."""
     if isinstance(value, list):
-        return [_kept(each, readable) for each in value if _may_show(each, readable)]
+        items = [_kept(each, readable) for each in value if _may_show(each, readable)]
+        return value if len(items) == len(value) and all(map(is_, items, value)) else items
     if isinstance(value, dict):
         return {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
     if isinstance(value, BaseModel):
-        hidden = {name for name, each in value if isinstance(each, BaseModel) and not _may_show(each, readable)}
-        return value.model_copy(
-            update={name: None if name in hidden else _kept(each, readable) for name, each in value}
-        )
+        changes = {}
+        for name, each in vars(value).items():
+            hidden = isinstance(each, BaseModel) and not _may_show(each, readable)
+            kept = None if hidden else _kept(each, readable)
+            if kept is not each:
+                changes[name] = kept
+        return value.model_copy(update=changes) if changes else value
     return value
 
 
@@ -45,7 +50,7 @@ def _may_show(item: Any, readable: Callable[[str], bool]) -> bool:
     if isinstance(item, str):
         return all(map(readable, _chats(item)))
     if isinstance(item, BaseModel):
-        return all(_may_show(value, readable) for name, value in item if name in _OWNERS)
+        return all(_may_show(value, readable) for name, value in vars(item).items() if name in _OWNERS)
     return True
 
 

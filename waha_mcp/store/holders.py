@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from waha_mcp.store.file_locks import lock_byte, unlock_byte
 
 #: The byte locked while a process opens, creates, migrates or moves the store. Each other byte stands for a holder.
 _OPENING = 0
@@ -54,7 +55,7 @@ class Holders:
                 holders = cls._open[path] = cls(path)
             for _ in range(100):
                 byte = 1 + secrets.randbelow(_LAST)
-                if byte not in holders._held and _lock(holders._file, byte):
+                if byte not in holders._held and lock_byte(holders._file, byte):
                     holders._held.add(byte)
                     return holders, str(byte)
             holders._close_if_unused()
@@ -64,7 +65,7 @@ class Holders:
         """Release the holder's byte; closes the file after the last one."""
         with self._guard:
             self._held.discard(int(holder))
-            _unlock(self._file, int(holder))
+            unlock_byte(self._file, int(holder))
             self._close_if_unused()
 
     def _close_if_unused(self) -> None:
@@ -79,9 +80,9 @@ class Holders:
         with self._guard:
             if byte in self._held:
                 return True
-            if not _lock(self._file, byte, shared=True):
+            if not lock_byte(self._file, byte, shared=True):
                 return True
-            _unlock(self._file, byte)
+            unlock_byte(self._file, byte)
             return False
 
     @contextlib.contextmanager
@@ -103,41 +104,10 @@ class Holders:
                 yield
             finally:
                 with self._guard:
-                    _unlock(self._file, _OPENING)
+                    unlock_byte(self._file, _OPENING)
         finally:
             self._in_turn.release()
 
     def _try_opening(self) -> bool:
         with self._guard:
-            return _lock(self._file, _OPENING)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int, byte: int, *, shared: bool = False) -> bool:
-        """Lock one byte, at or beyond the end; False where another process has."""
-        os.lseek(file, byte, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(file: int, byte: int) -> None:
-        os.lseek(file, byte, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: int, byte: int, *, shared: bool = False) -> bool:
-        """Lock one byte, at or beyond the end; False where another process has."""
-        try:
-            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, 1, byte)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
-
-    def _unlock(file: int, byte: int) -> None:
-        fcntl.lockf(file, fcntl.LOCK_UN, 1, byte)
+            return lock_byte(self._file, _OPENING)

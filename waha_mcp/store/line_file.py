@@ -12,7 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from waha_mcp.files import locked, open_private
+from waha_mcp.files import open_private
+from waha_mcp.store.file_locks import locked
 
 #: Seconds to wait for a process that holds the lock. An append then goes on without it, but does not rotate.
 WAIT = 1.0
