@@ -34,6 +34,12 @@ class Judge:
     def get(self, path: str) -> Any:
         return self.ask("GET", path)
 
+    def text(self, path: str) -> str:
+        """What WAHA answers, where that is no JSON."""
+        answer = self._http.get(path)
+        answer.raise_for_status()
+        return answer.text
+
     # Making things happen
 
     def arrive(self, chat: str, text: str, **more: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.attacks import table_whom
 from tests.attacks.defences import Defence
+from tests.attacks.table_answers import ANSWERS
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
@@ -189,7 +190,7 @@ DEFENCES = (
     ),
     Defence(
         "a look-up proves only by the message itself",
-        (("policy/delivery.py", "return sent_from(row, chat) if ours and", "return sent_from(row, chat) if True or"),),
+        (("policy/delivery.py", 'if not ours or row.get("ack") == NOT_TAKEN:', "if False:"),),
         (
             *each(_LOOKED_UP, "an empty object", "null", "a list", "true", "a text", "another message"),
             *each(_LOOKED_UP, "no message but its text"),
@@ -570,4 +571,5 @@ DEFENCES = (
     *table_whom.DEFENCES,
     *PAUSE,
     *YES,
+    *ANSWERS,
 )

@@ -202,6 +202,7 @@ NOT_OURS: dict[str, dict[str, Any]] = {
     "a deletion": {"message": {"protocolMessage": {"type": 0, "key": {"id": "AC"}}}},
     "a change of keys": {"type": "e2e_notification"},
     "a call": {"type": "call_log"},
+    "a message that failed": {"message": {"conversation": "buy this"}, "ack": -1},
 }
 
 
@@ -209,6 +210,7 @@ NOT_OURS: dict[str, dict[str, Any]] = {
 def test_a_row_of_our_own_that_is_no_message_lets_none_out(what: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
     stranger = f"141555503{list(NOT_OURS).index(what):02}@c.us"
     row = {"id": f"true_{stranger}_3EB0AA", "fromMe": True, "body": "", "timestamp": 1, "_data": NOT_OURS[what]}
+    row |= {"ack": NOT_OURS[what].get("ack")}
     with hijacked(sandbox, tmp_path, ASKING) as agent:
         agent.judge.fault(f"/api/default/chats/{stranger}/messages", body=json.dumps([row]), count=100)
         agent.judge.forget()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import sys
 from base64 import b64decode, b64encode
@@ -456,6 +457,7 @@ def test_a_notice_carries_no_text_of_the_agent(text: str, telling: Hijacked, tol
     telling.judge.await_(told.exists)
     [line], _ = json.loads(told.read_text())
     assert entry in line
-    assert text.strip() not in line
+    # Some characters of the text would be others in a notice.
+    assert [word for word in re.findall("[a-z]{4,}", text) if word in line] == []
     assert line.startswith("Send a text")
     assert not list(folder.rglob("owned"))

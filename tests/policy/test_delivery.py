@@ -27,6 +27,8 @@ pytestmark = pytest.mark.anyio
 LOOK_AGAIN = delivery.LOOK_AGAIN
 
 TEXT = {"chat": SAM, "text": "Only once"}
+#: A group, and the hidden id of Sam.
+GROUP, LID = "120363041234567890@g.us", "990000000000055@lid"
 MESSAGE = f"/api/default/chats/{SAM}/messages/"
 NEW_ID = "/api/default/new-message-id"
 TYPING = ["/api/sendSeen", "/api/startTyping", "/api/stopTyping"]
@@ -135,6 +137,45 @@ def test_an_answer_is_a_send_where_it_names_a_message_of_ours(
     given: str | None, answered: str | None, ours: bool
 ) -> None:
     assert delivery.is_ours(Sent(message_id=answered, chat=SAM, time=None), given) is ours
+
+
+@pytest.mark.parametrize(
+    ("answered", "chat", "elsewhere"),
+    [
+        (SAM, SAM, False),
+        (MAYA, SAM, True),
+        (GROUP, GROUP, False),
+        (GROUP, SAM, True),
+        (SAM, GROUP, True),
+        (GROUP, "990000000000077@lid", True),
+        ("status@broadcast", SAM, True),
+        # The hidden id of Sam, and one that may be anybody's.
+        (LID, SAM, False),
+        (SAM, LID, False),
+        (LID, MAYA, True),
+        ("990000000000077@lid", SAM, False),
+        ("990000000000077@lid", "990000000000078@lid", True),
+    ],
+)
+def test_a_message_is_elsewhere_where_its_chat_is_certainly_another(answered: str, chat: str, elsewhere: bool) -> None:
+    directory: Any = SimpleNamespace(canonical=lambda chat: SAM if chat == LID else chat)
+    sent = Sent(message_id=f"true_{answered}_3EB0AA", chat=answered, time=None)
+    assert delivery.is_elsewhere(sent, chat, directory) is elsewhere
+
+
+@pytest.mark.parametrize("where", ["the answer", "the look-up"])
+async def test_a_message_in_another_chat_is_not_the_one_that_was_to_be_sent(
+    where: str, waits: list[float], sandbox: SandboxInfo, admin: Admin
+) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault(NEW_ID, body='{"id": "3EB0AA"}')
+        other = {"id": f"true_{MAYA}_3EB0AA", "fromMe": True}
+        await admin.fault("/api/sendText", body=json.dumps(other if where == "the answer" else {}))
+        await admin.fault(f"{MESSAGE}*", body=json.dumps(other), count=10)
+        with pytest.raises(OutcomeUnknown) as error:
+            await bridge.call("send_text", TEXT)
+    assert ("another chat" in str(error.value)) is (where == "the answer")
+    assert MAYA not in str(error.value)
 
 
 @pytest.mark.parametrize("body", ['{"id": 7}', '{"id": ""}', '{"id": null}', "{}", '"x"', "[]"])

@@ -164,6 +164,24 @@ async def test_an_invite_to_a_sealed_group_is_answered_as_one_that_leads_nowhere
     assert said[0] == said[1]
 
 
+async def test_changes_of_a_sealed_group_say_nothing_of_who_is_in_it_or_how_to_join(
+    bridge: Bridge, admin: Admin, sealed: World
+) -> None:
+    async def field(tool: str, name: str, **arguments: Any) -> Any:
+        return getattr(await bridge.call(tool, arguments), name)
+
+    assert await field("revoke_invite_link", "link", group=sealed.group) is None
+    code = await admin.request("GET", f"/api/default/groups/{sealed.group}/invite-code")
+    assert await field("join_group", "group", invite=str(code).rpartition("/")[2]) is None
+    for tool, more in (
+        ("add_participants", {}),
+        ("set_group_admins", {}),
+        ("decide_join_requests", {"approved": True}),
+        ("remove_participants", {}),
+    ):
+        assert await field(tool, "people", group=sealed.group, people=[SAM], **more) is None
+
+
 async def everything(bridge: Bridge) -> list[Any]:
     return [
         as_json(await bridge.call("get_status", {})),

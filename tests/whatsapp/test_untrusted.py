@@ -63,6 +63,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "Message": {"id", "time", "sender", "note", "status"},
     "MessageView": {"chat", "notes"},
     "Messages": {"chat", "notes"},
+    "NewLink": {"group", "link"},
     "NumberCheck": {"chat"},
     "Outcome": {"person", "why"},
     "Outcomes": {"done"},

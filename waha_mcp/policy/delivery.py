@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from waha_mcp.app.actions import Action
+from waha_mcp.people.directory import Directory
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import WahaError
@@ -87,6 +88,13 @@ def is_ours(sent: Sent, message_id: str | None) -> bool:
     return key.from_me
 
 
+def is_elsewhere(sent: Sent, chat: str, directory: Directory) -> bool:
+    """Whether a message is certainly in another chat than this: a hidden id without a known number may be anybody's."""
+    one, other = directory.canonical(sent.chat), directory.canonical(chat)
+    comparable = one.endswith("@lid") == other.endswith("@lid") or kind_of_chat(one) != kind_of_chat(other)
+    return comparable and one != other
+
+
 async def look_up(message_id: str, chat: str, context: Context, *, waits: Sequence[float]) -> Sent | None:
     """Look up a message whose send got no answer; the tool's result for it, with its full id, or None.
 
@@ -113,4 +121,7 @@ async def _look_up(message_id: str, chat: str, context: Context) -> Sent | None:
     row = mapping_of(answer)
     found = message_key_of(row)
     ours = found is not None and found.from_me and found.id == bare_id(message_id)
-    return sent_from(row, chat) if ours and row.get("ack") != NOT_TAKEN else None
+    if not ours or row.get("ack") == NOT_TAKEN:
+        return None
+    sent = sent_from(row, chat)
+    return None if is_elsewhere(sent, chat, context.directory) else sent

@@ -379,6 +379,13 @@ class Policy:
                     "WAHA, or something in front of it, took this and answered with no message of ours, so its outcome "
                     f"is unknown. {LOOK_FIRST}"
                 )
+            if isinstance(result, Sent) and any(
+                delivery.is_elsewhere(result, chat, context.directory) for chat in call.posted_in()
+            ):
+                raise OutcomeUnknown(
+                    "WAHA, or something in front of it, answered with a message in another chat than was asked for, so "
+                    f"the outcome is unknown. {LOOK_FIRST}"
+                )
             return result
         except OutcomeUnknown as error:
             if message_id is None:

@@ -215,7 +215,9 @@ async def create_group(
 
 
 class Joined(Result):
-    group: str | None = Field(None, description="Its id; left out where admins must approve first")
+    group: str | None = Field(
+        None, description="Its id; left out where admins must approve first, or the App may not read it"
+    )
 
 
 @tool(
@@ -229,7 +231,8 @@ class Joined(Result):
 async def join_group(invite: InviteCode, *, ctx: Context) -> Joined:
     """Join a group by its invite link. Everybody there sees the account and its number."""
     answer = await ctx.waha.call("POST /api/{session}/groups/join", body={"code": invite})
-    return Joined(group=chat_id_of(mapping_of(answer).get("id")))
+    group = chat_id_of(mapping_of(answer).get("id"))
+    return Joined(group=group if group and ctx.readable(group) else None)
 
 
 @tool(title="Leave a group", action=Action.SEND, calls=[f"POST {_GROUP}/leave"], hints=DESTROYS, toolset="groups")

@@ -6,10 +6,11 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.groups import SETTINGS, InviteLink, invite_link
+from waha_mcp.tools.groups import SETTINGS, invite_link
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import GroupId, MediaUrl, Members
 from waha_mcp.tools.results import Done, Outcomes, done, outcomes
+from waha_mcp.waha.models import Result
 
 _GROUP = "/api/{session}/groups/{id}"
 
@@ -28,7 +29,7 @@ def _body(people: list[str]) -> dict[str, list[dict[str, str]]]:
 async def add_participants(group: GroupId, people: Members, *, ctx: Context) -> Outcomes:
     """Add people to a group. They are told at once; some can only be invited by link."""
     answer = await ctx.waha.call(f"POST {_GROUP}/participants/add", path={"id": group}, body=_body(people))
-    return outcomes(answer, f"Asked WhatsApp to add {len(people)} to {group}")
+    return outcomes(answer, f"Asked WhatsApp to add {len(people)} to {group}", readable=ctx.readable(group))
 
 
 @tool(
@@ -41,7 +42,7 @@ async def add_participants(group: GroupId, people: Members, *, ctx: Context) -> 
 async def remove_participants(group: GroupId, people: Members, *, ctx: Context) -> Outcomes:
     """Remove people from a group. Everybody there sees it."""
     answer = await ctx.waha.call(f"POST {_GROUP}/participants/remove", path={"id": group}, body=_body(people))
-    return outcomes(answer, f"Asked WhatsApp to remove {len(people)} from {group}")
+    return outcomes(answer, f"Asked WhatsApp to remove {len(people)} from {group}", readable=ctx.readable(group))
 
 
 @tool(
@@ -64,7 +65,11 @@ async def set_group_admins(
     """Make members of a group its admins, or ordinary members again."""
     operation = f"POST {_GROUP}/admin/promote" if admin else f"POST {_GROUP}/admin/demote"
     answer = await ctx.waha.call(operation, path={"id": group}, body=_body(people))
-    return outcomes(answer, f"Asked WhatsApp to {'promote' if admin else 'demote'} {len(people)} in {group}")
+    return outcomes(
+        answer,
+        f"Asked WhatsApp to {'promote' if admin else 'demote'} {len(people)} in {group}",
+        readable=ctx.readable(group),
+    )
 
 
 @tool(
@@ -84,7 +89,11 @@ async def decide_join_requests(
     """Let in people who ask to join a group, or turn them away."""
     operation = f"POST {_GROUP}/participants/join-requests/{'approve' if approved else 'reject'}"
     answer = await ctx.waha.call(operation, path={"id": group}, body=_body(people))
-    return outcomes(answer, f"{'Approved' if approved else 'Rejected'} {len(people)} requests to join {group}")
+    return outcomes(
+        answer,
+        f"{'Approved' if approved else 'Rejected'} {len(people)} requests to join {group}",
+        readable=ctx.readable(group),
+    )
 
 
 @tool(
@@ -174,6 +183,11 @@ async def set_group_setting(
     return done(answer, f"Set {setting} of {group} to {str(on).lower()}")
 
 
+class NewLink(Result):
+    group: str
+    link: str | None = Field(None, description="Whoever has it can join; left out where the App may not read the group")
+
+
 @tool(
     title="Revoke invite link",
     action=Action.SEND,
@@ -183,9 +197,10 @@ async def set_group_setting(
     # It gives a new link.
     reaches="everyone",
 )
-async def revoke_invite_link(group: GroupId, *, ctx: Context) -> InviteLink:
+async def revoke_invite_link(group: GroupId, *, ctx: Context) -> NewLink:
     """Make the invite link of a group worthless and get a new one."""
-    return invite_link(await ctx.waha.call(f"POST {_GROUP}/invite-code/revoke", path={"id": group}), group)
+    new = invite_link(await ctx.waha.call(f"POST {_GROUP}/invite-code/revoke", path={"id": group}), group)
+    return NewLink(group=group, link=new.link if ctx.readable(group) else None)
 
 
 @tool(title="Delete a group", action=Action.SEND, calls=[f"DELETE {_GROUP}"], hints=DESTROYS, toolset="groups_admin")

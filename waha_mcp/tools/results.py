@@ -47,7 +47,7 @@ class Outcome(Result):
 
 class Outcomes(Result):
     done: str = Field(description="What was asked for")
-    people: list[Outcome] | None = Field(None, description="How it went for each; left out where the engine is silent")
+    people: list[Outcome] | None = Field(None, description="How it went for each; left out where not known")
 
 
 _WHY = {
@@ -59,12 +59,16 @@ _WHY = {
 }
 
 
-def outcomes(answer: Any, what: str) -> Outcomes:
+def outcomes(answer: Any, what: str, *, readable: bool) -> Outcomes:
     """Parse the outcome per person: a list of objects, or one object keyed by chat id, depending on the engine.
+
+    `readable`: whether the group may be read; else the outcomes, which tell who is in it, are left out.
 
     Raises as `confirmed`.
     """
     confirmed(answer)
+    if not readable:
+        return Outcomes(done=what, people=None)
     rows = answer if isinstance(answer, list) else []
     if isinstance(answer, Mapping):
         rows = [{**value, "id": key} for key, value in answer.items() if isinstance(value, Mapping)]
