@@ -110,7 +110,7 @@ def test_an_expired_copy_is_deleted_and_no_other() -> None:
 
 async def test_an_app_that_starts_deletes_what_expired(sandbox: SandboxInfo) -> None:
     filed(b"old", expires=time.time() - shown_files._AFTER - 1)
-    async with Bridge(app_for(sandbox)) as bridge:
+    async with Bridge(app_for(sandbox, "read_send")) as bridge:
         assert bridge.policy
         assert copies() == []
 
