@@ -110,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
     parser.add_argument("--sample", action="store_true", help="only a few defences, for CI")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this defence; may be repeated")
-    parser.add_argument("--table", action="store_true", help=f"write the table into docs/{PAGE}")
+    parser.add_argument("--table", action="store_true", help=f"write what was found into the table of docs/{PAGE}")
     parser.add_argument("--workers", type=int, default=1, help="defences at a time")
     asked = parser.parse_args()
     names = set(SAMPLE) if asked.sample else set(asked.only or ())
@@ -137,7 +137,7 @@ def main() -> int:
         print(error)
         return 1
     if asked.table:
-        write_table(rows, sum(not holds("defences", case) for case in known), len(wanted))
+        write_table(rows, known)
     return 0 if good else 1
 
 
@@ -154,17 +154,25 @@ def _prove(defence: Defence, known: dict[str, str]) -> tuple[str, dict[str, str]
     return f"| {defence.name} | {len(cases)} | {len(cases) - len(kept)} |", kept
 
 
-def write_table(rows: list[str], all_cases: int, held: int) -> None:
-    """Put the table between its markers."""
+def write_table(rows: list[str], known: Iterable[str]) -> None:
+    """Put the table between its markers. Rows of defences that were not tried now stay as they are there."""
+    page = (DOCS / PAGE).read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
+    found = {_name_of(row): row for row in [*page.splitlines(), *rows] if row.startswith("| ")}
+    cases = [case for case in known if not holds("defences", case)]
+    held = [case for case in cases if any(_cases(each, [case]) for each in DEFENCES)]
     section = [
-        f"{all_cases} cases in tests/attacks, over real processes; effects are counted in WAHA's own log. {held} of "
-        f"them were each seen to fail with a defence switched off ({len(rows)} defences, one at a time). {made_on()}.",
+        f"{len(cases)} cases in tests/attacks, over real processes; effects are counted in WAHA's own log. {len(held)} of "
+        f"them were each seen to fail with a defence switched off ({len(DEFENCES)} defences, one at a time). {made_on()}.",
         "",
         "| Defence | Cases | Failed without it |",
         "|---|---|---|",
-        *rows,
+        *(found[each.name] for each in DEFENCES if each.name in found),
     ]
     put(PAGE, "\n".join(section), BEGIN, END)
+
+
+def _name_of(row: str) -> str:
+    return row.removeprefix("| ").partition(" |")[0]
 
 
 if __name__ == "__main__":
