@@ -118,7 +118,7 @@ async def react(
 
 class MarkedRead(Result):
     chat: str
-    messages: int | None = Field(None, description="How many were marked; left out where not known")
+    messages: int | None = Field(None, description="How many were marked; left out where none were, or it is not told")
 
 
 @tool(
@@ -132,4 +132,6 @@ async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
     answer = await ctx.waha.call("POST /api/{session}/chats/{chatId}/messages/read", path={"chatId": chat})
     confirmed(answer)
     ids = answer.get("ids") if isinstance(answer, dict) else None
-    return MarkedRead(chat=chat, messages=len(ids) if isinstance(ids, list) and ctx.readable(chat) else None)
+    # A chat that may not be read answers as one without messages does.
+    marked = len(ids) if isinstance(ids, list) and ctx.readable(chat) else 0
+    return MarkedRead(chat=chat, messages=marked or None)
