@@ -8,10 +8,12 @@ without case and each button is recognised by its own fields, wherever in the me
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from waha_mcp.waha.errors import Refused
 from waha_mcp.waha.parsing import first_of, mapping_of, text_of
+from waha_mcp.whatsapp.untrusted import clean_name
 
 ChoiceKind = Literal["reply", "row", "link", "call", "copy", "other"]
 
@@ -64,6 +66,60 @@ def choices_of(raw: Mapping[str, Any]) -> list[Choice]:
     data = mapping_of(raw.get("_data"))
     parts = {name: data[name] for name in _FIELDS if name in data}
     return list(dict.fromkeys(_found(parts, None, _MAX_DEPTH)))
+
+
+#: Kinds that answer the message, and what those of the others do.
+_ANSWERS = ("reply", "row")
+_DOES = {"link": "opens a link", "call": "dials a number", "copy": "copies a code", "other": "opens a page of WhatsApp"}
+_MOST_NAMED = 30
+
+
+def chosen(choices: Sequence[Choice], label: str) -> Choice:
+    """The one of a message's choices with this label, compared without case, blanks and invisible characters.
+
+    `label` may also be "section: label", where two sections have the same one.
+
+    Raises:
+        Refused: there is none, or several, or it is not one that answers the message; says which labels there are.
+    """
+    if not choices:
+        raise Refused("That message has no buttons and no list that can be read here. Nothing was sent.")
+    wanted = _folded(label)
+    found = [each for each in choices if wanted in (_folded(each.label), _folded(_in_section(each)))]
+    answering = [each for each in found if each.kind in _ANSWERS]
+    if len({each.id or each.label for each in answering}) == 1:
+        return answering[0]
+    if found and not answering:
+        raise Refused(
+            f"'{clean_name(found[0].label)}' {_DOES[found[0].kind]}, which only a person can do, on the phone. "
+            f"Nothing was sent.{_named(choices)}"
+        )
+    what = (
+        "Several of this message's choices have that label" if found else "This message has no choice with that label"
+    )
+    raise Refused(f"{what}. Nothing was sent.{_named(choices)}")
+
+
+def _named(choices: Sequence[Choice]) -> str:
+    """A sentence with the labels that answer a message, each with its section where another has the same label."""
+    labels = [_folded(each.label) for each in choices if each.kind in _ANSWERS]
+    names = [
+        clean_name(_in_section(each) if labels.count(_folded(each.label)) > 1 else each.label)
+        for each in choices
+        if each.kind in _ANSWERS
+    ]
+    if not names:
+        return " None of its buttons answers it."
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f" It has, as others wrote them: {', '.join(map(repr, names[:_MOST_NAMED]))}{more}."
+
+
+def _in_section(choice: Choice) -> str:
+    return f"{choice.section}: {choice.label}" if choice.section else choice.label
+
+
+def _folded(label: str) -> str:
+    return clean_name(label).casefold()
 
 
 def _found(part: Any, section: str | None, depth: int) -> Iterator[Choice]:
