@@ -38,7 +38,9 @@ from waha_mcp.waha.errors import (
     WahaError,
     clean,
     error_for,
+    not_ready,
 )
+from waha_mcp.waha.session_state import SESSIONS, SessionState
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +118,7 @@ class Waha:
         self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._message_id: str | None = None
         self._changes = Changes()
+        self._state = SessionState()
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
         """A copy of this client that counts in `changes` and sends `message_id` with operations that accept one.
@@ -164,10 +167,30 @@ class Waha:
             body = {**(body or {}), "id": self._message_id}
         request = self._request(method, template, path, query, body, bound)
         try:
-            return await (self._look(request, template, unread) if method == "GET" else self._change(request, template))
+            if bound and self._state.keeps_from(template):
+                await self._look_at_state(template)
+            look = method == "GET"
+            answer = await (self._look(request, template, unread) if look else self._change(request, template))
         except WahaError as error:
             error.operation = operation
+            self._state.refused(error)
             raise
+        self._state.hear(operation, answer, self.session)
+        return answer
+
+    async def _look_at_state(self, template: str) -> None:
+        """Look whether the session is still in the state that keeps from an operation.
+
+        Raises:
+            SessionNotReady: it is.
+        """
+        try:
+            await self.call(SESSIONS, query={"all": True}, bound=False)
+        except WahaError:
+            # WAHA itself then says what is wrong.
+            return
+        if self._state.keeps_from(template):
+            raise not_ready(self._require_session(), str(self._state.status))
 
     async def _look(self, request: httpx.Request, template: str, unread: bool) -> Any:
         """Send a GET and return the decoded answer.
