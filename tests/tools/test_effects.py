@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.engines.corpus import cases
 from tests.harness import Admin, app_for
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
@@ -281,3 +284,54 @@ async def test_a_story_is_taken_back_and_nothing_else_passes_for_one(call: Call,
     sent = (await call("send_text", chat=ANSWERING_CHAT, text="Down the hill"))["message_id"]
     with pytest.raises(ArgumentError, match="status story"):
         await call("delete_status", message_id=sent)
+
+
+def _row(engine: str, case: str) -> Any:
+    return next(each.row for each in cases("groups", engine) if each.case == case)
+
+
+WITH_DESCRIPTION = "group with description and admins, me among them"
+
+
+@pytest.mark.parametrize("engine", ["webjs", "wpp"])
+async def test_a_group_of_a_browser_engine_is_shown_with_description_size_and_birthday(
+    call: Call, group: str, admin: Admin, engine: str
+) -> None:
+    row = _row(engine, WITH_DESCRIPTION)
+    await admin.fault(f"/api/default/groups/{group}", body=json.dumps(row), content_type="application/json")
+    shown = await call("get_group", group=group)
+    assert (shown["subject"], shown["description"]) == ("Boat house", "Who mends what\nand when")
+    assert shown["participants"] == len(row["groupMetadata"]["participants"])
+    assert datetime.fromisoformat(shown["created"]).timestamp() == row["groupMetadata"]["creation"]
+
+
+@pytest.mark.parametrize("engine", ["webjs", "wpp"])
+async def test_the_groups_of_a_browser_engine_are_listed_with_subject_and_description(
+    call: Call, admin: Admin, engine: str
+) -> None:
+    rows = [case.row for case in cases("groups", engine) if case.row]
+    await admin.fault("/api/default/groups", body=json.dumps(rows), content_type="application/json")
+    found = {each["id"]: each for each in (await call("list_groups", limit=50))["groups"]}
+    assert found["120363000000000001@g.us"]["description"] == "Who mends what\nand when"
+    # Only its metadata has a name.
+    assert found["120363000000000002@g.us"]["subject"] == "Rowing club"
+
+
+async def test_a_group_that_an_engine_answers_false_for_is_said_not_to_be_there(
+    call: Call, group: str, admin: Admin
+) -> None:
+    await admin.fault(f"/api/default/groups/{group}", body="false", content_type="application/json")
+    with pytest.raises(NotFound, match="no group"):
+        await call("get_group", group=group)
+
+
+async def test_the_account_itself_is_marked_among_the_participants_by_number_and_by_hidden_id(
+    call: Call, group: str, admin: Admin
+) -> None:
+    page = await call("list_participants", group=group)
+    assert [each["phone"] for each in page["participants"] if each.get("me")] == ["+12025550100"]
+    lid = next(each["me"]["lid"] for each in await admin.request("GET", "/api/sessions"))
+    rows = [{"id": {"_serialized": lid}, "pn": None, "role": "admin"}, {"id": "990003@lid", "role": "participant"}]
+    await admin.fault(f"/api/default/groups/{group}/participants/v2", body=json.dumps(rows))
+    page = await call("list_participants", group=group)
+    assert [each.get("me") for each in page["participants"]] == [True, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +24,8 @@ SECOND = 1_790_000_000
     [
         SECOND,
         float(SECOND),
+        datetime.fromtimestamp(SECOND, UTC).isoformat().replace("+00:00", "Z"),
+        datetime.fromtimestamp(SECOND).isoformat(),
         str(SECOND),
         SECOND * 1000,
         str(SECOND * 1000),
@@ -44,11 +46,35 @@ def test_a_time_is_read_from_each_of_its_shapes(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "soon", True, [], {}, 0, -5, "nan", float("inf"), 10**400, {"low": "1"}, {"low": 1, "high": None}, 1e30],
+    [
+        None,
+        "",
+        "soon",
+        "0001-01-01T00:00:00Z",
+        -62135596800,
+        -62135596800000,
+        "1969-12-31T23:59:59Z",
+        True,
+        [],
+        {},
+        0,
+        -5,
+        "nan",
+        float("inf"),
+        10**400,
+        {"low": "1"},
+        {"low": 1, "high": None},
+        1e30,
+    ],
 )
 def test_what_is_no_time_is_none(value: Any) -> None:
     assert epoch(value) is None
     assert iso_time(value) is None
+
+
+def test_a_time_with_fractions_is_shown_to_the_second() -> None:
+    assert epoch(SECOND + 0.75) == epoch(f"{SECOND}.75") == SECOND + 0.75
+    assert iso_time(SECOND + 0.75) == iso_time(SECOND)
 
 
 def test_groups_keyed_by_id_are_a_list_like_any_other() -> None:
@@ -233,6 +259,9 @@ def test_who_is_no_contact_is_left_out(raw: dict[str, Any]) -> None:
         ({"id": {"_serialized": "1@g.us"}, "name": "Team", "size": 2}, "Team", 2),
         ({"JID": "1@g.us", "Name": "Team", "ParticipantCount": 2, "Participants": []}, "Team", 2),
         ({"id": "1@g.us", "subject": None, "participants": None, "size": "2"}, None, None),
+        ({"id": {"_serialized": "1@g.us"}, "groupMetadata": {"subject": "Team", "participants": [{}, {}]}}, "Team", 2),
+        ({"id": "1@g.us", "name": None, "groupMetadata": {"id": "2@g.us", "subject": "Team", "size": 2}}, "Team", 2),
+        ({"JID": "1@g.us", "Participants": [{"Error": 0}, {"Error": 403}], "ParticipantCount": 2}, None, 1),
     ],
 )
 def test_a_group_is_read_from_each_engine(raw: Any, subject: str | None, participants: int | None) -> None:
@@ -243,6 +272,9 @@ def test_a_group_is_read_from_each_engine(raw: Any, subject: str | None, partici
 
 def test_a_groups_birthday_is_a_number_or_text() -> None:
     number = group_from({"id": "1@g.us", "creation": SECOND})
+    none = group_from({"JID": "1@g.us", "GroupCreated": "0001-01-01T00:00:00Z"})
+    assert none is not None
+    assert none.created is None
     text = group_from({"JID": "1@g.us", "GroupCreated": datetime.fromtimestamp(SECOND).astimezone().isoformat()})
     assert number is not None
     assert text is not None

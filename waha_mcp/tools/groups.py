@@ -35,6 +35,7 @@ class Participant(Result):
     name: Name | None = None
     phone: str | None = Field(None, description="E.164, where it is known")
     role: Literal["member", "admin", "owner", "left"]
+    me: bool | None = Field(None, description="It is this account")
 
 
 class Participants(Page):
@@ -70,7 +71,8 @@ async def list_participants(
             return None
         person = ctx.directory.canonical(chat_id_of(row.get("pn")) or written)
         role = _ROLES.get(row.get("role"), "member")
-        return Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role)
+        me = not ctx.directory.me.isdisjoint((written, person)) or None
+        return Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role, me=me)
 
     people = all_of(answer, "participants", participant)
     people.sort(key=lambda person: ("owner", "admin", "member", "left").index(person.role))

@@ -15,7 +15,10 @@ ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 
 
 def epoch(value: Any) -> float | None:
-    """Unix seconds from seconds or milliseconds as number, text or Long (`{low, high, unsigned}`); None if invalid."""
+    """Unix seconds from seconds or milliseconds as number, text or Long (`{low, high, unsigned}`), or from ISO 8601.
+
+    None if invalid, and for what engines write where there is no time: 0, and Go's zero time (year 1).
+    """
     if isinstance(value, Mapping):
         low, high = value.get("low"), value.get("high", 0)
         if not isinstance(low, int) or not isinstance(high, int):
@@ -25,25 +28,27 @@ def epoch(value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, OverflowError):
         return None
+    except ValueError:
+        return _moment(value)
     if seconds > 1e11:
         seconds /= 1000
     return seconds if 0 < seconds < 1e11 else None
+
+
+def _moment(value: Any) -> float | None:
+    try:
+        seconds = datetime.fromisoformat(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None
 
 
 def iso_time(value: Any) -> str | None:
     """A WAHA timestamp (see `epoch`) as ISO 8601 in this machine's time zone, to the second; None if invalid."""
     seconds = epoch(value)
     return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
-
-
-def iso_text(value: Any) -> str | None:
-    """An ISO 8601 text converted to this machine's time zone, to the second; None if invalid."""
-    try:
-        return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
@@ -69,16 +74,18 @@ def list_of(answer: Any, what: str) -> list[Any]:
 
 
 def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
-    """An object answer. An empty body is WAHA's `null` for "there is none": the result is then empty.
+    """An object answer. An empty body (WAHA's `null`) and `false` mean "there is none": the result is then empty.
 
     Raises:
         BadAnswer: anything else, or a non-empty object with none of `fields`.
     """
-    if answer is not None and not isinstance(answer, Mapping):
+    if answer is None or answer is False:
+        return {}
+    if not isinstance(answer, Mapping):
         raise _not_as_expected(what)
     if answer and fields and not any(field in answer for field in fields):
         raise _not_as_expected(what)
-    return answer or {}
+    return answer
 
 
 def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> T | None:
