@@ -19,7 +19,8 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.tools.catalog import ArgumentError
-from waha_mcp.waha.errors import NotFound, SessionNotReady, WahaError
+from waha_mcp.tools.groups import SETTINGS
+from waha_mcp.waha.errors import NotFound, SessionNotReady, UnknownOperation, WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -335,3 +336,76 @@ async def test_the_account_itself_is_marked_among_the_participants_by_number_and
     await admin.fault(f"/api/default/groups/{group}/participants/v2", body=json.dumps(rows))
     page = await call("list_participants", group=group)
     assert [each.get("me") for each in page["participants"]] == [True, None]
+
+
+UNKNOWN = '{"statusCode": 404, "message": "Cannot GET /x", "error": "Not Found"}'
+PATHS = {name: path for name, (path, _) in SETTINGS.items()}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, UNKNOWN),
+        (500, '{"statusCode": 500, "message": "Internal server error"}'),
+        (422, '{"statusCode": 422, "message": "The method is not implemented by the engine."}'),
+        (200, "[]"),
+        (200, "{}"),
+    ],
+)
+async def test_a_group_setting_that_waha_does_not_tell_is_named_and_the_others_are_shown(
+    call: Call, group: str, admin: Admin, status: int, body: str
+) -> None:
+    missing = ("members_can_add", "members_can_share_history", "approval_required")
+    for name in missing:
+        path = f"/api/default/groups/{group}/settings/security/{PATHS[name]}"
+        await admin.fault(path, status=status, body=body, content_type="application/json")
+    shown = await call("get_group_settings", group=group)
+    assert shown["not_told"] == list(missing)
+    assert set(shown) == {"group", "not_told", "only_admins_edit_info", "only_admins_send"}
+
+
+async def test_settings_of_a_group_that_is_not_there_are_an_error(call: Call, group: str, admin: Admin) -> None:
+    body = '{"statusCode": 404, "message": "Group not found"}'
+    await admin.fault(f"/api/default/groups/{group}/settings/*", status=404, body=body)
+    with pytest.raises(NotFound):
+        await call("get_group_settings", group=group)
+
+
+async def test_a_contact_is_shown_where_the_engine_does_not_tell_what_they_say_about_themselves(
+    call: Call, admin: Admin
+) -> None:
+    whole = await call("get_contact", contact=ANSWERING_CHAT)
+    await admin.request("POST", "/sandbox/engine", {"lacks": ["ContactsController_getAbout"]})
+    shown = await call("get_contact", contact=ANSWERING_CHAT)
+    assert shown == {name: value for name, value in whole.items() if name != "about"} | {"not_told": ["about"]}
+
+
+async def test_what_somebody_says_about_themselves_is_shown_by_a_waha_without_details_of_contacts(
+    call: Call, admin: Admin
+) -> None:
+    await admin.fault("/api/default/contacts/*", status=404, body=UNKNOWN)
+    shown = await call("get_contact", contact=ANSWERING_CHAT)
+    assert shown["about"] == "Always on"
+    assert shown["not_told"] == ["name", "saved", "blocked"]
+
+
+async def test_channel_filters_that_waha_does_not_tell_are_named(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/default/channels/search/countries", status=404, body=UNKNOWN)
+    shown = await call("list_channel_filters")
+    assert shown["not_told"] == ["countries"]
+    assert shown["views"]
+    assert "countries" not in shown
+
+
+async def test_a_status_without_wahas_version_says_so_and_shows_the_rest(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/server/version", status=404, body=UNKNOWN)
+    shown = await call("get_status")
+    assert (shown["state"], shown["not_told"]) == ("WORKING", ["waha", "engine"])
+    assert "next_step" not in shown
+
+
+async def test_limits_of_an_older_waha_are_an_error_that_names_the_version_to_have(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/sessions/default/*", status=404, body=UNKNOWN, count=2)
+    await admin.fault("/api/server/version", body='{"version": "2026.2.1"}', count=2)
+    with pytest.raises(UnknownOperation, match=r"2026\.2\.1.*2026\.8\.1"):
+        await call("get_limits")

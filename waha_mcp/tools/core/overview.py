@@ -8,6 +8,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
+from waha_mcp.tools.several import ONE_OPERATION, NotTold
 from waha_mcp.tools.toolsets import TOOLSETS
 from waha_mcp.waha.errors import WahaError, no_session, session_step
 from waha_mcp.waha.models import Result
@@ -39,6 +40,7 @@ class Status(Result):
     reach: str | None = Field(None, description="Who can be written to and read")
     paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
+    not_told: NotTold = None
     toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
 
 
@@ -62,7 +64,9 @@ async def get_status(*, ctx: Context) -> Status:
             session = await _session(ctx)
             version = mapping_of(await ctx.waha.call("GET /api/server/version", bound=False))
         except WahaError as error:
-            problem = str(error)
+            # Of a session that is known, the version is not needed.
+            if not (session and isinstance(error, ONE_OPERATION)):
+                problem = str(error)
     state = text_of(session.get("status"))
     me = mapping_of(session.get("me"))
     my_id = chat_id_of(me.get("id"))
@@ -81,6 +85,7 @@ async def get_status(*, ctx: Context) -> Status:
         account=Account(id=my_id, name=text_of(me.get("pushName")), phone=phone_of(my_id)) if my_id else None,
         waha=text_of(version.get("version")),
         engine=text_of(version.get("engine")),
+        not_told=None if version or problem or not session else ["waha", "engine"],
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
         paused=await ctx.paused(),
