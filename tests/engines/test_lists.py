@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from tests.engines.corpus import Case, answer, cases, lacks
+from tests.engines.corpus import ENGINES, Case, answer, cases, lacks
 from waha_mcp.people.parts import _READ, Said, Source
 from waha_mcp.tools.contacts import _hidden_id
 from waha_mcp.tools.presence import _presence_from
@@ -131,3 +133,50 @@ def test_presence_shows_everybody_with_their_state_and_when_they_were_last_seen(
     rows = case.row["presences"]
     assert [each.state for each in found.people] == [row.get("lastKnownPresence") for row in rows]
     assert [each.last_seen is not None for each in found.people] == [row["lastSeen"] is not None for row in rows]
+
+
+def damaged(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Copies of a row in which one field is missing, null, of another type or deeper than it was."""
+    for name, value in row.items():
+        yield {field: each for field, each in row.items() if field != name}
+        others: tuple[Any, ...] = (
+            None,
+            True,
+            False,
+            -1,
+            1e30,
+            "x",
+            "",
+            [],
+            [None],
+            [[]],
+            {},
+            {"x": None},
+            [value],
+            {name: value},
+        )
+        for other in others:
+            yield {**row, name: other}
+    for name in ("groupMetadata", "_chat"):
+        if isinstance(row.get(name), dict):
+            yield from ({**row, name: inner} for inner in damaged(row[name]))
+
+
+READERS: dict[str, tuple[Callable[[Any], BaseModel | Said | None], ...]] = {
+    "groups": (group_from, _READ["groups"]),
+    "contacts": (contact_from, _READ["contacts"]),
+    "chats": (_READ["chats"],),
+    "overview": (lambda row: chat_from({**row, "lastMessage": None}),),
+    "lids": (_hidden_id, _READ["hidden ids"]),
+}
+
+
+@pytest.mark.parametrize("file", READERS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_damage_to_a_row_is_an_error_and_what_is_read_of_it_can_be_written(engine: str, file: str) -> None:
+    for case in cases(file, engine):
+        for row in damaged(case.row or {}):
+            for read in READERS[file]:
+                found = read(row)
+                if isinstance(found, BaseModel):
+                    json.dumps(found.model_dump(mode="json"), allow_nan=False)
