@@ -7,15 +7,12 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from waha_mcp.waha.errors import BadAnswer, Refused, UnknownOperation, Unsupported, WahaError
+from waha_mcp.waha.errors import ONE_OPERATION, WahaError
 
 T = TypeVar("T")
 
 #: Field of a result: what it would hold if WAHA told it.
 NotTold = Annotated[list[str] | None, Field(description="What this WAHA did not tell: it is not in here")]
-
-#: Errors about one operation, which say nothing about others.
-ONE_OPERATION = (UnknownOperation, Unsupported, Refused, BadAnswer)
 
 
 async def gather(asks: Mapping[str, Callable[[], Awaitable[T | None]]]) -> tuple[dict[str, T], list[str] | None]:

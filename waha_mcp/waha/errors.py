@@ -126,6 +126,10 @@ class TooLarge(BadAnswer):
     """An answer over the size cap; ask for a smaller page."""
 
 
+#: Errors about one operation, which say nothing about others.
+ONE_OPERATION = (UnknownOperation, Unsupported, Refused, BadAnswer)
+
+
 def session_step(session: str, status: str) -> str:
     """One sentence on what a session's status means and what to do about it."""
     return f"Session '{session}' {_SESSION_STEPS.get(status, f'has the status {status}')}."

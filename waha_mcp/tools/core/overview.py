@@ -8,9 +8,9 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
-from waha_mcp.tools.several import ONE_OPERATION, NotTold
+from waha_mcp.tools.several import NotTold
 from waha_mcp.tools.toolsets import TOOLSETS
-from waha_mcp.waha.errors import WahaError, no_session, session_step
+from waha_mcp.waha.errors import ONE_OPERATION, WahaError, no_session, session_step
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
