@@ -74,27 +74,27 @@ def list_of(answer: Any, what: str) -> list[Any]:
 
 
 def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
-    """An object answer. An empty body (WAHA's `null`) and `false` mean "there is none": the result is then empty.
+    """An object answer. An empty body is WAHA's `null` for "there is none": the result is then empty.
 
     Raises:
         BadAnswer: anything else, or a non-empty object with none of `fields`.
     """
-    if answer is None or answer is False:
-        return {}
-    if not isinstance(answer, Mapping):
+    if answer is not None and not isinstance(answer, Mapping):
         raise _not_as_expected(what)
     if answer and fields and not any(field in answer for field in fields):
         raise _not_as_expected(what)
-    return answer
+    return answer or {}
 
 
 def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> T | None:
-    """Parse an object answer with `read`; None if WAHA says that there is none. `what` names it in errors.
+    """Parse an object answer with `read`; None if WAHA says that there is none (null, or WPP's `false`).
+
+    `what` names it in errors.
 
     Raises:
         BadAnswer: not an object, or `read` returned None for a non-empty one.
     """
-    raw = object_of(answer, what)
+    raw = object_of(None if answer is False else answer, what)
     found = read(raw)
     if found is None and raw:
         raise _not_as_expected(what)
