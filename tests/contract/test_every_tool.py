@@ -41,6 +41,10 @@ AROUND = {
     "GET /api/contacts",
     "GET /api/contacts/all",
     "GET /api/contacts/check-exists",
+    # What a chat still counts as unread is looked at where the key may read.
+    "GET /api/{session}/chats/overview",
+    # The color of a label that gets another name.
+    "GET /api/{session}/labels",
     # Every message that a call names is looked at first.
     "GET /api/{session}/chats/{chatId}/messages/{messageId}",
 }
