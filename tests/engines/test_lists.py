@@ -180,3 +180,10 @@ def test_no_damage_to_a_row_is_an_error_and_what_is_read_of_it_can_be_written(en
                 found = read(row)
                 if isinstance(found, BaseModel):
                     json.dumps(found.model_dump(mode="json"), allow_nan=False)
+
+
+def test_a_contact_of_noweb_under_its_hidden_id_is_a_pair_with_its_number() -> None:
+    case = next(case for case in cases("contacts", "noweb") if case.case == "contact under a hidden id")
+    row = said("contacts", case)
+    assert row is not None
+    assert (row.pair, row.id) == (("990003@lid", "12025550103@c.us"), "12025550103@c.us")

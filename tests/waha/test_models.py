@@ -247,6 +247,31 @@ def test_a_contact_keeps_name_and_number() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("raw", "name", "push_name"),
+    [
+        ({"name": "Ada", "formattedName": "Ada L.", "username": "ada"}, "Ada", None),
+        ({"name": "Ada", "verifiedName": "Ada's 24/7"}, "Ada", "Ada's 24/7"),
+        ({"formattedName": "Ada", "isMyContact": True}, None, "Ada"),
+        ({"formattedName": "+1 (202) 555-0155"}, None, None),
+        ({"pushname": "ada", "formattedName": "Ada"}, None, "ada"),
+        ({"username": "ada_l", "formattedName": "+1 (202) 555-0155"}, None, "ada_l"),
+    ],
+)
+def test_a_name_that_an_engine_puts_together_counts_as_chosen_and_a_number_as_none(
+    raw: dict[str, Any], name: str | None, push_name: str | None
+) -> None:
+    contact = contact_from({"id": "12025550155@c.us", **raw})
+    assert contact is not None
+    assert (contact.name, contact.push_name) == (name, push_name)
+
+
+def test_the_number_behind_a_hidden_id_is_shown_where_the_contact_names_it() -> None:
+    contact = contact_from({"id": "990003@lid", "phoneNumber": "12025550155@s.whatsapp.net"})
+    assert contact is not None
+    assert (contact.id, contact.phone) == ("990003@lid", "+12025550155")
+
+
 @pytest.mark.parametrize("raw", [{}, {"id": None}, {"id": "1@g.us"}, {"id": "1@c.us", "isMe": True}])
 def test_who_is_no_contact_is_left_out(raw: dict[str, Any]) -> None:
     assert contact_from(raw) is None

@@ -91,8 +91,6 @@ class Sent(Result):
 
 #: Fields of a contact for the name that the person chose.
 _CHOSEN = ("pushname", "pushName", "notify")
-#: Other fields with a name, best first. WhatsApp Web's `formattedName` may be either name, or a number.
-_OTHERS = ("verifiedName", "username", "formattedName")
 
 
 def marks_saved(raw: Mapping[str, Any]) -> bool | None:
@@ -117,11 +115,15 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
     if contact_id is None or kind_of_chat(contact_id) != "person" or raw.get("isMe") is True:
         return None
     name, number = text_of(first_of(raw, "name", "shortName")), chat_id_of(raw.get("phoneNumber"))
-    others = (text_of(raw.get(field)) or "" for field in _OTHERS if name is None or field == "verifiedName")
+    chosen = text_of(first_of(raw, *_CHOSEN, "verifiedName"))
+    if chosen is None and name is None:
+        # WhatsApp Web's `formattedName` may be either name, or a number.
+        formatted = text_of(raw.get("formattedName")) or ""
+        chosen = text_of(raw.get("username")) or (formatted if has_letters(formatted) else None)
     return Contact(
         id=contact_id,
         name=name,
-        push_name=text_of(first_of(raw, *_CHOSEN)) or next((each for each in others if has_letters(each)), None),
+        push_name=chosen,
         phone=phone_of(contact_id) or (phone_of(number) if number else None),
         saved=marks_saved(raw),
         blocked=True if raw.get("isBlocked") is True else None,
