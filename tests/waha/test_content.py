@@ -139,7 +139,7 @@ def test_of_a_deleted_message_only_that_is_left(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "note"),
     [
-        ({"messageStubType": 27, "message": None}, "system", "added somebody"),
+        ({"messageStubType": 27, "message": None}, "system", "added people"),
         ({"messageStubType": 40}, "system", "missed voice call"),
         ({"messageStubType": 2}, "system", "decrypted"),
         ({"messageStubType": 4711}, "system", "system message"),

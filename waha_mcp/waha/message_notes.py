@@ -10,7 +10,7 @@ from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, mapping_of, te
 
 
 class Note(NamedTuple):
-    """A remark; `{}` in it stands for the names of `people` (chat ids)."""
+    """A remark, and the people of whom it tells (chat ids): their names are not ours, so they are not in it."""
 
     text: str
     people: tuple[str, ...] = ()
@@ -88,18 +88,18 @@ _SYSTEM = {
     "subject": "changed the subject", "21": "the group's subject was changed",
     "description": "changed the description", "24": "the group's description was changed",
     "picture": "changed the picture", "22": "the group's picture was changed",
-    "add": "added {}", "27": "added {}", "71": "{} joined on request",
-    "remove": "removed {}", "28": "removed {}",
-    "leave": "{} left", "32": "{} left",
-    "invite": "{} joined by a link", "31": "{} joined by a link",
-    "linked_group_join": "{} joined through the community",
-    "membership_approval_request": "{} asks to join", "172": "{} asks to join",
-    "created_membership_requests": "asks that {} may join",
-    "revoked_membership_requests": "{} asks no more to join",
-    "promote": "made {} an admin", "29": "made {} an admin",
-    "demote": "{} is no admin any more", "30": "{} is no admin any more",
+    "add": "added people", "27": "added people", "71": "joined on request",
+    "remove": "removed people", "28": "removed people",
+    "leave": "left", "32": "left",
+    "invite": "joined by a link", "31": "joined by a link",
+    "linked_group_join": "joined through the community",
+    "membership_approval_request": "asks to join", "172": "asks to join",
+    "created_membership_requests": "asks that people may join",
+    "revoked_membership_requests": "asks no more to join",
+    "promote": "made an admin of people", "29": "made an admin of people",
+    "demote": "took the admin's rights from people", "30": "took the admin's rights from people",
     "revoke_invite": "renewed the invite link", "23": "renewed the invite link",
-    "modify": "{} changed the phone number", "change_number": "{} changed the phone number",
+    "modify": "changed the phone number", "change_number": "changed the phone number",
     "33": "changed the phone number",
     "encrypt": "messages are end-to-end encrypted", "39": "messages are end-to-end encrypted",
     "identity": "the security code changed", "38": "the security code changed",
@@ -186,10 +186,7 @@ def system_note(subtype: Any, data: Mapping[str, Any]) -> Note:
         return Note(_SETTINGS[kind][value.lower() not in ("on", "true", "1")])
     if kind == "member_add_mode":
         return Note("everybody may add members" if "all" in value else "only admins may add members")
-    text = _SYSTEM.get(kind, "a system message of WhatsApp")
-    if "{}" in text and not people:
-        text = text.replace("{} ", "", 1) if text.startswith("{} ") else text.replace("{}", "somebody")
-    return Note(text, people if "{}" in text else ())
+    return Note(_SYSTEM.get(kind, "a system message of WhatsApp"), people)
 
 
 def _person(value: Any) -> str | None:

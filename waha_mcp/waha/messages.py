@@ -141,6 +141,7 @@ class Message(Result):
     kind: MessageKind = "text"
     text: Words | None = None
     note: str | None = Field(None, description="What there is instead of a text, in our words")
+    about: list[Name] | None = Field(default=None, description="The people of whom the note tells")
     media: Media | None = None
     reply_to: Quoted | None = None
     reactions: list[Reaction] | None = None
@@ -200,7 +201,8 @@ def message_from(
         sender_name=None if sender in ("me", chat) else names.name(sender) or push_name_of(raw),
         kind=kind or "other",
         text=_with_names(text, content, names),
-        note=_note(raw, content, kind, text, names),
+        note=_note(raw, content, kind, text),
+        about=_about(content, names),
         media=shown_media,
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
@@ -255,9 +257,7 @@ def _full_text(raw: Mapping[str, Any], content: Content, kind: MessageKind | Non
     return joined(given or content.text, list(content.words))
 
 
-def _note(
-    raw: Mapping[str, Any], content: Content, kind: MessageKind | None, text: str | None, names: Names
-) -> str | None:
+def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, text: str | None) -> str | None:
     """A remark on what a message is, or on media that cannot be fetched; None if there is nothing to say."""
     if content.view_once:
         return "to be viewed once, which only works on the phone"
@@ -265,11 +265,15 @@ def _note(
         return "WhatsApp no longer has this file"
     note = content.note
     if note is not None and not (note == UNKNOWN and (text or kind != "other")):
-        people = " and ".join(dict.fromkeys(shown_name(each, names) for each in note.people))
-        return note.text.replace("{}", people)
+        return note.text
     if text is None and kind in ("text", None):
         return "empty: the engine gives no content for it"
     return None
+
+
+def _about(content: Content, names: Names) -> list[str] | None:
+    people = content.note.people if content.note is not None else ()
+    return list(dict.fromkeys(shown_name(each, names) for each in people)) or None
 
 
 def _choices(raw: Mapping[str, Any], content: Content) -> list[Choice] | None:
