@@ -141,7 +141,8 @@ class Tool:
 
     A tool with an effect (not read-only) reaches the chats in its parameters marked `Reference` or `MessageReference`,
     and those of `reaches`, which is required if it has no such parameter. `opens`: the combinations of arguments with
-    which it reaches those of `reaches`; empty: it always does.
+    which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
+    tell from this one's.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Tool:
     reaches: Reach | None
     run: Callable[..., Awaitable[Result]]
     opens: tuple[Mapping[str, Any], ...] = ()
+    looks_like: str | None = None
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -356,6 +358,7 @@ def tool(
     toolset: str = "core",
     reaches: Reach | None = None,
     opens: Sequence[Mapping[str, Any]] = (),
+    looks_like: str | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Decorator: register a function as a tool. Returns the function unchanged."""
 
@@ -363,7 +366,9 @@ def tool(
         name = run.__name__
         assert name not in _TOOLS, f"two tools named {name}"
         description = inspect.cleandoc(run.__doc__ or "")
-        _TOOLS[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run, tuple(opens))
+        _TOOLS[name] = Tool(
+            name, title, description, action, tuple(calls), toolset, hints, reaches, run, tuple(opens), looks_like
+        )
         return run
 
     return register

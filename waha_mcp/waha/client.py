@@ -30,6 +30,7 @@ from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
 from waha_mcp.waha.errors import (
     LOOK_FIRST,
     BadAnswer,
+    NotDone,
     OutcomeUnknown,
     Refused,
     TooLarge,
@@ -421,6 +422,8 @@ class Waha:
             if changes and status not in (200, 201):
                 # WAHA answers a change with 200 or 201 only.
                 raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
+            if changes:
+                _check_done(answer)
             return answer
         if not _is_wahas(status, answer):
             # A proxy's 403 says nothing about the key, nor about the outcome of a change.
@@ -468,6 +471,27 @@ class Waha:
     def _origin(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
+
+
+def _check_done(answer: Any) -> None:
+    """Check what a successful answer to a change says.
+
+    Raises:
+        NotDone: it is false or has `success: false`, which is WAHA's way to say that WhatsApp did not do it.
+        OutcomeUnknown: it is an error all the same, as some proxies answer with 200.
+    """
+    told = answer if isinstance(answer, dict) else {}
+    if answer is False or told.get("success") is False:
+        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+    code = told.get("statusCode")
+    if (
+        told.get("error")
+        or (isinstance(code, int) and code >= 400)
+        or told.get("ok") is False
+        or told.get("result") is False
+        or told.get("status") in ("error", "fail", "failed")
+    ):
+        raise OutcomeUnknown(_outcome_unknown("its answer is an error, though not marked as one"))
 
 
 def _is_wahas(status: int, answer: Any) -> bool:

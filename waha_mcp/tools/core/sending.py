@@ -128,7 +128,7 @@ CUT_OFF, MOST_TURNS = 30, 20
 
 class MarkedRead(Result):
     chat: str
-    messages: int | None = Field(None, description="How many were marked; left out where not known")
+    messages: int | None = Field(None, description="How many were marked; left out where none were, or it is not told")
     left: int | None = Field(None, description="How many WAHA still counts as unread in it, where it does")
     note: str | None = None
 
@@ -154,8 +154,8 @@ async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
         if whole:
             break
     if not readable:
-        why = "How many, and whether some are left, is not told of a chat that may not be read."
-        return MarkedRead(chat=chat, messages=None, left=None, note=why)
+        # As a chat without messages answers.
+        return MarkedRead(chat=chat, messages=None, left=None)
     left = await _still_unread(ctx, chat)
     if whole and marked is not None and left is not None and len(marked) >= left:
         # Some engines count anew only when the phone says so.
@@ -163,7 +163,7 @@ async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
     cut_off = not whole and marked is not None and left is None
     return MarkedRead(
         chat=chat,
-        messages=None if marked is None else len(marked),
+        messages=len(marked or ()) or None,
         left=left or None,
         note="Older ones may still be unread: call it again." if cut_off else None,
     )
