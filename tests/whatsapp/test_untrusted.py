@@ -59,7 +59,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "LabeledChat": {"id"},
     "Limits": {"capping", "cycle_ends", "locked_because", "locked_until", "not_told"},
     "Location": {"map"},
-    "MarkedRead": {"chat"},
+    "MarkedRead": {"chat", "note"},
     "Message": {"id", "time", "sender", "note", "status"},
     "MessageView": {"chat", "notes"},
     "Messages": {"chat", "notes"},
