@@ -12,7 +12,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
-from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, OwnChannel
+from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, NotBlank, OwnChannel
 from waha_mcp.tools.results import Done, done
 from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
@@ -234,7 +234,7 @@ async def list_channel_filters(*, ctx: Context) -> ChannelFilters:
     reaches="everyone",
 )
 async def create_channel(
-    name: Annotated[str, Field(min_length=1, max_length=100, description="Name of the channel")],
+    name: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the channel")],
     description: Annotated[str, Field(max_length=2_048, description="What it is about")] | None = None,
     url: MediaUrl | None = None,
     data: FileData | None = None,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, page_of
-from waha_mcp.tools.params import Cursor, GroupId, Limit, Members
+from waha_mcp.tools.params import Cursor, GroupId, Limit, Members, NotBlank
 from waha_mcp.tools.results import Done, done
 from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
@@ -191,7 +191,7 @@ async def get_invite_info(invite: InviteCode, *, ctx: Context) -> Group:
     toolset="groups",
 )
 async def create_group(
-    subject: Annotated[str, Field(min_length=1, max_length=100, description="Name of the group")],
+    subject: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the group")],
     participants: Members,
     *,
     ctx: Context,

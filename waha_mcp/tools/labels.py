@@ -7,7 +7,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.params import OwnChat
+from waha_mcp.tools.params import NotBlank, OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
@@ -118,7 +118,7 @@ async def set_chat_labels(
     reaches="nobody",
 )
 async def save_label(
-    name: Annotated[str, Field(min_length=1, max_length=100, description="Name of the label")],
+    name: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the label")],
     color: Annotated[int, Field(ge=0, le=19, description="Number of its color, 0 to 19; none: kept, 0 for a new one")]
     | None = None,
     label_id: Annotated[str, Field(min_length=1, max_length=60, description="Of the one to change; none: a new one")]

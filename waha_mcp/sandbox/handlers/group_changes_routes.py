@@ -37,8 +37,19 @@ def members_of(call: Call) -> list[str]:
     return [found.id if (found := call.account.person(each)) else each for each in people]
 
 
+def not_blank(text: str, what: str) -> None:
+    """Refuse a blank text, as WAHA 2026.9 does.
+
+    Raises:
+        Refusal: 400.
+    """
+    if not text.strip():
+        raise http_error(400, f"GOWS does not support empty group {what}.")
+
+
 @handles("GroupsController_createGroup")
 def create(call: Call) -> Any:
+    not_blank(call.body["name"], "subject")
     account, now = call.account, int(call.sandbox.now())
     group_id = f"1203634{account.rng.randrange(10**10, 10**11)}@g.us"
     members = dict.fromkeys(members_of(call), "participant") | {account.me.id: "superadmin"}
@@ -87,12 +98,15 @@ def delete(call: Call) -> Any:
 
 @handles("GroupsController_setSubject")
 def subject(call: Call) -> Any:
+    not_blank(call.body["subject"], "subject")
     described(call).subject = call.body["subject"]
     return True
 
 
 @handles("GroupsController_setDescription")
 def description(call: Call) -> Any:
+    if call.engine.name == "GOWS":
+        not_blank(call.body["description"], "description")
     described(call).description = call.body["description"]
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waha_mcp.sandbox.answers import Crash, http_error, undefined
+from waha_mcp.sandbox.answers import Crash, bad_parameters, http_error, undefined
 from waha_mcp.sandbox.handlers.lookups import field, find_message
 from waha_mcp.sandbox.handlers.sending_routes import send
 from waha_mcp.sandbox.registry import Call, handles
@@ -14,6 +14,11 @@ from waha_mcp.sandbox.sample_files import vcard
 @handles("ChattingController_sendPoll")
 def poll(call: Call) -> Any:
     wish = field(call, "poll", "options")
+    options = [option.strip() for option in wish["options"]]
+    if not all(options):
+        raise bad_parameters(["poll.options must not hold an empty option"])
+    if len(set(options)) < len(options):
+        raise bad_parameters(["poll.options must be unique"])
     extra = {"name": wish["name"], "options": list(wish["options"]), "multiple": bool(wish.get("multipleAnswers"))}
     message = send(call, kind="poll", text=wish["name"], extra=extra | {"votes": {}})
     # Polls are the one thing that both engines answer as a WAMessage.

@@ -153,10 +153,10 @@ async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
         whole = len(new) < CUT_OFF
         if whole:
             break
-    if not readable:
-        # As a chat without messages answers.
-        return MarkedRead(chat=chat, messages=None, left=None)
     left = await _still_unread(ctx, chat)
+    if not readable:
+        # As a chat without messages answers, and with the same requests.
+        return MarkedRead(chat=chat, messages=None, left=None)
     if whole and marked is not None and left is not None and len(marked) >= left:
         # Some engines count anew only when the phone says so.
         left = None

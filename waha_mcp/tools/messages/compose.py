@@ -9,14 +9,25 @@ from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import Appointment, Argument, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId, Unseen
+from waha_mcp.tools.params import (
+    Appointment,
+    Argument,
+    Chat,
+    MediaUrl,
+    MessageId,
+    NotBlank,
+    ReplyTo,
+    SourceMessageId,
+    Unseen,
+    different,
+)
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.choices import choices_of, chosen
 from waha_mcp.waha.messages import refuse_view_once
 from waha_mcp.waha.models import Sent, sent_from
 from waha_mcp.whatsapp.ids import parse_message_id, parse_phone
 
-Line = Annotated[str, Field(min_length=1, max_length=100)]
+Line = Annotated[str, NotBlank, Field(min_length=1, max_length=100)]
 
 
 #: Control characters, and what else ends a line.
@@ -162,16 +173,18 @@ async def reply_to_buttons(
 @tool(title="Send a poll", action=Action.SEND, calls=["POST /api/sendPoll"], hints=SENDS, toolset="messages")
 async def send_poll(
     chat: Chat,
-    question: Annotated[str, Field(min_length=1, max_length=255, description="What is asked")],
-    options: Annotated[list[Line], Field(min_length=2, max_length=12, description="The answers, each different")],
+    question: Annotated[str, NotBlank, Field(min_length=1, max_length=255, description="What is asked")],
+    options: Annotated[
+        list[Line],
+        AfterValidator(different),
+        Field(min_length=2, max_length=12, description="The answers, each different"),
+    ],
     multiple_answers: Annotated[bool, Field(description="Whether more than one may be chosen")] = False,
     reply_to: ReplyTo | None = None,
     *,
     ctx: Context,
 ) -> Sent:
     """Send a poll to a person, group or channel."""
-    if len(set(options)) < len(options):
-        raise ArgumentError("options: two are the same; WhatsApp wants each to be different")
     poll = {"name": question, "options": options, "multipleAnswers": multiple_answers}
     answer = await ctx.waha.call("POST /api/sendPoll", body={"chatId": chat, "poll": poll, "reply_to": reply_to})
     return sent_from(answer, chat)
