@@ -119,7 +119,7 @@ WRITTEN_BY_OTHERS = {
     "LabeledChat": {"name"},
     "Location": {"name"},
     "Media": {"mimetype", "filename"},
-    "Message": {"about", "forwarded_from", "invite_code", "preview", "sender_name", "text"},
+    "Message": {"about", "calls_themselves", "forwarded_from", "invite_code", "preview", "sender_name", "text"},
     "MessageView": {"chat_name"},
     "Messages": {"chat_name"},
     "Option": {"text", "voters"},

@@ -138,6 +138,9 @@ class Message(Result):
     time: str | None = Field(None, description="ISO 8601")
     sender: str = Field(description="Chat id of who wrote it; 'me' is the session's owner")
     sender_name: Name | None = None
+    calls_themselves: Name | None = Field(
+        default=None, description="In a chat with a person whose name is not known: the name that they chose"
+    )
     kind: MessageKind = "text"
     text: Words | None = None
     note: str | None = Field(None, description="What there is instead of a text, in our words")
@@ -180,7 +183,8 @@ def message_from(
     """Parse a WAMessage; None if it has no id.
 
     Without `full`: counts instead of the names of those who reacted or voted, no MIME types, no ids of quotes, and
-    quoted texts of at most 100 characters. `chat` is the chat being shown: a sender with that id gets no `sender_name`.
+    quoted texts of at most 100 characters. `chat` is the chat being shown: a sender with that id gets no `sender_name`,
+    and where no name is known for it, `calls_themselves`.
     """
     message_id = message_id_of(raw.get("id"))
     if message_id is None:
@@ -199,6 +203,7 @@ def message_from(
         time=iso_time(raw.get("timestamp")),
         sender=sender,
         sender_name=None if sender in ("me", chat) else names.name(sender) or push_name_of(raw),
+        calls_themselves=push_name_of(raw) if sender == chat and not names.name(sender) else None,
         kind=kind or "other",
         text=_with_names(text, content, names),
         note=_note(raw, content, kind, text),
