@@ -46,7 +46,7 @@ def create(call: Call) -> Any:
     account.groups[group_id] = group
     account.invites[group.invite] = group
     account.chat(group_id, started=now)
-    return call.engine.group(account, group)
+    return call.engine.new_group(account, group)
 
 
 def invited(call: Call, code: str) -> Group:
@@ -58,7 +58,7 @@ def invited(call: Call, code: str) -> Group:
 
 @handles("GroupsController_joinInfoGroup")
 def join_info(call: Call) -> Any:
-    return call.engine.group(call.account, invited(call, call.query["code"]), participants=False)
+    return call.engine.invited_group(call.account, invited(call, call.query["code"]))
 
 
 @handles("GroupsController_joinGroup")
@@ -80,9 +80,11 @@ def leave(call: Call) -> Any:
 
 @handles("GroupsController_deleteGroup")
 def delete(call: Call) -> Any:
+    """Remove the group, its chat and its invite link."""
     group = administered(call)
     del call.account.groups[group.id]
     call.account.invites.pop(group.invite, None)
+    call.account.drop_chat(group.id)
 
 
 @handles("GroupsController_setSubject")
@@ -152,7 +154,7 @@ def add(call: Call) -> Any:
     people = members_of(call)
     for each in people:
         group.members.setdefault(each, "participant")
-    return call.engine.participant_results(people)
+    return call.engine.participant_results(people, "add")
 
 
 @handles("GroupsController_removeParticipants")
@@ -160,7 +162,7 @@ def remove(call: Call) -> Any:
     group, people = administered(call), members_of(call)
     for each in people:
         group.members.pop(each, None)
-    return call.engine.participant_results(people)
+    return call.engine.participant_results(people, "remove")
 
 
 @handles("GroupsController_promoteToAdmin", "GroupsController_demoteToAdmin")
@@ -172,7 +174,7 @@ def change_role(call: Call) -> Any:
             raise http_error(404, f"{each} is not a participant")
         if group.members[each] != "superadmin":
             group.members[each] = role
-    return call.engine.participant_results(people)
+    return call.engine.participant_results(people, "promote" if role == "admin" else "demote")
 
 
 @handles("GroupsController_getGroupJoinRequests")
