@@ -9,7 +9,6 @@ import pytest
 from tests.sandbox.box import Box
 from waha_mcp.sandbox import running
 
-
 SOCKETS, BROWSERS = ("gows", "noweb"), ("webjs", "wpp")
 
 

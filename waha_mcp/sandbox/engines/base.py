@@ -183,6 +183,17 @@ class Engine(ABC):
             for person_id, role in group.members.items()
         ]
 
+    def join_request(self, account: Account, group: Group, person_id: str, time: int) -> dict[str, Any]:
+        """`GroupJoinRequest` of WAHA."""
+        return {
+            "requesterId": self.member_id(account, group, person_id),
+            "requesterPn": person_id,
+            "addedById": None,
+            "parentGroupId": None,
+            "requestMethod": "invite_link",
+            "timestamp": time,
+        }
+
     @abstractmethod
     def participant_results(self, ids: list[str], change: str) -> Any:
         """What a change of members answers; `change` is `add`, `remove`, `promote` or `demote`."""

@@ -263,6 +263,11 @@ class Browser(Engine):
             if (member := self.participant_id(account, group, person_id))
         ]
 
+    def join_request(self, account: Account, group: Group, person_id: str, time: int) -> dict[str, Any]:
+        found = super().join_request(account, group, person_id, time)
+        del found["requesterPn"]
+        return found
+
     def member_number(self, member: str) -> str | None:
         return member if member.endswith("@c.us") else None
 

@@ -180,17 +180,7 @@ def change_role(call: Call) -> Any:
 @handles("GroupsController_getGroupJoinRequests")
 def requests(call: Call) -> Any:
     group, account = administered(call), call.account
-    return [
-        {
-            "requesterId": call.engine.member_id(account, group, person_id),
-            "requesterPn": person_id,
-            "addedById": None,
-            "parentGroupId": None,
-            "requestMethod": "invite_link",
-            "timestamp": time,
-        }
-        for person_id, time in group.requests.items()
-    ]
+    return [call.engine.join_request(account, group, *request) for request in group.requests.items()]
 
 
 @handles("GroupsController_approveGroupJoinRequests", "GroupsController_rejectGroupJoinRequests")
