@@ -274,5 +274,12 @@ class Browser(Engine):
     def is_group(self, chat: Chat) -> bool:
         return chat.id.endswith("@g.us")
 
+    def is_read_only(self, account: Account, chat: Chat) -> bool:
+        """Whether nothing may be written: a group that was left, or where only others write."""
+        group = account.groups.get(chat.id)
+        if group is None:
+            return self.is_group(chat)
+        return group.messages_admin_only and group.members.get(account.me.id) == "participant"
+
     def unread(self, chat: Chat) -> int:
         return -1 if chat.marked_unread and not chat.unread else chat.unread

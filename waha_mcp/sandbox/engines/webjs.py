@@ -144,7 +144,7 @@ class Webjs(Browser):
             "id": wid(chat.id),
             "name": self.chat_name(account, chat.id),
             "isGroup": self.is_group(chat),
-            "isReadOnly": self.is_group(chat) and chat.id not in account.groups,
+            "isReadOnly": self.is_read_only(account, chat),
             "unreadCount": self.unread(chat),
             "timestamp": chat.time or None,
             "archived": chat.archived,

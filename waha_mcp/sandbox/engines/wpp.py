@@ -59,7 +59,8 @@ class Wpp(Browser):
             "isPSA": False,
             "mediaData": {"type": model["type"], "mediaStage": "INIT", "isViewOnce": False} if media else {},
         }
-        if "body" in model:
+        del model["links"]
+        if "body" in model and not media:
             added["content"] = model["body"]
         if original is not None:
             added["quotedMsgId"] = self.message_id(account, original)
@@ -150,7 +151,7 @@ class Wpp(Browser):
             "unreadCount": self.unread(chat),
             "unreadDividerOffset": 0,
             "archive": chat.archived,
-            "isReadOnly": self.is_group(chat) and chat.id not in account.groups,
+            "isReadOnly": self.is_read_only(account, chat),
             "muteExpiration": 0,
             "isAutoMuted": False,
             "notSpam": True,
@@ -181,7 +182,7 @@ class Wpp(Browser):
         saved = user and bool(person.name) and not me
         found: dict[str, Any] = {"id": any_id}
         if person.name:
-            found |= {"name": person.name, "shortName": person.name.split()[0]}
+            found |= {"name": person.name} | ({"shortName": person.name.split()[0]} if user else {})
         if person.push_name:
             found["pushname"] = person.push_name
         return found | {
