@@ -155,6 +155,19 @@ def test_base64_that_was_escaped_is_found(urlsafe: bool) -> None:
             assert "[key]" in redact(written, SecretStr(LONG)), written
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\n ", "\n\t", "\\n", "\\\\r\\\\n"], ids=repr)
+@pytest.mark.parametrize("width", [1, 7, 76])
+def test_a_key_is_found_where_lines_end_in_it(width: int, end: str) -> None:
+    def folded(text: str) -> str:
+        return end.join(text[at : at + width] for at in range(0, len(text), width))
+
+    dump = base64_of("X-Api-Key: " * 6 + LONG + "\r\nAccept: */*")
+    for written in (folded(LONG), folded(LONG.encode().hex()), folded(base64_of(LONG)), folded(dump)):
+        assert "[key]" in redact(written, SecretStr(LONG)), written
+        _, [found] = redact_json([written], SecretStr(LONG))
+        assert "[key]" in found
+
+
 def test_another_key_is_none() -> None:
     for other in (LONG[:-1] + "g", "x" + LONG[1:], base64_of(LONG[:-4] + "beef"), quote(LONG[1:], safe="")):
         assert redact(other, SecretStr(LONG)) == other

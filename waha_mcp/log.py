@@ -102,6 +102,12 @@ def _dumped(data: Any) -> str:
 
 # The forms of a secret, as patterns. Each begins with a literal or a set, by which `re` skips quickly.
 
+#: A percent sign, a backslash and an ampersand that were escaped themselves, perhaps. Bounded, so that a long run of
+#: them in somebody's text takes no long time.
+_PERCENT, _BACKSLASH, _AMPERSAND = "%(?:25){0,8}", r"\\\\{0,8}", "&(?:amp;){0,8}"
+#: The end of a line within a secret: mails and dumps are folded. As in JSON, too.
+_FOLD = rf"(?:(?:[\r\n]|{_BACKSLASH}[rn]){{1,4}}(?:[ \t]|{_BACKSLASH}t){{0,8}})?"
+
 
 def _found(value: str, text: str) -> bool:
     return any(form.search(text) for form in _forms(value, text))
@@ -115,22 +121,24 @@ def _forms(value: str, text: str) -> tuple[re.Pattern[str], ...]:
 @lru_cache(maxsize=1024)
 def _plain(value: str) -> re.Pattern[str]:
     """In any case."""
-    return _compiled("".join(_one_of(map(re.escape, _cases(char))) for char in value), value)
+    return _compiled(_FOLD.join(_one_of(map(re.escape, _cases(char))) for char in value), value)
 
 
 @lru_cache(maxsize=1024)
 def _escaped(value: str) -> re.Pattern[str]:
     """In any case, each character as it is or escaped for URLs, JSON or HTML, also repeatedly."""
-    return _compiled("".join(map(_spelled, value)), value)
+    return _compiled(_FOLD.join(map(_spelled, value)), value)
 
 
 @lru_cache(maxsize=1024)
 def _encoded(value: str) -> tuple[re.Pattern[str], ...]:
     """In base64 and hex."""
     data = value.encode("utf-8", "surrogatepass")
-    as_hex = "[ :-]?".join(_hex_digits({f"{octet:02x}"}) for octet in data)
+    as_hex = f"(?:[ :-]|{_FOLD})".join(
+        _FOLD.join(map(_hex_digits, ({digit} for digit in f"{octet:02x}"))) for octet in data
+    )
     # The base64 of a longer text holds enough of a long secret only.
-    whole = [re.escape(base64.b64encode(data).decode().rstrip("=")) + "=*"]
+    whole = [_FOLD.join(map(re.escape, base64.b64encode(data).decode().rstrip("="))) + "=*"]
     parts = [_base64(data, at) for at in range(3)] if unmistakable(value) else whole
     return tuple(_compiled(form, value) for form in (*parts, as_hex))
 
@@ -139,9 +147,6 @@ def _compiled(form: str, value: str) -> re.Pattern[str]:
     return re.compile(form if unmistakable(value) else rf"(?<![\w@+/.-])(?:{form})(?![\w@+/-]|\.\w)")
 
 
-#: A percent sign, a backslash and an ampersand that were escaped themselves, perhaps. Bounded, so that a long run of
-#: them in somebody's text takes no long time.
-_PERCENT, _BACKSLASH, _AMPERSAND = "%(?:25){0,8}", r"\\\\{0,8}", "&(?:amp;){0,8}"
 _HTML_NAMES = {'"': "quot", "'": "apos", "&": "amp", "<": "lt", ">": "gt"}
 
 
@@ -197,7 +202,7 @@ def _base64(data: bytes, at: int) -> str:
     encoded = base64.b64encode(bytes(at) + data).decode()
     own = encoded[(at * 8 + 5) // 6 : (at + len(data)) * 8 // 6]
     apart = {"+": rf"(?:[+-]|{_PERCENT}2[bBdD])", "/": rf"(?:/|_|{_BACKSLASH}/|{_PERCENT}(?:2[fF]|5[fF]))"}
-    return "".join(apart.get(each, each) for each in own)
+    return _FOLD.join(apart.get(each, each) for each in own)
 
 
 def configure_logging(level: LogLevel) -> None:

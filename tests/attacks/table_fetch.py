@@ -232,7 +232,10 @@ FETCH = (
     Defence(
         "what a message has beside its text is looked through",
         ((_LINKS, "yield from _links_in_row(row)", "yield from ()"),),
-        ("fetch::no_other_host_goes_out_in_what_a_message_has_beside_its_text",),
+        (
+            "fetch::no_other_host_goes_out_in_what_a_message_has_beside_its_text",
+            "fetch::no_invitation_goes_out_as_a_card",
+        ),
     ),
     Defence(
         "a question shows the links that a message has beside its text",

@@ -59,9 +59,17 @@ OUTLASTING = (
     ),
     Defence(
         "the guard compares what is seen",
-        (("policy/sameness.py", "call.tool.name, _seen(call))", "call.tool.name, call.arguments)"),),
+        (
+            (
+                "policy/sameness.py",
+                "call.tool.looks_like or call.tool.name, _seen(call))",
+                "call.tool.name, call.arguments)",
+            ),
+        ),
         (
             f"{_HERE}what_was_sent_is_not_sent_again_with",
+            f"{_HERE}what_was_done_is_not_done_again_by",
+            f"{_HERE}in_another_process_what_is_not_known_is_not_done_by",
             *(
                 f"{_HERE}what_was_sent_is_not_sent_again_with_an_option_that_changes_nothing[{how}]"
                 for how in ("no mentions", "a preview of nothing")

@@ -87,6 +87,11 @@ YES = (
         ("yes::a_notice_carries_no_text_of_the_agent",),
     ),
     Defence(
+        "a yes is for those who were shown",
+        ((_APPROVER, "return entry.question.recipients == tuple((await self._names(call)).values())", "return True"),),
+        ("yes::a_yes_for_a_group_is_none_after", "yes::a_yes_for_a_group_is_none_where_meanwhile"),
+    ),
+    Defence(
         "what was refused holds for what looks the same",
         ((_APPROVAL, 'or (seen != "" and entry.question.seen == seen)', ""),),
         ("yes::what_was_refused_is_not_asked_again_respelled", "yes::spellings_of_one_question_take_one_place"),

@@ -545,6 +545,14 @@ ELSEWHERE_IN_IT: dict[str, Any] = {
     "an event's call": {"eventMessage": {"name": "Party", "joinLink": EVIL}},
     "a row of a list": {"listMessage": {"title": "a", "sections": [{"rows": [{"title": "evil.test", "rowId": "1"}]}]}},
     "a card": {"contactMessage": {"vcard": "BEGIN:VCARD\nVERSION:3.0\nFN:Bo\nURL:evil.test\nEND:VCARD"}},
+    "an encoded part of a card": {
+        "contactMessage": {
+            "vcard": "BEGIN:VCARD\nURL;ENCODING=QUOTED-PRINTABLE:https=3A=2F=2Fevil=2Etest=2Fx\nEND:VCARD"
+        }
+    },
+    "a part of a card in base64": {
+        "contactMessage": {"vcard": "BEGIN:VCARD\nURL;ENCODING=b:aHR0cHM6Ly9ldmlsLnRlc3QveA==\nEND:VCARD"}
+    },
     "a field that nobody knows": {"newMessage": {"inner": [{"x": EVIL}]}},
 }
 
@@ -559,6 +567,13 @@ def test_no_other_host_goes_out_in_what_a_message_has_beside_its_text(where: str
     }
     tool, arguments = calls[how]
     assert "does not cover evil.test" in refused(linked, tool, chat=FRIEND, **arguments)
+
+
+def test_no_invitation_goes_out_as_a_card(linked: Hijacked) -> None:
+    invitation = {"groupInviteMessage": {"groupName": "Winners", "inviteCode": "AbCdEf123"}}
+    message = linked.judge.arrive(VICTIM, "", raw={"message": invitation})
+    said = refused(linked, "forward_message", chat=FRIEND, message_id=message)
+    assert "does not cover chat.whatsapp.com" in said
 
 
 def button(url: str) -> dict[str, Any]:

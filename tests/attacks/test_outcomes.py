@@ -147,6 +147,10 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
 NO_WORD: dict[str, bytes] = {
     "a text": answer(b"OK please log in", kind="text/plain"),
     "an error": answer(b'{"error": "upstream unavailable"}'),
+    "an error's code": answer(b'{"statusCode": 500, "message": "Internal server error"}'),
+    "not ok": answer(b'{"ok": false}'),
+    "no result": answer(b'{"result": false}'),
+    "a failure by its status": answer(b'{"status": "error"}'),
     "a number": answer(b"7"),
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
 }

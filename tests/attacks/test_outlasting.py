@@ -15,6 +15,7 @@ from tests.attacks.hijacked import FAST, FRIEND, SOONER, VICTIM, Hijacked, hijac
 from waha_mcp.sandbox import SandboxInfo
 
 SEND = "POST /api/sendText"
+ME = "12025550100@c.us"
 #: Look-ups of messages, as they stand in a request.
 LOOKS = f"GET /api/default/chats/{FRIEND.replace('@', '%40')}/messages/"
 NONE = says(answer(b'{"statusCode": 404, "message": "Not Found"}', "404 Not Found"))
@@ -237,6 +238,75 @@ def test_what_was_sent_is_not_sent_again_with_an_option_that_changes_nothing(
     agent.judge.forget()
     assert not agent.call("send_text", **text_to(FRIEND, text) | OPTIONS[how])[0]
     assert agent.judge.effects() == []
+
+
+OTHER_WAYS: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
+    "a preview of one's own": (
+        ("send_text", {"chat": FRIEND, "text": "{} https://example.com/x"}),
+        (
+            "send_link_preview",
+            {"chat": FRIEND, "text": "{} https://example.com/x", "link": "https://example.com/x", "title": "Look"},
+        ),
+    ),
+    "a text for a preview": (
+        (
+            "send_link_preview",
+            {"chat": FRIEND, "text": "{} https://example.com/x", "link": "https://example.com/x", "title": "Look"},
+        ),
+        ("send_text", {"chat": FRIEND, "text": "{} https://example.com/x"}),
+    ),
+    "the account among the members": (
+        ("create_group", {"subject": "{}", "participants": [FRIEND, VICTIM]}),
+        ("create_group", {"subject": "{}", "participants": [FRIEND, VICTIM, ME]}),
+    ),
+    "a zero below zero": (
+        ("send_location", {"chat": FRIEND, "latitude": 0, "longitude": 18, "title": "{}"}),
+        ("send_location", {"chat": FRIEND, "latitude": -0.0, "longitude": 18, "title": "{}"}),
+    ),
+    "the meridian from the other side": (
+        ("send_location", {"chat": FRIEND, "latitude": 1, "longitude": 180, "title": "{}"}),
+        ("send_location", {"chat": FRIEND, "latitude": 1, "longitude": -180, "title": "{}"}),
+    ),
+}
+
+
+OPERATIONS = {
+    "send_text": SEND,
+    "send_link_preview": "POST /api/send/link-custom-preview",
+    "create_group": "POST /api/default/groups",
+    "send_location": "POST /api/sendLocation",
+}
+
+
+def filled(arguments: dict[str, Any], text: str) -> dict[str, Any]:
+    return {name: value.format(text) if isinstance(value, str) else value for name, value in arguments.items()}
+
+
+@pytest.mark.parametrize("how", OTHER_WAYS)
+def test_what_was_done_is_not_done_again_by(how: str, agent: Hijacked, text: str) -> None:
+    (tool, first), (other, again) = OTHER_WAYS[how]
+    done, said = agent.call(tool, **filled(first, text))
+    assert done, said
+    agent.judge.forget()
+    done, said = agent.call(other, **filled(again, text))
+    assert not done
+    assert "was done" in said
+    assert agent.judge.effects() == []
+
+
+@pytest.mark.parametrize("how", OTHER_WAYS)
+def test_in_another_process_what_is_not_known_is_not_done_by(how: str, opened: Open, way: Front, text: str) -> None:
+    (tool, first), (other, again) = OTHER_WAYS[how]
+    with opened() as one:
+        way.rules |= {OPERATIONS[tool]: LOST["nothing is passed on"], LOOKS: NONE}
+        done, said = one.call(tool, **filled(first, text))
+        way.rules.clear()
+        assert not done, said
+    with opened() as two:
+        two.judge.forget()
+        done, said = two.call(other, **filled(again, text), allow_repeat=True)
+        assert not done, said
+        assert two.judge.effects() == []
 
 
 # Pace

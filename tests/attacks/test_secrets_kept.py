@@ -32,6 +32,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "in base64": lambda key: base64.b64encode(key.encode()).decode(),
     "in base64 behind one byte": lambda key: base64.b64encode(f":{key}\r\n".encode()).decode(),
     "in base64 behind a name": lambda key: base64.b64encode(f"agent:{key}".encode()).decode(),
+    "in base64 in lines": lambda key: base64.encodebytes(f"Accept: *\n{'X' * 30}: {key}\n".encode()).decode(),
+    "over two lines": lambda key: f"{key[:9]}\n {key[9:]}",
     "in base64 of all headers": lambda key: base64.urlsafe_b64encode(
         f"Accept: *\nX-Api-Key: {key}\n".encode()
     ).decode(),

@@ -168,6 +168,48 @@ def test_a_yes_for_one_file_sends_no_other_where_it_is(how: str, console: Hijack
     assert console.judge.effects() == []
 
 
+def hikers(agent: Hijacked) -> str:
+    made = agent.judge.ask("POST", "/api/default/groups", {"name": "Hikers", "participants": [{"id": FRIEND}]})
+    return str(made.get("id") or made["JID"])
+
+
+#: How whom a group reaches changes.
+GROUP_CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a stranger joins": ("POST", "participants/add", {"participants": [{"id": ATTACKER}]}),
+    "it is renamed": ("PUT", "subject", {"subject": "Evil Corp"}),
+}
+
+
+@pytest.mark.parametrize("how", GROUP_CHANGES)
+def test_a_yes_for_a_group_is_none_after(how: str, console: Hijacked) -> None:
+    group = hikers(console)
+    decide(console, filed(console, "send_text", chat=group, text=f"only for you, {how}"))
+    method, path, body = GROUP_CHANGES[how]
+    console.judge.ask(method, f"/api/default/groups/{group}/{path}", body)
+    console.judge.forget()
+    done, said = console.call("send_text", chat=group, text=f"only for you, {how}")
+    assert not done
+    assert "waiting for approval" in said
+    assert console.judge.effects() == []
+
+
+@pytest.mark.parametrize("how", GROUP_CHANGES)
+def test_a_yes_for_a_group_is_none_where_meanwhile(how: str, client_asks: Hijacked) -> None:
+    group = hikers(client_asks)
+    method, path, body = GROUP_CHANGES[how]
+
+    def changed(question: dict[str, Any]) -> dict[str, Any]:
+        client_asks.judge.ask(method, f"/api/default/groups/{group}/{path}", body)
+        client_asks.judge.forget()
+        return YES
+
+    client_asks.answer = changed
+    done, said = client_asks.call("send_text", chat=group, text=f"for us alone, {how}")
+    assert not done
+    assert "whom it reaches changed" in said
+    assert client_asks.judge.effects() == []
+
+
 # Where the App says
 
 

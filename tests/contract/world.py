@@ -9,7 +9,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from tests.harness import Admin
+from tests.harness import Admin, with_buttons
 from waha_mcp.sandbox import ANSWERING_CHAT
 from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 from waha_mcp.tools.catalog import CATALOG
@@ -39,6 +39,7 @@ class World:
     channel: str
     own_channel: str
     incoming: str
+    asking: str
     voice: str
     poll: str
     own: list[str]
@@ -72,6 +73,7 @@ async def furnish(admin: Admin) -> World:
     )
     stories = await admin.request("GET", "/api/default/chats/status@broadcast/messages?limit=10")
     ringing = await admin.request("POST", "/sandbox/calls", {"from": ANSWERING_CHAT})
+    asking = {"chatId": ANSWERING_CHAT, "text": "Well?", "raw": with_buttons("Yes", "No")}
     made = {}
     for kind, config in {
         "mcp": {"actions": {"read": True}},
@@ -90,6 +92,7 @@ async def furnish(admin: Admin) -> World:
         channel=channels["City Library News"],
         own_channel=channels["Alex's Trail Notes"],
         incoming=next(message["id"] for message in answered if not message["fromMe"]),
+        asking=(await admin.request("POST", "/sandbox/messages", asking))["id"],
         voice=next(message["id"] for message in answered if _holds(message, "audioMessage", "ptt")),
         poll=next(message["id"] for message in messages if _holds(message, "pollCreation", "poll_creation")),
         own=own,
@@ -142,7 +145,7 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         | {"text": "See https://example.com/a", "link": "https://example.com/a", "title": "A", "description": "B"},
         "send_list": chat
         | {"title": "Lunch", "button": "Choose", "sections": [{"title": "Hot", "rows": [{"title": "Soup"}]}]},
-        "reply_to_buttons": {"message_id": world.incoming, "button_id": "1", "button_text": "Yes"},
+        "reply_to_buttons": {"message_id": world.asking, "label": "Yes"},
         "send_poll": chat | {"question": "When?", "options": ["Now", "Later"]},
         "vote_in_poll": {"message_id": world.poll, "options": ["Great Falls"]},
         "send_location": chat | {"latitude": 52.5, "longitude": 13.4, "title": "Here"},

@@ -295,6 +295,58 @@ async def test_a_yes_that_was_given_back_expires_when_it_would_have(
             await bridge.call("send_text", TEXT)
 
 
+CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a member more": ("POST", "participants/add", {"participants": [{"id": STRANGER}]}),
+    "another name": ("PUT", "subject", {"subject": "Evil Corp"}),
+}
+
+
+async def hikers(admin: Admin) -> str:
+    made = await admin.request("POST", "/api/default/groups", {"name": "Hikers", "participants": [{"id": SAM}]})
+    return str(made.get("id") or made["JID"])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_yes_given_elsewhere_is_not_for_a_group_that_has_changed_since(
+    change: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    group = await hikers(admin)
+    method, path, body = CHANGES[change]
+    async with bridge_with(sandbox, approval="send") as bridge:
+        arguments = {"chat": group, "text": "The code is 7731"}
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", arguments)
+        assert decide(waiting()[0].id, approve=True)
+        await admin.request(method, f"/api/default/groups/{group}/{path}", body)
+        await admin.clear()
+        with pytest.raises(Refusal, match="waiting"):
+            await bridge.call("send_text", arguments)
+        assert await effects(admin) == []
+        [entry] = waiting()
+        assert "it was approved, but whom it reaches has changed since" in entry.question.text()
+        assert decide(entry.id, approve=True)
+        await bridge.call("send_text", arguments)
+        assert await effects(admin) == ["/api/sendText"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_yes_is_not_for_a_group_that_changes_while_the_person_is_asked(
+    change: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    group = await hikers(admin)
+    method, path, body = CHANGES[change]
+
+    async def yes(question: Question) -> bool:
+        await admin.request(method, f"/api/default/groups/{group}/{path}", body)
+        await admin.clear()
+        return True
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal, match="whom it reaches changed"):
+            await bridge.call("send_text", {"chat": group, "text": "The code is 7731"}, ask=yes)
+        assert await effects(admin) == []
+
+
 async def test_a_yes_is_not_for_a_message_that_was_changed_while_the_person_was_asked(
     sandbox: SandboxInfo, admin: Admin
 ) -> None:

@@ -310,6 +310,7 @@ def test_the_type_of_a_forwarded_file_is_no_host() -> None:
         {"imageMessage": {"url": "https://mmg.whatsapp.net/v/t62.7118-24/1_n.enc?oh=1", "directPath": "/v/t62/1.enc"}},
         {"imageMessage": {"thumbnailUrl": "https://media.fham1-1.fna.whatsapp.net/a", "mimetype": "image/x.evil"}},
         {"contactMessage": {"vcard": "BEGIN:VCARD\nitem1.TEL;waid=12025550199:+12025550199\nEND:VCARD"}},
+        {"contactMessage": {"vcard": "BEGIN:VCARD\nPHOTO;ENCODING=b:%%%\nNOTE;ENCODING=b:aGVsbG8\nEND:VCARD"}},
         {
             "buttons": [
                 {"buttonParamsJson": '{"url": "https:\\/\\/example.com", "merchant_url": "https://example.com"}'}
@@ -321,8 +322,19 @@ def test_the_type_of_a_forwarded_file_is_no_host() -> None:
         {"text": "[see the list"},
         {"text": "[" * 20_000},
     ],
-    ids=["a file", "a thumbnail", "a card", "a button", "ids", "a number in a path", "a name", "no JSON", "no end"],
-)
+    ids=[
+        "a file",
+        "a thumbnail",
+        "a card",
+        "a note",
+        "a button",
+        "ids",
+        "a number in a path",
+        "a name",
+        "no JSON",
+        "no end",
+    ],
+)  # fmt: skip
 def test_where_whatsapp_keeps_a_file_and_what_is_no_link_pass_in_a_message(raw: dict[str, Any]) -> None:
     media = {"url": "http://waha.lan:3000/api/files/a.png", "mimetype": "image/png"}
     row = TEXT | {"body": "", "media": media, "replyTo": {"id": "B", "media": media}, "_data": {"message": raw}}
@@ -367,6 +379,11 @@ def forwarded(row: dict[str, Any]) -> Call:
         {"params": '{"url": "https://evil.test", "url": "https://example.com"}'},
         {"params": '{"x": "{\\"u\\": \\"\\u0068ttps://evil.test\\"}"}'},
         {"vcard": "BEGIN:VCARD\nURL:https://evil\n .test/x\nEND:VCARD"},
+        {"vcard": "BEGIN:VCARD\nURL;ENCODING=QUOTED-PRINTABLE:https=3A=2F=2Fevil=2E=\ntest=2Fx\nEND:VCARD"},
+        {"vcard": "BEGIN:VCARD\nURL;QUOTED-PRINTABLE:https=3A=2F=2Fevil=2Etest=2Fx\nEND:VCARD"},
+        {"vcard": "BEGIN:VCARD\nitem1.URL;ENCODING=b:aHR0cHM6Ly9ldmlsLnRlc3QveA\nEND:VCARD"},
+        {"vcard": "BEGIN:VCARD\nURL;BASE64:aHR0cHM6Ly9ldmls\n LnRlc3QveA==\nEND:VCARD"},
+        {"groupInviteMessage": {"groupName": "Winners", "inviteCode": "AbCdEf123"}},
         {"params": '{"title": "evil\\u002etest"}'},
         {"params": ' [{"title": "{\\"text\\": \\"evil\\\\u002etest\\"}"}]'},
         {"text": "{evil.test"},

@@ -27,14 +27,19 @@ WRAPPED = "\n".join(PNG[at : at + 20] for at in range(0, len(PNG), 20))
 #: A message of Sam's, by its short id and with more parts.
 MESSAGE, LONGER = f"false_{SAM}_3EB0AA", f"false_{SAM}_3EB0AA_{SAM}"
 GROUP = "120363041234567890@g.us"
+ME = "12025550100@c.us"
 
 
 class _Waha:
     url, session = "http://127.0.0.1:3000", "default"
 
 
+class _Directory:
+    me = frozenset({ME})
+
+
 class _Context:
-    waha = _Waha()
+    waha, directory = _Waha(), _Directory()
 
 
 def seen(tool: str, arguments: dict[str, Any], *files: File) -> str:
@@ -102,6 +107,29 @@ SAME: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] =
     "mentions in another order": (text(mentions=[SAM, MAYA]), text(mentions=[MAYA, SAM])),
     "one mention twice": (text(mentions=[MAYA]), text(mentions=[MAYA, MAYA])),
     "a preview": (text(), text(link_preview=True)),
+    "a preview of one's own": (
+        text(text="See https://example.com/x"),
+        (
+            "send_link_preview",
+            {"chat": SAM, "text": "See https://example.com/x", "link": "https://example.com/x", "title": "A title"},
+        ),
+    ),
+    "the account among the members": (
+        ("create_group", {"subject": "Hikers", "participants": [SAM]}),
+        ("create_group", {"subject": "Hikers", "participants": [SAM, ME]}),
+    ),
+    "the account among those who see a story": (
+        ("post_text_status", {"text": "Hello", "people": [SAM]}),
+        ("post_text_status", {"text": "Hello", "people": [ME, SAM]}),
+    ),
+    "a zero below zero": (
+        ("send_location", {"chat": SAM, "latitude": 0.0, "longitude": 18.0}),
+        ("send_location", {"chat": SAM, "latitude": -0.0, "longitude": 18.0}),
+    ),
+    "the 180th meridian from the other side": (
+        ("send_location", {"chat": SAM, "latitude": 1.0, "longitude": 180}),
+        ("send_location", {"chat": SAM, "latitude": 1.0, "longitude": -180}),
+    ),
     "an option as it is by default": (text(), text(link_preview=False)),
     "nothing replied to": (text(), text(reply_to=None)),
     "another spelling of the message replied to": (text(reply_to=MESSAGE), text(reply_to=LONGER)),
@@ -134,6 +162,18 @@ OTHER: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] 
     "another line": (text(), text(text="Come\nat nine")),
     "an accent": (text(text="Cafe"), text(text="Caf\u00e9")),
     "somebody else": (text(), text(chat=MAYA)),
+    "the account itself": (text(), text(chat=ME)),
+    "another text with a preview": (
+        text(text="See https://example.com/y"),
+        (
+            "send_link_preview",
+            {"chat": SAM, "text": "See https://example.com/x", "link": "https://example.com/x", "title": "A title"},
+        ),
+    ),
+    "the other side of the equator": (
+        ("send_location", {"chat": SAM, "latitude": 1.0, "longitude": 18.0}),
+        ("send_location", {"chat": SAM, "latitude": -1.0, "longitude": 18.0}),
+    ),
     "a quote": (text(), text(reply_to=MESSAGE)),
     "another quote": (text(reply_to=MESSAGE), text(reply_to=f"false_{SAM}_3EB0BB")),
     "other bytes": (media(), media(data=base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(41)).decode())),

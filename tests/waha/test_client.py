@@ -27,6 +27,7 @@ from waha_mcp.waha.client import MAX_JSON, Waha
 from waha_mcp.waha.errors import (
     BadAnswer,
     Forbidden,
+    NotDone,
     OutcomeUnknown,
     Refused,
     TooBusy,
@@ -637,6 +638,47 @@ async def test_a_refusal_in_wahas_own_words_says_that_it_was_not_done(
     with pytest.raises(WahaError) as caught:
         await waha.call(SEND, body={"text": "hi"})
     assert not isinstance(caught.value, OutcomeUnknown | BadAnswer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"statusCode": 500, "message": "Internal server error"},
+        {"statusCode": 400},
+        {"error": "boom"},
+        {"ok": False},
+        {"result": False},
+        {"status": "error"},
+        {"status": "failed"},
+    ],
+    ids=str,
+)
+async def test_an_error_in_a_successful_answer_leaves_a_change_unknown(
+    waha: Waha, net: respx.MockRouter, body: dict[str, Any]
+) -> None:
+    net.route().respond(200, json=body)
+    with pytest.raises(OutcomeUnknown, match="not marked as one"):
+        await waha.call(SEND, body={"text": "hi"})
+    assert await waha.call("GET /api/server/version", bound=False) == body
+
+
+@pytest.mark.parametrize("body", [False, {"success": False}, {"success": False, "error": "no"}], ids=str)
+async def test_wahas_no_in_a_successful_answer_says_that_a_change_was_not_done(
+    waha: Waha, net: respx.MockRouter, body: Any
+) -> None:
+    net.route().respond(201, json=body)
+    with pytest.raises(NotDone):
+        await waha.call(SEND, body={"text": "hi"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"status": "FAILED"}, {"error": None}, {"statusCode": 200}, {"success": True}, {"result": True}, {"ok": 0}, []],
+    ids=str,
+)
+async def test_other_answers_to_a_change_are_handed_on(waha: Waha, net: respx.MockRouter, body: Any) -> None:
+    net.route().respond(201, json=body)
+    assert await waha.call(SEND, body={"text": "hi"}) == body
 
 
 async def test_a_part_of_an_answer_is_none(waha: Waha, net: respx.MockRouter) -> None:

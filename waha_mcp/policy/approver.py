@@ -46,6 +46,9 @@ class Reason:
         return self.words.format(", ".join(named) + (f" and {more} more" if more else ""))
 
 
+_CHANGED = Reason("it was approved, but whom it reaches has changed since")
+
+
 class Approver:
     """Gets a person's approval for the calls of one App."""
 
@@ -65,7 +68,18 @@ class Approver:
             Refusal: it was declined or refused, nobody has answered yet, or too many questions wait already.
             StoreAway: the store cannot be read or written.
         """
-        call.approval = await in_thread(self._use_earlier, call) or await self._answer(call, why)
+        call.approval = await in_thread(self._use_earlier, call)
+        if call.approval is not None and not await self._are_as_shown(call, call.approval):
+            call.approval, why = None, [*why, _CHANGED]
+        if call.approval is None:
+            answer = await self._answer(call, why)
+            if not await self._are_as_shown(call, answer):
+                raise Refusal(
+                    "recipients changed while asked",
+                    "Not done: while the user was asked, whom it reaches changed (a group's members or name, or under "
+                    "which name a person is saved). Make the same call again, so that the user is asked anew.",
+                )
+            call.approval = answer
         call.decision = "approved"
 
     async def give_back(self, call: Call) -> None:
@@ -160,7 +174,7 @@ class Approver:
 
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
         """The question about a call, with chat ids replaced by display names."""
-        names = {chat: str(await self._people.describe(chat)) for chat in call.reached}
+        names = await self._names(call)
         apart = call.tool.references.keys() | {file.argument for file in call.files}
         content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in apart}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
@@ -186,6 +200,14 @@ class Approver:
             chats=chats,
             seen=call.seen,
         )
+
+    async def _are_as_shown(self, call: Call, entry: Entry) -> bool:
+        """Whether the recipients are shown now as they were when a person approved this."""
+        return entry.question.recipients == tuple((await self._names(call)).values())
+
+    async def _names(self, call: Call) -> dict[str, str]:
+        """The recipients of a call as they are shown now: by id, with name, number and count of members."""
+        return {chat: str(await self._people.describe(chat)) for chat in call.reached}
 
 
 def _declined(client: str) -> Refusal:

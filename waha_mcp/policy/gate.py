@@ -196,6 +196,10 @@ class Policy:
         others = self._urls.check(call)
         await self._read_files(call)
         call.digest = self._digest(call)
+        if len(call.reached) > 1:
+            # So that the account is known among those whom a list names.
+            with contextlib.suppress(WahaError):
+                await self._people.table.load("the account", behind=True)
         call.seen = seen_digest(call)
         call.despite = await self._guard.check(call)
         if call.despite:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import quopri
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -320,10 +323,28 @@ def _links_in_row(row: Mapping[str, Any]) -> Iterator[list[str]]:
             continue
         if field.startswith("vcard"):
             text = _CARD_GROUP.sub("", text)
-            # A long line goes on after a line end and a blank.
-            text += "\n" + re.sub(r"\r?\n[ \t]", "", text)
+            # A long line goes on after a line end and a blank; version 2.1 may encode what follows the colon.
+            text = "\n".join((text, whole := re.sub(r"\r?\n[ \t]", "", text), *_decoded_in_card(whole)))
+        elif field == "invitecode":
+            # As the link to the group that the invitation is.
+            text = f"https://chat.whatsapp.com/{text}"
         if links := links_in(text, bare=field in _SHOWN_FIELDS):
             yield links
+
+
+#: Encoded values in a vCard: quoted-printable ones go on after a line that ends with "=".
+_QUOTED = re.compile(r"^[^:\n]*[;=](?:quoted-printable|q)(?:;[^:\n]*)?:((?:.*=\r?\n)*.*)", re.IGNORECASE | re.MULTILINE)
+_BASE64 = re.compile(r"^[^:\n]*[;=](?:base64|b)(?:;[^:\n]*)?:([\w+/=-]*)", re.IGNORECASE | re.MULTILINE)
+
+
+def _decoded_in_card(card: str) -> Iterator[str]:
+    """The values of a vCard that are quoted-printable or base64, as texts."""
+    for value in _QUOTED.findall(card):
+        yield quopri.decodestring(value.encode(errors="replace")).decode(errors="replace")
+    for value in _BASE64.findall(card):
+        with contextlib.suppress(ValueError):
+            data = base64.b64decode(value.rstrip("=") + "=" * (-len(value.rstrip("=")) % 4))
+            yield data.decode()  # what is no text, such as a photo, holds no link
 
 
 def _without_file(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 So for the repeat guard, and for what a person has refused.
 
 Left out: invisible characters, blanks at the ends of lines, values that are empty or the default, options that change
-nothing. A local file, or bytes in base64, are compared by their content; a file by URL, by its URL.
+nothing, the preview of a link. A local file, or bytes in base64, are compared by their content; a file by URL, by its
+URL.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def seen_digest(call: Call) -> str:
     `call.files` and `call.named_messages` must be set.
     """
     waha = call.context.waha
-    return digest_of(waha.url, waha.session, call.tool.name, _seen(call))
+    return digest_of(waha.url, waha.session, call.tool.looks_like or call.tool.name, _seen(call))
 
 
 def _seen(call: Call) -> dict[str, Any]:
@@ -47,8 +48,9 @@ def _seen(call: Call) -> dict[str, Any]:
         if name in tool.unseen or name in files or value == fields[name].default:
             continue
         if name in tool.references:
-            # Whom a list names, not in which order.
-            seen[name] = sorted(set(as_list(value)))
+            # Whom a list names, not in which order; the account itself is in its groups and sees its stories anyway.
+            named = set(as_list(value))
+            seen[name] = sorted(named - call.context.directory.me or named)
         elif name in tool.messages:
             seen[name] = sorted({bare_id(each) for each in as_list(value)})
         elif name in tool.fetched:
@@ -68,7 +70,8 @@ def _visible(value: Any) -> Any:
         case str():
             return _text(value)
         case float():
-            return round(value, _PLACES)
+            # Of the floats, which are coordinates, 0 has two spellings and so has the 180th meridian.
+            return abs(rounded) if (rounded := round(value, _PLACES)) in (0, -180) else rounded
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="minutes")
         case BaseModel():

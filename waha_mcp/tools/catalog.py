@@ -34,6 +34,7 @@ from waha_mcp.tools.params import (
     Unseen,
 )
 from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import session_step
 from waha_mcp.waha.models import Result, Sent
 from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of, is_broadcast
@@ -140,7 +141,8 @@ class Tool:
 
     A tool with an effect (not read-only) reaches the chats in its parameters marked `Reference` or `MessageReference`,
     and those of `reaches`, which is required if it has no such parameter. `opens`: the combinations of arguments with
-    which it reaches those of `reaches`; empty: it always does.
+    which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
+    tell from this one's.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Tool:
     reaches: Reach | None
     run: Callable[..., Awaitable[Result]]
     opens: tuple[Mapping[str, Any], ...] = ()
+    looks_like: str | None = None
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -355,6 +358,7 @@ def tool(
     toolset: str = "core",
     reaches: Reach | None = None,
     opens: Sequence[Mapping[str, Any]] = (),
+    looks_like: str | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Decorator: register a function as a tool. Returns the function unchanged."""
 
@@ -362,7 +366,9 @@ def tool(
         name = run.__name__
         assert name not in _TOOLS, f"two tools named {name}"
         description = inspect.cleandoc(run.__doc__ or "")
-        _TOOLS[name] = Tool(name, title, description, action, tuple(calls), toolset, hints, reaches, run, tuple(opens))
+        _TOOLS[name] = Tool(
+            name, title, description, action, tuple(calls), toolset, hints, reaches, run, tuple(opens), looks_like
+        )
         return run
 
     return register
@@ -393,6 +399,19 @@ def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
     if missing := not_chosen(tool, app):
         return f"toolset {' and '.join(map(repr, missing))} is not chosen"
     return None if tool.action is None else grant.why_not(tool.action)
+
+
+def session_advice(session: str, status: str, app: App, grant: Grant) -> str:
+    """What a session's status means, and the next step: with a tool where the key has the action control."""
+    name = "get_qr_code" if status == "SCAN_QR_CODE" else "control_session"
+    tool = CATALOG.get(name)
+    if tool is not None and why_hidden(tool, app, grant) is None:
+        return session_step(session, status, by_tool=True)
+    step = session_step(session, status)
+    choosable = Action.CONTROL in grant.actions and name not in app.exclude
+    if choosable and step != session_step(session, status, by_tool=True):
+        step += f" Or they choose the toolset session in the App, for {name}."
+    return step
 
 
 def exposed(app: App, grant: Grant) -> list[Tool]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from waha_mcp.waha.errors import LOOK_FIRST, NotDone, OutcomeUnknown
+from waha_mcp.waha.errors import LOOK_FIRST, OutcomeUnknown
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.parsing import chat_id_of, first_of, mapping_of
+from waha_mcp.waha.parsing import chat_id_of, first_of, mapping_of, text_of
 
 
 class Done(Result):
@@ -17,16 +17,12 @@ class Done(Result):
 
 
 def confirmed(answer: Any) -> None:
-    """Check WAHA's answer to a change: null, a boolean, or an object or list that may report a failure.
+    """Check the type of WAHA's answer to a change: null, true, or an object or list.
 
     Raises:
-        NotDone: the answer is false or has `success: false`.
-        OutcomeUnknown: any other type, or an object with `error`; perhaps from a proxy before WAHA.
+        OutcomeUnknown: anything else; perhaps from a proxy before WAHA.
     """
-    told = mapping_of(answer)
-    if answer is False or told.get("success") is False:
-        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
-    if not (answer is None or answer is True or isinstance(answer, Mapping | list)) or told.get("error"):
+    if not (answer is None or answer is True or isinstance(answer, Mapping | list)):
         raise OutcomeUnknown(
             "WAHA, or something in front of it, answered neither that this was done nor that it was refused, so its "
             f"outcome is unknown. {LOOK_FIRST}"
@@ -37,6 +33,18 @@ def done(answer: Any, what: str) -> Done:
     """The result of a change, from WAHA's answer; raises as `confirmed`."""
     confirmed(answer)
     return Done(done=what)
+
+
+def changed_session(answer: Any) -> Mapping[str, Any]:
+    """WAHA's answer to a change of the session, which is the session.
+
+    Raises:
+        OutcomeUnknown: it is anything else.
+    """
+    raw = mapping_of(answer)
+    if text_of(raw.get("name")) is None:
+        raise OutcomeUnknown(f"WAHA's answer is not the session, so the outcome is unknown. {LOOK_FIRST}")
+    return raw
 
 
 class Outcome(Result):

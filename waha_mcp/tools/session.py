@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CONFIGURES, DESTROYS, INSPECTS, ArgumentError, Context, tool
 from waha_mcp.tools.params import Argument
-from waha_mcp.tools.results import Done, done
+from waha_mcp.tools.results import Done, changed_session, done
 from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
@@ -115,7 +115,7 @@ async def control_session(
     do: Annotated[Literal["start", "stop", "restart"], Field(description="What to do with it")], *, ctx: Context
 ) -> Session:
     """Start, stop or restart the session. A stopped one stays paired, and neither sends nor receives."""
-    return _session_from(await ctx.waha.call(f"POST {_SESSION}/{do}"))
+    return _session_from(changed_session(await ctx.waha.call(f"POST {_SESSION}/{do}")))
 
 
 @tool(
@@ -128,7 +128,7 @@ async def control_session(
 )
 async def logout_session(*, ctx: Context) -> Session:
     """Unpair the session from its phone. To use it again, somebody must scan a QR code with the phone."""
-    return _session_from(await ctx.waha.call(f"POST {_SESSION}/logout"))
+    return _session_from(changed_session(await ctx.waha.call(f"POST {_SESSION}/logout")))
 
 
 @tool(

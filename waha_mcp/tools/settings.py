@@ -10,6 +10,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import CONFIGURES, INSPECTS, ArgumentError, Context, tool
 from waha_mcp.tools.params import Argument, web_url
+from waha_mcp.tools.results import changed_session
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import listing, mapping_of, text_of, texts_of
@@ -168,8 +169,8 @@ async def update_session_settings(
         if proxy:
             _check_host("proxy", parse(f"http://{proxy}").host, ctx)
             config["proxy"] = {"server": proxy}
-    await ctx.waha.call("PUT /api/sessions/{session}", body={"config": _without_nulls(config)})
-    return _settings_from(config)
+    answer = await ctx.waha.call("PUT /api/sessions/{session}", body={"config": _without_nulls(config)})
+    return _settings_from(mapping_of(changed_session(answer).get("config")) or config)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -30,6 +30,7 @@ from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
 from waha_mcp.waha.errors import (
     LOOK_FIRST,
     BadAnswer,
+    NotDone,
     OutcomeUnknown,
     Refused,
     TooLarge,
@@ -37,7 +38,9 @@ from waha_mcp.waha.errors import (
     WahaError,
     clean,
     error_for,
+    not_ready,
 )
+from waha_mcp.waha.session_state import SESSIONS, SessionState
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +118,7 @@ class Waha:
         self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._message_id: str | None = None
         self._changes = Changes()
+        self._state = SessionState()
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
         """A copy of this client that counts in `changes` and sends `message_id` with operations that accept one.
@@ -163,10 +167,30 @@ class Waha:
             body = {**(body or {}), "id": self._message_id}
         request = self._request(method, template, path, query, body, bound)
         try:
-            return await (self._look(request, template, unread) if method == "GET" else self._change(request, template))
+            if bound and self._state.keeps_from(template):
+                await self._look_at_state(template)
+            look = method == "GET"
+            answer = await (self._look(request, template, unread) if look else self._change(request, template))
         except WahaError as error:
             error.operation = operation
+            self._state.refused(error)
             raise
+        self._state.hear(operation, answer, self.session)
+        return answer
+
+    async def _look_at_state(self, template: str) -> None:
+        """Look whether the session is still in the state that keeps from an operation.
+
+        Raises:
+            SessionNotReady: it is.
+        """
+        try:
+            await self.call(SESSIONS, query={"all": True}, bound=False)
+        except WahaError:
+            # WAHA itself then says what is wrong.
+            return
+        if self._state.keeps_from(template):
+            raise not_ready(self._require_session(), str(self._state.status))
 
     async def _look(self, request: httpx.Request, template: str, unread: bool) -> Any:
         """Send a GET and return the decoded answer.
@@ -398,6 +422,8 @@ class Waha:
             if changes and status not in (200, 201):
                 # WAHA answers a change with 200 or 201 only.
                 raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
+            if changes:
+                _check_done(answer)
             return answer
         if not _is_wahas(status, answer):
             # A proxy's 403 says nothing about the key, nor about the outcome of a change.
@@ -445,6 +471,27 @@ class Waha:
     def _origin(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
+
+
+def _check_done(answer: Any) -> None:
+    """Check what a successful answer to a change says.
+
+    Raises:
+        NotDone: it is false or has `success: false`, which is WAHA's way to say that WhatsApp did not do it.
+        OutcomeUnknown: it is an error all the same, as some proxies answer with 200.
+    """
+    told = answer if isinstance(answer, dict) else {}
+    if answer is False or told.get("success") is False:
+        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+    code = told.get("statusCode")
+    if (
+        told.get("error")
+        or (isinstance(code, int) and code >= 400)
+        or told.get("ok") is False
+        or told.get("result") is False
+        or told.get("status") in ("error", "fail", "failed")
+    ):
+        raise OutcomeUnknown(_outcome_unknown("its answer is an error, though not marked as one"))
 
 
 def _is_wahas(status: int, answer: Any) -> bool:

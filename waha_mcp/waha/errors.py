@@ -27,15 +27,31 @@ from pydantic import SecretStr
 
 from waha_mcp.log import redact
 
+#: What a session's status means, and who does what about it: the user, or a tool of the action control.
 _SESSION_STEPS = {
-    "SCAN_QR_CODE": "is waiting for its QR code to be scanned: ask the user to scan it in WAHA's dashboard "
-    "with WhatsApp's 'Linked devices'",
-    "STARTING": "is still starting: try again in a few seconds",
-    "STOPPED": "is stopped: ask the user to start it in WAHA's dashboard",
-    "FAILED": "has failed: ask the user to restart it in WAHA's dashboard and pair it again if that does not help",
-    "PASSKEY_REQUIRED": "is waiting for a passkey: ask the user to finish pairing in WAHA's dashboard",
-    "PASSKEY_CONFIRMATION_REQUIRED": "is waiting for a passkey to be confirmed on the phone: ask the user to do so",
-    "WORKING": "is working",
+    "SCAN_QR_CODE": (
+        "is waiting for its QR code to be scanned",
+        "ask the user to scan it in WAHA's dashboard with WhatsApp's 'Linked devices'",
+        "get_qr_code shows it, for the user to scan with WhatsApp's 'Linked devices'",
+    ),
+    "STARTING": ("is still starting", "try again in a few seconds", None),
+    "STOPPED": ("is stopped", "ask the user to start it in WAHA's dashboard", "start it with control_session"),
+    "FAILED": (
+        "has failed",
+        "ask the user to restart it in WAHA's dashboard and pair it again if that does not help",
+        "restart it with control_session, and ask the user to pair it again if that does not help",
+    ),
+    "PASSKEY_REQUIRED": (
+        "is waiting for a passkey",
+        "ask the user to finish pairing in WAHA's dashboard",
+        None,
+    ),
+    "PASSKEY_CONFIRMATION_REQUIRED": (
+        "is waiting for a passkey to be confirmed on the phone",
+        "ask the user to do so",
+        None,
+    ),
+    "WORKING": ("is working", None, None),
 }
 
 
@@ -84,7 +100,11 @@ class NotFound(WahaError):
 
 
 class SessionNotReady(WahaError):
-    """The session is missing, stopped or not paired."""
+    """The session is missing, stopped or not paired. `status`: WAHA's, where it says so; the text is `session_step`."""
+
+    def __init__(self, text: str, status: str | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Unsupported(WahaError):
@@ -107,9 +127,16 @@ class TooLarge(BadAnswer):
     """An answer over the size cap; ask for a smaller page."""
 
 
-def session_step(session: str, status: str) -> str:
-    """One sentence on what a session's status means and what to do about it."""
-    return f"Session '{session}' {_SESSION_STEPS.get(status, f'has the status {status}')}."
+def session_step(session: str, status: str, *, by_tool: bool = False) -> str:
+    """One sentence on what a session's status means and what to do about it, with a tool of `control` if `by_tool`."""
+    means, user, tool = _SESSION_STEPS.get(status, (f"has the status {status}", None, None))
+    step = (tool if by_tool else None) or user
+    return f"Session '{session}' {means}{f': {step}' if step else ''}."
+
+
+def not_ready(session: str, status: str) -> SessionNotReady:
+    """The error for a session in a status that an operation cannot be used in."""
+    return SessionNotReady(session_step(session, status), status)
 
 
 def no_session(session: str) -> str:
@@ -180,7 +207,7 @@ def _not_found(said: str, session: str) -> WahaError:
     if "session" in said.lower():
         stopped = "start it first" in said.lower()
         if stopped:
-            return SessionNotReady(session_step(session, "STOPPED"))
+            return not_ready(session, "STOPPED")
         return SessionNotReady(no_session(session))
     return NotFound("WAHA found nothing under that id (404). Check the id with a listing tool.")
 
@@ -188,9 +215,9 @@ def _not_found(said: str, session: str) -> WahaError:
 def _unprocessable(body: Any, said: str, session: str, hide: str) -> WahaError:
     status = body.get("status") if isinstance(body, dict) else None
     if status == "WORKING":
-        return SessionNotReady(f"Session '{session}' is working, and this is only for one that is not.")
+        return SessionNotReady(f"Session '{session}' is working, and this is only for one that is not.", status)
     if isinstance(status, str):
-        return SessionNotReady(session_step(session, clean(status, hide, limit=40)))
+        return not_ready(session, clean(status, hide, limit=40))
     if "does not exist" in said:
         return SessionNotReady(no_session(session))
     return Refused(f"WAHA could not do that (422){': ' + said if said else ''}.")

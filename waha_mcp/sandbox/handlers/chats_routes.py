@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waha_mcp.sandbox.account import Chat
-from waha_mcp.sandbox.answers import bad_parameters
+from waha_mcp.sandbox.account import Chat, Filter
 from waha_mcp.sandbox.handlers.lookups import as_chat_id, known_chat_id
 from waha_mcp.sandbox.registry import Call, handles, paged
 
@@ -95,19 +94,19 @@ def _chats(call: Call) -> list[Chat]:
 
 @handles("ChatsController_readChatMessages")
 def read(call: Call) -> Any:
-    """Marks unread messages as read; how many and how far back have the defaults of WAHA's app."""
+    """Marks unread messages as read. A number of `messages` means 100, whatever it is, as in WAHA."""
     account, chat_id = call.account, known_chat_id(call.account, call.path["chatId"])
-    limit = call.query.get("messages") or (100 if chat_id.endswith("@g.us") else 30)
-    if limit < 0:
-        raise bad_parameters(["messages must not be less than 1"])
-    whole = call.engine.reads_whole_chats
-    oldest = 0 if whole else call.sandbox.now() - call.query["days"] * 86_400
-    read = []
-    for chat in account.joined(chat_id, merged=call.engine.merges):
+    chats = account.joined(chat_id, merged=call.engine.merges)
+    limit: int | None = 100 if call.query.get("messages") or chat_id.endswith("@g.us") else 30
+    since: int | None = int(call.sandbox.now() - call.query["days"] * 86_400)
+    if call.engine.reads_whole_chats:
+        limit = since = None
+    found = account.page(chats, limit=limit, wanted=Filter(since=since, from_me=False, ack=2))
+    for message in found:
+        message.ack = 3
+    for chat in chats:
         chat.marked_unread = False
-        for message in account.page([chat], limit=None if whole else int(limit)):
-            if not message.from_me and message.ack < 3 and message.time >= oldest:
-                message.ack = 3
-                read.append(call.engine.message_id(account, message))
-        chat.unread = sum(1 for message in chat.messages[-100:] if not message.from_me and message.ack < 3)
-    return {"ids": None if whole else read}
+        chat.unread = sum(not message.from_me and message.ack < 3 for message in chat.messages)
+    if call.engine.reads_whole_chats:
+        return {"ids": None}
+    return {"ids": [call.engine.message_id(account, message) for message in found]}

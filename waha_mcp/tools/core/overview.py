@@ -7,9 +7,18 @@ from typing import Any
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
+from waha_mcp.tools.catalog import (
+    CATALOG,
+    EVERY,
+    INSPECTS,
+    Context,
+    not_chosen,
+    session_advice,
+    tool,
+    why_hidden,
+)
 from waha_mcp.tools.toolsets import TOOLSETS
-from waha_mcp.waha.errors import WahaError, no_session, session_step
+from waha_mcp.waha.errors import WahaError, no_session
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -68,7 +77,7 @@ async def get_status(*, ctx: Context) -> Status:
     my_id = chat_id_of(me.get("id"))
     if problem is None and state != "WORKING" and ctx.waha.session is not None:
         if state:
-            problem = session_step(ctx.waha.session, state)
+            problem = session_advice(ctx.waha.session, state, ctx.app, ctx.grant)
         elif session:
             problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to look there."
         else:

@@ -11,6 +11,7 @@ from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Appointment, Argument, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId, Unseen
 from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.choices import choices_of, chosen
 from waha_mcp.waha.messages import refuse_view_once
 from waha_mcp.waha.models import Sent, sent_from
 from waha_mcp.whatsapp.ids import parse_message_id, parse_phone
@@ -46,14 +47,15 @@ async def send_sticker(
     calls=["POST /api/send/link-custom-preview"],
     hints=SENDS,
     toolset="messages",
+    looks_like="send_text",
 )
 async def send_link_preview(
     chat: Chat,
     text: Annotated[str, Field(min_length=1, max_length=65_536, description="The text; it must hold the link")],
-    link: Annotated[str, Field(max_length=2_048, description="The link in the text that the preview is for")],
-    title: Annotated[str, Field(min_length=1, max_length=300, description="Headline of the preview")],
-    description: Annotated[str, Field(max_length=1_000, description="Text of the preview")] = "",
-    image_url: MediaUrl | None = None,
+    link: Annotated[str, Unseen(), Field(max_length=2_048, description="The link in the text that the preview is for")],
+    title: Annotated[str, Unseen(), Field(min_length=1, max_length=300, description="Headline of the preview")],
+    description: Annotated[str, Unseen(), Field(max_length=1_000, description="Text of the preview")] = "",
+    image_url: Annotated[MediaUrl, Unseen()] | None = None,
     reply_to: ReplyTo | None = None,
     *,
     ctx: Context,
@@ -135,20 +137,23 @@ async def send_list(
 )
 async def reply_to_buttons(
     message_id: MessageId,
-    button_id: Annotated[str, Field(min_length=1, max_length=256, description="Id of the button")],
-    button_text: Annotated[str, Field(min_length=1, max_length=256, description="Text on the button")],
+    label: Annotated[
+        str, Field(min_length=1, max_length=256, description="Text on the button, or of the list's row, as shown")
+    ],
     *,
     ctx: Context,
 ) -> Sent:
-    """Answer a message that has buttons by pressing one of them."""
+    """Answer a message that has buttons or a list by choosing one of them, by its label."""
     chat = parse_message_id(message_id).chat
+    readable = ctx.readable(ctx.directory.canonical(chat))
+    choice = chosen(choices_of(ctx.messages.get(message_id, {})) if readable else [], label)
     answer = await ctx.waha.call(
         "POST /api/send/buttons/reply",
         body={
             "chatId": chat,
             "replyTo": message_id,
-            "selectedButtonID": button_id,
-            "selectedDisplayText": button_text,
+            "selectedButtonID": choice.id or choice.label,
+            "selectedDisplayText": choice.label,
         },
     )
     return sent_from(answer, chat)
