@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.harness import Admin, with_buttons
+from tests.sandbox.box import group_id
 from waha_mcp.sandbox import ANSWERING_CHAT
 from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 from waha_mcp.tools.catalog import CATALOG
@@ -54,14 +55,14 @@ async def furnish(admin: Admin) -> World:
     """Add to a fresh sandbox what the tools need, with the admin's own hand."""
     groups = await admin.request("GET", "/api/default/groups")
     rows = list(groups.values()) if isinstance(groups, dict) else groups
-    by_subject = {row.get("subject") or row.get("Name") or row["name"]: _group_id(row) for row in rows}
+    by_subject = {row.get("subject") or row.get("Name") or row["name"]: group_id(row) for row in rows}
     hike = next(group for subject, group in by_subject.items() if "Hikers" in subject)
     requests = await admin.request("GET", f"/api/default/groups/{hike}/participants/join-requests")
     members = await admin.request("GET", f"/api/default/groups/{hike}/participants/v2")
     spare = await admin.request(
         "POST", "/api/default/groups", {"name": "Spare", "participants": [{"id": ANSWERING_CHAT}]}
     )
-    invite = await admin.request("GET", f"/api/default/groups/{_group_id(spare)}/invite-code")
+    invite = await admin.request("GET", f"/api/default/groups/{group_id(spare)}/invite-code")
     lids = {row["lid"]: row["pn"] for row in await admin.request("GET", "/api/default/lids")}
     participants = [row["pn"] or lids[row["id"]] for row in members if row["role"] == "participant"]
     channels = {row["name"]: row["id"] for row in await admin.request("GET", "/api/default/channels")}
@@ -87,7 +88,7 @@ async def furnish(admin: Admin) -> World:
         member=next(each for each in participants if each != ANSWERING_CHAT),
         waiting=[row.get("requesterPn") or lids[row["requesterId"]] for row in requests],
         family=by_subject["Family ❤️"],
-        spare_group=_group_id(spare),
+        spare_group=group_id(spare),
         invite=invite,
         channel=channels["City Library News"],
         own_channel=channels["Alex's Trail Notes"],
@@ -102,11 +103,6 @@ async def furnish(admin: Admin) -> World:
         calls_app=made["calls"]["id"],
         secrets=[*PLANTED, made["mcp"]["config"]["key"]],
     )
-
-
-def _group_id(answer: dict[str, Any]) -> str:
-    found = answer.get("JID") or answer.get("gid") or answer["id"]
-    return str(found["_serialized"] if isinstance(found, dict) else found)
 
 
 def _holds(message: dict[str, Any], field: str, kind: str) -> bool:

@@ -12,6 +12,7 @@ from mcp import MCPError
 from mcp.types import PromptReference
 
 from tests.harness import Admin, app_for, memory_client
+from tests.sandbox.box import group_id
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
@@ -109,9 +110,9 @@ async def test_a_group_that_no_answer_can_hold_is_said_to_be_missing(bridge: Bri
 
 async def _big_group(admin: Admin, subject: str, size: int) -> str:
     created = await admin.request("POST", GROUPS, {"name": subject, "participants": [{"id": SAM}]})
-    group_id: str = created.get("id") or created["JID"]
-    await admin.request("PUT", f"{GROUPS}/{group_id}/description", {"description": "x" * size})
-    return group_id
+    big = group_id(created)
+    await admin.request("PUT", f"{GROUPS}/{big}/description", {"description": "x" * size})
+    return big
 
 
 @pytest.mark.parametrize("failure", FAILURES)
