@@ -73,7 +73,7 @@ class Browser(Engine):
             "star": message.starred,
             "hasReaction": bool(message.reactions),
             "mentionedJidList": [wid(each) for each in message.mentions],
-            **content(account, message),
+            **content(message),
         }
         if in_group(message):
             model["author"] = self.named(message.author)
@@ -97,7 +97,7 @@ class Browser(Engine):
         original = account.messages.get(message.quoted) if message.quoted else None
         if original is not None:
             model |= {
-                "quotedMsg": quoted_content(account, original),
+                "quotedMsg": quoted_content(original),
                 "quotedStanzaID": original.id,
                 "quotedParticipant": self.named(original.author),
             }
@@ -140,9 +140,9 @@ class Browser(Engine):
     def forwarded(self, account: Account, copy: Message) -> Any:
         return {"sent": True}
 
-    def is_notification(self, account: Account, message: Message) -> bool:
-        kind = (message.raw or {}).get("type")
-        return kind in NOTIFICATIONS
+    def is_notification(self, message: Message) -> bool:
+        """Whether nobody wrote it: WhatsApp Web notes what happened in the chat."""
+        return (message.raw or {}).get("type") in NOTIFICATIONS
 
     # Chats and contacts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from waha_mcp.sandbox.account import Account, Message
+from waha_mcp.sandbox.account import Message
 from waha_mcp.sandbox.engines.engine_content import noise
 
 #: Rows of a chat that nobody wrote; the model calls them notifications.
@@ -84,11 +84,11 @@ def wid(any_id: str) -> dict[str, str]:
 
 def thumbnail(message: Message) -> str:
     """A small preview in base64; a sticker's is the sticker's format."""
-    head = "UklGRiQAAABXRUJQ" if message.kind == "sticker" else "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA"
-    return head[: len(head) // 4 * 4] + noise("thumb", message.id, size=300)
+    head = "UklGRiQAAABXRUJQ" if message.kind == "sticker" else "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBD"
+    return head + noise("thumb", message.id, size=300)
 
 
-def content(account: Account, message: Message) -> dict[str, Any]:
+def content(message: Message) -> dict[str, Any]:
     """The fields of what a message holds, `type` and `body` among them where the model has them."""
     if message.deleted:
         return {
@@ -106,9 +106,9 @@ def content(account: Account, message: Message) -> dict[str, Any]:
     return {"type": TYPES.get(message.kind, message.kind), **fields}
 
 
-def quoted_content(account: Account, message: Message) -> dict[str, Any]:
+def quoted_content(message: Message) -> dict[str, Any]:
     """`quotedMsg` of a reply."""
-    found = content(account, message)
+    found = content(message)
     return {**found, "kind": found["type"]}
 
 

@@ -49,7 +49,7 @@ class Webjs(Browser):
         return bool(model.get("directPath"))
 
     def shows(self, account: Account, message: Message) -> bool:
-        return not self.is_notification(account, message)
+        return not self.is_notification(message)
 
     def message(
         self, account: Account, message: Message, *, session: str = "default", download: bool = False

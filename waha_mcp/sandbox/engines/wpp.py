@@ -55,7 +55,7 @@ class Wpp(Browser):
             "isGroupMsg": message.chat.endswith("@g.us"),
             "isMMS": media,
             "isMedia": message.kind in ("image", "video") and media,
-            "isNotification": self.is_notification(account, message),
+            "isNotification": self.is_notification(message),
             "isPSA": False,
             "mediaData": {"type": model["type"], "mediaStage": "INIT", "isViewOnce": False} if media else {},
         }
