@@ -87,7 +87,7 @@ class Judge:
     def delivered(self, chat: str, text: str) -> int:
         """How often the owner's text stands in a chat, once nothing is under way any more."""
         self.settle()
-        rows = self.get(f"/api/default/chats/{chat}/messages?limit=200&downloadMedia=false")
+        rows = self.get(f"/api/default/chats/{chat}/messages?limit=10000&downloadMedia=false")
         return sum(row["body"] == text and row["fromMe"] is True for row in rows)
 
     def await_(self, condition: Callable[[], bool]) -> None:

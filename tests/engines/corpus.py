@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from waha_mcp.waha.message_notes import UNKNOWN
 from waha_mcp.waha.messages import Message, message_from
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -63,7 +64,18 @@ def read(case: Case) -> tuple[Read, list[str]]:
     """How much of a message is read, and what is missing."""
     message = message_from(case.row)
     missing = lacks(case, answer(message))
-    if message is None or message.kind == "other" or (case.says and len(missing) == len(case.says)):
+    if message is None or (message.kind == "other" and not message.deleted and not (message.text or _told(message))):
         return "not", missing
-    wrong = missing + ([f"a file of kind {case.media}"] if case.media not in (None, message.kind) else [])
+    if case.says and len(missing) == len(case.says):
+        return "not", missing
+    wrong = [*missing, *([f"a file of kind {case.media}"] if case.media and not _has_file(case, message) else [])]
     return ("partly" if wrong else "fully"), wrong
+
+
+def _told(message: Message) -> bool:
+    return message.note not in (None, UNKNOWN.text)
+
+
+def _has_file(case: Case, message: Message) -> bool:
+    """Whether the file is shown as one of its kind, or the message is one that is made of several parts."""
+    return message.kind == case.media or message.kind in ("buttons", "product", "order", "list")

@@ -34,10 +34,11 @@ from waha_mcp.whatsapp.untrusted import (
 NOT_WRITTEN_BY_OTHERS = {
     "Account": {"id", "phone"},
     "Channel": {"id", "invite"},
+    "ChannelFilters": {"not_told"},
     "ChatPresence": {"chat"},
     "ChatSummary": {"id"},
     "Contact": {"id", "phone"},
-    "ContactDetails": {"id", "phone"},
+    "ContactDetails": {"id", "not_told", "phone"},
     "Converted": {"path", "mimetype"},
     "Credential": {"id", "type", "transports"},
     "Done": {"done"},
@@ -82,6 +83,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "Settings": {"device_name", "browser_name", "metadata_keys", "proxy_host"},
     "Status": {
         "app",
+        "not_told",
         "session",
         "state",
         "next_step",

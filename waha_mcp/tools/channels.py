@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -13,6 +14,7 @@ from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
 from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, OwnChannel
 from waha_mcp.tools.results import Done, done
+from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
@@ -192,15 +194,19 @@ class FilterValue(Result):
 
 
 class ChannelFilters(Result):
-    views: list[FilterValue]
-    countries: list[FilterValue] = Field(description="Not all; other two-letter codes may work")
-    categories: list[FilterValue]
+    views: list[FilterValue] | None = None
+    countries: list[FilterValue] | None = Field(None, description="Not all; other two-letter codes may work")
+    categories: list[FilterValue] | None = None
+    not_told: NotTold = None
+
+
+_FILTERS = ("views", "countries", "categories")
 
 
 @tool(
     title="List channel filters",
     action=Action.READ,
-    calls=[f"GET {_CHANNELS}/search/{what}" for what in ("views", "countries", "categories")],
+    calls=[f"GET {_CHANNELS}/search/{what}" for what in _FILTERS],
     hints=READS,
     toolset="channels",
 )
@@ -215,9 +221,8 @@ async def list_channel_filters(*, ctx: Context) -> ChannelFilters:
             if (value := text_of(row.get("value")) or text_of(row.get("code")))
         ]
 
-    return ChannelFilters(
-        views=await values("views"), countries=await values("countries"), categories=await values("categories")
-    )
+    told, not_told = await gather({what: partial(values, what) for what in _FILTERS})
+    return ChannelFilters(not_told=not_told, **told)
 
 
 @tool(

@@ -7,9 +7,11 @@
     ├── Forbidden          403: the key lacks the action, or belongs to another session
     ├── Refused            400, 413 and other 4xx: WAHA does not accept the request as it is
     │   └── NotDone        a successful answer that says that WhatsApp did not do it
-    ├── NotFound           404: no such chat, message, group, file or operation
+    ├── NotFound           404: no such chat, message, group or file
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
-    ├── Unsupported        501: the session's engine cannot do this
+    ├── Unsupported        501, or 422 of older versions: the session's engine cannot do this
+    │   └── OnlyInPlus     422: an older version of WAHA, which can do this with its Plus image only
+    ├── UnknownOperation   404: this version of WAHA does not know the operation
     ├── TooBusy            429: too many requests
     └── BadAnswer          to a GET: 5xx, a web page, broken JSON, a redirect
         └── TooLarge       an answer over the size cap
@@ -26,6 +28,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from waha_mcp.log import redact
+from waha_mcp.waha.versions import lacks_operation, only_in_plus
 
 #: What a session's status means, and who does what about it: the user, or a tool of the action control.
 _SESSION_STEPS = {
@@ -96,7 +99,7 @@ class NotDone(Refused):
 
 
 class NotFound(WahaError):
-    """WAHA has no such chat, message, group, file or operation."""
+    """WAHA has no such chat, message, group or file."""
 
 
 class SessionNotReady(WahaError):
@@ -109,6 +112,22 @@ class SessionNotReady(WahaError):
 
 class Unsupported(WahaError):
     """The session's engine cannot do this."""
+
+
+class UnknownOperation(WahaError):
+    """This version of WAHA does not know the operation, or there is no WAHA at the URL."""
+
+    def __init__(self, operation: str | None = None, running: str | None = None) -> None:
+        """`running`: WAHA's version; None: not known."""
+        super().__init__(lacks_operation(operation, running))
+
+
+class OnlyInPlus(Unsupported):
+    """This WAHA is an older one, which can do this with its Plus image only."""
+
+    def __init__(self, operation: str | None = None, running: str | None = None) -> None:
+        """As of `UnknownOperation`."""
+        super().__init__(only_in_plus(running))
 
 
 class TooBusy(WahaError):
@@ -125,6 +144,10 @@ class Failed(BadAnswer):
 
 class TooLarge(BadAnswer):
     """An answer over the size cap; ask for a smaller page."""
+
+
+#: Errors about one operation, which say nothing about others.
+ONE_OPERATION = (UnknownOperation, Unsupported, Refused, BadAnswer)
 
 
 def session_step(session: str, status: str, *, by_tool: bool = False) -> str:
@@ -181,12 +204,7 @@ def error_for(
             wait = f" Try again in {max(1, round(retry_after))} s." if retry_after is not None else " Try again later."
             return TooBusy(f"WAHA is asked too often (429).{wait}")
         case 501:
-            engine = re.search(r"'([A-Z]+)' engine", said)
-            which = f"the {engine[1]} engine" if engine else "the engine"
-            return Unsupported(
-                f"Session '{name}' runs on {which}, which cannot do this (501). "
-                "Do it another way, or tell the user that this WAHA engine lacks it."
-            )
+            return _unsupported(status, said, name)
         case _ if status >= 500:
             return Failed(
                 f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later, "
@@ -201,9 +219,18 @@ def error_for(
             return Refused(f"WAHA refused the request ({status}){': ' + said if said else ''}.")
 
 
+def _unsupported(status: int, said: str, session: str) -> Unsupported:
+    engine = re.search(r"'([A-Z]+)' engine", said)
+    which = f"the {engine[1]} engine" if engine else "the engine"
+    return Unsupported(
+        f"Session '{session}' runs on {which}, which cannot do this ({status}). "
+        "Do it another way, or tell the user that this WAHA engine lacks it."
+    )
+
+
 def _not_found(said: str, session: str) -> WahaError:
     if said.startswith("Cannot "):
-        return NotFound("This WAHA does not know the operation (404): it needs WAHA 2026.4 or newer at this URL.")
+        return UnknownOperation()
     if "session" in said.lower():
         stopped = "start it first" in said.lower()
         if stopped:
@@ -220,6 +247,10 @@ def _unprocessable(body: Any, said: str, session: str, hide: str) -> WahaError:
         return not_ready(session, clean(status, hide, limit=40))
     if "does not exist" in said:
         return SessionNotReady(no_session(session))
+    if "not implemented by" in said:
+        return _unsupported(422, said, session)
+    if "only in Plus version" in said:
+        return OnlyInPlus()
     return Refused(f"WAHA could not do that (422){': ' + said if said else ''}.")
 
 

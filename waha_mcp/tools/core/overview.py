@@ -17,8 +17,9 @@ from waha_mcp.tools.catalog import (
     tool,
     why_hidden,
 )
+from waha_mcp.tools.several import NotTold
 from waha_mcp.tools.toolsets import TOOLSETS
-from waha_mcp.waha.errors import WahaError, no_session
+from waha_mcp.waha.errors import ONE_OPERATION, WahaError, no_session
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -48,6 +49,7 @@ class Status(Result):
     reach: str | None = Field(None, description="Who can be written to and read")
     paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
+    not_told: NotTold = None
     toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
 
 
@@ -71,7 +73,9 @@ async def get_status(*, ctx: Context) -> Status:
             session = await _session(ctx)
             version = mapping_of(await ctx.waha.call("GET /api/server/version", bound=False))
         except WahaError as error:
-            problem = str(error)
+            # Of a session that is known, the version is not needed.
+            if not (session and isinstance(error, ONE_OPERATION)):
+                problem = str(error)
     state = text_of(session.get("status"))
     me = mapping_of(session.get("me"))
     my_id = chat_id_of(me.get("id"))
@@ -90,6 +94,7 @@ async def get_status(*, ctx: Context) -> Status:
         account=Account(id=my_id, name=text_of(me.get("pushName")), phone=phone_of(my_id)) if my_id else None,
         waha=text_of(version.get("version")),
         engine=text_of(version.get("engine")),
+        not_told=["waha", "engine"] if session and not version else None,
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
         paused=await ctx.paused(),
