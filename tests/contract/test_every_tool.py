@@ -180,7 +180,6 @@ async def test_every_tool_does_its_work_within_the_contract_and_tells_no_secret(
     assert wrong == {}
 
 
-@pytest.mark.xfail(reason="the text of a place is its preview on the browser engines", strict=False)
 @pytest.mark.parametrize("engine", sorted(LACKING))
 async def test_no_list_of_messages_shows_a_preview_or_an_engines_objects(engine: str, tmp_path: Path) -> None:
     preview = thumbnail(Message("x", "y", False, "z", 0))[:32]

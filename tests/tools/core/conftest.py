@@ -31,16 +31,11 @@ NOT_ON_WPP = {
     "test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it",
     "test_a_reader_does_not_wait_while_an_old_table_is_read_anew",
 }
-#: What does not work yet on some engine, and why.
-_BY_TIME = ("WPP filters by time only what it has fetched, so going back by time finds nothing", {"wpp"})
-NOT_YET = {
-    "test_a_chat_is_read_in_smaller_pages_where_they_are_too_large": _BY_TIME,
-    "test_pages_have_no_gaps_and_no_repeats_while_messages_arrive": _BY_TIME,
-    "test_messages_of_one_second_are_paged_whole": _BY_TIME,
-    "test_a_group_that_the_account_made_goes_by_its_subject": (
-        "the owner of a group stands under groupMetadata",
-        {"webjs", "wpp"},
-    ),
+#: WPP filters by time only what it has fetched, so going back by time finds nothing.
+PAGED_BY_TIME = {
+    "test_a_chat_is_read_in_smaller_pages_where_they_are_too_large",
+    "test_pages_have_no_gaps_and_no_repeats_while_messages_arrive",
+    "test_messages_of_one_second_are_paged_whole",
 }
 
 
@@ -50,9 +45,8 @@ async def sandbox(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIt
     test = request.function.__name__
     if (test in SOCKETS_ONLY and request.param in ("webjs", "wpp")) or (test in NOT_ON_WPP and request.param == "wpp"):
         pytest.skip(f"not on {request.param}")
-    reason, engines = NOT_YET.get(test, ("", set()))
-    if request.param in engines:
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
+    if test in PAGED_BY_TIME and request.param == "wpp":
+        request.applymarker(pytest.mark.xfail(reason="WPP filters by time only what it has fetched", strict=False))
     async with running(engine=request.param, reply_after=0.05) as info:
         yield info
 
