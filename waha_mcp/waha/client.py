@@ -186,6 +186,11 @@ class Waha:
         self._state.hear(operation, answer, self.session)
         return answer
 
+    @property
+    def engine(self) -> str | None:
+        """The name of the session's engine (NOWEB, GOWS, WEBJS, WPP); None while WAHA has not told it."""
+        return self._state.engine
+
     async def _look_at_state(self, template: str) -> None:
         """Look whether the session is still in the state that keeps from an operation.
 

@@ -35,6 +35,8 @@ class SessionState:
     def __init__(self) -> None:
         #: WAHA's status; None: not known.
         self.status: str | None = None
+        #: The name of its engine, such as "WPP"; None: not known.
+        self.engine: str | None = None
 
     def keeps_from(self, template: str) -> bool:
         """Whether an operation (its path's template) is known to be refused in this state, if it still is so."""
@@ -42,7 +44,7 @@ class SessionState:
         return self.status in _STAYING and not free
 
     def hear(self, operation: str, answer: Any, session: str | None) -> None:
-        """Take the session's status from an answer that tells it."""
+        """Take the session's status and engine from an answer that tells them."""
         method, _, template = operation.partition(" ")
         row: Mapping[str, Any] = {}
         if operation == SESSIONS and isinstance(answer, list):
@@ -53,6 +55,8 @@ class SessionState:
             row = mapping_of(answer)
         if status := text_of(row.get("status")):
             self.status = status
+        if engine := text_of(mapping_of(row.get("engine")).get("engine")):
+            self.engine = engine
 
     def refused(self, error: Exception) -> None:
         """Take the session's status from WAHA's refusal of a call."""

@@ -24,18 +24,14 @@ SOCKETS_ONLY = {
     "test_a_search_goes_on_where_it_stopped_and_says_how_far_it_looked",
     "test_an_engine_that_cannot_read_all_chats_at_once_is_searched_chat_by_chat",
 }
-#: WPP saves no contacts.
+#: WPP saves no contacts, and filters late.
 NOT_ON_WPP = {
     "test_a_name_that_was_saved_for_somebody_else_meanwhile_is_theirs",
     "test_a_name_that_was_taken_from_somebody_meanwhile_reaches_nobody",
     "test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it",
     "test_a_reader_does_not_wait_while_an_old_table_is_read_anew",
-}
-#: WPP filters by time only what it has fetched, so going back by time finds nothing.
-PAGED_BY_TIME = {
-    "test_a_chat_is_read_in_smaller_pages_where_they_are_too_large",
-    "test_pages_have_no_gaps_and_no_repeats_while_messages_arrive",
-    "test_messages_of_one_second_are_paged_whole",
+    # It never asks for a filter there.
+    "test_a_filter_that_the_engine_refuses_is_applied_here_and_the_answer_says_so",
 }
 
 
@@ -45,8 +41,6 @@ async def sandbox(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIt
     test = request.function.__name__
     if (test in SOCKETS_ONLY and request.param in ("webjs", "wpp")) or (test in NOT_ON_WPP and request.param == "wpp"):
         pytest.skip(f"not on {request.param}")
-    if test in PAGED_BY_TIME and request.param == "wpp":
-        request.applymarker(pytest.mark.xfail(reason="WPP filters by time only what it has fetched", strict=False))
     async with running(engine=request.param, reply_after=0.05) as info:
         yield info
 
