@@ -124,11 +124,6 @@ DEFENCES = (
         ("outcomes::an_id_that_comes_again_finds_no_older_message",),
     ),
     Defence(
-        "of the same under way each leaves its own mark",
-        (("policy/repeats.py", "[each for each in attempts if each.id != attempt.id]", "[]"),),
-        ("outcomes::a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it",),
-    ),
-    Defence(
         "a yes is for what was shown",
         (
             (_GATE, "if call.approval is not None:", "if False:"),
@@ -213,7 +208,6 @@ DEFENCES = (
             ),
         ),
         (
-            "outcomes::forty_texts_cancelled_before_they_left_all_go_out_when_tried_again",
             "outcomes::a_text_cancelled_while_it_waits_for_its_turn_goes_out_when_tried_again",
             "outcomes::a_text_cancelled_after_it_left_is_not_sent_again",
         ),
@@ -224,7 +218,6 @@ DEFENCES = (
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
-            "outcomes::forty_texts_cancelled_before_they_left_all_go_out_when_tried_again",
             "outcomes::a_text_cancelled_while_it_waits_for_its_turn_goes_out_when_tried_again",
         ),
     ),
@@ -242,7 +235,11 @@ DEFENCES = (
     # Approvals and limits
     Defence(
         "an approval is used up",
-        (("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),),
+        (
+            ("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),
+            # What was done, or may have been, is not done again either.
+            (_GATE, "call.despite = await self._guard.check(call)", "call.despite = ()"),
+        ),
         ("limits::an_approval_cannot_be_replayed", "limits::an_unknown_outcome_uses_up_the_approval"),
     ),
     Defence(
@@ -250,6 +247,8 @@ DEFENCES = (
         (
             ("policy/approval.py", 'return f"{self._app_id}/{digest}"', 'return f"{self._app_id}/"'),
             ("policy/approval.py", "if found is not None and found.question.digest == digest else", "if found else"),
+            # Nor is it for others than those who were shown.
+            ("policy/approver.py", "return approval.question.recipients == tuple((await", "return True or ((await"),
         ),
         ("limits::an_approval_cannot_be_swapped",),
     ),
@@ -274,7 +273,6 @@ DEFENCES = (
         ((_GATE, "await self._approver.give_back(call)\n            if counted is not None:", "if False:"),),
         (
             "limits::what_was_not_sent_gives_the_approval_back_once",
-            "limits::what_was_not_sent_spends_no_pace",
             "limits::what_waha_refuses_spends_no_pace",
         ),
     ),
@@ -545,10 +543,7 @@ DEFENCES = (
                 "return False",
             ),
         ),
-        (
-            *each(_MAY_HAVE, "leaves out a person"),
-            "verdicts::a_group_is_not_taken_for_the_only_one_where_groups_cannot_be_read",
-        ),
+        (*each(_MAY_HAVE, "leaves out a person"),),
     ),
     Defence(
         "what is not known is said of a name",

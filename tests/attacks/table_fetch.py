@@ -75,7 +75,8 @@ FETCH = (
             (
                 _GATE,
                 "verdicts = await self._check_recipients(call)",
-                "await self._fetch(call)\n        verdicts = await self._check_recipients(call)",
+                "await self._urls.fetch(call, lambda: anyio.sleep(0))\n"
+                "        verdicts = await self._check_recipients(call)",
             ),
         ),
         (
@@ -218,8 +219,8 @@ FETCH = (
         (
             (
                 _LINKS,
-                "if len(links) > MOST_LINKS:",
-                "if False:",
+                "if links is None or len(links) > MOST_LINKS:",
+                "if links is None:",
             ),
         ),
         each(_WRITTEN, "the last of many"),

@@ -88,7 +88,13 @@ YES = (
     ),
     Defence(
         "a yes is for those who were shown",
-        ((_APPROVER, "return entry.question.recipients == tuple((await self._names(call)).values())", "return True"),),
+        (
+            (
+                _APPROVER,
+                "return approval.question.recipients == tuple((await self._names(call, strict=True)).values())",
+                "return True",
+            ),
+        ),
         ("yes::a_yes_for_a_group_is_none_after", "yes::a_yes_for_a_group_is_none_where_meanwhile"),
     ),
     Defence(

@@ -154,11 +154,11 @@ def test_a_person_decides_whether_it_may_arrive_twice(
 
 def test_a_yes_that_was_given_before_it_was_unknown_is_not_for_the_repeat(opened: Open, way: Front, text: str) -> None:
     def yes(question: dict[str, Any]) -> dict[str, Any]:
+        way.shut()
         return {"result": {"action": "accept", "content": {"approve": True}}}
 
     with opened('approval = "send"\n' + FAST, asks=True) as agent:
         agent.answer = yes
-        way.shut()
         assert not agent.call("send_text", **text_to(FRIEND, text))[0]
         # The yes for what was not sent is good for the next try, which is lost.
         way.open()

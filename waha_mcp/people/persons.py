@@ -10,7 +10,7 @@ from typing import Any
 
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
-from waha_mcp.waha.errors import Failed, NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.errors import Failed, NotFound, Refused, Unreachable, Unsupported, WahaError
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Reached, group_from
 from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
@@ -181,8 +181,12 @@ class People:
             self._of = me
         return self._known
 
-    async def describe(self, chat: str, directory: Directory | None = None) -> Person:
-        """The chat with its names, from `directory` or from WAHA; without names if the request fails."""
+    async def describe(self, chat: str, directory: Directory | None = None, *, strict: bool = False) -> Person:
+        """The chat with its names, from `directory` or from WAHA; without names if the request fails.
+
+        Raises:
+            Unreachable: WAHA is away; only with `strict`.
+        """
         if chat in _MANY:
             return Person(chat)
         entry = directory.get(chat) if directory is not None else None
@@ -200,6 +204,8 @@ class People:
                     if (group := group_from({**await self.table.row(chat), "id": chat})) is not None:
                         claims, members = _text(group.subject), group.participants
         except WahaError as error:
+            if strict and isinstance(error, Unreachable):
+                raise
             logger.debug("No name for a chat: %s", error)
         return Person(chat, name, claims, members)
 

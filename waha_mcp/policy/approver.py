@@ -22,6 +22,7 @@ from waha_mcp.policy.links import foreign_hosts, link_lines, shown
 from waha_mcp.policy.notices import Notices
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.waha.errors import Unreachable
 from waha_mcp.whatsapp.untrusted import reveal
 
 logger = logging.getLogger(__name__)
@@ -65,21 +66,23 @@ class Approver:
         `why` holds the reasons shown in the question.
 
         Raises:
-            Refusal: it was declined or refused, nobody has answered yet, or too many questions wait already.
+            Refusal: it was declined or refused, nobody has answered yet, too many questions wait already, or whom it
+                reaches changed while the person was asked.
             StoreAway: the store cannot be read or written.
+            Unreachable: WAHA is away, so whether whom it reaches is as it was shown is not known.
         """
         call.approval = await in_thread(self._use_earlier, call)
-        if call.approval is not None and not await self._are_as_shown(call, call.approval):
+        if call.approval is not None and not await self._is_as_shown(call, call.approval):
             call.approval, why = None, [*why, _CHANGED]
         if call.approval is None:
-            answer = await self._answer(call, why)
-            if not await self._are_as_shown(call, answer):
+            call.approval = await self._answer(call, why)
+            if not await self._is_as_shown(call, call.approval):
+                call.approval = None
                 raise Refusal(
                     "recipients changed while asked",
                     "Not done: while the user was asked, whom it reaches changed (a group's members or name, or under "
                     "which name a person is saved). Make the same call again, so that the user is asked anew.",
                 )
-            call.approval = answer
         call.decision = "approved"
 
     async def give_back(self, call: Call) -> None:
@@ -201,13 +204,21 @@ class Approver:
             seen=call.seen,
         )
 
-    async def _are_as_shown(self, call: Call, entry: Entry) -> bool:
-        """Whether the recipients are shown now as they were when a person approved this."""
-        return entry.question.recipients == tuple((await self._names(call)).values())
+    async def _is_as_shown(self, call: Call, approval: Entry) -> bool:
+        """Whether the recipients are shown now as they were when a person approved this.
 
-    async def _names(self, call: Call) -> dict[str, str]:
+        Raises:
+            Unreachable: WAHA is away; the approval is given back.
+        """
+        try:
+            return approval.question.recipients == tuple((await self._names(call, strict=True)).values())
+        except Unreachable:
+            await self.give_back(call)
+            raise
+
+    async def _names(self, call: Call, *, strict: bool = False) -> dict[str, str]:
         """The recipients of a call as they are shown now: by id, with name, number and count of members."""
-        return {chat: str(await self._people.describe(chat)) for chat in call.reached}
+        return {chat: str(await self._people.describe(chat, strict=strict)) for chat in call.reached}
 
 
 def _declined(client: str) -> Refusal:
