@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.engines.__main__ import UNNAMED
-from tests.engines.corpus import Case, answer, cases, read
+from tests.engines.corpus import ENGINES, Case, answer, cases, read
 from waha_mcp.waha.message_text import is_picture
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.vcards import is_card
 
 MESSAGES = cases("messages")
+GOLDEN = Path(__file__).parent / "golden"
 #: What only an engine's raw data has.
 DUMPED = (
     "BEGIN:VCARD",
@@ -42,6 +46,28 @@ def test_a_message_is_read_fully_and_nothing_of_the_engine_shows(case: Case) -> 
     assert read(case) == ("fully", [])
     text = answer(message_from(case.row))
     assert not [each for each in (*case.hides, *DUMPED) if each in text]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_an_agent_reads_of_each_message_is_as_before(engine: str) -> None:
+    """UPDATE_SNAPSHOTS=1 rewrites them."""
+    found = {case.case: shown(case) for case in cases("messages", engine)}
+    path = GOLDEN / f"{engine}.json"
+    text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    assert json.loads(path.read_text("utf-8")) == found
+
+
+def shown(case: Case) -> dict[str, Any]:
+    """A message as an agent reads it, without its times, which are in this machine's zone."""
+    message = message_from(case.row)
+    assert message is not None
+    found: dict[str, Any] = message.model_dump(mode="json", exclude_none=True, exclude={"id", "time"})
+    for name in ("starts", "ends"):
+        found.get("event", {}).pop(name, None)
+    return found
 
 
 def test_each_engine_has_at_least_150_messages() -> None:
