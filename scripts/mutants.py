@@ -62,6 +62,7 @@ ROOMS = {
     "bridge": ("bridge.py", "waha/key_probe.py"),
     "asking": ("server/asking.py",),
     "untrusted": ("whatsapp/untrusted.py",),
+    "engines": ("waha/choices.py", "waha/session_state.py"),
     "secrets": ("log.py",),
 }
 #: Left out unless --all is given: a guard that is always taken stops everything, which any test notices, and a number

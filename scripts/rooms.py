@@ -75,6 +75,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("tools.pictures", "PIL", "an extra: only pictures need it"),
     ("tools.session", "segno", _RARE),
     ("waha.transcription", "httpx", "only a transcriber with a URL needs it"),
+    ("waha.vcards", "vobject", "only a contact card needs it"),
     ("whatsapp.ids", "phonenumbers", "only a number that is written as one needs it"),
 )
 

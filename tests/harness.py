@@ -108,6 +108,21 @@ def sandbox_server(*arguments: str) -> Iterator[SandboxInfo]:
         process.communicate(timeout=10)
 
 
+def with_buttons(*labels: str) -> dict[str, Any]:
+    """`raw` of a message to `/sandbox/messages`: buttons with these labels, as any of the engines has them.
+
+    The id of each is its label in lower case, without blanks.
+    """
+    buttons = [(label, label.lower().replace(" ", "")) for label in labels]
+    baileys = [{"buttonId": key, "buttonText": {"displayText": label}, "type": 1} for label, key in buttons]
+    whatsmeow = [{"buttonID": key, "buttonText": {"displayText": label}, "type": 1} for label, key in buttons]
+    return {
+        "message": {"buttonsMessage": {"contentText": "Well?", "buttons": baileys}},
+        "Message": {"buttonsMessage": {"contentText": "Well?", "buttons": whatsmeow}},
+        "dynamicReplyButtons": baileys,
+    }
+
+
 class Admin:
     """The admin's hand on a sandbox: keys, apps, faults and the request log."""
 

@@ -20,11 +20,21 @@ from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.tools.budget import fit
-from waha_mcp.tools.catalog import CATALOG, ArgumentError, Context, Progress, Tool, exposed, no_progress, why_hidden
+from waha_mcp.tools.catalog import (
+    CATALOG,
+    ArgumentError,
+    Context,
+    Progress,
+    Tool,
+    exposed,
+    no_progress,
+    session_advice,
+    why_hidden,
+)
 from waha_mcp.tools.params import Reference
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import Forbidden, Unauthorized
+from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized
 from waha_mcp.waha.key_probe import KeyProbe
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import kind_of_chat
@@ -220,7 +230,10 @@ class Bridge:
 
     @asynccontextmanager
     async def _noting(self, tool: Tool | None = None) -> AsyncIterator[None]:
-        """On Unauthorized withdraw all actions; on Forbidden check the refused action again. Both are re-raised."""
+        """On Unauthorized withdraw all actions; on Forbidden check the refused action again. Both are re-raised.
+
+        SessionNotReady is re-raised with the next step that this key allows.
+        """
         try:
             yield
         except Unauthorized as error:
@@ -231,6 +244,10 @@ class Bridge:
             doubted = Action.READ if tool is None or error.operation not in tool.calls else tool.action
             if doubted is not None:
                 await self.key.doubt(doubted)
+            raise
+        except SessionNotReady as error:
+            if error.status not in (None, "WORKING"):
+                error.args = (session_advice(str(self.waha.session), error.status, self.app, self.key.grant),)
             raise
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -21,6 +21,7 @@ class Defence:
 
 #: Cases that hold the whole together, or that no single place in the code holds.
 WITHOUT = (
+    "buttons::a_label_that_is_there_is_pressed_as_it_stands",
     "defences",
     "ways_out",
     "limits::an_approval_cannot_be_guessed",

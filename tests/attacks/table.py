@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.attacks import table_whom
 from tests.attacks.defences import Defence
 from tests.attacks.table_answers import ANSWERS
+from tests.attacks.table_buttons import BUTTONS
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
@@ -567,4 +568,5 @@ DEFENCES = (
     *PAUSE,
     *YES,
     *ANSWERS,
+    *BUTTONS,
 )

@@ -56,14 +56,19 @@ ANSWERS = (
     ),
     Defence(
         "how much is unread is told to who may read it",
+        (("tools/core/sending.py", "    if not readable:", "    if False:"),),
+        ("answers::how_many_messages_wait_in_a_chat_that_may_not_be_read_is_not_told_by_marking_them",),
+    ),
+    Defence(
+        "how much is unread is not told by how long marking it takes",
+        (("tools/core/sending.py", "range(MOST_TURNS if readable else 1)", "range(MOST_TURNS)"),),
         (
-            (
-                "tools/core/sending.py",
-                "if isinstance(ids, list) and ctx.readable(chat) else",
-                "if isinstance(ids, list) else",
+            *(
+                "answers::how_many_messages_wait_in_a_chat_that_may_not_be_read_is_not_told_by_marking_them"
+                f"[{lists}-60]"
+                for lists in ("forbidden", "not allowed")
             ),
         ),
-        ("answers::how_many_messages_wait_in_a_chat_that_may_not_be_read_is_not_told_by_marking_them",),
     ),
     Defence(
         "an answer of another chat tells of no send",

@@ -159,7 +159,7 @@ def test_who_is_in_a_group_that_may_not_be_read_is_not_told_by(tool: str, writin
     assert "in the group" not in said
 
 
-@pytest.mark.parametrize("unread", [1, 3])
+@pytest.mark.parametrize("unread", [1, 3, 60])
 def test_how_many_messages_wait_in_a_chat_that_may_not_be_read_is_not_told_by_marking_them(
     unread: int, writing: Hijacked
 ) -> None:

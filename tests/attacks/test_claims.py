@@ -37,7 +37,7 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
     "pinned": ("pin_message", {"message_id": "MESSAGE"}),
     "starred": ("star_message", {"message_id": "MESSAGE"}),
     "voted in": ("vote_in_poll", {"message_id": "MESSAGE", "options": ["a"]}),
-    "pressed on": ("reply_to_buttons", {"message_id": "MESSAGE", "button_id": "1", "button_text": "Yes"}),
+    "pressed on": ("reply_to_buttons", {"message_id": "MESSAGE", "label": "Yes"}),
     "read": ("get_message", {"message_id": "MESSAGE"}),
     "fetched": ("get_media", {"message_id": "MESSAGE"}),
 }  # fmt: skip

@@ -9,7 +9,8 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from tests.harness import Admin
+from tests.harness import Admin, with_buttons
+from tests.sandbox.box import group_id
 from waha_mcp.sandbox import ANSWERING_CHAT
 from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 from waha_mcp.tools.catalog import CATALOG
@@ -39,6 +40,7 @@ class World:
     channel: str
     own_channel: str
     incoming: str
+    asking: str
     voice: str
     poll: str
     own: list[str]
@@ -53,14 +55,16 @@ async def furnish(admin: Admin) -> World:
     """Add to a fresh sandbox what the tools need, with the admin's own hand."""
     groups = await admin.request("GET", "/api/default/groups")
     rows = list(groups.values()) if isinstance(groups, dict) else groups
-    by_subject = {row.get("subject") or row["Name"]: row.get("id") or row["JID"] for row in rows}
+    by_subject = {row.get("subject") or row.get("Name") or row["name"]: group_id(row) for row in rows}
     hike = next(group for subject, group in by_subject.items() if "Hikers" in subject)
     requests = await admin.request("GET", f"/api/default/groups/{hike}/participants/join-requests")
     members = await admin.request("GET", f"/api/default/groups/{hike}/participants/v2")
     spare = await admin.request(
         "POST", "/api/default/groups", {"name": "Spare", "participants": [{"id": ANSWERING_CHAT}]}
     )
-    invite = await admin.request("GET", f"/api/default/groups/{spare.get('id') or spare['JID']}/invite-code")
+    invite = await admin.request("GET", f"/api/default/groups/{group_id(spare)}/invite-code")
+    lids = {row["lid"]: row["pn"] for row in await admin.request("GET", "/api/default/lids")}
+    participants = [row["pn"] or lids[row["id"]] for row in members if row["role"] == "participant"]
     channels = {row["name"]: row["id"] for row in await admin.request("GET", "/api/default/channels")}
     messages = await admin.request("GET", f"/api/default/chats/{hike}/messages?limit=100")
     answered = await admin.request("GET", f"/api/default/chats/{ANSWERING_CHAT}/messages?limit=100")
@@ -70,6 +74,7 @@ async def furnish(admin: Admin) -> World:
     )
     stories = await admin.request("GET", "/api/default/chats/status@broadcast/messages?limit=10")
     ringing = await admin.request("POST", "/sandbox/calls", {"from": ANSWERING_CHAT})
+    asking = {"chatId": ANSWERING_CHAT, "text": "Well?", "raw": with_buttons("Yes", "No")}
     made = {}
     for kind, config in {
         "mcp": {"actions": {"read": True}},
@@ -80,16 +85,17 @@ async def furnish(admin: Admin) -> World:
         made[kind] = await admin.request("POST", "/api/apps", app)
     return World(
         group=hike,
-        member=next(row["pn"] for row in members if row["role"] == "participant" and row["pn"] != ANSWERING_CHAT),
-        waiting=[row["requesterPn"] for row in requests],
+        member=next(each for each in participants if each != ANSWERING_CHAT),
+        waiting=[row.get("requesterPn") or lids[row["requesterId"]] for row in requests],
         family=by_subject["Family ❤️"],
-        spare_group=spare.get("id") or spare["JID"],
+        spare_group=group_id(spare),
         invite=invite,
         channel=channels["City Library News"],
         own_channel=channels["Alex's Trail Notes"],
         incoming=next(message["id"] for message in answered if not message["fromMe"]),
-        voice=next(message["id"] for message in answered if _holds(message, "audioMessage")),
-        poll=next(message["id"] for message in messages if _holds(message, "pollCreation")),
+        asking=(await admin.request("POST", "/sandbox/messages", asking))["id"],
+        voice=next(message["id"] for message in answered if _holds(message, "audioMessage", "ptt")),
+        poll=next(message["id"] for message in messages if _holds(message, "pollCreation", "poll_creation")),
         own=own,
         story=next(message["id"] for message in stories if message["fromMe"]),
         call_id=ringing["id"],
@@ -99,9 +105,11 @@ async def furnish(admin: Admin) -> World:
     )
 
 
-def _holds(message: dict[str, Any], kind: str) -> bool:
+def _holds(message: dict[str, Any], field: str, kind: str) -> bool:
+    """Whether a message is of this kind: by the protocol's field, or by the browser engines' type."""
     data = message["_data"]
-    return any(name.startswith(kind) for name in data.get("message") or data.get("Message") or ())
+    names = data.get("message") or data.get("Message") or ()
+    return data.get("type") == kind or any(name.startswith(field) for name in names)
 
 
 def _data(content: bytes) -> str:
@@ -133,7 +141,7 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         | {"text": "See https://example.com/a", "link": "https://example.com/a", "title": "A", "description": "B"},
         "send_list": chat
         | {"title": "Lunch", "button": "Choose", "sections": [{"title": "Hot", "rows": [{"title": "Soup"}]}]},
-        "reply_to_buttons": {"message_id": world.incoming, "button_id": "1", "button_text": "Yes"},
+        "reply_to_buttons": {"message_id": world.asking, "label": "Yes"},
         "send_poll": chat | {"question": "When?", "options": ["Now", "Later"]},
         "vote_in_poll": {"message_id": world.poll, "options": ["Great Falls"]},
         "send_location": chat | {"latitude": 52.5, "longitude": 13.4, "title": "Here"},

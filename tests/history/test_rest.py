@@ -16,8 +16,9 @@ from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge
 
 CHAT = "12025550123@c.us"
-Filter = Literal["takes", "refuses", "ignores"]
-FILTERS: tuple[Filter, ...] = ("takes", "refuses", "ignores")
+#: "late": only what was fetched is filtered, as WPP does.
+Filter = Literal["takes", "refuses", "ignores", "late"]
+FILTERS: tuple[Filter, ...] = ("takes", "refuses", "ignores", "late")
 
 
 class Engine:
@@ -46,14 +47,18 @@ class Engine:
             raise Refused("no such filter")
         if self.most is not None and query["limit"] > self.most:
             raise TooLarge("too large")
-        rows = self.rows
-        if self.by_time == "takes":
+        start = query.get("offset") or 0
+        rows = self.rows[: start + query["limit"]] if self.by_time == "late" else self.rows
+        if self.by_time in ("takes", "late"):
             rows = [r for r in rows if (since is None or r["timestamp"] >= since)]
             rows = [r for r in rows if (until is None or r["timestamp"] <= until)]
         if "filter.fromMe" in query:
             rows = [r for r in rows if r["fromMe"] is query["filter.fromMe"]]
-        start = query.get("offset") or 0
         return rows[start : start + query["limit"]]
+
+    @property
+    def engine(self) -> str:
+        return "WPP" if self.by_time == "late" else "GOWS"
 
     @property
     def waha(self) -> Waha:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Admin
+from tests.harness import Admin, with_buttons
 from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
 from tests.policy.test_gate import every_tool, refused
 from waha_mcp.policy.question import Question
@@ -34,8 +34,8 @@ async def whole(admin: Admin) -> None:
     await admin.request("POST", "/sandbox/engine", {"has": [operation.id for operation in contract().operations]})
 
 
-async def strangers_message(admin: Admin) -> str:
-    answer = await admin.request("POST", "/sandbox/messages", {"chatId": STRANGER, "text": "Hello"})
+async def strangers_message(admin: Admin, **more: Any) -> str:
+    answer = await admin.request("POST", "/sandbox/messages", {"chatId": STRANGER, "text": "Hello"} | more)
     return str(answer["id"])
 
 
@@ -92,10 +92,10 @@ async def test_who_is_mentioned_got_no_message_and_the_chat_has_one(sandbox: San
 
 
 async def test_a_button_that_was_pressed_is_a_message(sandbox: SandboxInfo, admin: Admin) -> None:
-    message = await strangers_message(admin)
+    message = await strangers_message(admin, raw=with_buttons("Yes", "No"))
     async with bridge_with(sandbox, **FIRST) as bridge:
         every_tool(bridge)
-        press = {"message_id": message, "button_id": "1", "button_text": "Yes"}
+        press = {"message_id": message, "label": "Yes"}
         await bridge.call("reply_to_buttons", press, ask=yes)
         await bridge.call("send_text", {"chat": STRANGER, "text": "Hello again"})
 

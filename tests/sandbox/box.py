@@ -80,14 +80,18 @@ class Box:
         """The id of a group, by its subject."""
         groups = await self.get("/api/default/groups")
         listed = groups.values() if isinstance(groups, dict) else groups
-        [found] = [
-            each.get("JID") or each["id"] for each in listed if subject in (each.get("Name"), each.get("subject"))
-        ]
-        return str(found)
+        [found] = [each for each in listed if subject in (each.get("Name"), each.get("subject"), each.get("name"))]
+        return group_id(found)
 
 
 def bare_id(sent: dict[str, Any]) -> str:
-    """The bare id in what a send answers, on either engine."""
+    """The bare id in what a send answers, on any engine."""
     if "key" in sent:
         return str(sent["key"]["id"])
-    return str(sent["id"]).split("_")[2]
+    return str(sent["id"]["id"] if isinstance(sent["id"], dict) else sent["id"].split("_")[2])
+
+
+def group_id(answer: dict[str, Any]) -> str:
+    """The id in a group's row or in what making one answers, on any engine."""
+    found = answer.get("JID") or answer.get("gid") or answer["id"]
+    return str(found["_serialized"] if isinstance(found, dict) else found)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from tests.sandbox.box import MAYA, SAM, Box, bare_id
+from tests.sandbox.box import MAYA, SAM, Box, bare_id, group_id
 from waha_mcp.sandbox.contract import Operation, contract
 from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 
@@ -82,12 +82,8 @@ def _learn(name: str, read: Callable[[Any], str]) -> Callable[[Known, Any], None
     return lambda known, answer: setattr(known, name, read(answer))
 
 
-def _group_id(answer: Any) -> str:
-    return str(answer.get("JID") or answer["id"])
-
-
 def _first_group(answer: Any) -> str:
-    return str(next(iter(answer)) if isinstance(answer, dict) else answer[0]["JID"])
+    return str(next(iter(answer))) if isinstance(answer, dict) else group_id(answer[0])
 
 
 GROUP = {"id": lambda known: known.group}
@@ -227,7 +223,7 @@ EXAMPLES = [
     Example("LidsController_getLidsCount"),
     Example("LidsController_findPNByLid", path={"lid": lambda known: known.lid}),
     Example("LidsController_findLIDByPhoneNumber", path={"phoneNumber": "12025550123"}),
-    Example("GroupsController_createGroup", body={"name": "New"} | PEOPLE, learn=_learn("group", _group_id)),
+    Example("GroupsController_createGroup", body={"name": "New"} | PEOPLE, learn=_learn("group", group_id)),
     Example("GroupsController_getGroups", query={"limit": 3, "exclude": "participants"},
             learn=_learn("other_group", _first_group)),
     Example("GroupsController_getGroupsCount"),

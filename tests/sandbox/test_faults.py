@@ -206,8 +206,8 @@ async def test_a_taken_port_is_an_oserror_before_anything_runs() -> None:
 
 
 async def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match="gows, noweb"):
-        async with running(engine="webjs"):
+    with pytest.raises(ValueError, match="gows, noweb, webjs, wpp"):
+        async with running(engine="venom"):
             pytest.fail("it must not start")
 
 

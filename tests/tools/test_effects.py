@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.engines.corpus import cases
 from tests.harness import Admin, app_for
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.tools.catalog import ArgumentError
-from waha_mcp.waha.errors import NotFound, SessionNotReady, WahaError
+from waha_mcp.tools.groups import SETTINGS
+from waha_mcp.waha.errors import NotFound, SessionNotReady, UnknownOperation, WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -281,3 +285,127 @@ async def test_a_story_is_taken_back_and_nothing_else_passes_for_one(call: Call,
     sent = (await call("send_text", chat=ANSWERING_CHAT, text="Down the hill"))["message_id"]
     with pytest.raises(ArgumentError, match="status story"):
         await call("delete_status", message_id=sent)
+
+
+def _row(engine: str, case: str) -> Any:
+    return next(each.row for each in cases("groups", engine) if each.case == case)
+
+
+WITH_DESCRIPTION = "group with description and admins, me among them"
+
+
+@pytest.mark.parametrize("engine", ["webjs", "wpp"])
+async def test_a_group_of_a_browser_engine_is_shown_with_description_size_and_birthday(
+    call: Call, group: str, admin: Admin, engine: str
+) -> None:
+    row = _row(engine, WITH_DESCRIPTION)
+    await admin.fault(f"/api/default/groups/{group}", body=json.dumps(row), content_type="application/json")
+    shown = await call("get_group", group=group)
+    assert (shown["subject"], shown["description"]) == ("Boat house", "Who mends what\nand when")
+    assert shown["participants"] == len(row["groupMetadata"]["participants"])
+    assert datetime.fromisoformat(shown["created"]).timestamp() == row["groupMetadata"]["creation"]
+
+
+@pytest.mark.parametrize("engine", ["webjs", "wpp"])
+async def test_the_groups_of_a_browser_engine_are_listed_with_subject_and_description(
+    call: Call, admin: Admin, engine: str
+) -> None:
+    rows = [case.row for case in cases("groups", engine) if case.row]
+    await admin.fault("/api/default/groups", body=json.dumps(rows), content_type="application/json")
+    found = {each["id"]: each for each in (await call("list_groups", limit=50))["groups"]}
+    assert found["120363000000000001@g.us"]["description"] == "Who mends what\nand when"
+    # Only its metadata has a name.
+    assert found["120363000000000002@g.us"]["subject"] == "Rowing club"
+
+
+async def test_a_group_that_an_engine_answers_false_for_is_said_not_to_be_there(
+    call: Call, group: str, admin: Admin
+) -> None:
+    await admin.fault(f"/api/default/groups/{group}", body="false", content_type="application/json")
+    with pytest.raises(NotFound, match="no group"):
+        await call("get_group", group=group)
+
+
+async def test_the_account_itself_is_marked_among_the_participants_by_number_and_by_hidden_id(
+    call: Call, group: str, admin: Admin
+) -> None:
+    page = await call("list_participants", group=group)
+    assert [each["phone"] for each in page["participants"] if each.get("me")] == ["+12025550100"]
+    lid = next(each["me"]["lid"] for each in await admin.request("GET", "/api/sessions"))
+    rows = [{"id": {"_serialized": lid}, "pn": None, "role": "admin"}, {"id": "990003@lid", "role": "participant"}]
+    await admin.fault(f"/api/default/groups/{group}/participants/v2", body=json.dumps(rows))
+    page = await call("list_participants", group=group)
+    assert [each.get("me") for each in page["participants"]] == [True, None]
+
+
+UNKNOWN = '{"statusCode": 404, "message": "Cannot GET /x", "error": "Not Found"}'
+PATHS = {name: path for name, (path, _) in SETTINGS.items()}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, UNKNOWN),
+        (500, '{"statusCode": 500, "message": "Internal server error"}'),
+        (422, '{"statusCode": 422, "message": "The method is not implemented by the engine."}'),
+        (200, "[]"),
+        (200, "{}"),
+    ],
+)
+async def test_a_group_setting_that_waha_does_not_tell_is_named_and_the_others_are_shown(
+    call: Call, group: str, admin: Admin, status: int, body: str
+) -> None:
+    missing = ("members_can_add", "members_can_share_history", "approval_required")
+    for name in missing:
+        path = f"/api/default/groups/{group}/settings/security/{PATHS[name]}"
+        await admin.fault(path, status=status, body=body, content_type="application/json")
+    shown = await call("get_group_settings", group=group)
+    assert shown["not_told"] == list(missing)
+    assert set(shown) == {"group", "not_told", "only_admins_edit_info", "only_admins_send"}
+
+
+async def test_settings_of_a_group_that_is_not_there_are_an_error(call: Call, group: str, admin: Admin) -> None:
+    body = '{"statusCode": 404, "message": "Group not found"}'
+    await admin.fault(f"/api/default/groups/{group}/settings/*", status=404, body=body)
+    with pytest.raises(NotFound):
+        await call("get_group_settings", group=group)
+
+
+async def test_a_contact_is_shown_where_the_engine_does_not_tell_what_they_say_about_themselves(
+    call: Call, admin: Admin
+) -> None:
+    whole = await call("get_contact", contact=ANSWERING_CHAT)
+    await admin.request("POST", "/sandbox/engine", {"lacks": ["ContactsController_getAbout"]})
+    shown = await call("get_contact", contact=ANSWERING_CHAT)
+    assert shown == {name: value for name, value in whole.items() if name != "about"} | {"not_told": ["about"]}
+
+
+async def test_what_somebody_says_about_themselves_is_shown_by_a_waha_without_details_of_contacts(
+    call: Call, admin: Admin
+) -> None:
+    await admin.fault("/api/default/contacts/*", status=404, body=UNKNOWN)
+    shown = await call("get_contact", contact=ANSWERING_CHAT)
+    assert shown["about"] == "Always on"
+    assert shown["not_told"] == ["name", "saved", "blocked"]
+
+
+async def test_channel_filters_that_waha_does_not_tell_are_named(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/default/channels/search/countries", status=404, body=UNKNOWN)
+    shown = await call("list_channel_filters")
+    assert shown["not_told"] == ["countries"]
+    assert shown["views"]
+    assert "countries" not in shown
+
+
+async def test_a_status_without_wahas_version_says_so_and_shows_the_rest(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/server/version", status=404, body=UNKNOWN)
+    shown = await call("get_status")
+    assert (shown["state"], shown["not_told"]) == ("WORKING", ["waha", "engine"])
+    assert "next_step" not in shown
+
+
+async def test_limits_of_an_older_waha_are_an_error_that_names_the_version_to_have(call: Call, admin: Admin) -> None:
+    await admin.fault("/api/sessions/default/*", status=404, body=UNKNOWN, count=2)
+    await admin.fault("/api/server/version", body='{"version": "2026.2.1"}', count=2)
+    with pytest.raises(UnknownOperation, match=r"2026\.2\.1.*2026\.8\.1"):
+        await call("get_limits")

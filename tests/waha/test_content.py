@@ -139,13 +139,13 @@ def test_of_a_deleted_message_only_that_is_left(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("data", "kind", "note"),
     [
-        ({"messageStubType": 27, "message": None}, "system", "members were added"),
+        ({"messageStubType": 27, "message": None}, "system", "added people"),
         ({"messageStubType": 40}, "system", "missed voice call"),
         ({"messageStubType": 2}, "system", "decrypted"),
         ({"messageStubType": 4711}, "system", "system message"),
         ({"type": "ciphertext"}, "other", "decrypted"),
         ({"type": "e2e_notification"}, "system", "system message"),
-        ({"type": "call_log"}, "call", "a call"),
+        ({"type": "call_log"}, "call", "voice call"),
         ({"message": {"protocolMessage": {"key": {"id": "B"}, "type": 0}}}, "system", "a message was deleted"),
         ({"message": {"senderKeyDistributionMessage": {}}}, "system", "system message"),
         ({"message": {"somethingNew": {}}}, "other", "not read here"),

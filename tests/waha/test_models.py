@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +24,8 @@ SECOND = 1_790_000_000
     [
         SECOND,
         float(SECOND),
+        datetime.fromtimestamp(SECOND, UTC).isoformat().replace("+00:00", "Z"),
+        datetime.fromtimestamp(SECOND).isoformat(),
         str(SECOND),
         SECOND * 1000,
         str(SECOND * 1000),
@@ -44,11 +46,35 @@ def test_a_time_is_read_from_each_of_its_shapes(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "soon", True, [], {}, 0, -5, "nan", float("inf"), 10**400, {"low": "1"}, {"low": 1, "high": None}, 1e30],
+    [
+        None,
+        "",
+        "soon",
+        "0001-01-01T00:00:00Z",
+        -62135596800,
+        -62135596800000,
+        "1969-12-31T23:59:59Z",
+        True,
+        [],
+        {},
+        0,
+        -5,
+        "nan",
+        float("inf"),
+        10**400,
+        {"low": "1"},
+        {"low": 1, "high": None},
+        1e30,
+    ],
 )
 def test_what_is_no_time_is_none(value: Any) -> None:
     assert epoch(value) is None
     assert iso_time(value) is None
+
+
+def test_a_time_with_fractions_is_shown_to_the_second() -> None:
+    assert epoch(SECOND + 0.75) == epoch(f"{SECOND}.75") == SECOND + 0.75
+    assert iso_time(SECOND + 0.75) == iso_time(SECOND)
 
 
 def test_groups_keyed_by_id_are_a_list_like_any_other() -> None:
@@ -221,6 +247,31 @@ def test_a_contact_keeps_name_and_number() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("raw", "name", "push_name"),
+    [
+        ({"name": "Ada", "formattedName": "Ada L.", "username": "ada"}, "Ada", None),
+        ({"name": "Ada", "verifiedName": "Ada's 24/7"}, "Ada", "Ada's 24/7"),
+        ({"formattedName": "Ada", "isMyContact": True}, None, "Ada"),
+        ({"formattedName": "+1 (202) 555-0155"}, None, None),
+        ({"pushname": "ada", "formattedName": "Ada"}, None, "ada"),
+        ({"username": "ada_l", "formattedName": "+1 (202) 555-0155"}, None, "ada_l"),
+    ],
+)
+def test_a_name_that_an_engine_puts_together_counts_as_chosen_and_a_number_as_none(
+    raw: dict[str, Any], name: str | None, push_name: str | None
+) -> None:
+    contact = contact_from({"id": "12025550155@c.us", **raw})
+    assert contact is not None
+    assert (contact.name, contact.push_name) == (name, push_name)
+
+
+def test_the_number_behind_a_hidden_id_is_shown_where_the_contact_names_it() -> None:
+    contact = contact_from({"id": "990003@lid", "phoneNumber": "12025550155@s.whatsapp.net"})
+    assert contact is not None
+    assert (contact.id, contact.phone) == ("990003@lid", "+12025550155")
+
+
 @pytest.mark.parametrize("raw", [{}, {"id": None}, {"id": "1@g.us"}, {"id": "1@c.us", "isMe": True}])
 def test_who_is_no_contact_is_left_out(raw: dict[str, Any]) -> None:
     assert contact_from(raw) is None
@@ -233,6 +284,9 @@ def test_who_is_no_contact_is_left_out(raw: dict[str, Any]) -> None:
         ({"id": {"_serialized": "1@g.us"}, "name": "Team", "size": 2}, "Team", 2),
         ({"JID": "1@g.us", "Name": "Team", "ParticipantCount": 2, "Participants": []}, "Team", 2),
         ({"id": "1@g.us", "subject": None, "participants": None, "size": "2"}, None, None),
+        ({"id": {"_serialized": "1@g.us"}, "groupMetadata": {"subject": "Team", "participants": [{}, {}]}}, "Team", 2),
+        ({"id": "1@g.us", "name": None, "groupMetadata": {"id": "2@g.us", "subject": "Team", "size": 2}}, "Team", 2),
+        ({"JID": "1@g.us", "Participants": [{"Error": 0}, {"Error": 403}], "ParticipantCount": 2}, None, 1),
     ],
 )
 def test_a_group_is_read_from_each_engine(raw: Any, subject: str | None, participants: int | None) -> None:
@@ -243,6 +297,9 @@ def test_a_group_is_read_from_each_engine(raw: Any, subject: str | None, partici
 
 def test_a_groups_birthday_is_a_number_or_text() -> None:
     number = group_from({"id": "1@g.us", "creation": SECOND})
+    none = group_from({"JID": "1@g.us", "GroupCreated": "0001-01-01T00:00:00Z"})
+    assert none is not None
+    assert none.created is None
     text = group_from({"JID": "1@g.us", "GroupCreated": datetime.fromtimestamp(SECOND).astimezone().isoformat()})
     assert number is not None
     assert text is not None

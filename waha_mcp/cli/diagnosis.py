@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -34,6 +33,7 @@ from waha_mcp.waha.errors import (
     NotFound,
     Refused,
     Unauthorized,
+    UnknownOperation,
     Unreachable,
     WahaError,
     no_session,
@@ -41,9 +41,10 @@ from waha_mcp.waha.errors import (
 )
 from waha_mcp.waha.key_probe import examine
 from waha_mcp.waha.parsing import listing, mapping_of, text_of
+from waha_mcp.waha.versions import SCOPED_KEYS, older
 
-#: The first WAHA version with scoped keys, and the greatest clock difference in seconds.
-OLDEST, SKEW = (2026, 4), 60.0
+#: The greatest clock difference in seconds.
+SKEW = 60.0
 
 
 @dataclass(frozen=True)
@@ -135,16 +136,16 @@ async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
     except Unauthorized:
         yield _bad_key(app, "WAHA does not know this key, or it was switched off (401)")
         return
-    except (BadAnswer, NotFound) as error:
+    except (BadAnswer, NotFound, UnknownOperation) as error:
         yield Finding("problem", "WAHA", str(error), f"correct the App's url: WAHA's API is not at {app.url}")
         return
     except WahaError as error:
         yield Finding("problem", "WAHA", str(error), "look at WAHA's log")
         return
     number, engine = text_of(version.get("version")) or "?", text_of(version.get("engine")) or "?"
-    if _older(number):
+    if older(number, SCOPED_KEYS):
         says = f"WAHA {number} knows no scoped keys, so nothing limits what the agent's key may do"
-        yield Finding("problem", "WAHA", says, "update WAHA to 2026.4 or newer")
+        yield Finding("problem", "WAHA", says, f"update WAHA to {SCOPED_KEYS} or newer")
         return
     yield Finding("ok", "WAHA", f"{number} at {app.url}, engine {engine}")
     start, uptime = clock.get("startTimestamp"), clock.get("uptime")
@@ -155,11 +156,6 @@ async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
             yield Finding("warning", "clock", says, "synchronize both machines' clocks (NTP)")
         else:
             yield Finding("ok", "clock", "agrees with WAHA's")
-
-
-def _older(version: str) -> bool:
-    found = re.match(r"(\d{4})\.(\d+)", version)
-    return found is not None and (int(found[1]), int(found[2])) < OLDEST
 
 
 def _bad_key(app: App, problem: str) -> Finding:

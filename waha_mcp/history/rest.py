@@ -15,6 +15,8 @@ from waha_mcp.waha.parsing import all_of, epoch
 from waha_mcp.waha.rows import SHRINK
 
 MESSAGES = "GET /api/{session}/chats/{chatId}/messages"
+#: Engines that filter only what they have fetched, so that a page with a filter says nothing of what is behind it.
+_FILTERS_LATE = frozenset({"WPP"})
 #: The chat id that stands for all chats, on the engines that can read them at once.
 ALL = "all"
 
@@ -29,9 +31,10 @@ class Rest:
         """`from_me`: only own messages, or only others'. `page`: messages of one request."""
         self.notes: list[str] = []
         #: Messages of one request, and whether the engine filters by time, as far as is known.
-        self.page, self.by_time = page, True
+        filters = waha.engine not in _FILTERS_LATE
+        self.page, self.by_time = page, filters
         self._waha, self._chat = waha, chat
-        self._from_me, self._ask_from_me = from_me, from_me is not None
+        self._from_me, self._ask_from_me = from_me, from_me is not None and filters
 
     async def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncIterator[Step]:
         """See `MessageSource.rows`."""
@@ -77,9 +80,12 @@ class Rest:
     def filter_here(self, at: _Position) -> None:
         """Go by offset from now on, because the engine does not filter by time."""
         self.by_time = False
-        # One page earlier than noted, so that a few deletions meanwhile skip nothing.
-        at.offset = max(at.passed - self.page, 0)
+        self.by_offset(at)
         self.notes.append("This engine cannot filter by the time: it was done here.")
+
+    def by_offset(self, at: _Position) -> None:
+        """Begin one page earlier than noted, so that a few deletions meanwhile skip nothing."""
+        at.offset = max(at.passed - self.page, 0)
 
     def _query(self, at: _Position, since: float | None) -> dict[str, Any]:
         query: dict[str, Any] = {
@@ -124,6 +130,8 @@ class _Reading:
             Spent: the budget has ended.
         """
         source, at = self._source, _Position(self.place)
+        if not source.by_time:
+            source.by_offset(at)
         last: list[Row] = []
         while True:
             counted = at.offset > 0 or not source.by_time

@@ -11,7 +11,16 @@ from typing import Any, Literal, NamedTuple
 
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
-from waha_mcp.waha.models import Contact, Group, contact_from, group_from, keeps_apart, marks_saved
+from waha_mcp.waha.models import (
+    Contact,
+    Group,
+    contact_from,
+    group_fields,
+    group_from,
+    has_letters,
+    keeps_apart,
+    marks_saved,
+)
 from waha_mcp.waha.parsing import chat_id_of, epoch, kind_of_chat, listing, mapping_of, text_of
 from waha_mcp.waha.rows import Row, Rows, WholeList, briefly
 from waha_mcp.whatsapp.untrusted import clean_name
@@ -142,9 +151,11 @@ def tells_apart(rows: Sequence[Row]) -> bool | None:
 
 
 def _contact(row: Row, *, apart: bool = False) -> Said | None:
-    chat, lid = chat_id_of(row.get("id")), chat_id_of(row.get("lid"))
+    chat, lid, number = (chat_id_of(row.get(field)) for field in ("id", "lid", "phoneNumber"))
     if chat is None or kind_of_chat(chat) != "person":
         return None
+    if chat.endswith("@lid") and number is not None and number.endswith("@c.us"):
+        chat, lid = number, chat
     me = row.get("isMe") is True
     contact = contact_from({**row, "isMe": False} if me else row)
     assert contact is not None
@@ -164,8 +175,13 @@ def _group(row: Row) -> Said | None:
     group = group_from(row)
     if group is None:
         return None
-    owners = (chat_id_of(row.get(name)) for name in ("owner", "ownerPn", "OwnerJID", "OwnerPN"))
+    fields = group_fields(row)
+    owners = (chat_id_of(fields.get(name)) for name in ("owner", "ownerPn", "OwnerJID", "OwnerPN"))
     return Said(id=group.id, name=group.subject or None, group=group, creators=tuple(filter(None, owners)))
+
+
+#: Fields of a chat for the time of its last message.
+_CHAT_TIMES = ("conversationTimestamp", "timestamp", "t")
 
 
 def _chat(row: Row) -> Said | None:
@@ -174,7 +190,7 @@ def _chat(row: Row) -> Said | None:
         return None
     name = text_of(row.get("name"))
     # The name of a chat may be only its number.
-    known = (clean_name(name) or None) if name and any(c.isalpha() for c in name) else None
+    known = (clean_name(name) or None) if name and has_letters(name) else None
     person = kind_of_chat(chat) == "person"
     return Said(
         id=chat,
@@ -182,7 +198,7 @@ def _chat(row: Row) -> Said | None:
         name=None if person else known,
         # The person may have chosen it.
         push_name=known if person else None,
-        last_active=epoch(row.get("conversationTimestamp")) or epoch(row.get("timestamp")) or 0.0,
+        last_active=next(filter(None, (epoch(row.get(name)) for name in _CHAT_TIMES)), 0.0),
     )
 
 

@@ -201,9 +201,8 @@ class People:
                     name = given if self.table.is_saved(row) else None
                     claims = _text(row.get("pushname")) or _text(row.get("pushName")) or given
                 case "group":
-                    row = await self.table.row(chat)
-                    claims = _text(row.get("subject")) or _text(row.get("Name")) or _text(row.get("name"))
-                    members = _members(chat, row)
+                    if (group := group_from({**await self.table.row(chat), "id": chat})) is not None:
+                        claims, members = _text(group.subject), group.participants
         except WahaError as error:
             if strict and isinstance(error, Unreachable):
                 raise
@@ -213,15 +212,11 @@ class People:
     async def member_count(self, chat: str) -> int | None:
         """How many members a group has, by WAHA's row of it now; None if it does not say, or the request fails."""
         try:
-            return _members(chat, await self.table.row(chat))
+            group = group_from({**await self.table.row(chat), "id": chat})
         except WahaError as error:
             logger.debug("No count of members for a group: %s", error)
             return None
-
-
-def _members(chat: str, row: Mapping[str, Any]) -> int | None:
-    group = group_from({**row, "id": chat})
-    return None if group is None else group.participants
+        return None if group is None else group.participants
 
 
 def _our_message(row: Any) -> bool:

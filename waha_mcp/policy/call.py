@@ -173,7 +173,20 @@ def _now() -> str:
 
 
 #: Fields of a message that hold its content.
-SHOWN = {"kind", "text", "note", "media", "poll", "event", "location", "contacts", "deleted"}
+SHOWN = {
+    "kind",
+    "text",
+    "note",
+    "media",
+    "poll",
+    "event",
+    "location",
+    "contacts",
+    "choices",
+    "invite_code",
+    "preview",
+    "deleted",
+}
 
 
 def _said(row: Mapping[str, Any]) -> str:
@@ -181,7 +194,7 @@ def _said(row: Mapping[str, Any]) -> str:
     message = message_from(row)
     if message is None:
         return "a message that this App sent"
-    if message.kind == "text" and message.text:
+    if message.kind == "text" and message.text and not message.choices:
         return message.text
     shown = message.model_dump(mode="json", exclude_none=True, include=SHOWN)
     return json.dumps(shown, ensure_ascii=False)

@@ -71,7 +71,7 @@ async def running(
     Args:
         host, port: where to listen; port 0 takes a free one.
         seed: makes the account.
-        engine: `gows` or `noweb`: whose style the answers have.
+        engine: `gows`, `noweb`, `webjs` or `wpp`: whose style the answers have.
         contacts, messages: how large the account is; None is about 25 contacts and 600 messages.
         now: Unix seconds that the account is dated from; None is the present.
         status_wait: seconds a request waits for a session to reach the status it needs (WAHA itself: 5 to 15).

@@ -285,6 +285,20 @@ class Account:
         self.timeline.remove(message)
         self.messages.pop(message.id, None)
 
+    def empty_chat(self, chat: Chat) -> None:
+        """Remove all messages of a chat; it keeps its place in the list."""
+        chat.started = chat.time
+        for message in list(chat.messages):
+            self.remove(message)
+        chat.unread = 0
+
+    def drop_chat(self, chat_id: str) -> None:
+        """Remove a chat and its messages, if it is there."""
+        chat = self.chats.get(chat_id)
+        if chat is not None:
+            self.empty_chat(chat)
+            del self.chats[chat_id]
+
     def new_id(self, *, from_me: bool = True) -> str:
         return f"3EB0{self.rng.getrandbits(72):018X}" if from_me else f"{self.rng.getrandbits(128):032X}"
 

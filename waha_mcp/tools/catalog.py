@@ -34,6 +34,7 @@ from waha_mcp.tools.params import (
     Unseen,
 )
 from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import session_step
 from waha_mcp.waha.models import Result, Sent
 from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of, is_broadcast
@@ -398,6 +399,19 @@ def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
     if missing := not_chosen(tool, app):
         return f"toolset {' and '.join(map(repr, missing))} is not chosen"
     return None if tool.action is None else grant.why_not(tool.action)
+
+
+def session_advice(session: str, status: str, app: App, grant: Grant) -> str:
+    """What a session's status means, and the next step: with a tool where the key has the action control."""
+    name = "get_qr_code" if status == "SCAN_QR_CODE" else "control_session"
+    tool = CATALOG.get(name)
+    if tool is not None and why_hidden(tool, app, grant) is None:
+        return session_step(session, status, by_tool=True)
+    step = session_step(session, status)
+    choosable = Action.CONTROL in grant.actions and name not in app.exclude
+    if choosable and step != session_step(session, status, by_tool=True):
+        step += f" Or they choose the toolset session in the App, for {name}."
+    return step
 
 
 def exposed(app: App, grant: Grant) -> list[Tool]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,8 +12,9 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
-from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, OwnChannel
+from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, NotBlank, OwnChannel
 from waha_mcp.tools.results import Done, done
+from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
@@ -192,15 +194,19 @@ class FilterValue(Result):
 
 
 class ChannelFilters(Result):
-    views: list[FilterValue]
-    countries: list[FilterValue] = Field(description="Not all; other two-letter codes may work")
-    categories: list[FilterValue]
+    views: list[FilterValue] | None = None
+    countries: list[FilterValue] | None = Field(None, description="Not all; other two-letter codes may work")
+    categories: list[FilterValue] | None = None
+    not_told: NotTold = None
+
+
+_FILTERS = ("views", "countries", "categories")
 
 
 @tool(
     title="List channel filters",
     action=Action.READ,
-    calls=[f"GET {_CHANNELS}/search/{what}" for what in ("views", "countries", "categories")],
+    calls=[f"GET {_CHANNELS}/search/{what}" for what in _FILTERS],
     hints=READS,
     toolset="channels",
 )
@@ -215,9 +221,8 @@ async def list_channel_filters(*, ctx: Context) -> ChannelFilters:
             if (value := text_of(row.get("value")) or text_of(row.get("code")))
         ]
 
-    return ChannelFilters(
-        views=await values("views"), countries=await values("countries"), categories=await values("categories")
-    )
+    told, not_told = await gather({what: partial(values, what) for what in _FILTERS})
+    return ChannelFilters(not_told=not_told, **told)
 
 
 @tool(
@@ -229,7 +234,7 @@ async def list_channel_filters(*, ctx: Context) -> ChannelFilters:
     reaches="everyone",
 )
 async def create_channel(
-    name: Annotated[str, Field(min_length=1, max_length=100, description="Name of the channel")],
+    name: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the channel")],
     description: Annotated[str, Field(max_length=2_048, description="What it is about")] | None = None,
     url: MediaUrl | None = None,
     data: FileData | None = None,

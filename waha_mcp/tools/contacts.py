@@ -1,6 +1,7 @@
 """The toolset `contacts`: details of a person, pictures, hidden ids, blocking, the address book."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -9,6 +10,7 @@ from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, slice_of
 from waha_mcp.tools.params import Cursor, Limit, OwnChat, OwnPerson, Person, SavedName
 from waha_mcp.tools.results import Done, done
+from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result, contact_from
 from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, mapping_of, object_of, text_of
@@ -26,6 +28,11 @@ class ContactDetails(Result):
     about: Words | None = Field(None, description="What they say about themselves")
     saved: bool | None = Field(None, description="Whether it is in the address book")
     blocked: bool | None = None
+    not_told: NotTold = None
+
+
+#: The two things that get_contact asks for, to the fields that hang on them.
+_TELLS = {"contact": ("name", "saved", "blocked"), "about": ("about",)}
 
 
 @tool(
@@ -37,18 +44,26 @@ class ContactDetails(Result):
 )
 async def get_contact(contact: OwnPerson, *, ctx: Context) -> ContactDetails:
     """Show one person: name, number, what they say about themselves, whether saved or blocked."""
-    answer = await ctx.waha.call("GET /api/{session}/contacts/{id}", path={"id": contact})
-    known = object_of(answer, "a contact", "id", "name", "pushname", "number")
-    answer = await ctx.waha.call("GET /api/contacts/about", query={"contactId": contact})
-    about = object_of(answer, "what somebody says about themselves", "about")
+
+    async def row() -> Mapping[str, Any]:
+        answer = await ctx.waha.call("GET /api/{session}/contacts/{id}", path={"id": contact})
+        return object_of(answer, "a contact", "id", "name", "pushname", "number")
+
+    async def about() -> Mapping[str, Any]:
+        answer = await ctx.waha.call("GET /api/contacts/about", query={"contactId": contact})
+        return object_of(answer, "what somebody says about themselves", "about")
+
+    told, not_told = await gather({"contact": row, "about": about})
+    known = told.get("contact", {})
     found = contact_from({**known, "id": known.get("id") or contact})
     return ContactDetails(
         id=found.id if found else contact,
         name=(found.name or found.push_name) if found else None,
         phone=found.phone if found else phone_of(contact),
-        about=text_of(about.get("about")),
+        about=text_of(told.get("about", {}).get("about")),
         saved=found.saved if found else None,
         blocked=found.blocked if found else None,
+        not_told=[field for each in not_told or () for field in _TELLS[each]] or None,
     )
 
 

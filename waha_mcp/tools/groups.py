@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -10,9 +11,10 @@ from pydantic import AfterValidator, Field
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, page_of
-from waha_mcp.tools.params import Cursor, GroupId, Limit, Members
+from waha_mcp.tools.params import Cursor, GroupId, Limit, Members, NotBlank
 from waha_mcp.tools.results import Done, done
-from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused, Unsupported
+from waha_mcp.tools.several import NotTold, gather
+from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
 from waha_mcp.waha.models import Group, Result, group_from
 from waha_mcp.waha.parsing import all_of, chat_id_of, first_of, iso_time, mapping_of, object_of, one_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -35,6 +37,7 @@ class Participant(Result):
     name: Name | None = None
     phone: str | None = Field(None, description="E.164, where it is known")
     role: Literal["member", "admin", "owner", "left"]
+    me: bool | None = Field(None, description="It is this account")
 
 
 class Participants(Page):
@@ -70,7 +73,8 @@ async def list_participants(
             return None
         person = ctx.directory.canonical(chat_id_of(row.get("pn")) or written)
         role = _ROLES.get(row.get("role"), "member")
-        return Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role)
+        me = not ctx.directory.me.isdisjoint((written, person)) or None
+        return Participant(id=person, name=ctx.directory.name(person), phone=phone_of(person), role=role, me=me)
 
     people = all_of(answer, "participants", participant)
     people.sort(key=lambda person: ("owner", "admin", "member", "left").index(person.role))
@@ -86,7 +90,7 @@ class GroupSettings(Result):
     members_can_add: bool | None = Field(None, description="Members may add people")
     members_can_share_history: bool | None = Field(None, description="Members may show newcomers older messages")
     approval_required: bool | None = Field(None, description="Admins decide on who joins by link")
-    not_told: list[str] | None = Field(None, description="Settings that this WAHA engine does not tell")
+    not_told: NotTold = None
 
 
 #: Our name of a setting to its path under settings/security and WAHA's name of the value.
@@ -108,22 +112,14 @@ SETTINGS = {
 )
 async def get_group_settings(group: GroupId, *, ctx: Context) -> GroupSettings:
     """Show what a group lets its members do: write, edit its info, add people, join without approval."""
-    values: dict[str, bool] = {}
-    not_told: list[str] = []
-    for name, (path, field) in SETTINGS.items():
-        try:
-            answer = await ctx.waha.call(f"GET {_GROUP}/settings/security/{path}", path={"id": group})
-        except Unsupported:
-            if len(not_told) == len(SETTINGS) - 1 and not values:
-                raise
-            not_told.append(name)
-            continue
+
+    async def setting(path: str, field: str) -> bool | None:
+        answer = await ctx.waha.call(f"GET {_GROUP}/settings/security/{path}", path={"id": group})
         value = object_of(answer, "a group's setting").get(field)
-        if isinstance(value, bool):
-            values[name] = value
-        else:
-            not_told.append(name)
-    return GroupSettings(group=group, not_told=not_told or None, **values)
+        return value if isinstance(value, bool) else None
+
+    values, not_told = await gather({name: partial(setting, *found) for name, found in SETTINGS.items()})
+    return GroupSettings(group=group, not_told=not_told, **values)
 
 
 class InviteLink(Result):
@@ -195,7 +191,7 @@ async def get_invite_info(invite: InviteCode, *, ctx: Context) -> Group:
     toolset="groups",
 )
 async def create_group(
-    subject: Annotated[str, Field(min_length=1, max_length=100, description="Name of the group")],
+    subject: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the group")],
     participants: Members,
     *,
     ctx: Context,

@@ -8,7 +8,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.groups import SETTINGS, invite_link
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import GroupId, MediaUrl, Members
+from waha_mcp.tools.params import GroupId, MediaUrl, Members, NotBlank
 from waha_mcp.tools.results import Done, Outcomes, done, outcomes
 from waha_mcp.waha.models import Result
 
@@ -105,7 +105,7 @@ async def decide_join_requests(
 )
 async def update_group(
     group: GroupId,
-    subject: Annotated[str, Field(min_length=1, max_length=100, description="New name")] | None = None,
+    subject: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="New name")] | None = None,
     description: Annotated[str, Field(max_length=2_048, description="New description; empty takes it away")]
     | None = None,
     *,

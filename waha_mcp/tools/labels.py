@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
-from waha_mcp.tools.params import OwnChat
+from waha_mcp.tools.catalog import DESTROYS, READS, SETS, ArgumentError, Context, tool
+from waha_mcp.tools.params import NotBlank, OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
@@ -118,23 +118,42 @@ async def set_chat_labels(
     reaches="nobody",
 )
 async def save_label(
-    name: Annotated[str, Field(min_length=1, max_length=100, description="Name of the label")],
-    color: Annotated[int, Field(ge=0, le=19, description="Number of its color, 0 to 19")] = 0,
+    name: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the label")],
+    color: Annotated[int, Field(ge=0, le=19, description="Number of its color, 0 to 19; none: kept, 0 for a new one")]
+    | None = None,
     label_id: Annotated[str, Field(min_length=1, max_length=60, description="Of the one to change; none: a new one")]
     | None = None,
     *,
     ctx: Context,
 ) -> Label:
     """Create a label, or change the name and color of one."""
-    body = {"name": name, "color": color}
     if label_id is None:
-        answer = await ctx.waha.call(f"POST {_LABELS}", body=body)
+        answer = await ctx.waha.call(f"POST {_LABELS}", body={"name": name, "color": color or 0})
     else:
-        answer = await ctx.waha.call(f"PUT {_LABELS}/{{labelId}}", path={"labelId": label_id}, body=body)
+        kept = {"color": color} if color is not None else await _color_of(ctx, label_id)
+        path = {"labelId": label_id}
+        answer = await ctx.waha.call(f"PUT {_LABELS}/{{labelId}}", path=path, body={"name": name, **kept})
     label = _label_from(mapping_of(answer))
     if label is None:
         raise BadAnswer("WAHA saved the label and did not say under which id: find it with list_labels.")
     return label
+
+
+async def _color_of(ctx: Context, label_id: str) -> dict[str, Any]:
+    """The color of a label, as the body of a change takes it: WAHA resets what a change does not name.
+
+    Raises:
+        ArgumentError: it is not known.
+    """
+    if Action.READ not in ctx.grant.actions:
+        raise ArgumentError("color: give it too, since without the action read the label's own cannot be looked up")
+    labels = all_of(await ctx.waha.call(f"GET {_LABELS}"), "labels", _label_from)
+    label = next((each for each in labels if each.id == label_id), None)
+    if label is None:
+        raise ArgumentError("label_id: there is no such label; list_labels shows them")
+    if label.color is None and label.shade is None:
+        raise ArgumentError("color: give it too, since WAHA does not say which the label has")
+    return {"color": label.color} if label.color is not None else {"colorHex": label.shade}
 
 
 @tool(

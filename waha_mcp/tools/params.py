@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from waha_mcp.app.urls import parse
 from waha_mcp.waha.parsing import ChatKind
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of
+from waha_mcp.whatsapp.untrusted import clean_name, clean_text
 
 
 class Argument(BaseModel):
@@ -87,6 +88,26 @@ def _message_id(value: str) -> str:
     return value.strip()
 
 
+def _not_blank(value: str) -> str:
+    if not clean_text(value).strip():
+        raise ValueError("it is blank, which WhatsApp does not take")
+    return value
+
+
+def different(values: list[str]) -> list[str]:
+    """The values, if a person can tell each from the others.
+
+    Raises:
+        ValueError: two look the same.
+    """
+    seen: set[str] = set()
+    for value in map(clean_name, values):
+        if value in seen:
+            raise ValueError(f"{value!r} stands there twice; WhatsApp wants each to be different")
+        seen.add(value)
+    return values
+
+
 def web_url(value: str) -> str:
     """The normalized URL, so that what is fetched is exactly what was checked and shown.
 
@@ -96,6 +117,8 @@ def web_url(value: str) -> str:
     return parse(value).href
 
 
+#: Mark of a name or title: WAHA refuses a blank one.
+NotBlank = AfterValidator(_not_blank)
 #: Whether the first link in the text gets a preview.
 LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Show a preview of the first link")]
 #: One chat, by name, chat id or phone number in international format. The tool gets the chat id.

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -10,7 +11,8 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CONFIGURES, DESTROYS, INSPECTS, ArgumentError, Context, tool
 from waha_mcp.tools.params import Argument
 from waha_mcp.tools.results import Done, changed_session, done
-from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
+from waha_mcp.tools.several import NotTold, gather
+from waha_mcp.waha.errors import BadAnswer, Refused
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
 from waha_mcp.whatsapp.ids import parse_phone, phone_of
@@ -66,7 +68,7 @@ class Limits(Result):
     locked: bool | None = Field(None, description="True: WhatsApp lets this account open no conversations now")
     locked_because: str | None = None
     locked_until: str | None = Field(None, description="ISO 8601")
-    not_told: list[str] | None = Field(None, description="Limits that this WAHA engine does not tell")
+    not_told: NotTold = None
 
 
 @tool(
@@ -78,16 +80,11 @@ class Limits(Result):
 )
 async def get_limits(*, ctx: Context) -> Limits:
     """Show WhatsApp's own limits on this account: how many new conversations it may open, and whether it is locked."""
-    told: dict[str, Mapping[str, Any]] = {}
-    not_told: list[str] = []
-    for what in _LIMITS:
-        try:
-            told[what] = object_of(await ctx.waha.call(f"GET {_SESSION}/{what}"), "a limit", *_LIMITS[what])
-        except Unsupported:
-            if not_told:
-                raise
-        if not told.get(what):
-            not_told.append(what)
+
+    async def limit(what: str) -> Mapping[str, Any] | None:
+        return object_of(await ctx.waha.call(f"GET {_SESSION}/{what}"), "a limit", *_LIMITS[what]) or None
+
+    told, not_told = await gather({what: partial(limit, what) for what in _LIMITS})
     capping, lock = told.get("capping", {}), told.get("timelock", {})
     total, used = count_of(capping.get("totalQuota")), count_of(capping.get("usedQuota"))
     locked = lock.get("isActive")
@@ -99,7 +96,7 @@ async def get_limits(*, ctx: Context) -> Limits:
         locked=locked if isinstance(locked, bool) else None,
         locked_because=text_of(lock.get("enforcementType")) if locked is True else None,
         locked_until=iso_time(lock.get("timeEnforcementEnds")),
-        not_told=not_told or None,
+        not_told=not_told,
     )
 
 

@@ -11,12 +11,22 @@ from pydantic import SecretStr
 from waha_mcp.app.actions import Action, actions_from_waha
 from waha_mcp.app.definition import App
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import BadAnswer, Forbidden, NotFound, Refused, Unauthorized, Unsupported, WahaError
+from waha_mcp.waha.errors import (
+    BadAnswer,
+    Forbidden,
+    NotFound,
+    Refused,
+    Unauthorized,
+    UnknownOperation,
+    Unsupported,
+    WahaError,
+)
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
+from waha_mcp.waha.versions import SCOPED_KEYS
 from waha_mcp.whatsapp.ids import phone_of
 
 #: Errors by which an older WAHA, or one with apps switched off, says that it has no apps.
-_NO_APPS = (NotFound, Unsupported, Refused)
+_NO_APPS = (NotFound, UnknownOperation, Unsupported, Refused)
 
 
 class AdminError(Exception):
@@ -74,9 +84,9 @@ class Admin:
             ) from None
         except Forbidden:
             raise AdminError("this is a session's scoped key, not the admin's: only the admin makes MCP apps") from None
-        except NotFound:
+        except (NotFound, UnknownOperation):
             raise AdminError(
-                "there is no WAHA at this URL, or one older than 2026.4, which has no scoped keys"
+                f"there is no WAHA at this URL, or one older than {SCOPED_KEYS}, which has no scoped keys"
             ) from None
 
     async def sessions(self) -> list[SessionInfo]:

@@ -38,6 +38,7 @@ def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = Tru
         return None
     chat_id = names.canonical(chat_id)
     unread, marked = unread_of(raw)
+    engine = mapping_of(raw.get("_chat"))
     last = raw.get("lastMessage")
     return ChatSummary(
         id=chat_id,
@@ -45,6 +46,6 @@ def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = Tru
         kind=kind_of_chat(chat_id),
         unread=unread,
         marked_unread=marked or None,
-        archived=True if mapping_of(raw.get("_chat")).get("archived") is True else None,
+        archived=True in (engine.get("archived"), engine.get("archive")) or None,
         last_message=message_from(last, names, full=full, chat=chat_id) if isinstance(last, Mapping) and last else None,
     )

@@ -14,7 +14,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -31,14 +31,18 @@ from waha_mcp.waha.errors import (
     LOOK_FIRST,
     BadAnswer,
     NotDone,
+    OnlyInPlus,
     OutcomeUnknown,
     Refused,
     TooLarge,
+    UnknownOperation,
     Unreachable,
     WahaError,
     clean,
     error_for,
+    not_ready,
 )
+from waha_mcp.waha.session_state import SESSIONS, SessionState
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ DEADLINE, BYTES_PER_SECOND = 45.0, 512 * 2**10
 MAX_JSON = 10 * 2**20
 #: Errors that end a request before any byte of it was sent.
 _BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+#: Seconds that WAHA's version is waited for where an error is to name it.
+_VERSION, VERSION_WAIT = "GET /api/server/version", 3.0
 #: Attempts of a GET, and the longest `Retry-After` in seconds that is waited for instead of reported.
 TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
@@ -116,6 +122,7 @@ class Waha:
         self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._message_id: str | None = None
         self._changes = Changes()
+        self._state = SessionState()
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
         """A copy of this client that counts in `changes` and sends `message_id` with operations that accept one.
@@ -164,10 +171,47 @@ class Waha:
             body = {**(body or {}), "id": self._message_id}
         request = self._request(method, template, path, query, body, bound)
         try:
-            return await (self._look(request, template, unread) if method == "GET" else self._change(request, template))
+            if bound and self._state.keeps_from(template):
+                await self._look_at_state(template)
+            look = method == "GET"
+            answer = await (self._look(request, template, unread) if look else self._change(request, template))
+        except (UnknownOperation, OnlyInPlus) as error:
+            advised = type(error)(operation, None if operation == _VERSION else await self._running())
+            advised.operation = operation
+            raise advised from None
         except WahaError as error:
             error.operation = operation
+            self._state.refused(error)
             raise
+        self._state.hear(operation, answer, self.session)
+        return answer
+
+    @property
+    def engine(self) -> str | None:
+        """The name of the session's engine (NOWEB, GOWS, WEBJS, WPP); None while WAHA has not told it."""
+        return self._state.engine
+
+    async def _look_at_state(self, template: str) -> None:
+        """Look whether the session is still in the state that keeps from an operation.
+
+        Raises:
+            SessionNotReady: it is.
+        """
+        try:
+            await self.call(SESSIONS, query={"all": True}, bound=False)
+        except WahaError:
+            # WAHA itself then says what is wrong.
+            return
+        if self._state.keeps_from(template):
+            raise not_ready(self._require_session(), str(self._state.status))
+
+    async def _running(self) -> str | None:
+        """WAHA's version; None if it does not tell it soon."""
+        with anyio.move_on_after(VERSION_WAIT), suppress(WahaError):
+            answer = await self.call(_VERSION, bound=False)
+            version = answer.get("version") if isinstance(answer, dict) else None
+            return clean(version, self._key.get_secret_value(), 20) if isinstance(version, str) else None
+        return None
 
     async def _look(self, request: httpx.Request, template: str, unread: bool) -> Any:
         """Send a GET and return the decoded answer.

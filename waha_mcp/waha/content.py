@@ -13,7 +13,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from waha_mcp.waha.parsing import chat_id_of, epoch, first_of, mapping_of, text_of
+from waha_mcp.waha.message_notes import UNKNOWN, Note, note_of, note_of_wrapper, system_note
+from waha_mcp.waha.message_text import is_picture, words_in
+from waha_mcp.waha.parsing import chat_id_of, count_of, epoch, first_of, mapping_of, text_of, texts_of
+from waha_mcp.waha.vcards import is_card
 
 MessageKind = Literal[
     "text",
@@ -25,29 +28,21 @@ MessageKind = Literal[
     "sticker",
     "location",
     "contact",
+    "album",
     "poll",
     "event",
     "list",
     "buttons",
     "invite",
+    "order",
+    "product",
+    "payment",
     "reaction",
     "call",
     "system",
     "other",
 ]
 
-#: Wrapper messages: each holds the actual one in its field `message`.
-_WRAPPERS = (
-    "ephemeralMessage",
-    "viewOnceMessage",
-    "viewOnceMessageV2",
-    "viewOnceMessageV2Extension",
-    "documentWithCaptionMessage",
-    "editedMessage",
-    "deviceSentMessage",
-    "botInvokeMessage",
-    "groupMentionedMessage",
-)
 _KINDS: dict[str, MessageKind] = {
     "conversation": "text",
     "extendedTextMessage": "text",
@@ -65,7 +60,13 @@ _KINDS: dict[str, MessageKind] = {
     "pollCreationMessageV2": "poll",
     "pollCreationMessageV3": "poll",
     "pollCreationMessageV5": "poll",
+    "pollCreationMessageV6": "poll",
+    "pollResultSnapshotMessage": "poll",
+    "pollResultSnapshotMessageV3": "poll",
+    "albumMessage": "album",
+    "stickerPackMessage": "sticker",
     "eventMessage": "event",
+    "eventInviteMessage": "event",
     "listMessage": "list",
     "buttonsMessage": "buttons",
     "interactiveMessage": "buttons",
@@ -74,12 +75,46 @@ _KINDS: dict[str, MessageKind] = {
     "buttonsResponseMessage": "text",
     "templateButtonReplyMessage": "text",
     "interactiveResponseMessage": "text",
+    "richResponseMessage": "text",
+    "highlyStructuredMessage": "text",
+    "questionResponseMessage": "text",
+    "statusQuestionAnswerMessage": "text",
+    "statusQuotedMessage": "text",
     "groupInviteMessage": "invite",
+    "newsletterAdminInviteMessage": "invite",
+    "newsletterFollowerInviteMessage": "invite",
+    "newsletterFollowerInviteMessageV2": "invite",
+    "orderMessage": "order",
+    "productMessage": "product",
+    "sendPaymentMessage": "payment",
+    "requestPaymentMessage": "payment",
+    "declinePaymentRequestMessage": "payment",
+    "cancelPaymentRequestMessage": "payment",
+    "paymentInviteMessage": "payment",
+    "invoiceMessage": "payment",
+    "splitPaymentMessage": "payment",
+    "paymentReminderMessage": "payment",
     "reactionMessage": "reaction",
     "encReactionMessage": "reaction",
     "callLogMesssage": "call",
     "call": "call",
+    "bcallMessage": "call",
+    "scheduledCallCreationMessage": "call",
+    "scheduledCallEditMessage": "call",
     "pollUpdateMessage": "system",
+    "pollAddOptionMessage": "system",
+    "encEventResponseMessage": "system",
+    "encCommentMessage": "system",
+    "pinInChatMessage": "system",
+    "keepInChatMessage": "system",
+    "secretEncryptedMessage": "system",
+    "requestPhoneNumberMessage": "system",
+    "statusNotificationMessage": "system",
+    "statusStickerInteractionMessage": "system",
+    "messageHistoryBundle": "system",
+    "messageHistoryNotice": "system",
+    "conditionalRevealMessage": "other",
+    "placeholderMessage": "other",
     "protocolMessage": "system",
     "senderKeyDistributionMessage": "system",
 }
@@ -95,13 +130,35 @@ _BROWSER_KINDS: dict[str, MessageKind] = {
     "location": "location",
     "vcard": "contact",
     "multi_vcard": "contact",
+    "album": "album",
+    "sticker-pack": "sticker",
     "poll_creation": "poll",
+    "poll_result_snapshot": "poll",
     "event_creation": "event",
     "list": "list",
     "list_response": "text",
+    "interactive": "buttons",
+    "interactive_response": "text",
     "buttons_response": "text",
+    "template_button_reply": "text",
+    "rich_response": "text",
+    "oversized": "text",
+    "quarantined": "text",
     "groups_v4_invite": "invite",
+    "newsletter_admin_invite": "invite",
+    "newsletter_follower_invite": "invite",
+    "order": "order",
+    "product": "product",
+    "payment": "payment",
     "call_log": "call",
+    "ciphertext": "other",
+    "pinned_message": "system",
+    "request_phone_number": "system",
+    "message_history_notice": "system",
+    "message_history_bundle": "system",
+    "unknown": "other",
+    "futureproof": "other",
+    "broadcast_notification": "system",
     "e2e_notification": "system",
     "notification": "system",
     "notification_template": "system",
@@ -109,42 +166,57 @@ _BROWSER_KINDS: dict[str, MessageKind] = {
     "protocol": "system",
 }
 MEDIA_KINDS = frozenset({"image", "video", "voice", "audio", "document", "sticker"})
-#: Descriptions of system messages by stub type (WhatsApp's number or Baileys' name).
-_STUBS = {
-    "2": "could not be decrypted (yet)",
-    "CIPHERTEXT": "could not be decrypted (yet)",
-    "20": "the group was created",
-    "21": "the group's subject was changed",
-    "22": "the group's picture was changed",
-    "24": "the group's description was changed",
-    "27": "members were added",
-    "28": "members were removed",
-    "29": "a member became an admin",
-    "30": "a member is no longer an admin",
-    "32": "a member left",
-    "40": "missed voice call",
-    "41": "missed video call",
-    "45": "missed group voice call",
-    "46": "missed group video call",
-    "71": "members were added",
-}
+#: Most wrappers around one message.
+_MOST_WRAPPERS = 12
+#: Kinds of which all words are looked for, in whatever fields: they are made of several.
+_COMPOSED = frozenset({"list", "buttons", "invite", "order", "product", "payment", "call", "album", "sticker", "other"})
+#: Types of WhatsApp Web that are notices about a chat.
+_NOTICES = frozenset({"gp2", "notification", "notification_template", "e2e_notification", "protocol"})
+#: Notices that tell a new value: a subject, a description, an event's name.
+_WITH_VALUE = frozenset(
+    {"create", "community_create", "subject", "description", "event_edit_decrypted", "20", "21", "24"}
+)
+#: WhatsApp Web's fields that hold words of a message beside its text.
+_BROWSER_WORDS = (
+    "title",
+    "interactiveHeader",
+    "orderTitle",
+    "inviteGrpName",
+    "caption",
+    "comment",
+    "message",
+    "list",
+    "newsletterAdminInviteInfo",
+    "newsletterFollowerInviteInfo",
+    "paymentNoteMsg",
+    "richResponse",
+    "quarantineExtractedText",
+    "carouselCardsParsed",
+    "interactivePayload",
+    "footer",
+)
 
 
 class Content(NamedTuple):
     """The parsed content of one message.
 
     `kind` is None if deleted or without content; `body` is the raw object of that kind, `context` its context info
-    (quote, mentions, forwarding); `note` describes the message where it has no text.
+    (quote, mentions, forwarding); `words` are texts of it beside `text`, in the order in which they are shown; `note`
+    says what the message is where its text does not.
     """
 
     kind: MessageKind | None
     body: Mapping[str, Any]
     context: Mapping[str, Any]
     text: str | None = None
-    note: str | None = None
+    note: Note | None = None
     deleted: bool = False
     edited: bool = False
     view_once: bool = False
+    words: tuple[str, ...] = ()
+
+
+_DELETED = Content(None, {}, {}, deleted=True, note=Note("deleted by its sender"))
 
 
 def content_of(raw: Mapping[str, Any]) -> Content:
@@ -154,9 +226,8 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     message = mapping_of(data.get("message") or data.get("Message"))
     view_once = is_view_once(raw)
     edited = data.get("IsEdit") is True or info.get("Edit") == "1" or bool(data.get("latestEditMsgKey"))
-    while wrapper := next((each for each in _WRAPPERS if isinstance(message.get(each), Mapping)), None):
-        edited = edited or wrapper == "editedMessage"
-        message = mapping_of(message[wrapper].get("message"))
+    message, wrappers = _unwrapped(message)
+    edited = edited or "editedMessage" in wrappers
     protocol = mapping_of(message.get("protocolMessage"))
     if isinstance(protocol.get("editedMessage"), Mapping):
         edited, message = True, protocol["editedMessage"]
@@ -168,19 +239,46 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     target = first_of(mapping_of(protocol.get("key")), "id", "ID")
     own_id = first_of(info, "ID") or mapping_of(data.get("key")).get("id")
     if stub in (1, "1", "REVOKE") or info.get("Edit") in ("7", "8") or browser == "revoked":
-        return Content(None, {}, {}, deleted=True, note="deleted by its sender")
+        return _DELETED
     if revokes and target is not None:
-        if target == own_id:
-            return Content(None, {}, {}, deleted=True, note="deleted by its sender")
-        return Content("system", {}, {}, note="a message was deleted")
-    if browser == "ciphertext":
-        return Content("other", {}, {}, note=_STUBS["2"], view_once=view_once)
-    kind, body = _kind_and_body(message, browser, data)
+        return _DELETED if target == own_id else Content("system", {}, {}, note=Note("a message was deleted"))
+    name, kind, body = _kind_and_body(message, browser, data)
     if kind is None and stub is not None:
-        note = _STUBS.get(str(stub), "a system message of WhatsApp")
-        return Content("system", {}, {}, note=note, view_once=view_once)
-    context = mapping_of(body.get("contextInfo")) or _browser_context(data, browser)
-    return Content(kind, body, context, _text(kind, body), _note(kind, body), False, edited, view_once)
+        value = next(iter(texts_of(data.get("messageStubParameters"))), None) if str(stub) in _WITH_VALUE else None
+        return Content("system", {}, {}, value, system_note(stub, data), view_once=view_once)
+    if browser in _NOTICES and not message:
+        subtype = text_of(data.get("subtype")) or browser
+        value = text_of(data.get("body")) or text_of(data.get("eventName")) if subtype in _WITH_VALUE else None
+        return Content("system", {}, {}, value, system_note(subtype, data))
+    context = mapping_of(first_of(body, "contextInfo", "ContextInfo")) or _browser_context(data, browser)
+    note = note_of(name, body) or note_of_wrapper(wrappers)
+    if note is None and kind == "other":
+        note = UNKNOWN
+    return Content(
+        kind, body, context, _text(kind, body), note, False, edited, view_once, _words(kind, name, body, data)
+    )
+
+
+def _unwrapped(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """What a message holds inside its wrappers, and their names. A wrapper has the actual one in its field `message`.
+
+    WhatsApp makes new ones all the time, so that each unknown field with such a message in it counts as one.
+    """
+    wrappers: list[str] = []
+    while len(wrappers) < _MOST_WRAPPERS:
+        inner = next(
+            (
+                (name, value["message"])
+                for name, value in message.items()
+                if name not in _KINDS and isinstance(value, Mapping) and isinstance(value.get("message"), Mapping)
+            ),
+            None,
+        )
+        if inner is None:
+            break
+        wrappers.append(inner[0])
+        message = inner[1]
+    return message, tuple(wrappers)
 
 
 #: Parts of a message that are about another one.
@@ -219,19 +317,23 @@ def _says_view_once(name: str) -> bool:
 
 def _kind_and_body(
     message: Mapping[str, Any], browser: str | None, data: Mapping[str, Any]
-) -> tuple[MessageKind | None, Mapping[str, Any]]:
+) -> tuple[str, MessageKind | None, Mapping[str, Any]]:
+    """The name of what a message holds (a field of it, or WhatsApp Web's type), its kind, and the raw object of it."""
     for name, kind in _KINDS.items():
         found = message.get(name)
         if isinstance(found, str):
-            return kind, {"text": found}
+            return name, kind, {"text": found}
         if isinstance(found, Mapping):
             voice = kind == "audio" and bool(found.get("ptt") or found.get("PTT"))
-            return "voice" if voice else kind, found
+            return name, "voice" if voice else kind, found
+    for name, found in message.items():
+        if isinstance(found, Mapping) and name not in ("messageContextInfo", "senderKeyDistributionMessage"):
+            return name, "other", found
     if message:
-        return "other", {}
+        return "", "other", {}
     if browser is not None:
-        return _BROWSER_KINDS.get(browser, "other"), data
-    return None, {}
+        return browser, _BROWSER_KINDS.get(browser, "other"), data
+    return "", None, {}
 
 
 def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[str, Any]:
@@ -239,35 +341,54 @@ def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[st
         return {}
     return {
         "mentionedJid": data.get("mentionedJidList"),
+        "groupMentions": data.get("groupMentions"),
         "isForwarded": data.get("isForwarded"),
         "participant": data.get("quotedParticipant"),
         "quotedMessage": data.get("quotedMsg"),
+        "stanzaId": data.get("quotedStanzaID"),
+        "forwardedNewsletterMessageInfo": data.get("forwardedNewsletterMessageInfo"),
+        "questionReplyQuotedMessage": data.get("questionReplyQuotedMessage"),
     }
 
 
 def _text(kind: MessageKind | None, body: Mapping[str, Any]) -> str | None:
     """The text of a message from its raw content, for when `WAMessage.body` lacks it."""
-    found = first_of(body, "text", "caption", "selectedDisplayText", "contentText", "title", "description")
-    for nested in ("body", "hydratedTemplate", "hydratedFourRowTemplate"):
-        found = found or first_of(mapping_of(body.get(nested)), "text", "hydratedContentText")
-    if kind == "invite":
-        found = first_of(body, "groupName", "caption")
     if kind in ("poll", "event"):
-        found = first_of(body, "name", "pollName", "eventName")
-    return None if kind in MEDIA_KINDS and "caption" not in body else text_of(found)
-
-
-def _note(kind: MessageKind | None, body: Mapping[str, Any]) -> str | None:
-    match kind:
-        case "system":
-            return "a system message of WhatsApp"
-        case "invite":
-            return "an invitation to a group"
-        case "call":
-            return "a call"
-        case "other":
-            return "of a kind that is not read here"
+        return text_of(first_of(body, "name", "pollName", "eventName", "eventTitle"))
+    if kind in MEDIA_KINDS:
+        return text_of(body.get("caption"))
+    if kind == "location":
+        return text_of(first_of(body, "comment", "caption"))
+    if kind == "reaction":
+        return text_of(body.get("text"))
+    if kind == "call" and (token := text_of(body.get("callLinkToken"))):
+        return f"https://call.whatsapp.com/{'video' if body.get('isVideoCall') is True else 'voice'}/{token}"
+    if kind == "text" and isinstance(body.get("type"), str):
+        return text_of(body.get("body"))  # WhatsApp Web's
+    if kind == "text":
+        return text_of(first_of(body, "text", "selectedDisplayText")) or "\n".join(words_in(body)) or None
     return None
+
+
+def _words(kind: MessageKind | None, name: str, body: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words of a message that is made of several, or beside the text of any."""
+    if body is data and body:
+        fields = {each: body[each] for each in _BROWSER_WORDS if each in body and not _is_preview(kind, body)}
+        more = {"description": body.get("description")} if name in ("product", "sticker-pack") else {}
+        named = {"title": body.get("filename")} if name == "sticker-pack" else {}
+        return tuple(words_in(named | fields | more))
+    if kind in _COMPOSED or name in ("richResponseMessage", "highlyStructuredMessage", "pollAddOptionMessage"):
+        params = body.get("params")
+        found = words_in(body)
+        if name == "highlyStructuredMessage" and not found and isinstance(params, list):
+            found = [each for each in params if isinstance(each, str)]
+        return tuple(found)
+    return ()
+
+
+def _is_preview(kind: MessageKind | None, body: Mapping[str, Any]) -> bool:
+    """Whether the title of WhatsApp Web's message is that of its link."""
+    return kind == "text" and bool(body.get("matchedText") or body.get("subtype") == "url")
 
 
 # Parts
@@ -282,6 +403,34 @@ def mentioned(content: Content) -> Iterator[tuple[str, str]]:
             yield chat_id.partition("@")[0], chat_id
 
 
+def group_mentions(content: Content) -> Iterator[tuple[str, str]]:
+    """The mentions of groups in the text, as (what stands after the @, the group's subject)."""
+    for each in _objects(content.context.get("groupMentions")):
+        group, subject = chat_id_of(first_of(each, "groupJid", "groupJID")), text_of(each.get("groupSubject"))
+        if group and subject:
+            yield group, subject
+
+
+def preview_of(content: Content) -> str | None:
+    """Title and description of a link's preview, as the sender's app made them; None without one."""
+    body = content.body
+    if content.kind != "text" or not first_of(body, "matchedText", "canonicalUrl", "matched_text"):
+        return None
+    return ": ".join(filter(None, (text_of(body.get("title")), text_of(body.get("description"))))) or None
+
+
+def origin_of(content: Content) -> str | None:
+    """The name of the channel or bot that a forwarded message comes from."""
+    channel = mapping_of(content.context.get("forwardedNewsletterMessageInfo"))
+    bot = mapping_of(content.context.get("forwardedAiBotMessageInfo"))
+    return text_of(channel.get("newsletterName")) or text_of(bot.get("botName"))
+
+
+def invite_code_of(content: Content) -> str | None:
+    """The code of an invitation to a group."""
+    return text_of(content.body.get("inviteCode")) if content.kind == "invite" else None
+
+
 def forwarded(content: Content) -> bool:
     return content.context.get("isForwarded") is True
 
@@ -289,16 +438,31 @@ def forwarded(content: Content) -> bool:
 def quoted_of(raw: Mapping[str, Any], content: Content) -> tuple[str | None, str | None, str | None] | None:
     """The message that this one replies to, as (bare id, author's chat id, text); None if it is no reply."""
     reply = mapping_of(raw.get("replyTo"))
-    inner = mapping_of(content.context.get("quotedMessage"))
+    inner = mapping_of(content.context.get("quotedMessage")) or mapping_of(reply.get("_data"))
+    asked = mapping_of(content.context.get("questionReplyQuotedMessage"))
+    if asked:
+        inner = mapping_of(asked.get("quotedResponse")) or mapping_of(asked.get("quotedQuestion"))
     bare = text_of(reply.get("id")) or text_of(first_of(content.context, "stanzaId", "stanzaID"))
     if not reply and not inner and bare is None:
         return None
     author = chat_id_of(reply.get("participant")) or chat_id_of(content.context.get("participant"))
     text = text_of(reply.get("body"))
-    if text is None:
-        kind, body = _kind_and_body(inner, text_of(inner.get("type")), inner)
-        text = _text(kind, body) or text_of(inner.get("body")) or (f"[{kind}]" if kind not in (None, "text") else None)
-    return bare, author, text
+    if text is not None and not is_picture(text) and not is_card(text):
+        return bare, author, text
+    return bare, author, _in_short(inner)
+
+
+def _in_short(message: Mapping[str, Any]) -> str | None:
+    """A quoted message in one text: its words, else its file's name, else its kind in brackets."""
+    message, _ = _unwrapped(message)
+    browser = text_of(message.get("type"))
+    name, kind, body = _kind_and_body({} if browser else message, browser, message)
+    text = _text(kind, body) or "\n".join(_words(kind, name, body, message if browser else {})) or None
+    if text is None and browser:
+        own = text_of(message.get("body"))
+        text = own if own is not None and not is_picture(own) and not is_card(own) else None
+    label = text_of(first_of(body, "fileName", "filename", "displayName", "vcardFormattedName"))
+    return text or label or (f"[{kind}]" if kind not in (None, "text") else None)
 
 
 def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -328,8 +492,26 @@ def votes_of(raw: Mapping[str, Any], options: list[str]) -> dict[str, list[str]]
 def options_of(body: Mapping[str, Any]) -> list[str]:
     """The options of a poll."""
     found = first_of(body, "options", "pollOptions")
+    if found is None:
+        found = [_voted(each) for each in _results(body)]
     names = [first_of(each, "optionName", "name") for each in _objects(found)]
     return [name for name in names if isinstance(name, str)]
+
+
+def counts_of(body: Mapping[str, Any]) -> dict[str, int]:
+    """The votes for each option, where a message is the result of a poll; empty for a poll."""
+    counts = (
+        (first_of(_voted(each), "optionName", "name"), count_of(each.get("optionVoteCount"))) for each in _results(body)
+    )
+    return {name: count or 0 for name, count in counts if isinstance(name, str)}
+
+
+def _results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _objects(body.get("pollVotes") or mapping_of(body.get("pollVotesSnapshot")).get("pollVotes"))
+
+
+def _voted(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping_of(result.get("option")) or result
 
 
 def _is_option(chosen: Any, name: str) -> bool:

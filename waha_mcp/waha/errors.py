@@ -7,9 +7,11 @@
     ├── Forbidden          403: the key lacks the action, or belongs to another session
     ├── Refused            400, 413 and other 4xx: WAHA does not accept the request as it is
     │   └── NotDone        a successful answer that says that WhatsApp did not do it
-    ├── NotFound           404: no such chat, message, group, file or operation
+    ├── NotFound           404: no such chat, message, group or file
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
-    ├── Unsupported        501: the session's engine cannot do this
+    ├── Unsupported        501, or 422 of older versions: the session's engine cannot do this
+    │   └── OnlyInPlus     422: an older version of WAHA, which can do this with its Plus image only
+    ├── UnknownOperation   404: this version of WAHA does not know the operation
     ├── TooBusy            429: too many requests
     └── BadAnswer          to a GET: 5xx, a web page, broken JSON, a redirect
         └── TooLarge       an answer over the size cap
@@ -26,16 +28,33 @@ from typing import Any
 from pydantic import SecretStr
 
 from waha_mcp.log import redact
+from waha_mcp.waha.versions import lacks_operation, only_in_plus
 
+#: What a session's status means, and who does what about it: the user, or a tool of the action control.
 _SESSION_STEPS = {
-    "SCAN_QR_CODE": "is waiting for its QR code to be scanned: ask the user to scan it in WAHA's dashboard "
-    "with WhatsApp's 'Linked devices'",
-    "STARTING": "is still starting: try again in a few seconds",
-    "STOPPED": "is stopped: ask the user to start it in WAHA's dashboard",
-    "FAILED": "has failed: ask the user to restart it in WAHA's dashboard and pair it again if that does not help",
-    "PASSKEY_REQUIRED": "is waiting for a passkey: ask the user to finish pairing in WAHA's dashboard",
-    "PASSKEY_CONFIRMATION_REQUIRED": "is waiting for a passkey to be confirmed on the phone: ask the user to do so",
-    "WORKING": "is working",
+    "SCAN_QR_CODE": (
+        "is waiting for its QR code to be scanned",
+        "ask the user to scan it in WAHA's dashboard with WhatsApp's 'Linked devices'",
+        "get_qr_code shows it, for the user to scan with WhatsApp's 'Linked devices'",
+    ),
+    "STARTING": ("is still starting", "try again in a few seconds", None),
+    "STOPPED": ("is stopped", "ask the user to start it in WAHA's dashboard", "start it with control_session"),
+    "FAILED": (
+        "has failed",
+        "ask the user to restart it in WAHA's dashboard and pair it again if that does not help",
+        "restart it with control_session, and ask the user to pair it again if that does not help",
+    ),
+    "PASSKEY_REQUIRED": (
+        "is waiting for a passkey",
+        "ask the user to finish pairing in WAHA's dashboard",
+        None,
+    ),
+    "PASSKEY_CONFIRMATION_REQUIRED": (
+        "is waiting for a passkey to be confirmed on the phone",
+        "ask the user to do so",
+        None,
+    ),
+    "WORKING": ("is working", None, None),
 }
 
 
@@ -80,15 +99,35 @@ class NotDone(Refused):
 
 
 class NotFound(WahaError):
-    """WAHA has no such chat, message, group, file or operation."""
+    """WAHA has no such chat, message, group or file."""
 
 
 class SessionNotReady(WahaError):
-    """The session is missing, stopped or not paired."""
+    """The session is missing, stopped or not paired. `status`: WAHA's, where it says so; the text is `session_step`."""
+
+    def __init__(self, text: str, status: str | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Unsupported(WahaError):
     """The session's engine cannot do this."""
+
+
+class UnknownOperation(WahaError):
+    """This version of WAHA does not know the operation, or there is no WAHA at the URL."""
+
+    def __init__(self, operation: str | None = None, running: str | None = None) -> None:
+        """`running`: WAHA's version; None: not known."""
+        super().__init__(lacks_operation(operation, running))
+
+
+class OnlyInPlus(Unsupported):
+    """This WAHA is an older one, which can do this with its Plus image only."""
+
+    def __init__(self, operation: str | None = None, running: str | None = None) -> None:
+        """As of `UnknownOperation`."""
+        super().__init__(only_in_plus(running))
 
 
 class TooBusy(WahaError):
@@ -107,9 +146,20 @@ class TooLarge(BadAnswer):
     """An answer over the size cap; ask for a smaller page."""
 
 
-def session_step(session: str, status: str) -> str:
-    """One sentence on what a session's status means and what to do about it."""
-    return f"Session '{session}' {_SESSION_STEPS.get(status, f'has the status {status}')}."
+#: Errors about one operation, which say nothing about others.
+ONE_OPERATION = (UnknownOperation, Unsupported, Refused, BadAnswer)
+
+
+def session_step(session: str, status: str, *, by_tool: bool = False) -> str:
+    """One sentence on what a session's status means and what to do about it, with a tool of `control` if `by_tool`."""
+    means, user, tool = _SESSION_STEPS.get(status, (f"has the status {status}", None, None))
+    step = (tool if by_tool else None) or user
+    return f"Session '{session}' {means}{f': {step}' if step else ''}."
+
+
+def not_ready(session: str, status: str) -> SessionNotReady:
+    """The error for a session in a status that an operation cannot be used in."""
+    return SessionNotReady(session_step(session, status), status)
 
 
 def no_session(session: str) -> str:
@@ -154,12 +204,7 @@ def error_for(
             wait = f" Try again in {max(1, round(retry_after))} s." if retry_after is not None else " Try again later."
             return TooBusy(f"WAHA is asked too often (429).{wait}")
         case 501:
-            engine = re.search(r"'([A-Z]+)' engine", said)
-            which = f"the {engine[1]} engine" if engine else "the engine"
-            return Unsupported(
-                f"Session '{name}' runs on {which}, which cannot do this (501). "
-                "Do it another way, or tell the user that this WAHA engine lacks it."
-            )
+            return _unsupported(status, said, name)
         case _ if status >= 500:
             return Failed(
                 f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later, "
@@ -174,13 +219,22 @@ def error_for(
             return Refused(f"WAHA refused the request ({status}){': ' + said if said else ''}.")
 
 
+def _unsupported(status: int, said: str, session: str) -> Unsupported:
+    engine = re.search(r"'([A-Z]+)' engine", said)
+    which = f"the {engine[1]} engine" if engine else "the engine"
+    return Unsupported(
+        f"Session '{session}' runs on {which}, which cannot do this ({status}). "
+        "Do it another way, or tell the user that this WAHA engine lacks it."
+    )
+
+
 def _not_found(said: str, session: str) -> WahaError:
     if said.startswith("Cannot "):
-        return NotFound("This WAHA does not know the operation (404): it needs WAHA 2026.4 or newer at this URL.")
+        return UnknownOperation()
     if "session" in said.lower():
         stopped = "start it first" in said.lower()
         if stopped:
-            return SessionNotReady(session_step(session, "STOPPED"))
+            return not_ready(session, "STOPPED")
         return SessionNotReady(no_session(session))
     return NotFound("WAHA found nothing under that id (404). Check the id with a listing tool.")
 
@@ -188,11 +242,15 @@ def _not_found(said: str, session: str) -> WahaError:
 def _unprocessable(body: Any, said: str, session: str, hide: str) -> WahaError:
     status = body.get("status") if isinstance(body, dict) else None
     if status == "WORKING":
-        return SessionNotReady(f"Session '{session}' is working, and this is only for one that is not.")
+        return SessionNotReady(f"Session '{session}' is working, and this is only for one that is not.", status)
     if isinstance(status, str):
-        return SessionNotReady(session_step(session, clean(status, hide, limit=40)))
+        return not_ready(session, clean(status, hide, limit=40))
     if "does not exist" in said:
         return SessionNotReady(no_session(session))
+    if "not implemented by" in said:
+        return _unsupported(422, said, session)
+    if "only in Plus version" in said:
+        return OnlyInPlus()
     return Refused(f"WAHA could not do that (422){': ' + said if said else ''}.")
 
 

@@ -16,10 +16,12 @@ from waha_mcp.waha.errors import (
     Refused,
     SessionNotReady,
     Unauthorized,
+    UnknownOperation,
     Unsupported,
     WahaError,
 )
 from waha_mcp.waha.parsing import all_of, text_of
+from waha_mcp.waha.versions import SCOPED_KEYS
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ _ADMIN_KEY = (
     "add an MCP app to the session in WAHA's dashboard and use its key, or set allow_admin_key = true in the App."
 )
 _NO_SCOPED_KEYS = (
-    "WAHA's API is not at this URL, or this WAHA is older than 2026.4 and knows no scoped keys (404): "
+    f"WAHA's API is not at this URL, or this WAHA is older than {SCOPED_KEYS} and knows no scoped keys (404): "
     "ask the user to check the App's url, or to set allow_admin_key = true in the App."
 )
 
@@ -104,7 +106,7 @@ class KeyProbe:
             admin = True
         except Forbidden:
             admin = False
-        except NotFound:
+        except (NotFound, UnknownOperation):
             admin, problem = False, None if self._app.allow_admin_key else _NO_SCOPED_KEYS
         except Unauthorized as error:
             admin, problem = False, str(error)

@@ -7,15 +7,21 @@ from typing import Any, Protocol
 
 from pydantic import Field, FiniteFloat
 
+from waha_mcp.waha.choices import choices_of
 from waha_mcp.waha.content import (
     MEDIA_KINDS,
     Content,
     MessageKind,
     content_of,
+    counts_of,
     forwarded,
+    group_mentions,
+    invite_code_of,
     is_view_once,
     mentioned,
     options_of,
+    origin_of,
+    preview_of,
     push_name_of,
     quoted_of,
     reactions_of,
@@ -23,8 +29,11 @@ from waha_mcp.waha.content import (
     votes_of,
 )
 from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.message_notes import UNKNOWN
+from waha_mcp.waha.message_text import is_picture, joined
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.parsing import count_of, first_of, iso_time, mapping_of, text_of
+from waha_mcp.waha.parsing import count_of, first_of, iso_time, mapping_of, text_of, texts_of
+from waha_mcp.waha.vcards import cards_in, is_card
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
@@ -100,11 +109,25 @@ class Location(Result):
 class Card(Result):
     name: Name | None = None
     phone: Name | None = None
+    others: list[Name] | None = Field(default=None, description="Further numbers")
+    email: Name | None = None
+    organization: Name | None = None
+
+
+class Choice(Result):
+    """Something to tap: a button, or a row of a list."""
+
+    label: Name = Field(description="For reply_to_buttons, where it leads nowhere")
+    about: Name | None = None
+    leads_to: Name | None = Field(None, description="The link, number or code of a button that answers nothing")
 
 
 class Event(Result):
     starts: str | None = Field(None, description="ISO 8601")
+    ends: str | None = Field(None, description="ISO 8601")
     place: Name | None = None
+    about: Words | None = None
+    link: Name | None = Field(None, description="To a call")
     cancelled: bool | None = None
 
 
@@ -115,9 +138,13 @@ class Message(Result):
     time: str | None = Field(None, description="ISO 8601")
     sender: str = Field(description="Chat id of who wrote it; 'me' is the session's owner")
     sender_name: Name | None = None
+    calls_themselves: Name | None = Field(
+        default=None, description="In a chat with a person whose name is not known: the name that they chose"
+    )
     kind: MessageKind = "text"
     text: Words | None = None
     note: str | None = Field(None, description="What there is instead of a text, in our words")
+    about: list[Name] | None = Field(default=None, description="The people of whom the note tells")
     media: Media | None = None
     reply_to: Quoted | None = None
     reactions: list[Reaction] | None = None
@@ -125,13 +152,19 @@ class Message(Result):
     event: Event | None = None
     location: Location | None = None
     contacts: list[Card] | None = None
+    choices: list[Choice] | None = Field(None, description="What can be tapped under it")
+    invite_code: Name | None = Field(None, description="For join_group")
+    preview: Name | None = Field(None, description="Of its link, as the sender's app made it")
     edited: bool | None = None
     deleted: bool | None = None
     forwarded: bool | None = None
+    forwarded_from: Name | None = Field(None, description="The channel or bot, by its own name")
     view_once: bool | None = None
     status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
 
 
+#: Kinds of messages that may have something to tap.
+_WITH_CHOICES = ("text", "buttons", "list", "image", "video", "document", "location", "product")
 _STATUS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
 _MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
 
@@ -150,7 +183,8 @@ def message_from(
     """Parse a WAMessage; None if it has no id.
 
     Without `full`: counts instead of the names of those who reacted or voted, no MIME types, no ids of quotes, and
-    quoted texts of at most 100 characters. `chat` is the chat being shown: a sender with that id gets no `sender_name`.
+    quoted texts of at most 100 characters. `chat` is the chat being shown: a sender with that id gets no `sender_name`,
+    and where no name is known for it, `calls_themselves`.
     """
     message_id = message_id_of(raw.get("id"))
     if message_id is None:
@@ -162,16 +196,18 @@ def message_from(
     kind = content.kind
     if kind in (None, "other") and not content.deleted:
         kind = _kind_without_content(raw, media, location, cards) or kind
-    text = None if content.deleted else text_of(raw.get("body")) or content.text
+    text = None if content.deleted else _full_text(raw, content, kind)
     ack = raw.get("ack")
     return Message(
         id=message_id,
         time=iso_time(raw.get("timestamp")),
         sender=sender,
         sender_name=None if sender in ("me", chat) else names.name(sender) or push_name_of(raw),
+        calls_themselves=push_name_of(raw) if sender == chat and not names.name(sender) else None,
         kind=kind or "other",
         text=_with_names(text, content, names),
         note=_note(raw, content, kind, text),
+        about=_about(content, names),
         media=shown_media,
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
@@ -179,9 +215,13 @@ def message_from(
         event=_event(content) if kind == "event" else None,
         location=location,
         contacts=cards,
+        choices=_choices(raw, content),
+        invite_code=invite_code_of(content),
+        preview=preview_of(content),
         edited=content.edited or None,
         deleted=content.deleted or None,
         forwarded=forwarded(content) or None,
+        forwarded_from=origin_of(content),
         view_once=content.view_once or None,
         status=_STATUS.get(ack) if sender == "me" and isinstance(ack, int) and not isinstance(ack, bool) else None,
     )
@@ -212,17 +252,39 @@ def _kind_without_content(
     return "text" if raw.get("body") else None
 
 
+def _full_text(raw: Mapping[str, Any], content: Content, kind: MessageKind | None) -> str | None:
+    """The text of a message: WAHA's, where it is one, and the words that it lacks."""
+    given = text_of(raw.get("body"))
+    if kind in ("contact", "system") or (kind == "location" and given is not None):
+        given = None
+    if given is not None and (is_picture(given) or is_card(given)):
+        given = None
+    return joined(given or content.text, list(content.words))
+
+
 def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, text: str | None) -> str | None:
-    """A remark on a message without text, or on media that cannot be fetched; None if there is nothing to say."""
+    """A remark on what a message is, or on media that cannot be fetched; None if there is nothing to say."""
     if content.view_once:
         return "to be viewed once, which only works on the phone"
     if mapping_of(raw.get("media")).get("error"):
         return "WhatsApp no longer has this file"
-    if content.note is not None and not (kind == "other" and text):
-        return content.note
+    note = content.note
+    if note is not None and not (note == UNKNOWN and (text or kind != "other")):
+        return note.text
     if text is None and kind in ("text", None):
         return "empty: the engine gives no content for it"
     return None
+
+
+def _about(content: Content, names: Names) -> list[str] | None:
+    people = content.note.people if content.note is not None else ()
+    return list(dict.fromkeys(shown_name(each, names) for each in people)) or None
+
+
+def _choices(raw: Mapping[str, Any], content: Content) -> list[Choice] | None:
+    if content.kind not in _WITH_CHOICES or content.deleted:
+        return None
+    return [Choice(label=each.label, about=each.description, leads_to=each.value) for each in choices_of(raw)] or None
 
 
 def shown_name(chat_id: str, names: Names) -> str:
@@ -236,6 +298,8 @@ def shown_name(chat_id: str, names: Names) -> str:
 
 def _with_names(text: str | None, content: Content, names: Names) -> str | None:
     """Replace the numbers in the text's @mentions by names."""
+    for group, subject in group_mentions(content):
+        text = (text or "").replace(f"@{group}", f"@{subject}")
     for user, chat_id in mentioned(content):
         text = (text or "").replace(f"@{user}", f"@{shown_name(chat_id, names)}")
     return text
@@ -304,14 +368,18 @@ def _reactions(raw: Mapping[str, Any], names: Names, *, full: bool) -> list[Reac
 
 def _poll(raw: Mapping[str, Any], content: Content, names: Names, *, full: bool) -> Poll | None:
     options = options_of(content.body)
-    votes = votes_of(raw, options)
+    votes, counts = votes_of(raw, options), counts_of(content.body)
     choices = first_of(content.body, "selectableOptionsCount", "pollSelectableOptionsCount")
     return Poll(
         options=[
-            Option(text=each, votes=len(votes[each]), voters=(_people(votes[each], names) or None) if full else None)
+            Option(
+                text=each,
+                votes=counts.get(each, len(votes[each])),
+                voters=(_people(votes[each], names) or None) if full else None,
+            )
             for each in options
         ],
-        several=choices != 1 or None,
+        several=None if counts else choices != 1 or None,
     )
 
 
@@ -320,6 +388,9 @@ def _event(content: Content) -> Event | None:
     place = mapping_of(first_of(body, "location", "eventLocation"))
     return Event(
         starts=iso_time(first_of(body, "startTime", "eventStartTime")),
+        ends=iso_time(first_of(body, "endTime", "eventEndTime")),
+        about=text_of(first_of(body, "description", "eventDescription", "caption")),
+        link=text_of(first_of(body, "joinLink", "eventJoinLink")),
         place=text_of(first_of(place, "name", "address", "degreesName")),
         cancelled=True if first_of(body, "isCanceled", "isEventCanceled") is True else None,
     )
@@ -338,7 +409,7 @@ def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return None
     name = ", ".join(
-        dict.fromkeys(each for key in ("name", "address", "description") if (each := text_of(place.get(key))))
+        dict.fromkeys(each for key in ("name", "address", "description", "loc") if (each := text_of(place.get(key))))
     )
     return Location(
         latitude=latitude,
@@ -350,18 +421,15 @@ def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
 
 
 def _cards(raw: Mapping[str, Any], content: Content) -> list[Card] | None:
-    given = raw.get("vCards")
-    cards = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
-    if not cards and content.kind == "contact":
-        inner = content.body.get("contacts")
-        rows = inner if isinstance(inner, list) else [content.body]
-        cards = [card for row in rows if (card := text_of(mapping_of(row).get("vcard")))]
-    return [_card(card) for card in cards] or None
-
-
-def _card(vcard: str) -> Card:
-    fields: dict[str, str] = {}
-    for line in vcard.splitlines():
-        name, _, value = line.partition(":")
-        fields.setdefault(name.partition(";")[0].rpartition(".")[2].upper(), value.strip())
-    return Card(name=fields.get("FN") or None, phone=fields.get("TEL") or None)
+    given = [each for each in texts_of(raw.get("vCards")) if is_card(each)]
+    if content.deleted or not (content.kind == "contact" or (given and content.kind in (None, "other"))):
+        return None
+    inner = first_of(content.body, "contacts", "vcardList")
+    rows = [mapping_of(row) for row in inner] if isinstance(inner, list) else [content.body]
+    cards = given or [card for row in rows if (card := text_of(first_of(row, "vcard", "body")))]
+    found = [
+        Card(**each._asdict() | {"others": list(each.others) or None}) for card in cards for each in cards_in(card)
+    ]
+    # Those that cannot be parsed have a label at least.
+    labels = [text_of(first_of(row, "displayName", "vcardFormattedName")) for row in rows]
+    return found or [Card(name=label) for label in labels if label] or None

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, iso_text, iso_time, kind_of_chat, mapping_of, text_of
+from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, iso_time, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id, phone_of
 from waha_mcp.whatsapp.untrusted import Name, Words
 
@@ -104,36 +104,56 @@ def keeps_apart(raw: Mapping[str, Any]) -> bool:
     return any(field in raw for field in _CHOSEN)
 
 
+def has_letters(name: str) -> bool:
+    """Whether a name is more than a number."""
+    return any(map(str.isalpha, name))
+
+
 def contact_from(raw: Mapping[str, Any]) -> Contact | None:
     """Parse a contact; None for a group, the owner, or without a valid chat id."""
     contact_id = chat_id_of(raw.get("id"))
     if contact_id is None or kind_of_chat(contact_id) != "person" or raw.get("isMe") is True:
         return None
+    name, number = text_of(first_of(raw, "name", "shortName")), chat_id_of(raw.get("phoneNumber"))
+    chosen = text_of(first_of(raw, *_CHOSEN, "verifiedName"))
+    if chosen is None and name is None:
+        # WhatsApp Web's `formattedName` may be either name, or a number.
+        formatted = text_of(raw.get("formattedName")) or ""
+        chosen = text_of(raw.get("username")) or (formatted if has_letters(formatted) else None)
     return Contact(
         id=contact_id,
-        name=text_of(first_of(raw, "name", "shortName")),
-        push_name=text_of(first_of(raw, *_CHOSEN, "verifiedName")),
-        phone=phone_of(contact_id),
+        name=name,
+        push_name=chosen,
+        phone=phone_of(contact_id) or (phone_of(number) if number else None),
         saved=marks_saved(raw),
         blocked=True if raw.get("isBlocked") is True else None,
     )
 
 
+def group_fields(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A group's fields: the browser engines have most of them in `groupMetadata`, beside those of the chat."""
+    own = {name: value for name, value in raw.items() if value not in (None, "")}
+    return {**mapping_of(raw.get("groupMetadata")), **own}
+
+
 def group_from(raw: Mapping[str, Any]) -> Group | None:
     """Parse a group of any engine; None without a valid chat id."""
+    raw = group_fields(raw)
     group_id = chat_id_of(first_of(raw, "id", "JID"))
     if group_id is None:
         return None
     members = first_of(raw, "participants", "Participants")
-    count = (
-        len(members) if isinstance(members, list) and members else count_of(first_of(raw, "size", "ParticipantCount"))
-    )
+    if isinstance(members, list) and members:
+        # One who could not be added stands among them with an error.
+        count: int | None = sum(not mapping_of(each).get("Error") for each in members)
+    else:
+        count = count_of(first_of(raw, "size", "ParticipantCount"))
     return Group(
         id=group_id,
         subject=text_of(first_of(raw, "subject", "name", "Name")),
         description=text_of(first_of(raw, "description", "desc", "Topic")),
         participants=count or None,
-        created=iso_time(raw.get("creation")) or iso_text(raw.get("GroupCreated")),
+        created=iso_time(first_of(raw, "creation", "GroupCreated")),
     )
 
 

@@ -15,7 +15,10 @@ ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 
 
 def epoch(value: Any) -> float | None:
-    """Unix seconds from seconds or milliseconds as number, text or Long (`{low, high, unsigned}`); None if invalid."""
+    """Unix seconds from seconds or milliseconds as number, text or Long (`{low, high, unsigned}`), or from ISO 8601.
+
+    None if invalid, and for what engines write where there is no time: 0, and Go's zero time (year 1).
+    """
     if isinstance(value, Mapping):
         low, high = value.get("low"), value.get("high", 0)
         if not isinstance(low, int) or not isinstance(high, int):
@@ -25,25 +28,27 @@ def epoch(value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, OverflowError):
         return None
+    except ValueError:
+        return _moment(value)
     if seconds > 1e11:
         seconds /= 1000
     return seconds if 0 < seconds < 1e11 else None
+
+
+def _moment(value: Any) -> float | None:
+    try:
+        seconds = datetime.fromisoformat(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None
 
 
 def iso_time(value: Any) -> str | None:
     """A WAHA timestamp (see `epoch`) as ISO 8601 in this machine's time zone, to the second; None if invalid."""
     seconds = epoch(value)
     return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
-
-
-def iso_text(value: Any) -> str | None:
-    """An ISO 8601 text converted to this machine's time zone, to the second; None if invalid."""
-    try:
-        return datetime.fromisoformat(value).astimezone().isoformat(timespec="seconds")
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
@@ -82,12 +87,14 @@ def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
 
 
 def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> T | None:
-    """Parse an object answer with `read`; None if WAHA says that there is none. `what` names it in errors.
+    """Parse an object answer with `read`; None if WAHA says that there is none (null, or WPP's `false`).
+
+    `what` names it in errors.
 
     Raises:
         BadAnswer: not an object, or `read` returned None for a non-empty one.
     """
-    raw = object_of(answer, what)
+    raw = object_of(None if answer is False else answer, what)
     found = read(raw)
     if found is None and raw:
         raise _not_as_expected(what)

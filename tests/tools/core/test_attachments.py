@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.harness import Admin, app_for
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.core import attachments
 from waha_mcp.tools.pictures import LONG_SIDE, NotShown, shown
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import BadAnswer, NotFound, Refused
@@ -99,6 +101,83 @@ async def test_other_files_are_described(bridge: Bridge) -> None:
 async def test_a_file_that_whatsapp_no_longer_has_is_said_to_be_gone(bridge: Bridge) -> None:
     with pytest.raises(NotFound, match="no longer"):
         await look(bridge, "Dad 👨‍🔧", "image")
+
+
+async def asked(admin: Admin) -> list[str]:
+    """The queries of what WAHA was asked of single messages with their files."""
+    return [
+        r["query"] for r in await admin.requests() if "/messages/" in r["path"] and "downloadMedia=true" in r["query"]
+    ]
+
+
+async def test_a_file_that_whatsapp_no_longer_has_is_asked_for_once_more(bridge: Bridge, admin: Admin) -> None:
+    message = await message_of(bridge, "Dad 👨‍🔧", "image")
+    await admin.clear()
+    with pytest.raises(NotFound, match=r"no longer.*phone"):
+        await bridge.call("get_media", {"message_id": message})
+    assert len(await asked(admin)) == 2
+
+
+async def test_a_file_that_the_phone_gives_once_more_is_shown(bridge: Bridge, admin: Admin) -> None:
+    message = await message_of(bridge, "Maya Lindqvist", "image")
+    row = await admin.request("GET", f"/api/default/chats/all/messages/{message}?downloadMedia=true")
+    gone = row | {"media": {"url": None, "mimetype": "image/jpeg", "error": {"message": "gone"}}}
+    await admin.clear()
+    # The first is the look without the file.
+    await admin.fault("/api/default/chats/*/messages/*", method="GET", count=2, body=json.dumps(gone))
+    result: Any = await bridge.call("get_media", {"message_id": message})
+    assert result.attachments
+    assert len(await asked(admin)) == 2
+
+
+async def test_a_copy_that_waha_has_deleted_meanwhile_is_fetched_anew(bridge: Bridge, admin: Admin) -> None:
+    message = await message_of(bridge, "Maya Lindqvist", "image")
+    await admin.clear()
+    await admin.fault("/api/files/*", status=404, body='{"error":{"code":404,"key":"FILE_NOT_FOUND"}}')
+    result: Any = await bridge.call("get_media", {"message_id": message})
+    assert result.attachments
+    assert len(await asked(admin)) == 2
+    await admin.fault("/api/files/*", status=404, body='{"error":{"code":404,"key":"FILE_NOT_FOUND"}}', count=9)
+    with pytest.raises(NotFound, match="does not keep the file"):
+        await bridge.call("get_media", {"message_id": message})
+
+
+@pytest.mark.parametrize("media", [{"url": None, "mimetype": "image/jpeg", "filename": "view.jpg"}, None])
+async def test_a_type_that_waha_leaves_out_is_asked_for_by_name(
+    media: dict[str, Any] | None, bridge: Bridge, admin: Admin
+) -> None:
+    message = await message_of(bridge, "Maya Lindqvist", "image")
+    row = await admin.request("GET", f"/api/default/chats/all/messages/{message}?downloadMedia=true")
+    await admin.clear()
+    body = json.dumps(row | {"media": media})
+    await admin.fault("/api/default/chats/*/messages/*", method="GET", count=2, body=body)
+    result: Any = await bridge.call("get_media", {"message_id": message})
+    assert result.attachments
+    first, second = await asked(admin)
+    assert "downloadMediaMimetypes" not in first
+    assert "downloadMediaMimetypes=image%2Fjpeg" in second
+    await admin.fault("/api/default/chats/*/messages/*", method="GET", count=9, body=body)
+    with pytest.raises(NotFound, match="has not downloaded"):
+        await bridge.call("get_media", {"message_id": message})
+
+
+async def test_what_took_long_already_is_not_asked_for_once_more(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "SECOND_LOOK", -1.0)
+    message = await message_of(bridge, "Dad 👨‍🔧", "image")
+    await admin.clear()
+    with pytest.raises(NotFound, match="no longer"):
+        await bridge.call("get_media", {"message_id": message})
+    assert len(await asked(admin)) == 1
+
+
+async def test_a_message_without_a_file_is_said_to_have_none(bridge: Bridge, admin: Admin) -> None:
+    message = await message_of(bridge, "Maya Lindqvist", "text")
+    await admin.clear()
+    with pytest.raises(NotFound, match="has no file"):
+        await bridge.call("get_media", {"message_id": message})
+    assert len(await asked(admin)) == 1
 
 
 async def test_saving_writes_one_file_under_a_safe_name_in_the_downloads_folder(

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.harness import Admin, app_for
+from tests.sandbox.box import group_id
 from tests.tools.core.test_names import ask
 from waha_mcp.app.policy_fields import Chats
 from waha_mcp.bridge import Bridge
@@ -172,8 +173,7 @@ async def make_group(admin: Admin, subject: str, *, ours: bool) -> str:
     if not ours:
         return str((await admin.request("POST", "/sandbox/groups", {"subject": subject, "from": STRANGER}))["id"])
     body = {"name": subject, "participants": [{"id": STRANGER}]}
-    made: Any = await admin.request("POST", "/api/default/groups", body)
-    return str(made.get("id") or made["JID"])
+    return group_id(await admin.request("POST", "/api/default/groups", body))
 
 
 async def test_a_group_under_a_saved_name_does_not_get_in_its_way(bridge: Bridge, admin: Admin) -> None:

@@ -1,15 +1,16 @@
-"""What both engines share: ids, the `WAMessage` around the raw data, names and pictures."""
+"""What every engine must answer, and what all of them share: ids, pictures, `WAMedia`.
+
+The answers to changes have the form of most engines here; an engine that answers them otherwise overrides them.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from waha_mcp.sandbox.account import ACKS, Account, Channel, Chat, Filter, Group, Message, Person
-from waha_mcp.sandbox.answers import not_implemented
-from waha_mcp.sandbox.engines.engine_content import jid, noise, vcards
-
-MEDIA_KINDS = ("image", "video", "voice", "audio", "document", "sticker")
+from waha_mcp.sandbox.account import Account, Channel, Chat, Filter, Group, Message, Person
+from waha_mcp.sandbox.answers import Crash, not_implemented
+from waha_mcp.sandbox.engines.engine_content import noise
 
 
 class Engine(ABC):
@@ -17,19 +18,16 @@ class Engine(ABC):
 
     name: ClassVar[str]
     LACKS: ClassVar[frozenset[str]]
-    #: Lacked by both: only the browser engines have them.
-    SOCKETS_LACK: ClassVar[frozenset[str]] = frozenset(
-        {
-            "ChatsController_deleteChat",
-            "ChatsController_clearMessages",
-            "ContactsController_getAbout",
-            "ContactsController_block",
-            "ContactsController_unblock",
-            "GroupsController_deleteGroup",
-            "ChattingController_sendButtonsReply",
-            "ServerDebugController_browserTrace",
-        }
-    )
+    #: Whether `merge` joins the two chats of one person, that of the number and that of the hidden id.
+    merges: ClassVar[bool] = True
+    #: Whether marking a chat as read marks all of it and does not say what.
+    reads_whole_chats: ClassVar[bool] = False
+    #: Whether a status message may name who sees it.
+    shows_status_to_some: ClassVar[bool] = True
+    #: Whether a channel is found by the code of its invite link.
+    finds_channels_by_code: ClassVar[bool] = True
+    #: Whether the presence of somebody offline says since when.
+    tells_last_seen: ClassVar[bool] = True
 
     def __init__(self, public_url: str) -> None:
         self.public_url = public_url
@@ -40,7 +38,11 @@ class Engine(ABC):
     def message_id(self, account: Account, message: Message) -> str:
         """WAHA's serialised id: who, which chat, which message, and in groups which member."""
         base = f"{str(message.from_me).lower()}_{message.chat}_{message.id}"
-        return f"{base}_{message.author}" if message.chat.endswith(("@g.us", "@broadcast")) else base
+        return f"{base}_{message.author}" if in_group(message) else base
+
+    def finds(self, account: Account, message: Message, message_id: str) -> bool:
+        """Whether a message is found by what a request calls it."""
+        return True
 
     def picture(self, account: Account, chat_id: str) -> str | None:
         if not account.has_picture(chat_id):
@@ -51,7 +53,7 @@ class Engine(ABC):
 
     # Messages
 
-    def media(self, message: Message, *, session: str, download: bool) -> dict[str, Any] | None:
+    def media(self, account: Account, message: Message, *, session: str, download: bool) -> dict[str, Any] | None:
         """`WAMedia` of a message: None without a file, and when it is not to be downloaded."""
         media = message.media
         if media is None or message.deleted or not download:
@@ -60,115 +62,148 @@ class Engine(ABC):
         error = {"message": media.error, "name": "DownloadError"} if media.error else None
         return {"url": url, "mimetype": media.mimetype, "filename": media.filename, "s3": None, "error": error}
 
+    @abstractmethod
     def message(
         self, account: Account, message: Message, *, session: str = "default", download: bool = False
     ) -> dict[str, Any]:
-        """`WAMessage`: nulls where WAHA has nothing to say."""
-        media = self.media(message, session=session, download=download)
-        group = message.chat.endswith(("@g.us", "@broadcast"))
-        ack = message.ack
-        return {
-            "id": self.message_id(account, message),
-            "timestamp": message.time,
-            "from": message.chat,
-            "fromMe": message.from_me,
-            "source": message.source,
-            "body": self.body(message),
-            "to": message.chat if group else None,
-            "participant": message.author if group else None,
-            "hasMedia": self.has_media(message, download),
-            "media": media,
-            "ack": ack,
-            "ackName": ACKS[ack],
-            "location": self.location(message),
-            "vCards": vcards(message),
-            "replyTo": self.reply_to(account, message),
-            "_data": self.raw(account, message) | (message.raw or {}),
-        }
+        """`WAMessage`, as this engine fills it."""
 
-    def body(self, message: Message) -> str | None:
-        if message.deleted:
-            return None
-        if message.kind == "poll" and message.extra:
-            return str(message.extra["name"])
-        return message.text
-
-    def has_media(self, message: Message, download: bool) -> bool:
-        return message.media is not None and not message.deleted
-
-    def location(self, message: Message) -> dict[str, Any] | None:
-        if message.kind != "location" or message.deleted or not message.extra:
-            return None
-        extra = message.extra
-        return {
-            "latitude": str(extra["latitude"]),
-            "longitude": str(extra["longitude"]),
-            "live": False,
-            "name": extra.get("name"),
-            "address": extra.get("address"),
-            "url": None,
-            "description": None,
-            "thumbnail": None,
-        }
-
-    def reply_to(self, account: Account, message: Message) -> dict[str, Any] | None:
-        original = account.messages.get(message.quoted) if message.quoted else None
-        if original is None:
-            return None
-        return {
-            "id": original.id,
-            "participant": original.author,
-            "body": self.body(original),
-            "hasMedia": original.media is not None,
-            "media": None,
-        }
-
-    @abstractmethod
-    def raw(self, account: Account, message: Message) -> dict[str, Any]:
-        """The engine's own message (`_data`)."""
-
-    @abstractmethod
-    def sent(self, account: Account, message: Message) -> Any:
-        """What a send answers."""
-
-    def shown(self, messages: list[Message]) -> list[Message]:
+    def page(
+        self,
+        account: Account,
+        chats: list[Chat] | None,
+        *,
+        limit: int | None,
+        offset: int,
+        wanted: Filter,
+        ascending: bool,
+    ) -> list[Message]:
         """The messages of a page that come back at all."""
-        return messages
+        found = account.page(chats, limit=limit, offset=offset, wanted=wanted, ascending=ascending)
+        return [message for message in found if self.shows(account, message)]
+
+    def shows(self, account: Account, message: Message) -> bool:
+        """Whether reading a page gives this message."""
+        return True
 
     @abstractmethod
     def check_filter(self, wanted: Filter, chat_id: str) -> None:
         """Refuse a read that this engine can not do."""
 
-    # Chats, contacts, groups
+    # What changes of messages answer
+
+    @abstractmethod
+    def sent(self, account: Account, message: Message) -> Any:
+        """What a send answers."""
+
+    def sent_poll(self, account: Account, message: Message) -> Any:
+        return self.message(account, message)
+
+    def forwarded(self, account: Account, copy: Message) -> Any:
+        return self.message(account, copy)
+
+    def edited(self, account: Account, message: Message) -> Any:
+        return self.sent(account, message)
+
+    def deleted(self, account: Account, message: Message) -> Any:
+        return self.sent(account, message)
+
+    def reacted(self, account: Account, reaction: Message) -> Any:
+        return self.sent(account, reaction)
+
+    def voted(self, account: Account, poll: Message) -> Any:
+        return {"id": self.message_id(account, poll)}
+
+    # Chats and contacts
 
     @abstractmethod
     def chat(self, account: Account, chat: Chat, *, overview: bool) -> dict[str, Any]:
         """The engine's own chat; `overview` is `_chat` of the overview."""
 
+    def chat_name(self, account: Account, chat_id: str) -> str | None:
+        """The name of a chat in the overview."""
+        return account.name_of(chat_id)
+
     @abstractmethod
     def contact(self, account: Account, person: Person, *, as_lid: bool = False) -> dict[str, Any]: ...
 
+    def listed_contacts(self, account: Account) -> list[tuple[Person, bool]]:
+        """All contacts, each with whether it is listed by its hidden id; some people stand there by both."""
+        people = account.people.values()
+        return [(each, False) for each in people] + [(each, True) for each in people if each.twin_listed]
+
+    def unknown_contact(self, account: Account, any_id: str) -> Any:
+        """What asking for somebody unknown answers."""
+        return None
+
+    def number_exists(self, person: Person) -> dict[str, Any]:
+        return {"numberExists": True, "chatId": person.id, "pn": person.id}
+
+    @abstractmethod
+    def me(self, account: Account) -> dict[str, Any]: ...
+
+    def presence_id(self, account: Account, chat_id: str) -> str:
+        """Under which id the presence in a chat is answered."""
+        return chat_id
+
+    # Groups
+
     @abstractmethod
     def group(self, account: Account, group: Group, *, participants: bool = True) -> dict[str, Any]: ...
+
+    def listed_groups(self, account: Account) -> list[Group]:
+        return list(account.groups.values())
 
     @abstractmethod
     def groups(self, groups: list[dict[str, Any]]) -> Any:
         """All groups, as the engine lists them."""
 
+    def one_group(self, account: Account, group: Group | None) -> Any:
+        """One group by its id; None is one that is not known."""
+        return None if group is None else self.group(account, group)
+
+    def new_group(self, account: Account, group: Group) -> Any:
+        return self.group(account, group)
+
+    def invited_group(self, account: Account, group: Group) -> Any:
+        """A group as its invite link shows it."""
+        return self.group(account, group, participants=False)
+
     @abstractmethod
     def participants(self, account: Account, group: Group) -> list[dict[str, Any]]: ...
 
-    @abstractmethod
-    def participant_results(self, ids: list[str]) -> Any:
-        """What adding, removing, promoting or demoting answers."""
+    def members(self, account: Account, group: Group) -> list[dict[str, Any]]:
+        """`GroupParticipant` of WAHA, one per member."""
+        return [
+            {
+                "id": self.member_id(account, group, person_id),
+                "pn": person_id if person_id.endswith("@c.us") else None,
+                "role": role,
+            }
+            for person_id, role in group.members.items()
+        ]
+
+    def join_request(self, account: Account, group: Group, person_id: str, time: int) -> dict[str, Any]:
+        """`GroupJoinRequest` of WAHA."""
+        return {
+            "requesterId": self.member_id(account, group, person_id),
+            "requesterPn": person_id,
+            "addedById": None,
+            "parentGroupId": None,
+            "requestMethod": "invite_link",
+            "timestamp": time,
+        }
 
     @abstractmethod
-    def me(self, account: Account) -> dict[str, Any]: ...
+    def participant_results(self, ids: list[str], change: str) -> Any:
+        """What a change of members answers; `change` is `add`, `remove`, `promote` or `demote`."""
 
     def member_id(self, account: Account, group: Group, person_id: str) -> str:
         """How a group names a member: by `@lid` where the group hides numbers."""
         person = account.person(person_id)
         return person.lid if group.lids and person and person.lid else person_id
+
+    # Channels
 
     def channel(self, channel: Channel) -> dict[str, Any]:
         """`Channel` of WAHA."""
@@ -184,15 +219,28 @@ class Engine(ABC):
             "subscribersCount": channel.subscribers,
         }
 
+    def own_channel(self, channel: Channel) -> dict[str, Any]:
+        """A channel as it stands in the list of those that the account owns or follows."""
+        return self.channel(channel)
+
+    def found_channel(self, channel: Channel) -> dict[str, Any]:
+        """A channel asked for by its id or by the code of its invite link."""
+        return self.channel(channel)
+
+    def unknown_channel(self, wanted: str) -> Exception:
+        return Crash("Not Found", "GraphQLError")
+
+    def channel_numbers(self, channel: Channel, message: Message) -> dict[str, Any]:
+        """What a preview says of a post besides the post."""
+        return {
+            "reactions": {"👍": 7 + message.server_id % 5, "❤️": 3},
+            "viewCount": channel.subscribers // 3,
+        }
+
     def refuse(self, detail: str) -> Exception:
         return not_implemented(self.name, detail)
 
 
-def raw_key(message: Message) -> dict[str, Any]:
-    """The key of a message in raw data."""
-    key: dict[str, Any] = {"remoteJid": jid(message.chat), "fromMe": message.from_me, "id": message.id}
-    if message.chat.endswith(("@g.us", "@broadcast")):
-        key["participant"] = jid(message.author)
-    if message.server_id:
-        key["server_id"] = str(message.server_id)
-    return key
+def in_group(message: Message) -> bool:
+    """Whether several people write where this message stands, so that its id says who did."""
+    return message.chat.endswith(("@g.us", "@broadcast"))

@@ -212,3 +212,13 @@ def pin(message: Message) -> dict[str, Any] | None:
 
 def vcards(message: Message) -> list[str] | None:
     return [card for _, card in message.extra["cards"]] if message.kind == "contacts" and message.extra else None
+
+
+def raw_key(message: Message) -> dict[str, Any]:
+    """The key of a message in raw data."""
+    key: dict[str, Any] = {"remoteJid": jid(message.chat), "fromMe": message.from_me, "id": message.id}
+    if message.chat.endswith(("@g.us", "@broadcast")):
+        key["participant"] = jid(message.author)
+    if message.server_id:
+        key["server_id"] = str(message.server_id)
+    return key

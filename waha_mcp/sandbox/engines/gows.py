@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import Account, Chat, Filter, Group, Message, Person
-from waha_mcp.sandbox.engines.base import Engine
 from waha_mcp.sandbox.engines.engine_content import content, jid, noise, pin, poll_updates, reactions
+from waha_mcp.sandbox.engines.sockets import Sockets
 
 #: Where whatsmeow spells a field of the protocol differently.
 SPELLING = {
@@ -24,9 +24,9 @@ SPELLING = {
 ROLES = {"superadmin": (True, True), "admin": (True, False), "participant": (False, False)}
 
 
-class Gows(Engine):
+class Gows(Sockets):
     name = "GOWS"
-    LACKS: ClassVar[frozenset[str]] = Engine.SOCKETS_LACK | {
+    LACKS: ClassVar[frozenset[str]] = Sockets.SOCKETS_LACK | {
         "ChatsController_archiveChat",
         "ChatsController_unarchiveChat",
         "ChatsController_pinMessage",
@@ -170,7 +170,7 @@ class Gows(Engine):
             )
         return listed
 
-    def participant_results(self, ids: list[str]) -> Any:
+    def participant_results(self, ids: list[str], change: str) -> Any:
         return [{"JID": jid(each), "Error": 0, "AddRequest": None} for each in ids]
 
     def me(self, account: Account) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import Account, Chat, Filter, Group, Message, Person
-from waha_mcp.sandbox.engines.base import Engine, raw_key
-from waha_mcp.sandbox.engines.engine_content import content, jid, noise, pin, poll_updates, reactions
+from waha_mcp.sandbox.engines.engine_content import content, jid, noise, pin, poll_updates, raw_key, reactions
+from waha_mcp.sandbox.engines.sockets import Sockets
 
 
-class Noweb(Engine):
+class Noweb(Sockets):
     name = "NOWEB"
-    LACKS: ClassVar[frozenset[str]] = Engine.SOCKETS_LACK | {
+    LACKS: ClassVar[frozenset[str]] = Sockets.SOCKETS_LACK | {
         "ChattingController_sendPollVote",
         "ChannelsController_follow",
         "ChannelsController_unfollow",
@@ -76,9 +76,12 @@ class Noweb(Engine):
             "status": "PENDING",
         }
 
-    def shown(self, messages: list[Message]) -> list[Message]:
+    def shows(self, account: Account, message: Message) -> bool:
         # What has no content left is skipped, so a page can be shorter than its limit.
-        return [message for message in messages if not message.deleted]
+        return not message.deleted
+
+    def finds(self, account: Account, message: Message, message_id: str) -> bool:
+        return not message.deleted
 
     def check_filter(self, wanted: Filter, chat_id: str) -> None:
         if wanted.ack is not None:
@@ -157,7 +160,7 @@ class Noweb(Engine):
             for person_id, role in group.members.items()
         ]
 
-    def participant_results(self, ids: list[str]) -> Any:
+    def participant_results(self, ids: list[str], change: str) -> Any:
         return [{"status": "200", "jid": jid(each), "content": {"tag": "participant"}} for each in ids]
 
     def me(self, account: Account) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waha_mcp.sandbox.account import Chat
-from waha_mcp.sandbox.answers import bad_parameters
+from waha_mcp.sandbox.account import Chat, Filter
 from waha_mcp.sandbox.handlers.lookups import as_chat_id, known_chat_id
 from waha_mcp.sandbox.registry import Call, handles, paged
 
@@ -13,7 +12,7 @@ from waha_mcp.sandbox.registry import Call, handles, paged
 @handles("ChatsController_getChats")
 def every(call: Call) -> Any:
     account, query = call.account, call.query
-    chats = account.ordered_chats(merged=query["merge"])
+    chats = account.ordered_chats(merged=query["merge"] and call.engine.merges)
     descending = query.get("sortOrder", "desc") == "desc"
     if query.get("sortBy") == "id":
         chats.sort(key=lambda chat: chat.id, reverse=descending)
@@ -38,7 +37,7 @@ def posted_overview(call: Call) -> Any:
 
 
 def _overview(call: Call, query: Any, ids: list[str] | None) -> list[dict[str, Any]]:
-    account, merged = call.account, query["merge"]
+    account, merged = call.account, query["merge"] and call.engine.merges
     chats = account.ordered_chats(merged=merged)
     if ids:
         wanted = {as_chat_id(each) for each in ids}
@@ -51,7 +50,7 @@ def _summary(call: Call, chat: Chat, *, merged: bool) -> dict[str, Any]:
     last = account.last_message(chat, merged=merged)
     return {
         "id": chat.id,
-        "name": account.name_of(chat.id),
+        "name": call.engine.chat_name(account, chat.id),
         "picture": call.engine.picture(account, chat.id),
         "lastMessage": call.engine.message(account, last, session=call.session.name) if last else None,
         "_chat": call.engine.chat(account, chat, overview=True),
@@ -80,41 +79,34 @@ def unread(call: Call) -> Any:
 @handles("ChatsController_deleteChat")
 def delete(call: Call) -> Any:
     for chat in _chats(call):
-        _clear(call, chat)
-        del call.account.chats[chat.id]
+        call.account.drop_chat(chat.id)
 
 
 @handles("ChatsController_clearMessages")
 def clear(call: Call) -> Any:
     for chat in _chats(call):
-        _clear(call, chat)
+        call.account.empty_chat(chat)
 
 
 def _chats(call: Call) -> list[Chat]:
-    return call.account.joined(known_chat_id(call.account, call.path["chatId"]))
-
-
-def _clear(call: Call, chat: Chat) -> None:
-    chat.started = chat.time
-    for message in list(chat.messages):
-        call.account.remove(message)
-    chat.unread = 0
+    return call.account.joined(known_chat_id(call.account, call.path["chatId"]), merged=call.engine.merges)
 
 
 @handles("ChatsController_readChatMessages")
 def read(call: Call) -> Any:
-    """Marks unread messages as read; how many and how far back have the defaults of WAHA's app."""
+    """Marks unread messages as read. A number of `messages` means 100, whatever it is, as in WAHA."""
     account, chat_id = call.account, known_chat_id(call.account, call.path["chatId"])
-    limit = call.query.get("messages") or (100 if chat_id.endswith("@g.us") else 30)
-    if limit < 0:
-        raise bad_parameters(["messages must not be less than 1"])
-    oldest = call.sandbox.now() - call.query["days"] * 86_400
-    read = []
-    for chat in account.joined(chat_id):
+    chats = account.joined(chat_id, merged=call.engine.merges)
+    limit: int | None = 100 if call.query.get("messages") or chat_id.endswith("@g.us") else 30
+    since: int | None = int(call.sandbox.now() - call.query["days"] * 86_400)
+    if call.engine.reads_whole_chats:
+        limit = since = None
+    found = account.page(chats, limit=limit, wanted=Filter(since=since, from_me=False, ack=2))
+    for message in found:
+        message.ack = 3
+    for chat in chats:
         chat.marked_unread = False
-        for message in account.page([chat], limit=int(limit)):
-            if not message.from_me and message.ack < 3 and message.time >= oldest:
-                message.ack = 3
-                read.append(call.engine.message_id(account, message))
-        chat.unread = sum(1 for message in chat.messages[-100:] if not message.from_me and message.ack < 3)
-    return {"ids": read}
+        chat.unread = sum(not message.from_me and message.ack < 3 for message in chat.messages)
+    if call.engine.reads_whole_chats:
+        return {"ids": None}
+    return {"ids": [call.engine.message_id(account, message) for message in found]}

@@ -17,8 +17,7 @@ TRUNK_ZERO = re.compile(r"^(44|49|33|61)0")
 def every(call: Call) -> Any:
     """All contacts; some people stand there twice, under their number and under their hidden id."""
     account, query = call.account, call.query
-    listed = [(person, False) for person in account.people.values()]
-    listed += [(person, True) for person in account.people.values() if person.twin_listed]
+    listed = call.engine.listed_contacts(account)
     if query.get("sortBy") == "name":
         listed.sort(key=lambda each: (each[0].shown or "").casefold())
     elif query.get("sortBy") == "id":
@@ -30,11 +29,11 @@ def every(call: Call) -> Any:
 
 @handles("ContactsController_get", "ContactsSessionController_get")
 def one(call: Call) -> Any:
-    """One contact by number or id; nobody is null, so an empty body."""
+    """One contact by number or id; nobody is null for most engines, so an empty body."""
     any_id = as_chat_id(call.path.get("id") or call.query["contactId"])
     person = call.account.person(any_id)
     if person is None:
-        return None
+        return call.engine.unknown_contact(call.account, any_id)
     return call.engine.contact(call.account, person, as_lid=any_id == person.lid)
 
 
@@ -53,7 +52,7 @@ def check(call: Call) -> Any:
     person = call.account.people.get(f"{phone}@c.us")
     if person is None:
         return {"numberExists": False}
-    return {"numberExists": True, "chatId": person.id, "pn": person.id}
+    return call.engine.number_exists(person)
 
 
 @handles("ContactsController_getAbout")

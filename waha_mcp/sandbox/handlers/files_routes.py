@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from waha_mcp.sandbox.answers import forbidden, no_file
+from waha_mcp.sandbox.answers import Crash, forbidden, no_file
+from waha_mcp.sandbox.handlers.lookups import bare_id
 from waha_mcp.sandbox.key_ring import Key
 from waha_mcp.sandbox.state import Sandbox
 
@@ -21,8 +22,16 @@ def answer(sandbox: Sandbox, key: Key, path: str) -> Response:
         raise forbidden()
     if session is None or session.account is None:
         raise no_file()
-    message = session.account.messages.get(file.rpartition(".")[0])
+    message = session.account.messages.get(_message_id(file.rpartition(".")[0]))
     media = message.media if message else None
     if message is None or media is None or media.error or message.deleted or not file.endswith(f".{media.extension}"):
         raise no_file()
     return Response(media.data, 200, {"content-type": media.mimetype, "accept-ranges": "bytes"})
+
+
+def _message_id(stem: str) -> str:
+    """The bare id in a file's name, which is the bare or the whole id of its message."""
+    try:
+        return bare_id(stem)
+    except Crash:
+        return stem

@@ -37,8 +37,19 @@ def members_of(call: Call) -> list[str]:
     return [found.id if (found := call.account.person(each)) else each for each in people]
 
 
+def not_blank(text: str, what: str) -> None:
+    """Refuse a blank text, as WAHA 2026.9 does.
+
+    Raises:
+        Refusal: 400.
+    """
+    if not text.strip():
+        raise http_error(400, f"GOWS does not support empty group {what}.")
+
+
 @handles("GroupsController_createGroup")
 def create(call: Call) -> Any:
+    not_blank(call.body["name"], "subject")
     account, now = call.account, int(call.sandbox.now())
     group_id = f"1203634{account.rng.randrange(10**10, 10**11)}@g.us"
     members = dict.fromkeys(members_of(call), "participant") | {account.me.id: "superadmin"}
@@ -46,7 +57,7 @@ def create(call: Call) -> Any:
     account.groups[group_id] = group
     account.invites[group.invite] = group
     account.chat(group_id, started=now)
-    return call.engine.group(account, group)
+    return call.engine.new_group(account, group)
 
 
 def invited(call: Call, code: str) -> Group:
@@ -58,7 +69,7 @@ def invited(call: Call, code: str) -> Group:
 
 @handles("GroupsController_joinInfoGroup")
 def join_info(call: Call) -> Any:
-    return call.engine.group(call.account, invited(call, call.query["code"]), participants=False)
+    return call.engine.invited_group(call.account, invited(call, call.query["code"]))
 
 
 @handles("GroupsController_joinGroup")
@@ -80,19 +91,24 @@ def leave(call: Call) -> Any:
 
 @handles("GroupsController_deleteGroup")
 def delete(call: Call) -> Any:
+    """Remove the group, its chat and its invite link."""
     group = administered(call)
     del call.account.groups[group.id]
     call.account.invites.pop(group.invite, None)
+    call.account.drop_chat(group.id)
 
 
 @handles("GroupsController_setSubject")
 def subject(call: Call) -> Any:
+    not_blank(call.body["subject"], "subject")
     described(call).subject = call.body["subject"]
     return True
 
 
 @handles("GroupsController_setDescription")
 def description(call: Call) -> Any:
+    if call.engine.name == "GOWS":
+        not_blank(call.body["description"], "description")
     described(call).description = call.body["description"]
     return True
 
@@ -152,7 +168,7 @@ def add(call: Call) -> Any:
     people = members_of(call)
     for each in people:
         group.members.setdefault(each, "participant")
-    return call.engine.participant_results(people)
+    return call.engine.participant_results(people, "add")
 
 
 @handles("GroupsController_removeParticipants")
@@ -160,7 +176,7 @@ def remove(call: Call) -> Any:
     group, people = administered(call), members_of(call)
     for each in people:
         group.members.pop(each, None)
-    return call.engine.participant_results(people)
+    return call.engine.participant_results(people, "remove")
 
 
 @handles("GroupsController_promoteToAdmin", "GroupsController_demoteToAdmin")
@@ -172,23 +188,13 @@ def change_role(call: Call) -> Any:
             raise http_error(404, f"{each} is not a participant")
         if group.members[each] != "superadmin":
             group.members[each] = role
-    return call.engine.participant_results(people)
+    return call.engine.participant_results(people, "promote" if role == "admin" else "demote")
 
 
 @handles("GroupsController_getGroupJoinRequests")
 def requests(call: Call) -> Any:
     group, account = administered(call), call.account
-    return [
-        {
-            "requesterId": call.engine.member_id(account, group, person_id),
-            "requesterPn": person_id,
-            "addedById": None,
-            "parentGroupId": None,
-            "requestMethod": "invite_link",
-            "timestamp": time,
-        }
-        for person_id, time in group.requests.items()
-    ]
+    return [call.engine.join_request(account, group, *request) for request in group.requests.items()]
 
 
 @handles("GroupsController_approveGroupJoinRequests", "GroupsController_rejectGroupJoinRequests")

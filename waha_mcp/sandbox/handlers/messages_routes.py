@@ -6,7 +6,7 @@ from typing import Any
 
 from waha_mcp.sandbox.account import ACKS, Filter, Message
 from waha_mcp.sandbox.answers import Crash, http_error
-from waha_mcp.sandbox.engines.base import raw_key
+from waha_mcp.sandbox.engines.engine_content import raw_key
 from waha_mcp.sandbox.handlers.lookups import as_chat_id, find_message, known_chat_id
 from waha_mcp.sandbox.registry import Call, handles
 
@@ -20,11 +20,12 @@ def page(call: Call) -> Any:
     call.engine.check_filter(wanted, chat_id)
     chats = None
     if chat_id != "all":
-        chats = account.joined(known_chat_id(account, chat_id), merged=query["merge"])
+        chats = account.joined(known_chat_id(account, chat_id), merged=query["merge"] and call.engine.merges)
         if not chats:
             return []
     limit = query.get("limit")
-    messages = account.page(
+    messages = call.engine.page(
+        account,
         chats,
         limit=None if limit is None or limit < 0 else int(limit),
         offset=max(int(query.get("offset") or 0), 0),
@@ -34,7 +35,7 @@ def page(call: Call) -> Any:
     download = bool(query.get("downloadMedia"))
     return [
         call.engine.message(account, each, session=call.session.name, download=download and _wanted_type(call, each))
-        for each in call.engine.shown(messages)
+        for each in messages
     ]
 
 
@@ -57,7 +58,7 @@ def _wanted_type(call: Call, message: Message) -> bool:
 def one(call: Call) -> Any:
     """One message; an unknown id is null, so an empty body."""
     message = find_message(call.account, call.path["messageId"], _chat_id(call))
-    if message is None or not call.engine.shown([message]):
+    if message is None or not call.engine.finds(call.account, message, call.path["messageId"]):
         return None
     download = bool(call.query.get("downloadMedia")) and _wanted_type(call, message)
     return call.engine.message(call.account, message, session=call.session.name, download=download)
@@ -83,7 +84,7 @@ def delete(call: Call) -> Any:
     if not message.from_me and (group is None or group.members.get(call.account.me.id) == "participant"):
         raise Crash("forbidden")
     message.deleted = True
-    return call.engine.sent(call.account, message)
+    return call.engine.deleted(call.account, message)
 
 
 @handles("ChatsController_editMessage")
@@ -94,7 +95,7 @@ def edit(call: Call) -> Any:
     message.text = call.body["text"]
     message.edited = int(call.sandbox.now())
     message.mentions = tuple(as_chat_id(each) for each in call.body.get("mentions") or ())
-    return call.engine.sent(call.account, message)
+    return call.engine.edited(call.account, message)
 
 
 @handles("ChatsController_pinMessage")
@@ -134,7 +135,7 @@ def react(call: Call) -> Any:
         extra={"key": raw_key(message), "text": call.body["reaction"]},
         source="api",
     )
-    return call.engine.sent(account, told)
+    return call.engine.reacted(account, told)
 
 
 @handles("ChattingController_setStar")
@@ -150,7 +151,7 @@ def seen(call: Call) -> Any:
     account = call.account
     ids = call.body.get("messageIds") or ([call.body["messageId"]] if call.body.get("messageId") else None)
     named = None if ids is None else {found.id for each in ids if (found := find_message(account, each))}
-    for chat in account.joined(known_chat_id(account, call.body["chatId"])):
+    for chat in account.joined(known_chat_id(account, call.body["chatId"]), merged=call.engine.merges):
         for message in chat.messages[-1000:]:
             if not message.from_me and (named is None or message.id in named):
                 message.ack = max(message.ack, 3)

@@ -42,6 +42,7 @@ def subscribe(call: Call) -> Any:
 
 def _presences(call: Call, chat_id: str) -> dict[str, Any]:
     account = call.account
+    chat_id = call.engine.presence_id(account, chat_id)
     group = account.groups.get(chat_id)
     people = [each for each in group.members if not account.is_me(each)] if group else [chat_id]
     presences = []
@@ -51,7 +52,7 @@ def _presences(call: Call, chat_id: str) -> dict[str, Any]:
             continue
         chat = account.chats.get(person.id)
         online = person.answers
-        seen = None if online or chat is None else chat.time + 60
+        seen = None if online or chat is None or not call.engine.tells_last_seen else chat.time + 60
         presences.append(
             {"participant": each, "lastSeen": seen, "lastKnownPresence": "online" if online else "offline"}
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from waha_mcp.sandbox.answers import Crash, http_error, undefined
+from waha_mcp.sandbox.answers import Crash, bad_parameters, http_error, undefined
 from waha_mcp.sandbox.handlers.lookups import field, find_message
 from waha_mcp.sandbox.handlers.sending_routes import send
 from waha_mcp.sandbox.registry import Call, handles
@@ -14,10 +14,14 @@ from waha_mcp.sandbox.sample_files import vcard
 @handles("ChattingController_sendPoll")
 def poll(call: Call) -> Any:
     wish = field(call, "poll", "options")
+    options = [option.strip() for option in wish["options"]]
+    if not all(options):
+        raise bad_parameters(["poll.options must not hold an empty option"])
+    if len(set(options)) < len(options):
+        raise bad_parameters(["poll.options must be unique"])
     extra = {"name": wish["name"], "options": list(wish["options"]), "multiple": bool(wish.get("multipleAnswers"))}
     message = send(call, kind="poll", text=wish["name"], extra=extra | {"votes": {}})
-    # Polls are the one thing that both engines answer as a WAMessage.
-    return call.engine.message(call.account, message, session=call.session.name)
+    return call.engine.sent_poll(call.account, message)
 
 
 @handles("ChattingController_sendPollVote")
@@ -36,7 +40,7 @@ def vote(call: Call) -> Any:
         votes.pop(mine, None)
     if chosen:
         votes[account.me.lid if message.author.endswith("@lid") else account.me.id] = list(chosen)
-    return {"id": call.engine.message_id(account, message)}
+    return call.engine.voted(account, message)
 
 
 @handles("ChattingController_sendLocation")
@@ -108,7 +112,7 @@ def forward(call: Call) -> Any:
     copy = send(
         call, kind=original.kind, text=original.text, media=original.media, extra=original.extra, forwarded=True
     )
-    return call.engine.message(call.account, copy, session=call.session.name)
+    return call.engine.forwarded(call.account, copy)
 
 
 @handles("EventsController_sendEvent")

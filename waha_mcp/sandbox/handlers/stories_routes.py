@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from waha_mcp.sandbox.account import STATUS_CHAT
-from waha_mcp.sandbox.answers import Crash
+from waha_mcp.sandbox.answers import Crash, http_error
 from waha_mcp.sandbox.handlers.lookups import field, find_message
 from waha_mcp.sandbox.handlers.sending_routes import media_from, send
 from waha_mcp.sandbox.registry import Call, handles
 
 
+def _check_audience(call: Call) -> None:
+    name = call.engine.name
+    if call.body.get("contacts") and not call.engine.shows_status_to_some:
+        text = f"{name} doesn't accept 'contacts'. Remove the field to send status to all contacts."
+        raise http_error(422, text)
+
+
 @handles("StatusController_sendTextStatus")
 def text(call: Call) -> Any:
+    _check_audience(call)
     message = send(call, chat=STATUS_CHAT, text=field(call, "text"))
     return call.engine.sent(call.account, message)
 
@@ -33,6 +41,7 @@ def video(call: Call) -> Any:
 
 
 def _file(call: Call, kind: str, usual: str) -> Any:
+    _check_audience(call)
     media = media_from(field(call, "file"), usual)
     message = send(call, chat=STATUS_CHAT, kind=kind, text=call.body.get("caption"), media=media)
     return call.engine.sent(call.account, message)
@@ -44,4 +53,4 @@ def delete(call: Call) -> Any:
     if message is None or not message.from_me:
         raise Crash("status not found")
     message.deleted = True
-    return call.engine.sent(call.account, message)
+    return call.engine.deleted(call.account, message)

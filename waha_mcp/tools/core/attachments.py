@@ -1,8 +1,11 @@
 """The tool get_media: pictures, voice notes and documents of messages."""
 
+import contextlib
 import mimetypes
 import os
 import re
+import time
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,6 +32,9 @@ from waha_mcp.whatsapp.untrusted import Name, Words
 
 #: Most bytes of a file that is downloaded, and of audio that is sent to the agent.
 MOST, MOST_AUDIO = 32 * 2**20, 4 * 2**20
+#: Seconds after which a file that did not come is not asked for once more: hosts give a call about 60 s.
+SECOND_LOOK = 20.0
+_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
 #: Most characters of a document's text per call.
 TEXT_PAGE = 8_000
 #: Reads messages of strangers, and may write a file.
@@ -72,19 +78,7 @@ async def get_media(
     if save and ctx.app.downloads is None:
         raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
     await ctx.directory.load()
-    raw = await _with_file(ctx, message_id)
-    message = one_of(raw, "a message", partial(message_from, names=ctx.directory))
-    if message is None:
-        raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
-    given = mapping_of(raw.get("media"))
-    url = text_of(given.get("url"))
-    if url is None:
-        raise NotFound(
-            "WhatsApp no longer has the file of this message: ask for it to be sent again."
-            if given.get("error")
-            else "This message has no file, or WAHA is set not to download it."
-        )
-    data = await ctx.waha.download(url, cap=MOST)
+    raw, message, data, url = await _fetched(ctx, message_id)
     media = message.media or Media()
     mimetype = sniff(data) or media.mimetype
     seen, attachment = await _look(ctx, data, (mimetype or "").partition(";")[0], text_from)
@@ -107,8 +101,51 @@ async def get_media(
     return result.attach(attachment) if attachment else result
 
 
-async def _with_file(ctx: Context, message_id: str) -> Any:
+async def _fetched(ctx: Context, message_id: str) -> tuple[Mapping[str, Any], Message, bytes, str]:
+    """(WAHA's row of the message, the message, its file, the file's URL at WAHA).
+
+    WAHA fetches the file from WhatsApp when it is asked for the message, and has the phone send it once more where
+    WhatsApp's own link has expired. It keeps the file for a few minutes only, and leaves out types that its settings
+    leave out. So where there is no file at first, the message is asked for once more, with the file's type.
+
+    Raises:
+        NotFound: there is no such message, or no file that WAHA can get; says which.
+        Refused: see `_with_file`.
+    """
+    started = time.monotonic()
+    wanted: str | None = None
+    while True:
+        raw = await _with_file(ctx, message_id, wanted)
+        message = one_of(raw, "a message", partial(message_from, names=ctx.directory))
+        if message is None:
+            raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
+        given = mapping_of(raw.get("media"))
+        if (url := text_of(given.get("url"))) is not None:
+            with contextlib.suppress(NotFound):
+                return raw, message, await ctx.waha.download(url, cap=MOST), url
+            why = "WAHA does not keep the file of this message any more. Make the call again."
+        elif given.get("error"):
+            why = (
+                "WhatsApp no longer has the file of this message, and the phone did not give it once more: "
+                "try later, when the phone is online, or ask for it to be sent again."
+            )
+        elif given or message.media is not None or raw.get("hasMedia") is True:
+            why = (
+                "WAHA has not downloaded the file of this message: it may be set not to, or not for its type. "
+                "Ask the user to look at WAHA's settings for media."
+            )
+        else:
+            raise NotFound("This message has no file.")
+        if wanted is not None or time.monotonic() - started > SECOND_LOOK:
+            raise NotFound(why)
+        named = _TYPE.match((message.media and message.media.mimetype) or "")
+        wanted = named[0] if named else ""
+
+
+async def _with_file(ctx: Context, message_id: str, mimetype: str | None) -> Any:
     """WAHA's row of the message, for which WAHA downloads its file; None if the chat may not be read.
+
+    `mimetype`: a type to download although WAHA's settings may leave it out; None and "": as they are.
 
     Raises:
         Refused: it is view-once media, of which no copy is made: not by WAHA either.
@@ -118,7 +155,8 @@ async def _with_file(ctx: Context, message_id: str) -> Any:
         return None
     # The gate has looked it up without its file.
     refuse_view_once(ctx.messages.get(message_id))
-    raw = await ctx.waha.call(MESSAGE, path={"chatId": chat, "messageId": message_id}, query={"downloadMedia": True})
+    query = {"downloadMedia": True, "downloadMediaMimetypes": [mimetype] if mimetype else None}
+    raw = await ctx.waha.call(MESSAGE, path={"chatId": chat, "messageId": message_id}, query=query)
     refuse_view_once(raw)
     return raw
 

@@ -13,7 +13,7 @@ from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, encode_cursor, offset_of
 from waha_mcp.tools.params import Cursor, Detail, Limit
 from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
-from waha_mcp.waha.errors import BadAnswer, Refused, Unsupported
+from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing
@@ -152,7 +152,7 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
             # Own and deleted messages may be among them, so request a few more.
             query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
         )
-    except (Unsupported, Refused, BadAnswer) as error:
+    except ONE_OPERATION as error:
         # Not every engine can read channels; use the last message of the overview instead.
         last = [summary.last_message]
         why = briefly(error)

@@ -12,10 +12,11 @@ from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
 from waha_mcp.waha.content import MessageKind
-from waha_mcp.waha.errors import NotFound, Refused, Unsupported
+from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Refused, Unsupported
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import epoch, listing
+from waha_mcp.waha.rows import briefly
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name
 
@@ -67,7 +68,9 @@ async def get_messages(
             break
         message = message_from(step.row, ctx.directory, full=detail == "full", chat=chat)
         if message is not None and message in wanted and ctx.shows(chat, message.id):
-            shown.append(message)
+            # Once is enough.
+            named = any(each.calls_themselves == message.calls_themselves for each in shown)
+            shown.append(message.model_copy(update={"calls_themselves": None}) if named else message)
             places.append(step.place)
     page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=source.notes or None, **more)
     return page.resumable("messages", [[chat, *place.state] for place in places])
@@ -117,27 +120,30 @@ async def get_message(
         chat=chat,
         chat_name=ctx.directory.name(chat),
         message=message,
-        before=await _before(ctx, chat, raw, before) or None,
+        before=await _before(ctx, chat, raw, before, notes) or None,
         after=await _after(ctx, chat, raw, after, notes) or None,
         notes=notes or None,
     )
 
 
-async def _before(ctx: Context, chat: str, raw: Row, count: int) -> list[Message]:
+async def _before(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Message]:
     found: list[Message] = []
     if count == 0:
         return found
     message_id = message_id_of(raw.get("id")) or ""
     place = Place(int(epoch(raw.get("timestamp")) or 0), message_id)
     source = Rest(ctx.waha, chat, page=max(count + 1, 10))
-    async for step in source.rows(place, None, None, Budget(MOST_REQUESTS, SECONDS)):
-        if step.row is None:
-            break
-        message = message_from(step.row, ctx.directory, full=False, chat=chat)
-        if message is not None and ctx.shows(chat, message.id):
-            found.append(message)
-        if len(found) == count:
-            break
+    try:
+        async for step in source.rows(place, None, None, Budget(MOST_REQUESTS, SECONDS)):
+            if step.row is None:
+                break
+            message = message_from(step.row, ctx.directory, full=False, chat=chat)
+            if message is not None and ctx.shows(chat, message.id):
+                found.append(message)
+            if len(found) == count:
+                break
+    except ONE_OPERATION as error:
+        notes.append(f"Not all that came before could be read: {briefly(error)}.")
     return found[::-1]
 
 
@@ -157,6 +163,9 @@ async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]
         answer = await ctx.waha.call(MESSAGES, path={"chatId": chat}, query=query)
     except (Unsupported, Refused):
         notes.append("This engine cannot read forward from a message: see get_messages for what came after.")
+        return []
+    except ONE_OPERATION as error:
+        notes.append(f"What came after could not be read: {briefly(error)}.")
         return []
     rows = [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
     read = [message_from(row, ctx.directory, full=False, chat=chat) for row in rows]

@@ -7,9 +7,19 @@ from typing import Any
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.tools.catalog import CATALOG, EVERY, INSPECTS, Context, not_chosen, tool, why_hidden
+from waha_mcp.tools.catalog import (
+    CATALOG,
+    EVERY,
+    INSPECTS,
+    Context,
+    not_chosen,
+    session_advice,
+    tool,
+    why_hidden,
+)
+from waha_mcp.tools.several import NotTold
 from waha_mcp.tools.toolsets import TOOLSETS
-from waha_mcp.waha.errors import WahaError, no_session, session_step
+from waha_mcp.waha.errors import ONE_OPERATION, WahaError, no_session
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -39,6 +49,7 @@ class Status(Result):
     reach: str | None = Field(None, description="Who can be written to and read")
     paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
+    not_told: NotTold = None
     toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
 
 
@@ -62,13 +73,15 @@ async def get_status(*, ctx: Context) -> Status:
             session = await _session(ctx)
             version = mapping_of(await ctx.waha.call("GET /api/server/version", bound=False))
         except WahaError as error:
-            problem = str(error)
+            # Of a session that is known, the version is not needed.
+            if not (session and isinstance(error, ONE_OPERATION)):
+                problem = str(error)
     state = text_of(session.get("status"))
     me = mapping_of(session.get("me"))
     my_id = chat_id_of(me.get("id"))
     if problem is None and state != "WORKING" and ctx.waha.session is not None:
         if state:
-            problem = session_step(ctx.waha.session, state)
+            problem = session_advice(ctx.waha.session, state, ctx.app, ctx.grant)
         elif session:
             problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to look there."
         else:
@@ -81,6 +94,7 @@ async def get_status(*, ctx: Context) -> Status:
         account=Account(id=my_id, name=text_of(me.get("pushName")), phone=phone_of(my_id)) if my_id else None,
         waha=text_of(version.get("version")),
         engine=text_of(version.get("engine")),
+        not_told=["waha", "engine"] if session and not version else None,
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
         paused=await ctx.paused(),

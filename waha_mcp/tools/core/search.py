@@ -15,7 +15,7 @@ from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender
 from waha_mcp.waha.content import MessageKind
-from waha_mcp.waha.errors import BadAnswer, NotFound, Refused, Unsupported, WahaError
+from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import epoch, iso_time
@@ -197,7 +197,7 @@ async def _everywhere(search: _Search) -> list[Any] | None:
     """All chats at once where the engine can; else one by one."""
     try:
         following = await _onward(search, ALL, START)
-    except (Unsupported, Refused, NotFound, BadAnswer):
+    except (*ONE_OPERATION, NotFound):
         if search.looked_at:
             raise
         following = None
@@ -231,7 +231,7 @@ async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
         await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
         try:
             following = await search.walk(entry.id, place if entry.id == current else START, most=PER_CHAT)
-        except (Unsupported, Refused, NotFound, BadAnswer) as error:
+        except (*ONE_OPERATION, NotFound) as error:
             # A channel, most often: some engines cannot read them.
             following, failure = None, error
             search.unread.append(f"messages of {entry.id}: {briefly(error)}")

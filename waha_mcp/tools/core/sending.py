@@ -9,7 +9,10 @@ from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, FileName, MimeType, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
 from waha_mcp.tools.results import confirmed
+from waha_mcp.waha.chat_rows import unread_of
+from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Result, Sent, sent_from
+from waha_mcp.waha.parsing import chat_id_of, listing, texts_of
 
 Text = Annotated[
     str,
@@ -116,22 +119,64 @@ async def react(
     return Reacted(message_id=message_id, emoji=emoji)
 
 
+READ, OVERVIEW = "POST /api/{session}/chats/{chatId}/messages/read", "GET /api/{session}/chats/overview"
+#: Where nothing is asked for, WAHA marks 7 days and 30 messages. Some versions mark at most 100 at once all the same.
+ALL = {"days": 3650, "messages": 1000}
+#: An answer with fewer ids than this was not cut off by such a limit; most requests of one call.
+CUT_OFF, MOST_TURNS = 30, 20
+
+
 class MarkedRead(Result):
     chat: str
     messages: int | None = Field(None, description="How many were marked; left out where none were, or it is not told")
+    left: int | None = Field(None, description="How many WAHA still counts as unread in it, where it does")
+    note: str | None = None
 
 
-@tool(
-    title="Mark as read",
-    action=Action.SEND,
-    calls=["POST /api/{session}/chats/{chatId}/messages/read"],
-    hints=SETS,
-)
+@tool(title="Mark as read", action=Action.SEND, calls=[READ], hints=SETS)
 async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
     """Mark a chat's unread messages as read. The senders see the blue ticks."""
-    answer = await ctx.waha.call("POST /api/{session}/chats/{chatId}/messages/read", path={"chatId": chat})
-    confirmed(answer)
-    ids = answer.get("ids") if isinstance(answer, dict) else None
-    # A chat that may not be read answers as one without messages does.
-    marked = len(ids) if isinstance(ids, list) and ctx.readable(chat) else 0
-    return MarkedRead(chat=chat, messages=marked or None)
+    readable = ctx.readable(chat)
+    marked: set[str] | None = set()
+    whole = False
+    # Of a chat that may not be read, not even the number of requests may depend on how many there are.
+    for _ in range(MOST_TURNS if readable else 1):
+        answer = await ctx.waha.call(READ, path={"chatId": chat}, query=ALL)
+        confirmed(answer)
+        ids = answer.get("ids") if isinstance(answer, dict) else None
+        if marked is None or not isinstance(ids, list):
+            # The browser engines name none, and mark the whole chat.
+            marked = None
+            break
+        new = set(texts_of(ids)) - marked
+        marked |= new
+        whole = len(new) < CUT_OFF
+        if whole:
+            break
+    left = await _still_unread(ctx, chat)
+    if not readable:
+        # As a chat without messages answers, and with the same requests.
+        return MarkedRead(chat=chat, messages=None, left=None)
+    if whole and marked is not None and left is not None and len(marked) >= left:
+        # Some engines count anew only when the phone says so.
+        left = None
+    cut_off = not whole and marked is not None and left is None
+    return MarkedRead(
+        chat=chat,
+        messages=len(marked or ()) or None,
+        left=left or None,
+        note="Older ones may still be unread: call it again." if cut_off else None,
+    )
+
+
+async def _still_unread(ctx: Context, chat: str) -> int | None:
+    """How many messages WAHA counts as unread in a chat; None where it does not say, or may not be asked."""
+    if Action.READ not in ctx.grant.actions:
+        return None
+    try:
+        rows = listing(await ctx.waha.call(OVERVIEW, query={"ids": [chat], "limit": 10}), "chats")
+    except WahaError:
+        return None
+    same = [row for row in rows if ctx.directory.canonical(chat_id_of(row.get("id")) or "") == chat]
+    counts = [count for row in same if (count := unread_of(row)[0]) is not None]
+    return sum(counts) if counts else None

@@ -9,13 +9,25 @@ from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import Appointment, Argument, Chat, MediaUrl, MessageId, ReplyTo, SourceMessageId, Unseen
+from waha_mcp.tools.params import (
+    Appointment,
+    Argument,
+    Chat,
+    MediaUrl,
+    MessageId,
+    NotBlank,
+    ReplyTo,
+    SourceMessageId,
+    Unseen,
+    different,
+)
 from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.choices import choices_of, chosen
 from waha_mcp.waha.messages import refuse_view_once
 from waha_mcp.waha.models import Sent, sent_from
 from waha_mcp.whatsapp.ids import parse_message_id, parse_phone
 
-Line = Annotated[str, Field(min_length=1, max_length=100)]
+Line = Annotated[str, NotBlank, Field(min_length=1, max_length=100)]
 
 
 #: Control characters, and what else ends a line.
@@ -136,20 +148,23 @@ async def send_list(
 )
 async def reply_to_buttons(
     message_id: MessageId,
-    button_id: Annotated[str, Field(min_length=1, max_length=256, description="Id of the button")],
-    button_text: Annotated[str, Field(min_length=1, max_length=256, description="Text on the button")],
+    label: Annotated[
+        str, Field(min_length=1, max_length=256, description="Text on the button, or of the list's row, as shown")
+    ],
     *,
     ctx: Context,
 ) -> Sent:
-    """Answer a message that has buttons by pressing one of them."""
+    """Answer a message that has buttons or a list by choosing one of them, by its label."""
     chat = parse_message_id(message_id).chat
+    readable = ctx.readable(ctx.directory.canonical(chat))
+    choice = chosen(choices_of(ctx.messages.get(message_id, {})) if readable else [], label)
     answer = await ctx.waha.call(
         "POST /api/send/buttons/reply",
         body={
             "chatId": chat,
             "replyTo": message_id,
-            "selectedButtonID": button_id,
-            "selectedDisplayText": button_text,
+            "selectedButtonID": choice.id or choice.label,
+            "selectedDisplayText": choice.label,
         },
     )
     return sent_from(answer, chat)
@@ -158,16 +173,18 @@ async def reply_to_buttons(
 @tool(title="Send a poll", action=Action.SEND, calls=["POST /api/sendPoll"], hints=SENDS, toolset="messages")
 async def send_poll(
     chat: Chat,
-    question: Annotated[str, Field(min_length=1, max_length=255, description="What is asked")],
-    options: Annotated[list[Line], Field(min_length=2, max_length=12, description="The answers, each different")],
+    question: Annotated[str, NotBlank, Field(min_length=1, max_length=255, description="What is asked")],
+    options: Annotated[
+        list[Line],
+        AfterValidator(different),
+        Field(min_length=2, max_length=12, description="The answers, each different"),
+    ],
     multiple_answers: Annotated[bool, Field(description="Whether more than one may be chosen")] = False,
     reply_to: ReplyTo | None = None,
     *,
     ctx: Context,
 ) -> Sent:
     """Send a poll to a person, group or channel."""
-    if len(set(options)) < len(options):
-        raise ArgumentError("options: two are the same; WhatsApp wants each to be different")
     poll = {"name": question, "options": options, "multipleAnswers": multiple_answers}
     answer = await ctx.waha.call("POST /api/sendPoll", body={"chatId": chat, "poll": poll, "reply_to": reply_to})
     return sent_from(answer, chat)

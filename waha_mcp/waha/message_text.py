@@ -1,0 +1,121 @@
+"""The words of a raw message that a person sees: of any kind, also of one that is not known here.
+
+Engines nest and spell the same fields differently (Baileys `hydratedTemplate`, Go `Format.HydratedFourRowTemplate`,
+WhatsApp Web `interactiveHeader`), so that names are compared without case, wherever in the message they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+#: Fields whose text is shown, in lower case, by their place: titles, then texts, then what stands below.
+_PLACES = {
+    **dict.fromkeys(
+        ("title", "hydratedtitletext", "headertext", "ordertitle", "groupname", "invitegrpname", "newslettername",
+         "pollname", "eventname", "eventtitle", "name", "interactiveheader", "header"), 0),
+    **dict.fromkeys(("subtitle", "publisher", "author"), 1),
+    **dict.fromkeys(
+        ("text", "caption", "body", "contenttext", "hydratedcontenttext", "conversation", "selecteddisplaytext",
+         "comment", "message", "note", "invitemessage", "messagetext", "codecontent", "items", "description",
+         "eventdescription", "quarantineextractedtext", "fallbacktext", "optionname"), 2),
+    **dict.fromkeys(("footer", "footertext", "hydratedfootertext"), 4),
+    **dict.fromkeys(("buttontext", "buttonparamsjson", "joinlink", "url"), 5),
+}  # fmt: skip
+#: Where an object without a place of its own stands.
+_BETWEEN = 3
+#: Parts that are no words of the message itself, in lower case: other messages, files, keys, what can be tapped.
+_OTHERS = frozenset(
+    ("contextinfo", "messagecontextinfo", "quotedmessage", "quotedmsg", "quotedquestion", "key", "options", "pollvotes",
+     "location", "eventlocation", "hydratedbuttons", "dynamicreplybuttons", "sections", "params", "stickers",
+     "nativeflowresponsemessage",
+     "unifiedresponse")
+)  # fmt: skip
+#: Objects that are files: of them the caption is words, and the name of a document.
+_FILE = "mimetype"
+_MOST_DEPTH, _MOST_LINES, _MOST_JSON = 12, 60, 200_000
+#: The beginnings of pictures in base64: JPEG, PNG, WebP, GIF.
+_PICTURE = re.compile(r"(?:data:[\w/+.-]+;base64,)?(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD)[\w+/=\s-]{12,}")
+
+
+def is_picture(text: str) -> bool:
+    """Whether a text is a picture in base64: some engines put a thumbnail where the text belongs."""
+    return _PICTURE.fullmatch(text) is not None
+
+
+def words_in(part: Mapping[str, Any]) -> list[str]:
+    """The texts of a raw message or a part of it, in the order in which they are shown, each once."""
+    found: dict[str, None] = {}
+    for text in _words(part, _MOST_DEPTH):
+        found.setdefault(text)
+        if len(found) == _MOST_LINES:
+            break
+    return list(found)
+
+
+def _words(part: Mapping[str, Any], depth: int) -> Iterator[str]:
+    named = [(name.lower(), value) for name, value in part.items() if isinstance(name, str)]
+    if any(name in ("buttonid", "displaytext") for name, _ in named):
+        return  # a button: see `choices_of`
+    if any(name == "buttonparamsjson" for name, _ in named):
+        named = [(name, value) for name, value in named if name == "buttonparamsjson"]
+    is_file = any(name == _FILE for name, _ in named)
+    for name, value in sorted(named, key=lambda field: _PLACES.get(field[0], _BETWEEN)):
+        if name in _OTHERS or "thumb" in name or name.endswith(("key", "jid")):
+            continue
+        if is_file and name not in ("caption",):
+            continue
+        if name == "buttonparamsjson":
+            yield from _in_button(value)
+        elif isinstance(value, str):
+            if name in _PLACES and value.strip() and not is_picture(value) and (name != "url" or _is_link(value)):
+                yield value.strip()
+        elif depth and isinstance(value, Mapping):
+            yield from _words(value, depth - 1)
+        elif depth and isinstance(value, list):
+            yield from _in_list(name, value, depth - 1)
+
+
+def _in_button(text: Any) -> Iterator[str]:
+    """The words of a button that opens a list or an order: its label, the order's number and what is in it."""
+    try:
+        found = json.loads(text) if isinstance(text, str) and len(text) <= _MOST_JSON else None
+    except (ValueError, RecursionError):
+        return
+    params = found if isinstance(found, dict) else {}
+    if isinstance(params.get("sections"), list) and isinstance(params.get("title"), str):
+        yield params["title"]
+    if isinstance(params.get("reference_id"), str):
+        yield params["reference_id"]
+    order = params.get("order")
+    items = order.get("items") if isinstance(order, dict) else None
+    for each in items if isinstance(items, list) else ():
+        if isinstance(each, dict) and isinstance(each.get("name"), str):
+            yield each["name"]
+
+
+def _is_link(text: str) -> bool:
+    """Whether a URL is one for people, and not that of a file on WhatsApp's servers."""
+    return text.startswith(("http://", "https://")) and ".whatsapp.net/" not in text
+
+
+def _in_list(name: str, values: list[Any], depth: int) -> Iterator[str]:
+    for each in values:
+        if isinstance(each, Mapping):
+            yield from _words(each, depth)
+        elif isinstance(each, str) and name == "items" and each.strip():
+            yield each.strip()
+
+
+def joined(text: str | None, words: list[str]) -> str | None:
+    """A message's text with those of its words that are not in it; titles before it, all else after it."""
+    if text is None:
+        return "\n".join(words) or None
+    missing = [each for each in words if each not in text]
+    if not missing:
+        return text
+    if text in words:
+        return "\n".join(words)
+    return "\n".join([text, *missing])
