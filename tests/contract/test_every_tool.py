@@ -65,8 +65,6 @@ LACKING: dict[str, dict[str, str]] = {
     engine: {
         **dict.fromkeys((*_BROWSERS, *more), f"runs on the {engine.upper()} engine, which cannot do this (501)"),
         "post_text_status": f"{engine.upper()} doesn't accept 'contacts'",
-        # All that they say of a forward is that it was sent.
-        "forward_message": "its outcome is unknown",
     }
     for engine, more in {"webjs": _CHANNELS, "wpp": _WPP}.items()
 }

@@ -388,3 +388,11 @@ def test_a_junk_answer_is_a_list_or_a_bad_answer(answer: Any) -> None:
     except BadAnswer:
         return
     assert all(isinstance(row, dict) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [({"sent": True}, True), ({"sent": "true"}, False), ({}, False), (None, False)]
+)
+def test_a_send_is_told_without_an_id_only_by_wahas_own_word(answer: Any, told: bool) -> None:
+    sent = sent_from(answer, "12025550123@c.us")
+    assert (sent.message_id, sent.told) == (None, told)

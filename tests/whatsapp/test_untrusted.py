@@ -113,7 +113,7 @@ WRITTEN_BY_OTHERS = {
     "FetchedMedia": {"sender_name", "mimetype", "filename", "text", "transcript"},
     "FoundChat": {"name", "push_name"},
     "Group": {"subject", "description"},
-    "Hit": {"chat_name", "sender_name", "line"},
+    "Hit": {"calls_themselves", "chat_name", "sender_name", "line"},
     "JoinRequest": {"name"},
     "Label": {"name"},
     "LabeledChat": {"name"},

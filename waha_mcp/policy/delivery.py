@@ -77,10 +77,11 @@ class MessageIds:
 def is_ours(sent: Sent, message_id: str | None) -> bool:
     """Whether the answer to a send holds a message of this account; `message_id` is the one requested, if any.
 
-    The engine may have chosen another id. A message from somebody else, or without an id, does not prove a send.
+    The engine may have chosen another id. A message from somebody else, or without an id, does not prove a send, unless
+    WAHA says so.
     """
     if sent.message_id is None:
-        return False
+        return sent.told
     try:
         key = parse_message_id(sent.message_id)
     except ValueError:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from waha_mcp.waha.messages import NOBODY, Message, Names, message_from
-from waha_mcp.waha.models import Result
+from waha_mcp.waha.models import Result, has_letters
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.untrusted import Name
 
@@ -31,6 +31,13 @@ def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
     return 0 if found == -1 else count_of(found), marked
 
 
+def _name_in(raw: Mapping[str, Any]) -> str | None:
+    """The name in a row; None for a number, which WEBJS has there for who is not saved."""
+    name = text_of(raw.get("name"))
+    person = kind_of_chat(chat_id_of(raw.get("id")) or "") == "person"
+    return name if name is not None and (has_letters(name) or not person) else None
+
+
 def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = True) -> ChatSummary | None:
     """Parse an overview row; None if it has no valid chat id. `full` as for `message_from`."""
     chat_id = chat_id_of(raw.get("id"))
@@ -42,7 +49,7 @@ def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = Tru
     last = raw.get("lastMessage")
     return ChatSummary(
         id=chat_id,
-        name=names.name(chat_id) or text_of(raw.get("name")),
+        name=names.name(chat_id) or _name_in(raw),
         kind=kind_of_chat(chat_id),
         unread=unread,
         marked_unread=marked or None,

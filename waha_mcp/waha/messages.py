@@ -408,9 +408,8 @@ def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
         return None
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return None
-    name = ", ".join(
-        dict.fromkeys(each for key in ("name", "address", "description", "loc") if (each := text_of(place.get(key))))
-    )
+    words = (text_of(place.get(key)) for key in ("name", "address", "description", "loc"))
+    name = ", ".join(dict.fromkeys(each for each in words if each and each != content.text))
     return Location(
         latitude=latitude,
         longitude=longitude,

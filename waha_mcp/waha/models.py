@@ -88,6 +88,13 @@ class Sent(Result):
     chat: str
     time: str | None = Field(None, description="ISO 8601")
 
+    #: Whether WAHA says that it was sent, without naming the message, as the browser engines do of what is forwarded.
+    _told: bool = PrivateAttr(default=False)
+
+    @property
+    def told(self) -> bool:
+        return self._told
+
 
 #: Fields of a contact for the name that the person chose.
 _CHOSEN = ("pushname", "pushName", "notify")
@@ -165,12 +172,14 @@ def sent_from(answer: Any, chat: str) -> Sent:
     """Parse the answer to a send: a WAMessage or the engine's raw message. `chat` is used if it names no chat."""
     raw = mapping_of(answer)
     key = message_key_of(raw)
-    return Sent(
+    sent = Sent(
         # Of a message that WhatsApp did not take, no id proves that it was sent.
         message_id=None if raw.get("ack") == NOT_TAKEN else _own_id(raw),
         chat=key.chat if key else chat,
         time=iso_time(first_of(raw, "timestamp", "messageTimestamp")),
     )
+    sent._told = raw.get("sent") is True
+    return sent
 
 
 def message_key_of(raw: Mapping[str, Any]) -> MessageKey | None:

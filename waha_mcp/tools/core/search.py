@@ -37,6 +37,9 @@ class Hit(Result):
     time: str | None = Field(None, description="ISO 8601")
     sender: str
     sender_name: Name | None = None
+    calls_themselves: Name | None = Field(
+        default=None, description="In a chat with a person whose name is not known: the name that they chose"
+    )
     kind: MessageKind
     line: Words = Field(description="The line that matches")
 
@@ -113,7 +116,7 @@ class _Search:
 
     def _hit(self, row: Row) -> Hit | None:
         chat = self._chat_of(row)
-        message = message_from(row, self.ctx.directory, full=True)
+        message = message_from(row, self.ctx.directory, full=True, chat=chat)
         if message is None or message not in self.wanted or _short(message.id) in self.shown:
             return None
         line = matching_line(message, self.query)
@@ -125,7 +128,8 @@ class _Search:
             chat_name=self.ctx.directory.name(chat),
             time=message.time,
             sender=message.sender,
-            sender_name=message.sender_name if message.sender != chat else None,
+            sender_name=message.sender_name,
+            calls_themselves=message.calls_themselves,
             kind=message.kind,
             line=line,
         )
