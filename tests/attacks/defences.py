@@ -36,6 +36,11 @@ WITHOUT = (
     "outlasting::after_ten_minutes_the_caller_may_take_the_risk[allowing the repeat]",
     "outlasting::what_was_sent_is_not_sent_again_with_an_option_that_changes_nothing",
     "whom::a_name_in_letters_that_look_alike_reaches_nobody",
+    *(
+        f"whom::an_own_group_called_like_a_person_gets_nothing_while_contacts_are_not_known[{how}]"
+        for how in ("there are none yet", "they fail", "they are no list")
+    ),
+    "yes::a_call_that_waits_does_nothing_without_a_yes[cancelled]",
     "whom::a_name_that_may_be_chosen_reaches_nobody_where",
     "whom::a_yes_for_a_message_lets_the_next_one_out_of",
     "whom::a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there",

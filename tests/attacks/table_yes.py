@@ -38,13 +38,17 @@ YES = (
     ),
     Defence(
         "an approval is used up for all processes",
-        ((_APPROVAL, "_written(approved), None)", "_written(approved), _written(approved))"),),
+        (
+            (_APPROVAL, "_written(approved), None)", "_written(approved), _written(approved))"),
+            # What was done is not done again either.
+            ("policy/gate.py", "call.despite = await self._guard.check(call)", "call.despite = ()"),
+        ),
         ("yes::an_approval_is_good_once_for_all_processes", "yes::a_yes_that_was_not_used_is_good_once_after"),
     ),
     Defence(
         "a call that waits needs a yes",
         ((_APPROVER, "if used := await in_thread(self._used, entry):\n            return used", "return filed"),),
-        ("yes::a_call_that_waits_does_nothing_without_a_yes",),
+        tuple(f"yes::a_call_that_waits_does_nothing_without_a_yes[{how}]" for how in ("refused", "nobody decides")),
     ),
     Defence(
         "a flood makes room for others itself",

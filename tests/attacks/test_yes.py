@@ -345,7 +345,7 @@ def strangers(start: int) -> Iterator[str]:
 FLOODS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "one chat": lambda: ({"chat": ATTACKER, "text": f"flood {n}"} for n in range(60)),
     "one chat in ever other company": lambda: (
-        {"chat": ATTACKER, "text": "flood", "mentions": [each]} for each in strangers(100)
+        {"chat": ATTACKER, "text": f"flood @{each.partition('@')[0]}", "mentions": [each]} for each in strangers(100)
     ),
     "one chat in much company": lambda: (
         {"chat": ATTACKER, "text": f"flood {n}", "mentions": list(strangers(100))[n : n + 3]} for n in range(60)
