@@ -639,8 +639,8 @@ def run(
 # -- Reports
 
 
-def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes) -> str:
-    """The results as Markdown."""
+def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes, of: int = 0) -> str:
+    """The results as Markdown. `of`: how many mutants there are, where these are a sample."""
     rooms = files()
     lines = [
         "| Room | Mutants | Equivalent | Killed | Survived | Killed of those not equivalent |",
@@ -663,7 +663,7 @@ def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes) 
         check=False,
     ).stdout.strip()
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    lines += ["", f"Commit {commit}, {machine}."]
+    lines += ["", f"{f'{len(mutants)} of {of}, taken at random. ' if of else ''}Commit {commit}, {machine}."]
     if alive:
         lines += ["", "Survivors:", ""]
         for mutant in alive:
@@ -732,6 +732,7 @@ def main() -> int:
     arguments = parser.parse_args()
     notes = Notes.read()
     mutants = list(select(arguments))
+    of = len(mutants) if arguments.sample else 0
     if arguments.sample:
         able = [mutant for mutant in mutants if not notes.reason(notes.equivalent, mutant)]
         mutants = random.Random(arguments.seed).sample(able, min(arguments.sample, len(able)))  # noqa: S311
@@ -750,7 +751,7 @@ def main() -> int:
         workers=arguments.workers,
         processes=arguments.processes,
     )
-    text = table(mutants, done, notes)
+    text = table(mutants, done, notes, of)
     print(text)
     if arguments.table:
         write_table(arguments.table, text)
