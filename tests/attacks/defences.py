@@ -27,6 +27,7 @@ WITHOUT = (
     "limits::an_approval_cannot_be_guessed",
     "limits::no_tool_approves",
     "limits::who_is_denied_is_not_even_asked_about",
+    "claims::a_sealed_message_is_not_pressed_on_under_a_friends_chat",
     "secrets_kept::other_media_is_saved_all_the_same",
     "limits::parallel_calls_do_not_get_around_the_limits",
     "limits::what_was_not_sent_spends_no_pace",

@@ -83,9 +83,13 @@ def came_to_nothing(agent: Hijacked, outcome: tuple[bool, str]) -> None:
     assert agent.judge.effects() == []
 
 
-@pytest.mark.parametrize("how", list(USES)[:-2])
+@pytest.mark.parametrize("how", [each for each in list(USES)[:-2] if each != "pressed on"])
 def test_a_sealed_message_is_not_under_a_friends_chat(how: str, agent: Hijacked, sealed: str) -> None:
     came_to_nothing(agent, use(agent, how, f"false_{FRIEND}_{sealed}"))
+
+
+def test_a_sealed_message_is_not_pressed_on_under_a_friends_chat(agent: Hijacked, sealed: str) -> None:
+    came_to_nothing(agent, use(agent, "pressed on", f"false_{FRIEND}_{sealed}"))
 
 
 CLAIMS = {
