@@ -31,6 +31,8 @@ WITHOUT = (
     "secrets_kept::other_media_is_saved_all_the_same",
     "limits::parallel_calls_do_not_get_around_the_limits",
     "limits::what_was_not_sent_spends_no_pace",
+    "limits::what_was_not_sent_gives_the_approval_back_once",
+    "yes::a_notice_writes_nothing_into_the_protocol",
     "outcomes::a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it",
     "outcomes::forty_texts_cancelled_before_they_left_all_go_out_when_tried_again",
     "verdicts::a_group_is_not_taken_for_the_only_one_where_groups_cannot_be_read",

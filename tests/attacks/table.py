@@ -239,6 +239,7 @@ DEFENCES = (
             ("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),
             # What was done, or may have been, is not done again either.
             (_GATE, "call.despite = await self._guard.check(call)", "call.despite = ()"),
+            (_GATE, "attempt = await self._guard.begin(call, message_id)", "attempt = None"),
         ),
         ("limits::an_approval_cannot_be_replayed", "limits::an_unknown_outcome_uses_up_the_approval"),
     ),
@@ -271,10 +272,7 @@ DEFENCES = (
     Defence(
         "what was not sent gives approval and pace back",
         ((_GATE, "await self._approver.give_back(call)\n            if counted is not None:", "if False:"),),
-        (
-            "limits::what_was_not_sent_gives_the_approval_back_once",
-            "limits::what_waha_refuses_spends_no_pace",
-        ),
+        ("limits::what_waha_refuses_spends_no_pace",),
     ),
     # Claims
     Defence(

@@ -42,6 +42,7 @@ YES = (
             (_APPROVAL, "_written(approved), None)", "_written(approved), _written(approved))"),
             # What was done is not done again either.
             ("policy/gate.py", "call.despite = await self._guard.check(call)", "call.despite = ()"),
+            ("policy/gate.py", "attempt = await self._guard.begin(call, message_id)", "attempt = None"),
         ),
         ("yes::an_approval_is_good_once_for_all_processes", "yes::a_yes_that_was_not_used_is_good_once_after"),
     ),
@@ -74,11 +75,6 @@ YES = (
         "questions about one chat are bounded",
         ((_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),),
         ("yes::a_person_is_not_asked_about_one_chat_without_end",),
-    ),
-    Defence(
-        "a notice stays out of the protocol",
-        ((_NOTICES, "stdin=nothing, stdout=nothing", "stdin=nothing, stdout=None"),),
-        ("yes::a_notice_writes_nothing_into_the_protocol",),
     ),
     Defence(
         "a notice gets no key",
