@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from waha_mcp.waha.chat_rows import chat_from
@@ -370,6 +370,8 @@ _junk = st.recursive(
 _object = st.dictionaries(st.sampled_from(_FIELDS), _junk, max_size=12)
 
 
+# How long it takes to make what is tried says nothing about the code.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_object, st.sampled_from(["1202@c.us", "1@g.us", {"_serialized": "1@g.us"}, "true_1202@c.us_A"]))
 @pytest.mark.slow
 def test_junk_breaks_nothing_and_what_comes_out_can_be_written(raw: dict[str, Any], an_id: Any) -> None:
