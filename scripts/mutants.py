@@ -639,8 +639,8 @@ def run(
 # -- Reports
 
 
-def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes, of: int = 0) -> str:
-    """The results as Markdown. `of`: how many mutants there are, where these are a sample."""
+def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes, total: int = 0) -> str:
+    """The results as Markdown. `total`: how many mutants there are, where these are a sample."""
     rooms = files()
     lines = [
         "| Room | Mutants | Equivalent | Killed | Survived | Killed of those not equivalent |",
@@ -663,7 +663,7 @@ def table(mutants: list[Mutant], done: dict[str, dict[str, Any]], notes: Notes, 
         check=False,
     ).stdout.strip()
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    lines += ["", f"{f'{len(mutants)} of {of}, taken at random. ' if of else ''}Commit {commit}, {machine}."]
+    lines += ["", f"{f'{len(mutants)} of {total}, taken at random. ' if total else ''}Commit {commit}, {machine}."]
     if alive:
         lines += ["", "Survivors:", ""]
         for mutant in alive:
