@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from waha_mcp.waha.content import MessageKind
+from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import Message
 from waha_mcp.whatsapp.folding import fold
 

@@ -11,161 +11,16 @@ import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from waha_mcp.waha.message_kinds import BROWSER_KINDS, KINDS, MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN, Note, note_of, note_of_wrapper, system_note
 from waha_mcp.waha.message_text import is_picture, words_in
 from waha_mcp.waha.parsing import chat_id_of, count_of, epoch, first_of, mapping_of, text_of, texts_of
 from waha_mcp.waha.vcards import is_card
 
-MessageKind = Literal[
-    "text",
-    "image",
-    "video",
-    "voice",
-    "audio",
-    "document",
-    "sticker",
-    "location",
-    "contact",
-    "album",
-    "poll",
-    "event",
-    "list",
-    "buttons",
-    "invite",
-    "order",
-    "product",
-    "payment",
-    "reaction",
-    "call",
-    "system",
-    "other",
-]
-
-_KINDS: dict[str, MessageKind] = {
-    "conversation": "text",
-    "extendedTextMessage": "text",
-    "imageMessage": "image",
-    "videoMessage": "video",
-    "ptvMessage": "video",
-    "audioMessage": "audio",
-    "documentMessage": "document",
-    "stickerMessage": "sticker",
-    "locationMessage": "location",
-    "liveLocationMessage": "location",
-    "contactMessage": "contact",
-    "contactsArrayMessage": "contact",
-    "pollCreationMessage": "poll",
-    "pollCreationMessageV2": "poll",
-    "pollCreationMessageV3": "poll",
-    "pollCreationMessageV5": "poll",
-    "pollCreationMessageV6": "poll",
-    "pollResultSnapshotMessage": "poll",
-    "pollResultSnapshotMessageV3": "poll",
-    "albumMessage": "album",
-    "stickerPackMessage": "sticker",
-    "eventMessage": "event",
-    "eventInviteMessage": "event",
-    "listMessage": "list",
-    "buttonsMessage": "buttons",
-    "interactiveMessage": "buttons",
-    "templateMessage": "buttons",
-    "listResponseMessage": "text",
-    "buttonsResponseMessage": "text",
-    "templateButtonReplyMessage": "text",
-    "interactiveResponseMessage": "text",
-    "richResponseMessage": "text",
-    "highlyStructuredMessage": "text",
-    "questionResponseMessage": "text",
-    "statusQuestionAnswerMessage": "text",
-    "statusQuotedMessage": "text",
-    "groupInviteMessage": "invite",
-    "newsletterAdminInviteMessage": "invite",
-    "newsletterFollowerInviteMessage": "invite",
-    "newsletterFollowerInviteMessageV2": "invite",
-    "orderMessage": "order",
-    "productMessage": "product",
-    "sendPaymentMessage": "payment",
-    "requestPaymentMessage": "payment",
-    "declinePaymentRequestMessage": "payment",
-    "cancelPaymentRequestMessage": "payment",
-    "paymentInviteMessage": "payment",
-    "invoiceMessage": "payment",
-    "splitPaymentMessage": "payment",
-    "paymentReminderMessage": "payment",
-    "reactionMessage": "reaction",
-    "encReactionMessage": "reaction",
-    "callLogMesssage": "call",
-    "call": "call",
-    "bcallMessage": "call",
-    "scheduledCallCreationMessage": "call",
-    "scheduledCallEditMessage": "call",
-    "pollUpdateMessage": "system",
-    "pollAddOptionMessage": "system",
-    "encEventResponseMessage": "system",
-    "encCommentMessage": "system",
-    "pinInChatMessage": "system",
-    "keepInChatMessage": "system",
-    "secretEncryptedMessage": "system",
-    "requestPhoneNumberMessage": "system",
-    "statusNotificationMessage": "system",
-    "statusStickerInteractionMessage": "system",
-    "messageHistoryBundle": "system",
-    "messageHistoryNotice": "system",
-    "conditionalRevealMessage": "other",
-    "placeholderMessage": "other",
-    "protocolMessage": "system",
-    "senderKeyDistributionMessage": "system",
-}
-_BROWSER_KINDS: dict[str, MessageKind] = {
-    "chat": "text",
-    "image": "image",
-    "video": "video",
-    "ptv": "video",
-    "ptt": "voice",
-    "audio": "audio",
-    "document": "document",
-    "sticker": "sticker",
-    "location": "location",
-    "vcard": "contact",
-    "multi_vcard": "contact",
-    "album": "album",
-    "sticker-pack": "sticker",
-    "poll_creation": "poll",
-    "poll_result_snapshot": "poll",
-    "event_creation": "event",
-    "list": "list",
-    "list_response": "text",
-    "interactive": "buttons",
-    "interactive_response": "text",
-    "buttons_response": "text",
-    "template_button_reply": "text",
-    "rich_response": "text",
-    "oversized": "text",
-    "quarantined": "text",
-    "groups_v4_invite": "invite",
-    "newsletter_admin_invite": "invite",
-    "newsletter_follower_invite": "invite",
-    "order": "order",
-    "product": "product",
-    "payment": "payment",
-    "call_log": "call",
-    "ciphertext": "other",
-    "pinned_message": "system",
-    "request_phone_number": "system",
-    "message_history_notice": "system",
-    "message_history_bundle": "system",
-    "unknown": "other",
-    "futureproof": "other",
-    "broadcast_notification": "system",
-    "e2e_notification": "system",
-    "notification": "system",
-    "notification_template": "system",
-    "gp2": "system",
-    "protocol": "system",
-}
-MEDIA_KINDS = frozenset({"image", "video", "voice", "audio", "document", "sticker"})
+#: The order in which they tell.
+_PLACES = {name: place for place, name in enumerate(KINDS)}
 #: Most wrappers around one message.
 _MOST_WRAPPERS = 12
 #: Kinds of which all words are looked for, in whatever fields: they are made of several.
@@ -270,7 +125,7 @@ def _unwrapped(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str
             (
                 (name, value["message"])
                 for name, value in message.items()
-                if name not in _KINDS and isinstance(value, Mapping) and isinstance(value.get("message"), Mapping)
+                if name not in KINDS and isinstance(value, Mapping) and isinstance(value.get("message"), Mapping)
             ),
             None,
         )
@@ -319,8 +174,8 @@ def _kind_and_body(
     message: Mapping[str, Any], browser: str | None, data: Mapping[str, Any]
 ) -> tuple[str, MessageKind | None, Mapping[str, Any]]:
     """The name of what a message holds (a field of it, or WhatsApp Web's type), its kind, and the raw object of it."""
-    for name, kind in _KINDS.items():
-        found = message.get(name)
+    for name in sorted(message.keys() & KINDS.keys(), key=_PLACES.__getitem__):
+        kind, found = KINDS[name], message[name]
         if isinstance(found, str):
             return name, kind, {"text": found}
         if isinstance(found, Mapping):
@@ -332,7 +187,7 @@ def _kind_and_body(
     if message:
         return "", "other", {}
     if browser is not None:
-        return browser, _BROWSER_KINDS.get(browser, "other"), data
+        return browser, BROWSER_KINDS.get(browser, "other"), data
     return "", None, {}
 
 

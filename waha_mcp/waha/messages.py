@@ -9,9 +9,7 @@ from pydantic import Field, FiniteFloat
 
 from waha_mcp.waha.choices import choices_of
 from waha_mcp.waha.content import (
-    MEDIA_KINDS,
     Content,
-    MessageKind,
     content_of,
     counts_of,
     forwarded,
@@ -29,6 +27,7 @@ from waha_mcp.waha.content import (
     votes_of,
 )
 from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN
 from waha_mcp.waha.message_text import is_picture, joined
 from waha_mcp.waha.models import Result, message_id_of
@@ -163,8 +162,6 @@ class Message(Result):
     status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
 
 
-#: Kinds of messages that may have something to tap.
-_WITH_CHOICES = ("text", "buttons", "list", "image", "video", "document", "location", "product")
 _STATUS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
 _MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
 
@@ -282,7 +279,8 @@ def _about(content: Content, names: Names) -> list[str] | None:
 
 
 def _choices(raw: Mapping[str, Any], content: Content) -> list[Choice] | None:
-    if content.kind not in _WITH_CHOICES or content.deleted:
+    # WhatsApp Web has them on messages of any kind; its body has a type.
+    if content.deleted or not (content.kind in ("buttons", "list") or isinstance(content.body.get("type"), str)):
         return None
     return [Choice(label=each.label, about=each.description, leads_to=each.value) for each in choices_of(raw)] or None
 

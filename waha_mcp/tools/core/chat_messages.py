@@ -11,8 +11,8 @@ from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
-from waha_mcp.waha.content import MessageKind
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Refused, Unsupported
+from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import epoch, listing

@@ -14,8 +14,8 @@ from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender
-from waha_mcp.waha.content import MessageKind
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
+from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import epoch, iso_time
