@@ -42,7 +42,7 @@ SECRETS = (
     ),
     Defence(
         "the key is known with its characters escaped",
-        ((_LOG, '_escaped(value) if any(mark in text for mark in "%&\\\\") else _plain(value)', "_plain(value)"),),
+        ((_LOG, 'plain = _escaped if any(mark in text for mark in "%&\\\\") else _plain', "plain = _plain"),),
         each_way(
             "each character for URLs",
             "each character for URLs, upper",
