@@ -187,3 +187,14 @@ async def test_what_may_not_be_read_appears_in_no_list_search_or_candidate(
         with pytest.raises(ArgumentError) as refusal:
             await bridge.call("get_messages", {"chat": "Maya Lindqvist"})
         assert MAYA not in str(refusal.value)
+
+
+async def test_who_has_no_name_yet_is_shown_once_by_the_one_that_they_chose(bridge: Bridge, admin: Admin) -> None:
+    await bridge.call("find_chats", {"query": "maya"})
+    chat = "12025550188@c.us"
+    for text in ("Hi", "Are you there?"):
+        await admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text, "pushName": "Newcomer Nora"})
+    found = await ask(bridge, "get_messages", chat=chat, limit=5)
+    assert "chat_name" not in found
+    assert [each.get("calls_themselves") for each in found["messages"]] == ["Newcomer Nora", None]
+    assert "sender_name" not in found["messages"][0]

@@ -68,9 +68,10 @@ async def get_messages(
             break
         message = message_from(step.row, ctx.directory, full=detail == "full", chat=chat)
         if message is not None and message in wanted and ctx.shows(chat, message.id):
-            # Once is enough.
-            named = any(each.calls_themselves == message.calls_themselves for each in shown)
-            shown.append(message.model_copy(update={"calls_themselves": None}) if named else message)
+            name = message.calls_themselves
+            if name is not None and any(each.calls_themselves == name for each in shown):
+                message = message.model_copy(update={"calls_themselves": None})  # once is enough
+            shown.append(message)
             places.append(step.place)
     page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=source.notes or None, **more)
     return page.resumable("messages", [[chat, *place.state] for place in places])
