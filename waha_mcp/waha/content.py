@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from waha_mcp.waha.message_kinds import BROWSER_KINDS, KINDS, MEDIA_KINDS, MessageKind
-from waha_mcp.waha.message_notes import UNKNOWN, Note, note_of, note_of_wrapper, system_note
+from waha_mcp.waha.message_notes import UNKNOWN, Note, note_of, system_note
 from waha_mcp.waha.message_text import is_picture, words_in
 from waha_mcp.waha.parsing import chat_id_of, count_of, epoch, first_of, mapping_of, text_of, texts_of
 from waha_mcp.waha.vcards import is_card
@@ -106,7 +106,7 @@ def content_of(raw: Mapping[str, Any]) -> Content:
         value = text_of(data.get("body")) or text_of(data.get("eventName")) if subtype in _WITH_VALUE else None
         return Content("system", {}, {}, value, system_note(subtype, data))
     context = mapping_of(first_of(body, "contextInfo", "ContextInfo")) or _browser_context(data, browser)
-    note = note_of(name, body) or note_of_wrapper(wrappers)
+    note = note_of(name, body, wrappers)
     if note is None and kind == "other":
         note = UNKNOWN
     return Content(
@@ -228,7 +228,7 @@ def _text(kind: MessageKind | None, body: Mapping[str, Any]) -> str | None:
 def _words(kind: MessageKind | None, name: str, body: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
     """The words of a message that is made of several, or beside the text of any."""
     if body is data and body:
-        fields = {each: body[each] for each in _BROWSER_WORDS if each in body and not _is_preview(kind, body)}
+        fields = {} if _is_preview(kind, body) else {each: body[each] for each in _BROWSER_WORDS if each in body}
         more = {"description": body.get("description")} if name in ("product", "sticker-pack") else {}
         named = {"title": body.get("filename")} if name == "sticker-pack" else {}
         return tuple(words_in(named | fields | more))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, mapping_of, text_of
@@ -45,6 +45,7 @@ _PLAIN = {
     "scheduledCallCreationMessage": "a call that is planned",
     "scheduledCallEditMessage": "called off a planned call",
     "bcallMessage": "a call",
+    "sendPaymentMessage": "a payment",
     "paymentInviteMessage": "an invitation to use payments",
     "declinePaymentRequestMessage": "declined to pay",
     "cancelPaymentRequestMessage": "took back a request to pay",
@@ -58,12 +59,6 @@ _PLAIN = {
     "pollUpdateMessage": "voted in a poll",
     "senderKeyDistributionMessage": "a system message of WhatsApp",
 }  # fmt: skip
-#: By the wrapper of a message, where it has no text of its own.
-_WRAPPED = {
-    "statusMentionMessage": "mentioned you in a status",
-    "groupStatusMentionMessage": "mentioned this group in a status",
-    "limitSharingMessage": "changed whether this chat's messages may be shared on",
-}
 _PROTOCOL = {
     "3": "changed how long messages stay",
     "EPHEMERAL_SETTING": "changed how long messages stay",
@@ -129,11 +124,13 @@ _CIPHERTEXT = {
 }
 
 
-def note_of(name: str, body: Mapping[str, Any]) -> Note | None:
+def note_of(name: str, body: Mapping[str, Any], wrappers: Sequence[str] = ()) -> Note | None:
     """What a message of this kind is; None for kinds whose words say it. `name`: Baileys' field or WhatsApp Web's type.
 
-    `body`: what the field holds, or WhatsApp Web's whole message.
+    `body`: what the field holds, or WhatsApp Web's whole message. `wrappers`: the fields that it was wrapped in.
     """
+    if "groupStatusMentionMessage" in wrappers:
+        return Note("mentioned this group in a status")
     match name:
         case "albumMessage" | "album":
             return Note(_album(body))
@@ -150,8 +147,6 @@ def note_of(name: str, body: Mapping[str, Any]) -> Note | None:
                 return Note("a catalogue")
             amount = "salePriceAmount1000" if product.get("salePriceAmount1000") else "priceAmount1000"
             return Note(_priced("a product", product, amount, "currencyCode"))
-        case "sendPaymentMessage":
-            return Note("a payment")
         case "requestPaymentMessage":
             return Note(_priced("asks for a payment", body, "amount1000", "currencyCodeIso4217"))
         case "payment":
@@ -164,11 +159,6 @@ def note_of(name: str, body: Mapping[str, Any]) -> Note | None:
         case "ciphertext":
             return Note(_CIPHERTEXT.get(str(body.get("subtype")), _SYSTEM["2"]))
     return Note(_PLAIN[name]) if name in _PLAIN else None
-
-
-def note_of_wrapper(names: tuple[str, ...]) -> Note | None:
-    """What a message is that has no words, by its wrappers."""
-    return next((Note(_WRAPPED[name]) for name in names if name in _WRAPPED), None)
 
 
 def system_note(subtype: Any, data: Mapping[str, Any]) -> Note:
