@@ -34,7 +34,8 @@ def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
         items = [_kept(each, readable) for each in value if _may_show(each, readable)]
         return value if len(items) == len(value) and all(map(is_, items, value)) else items
     if isinstance(value, dict):
-        return {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
+        entries = {key: _kept(each, readable) for key, each in value.items() if _may_show(key, readable)}
+        return value if len(entries) == len(value) and all(map(is_, entries.values(), value.values())) else entries
     if isinstance(value, BaseModel):
         changes = {}
         for name, each in vars(value).items():
