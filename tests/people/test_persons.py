@@ -14,7 +14,7 @@ from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.people_table import Entry, PeopleTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
-from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.errors import Unreachable, WahaError
 from waha_mcp.waha.models import Reached
 
 pytestmark = pytest.mark.anyio
@@ -338,3 +338,21 @@ async def test_the_members_of_what_is_no_group_are_not_counted(waha: Canned) -> 
 async def test_what_was_deleted_or_has_no_id_is_nothing_that_was_written(row: Any, waha: Canned) -> None:
     waha.messages(SAM, [{**OURS, **row}])
     assert not await People(FilledTable(waha.waha)).has_written(SAM)
+
+
+@pytest.mark.parametrize("status", [403, 404, 422, 500])
+@pytest.mark.parametrize("strict", [False, True])
+async def test_who_cannot_be_looked_up_is_described_without_a_name(strict: bool, status: int, waha: Canned) -> None:
+    waha.answers["/api/contacts"] = httpx.Response(status, json={"message": "no", "statusCode": status})
+    assert str(await People(FilledTable(waha.waha)).describe(SAM, strict=strict)) == "+12025550123"
+
+
+async def test_only_who_asks_strictly_is_told_that_waha_is_away(waha: Canned) -> None:
+    def away(_: Any) -> Any:
+        raise httpx.ConnectError("gone")
+
+    waha.answers["/api/contacts"] = away
+    people = People(FilledTable(waha.waha))
+    assert str(await people.describe(SAM)) == "+12025550123"
+    with pytest.raises(Unreachable):
+        await people.describe(SAM, strict=True)

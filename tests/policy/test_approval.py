@@ -21,13 +21,14 @@ from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, 
 from tests.store.processes import together
 from waha_mcp.app.policy_fields import LIFETIME, Approval
 from waha_mcp.bridge import Bridge
+from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal, approval
 from waha_mcp.policy.approval import TooManyWaiting, decide, waiting
 from waha_mcp.policy.question import Question, digest_of
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import StoreAway
-from waha_mcp.waha.errors import OutcomeUnknown, WahaError
+from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -345,6 +346,29 @@ async def test_a_yes_is_not_for_a_group_that_changes_while_the_person_is_asked(
         with pytest.raises(Refusal, match="whom it reaches changed"):
             await bridge.call("send_text", {"chat": group, "text": "The code is 7731"}, ask=yes)
         assert await effects(admin) == []
+
+
+async def test_a_yes_is_kept_where_waha_is_away_when_whom_it_reaches_is_looked_up_again(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def yes(question: Question) -> bool:
+        return True
+
+    async with bridge_with(sandbox, approval="send") as bridge:
+        people, describe = bridge.policy._approver._people, People.describe
+
+        async def away(self: People, chat: str, *more: Any, strict: bool = False) -> Any:
+            if strict:
+                raise Unreachable("WAHA is away, so the request was not sent.")
+            return await describe(self, chat, *more)
+
+        with monkeypatch.context() as gone:
+            gone.setattr(type(people), "describe", away)
+            with pytest.raises(Unreachable):
+                await bridge.call("send_text", TEXT, ask=yes)
+        assert await effects(admin) == []
+        await bridge.call("send_text", TEXT)
+        assert await effects(admin) == ["/api/sendText"]
 
 
 async def test_a_yes_is_not_for_a_message_that_was_changed_while_the_person_was_asked(

@@ -95,6 +95,16 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"_data": {"message": {"eventMessage": {"name": "Party", "startTime": 1893456000}}}},
         {"kind": "event", "event": {"starts": "2030-01-01T00:00:00+00:00"}},
     ),
+    "a text with a button": (
+        {
+            "body": "Pick",
+            "_data": {
+                "type": "chat",
+                "dynamicReplyButtons": [{"buttonId": "a", "buttonText": {"displayText": "Yes"}}],
+            },
+        },
+        {"kind": "text", "text": "Pick", "choices": [{"label": "Yes"}]},
+    ),
     "a text that is empty": (
         {"_data": {"message": {"conversation": ""}}},
         {"kind": "text", "note": "empty: the engine gives no content for it"},

@@ -137,3 +137,18 @@ async def test_an_answer_that_was_asked_for_by_chat_shows_all_its_people(sandbox
             with pytest.raises(Refusal) as refusal:
                 await bridge.call("list_participants", asked)
             assert refusal.value.decision == "not readable"
+
+
+def test_a_model_in_a_field_goes_whole_where_it_is_of_a_hidden_chat() -> None:
+    class Holder(Result):
+        item: Item | None = None
+
+    for chat, kept in ((DAD, None), (SAM, Item(name="a", id=SAM))):
+        found = swept(Holder(item=Item(name="a", id=chat)), readable)
+        assert isinstance(found, Holder)
+        assert found.item == kept
+
+
+def test_an_answer_without_a_hidden_chat_stays_the_same_object() -> None:
+    whole = Page(items=[Item(name="a", id=SAM)], inner=Page(ids=[MAYA]))
+    assert swept(whole, readable) is whole
