@@ -563,3 +563,13 @@ async def test_a_question_that_goes_back_to_the_client_leaves_a_line(sandbox: Sa
             await bridge.call("send_text", TEXT, ask=later)
     [line] = lines()
     assert (line["decision"], line["outcome"]) == ("asked at the client", "waiting")
+
+
+async def test_the_line_of_an_effect_is_there_before_its_answer_is(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bridge_with(sandbox) as bridge:
+        # What writes behind a call never comes to it.
+        monkeypatch.setattr(audit.Trail, "write", lambda *_: None)
+        await bridge.call("send_text", TEXT)
+        assert [each["outcome"] for each in lines()] == ["done"]

@@ -154,6 +154,15 @@ async def test_what_is_no_message_in_a_group_looks_at_none_of_its_people(sandbox
         await bridge.call("send_text", {"chat": STRANGER, "text": "Hello"})
 
 
+async def test_a_key_that_does_not_read_asks_for_nobody_in_a_group(sandbox: SandboxInfo, admin: Admin) -> None:
+    group = await others_group(admin, *OTHERS)
+    async with bridge_with(sandbox, "send", **pace("2/hour")) as bridge:
+        await admin.clear()
+        await bridge.call("send_text", {"chat": group, "text": "Hello all"})
+        assert [r["path"] for r in await admin.requests() if "participants" in r["path"]] == []
+        await bridge.call("send_text", {"chat": STRANGER, "text": "Hello"})
+
+
 @pytest.mark.parametrize("failure", [{"status": 500}, {"status": 501, "body": "{}"}], ids=str)
 async def test_a_group_whose_people_are_not_told_counts_as_one(
     failure: dict[str, Any], sandbox: SandboxInfo, admin: Admin

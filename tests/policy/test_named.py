@@ -15,6 +15,8 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.sandbox.contract import contract
+from waha_mcp.store import StoreAway
+from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
@@ -277,3 +279,34 @@ async def test_where_waha_shows_no_message_there_is_none(answer: str, sandbox: S
             await bridge.call("react", {"message_id": real, "emoji": "👍"})
         assert refusal.value.decision == "not found"
         assert await effects(admin) == []
+
+
+@pytest.mark.parametrize("other", [("false", "3EB0FFFF"), ("true", None)], ids=["another id", "one of ours"])
+async def test_an_engine_that_shows_another_message_than_was_asked_for_shows_none(
+    other: tuple[str, str | None], sandbox: SandboxInfo, admin: Admin
+) -> None:
+    real = await arrive(admin, SAM)
+    row = await admin.request("GET", f"/api/default/chats/{SAM}/messages/{real}")
+    shown = f"{other[0]}_{SAM}_{other[1] or real.split('_')[2]}"
+    async with bridge_with(sandbox) as bridge:
+        await admin.fault(f"/api/default/chats/{SAM}/messages/", body=json.dumps(row | {"id": shown}))
+        with pytest.raises(Refusal, match="no such chat or message"):
+            await bridge.call("react", {"message_id": real, "emoji": "👍"})
+        assert await effects(admin) == []
+
+
+async def test_what_was_sent_while_the_store_was_away_can_be_named(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = Sqlite.swap
+
+    def not_what_was_sent(store: Sqlite, table: str, *given: Any, **more: Any) -> bool:
+        if table == "sent":
+            raise StoreAway("The store is away.")
+        return swap(store, table, *given, **more)
+
+    async with bridge_with(sandbox, "send") as bridge:
+        with monkeypatch.context() as away:
+            away.setattr(Sqlite, "swap", not_what_was_sent)
+            own = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()["message_id"]
+        await bridge.call("react", {"message_id": own, "emoji": "👍"})

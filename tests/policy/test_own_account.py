@@ -14,6 +14,7 @@ from waha_mcp.policy import Refusal
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.memory import Memory
+from waha_mcp.waha.errors import Unreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +63,17 @@ async def test_a_key_that_is_not_told_the_number_learns_it_from_one_that_is() ->
     # Another number has taken the session since.
     now = await account("12025550177@c.us", store).key()
     assert await blind.key() == now
+
+
+async def test_an_account_that_waha_does_not_tell_of_is_named_by_url_and_session() -> None:
+    waha: Any = Answers(None)
+
+    async def call(operation: str, **_: Any) -> Any:
+        raise Unreachable("WAHA is away")
+
+    waha.call = call
+    away = OwnAccount(URL, FilledTable(waha), Memory())
+    assert await away.key() == await account(None, Memory()).key()
 
 
 async def test_whom_an_account_has_written_to_is_its_own() -> None:

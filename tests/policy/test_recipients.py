@@ -13,6 +13,7 @@ from tests.harness import Admin
 from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, lid_of, send
 from waha_mcp.app.policy_fields import Chats, PolicyFields
+from waha_mcp.people import filling
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.policy import Refusal
@@ -474,6 +475,38 @@ async def test_another_writing_of_the_number_behind_a_denied_hidden_id_is_denied
     recipients = await ready(waha, send={"deny": [LID]})
     assert await recipients.verdict("551187654321@c.us") is Verdict.NO
     assert await recipients.verdict(SAM) is Verdict.ALLOWED
+
+
+async def test_a_name_that_somebody_else_has_too_by_now_is_nobody_s(
+    waha: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sam = {"id": SAM, "name": "Sam Okafor"}
+    waha.answers |= {CONTACTS: saved(sam), "/api/contacts": sam}
+    recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
+    assert await recipients.verdict(SAM) is Verdict.NAMED
+    waha.answers[CONTACTS] = saved(sam, {"id": MAYA, "name": "Sam Okafor"})
+    monkeypatch.setattr(filling, "LIFE", 0.0)
+    assert await recipients.verdict(SAM) is Verdict.NO
+
+
+async def test_who_lost_a_name_is_not_readable_by_it_once_the_contacts_are_too_old(
+    waha: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waha.answers[CONTACTS] = saved({"id": SAM, "name": "Sam Okafor"})
+    recipients = await ready(waha, read={"allow": ["Sam Okafor"]})
+    assert recipients.readable(SAM)
+    waha.answers[CONTACTS] = saved({"id": SAM, "name": "Old number"})
+    monkeypatch.setattr(filling, "LIFE", 0.0)
+    monkeypatch.setattr(filling, "OLDEST", 0.0)
+    await recipients.prepare(can_read=True)
+    assert not recipients.readable(SAM)
+
+
+async def test_without_names_on_lists_saving_somebody_changes_none_and_asks_nothing(waha: Canned) -> None:
+    recipients = await ready(waha, send={"allow": [SAM]})
+    waha.asked.clear()
+    assert not await recipients.renames(SAM, ["Sam Okafor"])
+    assert waha.asked == []
 
 
 async def test_contacts_that_cannot_be_read_are_an_error_that_leaves_names_open(waha: Canned) -> None:

@@ -320,6 +320,13 @@ async def test_nothing_is_fetched_once_the_user_has_paused_the_app(
     assert await effects(admin) == []
 
 
+async def test_a_url_in_a_message_reaches_those_who_get_the_message(server: Web, sandbox: SandboxInfo) -> None:
+    call = {"chat": SAM, "kind": "image", "url": server.url("/a.png")}
+    async with bridge_with(sandbox, media_hosts=["127.0.0.1"], chats={"send": {"allow": [SAM]}}) as bridge:
+        await bridge.call("send_media", call)
+    assert server.connections == 1
+
+
 async def test_a_conversion_by_url_counts_as_reaching_everyone(
     server: Web, sandbox: SandboxInfo, tmp_path: Path
 ) -> None:
