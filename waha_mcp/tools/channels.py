@@ -54,7 +54,8 @@ def _channel_from(raw: Mapping[str, Any]) -> Channel | None:
         description=text_of(raw.get("description")),
         invite=text_of(raw.get("invite")),
         role=_ROLES.get(raw.get("role")),
-        subscribers=count_of(raw.get("subscribersCount")),
+        # WPP gives 0 for what it does not know.
+        subscribers=count_of(raw.get("subscribersCount")) or None,
         verified=raw.get("verified") if isinstance(raw.get("verified"), bool) else None,
     )
 
