@@ -49,7 +49,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(autouse=True)
 def small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waha_mcp.waha.client.MAX_JSON", MOST)
+    monkeypatch.setattr("waha_mcp.waha.responses.MAX_JSON", MOST)
 
 
 async def ask(bridge: Bridge, tool: str, **arguments: Any) -> Any:
