@@ -570,11 +570,11 @@ def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
 def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[list[str], list[str]]:
     """The tests that reach a mutant, and those with processes.
 
-    First what killed it before, then those of its own file and of its folder, fast ones first.
+    First what killed it before, then those of its own files (test_<name>*.py) and of its folder, fast ones first.
     """
     path = f"waha_mcp/{mutant.file}"
     beside = f"tests/{Path(mutant.file).parent}/"
-    own = f"{beside}test_{Path(mutant.file).stem}.py::"
+    own = f"{beside}test_{Path(mutant.file).stem}"
     hits = []
     for test, (seconds, lines) in known["tests"].items():
         on = lines.get(path, ())
