@@ -19,7 +19,7 @@ from waha_mcp.policy import NOT_FOUND, Refusal, gate
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.question import Question
 from waha_mcp.tools.catalog import READS, SENDS, SETS, Context, Hints, Tool
-from waha_mcp.tools.params import Chat, People
+from waha_mcp.tools.params import Chat, Members
 from waha_mcp.waha.errors import OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Result
 
@@ -45,7 +45,7 @@ async def members(chat: Chat, *, ctx: Context) -> Rows:
     return await everything(ctx=ctx)
 
 
-async def wave(chats: People, *, ctx: Context) -> Result:
+async def wave(chats: Members, *, ctx: Context) -> Result:
     for each in chats:
         await ctx.waha.call("POST /api/startTyping", body={"chatId": each})
     return Result()
@@ -157,7 +157,7 @@ async def test_who_may_not_be_read_is_reached_by_the_id_alone(waha: Canned) -> N
 async def test_the_account_among_several_makes_no_other_call_also_where_it_is_not_known_yet(waha: Canned) -> None:
     await Gate(waha, {}).run(wave, SENDS, chats=[SAM])
     for chats in ([SAM, ME], [ME, SAM], [SAM]):
-        with pytest.raises(Refusal, match="was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await Gate(waha, {}).run(wave, SENDS, chats=chats)
 
 
