@@ -10,16 +10,27 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, approvals_of
+from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, effects, lid_of
+from tests.policy.test_gate_alone import Gate
 from waha_mcp.bridge import Bridge
+from waha_mcp.people.filling import FilledTable
+from waha_mcp.people.persons import People
 from waha_mcp.policy import Refusal
+from waha_mcp.policy.call import Call
+from waha_mcp.policy.named import NamedMessages
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.sandbox.contract import contract
-from waha_mcp.store import StoreAway
+from waha_mcp.store import Store, StoreAway
+from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
-from waha_mcp.waha.errors import BadAnswer, OutcomeUnknown, WahaError
+from waha_mcp.tools.catalog import CATALOG
+from waha_mcp.tools.toolsets import load_tools
+from waha_mcp.waha.errors import BadAnswer, NotFound, OutcomeUnknown, WahaError
 
 pytestmark = pytest.mark.anyio
+
+load_tools()
 
 SEALED: dict[str, Any] = {"chats": {"send": {"allow": [SAM, MAYA]}, "read": {"deny": [DAD]}}, "approval": "never"}
 EVERY: frozenset[str] = frozenset({"all"})
@@ -29,6 +40,12 @@ EVERY: frozenset[str] = frozenset({"all"})
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state folder of the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+async def waha(anyio_backend: str) -> AsyncIterator[Canned]:
+    async with canned() as answers:
+        yield answers
 
 
 @pytest.fixture(params=["gows", "noweb", *(pytest.param(each, marks=pytest.mark.slow) for each in ("webjs", "wpp"))])
@@ -310,3 +327,54 @@ async def test_what_was_sent_while_the_store_was_away_can_be_named(
             away.setattr(Sqlite, "swap", not_what_was_sent)
             own = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()["message_id"]
         await bridge.call("react", {"message_id": own, "emoji": "👍"})
+
+
+# By itself
+
+
+async def named(waha: Canned, message_id: str, store: Store) -> list[str]:
+    """The chats of the messages that a call names, once they are looked up."""
+    gate = Gate(waha, {})
+    arguments = {"message_id": message_id, "emoji": "👍"}
+    call = Call(CATALOG["react"], arguments, gate.context)
+    await NamedMessages("alone", People(FilledTable(waha.waha)), store).look_up(call)
+    return list(call.named_messages)
+
+
+STORY = "status@broadcast"
+
+
+@pytest.mark.parametrize(
+    ("claim", "shown", "found"),
+    [
+        (f"false_{STORY}_AA", f"false_{STORY}_AA_{SAM}", True),
+        (f"false_{STORY}_AA_{SAM}", f"false_{STORY}_AA_{SAM}", True),
+        (f"false_{STORY}_AA", f"false_{STORY}_AA", False),
+        (f"false_{STORY}_AA_{SAM}", f"false_{STORY}_AA", False),
+        (f"false_{STORY}_AA_{MAYA}", f"false_{STORY}_AA_{SAM}", False),
+        (f"true_{STORY}_AA", f"true_{STORY}_AA", True),
+        (f"false_{SAM}_AA", f"false_{SAM}_AA", True),
+    ],
+)
+async def test_a_story_is_one_only_where_waha_tells_whose_it_is(
+    claim: str, shown: str, found: bool, waha: Canned
+) -> None:
+    chat = claim.split("_")[1]
+    waha.answers[f"/api/default/chats/{chat}/messages/{claim}"] = {"id": shown, "fromMe": shown.startswith("true")}
+    if found:
+        assert await named(waha, claim, Memory()) == [claim]
+    else:
+        with pytest.raises(Refusal, match="no such chat or message"):
+            await named(waha, claim, Memory())
+
+
+class Away(Memory):
+    """A store that is away."""
+
+    def get(self, table: str, key: str) -> str | None:
+        raise StoreAway("The store is away.")
+
+
+async def test_what_waha_does_not_show_is_no_message_of_ours_while_the_store_is_away(waha: Canned) -> None:
+    with pytest.raises(NotFound):
+        await named(waha, f"true_{SAM}_AA", Away())
