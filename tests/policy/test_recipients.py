@@ -20,6 +20,7 @@ from waha_mcp.policy import Refusal
 from waha_mcp.policy.recipients import Entries, Recipients, Verdict
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.errors import WahaError
+from waha_mcp.whatsapp.ids import NOT_KNOWN
 
 pytestmark = pytest.mark.anyio
 
@@ -502,6 +503,48 @@ async def test_who_lost_a_name_is_not_readable_by_it_once_the_contacts_are_too_o
     assert not recipients.readable(SAM)
 
 
+async def test_who_got_a_name_that_forbids_is_not_readable_once_the_contacts_are_too_old(
+    waha: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waha.answers["/api/default/lids"] = [{"lid": LID, "pn": SAM}, {"lid": OTHER_LID, "pn": DAD}]
+    waha.answers[CONTACTS] = saved({"id": SAM, "name": "Sam Okafor"})
+    recipients = await ready(waha, read={"deny": ["Sam Okafor"]})
+    assert [recipients.readable(each) for each in (SAM, DAD)] == [False, True]
+    waha.answers[CONTACTS] = [{"id": DAD, "name": "Sam Okafor", "pushname": ""}]
+    monkeypatch.setattr(filling, "LIFE", 0.0)
+    monkeypatch.setattr(filling, "OLDEST", 0.0)
+    await recipients.prepare(can_read=True)
+    assert [recipients.readable(each) for each in (SAM, DAD)] == [True, False]
+
+
+async def test_names_are_nobodys_from_when_the_key_does_not_read_any_more(
+    waha: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waha.answers[CONTACTS] = saved({"id": SAM, "name": "Sam Okafor"})
+    allowing = await ready(waha, send={"allow": ["Sam Okafor"]}, read={"allow": ["Sam Okafor"]})
+    assert allowing.readable(SAM)
+    forbidding = await ready(waha, send={"deny": ["Sam Okafor"]})
+    monkeypatch.setattr(filling, "LIFE", 0.0)
+    for path in (CONTACTS, "/api/contacts"):
+        waha.answers[path] = httpx.Response(403, json={"statusCode": 403, "message": "Forbidden"})
+    assert await allowing.verdict(SAM) is Verdict.NO
+    assert not allowing.readable(SAM)
+    assert await forbidding.verdict(DAD) is Verdict.NO
+
+
+async def test_where_it_is_not_certain_who_is_saved_how_saving_counts_as_renaming(waha: Canned) -> None:
+    waha.answers |= {CONTACTS: saved({"id": SAM, "name": "Sam Okafor"}), "/api/contacts": httpx.Response(422, json={})}
+    recipients = await ready(waha, send={"allow": ["Sam Okafor"]})
+    assert await recipients.renames(MAYA, ["Maya"])
+    waha.answers["/api/contacts"] = {"id": MAYA, "name": "Maya"}
+    assert not await recipients.renames(MAYA, ["Maya"])
+
+
+async def test_whoever_is_not_known_may_be_read_only_where_nothing_is_limited(waha: Canned) -> None:
+    assert not (await ready(waha, read={"deny": [GROUP]})).readable(NOT_KNOWN)
+    assert (await ready(waha)).readable(NOT_KNOWN)
+
+
 async def test_without_names_on_lists_saving_somebody_changes_none_and_asks_nothing(waha: Canned) -> None:
     recipients = await ready(waha, send={"allow": [SAM]})
     waha.asked.clear()
@@ -662,6 +705,16 @@ async def test_a_chat_can_be_read_once_it_is_known_not_to_be_the_denied_one(waha
             {"send": {"allow": ["Nobody Atall", "Anybody"]}},
             "can write to 2 listed chats; can read everyone; no saved contact, or several, called Anybody, "
             "Nobody Atall",
+        ),
+        (
+            {"send": {"deny": ["Nobody Atall"]}},
+            "can write to everyone, never to 1 listed chat; can read everyone; "
+            "a list that forbids has a name that is not certain, so it forbids everybody",
+        ),
+        (
+            {"read": {"deny": ["Nobody Atall"]}},
+            "can write to everyone; can read everyone but not 1 listed chat; "
+            "a list that forbids has a name that is not certain, so it forbids everybody",
         ),
     ],
     ids=str,

@@ -150,6 +150,13 @@ SAME: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] =
         ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya", "phone": "+447700900142"}]}),
         ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya ", "phone": "+447700900142"}]}),
     ),
+    "a card whose firm is blank": (
+        ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya", "phone": "+447700900142"}]}),
+        (
+            "send_contact_cards",
+            {"chat": SAM, "contacts": [{"name": "Maya", "phone": "+447700900142", "organization": " "}]},
+        ),
+    ),
     "people in another order": (
         ("add_participants", {"group": GROUP, "people": [SAM, MAYA]}),
         ("add_participants", {"group": GROUP, "people": [MAYA, SAM]}),
@@ -182,6 +189,14 @@ OTHER: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] 
     "several answers": (poll(), poll(multiple_answers=True)),
     "options in another order": (poll(), poll(options=["Ten", "Nine"])),
     "another hour": (event(), event(start="2026-12-01T12:00:00+01:00")),
+    "another card": (
+        ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya", "phone": "+447700900142"}]}),
+        ("send_contact_cards", {"chat": SAM, "contacts": [{"name": "Maya", "phone": "+447700900143"}]}),
+    ),
+    "another row": (
+        ("send_list", {"chat": SAM, "title": "When?", "button": "Look", "sections": [{"rows": [{"title": "Nine"}]}]}),
+        ("send_list", {"chat": SAM, "title": "When?", "button": "Look", "sections": [{"rows": [{"title": "Ten"}]}]}),
+    ),
     "another place": (
         ("send_location", {"chat": SAM, "latitude": 59.1234, "longitude": 18.0}),
         ("send_location", {"chat": SAM, "latitude": 59.1235, "longitude": 18.0}),
