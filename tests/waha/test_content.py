@@ -275,3 +275,101 @@ def test_a_location_has_a_map_and_must_be_on_earth() -> None:
     data = {"message": {"liveLocationMessage": {"degreesLatitude": 48.2, "degreesLongitude": -16.3}}}
     assert read(data).location.map == "https://maps.google.com/?q=48.200000,-16.300000"
     assert read({"message": {"locationMessage": {"degreesLatitude": 148, "degreesLongitude": 0}}}).location is None
+
+
+def quoting(**context: Any) -> dict[str, Any]:
+    found = {"stanzaId": "B", "participant": "777@lid", "quotedMessage": {"conversation": "Look"}, **context}
+    return {"message": {"extendedTextMessage": {"text": "Nice", "contextInfo": found}}}
+
+
+def test_a_reply_to_a_status_is_no_reply_to_a_message_of_this_chat() -> None:
+    quote = read(quoting(remoteJid="status@broadcast")).reply_to
+    assert (quote.of, quote.id) == ("status", "false_status@broadcast_B_777@lid")
+    assert read(quoting(remoteJid="status@broadcast"), full=False).reply_to.of == "status"
+
+
+def test_a_reply_to_a_message_of_another_chat_gives_no_id_of_this_one() -> None:
+    quote = read(quoting(remoteJid="2@g.us")).reply_to
+    assert (quote.of, quote.id, quote.text) == ("another chat", None, "Look")
+    browser = {
+        "type": "chat",
+        "quotedMsg": {"type": "chat", "body": "Look"},
+        "quotedRemoteJid": {"_serialized": "2@g.us"},
+    }
+    assert read(browser).reply_to.of == "another chat"
+
+
+def test_a_quote_that_names_this_chat_in_another_form_is_of_this_chat() -> None:
+    quote = read(
+        quoting(remoteJid="777@lid"), id="false_12025550123@c.us_A", **{"from": "12025550123@c.us"}, participant=None
+    ).reply_to
+    assert (quote.of, quote.id) == (None, "false_12025550123@c.us_B")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"Message": {"conversation": "now"}, "Info": {"Edit": "3"}},
+        {"Message": {"conversation": "now"}, "NewsletterMeta": {"EditTS": "2026-11-25T12:16:40Z"}},
+    ],
+)
+def test_a_post_that_was_edited_says_so(data: dict[str, Any]) -> None:
+    assert read(data).edited
+
+
+def test_a_post_that_was_not_edited_has_gos_zero_time() -> None:
+    meta = {"EditTS": "0001-01-01T00:00:00Z", "OriginalTS": "2026-11-25T09:46:40Z"}
+    assert read({"Message": {"conversation": "now"}, "NewsletterMeta": meta}).edited is None
+
+
+@pytest.mark.parametrize(
+    ("data", "about"),
+    [
+        ({"type": "revoked", "subtype": "admin", "revokeSender": {"_serialized": "12025550123@c.us"}}, ["Sam"]),
+        ({"type": "revoked", "subtype": "admin_revoke"}, None),
+        ({"Info": {"Edit": "8", "ID": "A"}, "Message": {"conversation": "secret"}}, None),
+    ],
+)
+def test_what_an_admin_deleted_was_not_deleted_by_its_sender(data: dict[str, Any], about: list[str] | None) -> None:
+    message = read(data)
+    assert (message.deleted, message.note, message.about) == (True, "deleted by an admin", about)
+
+
+POLL = {"name": "When?", "options": [{"optionName": "Noon"}, {"optionName": "Night"}]}
+
+
+def test_a_poll_whose_votes_the_engine_does_not_list_is_not_said_to_have_none() -> None:
+    unknown = read({"message": {"pollCreationMessageV3": POLL}}).poll
+    assert [(each.text, each.votes) for each in unknown.options] == [("Noon", None), ("Night", None)]
+    nobody = read({"message": {"pollCreationMessageV3": POLL}, "pollUpdates": []}).poll
+    assert [each.votes for each in nobody.options] == [0, 0]
+
+
+@pytest.mark.parametrize("count", [41, "41", 41.0, {"low": 41, "high": 0, "unsigned": False}])
+def test_the_result_of_a_poll_counts_in_whatever_form(count: Any) -> None:
+    votes = [{"optionName": "Noon", "optionVoteCount": count}, {"optionName": "Night", "optionVoteCount": None}]
+    poll = read({"message": {"pollResultSnapshotMessage": {"name": "When?", "pollVotes": votes}}}).poll
+    assert [each.votes for each in poll.options] == [41, None]
+
+
+def test_a_live_location_that_ended_is_where_it_ended() -> None:
+    data = {"type": "location", "isLive": True, "lat": 1.0, "lng": 2.0}
+    assert (read(data).location.live, read(data).location.latitude) == (True, 1.0)
+    ended = read(data | {"finalLat": 3.0, "finalLng": 0}).location
+    assert (ended.live, ended.latitude, ended.longitude) == (None, 3.0, 0.0)
+
+
+def test_a_place_is_named_once() -> None:
+    place = {"latitude": 1, "longitude": 2, "name": "Pier 9", "address": "Quay 1", "description": "Pier 9\nQuay 1"}
+    message = read({"type": "location", "loc": "Pier 9\nQuay 1"}, location=place)
+    assert message.location.name == "Pier 9, Quay 1"
+
+
+def test_a_card_that_cannot_be_read_is_shown_beside_those_that_can() -> None:
+    cards = [
+        {"displayName": "Ann", "vcard": "BEGIN:VCARD\nVERSION:3.0\nFN:Ann\nEND:VCARD"},
+        {"displayName": "Bob", "vcard": ""},
+        {"displayName": "Cid"},
+    ]
+    data = {"message": {"contactsArrayMessage": {"contacts": cards}}}
+    assert [each.name for each in read(data).contacts] == ["Ann", "Bob", "Cid"]

@@ -31,6 +31,8 @@ def is_card(text: str) -> bool:
 
 def cards_in(text: str) -> list[CardFields]:
     """The cards in a text; without those that cannot be parsed at all."""
+    if not text:
+        return []
     # Loaded when the first card comes: it costs as much as half the server's start.
     from vobject import readComponents
     from vobject.base import VObjectError
