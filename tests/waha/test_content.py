@@ -300,9 +300,7 @@ def test_a_reply_to_a_message_of_another_chat_gives_no_id_of_this_one() -> None:
 
 
 def test_a_quote_that_names_this_chat_in_another_form_is_of_this_chat() -> None:
-    quote = read(
-        quoting(remoteJid="777@lid"), id="false_12025550123@c.us_A", **{"from": "12025550123@c.us"}, participant=None
-    ).reply_to
+    quote = read(quoting(remoteJid="777@lid"), id="false_12025550123@c.us_A", participant=None).reply_to
     assert (quote.of, quote.id) == (None, "false_12025550123@c.us_B")
 
 
@@ -373,3 +371,92 @@ def test_a_card_that_cannot_be_read_is_shown_beside_those_that_can() -> None:
     ]
     data = {"message": {"contactsArrayMessage": {"contacts": cards}}}
     assert [each.name for each in read(data).contacts] == ["Ann", "Bob", "Cid"]
+
+
+@pytest.mark.parametrize(
+    ("subtype", "value", "note"),
+    [
+        ("announce", "on", "only admins may write"),
+        ("announce", "off", "everybody may write"),
+        ("announce", "", "changed who may write"),
+        ("restrict", "perhaps", "changed who may change the group's info"),
+        ("member_add_mode", "all_member_add", "everybody may add members"),
+        ("member_add_mode", "admin_add", "only admins may add members"),
+        ("member_add_mode", "", "changed who may add members"),
+        ("membership_approval_mode", None, "changed whether admins let new members in"),
+        ("ephemeral", "0", "messages no longer disappear"),
+        ("ephemeral", "86400", "messages disappear after 1 day"),
+        ("ephemeral", "²", "changed how long messages stay"),
+    ],
+)
+def test_a_setting_whose_value_is_not_told_is_only_said_to_have_changed(
+    subtype: str, value: str | None, note: str
+) -> None:
+    assert read({"type": "gp2", "subtype": subtype, "body": value}).note == note
+
+
+@pytest.mark.parametrize(
+    ("protocol", "note"),
+    [
+        ({"type": 3, "ephemeralExpiration": 604_800}, "messages disappear after 7 days"),
+        ({"type": "EPHEMERAL_SETTING", "ephemeralExpiration": 0}, "messages no longer disappear"),
+        ({"type": 3}, "changed how long messages stay"),
+        ({"type": "LIMIT_SHARING"}, "changed whether this chat's messages may be shared on"),
+    ],
+)
+def test_what_a_protocol_message_changes_is_said(protocol: dict[str, Any], note: str) -> None:
+    assert read({"message": {"protocolMessage": protocol}}).note == note
+
+
+def test_numbers_of_stubs_are_not_those_of_protocol_messages() -> None:
+    assert read({"messageStubType": 11}).note == "a system message of WhatsApp"
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        ({"type": "call_log", "subtype": None}, "voice call"),
+        ({"type": "call_log", "subtype": "miss_video"}, "missed video call"),
+        ({"type": "call_log", "callOutcome": "Missed", "subtype": None}, "missed voice call"),
+        ({"message": {"call": {"callKey": "x"}}}, "a call"),
+        ({"message": {"callLogMesssage": {"durationSecs": {"low": 65, "high": 0}}}}, "voice call, 1:05 min"),
+    ],
+)
+def test_a_call_is_missed_or_of_a_kind_only_where_the_engine_says_so(data: dict[str, Any], note: str) -> None:
+    assert read(data).note == note
+
+
+def test_a_planned_call_says_when() -> None:
+    data = {"scheduledCallCreationMessage": {"title": "Budget", "scheduledTimestampMs": "1790000000000"}}
+    assert read({"message": data}).event.starts == read({}, timestamp=1_790_000_000).time
+
+
+def test_an_unpinned_message_is_not_pinned() -> None:
+    assert read({"type": "pinned_message", "pinMessageType": 1}).note == "pinned a message"
+    assert read({"type": "pinned_message", "pinMessageType": 2}).note == "unpinned a message"
+
+
+def test_an_encrypted_change_does_not_promise_that_what_stands_there_is_changed() -> None:
+    assert "may still stand here as it was" in read({"message": {"secretEncryptedMessage": {}}}).note
+
+
+@pytest.mark.parametrize("amount", [10**400, -5, 1e400, True, "x", {"low": None}])
+def test_an_amount_that_is_none_is_left_out(amount: Any) -> None:
+    product = {"title": "Lamp", "priceAmount1000": amount, "currencyCode": "EUR"}
+    assert read({"message": {"productMessage": {"product": product}}}).note == "a product"
+
+
+def test_a_picture_in_the_place_of_a_text_makes_no_text_of_an_unknown_kind() -> None:
+    message = read({"type": "bot_thing"}, body="/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYG")
+    assert (message.kind, message.note) == ("other", "of a kind that is not read here")
+
+
+def test_an_answer_to_a_list_shows_all_of_the_row_and_nothing_that_whatsapp_sends_along() -> None:
+    answer = {"title": "Rye", "description": "dark", "singleSelectReply": {"selectedRowId": "row_7"}}
+    assert read({"type": "list_response", "listResponse": answer}, body="Rye").text == "Rye\ndark"
+
+
+def test_the_channel_of_an_invitation_can_be_followed() -> None:
+    invite = {"newsletterJid": "120363000000000009@newsletter", "newsletterName": "News"}
+    assert read({"message": {"newsletterFollowerInviteMessageV2": invite}}).invite_channel == invite["newsletterJid"]
+    assert read({"message": {"newsletterFollowerInviteMessageV2": {"newsletterJid": 5}}}).invite_channel is None

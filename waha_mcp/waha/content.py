@@ -41,6 +41,7 @@ _BROWSER_WORDS = (
     "comment",
     "message",
     "list",
+    "listResponse",
     "newsletterAdminInviteInfo",
     "newsletterFollowerInviteInfo",
     "paymentNoteMsg",
@@ -182,6 +183,10 @@ def _says_view_once(name: str) -> bool:
     return "viewonce" in name.lower().replace("_", "")
 
 
+#: Fields of a message that are no content.
+_ENVELOPE = frozenset({"messageContextInfo", "senderKeyDistributionMessage"})
+
+
 def _kind_and_body(
     message: Mapping[str, Any], browser: str | None, data: Mapping[str, Any]
 ) -> tuple[str, MessageKind | None, Mapping[str, Any]]:
@@ -194,9 +199,9 @@ def _kind_and_body(
             voice = kind == "audio" and bool(found.get("ptt") or found.get("PTT"))
             return name, "voice" if voice else kind, found
     for name, found in message.items():
-        if isinstance(found, Mapping) and name not in ("messageContextInfo", "senderKeyDistributionMessage"):
+        if isinstance(found, Mapping) and name not in _ENVELOPE:
             return name, "other", found
-    if message:
+    if message.keys() - _ENVELOPE:
         return "", "other", {}
     if browser is not None:
         return browser, BROWSER_KINDS.get(browser, "other"), data
@@ -206,6 +211,7 @@ def _kind_and_body(
 def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[str, Any]:
     if browser is None:
         return {}
+    ad = mapping_of(data.get("ctwaContext"))
     return {
         "mentionedJid": data.get("mentionedJidList"),
         "groupMentions": data.get("groupMentions"),
@@ -216,6 +222,7 @@ def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[st
         "remoteJid": data.get("quotedRemoteJid"),
         "forwardedNewsletterMessageInfo": data.get("forwardedNewsletterMessageInfo"),
         "questionReplyQuotedMessage": data.get("questionReplyQuotedMessage"),
+        "externalAdReply": {"title": ad.get("title"), "body": ad.get("description")} if ad else None,
     }
 
 
@@ -243,6 +250,8 @@ def _words(kind: MessageKind | None, name: str, body: Mapping[str, Any], data: M
     if body is data and body:
         fields = {} if _is_preview(kind, body) else {each: body[each] for each in _BROWSER_WORDS if each in body}
         more = {"description": body.get("description")} if name in ("product", "sticker-pack") else {}
+        if name == "product":
+            more["url"] = body.get("url")
         named = {"title": body.get("filename")} if name == "sticker-pack" else {}
         return tuple(words_in(named | fields | more))
     if kind in _COMPOSED or name in ("richResponseMessage", "highlyStructuredMessage", "pollAddOptionMessage"):
@@ -280,8 +289,11 @@ def group_mentions(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def preview_of(content: Content) -> str | None:
-    """Title and description of a link's preview, as the sender's app made them; None without one."""
+    """Title and description of a link's or advertisement's preview, as the sender's app made them; None without one."""
     body = content.body
+    ad = mapping_of(content.context.get("externalAdReply"))
+    if ad:
+        return ": ".join(filter(None, (text_of(ad.get("title")), text_of(ad.get("body"))))) or None
     if content.kind != "text" or not first_of(body, "matchedText", "canonicalUrl", "matched_text"):
         return None
     return ": ".join(filter(None, (text_of(body.get("title")), text_of(body.get("description"))))) or None
@@ -297,6 +309,14 @@ def origin_of(content: Content) -> str | None:
 def invite_code_of(content: Content) -> str | None:
     """The code of an invitation to a group."""
     return text_of(content.body.get("inviteCode")) if content.kind == "invite" else None
+
+
+def invited_channel(content: Content) -> str | None:
+    """The chat id of the channel that an invitation is for."""
+    body = content.body
+    info = mapping_of(first_of(body, "newsletterAdminInviteInfo", "newsletterFollowerInviteInfo")) or body
+    channel = chat_id_of(first_of(info, "newsletterJid", "newsletterJID", "newsletterId"))
+    return channel if content.kind == "invite" and channel and channel.endswith("@newsletter") else None
 
 
 def forwarded(content: Content) -> bool:

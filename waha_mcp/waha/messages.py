@@ -16,6 +16,7 @@ from waha_mcp.waha.content import (
     forwarded,
     group_mentions,
     invite_code_of,
+    invited_channel,
     is_view_once,
     mentioned,
     options_of,
@@ -155,7 +156,8 @@ class Message(Result):
     contacts: list[Card] | None = None
     choices: list[Choice] | None = Field(None, description="What can be tapped under it")
     invite_code: Name | None = Field(None, description="For join_group")
-    preview: Name | None = Field(None, description="Of its link, as the sender's app made it")
+    invite_channel: str | None = Field(None, description="For follow_channel")
+    preview: Name | None = Field(None, description="Of its link or ad, as the sender's app made it")
     edited: bool | None = None
     deleted: bool | None = None
     forwarded: bool | None = None
@@ -211,11 +213,12 @@ def message_from(
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
         poll=_poll(raw, content, names, full=full) if kind == "poll" else None,
-        event=_event(content) if kind == "event" else None,
+        event=_event(content) if kind == "event" or _planned(content.body) else None,
         location=location,
         contacts=cards,
         choices=_choices(raw, content),
         invite_code=invite_code_of(content),
+        invite_channel=invited_channel(content),
         preview=preview_of(content),
         edited=content.edited or None,
         deleted=content.deleted or None,
@@ -248,16 +251,18 @@ def _kind_without_content(
         return "contact"
     if media or raw.get("hasMedia"):
         return _MIME_KINDS.get(((media.mimetype if media else None) or "").partition("/")[0], "document")
-    return "text" if raw.get("body") else None
+    return "text" if _plain(raw.get("body")) else None
+
+
+def _plain(body: Any) -> str | None:
+    """A text, and not a picture or contact card in the place of one."""
+    text = text_of(body)
+    return None if text is None or is_picture(text) or is_card(text) else text
 
 
 def _full_text(raw: Mapping[str, Any], content: Content, kind: MessageKind | None) -> str | None:
     """The text of a message: WAHA's, where it is one, and the words that it lacks."""
-    given = text_of(raw.get("body"))
-    if kind in ("contact", "system") or (kind == "location" and given is not None):
-        given = None
-    if given is not None and (is_picture(given) or is_card(given)):
-        given = None
+    given = None if kind in ("contact", "system", "location") else _plain(raw.get("body"))
     return joined(given or content.text, list(content.words))
 
 
@@ -383,11 +388,16 @@ def _poll(raw: Mapping[str, Any], content: Content, names: Names, *, full: bool)
     )
 
 
+def _planned(body: Mapping[str, Any]) -> Any:
+    """When a call is planned for."""
+    return first_of(body, "scheduledTimestampMs", "scheduledTimestampMS")
+
+
 def _event(content: Content) -> Event | None:
     body = content.body
     place = mapping_of(first_of(body, "location", "eventLocation"))
     return Event(
-        starts=iso_time(first_of(body, "startTime", "eventStartTime")),
+        starts=iso_time(first_of(body, "startTime", "eventStartTime") or _planned(body)),
         ends=iso_time(first_of(body, "endTime", "eventEndTime")),
         about=text_of(first_of(body, "description", "eventDescription", "caption")),
         link=text_of(first_of(body, "joinLink", "eventJoinLink")),
