@@ -237,6 +237,22 @@ def test_the_last_vote_of_each_counts_however_its_options_are_spelled(spelled: A
     ]
 
 
+def test_a_mention_is_replaced_as_a_whole() -> None:
+    context = {
+        "mentionedJid": ["777@lid", "7@lid"],
+        "groupMentions": [{"groupJid": "7-1@g.us", "groupSubject": "Club"}],
+    }
+    data = {"message": {"extendedTextMessage": {"text": "@7 @777, @7-1@g.us @7771 @777-8", "contextInfo": context}}}
+    assert read(data).text == "@7@lid @Sam, @Club @7771 @Sam-8"
+
+
+@pytest.mark.parametrize("wrapper", ["viewOnceMessage", "viewOnceMessageV2"])
+def test_buttons_in_the_wrapper_of_what_is_seen_once_are_seen_as_often_as_one_likes(wrapper: str) -> None:
+    buttons = {"buttonsMessage": {"contentText": "Today?", "buttons": []}}
+    message = read({"message": {wrapper: {"message": buttons}}})
+    assert (message.kind, message.text, message.note, message.view_once) == ("buttons", "Today?", None, None)
+
+
 @pytest.mark.parametrize("field", ["mentionedJid", "mentionedJID"])
 def test_mentions_stand_in_the_text_by_name(field: str) -> None:
     context = {field: ["777@lid", "12025550100@s.whatsapp.net", "5@lid"]}

@@ -88,7 +88,7 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     message = mapping_of(data.get("message") or data.get("Message"))
-    view_once = is_view_once(raw)
+    seen_once = is_view_once(raw)
     mark = info.get("Edit")
     edited = data.get("IsEdit") is True or mark in _EDITS or bool(data.get("latestEditMsgKey"))
     # Posts of channels have Go's zero time there until they are edited.
@@ -113,11 +113,13 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     name, kind, body = _kind_and_body(message, browser, data)
     if kind is None and stub is not None:
         value = next(iter(texts_of(data.get("messageStubParameters"))), None) if str(stub) in _WITH_VALUE else None
-        return Content("system", {}, {}, value, system_note(stub, data), view_once=view_once)
+        return Content("system", {}, {}, value, system_note(stub, data), view_once=seen_once)
     if browser in _NOTICES and not message:
         subtype = text_of(data.get("subtype")) or browser
         value = text_of(data.get("body")) or text_of(data.get("eventName")) if subtype in _WITH_VALUE else None
         return Content("system", {}, {}, value, system_note(subtype, data))
+    # Firms wrap buttons and lists like what is seen once, and the phone shows them as any others.
+    view_once = seen_once and kind in (*MEDIA_KINDS, "other", None)
     context = mapping_of(first_of(body, "contextInfo", "ContextInfo")) or _browser_context(data, browser)
     note = note_of(name, body, wrappers)
     if note is None and kind == "other":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
@@ -303,11 +304,15 @@ def shown_name(chat_id: str, names: Names) -> str:
 
 def _with_names(text: str | None, content: Content, names: Names) -> str | None:
     """Replace the numbers in the text's @mentions by names."""
-    for group, subject in group_mentions(content):
-        text = (text or "").replace(f"@{group}", f"@{subject}")
-    for user, chat_id in mentioned(content):
-        text = (text or "").replace(f"@{user}", f"@{shown_name(chat_id, names)}")
-    return text
+    if text is None:
+        return None
+    shown = dict(group_mentions(content))
+    shown |= {user: shown_name(chat_id, names) for user, chat_id in mentioned(content)}
+    return _MENTION.sub(lambda at: f"@{shown.get(at[1], at[1])}", text) if shown else text
+
+
+#: A mention as it stands in a text: of a group by its chat id, of a person by the digits of theirs.
+_MENTION = re.compile(r"@([0-9]+(?:-[0-9]+)?@g\.us|[0-9]+)")
 
 
 def _media(raw: Mapping[str, Any], content: Content) -> Media | None:
