@@ -568,14 +568,19 @@ def reached(workers: list[Worker], results: Results) -> dict[str, Any]:
 
 
 def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[list[str], list[str]]:
-    """The tests that reach a mutant, fast ones first, those of its folder before others, and those with processes."""
+    """The tests that reach a mutant, and those with processes.
+
+    First what killed it before, then those of its own files (test_<name>*.py) and of its folder, fast ones first.
+    """
     path = f"waha_mcp/{mutant.file}"
     beside = f"tests/{Path(mutant.file).parent}/"
+    own = f"{beside}test_{Path(mutant.file).stem}"
     hits = []
     for test, (seconds, lines) in known["tests"].items():
         on = lines.get(path, ())
         if on and (not mutant.lines or not mutant.lines.isdisjoint(on)):
-            hits.append((test != first, seconds * (1 if test.startswith(beside) else ELSEWHERE), seconds, test))
+            near = (not test.startswith(own), seconds * (1 if test.startswith(beside) else ELSEWHERE))
+            hits.append((test != first, near, seconds, test))
     room = mutant.file.partition("/")[0]
     folders = WITH_PROCESSES.get(room, WITH_PROCESSES["policy"])
     others = [test for test in known["processes"] if test.startswith(folders)]

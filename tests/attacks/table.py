@@ -19,6 +19,7 @@ def each(test: str, *ids: str) -> tuple[str, ...]:
 
 
 _GATE, _CLIENT, _NAMED = "policy/gate.py", "waha/client.py", "policy/named.py"
+_RESPONSES = "waha/responses.py"
 _BODY = "waha/body.py"
 _RESOLVING, _PEOPLE = "people/resolving.py", "people/people_table.py"
 _LINES, _RECIPIENTS, _APPROVER = "server/lines.py", "policy/recipients.py", "policy/approver.py"
@@ -113,8 +114,8 @@ DEFENCES = (
         "what is no word of WAHA's tells of no change",
         (
             ("tools/results.py", "if not (answer is None or", "if False and not (answer is None or"),
-            (_CLIENT, "                _check_done(answer)", "                pass"),
-            (_CLIENT, "if changes and status not in (200, 201):", "if False:"),
+            (_RESPONSES, "            _check_done(answer)", "            pass"),
+            (_RESPONSES, "if changes and status not in (200, 201):", "if False:"),
         ),
         ("outcomes::nothing_is_told_as_done_where_something_else_answers",),
     ),
@@ -142,12 +143,12 @@ DEFENCES = (
     Defence(
         "a proxy's own words are not WAHA's",
         (
-            (_CLIENT, "if not _is_wahas(status, answer):", "if False:"),
+            (_RESPONSES, "if not _is_wahas(status, answer):", "if False:"),
             _UNREADABLE,
             (
-                _CLIENT,
-                "            if changes:\n                what =",
-                "            if changes and status != 413:\n                what =",
+                _RESPONSES,
+                "        if changes:\n            what =",
+                "        if changes and status != 413:\n            what =",
             ),
         ),
         each(
@@ -164,8 +165,8 @@ DEFENCES = (
         (
             (
                 _CLIENT,
-                "if departure.left:\n                raise OutcomeUnknown(",
-                "if False:\n                raise OutcomeUnknown(",
+                "if departure.left:\n                raise outcome_unknown(",
+                "if False:\n                raise outcome_unknown(",
             ),
         ),
         (*each(_PROXY, "drips headers", "drips a body"), "wire::a_change_ends_as_unknown_where_waha_drips"),
@@ -486,16 +487,16 @@ DEFENCES = (
         "a 403 of a proxy is none of WAHA's",
         (
             (
-                _CLIENT,
+                _RESPONSES,
                 "or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):",
                 "or False:",
             ),
             (
-                _CLIENT,
-                "            if changes:\n                what =",
-                "            if changes and response.is_success:\n                what =",
+                _RESPONSES,
+                "        if changes:\n            what =",
+                "        if changes and response.is_success:\n            what =",
             ),
-            (_CLIENT, "if not _is_wahas(status, answer):", "if False:"),
+            (_RESPONSES, "if not _is_wahas(status, answer):", "if False:"),
             _UNREADABLE,
             _REFUSES_AT_ONCE,
         ),

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from tests.faults.world import OnTheWay
-from waha_mcp.waha.client import MAX_JSON
+from waha_mcp.waha.responses import MAX_JSON
 
 _BOMB = gzip.compress(b'["' + b"x" * (MAX_JSON + 2**20) + b'"]')
 

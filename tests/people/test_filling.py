@@ -174,7 +174,8 @@ async def test_what_was_read_before_a_change_is_not_read_on() -> None:
     await people.load("contacts")
     assert people.part("contacts").broken
     people.expire()
-    waha.answers[CONTACTS] = [person(ANN, "Ann")]
+    # Where it would be read on, it looks as before.
+    waha.answers[CONTACTS] = lambda asked: rows[199:] if asked["offset"] else [person(ANN, "Ann")]
     await people.load("contacts")
     assert [entry.shown for entry in people.table.entries.values()] == ["Ann"]
 
@@ -422,6 +423,12 @@ async def test_who_has_only_a_chat_is_looked_up_under_its_id_and_has_no_saved_na
     clock.now += MISS_LIFE + 1
     assert await people.saved_name_now(ANN) == ""
     assert waha.asked[CONTACT] == 1
+
+
+async def test_the_name_of_a_contact_that_is_marked_as_not_saved_is_no_saved_name() -> None:
+    people = table_of(Canned(contacts=[person(ANN, "Ann", isMyContact=False), person(BEN, "Ben", isMyContact=True)]))
+    await people.load()
+    assert [people.saved_name(each) for each in (ANN, BEN, CEM)] == ["", "Ben", ""]
 
 
 async def test_a_group_is_looked_up_among_the_groups() -> None:

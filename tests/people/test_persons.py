@@ -37,6 +37,7 @@ NO_MESSAGES: list[dict[str, Any]] = [
     {"_data": {"type": "call_log"}},
     {"_data": {"type": "revoked"}},
     {"_data": {"message": {"somethingNew": {}}}},
+    {"body": "never sent", "ack": -1},
     {},
 ]
 REFUSED, UNSUPPORTED = httpx.Response(422, json={}), httpx.Response(501, json={})

@@ -12,6 +12,8 @@ from tests.policy.test_gate import every_tool, refused
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
+from waha_mcp.store import StoreAway
+from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.catalog import CATALOG, Tool
 from waha_mcp.tools.toolsets import load_tools
 from waha_mcp.waha.models import Sent
@@ -152,6 +154,36 @@ async def test_what_is_no_message_in_a_group_looks_at_none_of_its_people(sandbox
         await bridge.call("mark_read", {"chat": group})
         assert [r["path"] for r in await admin.requests() if "participants" in r["path"]] == []
         await bridge.call("send_text", {"chat": STRANGER, "text": "Hello"})
+
+
+async def test_who_was_written_to_before_a_restart_is_no_stranger_in_a_group(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    group = await others_group(admin, *OTHERS[:2])
+    limit = pace("4/hour")
+    async with bridge_with(sandbox, **limit) as bridge:
+        for each in (SAM, *OTHERS[:2]):
+            await bridge.call("send_text", {"chat": each, "text": "Hello"})
+    async with bridge_with(sandbox, **limit) as bridge:
+        await bridge.call("send_text", {"chat": group, "text": "Hello all"})
+        await bridge.call("send_text", {"chat": "14155550180@c.us", "text": "Hello"})
+        await refused(bridge, "send_text", {"chat": STRANGER, "text": "Hello"}, "too fast")
+
+
+async def test_who_was_written_to_while_the_store_was_away_is_no_first_contact(
+    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = Sqlite.swap
+
+    def not_whom(store: Sqlite, table: str, *given: Any, **more: Any) -> bool:
+        if table == "met":
+            raise StoreAway("The store is away.")
+        return swap(store, table, *given, **more)
+
+    monkeypatch.setattr(Sqlite, "swap", not_whom)
+    async with bridge_with(sandbox, "send", approval="first_contact") as bridge:
+        await bridge.call("send_text", {"chat": STRANGER, "text": "Hello"}, ask=yes)
+        await bridge.call("send_text", {"chat": STRANGER, "text": "Hello again"})
 
 
 async def test_a_key_that_does_not_read_asks_for_nobody_in_a_group(sandbox: SandboxInfo, admin: Admin) -> None:

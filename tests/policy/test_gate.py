@@ -639,6 +639,11 @@ async def test_the_summary_says_when_a_person_is_asked(approval: str, sandbox: S
         assert ("approval" in bridge.policy.summary()) is (approval == "all")
 
 
+async def test_the_summary_says_that_no_links_are_listed(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, links={"others": "refuse"}) as bridge:
+        assert bridge.policy.summary().endswith("; links to: none, others: refuse")
+
+
 async def test_leaving_closes_what_counts_the_pace(sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[Pacer] = []
 

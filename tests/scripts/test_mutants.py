@@ -266,3 +266,16 @@ def test_probes_say_which_statements_ran(monkeypatch: pytest.MonkeyPatch) -> Non
     assert hits == set()
     assert names["f"](False) == 2
     assert hits == {("x.py", 3), ("x.py", 5), ("x.py", 6)}
+
+
+def test_tests_of_a_mutants_own_file_come_before_all_others_that_are_faster() -> None:
+    [mutant, *_] = mutants.mutants_of("policy/gap.py", b"def f(x):\n    return x == 1\n")
+    on = {"waha_mcp/policy/gap.py": [2]}
+    tests = {
+        "tests/server/test_http.py::test_a": [0.1, on],
+        "tests/policy/test_gap.py::test_slow": [5.0, on],
+        "tests/policy/test_pace.py::test_fast": [0.2, on],
+        "tests/policy/test_gap.py::test_elsewhere": [0.1, {"waha_mcp/policy/gap.py": [1]}],
+    }
+    alone, _ = mutants.chosen(mutant, {"tests": tests, "processes": []}, None)
+    assert [each.partition("::")[2] for each in alone] == ["test_slow", "test_fast", "test_a"]

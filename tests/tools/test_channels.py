@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.policy.common import bridge_with
+from waha_mcp.sandbox import running
 from waha_mcp.tools.channels import Channels, Posts, list_channels, preview_channel
 
 pytestmark = pytest.mark.anyio
@@ -60,3 +62,11 @@ async def test_of_a_post_the_views_are_said_where_the_engine_knows(views: Any, s
     found = await preview_channel(CHANNEL, 1, ctx=ctx)
     assert isinstance(found, Posts)
     assert (found.posts[0].views, found.posts[0].reactions) == (shown, {"👍": 2})
+
+
+@pytest.mark.parametrize(("engine", "known"), [("gows", True), ("wpp", False)])
+async def test_subscribers_are_left_out_where_the_engine_does_not_know_them(engine: str, known: bool) -> None:
+    async with running(engine=engine) as sandbox, bridge_with(sandbox, toolsets=frozenset({"channels"})) as bridge:
+        channels = (await bridge.call("list_channels", {})).model_dump()["channels"]
+    assert channels
+    assert [each["subscribers"] is not None for each in channels] == [known] * len(channels)

@@ -27,7 +27,7 @@ MAIN = {
     "preview_channel": ("GET /api/{session}/channels/{id}", "GET /api/{session}/channels/{id}/messages/preview"),
 }
 #: Fields that say what is missing.
-SAYS = {"not_told", "not_known", "notes", "next_step"}
+SAYS = {"not_told", "notes", "next_step"}
 UNKNOWN = '{"statusCode": 404, "message": "Cannot GET /x", "error": "Not Found"}'
 
 

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from waha_mcp.waha.client import MAX_JSON, Waha
+from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
     BadAnswer,
     Forbidden,
@@ -34,6 +34,7 @@ from waha_mcp.waha.errors import (
     Unreachable,
     WahaError,
 )
+from waha_mcp.waha.responses import MAX_JSON
 
 pytestmark = pytest.mark.anyio
 

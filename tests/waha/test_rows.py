@@ -43,7 +43,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server whose answers may be 20,000 bytes long."""
-    monkeypatch.setattr("waha_mcp.waha.client.MAX_JSON", 20_000)
+    monkeypatch.setattr("waha_mcp.waha.responses.MAX_JSON", 20_000)
     with respx.mock(base_url=BASE, assert_all_called=False) as router:
         yield Server(router)
 

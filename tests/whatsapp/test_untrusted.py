@@ -34,11 +34,10 @@ from waha_mcp.whatsapp.untrusted import (
 NOT_WRITTEN_BY_OTHERS = {
     "Account": {"id", "phone"},
     "Channel": {"id", "invite"},
-    "ChannelFilters": {"not_told"},
     "ChatPresence": {"chat"},
     "ChatSummary": {"id"},
     "Contact": {"id", "phone"},
-    "ContactDetails": {"id", "not_told", "phone"},
+    "ContactDetails": {"id", "phone"},
     "Converted": {"path", "mimetype"},
     "Credential": {"id", "type", "transports"},
     "Done": {"done"},
@@ -47,7 +46,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "FilterValue": {"value", "name"},
     "FoundChat": {"id", "phone", "last_active"},
     "Group": {"id", "created"},
-    "GroupSettings": {"group", "not_told"},
+    "GroupSettings": {"group"},
     "Hidden": {"why", "tools"},
     "HiddenId": {"chat", "phone", "lid"},
     "Hit": {"id", "chat", "time", "sender"},
@@ -58,7 +57,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "Joined": {"group"},
     "Label": {"id", "shade"},
     "LabeledChat": {"id"},
-    "Limits": {"capping", "cycle_ends", "locked_because", "locked_until", "not_told"},
+    "Limits": {"capping", "cycle_ends", "locked_because", "locked_until"},
     "Location": {"map"},
     "MarkedRead": {"chat", "note"},
     "Message": {"id", "time", "sender", "note", "invite_channel", "status"},
@@ -83,7 +82,6 @@ NOT_WRITTEN_BY_OTHERS = {
     "Settings": {"device_name", "browser_name", "metadata_keys", "proxy_host"},
     "Status": {
         "app",
-        "not_told",
         "session",
         "state",
         "next_step",
@@ -132,7 +130,7 @@ WRITTEN_BY_OTHERS = {
     "Session": {"name"},
     "UnreadChat": {"name"},
 }
-PAGING = {"left_out", "cursor", "not_known"}
+PAGING = {"left_out", "cursor", "not_told"}
 
 
 def text_fields(model: type[BaseModel]) -> set[str]:

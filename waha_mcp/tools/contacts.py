@@ -149,7 +149,7 @@ async def list_hidden_ids(limit: Limit = 50, cursor: Cursor | None = None, *, ct
     known = [_hidden_id(row) for row in rows.rows if chat_id_of(row.get("lid"))]
     readable = [each for each in known if all(ctx.readable(id) for id in (each.lid, each.chat) if id)]
     shown, more = slice_of("lids", readable, limit, offset)
-    return HiddenIds(people=list(shown), not_known=[f"hidden ids: {rows.gap}"] if rows.gap else None, **more)
+    return HiddenIds(people=list(shown), not_told=[f"hidden ids: {rows.gap}"] if rows.gap else None, **more)
 
 
 @tool(

@@ -79,8 +79,8 @@ async def list_participants(
     people = all_of(answer, "participants", participant)
     people.sort(key=lambda person: ("owner", "admin", "member", "left").index(person.role))
     shown, more = page_of("participants", people[offset : offset + limit + 1], limit, offset, total=len(people))
-    not_known = ctx.directory.not_known("contacts", "hidden ids")
-    return Participants(group=group, participants=list(shown), not_known=not_known, **more)
+    not_told = ctx.directory.not_known("contacts", "hidden ids")
+    return Participants(group=group, participants=list(shown), not_told=not_told, **more)
 
 
 class GroupSettings(Result):

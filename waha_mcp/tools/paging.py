@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from waha_mcp.history.source import Budget, Place
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.several import NotTold
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import iso_time
 
@@ -22,7 +23,7 @@ class Page(Result):
 
     left_out: str | None = Field(default=None, description="How many follow after these, where any do")
     cursor: str | None = Field(default=None, description="Pass it as cursor to get those")
-    not_known: list[str] | None = Field(default=None, description="What WAHA did not tell: it is not in here")
+    not_told: NotTold = None
 
     #: The cursor's kind, and where to go on after each of the items; so that a page can end after any of them.
     _places: tuple[str, tuple[Any, ...]] = PrivateAttr(("", ()))

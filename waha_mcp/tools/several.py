@@ -12,7 +12,7 @@ from waha_mcp.waha.errors import ONE_OPERATION, WahaError
 T = TypeVar("T")
 
 #: Field of a result: what it would hold if WAHA told it.
-NotTold = Annotated[list[str] | None, Field(description="What this WAHA did not tell: it is not in here")]
+NotTold = Annotated[list[str] | None, Field(description="What WAHA did not tell: it is not in here")]
 
 
 async def gather(asks: Mapping[str, Callable[[], Awaitable[T | None]]]) -> tuple[dict[str, T], list[str] | None]:

@@ -6,8 +6,6 @@ A "look" is a GET, which may be retried; a "change" is any other method, which i
 from __future__ import annotations
 
 import copy
-import email.utils
-import json
 import logging
 import random
 import re
@@ -26,22 +24,18 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.app.actions import Action
-from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
 from waha_mcp.waha.errors import (
-    LOOK_FIRST,
     BadAnswer,
-    NotDone,
     OnlyInPlus,
     OutcomeUnknown,
     Refused,
-    TooLarge,
     UnknownOperation,
     Unreachable,
     WahaError,
     clean,
-    error_for,
     not_ready,
 )
+from waha_mcp.waha.responses import answer_of, body_of, outcome_unknown, retry_after
 from waha_mcp.waha.session_state import SESSIONS, SessionState
 
 logger = logging.getLogger(__name__)
@@ -51,8 +45,6 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0
 #: Total time limit of one operation in seconds, and the transfer rate of large bodies in bytes per second, by which it
 #: is extended. Hosts give a whole tool call about 60 s.
 DEADLINE, BYTES_PER_SECOND = 45.0, 512 * 2**10
-#: Maximum bytes of a JSON answer, before and after decompression.
-MAX_JSON = 10 * 2**20
 #: Errors that end a request before any byte of it was sent.
 _BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 #: Seconds that WAHA's version is waited for where an error is to name it.
@@ -226,7 +218,7 @@ class Waha:
                     async with self._send(request, template, departure) as response:
                         if unread and response.is_success:
                             return None
-                        wait = _retry_after(response) if response.status_code in _RETRIED else None
+                        wait = retry_after(response) if response.status_code in _RETRIED else None
                         final = response.status_code not in _RETRIED or (wait or 0) > MAX_RETRY_AFTER
                         if final or attempt == TRIES:
                             return await self._answer(response)
@@ -257,18 +249,18 @@ class Waha:
                     except OutcomeUnknown:
                         raise
                     except BadAnswer as error:
-                        raise OutcomeUnknown(_outcome_unknown(f"its answer is none ({error})")) from None
+                        raise outcome_unknown(f"its answer is none ({error})") from None
                     except WahaError:
                         refused = True
                         raise
             if departure.left:
-                raise OutcomeUnknown(_outcome_unknown(f"no whole answer came within {deadline:.0f} s"))
+                raise outcome_unknown(f"no whole answer came within {deadline:.0f} s")
             raise self._too_slow(deadline)
         except httpx.TransportError as failure:
             if not departure.left:
                 raise self._failure(failure, departure) from None
             how = "no answer came in time" if isinstance(failure, httpx.TimeoutException) else "the connection broke"
-            raise OutcomeUnknown(_outcome_unknown(how)) from None
+            raise outcome_unknown(how) from None
         finally:
             # Also reached when the call is cancelled.
             if departure.left and not refused:
@@ -289,7 +281,7 @@ class Waha:
                 async with self._send(request, template, departure) as response:
                     if not response.is_success:
                         await self._answer(response)
-                    return await self._read(response, cap, "The file")
+                    return await body_of(response, cap, "The file")
         except httpx.TransportError as failure:
             raise self._failure(failure, departure) from None
         raise self._too_slow(deadline)
@@ -412,63 +404,7 @@ class Waha:
         return looks, changes
 
     async def _answer(self, response: httpx.Response, *, changes: bool = False) -> Any:
-        """Decode WAHA's answer, or raise the matching WahaError.
-
-        A refusal counts only in WAHA's own error format. For a change, a redirect, a proxy's error, an unreadable
-        answer and a failure inside WAHA all raise OutcomeUnknown.
-        """
-        status = response.status_code
-        key = self._key.get_secret_value()
-        if 300 <= status < 400:
-            where = clean(_where(response.headers.get("location", "")), key, limit=100)
-            if changes:
-                raise OutcomeUnknown(_outcome_unknown(f"it was redirected to {where}"))
-            raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
-        if changes and (status == 408 or (status >= 500 and status != 501)):
-            who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
-            raise OutcomeUnknown(_outcome_unknown(f"{who} {status}"))
-        if status == 206:
-            raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
-        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        try:
-            answer = _decode(await self._read(response, MAX_JSON, "WAHA's answer"), content_type)
-        except BadAnswer as error:
-            if changes:
-                what = "a web page came back" if isinstance(error, _WebPage) else "its answer could not be read"
-                raise OutcomeUnknown(_outcome_unknown(f"{what} ({status})")) from None
-            if response.is_success or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):
-                raise
-            answer = None
-        if response.is_success:
-            if changes and status not in (200, 201):
-                # WAHA answers a change with 200 or 201 only.
-                raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
-            if changes:
-                _check_done(answer)
-            return answer
-        if not _is_wahas(status, answer):
-            # A proxy's 403 says nothing about the key, nor about the outcome of a change.
-            if changes:
-                raise OutcomeUnknown(_outcome_unknown(f"what stands in front of WAHA answered {status}"))
-            if status in (401, 403):
-                raise BadAnswer(
-                    f"Something in front of WAHA, and not WAHA itself, answered {status}: "
-                    "ask the user to look at the proxy."
-                )
-        raise error_for(status, answer, session=self.session, retry_after=_retry_after(response), hide=key)
-
-    async def _read(self, response: httpx.Response, cap: int, what: str) -> bytes:
-        """Read and decompress the body; TooLarge if it exceeds `cap` bytes, compressed or decompressed."""
-        try:
-            return await read_body(response, cap)
-        except Packed:
-            raise BadAnswer(
-                f"{what} is packed in a way that was not asked for: ask the user to look at the proxy in front of WAHA."
-            ) from None
-        except TooMuch:
-            raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.") from None
-        except Damaged:
-            raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
+        return await answer_of(response, changes=changes, session=self.session, key=self._key.get_secret_value())
 
     def _failure(self, failure: httpx.TransportError, departure: _Departure) -> Unreachable:
         """The error for a look, or a change that was not sent, that failed in transport.
@@ -494,57 +430,8 @@ class Waha:
         return f"{parts.scheme}://{parts.netloc}"
 
 
-def _check_done(answer: Any) -> None:
-    """Check what a successful answer to a change says.
-
-    Raises:
-        NotDone: it is false or has `success: false`, which is WAHA's way to say that WhatsApp did not do it.
-        OutcomeUnknown: it is an error all the same, as some proxies answer with 200.
-    """
-    told = answer if isinstance(answer, dict) else {}
-    if answer is False or told.get("success") is False:
-        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
-    code = told.get("statusCode")
-    if (
-        told.get("error")
-        or (isinstance(code, int) and code >= 400)
-        or told.get("ok") is False
-        or told.get("result") is False
-        or told.get("status") in ("error", "fail", "failed")
-    ):
-        raise OutcomeUnknown(_outcome_unknown("its answer is an error, though not marked as one"))
-
-
-def _is_wahas(status: int, answer: Any) -> bool:
-    """Whether an error body has WAHA's format: NestJS's, or that of its 422s (`error` and `session`)."""
-    if not isinstance(answer, dict):
-        return False
-    nest = isinstance(answer.get("message"), str | list) and answer.get("statusCode") == status
-    return nest or (status == 422 and isinstance(answer.get("error"), str) and "session" in answer)
-
-
-class _WebPage(BadAnswer):
-    """The answer is an HTML page, which WAHA's API never sends."""
-
-
-def _where(url: str) -> str:
-    """Describe a redirect's target by scheme and host only."""
-    try:
-        parts = urlsplit(url)
-        return f"{parts.scheme} on {parts.hostname}" if parts.hostname else "another path"
-    except ValueError:
-        return "nowhere"
-
-
 def _certificates(ca_file: Path | None) -> ssl.SSLContext:
     return httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=ca_file)
-
-
-def _outcome_unknown(how: str) -> str:
-    return (
-        f"The request may have reached WAHA, but {how}, so its outcome is unknown: it may or may not have happened. "
-        + LOOK_FIRST
-    )
 
 
 def _filled(template: str, segments: Mapping[str, str]) -> str:
@@ -571,39 +458,3 @@ def _segment(value: str) -> str:
 
 def _query_value(value: Any) -> Any:
     return ("true" if value else "false") if isinstance(value, bool) else value
-
-
-def _decode(raw: bytes, content_type: str) -> Any:
-    """Decode an answer: None for an empty body, str where WAHA sends bare text (an invite code), else JSON."""
-    text = raw.decode("utf-8", errors="replace").strip()
-    if not text:
-        return None
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        # NestJS sends bare text as text/html.
-        if content_type in ("text/plain", "text/html") and not text.startswith("<"):
-            return text
-        if text.startswith("<"):
-            raise _WebPage(
-                "A web page came back where WAHA's API should be: ask the user to check the App's url "
-                "(a reverse proxy or a login page may stand in front)."
-            ) from None
-        raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
-    if "\\ud" in text.lower():
-        # A lone surrogate (JavaScript cuts text in the middle of an emoji) cannot be encoded as UTF-8.
-        answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
-    return answer
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Parse a `Retry-After` header (seconds or a date) into seconds, from 0 to a day; None if missing or malformed."""
-    value = response.headers.get("retry-after", "").strip()
-    try:
-        if value.isdecimal():
-            seconds = float(value)
-        else:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, seconds), 86_400.0)

@@ -45,7 +45,7 @@ async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: 
         for entry in shown
         if entry.contact is not None
     ]
-    page = Contacts(contacts=contacts, not_known=ctx.directory.not_known("contacts"), **more)
+    page = Contacts(contacts=contacts, not_told=ctx.directory.not_known("contacts"), **more)
     return page.resumable("contacts", range(offset + 1, offset + 1 + len(shown)))
 
 

@@ -55,11 +55,11 @@ async def list_chats(
             break
         shown.append(chat if detail == "full" else _glimpse(chat))
         places.append(pages.offset)
-    page = Chats(chats=shown, not_known=_not_known(ctx, pages), **more)
+    page = Chats(chats=shown, not_told=_not_told(ctx, pages), **more)
     return page.resumable("chats", places)
 
 
-def _not_known(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[str] | None:
+def _not_told(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[str] | None:
     """What is missing in a page of chats: chats, names and `others`; None if nothing."""
     missing = [f"chats: {pages.gap}"] if pages.gap else []
     names = [f"names of {each}" for each in ctx.directory.not_known("contacts", "groups") or ()]
@@ -133,7 +133,7 @@ async def get_unread(
         chats=chats,
         looked_at=looked_at,
         note=None if told or not place else "This engine does not say what is unread: see list_chats for what is new.",
-        not_known=_not_known(ctx, pages, unreadable),
+        not_told=_not_told(ctx, pages, unreadable),
         **(following | {"cursor": encode_cursor("unread", place)} if more else {}),
     )
     return page.resumable("unread", places)
@@ -214,5 +214,5 @@ async def find_chats(
             )
             for entry in found
         ],
-        not_known=ctx.directory.not_known(*NAMES),
+        not_told=ctx.directory.not_known(*NAMES),
     )

@@ -17,14 +17,14 @@ async def list_groups(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: C
     """List the WhatsApp groups that the account is in, with subject, description and size."""
     offset = offset_of("groups", cursor)
     await ctx.directory.load()
-    not_known = ctx.directory.not_known("groups")
+    not_told = ctx.directory.not_known("groups")
     groups = [
         # Groups known only from the list of chats, if WAHA's list of groups is incomplete.
         entry.group or Group(id=entry.id, subject=entry.name, created=None)
         for entry in ctx.directory.entries()
-        if entry.group is not None or (not_known and entry.kind == "group")
+        if entry.group is not None or (not_told and entry.kind == "group")
     ]
     groups.sort(key=lambda group: (fold(group.subject or ""), group.id))
     shown, more = slice_of("groups", groups, limit, offset)
-    page = Groups(groups=list(shown), not_known=not_known, **more)
+    page = Groups(groups=list(shown), not_told=not_told, **more)
     return page.resumable("groups", range(offset + 1, offset + 1 + len(shown)))

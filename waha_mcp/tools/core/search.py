@@ -182,7 +182,7 @@ async def search_messages(
         looked_at=search.looked_at,
         looked_back_to=iso_time(search.oldest),
         notes=search.notes or None,
-        not_known=search.unread or None,
+        not_told=search.unread or None,
         **more,
     )
     if not search.one_by_one:

@@ -49,7 +49,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(autouse=True)
 def small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waha_mcp.waha.client.MAX_JSON", MOST)
+    monkeypatch.setattr("waha_mcp.waha.responses.MAX_JSON", MOST)
 
 
 async def ask(bridge: Bridge, tool: str, **arguments: Any) -> Any:
@@ -90,7 +90,7 @@ async def test_groups_whose_descriptions_fill_more_than_one_answer_are_all_there
     await admin.clear()
     found = await ask(bridge, "find_chats", query="Archive", limit=20)
     assert {chat["id"] for chat in found["chats"]} >= set(made)
-    assert "not_known" not in found
+    assert "not_told" not in found
     assert (await ask(bridge, "get_messages", chat="archive 7"))["chat"] == made[7]
     asked = await limits(admin, GROUPS)
     assert asked[0] == 2000
@@ -104,7 +104,7 @@ async def test_a_group_that_no_answer_can_hold_is_said_to_be_missing(bridge: Bri
     bridge.people.expire()
     found = await ask(bridge, "list_groups")
     assert len(found["groups"]) >= before
-    assert found["not_known"] == ["groups: 1 left out: WAHA's answer was too large"]
+    assert found["not_told"] == ["groups: 1 left out: WAHA's answer was too large"]
     assert 1 in await limits(admin, GROUPS)
 
 
@@ -121,11 +121,11 @@ async def test_contacts_that_cannot_be_read_are_not_said_to_be_none(failure: str
     await spoil(admin, CONTACTS, count=1000, **fault)
     contacts = await ask(bridge, "get_contacts")
     assert contacts["contacts"] == []
-    [said] = contacts["not_known"]
+    [said] = contacts["not_told"]
     assert said.startswith("contacts: ")
     assert why in said
-    assert (await ask(bridge, "find_chats", query="zzyzx"))["not_known"] == [said]
-    assert [f"names of {said}"] == (await ask(bridge, "list_chats"))["not_known"]
+    assert (await ask(bridge, "find_chats", query="zzyzx"))["not_told"] == [said]
+    assert [f"names of {said}"] == (await ask(bridge, "list_chats"))["not_told"]
     assert CONTACTS in [r["path"] for r in await admin.requests()]
 
 
@@ -138,7 +138,7 @@ async def test_groups_that_cannot_be_listed_are_shown_from_the_chats_and_the_res
     found = await ask(bridge, "list_groups")
     assert found["groups"]
     assert all(group["subject"] for group in found["groups"])
-    [said] = found["not_known"]
+    [said] = found["not_told"]
     assert said.startswith("groups: ")
     assert why in said
 
@@ -179,19 +179,19 @@ async def test_a_saved_name_comes_before_groups_that_could_not_be_read(bridge: B
 async def test_what_an_engine_cannot_list_does_not_take_the_other_names_away(bridge: Bridge, admin: Admin) -> None:
     await admin.request("POST", "/sandbox/engine", {"lacks": ["GroupsController_getGroups"]})
     assert (await ask(bridge, "get_messages", chat="Maya Lindqvist"))["chat"] == MAYA
-    assert (await ask(bridge, "list_groups"))["not_known"] == ["groups: this engine cannot list them"]
+    assert (await ask(bridge, "list_groups"))["not_told"] == ["groups: this engine cannot list them"]
 
 
 async def test_what_failed_is_known_again_when_waha_can_be_read(
     bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await spoil(admin, CONTACTS, count=1, status=500)
-    assert "not_known" in await ask(bridge, "get_contacts")
-    assert "not_known" in await ask(bridge, "get_contacts")
+    assert "not_told" in await ask(bridge, "get_contacts")
+    assert "not_told" in await ask(bridge, "get_contacts")
     monkeypatch.setattr("waha_mcp.people.filling.GAP_LIFE", 0.0)
     found = await ask(bridge, "get_contacts")
     assert found["contacts"]
-    assert "not_known" not in found
+    assert "not_told" not in found
 
 
 async def test_where_no_name_at_all_can_be_read_the_error_goes_up(bridge: Bridge, admin: Admin) -> None:
@@ -213,7 +213,7 @@ async def test_a_list_of_chats_ends_where_waha_gives_the_same_page_for_ever(sand
             found = await ask(bridge, "list_chats", limit=2)
             assert (await ask(bridge, "get_unread"))["chats"] == []
     assert found["chats"] == []
-    assert found["not_known"] == ["chats: WAHA gave the same page again"]
+    assert found["not_told"] == ["chats: WAHA gave the same page again"]
     assert len(await limits(admin, OVERVIEW)) < 6
 
 
@@ -243,7 +243,7 @@ async def test_unread_messages_that_cannot_be_read_are_said_to_be_missing(bridge
     [first, *_] = (await ask(bridge, "get_unread"))["chats"]
     await admin.fault(f"/api/default/chats/{first['id']}/messages", count=1000, status=500)
     found = await ask(bridge, "get_unread")
-    assert f"more messages of {first['id']}: WAHA failed inside (500)" in found["not_known"]
+    assert f"more messages of {first['id']}: WAHA failed inside (500)" in found["not_told"]
     assert len(found["chats"][0]["messages"]) <= 1
 
 
@@ -254,10 +254,10 @@ async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge,
     await spoil(admin, CHATS, above=3, count=1, status=500)
     found = await ask(bridge, "search_messages", query="zzyzx")
     assert found["hits"] == []
-    assert "chats: WAHA failed inside (500)" in found["not_known"]
+    assert "chats: WAHA failed inside (500)" in found["not_told"]
     bridge.people.expire()
     found = await ask(bridge, "search_messages", query="zzyzx")
-    assert f"messages of {MAYA}: WAHA failed inside (500)" in found["not_known"]
+    assert f"messages of {MAYA}: WAHA failed inside (500)" in found["not_told"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,163 @@
+"""What WAHA's HTTP responses say: the decoded answer, or the error that fits."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
+from waha_mcp.waha.errors import LOOK_FIRST, BadAnswer, NotDone, OutcomeUnknown, TooLarge, clean, error_for
+
+#: Maximum bytes of a JSON answer, before and after decompression.
+MAX_JSON = 10 * 2**20
+
+
+async def answer_of(response: httpx.Response, *, changes: bool, session: str | None, key: str) -> Any:
+    """The decoded answer, or the matching WahaError. `changes`: it is that to a change.
+
+    A refusal counts only in WAHA's own error format. For a change, a redirect, a proxy's error, an unreadable
+    answer and a failure inside WAHA all raise OutcomeUnknown. `key` is taken out of the errors' texts.
+    """
+    status = response.status_code
+    if 300 <= status < 400:
+        where = clean(_where(response.headers.get("location", "")), key, limit=100)
+        if changes:
+            raise outcome_unknown(f"it was redirected to {where}")
+        raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
+    if changes and (status == 408 or (status >= 500 and status != 501)):
+        who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
+        raise outcome_unknown(f"{who} {status}")
+    if status == 206:
+        raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        answer = _decode(await body_of(response, MAX_JSON, "WAHA's answer"), content_type)
+    except BadAnswer as error:
+        if changes:
+            what = "a web page came back" if isinstance(error, _WebPage) else "its answer could not be read"
+            raise outcome_unknown(f"{what} ({status})") from None
+        if response.is_success or (isinstance(error, _WebPage) and status < 500 and status not in (413, 429)):
+            raise
+        answer = None
+    if response.is_success:
+        if changes and status not in (200, 201):
+            # WAHA answers a change with 200 or 201 only.
+            raise outcome_unknown(f"what stands in front of WAHA answered {status}")
+        if changes:
+            _check_done(answer)
+        return answer
+    if not _is_wahas(status, answer):
+        # A proxy's 403 says nothing about the key, nor about the outcome of a change.
+        if changes:
+            raise outcome_unknown(f"what stands in front of WAHA answered {status}")
+        if status in (401, 403):
+            raise BadAnswer(
+                f"Something in front of WAHA, and not WAHA itself, answered {status}: "
+                "ask the user to look at the proxy."
+            )
+    raise error_for(status, answer, session=session, retry_after=retry_after(response), hide=key)
+
+
+async def body_of(response: httpx.Response, cap: int, what: str) -> bytes:
+    """Read and decompress the body; TooLarge if it exceeds `cap` bytes, compressed or decompressed."""
+    try:
+        return await read_body(response, cap)
+    except Packed:
+        raise BadAnswer(
+            f"{what} is packed in a way that was not asked for: ask the user to look at the proxy in front of WAHA."
+        ) from None
+    except TooMuch:
+        raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.") from None
+    except Damaged:
+        raise BadAnswer("WAHA's answer is damaged (its compression is broken): try again.") from None
+
+
+def _check_done(answer: Any) -> None:
+    """Check what a successful answer to a change says.
+
+    Raises:
+        NotDone: it is false or has `success: false`, which is WAHA's way to say that WhatsApp did not do it.
+        OutcomeUnknown: it is an error all the same, as some proxies answer with 200.
+    """
+    told = answer if isinstance(answer, dict) else {}
+    if answer is False or told.get("success") is False:
+        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+    code = told.get("statusCode")
+    if (
+        told.get("error")
+        or (isinstance(code, int) and code >= 400)
+        or told.get("ok") is False
+        or told.get("result") is False
+        or told.get("status") in ("error", "fail", "failed")
+    ):
+        raise outcome_unknown("its answer is an error, though not marked as one")
+
+
+def _is_wahas(status: int, answer: Any) -> bool:
+    """Whether an error body has WAHA's format: NestJS's, or that of its 422s (`error` and `session`)."""
+    if not isinstance(answer, dict):
+        return False
+    nest = isinstance(answer.get("message"), str | list) and answer.get("statusCode") == status
+    return nest or (status == 422 and isinstance(answer.get("error"), str) and "session" in answer)
+
+
+class _WebPage(BadAnswer):
+    """The answer is an HTML page, which WAHA's API never sends."""
+
+
+def _where(url: str) -> str:
+    """Describe a redirect's target by scheme and host only."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme} on {parts.hostname}" if parts.hostname else "another path"
+    except ValueError:
+        return "nowhere"
+
+
+def outcome_unknown(how: str) -> OutcomeUnknown:
+    """The error for a change that may have reached WAHA; `how` says, as a clause, why it is not known."""
+    return OutcomeUnknown(
+        f"The request may have reached WAHA, but {how}, so its outcome is unknown: it may or may not have happened. "
+        + LOOK_FIRST
+    )
+
+
+def _decode(raw: bytes, content_type: str) -> Any:
+    """Decode an answer: None for an empty body, str where WAHA sends bare text (an invite code), else JSON."""
+    text = raw.decode("utf-8", errors="replace").strip()
+    if not text:
+        return None
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        # NestJS sends bare text as text/html.
+        if content_type in ("text/plain", "text/html") and not text.startswith("<"):
+            return text
+        if text.startswith("<"):
+            raise _WebPage(
+                "A web page came back where WAHA's API should be: ask the user to check the App's url "
+                "(a reverse proxy or a login page may stand in front)."
+            ) from None
+        raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
+    if "\\ud" in text.lower():
+        # A lone surrogate (JavaScript cuts text in the middle of an emoji) cannot be encoded as UTF-8.
+        answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    return answer
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Parse a `Retry-After` header (seconds or a date) into seconds, from 0 to a day; None if missing or malformed."""
+    value = response.headers.get("retry-after", "").strip()
+    try:
+        if value.isdecimal():
+            seconds = float(value)
+        else:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, seconds), 86_400.0)
