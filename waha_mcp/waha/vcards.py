@@ -37,8 +37,8 @@ def cards_in(text: str) -> list[CardFields]:
     from vobject import readComponents
     from vobject.base import VObjectError
 
-    # It logs what it cannot parse, which is somebody's message.
-    logging.getLogger("vobject").setLevel(logging.CRITICAL + 1)
+    # It logs what it cannot parse, which is somebody's message; its modules have levels of their own.
+    logging.getLogger("vobject.base").disabled = True
     found: list[CardFields] = []
     # What its parser raises on bad ones.
     with contextlib.suppress(VObjectError, ValueError, TypeError, AttributeError, LookupError):
