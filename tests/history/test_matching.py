@@ -57,3 +57,20 @@ def test_a_long_line_is_cut_around_the_first_word_that_matches() -> None:
     assert shown.startswith("…a")
     assert " needle " in shown
     assert shown.endswith("…")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"message": {"eventMessage": {"name": "Fair", "description": "Bring a needle"}}},
+        {"message": {"eventMessage": {"name": "Fair", "location": {"name": "Needle street"}}}},
+        {"message": {"contactMessage": {"vcard": "BEGIN:VCARD\nVERSION:3.0\nFN:Ann\nORG:Needle Works\nEND:VCARD"}}},
+        {"message": {"contactMessage": {"vcard": "BEGIN:VCARD\nVERSION:3.0\nFN:A\nEMAIL:needle@a.example\nEND:VCARD"}}},
+        {"message": {"extendedTextMessage": {"contextInfo": {"externalAdReply": {"title": "Needles"}}}}},
+        {"message": {"listMessage": {"title": "A", "sections": [{"rows": [{"title": "Needle", "rowId": "1"}]}]}}},
+    ],
+)
+def test_what_is_shown_of_a_message_is_found(data: dict[str, Any]) -> None:
+    line = matching_line(message("", _data=data), words("needle"))
+    assert line is not None
+    assert "needle" in line.lower()

@@ -210,6 +210,30 @@ async def test_an_engine_that_gives_the_same_page_for_ever_is_asked_no_more() ->
     assert engine.asked < 5
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("by_time", FILTERS)
+async def test_messages_without_a_time_hide_none_of_those_behind_them(by_time: Filter) -> None:
+    engine = Engine([3, 2, 1], by_time)
+    untimed = [
+        {"id": f"false_{CHAT}_no_{time}", "timestamp": time, "fromMe": False} for time in (None, -62_135_596_800)
+    ]
+    every = [row["id"] for row in (*untimed, *engine.rows)]
+    real: Callable[..., Any] = engine.call
+
+    async def sorts_them_first(_: str, *, path: dict[str, str], query: dict[str, Any]) -> list[Row]:
+        found: list[Row] = await real(_, path=path, query=query | {"offset": 0, "limit": 100})
+        filtered = by_time == "takes" and "filter.timestamp.lte" in query and query["filter.timestamp.lte"] is not None
+        start = query.get("offset") or 0
+        return [*([] if filtered else untimed), *found][start : start + query["limit"]]
+
+    engine.call = sorts_them_first  # type: ignore[assignment, method-assign]
+    assert (await read(engine, page=10))[0] == every
+    # And from a place behind the first of them.
+    first, place = await read(engine, page=10, most=1)
+    assert place is not None
+    assert first + (await read(engine, page=10, place=as_in_a_cursor(place)))[0] == every
+
+
 @pytest.mark.parametrize(
     ("state", "place"),
     [

@@ -237,6 +237,22 @@ def test_the_last_vote_of_each_counts_however_its_options_are_spelled(spelled: A
     ]
 
 
+def test_a_mention_is_replaced_as_a_whole() -> None:
+    context = {
+        "mentionedJid": ["777@lid", "7@lid"],
+        "groupMentions": [{"groupJid": "7-1@g.us", "groupSubject": "Club"}],
+    }
+    data = {"message": {"extendedTextMessage": {"text": "@7 @777, @7-1@g.us @7771 @777-8", "contextInfo": context}}}
+    assert read(data).text == "@7@lid @Sam, @Club @7771 @Sam-8"
+
+
+@pytest.mark.parametrize("wrapper", ["viewOnceMessage", "viewOnceMessageV2"])
+def test_buttons_in_the_wrapper_of_what_is_seen_once_are_seen_as_often_as_one_likes(wrapper: str) -> None:
+    buttons = {"buttonsMessage": {"contentText": "Today?", "buttons": []}}
+    message = read({"message": {wrapper: {"message": buttons}}})
+    assert (message.kind, message.text, message.note, message.view_once) == ("buttons", "Today?", None, None)
+
+
 @pytest.mark.parametrize("field", ["mentionedJid", "mentionedJID"])
 def test_mentions_stand_in_the_text_by_name(field: str) -> None:
     context = {field: ["777@lid", "12025550100@s.whatsapp.net", "5@lid"]}
@@ -275,3 +291,188 @@ def test_a_location_has_a_map_and_must_be_on_earth() -> None:
     data = {"message": {"liveLocationMessage": {"degreesLatitude": 48.2, "degreesLongitude": -16.3}}}
     assert read(data).location.map == "https://maps.google.com/?q=48.200000,-16.300000"
     assert read({"message": {"locationMessage": {"degreesLatitude": 148, "degreesLongitude": 0}}}).location is None
+
+
+def quoting(**context: Any) -> dict[str, Any]:
+    found = {"stanzaId": "B", "participant": "777@lid", "quotedMessage": {"conversation": "Look"}, **context}
+    return {"message": {"extendedTextMessage": {"text": "Nice", "contextInfo": found}}}
+
+
+def test_a_reply_to_a_status_is_no_reply_to_a_message_of_this_chat() -> None:
+    quote = read(quoting(remoteJid="status@broadcast")).reply_to
+    assert (quote.of, quote.id) == ("status", "false_status@broadcast_B_777@lid")
+    assert read(quoting(remoteJid="status@broadcast"), full=False).reply_to.of == "status"
+
+
+def test_a_reply_to_a_message_of_another_chat_gives_no_id_of_this_one() -> None:
+    quote = read(quoting(remoteJid="2@g.us")).reply_to
+    assert (quote.of, quote.id, quote.text) == ("another chat", None, "Look")
+    browser = {
+        "type": "chat",
+        "quotedMsg": {"type": "chat", "body": "Look"},
+        "quotedRemoteJid": {"_serialized": "2@g.us"},
+    }
+    assert read(browser).reply_to.of == "another chat"
+
+
+def test_a_quote_that_names_this_chat_in_another_form_is_of_this_chat() -> None:
+    quote = read(quoting(remoteJid="777@lid"), id="false_12025550123@c.us_A", participant=None).reply_to
+    assert (quote.of, quote.id) == (None, "false_12025550123@c.us_B")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"Message": {"conversation": "now"}, "Info": {"Edit": "3"}},
+        {"Message": {"conversation": "now"}, "NewsletterMeta": {"EditTS": "2026-11-25T12:16:40Z"}},
+    ],
+)
+def test_a_post_that_was_edited_says_so(data: dict[str, Any]) -> None:
+    assert read(data).edited
+
+
+def test_a_post_that_was_not_edited_has_gos_zero_time() -> None:
+    meta = {"EditTS": "0001-01-01T00:00:00Z", "OriginalTS": "2026-11-25T09:46:40Z"}
+    assert read({"Message": {"conversation": "now"}, "NewsletterMeta": meta}).edited is None
+
+
+@pytest.mark.parametrize(
+    ("data", "about"),
+    [
+        ({"type": "revoked", "subtype": "admin", "revokeSender": {"_serialized": "12025550123@c.us"}}, ["Sam"]),
+        ({"type": "revoked", "subtype": "admin_revoke"}, None),
+        ({"Info": {"Edit": "8", "ID": "A"}, "Message": {"conversation": "secret"}}, None),
+    ],
+)
+def test_what_an_admin_deleted_was_not_deleted_by_its_sender(data: dict[str, Any], about: list[str] | None) -> None:
+    message = read(data)
+    assert (message.deleted, message.note, message.about) == (True, "deleted by an admin", about)
+
+
+POLL = {"name": "When?", "options": [{"optionName": "Noon"}, {"optionName": "Night"}]}
+
+
+def test_a_poll_whose_votes_the_engine_does_not_list_is_not_said_to_have_none() -> None:
+    unknown = read({"message": {"pollCreationMessageV3": POLL}}).poll
+    assert [(each.text, each.votes) for each in unknown.options] == [("Noon", None), ("Night", None)]
+    nobody = read({"message": {"pollCreationMessageV3": POLL}, "pollUpdates": []}).poll
+    assert [each.votes for each in nobody.options] == [0, 0]
+
+
+@pytest.mark.parametrize("count", [41, "41", 41.0, {"low": 41, "high": 0, "unsigned": False}])
+def test_the_result_of_a_poll_counts_in_whatever_form(count: Any) -> None:
+    votes = [{"optionName": "Noon", "optionVoteCount": count}, {"optionName": "Night", "optionVoteCount": None}]
+    poll = read({"message": {"pollResultSnapshotMessage": {"name": "When?", "pollVotes": votes}}}).poll
+    assert [each.votes for each in poll.options] == [41, None]
+
+
+def test_a_live_location_that_ended_is_where_it_ended() -> None:
+    data = {"type": "location", "isLive": True, "lat": 1.0, "lng": 2.0}
+    assert (read(data).location.live, read(data).location.latitude) == (True, 1.0)
+    ended = read(data | {"finalLat": 3.0, "finalLng": 0}).location
+    assert (ended.live, ended.latitude, ended.longitude) == (None, 3.0, 0.0)
+
+
+def test_a_place_is_named_once() -> None:
+    place = {"latitude": 1, "longitude": 2, "name": "Pier 9", "address": "Quay 1", "description": "Pier 9\nQuay 1"}
+    message = read({"type": "location", "loc": "Pier 9\nQuay 1"}, location=place)
+    assert message.location.name == "Pier 9, Quay 1"
+
+
+def test_a_card_that_cannot_be_read_is_shown_beside_those_that_can() -> None:
+    cards = [
+        {"displayName": "Ann", "vcard": "BEGIN:VCARD\nVERSION:3.0\nFN:Ann\nEND:VCARD"},
+        {"displayName": "Bob", "vcard": ""},
+        {"displayName": "Cid"},
+    ]
+    data = {"message": {"contactsArrayMessage": {"contacts": cards}}}
+    assert [each.name for each in read(data).contacts] == ["Ann", "Bob", "Cid"]
+
+
+@pytest.mark.parametrize(
+    ("subtype", "value", "note"),
+    [
+        ("announce", "on", "only admins may write"),
+        ("announce", "off", "everybody may write"),
+        ("announce", "", "changed who may write"),
+        ("restrict", "perhaps", "changed who may change the group's info"),
+        ("member_add_mode", "all_member_add", "everybody may add members"),
+        ("member_add_mode", "admin_add", "only admins may add members"),
+        ("member_add_mode", "", "changed who may add members"),
+        ("membership_approval_mode", None, "changed whether admins let new members in"),
+        ("ephemeral", "0", "messages no longer disappear"),
+        ("ephemeral", "86400", "messages disappear after 1 day"),
+        ("ephemeral", "²", "changed how long messages stay"),
+    ],
+)
+def test_a_setting_whose_value_is_not_told_is_only_said_to_have_changed(
+    subtype: str, value: str | None, note: str
+) -> None:
+    assert read({"type": "gp2", "subtype": subtype, "body": value}).note == note
+
+
+@pytest.mark.parametrize(
+    ("protocol", "note"),
+    [
+        ({"type": 3, "ephemeralExpiration": 604_800}, "messages disappear after 7 days"),
+        ({"type": "EPHEMERAL_SETTING", "ephemeralExpiration": 0}, "messages no longer disappear"),
+        ({"type": 3}, "changed how long messages stay"),
+        ({"type": "LIMIT_SHARING"}, "changed whether this chat's messages may be shared on"),
+    ],
+)
+def test_what_a_protocol_message_changes_is_said(protocol: dict[str, Any], note: str) -> None:
+    assert read({"message": {"protocolMessage": protocol}}).note == note
+
+
+def test_numbers_of_stubs_are_not_those_of_protocol_messages() -> None:
+    assert read({"messageStubType": 11}).note == "a system message of WhatsApp"
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        ({"type": "call_log", "subtype": None}, "voice call"),
+        ({"type": "call_log", "subtype": "miss_video"}, "missed video call"),
+        ({"type": "call_log", "callOutcome": "Missed", "subtype": None}, "missed voice call"),
+        ({"message": {"call": {"callKey": "x"}}}, "a call"),
+        ({"message": {"callLogMesssage": {"durationSecs": {"low": 65, "high": 0}}}}, "voice call, 1:05 min"),
+    ],
+)
+def test_a_call_is_missed_or_of_a_kind_only_where_the_engine_says_so(data: dict[str, Any], note: str) -> None:
+    assert read(data).note == note
+
+
+def test_a_planned_call_says_when() -> None:
+    data = {"scheduledCallCreationMessage": {"title": "Budget", "scheduledTimestampMs": "1790000000000"}}
+    assert read({"message": data}).event.starts == read({}, timestamp=1_790_000_000).time
+
+
+def test_an_unpinned_message_is_not_pinned() -> None:
+    assert read({"type": "pinned_message", "pinMessageType": 1}).note == "pinned a message"
+    assert read({"type": "pinned_message", "pinMessageType": 2}).note == "unpinned a message"
+
+
+def test_an_encrypted_change_does_not_promise_that_what_stands_there_is_changed() -> None:
+    assert "may still stand here as it was" in read({"message": {"secretEncryptedMessage": {}}}).note
+
+
+@pytest.mark.parametrize("amount", [10**400, -5, 1e400, True, "x", {"low": None}])
+def test_an_amount_that_is_none_is_left_out(amount: Any) -> None:
+    product = {"title": "Lamp", "priceAmount1000": amount, "currencyCode": "EUR"}
+    assert read({"message": {"productMessage": {"product": product}}}).note == "a product"
+
+
+def test_a_picture_in_the_place_of_a_text_makes_no_text_of_an_unknown_kind() -> None:
+    message = read({"type": "bot_thing"}, body="/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYG")
+    assert (message.kind, message.note) == ("other", "of a kind that is not read here")
+
+
+def test_an_answer_to_a_list_shows_all_of_the_row_and_nothing_that_whatsapp_sends_along() -> None:
+    answer = {"title": "Rye", "description": "dark", "singleSelectReply": {"selectedRowId": "row_7"}}
+    assert read({"type": "list_response", "listResponse": answer}, body="Rye").text == "Rye\ndark"
+
+
+def test_the_channel_of_an_invitation_can_be_followed() -> None:
+    invite = {"newsletterJid": "120363000000000009@newsletter", "newsletterName": "News"}
+    assert read({"message": {"newsletterFollowerInviteMessageV2": invite}}).invite_channel == invite["newsletterJid"]
+    assert read({"message": {"newsletterFollowerInviteMessageV2": {"newsletterJid": 5}}}).invite_channel is None

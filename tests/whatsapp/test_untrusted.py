@@ -60,7 +60,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "Limits": {"capping", "cycle_ends", "locked_because", "locked_until"},
     "Location": {"map"},
     "MarkedRead": {"chat", "note"},
-    "Message": {"id", "time", "sender", "note", "status"},
+    "Message": {"id", "time", "sender", "note", "invite_channel", "status"},
     "MessageView": {"chat", "notes"},
     "Messages": {"chat", "notes"},
     "NewLink": {"group", "link"},

@@ -29,7 +29,12 @@ def matching_line(message: Message, query: Sequence[str]) -> str | None:
     parts = [message.text, message.media.filename if message.media else None]
     parts += [option.text for option in message.poll.options] if message.poll else []
     parts += [message.location.name] if message.location else []
-    parts += [part for card in message.contacts or () for part in (card.name, card.phone)]
+    parts += [
+        part for card in message.contacts or () for part in (card.name, card.phone, card.organization, card.email)
+    ]
+    parts += [part for each in message.choices or () for part in (each.label, each.about)]
+    parts += [message.event.about, message.event.place] if message.event else []
+    parts.append(message.preview)
     lines = [line for part in parts if part for line in part.splitlines() if line.strip()]
     folded = [fold(line) for line in lines]
     whole = "\n".join(folded)

@@ -139,17 +139,18 @@ class _Reading:
             if rows and rows == last and counted:
                 source.notes.append("WAHA gave the same page again: older messages could not be read.")
                 break
-            if source.by_time and at.before is not None and any(_second(row, 0) > at.before for row in rows):
+            if source.by_time and at.before is not None and any((_second(row) or 0) > at.before for row in rows):
                 # The engine took the filter and does not apply it.
                 source.filter_here(at)
                 rows = await source.fetch(at, self._since, self._budget)
             last = rows
             oldest, fresh = at.before, False
             for row in rows:
-                row_id, second = message_id_of(row.get("id")) or "", _second(row, oldest or 0)
-                if row_id in self._given or (oldest is not None and second > oldest):
+                # One without a time is of the second of the one before it; there may be none.
+                row_id, second = message_id_of(row.get("id")) or "", _second(row, oldest)
+                if row_id in self._given or (oldest is not None and second is not None and second > oldest):
                     continue
-                if self._since is not None and second < int(self._since):
+                if self._since is not None and second is not None and second < int(self._since):
                     rows = []
                     break
                 self._given.add(row_id)
@@ -164,7 +165,7 @@ class _Reading:
             self.place = self.place._replace(time=self._start.time, id=each_id)
             yield each
 
-    def _pass(self, second: int, row_id: str, row: Row) -> list[tuple[str, Row]]:
+    def _pass(self, second: int | None, row_id: str, row: Row) -> list[tuple[str, Row]]:
         """What is to be given once a message is met: those before the place are passed by."""
         if not self._seeking:
             return [(row_id, row)]
@@ -194,5 +195,6 @@ class _Reading:
             self.place = self.place._replace(offset=at.offset)
 
 
-def _second(row: Row, unknown: int) -> int:
-    return int(epoch(row.get("timestamp")) or unknown)
+def _second(row: Row, unknown: int | None = None) -> int | None:
+    found = epoch(row.get("timestamp"))
+    return unknown if found is None else int(found)

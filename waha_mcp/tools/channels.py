@@ -32,8 +32,8 @@ class Channel(Result):
     description: Words | None = None
     invite: str | None = Field(None, description="Link to it")
     role: Literal["owner", "admin", "subscriber", "guest"] | None = Field(None, description="What we are there")
-    subscribers: int | None = None
-    verified: bool | None = None
+    subscribers: int | None = Field(None, description="Left out where there is none or the engine does not say")
+    verified: bool | None = Field(None, description="Left out where it is not, or the engine does not say")
 
 
 _ROLES: dict[object, Literal["owner", "admin", "subscriber", "guest"]] = {
@@ -54,9 +54,9 @@ def _channel_from(raw: Mapping[str, Any]) -> Channel | None:
         description=text_of(raw.get("description")),
         invite=text_of(raw.get("invite")),
         role=_ROLES.get(raw.get("role")),
-        # WPP gives 0 for what it does not know.
+        # WPP answers 0 and false where it does not know.
         subscribers=count_of(raw.get("subscribersCount")) or None,
-        verified=raw.get("verified") if isinstance(raw.get("verified"), bool) else None,
+        verified=True if raw.get("verified") is True else None,
     )
 
 
@@ -138,8 +138,10 @@ async def preview_channel(channel: AnyChannel, limit: Limit = 10, *, ctx: Contex
         message = message_from(mapping_of(row.get("message")), ctx.directory)
         if message is None:
             return None
-        reactions = {str(emoji): count_of(n) or 0 for emoji, n in mapping_of(row.get("reactions")).items()}
-        return Post(message=message, views=count_of(row.get("viewCount")), reactions=reactions or None)
+        counted = ((str(emoji), count_of(n)) for emoji, n in mapping_of(row.get("reactions")).items())
+        reactions = {emoji: n for emoji, n in counted if n is not None}
+        # WPP answers 0 where it does not know.
+        return Post(message=message, views=count_of(row.get("viewCount")) or None, reactions=reactions or None)
 
     return Posts(posts=all_of(answer, "posts", post))
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from waha_mcp.waha.message_kinds import BROWSER_KINDS, KINDS, MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN, Note, note_of, system_note
 from waha_mcp.waha.message_text import is_picture, words_in
-from waha_mcp.waha.parsing import chat_id_of, count_of, epoch, first_of, mapping_of, text_of, texts_of
+from waha_mcp.waha.parsing import chat_id_of, epoch, first_of, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import is_card
 
 #: The order in which they tell.
@@ -41,6 +41,7 @@ _BROWSER_WORDS = (
     "comment",
     "message",
     "list",
+    "listResponse",
     "newsletterAdminInviteInfo",
     "newsletterFollowerInviteInfo",
     "paymentNoteMsg",
@@ -71,7 +72,15 @@ class Content(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-_DELETED = Content(None, {}, {}, deleted=True, note=Note("deleted by its sender"))
+def _deleted(by_admin: bool, admin: Any = None) -> Content:
+    """A message that was deleted for all. `admin`: the chat id of who did, where it is known."""
+    people = (each,) if by_admin and (each := chat_id_of(admin)) else ()
+    note = Note("deleted by an admin" if by_admin else "deleted by its sender", people)
+    return Content(None, {}, {}, deleted=True, note=note)
+
+
+#: whatsmeow's marks of a changed message: edited, edited in a channel; deleted, and deleted by an admin.
+_EDITS, _SENDER_REVOKE, _ADMIN_REVOKE = ("1", "3"), "7", "8"
 
 
 def content_of(raw: Mapping[str, Any]) -> Content:
@@ -79,8 +88,11 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     message = mapping_of(data.get("message") or data.get("Message"))
-    view_once = is_view_once(raw)
-    edited = data.get("IsEdit") is True or info.get("Edit") == "1" or bool(data.get("latestEditMsgKey"))
+    seen_once = is_view_once(raw)
+    mark = info.get("Edit")
+    edited = data.get("IsEdit") is True or mark in _EDITS or bool(data.get("latestEditMsgKey"))
+    # Posts of channels have Go's zero time there until they are edited.
+    edited = edited or epoch(mapping_of(data.get("NewsletterMeta")).get("EditTS")) is not None
     message, wrappers = _unwrapped(message)
     edited = edited or "editedMessage" in wrappers
     protocol = mapping_of(message.get("protocolMessage"))
@@ -93,18 +105,21 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     revokes = bool(protocol) and protocol.get("type") in (0, "0", "REVOKE", None)
     target = first_of(mapping_of(protocol.get("key")), "id", "ID")
     own_id = first_of(info, "ID") or mapping_of(data.get("key")).get("id")
-    if stub in (1, "1", "REVOKE") or info.get("Edit") in ("7", "8") or browser == "revoked":
-        return _DELETED
+    if stub in (1, "1", "REVOKE") or mark in (_SENDER_REVOKE, _ADMIN_REVOKE) or browser == "revoked":
+        by_admin = mark == _ADMIN_REVOKE or (browser == "revoked" and "admin" in str(data.get("subtype")))
+        return _deleted(by_admin, data.get("revokeSender"))
     if revokes and target is not None:
-        return _DELETED if target == own_id else Content("system", {}, {}, note=Note("a message was deleted"))
+        return _deleted(False) if target == own_id else Content("system", {}, {}, note=Note("a message was deleted"))
     name, kind, body = _kind_and_body(message, browser, data)
     if kind is None and stub is not None:
         value = next(iter(texts_of(data.get("messageStubParameters"))), None) if str(stub) in _WITH_VALUE else None
-        return Content("system", {}, {}, value, system_note(stub, data), view_once=view_once)
+        return Content("system", {}, {}, value, system_note(stub, data), view_once=seen_once)
     if browser in _NOTICES and not message:
         subtype = text_of(data.get("subtype")) or browser
         value = text_of(data.get("body")) or text_of(data.get("eventName")) if subtype in _WITH_VALUE else None
         return Content("system", {}, {}, value, system_note(subtype, data))
+    # Firms wrap buttons and lists like what is seen once, and the phone shows them as any others.
+    view_once = seen_once and kind in (*MEDIA_KINDS, "other", None)
     context = mapping_of(first_of(body, "contextInfo", "ContextInfo")) or _browser_context(data, browser)
     note = note_of(name, body, wrappers)
     if note is None and kind == "other":
@@ -170,6 +185,10 @@ def _says_view_once(name: str) -> bool:
     return "viewonce" in name.lower().replace("_", "")
 
 
+#: Fields of a message that are no content.
+_ENVELOPE = frozenset({"messageContextInfo", "senderKeyDistributionMessage"})
+
+
 def _kind_and_body(
     message: Mapping[str, Any], browser: str | None, data: Mapping[str, Any]
 ) -> tuple[str, MessageKind | None, Mapping[str, Any]]:
@@ -182,9 +201,9 @@ def _kind_and_body(
             voice = kind == "audio" and bool(found.get("ptt") or found.get("PTT"))
             return name, "voice" if voice else kind, found
     for name, found in message.items():
-        if isinstance(found, Mapping) and name not in ("messageContextInfo", "senderKeyDistributionMessage"):
+        if isinstance(found, Mapping) and name not in _ENVELOPE:
             return name, "other", found
-    if message:
+    if message.keys() - _ENVELOPE:
         return "", "other", {}
     if browser is not None:
         return browser, BROWSER_KINDS.get(browser, "other"), data
@@ -194,6 +213,7 @@ def _kind_and_body(
 def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[str, Any]:
     if browser is None:
         return {}
+    ad = mapping_of(data.get("ctwaContext"))
     return {
         "mentionedJid": data.get("mentionedJidList"),
         "groupMentions": data.get("groupMentions"),
@@ -201,8 +221,10 @@ def _browser_context(data: Mapping[str, Any], browser: str | None) -> Mapping[st
         "participant": data.get("quotedParticipant"),
         "quotedMessage": data.get("quotedMsg"),
         "stanzaId": data.get("quotedStanzaID"),
+        "remoteJid": data.get("quotedRemoteJid"),
         "forwardedNewsletterMessageInfo": data.get("forwardedNewsletterMessageInfo"),
         "questionReplyQuotedMessage": data.get("questionReplyQuotedMessage"),
+        "externalAdReply": {"title": ad.get("title"), "body": ad.get("description")} if ad else None,
     }
 
 
@@ -230,6 +252,8 @@ def _words(kind: MessageKind | None, name: str, body: Mapping[str, Any], data: M
     if body is data and body:
         fields = {} if _is_preview(kind, body) else {each: body[each] for each in _BROWSER_WORDS if each in body}
         more = {"description": body.get("description")} if name in ("product", "sticker-pack") else {}
+        if name == "product":
+            more["url"] = body.get("url")
         named = {"title": body.get("filename")} if name == "sticker-pack" else {}
         return tuple(words_in(named | fields | more))
     if kind in _COMPOSED or name in ("richResponseMessage", "highlyStructuredMessage", "pollAddOptionMessage"):
@@ -267,8 +291,11 @@ def group_mentions(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def preview_of(content: Content) -> str | None:
-    """Title and description of a link's preview, as the sender's app made them; None without one."""
+    """Title and description of a link's or advertisement's preview, as the sender's app made them; None without one."""
     body = content.body
+    ad = mapping_of(content.context.get("externalAdReply"))
+    if ad:
+        return ": ".join(filter(None, (text_of(ad.get("title")), text_of(ad.get("body"))))) or None
     if content.kind != "text" or not first_of(body, "matchedText", "canonicalUrl", "matched_text"):
         return None
     return ": ".join(filter(None, (text_of(body.get("title")), text_of(body.get("description"))))) or None
@@ -286,12 +313,29 @@ def invite_code_of(content: Content) -> str | None:
     return text_of(content.body.get("inviteCode")) if content.kind == "invite" else None
 
 
+def invited_channel(content: Content) -> str | None:
+    """The chat id of the channel that an invitation is for."""
+    body = content.body
+    info = mapping_of(first_of(body, "newsletterAdminInviteInfo", "newsletterFollowerInviteInfo")) or body
+    channel = chat_id_of(first_of(info, "newsletterJid", "newsletterJID", "newsletterId"))
+    return channel if content.kind == "invite" and channel and channel.endswith("@newsletter") else None
+
+
 def forwarded(content: Content) -> bool:
     return content.context.get("isForwarded") is True
 
 
-def quoted_of(raw: Mapping[str, Any], content: Content) -> tuple[str | None, str | None, str | None] | None:
-    """The message that this one replies to, as (bare id, author's chat id, text); None if it is no reply."""
+class Quote(NamedTuple):
+    """A message that is replied to. `id`: bare; `author`: a chat id; `chat`: where it is, if the engine says so."""
+
+    id: str | None
+    author: str | None
+    text: str | None
+    chat: str | None
+
+
+def quoted_of(raw: Mapping[str, Any], content: Content) -> Quote | None:
+    """The message that this one replies to; None if it is no reply."""
     reply = mapping_of(raw.get("replyTo"))
     inner = mapping_of(content.context.get("quotedMessage")) or mapping_of(reply.get("_data"))
     asked = mapping_of(content.context.get("questionReplyQuotedMessage"))
@@ -301,10 +345,11 @@ def quoted_of(raw: Mapping[str, Any], content: Content) -> tuple[str | None, str
     if not reply and not inner and bare is None:
         return None
     author = chat_id_of(reply.get("participant")) or chat_id_of(content.context.get("participant"))
+    chat = chat_id_of(first_of(content.context, "remoteJid", "remoteJID"))
     text = text_of(reply.get("body"))
-    if text is not None and not is_picture(text) and not is_card(text):
-        return bare, author, text
-    return bare, author, _in_short(inner)
+    if text is None or is_picture(text) or is_card(text):
+        text = _in_short(inner)
+    return Quote(bare, author, text, chat)
 
 
 def _in_short(message: Mapping[str, Any]) -> str | None:
@@ -317,7 +362,7 @@ def _in_short(message: Mapping[str, Any]) -> str | None:
         own = text_of(message.get("body"))
         text = own if own is not None and not is_picture(own) and not is_card(own) else None
     label = text_of(first_of(body, "fileName", "filename", "displayName", "vcardFormattedName"))
-    return text or label or (f"[{kind}]" if kind not in (None, "text") else None)
+    return text or label or (f"[{kind}]" if kind not in (None, "text", "other") else None)
 
 
 def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -331,9 +376,15 @@ def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def votes_of(raw: Mapping[str, Any], options: list[str]) -> dict[str, list[str]]:
-    """Voters by poll option, named as in `reactions_of`. Each voter's latest vote counts."""
+    """Voters by poll option, named as in `reactions_of`; empty where the engine lists no votes with the poll.
+
+    Each voter's latest vote counts.
+    """
     last: dict[str, tuple[float, list[str]]] = {}
-    for each in _objects(mapping_of(raw.get("_data")).get("pollUpdates")):
+    updates = mapping_of(raw.get("_data")).get("pollUpdates")
+    if not isinstance(updates, list):
+        return {}
+    for each in _objects(updates):
         voter = _actor(mapping_of(first_of(each, "pollUpdateMessageKey", "key")))
         when = epoch(each.get("senderTimestampMs")) or 0.0
         chosen = mapping_of(each.get("vote")).get("selectedOptions")
@@ -356,9 +407,10 @@ def options_of(body: Mapping[str, Any]) -> list[str]:
 def counts_of(body: Mapping[str, Any]) -> dict[str, int]:
     """The votes for each option, where a message is the result of a poll; empty for a poll."""
     counts = (
-        (first_of(_voted(each), "optionName", "name"), count_of(each.get("optionVoteCount"))) for each in _results(body)
+        (first_of(_voted(each), "optionName", "name"), number_of(each.get("optionVoteCount")))
+        for each in _results(body)
     )
-    return {name: count or 0 for name, count in counts if isinstance(name, str)}
+    return {name: count for name, count in counts if isinstance(name, str) and count is not None}
 
 
 def _results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

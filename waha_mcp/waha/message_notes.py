@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, mapping_of, text_of
+from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, mapping_of, number_of, text_of
 
 
 class Note(NamedTuple):
@@ -41,10 +41,11 @@ _PLAIN = {
     "pollAddOptionMessage": "added an option to a poll",
     "encEventResponseMessage": "answered an event",
     "encCommentMessage": "commented on a message",
-    "secretEncryptedMessage": "changed an earlier message; what it is now stands there",
+    "secretEncryptedMessage": "changed an earlier message, which may still stand here as it was",
     "scheduledCallCreationMessage": "a call that is planned",
     "scheduledCallEditMessage": "called off a planned call",
-    "bcallMessage": "a call",
+    **dict.fromkeys(("bcallMessage", "call"), "a call"),
+    "encReactionMessage": "a reaction that is not read here",
     "sendPaymentMessage": "a payment",
     "paymentInviteMessage": "an invitation to use payments",
     "declinePaymentRequestMessage": "declined to pay",
@@ -55,16 +56,19 @@ _PLAIN = {
     "statusNotificationMessage": "reshared a status",
     "statusStickerInteractionMessage": "put a sticker on a status",
     "quarantined": "held back by WhatsApp",
-    "pinned_message": "pinned a message",
     "pollUpdateMessage": "voted in a poll",
     "senderKeyDistributionMessage": "a system message of WhatsApp",
 }  # fmt: skip
+_IN_STATUS, _IN_GROUP_STATUS = "mentioned the recipient in a status", "mentioned this group in a status"
+#: By number or name.
 _PROTOCOL = {
-    "3": "changed how long messages stay",
-    "EPHEMERAL_SETTING": "changed how long messages stay",
-    "25": "mentioned you in a status",
-    "27": "changed whether this chat's messages may be shared on",
+    **dict.fromkeys(("11", "SHARE_PHONE_NUMBER"), "shared the phone number"),
+    **dict.fromkeys(("25", "STATUS_MENTION_MESSAGE"), _IN_STATUS),
+    **dict.fromkeys(("27", "LIMIT_SHARING"), "changed whether this chat's messages may be shared on"),
+    **dict.fromkeys(("30", "GROUP_MEMBER_LABEL_CHANGE"), "changed the label of a member"),
 }
+#: Names of native flows that are forms.
+_FORMS = ("flow", "galaxy_message")
 _CALLS = {
     "0": "", "connected": "", "completed": "",
     "1": "missed ", "missed": "missed ",
@@ -108,15 +112,27 @@ _SYSTEM = {
     "event_edit_decrypted": "changed an event",
     "limit_sharing_system_message": "changed whether this chat's messages may be shared on",
     "share_phone_number": "shared the phone number",
+    "status_mention_message": _IN_STATUS, "status_group_mention_message": _IN_GROUP_STATUS,
 }  # fmt: skip
-#: Settings of a group: what is said where they are on, and off.
+#: Settings of a group: what is said where they are on, where they are off, and where the value is not known.
 _SETTINGS = {
-    "announce": ("only admins may write", "everybody may write"),
-    "26": ("only admins may write", "everybody may write"),
-    "restrict": ("only admins may change the group's info", "everybody may change the group's info"),
-    "25": ("only admins may change the group's info", "everybody may change the group's info"),
-    "membership_approval_mode": ("admins let new members in", "anybody may join without asking"),
-}
+    **dict.fromkeys(("announce", "26"), ("only admins may write", "everybody may write", "changed who may write")),
+    **dict.fromkeys(
+        ("restrict", "25"),
+        (
+            "only admins may change the group's info",
+            "everybody may change the group's info",
+            "changed who may change the group's info",
+        ),
+    ),
+    "membership_approval_mode": (
+        "admins let new members in", "anybody may join without asking", "changed whether admins let new members in",
+    ),
+    "member_add_mode": (
+        "everybody may add members", "only admins may add members", "changed who may add members",
+    ),
+}  # fmt: skip
+_ON, _OFF = frozenset({"on", "true", "1", "all_member_add"}), frozenset({"off", "false", "0", "admin_add"})
 _DISAPPEARING = ("ephemeral", "ephemeral_setting", "disappearing_mode", "72")
 _CIPHERTEXT = {
     "view_once_unavailable_fanout": PHONE_ONLY.text,
@@ -130,12 +146,13 @@ def note_of(name: str, body: Mapping[str, Any], wrappers: Sequence[str] = ()) ->
     `body`: what the field holds, or WhatsApp Web's whole message. `wrappers`: the fields that it was wrapped in.
     """
     if "groupStatusMentionMessage" in wrappers:
-        return Note("mentioned this group in a status")
+        return Note(_IN_GROUP_STATUS)
     match name:
         case "albumMessage" | "album":
             return Note(_album(body))
-        case "pinInChatMessage":
-            return Note("unpinned a message" if body.get("type") in (2, "UNPIN_FOR_ALL") else "pinned a message")
+        case "pinInChatMessage" | "pinned_message":
+            undone = body.get("type" if name == "pinInChatMessage" else "pinMessageType") in (2, "UNPIN_FOR_ALL")
+            return Note("unpinned a message" if undone else "pinned a message")
         case "keepInChatMessage":
             undone = body.get("keepType") in (2, "UNDO_KEEP_FOR_ALL")
             return Note("no longer keeps a message" if undone else "keeps a message that would disappear")
@@ -152,8 +169,14 @@ def note_of(name: str, body: Mapping[str, Any], wrappers: Sequence[str] = ()) ->
         case "payment":
             what = "asks for a payment" if body.get("subtype") == "request" else "a payment"
             return Note(_priced(what, body, "paymentAmount1000", "paymentCurrency"))
-        case "callLogMesssage" | "call_log" | "call":
+        case "callLogMesssage" | "call_log":
             return Note(_call(body))
+        case "reactionMessage" if not body.get("text"):
+            return Note("took back a reaction")
+        case "interactiveResponseMessage" | "interactive_response" if _is_form(body):
+            return Note("filled in a form")
+        case "protocolMessage" if body.get("type") in (3, "3", "EPHEMERAL_SETTING"):
+            return Note(_disappearing("", body.get("ephemeralExpiration")))
         case "protocolMessage":
             return Note(_PROTOCOL.get(str(body.get("type")), "a system message of WhatsApp"))
         case "ciphertext":
@@ -169,13 +192,13 @@ def system_note(subtype: Any, data: Mapping[str, Any]) -> Note:
     people = tuple(dict.fromkeys(each for each in map(_person, about) if each))
     value = text_of(data.get("body")) or next((each for each in about if isinstance(each, str)), "")
     if kind in _DISAPPEARING:
-        return Note(_disappearing(value, data))
+        return Note(_disappearing(value, data.get("ephemeralDuration")))
     if kind == "event_edit_decrypted" and data.get("isEventCanceled") is True:
         return Note("cancelled an event")
     if kind in _SETTINGS:
-        return Note(_SETTINGS[kind][value.lower() not in ("on", "true", "1")])
-    if kind == "member_add_mode":
-        return Note("everybody may add members" if "all" in value else "only admins may add members")
+        on, off, unknown = _SETTINGS[kind]
+        value = value.lower()
+        return Note(on if value in _ON else off if value in _OFF else unknown)
     return Note(_SYSTEM.get(kind, "a system message of WhatsApp"), people)
 
 
@@ -189,8 +212,18 @@ def _person(value: Any) -> str | None:
     return chat_id_of(value) if isinstance(value, Mapping) or (isinstance(value, str) and "@" in value) else None
 
 
-def _disappearing(value: str, data: Mapping[str, Any]) -> str:
-    seconds = int(value) if value.isdecimal() and len(value) < 12 else count_of(data.get("ephemeralDuration")) or 0
+def _is_form(body: Mapping[str, Any]) -> bool:
+    """Whether an answer to an interactive message is a form that was filled in."""
+    inner = mapping_of(first_of(body, "InteractiveResponseMessage", "interactivePayload")) or body
+    flow = mapping_of(first_of(inner, "nativeFlowResponseMessage", "NativeFlowResponseMessage")) or inner
+    return (body.get("nativeFlowName") or flow.get("name")) in _FORMS
+
+
+def _disappearing(value: str, duration: Any) -> str:
+    """`value`: the seconds as text; `duration`: in any form, where there is no such text."""
+    seconds = number_of(value if value.isdecimal() else duration)
+    if seconds is None:
+        return "changed how long messages stay"
     if not seconds:
         return "messages no longer disappear"
     days, hours = divmod(seconds // 3600, 24)
@@ -215,12 +248,8 @@ def _items(body: Mapping[str, Any]) -> str:
 
 
 def _priced(what: str, body: Mapping[str, Any], amount: str, currency: str) -> str:
-    value, unit = body.get(amount), text_of(body.get(currency))
-    if isinstance(value, Mapping):
-        value = value.get("low")
-    if isinstance(value, str) and value.isdecimal() and len(value) < 16:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or unit is None or not unit.isalpha() or len(unit) > 4:
+    value, unit = number_of(body.get(amount)), text_of(body.get(currency))
+    if value is None or unit is None or not unit.isalpha() or len(unit) > 4:
         return what
     return f"{what}, {value / 1000:,.2f} {unit}"
 
@@ -228,12 +257,12 @@ def _priced(what: str, body: Mapping[str, Any], amount: str, currency: str) -> s
 def _call(body: Mapping[str, Any]) -> str:
     subtype = text_of(body.get("subtype")) or ""
     found = first_of(body, "callOutcome")
-    outcome = str(0 if found is None else found).lower() if "subtype" not in body or found is not None else "missed"
+    outcome = str(found).lower() if found is not None else "missed" if "miss" in subtype else ""
     if subtype == "silence":
         outcome = "7"
     video = any(body.get(name) is True for name in ("isVideo", "isVideoCall")) or "video" in subtype
     people = first_of(body, "participants", "callParticipants")
     group = (isinstance(people, list) and len(people) > 1) or "group" in subtype
     text = f"{_CALLS.get(outcome, '')}{'group ' * group}{'video' if video else 'voice'} call"
-    seconds = count_of(first_of(body, "durationSecs", "callDuration"))
+    seconds = number_of(first_of(body, "durationSecs", "callDuration"))
     return f"{text}, {seconds // 60}:{seconds % 60:02} min" if seconds else text

@@ -30,7 +30,6 @@ _BETWEEN = 3
 _OTHERS = frozenset(
     ("contextinfo", "messagecontextinfo", "quotedmessage", "quotedmsg", "quotedquestion", "key", "options", "pollvotes",
      "location", "eventlocation", "hydratedbuttons", "dynamicreplybuttons", "sections", "params", "stickers",
-     "nativeflowresponsemessage",
      "unifiedresponse")
 )  # fmt: skip
 #: Objects that are files: of them the caption is words, and the name of a document.
@@ -57,8 +56,8 @@ def words_in(part: Mapping[str, Any]) -> list[str]:
 
 def _words(part: Mapping[str, Any], depth: int) -> Iterator[str]:
     named = [(name.lower(), value) for name, value in part.items() if isinstance(name, str)]
-    if any(name in ("buttonid", "displaytext") for name, _ in named):
-        return  # a button: see `choices_of`
+    if any(name in ("buttonid", "displaytext", "paramsjson") for name, _ in named):
+        return  # a button: see `choices_of`; or what WhatsApp sends with the answer to one
     if any(name == "buttonparamsjson" for name, _ in named):
         named = [(name, value) for name, value in named if name == "buttonparamsjson"]
     is_file = any(name == _FILE for name, _ in named)

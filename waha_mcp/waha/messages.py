@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, FiniteFloat
 
 from waha_mcp.waha.choices import choices_of
 from waha_mcp.waha.content import (
     Content,
+    Quote,
     content_of,
     counts_of,
     forwarded,
     group_mentions,
     invite_code_of,
+    invited_channel,
     is_view_once,
     mentioned,
     options_of,
@@ -31,7 +34,7 @@ from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN
 from waha_mcp.waha.message_text import is_picture, joined
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.parsing import count_of, first_of, iso_time, mapping_of, text_of, texts_of
+from waha_mcp.waha.parsing import first_of, iso_time, kind_of_chat, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import cards_in, is_card
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
@@ -78,6 +81,7 @@ class Quoted(Result):
     sender: str | None = None
     sender_name: Name | None = None
     text: Words | None = None
+    of: Literal["status", "another chat"] | None = Field(None, description="Where it is, if not in this chat")
 
 
 class Reaction(Result):
@@ -88,7 +92,7 @@ class Reaction(Result):
 
 class Option(Result):
     text: Name
-    votes: int
+    votes: int | None = Field(None, description="Left out where the engine does not say")
     voters: list[Name] | None = None
 
 
@@ -153,7 +157,8 @@ class Message(Result):
     contacts: list[Card] | None = None
     choices: list[Choice] | None = Field(None, description="What can be tapped under it")
     invite_code: Name | None = Field(None, description="For join_group")
-    preview: Name | None = Field(None, description="Of its link, as the sender's app made it")
+    invite_channel: str | None = Field(None, description="For follow_channel")
+    preview: Name | None = Field(None, description="Of its link or ad, as the sender's app made it")
     edited: bool | None = None
     deleted: bool | None = None
     forwarded: bool | None = None
@@ -209,11 +214,12 @@ def message_from(
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
         poll=_poll(raw, content, names, full=full) if kind == "poll" else None,
-        event=_event(content) if kind == "event" else None,
+        event=_event(content) if kind == "event" or _planned(content.body) else None,
         location=location,
         contacts=cards,
         choices=_choices(raw, content),
         invite_code=invite_code_of(content),
+        invite_channel=invited_channel(content),
         preview=preview_of(content),
         edited=content.edited or None,
         deleted=content.deleted or None,
@@ -246,16 +252,18 @@ def _kind_without_content(
         return "contact"
     if media or raw.get("hasMedia"):
         return _MIME_KINDS.get(((media.mimetype if media else None) or "").partition("/")[0], "document")
-    return "text" if raw.get("body") else None
+    return "text" if _plain(raw.get("body")) else None
+
+
+def _plain(body: Any) -> str | None:
+    """A text, and not a picture or contact card in the place of one."""
+    text = text_of(body)
+    return None if text is None or is_picture(text) or is_card(text) else text
 
 
 def _full_text(raw: Mapping[str, Any], content: Content, kind: MessageKind | None) -> str | None:
     """The text of a message: WAHA's, where it is one, and the words that it lacks."""
-    given = text_of(raw.get("body"))
-    if kind in ("contact", "system") or (kind == "location" and given is not None):
-        given = None
-    if given is not None and (is_picture(given) or is_card(given)):
-        given = None
+    given = None if kind in ("contact", "system", "location") else _plain(raw.get("body"))
     return joined(given or content.text, list(content.words))
 
 
@@ -296,11 +304,15 @@ def shown_name(chat_id: str, names: Names) -> str:
 
 def _with_names(text: str | None, content: Content, names: Names) -> str | None:
     """Replace the numbers in the text's @mentions by names."""
-    for group, subject in group_mentions(content):
-        text = (text or "").replace(f"@{group}", f"@{subject}")
-    for user, chat_id in mentioned(content):
-        text = (text or "").replace(f"@{user}", f"@{shown_name(chat_id, names)}")
-    return text
+    if text is None:
+        return None
+    shown = dict(group_mentions(content))
+    shown |= {user: shown_name(chat_id, names) for user, chat_id in mentioned(content)}
+    return _MENTION.sub(lambda at: f"@{shown.get(at[1], at[1])}", text) if shown else text
+
+
+#: A mention as it stands in a text: of a group by its chat id, of a person by the digits of theirs.
+_MENTION = re.compile(r"@([0-9]+(?:-[0-9]+)?@g\.us|[0-9]+)")
 
 
 def _media(raw: Mapping[str, Any], content: Content) -> Media | None:
@@ -308,49 +320,50 @@ def _media(raw: Mapping[str, Any], content: Content) -> Media | None:
     if content.deleted or not (given or body):
         return None
     size = first_of(body, "fileLength", "FileLength", "size")
-    seconds = _number(first_of(body, "seconds", "duration"))
+    seconds = number_of(first_of(body, "seconds", "duration"))
     return Media(
         mimetype=text_of(given.get("mimetype")) or text_of(body.get("mimetype")),
         filename=text_of(given.get("filename")) or text_of(first_of(body, "fileName", "filename")),
-        size=_number(size),
+        size=number_of(size),
         seconds=seconds or None,
     )
-
-
-def _number(value: Any) -> int | None:
-    """Parse a count given as a number, digits or a Long object; None for anything else."""
-    if isinstance(value, Mapping):
-        return count_of(value.get("low"))
-    if isinstance(value, str) and value.isdecimal():
-        return int(value[:15])
-    return count_of(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _quoted(raw: Mapping[str, Any], content: Content, message_id: str, names: Names, *, full: bool) -> Quoted | None:
     found = quoted_of(raw, content)
     if found is None or content.deleted:
         return None
-    bare, author, text = found
+    author, text = found.author, found.text
+    here = _chat_of(message_id)
+    elsewhere = None if found.chat is None or here is None else names.canonical(found.chat)
+    if elsewhere == names.canonical(here or ""):
+        elsewhere = None
+    of_status = elsewhere is not None and kind_of_chat(elsewhere) == "status"
     mine = author is not None and (author in names.me or names.canonical(author) in names.me)
     sender = None if author is None else "me" if mine else names.canonical(author)
     return Quoted(
-        id=_quoted_id(bare, author, mine, message_id) if full else None,
+        # The id of another chat is not named: it may be one that is not to be read.
+        id=_quoted_id(found, mine, elsewhere or here) if full and (of_status or elsewhere is None) else None,
         sender=sender if full or sender == "me" else None,
         sender_name=names.name(sender) if sender and sender != "me" else None,
         text=text if full or text is None or len(text) <= 100 else f"{text[:99]}…",
+        of=None if elsewhere is None else "status" if of_status else "another chat",
     )
 
 
-def _quoted_id(bare: str | None, author: str | None, mine: bool, message_id: str) -> str | None:
-    """Build the quoted message's full id from the bare id that engines give; the bare id where that is impossible."""
-    if bare is None or author is None or "_" in bare:
-        return bare
+def _chat_of(message_id: str) -> str | None:
     try:
-        chat = parse_message_id(message_id).chat
+        return parse_message_id(message_id).chat
     except ValueError:
-        return bare
-    parts = [str(mine).lower(), chat, bare]
-    return "_".join([*parts, author] if chat.endswith(("@g.us", "@broadcast")) else parts)
+        return None
+
+
+def _quoted_id(quote: Quote, mine: bool, chat: str | None) -> str | None:
+    """Build the quoted message's full id from the bare id that engines give; the bare id where that is impossible."""
+    if quote.id is None or quote.author is None or "_" in quote.id or chat is None:
+        return quote.id
+    parts = [str(mine).lower(), chat, quote.id]
+    return "_".join([*parts, quote.author] if chat.endswith(("@g.us", "@broadcast")) else parts)
 
 
 def _people(ids: list[str], names: Names) -> list[str]:
@@ -368,24 +381,28 @@ def _poll(raw: Mapping[str, Any], content: Content, names: Names, *, full: bool)
     options = options_of(content.body)
     votes, counts = votes_of(raw, options), counts_of(content.body)
     choices = first_of(content.body, "selectableOptionsCount", "pollSelectableOptionsCount")
+
+    def option(text: str) -> Option:
+        who = votes.get(text)
+        count = counts.get(text, None if who is None else len(who))
+        return Option(text=text, votes=count, voters=(_people(who or [], names) or None) if full else None)
+
     return Poll(
-        options=[
-            Option(
-                text=each,
-                votes=counts.get(each, len(votes[each])),
-                voters=(_people(votes[each], names) or None) if full else None,
-            )
-            for each in options
-        ],
+        options=[option(each) for each in options],
         several=None if counts else choices != 1 or None,
     )
+
+
+def _planned(body: Mapping[str, Any]) -> Any:
+    """When a call is planned for."""
+    return first_of(body, "scheduledTimestampMs", "scheduledTimestampMS")
 
 
 def _event(content: Content) -> Event | None:
     body = content.body
     place = mapping_of(first_of(body, "location", "eventLocation"))
     return Event(
-        starts=iso_time(first_of(body, "startTime", "eventStartTime")),
+        starts=iso_time(first_of(body, "startTime", "eventStartTime") or _planned(body)),
         ends=iso_time(first_of(body, "endTime", "eventEndTime")),
         about=text_of(first_of(body, "description", "eventDescription", "caption")),
         link=text_of(first_of(body, "joinLink", "eventJoinLink")),
@@ -399,21 +416,25 @@ def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
     if content.deleted or not (given or content.kind == "location"):
         return None
     place = {**content.body, **{name: value for name, value in given.items() if value is not None}}
+    # WhatsApp Web keeps where a live location began beside where it ended.
+    ended = place.get("finalLat") is not None and place.get("finalLng") is not None
     try:
-        latitude = float(first_of(place, "latitude", "degreesLatitude", "lat"))
-        longitude = float(first_of(place, "longitude", "degreesLongitude", "lng"))
+        latitude = float(first_of(place, *["finalLat"] * ended, "latitude", "degreesLatitude", "lat"))
+        longitude = float(first_of(place, *["finalLng"] * ended, "longitude", "degreesLongitude", "lng"))
     except (TypeError, ValueError, OverflowError):
         return None
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return None
-    words = (text_of(place.get(key)) for key in ("name", "address", "description", "loc"))
-    name = ", ".join(dict.fromkeys(each for each in words if each and each != content.text))
+    # WEBJS has name and address again, in two lines, as `description` and `loc`.
+    words = (text_of(place.get(key)) or "" for key in ("name", "address", "description", "loc"))
+    lines = (line.strip() for each in words if each != content.text for line in each.splitlines())
+    name = ", ".join(dict.fromkeys(filter(None, lines)))
     return Location(
         latitude=latitude,
         longitude=longitude,
         name=name or None,
         map=f"https://maps.google.com/?q={latitude:.6f},{longitude:.6f}",
-        live=True if place.get("live") is True else None,
+        live=True if not ended and True in (place.get("live"), place.get("isLive")) else None,
     )
 
 
@@ -423,10 +444,15 @@ def _cards(raw: Mapping[str, Any], content: Content) -> list[Card] | None:
         return None
     inner = first_of(content.body, "contacts", "vcardList")
     rows = [mapping_of(row) for row in inner] if isinstance(inner, list) else [content.body]
-    cards = given or [card for row in rows if (card := text_of(first_of(row, "vcard", "body")))]
-    found = [
-        Card(**each._asdict() | {"others": list(each.others) or None}) for card in cards for each in cards_in(card)
-    ]
-    # Those that cannot be parsed have a label at least.
-    labels = [text_of(first_of(row, "displayName", "vcardFormattedName")) for row in rows]
-    return found or [Card(name=label) for label in labels if label] or None
+    if given and not any(first_of(row, "vcard", "body") for row in rows):
+        rows = [{"vcard": each} for each in given]
+    found: list[Card] = []
+    for row in rows:
+        card, label = (text_of(first_of(row, *names)) for names in (("vcard", "body"), _CARD_LABELS))
+        parsed = [Card(**each._asdict() | {"others": list(each.others) or None}) for each in cards_in(card or "")]
+        # One that cannot be parsed has a label at least.
+        found += parsed or ([Card(name=label)] if label else [])
+    return found or None
+
+
+_CARD_LABELS = ("displayName", "vcardFormattedName")

@@ -19,11 +19,7 @@ def epoch(value: Any) -> float | None:
 
     None if invalid, and for what engines write where there is no time: 0, and Go's zero time (year 1).
     """
-    if isinstance(value, Mapping):
-        low, high = value.get("low"), value.get("high", 0)
-        if not isinstance(low, int) or not isinstance(high, int):
-            return None
-        value = (high << 32) | (low & 0xFFFFFFFF)
+    value = _long(value)
     if isinstance(value, bool):
         return None
     try:
@@ -35,6 +31,14 @@ def epoch(value: Any) -> float | None:
     if seconds > 1e11:
         seconds /= 1000
     return seconds if 0 < seconds < 1e11 else None
+
+
+def _long(value: Any) -> Any:
+    """The number of a Long (`{low, high, unsigned}`), None if it is damaged; anything else as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    low, high = value.get("low"), value.get("high", 0)
+    return (high << 32) | (low & 0xFFFFFFFF) if isinstance(low, int) and isinstance(high, int) else None
 
 
 def _moment(value: Any) -> float | None:
@@ -148,6 +152,21 @@ def texts_of(value: Any) -> list[str]:
 def count_of(value: Any) -> int | None:
     """The value if it is an integer of at least 0, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+#: The largest count that every reader of JSON keeps exactly.
+_MOST_COUNT = 2**53
+
+
+def number_of(value: Any) -> int | None:
+    """A count given as a number, digits or a Long (`{low, high, unsigned}`); None for anything else."""
+    value = _long(value)
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value[:15])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    count = count_of(value)
+    return count if count is not None and count <= _MOST_COUNT else None
 
 
 def kind_of_chat(chat_id: str) -> ChatKind:

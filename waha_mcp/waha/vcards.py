@@ -31,12 +31,14 @@ def is_card(text: str) -> bool:
 
 def cards_in(text: str) -> list[CardFields]:
     """The cards in a text; without those that cannot be parsed at all."""
+    if not text:
+        return []
     # Loaded when the first card comes: it costs as much as half the server's start.
     from vobject import readComponents
     from vobject.base import VObjectError
 
-    # It logs what it cannot parse, which is somebody's message.
-    logging.getLogger("vobject").setLevel(logging.CRITICAL + 1)
+    # It logs what it cannot parse, which is somebody's message; its modules have levels of their own.
+    logging.getLogger("vobject.base").disabled = True
     found: list[CardFields] = []
     # What its parser raises on bad ones.
     with contextlib.suppress(VObjectError, ValueError, TypeError, AttributeError, LookupError):

@@ -247,6 +247,17 @@ async def test_unread_messages_that_cannot_be_read_are_said_to_be_missing(bridge
     assert len(found["chats"][0]["messages"]) <= 1
 
 
+@pytest.mark.parametrize("body", ["", "null", "{}", "[null]"])
+async def test_one_chat_whose_messages_are_no_list_takes_no_other_away(bridge: Bridge, admin: Admin, body: str) -> None:
+    [first, *others] = (await ask(bridge, "get_unread"))["chats"]
+    await admin.fault(
+        f"/api/default/chats/{first['id']}/messages", count=1, body=body, status=200, content_type="application/json"
+    )
+    found = await ask(bridge, "get_unread")
+    assert found["chats"][1:] == others
+    assert f"more messages of {first['id']}: WAHA's answer is not a list of messages" in found["not_told"]
+
+
 async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge, admin: Admin) -> None:
     # All at once is not to be had, so it goes chat by chat.
     await admin.fault("/api/default/chats/all/messages", count=1000, status=501, body="{}")

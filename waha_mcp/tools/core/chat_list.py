@@ -152,12 +152,12 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
             # Own and deleted messages may be among them, so request a few more.
             query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
         )
+        rows = listing(answer, "messages")
     except ONE_OPERATION as error:
         # Not every engine can read channels; use the last message of the overview instead.
         last = [summary.last_message]
         why = briefly(error)
     else:
-        rows = listing(answer, "messages")
         last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
     incoming = [message for message in last if message is not None and message.sender != "me"][:count]
     if why and len(incoming) < count:
