@@ -122,6 +122,11 @@ def main() -> int:
             whole = outcomes(folder, [known[case] for case in wanted], asked.workers)
         rows = []
         good = True
+        for defence in chosen:
+            for pattern in defence.cases:
+                if not any(holds(pattern, case) for case in known):
+                    good = False
+                    print(f"{defence.name}: there is no case {pattern}")
         for case in wanted:
             if whole.get(case) != "passed":
                 good = False

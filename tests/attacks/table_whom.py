@@ -152,4 +152,22 @@ DEFENCES = (
         (("bridge.py", 'f"{clean_name(written, 60)} is a {kind}', 'f"{chat} is a {kind}'),),
         ("whom::nobody_learns_a_number_from_a_hidden_id",),
     ),
+    Defence(
+        "a quote is as its chat and a story's author may be read",
+        (("waha/messages.py", "if not all(map(names.shows, sources)):", "if False:"),),
+        each(
+            "whom::a_friends_reply_shows_nothing_of_a_sealed_chat",
+            *(
+                f"forbidden-{what}-{tool}"
+                for what in (
+                    "from the sealed chat",
+                    "of one's own words there",
+                    "of a story",
+                    "of nobody's story",
+                    "without saying where it was",
+                )
+                for tool in ("get_messages", "get_message")
+            ),
+        ),
+    ),
 )

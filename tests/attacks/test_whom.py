@@ -10,12 +10,12 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, Hijacked, hijacked
+from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, Hijacked, hijacked
 from tests.attacks.judge import Judge
 from tests.look_alikes import ALIKE
 from waha_mcp.sandbox import SandboxInfo
 
-MUM, PERSON = "12025550102@c.us", "12025550160@c.us"
+ME, MUM, PERSON = "12025550100@c.us", "12025550102@c.us", "12025550160@c.us"
 CONTACTS = "/api/contacts/all"
 
 Agents = Iterator[Hijacked]
@@ -381,6 +381,38 @@ def test_a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there(what: str, 
         found.append(text)
         assert judge.effects() == []
     assert found[0] == found[1]
+
+
+#: What a friend's message says of one that it replies to, besides its words.
+QUOTES: dict[str, dict[str, Any]] = {
+    "from the sealed chat": {"remoteJID": SEALED, "participant": SEALED},
+    "of one's own words there": {"remoteJID": SEALED, "participant": ME},
+    "of a story": {"remoteJID": "status@broadcast", "participant": SEALED},
+    "of nobody's story": {"remoteJID": "status@broadcast"},
+    "without saying where it was": {"participant": SEALED},
+}
+QUOTING: dict[str, dict[str, Any]] = {
+    "get_messages": {"chat": FRIEND, "limit": 5},
+    "get_message": {"message_id": "MESSAGE"},
+    "list_chats": {"detail": "full"},
+    "get_unread": {"lines": 5},
+    "search_messages": {"query": "as you wrote"},
+}
+
+
+@pytest.mark.parametrize("tool", QUOTING)
+@pytest.mark.parametrize("what", QUOTES)
+def test_a_friends_reply_shows_nothing_of_a_sealed_chat(what: str, tool: str, sealing: Hijacked) -> None:
+    context = {"stanzaID": "3EB0AAAA", "quotedMessage": {"conversation": SECRET}, **QUOTES[what]}
+    reply = {"extendedTextMessage": {"text": "as you wrote", "contextInfo": context}}
+    message = sealing.judge.arrive(FRIEND, "as you wrote", raw={"Message": reply})
+    done, said = sealing.call(
+        tool, **{name: message if each == "MESSAGE" else each for name, each in QUOTING[tool].items()}
+    )
+    assert done, said
+    assert "as you wrote" in said
+    assert SECRET not in said
+    assert SEALED not in said
 
 
 @pytest.mark.parametrize("tool", ["get_status", "get_contacts", "get_unread", "list_hidden_ids", "find_chats"])

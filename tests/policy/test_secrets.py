@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,17 @@ import pytest
 import respx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcp import MCPError
 from pydantic import SecretStr
 
-from tests.harness import ERAS, memory_client, run
+from tests.harness import ERAS, Era, memory_client, run
+from tests.policy.common import SAM, bridge_with
 from waha_mcp.app.definition import App, AppError, load_app
 from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
 from waha_mcp.log import configure_logging, hide, redact
 from waha_mcp.policy.audit import trail_path
+from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 
 BASE = "http://waha.test:3000"
@@ -239,3 +242,26 @@ def test_a_ca_file_is_what_https_is_checked_against(tmp_path: Path) -> None:
 def test_there_is_no_switch_that_turns_the_check_off(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         App(url="https://waha.example.com", key=SecretStr("key_0000"), **{field: False})  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("era", ERAS)
+async def test_what_a_client_asks_for_with_the_key_in_it_is_not_repeated_to_it(era: Era, sandbox: SandboxInfo) -> None:
+    key = sandbox.keys["read_send"]
+    async with bridge_with(sandbox) as bridge, memory_client(Protocol(lambda _: bridge).server, era) as client:
+        asks: list[Callable[[], Awaitable[Any]]] = [
+            lambda: client.call_tool(key, {}),
+            lambda: client.call_tool("send_text", {"chat": key, "text": "hi"}),
+            lambda: client.call_tool("send_text", {"chat": SAM, "text": "hi", key: 1}),
+            lambda: client.read_resource(f"waha://{key}"),
+            lambda: client.read_resource(f"waha://chats/{key}"),
+            lambda: client.get_prompt(key, {}),
+            lambda: client.get_prompt("catch_up", {key: "x"}),
+        ]
+        for ask in asks:
+            try:
+                said = (await ask()).model_dump_json()
+            except MCPError as error:
+                said = f"{error.message} {error.data}"
+            assert said
+            assert key not in said

@@ -38,6 +38,9 @@ class Context:
     def name(self, chat: str) -> None:
         return None
 
+    def shows(self, chat: str) -> bool:
+        return True
+
 
 async def listed(row: dict[str, Any]) -> dict[str, Any]:
     ctx: Any = Context(channels=[row])

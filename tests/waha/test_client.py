@@ -697,7 +697,8 @@ async def test_an_answer_that_must_stay_unread_is_not_read(waha: Waha, net: resp
         yield b"{}"
 
     stream = _Stream(secrets())
-    net.route().mock(return_value=httpx.Response(200, stream=stream))
+    as_json = {"content-type": "application/json; charset=utf-8"}
+    net.route().mock(return_value=httpx.Response(200, stream=stream, headers=as_json))
     assert await waha.call("GET /api/server/environment", bound=False, unread=True) is None
     assert stream.closed
     assert not read

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from waha_mcp.waha.errors import Refused
 from waha_mcp.waha.messages import message_from, refuse_view_once
+from waha_mcp.whatsapp.ids import NOT_KNOWN
 
 
 class Book:
-    """A few names."""
+    """A few names, and chats that may not be shown."""
+
+    def __init__(self, *hidden: str) -> None:
+        self.hidden = hidden
 
     me = frozenset({"12025550100@c.us", "999@lid"})
 
@@ -23,10 +28,13 @@ class Book:
     def name(self, chat_id: str) -> str | None:
         return {"12025550123@c.us": "Sam"}.get(chat_id)
 
+    def shows(self, chat_id: str) -> bool:
+        return self.canonical(chat_id) not in self.hidden and not (self.hidden and chat_id == NOT_KNOWN)
 
-def read(data: dict[str, Any] | None = None, *, full: bool = True, **raw: Any) -> Any:
+
+def read(data: dict[str, Any] | None = None, *, full: bool = True, hidden: Sequence[str] = (), **raw: Any) -> Any:
     base = {"id": "false_1@g.us_A_777@lid", "from": "1@g.us", "participant": "777@lid", "timestamp": 1_790_000_000}
-    message = message_from(base | raw | ({"_data": data} if data is not None else {}), Book(), full=full)
+    message = message_from(base | raw | ({"_data": data} if data is not None else {}), Book(*hidden), full=full)
     assert message is not None
     return message
 
@@ -306,13 +314,70 @@ def test_a_reply_to_a_status_is_no_reply_to_a_message_of_this_chat() -> None:
 
 def test_a_reply_to_a_message_of_another_chat_gives_no_id_of_this_one() -> None:
     quote = read(quoting(remoteJid="2@g.us")).reply_to
-    assert (quote.of, quote.id, quote.text) == ("another chat", None, "Look")
+    assert (quote.of, quote.text) == ("another chat", "Look")
+    assert "2@g.us" in quote.id
     browser = {
         "type": "chat",
         "quotedMsg": {"type": "chat", "body": "Look"},
         "quotedRemoteJid": {"_serialized": "2@g.us"},
     }
     assert read(browser).reply_to.of == "another chat"
+
+
+GROUP, OTHER, ANN, ME = "1@g.us", "2@g.us", "12025550101@c.us", "12025550100@c.us"
+IN_PERSON: dict[str, Any] = {"id": "false_12025550123@c.us_A", "from": "12025550123@c.us", "participant": None}
+
+
+@pytest.mark.parametrize(
+    ("context", "hidden", "shown"),
+    [
+        ({"remoteJid": OTHER}, [OTHER], False),
+        ({"remoteJid": OTHER}, [ANN], True),
+        ({"remoteJID": OTHER, "participant": ME}, [OTHER], False),
+        ({"remoteJid": "status@broadcast", "participant": ANN}, [ANN], False),
+        ({"remoteJid": "status@broadcast", "participant": ANN}, ["status@broadcast"], False),
+        ({"remoteJid": "status@broadcast", "participant": ANN}, [OTHER], True),
+        ({"remoteJid": "status@broadcast", "participant": None}, [OTHER], False),
+        ({"remoteJid": "status@broadcast", "participant": ME}, [ANN], True),
+        # Who wrote it writes in no chat with another person, so it is from elsewhere.
+        ({"participant": ANN}, [OTHER], False),
+        ({"participant": ANN}, [], True),
+        ({}, [OTHER], True),
+        ({"participant": ME}, [OTHER], True),
+        ({"remoteJid": "12025550123@s.whatsapp.net"}, [OTHER], True),
+        # A hidden id that nobody matches with a number may be this person's, or not.
+        ({"remoteJid": "4242@lid"}, [OTHER], False),
+        ({"remoteJid": "4242@lid"}, [], True),
+    ],
+)
+def test_a_quote_shows_nothing_of_a_chat_that_may_not_be_shown(
+    context: dict[str, Any], hidden: list[str], shown: bool
+) -> None:
+    message = read(quoting(**context), hidden=hidden, **IN_PERSON)
+    assert message.text == "Nice"
+    assert (message.reply_to is not None) is shown
+    assert ("Look" in message.model_dump_json()) is shown
+
+
+def test_in_a_group_its_members_are_quoted_whoever_may_be_read() -> None:
+    assert read(quoting(participant=ANN), hidden=[ANN]).reply_to.text == "Look"
+    assert read(quoting(participant=ANN, remoteJid=OTHER), hidden=[OTHER]).reply_to is None
+
+
+def test_only_a_chat_that_is_named_is_said_to_be_another() -> None:
+    assert read(quoting(participant=ANN), **IN_PERSON).reply_to.of is None
+    assert read(quoting(remoteJid="4242@lid"), **IN_PERSON).reply_to.of is None
+
+
+def test_a_channel_that_may_not_be_shown_is_not_named_as_where_a_message_comes_from() -> None:
+    channel = "120363000000000009@newsletter"
+    info = {"newsletterJid": channel, "newsletterName": "Storms"}
+    data = quoting(isForwarded=True, forwardedNewsletterMessageInfo=info)
+    assert read(data).forwarded_from == "Storms"
+    assert read(data, hidden=[channel]).forwarded_from is None
+    invited = {"message": {"newsletterAdminInviteMessage": {"newsletterJid": channel, "newsletterName": "Storms"}}}
+    assert read(invited).invite_channel == channel
+    assert read(invited, hidden=[channel]).invite_channel is None
 
 
 def test_a_quote_that_names_this_chat_in_another_form_is_of_this_chat() -> None:

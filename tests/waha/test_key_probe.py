@@ -326,9 +326,19 @@ async def test_a_listing_waits_for_what_the_app_does_not_declare(
 
 
 async def test_an_admin_key_is_known_by_the_status_of_the_answer_whatever_its_body(server: Server) -> None:
-    server.answers[ADMIN] = httpx.Response(200, content=b"WAHA_API_KEY=s3cr3t")
+    server.answers[ADMIN] = httpx.Response(
+        200, content=b"WAHA_API_KEY=s3cr3t", headers={"content-type": "application/json"}
+    )
     async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
         assert "allow_admin_key" in (bridge.key.grant.problem or "")
+
+
+async def test_what_is_no_json_comes_from_no_waha_and_says_nothing_of_the_key(server: Server) -> None:
+    server.answers[ADMIN] = httpx.Response(200, content=b"\x89PNG", headers={"content-type": "image/png"})
+    async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
+        assert not bridge.key.identified
+        with pytest.raises(WahaError, match="no JSON came back"):
+            await bridge.call("send_text", {"chat": "12025550123@c.us", "text": "hi"})
 
 
 async def test_the_session_that_the_app_names_is_kept(server: Server) -> None:

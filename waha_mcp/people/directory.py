@@ -77,6 +77,10 @@ class Directory:
         """The id of a person's entry: the one with the number (`@c.us`), if known."""
         return self._people.table.canonical(chat_id)
 
+    def shows(self, chat_id: str) -> bool:
+        """Whether what is in a chat may be shown; of `NOT_KNOWN`: whether it may of any."""
+        return self._readable(chat_id)
+
     def name(self, chat_id: str) -> str | None:
         """The display name of a chat id; None if there is none."""
         entry = self._people.table.get(chat_id)

@@ -56,7 +56,7 @@ class Protocol:
             on_completion=self._complete,
             on_subscriptions_listen=self._listen,
         )
-        self.server.middleware += [read_answer, self._instruct]
+        self.server.middleware += [self._hide_keys, read_answer, self._instruct]
 
     @property
     def options(self) -> InitializationOptions:
@@ -75,6 +75,15 @@ class Protocol:
         if bridge not in self._clients:
             self._clients[bridge] = Clients(bridge)
         return self._clients[bridge]
+
+    async def _hide_keys(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
+        """Middleware that takes the App's key out of protocol errors, which may quote what the client or WAHA sent."""
+        try:
+            return await call_next(ctx)
+        except MCPError as error:
+            key = self._bridge_for(ctx).app.key
+            _, data = redact_json(error.data, key)
+            raise MCPError(error.code, redact_answer(error.message, key), data) from None
 
     async def _instruct(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
         """Middleware that adds the bridge's instructions to the answer to initialize or server/discover."""
@@ -175,7 +184,7 @@ class Protocol:
         try:
             _, values = redact_json(await bridge.chat_names(params.argument.value), bridge.app.key)
         except WahaError as error:
-            raise MCPError(INTERNAL_ERROR, redact_answer(str(error), bridge.app.key)) from None
+            raise MCPError(INTERNAL_ERROR, str(error)) from None
         more = bridge.directory.not_known(*NAMES) is not None
         return types.CompleteResult(completion=types.Completion(values=values, has_more=more or None))
 

@@ -8,7 +8,7 @@ from mcp import MCPError, UriTemplate, types
 from mcp.types import INVALID_PARAMS
 
 from waha_mcp.bridge import Bridge, UnknownTool
-from waha_mcp.log import redact_answer, redact_json
+from waha_mcp.log import redact_json
 from waha_mcp.policy import Refusal
 from waha_mcp.tools.budget import as_json
 from waha_mcp.tools.catalog import ArgumentError
@@ -81,9 +81,9 @@ class Resources:
             try:
                 result = await self._bridge.call(resource.tool, arguments)
             except (UnknownTool, ArgumentError, NotFound, Refusal) as error:
-                raise _not_found(uri, redact_answer(str(error), self._bridge.app.key)) from None
+                raise _not_found(uri, str(error)) from None
             except WahaError as error:
-                raise MCPError(types.INTERNAL_ERROR, redact_answer(str(error), self._bridge.app.key)) from None
+                raise MCPError(types.INTERNAL_ERROR, str(error)) from None
             text, _ = redact_json(as_json(result), self._bridge.app.key)
             return types.ReadResourceResult(
                 contents=[types.TextResourceContents(uri=uri, mime_type=JSON, text=text)], cache_scope="private"

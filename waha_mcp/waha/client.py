@@ -35,7 +35,7 @@ from waha_mcp.waha.errors import (
     clean,
     not_ready,
 )
-from waha_mcp.waha.responses import answer_of, body_of, outcome_unknown, retry_after
+from waha_mcp.waha.responses import answer_of, body_of, check_json, outcome_unknown, retry_after
 from waha_mcp.waha.session_state import SESSIONS, SessionState
 
 logger = logging.getLogger(__name__)
@@ -152,8 +152,8 @@ class Waha:
         """Call an operation and return its decoded answer: JSON, bare text, or None for an empty body.
 
         `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False`
-        is for the few operations that concern no session. `unread=True` is for a GET whose answer holds secrets: a
-        successful answer's body is not read. A GET is tried up to `TRIES` times; anything else once.
+        is for the few operations that concern no session. `unread=True` is for a GET whose answer holds secrets: of
+        a successful answer only the type is looked at. A GET is tried up to `TRIES` times; anything else once.
 
         Raises:
             WahaError: the call failed; the message tells an agent the next step.
@@ -217,7 +217,7 @@ class Waha:
                 try:
                     async with self._send(request, template, departure) as response:
                         if unread and response.is_success:
-                            return None
+                            return check_json(response)
                         wait = retry_after(response) if response.status_code in _RETRIED else None
                         final = response.status_code not in _RETRIED or (wait or 0) > MAX_RETRY_AFTER
                         if final or attempt == TRIES:

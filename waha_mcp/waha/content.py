@@ -301,11 +301,12 @@ def preview_of(content: Content) -> str | None:
     return ": ".join(filter(None, (text_of(body.get("title")), text_of(body.get("description"))))) or None
 
 
-def origin_of(content: Content) -> str | None:
-    """The name of the channel or bot that a forwarded message comes from."""
+def origin_of(content: Content) -> tuple[str | None, str | None]:
+    """Where a forwarded message comes from: the name of the channel or bot, and the channel's chat id."""
     channel = mapping_of(content.context.get("forwardedNewsletterMessageInfo"))
     bot = mapping_of(content.context.get("forwardedAiBotMessageInfo"))
-    return text_of(channel.get("newsletterName")) or text_of(bot.get("botName"))
+    name = text_of(channel.get("newsletterName")) or text_of(bot.get("botName"))
+    return name, chat_id_of(first_of(channel, "newsletterJid", "newsletterJID", "newsletterId"))
 
 
 def invite_code_of(content: Content) -> str | None:

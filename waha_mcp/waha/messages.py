@@ -36,7 +36,7 @@ from waha_mcp.waha.message_text import is_picture, joined
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import first_of, iso_time, kind_of_chat, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import cards_in, is_card
-from waha_mcp.whatsapp.ids import parse_message_id
+from waha_mcp.whatsapp.ids import NOT_KNOWN, parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
 
@@ -53,6 +53,9 @@ class Names(Protocol):
     def name(self, chat_id: str) -> str | None:
         """The name shown for a chat id; None if unknown."""
 
+    def shows(self, chat_id: str) -> bool:
+        """Whether what is in a chat may be shown; of `NOT_KNOWN`: whether it may of any."""
+
 
 class _Nobody:
     """A `Names` that knows nobody."""
@@ -64,6 +67,9 @@ class _Nobody:
 
     def name(self, chat_id: str) -> str | None:
         return None
+
+    def shows(self, chat_id: str) -> bool:
+        return True
 
 
 NOBODY: Names = _Nobody()
@@ -219,12 +225,12 @@ def message_from(
         contacts=cards,
         choices=_choices(raw, content),
         invite_code=invite_code_of(content),
-        invite_channel=invited_channel(content),
+        invite_channel=channel if (channel := invited_channel(content)) and names.shows(channel) else None,
         preview=preview_of(content),
         edited=content.edited or None,
         deleted=content.deleted or None,
         forwarded=forwarded(content) or None,
-        forwarded_from=origin_of(content),
+        forwarded_from=_origin(content, names),
         view_once=content.view_once or None,
         status=_STATUS.get(ack) if sender == "me" and isinstance(ack, int) and not isinstance(ack, bool) else None,
     )
@@ -281,6 +287,12 @@ def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, te
     return None
 
 
+def _origin(content: Content, names: Names) -> str | None:
+    """The name of the channel or bot that a forwarded message comes from, unless the channel may not be shown."""
+    name, channel = origin_of(content)
+    return name if channel is None or names.shows(channel) else None
+
+
 def _about(content: Content, names: Names) -> list[str] | None:
     people = content.note.people if content.note is not None else ()
     return list(dict.fromkeys(shown_name(each, names) for each in people)) or None
@@ -335,20 +347,43 @@ def _quoted(raw: Mapping[str, Any], content: Content, message_id: str, names: Na
         return None
     author, text = found.author, found.text
     here = _chat_of(message_id)
-    elsewhere = None if found.chat is None or here is None else names.canonical(found.chat)
-    if elsewhere == names.canonical(here or ""):
-        elsewhere = None
-    of_status = elsewhere is not None and kind_of_chat(elsewhere) == "status"
     mine = author is not None and (author in names.me or names.canonical(author) in names.me)
+    chat = here if here is None else _chat_of_quote(found, here, names, mine=mine)
+    of_status = chat is not None and kind_of_chat(chat) == "status"
+    elsewhere = chat not in (here, NOT_KNOWN)
+    sources = [] if chat in (None, here) else [chat]
+    if of_status and not mine:
+        sources.append(author or NOT_KNOWN)
+    if not all(map(names.shows, sources)):
+        return None
     sender = None if author is None else "me" if mine else names.canonical(author)
     return Quoted(
-        # The id of another chat is not named: it may be one that is not to be read.
-        id=_quoted_id(found, mine, elsewhere or here) if full and (of_status or elsewhere is None) else None,
+        id=_quoted_id(found, mine, chat if elsewhere else here) if full else None,
         sender=sender if full or sender == "me" else None,
         sender_name=names.name(sender) if sender and sender != "me" else None,
         text=text if full or text is None or len(text) <= 100 else f"{text[:99]}…",
-        of=None if elsewhere is None else "status" if of_status else "another chat",
+        of=None if not elsewhere else "status" if of_status else "another chat",
     )
+
+
+def _chat_of_quote(quote: Quote, here: str, names: Names, *, mine: bool) -> str:
+    """The chat of a message that one in the chat `here` replies to; `NOT_KNOWN` where it may be another one."""
+    there = names.canonical(here)
+    if quote.chat is None:
+        # In a chat with a person, nobody else writes.
+        third = quote.author is not None and not mine and names.canonical(quote.author) != there
+        return NOT_KNOWN if third and kind_of_chat(here) == "person" else here
+    chat = names.canonical(quote.chat)
+    if chat == there:
+        return here
+    # A number and a hidden id may be one person's.
+    return (
+        NOT_KNOWN if kind_of_chat(chat) == kind_of_chat(there) == "person" and _hidden(chat) != _hidden(there) else chat
+    )
+
+
+def _hidden(chat: str) -> bool:
+    return chat.endswith("@lid")
 
 
 def _chat_of(message_id: str) -> str | None:
@@ -360,7 +395,7 @@ def _chat_of(message_id: str) -> str | None:
 
 def _quoted_id(quote: Quote, mine: bool, chat: str | None) -> str | None:
     """Build the quoted message's full id from the bare id that engines give; the bare id where that is impossible."""
-    if quote.id is None or quote.author is None or "_" in quote.id or chat is None:
+    if quote.id is None or quote.author is None or "_" in quote.id or not chat:
         return quote.id
     parts = [str(mine).lower(), chat, quote.id]
     return "_".join([*parts, quote.author] if chat.endswith(("@g.us", "@broadcast")) else parts)

@@ -13,6 +13,7 @@ import httpx
 from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
 from waha_mcp.waha.errors import LOOK_FIRST, BadAnswer, NotDone, OutcomeUnknown, TooLarge, clean, error_for
 
+_LOOK_AT_URL = "ask the user to check the App's url (a reverse proxy or a login page may stand in front)."
 #: Maximum bytes of a JSON answer, before and after decompression.
 MAX_JSON = 10 * 2**20
 
@@ -34,9 +35,8 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
         raise outcome_unknown(f"{who} {status}")
     if status == 206:
         raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
-    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        answer = _decode(await body_of(response, MAX_JSON, "WAHA's answer"), content_type)
+        answer = _decode(await body_of(response, MAX_JSON, "WAHA's answer"), _content_type(response))
     except BadAnswer as error:
         if changes:
             what = "a web page came back" if isinstance(error, _WebPage) else "its answer could not be read"
@@ -61,6 +61,20 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
                 "ask the user to look at the proxy."
             )
     raise error_for(status, answer, session=session, retry_after=retry_after(response), hide=key)
+
+
+def check_json(response: httpx.Response) -> None:
+    """Check, without reading it, that a successful response is JSON, as WAHA's are.
+
+    Raises:
+        BadAnswer: it is something else, so it is not WAHA that answers.
+    """
+    if _content_type(response) != "application/json":
+        raise BadAnswer(f"Something that is no JSON came back from WAHA's URL: {_LOOK_AT_URL}")
+
+
+def _content_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 async def body_of(response: httpx.Response, cap: int, what: str) -> bytes:
@@ -139,10 +153,7 @@ def _decode(raw: bytes, content_type: str) -> Any:
         if content_type in ("text/plain", "text/html") and not text.startswith("<"):
             return text
         if text.startswith("<"):
-            raise _WebPage(
-                "A web page came back where WAHA's API should be: ask the user to check the App's url "
-                "(a reverse proxy or a login page may stand in front)."
-            ) from None
+            raise _WebPage(f"A web page came back where WAHA's API should be: {_LOOK_AT_URL}") from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
     if "\\ud" in text.lower():
         # A lone surrogate (JavaScript cuts text in the middle of an emoji) cannot be encoded as UTF-8.
