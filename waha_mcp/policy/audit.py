@@ -49,6 +49,7 @@ class Trail:
         self._app_id, self._secrets = app_id, secrets
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._file: LineFile | None = None
         self._reported = False
 
     def write(self, entry: dict[str, Any]) -> None:
@@ -79,7 +80,13 @@ class Trail:
 
     def _append(self, line: str) -> None:
         try:
-            trail_file(self._app_id).append(line)
+            if self._file is None:
+                self._file = trail_file(self._app_id)
+            try:
+                self._file.append(line)
+            except FileNotFoundError:  # the folder was deleted
+                self._file = trail_file(self._app_id)
+                self._file.append(line)
             self._reported = False
         except OSError as error:
             if not self._reported:

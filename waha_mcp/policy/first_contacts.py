@@ -75,8 +75,9 @@ class FirstContacts:
             logger.warning("Whom this account has written to cannot be kept: %s", error)
 
     async def _has_met(self, chat: str, can_read: bool) -> bool:
-        # The store first: to ask it finds out which account this is by now.
-        if await self._account.has_met(chat) or self._people.is_met(chat):
+        # To ask for the account's key finds out which account this is by now.
+        await self._account.key()
+        if self._people.is_met(chat) or await self._account.has_met(chat):
             return True
         try:
             return can_read and await self._people.has_messages(chat, ours=True)
