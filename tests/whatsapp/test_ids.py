@@ -72,6 +72,7 @@ def test_what_cannot_be_a_number_is_refused_with_an_example(text: str) -> None:
         ("120363000000000000@g.us", "120363000000000000@g.us"),
         ("12025550123-1500000000@g.us", "12025550123-1500000000@g.us"),
         ("120363@newsletter", "120363@newsletter"),
+        ("867051314767696@bot", "867051314767696@bot"),
         ("status@broadcast", "status@broadcast"),
         ("1500000000@broadcast", "1500000000@broadcast"),
     ],
@@ -148,7 +149,7 @@ def test_what_is_no_message_id_is_refused_with_an_example(value: str) -> None:
 
 _numbers = st.integers(1, 10**18).map(str)
 _chats = st.one_of(
-    st.builds("{}@{}".format, _numbers, st.sampled_from(["c.us", "lid", "g.us", "newsletter", "broadcast"])),
+    st.builds("{}@{}".format, _numbers, st.sampled_from(["c.us", "lid", "g.us", "newsletter", "bot", "broadcast"])),
     st.builds("{}-{}@g.us".format, _numbers, _numbers),
     st.just("status@broadcast"),
 )

@@ -1,7 +1,8 @@
 """Parsing and normalization of chat ids, phone numbers and message ids, in the forms that WAHA accepts and returns.
 
 A chat id is `<number>@c.us` (a person), `<number>@lid` (the same person's hidden id), `<id>@g.us` (a group),
-`<id>@newsletter` (a channel), `status@broadcast` (status stories) or `<id>@broadcast` (a broadcast list).
+`<id>@newsletter` (a channel), `<id>@bot` (an assistant such as Meta AI, which counts as a person),
+`status@broadcast` (status stories) or `<id>@broadcast` (a broadcast list).
 A message id is `{true|false}_{chat id}_{ID}[_{participant}]`; true means that the session's owner wrote it.
 """
 
@@ -14,7 +15,7 @@ _CHAT_ID = re.compile(
     # Numbers have no leading zero; 0 itself is WhatsApp's own account.
     r"(?P<user>(?:0|[1-9][0-9]{0,19})|[0-9]{1,20}(?=(?::[0-9]+)?@lid))(?::[0-9]+)?@(?P<person>c\.us|s\.whatsapp\.net|lid)"
     r"|(?P<group>[0-9]+(?:-[0-9]+)?@g\.us)"
-    r"|(?P<other>[0-9]+@newsletter|(?:status|[0-9]+)@broadcast)"
+    r"|(?P<other>[0-9]+@newsletter|[0-9]+@bot|(?:status|[0-9]+)@broadcast)"
 )
 _MESSAGE_ID = re.compile(
     r"(?P<me>true|false)_(?P<chat>[^_\s]+@[a-z.]+)_(?P<id>[0-9A-Za-z.-]+)(?:_(?P<participant>\S+))?"
