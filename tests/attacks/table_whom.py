@@ -155,19 +155,6 @@ DEFENCES = (
     Defence(
         "a quote is as its chat and a story's author may be read",
         (("waha/messages.py", "if not all(map(names.shows, sources)):", "if False:"),),
-        each(
-            "whom::a_friends_reply_shows_nothing_of_a_sealed_chat",
-            *(
-                f"forbidden-{what}-{tool}"
-                for what in (
-                    "from the sealed chat",
-                    "of one's own words there",
-                    "of a story",
-                    "of nobody's story",
-                    "without saying where it was",
-                )
-                for tool in ("get_messages", "get_message")
-            ),
-        ),
+        ("whom::a_friends_reply_shows_nothing_of_a_sealed_chat",),
     ),
 )

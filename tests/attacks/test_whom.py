@@ -394,9 +394,7 @@ QUOTES: dict[str, dict[str, Any]] = {
 QUOTING: dict[str, dict[str, Any]] = {
     "get_messages": {"chat": FRIEND, "limit": 5},
     "get_message": {"message_id": "MESSAGE"},
-    "list_chats": {"detail": "full"},
     "get_unread": {"lines": 5},
-    "search_messages": {"query": "as you wrote"},
 }
 
 
