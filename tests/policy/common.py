@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from tests.harness import Admin, app_for
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import LIFETIME, PolicyFields
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy.question import File, Question
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store import StoreAway
+from waha_mcp.store.sqlite import Sqlite
 
 SAM, MAYA, DAD = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
 #: Nobody has ever written to or from this number.
@@ -83,6 +87,18 @@ def assert_nothing_forged(text: str, question: Question) -> None:
     hidden = [c for line in lines for c in line if not c.isprintable() and c not in "\u200c\u200d"]
     assert hidden == []
     text.encode()
+
+
+def cannot_write(monkeypatch: pytest.MonkeyPatch, *tables: str) -> None:
+    """The store is away for whatever changes these tables."""
+    swap = Sqlite.swap
+
+    def away(store: Sqlite, table: str, *given: Any, **more: Any) -> bool:
+        if table in tables:
+            raise StoreAway("The store is away.")
+        return swap(store, table, *given, **more)
+
+    monkeypatch.setattr(Sqlite, "swap", away)
 
 
 async def effects(admin: Admin) -> list[str]:

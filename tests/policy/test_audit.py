@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -572,4 +573,12 @@ async def test_the_line_of_an_effect_is_there_before_its_answer_is(
         # What writes behind a call never comes to it.
         monkeypatch.setattr(audit.Trail, "write", lambda *_: None)
         await bridge.call("send_text", TEXT)
+        assert [each["outcome"] for each in lines()] == ["done"]
+
+
+async def test_a_folder_that_is_deleted_meanwhile_is_made_anew(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT)
+        shutil.rmtree(trail_path("default").parent)
+        await bridge.call("send_text", TEXT | {"text": "Another"})
         assert [each["outcome"] for each in lines()] == ["done"]

@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, with_buttons
-from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
+from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, cannot_write, effects
 from tests.policy.test_gate import every_tool, refused
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
-from waha_mcp.store import StoreAway
-from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.catalog import CATALOG, Tool
 from waha_mcp.tools.toolsets import load_tools
 from waha_mcp.waha.models import Sent
@@ -173,14 +171,7 @@ async def test_who_was_written_to_before_a_restart_is_no_stranger_in_a_group(
 async def test_who_was_written_to_while_the_store_was_away_is_no_first_contact(
     sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swap = Sqlite.swap
-
-    def not_whom(store: Sqlite, table: str, *given: Any, **more: Any) -> bool:
-        if table == "met":
-            raise StoreAway("The store is away.")
-        return swap(store, table, *given, **more)
-
-    monkeypatch.setattr(Sqlite, "swap", not_whom)
+    cannot_write(monkeypatch, "met")
     async with bridge_with(sandbox, "send", approval="first_contact") as bridge:
         await bridge.call("send_text", {"chat": STRANGER, "text": "Hello"}, ask=yes)
         await bridge.call("send_text", {"chat": STRANGER, "text": "Hello again"})

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness import Admin, approvals_of
 from tests.policy.canned import Canned, canned
-from tests.policy.common import DAD, MAYA, SAM, bridge_with, effects, lid_of
+from tests.policy.common import DAD, MAYA, SAM, bridge_with, cannot_write, effects, lid_of
 from tests.policy.test_gate_alone import Gate
 from waha_mcp.bridge import Bridge
 from waha_mcp.people.filling import FilledTable
@@ -23,7 +23,6 @@ from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.memory import Memory
-from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.toolsets import load_tools
 from waha_mcp.waha.errors import BadAnswer, NotFound, OutcomeUnknown, WahaError
@@ -315,16 +314,9 @@ async def test_an_engine_that_shows_another_message_than_was_asked_for_shows_non
 async def test_what_was_sent_while_the_store_was_away_can_be_named(
     sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    swap = Sqlite.swap
-
-    def not_what_was_sent(store: Sqlite, table: str, *given: Any, **more: Any) -> bool:
-        if table == "sent":
-            raise StoreAway("The store is away.")
-        return swap(store, table, *given, **more)
-
     async with bridge_with(sandbox, "send") as bridge:
         with monkeypatch.context() as away:
-            away.setattr(Sqlite, "swap", not_what_was_sent)
+            cannot_write(away, "sent")
             own = (await bridge.call("send_text", {"chat": SAM, "text": "hello"})).model_dump()["message_id"]
         await bridge.call("react", {"message_id": own, "emoji": "👍"})
 
