@@ -376,10 +376,9 @@ def _chat_of_quote(quote: Quote, here: str, names: Names, *, mine: bool) -> str:
     chat = names.canonical(quote.chat)
     if chat == there:
         return here
+    persons = kind_of_chat(chat) == kind_of_chat(there) == "person"
     # A number and a hidden id may be one person's.
-    return (
-        NOT_KNOWN if kind_of_chat(chat) == kind_of_chat(there) == "person" and _hidden(chat) != _hidden(there) else chat
-    )
+    return NOT_KNOWN if persons and _hidden(chat) != _hidden(there) else chat
 
 
 def _hidden(chat: str) -> bool:
