@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -354,9 +355,11 @@ def test_however_many_wait_in_line_none_waits_for_longer_than_the_longest_wait(
     policy = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [1, 1]\n'
     with hijacked(sandbox, tmp_path, policy, url=way.url) as agent:
         agent.call("list_chats")
+        began = time.monotonic()
         outcomes = agent.at_once([("send_text", text_to(FRIEND, f"{text} {n}")) for n in range(12)])
-        # At once, after one second, two and three.
-        assert sum(done for done, _ in outcomes) in (3, 4)
+        late = max(0, time.monotonic() - began - 3)
+        # At once, after one second, two and three; a busy machine takes up the last calls later.
+        assert 3 <= sum(done for done, _ in outcomes) <= 4 + late
         assert all("Too soon after the last send" in said for done, said in outcomes if not done)
 
 

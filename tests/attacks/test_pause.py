@@ -151,21 +151,26 @@ def test_what_waits_when_the_pause_comes_does_not_leave(
 
         way.rules.clear()
         if wait == "for the gap":
-            assert agent.call("send_text", chat=FRIEND, text="first")[0]
             waits.set()
         else:
             way.rules["POST /api/startTyping" if "types" in wait else "GET /api/default/new-message-id"] = held
-        agent.judge.forget()
-        number = agent.begin("send_text", chat=FRIEND, text="held")
-        assert waits.wait(20)
-        command(agent, "pause")
-        goes.set()
-        done, said = agent.outcome(number)
+        for n in range(5):
+            if wait == "for the gap":
+                assert agent.call("send_text", chat=FRIEND, text=f"first {n}")[0]
+            agent.judge.forget()
+            number = agent.begin("send_text", chat=FRIEND, text=f"held {n}")
+            assert waits.wait(20)
+            command(agent, "pause")
+            goes.set()
+            done, said = agent.outcome(number)
+            if not (done and wait == "for the gap"):
+                break
+            command(agent, "resume")  # on a busy machine the gap may be over before the command has begun
         way.rules.clear()
         assert not done
         assert "paused by the user" in said
         assert [each for each in agent.judge.effects() if each["path"] == "/api/sendText"] == []
-        assert agent.judge.delivered(FRIEND, "held") == 0
+        assert agent.judge.delivered(FRIEND, f"held {n}") == 0
 
 
 def test_what_a_person_was_asked_before_the_pause_does_not_leave_with_their_yes(
