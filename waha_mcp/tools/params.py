@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -13,6 +13,8 @@ from waha_mcp.app.urls import parse
 from waha_mcp.waha.parsing import ChatKind
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of
 from waha_mcp.whatsapp.untrusted import clean_name, clean_text
+
+_M = TypeVar("_M")
 
 
 class Argument(BaseModel):
@@ -80,6 +82,24 @@ class Unseen:
 @dataclass(frozen=True)
 class ContentType:
     """Marks a parameter for a MIME type, which nobody reads as a text."""
+
+
+@dataclass(frozen=True)
+class Narrows:
+    """Marks an optional parameter that makes an effect reach or take less: a blank there is not one left out."""
+
+
+@dataclass(frozen=True)
+class Clears:
+    """Marks an optional parameter whose empty text takes something away, where no other optional one is given."""
+
+
+def mark_in(annotation: Any, kind: type[_M]) -> _M | None:
+    """The mark of one class in an annotation or in its type arguments; None if there is none."""
+    for found in getattr(annotation, "__metadata__", ()):
+        if isinstance(found, kind):
+            return found
+    return next((mark for each in get_args(annotation) if (mark := mark_in(each, kind)) is not None), None)
 
 
 def _message_id(value: str) -> str:
