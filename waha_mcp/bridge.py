@@ -189,7 +189,7 @@ class Bridge:
 
         await self.key.settle()
         tool = self._offered(name)
-        parsed = tool.parse(arguments)
+        parsed = tool.parse(arguments, self.app.zone)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()

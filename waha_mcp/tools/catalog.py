@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
@@ -297,14 +298,14 @@ class Tool:
             }
         return schema
 
-    def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate the arguments; values by parameter name.
+    def parse(self, arguments: Mapping[str, Any], zone: tzinfo | None = None) -> dict[str, Any]:
+        """Validate the arguments; values by parameter name. Times without a zone are in `zone`; None: the machine's.
 
         Raises:
             ArgumentError: invalid; names each property and what would be valid.
         """
         try:
-            parsed = self.arguments.model_validate(normalized(self.arguments, arguments))
+            parsed = self.arguments.model_validate(normalized(self.arguments, arguments), context={"zone": zone})
         except ValidationError as error:
             raise ArgumentError(self._explain(error)) from None
         values = {name: getattr(parsed, name) for name in self.arguments.model_fields}

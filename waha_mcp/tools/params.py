@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from waha_mcp.app.urls import parse
 from waha_mcp.waha.parsing import ChatKind
@@ -212,28 +210,6 @@ Sender = Annotated[
 ]
 
 
-def _moment(value: Any) -> Any:
-    """Parse an age such as `2d`, `12h` or `30m` (w, d, h, m) to the time that long ago; other values unchanged."""
-    match = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", value) if isinstance(value, str) else None
-    if match is None:
-        return value
-    seconds = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}[match[2]]
-    try:
-        return datetime.now().astimezone() - timedelta(seconds=int(match[1]) * seconds)
-    except OverflowError:
-        raise ValueError("too long ago") from None
-
-
-#: A time with zone, or an age.
-Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, or how long ago: 30m, 12h, 2d, 3w"}),
-]
-#: A future time. No time spans: these would mean another time at each call.
-Appointment = Annotated[
-    AwareDatetime, WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, as 2026-11-30T19:00:00+01:00"})
-]
 Detail = Annotated[
     Literal["concise", "full"],
     Field(description="full: also who reacted and voted, and ids of quotes"),

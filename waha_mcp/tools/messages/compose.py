@@ -9,8 +9,8 @@ from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.moments import Appointment
 from waha_mcp.tools.params import (
-    Appointment,
     Argument,
     Chat,
     MediaUrl,
