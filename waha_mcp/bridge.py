@@ -197,7 +197,7 @@ class Bridge:
         full = arguments.get("detail") == "full"
 
         def view() -> View:
-            return View(self.directory, getattr(self.app, "zone", None), full=full)
+            return View(self.directory, self.app.zone, full=full)
 
         return await answer_from(result, view, self.references, self.app.budget)
 
@@ -213,7 +213,7 @@ class Bridge:
 
         await self.key.settle()
         tool = self._offered(name)
-        parsed = tool.parse(await self._with_long_ids(tool, arguments))
+        parsed = tool.parse(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()
