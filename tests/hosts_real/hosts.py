@@ -12,8 +12,9 @@ and the page says the limit. `python -m tests.hosts_real --show HOST --bodies FI
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.hosts_real.model import Search
@@ -54,6 +55,12 @@ class Host:
     search: Search | None = None
     #: By the name of a line in `lines.py`.
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    #: Tells records of one host with other settings apart.
+    variant: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.variant}" if self.variant else self.name
 
 
 def _claude_code(place: Place) -> dict[str, str]:
@@ -84,4 +91,143 @@ CLAUDE_CODE = Host(
     search=Search("ToolSearch", lambda tool: {"query": f"whatsapp {tool}", "max_results": 20}),
 )
 
-HOSTS: dict[str, Host] = {host.name: host for host in (CLAUDE_CODE,)}
+
+def _write(path: Path, data: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2), encoding="utf-8")
+
+
+def _gemini_settings(place: Place) -> None:
+    settings = {
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+    }
+    _write(place.home / ".gemini" / "settings.json", settings)
+
+
+GEMINI_CLI = Host(
+    name="gemini-cli",
+    title="Gemini CLI",
+    package="@google/gemini-cli",
+    version="0.61.0",
+    program="gemini",
+    listing=("mcp", "list"),
+    accepts="Connected",
+    prompt=lambda text: ["-p", text, "-m", "gemini-2.5-flash", "--yolo"],
+    environment=lambda place: {
+        "GEMINI_API_KEY": "made-up",
+        "GOOGLE_GEMINI_BASE_URL": place.model,
+        "GEMINI_CLI_TRUST_WORKSPACE": "true",
+    },
+    prepare=_gemini_settings,
+    limits={
+        "voice": Limit("strips sound from results, with a note to its model", "bundle/chunk-JDPZ4CE3.js:289381"),
+    },
+)
+
+
+def _opencode_config(place: Place) -> None:
+    model = {
+        "attachment": True,
+        "modalities": {"input": ["text", "image", "audio"], "output": ["text"]},
+        "limit": {"context": 200_000, "output": 8_000},
+    }
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "options": {"baseURL": f"{place.model}/v1", "apiKey": "made-up"},
+        "models": {"model": model},
+    }
+    config = {
+        "autoupdate": False,
+        "share": "disabled",
+        "model": "own/model",
+        "small_model": "own/model",
+        "enabled_providers": ["own"],
+        "provider": {"own": provider},
+    }
+    _write(place.home / ".config" / "opencode" / "opencode.json", config)
+
+
+OPENCODE = Host(
+    name="opencode",
+    title="opencode",
+    package="opencode-ai",
+    version="1.18.33",
+    program="opencode",
+    listing=("mcp", "list"),
+    accepts="connected",
+    prompt=lambda text: ["run", "--auto", text],
+    # It installs its plugin package with npm's own code into the folder of its configuration.
+    environment=lambda place: {"OPENCODE_DISABLE_MODELS_FETCH": "1", "npm_config_offline": "true"},
+    prepare=_opencode_config,
+    limits={
+        "voice": Limit("passes text, images and embedded files of results on, and drops sound", "session/tools.ts"),
+    },
+)
+
+
+def _openclaw_config(place: Place, **more: object) -> None:
+    model = {
+        "id": "model",
+        "name": "model",
+        "reasoning": False,
+        "input": ["text", "image"],
+        "contextWindow": 200_000,
+        "maxTokens": 8_000,
+    }
+    provider = {
+        "baseUrl": f"{place.model}/v1",
+        "apiKey": "made-up",
+        "api": "openai-completions",
+        "models": [model],
+    }
+    config = {
+        "update": {"checkOnStart": False},
+        "telemetry": {"enabled": False},
+        "agents": {"defaults": {"model": {"primary": "own/model"}}},
+        "models": {"mode": "replace", "providers": {"own": provider}},
+    }
+    _write(place.home / ".openclaw" / "openclaw.json", config | more)
+
+
+OPENCLAW = Host(
+    name="openclaw",
+    title="OpenClaw",
+    package="openclaw",
+    version="2026.9.6",
+    program="openclaw",
+    listing=("mcp", "doctor", "--probe"),
+    accepts="whatsapp: ok",
+    prompt=lambda text: ["agent", "exec", text],
+    environment=lambda place: {},
+    prepare=_openclaw_config,
+    search=Search(
+        "tool_search",
+        lambda tool: {"query": f"WhatsApp {tool.replace('_', ' ')}"},
+        through=("tool_call", lambda tool, arguments: {"id": tool, "args": dict(arguments)}),
+    ),
+    limits={
+        "at_once": Limit("names no tool of a server before its model searches for it", "docs/tools/tool-search.md:79"),
+        "descriptions": Limit(
+            "shows a schema only to a model that asks for it with `tool_describe`",
+            "dist/local-model-lean-CHSAjCEl.mjs:391",
+        ),
+        "picture": Limit(
+            "writes results into one text, a picture as base64; `tools.toolSearch: false` keeps it",
+            "dist/local-model-lean-CHSAjCEl.mjs:1720",
+        ),
+        "voice": Limit("writes `[audio audio/ogg]` in place of sound", "dist/mcp-content-BHUhnILn.mjs:79"),
+    },
+)
+OPENCLAW_DIRECT = replace(
+    OPENCLAW,
+    variant="direct",
+    title="OpenClaw with `tools.toolSearch: false`",
+    prepare=lambda place: _openclaw_config(place, tools={"toolSearch": False}),
+    search=None,
+    limits={"voice": OPENCLAW.limits["voice"]},
+)
+
+HOSTS: dict[str, Host] = {host.id: host for host in (CLAUDE_CODE, GEMINI_CLI, OPENCODE, OPENCLAW, OPENCLAW_DIRECT)}

@@ -111,6 +111,9 @@ def revoked(day: Day) -> None:
 def withdrawn(day: Day) -> None:
     shown(day, "after")
     assert not [name for name in day.offered_last if name.endswith("send_text")]
+    if sought := day.results.get("sought"):
+        assert "get_messages" in sought.text
+        assert "send_text" not in sought.text
 
 
 @line("What it can still do goes on")

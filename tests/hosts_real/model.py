@@ -61,13 +61,23 @@ class Turn:
         found = [each for each in self.tools.values() if named.fullmatch(each.name)]
         return min(found, key=lambda each: len(each.name), default=None)
 
+    def named(self, tool: str) -> str | None:
+        """The host's name for a tool that stands in the texts of the request, as in the answer of a search."""
+        found = re.search(rf"\w+__{tool}\b", json.dumps(self.body))
+        return found[0] if found else None
+
 
 @dataclass(frozen=True)
 class Search:
-    """The host's own tool that loads others when they are needed, and what to ask it for one of ours."""
+    """The host's own tool that finds others when they are needed, and what to ask it for one of ours.
+
+    `through`: the host's tool that calls what was found, with what arguments it does so, where the host does not offer
+    the found tool itself.
+    """
 
     tool: str
     arguments: Callable[[str], Json]
+    through: tuple[str, Callable[[str, Mapping[str, Any]], Json]] | None = None
 
 
 class Model:
@@ -113,6 +123,10 @@ class Model:
         if self.search and loader and call.tool not in self._searched:
             self._searched.add(call.tool)
             return Use(f"search_{call.tool}", loader, self.search.arguments(call.tool))
+        if self.search and self.search.through and (name := turn.named(call.tool)):
+            caller, arguments = self.search.through
+            if tool := turn.find(caller):
+                return Use(call_id(number), tool, arguments(name, call.arguments))
         self.missing.append(call.tool)
         return f"There is no tool {call.tool}."
 

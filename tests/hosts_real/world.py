@@ -191,7 +191,9 @@ class Desk:
             "revoked": Call("send_text", {"chat": "Sam Okafor", "text": "Too late"}, before=self.narrow),
             "after": Call("list_chats", {"limit": 3}),
         }
-        self.model.play(*steps.values(), search=self.host.search)
+        if (search := self.host.search) and search.through:
+            steps["sought"] = Call(search.tool, search.arguments("send_text"))
+        self.model.play(*steps.values(), search=search)
         began = time.monotonic()
         done = self.run(*self.host.prompt("What is new on WhatsApp?"))
         seconds = time.monotonic() - began
