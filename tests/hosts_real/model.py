@@ -28,9 +28,13 @@ ASIDE = "WhatsApp"
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval."""
+    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval.
 
-    tool: str
+    Without a name it is a look at the tools, which only a host needs that has its model call them through one of its
+    own.
+    """
+
+    tool: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     before: Callable[[], object] | None = None
 
@@ -70,6 +74,18 @@ class Search:
     arguments: Callable[[str], Json]
 
 
+@dataclass(frozen=True)
+class Through:
+    """The host's own tool through which its model calls ours, as by a script.
+
+    `arguments`: what it is given for a call; `listing`: what it is given to see our tools.
+    """
+
+    tool: str
+    arguments: Callable[[str, Mapping[str, Any]], Json]
+    listing: Json
+
+
 class Model:
     """The service's state. `play` sets a scenario and forgets what was recorded."""
 
@@ -77,9 +93,10 @@ class Model:
         self.url = ""
         self.play()
 
-    def play(self, *calls: Call, search: Search | None = None) -> None:
+    def play(self, *calls: Call, search: Search | None = None, through: Through | None = None) -> None:
         self.calls = calls
         self.search = search
+        self.through = through
         #: The requests of the conversation, in order.
         self.turns: list[Turn] = []
         #: Tools that a request of the conversation did not offer when they were to be called.
@@ -109,6 +126,9 @@ class Model:
                 call.before()
         if tool := turn.find(call.tool):
             return Use(call_id(number), tool, call.arguments)
+        if self.through and (tool := turn.find(self.through.tool)):
+            given = self.through.arguments(call.tool, call.arguments) if call.tool else self.through.listing
+            return Use(call_id(number), tool, given)
         loader = turn.find(self.search.tool) if self.search else None
         if self.search and loader and call.tool not in self._searched:
             self._searched.add(call.tool)
