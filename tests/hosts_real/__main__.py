@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.hosts_real.hosts import HOSTS
+from tests.hosts_real.lines import LINES
 from tests.hosts_real.world import desk
 
 
@@ -16,18 +17,24 @@ def show(name: str, bodies: Path | None) -> None:
     """Print what the model of one host sees, step by step."""
     with tempfile.TemporaryDirectory() as home, desk(HOSTS[name], Path(home)) as made:
         day = made.day()
-    print(f"{day.listing}\n{day.said}\n")
-    for step, shown in day.results.items():
-        print(f"--- {step}{' (error)' if shown and shown.error else ''}\n{shown.text if shown else None}")
-    print("---", [f"{each.type}, {len(each.data)} bytes" for each in day.attachments])
-    print("offered:", *day.offered)
-    print("offered last:", *day.offered_last)
-    print("missing:", *day.missing)
-    print("aside:", *day.aside)
-    print("outward:", *day.outward)
-    print("delivered:", dict(day.delivered), f"{day.seconds:.1f} s")
+    print(f"{day.listing}\n--- tools\n{day.tools}\n")
+    for session in (day.console, day.main):
+        print(f"--- what the host printed (exit code {session.code}, {session.seconds:.1f} s)\n{session.said}")
+        for step, shown in session.results.items():
+            print(f"--- {step}{' (error)' if shown and shown.error else ''}\n{shown.text if shown else None}")
+        print("--- attachments:", *(f"{each.type}, {len(each.data)} bytes" for each in session.attachments))
+        print("missing:", *session.missing)
+        print("aside:", *session.aside)
+        print("outward:", *session.outward)
+    print("delivered:", dict(day.delivered))
+    for line, (_, check) in LINES.items():
+        try:
+            check(day)
+        except AssertionError as error:
+            print(f"{line} fails{' as known' if line in HOSTS[name].limits else ''}: {error}")
     if bodies:
-        bodies.write_text(json.dumps(day.requests, indent=1, ensure_ascii=False), encoding="utf-8")
+        requests = [turn.body for turn in day.main.turns]
+        bodies.write_text(json.dumps(requests, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def main() -> int:

@@ -1,13 +1,13 @@
 """One record per real host: how it is installed, told where its model is, kept from calling home, and run.
 
-To add a host, write a record and put it into HOSTS. Its `name` is that of `waha_mcp.hosts.table`, so that
-`waha-mcp install NAME` writes its entry. `prepare` writes its configuration before that, into the home of the test's
-own; `environment` gives variables on top of HOME, PATH and the proxy that lets nothing out. Both get a `Place`, whose
-`model` is the base URL of the scripted service (see `model.py`; it speaks the wires of `wires.py` under any path).
+To add a host, write a record and put it into HOSTS. Its `name` (or `install`) is that of `waha_mcp.hosts.table`, so
+that `waha-mcp install NAME` writes its entry. `prepare` writes its configuration before that, into the home of the
+test's own; `environment` gives variables on top of HOME, PATH and the proxy that lets nothing out. Both get a `Place`,
+whose `model` is the base URL of the scripted service (`model.py`; it speaks the wires of `wires.py` under any path).
 `listing` are the arguments of its listing or health command, `prompt` those that run one prompt without a person.
 Log-ins and telemetry, update checks and error reports are switched off by the host's own settings; what it still wants
 from elsewhere fails a test. What the host itself cannot do goes into `limits`: the test of that line must then fail,
-and the page says the limit. `python -m tests.hosts_real --show HOST --bodies FILE` prints what the model sees of one host.
+and the page says the limit. `python -m tests.hosts_real --show HOST --bodies FILE` shows what its model sees.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from tests.hosts_real.model import Search
+from tests.hosts_real.model import Call, Search, Through
+
+#: Tools that a model needs to be told of in full.
+NEEDED = ("list_chats", "get_messages", "get_media", "send_text")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Limit:
 
 @dataclass(frozen=True)
 class Host:
+    """`name`: of the record. `install`: what `waha-mcp install` calls the host, where that is another."""
+
     name: str
     title: str
     package: str
@@ -50,17 +56,14 @@ class Host:
     environment: Callable[[Place], dict[str, str]]
     prepare: Callable[[Place], None] = lambda place: None
     #: Written after `waha-mcp install`, for what a user must set besides.
+    install: str = ""
     finish: Callable[[Place], None] = lambda place: None
     #: The host's own tool through which its model finds tools that are not offered at once.
     search: Search | None = None
+    #: The host's own tool through which its model calls others, where it has no tools as such.
+    through: Through | None = None
     #: By the name of a line in `lines.py`.
     limits: Mapping[str, Limit] = field(default_factory=dict)
-    #: Tells records of one host with other settings apart.
-    variant: str = ""
-
-    @property
-    def id(self) -> str:
-        return f"{self.name}-{self.variant}" if self.variant else self.name
 
 
 def _claude_code(place: Place) -> dict[str, str]:
@@ -85,10 +88,93 @@ CLAUDE_CODE = Host(
     prompt=lambda text: ["-p", text, "--allowedTools", "mcp__whatsapp", "--output-format", "json"],
     environment=_claude_code,
     limits={
-        "voice": Limit("saves sound to a file and names it to its model, whose API takes none"),
+        "sound": Limit("saves sound to a file and names it to its model, whose API takes none"),
     },
     # Tools are offered by name only, and a search also waits for servers that are still starting.
     search=Search("ToolSearch", lambda tool: {"query": f"whatsapp {tool}", "max_results": 20}),
+)
+
+
+def _codex(place: Place, model: str = "") -> None:
+    file = place.home / ".codex" / "config.toml"
+    file.parent.mkdir()
+    chosen = f'model = "{model}"\n' if model else ""
+    file.write_text(f"""\
+{chosen}model_provider = "scripted"
+check_for_update_on_startup = false
+
+[model_providers.scripted]
+name = "Scripted"
+base_url = "{place.model}/v1"
+env_key = "SCRIPTED_KEY"
+wire_api = "responses"
+
+[analytics]
+enabled = false
+
+[feedback]
+enabled = false
+
+[features]
+apps = false
+plugins = false
+""")
+
+
+def _codex_waits(place: Place) -> None:
+    """What unattended use needs: `exec` waits for no other server, and refuses tools that are not read-only."""
+    file = place.home / ".codex" / "config.toml"
+    entry = "[mcp_servers.whatsapp]\n"
+    settings = 'required = true\ndefault_tools_approval_mode = "approve"\n'
+    file.write_text(file.read_text().replace(entry, entry + settings))
+
+
+def _script(tool: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """JavaScript that shows the model every block of a result, as the description of `exec` tells it."""
+    return {
+        "input": f"""\
+const result = await tools.mcp__whatsapp__{tool}({json.dumps(arguments)});
+for (const block of result.content) {{
+  if (block.type === "image") image(block);
+  else if (block.type === "audio") audio(block);
+  else text(block.text);
+}}
+"""
+    }
+
+
+_LISTING = "for (const tool of ALL_TOOLS) if (/whatsapp/.test(tool.name)) text(tool.name + '\\n' + tool.description);"
+
+CODEX = Host(
+    name="codex",
+    title="Codex",
+    package="@openai/codex",
+    version="0.171.0",
+    program="codex",
+    listing=("mcp", "list"),
+    accepts="enabled",
+    prompt=lambda text: ["exec", "--skip-git-repo-check", text],
+    environment=lambda place: {"SCRIPTED_KEY": "made-up"},
+    prepare=_codex,
+    finish=_codex_waits,
+    through=Through("exec", _script, (Call("exec", {"input": _LISTING}),)),
+    limits={
+        "sound": Limit("leaves sound out for models that take none"),
+        "approval": Limit('`codex exec` declines questions by itself; `ask_at = "console"` asks elsewhere'),
+    },
+)
+
+#: Models before gpt-6 are given tools instead of a place for scripts.
+CODEX_FUNCTIONS = replace(
+    CODEX,
+    name="codex-functions",
+    install="codex",
+    title="Codex (model gpt-5.5)",
+    prepare=lambda place: _codex(place, "gpt-5.5"),
+    through=None,
+    # A search at the client, which is a tool of the protocol.
+    search=Search("tool_search", lambda tool: {"query": f"whatsapp {tool}", "limit": 20}),
+    limits={**CODEX.limits, "picture": Limit("shows its model only the structured content where there is any")},
 )
 
 
@@ -123,7 +209,7 @@ GEMINI_CLI = Host(
     },
     prepare=_gemini_settings,
     limits={
-        "voice": Limit("strips sound from results, with a note to its model", "bundle/chunk-JDPZ4CE3.js:289381"),
+        "sound": Limit("strips sound from results, with a note to its model", "bundle/chunk-JDPZ4CE3.js:289381"),
     },
 )
 
@@ -163,7 +249,7 @@ OPENCODE = Host(
     environment=lambda place: {"OPENCODE_DISABLE_MODELS_FETCH": "1", "npm_config_offline": "true"},
     prepare=_opencode_config,
     limits={
-        "voice": Limit("passes text, images and embedded files of results on, and drops sound", "session/tools.ts"),
+        "sound": Limit("passes text, images and embedded files of results on, and drops sound", "session/tools.ts"),
     },
 )
 
@@ -203,31 +289,33 @@ OPENCLAW = Host(
     prompt=lambda text: ["agent", "exec", text],
     environment=lambda place: {},
     prepare=_openclaw_config,
-    search=Search(
-        "tool_search",
-        lambda tool: {"query": f"WhatsApp {tool.replace('_', ' ')}"},
-        through=("tool_call", lambda tool, arguments: {"id": tool, "args": dict(arguments)}),
+    # It offers no tool of a server: its model searches, asks for schemas and calls by name.
+    through=Through(
+        "tool_call",
+        lambda tool, arguments: {"id": f"whatsapp__{tool}", "args": dict(arguments)},
+        (
+            Call("tool_search", {"query": "WhatsApp chats and messages", "limit": 20}),
+            *(Call("tool_describe", {"id": f"whatsapp__{tool}"}) for tool in NEEDED),
+        ),
     ),
     limits={
-        "at_once": Limit("names no tool of a server before its model searches for it", "docs/tools/tool-search.md:79"),
-        "descriptions": Limit(
-            "shows a schema only to a model that asks for it with `tool_describe`",
-            "dist/local-model-lean-CHSAjCEl.mjs:391",
-        ),
         "picture": Limit(
             "writes results into one text, a picture as base64; `tools.toolSearch: false` keeps it",
             "dist/local-model-lean-CHSAjCEl.mjs:1720",
         ),
-        "voice": Limit("writes `[audio audio/ogg]` in place of sound", "dist/mcp-content-BHUhnILn.mjs:79"),
+        "sound": Limit("writes `[audio audio/ogg]` in place of sound", "dist/mcp-content-BHUhnILn.mjs:79"),
     },
 )
 OPENCLAW_DIRECT = replace(
     OPENCLAW,
-    variant="direct",
+    name="openclaw-direct",
+    install="openclaw",
     title="OpenClaw with `tools.toolSearch: false`",
     prepare=lambda place: _openclaw_config(place, tools={"toolSearch": False}),
-    search=None,
-    limits={"voice": OPENCLAW.limits["voice"]},
+    through=None,
+    limits={"sound": OPENCLAW.limits["sound"]},
 )
 
-HOSTS: dict[str, Host] = {host.id: host for host in (CLAUDE_CODE, GEMINI_CLI, OPENCODE, OPENCLAW, OPENCLAW_DIRECT)}
+HOSTS: dict[str, Host] = {
+    host.name: host for host in (CLAUDE_CODE, CODEX, CODEX_FUNCTIONS, GEMINI_CLI, OPENCODE, OPENCLAW, OPENCLAW_DIRECT)
+}

@@ -61,23 +61,25 @@ class Turn:
         found = [each for each in self.tools.values() if named.fullmatch(each.name)]
         return min(found, key=lambda each: len(each.name), default=None)
 
-    def named(self, tool: str) -> str | None:
-        """The host's name for a tool that stands in the texts of the request, as in the answer of a search."""
-        found = re.search(rf"\w+__{tool}\b", json.dumps(self.body))
-        return found[0] if found else None
-
 
 @dataclass(frozen=True)
 class Search:
-    """The host's own tool that finds others when they are needed, and what to ask it for one of ours.
-
-    `through`: the host's tool that calls what was found, with what arguments it does so, where the host does not offer
-    the found tool itself.
-    """
+    """The host's own tool that loads others when they are needed, and what to ask it for one of ours."""
 
     tool: str
     arguments: Callable[[str], Json]
-    through: tuple[str, Callable[[str, Mapping[str, Any]], Json]] | None = None
+
+
+@dataclass(frozen=True)
+class Through:
+    """The host's own tool through which its model calls ours, as by a script.
+
+    `arguments`: what it is given for a call; `looks`: calls of the host's own tools by which its model sees ours.
+    """
+
+    tool: str
+    arguments: Callable[[str, Mapping[str, Any]], Json]
+    looks: tuple[Call, ...]
 
 
 class Model:
@@ -87,9 +89,10 @@ class Model:
         self.url = ""
         self.play()
 
-    def play(self, *calls: Call, search: Search | None = None) -> None:
+    def play(self, *calls: Call, search: Search | None = None, through: Through | None = None) -> None:
         self.calls = calls
         self.search = search
+        self.through = through
         #: The requests of the conversation, in order.
         self.turns: list[Turn] = []
         #: Tools that a request of the conversation did not offer when they were to be called.
@@ -119,14 +122,12 @@ class Model:
                 call.before()
         if tool := turn.find(call.tool):
             return Use(call_id(number), tool, call.arguments)
+        if self.through and (tool := turn.find(self.through.tool)):
+            return Use(call_id(number), tool, self.through.arguments(call.tool, call.arguments))
         loader = turn.find(self.search.tool) if self.search else None
         if self.search and loader and call.tool not in self._searched:
             self._searched.add(call.tool)
             return Use(f"search_{call.tool}", loader, self.search.arguments(call.tool))
-        if self.search and self.search.through and (name := turn.named(call.tool)):
-            caller, arguments = self.search.through
-            if tool := turn.find(caller):
-                return Use(call_id(number), tool, arguments(name, call.arguments))
         self.missing.append(call.tool)
         return f"There is no tool {call.tool}."
 

@@ -19,7 +19,7 @@ _days: dict[str, Day | str] = {}
 
 def cases() -> list[object]:
     return [
-        pytest.param(host, name, id=f"{host.id}-{name}", marks=pytest.mark.xdist_group(host.id))
+        pytest.param(host, name, id=f"{host.name}-{name}", marks=pytest.mark.xdist_group(host.name))
         for host in HOSTS.values()
         for name in LINES
     ]
@@ -30,13 +30,13 @@ def day_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Host], Day]:
     """The day of a host, which is lived once in a test process."""
 
     def lived(host: Host) -> Day:
-        if host.id not in _days:
+        if host.name not in _days:
             try:
-                with desk(host, tmp_path_factory.mktemp(host.id)) as made:
-                    _days[host.id] = made.day()
+                with desk(host, tmp_path_factory.mktemp(host.name)) as made:
+                    _days[host.name] = made.day()
             except NotInstalled as error:
-                _days[host.id] = f"{host.title} could not be installed: {error}"
-        day = _days[host.id]
+                _days[host.name] = f"{host.title} could not be installed: {error}"
+        day = _days[host.name]
         if isinstance(day, str):
             pytest.skip(day)
         return day

@@ -22,12 +22,16 @@ Event = tuple[str | None, Json]
 
 @dataclass(frozen=True)
 class Offered:
-    """A tool as a request offers it to the model. `namespace`: what a host puts beside the name, if anything."""
+    """A tool as a request offers it to the model.
+
+    `namespace`: what a host puts beside the name, if anything. `kind`: the protocol's own word for the kind of tool.
+    """
 
     name: str
     description: str
     schema: Json
     namespace: str | None = None
+    kind: str = "function"
 
 
 @dataclass(frozen=True)
@@ -203,26 +207,41 @@ class Messages(Wire):
 
 
 class Responses(Wire):
-    """OpenAI's Responses API, with the namespaces that Codex puts tools into."""
+    """OpenAI's Responses API, with namespaces of tools, and with tools that a search at the client has found."""
 
     def tools(self, body: Json) -> list[Offered]:
-        return list(self._tools(body.get("tools") or [], None))
+        found = [tool for item in self._items(body, "tool_search_output", "additional_tools") for tool in item["tools"]]
+        return list(self._tools([*(body.get("tools") or []), *found], None))
+
+    def _items(self, body: Json, *types: str) -> list[Json]:
+        items = body["input"] if isinstance(body.get("input"), list) else []
+        return [item for item in items if item.get("type") in types]
 
     def _tools(self, tools: list[Json], namespace: str | None) -> Iterator[Offered]:
         for tool in tools:
             if tool.get("type") == "namespace":
                 yield from self._tools(tool["tools"], tool["name"])
-            elif tool.get("type") == "function":
-                yield Offered(tool["name"], tool.get("description") or "", tool.get("parameters") or {}, namespace)
+            elif tool.get("type") in ("function", "custom", "tool_search"):
+                name: str = tool.get("name") or tool["type"]
+                yield Offered(
+                    name, tool.get("description") or "", tool.get("parameters") or {}, namespace, tool["type"]
+                )
 
     def results(self, body: Json) -> list[Shown]:
-        items = body["input"] if isinstance(body.get("input"), list) else []
-        outputs = [item for item in items if item.get("type") == "function_call_output"]
+        outputs = self._items(body, "function_call_output", "custom_tool_call_output")
         return _in_order({item["call_id"]: Shown(words(item["output"])) for item in outputs})
 
     def whole(self, body: Json, says: Says) -> Json:
-        if isinstance(says, Use):
-            item: Json = {
+        item: Json
+        if isinstance(says, Use) and says.tool.kind == "tool_search":
+            item = {"type": "tool_search_call", "id": f"ts_{says.id}", "call_id": says.id, "execution": "client"}
+            item |= {"arguments": dict(says.arguments), "status": "completed"}
+        elif isinstance(says, Use) and says.tool.kind == "custom":
+            item = {"type": "custom_tool_call", "id": f"ct_{says.id}", "call_id": says.id, "name": says.tool.name}
+            item |= {"input": says.arguments["input"], "status": "completed"}
+            item |= {"namespace": says.tool.namespace} if says.tool.namespace else {}
+        elif isinstance(says, Use):
+            item = {
                 "type": "function_call",
                 "id": f"fc_{says.id}",
                 "call_id": says.id,
@@ -254,23 +273,23 @@ class Responses(Wire):
         response = self.whole(body, says)
         [item] = response["output"]
         at = {"item_id": item["id"], "output_index": 0}
-        empty: Json = {"arguments": ""} if isinstance(says, Use) else {"content": []}
+        written = item.get("arguments")
+        empty: Json = {"content": []} if "content" in item else {"arguments": ""} if isinstance(written, str) else {}
         events: list[Json] = [
             {"type": "response.created", "response": response | {"status": "in_progress", "output": [], "usage": None}},
             {"type": "response.output_item.added", "output_index": 0, "item": item | empty | {"status": "in_progress"}},
         ]
-        if isinstance(says, Use):
-            written = item["arguments"]
+        if isinstance(written, str):
             events += [
                 {"type": "response.function_call_arguments.delta", **at, "delta": written},
                 {"type": "response.function_call_arguments.done", **at, "arguments": written},
             ]
-        else:
+        elif "content" in item:
             [part] = item["content"]
             events += [
                 {"type": "response.content_part.added", **at, "content_index": 0, "part": part | {"text": ""}},
-                {"type": "response.output_text.delta", **at, "content_index": 0, "delta": says},
-                {"type": "response.output_text.done", **at, "content_index": 0, "text": says},
+                {"type": "response.output_text.delta", **at, "content_index": 0, "delta": part["text"]},
+                {"type": "response.output_text.done", **at, "content_index": 0, "text": part["text"]},
                 {"type": "response.content_part.done", **at, "content_index": 0, "part": part},
             ]
         events += [

@@ -1,7 +1,7 @@
-"""A host in a home of its own, on an App that `waha-mcp init` made at a sandbox, and one day of its agent.
+"""A host in a home of its own, on an App that `waha-mcp init` made at a sandbox, and a day of its agent.
 
-The day is one session: its scenario is every line of the page in turn. What came of each is read from what the host
-posted to its model and from WAHA's own log.
+The day is two sessions, each a scenario: one with questions put at the console, and one with everything else. What came
+of each step is read from what the host posted to its model and from WAHA's own log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,9 +25,13 @@ from tests.attacks.judge import Judge
 from tests.harness import command_after, sandbox_server
 from tests.hosts_real import packages
 from tests.hosts_real.hosts import Host, Place
-from tests.hosts_real.model import Call, Model, serving
+from tests.hosts_real.model import Call, Model, Turn, serving
 from tests.hosts_real.wires import Attachment, Offered, Shown
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.tools.catalog import CATALOG
+from waha_mcp.tools.toolsets import load_tools
+
+load_tools()
 
 ROOT = Path(__file__).parents[2]
 #: Chats of the sandbox: one to write to, one who sends a picture and is written to after a yes, one that is denied.
@@ -43,13 +48,16 @@ allow = ["{SAM}"]
 ask = ["{MAYA}"]
 deny = ["{DAD}"]
 """
-#: Tools that the day needs.
-TOOLS = ("list_chats", "get_messages", "get_media", "send_text")
+AT_THE_CONSOLE = """
+[approval]
+when = "never"
+ask_at = "console"
+"""
+#: Texts that the agent is to send: once, after a yes, after a yes at the console, to a denied chat, without the action.
+ONCE, AFTER_YES, AFTER_CONSOLE = "Friday works for me", "The plan looks right to me", "See you at the station"
+DENIED, TOO_LATE = "Not to be sent", "Too late to be sent"
 #: Seconds that a host's whole session may take.
 PATIENCE = 180
-
-#: Texts that the agent sends.
-TO_SAM, TO_MAYA, TO_DAD = "Friday works, I bring the tent", "The plan looks right to me", "Not to be sent"
 
 
 @dataclass(frozen=True)
@@ -57,34 +65,48 @@ class Media:
     """A message of the account with a file."""
 
     message: str
-    data: bytes
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a host. `results`: by the step's name, as the model saw them; None where it did not get that far."""
+
+    results: Mapping[str, Shown | None] = field(repr=False)
+    turns: list[Turn] = field(repr=False)
+    #: What the host printed, and its exit code.
+    said: str
+    code: int
+    #: Tools that were not on offer when they were to be called.
+    missing: list[str]
+    #: Requests to the service that were none of the conversation, and what the host wanted from elsewhere.
+    aside: list[str]
+    outward: list[str]
+    seconds: float
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        """Every picture and sound that the model has got."""
+        return self.turns[-1].attachments if self.turns else []
 
 
 @dataclass(frozen=True)
 class Day:
-    """What a session came to. `results`: by the step's name, as the model saw them; None where it got not so far."""
+    """What came of a day."""
 
+    version: str
+    #: What the host's listing printed, and what it says there of a server that it accepts.
     listing: str
-    #: What the listing says of a server that the host accepts.
     accepted: str
-    said: str
-    code: int
-    results: Mapping[str, Shown | None]
-    attachments: list[Attachment]
-    offered: dict[str, Offered]
-    #: Our tools that the first request names at all.
-    first_named: set[str]
-    #: The tools at the end, after the key was narrowed.
-    offered_last: dict[str, Offered]
-    missing: list[str]
-    aside: list[str]
-    outward: list[str]
+    console: Session
+    main: Session
+    #: Our tools as the model of the main session saw them: names, descriptions, properties.
+    tools: str = field(repr=False)
+    #: How often each text was delivered, at the end and before somebody said yes.
     delivered: Mapping[str, int]
+    before_yes: int
     picture: Media
     voice: Media
-    version: str
-    seconds: float
-    requests: list[dict[str, Any]]
 
 
 class Desk:
@@ -95,15 +117,15 @@ class Desk:
         self.place = Place(home, model.url)
         self.judge = Judge(sandbox)
         self.programs = packages.package(host.package, host.version)
-        self.version = packages.installed_version(self.programs, host.package)
         self.command = self._command()
         host.prepare(self.place)
         at = ("--url", sandbox.url, "--admin-key-file", "-")
         self.waha_mcp("init", *at, "--yes", "--actions", "reply", "--install", "none", stdin=sandbox.admin_key)
-        app = home / ".config" / "waha-mcp" / "assistant.toml"
-        app.write_text(app.read_text(encoding="utf-8") + POLICY, encoding="utf-8")
-        self.waha_mcp("install", host.name)
+        self.app = home / ".config" / "waha-mcp" / "assistant.toml"
+        self.made = self.app.read_text(encoding="utf-8")
+        self.waha_mcp("install", host.install or host.name)
         host.finish(self.place)
+        self.before_yes = 0
 
     def _command(self) -> list[str]:
         """`waha-mcp` that installs a launcher of this checkout: hosts pass PYTHONPATH on to nobody."""
@@ -115,14 +137,12 @@ class Desk:
 
     def environment(self, **values: str) -> dict[str, str]:
         """What a user's login gives every program, and nothing of this process's own."""
-        path = os.pathsep.join(map(str, (self.programs, packages.node(), "/usr/bin", "/bin")))
-        keyring = "keyring.backends.null.Keyring"
         return {
             "HOME": str(self.home),
-            "PATH": path,
+            "PATH": os.pathsep.join(map(str, (self.programs, packages.node(), "/usr/bin", "/bin"))),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
-            "PYTHON_KEYRING_BACKEND": keyring,
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         } | values
 
     def waha_mcp(self, *arguments: str, stdin: str = "") -> str:
@@ -165,8 +185,9 @@ class Desk:
         answer = httpx.get(f"{self.sandbox.url}{path}", headers={"X-Api-Key": self.sandbox.admin_key})
         return Media(row["id"], answer.raise_for_status().content)
 
-    def approve(self) -> None:
+    def approve(self, text: str) -> None:
         """What a person does in a terminal: look what waits, and approve it."""
+        self.before_yes += self.delivered(MAYA, text)
         for entry in json.loads(self.waha_mcp("approvals", "--json")):
             self.waha_mcp("approve", entry["id"], "--yes")
 
@@ -176,52 +197,93 @@ class Desk:
         app["config"]["actions"]["send"] = False
         self.judge.ask("PUT", f"/api/apps/{app['id']}", app)
 
+    def delivered(self, chat: str, text: str) -> int:
+        return self.judge.delivered(chat, text)
+
+    def session(self, steps: Mapping[str, Call], settings: str = "") -> Session:
+        """Let the host make these calls, under these settings of the App beside the policy."""
+        self.app.write_text(self.made + POLICY + settings, encoding="utf-8")
+        self.model.play(*steps.values(), search=self.host.search, through=self.host.through)
+        began = time.monotonic()
+        done = self.run(*self.host.prompt("What is new on WhatsApp?"))
+        model = self.model
+        results = model.turns[-1].results if model.turns else []
+        return Session(
+            results=dict.fromkeys(steps) | dict(zip(steps, results, strict=False)),
+            turns=model.turns,
+            said=done.stdout + done.stderr,
+            code=done.returncode,
+            missing=model.missing,
+            aside=model.aside,
+            outward=model.outward,
+            seconds=time.monotonic() - began,
+        )
+
     def day(self) -> Day:
         listing = self.run(*self.host.listing)
         picture, voice = self.media(MAYA, "image/"), self.media(SAM, "audio/")
-        steps = {
+        after_console = {"chat": "Maya Lindqvist", "text": AFTER_CONSOLE}
+        after_yes = {"chat": "Maya Lindqvist", "text": AFTER_YES}
+        too_late = {"chat": "Sam Okafor", "text": TOO_LATE}
+        asked = {
+            "asked": Call("send_text", after_console),
+            "approved": Call("send_text", after_console, before=partial(self.approve, AFTER_CONSOLE)),
+        }
+        looks = {f"look {n}": call for n, call in enumerate(self.host.through.looks if self.host.through else ())}
+        steps = looks | {
             "list": Call("list_chats", {"limit": 10}),
             "read": Call("get_messages", {"chat": "Sam Okafor", "limit": 10}),
             "picture": Call("get_media", {"message_id": picture.message}),
             "voice": Call("get_media", {"message_id": voice.message}),
-            "send": Call("send_text", {"chat": "Sam Okafor", "text": TO_SAM}),
-            "refused": Call("send_text", {"chat": DAD, "text": TO_DAD}),
-            "asked": Call("send_text", {"chat": "Maya Lindqvist", "text": TO_MAYA}),
-            "approved": Call("send_text", {"chat": "Maya Lindqvist", "text": TO_MAYA}, before=self.approve),
-            "revoked": Call("send_text", {"chat": "Sam Okafor", "text": "Too late"}, before=self.narrow),
+            "send": Call("send_text", {"chat": "Sam Okafor", "text": ONCE}),
+            "refused": Call("send_text", {"chat": DAD, "text": DENIED}),
+            "asked": Call("send_text", after_yes),
+            "approved": Call("send_text", after_yes, before=partial(self.approve, AFTER_YES)),
+            "revoked": Call("send_text", too_late, before=self.narrow),
             "after": Call("list_chats", {"limit": 3}),
+            "again": Call("send_text", too_late),
         }
-        if (search := self.host.search) and search.through:
-            steps["sought"] = Call(search.tool, search.arguments("send_text"))
-        self.model.play(*steps.values(), search=search)
-        began = time.monotonic()
-        done = self.run(*self.host.prompt("What is new on WhatsApp?"))
-        seconds = time.monotonic() - began
-        turns = self.model.turns
-        results = dict(zip(steps, turns[-1].results if turns else [], strict=False))
+        console = self.session(asked, AT_THE_CONSOLE)
+        main = self.session(steps)
+        looked = [result.text for name in looks if (result := main.results[name])]
         return Day(
+            version=packages.installed_version(self.programs, self.host.package),
             listing=listing.stdout + listing.stderr,
             accepted=self.host.accepts,
-            said=done.stdout + done.stderr,
-            code=done.returncode,
-            results={name: results.get(name) for name in steps},
-            attachments=turns[-1].attachments if turns else [],
-            offered={name: tool for turn in turns for name, tool in turn.tools.items()},
-            first_named={tool for tool in TOOLS if turns and tool in json.dumps(turns[0].body)},
-            offered_last=turns[-1].tools if turns else {},
-            missing=list(self.model.missing),
-            aside=list(self.model.aside),
-            outward=list(self.model.outward),
+            console=console,
+            main=main,
+            tools="\n".join(looked) or _told(main.turns),
             delivered={
-                text: self.judge.delivered(chat, text)
-                for chat, text in ((SAM, TO_SAM), (MAYA, TO_MAYA), (DAD, TO_DAD), (SAM, "Too late"))
+                text: self.delivered(chat, text)
+                for chat, text in (
+                    (SAM, ONCE),
+                    (MAYA, AFTER_YES),
+                    (MAYA, AFTER_CONSOLE),
+                    (DAD, DENIED),
+                    (SAM, TOO_LATE),
+                )
             },
+            before_yes=self.before_yes,
             picture=picture,
             voice=voice,
-            version=self.version,
-            seconds=seconds,
-            requests=[turn.body for turn in turns],
         )
+
+
+def _told(turns: list[Turn]) -> str:
+    """Our tools as requests offer them, every text of theirs on a line of its own."""
+    ours: dict[str, Offered] = {}
+    for turn in turns:
+        for name in CATALOG:
+            if tool := turn.find(name):
+                ours[name] = tool
+    return "\n".join(line for tool in ours.values() for line in (tool.name, tool.description, *_strings(tool.schema)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _strings(each)
 
 
 @contextmanager
