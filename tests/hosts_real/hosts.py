@@ -201,7 +201,7 @@ GEMINI_CLI = Host(
     program="gemini",
     listing=("mcp", "list"),
     accepts="Connected",
-    prompt=lambda text: ["-p", text, "-m", "gemini-2.5-flash", "--yolo"],
+    prompt=lambda text: ["-p", text, "-m", "gemini-2.5-flash", "--allowed-mcp-server-names", "whatsapp"],
     environment=lambda place: {
         "GEMINI_API_KEY": "made-up",
         "GOOGLE_GEMINI_BASE_URL": place.model,
