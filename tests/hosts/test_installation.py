@@ -137,6 +137,7 @@ PATHS = {
     "openclaw": ("/u/.openclaw/openclaw.json",) * 3,
     "gemini-cli": ("/u/.gemini/settings.json",) * 3,
     "codex": ("/u/.codex/config.toml",) * 3,
+    "opencode": ("/u/.config/opencode/opencode.json",) * 3,
 }
 
 
@@ -150,10 +151,46 @@ def test_each_host_has_its_path_on_each_system(name: str) -> None:
 
 
 def test_variables_move_the_files_that_the_hosts_let_them_move() -> None:
-    env = {"HOME": "/u", "XDG_CONFIG_HOME": "/x", "CODEX_HOME": "/c", "CLAUDE_CONFIG_DIR": "/d"}
+    env = {
+        "HOME": "/u",
+        "XDG_CONFIG_HOME": "/x",
+        "CODEX_HOME": "/c",
+        "CLAUDE_CONFIG_DIR": "/d",
+        "GEMINI_CLI_HOME": "/g",
+    }
     assert HOSTS["goose"].file("linux", env) == Path("/x/goose/config.yaml")
+    assert HOSTS["opencode"].file("linux", env) == Path("/x/opencode/opencode.json")
     assert HOSTS["codex"].file("linux", env) == Path("/c/config.toml")
     assert HOSTS["claude-code"].file("linux", env) == Path("/d/.claude.json")
+    assert HOSTS["gemini-cli"].file("linux", env) == Path("/g/.gemini/settings.json")
+
+
+def test_openclaws_file_is_where_its_variables_say_the_narrowest_first() -> None:
+    def placed(**env: str) -> str:
+        return HOSTS["openclaw"].file("linux", {"HOME": "/u"} | env).as_posix()
+
+    assert placed(OPENCLAW_HOME="/h") == "/h/.openclaw/openclaw.json"
+    assert placed(OPENCLAW_HOME="/h", OPENCLAW_STATE_DIR="/s") == "/s/openclaw.json"
+    assert placed(OPENCLAW_STATE_DIR="/s", OPENCLAW_CONFIG_PATH="/f/own.json5") == "/f/own.json5"
+
+
+def test_opencodes_file_with_comments_is_taken_where_there_is_one(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    folder = tmp_path / ".config" / "opencode"
+    folder.mkdir(parents=True)
+    assert HOSTS["opencode"].file("linux", env) == folder / "opencode.json"
+    (folder / "opencode.jsonc").write_text("{}")
+    assert HOSTS["opencode"].file("linux", env) == folder / "opencode.jsonc"
+
+
+def test_opencodes_entry_has_the_command_in_one_list() -> None:
+    host = HOSTS["opencode"]
+    launch = Launch("/opt/waha-mcp", ("serve",), {"WAHA_URL": "http://localhost:3000"}, "WAHA_API_KEY")
+    assert host.entry(launch, host.key_reference) == {
+        "type": "local",
+        "command": ["/opt/waha-mcp", "serve"],
+        "environment": {"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "{env:WAHA_API_KEY}"},
+    }
 
 
 @pytest.fixture

@@ -18,7 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.hosts_real.model import Search, Through
+from tests.hosts_real.model import Call, Search, Through
+
+#: Tools that a model needs to be told of in full.
+NEEDED = ("list_chats", "get_messages", "get_media", "send_text")
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ CODEX = Host(
     environment=lambda place: {"SCRIPTED_KEY": "made-up"},
     prepare=_codex,
     finish=_codex_waits,
-    through=Through("exec", _script, {"input": _LISTING}),
+    through=Through("exec", _script, (Call("exec", {"input": _LISTING}),)),
     limits={
         "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),
         "approval": Limit(
@@ -193,4 +196,145 @@ CODEX_FUNCTIONS = replace(
     },
 )
 
-HOSTS: dict[str, Host] = {host.name: host for host in (CLAUDE_CODE, CODEX, CODEX_FUNCTIONS)}
+
+def _write(path: Path, data: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2), encoding="utf-8")
+
+
+def _gemini_settings(place: Place) -> None:
+    settings = {
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+    }
+    _write(place.home / ".gemini" / "settings.json", settings)
+
+
+GEMINI_CLI = Host(
+    name="gemini-cli",
+    title="Gemini CLI",
+    package="@google/gemini-cli",
+    version="0.61.0",
+    program="gemini",
+    listing=("mcp", "list"),
+    accepts="Connected",
+    prompt=lambda text: ["-p", text, "-m", "gemini-2.5-flash", "--yolo"],
+    environment=lambda place: {
+        "GEMINI_API_KEY": "made-up",
+        "GOOGLE_GEMINI_BASE_URL": place.model,
+        "GEMINI_CLI_TRUST_WORKSPACE": "true",
+    },
+    prepare=_gemini_settings,
+    limits={
+        "sound": Limit("strips sound from results, with a note to its model", "bundle/chunk-JDPZ4CE3.js:289381"),
+    },
+)
+
+
+def _opencode_config(place: Place) -> None:
+    model = {
+        "attachment": True,
+        "modalities": {"input": ["text", "image", "audio"], "output": ["text"]},
+        "limit": {"context": 200_000, "output": 8_000},
+    }
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "options": {"baseURL": f"{place.model}/v1", "apiKey": "made-up"},
+        "models": {"model": model},
+    }
+    config = {
+        "autoupdate": False,
+        "share": "disabled",
+        "model": "own/model",
+        "small_model": "own/model",
+        "enabled_providers": ["own"],
+        "provider": {"own": provider},
+    }
+    _write(place.home / ".config" / "opencode" / "opencode.json", config)
+
+
+OPENCODE = Host(
+    name="opencode",
+    title="opencode",
+    package="opencode-ai",
+    version="1.18.33",
+    program="opencode",
+    listing=("mcp", "list"),
+    accepts="connected",
+    prompt=lambda text: ["run", "--auto", text],
+    # It installs its plugin package with npm's own code into the folder of its configuration.
+    environment=lambda place: {"OPENCODE_DISABLE_MODELS_FETCH": "1", "npm_config_offline": "true"},
+    prepare=_opencode_config,
+    limits={
+        "sound": Limit("passes text, images and embedded files of results on, and drops sound", "session/tools.ts"),
+    },
+)
+
+
+def _openclaw_config(place: Place, **more: object) -> None:
+    model = {
+        "id": "model",
+        "name": "model",
+        "reasoning": False,
+        "input": ["text", "image"],
+        "contextWindow": 200_000,
+        "maxTokens": 8_000,
+    }
+    provider = {
+        "baseUrl": f"{place.model}/v1",
+        "apiKey": "made-up",
+        "api": "openai-completions",
+        "models": [model],
+    }
+    config = {
+        "update": {"checkOnStart": False},
+        "telemetry": {"enabled": False},
+        "agents": {"defaults": {"model": {"primary": "own/model"}}},
+        "models": {"mode": "replace", "providers": {"own": provider}},
+    }
+    _write(place.home / ".openclaw" / "openclaw.json", config | more)
+
+
+OPENCLAW = Host(
+    name="openclaw",
+    title="OpenClaw",
+    package="openclaw",
+    version="2026.9.6",
+    program="openclaw",
+    listing=("mcp", "doctor", "--probe"),
+    accepts="whatsapp: ok",
+    prompt=lambda text: ["agent", "exec", text],
+    environment=lambda place: {},
+    prepare=_openclaw_config,
+    # It offers no tool of a server: its model searches, asks for schemas and calls by name.
+    through=Through(
+        "tool_call",
+        lambda tool, arguments: {"id": f"whatsapp__{tool}", "args": dict(arguments)},
+        (
+            Call("tool_search", {"query": "WhatsApp chats and messages", "limit": 20}),
+            *(Call("tool_describe", {"id": f"whatsapp__{tool}"}) for tool in NEEDED),
+        ),
+    ),
+    limits={
+        "picture": Limit(
+            "writes results into one text, a picture as base64; `tools.toolSearch: false` keeps it",
+            "dist/local-model-lean-CHSAjCEl.mjs:1720",
+        ),
+        "sound": Limit("writes `[audio audio/ogg]` in place of sound", "dist/mcp-content-BHUhnILn.mjs:79"),
+    },
+)
+OPENCLAW_DIRECT = replace(
+    OPENCLAW,
+    name="openclaw-direct",
+    install="openclaw",
+    title="OpenClaw with `tools.toolSearch: false`",
+    prepare=lambda place: _openclaw_config(place, tools={"toolSearch": False}),
+    through=None,
+    limits={"sound": OPENCLAW.limits["sound"]},
+)
+
+HOSTS: dict[str, Host] = {
+    host.name: host for host in (CLAUDE_CODE, CODEX, CODEX_FUNCTIONS, GEMINI_CLI, OPENCODE, OPENCLAW, OPENCLAW_DIRECT)
+}

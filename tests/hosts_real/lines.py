@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from tests.hosts_real.hosts import NEEDED
 from tests.hosts_real.model import CLOSING
 from tests.hosts_real.wires import Shown
 from tests.hosts_real.world import AFTER_CONSOLE, AFTER_YES, DENIED, ONCE, TOO_LATE, Day, Session
@@ -12,9 +13,6 @@ from waha_mcp.tools.catalog import CATALOG
 
 #: A line, by its name in the records of hosts: its title on the page, and its check.
 LINES: dict[str, tuple[str, Callable[[Day], None]]] = {}
-
-#: Tools that a model needs to be told of in full.
-NEEDED = ("list_chats", "get_messages", "get_media", "send_text")
 
 
 def line(title: str) -> Callable[[Callable[[Day], None]], Callable[[Day], None]]:

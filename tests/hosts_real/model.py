@@ -28,13 +28,9 @@ ASIDE = "WhatsApp"
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval.
+    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval."""
 
-    Without a name it is a look at the tools, which only a host needs that has its model call them through one of its
-    own.
-    """
-
-    tool: str = ""
+    tool: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     before: Callable[[], object] | None = None
 
@@ -78,12 +74,12 @@ class Search:
 class Through:
     """The host's own tool through which its model calls ours, as by a script.
 
-    `arguments`: what it is given for a call; `listing`: what it is given to see our tools.
+    `arguments`: what it is given for a call; `looks`: calls of the host's own tools by which its model sees ours.
     """
 
     tool: str
     arguments: Callable[[str, Mapping[str, Any]], Json]
-    listing: Json
+    looks: tuple[Call, ...]
 
 
 class Model:
@@ -127,8 +123,7 @@ class Model:
         if tool := turn.find(call.tool):
             return Use(call_id(number), tool, call.arguments)
         if self.through and (tool := turn.find(self.through.tool)):
-            given = self.through.arguments(call.tool, call.arguments) if call.tool else self.through.listing
-            return Use(call_id(number), tool, given)
+            return Use(call_id(number), tool, self.through.arguments(call.tool, call.arguments))
         loader = turn.find(self.search.tool) if self.search else None
         if self.search and loader and call.tool not in self._searched:
             self._searched.add(call.tool)

@@ -44,7 +44,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Use:
-    """The model calls a tool. `id`: `call_00` and so on for the calls of a scenario, another for what leads to one."""
+    """The model calls a tool. `id`: `call00` and so on for the calls of a scenario, another for what leads to one."""
 
     id: str
     tool: Offered
@@ -137,8 +137,8 @@ def unique() -> int:
 
 
 def call_id(number: int) -> str:
-    """The id of a scenario's call."""
-    return f"call_{number:02}"
+    """The id of a scenario's call: without signs, which some hosts drop."""
+    return f"call{number:02}"
 
 
 def _in_order(found: Mapping[str, Shown]) -> list[Shown]:

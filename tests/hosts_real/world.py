@@ -229,8 +229,8 @@ class Desk:
             "asked": Call("send_text", after_console),
             "approved": Call("send_text", after_console, before=partial(self.approve, AFTER_CONSOLE)),
         }
-        look = {"look": Call()} if self.host.through else {}
-        steps = look | {
+        looks = {f"look {n}": call for n, call in enumerate(self.host.through.looks if self.host.through else ())}
+        steps = looks | {
             "list": Call("list_chats", {"limit": 10}),
             "read": Call("get_messages", {"chat": "Sam Okafor", "limit": 10}),
             "picture": Call("get_media", {"message_id": picture.message}),
@@ -245,14 +245,14 @@ class Desk:
         }
         console = self.session(asked, AT_THE_CONSOLE)
         main = self.session(steps)
-        looked = main.results.get("look")
+        looked = [result.text for name in looks if (result := main.results[name])]
         return Day(
             version=packages.installed_version(self.programs, self.host.package),
             listing=listing.stdout + listing.stderr,
             accepted=self.host.accepts,
             console=console,
             main=main,
-            tools=looked.text if looked else _told(main.turns),
+            tools="\n".join(looked) or _told(main.turns),
             delivered={
                 text: self.delivered(chat, text)
                 for chat, text in (

@@ -30,9 +30,11 @@ class Host:
     """A program that launches MCP servers.
 
     `files` maps `sys.platform` to the configuration file, with `*` for all others; `{config}` is the folder of
-    application settings, `{xdg}` is `~/.config`. `moved_by` is the variable that moves the file's folder. `place` is
-    the path of keys down to the object that holds the entries. `key_reference` is how a value of `env` refers to a
-    variable of the host's own environment; None where the host knows no such thing.
+    application settings, `{xdg}` is `~/.config`. `moved` maps variables of the host's own that move the file to where
+    it then is, as `{value}` has it; the first that is set counts. A name of `rather` beside the file is taken in its
+    place where it exists, as the host does. `place` is the path of keys down to the object that holds the entries.
+    `key_reference` is how a value of `env` refers to a variable of the host's own environment; None where the host
+    knows no such thing.
     """
 
     name: str
@@ -42,7 +44,8 @@ class Host:
     files: Mapping[str, str]
     entry: Callable[[Launch, str | None], dict[str, Any]]
     key_reference: str | None = None
-    moved_by: str | None = None
+    moved: Mapping[str, str] = field(default_factory=dict)
+    rather: str | None = None
     after: str = "It takes effect after a restart."
 
     def file(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
@@ -54,9 +57,12 @@ class Host:
             "darwin": home / "Library" / "Application Support",
         }.get(platform, xdg)
         path = Path((self.files.get(platform) or self.files["*"]).format(home=home, xdg=xdg, config=config))
-        if self.moved_by and environ.get(self.moved_by):
-            return Path(environ[self.moved_by]) / path.name
-        return path
+        for variable, place in self.moved.items():
+            if value := environ.get(variable):
+                path = Path(place.format(value=value))
+                break
+        rather = path.with_name(self.rather) if self.rather else path
+        return rather if rather.exists() else path
 
 
 def _plain(launch: Launch, reference: str | None) -> dict[str, Any]:
@@ -92,6 +98,13 @@ def _codex(launch: Launch, reference: str | None) -> dict[str, Any]:
     return entry | ({"env_vars": [launch.key_variable]} if launch.key_variable else {})
 
 
+def _opencode(launch: Launch, reference: str | None) -> dict[str, Any]:
+    """opencode has the command and its arguments in one list, and its own name for the environment."""
+    entry = _plain(launch, reference)
+    env = {"environment": entry["env"]} if "env" in entry else {}
+    return {"type": "local", "command": [launch.command, *launch.args]} | env
+
+
 _SERVERS = ("mcpServers",)
 
 HOSTS: dict[str, Host] = {
@@ -114,7 +127,7 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.claude.json"},
             _typed,
             key_reference="${{{}}}",
-            moved_by="CLAUDE_CONFIG_DIR",
+            moved={"CLAUDE_CONFIG_DIR": "{value}/.claude.json"},
             after="Start a new session; /mcp shows the server.",
         ),
         Host(
@@ -165,7 +178,12 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.openclaw/openclaw.json"},
             _plain,
             key_reference="${{{}}}",
-            after="The gateway loads it with `openclaw mcp reload`.",
+            moved={
+                "OPENCLAW_CONFIG_PATH": "{value}",
+                "OPENCLAW_STATE_DIR": "{value}/openclaw.json",
+                "OPENCLAW_HOME": "{value}/.openclaw/openclaw.json",
+            },
+            after="A running gateway takes it up by itself; `openclaw mcp doctor --probe` tries it.",
         ),
         Host(
             "gemini-cli",
@@ -175,7 +193,19 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.gemini/settings.json"},
             _plain,
             key_reference="${}",
-            after="Start a new session; /mcp shows the server.",
+            moved={"GEMINI_CLI_HOME": "{value}/.gemini/settings.json"},
+            after="Start a new session, in a folder that you trust (it starts no servers elsewhere); /mcp shows it.",
+        ),
+        Host(
+            "opencode",
+            "opencode",
+            "json",
+            ("mcp",),
+            {"*": "{xdg}/opencode/opencode.json"},
+            _opencode,
+            key_reference="{{env:{}}}",
+            rather="opencode.jsonc",
+            after="Start a new session; `opencode mcp list` tries it.",
         ),
         Host(
             "codex",
@@ -185,7 +215,7 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.codex/config.toml"},
             _codex,
             key_reference="env_vars",
-            moved_by="CODEX_HOME",
+            moved={"CODEX_HOME": "{value}/config.toml"},
             after="Start a new session; /mcp shows the server.",
         ),
     )
