@@ -31,10 +31,10 @@ class Host:
 
     `files` maps `sys.platform` to the configuration file, with `*` for all others; `{config}` is the folder of
     application settings, `{xdg}` is `~/.config`. `moved` maps variables of the host's own that move the file to where
-    it then is, as `{value}` has it; the first that is set counts. `rather` maps the same variables, and `""` for none of
-    them, to a file that the host takes instead where it exists. `place` is the path of keys down to the object that holds the entries.
-    `key_reference` is how a value of `env` refers to a variable of the host's own environment; None where the host
-    knows no such thing.
+    it then is, as `{value}` has it; the first that is set counts. `rather` maps the same variables, and `""` for none
+    of them, to a file that the host takes instead where it exists. `place` is the path of keys down to the object that
+    holds the entries. `key_reference` is how a value of `env` refers to a variable of the host's own environment; None
+    where the host knows no such thing.
     """
 
     name: str
