@@ -183,6 +183,20 @@ def test_opencodes_file_with_comments_is_taken_where_there_is_one(tmp_path: Path
     assert HOSTS["opencode"].file("linux", env) == folder / "opencode.jsonc"
 
 
+def test_claude_codes_older_file_is_taken_where_there_is_one_since_claude_code_reads_no_other_then(
+    tmp_path: Path,
+) -> None:
+    claude, moved = HOSTS["claude-code"], tmp_path / "moved"
+    for env, folder in (
+        ({"HOME": str(tmp_path)}, tmp_path / ".claude"),
+        ({"HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": str(moved)}, moved),
+    ):
+        assert claude.file("linux", env).name == ".claude.json"
+        folder.mkdir()
+        (folder / ".config.json").write_text("{}")
+        assert claude.file("linux", env) == folder / ".config.json"
+
+
 def test_opencodes_entry_has_the_command_in_one_list() -> None:
     host = HOSTS["opencode"]
     launch = Launch("/opt/waha-mcp", ("serve",), {"WAHA_URL": "http://localhost:3000"}, "WAHA_API_KEY")

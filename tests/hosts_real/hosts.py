@@ -34,10 +34,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a host itself does not do, and where in its package that is to be read."""
+    """What a host itself does not do, and where that is to be read: a file of its package or of its sources."""
 
     what: str
     where: str = ""
+
+    def __str__(self) -> str:
+        return self.what + (f" ({self.where})" if self.where else "")
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Host:
     prompt: Callable[[str], list[str]]
     environment: Callable[[Place], dict[str, str]]
     prepare: Callable[[Place], None] = lambda place: None
-    #: Written after `waha-mcp install`, for what a user must set besides.
     install: str = ""
+    #: Written after `waha-mcp install`: what a user sets so that it works without a person at it. `unattended` says it.
     finish: Callable[[Place], None] = lambda place: None
+    unattended: str = ""
     #: The host's own tool through which its model finds tools that are not offered at once.
     search: Search | None = None
     #: The host's own tool through which its model calls others, where it has no tools as such.
@@ -88,7 +92,7 @@ CLAUDE_CODE = Host(
     prompt=lambda text: ["-p", text, "--allowedTools", "mcp__whatsapp", "--output-format", "json"],
     environment=_claude_code,
     limits={
-        "sound": Limit("saves sound to a file and names it to its model, whose API takes none"),
+        "sound": Limit("saves the sound to a file and names the file, as its model's API takes no sound"),
     },
     # Tools are offered by name only, and a search also waits for servers that are still starting.
     search=Search("ToolSearch", lambda tool: {"query": f"whatsapp {tool}", "max_results": 20}),
@@ -159,9 +163,18 @@ CODEX = Host(
     finish=_codex_waits,
     through=Through("exec", _script, (Call("exec", {"input": _LISTING}),)),
     limits={
-        "sound": Limit("leaves sound out for models that take none"),
-        "approval": Limit('`codex exec` declines questions by itself; `ask_at = "console"` asks elsewhere'),
+        "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),
+        "approval": Limit(
+            "where nobody approves its own calls (`codex exec`) it declines every question by itself; its model is "
+            'told so, and that `ask_at = "console"` asks elsewhere',
+            "`codex-mcp/src/elicitation.rs`, `elicitation_is_rejected_by_policy`",
+        ),
     },
+    unattended=(
+        '`required = true` and `default_tools_approval_mode = "approve"` under `[mcp_servers.whatsapp]`: `codex exec` '
+        "waits for no other server, and makes no call that sends. With the first, Codex does not start where waha-mcp "
+        "does not."
+    ),
 )
 
 #: Models before gpt-6 are given tools instead of a place for scripts.
@@ -174,7 +187,13 @@ CODEX_FUNCTIONS = replace(
     through=None,
     # A search at the client, which is a tool of the protocol.
     search=Search("tool_search", lambda tool: {"query": f"whatsapp {tool}", "limit": 20}),
-    limits={**CODEX.limits, "picture": Limit("shows its model only the structured content where there is any")},
+    limits={
+        **CODEX.limits,
+        "picture": Limit(
+            "shows only the structured content where there is any",
+            "`protocol/src/models.rs`, `as_function_call_output_payload`",
+        ),
+    },
 )
 
 

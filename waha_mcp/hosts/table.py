@@ -31,10 +31,10 @@ class Host:
 
     `files` maps `sys.platform` to the configuration file, with `*` for all others; `{config}` is the folder of
     application settings, `{xdg}` is `~/.config`. `moved` maps variables of the host's own that move the file to where
-    it then is, as `{value}` has it; the first that is set counts. A name of `rather` beside the file is taken in its
-    place where it exists, as the host does. `place` is the path of keys down to the object that holds the entries.
-    `key_reference` is how a value of `env` refers to a variable of the host's own environment; None where the host
-    knows no such thing.
+    it then is, as `{value}` has it; the first that is set counts. `rather` maps the same variables, and `""` for none
+    of them, to a file that the host takes instead where it exists. `place` is the path of keys down to the object that
+    holds the entries. `key_reference` is how a value of `env` refers to a variable of the host's own environment; None
+    where the host knows no such thing.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Host:
     entry: Callable[[Launch, str | None], dict[str, Any]]
     key_reference: str | None = None
     moved: Mapping[str, str] = field(default_factory=dict)
-    rather: str | None = None
+    rather: Mapping[str, str] = field(default_factory=dict)
     after: str = "It takes effect after a restart."
 
     def file(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
@@ -56,13 +56,14 @@ class Host:
             "win32": Path(environ.get("APPDATA") or home / "AppData" / "Roaming"),
             "darwin": home / "Library" / "Application Support",
         }.get(platform, xdg)
-        path = Path((self.files.get(platform) or self.files["*"]).format(home=home, xdg=xdg, config=config))
-        for variable, place in self.moved.items():
-            if value := environ.get(variable):
-                path = Path(place.format(value=value))
-                break
-        rather = path.with_name(self.rather) if self.rather else path
-        return rather if rather.exists() else path
+        variable = next((name for name in self.moved if environ.get(name)), "")
+        usual = self.moved.get(variable) or self.files.get(platform) or self.files["*"]
+        found = [
+            Path(each.format(home=home, xdg=xdg, config=config, value=environ.get(variable, "")))
+            for each in (self.rather.get(variable), usual)
+            if each
+        ]
+        return next((path for path in found if path.exists()), found[-1])
 
 
 def _plain(launch: Launch, reference: str | None) -> dict[str, Any]:
@@ -128,6 +129,7 @@ HOSTS: dict[str, Host] = {
             _typed,
             key_reference="${{{}}}",
             moved={"CLAUDE_CONFIG_DIR": "{value}/.claude.json"},
+            rather={"": "{home}/.claude/.config.json", "CLAUDE_CONFIG_DIR": "{value}/.config.json"},
             after="Start a new session; /mcp shows the server.",
         ),
         Host(
@@ -204,7 +206,7 @@ HOSTS: dict[str, Host] = {
             {"*": "{xdg}/opencode/opencode.json"},
             _opencode,
             key_reference="{{env:{}}}",
-            rather="opencode.jsonc",
+            rather={"": "{xdg}/opencode/opencode.jsonc"},
             after="Start a new session; `opencode mcp list` tries it.",
         ),
         Host(
