@@ -228,8 +228,12 @@ GEMINI_CLI = Host(
     },
     prepare=_gemini_settings,
     limits={
-        "sound": Limit("strips sound from results, with a note to its model", "bundle/chunk-JDPZ4CE3.js:289381"),
+        "sound": Limit("takes sound out of results, and tells its model so", "`bundle/chunk-JDPZ4CE3.js:289369`"),
     },
+    unattended=(
+        "a folder that it trusts (`GEMINI_CLI_TRUST_WORKSPACE=true`), as it starts no server in others, and "
+        "`--allowed-mcp-server-names whatsapp`, without which `-p` offers its model no tool of a server."
+    ),
 )
 
 
@@ -263,12 +267,15 @@ OPENCODE = Host(
     program="opencode",
     listing=("mcp", "list"),
     accepts="connected",
-    prompt=lambda text: ["run", "--auto", text],
+    prompt=lambda text: ["run", text],
     # It installs its plugin package with npm's own code into the folder of its configuration.
     environment=lambda place: {"OPENCODE_DISABLE_MODELS_FETCH": "1", "npm_config_offline": "true"},
     prepare=_opencode_config,
     limits={
-        "sound": Limit("passes text, images and embedded files of results on, and drops sound", "session/tools.ts"),
+        "sound": Limit(
+            "passes on text, pictures and embedded files of results, and drops sound",
+            "`packages/opencode/src/session/tools.ts`, the loop over `result.content`",
+        ),
     },
 )
 
@@ -319,10 +326,10 @@ OPENCLAW = Host(
     ),
     limits={
         "picture": Limit(
-            "writes results into one text, a picture as base64; `tools.toolSearch: false` keeps it",
-            "dist/local-model-lean-CHSAjCEl.mjs:1720",
+            "writes a result into one text, a picture as base64 and cut off; `tools.toolSearch: false` keeps pictures",
+            "`dist/local-model-lean-CHSAjCEl.mjs:1720`",
         ),
-        "sound": Limit("writes `[audio audio/ogg]` in place of sound", "dist/mcp-content-BHUhnILn.mjs:79"),
+        "sound": Limit("writes `[audio audio/ogg]` in place of sound", "`dist/mcp-content-BHUhnILn.mjs:83`"),
     },
 )
 OPENCLAW_DIRECT = replace(
