@@ -130,6 +130,7 @@ def _codex_waits(place: Place) -> None:
     file = place.home / ".codex" / "config.toml"
     entry = "[mcp_servers.whatsapp]\n"
     settings = 'required = true\ndefault_tools_approval_mode = "approve"\n'
+    settings += "startup_timeout_sec = 60\n"  # for a busy machine
     file.write_text(file.read_text().replace(entry, entry + settings))
 
 

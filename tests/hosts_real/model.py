@@ -12,6 +12,7 @@ import json
 import re
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from tests.hosts_real.wires import Attachment, Json, Offered, Says, Shown, Use, 
 
 #: What the model says when its calls are through.
 CLOSING = "That was all of it."
+#: How often the model looks for a tool: a search finds nothing while a server is still starting.
+SEARCHES = 10
 #: What side requests are answered: titles, summaries, checks of a quota.
 ASIDE = "WhatsApp"
 
@@ -102,7 +105,7 @@ class Model:
         #: What the host wanted from elsewhere, as "CONNECT host:443".
         self.outward: list[str] = []
         self._prepared: set[int] = set()
-        self._searched: set[str] = set()
+        self._searches: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def says(self, wire: Wire, path: str, body: Json) -> Says:
@@ -125,9 +128,10 @@ class Model:
         if self.through and (tool := turn.find(self.through.tool)):
             return Use(call_id(number), tool, self.through.arguments(call.tool, call.arguments))
         loader = turn.find(self.search.tool) if self.search else None
-        if self.search and loader and call.tool not in self._searched:
-            self._searched.add(call.tool)
-            return Use(f"search_{call.tool}", loader, self.search.arguments(call.tool))
+        if self.search and loader and self._searches[call.tool] < SEARCHES:
+            self._searches[call.tool] += 1
+            id_ = f"search{self._searches.total():02}"
+            return Use(id_, loader, self.search.arguments(call.tool))
         self.missing.append(call.tool)
         return f"There is no tool {call.tool}."
 

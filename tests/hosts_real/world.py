@@ -164,17 +164,21 @@ class Desk:
         local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         work = self.home / "work"
         work.mkdir(exist_ok=True)
-        return subprocess.run(
-            [self.host.program, *arguments],
-            executable=str(self.programs / self.host.program),
-            env=self.environment(**proxy, **local, **self.host.environment(self.place)),
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                [self.host.program, *arguments],
+                executable=str(self.programs / self.host.program),
+                env=self.environment(**proxy, **local, **self.host.environment(self.place)),
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = [(each or b"").decode(errors="replace") for each in (error.stdout, error.stderr)]
+            return subprocess.CompletedProcess(error.cmd, -1, said[0], f"{said[1]}\nIt did not end in {PATIENCE} s.")
 
     def media(self, chat: str, type_: str) -> Media:
         """The newest message of a chat with a file of this type, from another person."""
