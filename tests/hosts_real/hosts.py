@@ -188,13 +188,6 @@ CODEX_FUNCTIONS = replace(
     through=None,
     # A search at the client, which is a tool of the protocol.
     search=Search("tool_search", lambda tool: {"query": f"whatsapp {tool}", "limit": 20}),
-    limits={
-        **CODEX.limits,
-        "picture": Limit(
-            "shows only the structured content where there is any",
-            "`protocol/src/models.rs`, `as_function_call_output_payload`",
-        ),
-    },
 )
 
 

@@ -61,14 +61,13 @@ def read(day: Day) -> None:
 
 @line("A picture reaches the model")
 def picture(day: Day) -> None:
-    assert "Maya Lindqvist" in shown(day.main, "picture").text
+    assert "image" in shown(day.main, "picture").text
     assert day.picture.data in [each.data for each in day.main.attachments if each.type.startswith("image/")]
 
 
-@line("Of a voice note: who, and how long")
+@line("Of a voice note: what it is, and how long")
 def voice(day: Day) -> None:
     text = shown(day.main, "voice").text
-    assert "Sam Okafor" in text
     assert "voice" in text
     assert re.search(r"\b7\b", text)
 
