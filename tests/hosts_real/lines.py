@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pydantic import SecretStr
+
 from tests.hosts_real.hosts import NEEDED
 from tests.hosts_real.model import CLOSING
 from tests.hosts_real.wires import Shown
 from tests.hosts_real.world import AFTER_CONSOLE, AFTER_YES, DENIED, ONCE, TOO_LATE, Day, Session
+from waha_mcp.app.actions import Grant
+from waha_mcp.app.definition import App
+from waha_mcp.server.instructions import instructions as server_instructions
 from waha_mcp.tools.catalog import CATALOG
 
 #: A line, by its name in the records of hosts: its title on the page, and its check.
@@ -45,6 +50,12 @@ def descriptions(day: Day) -> None:
         assert [text for text in texts if text not in day.tools] == []
 
 
+@line("The server's instructions reach the model")
+def instructed(day: Day) -> None:
+    *_, last = server_instructions(App(key=SecretStr("made-up")), Grant()).splitlines()
+    assert last in day.main.texts
+
+
 @line("Lists chats")
 def chats(day: Day) -> None:
     text = shown(day.main, "list").text
@@ -57,6 +68,11 @@ def read(day: Day) -> None:
     text = shown(day.main, "read").text
     assert "Heard it, sounds good" in text
     assert "Ping me any time" in text
+
+
+@line("Shows a result once, and not beside its structured content")
+def once(day: Day) -> None:
+    assert shown(day.main, "read").text.count("Heard it, sounds good") == 1
 
 
 @line("A picture reaches the model")

@@ -89,6 +89,11 @@ class Session:
         """Every picture and sound that the model has got."""
         return self.turns[-1].attachments if self.turns else []
 
+    @property
+    def texts(self) -> str:
+        """Every text of the last request."""
+        return "\n".join(_strings(self.turns[-1].body)) if self.turns else ""
+
 
 @dataclass(frozen=True)
 class Day:
