@@ -73,6 +73,17 @@ def test_a_missing_file_is_made_and_taken_away_again(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", HOSTS)
+def test_installing_again_keeps_what_the_user_has_added_to_the_entry(name: str, tmp_path: Path) -> None:
+    host, path = HOSTS[name], tmp_path / "config"
+    added = {"enabled_tools": ["list_chats"], "tools": {"send_text": {"approval_mode": "prompt"}}, "required": True}
+    launch = Launch("/old/waha-mcp", ("serve",), {"WAHA_URL": "http://localhost:3000"}, "WAHA_API_KEY")
+    path.write_text(edit.put("", host.format, host.place, "whatsapp", host.entry(launch, host.key_reference) | added))
+    assert install(host, "whatsapp", entry(host), path).what == "replaced"
+    assert edit.entry_at(edit.read(path.read_text(), host.format), host.place, "whatsapp") == entry(host) | added
+    assert install(host, "whatsapp", entry(host), path).what == "unchanged"
+
+
+@pytest.mark.parametrize("name", HOSTS)
 def test_a_broken_file_is_refused_and_untouched(name: str, tmp_path: Path) -> None:
     host, path = HOSTS[name], tmp_path / "config"
     path.write_text('{"a": [1, \n= [')
