@@ -41,6 +41,11 @@ def listing(day: Day) -> None:
     assert day.accepted in day.listing
 
 
+@line("Passes the key on from the user's environment, for an App that has it there")
+def key(day: Day) -> None:
+    assert "approv" in shown(day.console, "asked").text
+
+
 @line("Tools come with every description")
 def descriptions(day: Day) -> None:
     for name in NEEDED:

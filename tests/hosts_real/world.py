@@ -1,7 +1,8 @@
 """A host in a home of its own, on an App that `waha-mcp init` made at a sandbox, and a day of its agent.
 
-The day is two sessions, each a scenario: one with questions put at the console, and one with everything else. What came
-of each step is read from what the host posted to its model and from WAHA's own log.
+The day is two sessions, each a scenario: one with questions put at the console and the App's key in the user's
+environment, and one with everything else. What came of each step is read from what the host posted to its model and
+from WAHA's own log.
 """
 
 from __future__ import annotations
@@ -128,9 +129,13 @@ class Desk:
         self.waha_mcp("init", *at, "--yes", "--actions", "reply", "--install", "none", stdin=sandbox.admin_key)
         self.app = home / ".config" / "waha-mcp" / "assistant.toml"
         self.made = self.app.read_text(encoding="utf-8")
-        self.waha_mcp("install", host.install or host.name)
+        self.install()
         host.finish(self.place)
         self.before_yes = 0
+
+    def install(self) -> None:
+        """Put the App into the host's file; what `finish` has put there stays."""
+        self.waha_mcp("install", self.host.install or self.host.name)
 
     def _command(self) -> list[str]:
         """`waha-mcp` that installs a launcher of this checkout: hosts pass PYTHONPATH on to nobody."""
@@ -163,8 +168,8 @@ class Desk:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the host to its end."""
+    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run the host to its end, with these variables besides its own."""
         proxy = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), self.model.url)
         local = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         work = self.home / "work"
@@ -173,7 +178,7 @@ class Desk:
             return subprocess.run(
                 [self.host.program, *arguments],
                 executable=str(self.programs / self.host.program),
-                env=self.environment(**proxy, **local, **self.host.environment(self.place)),
+                env=self.environment(**proxy, **local, **self.host.environment(self.place), **env),
                 cwd=work,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -209,12 +214,26 @@ class Desk:
     def delivered(self, chat: str, text: str) -> int:
         return self.judge.delivered(chat, text)
 
-    def session(self, steps: Mapping[str, Call], settings: str = "") -> Session:
+    def key_in_environment(self, steps: Mapping[str, Call], settings: str) -> Session:
+        """A session in which the App's key is in the user's environment alone."""
+        made, file = self.made, self.app.with_suffix(".key")
+        self.made = made.replace(f'{{file = "{file.name}"}}', '{env = "WAHA_API_KEY"}')
+        assert self.made != made
+        self.app.write_text(self.made, encoding="utf-8")
+        self.install()
+        try:
+            return self.session(steps, settings, WAHA_API_KEY=file.read_text(encoding="utf-8").strip())
+        finally:
+            self.made = made
+            self.app.write_text(made, encoding="utf-8")
+            self.install()
+
+    def session(self, steps: Mapping[str, Call], settings: str = "", **env: str) -> Session:
         """Let the host make these calls, under these settings of the App beside the policy."""
         self.app.write_text(self.made + POLICY + settings, encoding="utf-8")
         self.model.play(*steps.values(), search=self.host.search, through=self.host.through)
         began = time.monotonic()
-        done = self.run(*self.host.prompt("What is new on WhatsApp?"))
+        done = self.run(*self.host.prompt("What is new on WhatsApp?"), **env)
         model = self.model
         results = model.turns[-1].results if model.turns else []
         return Session(
@@ -252,7 +271,7 @@ class Desk:
             "after": Call("list_chats", {"limit": 3}),
             "again": Call("send_text", too_late),
         }
-        console = self.session(asked, AT_THE_CONSOLE)
+        console = self.key_in_environment(asked, AT_THE_CONSOLE)
         main = self.session(steps)
         looked = [result.text for name in looks if (result := main.results[name])]
         return Day(
