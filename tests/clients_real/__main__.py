@@ -28,7 +28,7 @@ scripted model makes the calls, and what counts is what its model would get. WAH
 
 - *tools*, *schemas*: all tools are on offer, with every argument's name, description and choices.
 - *chats*, *messages*: names and texts reach the model.
-- *picture*: the bytes of a picture reach the model as one. *voice note as text*: what the App's `transcriber` makes of it.
+- *picture*: its bytes reach the model as a picture. *voice note as text*: what the App's `transcriber` makes of it.
   *its sound*: the sound itself.
 - *sends*: once, to the right person. *refused*: the policy's words reach the model, and nothing was sent.
 - *asked*: a person at the client approves a message, which is then sent; *at the console*: with `waha-mcp approve`.
@@ -91,9 +91,8 @@ def main() -> int:
         if (not chosen.names or any(name in client.title for name in chosen.names))
         and not any(name in client.title for name in chosen.without)
     ]
-    for client in CLIENTS:
-        if client not in clients:
-            print(f"LEFT OUT: {client.title}")
+    if chosen.without:
+        print(f"LEFT OUT: {', '.join(client.title for client in CLIENTS if client not in clients)}")
     started, good = time.perf_counter(), True
     found: dict[Client, dict[str, str]] = {}
     with ThreadPoolExecutor(2) as pool:
