@@ -78,6 +78,15 @@ _SMOLAGENTS_FIRST = Limit(
     "mcpadapt/smolagents_adapter.py",
     "content_item = mcp_output.content[0]",
 )
+_OPENAI_LIMITS = {
+    "its sound": Limit(
+        AS_TEXT,
+        "hands what is neither text nor picture to the model as JSON, in base64",
+        "agents/mcp/util.py",
+        'ToolOutputTextDict(type="text", text=item.model_dump_json())',
+    ),
+    "asked": _asks_nobody("agents/mcp/server.py", "session_ready: asyncio.Future[ClientSession] = ("),
+}
 
 CLIENTS = (
     Client(
@@ -130,18 +139,21 @@ CLIENTS = (
         note="adapters",
         limits={"voice note as text": _LANGCHAIN_RAISES, "its sound": _LANGCHAIN_RAISES},
     ),
+    Client("OpenAI Agents SDK", ("openai-agents==0.24.0",), "openai_agents_agent.py", limits=_OPENAI_LIMITS),
     Client(
         "OpenAI Agents SDK",
         ("openai-agents==0.24.0",),
         "openai_agents_agent.py",
-        limits={
-            "its sound": Limit(
-                AS_TEXT,
-                "hands what is neither text nor picture to the model as JSON, in base64",
-                "agents/mcp/util.py",
-                'ToolOutputTextDict(type="text", text=item.model_dump_json())',
-            ),
-            "asked": _asks_nobody("agents/mcp/server.py", "session_ready: asyncio.Future[ClientSession] = ("),
+        env={"STRICT": "1"},
+        note="strict schemas",
+        limits=_OPENAI_LIMITS
+        | {
+            "schemas": Limit(
+                ALL_REQUIRED,
+                "makes every argument required where it can convert a schema",
+                "agents/strict_schema.py",
+                'json_schema["required"] = list(properties.keys())',
+            )
         },
     ),
     Client(

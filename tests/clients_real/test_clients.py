@@ -10,6 +10,7 @@ from tests.clients_real.clients import CLIENTS, Client
 from tests.clients_real.driven import driven, place
 from tests.clients_real.environments import NotInstalled
 from tests.clients_real.scenario import LINES, outcomes
+from tests.tables import DOCS
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
@@ -23,3 +24,8 @@ def test_a_client_does_every_line_but_its_own_limits(client: Client, tmp_path: P
     assert found == dict.fromkeys(LINES, "") | limits
     for limit in client.limits.values():
         assert place(client, limit)
+
+
+def test_the_page_has_a_row_for_each_client() -> None:
+    rows = [line for line in (DOCS / "clients.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[1:]] == [client.title for client in CLIENTS]

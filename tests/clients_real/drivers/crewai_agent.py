@@ -5,7 +5,7 @@ import json
 
 from crewai import Agent, BaseLLM
 from crewai.mcp import MCPServerStdio
-from lines import ARGUMENTS, COMMAND, ENVIRONMENT, got, serve
+from lines import ARGUMENTS, COMMAND, ENVIRONMENT, filled, got, serve
 
 WANTED, SEEN, LISTED = [], [], {}
 
@@ -26,6 +26,8 @@ class Scripted(BaseLLM):
             LISTED[name] = {"description": function["description"], "schema": function["parameters"]}
         if WANTED:
             tool, arguments = WANTED.pop()
+            # The framework tells a model that all are required.
+            arguments = filled(arguments, LISTED[tool]["schema"])
             function = {"name": prefix + tool, "arguments": json.dumps(arguments)}
             return [{"id": "1", "type": "function", "function": function}]
         SEEN[:] = [message["content"] for message in messages if message["role"] == "tool"]

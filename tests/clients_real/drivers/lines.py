@@ -26,6 +26,9 @@ COMMAND, ARGUMENTS, ENVIRONMENT = "waha-mcp", sys.argv[1:], dict(os.environ)
 #: The messages of questions since the last answer.
 ASKED: list[str] = []
 
+#: What a model gives for an argument that it would leave out and may not, by type.
+_EMPTY = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+
 #: Where the answers go; all that the client prints goes to stderr.
 _OUT = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
@@ -54,6 +57,20 @@ def offered(tools: list[Any]) -> Any:
         }
         for tool in tools
     }
+
+
+def filled(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, and what a model gives for the others that it is told are required.
+
+    That is null where the schema allows it, else the default, the first of the choices, or an empty value.
+    """
+
+    def value(of: dict[str, Any]) -> Any:
+        if {"type": "null"} in of.get("anyOf", ()):
+            return None
+        return of["default"] if "default" in of else of["enum"][0] if "enum" in of else _EMPTY[of["type"]]
+
+    return {name: value(schema["properties"][name]) for name in schema.get("required", ())} | arguments
 
 
 async def serve(tools: Tools, call: Call) -> None:

@@ -1,13 +1,15 @@
-"""The OpenAI Agents SDK: an agent whose model makes the call that it is told to make."""
+"""The OpenAI Agents SDK: an agent whose model makes the call that it is told to make; STRICT=1 for strict schemas."""
 
 import asyncio
 import json
+import os
 
 from agents import Agent, Model, ModelResponse, Runner, Usage, set_tracing_disabled
 from agents.mcp import MCPServerStdio
-from lines import ARGUMENTS, COMMAND, ENVIRONMENT, got, serve
+from lines import ARGUMENTS, COMMAND, ENVIRONMENT, filled, got, serve
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
+STRICT = os.environ.get("STRICT") == "1"
 WANTED, SEEN, LISTED = [], [], {}
 
 
@@ -17,6 +19,8 @@ class Scripted(Model):
         LISTED.update({t.name: {"description": t.description, "schema": t.params_json_schema} for t in tools})
         if WANTED:
             tool, arguments = WANTED.pop()
+            if STRICT and tool in LISTED:
+                arguments = filled(arguments, LISTED[tool]["schema"])
             item = ResponseFunctionToolCall(
                 call_id="1", name=tool, arguments=json.dumps(arguments), type="function_call"
             )
@@ -36,7 +40,8 @@ async def main():
         {"command": COMMAND, "args": ARGUMENTS, "env": ENVIRONMENT}, client_session_timeout_seconds=30
     )
     async with server:
-        agent = Agent(name="assistant", model=Scripted(), mcp_servers=[server])
+        config = {"convert_schemas_to_strict": STRICT}
+        agent = Agent(name="assistant", model=Scripted(), mcp_servers=[server], mcp_config=config)
 
         async def tools():
             await Runner.run(agent, "Which tools are there?")

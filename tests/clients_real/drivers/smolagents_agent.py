@@ -4,7 +4,7 @@ import asyncio
 import base64
 import io
 
-from lines import ARGUMENTS, COMMAND, ENVIRONMENT, got, serve
+from lines import ARGUMENTS, COMMAND, ENVIRONMENT, filled, got, serve
 from mcp import StdioServerParameters
 from smolagents import MCPClient, Model, ToolCallingAgent
 from smolagents.models import (
@@ -16,8 +16,6 @@ from smolagents.models import (
 )
 
 WANTED, SEEN, LISTED = [], [], {}
-#: What a model gives for an argument that it would leave out, by type.
-EMPTY = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
 
 class Scripted(Model):
@@ -27,10 +25,8 @@ class Scripted(Model):
             LISTED[function["name"]] = {"description": function["description"], "schema": function["parameters"]}
         if WANTED:
             tool, arguments = WANTED.pop()
-            # The framework tells a model that all arguments are required, and refuses a call without one.
-            schema = LISTED.get(tool, {}).get("schema", {"properties": {}, "required": []})
-            others = {name: schema["properties"][name] for name in schema["required"] if name not in arguments}
-            arguments |= {name: each.get("default", EMPTY[each["type"]]) for name, each in others.items()}
+            # The framework tells a model that all are required, and refuses a call without one.
+            arguments = filled(arguments, LISTED[tool]["schema"])
         else:
             SEEN[:] = [part for message in messages[2:] for part in message.content]
             tool, arguments = "final_answer", {"answer": "done"}
