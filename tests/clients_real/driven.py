@@ -53,11 +53,6 @@ class Got:
     asked: tuple[str, ...]
     raised: str | None
 
-    @property
-    def words(self) -> str:
-        """All words that reached the model or, as an exception, the program."""
-        return self.text or self.raised or ""
-
 
 class Driven:
     """The client's process. `judge` is the admin's hand on its sandbox, `key` the App's key as WAHA has it."""

@@ -84,10 +84,11 @@ def _made(kind: str, wanted: Sequence[str], make: Callable[[Path], None]) -> Pat
 
 
 def _run(*command: str) -> None:
+    what = " ".join([Path(command[0]).name, *command[1:3]])
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.CalledProcessError as error:
         lines = (error.stderr or error.stdout or "").strip().splitlines()
-        raise NotInstalled(f"{' '.join(command[:3])} ...: {lines[-1] if lines else 'failed'}") from None
+        raise NotInstalled(f"{what}: {lines[-1].strip() if lines else 'failed'}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotInstalled(f"{' '.join(command[:3])} ...: {error}") from None
+        raise NotInstalled(f"{what}: {error}") from None
