@@ -31,7 +31,7 @@ class Limit:
 class Client:
     """A client: its name, what is installed (the client itself first, with its version), and its driver.
 
-    `note` tells two rows of one client apart. `limits`: by line of the table.
+    `note`: how it was set up, or what it needs beside it. `limits`: by line of the table.
     """
 
     name: str
@@ -93,9 +93,10 @@ CLIENTS = (
         "Python SDK",
         ("mcp==1.9.4", "pydantic<2.12"),
         "python_sdk_1.py",
+        note="with pydantic<2.12",
         limits={"asked": _asks_nobody("mcp/client/session.py", "capabilities=types.ClientCapabilities(")},
     ),
-    Client("Python SDK", ("mcp==1.12.4", "pydantic<2.12"), "python_sdk_1.py"),
+    Client("Python SDK", ("mcp==1.12.4", "pydantic<2.12"), "python_sdk_1.py", note="with pydantic<2.12"),
     Client("Python SDK", ("mcp==1.30.0",), "python_sdk_1.py"),
     Client("Python SDK", ("mcp==2.3.0",), "python_sdk_2.py"),
     Client(
@@ -188,6 +189,7 @@ CLIENTS = (
         "smolagents",
         ("smolagents[mcp]==1.26.0", "mcp==1.30.0"),
         "smolagents_agent.py",
+        note="with mcp<2",
         limits={
             "schemas": Limit(
                 ALL_REQUIRED,
