@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import cached_property
@@ -14,12 +14,11 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
-from waha_mcp.log import hide
+from waha_mcp.log import hide, redact_answer
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
-from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import (
     CATALOG,
     ArgumentError,
@@ -32,7 +31,10 @@ from waha_mcp.tools.catalog import (
     why_hidden,
 )
 from waha_mcp.tools.params import Reference
+from waha_mcp.tools.presenting import View
+from waha_mcp.tools.references import Kind, References
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
+from waha_mcp.tools.wording import Answer, answer_from
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized
 from waha_mcp.waha.key_probe import KeyProbe
@@ -129,6 +131,11 @@ class Bridge:
         return Policy(self.app, self.people)
 
     @cached_property
+    def references(self) -> References:
+        """The short ids of messages and cursors."""
+        return References(self.app.id, self.app.key, self.policy.store)
+
+    @cached_property
     def directory(self) -> Directory:
         """Resolves names for arguments and results."""
         return Directory(self.people, self.policy.readable, self.policy.written)
@@ -181,7 +188,24 @@ class Bridge:
                 if made.changes.possible and any(kind in call for call in made.tool.calls for kind in _NAMED):
                     # Also after an error: names may have changed.
                     self.people.expire()
-        return fit(result, self.app.budget)
+        return result
+
+    async def answer(self, name: str, arguments: Mapping[str, Any], **call: Any) -> Answer:
+        """Run one tool as `call`, and word its result as docs/answers.md says, within the App's budget.
+
+        Raises as `call`.
+        """
+        result = await self.call(name, arguments, **call)
+        full = arguments.get("detail") == "full"
+
+        def view() -> View:
+            return View(self.directory, getattr(self.app, "zone", None), full=full)
+
+        return await answer_from(result, view, self.references, self.app.budget)
+
+    async def error(self, text: str) -> str:
+        """The text of an error for the agent: with references to messages, and without the App's key."""
+        return redact_answer(await self.references.in_text(text), self.app.key)
 
     async def _made(
         self, name: str, arguments: Mapping[str, Any], ask: Ask, client: str | None, progress: Progress
@@ -191,7 +215,7 @@ class Bridge:
 
         await self.key.settle()
         tool = self._offered(name)
-        parsed = tool.parse(arguments)
+        parsed = tool.parse(await self._with_long_ids(tool, arguments))
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()
@@ -251,6 +275,26 @@ class Bridge:
             if error.status not in (None, "WORKING"):
                 error.args = (session_advice(str(self.waha.session), error.status, self.app, self.key.grant),)
             raise
+
+    async def _with_long_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with what each reference in them stands for.
+
+        Raises:
+            ArgumentError: one stands for nothing, or the store is away.
+        """
+
+        async def long(kind: Kind, name: str, value: Any) -> Any:
+            if isinstance(value, list):
+                return [await long(kind, name, each) for each in value]
+            return await self.references.expand(kind, value, name) if isinstance(value, str) else value
+
+        kinds: list[tuple[Kind, Iterable[str]]] = [("m", tool.messages), ("c", tool.cursors), ("g", tool.references)]
+        return dict(arguments) | {
+            name: await long(kind, name, arguments[name])
+            for kind, names in kinds
+            for name in names
+            if name in arguments
+        }
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The arguments with every chat and person (id, number or name) resolved to a chat id; each id as written.

@@ -23,6 +23,7 @@ from waha_mcp.tools.params import SourceMessageId
 from waha_mcp.tools.pictures import NotShown, shown
 from waha_mcp.tools.sniff import is_text, sniff, text_of_file
 from waha_mcp.waha.errors import NotFound, Refused
+from waha_mcp.waha.marks import Author, LongId
 from waha_mcp.waha.messages import Media, Message, message_from, refuse_view_once
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import epoch, mapping_of, one_of, text_of
@@ -42,8 +43,10 @@ FETCHES = Hints(read_only=False, destructive=False, idempotent=True, open_world=
 
 
 class FetchedMedia(Result):
-    message_id: str
-    sender: str
+    attaches = True
+
+    message_id: LongId
+    sender: Annotated[str, Author(message="message_id")]
     sender_name: Name | None = None
     kind: str
     mimetype: Name | None = None

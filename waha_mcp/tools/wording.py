@@ -1,0 +1,46 @@
+"""From a tool's result to the answer that is sent: worded, within the App's budget, with references for long ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from waha_mcp.tools.budget import fit
+from waha_mcp.tools.presenting import Unshortened, View, present, unshortened_in, with_references
+from waha_mcp.tools.references import Kind, References
+from waha_mcp.waha.models import Attachment, Result
+
+#: In the place of a reference that is not made yet: as long as one.
+_LATER = "c000000000"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call answers. `structured`: whether its data goes as structured content, too."""
+
+    data: dict[str, Any]
+    attachments: tuple[Attachment, ...]
+    structured: bool
+
+
+async def answer_from(result: Result, view: Callable[[], View], references: References, budget: int) -> Answer:
+    """The answer of at most `budget` characters, if possible. `view` makes a new view of the same kind each time."""
+    known: dict[tuple[Kind, str], str] = {}
+
+    async def shorten(data: dict[str, Any]) -> None:
+        known.update(await references.shorten((each.kind, str(each)) for each in unshortened_in(data)))
+
+    def short(each: Unshortened) -> str:
+        return known.get((each.kind, str(each)), _LATER)
+
+    def size(result: Result) -> int:
+        data = with_references(present(result, view()), short)
+        return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+    await shorten(present(result, view()))
+    fitting = fit(result, budget, size)
+    data = present(fitting, view())
+    await shorten(data)
+    return Answer(with_references(data, short), result.attachments, structured=not result.attaches)
