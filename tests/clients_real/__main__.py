@@ -37,14 +37,14 @@ scripted model makes the calls, and what counts is what its model would get. WAH
 """
 
 
-def run(client: Client) -> dict[str, str] | str:
+def run(client: Client) -> dict[str, str] | NotInstalled | AssertionError:
     """What every line came to, or why there is nothing to tell."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with driven(client, Path(folder)) as process:
                 return outcomes(process)
-        except NotInstalled as why:
-            return f"NOT INSTALLED: {why}"
+        except (NotInstalled, AssertionError) as why:
+            return why
 
 
 def page(found: dict[Client, dict[str, str]]) -> str:
@@ -55,7 +55,7 @@ def page(found: dict[Client, dict[str, str]]) -> str:
         if not outcome:
             return "yes"
         limit = client.limits[line]
-        note = f"{client.title} {limit.why}: `{place(client, limit)}`"
+        note = f"{client.name} {client.version} {limit.why}: `{place(client, limit)}`"
         if note not in notes:
             notes.append(note)
         return f"{outcome} [{notes.index(note) + 1}]"
@@ -97,8 +97,10 @@ def main() -> int:
     found: dict[Client, dict[str, str]] = {}
     with ThreadPoolExecutor(2) as pool:
         for client, result in zip(clients, pool.map(run, clients), strict=True):
-            if isinstance(result, str):
-                print(f"{client.title}: {result}")
+            if not isinstance(result, dict):
+                failed = isinstance(result, AssertionError)
+                print(f"{client.title}: {'FAILED' if failed else 'NOT INSTALLED'}: {result}")
+                good = good and not failed
                 continue
             found[client] = result
             limits = dict.fromkeys(LINES, "") | {line: limit.outcome for line, limit in client.limits.items()}

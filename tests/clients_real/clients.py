@@ -85,7 +85,7 @@ _OPENAI_LIMITS = {
         "agents/mcp/util.py",
         'ToolOutputTextDict(type="text", text=item.model_dump_json())',
     ),
-    "asked": _asks_nobody("agents/mcp/server.py", "session_ready: asyncio.Future[ClientSession] = ("),
+    "asked": _asks_nobody("agents/mcp/server.py", "cast(timedelta | None, read_timeout),"),
 }
 
 CLIENTS = (

@@ -14,7 +14,7 @@ async def approve(message, response_type, params, context):
 
 async def main():
     transport = StdioTransport(command=COMMAND, args=ARGUMENTS, env=ENVIRONMENT)
-    async with Client(transport, elicitation_handler=approve) as client:
+    async with Client(transport, elicitation_handler=approve, init_timeout=60) as client:
 
         async def tools():
             return offered(await client.list_tools())

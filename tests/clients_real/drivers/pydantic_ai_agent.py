@@ -18,7 +18,8 @@ async def approve(message, response_type, params, context):
 
 async def main():
     transport = StdioTransport(command=COMMAND, args=ARGUMENTS, env=ENVIRONMENT)
-    toolset = MCPToolset(transport, elicitation_handler=approve)
+    # A busy machine starts no server in the 5 s that it waits.
+    toolset = MCPToolset(transport, elicitation_handler=approve, init_timeout=60)
     wanted, seen, listed = [], [], {}
 
     def scripted(messages, info):
