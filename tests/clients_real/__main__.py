@@ -29,7 +29,7 @@ scripted model makes the calls, and what counts is what its model would get. WAH
 - *tools*, *schemas*: all tools are on offer, with every argument's name, description and choices.
 - *chats*, *messages*: names and texts reach the model.
 - *picture*: its bytes reach the model as a picture. *voice note as text*: what the App's `transcriber` makes of it.
-  *its sound*: the sound itself.
+  *its sound*: without a transcriber, the sound itself.
 - *sends*: once, to the right person. *refused*: the policy's words reach the model, and nothing was sent.
 - *asked*: a person at the client approves a message, which is then sent; *at the console*: with `waha-mcp approve`.
 - *revoked*: the key loses an action while the client runs: the model is told, nothing is sent, and the tool goes from

@@ -66,12 +66,6 @@ _CREWAI_NAMES = Limit(
     "crewai/mcp/content.py",
     'parts.append(f"[{block.type}: {block.mimeType}]")',
 )
-_LANGCHAIN_RAISES = Limit(
-    ENDED,
-    "raises NotImplementedError for a result with sound, which ends the agent's run",
-    "langchain_mcp_adapters/tools.py",
-    "if isinstance(content, AudioContent):",
-)
 _SMOLAGENTS_FIRST = Limit(
     DROPPED,
     "takes the first part of a result and no other, and never shows a model a picture that a tool returned",
@@ -138,7 +132,14 @@ CLIENTS = (
         ("langchain-mcp-adapters==0.3.2", "langchain==1.5.2"),
         "langchain_agent.py",
         note="adapters",
-        limits={"voice note as text": _LANGCHAIN_RAISES, "its sound": _LANGCHAIN_RAISES},
+        limits={
+            "its sound": Limit(
+                ENDED,
+                "raises NotImplementedError for a result with sound, which ends the agent's run",
+                "langchain_mcp_adapters/tools.py",
+                "if isinstance(content, AudioContent):",
+            )
+        },
     ),
     Client("OpenAI Agents SDK", ("openai-agents==0.24.0",), "openai_agents_agent.py", limits=_OPENAI_LIMITS),
     Client(

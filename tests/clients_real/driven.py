@@ -27,8 +27,9 @@ PATIENCE = 120.0
 
 #: Whom the App may write to, whom only when a person says yes, and whom not at all.
 ALLOWED, ASKED, DENIED = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
-#: What the App's transcriber makes of every voice note.
+#: What the App's transcriber makes of every voice note, as long as a file is not there.
 TRANSCRIPT = "Bring the blue umbrella"
+_TRANSCRIBER = f"import os, sys; sys.exit(1) if os.path.exists(sys.argv[1]) else print({TRANSCRIPT!r})"
 
 #: Nothing of a client may leave the machine.
 QUIET = {
@@ -115,6 +116,10 @@ class Driven:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def no_transcripts(self) -> None:
+        """Let the App's transcriber fail from now on."""
+        (self.folder / "deaf").touch()
+
     def waha_mcp(self, *arguments: str) -> str:
         """Run a command of the user's at the terminal, with the same App and state; what it prints."""
         done = subprocess.run(
@@ -153,7 +158,7 @@ def driven(client: Client, folder: Path) -> Iterator[Driven]:
         key = judge.ask("POST", "/api/keys", body)
         config = folder / "config/waha-mcp"
         config.mkdir(parents=True)
-        transcriber = json.dumps([sys.executable, "-c", f"print({TRANSCRIPT!r})"])
+        transcriber = json.dumps([sys.executable, "-c", _TRANSCRIBER, str(folder / "deaf")])
         (config / "whatsapp.toml").write_text(
             f'id = "whatsapp"\nurl = "{sandbox.url}"\nsession = "default"\nkey = {{ env = "WAHA_API_KEY" }}\n'
             'actions = ["read", "send"]\ntoolsets = ["all"]\n'
