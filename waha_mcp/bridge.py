@@ -32,7 +32,7 @@ from waha_mcp.tools.catalog import (
 )
 from waha_mcp.tools.params import Reference
 from waha_mcp.tools.presenting import View
-from waha_mcp.tools.references import Kind, References
+from waha_mcp.tools.references import References
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 from waha_mcp.tools.wording import Answer, answer_from
 from waha_mcp.waha.client import Waha
@@ -283,18 +283,14 @@ class Bridge:
             ArgumentError: one stands for nothing, or the store is away.
         """
 
-        async def long(kind: Kind, name: str, value: Any) -> Any:
+        async def long(kinds: str, name: str, value: Any) -> Any:
             if isinstance(value, list):
-                return [await long(kind, name, each) for each in value]
-            return await self.references.expand(kind, value, name) if isinstance(value, str) else value
+                return [await long(kinds, name, each) for each in value]
+            return await self.references.expand(kinds, value, name) if isinstance(value, str) else value
 
-        kinds: list[tuple[Kind, Iterable[str]]] = [("m", tool.messages), ("c", tool.cursors), ("g", tool.references)]
-        return dict(arguments) | {
-            name: await long(kind, name, arguments[name])
-            for kind, names in kinds
-            for name in names
-            if name in arguments
-        }
+        marked: list[tuple[str, Iterable[str]]] = [("m", tool.messages), ("c", tool.cursors), ("gnp", tool.references)]
+        given = [(kinds, name) for kinds, names in marked for name in names if name in arguments]
+        return dict(arguments) | {name: await long(kinds, name, arguments[name]) for kinds, name in given}
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The arguments with every chat and person (id, number or name) resolved to a chat id; each id as written.

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 from pydantic import BaseModel
 
 from waha_mcp.waha.chat_rows import ChatSummary
-from waha_mcp.waha.marks import At, Author, FullOnly, Long, Mark, Usual, Whom, Worded
+from waha_mcp.waha.marks import At, Author, FullOnly, Long, Mark, ReferenceKind, Usual, Whom, Worded
 from waha_mcp.waha.messages import Message, Quoted
 from waha_mcp.waha.models import Contact, Result
 from waha_mcp.waha.parsing import kind_of_chat
@@ -30,6 +30,8 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 #: Most characters of a last message in a concise list of chats.
 GLIMPSE = 40
+#: Kinds of references to chats, by what follows the `@`; others are persons.
+_CHATS: Mapping[str, ReferenceKind] = {"g.us": "g", "newsletter": "n"}
 
 
 class People(Protocol):
@@ -51,9 +53,9 @@ class People(Protocol):
 class Unshortened(str):
     """A full id or cursor that a reference shall stand for. `kind`: as in `marks.Long`."""
 
-    kind: Literal["m", "g", "c"]
+    kind: ReferenceKind
 
-    def __new__(cls, text: str, kind: Literal["m", "g", "c"]) -> Unshortened:
+    def __new__(cls, text: str, kind: ReferenceKind) -> Unshortened:
         made = super().__new__(cls, text)
         made.kind = kind
         return made
@@ -139,7 +141,7 @@ class View:
         if self.full:
             handle = chat_id
         elif handle is not None and "@" in handle:
-            handle = Unshortened(handle, "g")
+            handle = Unshortened(handle, _CHATS.get(handle.rpartition("@")[2], "p"))
         name = name or self.people.saved_name(chat_id)
         if not name:
             return handle or chat_id, None

@@ -14,29 +14,33 @@ import hmac
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
 from pydantic import SecretStr
 
 from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.waha.marks import ReferenceKind
 from waha_mcp.whatsapp.ids import MESSAGE_ID_IN_TEXT
 
 logger = logging.getLogger(__name__)
 
-#: What a reference stands for: a message, a chat (group, channel, or person without a number), or a cursor.
-Kind = Literal["m", "g", "c"]
 _TABLE = "reference"
-_REFERENCE = re.compile(r"\s*([mgc])([1-9][0-9]{8})\s*", re.ASCII)
+_REFERENCE = re.compile(r"\s*([mgnpc])([1-9][0-9]{8})\s*", re.ASCII)
 #: Smallest number of eight digits, and how many there are.
 _FIRST, _COUNT = 10_000_000, 90_000_000
 #: References that this process remembers.
 _REMEMBERED = 20_000
 #: What one stands for in words, and where to get one.
-_WHAT: Mapping[str, str] = {"m": "a message", "g": "a chat", "c": "a place in a list"}
-_SOURCE: Mapping[Kind, str] = {
+_WHAT: Mapping[str, str] = {
+    "m": "a message",
+    "g": "a group",
+    "n": "a channel",
+    "p": "a person",
+    "c": "a place in a list",
+}
+_SOURCE: Mapping[str, str] = {
     "m": "take the id from get_messages or search_messages again",
-    "g": "give the chat's name or number, or take the id from list_chats or find_chats again",
+    "gnp": "give the chat's name or number, or take the id from list_chats or find_chats again",
     "c": "ask for the first page again, without a cursor",
 }
 
@@ -51,9 +55,9 @@ class References:
         self._store = store
         #: What a reference stands for, and the other way round.
         self._known: dict[str, str] = {}
-        self._given: dict[tuple[Kind, str], str] = {}
+        self._given: dict[tuple[ReferenceKind, str], str] = {}
 
-    async def shorten(self, long: Iterable[tuple[Kind, str]]) -> Mapping[tuple[Kind, str], str]:
+    async def shorten(self, long: Iterable[tuple[ReferenceKind, str]]) -> Mapping[tuple[ReferenceKind, str], str]:
         """References for full ids and cursors. While the store is away, those that have none yet stay as they are."""
         wanted = list(dict.fromkeys(long))
         new = [each for each in wanted if each not in self._given]
@@ -70,8 +74,8 @@ class References:
                 self._known |= {reference: text for (_, text), reference in found.items()}
         return {each: self._given.get(each, each[1]) for each in wanted}
 
-    def _claimed(self, long: list[tuple[Kind, str]]) -> dict[tuple[Kind, str], str]:
-        found: dict[tuple[Kind, str], str] = {}
+    def _claimed(self, long: list[tuple[ReferenceKind, str]]) -> dict[tuple[ReferenceKind, str], str]:
+        found: dict[tuple[ReferenceKind, str], str] = {}
         turn = 0
         while long:
             candidates = {each: self._candidate(*each, turn) for each in long}
@@ -84,35 +88,37 @@ class References:
             turn += 1
         return found
 
-    def _candidate(self, kind: Kind, text: str, turn: int) -> str:
+    def _candidate(self, kind: ReferenceKind, text: str, turn: int) -> str:
         digest = hmac.digest(self._key, f"{self._prefix}{kind}{turn}/{text}".encode(), "sha256")
         digits = str(_FIRST + int.from_bytes(digest[:8]) % _COUNT)
         return f"{kind}{digits}{_check_digit(digits)}"
 
-    async def expand(self, kind: Kind, value: str, name: str) -> str:
-        """What a reference stands for; any other value as it is. `name`: of the argument, for errors.
+    async def expand(self, kinds: str, value: str, name: str) -> str:
+        """What a reference of these kinds ("m", "gnp" or "c") stands for; any other value as it is.
+
+        `name`: of the argument, for errors.
 
         Raises:
-            ArgumentError: it stands for nothing here, or for something of the other kind, or this process does not know
+            ArgumentError: it stands for nothing here, or for something of another kind, or this process does not know
                 it and the store is away.
         """
         match = _REFERENCE.fullmatch(value)
         if match is None:
             return value
         reference = match[1] + match[2]
-        if match[1] != kind:
-            raise ArgumentError(f"{name}: {reference} stands for {_WHAT[match[1]]}; {_SOURCE[kind]}")
+        if match[1] not in kinds:
+            raise ArgumentError(f"{name}: {reference} stands for {_WHAT[match[1]]}; {_SOURCE[kinds]}")
         text = self._known.get(reference)
         if text is None and _check_digit(match[2][:-1]) == match[2][-1]:
             try:
                 text = await in_thread(self._store.get, _TABLE, self._prefix + reference)
             except StoreAway as error:
                 raise ArgumentError(
-                    f"{name}: what {reference} stands for cannot be looked up, and nothing was done; {_SOURCE[kind]}: "
+                    f"{name}: what {reference} stands for cannot be looked up, and nothing was done; {_SOURCE[kinds]}: "
                     f"it will be a long one as long as the store is away. {error}"
                 ) from None
         if not text:
-            raise ArgumentError(f"{name}: {reference} was not given by any answer to this App; {_SOURCE[kind]}")
+            raise ArgumentError(f"{name}: {reference} was not given by any answer to this App; {_SOURCE[kinds]}")
         self._known[reference] = text
         return text
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from waha_mcp.tools.budget import fit
 from waha_mcp.tools.presenting import Unshortened, View, present, unshortened_in, with_references
-from waha_mcp.tools.references import Kind, References
+from waha_mcp.tools.references import References
+from waha_mcp.waha.marks import ReferenceKind
 from waha_mcp.waha.models import Attachment, Result
 
 #: In the place of a reference that is not made yet: as long as one.
@@ -27,7 +28,7 @@ class Answer:
 
 async def answer_from(result: Result, view: Callable[[], View], references: References, budget: int) -> Answer:
     """The answer of at most `budget` characters, if possible. `view` makes a new view of the same kind each time."""
-    known: dict[tuple[Kind, str], str] = {}
+    known: dict[tuple[ReferenceKind, str], str] = {}
 
     async def shorten(data: dict[str, Any]) -> None:
         known.update(await references.shorten((each.kind, str(each)) for each in unshortened_in(data)))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+#: What a reference stands for: a message, a group, a channel, a person without a number, or a cursor.
+ReferenceKind = Literal["m", "g", "n", "p", "c"]
+
 
 @dataclass(frozen=True)
 class Long:
-    """Marks the full id of a message ("m") or chat ("g") or a full cursor ("c"): an answer gives a reference for it."""
+    """Marks the full id of a message ("m") or a full cursor ("c"), for which an answer gives a reference."""
 
-    kind: Literal["m", "g", "c"]
+    kind: ReferenceKind
 
 
 @dataclass(frozen=True)
