@@ -134,7 +134,7 @@ def listing_sizes(info: SandboxInfo) -> None:
 
 
 def result_sizes(pipe: Pipe, http: httpx.Client) -> None:
-    chat = pipe.ask("tools/call", name="list_chats", arguments={"limit": 1})["structuredContent"]["chats"][0]["id"]
+    chat = http.get(CHATS, params={"limit": 1}).json()[0]["id"]
     messages = f"/api/default/chats/{chat}/messages"
     pairs: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
         "list_chats, 20": (("list_chats", {"limit": 20}), (CHATS, {"limit": 20})),
