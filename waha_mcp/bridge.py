@@ -98,6 +98,8 @@ class Bridge:
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
         #: The tools that were listed at any time, and when those of them that are gone went away.
         self._listed: set[str] = set()
+        #: What the App declares, which is listed before WAHA has answered, by another process of the App as well.
+        self._declared = self.key.grant
         self._gone: dict[str, datetime] = {}
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
@@ -197,7 +199,7 @@ class Bridge:
         full = arguments.get("detail") == "full"
 
         def view() -> View:
-            return View(self.directory, getattr(self.app, "zone", None), full=full)
+            return View(self.directory, self.app.zone, full=full)
 
         return await answer_from(result, view, self.references, self.app.budget)
 
@@ -213,7 +215,7 @@ class Bridge:
 
         await self.key.settle()
         tool = self._offered(name)
-        parsed = tool.parse(await self._with_long_ids(tool, arguments))
+        parsed = tool.parse(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()
@@ -331,7 +333,7 @@ class Bridge:
     def _offered(self, name: str) -> Tool:
         tool = CATALOG.get(name)
         why = None if tool is None else why_hidden(tool, self.app, self.key.grant)
-        if tool is None or (why is not None and name not in self._listed):
+        if tool is None or (why is not None and not self._was_offered(tool)):
             raise UnknownTool(name)
         if why is not None:
             since = f" since {self._gone[name]:%H:%M}" if name in self._gone else ""
@@ -340,6 +342,10 @@ class Bridge:
                 "Nothing was done. Only the user can change that: tell them, and do not look for a way around."
             )
         return tool
+
+    def _was_offered(self, tool: Tool) -> bool:
+        # Some clients list the tools in one process and make each call in another.
+        return tool.name in self._listed or why_hidden(tool, self.app, self._declared) is None
 
     # Changes of the grant
 

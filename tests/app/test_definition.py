@@ -63,8 +63,10 @@ def test_the_environment_alone_makes_an_app() -> None:
             "WAHA_TOOLSETS": "core,all",
             "WAHA_INCLUDE": "send_poll",
             "WAHA_EXCLUDE": "react, mark_read",
+            "WAHA_TIMEZONE": "America/New_York",
         }
     )
+    assert str(app.zone) == app.timezone == "America/New_York"
     assert app.include == {"send_poll"}
     assert app.exclude == {"react", "mark_read"}
     assert app.url == "https://waha.example/api-root"
@@ -84,6 +86,17 @@ def test_a_key_is_all_that_is_needed() -> None:
 def test_blank_variables_count_as_not_set() -> None:
     app = load_app(environ={**ENV, "WAHA_URL": " ", "WAHA_ACTIONS": "", "WAHA_SESSION": "", "WAHA_MCP_APP": ""})
     assert app == load_app(environ=ENV)
+
+
+@pytest.mark.parametrize(
+    "name", ["Berlin", "", "Europe/Nowhere", "../../etc/passwd", "/etc/localtime", "Europe", "+01:00"]
+)
+def test_a_time_zone_that_is_none_is_refused_on_loading(name: str, toml: Any) -> None:
+    assert "timezone: must be the IANA name" in refused(toml(f'key = "{KEY}"\ntimezone = "{name}"'))
+
+
+def test_without_a_time_zone_it_is_the_machines() -> None:
+    assert load_app(environ=ENV).zone is None
 
 
 def test_flags_beat_the_environment_which_beats_the_file(toml: Any) -> None:

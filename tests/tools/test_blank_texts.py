@@ -19,7 +19,6 @@ BLANK = ["", " ", "\n\t", "\u200b", "\u3164 \u00a0", "\U000e0041"]
 #: Calls with a blank text, by tool; "BLANK" stands for it.
 CALLS: list[tuple[str, dict[str, Any], str]] = [
     ("create_group", {"subject": "BLANK", "participants": [SAM]}, "subject"),
-    ("update_group", {"group": GROUP, "subject": "BLANK"}, "subject"),
     ("create_channel", {"name": "BLANK"}, "name"),
     ("save_label", {"name": "BLANK"}, "name"),
     ("send_poll", {"chat": SAM, "question": "BLANK", "options": ["a", "b"]}, "question"),

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -87,6 +88,14 @@ def _names(value: object) -> list[str]:
 _Names = Annotated[frozenset[str], BeforeValidator(_read_names)]
 
 
+def _check_timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, KeyError):
+        raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin") from None
+    return value
+
+
 class App(PolicyFields):
     """One App. Unknown fields are refused; the key is never part of a repr, a dump or an error."""
 
@@ -103,6 +112,8 @@ class App(PolicyFields):
     include: _Names = frozenset()
     exclude: _Names = frozenset()
     allow_admin_key: bool = False
+    #: The time zone of times in arguments and answers, by its IANA name. None: the machine's.
+    timezone: Annotated[str, AfterValidator(_check_timezone)] | None = None
     #: Most characters of one result's JSON.
     budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
     #: The only folder from which local files are sent. None: no local files.
@@ -130,6 +141,11 @@ class App(PolicyFields):
 
     #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
     outbound_hosts: Hosts = frozenset()
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The App's time zone; None: the machine's, which `datetime.astimezone(None)` takes."""
+        return None if self.timezone is None else ZoneInfo(self.timezone)
 
     def secrets(self) -> list[SecretStr]:
         """Everything of it that no log and no other program may get."""
@@ -278,7 +294,7 @@ def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
-    names = {"url": "WAHA_URL", "key": "WAHA_API_KEY", "session": "WAHA_SESSION"}
+    names = {"url": "WAHA_URL", "key": "WAHA_API_KEY", "session": "WAHA_SESSION", "timezone": "WAHA_TIMEZONE"}
     fields: dict[str, Any] = {field: env[name].strip() for field, name in names.items() if name in env}
     lists = ("actions", "toolsets", "include", "exclude")
     for field, name in {field: f"WAHA_{field.upper()}" for field in lists}.items():

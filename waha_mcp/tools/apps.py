@@ -8,6 +8,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import CONFIGURES, DESTROYS, INSPECTS, SENDS, ArgumentError, Context, tool
+from waha_mcp.tools.params import Clears
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
@@ -24,8 +25,12 @@ AppId = Annotated[
 Actions = Annotated[
     list[Action], Field(description="For mcp: what its key may do, at most what this App's key is known to")
 ]
-DirectReply = Annotated[str, Field(max_length=1_000, description="For calls: the answer to people who call")]
-GroupReply = Annotated[str, Field(max_length=1_000, description="For calls: the answer to calls in groups")]
+DirectReply = Annotated[
+    str, Clears(), Field(max_length=1_000, description="For calls: the answer to people who call; empty: reject only")
+]
+GroupReply = Annotated[
+    str, Clears(), Field(max_length=1_000, description="For calls: the answer to calls in groups; empty: reject only")
+]
 
 
 class WahaApp(Result):
@@ -102,7 +107,7 @@ async def create_waha_app(
 ) -> WahaApp:
     """Add an app to this session inside WAHA. The key of an MCP app is not shown: it stands in WAHA's dashboard.
 
-    A calls app rejects the calls that it has an answer for; an empty answer rejects without one.
+    A calls app rejects the calls that it has an answer for. An empty answer counts where nothing else is given.
     """
     config: dict[str, Any] = {}
     if kind == "mcp":
@@ -189,6 +194,7 @@ async def delete_waha_app(app_id: AppId, *, ctx: Context) -> Done:
     hints=DESTROYS,
     toolset="apps",
     reaches="nobody",
+    one_of=("app_id", "kind"),
 )
 async def purge_waha_app(
     app_id: AppId | None = None,
@@ -197,8 +203,6 @@ async def purge_waha_app(
     ctx: Context,
 ) -> Done:
     """Have an app inside WAHA forget what it has collected. Its settings stay."""
-    if (app_id is None) == (kind is None):
-        raise ArgumentError("Give exactly one of app_id and kind")
     if app_id is not None:
         answer = await ctx.waha.call(f"POST {_APP}/purge", path={"id": app_id}, bound=False)
     else:

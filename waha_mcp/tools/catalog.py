@@ -11,17 +11,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.people.directory import Directory
+from waha_mcp.tools.forgiving import description_of, meant, normalized, plain
 from waha_mcp.tools.params import (
     ContentType,
     CursorReference,
@@ -33,6 +36,7 @@ from waha_mcp.tools.params import (
     Reference,
     SavedName,
     Unseen,
+    mark_in,
 )
 from waha_mcp.tools.presenting import fields_of
 from waha_mcp.waha.client import Waha
@@ -140,6 +144,10 @@ Reach = Literal["nobody", "status", "everyone"]
 AllowRepeat = Annotated[bool, Field(description="Do it again although the same was done within the last minute")]
 
 
+#: From the validated arguments to those of the call. It may raise ArgumentError.
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
+
 class ArgumentError(Exception):
     """Invalid arguments. The text names the property and what would be valid."""
 
@@ -151,7 +159,8 @@ class Tool:
     A tool with an effect (not read-only) reaches the chats in its parameters marked `Reference` or `MessageReference`,
     and those of `reaches`, which is required if it has no such parameter. `opens`: the combinations of arguments with
     which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
-    tell from this one's.
+    tell from this one's. `one_of`: exactly one of these parameters must be given.
+    `complete` completes the arguments by each other, or refuses them, before anybody sees them.
     """
 
     name: str
@@ -165,6 +174,8 @@ class Tool:
     run: Callable[..., Awaitable[Result]]
     opens: tuple[Mapping[str, Any], ...] = ()
     looks_like: str | None = None
+    one_of: tuple[str, ...] = ()
+    complete: Complete | None = None
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -268,7 +279,7 @@ class Tool:
 
     def _marked(self, kind: type[M]) -> dict[str, M]:
         parameters = inspect.signature(self.run).parameters.values()
-        return {p.name: mark for p in parameters if (mark := _mark(p.annotation, kind)) is not None}
+        return {p.name: mark for p in parameters if (mark := mark_in(p.annotation, kind)) is not None}
 
     @cached_property
     def result(self) -> type[Result]:
@@ -293,39 +304,63 @@ class Tool:
             return None
         return {"type": "object", "properties": fields_of(self.result)}
 
-    def parse(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate the arguments; values by parameter name.
+    def normalized(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as hosts and models send them, in the form that they mean; `parse` begins with this."""
+        return normalized(self.arguments, arguments)
+
+    def parse(self, arguments: Mapping[str, Any], zone: tzinfo | None = None) -> dict[str, Any]:
+        """Validate the arguments; values by parameter name. Times without a zone are in `zone`; None: the machine's.
 
         Raises:
             ArgumentError: invalid; names each property and what would be valid.
         """
         try:
-            parsed = self.arguments.model_validate(arguments)
+            parsed = self.arguments.model_validate(self.normalized(arguments), context={"zone": zone})
         except ValidationError as error:
             raise ArgumentError(self._explain(error)) from None
-        return {name: getattr(parsed, name) for name in self.arguments.model_fields}
+        values = {name: getattr(parsed, name) for name in self.arguments.model_fields}
+        given = [name for name in self.one_of if values[name] is not None]
+        if self.one_of and len(given) != 1:
+            which = f"{' and '.join(given)} are" if given else "none is"
+            raise ArgumentError(
+                f"Give exactly one of {', '.join(self.one_of[:-1])} and {self.one_of[-1]}: {which} given"
+            )
+        return values if self.complete is None else self.complete(values)
 
     def _explain(self, error: ValidationError) -> str:
-        known = ", ".join(self.arguments.model_fields) or "no arguments"
-        parts = []
-        for item in error.errors(include_input=False, include_url=False):
-            path = ".".join(str(p) for p in item["loc"])
+        parts: list[str] = []
+        takes: dict[str, None] = {}
+        for item in error.errors(include_url=False):
+            *above, name = item["loc"]
+            path = ".".join(str(part)[:80] for part in item["loc"])
+            owner, fields = self._object_at(above)
+            said = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
             match item["type"]:
                 case "extra_forbidden":
-                    parts.append(f"{path[:80]}: unknown property; {self.name} takes {known}")
+                    near = meant(str(name), fields)
+                    parts.append(f"{path}: unknown property" + (f", perhaps {near} is meant" if near else ""))
+                    known = ", ".join(f"{each} (required)" if f.is_required() else each for each, f in fields.items())
+                    takes[f"{owner} takes {known or 'no arguments'}"] = None
+                    continue
                 case "missing":
-                    parts.append(f"{path}: required")
-                case _:
-                    parts.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
-        return f"Wrong arguments for {self.name}. " + "; ".join(parts)
+                    said = "required"
+                case _ if item["input"] is None:
+                    said = "required"
+                case "string_too_short":
+                    said = "must not be blank"
+            about = description_of(fields[str(name)]) if name in fields else None
+            parts.append(f"{path}: {said}" + (f" ({about})" if about else ""))
+        return f"Wrong arguments for {self.name}. " + "; ".join([*parts, *takes])
 
-
-def _mark(annotation: Any, kind: type[M]) -> M | None:
-    """The mark of one class in an annotation or in its type arguments; None if there is none."""
-    for found in getattr(annotation, "__metadata__", ()):
-        if isinstance(found, kind):
-            return found
-    return next((mark for each in get_args(annotation) if (mark := _mark(each, kind)) is not None), None)
+    def _object_at(self, above: Sequence[int | str]) -> tuple[str, Mapping[str, FieldInfo]]:
+        """What takes the properties at a path in the arguments, and its fields."""
+        owner, fields = self.name, self.arguments.model_fields
+        for part in above:
+            kind = plain(fields[part].annotation) if isinstance(part, str) and part in fields else None
+            kind = plain(get_args(kind)[0]) if get_origin(kind) is list else kind
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                owner, fields = str(part), kind.model_fields
+        return owner, fields
 
 
 class _Schema(GenerateJsonSchema):
@@ -365,6 +400,8 @@ def tool(
     reaches: Reach | None = None,
     opens: Sequence[Mapping[str, Any]] = (),
     looks_like: str | None = None,
+    one_of: tuple[str, ...] = (),
+    complete: Complete | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Decorator: register a function as a tool. Returns the function unchanged."""
 
@@ -373,7 +410,19 @@ def tool(
         assert name not in _TOOLS, f"two tools named {name}"
         description = inspect.cleandoc(run.__doc__ or "")
         _TOOLS[name] = Tool(
-            name, title, description, action, tuple(calls), toolset, hints, reaches, run, tuple(opens), looks_like
+            name,
+            title,
+            description,
+            action,
+            tuple(calls),
+            toolset,
+            hints,
+            reaches,
+            run,
+            tuple(opens),
+            looks_like,
+            one_of,
+            complete,
         )
         return run
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left
 from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, NotBlank, OwnChannel
 from waha_mcp.tools.results import Done, done
@@ -229,6 +229,13 @@ async def list_channel_filters(*, ctx: Context) -> ChannelFilters:
     return ChannelFilters(not_told=not_told, **told)
 
 
+def _at_most_one_picture(values: dict[str, Any]) -> dict[str, Any]:
+    given = [name for name in SOURCES if values[name] is not None]
+    if len(given) > 1:
+        raise ArgumentError(f"Give at most one of url, data and path: {' and '.join(given)} are given")
+    return values
+
+
 @tool(
     title="Create a channel",
     action=Action.SEND,
@@ -236,6 +243,7 @@ async def list_channel_filters(*, ctx: Context) -> ChannelFilters:
     hints=SENDS,
     toolset="channels",
     reaches="everyone",
+    complete=_at_most_one_picture,
 )
 async def create_channel(
     name: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="Name of the channel")],

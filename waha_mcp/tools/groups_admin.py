@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.tools.catalog import DESTROYS, SENDS, SETS, ArgumentError, Context, tool
+from waha_mcp.tools.catalog import DESTROYS, SENDS, SETS, Context, tool
 from waha_mcp.tools.groups import SETTINGS, invite_link
-from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import GroupId, MediaUrl, Members, NotBlank
+from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.params import Clears, GroupId, MediaUrl, Members, NotBlank
 from waha_mcp.tools.results import Done, Outcomes, done, outcomes
 from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Result
@@ -103,18 +103,17 @@ async def decide_join_requests(
     calls=[f"PUT {_GROUP}/subject", f"PUT {_GROUP}/description"],
     hints=SETS,
     toolset="groups_admin",
+    one_of=("subject", "description"),
 )
 async def update_group(
     group: GroupId,
     subject: Annotated[str, NotBlank, Field(min_length=1, max_length=100, description="New name")] | None = None,
-    description: Annotated[str, Field(max_length=2_048, description="New description; empty takes it away")]
+    description: Annotated[str, Clears(), Field(max_length=2_048, description="New one; empty takes it away")]
     | None = None,
     *,
     ctx: Context,
 ) -> Done:
     """Change the name or the description of a group, one per call. Everybody there sees it."""
-    if (subject is None) == (description is None):
-        raise ArgumentError("Give exactly one of subject and description")
     what, text = ("subject", subject) if subject is not None else ("description", description)
     operation = f"PUT {_GROUP}/subject" if subject is not None else f"PUT {_GROUP}/description"
     answer = await ctx.waha.call(operation, path={"id": group}, body={what: text})
@@ -127,6 +126,7 @@ async def update_group(
     calls=[f"PUT {_GROUP}/picture"],
     hints=SETS,
     toolset="groups_admin",
+    one_of=SOURCES,
 )
 async def set_group_picture(
     group: GroupId,

@@ -23,6 +23,9 @@ MAX_FILE = 32 * 2**20
 #: Most characters of a file name.
 MAX_NAME = 200
 
+#: The parameters for a file, of which one is given (`Tool.one_of`).
+SOURCES = ("url", "data", "path")
+
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
 FileData = Annotated[str, Encoded(), Field(description="Its bytes in base64")]
@@ -44,16 +47,14 @@ async def outgoing_file(
     filename: str | None = None,
     mimetype: str | None = None,
 ) -> dict[str, Any]:
-    """The field `file` of a WAHA request, from exactly one of `url`, `data` and `path`.
+    """The field `file` of a WAHA request, from the one of `url`, `data` and `path` that is not None.
 
     The MIME type is the one given, else that of the content or name if it fits `kind`, else `default_type`: with the
     type of another kind the message would show as broken. The default name is made of `kind`.
 
     Raises:
-        ArgumentError: not exactly one source, or its content cannot be sent.
+        ArgumentError: its content cannot be sent.
     """
-    if sum(source is not None for source in (url, data, path)) != 1:
-        raise ArgumentError("Give exactly one of url, data and path")
     file: dict[str, Any] = {}
     if url is not None:
         filename = filename or name_in(url)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from waha_mcp.app.urls import parse
 from waha_mcp.waha.parsing import ChatKind
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of
 from waha_mcp.whatsapp.untrusted import clean_name, clean_text
+
+_M = TypeVar("_M")
 
 
 class Argument(BaseModel):
@@ -85,6 +85,24 @@ class Unseen:
 @dataclass(frozen=True)
 class ContentType:
     """Marks a parameter for a MIME type, which nobody reads as a text."""
+
+
+@dataclass(frozen=True)
+class Narrows:
+    """Marks an optional parameter that makes an effect reach or take less: a blank there is not one left out."""
+
+
+@dataclass(frozen=True)
+class Clears:
+    """Marks an optional parameter whose empty text takes something away, where no other optional one is given."""
+
+
+def mark_in(annotation: Any, kind: type[_M]) -> _M | None:
+    """The mark of one class in an annotation or in its type arguments; None if there is none."""
+    for found in getattr(annotation, "__metadata__", ()):
+        if isinstance(found, kind):
+            return found
+    return next((mark for each in get_args(annotation) if (mark := mark_in(each, kind)) is not None), None)
 
 
 def _message_id(value: str) -> str:
@@ -197,28 +215,6 @@ Sender = Annotated[
 ]
 
 
-def _moment(value: Any) -> Any:
-    """Parse an age such as `2d`, `12h` or `30m` (w, d, h, m) to the time that long ago; other values unchanged."""
-    match = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", value) if isinstance(value, str) else None
-    if match is None:
-        return value
-    seconds = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}[match[2]]
-    try:
-        return datetime.now().astimezone() - timedelta(seconds=int(match[1]) * seconds)
-    except OverflowError:
-        raise ValueError("too long ago") from None
-
-
-#: A time with zone, or an age.
-Moment = Annotated[
-    AwareDatetime,
-    BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, or how long ago: 30m, 12h, 2d, 3w"}),
-]
-#: A future time. No time spans: these would mean another time at each call.
-Appointment = Annotated[
-    AwareDatetime, WithJsonSchema({"type": "string", "description": "ISO 8601 with zone, as 2026-11-30T19:00:00+01:00"})
-]
 Detail = Annotated[
     Literal["concise", "full"],
     Field(description="full: also who reacted and voted, and ids of quotes"),

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.tools.catalog import DESTROYS, READS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.params import MediaUrl
+from waha_mcp.tools.catalog import DESTROYS, READS, SETS, Context, tool
+from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.params import Clears, MediaUrl
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, object_of, text_of
@@ -41,16 +41,16 @@ async def get_profile(*, ctx: Context) -> Profile:
     hints=SETS,
     toolset="profile",
     reaches="everyone",
+    one_of=("name", "about"),
 )
 async def update_profile(
     name: Annotated[str, Field(min_length=1, max_length=25, description="New name")] | None = None,
-    about: Annotated[str, Field(max_length=139, description="New text about oneself")] | None = None,
+    about: Annotated[str, Clears(), Field(max_length=139, description="New text about oneself; empty takes it away")]
+    | None = None,
     *,
     ctx: Context,
 ) -> Done:
     """Change the account's name or what it says about itself, one per call. Everybody sees it."""
-    if (name is None) == (about is None):
-        raise ArgumentError("Give exactly one of name and about")
     if name is not None:
         return done(await ctx.waha.call(f"PUT {_PROFILE}/name", body={"name": name}), f"Set the name to {name}")
     return done(await ctx.waha.call(f"PUT {_PROFILE}/status", body={"status": about}), "Set the text about oneself")
@@ -63,6 +63,7 @@ async def update_profile(
     hints=SETS,
     toolset="profile",
     reaches="everyone",
+    one_of=SOURCES,
 )
 async def set_profile_picture(
     url: MediaUrl | None = None,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import CONFIGURES, INSPECTS, ArgumentError, Context, tool
-from waha_mcp.tools.params import Argument, web_url
+from waha_mcp.tools.params import Argument, Clears, web_url
 from waha_mcp.tools.results import changed_session
 from waha_mcp.waha.errors import NotFound
 from waha_mcp.waha.models import Result
@@ -139,8 +139,9 @@ async def update_session_settings(
     | None = None,
     proxy: Annotated[
         str,
+        Clears(),
         AfterValidator(_proxy),
-        Field(max_length=300, description="host:port on a host that the App lists; empty: none"),
+        Field(max_length=300, description="host:port on a host that the App lists; empty, and nothing else: none"),
     ]
     | None = None,
     *,

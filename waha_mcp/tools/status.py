@@ -6,8 +6,8 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SENDS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import FileData, MimeType, OutboxPath, outgoing_file
-from waha_mcp.tools.params import LinkPreview, MediaUrl, MessageId, Reference
+from waha_mcp.tools.local_files import SOURCES, FileData, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.params import LinkPreview, MediaUrl, MessageId, Narrows, Reference
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.models import Sent, sent_from
 from waha_mcp.whatsapp.ids import parse_message_id
@@ -17,6 +17,7 @@ STATUS = "status@broadcast"
 Audience = Annotated[
     list[str],
     Reference(kind="person"),
+    Narrows(),
     Field(min_length=1, max_length=500, description="Only these people see it; left out: all who may"),
 ]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$", description="Background as #rrggbb")]
@@ -67,6 +68,7 @@ _KINDS = {
     hints=SENDS,
     toolset="status",
     reaches="status",
+    one_of=SOURCES,
 )
 async def post_media_status(
     kind: Annotated[Literal["image", "video", "voice"], Field(description="What it is")],

@@ -111,24 +111,6 @@ async def test_marking_as_read_says_how_many_where_waha_does(
     assert (await mark_read(CHAT, ctx=ctx)).messages == count
 
 
-# One source
-
-
-@pytest.mark.parametrize(
-    "sources",
-    [
-        {},
-        {"url": "https://x.test/a", "data": "QQ=="},
-        {"data": "QQ==", "path": "a"},
-        {"url": "https://x.test", "path": ""},
-    ],
-)
-async def test_exactly_one_source_is_taken(ctx: Context, net: respx.MockRouter, sources: dict[str, str]) -> None:
-    said = await refused(ctx, net, **sources)
-    for name in ("url", "data", "path"):
-        assert name in said
-
-
 async def test_a_voice_note_takes_no_caption(ctx: Context, net: respx.MockRouter) -> None:
     assert (await refused(ctx, net, kind="voice", data="QQ==", caption="hi")).startswith("caption: ")
 

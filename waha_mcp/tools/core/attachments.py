@@ -174,8 +174,10 @@ async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tup
         width, height = picture.size or (None, None)
         return {"width": width, "height": height}, Attachment("image", picture.mimetype, picture.data)
     if mimetype.startswith("audio/"):
-        attachment = Attachment("audio", mimetype, data) if len(data) <= MOST_AUDIO else None
-        return await _heard(ctx, data, mimetype), attachment
+        heard = await _heard(ctx, data, mimetype)
+        # Many clients cannot play sound to a model: they write half a minute out as 55,000 tokens of base64, or fail.
+        unheard = "transcript" not in heard and len(data) <= MOST_AUDIO
+        return heard, Attachment("audio", mimetype, data) if unheard else None
     if sniff(data) is None and is_text(data):
         text = text_of_file(data)
         left = len(text) - text_from - TEXT_PAGE

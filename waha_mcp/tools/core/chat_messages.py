@@ -9,8 +9,9 @@ from waha_mcp.history.matching import Wanted
 from waha_mcp.history.rest import MESSAGES, Rest
 from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
+from waha_mcp.tools.moments import Since, Until
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of, stopped
-from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Moment, Sender, SourceMessageId
+from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Sender, SourceMessageId
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Refused, Unsupported
 from waha_mcp.waha.marks import ChatId
 from waha_mcp.waha.message_kinds import MessageKind
@@ -36,8 +37,8 @@ class Messages(Page):
 async def get_messages(
     chat: Chat,
     limit: Limit = 20,
-    since: Moment | None = None,
-    until: Moment | None = None,
+    since: Since | None = None,
+    until: Until | None = None,
     sender: Sender | None = None,
     from_me: Annotated[bool, Field(description="true: only own ones, false: only others'")] | None = None,
     kind: Annotated[MessageKind, Field(description="Only of this kind")] | None = None,

@@ -12,8 +12,9 @@ from waha_mcp.history.rest import ALL, MESSAGES, Rest
 from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
+from waha_mcp.tools.moments import Since, Until
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of, stopped
-from waha_mcp.tools.params import Chat, Cursor, Limit, Moment, Sender
+from waha_mcp.tools.params import Chat, Cursor, Limit, Sender
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
 from waha_mcp.waha.marks import Author, ChatId, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MessageKind
@@ -140,8 +141,8 @@ async def search_messages(
     query: Annotated[str, Field(min_length=1, max_length=200, description="Words in any order; case, accents aside")],
     chat: Chat | None = None,
     sender: Sender | None = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
+    since: Since | None = None,
+    until: Until | None = None,
     limit: Limit = 20,
     cursor: Cursor | None = None,
     *,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import FileData, FileName, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
 from waha_mcp.tools.results import confirmed
 from waha_mcp.waha.chat_rows import unread_of
@@ -61,6 +61,7 @@ _MEDIA: dict[str, tuple[str, str]] = {
     action=Action.SEND,
     calls=[operation for operation, _ in _MEDIA.values()],
     hints=SENDS,
+    one_of=SOURCES,
 )
 async def send_media(
     chat: Chat,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SETS, Context, tool
-from waha_mcp.tools.params import Chat, LinkPreview, MessageId, OwnChat, People, SourceMessageId
+from waha_mcp.tools.params import Chat, LinkPreview, MessageId, Narrows, OwnChat, People, SourceMessageId
 from waha_mcp.tools.results import Done, done
 from waha_mcp.whatsapp.ids import parse_message_id
 
@@ -158,7 +158,7 @@ async def mark_unread(chat: OwnChat, *, ctx: Context) -> Done:
 )
 async def delete_chat(
     chat: OwnChat,
-    only_messages: Annotated[bool, Field(description="Empty the chat and keep it in the list")] = False,
+    only_messages: Annotated[bool, Narrows(), Field(description="Empty the chat and keep it in the list")] = False,
     *,
     ctx: Context,
 ) -> Done:

@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field, field_validator
 from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.moments import Appointment
 from waha_mcp.tools.params import (
-    Appointment,
     Argument,
     Chat,
     MediaUrl,
@@ -36,7 +36,14 @@ _LINE_ENDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _AROUND = ".,;:!?*_~()[]{}<>\"'«»“”‘’"
 
 
-@tool(title="Send a sticker", action=Action.SEND, calls=["POST /api/sendSticker"], hints=SENDS, toolset="messages")
+@tool(
+    title="Send a sticker",
+    action=Action.SEND,
+    calls=["POST /api/sendSticker"],
+    hints=SENDS,
+    toolset="messages",
+    one_of=SOURCES,
+)
 async def send_sticker(
     chat: Chat,
     url: MediaUrl | None = None,

@@ -11,7 +11,7 @@ from pydantic import Field
 from waha_mcp.app.actions import Action
 from waha_mcp.files import create_atomically
 from waha_mcp.tools.catalog import CONFIGURES, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import FileData, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import MediaUrl
 from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.models import Result
@@ -37,6 +37,7 @@ class Converted(Result):
     hints=CONFIGURES,
     toolset="messages",
     reaches="nobody",
+    one_of=SOURCES,
 )
 async def convert_media(
     kind: Annotated[Literal["voice", "video"], Field(description="What it is to be sent as")],
