@@ -37,6 +37,7 @@ from waha_mcp.tools.params import (
     Unseen,
     mark_in,
 )
+from waha_mcp.tools.wording import in_words
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import session_step
 from waha_mcp.waha.models import Result, Sent
@@ -128,7 +129,7 @@ DESTRUCTIVE, EVERY = "destructive", "all"
 #: joined by link); "nobody": no others.
 Reach = Literal["nobody", "status", "everyone"]
 
-AllowRepeat = Annotated[bool, Field(description="Do it again although the same was done within the last minute")]
+AllowRepeat = Annotated[bool, Field(description="Even if the same was done within the last minute")]
 
 
 #: Fields that are added to the JSON of results.
@@ -277,8 +278,9 @@ class Tool:
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments."""
-        return {"type": "object", "properties": {}} | self.arguments.model_json_schema(schema_generator=_Schema)
+        """JSON Schema of the arguments, as hosts pass it on (`tools.wording`)."""
+        schema = self.arguments.model_json_schema(schema_generator=_Schema)
+        return in_words({"type": "object", "properties": {}} | schema)
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:

@@ -29,8 +29,8 @@ SOURCES = ("url", "data", "path")
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
 FileData = Annotated[str, Encoded(), Field(description="Its bytes in base64")]
-OutboxPath = Annotated[str, LocalFile(), Field(description="A file in the outbox folder")]
-FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="The name it shows with")]
+OutboxPath = Annotated[str, LocalFile(), Field(description="In the outbox folder")]
+FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="Name it shows with")]
 MimeType = Annotated[
     str, Unseen(), ContentType(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")
 ]

@@ -16,7 +16,7 @@ from waha_mcp.waha.parsing import chat_id_of, listing, texts_of
 
 Text = Annotated[
     str,
-    Field(min_length=1, max_length=65_536, description="The text; WhatsApp's *bold* _italic_ ~strike~ work"),
+    Field(min_length=1, max_length=65_536, description="WhatsApp's *bold* _italic_ ~strike~ work"),
 ]
 Caption = Annotated[str, Field(max_length=4_096, description="Text below it")]
 
@@ -31,7 +31,7 @@ async def send_text(
     *,
     ctx: Context,
 ) -> Sent:
-    """Send a WhatsApp text message to one person or group."""
+    """Send a WhatsApp text to a person or group."""
     answer = await ctx.waha.call(
         "POST /api/sendText",
         body={
@@ -75,7 +75,7 @@ async def send_media(
     *,
     ctx: Context,
 ) -> Sent:
-    """Send an image, video, voice note or file to one chat. Give exactly one of url, data and path."""
+    """Send an image, video, voice note or file, given by exactly one of url, data and path."""
     if kind == "voice" and caption is not None:
         raise ArgumentError("caption: a voice note has none; send the text with send_text")
     operation, default_type = _MEDIA[kind]
@@ -111,11 +111,11 @@ class Reacted(Result):
 @tool(title="React", action=Action.SEND, calls=["PUT /api/reaction"], hints=SETS)
 async def react(
     message_id: MessageId,
-    emoji: Annotated[str, Field(max_length=32, description="One emoji; empty takes the reaction back")],
+    emoji: Annotated[str, Field(max_length=32, description="One emoji; empty takes it back")],
     *,
     ctx: Context,
 ) -> Reacted:
-    """React to a message with an emoji, or take the own reaction back."""
+    """React to a message, or take the own reaction back."""
     confirmed(await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji}))
     return Reacted(message_id=message_id, emoji=emoji)
 
@@ -136,7 +136,7 @@ class MarkedRead(Result):
 
 @tool(title="Mark as read", action=Action.SEND, calls=[READ], hints=SETS)
 async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
-    """Mark a chat's unread messages as read. The senders see the blue ticks."""
+    """Mark a chat as read. The senders see the blue ticks."""
     readable = ctx.readable(chat)
     marked: set[str] | None = set()
     whole = False
