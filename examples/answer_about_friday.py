@@ -27,12 +27,12 @@ async def main(name: str, topic: str) -> None:
             sys.exit(f"{name} and I have not written about {topic}.")
 
         # The longest line about it most likely sums it up; a model would judge better. What came around it?
-        best = max(found["hits"], key=lambda hit: len(hit["line"]))
+        best = max(found["hits"], key=lambda hit: len(hit["text"]))
         view = await call("get_message", message_id=best["id"], before=8, after=2)
-        print(f"What {view['chat_name']} and I wrote about {topic}:")
+        print(f"What {view['chat']} and I wrote about {topic}:")
         for message in [*view.get("before", []), view["message"], *view.get("after", [])]:
-            who = "me" if message["sender"] == "me" else view["chat_name"]
-            print(f"  {message['time'][:16]} {who}: {message.get('text', '[' + message['kind'] + ']')}")
+            who = "me" if message["sender"] == "me" else view["chat"]
+            print(f"  {message['time']} {who}: {message.get('text') or '[' + message['kind'] + ']'}")
 
         reply = f"About {topic}: everything as agreed, see you then!"
         sent = await call("send_text", chat=view["chat"], text=reply, reply_to=best["id"])

@@ -39,8 +39,8 @@ class Scripted(BaseChatModel):
             answer = AIMessage("", tool_calls=[call("list_chats", limit=10)])
         elif len(results) == 1:
             chats = json.loads(text_of(results[0]))["chats"]
-            person = next(chat for chat in chats if chat["kind"] == "person" and chat.get("name"))
-            answer = AIMessage("", tool_calls=[call("send_text", chat=person["id"], text="Hello from LangChain")])
+            person = next(chat for chat in chats if "id" not in chat)  # a saved person
+            answer = AIMessage("", tool_calls=[call("send_text", chat=person["name"], text="Hello from LangChain")])
         else:
             answer = AIMessage(f"Sent: {text_of(results[1])}")
         return ChatResult(generations=[ChatGeneration(message=answer)])

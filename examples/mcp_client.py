@@ -28,7 +28,7 @@ async def main(recipient: str | None = None, text: str | None = None) -> None:
         if "list_chats" in tools:
             result = await client.call_tool("list_chats", {"limit": 5})
             for chat in result.structured_content["chats"]:
-                print(f"- {chat.get('name', chat['id'])}: {chat.get('last_message', {}).get('text', '')}")
+                print(f"- {chat['name']}: {chat.get('text', '')}")
 
         if recipient and text:
             result = await client.call_tool("send_text", {"chat": recipient, "text": text})

@@ -36,8 +36,8 @@ class Scripted(Model):
             return say(call("list_chats", limit=10))
         if len(results) == 1:
             chats = json.loads(results[0])["chats"]
-            person = next(chat for chat in chats if chat["kind"] == "person" and chat.get("name"))
-            return say(call("send_text", chat=person["id"], text="Hello from the OpenAI Agents SDK"))
+            person = next(chat for chat in chats if "id" not in chat)  # a saved person
+            return say(call("send_text", chat=person["name"], text="Hello from the OpenAI Agents SDK"))
         text = ResponseOutputText(text=f"Sent: {results[1]}", type="output_text", annotations=[])
         message = ResponseOutputMessage(id="m", content=[text], role="assistant", status="completed", type="message")
         return say(message)

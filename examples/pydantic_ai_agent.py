@@ -29,8 +29,8 @@ def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     if len(results) == 1:
         chats = results[0].content
         chats = json.loads(chats) if isinstance(chats, str) else chats
-        person = next(chat for chat in chats["chats"] if chat["kind"] == "person" and chat.get("name"))
-        return ModelResponse([ToolCallPart("send_text", {"chat": person["id"], "text": "Hello from Pydantic AI"})])
+        person = next(chat for chat in chats["chats"] if "id" not in chat)  # a saved person
+        return ModelResponse([ToolCallPart("send_text", {"chat": person["name"], "text": "Hello from Pydantic AI"})])
     return ModelResponse([TextPart(f"Tools: {len(info.function_tools)}. Sent: {results[1].content}")])
 
 

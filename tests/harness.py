@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import UTC
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -24,6 +25,9 @@ from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.folders import user_store
 from waha_mcp.store.sqlite import Sqlite
+from waha_mcp.tools.presenting import View, present, with_references
+from waha_mcp.waha.models import Result
+from waha_mcp.whatsapp.ids import phone_of
 
 Era = Literal["auto", "legacy"]
 #: The protocol eras: `auto` opens with server/discover (2026-07-28), `legacy` with initialize.
@@ -183,8 +187,31 @@ def texts(result: Any) -> str:
 
 
 def payload(result: Any) -> dict[str, Any]:
-    """The structured content of a result that is no error, checked to be the same JSON as its text."""
+    """The JSON of a result that is no error; it is the text, and the same as structured content where there is one."""
     assert not result.is_error, texts(result)
-    assert json.loads(texts(result)) == result.structured_content
-    content: dict[str, Any] = result.structured_content
+    content: dict[str, Any] = json.loads(texts(result))
+    assert result.structured_content in (content, None)
     return content
+
+
+class Strangers:
+    """The `People` of answers who know nobody."""
+
+    def canonical(self, chat_id: str) -> str:
+        return chat_id
+
+    def name(self, chat_id: str) -> str | None:
+        return None
+
+    def saved_name(self, chat_id: str) -> str | None:
+        return None
+
+    def handle(self, chat_id: str) -> str | None:
+        return phone_of(chat_id) or chat_id
+
+
+def worded(result: Result, *, full: bool = False) -> dict[str, Any]:
+    """The answer that a result becomes where nobody is known, with long ids."""
+    view = View(Strangers(), UTC, full=full)
+    worded: dict[str, Any] = with_references(present(result, view), str)
+    return worded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import cached_property
@@ -14,12 +14,11 @@ import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
-from waha_mcp.log import hide
+from waha_mcp.log import hide, redact_answer
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
-from waha_mcp.tools.budget import fit
 from waha_mcp.tools.catalog import (
     CATALOG,
     ArgumentError,
@@ -32,7 +31,10 @@ from waha_mcp.tools.catalog import (
     why_hidden,
 )
 from waha_mcp.tools.params import Reference
+from waha_mcp.tools.presenting import View
+from waha_mcp.tools.references import References
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
+from waha_mcp.tools.wording import Answer, answer_from
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized
 from waha_mcp.waha.key_probe import KeyProbe
@@ -96,6 +98,8 @@ class Bridge:
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
         #: The tools that were listed at any time, and when those of them that are gone went away.
         self._listed: set[str] = set()
+        #: What the App declares, which is listed before WAHA has answered, by another process of the App as well.
+        self._declared = self.key.grant
         self._gone: dict[str, datetime] = {}
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
@@ -125,6 +129,11 @@ class Bridge:
         from waha_mcp.policy.gate import Policy
 
         return Policy(self.app, self.people)
+
+    @cached_property
+    def references(self) -> References:
+        """The short ids of messages and cursors."""
+        return References(self.app.id, self.app.key, self.policy.store)
 
     @cached_property
     def directory(self) -> Directory:
@@ -179,7 +188,24 @@ class Bridge:
                 if made.changes.possible and any(kind in call for call in made.tool.calls for kind in _NAMED):
                     # Also after an error: names may have changed.
                     self.people.expire()
-        return fit(result, self.app.budget)
+        return result
+
+    async def answer(self, name: str, arguments: Mapping[str, Any], **call: Any) -> Answer:
+        """Run one tool as `call`, and word its result as docs/answers.md says, within the App's budget.
+
+        Raises as `call`.
+        """
+        result = await self.call(name, arguments, **call)
+        full = arguments.get("detail") == "full"
+
+        def view() -> View:
+            return View(self.directory, self.app.zone, full=full)
+
+        return await answer_from(result, view, self.references, self.app.budget)
+
+    async def error(self, text: str) -> str:
+        """The text of an error for the agent: with references to messages, and without the App's key."""
+        return redact_answer(await self.references.in_text(text), self.app.key)
 
     async def _made(
         self, name: str, arguments: Mapping[str, Any], ask: Ask, client: str | None, progress: Progress
@@ -189,7 +215,7 @@ class Bridge:
 
         await self.key.settle()
         tool = self._offered(name)
-        parsed = tool.parse(arguments, self.app.zone)
+        parsed = tool.parse(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()
@@ -250,6 +276,22 @@ class Bridge:
                 error.args = (session_advice(str(self.waha.session), error.status, self.app, self.key.grant),)
             raise
 
+    async def _with_long_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with what each reference in them stands for.
+
+        Raises:
+            ArgumentError: one stands for nothing, or the store is away.
+        """
+
+        async def long(kinds: str, name: str, value: Any) -> Any:
+            if isinstance(value, list):
+                return [await long(kinds, name, each) for each in value]
+            return await self.references.expand(kinds, value, name) if isinstance(value, str) else value
+
+        marked: list[tuple[str, Iterable[str]]] = [("m", tool.messages), ("c", tool.cursors), ("gnp", tool.references)]
+        given = [(kinds, name) for kinds, names in marked for name in names if name in arguments]
+        return dict(arguments) | {name: await long(kinds, name, arguments[name]) for kinds, name in given}
+
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The arguments with every chat and person (id, number or name) resolved to a chat id; each id as written.
 
@@ -291,7 +333,7 @@ class Bridge:
     def _offered(self, name: str) -> Tool:
         tool = CATALOG.get(name)
         why = None if tool is None else why_hidden(tool, self.app, self.key.grant)
-        if tool is None or (why is not None and name not in self._listed):
+        if tool is None or (why is not None and not self._was_offered(tool)):
             raise UnknownTool(name)
         if why is not None:
             since = f" since {self._gone[name]:%H:%M}" if name in self._gone else ""
@@ -300,6 +342,10 @@ class Bridge:
                 "Nothing was done. Only the user can change that: tell them, and do not look for a way around."
             )
         return tool
+
+    def _was_offered(self, tool: Tool) -> bool:
+        # Some clients list the tools in one process and make each call in another.
+        return tool.name in self._listed or why_hidden(tool, self.app, self._declared) is None
 
     # Changes of the grant
 

@@ -90,7 +90,7 @@ SECRETS = (
     ),
     Defence(
         "a tool that was never listed is unknown",
-        (("bridge.py", "(why is not None and name not in self._listed)", "False"),),
+        (("bridge.py", "(why is not None and not self._was_offered(tool))", "False"),),
         ("secrets_kept::a_tool_that_was_never_listed_is_not_hinted_at",),
     ),
 )

@@ -14,6 +14,8 @@ import pytest
 
 from tests.harness import Admin, run
 from waha_mcp.cli.diagnosis import Finding, look, look_at_definitions, look_at_hosts
+from waha_mcp.hosts.installation import install
+from waha_mcp.hosts.table import HOSTS, Host, Launch
 from waha_mcp.sandbox import SandboxInfo, running
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +73,18 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
     assert [finding.about for finding in findings] == [
         "App", "WAHA", "clock", "key", "actions", "tools", "session", "store", "recipients", "Cursor",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS.values(), ids=lambda host: host.name)
+def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path: Path) -> None:
+    def says(command: str, definition: Path) -> str:
+        launch = Launch(command, ("waha-mcp", "serve", "--app", str(definition)), {}, "WAHA_API_KEY")
+        install(host, "whatsapp", host.entry(launch, host.key_reference))
+        return " ".join(finding.says for finding in look_at_hosts())
+
+    assert "can be launched" in says("/bin/sh", setup.definition)
+    assert "launches '/gone/sh'" in says("/gone/sh", setup.definition)
+    assert f"names the App {tmp_path / 'gone.toml'}" in says("/bin/sh", tmp_path / "gone.toml")
 
 
 async def test_two_apps_with_one_id_or_one_key_are_told_of(setup: Setup) -> None:

@@ -73,6 +73,17 @@ def test_a_missing_file_is_made_and_taken_away_again(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", HOSTS)
+def test_installing_again_keeps_what_the_user_has_added_to_the_entry(name: str, tmp_path: Path) -> None:
+    host, path = HOSTS[name], tmp_path / "config"
+    added = {"enabled_tools": ["list_chats"], "tools": {"send_text": {"approval_mode": "prompt"}}, "required": True}
+    launch = Launch("/old/waha-mcp", ("serve",), {"WAHA_URL": "http://localhost:3000"}, "WAHA_API_KEY")
+    path.write_text(edit.put("", host.format, host.place, "whatsapp", host.entry(launch, host.key_reference) | added))
+    assert install(host, "whatsapp", entry(host), path).what == "replaced"
+    assert edit.entry_at(edit.read(path.read_text(), host.format), host.place, "whatsapp") == entry(host) | added
+    assert install(host, "whatsapp", entry(host), path).what == "unchanged"
+
+
+@pytest.mark.parametrize("name", HOSTS)
 def test_a_broken_file_is_refused_and_untouched(name: str, tmp_path: Path) -> None:
     host, path = HOSTS[name], tmp_path / "config"
     path.write_text('{"a": [1, \n= [')
@@ -137,6 +148,7 @@ PATHS = {
     "openclaw": ("/u/.openclaw/openclaw.json",) * 3,
     "gemini-cli": ("/u/.gemini/settings.json",) * 3,
     "codex": ("/u/.codex/config.toml",) * 3,
+    "opencode": ("/u/.config/opencode/opencode.json",) * 3,
 }
 
 
@@ -150,10 +162,60 @@ def test_each_host_has_its_path_on_each_system(name: str) -> None:
 
 
 def test_variables_move_the_files_that_the_hosts_let_them_move() -> None:
-    env = {"HOME": "/u", "XDG_CONFIG_HOME": "/x", "CODEX_HOME": "/c", "CLAUDE_CONFIG_DIR": "/d"}
+    env = {
+        "HOME": "/u",
+        "XDG_CONFIG_HOME": "/x",
+        "CODEX_HOME": "/c",
+        "CLAUDE_CONFIG_DIR": "/d",
+        "GEMINI_CLI_HOME": "/g",
+    }
     assert HOSTS["goose"].file("linux", env) == Path("/x/goose/config.yaml")
+    assert HOSTS["opencode"].file("linux", env) == Path("/x/opencode/opencode.json")
     assert HOSTS["codex"].file("linux", env) == Path("/c/config.toml")
     assert HOSTS["claude-code"].file("linux", env) == Path("/d/.claude.json")
+    assert HOSTS["gemini-cli"].file("linux", env) == Path("/g/.gemini/settings.json")
+
+
+def test_openclaws_file_is_where_its_variables_say_the_narrowest_first() -> None:
+    def placed(**env: str) -> str:
+        return HOSTS["openclaw"].file("linux", {"HOME": "/u"} | env).as_posix()
+
+    assert placed(OPENCLAW_HOME="/h") == "/h/.openclaw/openclaw.json"
+    assert placed(OPENCLAW_HOME="/h", OPENCLAW_STATE_DIR="/s") == "/s/openclaw.json"
+    assert placed(OPENCLAW_STATE_DIR="/s", OPENCLAW_CONFIG_PATH="/f/own.json5") == "/f/own.json5"
+
+
+def test_opencodes_file_with_comments_is_taken_where_there_is_one(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    folder = tmp_path / ".config" / "opencode"
+    folder.mkdir(parents=True)
+    assert HOSTS["opencode"].file("linux", env) == folder / "opencode.json"
+    (folder / "opencode.jsonc").write_text("{}")
+    assert HOSTS["opencode"].file("linux", env) == folder / "opencode.jsonc"
+
+
+def test_claude_codes_older_file_is_taken_where_there_is_one_since_claude_code_reads_no_other_then(
+    tmp_path: Path,
+) -> None:
+    claude, moved = HOSTS["claude-code"], tmp_path / "moved"
+    for env, folder in (
+        ({"HOME": str(tmp_path)}, tmp_path / ".claude"),
+        ({"HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": str(moved)}, moved),
+    ):
+        assert claude.file("linux", env).name == ".claude.json"
+        folder.mkdir()
+        (folder / ".config.json").write_text("{}")
+        assert claude.file("linux", env) == folder / ".config.json"
+
+
+def test_opencodes_entry_has_the_command_in_one_list() -> None:
+    host = HOSTS["opencode"]
+    launch = Launch("/opt/waha-mcp", ("serve",), {"WAHA_URL": "http://localhost:3000"}, "WAHA_API_KEY")
+    assert host.entry(launch, host.key_reference) == {
+        "type": "local",
+        "command": ["/opt/waha-mcp", "serve"],
+        "environment": {"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "{env:WAHA_API_KEY}"},
+    }
 
 
 @pytest.fixture

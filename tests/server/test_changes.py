@@ -104,6 +104,22 @@ async def test_a_tool_that_was_never_listed_stays_unknown(era: Era, sandbox: San
             await fresh.call_tool("send_text", TEXT)
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_process_that_listed_nothing_says_why_a_tool_that_the_app_declares_is_gone(
+    era: Era, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    """CrewAI launches a server for the listing, and one for each call."""
+    key = await admin.mint({Action.READ})
+    async with stdio_client(sandbox, key["key"], "--actions", "read,send", "--exclude", "react", era=era) as fresh:
+        gone = await fresh.call_tool("send_text", TEXT)
+        assert gone.is_error
+        assert "action 'send' is refused by WAHA for this key. Nothing was done" in texts(gone)
+        for name in ("react", "control_session", "create_group"):
+            with pytest.raises(MCPError, match=f"Unknown tool: {name}"):
+                await fresh.call_tool(name, {})
+    assert await admin.performed("/api/sendText") == []
+
+
 async def test_a_revoked_key_is_the_reason_and_a_key_that_came_back_ends_it(sandbox: SandboxInfo, admin: Admin) -> None:
     key = await admin.mint(READ_SEND)
     bridge = Bridge(app_for(sandbox, key["key"]))

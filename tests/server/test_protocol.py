@@ -16,7 +16,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 from waha_mcp.server.protocol import Protocol
-from waha_mcp.waha.models import Attachment, Sent
+from waha_mcp.waha.models import Attachment, Result
 
 pytestmark = pytest.mark.anyio
 
@@ -110,16 +110,23 @@ async def test_an_unexpected_failure_inside_is_an_error_without_its_details(
     assert "secret" not in texts(result)
 
 
+class Sound(Result):
+    attaches = True
+
+    seconds: int
+
+
 async def test_what_is_attached_to_a_result_follows_its_json_as_image_and_audio(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def shown(*_: Any, **__: Any) -> Sent:
+    async def shown(*_: Any, **__: Any) -> Sound:
         pieces = Attachment("image", "image/png", b"\x89PNG"), Attachment("audio", "audio/ogg", b"OggS")
-        return Sent(message_id=None, chat=ANSWERING_CHAT, time=None).attach(*pieces)
+        return Sound(seconds=3).attach(*pieces)
 
     monkeypatch.setattr(Bridge, "call", shown)
-    result = await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "Hi"})
-    assert result.structured_content == {"chat": ANSWERING_CHAT}
+    result = await client.call_tool("get_media", {"message_id": "false_1@c.us_A"})
+    assert result.structured_content is None
+    assert payload(result) == {"seconds": 3}
     assert result.content[1:] == [
         ImageContent(data=base64.b64encode(b"\x89PNG").decode(), mime_type="image/png"),
         AudioContent(data=base64.b64encode(b"OggS").decode(), mime_type="audio/ogg"),

@@ -241,7 +241,7 @@ def test_a_contact_keeps_name_and_number() -> None:
     assert contact is not None
     assert contact.model_dump(exclude_none=True) == {
         "id": "1202555@c.us",
-        "push_name": "Zoë",
+        "calls_themselves": "Zoë",
         "phone": "+1202555",
         "saved": True,
     }
@@ -263,7 +263,7 @@ def test_a_name_that_an_engine_puts_together_counts_as_chosen_and_a_number_as_no
 ) -> None:
     contact = contact_from({"id": "12025550155@c.us", **raw})
     assert contact is not None
-    assert (contact.name, contact.push_name) == (name, push_name)
+    assert (contact.name, contact.calls_themselves) == (name, push_name)
 
 
 def test_the_number_behind_a_hidden_id_is_shown_where_the_contact_names_it() -> None:

@@ -38,7 +38,6 @@ def call(
 async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     from waha_mcp.bridge import Bridge, UnknownTool
     from waha_mcp.policy import Refusal
-    from waha_mcp.tools.budget import as_json
     from waha_mcp.tools.catalog import CATALOG, ArgumentError, why_hidden
     from waha_mcp.tools.toolsets import load_tools
     from waha_mcp.waha.errors import WahaError
@@ -46,12 +45,12 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
     async with Bridge(app) as bridge:
         try:
             await bridge.key.identify()
-            result = await bridge.call(name, arguments, client="waha-mcp call")
+            answer = await bridge.answer(name, arguments, client="waha-mcp call")
         except UnknownTool:
             load_tools()
             why = why_hidden(CATALOG[name], app, bridge.key.grant) if name in CATALOG else "there is none of that name"
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None
-    _, data = redact_json(as_json(result), app.key)
+    _, data = redact_json(answer.data, app.key)
     return cast(dict[str, Any], data)

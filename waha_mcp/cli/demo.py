@@ -67,20 +67,20 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         _expect(len(chats) == 8, "eight chats are listed")
         _step("list_chats", "the eight newest")
         for chat in chats:
-            print(f"     {chat.get('name', chat['id']):<28} {_line(chat.get('last_message', {}))}")
+            print(f"     {chat['name']:<28} {_line(chat)}")
 
-        friend = next(chat for chat in chats if chat["id"] == ANSWERING_CHAT)
-        messages = (await _call(client, "get_messages", chat=friend["id"], limit=3))["messages"]
+        page = await _call(client, "get_messages", chat=ANSWERING_CHAT, limit=3)
+        messages, friend = page["messages"], page["chat"]
         _expect(bool(messages), "the chat has messages")
-        _step(f"get_messages: {friend['name']}", "the last three")
-        who = {"me": "me", friend["id"]: friend["name"]}
-        for message in reversed(messages):
-            print(f"     {message['time']}  {who[message['sender']]:<16} {_line(message)}")
+        _step(f"get_messages: {friend}", "the last three, newest first")
+        who = {"me": "me", "them": friend}
+        for message in messages:
+            print(f"     {message['time']:<18} {who[message['sender']]:<16} {_line(message)}")
 
-        sent = await _call(client, "send_text", chat=friend["id"], text=_GREETING)
-        _step(f"send_text: {friend['name']}", f"sent at {sent['time']}")
+        sent = await _call(client, "send_text", chat=friend, text=_GREETING)
+        _step(f"send_text: {friend}", f"sent at {sent['time']}")
         with anyio.move_on_after(ANSWER_LIMIT):
-            while not (seen := await _seen_since(client, friend["id"])):  # noqa: ASYNC110 - as a client would look
+            while not (seen := await _seen_since(client, friend)):  # noqa: ASYNC110 - as a client would look
                 await anyio.sleep(0.1)
         _expect(bool(seen), "the message is in the chat, and an answer came")
         for message in seen:

@@ -22,6 +22,7 @@ from waha_mcp.app.actions import Action, Evidence, Grant
 from waha_mcp.app.definition import App, AppError, definitions, find_definition, load_app, read_definition, shared_ids
 from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
+from waha_mcp.hosts.launch import command_of, environment_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
@@ -257,16 +258,14 @@ def look_at_hosts() -> Iterator[Finding]:
 def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:
     again = f"`waha-mcp install {host.name} --name {name}` writes it anew"
     where = f"the entry '{name}' in {host.file()}"
-    command = entry.get("command", entry.get("cmd"))
-    if not isinstance(command, str) or shutil.which(command) is None:
+    command, *args = command_of(entry)
+    if shutil.which(command) is None:
         return Finding("problem", host.title, f"{where} launches {command!r}, which is not there", again)
-    args = [arg for arg in entry.get("args") or [] if isinstance(arg, str)]
     source = next((after for flag, after in pairwise(args) if flag == "--app"), None)
     if source is not None and not _found(source):
         return Finding("problem", host.title, f"{where} names the App {source}, which is not there", again)
-    env = entry.get("env", entry.get("envs"))
-    key = env.get("WAHA_API_KEY") if isinstance(env, Mapping) else None
-    if isinstance(key, str) and key and "$" not in key:
+    key = environment_of(entry).get("WAHA_API_KEY")
+    if isinstance(key, str) and key and not any(mark in key for mark in ("$", "{env:")):
         return Finding(
             "warning", host.title, f"{where} holds the key itself", f"`waha-mcp init` keeps it apart, then {again}"
         )

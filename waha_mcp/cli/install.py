@@ -43,7 +43,8 @@ def install(
 ) -> None:
     """Add an entry that launches waha-mcp to a host's configuration; everything else in it stays as it is.
 
-    The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, codex.
+    The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, codex,
+    opencode.
 
     Example: waha-mcp install claude-desktop --app assistant
     """

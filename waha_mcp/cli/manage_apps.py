@@ -316,6 +316,7 @@ def _allowed(path: Path) -> str:
 def _clients(path: Path) -> list[str]:
     """Names of the hosts whose configuration launches this definition."""
     from waha_mcp.hosts.installation import HostError, entries_of
+    from waha_mcp.hosts.launch import command_of
     from waha_mcp.hosts.table import HOSTS
 
     found = []
@@ -324,6 +325,6 @@ def _clients(path: Path) -> list[str]:
             entries = entries_of(host).values()
         except HostError:
             continue
-        if any(str(path.absolute()) in (entry.get("args") or []) for entry in entries):
+        if any(str(path.absolute()) in command_of(entry) for entry in entries):
             found.append(host.title)
     return found

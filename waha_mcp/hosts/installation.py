@@ -10,9 +10,12 @@ from typing import Any, Literal, TypeVar
 from waha_mcp.files import write_atomically
 from waha_mcp.hosts import edit
 from waha_mcp.hosts.launch import is_ours
-from waha_mcp.hosts.table import Host
+from waha_mcp.hosts.table import Host, Launch
 
 T = TypeVar("T")
+
+#: For an entry with every key that a host's shape can have.
+_FULL = Launch("waha-mcp", ("serve",), {"WAHA_URL": ""}, "WAHA_API_KEY")
 
 
 class HostError(Exception):
@@ -31,6 +34,8 @@ class Change:
 def install(host: Host, name: str, entry: Mapping[str, Any], path: Path | None = None) -> Change:
     """Merge one entry into the host's file, which is made if it is missing.
 
+    What a user has added to our entry, such as a list of the tools that the host may call, stays.
+
     Raises:
         HostError: nothing was changed.
     """
@@ -38,6 +43,9 @@ def install(host: Host, name: str, entry: Mapping[str, Any], path: Path | None =
     before, old = _look(host, name, path)
     if old is not None and not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: choose another name with --name")
+    if old is not None:
+        ours = host.entry(_FULL, host.key_reference)
+        entry = {**entry, **{key: value for key, value in old.items() if key not in {*ours, *entry}}}
     after = _usable(path, lambda: edit.put(before, host.format, host.place, name, entry))
     if after == before:
         return Change(path, "unchanged")

@@ -30,14 +30,24 @@ def launch_of(*arguments: str, env: Mapping[str, str] | None = None, key_variabl
     return Launch(command, (*prefix, "serve", *arguments), env or {}, key_variable)
 
 
+def command_of(entry: Any) -> list[str]:
+    """What an entry starts: the command and its arguments, whatever the host's shape; nothing where it has none."""
+    if not isinstance(entry, Mapping):
+        return []
+    found = [entry.get("command", entry.get("cmd")), entry.get("args")]
+    words = [word for each in found for word in (each if isinstance(each, list) else [each])]
+    return [word for word in words if isinstance(word, str)]
+
+
+def environment_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The environment that an entry sets."""
+    found = next((entry[name] for name in ("env", "envs", "environment") if name in entry), None)
+    return found if isinstance(found, Mapping) else {}
+
+
 def is_ours(entry: Any) -> bool:
     """Whether a host's entry launches waha-mcp."""
-    if not isinstance(entry, Mapping):
-        return False
-    command = entry.get("command", entry.get("cmd"))
-    args = entry.get("args")
-    words = [command, *(args if isinstance(args, list) else [])]
-    return any(isinstance(w, str) and Path(w).stem in ("waha-mcp", "waha_mcp") for w in words)
+    return any(Path(word).stem in ("waha-mcp", "waha_mcp") for word in command_of(entry))
 
 
 def link_for(host: Host, name: str, launch: Launch) -> str | None:

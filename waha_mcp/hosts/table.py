@@ -30,9 +30,11 @@ class Host:
     """A program that launches MCP servers.
 
     `files` maps `sys.platform` to the configuration file, with `*` for all others; `{config}` is the folder of
-    application settings, `{xdg}` is `~/.config`. `moved_by` is the variable that moves the file's folder. `place` is
-    the path of keys down to the object that holds the entries. `key_reference` is how a value of `env` refers to a
-    variable of the host's own environment; None where the host knows no such thing.
+    application settings, `{xdg}` is `~/.config`. `moved` maps variables of the host's own that move the file to where
+    it then is, as `{value}` has it; the first that is set counts. `rather` maps the same variables, and `""` for none
+    of them, to a file that the host takes instead where it exists. `place` is the path of keys down to the object that
+    holds the entries. `key_reference` is how a value of `env` refers to a variable of the host's own environment; None
+    where the host knows no such thing.
     """
 
     name: str
@@ -42,7 +44,8 @@ class Host:
     files: Mapping[str, str]
     entry: Callable[[Launch, str | None], dict[str, Any]]
     key_reference: str | None = None
-    moved_by: str | None = None
+    moved: Mapping[str, str] = field(default_factory=dict)
+    rather: Mapping[str, str] = field(default_factory=dict)
     after: str = "It takes effect after a restart."
 
     def file(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
@@ -53,10 +56,14 @@ class Host:
             "win32": Path(environ.get("APPDATA") or home / "AppData" / "Roaming"),
             "darwin": home / "Library" / "Application Support",
         }.get(platform, xdg)
-        path = Path((self.files.get(platform) or self.files["*"]).format(home=home, xdg=xdg, config=config))
-        if self.moved_by and environ.get(self.moved_by):
-            return Path(environ[self.moved_by]) / path.name
-        return path
+        variable = next((name for name in self.moved if environ.get(name)), "")
+        usual = self.moved.get(variable) or self.files.get(platform) or self.files["*"]
+        found = [
+            Path(each.format(home=home, xdg=xdg, config=config, value=environ.get(variable, "")))
+            for each in (self.rather.get(variable), usual)
+            if each
+        ]
+        return next((path for path in found if path.exists()), found[-1])
 
 
 def _plain(launch: Launch, reference: str | None) -> dict[str, Any]:
@@ -92,6 +99,13 @@ def _codex(launch: Launch, reference: str | None) -> dict[str, Any]:
     return entry | ({"env_vars": [launch.key_variable]} if launch.key_variable else {})
 
 
+def _opencode(launch: Launch, reference: str | None) -> dict[str, Any]:
+    """opencode has the command and its arguments in one list, and its own name for the environment."""
+    entry = _plain(launch, reference)
+    env = {"environment": entry["env"]} if "env" in entry else {}
+    return {"type": "local", "command": [launch.command, *launch.args]} | env
+
+
 _SERVERS = ("mcpServers",)
 
 HOSTS: dict[str, Host] = {
@@ -114,7 +128,8 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.claude.json"},
             _typed,
             key_reference="${{{}}}",
-            moved_by="CLAUDE_CONFIG_DIR",
+            moved={"CLAUDE_CONFIG_DIR": "{value}/.claude.json"},
+            rather={"": "{home}/.claude/.config.json", "CLAUDE_CONFIG_DIR": "{value}/.config.json"},
             after="Start a new session; /mcp shows the server.",
         ),
         Host(
@@ -165,7 +180,12 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.openclaw/openclaw.json"},
             _plain,
             key_reference="${{{}}}",
-            after="The gateway loads it with `openclaw mcp reload`.",
+            moved={
+                "OPENCLAW_CONFIG_PATH": "{value}",
+                "OPENCLAW_STATE_DIR": "{value}/openclaw.json",
+                "OPENCLAW_HOME": "{value}/.openclaw/openclaw.json",
+            },
+            after="A running gateway takes it up by itself; `openclaw mcp doctor --probe` tries it.",
         ),
         Host(
             "gemini-cli",
@@ -175,7 +195,19 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.gemini/settings.json"},
             _plain,
             key_reference="${}",
-            after="Start a new session; /mcp shows the server.",
+            moved={"GEMINI_CLI_HOME": "{value}/.gemini/settings.json"},
+            after="Start a new session, in a folder that you trust (it starts no servers elsewhere); /mcp shows it.",
+        ),
+        Host(
+            "opencode",
+            "opencode",
+            "json",
+            ("mcp",),
+            {"*": "{xdg}/opencode/opencode.json"},
+            _opencode,
+            key_reference="{{env:{}}}",
+            rather={"": "{xdg}/opencode/opencode.jsonc"},
+            after="Start a new session; `opencode mcp list` tries it.",
         ),
         Host(
             "codex",
@@ -185,7 +217,7 @@ HOSTS: dict[str, Host] = {
             {"*": "{home}/.codex/config.toml"},
             _codex,
             key_reference="env_vars",
-            moved_by="CODEX_HOME",
+            moved={"CODEX_HOME": "{value}/config.toml"},
             after="Start a new session; /mcp shows the server.",
         ),
     )

@@ -86,6 +86,15 @@ class Directory:
         entry = self._people.table.get(chat_id)
         return entry.shown if entry else None
 
+    def saved_name(self, chat_id: str) -> str | None:
+        """The name that the account's owner has saved for a person; None if there is none."""
+        entry = self._people.table.get(chat_id)
+        return entry.name if entry is not None and entry.saved else None
+
+    def handle(self, chat_id: str) -> str | None:
+        """What names a chat for good: its phone number or id. None for a person whose saved name is enough for it."""
+        return finding.handle(self._people.table, self.canonical(chat_id), self._readable)
+
     def get(self, chat_id: str) -> Entry | None:
         """The entry of a chat id; None if there is none or it may not be shown."""
         entry = self._people.table.get(chat_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from waha_mcp.people.people_table import Entry, PeopleTable
-from waha_mcp.whatsapp.folding import fold
+from waha_mcp.whatsapp.folding import fold, spell_name
+from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import clean_name
 
 #: Least similarity (0 to 100) of a match.
@@ -40,15 +41,28 @@ def completions(table: PeopleTable, beginning: str, limit: int, readable: Readab
     else:
         shown = (entry for entry in table.entries.values() if readable(entry.id))
         found = sorted(shown, key=lambda entry: -(entry.last_active or 0))[:limit]
-    return [_handle(table, entry, readable) for entry in found]
+    return [_called(table, entry, readable) for entry in found]
 
 
-def _handle(table: PeopleTable, entry: Entry, readable: Readable) -> str:
+def _called(table: PeopleTable, entry: Entry, readable: Readable) -> str:
     """The name if it is unique, else the id."""
-    if not entry.shown or table.another_may_have_it():
-        return entry.id
-    owners = table.by_name.get(fold(entry.shown), ())
-    return entry.shown if list(filter(readable, owners)) == [entry.id] else entry.id
+    return entry.shown if entry.shown and _unique(table, entry.id, entry.shown, readable) else entry.id
+
+
+def _unique(table: PeopleTable, chat_id: str, name: str, readable: Readable) -> bool:
+    """Whether a name is one chat's only, as far as is known and may be shown."""
+    owners = table.by_name.get(fold(name), ())
+    return not table.another_may_have_it() and list(filter(readable, owners)) == [chat_id]
+
+
+def handle(table: PeopleTable, chat_id: str, readable: Readable) -> str | None:
+    """What names a chat for good: its phone number or id. None for a person whose saved name is enough for it."""
+    entry = table.entries.get(chat_id)
+    if entry is not None and entry.kind == "person" and entry.saved and entry.name:
+        meant = set(filter(readable, table.saved.get(spell_name(entry.name), ())))
+        if meant == {chat_id} and _unique(table, chat_id, entry.name, readable):
+            return None
+    return phone_of(chat_id) or chat_id
 
 
 def _alike(table: PeopleTable, wanted: str) -> Iterable[tuple[str, float]]:

@@ -165,7 +165,7 @@ def _contact(row: Row, *, apart: bool = False) -> Said | None:
         lid=lid,
         name=name,
         saved=name is not None and (apart if contact.saved is None else contact.saved),
-        push_name=contact.push_name or None,
+        push_name=contact.calls_themselves or None,
         contact=contact,
         me=me,
     )

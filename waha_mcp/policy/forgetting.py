@@ -17,6 +17,7 @@ from waha_mcp.policy import approval, named, own_account, saved_files
 from waha_mcp.policy.audit import Trail, parsed, trail_file
 from waha_mcp.store import Store
 from waha_mcp.store.folders import app_ids
+from waha_mcp.tools import references
 from waha_mcp.whatsapp.untrusted import hides
 
 #: The fields that a line of the trail keeps. The others may say whom a call reached and what it said.
@@ -89,6 +90,7 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
     prefix = f"{app_id}/" if app_id else ""
     done.questions = approval.forget(store, prefix, chats.in_text)
     done.sent_messages = named.forget(store, prefix, chats.has)
+    references.forget(store, prefix, chats.in_text)
     done.saved_files, problems = saved_files.forget(store, prefix, chats.has)
     done.problems += problems
     if app_id is None:

@@ -23,7 +23,7 @@ from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
-from waha_mcp.policy.call import Call, early_record
+from waha_mcp.policy.call import Call, as_list, early_record
 from waha_mcp.policy.first_contacts import FirstContacts
 from waha_mcp.policy.gap import TooFast
 from waha_mcp.policy.kill_switch import paused
@@ -43,13 +43,17 @@ from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
-from waha_mcp.waha.models import Reached, Result, Sent
-from waha_mcp.whatsapp.ids import is_broadcast
+from waha_mcp.waha.messages import message_from
+from waha_mcp.waha.models import Reached, Result, Sent, Touched
+from waha_mcp.whatsapp.ids import chats_of, is_broadcast
+from waha_mcp.whatsapp.untrusted import beginning
 
 logger = logging.getLogger(__name__)
 
 #: Most bytes of local files that the calls under way hold together.
 MOST_HELD = 4 * MAX_FILE
+#: Most characters of the words that tell which message an effect was about.
+FIRST_WORDS = 60
 #: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
 
@@ -62,16 +66,16 @@ class Policy:
     def __init__(self, app: App, table: FilledTable) -> None:
         """`table` resolves people. Makes no request."""
         self._app = app
-        self._store = user_store()
+        self.store = user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people)
-        account = OwnAccount(app.url, table, self._store)
-        self._pacer = Pacer(app.id, app.pace, self._store, account.key)
+        account = OwnAccount(app.url, table, self.store)
+        self._pacer = Pacer(app.id, app.pace, self.store, account.key)
         self._first_contacts = FirstContacts(app, self._people, account, self._pacer)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
-        self._approver = Approver(app, self._people, self._store)
-        self._messages = NamedMessages(app.id, self._people, self._store)
-        self._guard = RepeatGuard(app.id, self._store, self._messages)
+        self._approver = Approver(app, self._people, self.store)
+        self._messages = NamedMessages(app.id, self._people, self.store)
+        self._guard = RepeatGuard(app.id, self.store, self._messages)
         self._urls = UrlChecks(app)
         self._message_ids = delivery.MessageIds()
         #: Bytes of files that calls hold.
@@ -80,7 +84,7 @@ class Policy:
     async def aclose(self) -> None:
         """Flush the trail; close the store and the connections to Redis."""
         await self._pacer.aclose()
-        await in_thread(self._store.close)
+        await in_thread(self.store.close)
         self.end_trail()
 
     def end_trail(self) -> None:
@@ -127,7 +131,7 @@ class Policy:
     async def paused(self) -> str | None:
         """Since when the user has paused this App's effects, as text; None: not."""
         try:
-            pause = await in_thread(paused, self._store, self._app.id)
+            pause = await in_thread(paused, self.store, self._app.id)
         except StoreAway as error:
             return f"not known, so everything but reading is refused: {error}"
         return None if pause is None else pause.text
@@ -337,12 +341,12 @@ class Policy:
             await self._messages.sent(call.message_id)
         if isinstance(saved := getattr(result, "saved", None), str):
             await self._note_saved(saved, call.message_chats()[0])
-        return result.reaching(*await self._names(call))
+        return result.touching(*self._touched(call)).reaching(*await self._names(call))
 
     async def _note_saved(self, path: str, chat: str) -> None:
         """Store which chat a saved file is of. Never raises: it is saved."""
         try:
-            await in_thread(saved_files.remember, self._store, self._app.id, path, chat)
+            await in_thread(saved_files.remember, self.store, self._app.id, path, chat)
         except StoreAway as error:
             logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
 
@@ -359,10 +363,10 @@ class Policy:
         self._check_not_paused()
         if self._trail is not None and not call.begun:
             call.begun = True
-            self._trail.write_now(self._record(call, BEGUN) | {"process": self._store.process})
+            self._trail.write_now(self._record(call, BEGUN) | {"process": self.store.process})
 
     def _check_not_paused(self) -> None:
-        pause = paused(self._store, self._app.id)
+        pause = paused(self.store, self._app.id)
         if pause is not None:
             raise Refusal("paused", f"This was not done: {pause.text}. Do not look for a way around; tell the user.")
 
@@ -400,6 +404,18 @@ class Policy:
                 raise OutcomeUnknown(f"{error} (It could not be found so far, which proves nothing.)") from None
             call.decision += ", found after its answer was lost"
             return found
+
+    def _touched(self, call: Call) -> list[Touched]:
+        """The messages that a change was about, with their first words where they may be read."""
+        found: list[Touched] = []
+        for name in call.tool.messages if call.tool.action is not Action.READ else ():
+            for message_id in as_list(call.arguments[name]):
+                row, text = call.named_messages[message_id], None
+                if row and all(map(self.readable, chats_of(message_id))):
+                    message = message_from(row, call.context.directory, full=False)
+                    text = beginning(message.text or message.note or message.kind, FIRST_WORDS) if message else None
+                found.append(Touched("message" if name == "message_id" else name, message_id, text))
+        return found
 
     async def _names(self, call: Call) -> list[Reached]:
         """The chats that the call reached, with names as far as found within `NAMES` seconds. Does not raise."""

@@ -23,7 +23,6 @@ from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import InputNeeded, read_answer
 from waha_mcp.server.clients import Clients
 from waha_mcp.server.instructions import instructions
-from waha_mcp.tools.budget import as_json
 from waha_mcp.tools.catalog import ArgumentError, Tool
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Attachment
@@ -124,7 +123,7 @@ class Protocol:
         clients = self._of(ctx)
         bridge = clients.bridge
         try:
-            result = await bridge.call(
+            answer = await bridge.answer(
                 params.name,
                 params.arguments or {},
                 ask=clients.asking.asker(ctx, params),
@@ -135,17 +134,17 @@ class Protocol:
             return needed.result
         except Withdrawn as gone:
             # A result and not a protocol error, so that the model reads it.
-            return _error(redact_answer(str(gone), bridge.app.key))
+            return _error(await bridge.error(str(gone)))
         except UnknownTool:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}") from None
         except (ArgumentError, Refusal, WahaError) as error:
-            return _error(redact_answer(str(error), bridge.app.key))
+            return _error(await bridge.error(str(error)))
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
-        text, data = redact_json(as_json(result), bridge.app.key)
-        content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, result.attachments)]
-        return types.CallToolResult(content=content, structured_content=data)
+        text, data = redact_json(answer.data, bridge.app.key)
+        content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, answer.attachments)]
+        return types.CallToolResult(content=content, structured_content=data if answer.structured else None)
 
     # Resources, prompts and completions: everything in them is also available through tools
 

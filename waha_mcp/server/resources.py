@@ -10,7 +10,6 @@ from mcp.types import INVALID_PARAMS
 from waha_mcp.bridge import Bridge, UnknownTool
 from waha_mcp.log import redact_json
 from waha_mcp.policy import Refusal
-from waha_mcp.tools.budget import as_json
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.errors import NotFound, WahaError
 
@@ -79,12 +78,12 @@ class Resources:
                 continue
             arguments = {resource.argument: next(iter(filled.values()))} if resource.argument else {}
             try:
-                result = await self._bridge.call(resource.tool, arguments)
+                answer = await self._bridge.answer(resource.tool, arguments)
             except (UnknownTool, ArgumentError, NotFound, Refusal) as error:
                 raise _not_found(uri, str(error)) from None
             except WahaError as error:
                 raise MCPError(types.INTERNAL_ERROR, str(error)) from None
-            text, _ = redact_json(as_json(result), self._bridge.app.key)
+            text, _ = redact_json(answer.data, self._bridge.app.key)
             return types.ReadResourceResult(
                 contents=[types.TextResourceContents(uri=uri, mime_type=JSON, text=text)], cache_scope="private"
             )

@@ -7,7 +7,7 @@ the file. Call them from an event loop through `in_thread`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, TypeVarTuple
 
@@ -90,6 +90,10 @@ class Store(Protocol):
 
         The row expires at `expires` (Unix seconds; None: never).
         """
+        ...
+
+    def claim(self, table: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Add the rows (key to value) whose keys are free; the values that stand under all of these keys then."""
         ...
 
     def trim(self, table: str, prefix: str, most: int) -> None:

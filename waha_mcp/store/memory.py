@@ -6,7 +6,7 @@ import bisect
 import secrets
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
 
 from waha_mcp.store import KEPT, Count, Full, Row, Taken
@@ -59,6 +59,13 @@ class Memory:
             else:
                 self._rows[table, key] = (after, expires)
             return True
+
+    def claim(self, table: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        with self._lock:
+            for key, value in wanted.items():
+                if self._get(table, key) is None:
+                    self._rows[table, key] = (value, None)
+            return {key: self._rows[table, key][0] for key in wanted}
 
     def trim(self, table: str, prefix: str, most: int) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -119,6 +119,16 @@ class Sqlite:
                     (table, key, after, expires),
                 )
             return True
+
+    def claim(self, table: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        with self._step(write=True) as connection:
+            connection.execute("DELETE FROM row WHERE expires <= ?", (self.now(),))
+            connection.executemany(
+                "INSERT INTO row (tab, key, value) VALUES (?, ?, ?) ON CONFLICT (tab, key) DO NOTHING",
+                [(table, key, value) for key, value in wanted.items()],
+            )
+            found = ((key, self._get(connection, table, key)) for key in wanted)
+            return {key: value for key, value in found if value is not None}
 
     def trim(self, table: str, prefix: str, most: int) -> None:
         of = (table, prefix, prefix + _END)

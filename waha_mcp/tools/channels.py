@@ -11,11 +11,12 @@ from pydantic import AfterValidator, Field
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, READS, SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left
 from waha_mcp.tools.params import ChannelId, Cursor, Limit, MediaUrl, NotBlank, OwnChannel
 from waha_mcp.tools.results import Done, done
 from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
+from waha_mcp.waha.marks import RowId
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import all_of, chat_id_of, count_of, listing, mapping_of, object_of, one_of, text_of
@@ -27,7 +28,7 @@ _CHANNEL = f"{_CHANNELS}/{{id}}"
 
 
 class Channel(Result):
-    id: str
+    id: RowId
     name: Name | None = None
     description: Words | None = None
     invite: str | None = Field(None, description="Link to it")
@@ -187,7 +188,7 @@ async def search_channels(
     page = mapping_of(found.get("page"))
     more: dict[str, Any] = {}
     if page.get("hasNextPage") is True and (end := text_of(page.get("endCursor"))):
-        more = {"left_out": "at least 1", "cursor": encode_cursor("channels", end)}
+        more = left(1, encode_cursor("channels", end), exact=False)
     return FoundChannels(channels=all_of(found.get("channels"), "channels", _channel_from), **more)
 
 

@@ -12,6 +12,7 @@ from waha_mcp.tools.params import Cursor, Limit, OwnChat, OwnPerson, Person, Sav
 from waha_mcp.tools.results import Done, done
 from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import NotFound
+from waha_mcp.waha.marks import BareChatId, RowId
 from waha_mcp.waha.models import Result, contact_from
 from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, mapping_of, object_of, text_of
 from waha_mcp.waha.rows import WholeList
@@ -22,7 +23,7 @@ Refresh = Annotated[bool, Field(description="Ask WhatsApp anew instead of WAHA's
 
 
 class ContactDetails(Result):
-    id: str
+    id: RowId
     name: Name | None = None
     phone: str | None = Field(None, description="E.164")
     about: Words | None = Field(None, description="What they say about themselves")
@@ -58,7 +59,7 @@ async def get_contact(contact: OwnPerson, *, ctx: Context) -> ContactDetails:
     found = contact_from({**known, "id": known.get("id") or contact})
     return ContactDetails(
         id=found.id if found else contact,
-        name=(found.name or found.push_name) if found else None,
+        name=(found.name or found.calls_themselves) if found else None,
         phone=found.phone if found else phone_of(contact),
         about=text_of(told.get("about", {}).get("about")),
         saved=found.saved if found else None,
@@ -68,7 +69,7 @@ async def get_contact(contact: OwnPerson, *, ctx: Context) -> ContactDetails:
 
 
 class Picture(Result):
-    chat: str
+    chat: BareChatId
     url: str | None = Field(None, description="Left out where there is none, or where it is hidden from us")
 
 

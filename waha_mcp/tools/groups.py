@@ -15,6 +15,7 @@ from waha_mcp.tools.params import Cursor, GroupId, Limit, Members, NotBlank
 from waha_mcp.tools.results import Done, done
 from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Failed, NotFound, Refused
+from waha_mcp.waha.marks import BareChatId, RowId, Time, Usual
 from waha_mcp.waha.models import Group, Result, group_from
 from waha_mcp.waha.parsing import all_of, chat_id_of, first_of, iso_time, mapping_of, object_of, one_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -33,15 +34,15 @@ async def get_group(group: GroupId, *, ctx: Context) -> Group:
 
 
 class Participant(Result):
-    id: str
+    id: RowId
     name: Name | None = None
     phone: str | None = Field(None, description="E.164, where it is known")
-    role: Literal["member", "admin", "owner", "left"]
+    role: Annotated[Literal["member", "admin", "owner", "left"], Usual("member")]
     me: bool | None = Field(None, description="It is this account")
 
 
 class Participants(Page):
-    group: str
+    group: BareChatId
     participants: list[Participant]
 
 
@@ -84,7 +85,7 @@ async def list_participants(
 
 
 class GroupSettings(Result):
-    group: str
+    group: BareChatId
     only_admins_edit_info: bool | None = Field(None, description="Subject, description and picture are the admins'")
     only_admins_send: bool | None = None
     members_can_add: bool | None = Field(None, description="Members may add people")
@@ -123,7 +124,7 @@ async def get_group_settings(group: GroupId, *, ctx: Context) -> GroupSettings:
 
 
 class InviteLink(Result):
-    group: str
+    group: BareChatId
     link: str = Field(description="Whoever has it can join")
 
 
@@ -211,7 +212,7 @@ async def create_group(
 
 
 class Joined(Result):
-    group: str | None = Field(
+    group: BareChatId | None = Field(
         None, description="Its id; left out where admins must approve first, or the App may not read it"
     )
 
@@ -238,14 +239,14 @@ async def leave_group(group: GroupId, *, ctx: Context) -> Done:
 
 
 class JoinRequest(Result):
-    person: str
+    person: RowId
     name: Name | None = None
     phone: str | None = Field(None, description="E.164, where it is known")
-    time: str | None = Field(None, description="ISO 8601")
+    time: Time | None = None
 
 
 class JoinRequests(Result):
-    group: str
+    group: BareChatId
     requests: list[JoinRequest]
 
 

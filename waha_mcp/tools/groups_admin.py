@@ -10,6 +10,7 @@ from waha_mcp.tools.groups import SETTINGS, invite_link
 from waha_mcp.tools.local_files import SOURCES, FileData, OutboxPath, outgoing_file
 from waha_mcp.tools.params import Clears, GroupId, MediaUrl, Members, NotBlank
 from waha_mcp.tools.results import Done, Outcomes, done, outcomes
+from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Result
 
 _GROUP = "/api/{session}/groups/{id}"
@@ -184,7 +185,7 @@ async def set_group_setting(
 
 
 class NewLink(Result):
-    group: str
+    group: BareChatId
     link: str | None = Field(None, description="Whoever has it can join; left out where the App may not read the group")
 
 

@@ -10,6 +10,7 @@ from waha_mcp.tools.catalog import DESTROYS, READS, SETS, ArgumentError, Context
 from waha_mcp.tools.params import NotBlank, OwnChat
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.errors import BadAnswer
+from waha_mcp.waha.marks import FullOnly, RowId
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.untrusted import Name
@@ -59,9 +60,9 @@ async def list_labels(chat: OwnChat | None = None, *, ctx: Context) -> Labels:
 
 
 class LabeledChat(Result):
-    id: str
+    id: RowId
     name: Name | None = None
-    kind: ChatKind
+    kind: Annotated[ChatKind, FullOnly()]
 
 
 class LabeledChats(Result):

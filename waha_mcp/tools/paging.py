@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr
 from waha_mcp.history.source import Budget, Place
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.several import NotTold
+from waha_mcp.waha.marks import LongCursor
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import iso_time
 
@@ -21,8 +22,10 @@ T = TypeVar("T")
 class Page(Result):
     """The base of results that hold one page of a list."""
 
-    left_out: str | None = Field(default=None, description="How many follow after these, where any do")
-    cursor: str | None = Field(default=None, description="Pass it as cursor to get those")
+    left_out: int | None = Field(default=None, description="How many follow after these, where any do")
+    at_least: bool | None = Field(default=None, description="There may be more than left_out says")
+    cursor: LongCursor | None = Field(default=None, description="Pass it as cursor to get those")
+    notes: list[str] | None = None
     not_told: NotTold = None
 
     #: The cursor's kind, and where to go on after each of the items; so that a page can end after any of them.
@@ -41,18 +44,22 @@ class Page(Result):
         """A copy with only the first `count` items, which says what else there is and how to get it."""
         dropped = len(self.items()) - count
         kind, places = self._places
-        beyond = self.left_out or "0"
-        left = f"{dropped + int(beyond)}" if beyond.isdecimal() else f"at least {dropped + 1}"
-        changes: dict[str, Any] = {self._list_field(): self.items()[:count], "left_out": left}
+        changes: dict[str, Any] = {self._list_field(): self.items()[:count], "left_out": dropped + (self.left_out or 0)}
         if count <= len(places) and count:
             changes["cursor"] = encode_cursor(kind, places[count - 1])
         else:
-            changes |= {"left_out": f"{left}: too long for one answer, ask again with limit={count}", "cursor": None}
+            note = f"Too long for one answer: ask again with limit={count}."
+            changes |= {"notes": [*(self.notes or ()), note], "cursor": None}
         return self.model_copy(update=changes)
 
     @classmethod
     def _list_field(cls) -> str:
         return next(name for name, field in cls.model_fields.items() if get_origin(field.annotation) is list)
+
+
+def left(count: int, cursor: str, *, exact: bool = True) -> dict[str, Any]:
+    """The `Page` fields for what follows: so many, or unless `exact` at least so many."""
+    return {"left_out": count, "cursor": cursor} | ({} if exact else {"at_least": True})
 
 
 _DAMAGED = "cursor: damaged; pass the one that the last page gave, unchanged"
@@ -96,10 +103,10 @@ def place_of(state: Any) -> Place:
         raise ArgumentError(_DAMAGED) from None
 
 
-def stopped(budget: Budget, place: Place, left: str) -> str:
-    """The note of a call whose budget ended at a place. `left`: what was not looked at, in words."""
+def stopped(budget: Budget, place: Place, rest: str) -> str:
+    """The note of a call whose budget ended at a place. `rest`: what was not looked at, in words."""
     back = f", back to {iso_time(place.time)}" if place.time is not None else ""
-    return f"Stopped after {budget.requests} requests{back}: {left}; the cursor goes on."
+    return f"Stopped after {budget.requests} requests{back}: {rest}; the cursor goes on."
 
 
 def page_of(
@@ -112,15 +119,11 @@ def page_of(
     """
     if len(rows) <= limit:
         return rows, {}
-    left = total - offset - limit if total is not None else 0
-    return rows[:limit], {
-        "left_out": f"{left}" if left > 0 else "at least 1",
-        "cursor": encode_cursor(kind, offset + limit),
-    }
+    count = total - offset - limit if total is not None else 0
+    return rows[:limit], left(max(count, 1), encode_cursor(kind, offset + limit), exact=count > 0)
 
 
 def slice_of(kind: str, rows: Sequence[T], limit: int, offset: int) -> tuple[Sequence[T], dict[str, Any]]:
     """One page of rows that are all at hand, and the `Page` fields that say exactly how many follow."""
-    shown, left = rows[offset : offset + limit], len(rows) - offset - limit
-    more: dict[str, Any] = {"left_out": f"{left}", "cursor": encode_cursor(kind, offset + limit)} if left > 0 else {}
-    return shown, more
+    shown, count = rows[offset : offset + limit], len(rows) - offset - limit
+    return shown, left(count, encode_cursor(kind, offset + limit)) if count > 0 else {}

@@ -45,6 +45,11 @@ class MessageReference:
 
 
 @dataclass(frozen=True)
+class CursorReference:
+    """Marks a parameter for a cursor."""
+
+
+@dataclass(frozen=True)
 class Fetched:
     """Marks a parameter for the URL of a file; `Context.fetched` has its bytes, unless WAHA fetches by itself."""
 
@@ -203,7 +208,7 @@ SourceMessageId = Annotated[
 #: The URL of a file, normalized.
 MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="To fetch it from")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many")]
-Cursor = Annotated[str, Field(description="From the page before")]
+Cursor = Annotated[str, CursorReference(), Field(description="From the page before")]
 #: Filter by author. The tool gets the chat id.
 Sender = Annotated[
     str, Reference(reached=False, kind="person"), Field(min_length=1, description="Only from this person")

@@ -9,6 +9,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import READS, SETS, Context, tool
 from waha_mcp.tools.params import OwnChat
 from waha_mcp.tools.results import Done, done
+from waha_mcp.waha.marks import ChatId, RowId, Time
 from waha_mcp.waha.messages import Names
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import all_of, chat_id_of, iso_time, listing, object_of
@@ -21,14 +22,14 @@ _STATES: tuple[State, ...] = ("online", "offline", "typing", "recording", "pause
 
 
 class Seen(Result):
-    person: str
+    person: RowId
     name: Name | None = None
     state: State | None = Field(None, description="Left out where they do not share it")
-    last_seen: str | None = Field(None, description="ISO 8601; left out where they do not share it")
+    last_seen: Time | None = Field(None, description="Left out where they do not share it")
 
 
 class ChatPresence(Result):
-    chat: str
+    chat: ChatId
     chat_name: Name | None = None
     people: list[Seen]
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from waha_mcp.waha.errors import LOOK_FIRST, OutcomeUnknown
+from waha_mcp.waha.marks import BareChatId, Worded
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, first_of, mapping_of, text_of
 
 
 class Done(Result):
-    done: str = Field(description="What was done")
+    done: Annotated[str, Worded()] = Field(description="What was done")
 
 
 def confirmed(answer: Any) -> None:
@@ -48,13 +49,13 @@ def changed_session(answer: Any) -> Mapping[str, Any]:
 
 
 class Outcome(Result):
-    person: str
+    person: BareChatId
     ok: bool
     why: str | None = Field(None, description="Of one that failed: why")
 
 
 class Outcomes(Result):
-    done: str = Field(description="What was asked for")
+    done: Annotated[str, Worded()] = Field(description="What was asked for")
     people: list[Outcome] | None = Field(None, description="How it went for each; left out where not known")
 
 

@@ -13,6 +13,7 @@ from waha_mcp.tools.params import Argument
 from waha_mcp.tools.results import Done, changed_session, done
 from waha_mcp.tools.several import NotTold, gather
 from waha_mcp.waha.errors import BadAnswer, Refused
+from waha_mcp.waha.marks import Time
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
 from waha_mcp.whatsapp.ids import parse_phone, phone_of
@@ -30,7 +31,7 @@ class Session(Result):
     name: Name | None = None
     phone: str | None = Field(None, description="E.164")
     presence: str | None = Field(None, description="How others see the account: online or offline")
-    last_activity: str | None = Field(None, description="ISO 8601")
+    last_activity: Time | None = None
 
 
 def _session_from(answer: Any) -> Session:
@@ -64,10 +65,10 @@ class Limits(Result):
     new_chats_left: int | None = Field(None, description="How many conversations may still be opened in this cycle")
     new_chats_total: int | None = None
     capping: str | None = Field(None, description="NONE, FIRST_WARNING, SECOND_WARNING or CAPPED")
-    cycle_ends: str | None = Field(None, description="ISO 8601")
+    cycle_ends: Time | None = None
     locked: bool | None = Field(None, description="True: WhatsApp lets this account open no conversations now")
     locked_because: str | None = None
-    locked_until: str | None = Field(None, description="ISO 8601")
+    locked_until: Time | None = None
     not_told: NotTold = None
 
 
@@ -142,6 +143,8 @@ async def delete_session(*, ctx: Context) -> Done:
 
 
 class QrCode(Result):
+    attaches = True
+
     text: str = Field(description="The QR code drawn with block characters; show it in a fixed-width font, unwrapped")
 
 

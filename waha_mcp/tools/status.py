@@ -105,6 +105,6 @@ async def post_media_status(
 async def delete_status(message_id: MessageId, people: Audience | None = None, *, ctx: Context) -> Done:
     """Take back an own status story. If it was posted for some people only, name the same ones."""
     if parse_message_id(message_id).chat != STATUS:
-        raise ArgumentError(f"message_id: not a status story; its id looks like 'true_{STATUS}_3EB0C767D26A1B2E5F4C'")
+        raise ArgumentError("message_id: not a status story; give the id that posting it gave")
     answer = await ctx.waha.call("POST /api/{session}/status/delete", body={"id": message_id, "contacts": people})
-    return done(answer, f"Took back {message_id}")
+    return done(answer, "Took the status back")

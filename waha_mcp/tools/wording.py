@@ -1,47 +1,47 @@
-"""Input schemas in the form that every host passes on: ranges and defaults in words, nothing that converters refuse.
-
-Hosts strip keywords such as `minimum`, `pattern` and `default`, and OpenAI's strict mode refuses some of them.
-"""
+"""From a tool's result to the answer that is sent: worded, within the App's budget, with references for long ids."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-#: Keywords whose meaning goes into the description, or is left to the check of the arguments.
-_SAID = {"minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "default", "title"}
+from waha_mcp.tools.budget import fit
+from waha_mcp.tools.presenting import Unshortened, View, present, unshortened_in, with_references
+from waha_mcp.tools.references import References
+from waha_mcp.waha.marks import ReferenceKind
+from waha_mcp.waha.models import Attachment, Result
+
+#: In the place of a reference that is not made yet: as long as one.
+_LATER = "c000000000"
 
 
-def in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A JSON Schema with its definitions in place and its ranges and defaults as words of the descriptions."""
-    definitions = schema.get("$defs", definitions or {})
-    if "$ref" in schema:
-        named = definitions[schema["$ref"].rpartition("/")[2]]
-        schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
-    said = {key: value for key, value in schema.items() if key not in _SAID and key != "$defs"}
-    if words := ", ".join(_words(schema)):
-        about = schema.get("description")
-        said["description"] = f"{about}; {words}" if about else f"{words[0].upper()}{words[1:]}"
-    if "properties" in said:
-        said["properties"] = {name: in_words(each, definitions) for name, each in said["properties"].items()}
-    if "items" in said:
-        said["items"] = in_words(said["items"], definitions)
-    return said
+@dataclass(frozen=True)
+class Answer:
+    """What a call answers. `structured`: whether its data goes as structured content, too."""
+
+    data: dict[str, Any]
+    attachments: tuple[Attachment, ...]
+    structured: bool
 
 
-def _words(schema: Mapping[str, Any]) -> list[str]:
-    words = [
-        _range(schema.get("minimum"), schema.get("maximum"), ""),
-        _range(None, schema.get("maxLength"), " characters"),
-        _range(schema.get("minItems"), schema.get("maxItems"), " of them"),
-    ]
-    if schema.get("default") not in (None, False, "", []):
-        words.append(f"default {str(schema['default']).lower() if schema['default'] is True else schema['default']}")
-    return [word for word in words if word]
+async def answer_from(result: Result, view: Callable[[], View], references: References, budget: int) -> Answer:
+    """The answer of at most `budget` characters, if possible. `view` makes a new view of the same kind each time."""
+    known: dict[tuple[ReferenceKind, str], str] = {}
 
+    async def shorten(data: dict[str, Any]) -> None:
+        known.update(await references.shorten((each.kind, str(each)) for each in unshortened_in(data)))
 
-def _range(least: float | None, most: float | None, of: str) -> str:
-    if most is None:
-        # None of something is left out, and a list of none seldom meant.
-        return f"from {least:,}" if least and not of else ""
-    return f"{least:,} to {most:,}{of}" if least is not None else f"up to {most:,}{of}"
+    def short(each: Unshortened) -> str:
+        return known.get((each.kind, str(each)), _LATER)
+
+    def size(result: Result) -> int:
+        data = with_references(present(result, view()), short)
+        return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+
+    await shorten(present(result, view()))
+    fitting = fit(result, budget, size)
+    data = present(fitting, view())
+    await shorten(data)
+    return Answer(with_references(data, short), result.attachments, structured=not result.attaches)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from waha_mcp.waha.marks import FullOnly, RowId, Usual
 from waha_mcp.waha.messages import NOBODY, Message, Names, message_from
 from waha_mcp.waha.models import Result, has_letters
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind_of_chat, mapping_of, text_of
@@ -14,10 +15,10 @@ from waha_mcp.whatsapp.untrusted import Name
 
 
 class ChatSummary(Result):
-    id: str
+    id: RowId
     name: Name | None = None
-    kind: ChatKind
-    unread: int | None = Field(None, description="Unread messages; left out where the engine does not say")
+    kind: Annotated[ChatKind, FullOnly()]
+    unread: Annotated[int, Usual(0)] | None = Field(None, description="Unread messages; left out where none are known")
     marked_unread: bool | None = Field(None, description="The owner marked it as unread")
     archived: bool | None = None
     last_message: Message | None = None

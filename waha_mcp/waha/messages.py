@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, FiniteFloat
 
@@ -30,6 +30,7 @@ from waha_mcp.waha.content import (
     votes_of,
 )
 from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.marks import Author, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN
 from waha_mcp.waha.message_text import is_picture, joined
@@ -83,7 +84,7 @@ class Media(Result):
 
 
 class Quoted(Result):
-    id: str | None = None
+    id: LongId | None = None
     sender: str | None = None
     sender_name: Name | None = None
     text: Words | None = None
@@ -92,7 +93,7 @@ class Quoted(Result):
 
 class Reaction(Result):
     emoji: Name
-    count: int
+    count: Annotated[int, Usual(1)]
     by: list[Name] | None = None
 
 
@@ -132,8 +133,8 @@ class Choice(Result):
 
 
 class Event(Result):
-    starts: str | None = Field(None, description="ISO 8601")
-    ends: str | None = Field(None, description="ISO 8601")
+    starts: Time | None = None
+    ends: Time | None = None
     place: Name | None = None
     about: Words | None = None
     link: Name | None = Field(None, description="To a call")
@@ -143,14 +144,14 @@ class Event(Result):
 class Message(Result):
     """One message. Fields and flags that do not apply are None and left out."""
 
-    id: str = Field(description="Message id, for reply_to, react and get_media")
-    time: str | None = Field(None, description="ISO 8601")
-    sender: str = Field(description="Chat id of who wrote it; 'me' is the session's owner")
+    id: LongId = Field(description="For reply_to, react and get_media")
+    time: Time | None = None
+    sender: Annotated[str, Author()] = Field(description="Chat id of who wrote it; 'me' is the session's owner")
     sender_name: Name | None = None
     calls_themselves: Name | None = Field(
         default=None, description="In a chat with a person whose name is not known: the name that they chose"
     )
-    kind: MessageKind = "text"
+    kind: Annotated[MessageKind, Usual("text")] = "text"
     text: Words | None = None
     note: str | None = Field(None, description="What there is instead of a text, in our words")
     about: list[Name] | None = Field(default=None, description="The people of whom the note tells")
@@ -190,8 +191,8 @@ def message_from(
 ) -> Message | None:
     """Parse a WAMessage; None if it has no id.
 
-    Without `full`: counts instead of the names of those who reacted or voted, no MIME types, no ids of quotes, and
-    quoted texts of at most 100 characters. `chat` is the chat being shown: a sender with that id gets no `sender_name`,
+    Without `full`: counts instead of the names of those who reacted or voted, no ids of quotes, and quoted texts of at
+    most 100 characters. `chat` is the chat being shown: a sender with that id gets no `sender_name`,
     and where no name is known for it, `calls_themselves`.
     """
     message_id = message_id_of(raw.get("id"))
@@ -199,7 +200,6 @@ def message_from(
         return None
     content = content_of(raw)
     media, sender = _media(raw, content), sender_of(raw, names)
-    shown_media = media if full or media is None else media.model_copy(update={"mimetype": None})
     location, cards = _location(raw, content), _cards(raw, content)
     kind = content.kind
     if kind in (None, "other") and not content.deleted:
@@ -216,7 +216,7 @@ def message_from(
         text=_with_names(text, content, names),
         note=_note(raw, content, kind, text),
         about=_about(content, names),
-        media=shown_media,
+        media=media,
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
         poll=_poll(raw, content, names, full=full) if kind == "poll" else None,
@@ -359,7 +359,7 @@ def _quoted(raw: Mapping[str, Any], content: Content, message_id: str, names: Na
     sender = None if author is None else "me" if mine else names.canonical(author)
     return Quoted(
         id=_quoted_id(found, mine, chat if elsewhere else here) if full else None,
-        sender=sender if full or sender == "me" else None,
+        sender=sender,
         sender_name=names.name(sender) if sender and sender != "me" else None,
         text=text if full or text is None or len(text) <= 100 else f"{text[:99]}…",
         of=None if not elsewhere else "status" if of_status else "another chat",

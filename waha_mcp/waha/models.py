@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from waha_mcp.waha.marks import BareChatId, Day, FullOnly, LongId, RowId, Time, Whom
 from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, iso_time, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id, phone_of
 from waha_mcp.whatsapp.untrusted import Name, Words
@@ -33,6 +34,17 @@ class Reached(NamedTuple):
     chosen: bool = False
 
 
+class Touched(NamedTuple):
+    """A message that an effect was about: its full id, and its first words where they may be shown.
+
+    `name`: of the field of the answer.
+    """
+
+    name: str
+    message_id: str
+    text: str | None = None
+
+
 class Result(BaseModel):
     """Base of what tools return. Fields that are None are left out of the answer.
 
@@ -42,7 +54,11 @@ class Result(BaseModel):
     # Build schemas on first use, not at import.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
+    #: Whether results of the kind come with attachments. Some hosts drop those beside structured content.
+    attaches: ClassVar[bool] = False
+
     _attachments: tuple[Attachment, ...] = PrivateAttr(())
+    _touched: tuple[Touched, ...] = PrivateAttr(())
     _reached: tuple[Reached, ...] = PrivateAttr(())
 
     @property
@@ -53,6 +69,16 @@ class Result(BaseModel):
     def attach(self, *attachments: Attachment) -> Self:
         """Add attachments; return self."""
         self._attachments += attachments
+        return self
+
+    @property
+    def touched(self) -> tuple[Touched, ...]:
+        """The messages that the effect behind this result was about."""
+        return self._touched
+
+    def touching(self, *touched: Touched) -> Self:
+        """Set the messages that the effect was about; return self."""
+        self._touched = touched
         return self
 
     @property
@@ -67,26 +93,26 @@ class Result(BaseModel):
 
 
 class Contact(Result):
-    id: str
+    id: RowId
     name: Name | None = Field(None, description="As saved in the address book")
-    push_name: Name | None = Field(None, description="As they call themselves")
+    calls_themselves: Name | None = Field(None, description="The name that they chose")
     phone: str | None = Field(None, description="E.164")
-    saved: bool | None = Field(None, description="Whether it is in the address book")
+    saved: Annotated[bool, FullOnly()] | None = Field(None, description="Whether it is in the address book")
     blocked: bool | None = None
 
 
 class Group(Result):
-    id: str
+    id: Annotated[str, Whom("subject", row=True)]
     subject: Name | None = None
     description: Words | None = None
     participants: int | None = None
-    created: str | None = Field(None, description="ISO 8601")
+    created: Day | None = None
 
 
 class Sent(Result):
-    message_id: str | None = Field(None, description="Left out where the engine does not say")
-    chat: str
-    time: str | None = Field(None, description="ISO 8601")
+    message_id: LongId | None = Field(None, description="Left out where the engine does not say")
+    chat: BareChatId
+    time: Time | None = None
 
     #: Whether WAHA says that it was sent, without naming the message, as the browser engines do of what is forwarded.
     _told: bool = PrivateAttr(default=False)
@@ -130,7 +156,7 @@ def contact_from(raw: Mapping[str, Any]) -> Contact | None:
     return Contact(
         id=contact_id,
         name=name,
-        push_name=chosen,
+        calls_themselves=chosen,
         phone=phone_of(contact_id) or (phone_of(number) if number else None),
         saved=marks_saved(raw),
         blocked=True if raw.get("isBlocked") is True else None,

@@ -20,6 +20,12 @@ _CHAT_ID = re.compile(
 _MESSAGE_ID = re.compile(
     r"(?P<me>true|false)_(?P<chat>[^_\s]+@[a-z.]+)_(?P<id>[0-9A-Za-z.-]+)(?:_(?P<participant>\S+))?"
 )
+#: A message id within a text of ours.
+MESSAGE_ID_IN_TEXT = re.compile(
+    r"\b(?:true|false)_[0-9a-z-]+@[a-z.]*[a-z]_[0-9A-Za-z]+(?:[.-][0-9A-Za-z]+)*(?:_[0-9]+(?::[0-9]+)?@[a-z.]*[a-z])?\b"
+)
+#: A chat id within a text of ours.
+CHAT_ID_IN_TEXT = re.compile(r"(?<![\w@.+-])[0-9]+(?:-[0-9]+)?@(?:c\.us|lid|g\.us|newsletter|bot)\b")
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 #: The accepted forms of a chat argument, for error messages.
@@ -109,8 +115,8 @@ def parse_message_id(value: str) -> MessageKey:
     chat = normalize_chat_id(match["chat"]) if match else None
     if match is None or chat is None:
         raise ValueError(
-            f"{_shown(value)} is not a message id: give one as WAHA gave it, such as "
-            "'false_12025550123@c.us_3EB0C767D26A1B2E5F4C'"
+            f"{_shown(value)} is not a message id: give one as an answer gave it, such as m482915036, or WAHA's own "
+            "(false_12025550123@c.us_3EB0…)"
         )
     participant = match["participant"]
     return MessageKey(

@@ -70,7 +70,10 @@ async def test_a_voice_note_is_turned_into_text_by_the_command_that_the_app_name
     command = [sys.executable, "-X", "utf8", str(script), "{file}"]
     app = app_for(sandbox, sandbox.keys["read"], transcriber={"command": command})
     async with Bridge(app) as bridge:
-        assert (await look(bridge, "Sam Okafor", "voice")).transcript == "See you at eight"
+        heard = await look(bridge, "Sam Okafor", "voice")
+    assert heard.transcript == "See you at eight"
+    # Sound that a client cannot play to a model reaches it as tens of thousands of tokens.
+    assert not heard.attachments
 
 
 @pytest.mark.slow

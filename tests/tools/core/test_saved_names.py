@@ -8,14 +8,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.harness import Admin, app_for
+from tests.harness import Admin, app_for, worded
 from tests.sandbox.box import group_id
 from tests.tools.core.test_names import ask
 from waha_mcp.app.policy_fields import Chats
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
-from waha_mcp.tools.budget import as_json
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.errors import OutcomeUnknown
 
@@ -42,8 +41,8 @@ async def test_a_saved_name_reaches_who_is_saved_under_it_whoever_else_takes_it(
     await stranger(admin, chosen)
     result = await bridge.call("send_text", {"chat": written, "text": "Hello"})
     assert await sent_to(admin) == [MUM]
-    assert as_json(result)["reached"] == ["Mum ❤️ (+12025550102)"]
-    assert "reached" not in as_json(result).get("written_by_others", [])
+    assert worded(result)["reached"] == ["Mum ❤️ (+12025550102)"]
+    assert "others" not in worded(result)
 
 
 @pytest.mark.parametrize("chosen", ["Zora Blum", "Bank of Nowhere"])
@@ -93,7 +92,7 @@ async def test_a_name_that_was_saved_for_somebody_else_meanwhile_is_theirs(
     monkeypatch.setattr("waha_mcp.people.filling.MISS_LIFE", 0.0)
     result = await bridge.call("send_text", {"chat": "Mum", "text": "Hello"})
     assert await sent_to(admin) == [ANSWERING_CHAT]
-    assert as_json(result)["reached"] == ["Mum (+12025550123)"]
+    assert worded(result)["reached"] == ["Mum (+12025550123)"]
     await bridge.call("send_text", {"chat": "Mother", "text": "Hello"})
     assert await sent_to(admin) == [ANSWERING_CHAT, MUM]
 
@@ -186,9 +185,9 @@ async def test_a_group_that_the_account_made_goes_by_its_subject(bridge: Bridge,
     group = await make_group(admin, "Chess 4", ours=True)
     result = await bridge.call("send_text", {"chat": "chess 4", "text": "Hello"})
     assert await sent_to(admin) == [group]
-    [said] = as_json(result)["reached"]
+    [said] = worded(result)["reached"]
     assert said.startswith("the group “Chess 4” (")
-    assert "reached" in as_json(result)["written_by_others"]
+    assert "others" in worded(result)
 
 
 async def test_a_group_that_others_made_goes_by_its_subject_once_the_account_has_written_there(

@@ -37,7 +37,7 @@ async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: 
         Contact(
             id=entry.id,
             name=entry.name,
-            push_name=entry.push_name if entry.push_name != entry.name else None,
+            calls_themselves=entry.push_name if entry.push_name != entry.name else None,
             phone=phone_of(entry.id),
             saved=entry.contact.saved,
             blocked=entry.contact.blocked,

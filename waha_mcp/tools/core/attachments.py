@@ -23,6 +23,7 @@ from waha_mcp.tools.params import SourceMessageId
 from waha_mcp.tools.pictures import NotShown, shown
 from waha_mcp.tools.sniff import is_text, sniff, text_of_file
 from waha_mcp.waha.errors import NotFound, Refused
+from waha_mcp.waha.marks import Author, LongId
 from waha_mcp.waha.messages import Media, Message, message_from, refuse_view_once
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import epoch, mapping_of, one_of, text_of
@@ -42,8 +43,10 @@ FETCHES = Hints(read_only=False, destructive=False, idempotent=True, open_world=
 
 
 class FetchedMedia(Result):
-    message_id: str
-    sender: str
+    attaches = True
+
+    message_id: LongId
+    sender: Annotated[str, Author(message="message_id")]
     sender_name: Name | None = None
     kind: str
     mimetype: Name | None = None
@@ -171,8 +174,10 @@ async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tup
         width, height = picture.size or (None, None)
         return {"width": width, "height": height}, Attachment("image", picture.mimetype, picture.data)
     if mimetype.startswith("audio/"):
-        attachment = Attachment("audio", mimetype, data) if len(data) <= MOST_AUDIO else None
-        return await _heard(ctx, data, mimetype), attachment
+        heard = await _heard(ctx, data, mimetype)
+        # Many clients cannot play sound to a model: they write half a minute out as 55,000 tokens of base64, or fail.
+        unheard = "transcript" not in heard and len(data) <= MOST_AUDIO
+        return heard, Attachment("audio", mimetype, data) if unheard else None
     if sniff(data) is None and is_text(data):
         text = text_of_file(data)
         left = len(text) - text_from - TEXT_PAGE

@@ -10,10 +10,11 @@ from waha_mcp.concurrency import each
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.people.parts import NAMES
 from waha_mcp.tools.catalog import READS, Context, tool
-from waha_mcp.tools.paging import Page, encode_cursor, offset_of
+from waha_mcp.tools.paging import Page, encode_cursor, left, offset_of
 from waha_mcp.tools.params import Cursor, Detail, Limit
 from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
 from waha_mcp.waha.errors import ONE_OPERATION
+from waha_mcp.waha.marks import Day, FullOnly, RowId
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing
@@ -22,8 +23,7 @@ from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import Name
 
 OVERVIEW = "GET /api/{session}/chats/overview"
-#: Most characters of a last message in a concise list.
-GLIMPSE = 120
+NO_COUNTS = "This engine does not say what is unread: see list_chats for what is new."
 #: Most chats that get_unread examines per call.
 LOOKED_AT = 500
 
@@ -50,10 +50,9 @@ async def list_chats(
         if len(shown) == limit:
             known = sum(entry.last_active is not None for entry in ctx.directory.entries())
             exact = known > places[-1] and not ctx.directory.not_known("chats")
-            left = f"{known - places[-1]}" if exact else "at least 1"
-            more = {"left_out": left, "cursor": encode_cursor("chats", places[-1])}
+            more = left(known - places[-1] if exact else 1, encode_cursor("chats", places[-1]), exact=exact)
             break
-        shown.append(chat if detail == "full" else _glimpse(chat))
+        shown.append(chat)
         places.append(pages.offset)
     page = Chats(chats=shown, not_told=_not_told(ctx, pages), **more)
     return page.resumable("chats", places)
@@ -66,19 +65,10 @@ def _not_told(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[st
     return [*missing, *names, *others] or None
 
 
-def _glimpse(chat: ChatSummary) -> ChatSummary:
-    last = chat.last_message
-    if last is None:
-        return chat
-    text = last.text and (last.text if len(last.text) <= GLIMPSE else f"{last.text[: GLIMPSE - 1]}…")
-    last = last.model_copy(update={"text": text, "reply_to": None, "reactions": None})
-    return chat.model_copy(update={"last_message": last})
-
-
 class UnreadChat(Result):
-    id: str
+    id: RowId
     name: Name | None = None
-    kind: ChatKind
+    kind: Annotated[ChatKind, FullOnly()]
     unread: int | None = None
     marked_unread: bool | None = Field(None, description="The owner marked it as unread")
     messages: list[Message] = Field(description="The last of the unread ones, oldest first")
@@ -87,7 +77,6 @@ class UnreadChat(Result):
 class Unread(Page):
     chats: list[UnreadChat]
     looked_at: int = Field(description="How many chats were looked through, the most recent first")
-    note: str | None = None
 
 
 @tool(title="What is new", action=Action.READ, calls=[OVERVIEW, MESSAGES], hints=READS)
@@ -128,13 +117,14 @@ async def get_unread(
     full = more and len(found) == limit
     place = places[-1] if full else min(pages.offset, start + LOOKED_AT)
     chats = await each(found, lambda row: _with_lines(ctx, row, lines, unreadable))
-    following = {"left_out": "at least 1" if full else "perhaps more, in older chats"}
     page = Unread(
         chats=chats,
         looked_at=looked_at,
-        note=None if told or not place else "This engine does not say what is unread: see list_chats for what is new.",
+        notes=None
+        if told or not place
+        else ["This engine does not say what is unread: see list_chats for what is new."],
         not_told=_not_told(ctx, pages, unreadable),
-        **(following | {"cursor": encode_cursor("unread", place)} if more else {}),
+        **(left(1 if full else 0, encode_cursor("unread", place), exact=False) if more else {}),
     )
     return page.resumable("unread", places)
 
@@ -173,12 +163,12 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
 
 
 class FoundChat(Result):
-    id: str
+    id: RowId
     name: Name | None = Field(None, description="As saved, or a group's subject")
-    push_name: Name | None = Field(None, description="As they call themselves")
-    kind: ChatKind
+    calls_themselves: Name | None = Field(None, description="The name that they chose")
+    kind: Annotated[ChatKind, FullOnly()]
     phone: str | None = Field(None, description="E.164")
-    last_active: str | None = Field(
+    last_active: Day | None = Field(
         None, description="When the chat last had a message; none: no chat yet, or WAHA does not say"
     )
 
@@ -207,7 +197,7 @@ async def find_chats(
             FoundChat(
                 id=entry.id,
                 name=entry.name,
-                push_name=entry.push_name if entry.push_name != entry.name else None,
+                calls_themselves=entry.push_name if entry.push_name != entry.name else None,
                 kind=entry.kind,
                 phone=phone_of(entry.id),
                 last_active=iso_time(entry.last_active),

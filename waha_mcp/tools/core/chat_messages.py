@@ -10,9 +10,10 @@ from waha_mcp.history.rest import MESSAGES, Rest
 from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.moments import Since, Until
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Sender, SourceMessageId
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Refused, Unsupported
+from waha_mcp.waha.marks import ChatId
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.models import Result, message_id_of
@@ -27,10 +28,9 @@ MOST_REQUESTS, SECONDS = 10, 15.0
 
 
 class Messages(Page):
-    chat: str
+    chat: ChatId
     chat_name: Name | None = None
     messages: list[Message] = Field(description="Newest first")
-    notes: list[str] | None = None
 
 
 @tool(title="Read messages", action=Action.READ, calls=[MESSAGES], hints=READS)
@@ -62,10 +62,10 @@ async def get_messages(
     async for step in source.rows(place, *span, budget):
         if step.row is None:
             source.notes.append(stopped(budget, step.place, "older messages not looked at yet"))
-            more = {"left_out": "perhaps more", "cursor": encode_cursor("messages", [chat, *step.place.state])}
+            more = left(0, encode_cursor("messages", [chat, *step.place.state]), exact=False)
             break
         if len(shown) == limit:
-            more = {"left_out": "at least 1", "cursor": encode_cursor("messages", [chat, *places[-1].state])}
+            more = left(1, encode_cursor("messages", [chat, *places[-1].state]), exact=False)
             break
         message = message_from(step.row, ctx.directory, full=detail == "full", chat=chat)
         if message is not None and message in wanted and ctx.shows(chat, message.id):
@@ -88,7 +88,7 @@ def _place(chat: str, cursor: str | None) -> Place:
 
 
 class MessageView(Result):
-    chat: str
+    chat: ChatId
     chat_name: Name | None = None
     message: Message
     before: list[Message] | None = Field(None, description="Oldest first")

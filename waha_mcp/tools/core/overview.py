@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -59,7 +59,11 @@ class Status(Result):
     calls=["GET /api/sessions", "GET /api/server/version"],
     hints=INSPECTS,
 )
-async def get_status(*, ctx: Context) -> Status:
+async def get_status(
+    toolsets: Annotated[bool, Field(description="Also list the toolsets not chosen")] = False,
+    *,
+    ctx: Context,
+) -> Status:
     """Show whether WhatsApp is connected, as which account, and which tools are hidden and why."""
     hidden: defaultdict[str, list[str]] = defaultdict(list)
     for other in CATALOG.values():
@@ -99,7 +103,9 @@ async def get_status(*, ctx: Context) -> Status:
         reach=ctx.reach() or None,
         paused=await ctx.paused(),
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
-        toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY}) if EVERY not in ctx.app.toolsets else None,
+        toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY})
+        if toolsets and EVERY not in ctx.app.toolsets
+        else None,
     )
 
 

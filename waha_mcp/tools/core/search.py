@@ -13,9 +13,10 @@ from waha_mcp.history.source import START, Budget, Place, Row
 from waha_mcp.people.people_table import Entry
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.moments import Since, Until
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, place_of, stopped
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of, stopped
 from waha_mcp.tools.params import Chat, Cursor, Limit, Sender
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
+from waha_mcp.waha.marks import Author, ChatId, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Result, message_id_of
@@ -32,24 +33,23 @@ PER_CHAT = 500
 
 
 class Hit(Result):
-    id: str = Field(description="Message id: get_message shows it with its surroundings")
-    chat: str
+    id: LongId = Field(description="get_message shows it with its surroundings")
+    chat: ChatId
     chat_name: Name | None = None
-    time: str | None = Field(None, description="ISO 8601")
-    sender: str
+    time: Time | None = None
+    sender: Annotated[str, Author()]
     sender_name: Name | None = None
     calls_themselves: Name | None = Field(
         default=None, description="In a chat with a person whose name is not known: the name that they chose"
     )
-    kind: MessageKind
-    line: Words = Field(description="The line that matches")
+    kind: Annotated[MessageKind, Usual("text")]
+    text: Words = Field(description="The line that matches")
 
 
 class Hits(Page):
     hits: list[Hit] = Field(description="Newest first")
     looked_at: int = Field(description="How many messages were looked through")
-    looked_back_to: str | None = Field(None, description="ISO 8601; of the chat reached last where one by one")
-    notes: list[str] | None = None
+    looked_back_to: Time | None = Field(None, description="In the chat reached last, where one by one")
 
 
 @dataclass
@@ -132,7 +132,7 @@ class _Search:
             sender_name=message.sender_name,
             calls_themselves=message.calls_themselves,
             kind=message.kind,
-            line=line,
+            text=line,
         )
 
 
@@ -176,7 +176,7 @@ async def search_messages(
             following = await _onward(search, where, place_of(place))
         case _:
             raise ArgumentError("cursor: belongs to another search; pass it with the same chat")
-    more = {} if following is None else {"left_out": "perhaps more", "cursor": encode_cursor("search", following)}
+    more = {} if following is None else left(0, encode_cursor("search", following), exact=False)
     found = sorted(search.hits, key=lambda hit: -hit[0]) if search.one_by_one else search.hits
     page = Hits(
         hits=[hit for _, hit, _ in found],

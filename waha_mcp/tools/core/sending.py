@@ -11,6 +11,7 @@ from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People
 from waha_mcp.tools.results import confirmed
 from waha_mcp.waha.chat_rows import unread_of
 from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Result, Sent, sent_from
 from waha_mcp.waha.parsing import chat_id_of, listing, texts_of
 
@@ -104,7 +105,6 @@ async def send_media(
 
 
 class Reacted(Result):
-    message_id: str
     emoji: str = Field(description="Empty: the reaction was taken back")
 
 
@@ -117,7 +117,7 @@ async def react(
 ) -> Reacted:
     """React to a message, or take the own reaction back."""
     confirmed(await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji}))
-    return Reacted(message_id=message_id, emoji=emoji)
+    return Reacted(emoji=emoji)
 
 
 READ, OVERVIEW = "POST /api/{session}/chats/{chatId}/messages/read", "GET /api/{session}/chats/overview"
@@ -128,7 +128,7 @@ CUT_OFF, MOST_TURNS = 30, 20
 
 
 class MarkedRead(Result):
-    chat: str
+    chat: BareChatId
     messages: int | None = Field(None, description="How many were marked; left out where none were, or it is not told")
     left: int | None = Field(None, description="How many WAHA still counts as unread in it, where it does")
     note: str | None = None

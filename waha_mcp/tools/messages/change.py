@@ -29,14 +29,14 @@ async def edit_message(
     """Change the text of an own message. WhatsApp allows it for 15 minutes and marks it as edited."""
     body = {"text": text, "mentions": mentions, "linkPreview": link_preview}
     answer = await ctx.waha.call(f"PUT {_MESSAGE}", path=_path(message_id), body=body)
-    return done(answer, f"Edited {message_id}")
+    return done(answer, "Edited")
 
 
 @tool(title="Delete a message", action=Action.SEND, calls=[f"DELETE {_MESSAGE}"], hints=DESTROYS, toolset="messages")
 async def delete_message(message_id: MessageId, *, ctx: Context) -> Done:
     """Delete a message for everybody in the chat. Those there see that something was deleted."""
     answer = await ctx.waha.call(f"DELETE {_MESSAGE}", path=_path(message_id))
-    return done(answer, f"Deleted {message_id}")
+    return done(answer, "Deleted")
 
 
 _DAYS = {"24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
@@ -60,10 +60,10 @@ async def pin_message(
     if not pinned:
         return done(
             await ctx.waha.call(f"POST {_MESSAGE}/unpin", path=_path(message_id)),
-            f"Unpinned {message_id}",
+            "Unpinned",
         )
     answer = await ctx.waha.call(f"POST {_MESSAGE}/pin", path=_path(message_id), body={"duration": _DAYS[duration]})
-    return done(answer, f"Pinned {message_id} for {duration}")
+    return done(answer, f"Pinned for {duration}")
 
 
 @tool(
@@ -85,7 +85,7 @@ async def star_message(
         "PUT /api/star",
         body={"messageId": message_id, "chatId": parse_message_id(message_id).chat, "star": starred},
     )
-    return done(answer, f"{'Starred' if starred else 'Took the star from'} {message_id}")
+    return done(answer, "Starred" if starred else "Took the star away")
 
 
 @tool(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from waha_mcp.tools.catalog import CATALOG, Tool
-from waha_mcp.tools.wording import in_words
+from waha_mcp.tools.schema_words import in_words
 
 TOOLS = pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
 
