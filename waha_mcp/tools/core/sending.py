@@ -1,12 +1,13 @@
 """Tools that send messages in the toolset `core`."""
 
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file, with_kind
 from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
 from waha_mcp.tools.results import confirmed
 from waha_mcp.waha.chat_rows import unread_of
@@ -14,6 +15,7 @@ from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Result, Sent, sent_from
 from waha_mcp.waha.parsing import chat_id_of, listing, texts_of
+from waha_mcp.whatsapp.emoji import emoji_of
 
 Text = Annotated[
     str,
@@ -62,10 +64,12 @@ _MEDIA: dict[str, tuple[str, str]] = {
     calls=[operation for operation, _ in _MEDIA.values()],
     hints=SENDS,
     one_of=SOURCES,
+    complete=partial(with_kind, kinds=tuple(_MEDIA)),
 )
 async def send_media(
     chat: Chat,
-    kind: Annotated[MediaKind, Field(description="How it shows; voice is a voice note, file a document")],
+    kind: Annotated[MediaKind, Field(description="voice: a voice note, file: a document; left out: as what it is")]
+    | None = None,
     url: MediaUrl | None = None,
     data: FileData | None = None,
     path: OutboxPath | None = None,
@@ -77,6 +81,7 @@ async def send_media(
     ctx: Context,
 ) -> Sent:
     """Send an image, video, voice note or file, given by exactly one of url, data and path."""
+    assert kind is not None
     if kind == "voice" and caption is not None:
         raise ArgumentError("caption: a voice note has none; send the text with send_text")
     operation, default_type = _MEDIA[kind]
@@ -111,7 +116,7 @@ class Reacted(Result):
 @tool(title="React", action=Action.SEND, calls=["PUT /api/reaction"], hints=SETS)
 async def react(
     message_id: MessageId,
-    emoji: Annotated[str, Field(max_length=32, description="One emoji; empty takes it back")],
+    emoji: Annotated[str, AfterValidator(emoji_of), Field(description="One emoji, or its name; empty takes it back")],
     *,
     ctx: Context,
 ) -> Reacted:
