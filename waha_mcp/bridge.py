@@ -40,6 +40,7 @@ from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized
 from waha_mcp.waha.key_probe import KeyProbe
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import kind_of_chat
+from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import clean_name
 
 if TYPE_CHECKING:
@@ -141,6 +142,11 @@ class Bridge:
         return Directory(self.people, self.policy.readable, self.policy.written)
 
     # Tools and calls
+
+    @property
+    def phone(self) -> str | None:
+        """The account's number in E.164 form, once it is known; makes no request."""
+        return next(filter(None, map(phone_of, sorted(self.people.table.me))), None)
 
     def tools(self) -> list[Tool]:
         """The exposed tools, in a stable order."""

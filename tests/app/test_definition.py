@@ -99,6 +99,47 @@ def test_without_a_time_zone_it_is_the_machines() -> None:
     assert load_app(environ=ENV).zone is None
 
 
+PLACEHOLDERS = [
+    *("${WAHA_API_KEY}", "${env:WAHA_API_KEY}", "$WAHA_API_KEY", "%WAHA_API_KEY%", "{{waha_key}}", "{{ waha key }}"),
+    *(
+        "${input:waha-key}",
+        "${{ secrets.KEY }}",
+        "$env:WAHA_API_KEY",
+        "$(WAHA_API_KEY)",
+        "${WAHA_API_KEY:-}",
+        "<your key>",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+@pytest.mark.parametrize("field", ["key", "url", "session", "timezone", "toolsets"])
+def test_a_placeholder_that_nobody_filled_in_is_told_as_one(field: str, text: str, toml: Any, tmp_path: Path) -> None:
+    variable = "WAHA_API_KEY" if field == "key" else f"WAHA_{field.upper()}"
+    said = refused(env={**ENV, variable: text})
+    assert f"{field}: is a placeholder such as ${{{variable}}} and not the value" in said
+    assert f"Set {variable} where that program is started" in said
+    assert refused(toml(f'key = "{KEY}"\n{field} = "{text}"' if field != "key" else f'key = "{text}"'), env={}) == said
+
+
+def test_a_placeholder_in_a_key_file_and_in_a_part_of_the_url_is_told_too(toml: Any, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("${WAHA_API_KEY}\n")
+    assert "key: is a placeholder" in refused(toml('key = {file = "key"}'), env={})
+    assert "url: is a placeholder" in refused(env={**ENV, "WAHA_URL": "http://${HOST}:3000"})
+    assert "app: is a placeholder" in refused(env={**ENV, "WAHA_MCP_APP": "${APP}"})
+
+
+@pytest.mark.parametrize(
+    "key", ["$ecret", "k$ECRET_1", "$2b$12$abcdefgh", "pa%20ss%41b", "100%sure%", "a{b}c", "key_${x"]
+)
+def test_a_key_that_only_looks_like_a_placeholder_is_a_key(key: str) -> None:
+    assert load_app(environ={"WAHA_API_KEY": key}).key.get_secret_value() == key
+
+
+def test_a_percent_encoded_url_is_no_placeholder() -> None:
+    assert load_app(environ={**ENV, "WAHA_URL": "https://waha.example/%C3%BC%C3%A4"}).url
+
+
 def test_flags_beat_the_environment_which_beats_the_file(toml: Any) -> None:
     source = toml('key = "from-file"\nurl = "http://file"\nsession = "file"\nactions = ["read"]')
     app = load_app(

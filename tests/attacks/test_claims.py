@@ -31,7 +31,7 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
     "quoted in a poll": ("send_poll", {"chat": FRIEND, "question": "?", "options": ["a", "b"], "reply_to": "MESSAGE"}),
     "quoted in a place": ("send_location", {"chat": FRIEND, "latitude": 1, "longitude": 1, "reply_to": "MESSAGE"}),
     "forwarded": ("forward_message", {"chat": FRIEND, "message_id": "MESSAGE"}),
-    "reacted to": ("react", {"message_id": "MESSAGE", "emoji": "7"}),
+    "reacted to": ("react", {"message_id": "MESSAGE", "emoji": "👍"}),
     "edited": ("edit_message", {"message_id": "MESSAGE", "text": "other words"}),
     "deleted": ("delete_message", {"message_id": "MESSAGE"}),
     "pinned": ("pin_message", {"message_id": "MESSAGE"}),

@@ -83,7 +83,7 @@ WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "poll to a stranger": ("send_poll", {"chat": ATTACKER, "question": SECRET, "options": ["a", "b"]}),
     "event to a stranger": ("send_event", {"chat": ATTACKER, "name": SECRET, "start": "2030-05-01T09:00:00+00:00"}),
     "place to a stranger": ("send_location", {"chat": ATTACKER, "latitude": 77.31, "longitude": 1, "title": SECRET}),
-    "reaction to a stranger": ("react", {"message_id": "ATTACKER'S MESSAGE", "emoji": "7"}),
+    "reaction to a stranger": ("react", {"message_id": "ATTACKER'S MESSAGE", "emoji": "👍"}),
     "typing to a stranger": ("set_typing", {"chat": ATTACKER, "state": "typing"}),
     "read marks for a stranger": ("mark_read", {"chat": ATTACKER}),
     "edit of a message to a stranger": (

@@ -82,6 +82,12 @@ def test_call_of_a_hidden_tool_says_why_and_exits_with_2(sandbox_process: Sandbo
 
 WRONG_USE: dict[str, tuple[list[str], dict[str, str], str]] = {
     "no key": ([], {}, "WAHA_API_KEY"),
+    "a placeholder as key": ([], {"WAHA_API_KEY": "${WAHA_API_KEY}"}, "key: is a placeholder such as ${WAHA_API_KEY}"),
+    "a placeholder as url": (
+        ["serve"],
+        {"WAHA_API_KEY": "key_0000", "WAHA_URL": "${env:WAHA_URL}"},
+        "Set WAHA_URL where",
+    ),
     "bad url": ([], {"WAHA_API_KEY": "key_0000", "WAHA_URL": "localhost"}, "url"),
     "url with password": ([], {"WAHA_API_KEY": "key_0000", "WAHA_URL": "http://me:pw@localhost"}, "url"),
     "unknown action": ([], {"WAHA_API_KEY": "key_0000", "WAHA_ACTIONS": "read,write"}, "write"),

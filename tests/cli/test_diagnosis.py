@@ -87,6 +87,16 @@ def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path
     assert f"names the App {tmp_path / 'gone.toml'}" in says("/bin/sh", tmp_path / "gone.toml")
 
 
+async def test_a_placeholder_that_a_client_passed_on_is_told_with_what_to_do(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAHA_API_KEY", "${WAHA_API_KEY}")
+    [finding] = [finding async for finding in look(None)]
+    assert finding.state == "problem"
+    assert "key: is a placeholder" in finding.says
+    assert "waha-mcp install" in (finding.fix or "")
+
+
 async def test_two_apps_with_one_id_or_one_key_are_told_of(setup: Setup) -> None:
     assert list(look_at_definitions()) == []
     setup.definition.with_name("second.toml").write_text(setup.definition.read_text())

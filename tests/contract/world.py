@@ -230,7 +230,7 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         "update_session_settings": {
             "debug": True,
             "ignored": ["status"],
-            "metadata": {"team": "blue"},
+            "metadata": [{"name": "team", "value": "blue"}],
             "webhooks": [
                 {"url": "https://hooks.example.com/waha", "events": ["message"]},
                 {"url": "https://hooks.example.org/new", "events": ["session.status"]},

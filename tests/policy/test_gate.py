@@ -41,32 +41,30 @@ EFFECTS = {name: tool for name, tool in CATALOG.items() if tool.effect}
 
 
 def sample(tool: Tool, chats: dict[str, str]) -> dict[str, Any]:
-    """Arguments that the tool takes: the required ones, from its schema."""
+    """Arguments that the tool takes: the required ones and one of those of which one is, from its schema."""
     schema = tool.input_schema
-    return {name: _value(name, schema["properties"][name], schema, tool, chats) for name in schema.get("required", ())}
+    names = [*schema.get("required", ()), *tool.one_of[:1]]
+    return {name: _value(name, schema["properties"][name], tool, chats) for name in names}
 
 
-def _value(name: str, schema: dict[str, Any], root: dict[str, Any], tool: Tool, chats: dict[str, str]) -> Any:
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+def _value(name: str, schema: dict[str, Any], tool: Tool, chats: dict[str, str]) -> Any:
     if name in tool.references:
         chat = chats[tool.references[name].kind or "person"]
         return [chat] if schema["type"] == "array" else chat
     if name in tool.messages:
         message = chats["message"]
         return [message] if schema["type"] == "array" else message
-    if "enum" in schema or "const" in schema:
-        return schema.get("enum", [schema.get("const")])[0]
+    if "enum" in schema:
+        return schema["enum"][0]
     match schema.get("type"):
         case "array":
-            count = max(1, schema.get("minItems", 1))
-            items = [_value("", schema["items"], root, tool, chats) for _ in range(count)]
+            items = [_value("", schema["items"], tool, chats) for _ in range(2)]
             return [f"{each}{n}" if isinstance(each, str) else each for n, each in enumerate(items)]
         case "object":
             required = schema.get("required", ())
-            return {key: _value(key, schema["properties"][key], root, tool, chats) for key in required}
+            return {key: _value(key, schema["properties"][key], tool, chats) for key in required}
         case "integer" | "number":
-            return schema.get("minimum", 1)
+            return 1
         case "boolean":
             return True
     if schema.get("format") == "date-time" or name in ("start", "at", "since"):
@@ -76,7 +74,7 @@ def _value(name: str, schema: dict[str, Any], root: dict[str, Any], tool: Tool, 
     if "phone" in name:
         return "+12025550123"
     if name in ("link", "url", "image_url"):
-        return "https://192.0.2.1/x"
+        return "https://192.0.2.1/x.png"
     return "abc12345"
 
 

@@ -78,8 +78,34 @@ async def test_each_client_has_the_tools_instructions_and_account_of_its_own_bri
         reader, sender, _ = [client.instructions or "" for client in clients]
         assert "list_chats" in reader
         assert "cannot read" in sender
+        assert "App read." in reader
+        assert "App send." in sender
+        assert [client.server_info and client.server_info.title for client in clients] == [
+            "WhatsApp: read",
+            "WhatsApp: send",
+            "WhatsApp: read",
+        ]
         assert [resource.name for resource in (await clients[0].list_resource_templates()).resource_templates]
         assert not (await clients[1].list_resource_templates()).resource_templates
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_server_says_which_account_it_is_once_that_is_known(era: Era, sandbox: SandboxInfo) -> None:
+    bridge = Bridge(app_for(sandbox, sandbox.keys["read_send"], id="shop"))
+    async with serving(shop=bridge) as many:
+        async with many.client("shop", era) as first:
+            await first.call_tool("list_chats", {"limit": 1})
+        async with many.client("shop", era) as client:
+            info, text = client.server_info, client.instructions or ""
+    phone = bridge.phone
+    assert phone is not None
+    assert info is not None
+    assert info.title == f"WhatsApp: shop ({phone})"
+    assert f"as account {phone}, App shop. Other servers" in text
+    assert info.name == "waha-mcp"
+    assert info.website_url
+    assert info.description
+    assert [icon.src.partition(",")[0] for icon in info.icons or ()] == ["data:image/svg+xml;base64"]
 
 
 async def test_a_change_is_announced_to_all_clients_of_its_bridge_and_to_nobody_else(

@@ -72,9 +72,9 @@ def test_the_input_schema_holds_the_parameters_and_no_noise(made: Tool) -> None:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "number": {"type": "integer", "minimum": 1, "description": "How many"},
+            "number": {"type": "integer", "description": "How many; from 1"},
             "note": {"type": "string", "description": "What for"},
-            "loud": {"type": "boolean", "default": False, "description": "Whether"},
+            "loud": {"type": "boolean", "description": "Whether"},
         },
         "required": ["number"],
     }

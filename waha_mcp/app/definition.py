@@ -48,6 +48,16 @@ class NoKey(AppError):
     """Neither file, environment nor flags give a key."""
 
 
+class NotFilledIn(AppError):
+    """A value is the placeholder for it: the program that starts waha-mcp did not put the value in its place."""
+
+
+#: Placeholders of hosts and shells: ${NAME}, ${env:NAME}, ${input:name}, {{name}}, %NAME%, $NAME, $env:NAME, <name>.
+_PLACEHOLDER = re.compile(
+    r"\$?\$\{[^{}]*\}|\$?\{\{[^{}]*\}\}|%[A-Za-z_]\w{2,}%|\$[A-Z][A-Z0-9_]{2,}|\$\([A-Z]\w*\)|\$env:\w+|<[\w -]+>"
+)
+
+
 def _check_certificates(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=value)
@@ -178,6 +188,7 @@ def load_app(
     """
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
     source = source or env.get("WAHA_MCP_APP")
+    _check_filled_in({"app": source})
     where = find_definition(source) if source else None
     fields = read_definition(where) if where else {}
     if where:
@@ -185,8 +196,10 @@ def load_app(
     if where and isinstance(fields.get("key"), str):
         _warn_if_open(where)
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
+    _check_filled_in(fields)
     base = where.parent if where else Path.cwd()
     fields = _resolve_secrets_and_paths(fields, base, env)
+    _check_filled_in({"key": fields["key"]})
     try:
         app = App.model_validate(fields)
     except ValidationError as error:
@@ -196,6 +209,24 @@ def load_app(
             f"App '{app.id}' is disabled (enabled = false): enable it in {where or 'its definition'} to use it"
         )
     return app
+
+
+def _check_filled_in(fields: Mapping[str, Any]) -> None:
+    """Refuse a value that is still the placeholder for it. The value is not quoted: it may be a secret all the same.
+
+    Raises:
+        NotFilledIn: names the field, and the variable that may hold it.
+    """
+    for field, value in fields.items():
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        texts = [each.strip() for each in (text if isinstance(text, list) else [text]) if isinstance(each, str)]
+        # Of a URL a part may be one.
+        if any(map(_PLACEHOLDER.search if field == "url" else _PLACEHOLDER.fullmatch, texts)):
+            variable = {"key": "WAHA_API_KEY", "app": "WAHA_MCP_APP"}.get(field, f"WAHA_{field.upper()}")
+            raise NotFilledIn(
+                f"{field}: is a placeholder such as ${{{variable}}} and not the value: the program that starts "
+                f"waha-mcp did not fill it in. Set {variable} where that program is started, or write the value itself"
+            )
 
 
 def _warn_if_open(path: Path) -> None:

@@ -19,7 +19,16 @@ from pydantic import SecretStr
 
 from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, Evidence, Grant
-from waha_mcp.app.definition import App, AppError, definitions, find_definition, load_app, read_definition, shared_ids
+from waha_mcp.app.definition import (
+    App,
+    AppError,
+    NotFilledIn,
+    definitions,
+    find_definition,
+    load_app,
+    read_definition,
+    shared_ids,
+)
 from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.launch import command_of, environment_of
@@ -71,7 +80,11 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
         app = load_app(source)
         Bridge(app)  # knows the names of toolsets and tools
     except AppError as error:
-        yield Finding("problem", "App", str(error), "correct the definition, or make one with `waha-mcp init`")
+        filled = "correct the definition, or make one with `waha-mcp init`"
+        unfilled = (
+            "set the variable for the program that starts waha-mcp, or let `waha-mcp install` write its entry anew"
+        )
+        yield Finding("problem", "App", str(error), unfilled if isinstance(error, NotFilledIn) else filled)
         return
     yield Finding("ok", "App", f"'{app.id}' from {find_definition(source) if source else 'the environment'}")
     for finding in _files(app, source):

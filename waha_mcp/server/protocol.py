@@ -13,6 +13,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
+from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from waha_mcp import __version__
@@ -22,7 +23,7 @@ from waha_mcp.people.parts import NAMES
 from waha_mcp.policy import Refusal
 from waha_mcp.server.asking import InputNeeded, read_answer
 from waha_mcp.server.clients import Clients
-from waha_mcp.server.instructions import instructions
+from waha_mcp.server.instructions import DESCRIPTION, ICON, WEBSITE, instructions, title
 from waha_mcp.tools.catalog import ArgumentError, Tool
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import Attachment
@@ -44,7 +45,10 @@ class Protocol:
         self.server: Server[dict[str, Any]] = Server(
             "waha-mcp",
             version=__version__,
-            title="WhatsApp (WAHA)",
+            title="WhatsApp",
+            description=DESCRIPTION,
+            website_url=WEBSITE,
+            icons=[types.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_list_resources=self._list_resources,
@@ -55,7 +59,7 @@ class Protocol:
             on_completion=self._complete,
             on_subscriptions_listen=self._listen,
         )
-        self.server.middleware += [self._hide_keys, read_answer, self._instruct]
+        self.server.middleware += [self._hide_keys, read_answer, self._introduce]
 
     @property
     def options(self) -> InitializationOptions:
@@ -84,15 +88,24 @@ class Protocol:
             _, data = redact_json(error.data, key)
             raise MCPError(error.code, redact_answer(error.message, key), data) from None
 
-    async def _instruct(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
-        """Middleware that adds the bridge's instructions to the answer to initialize or server/discover."""
+    async def _introduce(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
+        """Middleware that makes the server's name and instructions those of the bridge."""
         result = await call_next(ctx)
-        if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
-            bridge = self._of(ctx).bridge
+        if not isinstance(result, dict):
+            return result
+        bridge = self._of(ctx).bridge
+        first = ctx.method in ("initialize", "server/discover")
+        info = result.get("serverInfo") or (result.get("_meta") or {}).get(SERVER_INFO_META_KEY)
+        if isinstance(info, dict):
+            info["title"] = title(bridge.app, bridge.phone)
+            # The newer era names the server in every answer; what is for people is said once.
+            for name in () if first else ("description", "icons", "websiteUrl"):
+                info.pop(name, None)
+        if first:
             # The SDK announces subscriptions to single resources along with those to changes of listings.
             if (announced := result.get("capabilities", {}).get("resources")) is not None:
                 announced.pop("subscribe", None)
-            return result | {"instructions": instructions(bridge.app, bridge.key.grant)}
+            return result | {"instructions": instructions(bridge.app, bridge.key.grant, bridge.phone)}
         return result
 
     async def _listen(

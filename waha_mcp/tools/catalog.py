@@ -39,6 +39,7 @@ from waha_mcp.tools.params import (
     mark_in,
 )
 from waha_mcp.tools.presenting import fields_of
+from waha_mcp.tools.schema_words import in_words
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import session_step
 from waha_mcp.waha.models import Result, Sent
@@ -141,7 +142,7 @@ DESTRUCTIVE, EVERY = "destructive", "all"
 #: joined by link); "nobody": no others.
 Reach = Literal["nobody", "status", "everyone"]
 
-AllowRepeat = Annotated[bool, Field(description="Do it again although the same was done within the last minute")]
+AllowRepeat = Annotated[bool, Field(description="Even if the same was done within the last minute")]
 
 
 #: From the validated arguments to those of the call. It may raise ArgumentError.
@@ -291,8 +292,9 @@ class Tool:
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments."""
-        return {"type": "object", "properties": {}} | self.arguments.model_json_schema(schema_generator=_Schema)
+        """JSON Schema of the arguments, as hosts pass it on (`tools.schema_words`)."""
+        schema = self.arguments.model_json_schema(schema_generator=_Schema)
+        return in_words({"type": "object", "properties": {}} | schema)
 
     @cached_property
     def output_schema(self) -> dict[str, Any] | None:

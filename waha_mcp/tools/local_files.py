@@ -20,6 +20,8 @@ from waha_mcp.waha.web_fetch import WebFile
 
 #: Most bytes of a file that is sent; in base64 it stays below WAHA's 50 MiB.
 MAX_FILE = 32 * 2**20
+#: Bytes that can be told to be text, and no beginning of a format that is not known here.
+_TELLING = 64
 #: Most characters of a file name.
 MAX_NAME = 200
 
@@ -29,8 +31,8 @@ SOURCES = ("url", "data", "path")
 _MIMETYPE = r"[\w.+-]+/[\w.+-]+"
 
 FileData = Annotated[str, Encoded(), Field(description="Its bytes in base64")]
-OutboxPath = Annotated[str, LocalFile(), Field(description="A file in the outbox folder")]
-FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="The name it shows with")]
+OutboxPath = Annotated[str, LocalFile(), Field(description="In the outbox folder")]
+FileName = Annotated[str, Unseen(), Field(max_length=MAX_NAME, description="Name it shows with")]
 MimeType = Annotated[
     str, Unseen(), ContentType(), Field(pattern=rf"^{_MIMETYPE}(; ?[\w.+=-]+)*$", description="Such as image/png")
 ]
@@ -82,8 +84,56 @@ async def outgoing_file(
     return file
 
 
+def with_kind(values: dict[str, Any], *, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """For `Tool.complete`: `kind`, where it is left out, from the first bytes, the MIME type or the file's name.
+
+    Raises:
+        ArgumentError: these do not tell it, it is none of `kinds`, or the bytes are of another kind.
+    """
+    head, stated = _head(values["data"] or "")
+    name = values.get("filename") or values["path"] or name_in(values["url"] or "")
+    mimetype = values["mimetype"] or stated
+    kind: str | None = values["kind"]
+    if kind is None:
+        kind = _kind_of(sniff(head) or mimetype or mimetypes.guess_type(name or "")[0])
+        if kind is None and values["url"] is None:
+            kind = "file"
+        if kind == "voice" and values["caption"] is not None:
+            kind = "file"
+        if kind not in kinds:
+            why = "the URL does not tell what it is" if kind is None else f"this is no {', '.join(kinds)}"
+            raise ArgumentError(f"kind: {why}; give one of {', '.join(kinds)}")
+    elif head:
+        _real_type(head, kind, "data", mimetype, name)
+    return values | {"kind": kind}
+
+
+def _kind_of(mimetype: str | None) -> str | None:
+    """The kind of message for a MIME type. Of sounds, only what WhatsApp itself records is a voice note."""
+    main = (mimetype or "").lower().partition(";")[0]
+    if main in _UNTOLD:
+        return None
+    if main == "audio/ogg":
+        return "voice"
+    family = main.partition("/")[0]
+    return family if family in ("image", "video") and main != "image/svg+xml" else "file"
+
+
+def _head(data: str) -> tuple[bytes, str | None]:
+    """The first bytes of what is in base64, and the MIME type of its `data:` URL; none where it is not valid."""
+    start = data[:4_200].lstrip()
+    stated = re.match(rf"data:({_MIMETYPE})?(;[^,]*)?,", start)
+    text = re.sub(r"\s", "", start[stated.end() :] if stated else start)
+    try:
+        return base64.b64decode(text[: len(text) // 4 * 4], validate=True), stated[1] if stated else None
+    except ValueError:
+        return b"", None
+
+
 def name_in(url: str) -> str | None:
     """The file name at the end of a URL's path, if there is one."""
+    if not url:
+        return None
     return PurePosixPath(unquote(parse(url).path)).name[-MAX_NAME:] or None
 
 
@@ -105,10 +155,12 @@ def _real_type(content: bytes, kind: str, source: str, stated: str | None, filen
     found = sniff(content)
     if found in PROGRAMS or (filename or "").lower().endswith(PROGRAM_NAMES):
         raise ArgumentError(f"{source}: this is a program, and programs are not sent")
+    wanted = _FAMILIES.get(kind)
     if found is None:
+        if wanted is not None and source != "url" and len(content) >= _TELLING and is_text(content):
+            raise ArgumentError(f"{source}: this is text, which cannot be sent as {kind}; send it as file")
         return stated
     family = found.partition("/")[0]
-    wanted = _FAMILIES.get(kind)
     if wanted is not None and family not in wanted:
         raise ArgumentError(f"{source}: this is {found}, which cannot be sent as {kind}; send it as file")
     said = (stated or "").partition("/")[0]

@@ -143,12 +143,12 @@ def web_url(value: str) -> str:
 #: Mark of a name or title: WAHA refuses a blank one.
 NotBlank = AfterValidator(_not_blank)
 #: Whether the first link in the text gets a preview.
-LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Show a preview of the first link")]
+LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Preview the first link")]
 #: One chat, by name, chat id or phone number in international format. The tool gets the chat id.
 Chat = Annotated[
     str,
     Reference(),
-    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
 ]
 #: People to mention, each given like a `Chat`. The tool gets their chat ids.
 #: That they are mentioned is seen only where their numbers stand in the text.
@@ -156,29 +156,29 @@ People = Annotated[
     list[str],
     Reference(),
     Unseen(),
-    Field(description="People to mention, as names, numbers or ids; write @<number> where each stands in the text"),
+    Field(description="People to mention; write @<number> where each stands in the text"),
 ]
 #: A chat that is only read, or changed in a way that others cannot see.
 OwnChat = Annotated[
     str,
     Reference(reached=False),
-    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
 ]
 Person = Annotated[
     str,
     Reference(kind="person"),
-    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
 ]
 #: A person whom the effect does not reach.
 OwnPerson = Annotated[
     str,
     Reference(reached=False, kind="person"),
-    Field(min_length=1, description="Name, phone number with country code (+1 202 555 0123) or chat id"),
+    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
 ]
 Members = Annotated[
     list[str],
     Reference(kind="person"),
-    Field(min_length=1, max_length=100, description="People, as names, numbers or chat ids"),
+    Field(min_length=1, max_length=100, description="Names, numbers or ids of people"),
 ]
 GroupId = Annotated[str, Reference(kind="group"), Field(min_length=1, description="A group's subject or id")]
 ChannelId = Annotated[str, Reference(kind="channel"), Field(min_length=1, description="A channel's name or id")]
@@ -193,29 +193,29 @@ MessageId = Annotated[
     str,
     MessageReference(),
     AfterValidator(_message_id),
-    Field(description="Message id, as get_messages gives it"),
+    Field(description="Id of a message"),
 ]
 ReplyTo = Annotated[
-    str, MessageReference(), AfterValidator(_message_id), Field(description="Id of the message to reply to")
+    str, MessageReference(), AfterValidator(_message_id), Field(description="Id of a message to reply to")
 ]
 #: A message that is only a source: the effect does not reach its chat.
 SourceMessageId = Annotated[
     str,
     MessageReference(reached=False),
     AfterValidator(_message_id),
-    Field(description="Message id, as get_messages gives it"),
+    Field(description="Id of a message"),
 ]
 #: The URL of a file, normalized.
-MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="Where it is fetched from")]
-Limit = Annotated[int, Field(ge=1, le=100, description="How many at most")]
-Cursor = Annotated[str, CursorReference(), Field(description="Where to go on: the cursor of the page before")]
+MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="To fetch it from")]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many")]
+Cursor = Annotated[str, CursorReference(), Field(description="From the page before")]
 #: Filter by author. The tool gets the chat id.
 Sender = Annotated[
-    str, Reference(reached=False, kind="person"), Field(min_length=1, description="Only from: name, number or chat id")
+    str, Reference(reached=False, kind="person"), Field(min_length=1, description="Only from this person")
 ]
 
 
 Detail = Annotated[
     Literal["concise", "full"],
-    Field(description="full: also who reacted and voted, and ids of quotes"),
+    Field(description="full adds who reacted and voted, and ids of quotes"),
 ]

@@ -110,10 +110,12 @@ class Webhook(Argument):
     events: Annotated[list[str], Field(min_length=1, max_length=50, description="Such as message, session.status")]
 
 
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=500)]],
-    Field(max_length=50, description="To note down with the session, by name; an empty text removes the name"),
-]
+class Note(Argument):
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    value: Annotated[str, Field(max_length=500, description="Empty removes the note")]
+
+
+Metadata = Annotated[list[Note], Field(max_length=50, description="To note down with the session; the others stay")]
 
 
 @tool(
@@ -161,7 +163,7 @@ async def update_session_settings(
         online = noweb.get("markOnline", True) if mark_online is None else mark_online
         config["noweb"] = noweb | {"markOnline": online, "store": store}
     if metadata is not None:
-        noted = {**mapping_of(config.get("metadata")), **metadata}
+        noted = {**mapping_of(config.get("metadata")), **{note.name: note.value for note in metadata}}
         config["metadata"] = {name: value for name, value in noted.items() if value != ""}
     if webhooks is not None:
         config["webhooks"] = [_webhook(hook, config.get("webhooks"), ctx) for hook in webhooks]

@@ -1,12 +1,13 @@
 """The toolset `status`: status stories, which expire after 24 hours."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import DESTROYS, SENDS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import SOURCES, FileData, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, MimeType, OutboxPath, outgoing_file, with_kind
 from waha_mcp.tools.params import LinkPreview, MediaUrl, MessageId, Narrows, Reference
 from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.models import Sent, sent_from
@@ -69,9 +70,10 @@ _KINDS = {
     toolset="status",
     reaches="status",
     one_of=SOURCES,
+    complete=partial(with_kind, kinds=tuple(_KINDS)),
 )
 async def post_media_status(
-    kind: Annotated[Literal["image", "video", "voice"], Field(description="What it is")],
+    kind: Annotated[Literal["image", "video", "voice"], Field(description="Left out: what it is")] | None = None,
     url: MediaUrl | None = None,
     data: FileData | None = None,
     path: OutboxPath | None = None,
@@ -82,6 +84,7 @@ async def post_media_status(
     ctx: Context,
 ) -> Sent:
     """Post an image, video or voice note as status story. Give exactly one of url, data and path."""
+    assert kind is not None
     if kind == "voice" and caption is not None:
         raise ArgumentError("caption: a voice note has none; post the text with post_text_status")
     operation, default_type = _KINDS[kind]

@@ -17,7 +17,7 @@ from waha_mcp.whatsapp.ids import parse_phone, phone_of
 Phone = Annotated[
     str,
     AfterValidator(parse_phone),
-    Field(description="Phone number with country code, such as +1 202 555 0123"),
+    Field(description="With country code: +1 202 555 0123"),
 ]
 
 
@@ -27,7 +27,7 @@ class Contacts(Page):
 
 @tool(title="List contacts", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
 async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> Contacts:
-    """List the account's contacts by name, with their numbers and chat ids. To find one, use find_chats."""
+    """List the contacts by name, with numbers and ids. find_chats finds one."""
     offset = offset_of("contacts", cursor)
     await ctx.directory.load()
     known = [entry for entry in ctx.directory.entries() if entry.contact is not None]
@@ -58,7 +58,7 @@ class NumberCheck(Result):
 
 @tool(title="Check a number", action=Action.READ, calls=["GET /api/contacts/check-exists"], hints=READS)
 async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
-    """Find out whether a phone number has WhatsApp, and its chat id. Do this before a first message to it."""
+    """Find out whether a number has WhatsApp, and its chat id. Do so before a first message to it."""
     answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
     found = object_of(answer, "about a number")
     exists = found.get("numberExists")

@@ -72,12 +72,12 @@ class FetchedMedia(Result):
 )
 async def get_media(
     message_id: SourceMessageId,
-    save: Annotated[bool, Field(description="Also save the file in the App's downloads folder")] = False,
-    text_from: Annotated[int, Field(ge=0, description="Character from which to show a long document")] = 0,
+    save: Annotated[bool, Field(description="Also into the App's downloads folder")] = False,
+    text_from: Annotated[int, Field(ge=0, description="Character to start a long text at")] = 0,
     *,
     ctx: Context,
 ) -> FetchedMedia:
-    """Look at a message's file: a picture to see, audio to hear or as text, the text of a text document."""
+    """Look at a message's file: see a picture, hear or read a voice note, read a text document."""
     if save and ctx.app.downloads is None:
         raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
     await ctx.directory.load()

@@ -36,7 +36,7 @@ class Chats(Page):
 async def list_chats(
     limit: Limit = 20, cursor: Cursor | None = None, detail: Detail = "concise", *, ctx: Context
 ) -> Chats:
-    """List WhatsApp chats, the most recent first: people, groups and channels with name and last message."""
+    """List WhatsApp chats, most recent first, with name and last message."""
     offset = offset_of("chats", cursor)
     await ctx.directory.load()
     shown: list[ChatSummary] = []
@@ -82,12 +82,12 @@ class Unread(Page):
 @tool(title="What is new", action=Action.READ, calls=[OVERVIEW, MESSAGES], hints=READS)
 async def get_unread(
     limit: Limit = 10,
-    lines: Annotated[int, Field(ge=1, le=20, description="How many messages of each chat at most")] = 3,
+    lines: Annotated[int, Field(ge=1, le=20, description="Messages of each chat")] = 3,
     cursor: Cursor | None = None,
     *,
     ctx: Context,
 ) -> Unread:
-    """Show what is new: chats with unread messages and their last lines, newest first. Nothing is marked as read."""
+    """Show what is new: chats with unread messages and their last lines. Marks nothing as read."""
     start = offset_of("unread", cursor)
     await ctx.directory.load()
     found: list[Mapping[str, Any]] = []

@@ -40,14 +40,14 @@ async def get_messages(
     since: Since | None = None,
     until: Until | None = None,
     sender: Sender | None = None,
-    from_me: Annotated[bool, Field(description="true: only own ones, false: only others'")] | None = None,
-    kind: Annotated[MessageKind, Field(description="Only of this kind")] | None = None,
+    from_me: Annotated[bool, Field(description="true: only own, false: only others'")] | None = None,
+    kind: Annotated[MessageKind, Field(description="Only this kind")] | None = None,
     cursor: Cursor | None = None,
     detail: Detail = "concise",
     *,
     ctx: Context,
 ) -> Messages:
-    """Read the messages of one chat, newest first, without marking anything as read."""
+    """Read one chat's messages, newest first. Marks nothing as read."""
     place = _place(chat, cursor)
     await ctx.directory.load()
     wanted = Wanted("me" if sender in ctx.directory.me else sender, kind)
@@ -96,7 +96,7 @@ class MessageView(Result):
     notes: list[str] | None = None
 
 
-Around = Annotated[int, Field(ge=0, le=20, description="How many messages around it to show")]
+Around = Annotated[int, Field(ge=0, le=20, description="How many messages")]
 
 
 @tool(title="Read one message", action=Action.READ, calls=[MESSAGE, MESSAGES], hints=READS)
@@ -104,11 +104,11 @@ async def get_message(
     message_id: SourceMessageId,
     before: Around = 0,
     after: Around = 0,
-    text_from: Annotated[int, Field(ge=0, description="Character from which to show a long text")] = 0,
+    text_from: Annotated[int, Field(ge=0, description="Character to start a long text at")] = 0,
     *,
     ctx: Context,
 ) -> MessageView:
-    """Show one message in full, with those before and after it if asked for."""
+    """Show one message in full, with those around it if asked for."""
     await ctx.directory.load()
     chat = ctx.directory.canonical(parse_message_id(message_id).chat)
     raw = ctx.messages[message_id]

@@ -60,11 +60,11 @@ class Status(Result):
     hints=INSPECTS,
 )
 async def get_status(
-    toolsets: Annotated[bool, Field(description="Also list the toolsets that the user could choose")] = False,
+    toolsets: Annotated[bool, Field(description="Also list the toolsets not chosen")] = False,
     *,
     ctx: Context,
 ) -> Status:
-    """Show whether WhatsApp is connected, which account this is, and which tools are available or hidden and why."""
+    """Show whether WhatsApp is connected, as which account, and which tools are hidden and why."""
     hidden: defaultdict[str, list[str]] = defaultdict(list)
     for other in CATALOG.values():
         if not not_chosen(other, ctx.app) and (why := why_hidden(other, ctx.app, ctx.grant)):

@@ -148,7 +148,7 @@ async def search_messages(
     *,
     ctx: Context,
 ) -> Hits:
-    """Search the messages of one chat or of all, newest first. It says how far it looked; the cursor goes on."""
+    """Search one chat's messages, or all, newest first. It says how far it looked; the cursor goes on."""
     state = None if cursor is None else decode_cursor("search", cursor)
     wanted = words(query)
     if not wanted:

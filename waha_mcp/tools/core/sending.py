@@ -1,12 +1,13 @@
 """Tools that send messages in the toolset `core`."""
 
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
-from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file
+from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file, with_kind
 from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, People, ReplyTo
 from waha_mcp.tools.results import confirmed
 from waha_mcp.waha.chat_rows import unread_of
@@ -14,10 +15,11 @@ from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Result, Sent, sent_from
 from waha_mcp.waha.parsing import chat_id_of, listing, texts_of
+from waha_mcp.whatsapp.emoji import emoji_of
 
 Text = Annotated[
     str,
-    Field(min_length=1, max_length=65_536, description="The text; WhatsApp's *bold* _italic_ ~strike~ work"),
+    Field(min_length=1, max_length=65_536, description="WhatsApp's *bold* _italic_ ~strike~ work"),
 ]
 Caption = Annotated[str, Field(max_length=4_096, description="Text below it")]
 
@@ -32,7 +34,7 @@ async def send_text(
     *,
     ctx: Context,
 ) -> Sent:
-    """Send a WhatsApp text message to one person or group."""
+    """Send a WhatsApp text to a person or group."""
     answer = await ctx.waha.call(
         "POST /api/sendText",
         body={
@@ -62,10 +64,12 @@ _MEDIA: dict[str, tuple[str, str]] = {
     calls=[operation for operation, _ in _MEDIA.values()],
     hints=SENDS,
     one_of=SOURCES,
+    complete=partial(with_kind, kinds=tuple(_MEDIA)),
 )
 async def send_media(
     chat: Chat,
-    kind: Annotated[MediaKind, Field(description="How it shows; voice is a voice note, file a document")],
+    kind: Annotated[MediaKind, Field(description="voice: a voice note, file: a document; left out: as what it is")]
+    | None = None,
     url: MediaUrl | None = None,
     data: FileData | None = None,
     path: OutboxPath | None = None,
@@ -76,7 +80,8 @@ async def send_media(
     *,
     ctx: Context,
 ) -> Sent:
-    """Send an image, video, voice note or file to one chat. Give exactly one of url, data and path."""
+    """Send an image, video, voice note or file, given by exactly one of url, data and path."""
+    assert kind is not None
     if kind == "voice" and caption is not None:
         raise ArgumentError("caption: a voice note has none; send the text with send_text")
     operation, default_type = _MEDIA[kind]
@@ -111,11 +116,11 @@ class Reacted(Result):
 @tool(title="React", action=Action.SEND, calls=["PUT /api/reaction"], hints=SETS)
 async def react(
     message_id: MessageId,
-    emoji: Annotated[str, Field(max_length=32, description="One emoji; empty takes the reaction back")],
+    emoji: Annotated[str, AfterValidator(emoji_of), Field(description="One emoji, or its name; empty takes it back")],
     *,
     ctx: Context,
 ) -> Reacted:
-    """React to a message with an emoji, or take the own reaction back."""
+    """React to a message, or take the own reaction back."""
     confirmed(await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji}))
     return Reacted(emoji=emoji)
 
@@ -136,7 +141,7 @@ class MarkedRead(Result):
 
 @tool(title="Mark as read", action=Action.SEND, calls=[READ], hints=SETS)
 async def mark_read(chat: Chat, *, ctx: Context) -> MarkedRead:
-    """Mark a chat's unread messages as read. The senders see the blue ticks."""
+    """Mark a chat as read. The senders see the blue ticks."""
     readable = ctx.readable(chat)
     marked: set[str] | None = set()
     whole = False
