@@ -96,10 +96,10 @@ def run(
 
 
 @contextmanager
-def sandbox_server(*arguments: str) -> Iterator[SandboxInfo]:
-    """A `waha-mcp sandbox` in a process of its own."""
+def sandbox_server(*arguments: str, first: str = "") -> Iterator[SandboxInfo]:
+    """A `waha-mcp sandbox` in a process of its own, which runs the Python lines `first` before anything else."""
     process = subprocess.Popen(
-        [*COMMAND, "sandbox", "--port", "0", "--json", *arguments],
+        [*command_after(first), "sandbox", "--port", "0", "--json", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env=environment(),

@@ -11,11 +11,16 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
+def commit_of(checkout: Path = ROOT) -> str:
+    """A checkout's commit."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
 def made_on() -> str:
     """The machine and the commit."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    return f"{machine}; commit {commit.strip() or 'unknown'}"
+    return f"{machine}; commit {commit_of()}"
 
 
 def written(text: str, section: str, begin: str, end: str) -> str:

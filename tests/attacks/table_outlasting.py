@@ -22,8 +22,8 @@ OUTLASTING = (
         (
             (
                 _GATE,
-                "self._store = user_store()",
-                'self._store = __import__("waha_mcp.store.memory").store.memory.Memory()',
+                "self.store = user_store()",
+                'self.store = __import__("waha_mcp.store.memory").store.memory.Memory()',
             ),
         ),
         (

@@ -41,8 +41,8 @@ PAUSE = (
     Defence(
         "a pause that cannot be looked up holds",
         (
-            (_GATE, "pause = paused(self._store, self._app.id)\n        if", "pause = None\n        if"),
-            (_GATE, '{"process": self._store.process}', '{"process": ""}'),
+            (_GATE, "pause = paused(self.store, self._app.id)\n        if", "pause = None\n        if"),
+            (_GATE, '{"process": self.store.process}', '{"process": ""}'),
         ),
         ("pause::nothing_leaves_while_a_pause_cannot_be_looked_up",),
     ),

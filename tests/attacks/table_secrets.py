@@ -28,9 +28,9 @@ SECRETS = (
         (
             ("waha/errors.py", "text = redact(text, SecretStr(hide))", "pass"),
             (
-                "server/protocol.py",
-                "return _error(redact_answer(str(error), bridge.app.key))",
-                "return _error(str(error))",
+                "bridge.py",
+                "return redact_answer(await self.references.in_text(text), self.app.key)",
+                "return await self.references.in_text(text)",
             ),
         ),
         (_REFUSED,),

@@ -10,7 +10,6 @@ import functools
 import json
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,53 +20,13 @@ from typing import Any
 
 import httpx
 
-from tests.harness import COMMAND, environment, sandbox_server
+from tests.bench.pipe import Pipe
+from tests.harness import COMMAND, sandbox_server
 from waha_mcp.sandbox import SandboxInfo
 
 STARTS, CALLS, BURST, BURSTS = 9, 200, 64, 5
 BARE = [sys.executable, "-m", "tests.bench.bare_server"]
 CHATS = "/api/default/chats/overview"
-
-
-class Pipe:
-    """A stdio server, spoken to in bare JSON lines: no client library in the measurement."""
-
-    def __init__(self, command: list[str], **env: str) -> None:
-        self._process = subprocess.Popen(
-            command, env=environment(**env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._number = 1
-        self.send(
-            "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"}
-        )
-        self.receive()
-        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
-
-    def _write(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-
-    def send(self, method: str, **params: Any) -> None:
-        self._write({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
-        self._number += 1
-
-    def receive(self) -> Any:
-        """The next answer's result."""
-        assert self._process.stdout is not None
-        while "id" not in (message := json.loads(self._process.stdout.readline())):
-            pass
-        return message["result"]
-
-    def ask(self, method: str, **params: Any) -> Any:
-        self.send(method, **params)
-        return self.receive()
-
-    def close(self) -> None:
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-        self._process.wait(timeout=10)
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -175,7 +134,7 @@ def listing_sizes(info: SandboxInfo) -> None:
 
 
 def result_sizes(pipe: Pipe, http: httpx.Client) -> None:
-    chat = pipe.ask("tools/call", name="list_chats", arguments={"limit": 1})["structuredContent"]["chats"][0]["id"]
+    chat = http.get(CHATS, params={"limit": 1}).json()[0]["id"]
     messages = f"/api/default/chats/{chat}/messages"
     pairs: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
         "list_chats, 20": (("list_chats", {"limit": 20}), (CHATS, {"limit": 20})),

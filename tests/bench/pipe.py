@@ -1,0 +1,63 @@
+"""A stdio server, spoken to in bare JSON lines: no client library in the measurement."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from typing import Any
+
+from tests.harness import environment
+
+
+class Pipe:
+    """A server that was started and greeted. `greeting`: its answer to initialize."""
+
+    def __init__(self, command: list[str], **env: str) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env=environment(**env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        self._number = 1
+        self.greeting: dict[str, Any] = self.ask(
+            "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"}
+        )
+        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def _write(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    def send(self, method: str, **params: Any) -> None:
+        self._write({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
+        self._number += 1
+
+    def receive(self) -> Any:
+        """The next answer's result. What is no JSON is skipped: some servers greet on stdout."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                if "id" in message:
+                    return message["result"]
+        raise EOFError("the server ended before it answered")
+
+    def ask(self, method: str, **params: Any) -> Any:
+        self.send(method, **params)
+        return self.receive()
+
+    def close(self) -> None:
+        """End the server: by closing its input, and by force where it stays after that."""
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
