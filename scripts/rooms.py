@@ -20,6 +20,7 @@ from pathlib import Path
 ORDER = (
     "files",
     "concurrency",
+    "steps",
     "log",
     "whatsapp",
     "app",
