@@ -3,6 +3,7 @@
 Set WAHA_URL and WAHA_API_KEY; `waha-mcp sandbox --json` gives both for trying it out.
 """
 
+import json
 import os
 import sys
 from typing import Any
@@ -17,9 +18,8 @@ async def main(name: str, topic: str) -> None:
 
         async def call(tool: str, **arguments: Any) -> dict[str, Any]:
             result = await client.call_tool(tool, arguments)
-            if result.is_error:
-                sys.exit("\n".join(block.text for block in result.content if block.type == "text"))
-            return result.structured_content
+            text = "\n".join(block.text for block in result.content if block.type == "text")
+            return sys.exit(text) if result.is_error else json.loads(text)
 
         # A person is named as the user names them; a name that is not clear would come back as a list of candidates.
         found = await call("search_messages", query=topic, chat=name)

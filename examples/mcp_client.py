@@ -10,6 +10,7 @@ Without a key it serves the embedded WAHA and writes to somebody there. It needs
 """
 
 import asyncio
+import json
 import os
 import sys
 
@@ -27,7 +28,7 @@ async def main(recipient: str | None = None, text: str | None = None) -> None:
 
         if "list_chats" in tools:
             result = await client.call_tool("list_chats", {"limit": 5})
-            for chat in result.structured_content["chats"]:
+            for chat in json.loads(result.content[0].text)["chats"]:
                 print(f"- {chat['name']}: {chat.get('text', '')}")
 
         if recipient and text:

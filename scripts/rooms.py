@@ -20,6 +20,7 @@ from pathlib import Path
 ORDER = (
     "files",
     "concurrency",
+    "steps",
     "log",
     "whatsapp",
     "app",
@@ -72,6 +73,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("sandbox.handlers", "sandbox.handlers.*", "each module imports the registry that this package serves"),
     ("server.stdio", "mcp", "Windows only"),
     ("store.folders", "store.sqlite", "only what keeps state needs SQLite"),
+    ("tools.forgiving", "difflib", "only a property that no tool has needs it"),
     ("tools.pictures", "PIL", "an extra: only pictures need it"),
     ("tools.session", "segno", _RARE),
     ("waha.transcription", "httpx", "only a transcriber with a URL needs it"),

@@ -207,7 +207,7 @@ def test_every_clients_entry_serves(home: Home) -> None:
         about, listed, called = _conversation(home, command, variables)
         assert about["serverInfo"]["name"] == "waha-mcp"
         assert ("send_text" in {tool["name"] for tool in listed["tools"]}) is (app == "assistant")
-        assert len(called["structuredContent"]["chats"]) == 2
+        assert len(json.loads(called["content"][0]["text"])["chats"]) == 2
 
 
 def _conversation(home: Home, command: tuple[str, ...], variables: tuple[tuple[str, str], ...]) -> list[Any]:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
+from waha_mcp.steps import for_person
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -33,7 +35,7 @@ class _Redacting(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), *_hidden)
+        return redact(for_person(super().format(record)), *_hidden)
 
 
 def redact(text: str, *secrets: SecretStr) -> str:

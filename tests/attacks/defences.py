@@ -22,6 +22,11 @@ class Defence:
 #: Cases that hold the whole together, or that no single place in the code holds.
 WITHOUT = (
     "buttons::a_label_that_is_there_is_pressed_as_it_stands",
+    "coercion::nobody_else_is_reached_by_a_form_that_has_to_be_read",
+    "coercion::what_a_host_adds_changes_nothing",
+    "coercion::an_audience_that_is_blank_or_misnamed_is_not_everybody",
+    "coercion::the_same_in_another_form_is_a_repeat",
+    "coercion::a_person_is_asked_about_the_arguments_as_they_are_taken",
     "defences",
     "ways_out",
     "limits::an_approval_cannot_be_guessed",

@@ -6,6 +6,7 @@ from tests.attacks import table_whom
 from tests.attacks.defences import Defence
 from tests.attacks.table_answers import ANSWERS
 from tests.attacks.table_buttons import BUTTONS
+from tests.attacks.table_coercion import COERCION
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
@@ -568,4 +569,5 @@ DEFENCES = (
     *YES,
     *ANSWERS,
     *BUTTONS,
+    *COERCION,
 )

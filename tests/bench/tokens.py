@@ -74,7 +74,7 @@ AIMS = {
     "get_unread": 900,
     CONTACTS: 60,
     VISIBLE: 2000,
-    "core tools with output schemas": 4500,
+    "core tools in all, with annotations": 4500,
 }
 #: The rows of peers, in which a tool of theirs does the same.
 COMPARED = [name for name in ANSWERS if not name.startswith(("error", "get_status"))]
@@ -140,10 +140,10 @@ def measured() -> dict[str, int]:
                     found = {"message": messages[0]["id"], "picture": pictures[0]}
                 if tool == "get_contacts":
                     rows[CONTACTS] = round(100 * len(text.encode()) / _raw_contacts(info))
-            rows |= _listing(pipe, VISIBLE, "core tools with output schemas")
+            rows |= _listing(pipe, VISIBLE, "core tools in all, with annotations")
             rows["instructions"] = tokens(pipe.greeting["instructions"])
         with serving(info, "--toolsets", "all", WAHA_ACTIONS=",".join(Action)) as pipe:
-            rows |= _listing(pipe, "all tools as a model sees them", "all tools with output schemas")
+            rows |= _listing(pipe, "all tools as a model sees them", "all tools in all, with annotations")
     return rows
 
 

@@ -321,9 +321,8 @@ OPENCLAW = Host(
     limits={
         "instructed": Limit("keeps a server's instructions from its model", "no file under `dist/` asks for them"),
         "once": Limit(
-            "writes structured content before the text, and with Tool Search once more behind it, cut off after 20,000 "
-            "characters",
-            "`dist/mcp-content-BHUhnILn.mjs:112`, `dist/code-mode-json-Cek5lI0P.mjs:237`",
+            "writes a result that comes by Tool Search once more behind it, cut off after 20,000 characters",
+            "`dist/code-mode-json-Cek5lI0P.mjs:237`",
         ),
         "picture": Limit(
             "writes a result into one text, a picture as base64 and cut off; `tools.toolSearch: false` keeps pictures",
@@ -339,7 +338,7 @@ OPENCLAW_DIRECT = replace(
     title="OpenClaw with `tools.toolSearch: false`",
     prepare=lambda place: _openclaw_config(place, tools={"toolSearch": False}),
     through=None,
-    limits={name: OPENCLAW.limits[name] for name in ("instructed", "once", "sound")},
+    limits={name: OPENCLAW.limits[name] for name in ("instructed", "sound")},
 )
 
 HOSTS: dict[str, Host] = {

@@ -75,7 +75,7 @@ def read(day: Day) -> None:
     assert "Ping me any time" in text
 
 
-@line("Shows a result once, and not beside its structured content")
+@line("Shows a result once")
 def once(day: Day) -> None:
     assert shown(day.main, "read").text.count("Heard it, sounds good") == 1
 

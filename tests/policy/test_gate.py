@@ -69,6 +69,8 @@ def _value(name: str, schema: dict[str, Any], tool: Tool, chats: dict[str, str])
             return True
     if schema.get("format") == "date-time" or name in ("start", "at", "since"):
         return "2030-05-01T09:00:00+02:00"
+    if name == "emoji":
+        return "👍"
     if name == "invite":
         return "https://chat.whatsapp.com/AbCdEfGhIjKlMnOpQrStUv"
     if "phone" in name:

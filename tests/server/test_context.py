@@ -9,7 +9,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS, PromptReference, ResourceTemplateReference, TextResourceContents
 
-from tests.harness import ERAS, Era, app_for, memory_client
+from tests.harness import ERAS, Era, app_for, memory_client, payload
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
@@ -42,8 +42,8 @@ async def test_resources_are_what_the_tools_show(client: Client) -> None:
     assert templates == ["waha://chats/{chat}", "waha://messages/{id}"]
     assert (await read(client, "waha://status"))["state"] == "WORKING"
     chat = await read(client, "waha://chats/Maya%20Lindqvist")
-    assert chat == (await client.call_tool("get_messages", {"chat": MAYA})).structured_content
-    [message, *_] = (await client.call_tool("get_messages", {"chat": MAYA, "limit": 1})).structured_content["messages"]
+    assert chat == payload(await client.call_tool("get_messages", {"chat": MAYA}))
+    [message, *_] = payload(await client.call_tool("get_messages", {"chat": MAYA, "limit": 1}))["messages"]
     shown = await read(client, f"waha://messages/{message['id']}")
     assert shown["message"]["id"] == message["id"]  # type: ignore[index]
 

@@ -12,7 +12,7 @@ from anyio.abc import TaskStatus
 from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS
 
-from tests.harness import ERAS, Admin, Era, app_for, memory_client
+from tests.harness import ERAS, Admin, Era, app_for, memory_client, payload
 from waha_mcp.app.actions import NULL_ACTIONS, Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
@@ -145,7 +145,7 @@ async def test_an_admin_key_opens_nothing_but_the_status_that_says_why(sandbox: 
     async with client_on(bridge) as client:
         assert await bridge.key.settle()
         assert await listed(client) == ["get_status"]
-        status = (await client.call_tool("get_status", {})).structured_content
+        status = payload(await client.call_tool("get_status", {}))
         assert "admin key" in status["next_step"]
         assert status["actions"] == {}
 
@@ -160,7 +160,7 @@ async def test_several_sessions_are_named_when_none_is_chosen(sandbox: SandboxIn
     await admin.request("POST", "/api/sessions", {"name": "second", "start": False})
     async with client_on(Bridge(app_for(sandbox, sandbox.admin_key, allow_admin_key=True))) as client:
         assert await listed(client) == ["get_status"]
-        status = (await client.call_tool("get_status", {})).structured_content
+        status = payload(await client.call_tool("get_status", {}))
         assert "default, second" in status["next_step"]
 
 

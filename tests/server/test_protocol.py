@@ -111,8 +111,6 @@ async def test_an_unexpected_failure_inside_is_an_error_without_its_details(
 
 
 class Sound(Result):
-    attaches = True
-
     seconds: int
 
 

@@ -91,7 +91,7 @@ def test_a_piped_conversation_is_answered_to_its_last_request(sandbox_process: S
     answers = {message["id"]: message["result"] for message in map(json.loads, done.stdout.splitlines())}
     assert answers.keys() == {1, 2, 3}
     assert "list_chats" in [tool["name"] for tool in answers[2]["tools"]]
-    assert len(answers[3]["structuredContent"]["chats"]) == 2
+    assert len(json.loads(answers[3]["content"][0]["text"])["chats"]) == 2
 
 
 def test_answers_that_are_more_than_a_pipe_holds_are_written_to_the_last(sandbox_process: SandboxInfo) -> None:
@@ -306,4 +306,4 @@ async def test_the_sdks_own_client_lists_and_calls_over_stdio(era: Era, sandbox:
 def test_serve_sandbox_brings_its_own_waha() -> None:
     done = run("serve", "--sandbox", stdin=lines(INITIALIZE, INITIALIZED, call(2, "list_chats", limit=1)))
     answers = {message["id"]: message for message in map(json.loads, done.stdout.splitlines())}
-    assert answers[2]["result"]["structuredContent"]["chats"]
+    assert json.loads(answers[2]["result"]["content"][0]["text"])["chats"]

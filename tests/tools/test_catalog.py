@@ -80,13 +80,6 @@ def test_the_input_schema_holds_the_parameters_and_no_noise(made: Tool) -> None:
     }
 
 
-def test_the_output_schema_has_the_fields_of_the_answer_and_their_types(made: Tool) -> None:
-    assert made.output_schema == {
-        "type": "object",
-        "properties": {"number": {"type": "integer"}, "note": {"type": "string"}},
-    }
-
-
 def test_arguments_are_checked_and_completed(made: Tool) -> None:
     assert made.parse({"number": 2}) == {"number": 2, "note": None, "loud": False}
     assert made.parse({"number": 2, "note": None})["note"] is None

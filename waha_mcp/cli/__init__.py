@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from waha_mcp import __version__
 from waha_mcp.app.definition import AppError
 from waha_mcp.cli.common import Failure
+from waha_mcp.steps import for_person
 
 #: The commands in the order of the help, and their modules, which are imported only if needed.
 _COMMANDS = {
@@ -104,5 +105,5 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"waha-mcp: {' '.join(message.split())}", file=sys.stderr)
+    print(f"waha-mcp: {for_person(' '.join(message.split()))}", file=sys.stderr)
     return code

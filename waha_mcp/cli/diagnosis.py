@@ -36,6 +36,7 @@ from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
 from waha_mcp.policy.recipients import Recipients
+from waha_mcp.steps import for_person
 from waha_mcp.tools.catalog import exposed
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
@@ -65,6 +66,9 @@ class Finding:
     about: str
     says: str
     fix: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "says", for_person(self.says))
 
     def as_dict(self) -> dict[str, str]:
         """The finding as a JSON object."""

@@ -14,6 +14,7 @@ from waha_mcp.app.definition import DEFAULT_URL, AppError, config_dir, definitio
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.init import chosen_actions
+from waha_mcp.steps import for_person
 
 if TYPE_CHECKING:
     from waha_mcp.cli.setup import Plan
@@ -263,7 +264,7 @@ def _row(path: Path) -> dict[str, Any]:
         if isinstance(actions, dict):
             names = [a for a in Action if actions.get(a)]
     except AppError as error:
-        return {"id": path.stem, "problem": str(error)}
+        return {"id": path.stem, "problem": for_person(str(error))}
     return {
         "id": path.stem,
         "url": fields.get("url", DEFAULT_URL),
@@ -308,7 +309,7 @@ def _allowed(path: Path) -> str:
     except (AppError, WahaError) as error:
         return f"not known: {error}"
     if grant.problem:
-        return f"nothing: {grant.problem}"
+        return f"nothing: {for_person(grant.problem)}"
     found = [action for action in Action if grant.evidence[action] is Evidence.PROBED]
     return f"{', '.join(found) or 'nothing'} (asked just now; control, setting and delete cannot be asked for)"
 

@@ -13,6 +13,7 @@ from waha_mcp.app import keys
 from waha_mcp.app.definition import AppError, definitions, read_definition, resolve_key
 from waha_mcp.cli.setup import Plan, differences, write_definition
 from waha_mcp.files import write_atomically
+from waha_mcp.steps import for_person
 from waha_mcp.waha.admin_api import Admin, AdminError, Minted
 from waha_mcp.waha.errors import WahaError
 
@@ -146,7 +147,7 @@ async def _checked(admin: Admin, plan: Plan, made: Minted) -> None:
         recorded = await admin.stored(made.key.get_secret_value())
         wrong = await differences(plan.app(made.key), recorded.actions if recorded else None)
     except WahaError as error:
-        wrong = [str(error)]
+        wrong = [for_person(str(error))]
     if wrong:
         left = await _removed(admin, plan, made) or "It is removed again."
         raise AdminError(f"The new key is not good: {'; '.join(wrong)}. {left}")

@@ -15,6 +15,7 @@ from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, Evidence
 from waha_mcp.app.definition import App, AppError, load_app, read_definition, resolve_key
 from waha_mcp.files import make_private, write_atomically
+from waha_mcp.steps import for_person
 from waha_mcp.waha.admin_api import Admin, AdminError, Minted
 from waha_mcp.waha.key_probe import examine
 
@@ -95,7 +96,7 @@ async def differences(app: App, recorded: frozenset[Action] | None) -> list[str]
     """
     grant = await examine(app)
     if grant.problem:
-        return [grant.problem]
+        return [for_person(grant.problem)]
     wanted = app.actions or frozenset()
     found = {a for a, evidence in grant.evidence.items() if evidence is Evidence.PROBED}
     silent = {a for a, evidence in grant.evidence.items() if evidence is Evidence.DECLARED}

@@ -28,7 +28,7 @@ class NotOnWhatsApp(Unresolved):
     """A phone number is not on WhatsApp. `chat`: the chat id that it would have."""
 
     def __init__(self, digits: str) -> None:
-        super().__init__(f"+{digits} is not on WhatsApp, and nothing was done: check the number with the user")
+        super().__init__(f"+{digits} is not on WhatsApp, and nothing was done: ask the user to check the number")
         self.chat = f"{digits}@c.us"
 
 

@@ -410,11 +410,12 @@ class Policy:
         found: list[Touched] = []
         for name in call.tool.messages if call.tool.action is not Action.READ else ():
             for message_id in as_list(call.arguments[name]):
-                row, text = call.named_messages[message_id], None
+                row, message = call.named_messages[message_id], None
                 if row and all(map(self.readable, chats_of(message_id))):
                     message = message_from(row, call.context.directory, full=False)
-                    text = beginning(message.text or message.note or message.kind, FIRST_WORDS) if message else None
-                found.append(Touched("message" if name == "message_id" else name, message_id, text))
+                text = beginning(message.text, FIRST_WORDS) if message and message.text else None
+                field = "message" if name == "message_id" else name
+                found.append(Touched(field, message_id, text, message.kind if message else None))
         return found
 
     async def _names(self, call: Call) -> list[Reached]:

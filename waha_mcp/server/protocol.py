@@ -155,9 +155,10 @@ class Protocol:
         except Exception:
             logger.exception("%s failed", params.name)
             return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
-        text, data = redact_json(answer.data, bridge.app.key)
+        text, _ = redact_json(answer.data, bridge.app.key)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, answer.attachments)]
-        return types.CallToolResult(content=content, structured_content=data if answer.structured else None)
+        # No structured content: some hosts show it beside the text, and some drop pictures for it (docs/answers.md).
+        return types.CallToolResult(content=content)
 
     # Resources, prompts and completions: everything in them is also available through tools
 
@@ -209,7 +210,6 @@ def describe(tool: Tool) -> types.Tool:
         title=tool.title,
         description=tool.description,
         input_schema=tool.input_schema,
-        output_schema=tool.output_schema,
         annotations=types.ToolAnnotations(
             read_only_hint=hints.read_only,
             destructive_hint=hints.destructive,

@@ -38,7 +38,6 @@ from waha_mcp.tools.params import (
     Unseen,
     mark_in,
 )
-from waha_mcp.tools.presenting import fields_of
 from waha_mcp.tools.schema_words import in_words
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import session_step
@@ -295,16 +294,6 @@ class Tool:
         """JSON Schema of the arguments, as hosts pass it on (`tools.schema_words`)."""
         schema = self.arguments.model_json_schema(schema_generator=_Schema)
         return in_words({"type": "object", "properties": {}} | schema)
-
-    @cached_property
-    def output_schema(self) -> dict[str, Any] | None:
-        """JSON Schema of the answer's own fields; None if it has no structured content. docs/answers.md has the rest.
-
-        Shallow: most clients send it along with every listing, and no host shows it to its model.
-        """
-        if self.result.attaches:
-            return None
-        return {"type": "object", "properties": fields_of(self.result)}
 
     def normalized(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as hosts and models send them, in the form that they mean; `parse` begins with this."""

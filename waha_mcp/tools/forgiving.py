@@ -6,7 +6,6 @@ by the repeat guard. It never makes an effect reach more than its arguments say.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -142,4 +141,8 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:80]).lower().replace("-", "_")
     groups = [group for group in _GROUPS if snake in group]
     alike = [each for group in groups for each in group if each in known]
-    return next(iter(alike or difflib.get_close_matches(snake, known, 1, 0.7)), None)
+    if not alike:
+        import difflib
+
+        alike = difflib.get_close_matches(snake, known, 1, 0.7)
+    return next(iter(alike), None)

@@ -58,8 +58,9 @@ class Page(Result):
 
 
 def left(count: int, cursor: str, *, exact: bool = True) -> dict[str, Any]:
-    """The `Page` fields for what follows: so many, or unless `exact` at least so many."""
-    return {"left_out": count, "cursor": cursor} | ({} if exact else {"at_least": True})
+    """The `Page` fields for what follows: so many, or unless `exact` at least so many; with 0 there may be none."""
+    told = {"left_out": count} | ({} if exact else {"at_least": True})
+    return {"cursor": cursor} | (told if count or exact else {})
 
 
 _DAMAGED = "cursor: damaged; pass the one that the last page gave, unchanged"

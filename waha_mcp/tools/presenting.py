@@ -11,8 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, tzinfo
 from functools import cache
-from types import NoneType
-from typing import Any, Literal, Protocol, get_args, get_origin
+from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel
 
@@ -30,8 +29,8 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 #: Most characters of a last message in a concise list of chats.
 GLIMPSE = 40
-#: Kinds of references to chats, by what follows the `@`; others are persons.
-_CHATS: Mapping[str, ReferenceKind] = {"g.us": "g", "newsletter": "n"}
+#: Kinds of references to chats, by what follows the `@`.
+_CHATS: Mapping[str, ReferenceKind] = {"g.us": "g", "newsletter": "n", "lid": "p", "bot": "p"}
 
 
 class People(Protocol):
@@ -100,11 +99,18 @@ class View:
 
     # Times
 
-    def time(self, iso: str, *, coarse: bool = False) -> str:
+    def time(self, iso: str, *, coarse: bool = False, alone: bool = False) -> str:
         """A time of day; before it the day where that is another than in the row before, behind it a changed offset.
 
         A coarse one tells the time of day only of today, so that it is empty where the row before has the same day.
+        One that stands `alone` does not lean on a row before it.
         """
+        if alone:
+            here = self._day, self._offset
+            self._day, self._offset = self.now.date(), self.now.utcoffset()
+            told = self.time(iso, coarse=coarse)
+            self._day, self._offset = here
+            return told
         moment = datetime.fromisoformat(iso).astimezone(self._zone)
         if self.full:
             return moment.isoformat()
@@ -141,7 +147,8 @@ class View:
         if self.full:
             handle = chat_id
         elif handle is not None and "@" in handle:
-            handle = Unshortened(handle, _CHATS.get(handle.rpartition("@")[2], "p"))
+            kind = _CHATS.get(handle.rpartition("@")[2])
+            handle = Unshortened(handle, kind) if kind else handle
         name = name or self.people.saved_name(chat_id)
         if not name:
             return handle or chat_id, None
@@ -168,9 +175,10 @@ def _offset(offset: timedelta | None) -> str:
 def present(result: Result, view: View) -> dict[str, Any]:
     """The answer, with `Unshortened` objects in place of ids that may be shortened."""
     view.begin_list()
-    data: dict[str, Any] = _fields(result, view)
+    data: dict[str, Any] = _shown(result, view)
     for each in result.touched:
-        data[each.name] = {"id": Unshortened(each.message_id, "m")} | ({"text": each.text} if each.text else {})
+        told = {"text": each.text} if each.text else {"kind": each.kind} if each.kind else {}
+        data[each.name] = {"id": Unshortened(each.message_id, "m")} | told
     if result.reached:
         data.pop("chat", None)
         data["reached"] = [each.words for each in result.reached]
@@ -236,6 +244,10 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
     """The fields that are not None, each as its mark demands."""
     marks, shown = _marks(type(model)), dict[str, Any]()
     named = [mark.name for mark in marks.values() if isinstance(mark, Whom | Author)]
+    chosen = getattr(model, "calls_themselves", None)
+    if "name" in named and getattr(model, "name", None) is None and chosen is not None:
+        # The name that they chose is all there is.
+        model = model.model_copy(update={"name": chosen, "calls_themselves": None})
     for name in type(model).model_fields:
         value = getattr(model, name)
         if value is None or name in without or name in named:
@@ -254,8 +266,7 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
             case Long(kind):
                 shown[name] = Unshortened(value, kind)
             case At(coarse):
-                if time := view.time(value, coarse=coarse):
-                    shown[name] = time
+                shown[name] = view.time(value, coarse=coarse, alone=coarse or not isinstance(model, Message))
             case Worded():
                 shown[name] = CHAT_ID_IN_TEXT.sub(view.called, value)
             case Usual(usual) if value == usual:
@@ -265,36 +276,6 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
             case _:
                 shown[name] = _shown(value, view)
     return shown
-
-
-def fields_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schemas of the answer's own fields, without what is in their objects."""
-    schemas: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        schema = _schema(field.annotation)
-        match _marks(model).get(name):
-            case Whom(name=label, row=row):
-                schemas |= {label if row and label else name: schema, name if row else f"{name}_id": schema}
-            case Author():
-                schemas |= {name: schema, f"{name}_id": schema}
-            case _:
-                schemas[name] = schemas.get(name, schema)
-    return schemas
-
-
-#: JSON's name of a type.
-_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
-
-
-def _schema(annotation: Any) -> dict[str, Any]:
-    [kind, *_] = [each for each in get_args(annotation) if each is not NoneType] or [annotation]
-    if get_origin(annotation) is list:
-        return {"type": "array", "items": _schema(kind)}
-    if get_origin(annotation) is Literal:
-        return {"type": _TYPES[type(kind)]}
-    if kind is not annotation and get_origin(annotation) is not dict:
-        return _schema(kind)
-    return {"type": _TYPES.get(annotation, "object")}
 
 
 def _author(sender: str, name: str | None, view: View, chat: str | None) -> dict[str, Any]:
@@ -334,8 +315,10 @@ def _quoted(quote: Quoted, view: View) -> dict[str, Any]:
 def _summary(chat: ChatSummary, view: View) -> dict[str, Any]:
     shown = _fields(chat, view, without=() if view.full else ("last_message",))
     last = chat.last_message
-    if last is None or view.full:
+    if view.full:
         return shown
+    if last is None:
+        return shown | {"note": "no message that WAHA shows"}
     if last.time is not None and (time := view.time(last.time, coarse=True)):
         shown["time"] = time
     if last.sender != chat.id:
@@ -349,10 +332,9 @@ def _summary(chat: ChatSummary, view: View) -> dict[str, Any]:
 
 
 def _contact(contact: Contact, view: View) -> dict[str, Any]:
-    """The name that they chose is told where it is all there is, or all is asked for."""
-    if contact.name is None and contact.calls_themselves is not None:
-        contact = contact.model_copy(update={"name": contact.calls_themselves, "calls_themselves": None})
-    return _fields(contact, view, without=() if view.full else ("calls_themselves",))
+    """The name that they chose beside a saved one is told where all is asked for."""
+    beside = contact.name is not None and not view.full
+    return _fields(contact, view, without=("calls_themselves",) if beside else ())
 
 
 _SPECIAL: Mapping[type[BaseModel], Callable[[Any, View], dict[str, Any]]] = {

@@ -143,8 +143,6 @@ async def delete_session(*, ctx: Context) -> Done:
 
 
 class QrCode(Result):
-    attaches = True
-
     text: str = Field(description="The QR code drawn with block characters; show it in a fixed-width font, unwrapped")
 
 

@@ -80,7 +80,7 @@ async def _config(ctx: Context) -> dict[str, Any]:
     for row in rows:
         if row.get("name") == ctx.waha.session:
             return dict(mapping_of(row.get("config")))
-    raise NotFound(f"WAHA has no session '{ctx.waha.session}': ask the user which session to use.")
+    raise NotFound(f"WAHA has no session '{ctx.waha.session}': ask the user to set the App's session.")
 
 
 @tool(title="Session settings", action=Action.SETTING, calls=[_SESSIONS], hints=INSPECTS, toolset="settings")

@@ -19,11 +19,10 @@ _LATER = "c000000000"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call answers. `structured`: whether its data goes as structured content, too."""
+    """What a call answers."""
 
     data: dict[str, Any]
     attachments: tuple[Attachment, ...]
-    structured: bool
 
 
 async def answer_from(result: Result, view: Callable[[], View], references: References, budget: int) -> Answer:
@@ -44,4 +43,4 @@ async def answer_from(result: Result, view: Callable[[], View], references: Refe
     fitting = fit(result, budget, size)
     data = present(fitting, view())
     await shorten(data)
-    return Answer(with_references(data, short), result.attachments, structured=not result.attaches)
+    return Answer(with_references(data, short), result.attachments)

@@ -415,11 +415,13 @@ class Waha:
         if not departure.left:
             return Unreachable(
                 f"Connecting to WAHA at {self._origin} {'timed out' if timed_out else 'failed'}, so the request was "
-                "not sent. Ask the user whether WAHA runs there."
+                "not sent. Ask the user to look whether WAHA runs there."
             )
         if timed_out:
             return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
-        return Unreachable(f"The connection to WAHA at {self._origin} broke. Try again; if it persists, ask the user.")
+        return Unreachable(
+            f"The connection to WAHA at {self._origin} broke. Try again; if it persists, ask the user to look at WAHA."
+        )
 
     def _too_slow(self, deadline: float) -> Unreachable:
         return Unreachable(f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s. Try again later.")

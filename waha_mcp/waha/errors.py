@@ -164,7 +164,7 @@ def not_ready(session: str, status: str) -> SessionNotReady:
 
 def no_session(session: str) -> str:
     """One sentence on a session that WAHA does not list for this key."""
-    return f"WAHA has no session '{session}': ask the user which session to use."
+    return f"WAHA has no session '{session}': ask the user to set the App's session."
 
 
 def error_for(
@@ -189,7 +189,7 @@ def error_for(
         case 403:
             return Forbidden(
                 "WAHA does not let this key do that (403): the action is not granted to it, "
-                "or the key belongs to another session. Ask the user, do not retry."
+                "or the key belongs to another session. Do not retry; ask the user to look at the key."
             )
         case 404:
             return _not_found(said, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
@@ -43,6 +43,8 @@ class Touched(NamedTuple):
     name: str
     message_id: str
     text: str | None = None
+    #: Where there is no text: what it is.
+    kind: str | None = None
 
 
 class Result(BaseModel):
@@ -53,9 +55,6 @@ class Result(BaseModel):
 
     # Build schemas on first use, not at import.
     model_config = ConfigDict(frozen=True, defer_build=True)
-
-    #: Whether results of the kind come with attachments. Some hosts drop those beside structured content.
-    attaches: ClassVar[bool] = False
 
     _attachments: tuple[Attachment, ...] = PrivateAttr(())
     _touched: tuple[Touched, ...] = PrivateAttr(())

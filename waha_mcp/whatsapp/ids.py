@@ -22,7 +22,7 @@ _MESSAGE_ID = re.compile(
 )
 #: A message id within a text of ours.
 MESSAGE_ID_IN_TEXT = re.compile(
-    r"\b(?:true|false)_[0-9a-z-]+@[a-z.]*[a-z]_[0-9A-Za-z]+(?:[.-][0-9A-Za-z]+)*(?:_[0-9]+(?::[0-9]+)?@[a-z.]*[a-z])?\b"
+    r"\b(?:true|false)_[0-9a-z-]+@[a-z.]*[a-z]_[0-9A-Za-z]+(?:[.-][0-9A-Za-z]+)*(?:_[0-9]+(?::[0-9]+)?@[a-z.]*[a-z])?\b(?!…)"
 )
 #: A chat id within a text of ours.
 CHAT_ID_IN_TEXT = re.compile(r"(?<![\w@.+-])[0-9]+(?:-[0-9]+)?@(?:c\.us|lid|g\.us|newsletter|bot)\b")

@@ -9,6 +9,7 @@ from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, offset_of, slice_of
 from waha_mcp.tools.params import Cursor, Limit
 from waha_mcp.waha.errors import BadAnswer
+from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Contact, Result
 from waha_mcp.waha.parsing import chat_id_of, object_of
 from waha_mcp.whatsapp.folding import fold
@@ -51,7 +52,7 @@ async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: 
 
 class NumberCheck(Result):
     on_whatsapp: bool
-    chat: str | None = Field(
+    chat: BareChatId | None = Field(
         None, description="The chat id to write to; its digits may differ from the number asked for"
     )
 

@@ -43,8 +43,6 @@ FETCHES = Hints(read_only=False, destructive=False, idempotent=True, open_world=
 
 
 class FetchedMedia(Result):
-    attaches = True
-
     message_id: LongId
     sender: Annotated[str, Author(message="message_id")]
     sender_name: Name | None = None

@@ -47,7 +47,10 @@ async def get_messages(
     *,
     ctx: Context,
 ) -> Messages:
-    """Read one chat's messages, newest first. Marks nothing as read."""
+    """Read one chat's messages, newest first. Marks nothing as read.
+
+    `them` is the other side; a time without a day is of the day above it, at first today.
+    """
     place = _place(chat, cursor)
     await ctx.directory.load()
     wanted = Wanted("me" if sender in ctx.directory.me else sender, kind)

@@ -1,0 +1,25 @@
+"""Next steps in texts, for both who may read them.
+
+Texts are written for an agent, whose steps lead to a person: "ask the user to start WAHA". Where a person reads them,
+in a terminal or a log, the step is theirs: "start WAHA". Steps are written in the forms that `for_person` knows.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ASK = re.compile(r"\b([Aa])sk the user (?:to )?(\w)(?=\w*)")
+_QUESTION = re.compile(r"\b([Aa])sk the user (?=who|which|whether)")
+#: What only an agent is told to do.
+_AGENTS = re.compile(
+    r"(?:[,;] or|;) (?:ask|tell) the user(?: that[^.;]*)?(?=[.;])| (?:Ask|Tell) the user\.| from the user"
+)
+
+
+def for_person(text: str) -> str:
+    """A text that is written for an agent, as the person reads it."""
+    if " the user" not in text:
+        return text
+    text = _AGENTS.sub("", text)
+    text = _QUESTION.sub(lambda match: "say " if match[1] == "a" else "Say ", text)
+    return _ASK.sub(lambda match: match[2] if match[1] == "a" else match[2].upper(), text)
