@@ -260,8 +260,8 @@ async def test_whatever_waha_answers_every_tool_says_it_in_words_or_gives_a_righ
                 elif result.is_error:
                     if "failed inside" in text or "Wrong arguments" in text:
                         wrong[f"{name} {case}"] = text
-                elif not payload(result):
-                    wrong[f"{name} {case}"] = text
+                else:
+                    payload(result)
                 if any(secret in str(result) for secret in on.world.secrets):
                     wrong[f"{name} {case}"] = "tells a secret"
     assert wrong == {}

@@ -320,10 +320,6 @@ OPENCLAW = Host(
     ),
     limits={
         "instructed": Limit("keeps a server's instructions from its model", "no file under `dist/` asks for them"),
-        "once": Limit(
-            "writes a result that comes by Tool Search once more behind it, cut off after 20,000 characters",
-            "`dist/code-mode-json-Cek5lI0P.mjs:237`",
-        ),
         "picture": Limit(
             "writes a result into one text, a picture as base64 and cut off; `tools.toolSearch: false` keeps pictures",
             "`dist/local-model-lean-CHSAjCEl.mjs:1720`",

@@ -199,6 +199,7 @@ async def test_a_reference_of_an_answer_works_as_the_argument_of_the_next_call(
             result = await client.call_tool(tool, {"message_id": message_id})
             assert [block.type for block in result.content] == ["text", "image"]
             assert payload(result)["message_id"] == message_id
+            assert payload(result)["sender"] == "Maya Lindqvist"
             return
         reacted = payload(await client.call_tool(tool, {"message_id": message_id, "emoji": "👍"}))
         assert reacted["message"] == {"id": message_id, "text": page["messages"][0]["text"]}

@@ -9,6 +9,7 @@ read at run time.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -399,7 +400,8 @@ def tool(
     def register(run: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         name = run.__name__
         assert name not in _TOOLS, f"two tools named {name}"
-        description = inspect.cleandoc(run.__doc__ or "")
+        # A paragraph is one line: where it is wrapped here says nothing.
+        description = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(run.__doc__ or ""))
         _TOOLS[name] = Tool(
             name,
             title,

@@ -262,7 +262,8 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
                 if handle is not None and (view.full or not (mark.row and getattr(model, "phone", None))):
                     shown[id_name] = handle
             case Author() as mark:
-                shown |= _author(value, getattr(model, mark.name), view, _chat_of(getattr(model, mark.message), view))
+                chat = _chat_of(getattr(model, mark.message), view) if mark.message else None
+                shown |= _author(value, getattr(model, mark.name), view, chat)
             case Long(kind):
                 shown[name] = Unshortened(value, kind)
             case At(coarse):

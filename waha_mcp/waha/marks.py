@@ -37,10 +37,14 @@ class Whom:
 
 @dataclass(frozen=True)
 class Author:
-    """Marks the chat id of who wrote a message, or "me". `name`: the field with the name; `message`: with its id."""
+    """Marks the chat id of who wrote a message, or "me".
+
+    `name`: the field with the name. `message`: the one with the message's id, whose chat the answer names; None: it
+    names none, so that the author is named in any case.
+    """
 
     name: str = "sender_name"
-    message: str = "id"
+    message: str | None = "id"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ FETCHES = Hints(read_only=False, destructive=False, idempotent=True, open_world=
 
 class FetchedMedia(Result):
     message_id: LongId
-    sender: Annotated[str, Author(message="message_id")]
+    sender: Annotated[str, Author(message=None)]
     sender_name: Name | None = None
     kind: str
     mimetype: Name | None = None

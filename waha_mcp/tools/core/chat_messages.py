@@ -47,9 +47,8 @@ async def get_messages(
     *,
     ctx: Context,
 ) -> Messages:
-    """Read one chat's messages, newest first. Marks nothing as read.
-
-    `them` is the other side; a time without a day is of the day above it, at first today.
+    """Read one chat's messages, newest first. Marks nothing as read. `them` is the other side; a time without a day is
+    of the day above it, at first today.
     """
     place = _place(chat, cursor)
     await ctx.directory.load()
