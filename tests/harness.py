@@ -200,9 +200,6 @@ class Strangers:
     def canonical(self, chat_id: str) -> str:
         return chat_id
 
-    def name(self, chat_id: str) -> str | None:
-        return None
-
     def saved_name(self, chat_id: str) -> str | None:
         return None
 

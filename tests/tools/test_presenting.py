@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.harness import Admin, Strangers, payload, stdio_client, texts, worded
+from tests.policy.common import bridge_with
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.core.chat_messages import Messages
 from waha_mcp.tools.presenting import MARK, View, present, with_references
+from waha_mcp.tools.results import Done
 from waha_mcp.waha.messages import message_from
 from waha_mcp.waha.models import Reached, Result, Sent, Touched
 
@@ -206,3 +208,15 @@ async def test_a_reference_of_an_answer_works_as_the_argument_of_the_next_call(
         [request] = await admin.performed("/api/reaction")
         assert request["body"]["messageId"].startswith("false_447700900142@c.us_")
         assert json.dumps(reacted).count("@") == 0
+
+
+async def test_who_may_not_be_read_is_told_by_number_alone(sandbox: SandboxInfo) -> None:
+    maya, sam = "447700900142@c.us", "12025550123@c.us"
+    async with bridge_with(sandbox, "full", chats={"read": {"deny": [maya]}}) as bridge:
+        await bridge.call("find_chats", {"query": "sam"})
+        view = View(bridge.directory, UTC, now=NOW)
+        assert view.whom(sam, None) == ("Sam Okafor", None)
+        assert view.whom(maya, None) == ("+447700900142", None)
+        assert with_references(present(Done(done=f"Archived {maya} and {sam}"), view), str) == {
+            "done": "Archived +447700900142 and Sam Okafor"
+        }

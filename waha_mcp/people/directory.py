@@ -87,8 +87,8 @@ class Directory:
         return entry.shown if entry else None
 
     def saved_name(self, chat_id: str) -> str | None:
-        """The name that the account's owner has saved for a person; None if there is none."""
-        entry = self._people.table.get(chat_id)
+        """The name that the account's owner has saved for a person; None if there is none, or it may not be shown."""
+        entry = self.get(chat_id)
         return entry.name if entry is not None and entry.saved else None
 
     def handle(self, chat_id: str) -> str | None:

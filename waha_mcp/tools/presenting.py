@@ -39,9 +39,6 @@ class People(Protocol):
     def canonical(self, chat_id: str) -> str:
         """The preferred chat id of the person."""
 
-    def name(self, chat_id: str) -> str | None:
-        """The name shown for a chat id."""
-
     def saved_name(self, chat_id: str) -> str | None:
         """The name that the account's owner has saved for a person."""
 
@@ -156,8 +153,8 @@ class View:
         return f"~{name}" if person and self.people.saved_name(chat_id) is None else name, handle
 
     def called(self, chat_id: re.Match[str]) -> str:
-        """What the chat of an id in a text is called."""
-        return self.whom(chat_id[0], self.people.name(chat_id[0]))[0]
+        """What the chat of an id in a text of ours is called, without words of others."""
+        return self.whom(chat_id[0], None)[0]
 
     def status(self, status: str | None) -> str | None:
         """The status of an own message, unless the own message before it in the list has the same."""
