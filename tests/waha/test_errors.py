@@ -34,7 +34,7 @@ NOT_AS_EXPECTED = {"error": "Session status is not as expected...", "session": "
 
 ROWS: list[tuple[int, Any, type[WahaError], list[str]]] = [
     (401, {"message": "Unauthorized", "statusCode": 401}, Unauthorized, ["key", "Ask the user"]),
-    (403, {"message": "Forbidden", "statusCode": 403}, Forbidden, ["not granted", "Ask the user"]),
+    (403, {"message": "Forbidden", "statusCode": 403}, Forbidden, ["not granted", "ask the user"]),
     (
         400,
         {"message": "Session name is required", "error": "Bad Request", "statusCode": 400},
