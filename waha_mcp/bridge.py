@@ -221,7 +221,7 @@ class Bridge:
 
         await self.key.settle()
         tool = self._offered(name)
-        parsed = tool.parse(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
+        parsed = tool.validated(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()

@@ -6,13 +6,14 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from waha_mcp.app.actions import Action
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import File
@@ -20,10 +21,14 @@ from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.tools.local_files import decoded, from_outbox
 from waha_mcp.waha.client import Changes
 from waha_mcp.waha.messages import message_from
+from waha_mcp.waha.models import Touched
 from waha_mcp.whatsapp.ids import chats_of, parse_message_id
+from waha_mcp.whatsapp.untrusted import clean_name
 
 #: Longest text that is shown in full, in characters: the longest that WhatsApp takes.
 FULL = 65_536
+#: Most characters of the words that tell which message an effect was about.
+FIRST_WORDS = 60
 #: What a question names bytes that an argument holds.
 IN_BASE64 = "bytes in base64"
 #: Characters of the name of a tool that there may not be.
@@ -111,6 +116,19 @@ class Call:
             for name in self.tool.messages
             if self.arguments[name]
         }
+
+    def touched(self, readable: Callable[[str], bool]) -> list[Touched]:
+        """The messages that a change was about, with their first words where they may be read."""
+        found: list[Touched] = []
+        for name in self.tool.messages if self.tool.action is not Action.READ else ():
+            for message_id in as_list(self.arguments[name]):
+                row, message = self.named_messages[message_id], None
+                if row and all(map(readable, chats_of(message_id))):
+                    message = message_from(row, self.context.directory, full=False)
+                text = clean_name(message.text, FIRST_WORDS) if message and message.text else None
+                field = "message" if name == "message_id" else name
+                found.append(Touched(field, message_id, text, message.kind if message else None))
+        return found
 
     async def read_files(self) -> None:
         """Read each local file that it names, once, and decode what it holds in base64.

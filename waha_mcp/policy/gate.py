@@ -23,7 +23,7 @@ from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
-from waha_mcp.policy.call import Call, as_list, early_record
+from waha_mcp.policy.call import Call, early_record
 from waha_mcp.policy.first_contacts import FirstContacts
 from waha_mcp.policy.gap import TooFast
 from waha_mcp.policy.kill_switch import paused
@@ -43,17 +43,13 @@ from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
-from waha_mcp.waha.messages import message_from
-from waha_mcp.waha.models import Reached, Result, Sent, Touched
-from waha_mcp.whatsapp.ids import chats_of, is_broadcast
-from waha_mcp.whatsapp.untrusted import beginning
+from waha_mcp.waha.models import Reached, Result, Sent
+from waha_mcp.whatsapp.ids import is_broadcast
 
 logger = logging.getLogger(__name__)
 
 #: Most bytes of local files that the calls under way hold together.
 MOST_HELD = 4 * MAX_FILE
-#: Most characters of the words that tell which message an effect was about.
-FIRST_WORDS = 60
 #: Timeout in seconds of looking up the names of those whom an effect has reached.
 NAMES = 1.0
 
@@ -341,7 +337,7 @@ class Policy:
             await self._messages.sent(call.message_id)
         if isinstance(saved := getattr(result, "saved", None), str):
             await self._note_saved(saved, call.message_chats()[0])
-        return result.touching(*self._touched(call)).reaching(*await self._names(call))
+        return result.touching(*call.touched(self.readable)).reaching(*await self._names(call))
 
     async def _note_saved(self, path: str, chat: str) -> None:
         """Store which chat a saved file is of. Never raises: it is saved."""
@@ -404,19 +400,6 @@ class Policy:
                 raise OutcomeUnknown(f"{error} (It could not be found so far, which proves nothing.)") from None
             call.decision += ", found after its answer was lost"
             return found
-
-    def _touched(self, call: Call) -> list[Touched]:
-        """The messages that a change was about, with their first words where they may be read."""
-        found: list[Touched] = []
-        for name in call.tool.messages if call.tool.action is not Action.READ else ():
-            for message_id in as_list(call.arguments[name]):
-                row, message = call.named_messages[message_id], None
-                if row and all(map(self.readable, chats_of(message_id))):
-                    message = message_from(row, call.context.directory, full=False)
-                text = beginning(message.text, FIRST_WORDS) if message and message.text else None
-                field = "message" if name == "message_id" else name
-                found.append(Touched(field, message_id, text, message.kind if message else None))
-        return found
 
     async def _names(self, call: Call) -> list[Reached]:
         """The chats that the call reached, with names as far as found within `NAMES` seconds. Does not raise."""

@@ -297,17 +297,23 @@ class Tool:
         return in_words({"type": "object", "properties": {}} | schema)
 
     def normalized(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments as hosts and models send them, in the form that they mean; `parse` begins with this."""
+        """The arguments as hosts and models send them, in the form that they mean."""
         return normalized(self.arguments, arguments)
 
     def parse(self, arguments: Mapping[str, Any], zone: tzinfo | None = None) -> dict[str, Any]:
-        """Validate the arguments; values by parameter name. Times without a zone are in `zone`; None: the machine's.
+        """Normalize and validate the arguments, as `validated`."""
+        return self.validated(self.normalized(arguments), zone)
+
+    def validated(self, arguments: Mapping[str, Any], zone: tzinfo | None = None) -> dict[str, Any]:
+        """Validate normalized arguments; values by parameter name.
+
+        Times without a zone are in `zone`; None: the machine's.
 
         Raises:
             ArgumentError: invalid; names each property and what would be valid.
         """
         try:
-            parsed = self.arguments.model_validate(self.normalized(arguments), context={"zone": zone})
+            parsed = self.arguments.model_validate(arguments, context={"zone": zone})
         except ValidationError as error:
             raise ArgumentError(self._explain(error)) from None
         values = {name: getattr(parsed, name) for name in self.arguments.model_fields}

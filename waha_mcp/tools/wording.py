@@ -29,18 +29,21 @@ async def answer_from(result: Result, view: Callable[[], View], references: Refe
     """The answer of at most `budget` characters, if possible. `view` makes a new view of the same kind each time."""
     known: dict[tuple[ReferenceKind, str], str] = {}
 
-    async def shorten(data: dict[str, Any]) -> None:
-        known.update(await references.shorten((each.kind, str(each)) for each in unshortened_in(data)))
-
     def short(each: Unshortened) -> str:
         return known.get((each.kind, str(each)), _LATER)
 
-    def size(result: Result) -> int:
-        data = with_references(present(result, view()), short)
-        return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    async def shortened(result: Result) -> dict[str, Any]:
+        data = present(result, view())
+        known.update(await references.shorten((each.kind, str(each)) for each in unshortened_in(data)))
+        shorter: dict[str, Any] = with_references(data, short)
+        return shorter
 
-    await shorten(present(result, view()))
-    fitting = fit(result, budget, size)
-    data = present(fitting, view())
-    await shorten(data)
-    return Answer(with_references(data, short), result.attachments)
+    data = await shortened(result)
+    if _length(data) > budget:
+        fitting = fit(result, budget, lambda result: _length(with_references(present(result, view()), short)))
+        data = await shortened(fitting)
+    return Answer(data, result.attachments)
+
+
+def _length(data: dict[str, Any]) -> int:
+    return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")))

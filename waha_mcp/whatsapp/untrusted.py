@@ -58,12 +58,6 @@ def clean_name(text: str, limit: int = MAX_NAME) -> str:
     return clean_text(" ".join(clean_text(text).split()), limit)
 
 
-def beginning(text: str, limit: int) -> str:
-    """The first characters of a clean text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
 def reveal(text: str) -> str:
     """Text on one line in which nothing is taken out: each character that ends a line or hides is its `<U+…>`.
 
