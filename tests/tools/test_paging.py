@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waha_mcp.tools.catalog import ArgumentError
-from waha_mcp.tools.paging import decode_cursor, encode_cursor, offset_of, page_of
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, offset_of, page_of
 
 
 @given(st.text(max_size=10), st.recursive(st.integers() | st.text(), st.lists, max_leaves=5))
@@ -79,3 +79,25 @@ def test_following_the_cursor_shows_every_row_once(size: int, limit: int) -> Non
             break
         cursor = more["cursor"]
     assert seen == everything
+
+
+class Numbers(Page):
+    numbers: list[int]
+
+
+@pytest.mark.parametrize(
+    ("beyond", "left_out", "at_least"),
+    [
+        ({}, 2, None),
+        (left(5, "c"), 7, None),
+        (left(1, "c", exact=False), 3, True),
+        (left(0, "c", exact=False), 2, True),
+    ],
+    ids=["none follow", "so many follow", "at least one follows", "perhaps more follow"],
+)
+def test_a_page_that_is_cut_says_no_more_than_is_known_of_what_follows(
+    beyond: dict[str, Any], left_out: int, at_least: bool | None
+) -> None:
+    cut = Numbers(numbers=[1, 2, 3], **beyond).resumable("numbers", [1, 2, 3]).first(1)
+    assert (cut.numbers, cut.left_out, cut.at_least) == ([1], left_out, at_least)
+    assert cut.cursor == encode_cursor("numbers", 1)

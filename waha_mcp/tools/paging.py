@@ -45,6 +45,8 @@ class Page(Result):
         dropped = len(self.items()) - count
         kind, places = self._places
         changes: dict[str, Any] = {self._list_field(): self.items()[:count], "left_out": dropped + (self.left_out or 0)}
+        if self.cursor is not None and self.left_out is None:
+            changes["at_least"] = True  # how many follow on this page's own end is not known
         if count <= len(places) and count:
             changes["cursor"] = encode_cursor(kind, places[count - 1])
         else:
