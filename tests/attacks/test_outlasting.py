@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -72,7 +73,13 @@ def test_after_a_restart_what_went_out_is_found_and_not_sent_again_where(
             if not more:
                 assert not done
                 assert "It did go out at" in said
-                assert re.search(r"message m\d{9}:", said)
+                [reference] = re.findall(r"message (m\d{9}):", said)
+                shown = json.loads(agent.call("get_message", message_id=reference)[1])
+                assert (shown["chat"], shown["message"]["sender"], shown["message"]["text"]) == (
+                    "Sam Okafor",
+                    "me",
+                    text,
+                )
                 assert agent.judge.delivered(FRIEND, text) == 1
         # That it is to arrive twice was said by somebody who knew that it had arrived.
         assert done
