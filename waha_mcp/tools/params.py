@@ -144,11 +144,12 @@ def web_url(value: str) -> str:
 NotBlank = AfterValidator(_not_blank)
 #: Whether the first link in the text gets a preview.
 LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Preview the first link")]
+_ANYBODY = Field(min_length=1, description="Name, number (+1 202 555 0123) or id")
 #: One chat, by name, chat id or phone number in international format. The tool gets the chat id.
 Chat = Annotated[
     str,
     Reference(),
-    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
+    _ANYBODY,
 ]
 #: People to mention, each given like a `Chat`. The tool gets their chat ids.
 #: That they are mentioned is seen only where their numbers stand in the text.
@@ -162,18 +163,18 @@ People = Annotated[
 OwnChat = Annotated[
     str,
     Reference(reached=False),
-    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
+    _ANYBODY,
 ]
 Person = Annotated[
     str,
     Reference(kind="person"),
-    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
+    _ANYBODY,
 ]
 #: A person whom the effect does not reach.
 OwnPerson = Annotated[
     str,
     Reference(reached=False, kind="person"),
-    Field(min_length=1, description="Name, number (+1 202 555 0123) or id"),
+    _ANYBODY,
 ]
 Members = Annotated[
     list[str],

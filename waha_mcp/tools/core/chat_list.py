@@ -23,6 +23,7 @@ from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import Name
 
 OVERVIEW = "GET /api/{session}/chats/overview"
+#: The note where the engine counts nothing.
 NO_COUNTS = "This engine does not say what is unread: see list_chats for what is new."
 #: Most chats that get_unread examines per call.
 LOOKED_AT = 500
@@ -120,9 +121,7 @@ async def get_unread(
     page = Unread(
         chats=chats,
         looked_at=looked_at,
-        notes=None
-        if told or not place
-        else ["This engine does not say what is unread: see list_chats for what is new."],
+        notes=None if told or not place else [NO_COUNTS],
         not_told=_not_told(ctx, pages, unreadable),
         **(left(1 if full else 0, encode_cursor("unread", place), exact=False) if more else {}),
     )
