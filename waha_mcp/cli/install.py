@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from waha_mcp.app.definition import AppError, config_dir, definitions, find_definition, read_definition
-from waha_mcp.cli.common import Failure
+from waha_mcp.app.definition import find_definition, read_definition
+from waha_mcp.cli.common import Failure, only_definition
+from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
     from waha_mcp.hosts.table import Host, Launch
@@ -41,7 +42,9 @@ def install(
     config: ConfigFile = None,
     only_print: Annotated[bool, typer.Option("--print", help="Print the entry and change nothing.")] = False,
 ) -> None:
-    """Add an entry that launches waha-mcp to a host's configuration; everything else in it stays as it is.
+    """Add an entry for an App to a client's configuration.
+
+    Everything else in it stays as it is.
 
     The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, codex,
     opencode.
@@ -53,7 +56,9 @@ def install(
 
 
 def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile = None) -> None:
-    """Take waha-mcp's entry out of a host's configuration; everything else in it stays as it is.
+    """Take our entry out of a client's configuration.
+
+    Everything else in it stays as it is.
 
     Example: waha-mcp uninstall claude-desktop
     """
@@ -72,13 +77,26 @@ def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile =
     print(record.after)
 
 
-def add_entry(host: Host, launch: Launch, name: str, path: Path | None = None, *, only_print: bool = False) -> None:
+def choose_offers(host: Host, wanted: object, ask: bool) -> tuple[object, ...]:  # STUB
+    return ()
+
+
+def add_entry(
+    host: Host,
+    launch: Launch,
+    name: str | None,
+    path: Path | None = None,
+    *,
+    offers: object = (),
+    only_print: bool = False,
+) -> None:
     """Install an entry, or print it, and print the next step."""
     from waha_mcp.hosts import edit
     from waha_mcp.hosts.installation import HostError
     from waha_mcp.hosts.installation import install as put_in
     from waha_mcp.hosts.launch import link_for
 
+    name = name or "whatsapp"  # STUB
     entry = host.entry(launch, host.key_reference)
     link = link_for(host, name, launch)
     if only_print:
@@ -108,7 +126,7 @@ def launch_for(host: Host, source: str | None) -> Launch:
     """
     from waha_mcp.hosts.launch import launch_of
 
-    path = find_definition(source) if source else _only_definition()
+    path = find_definition(source) if source else only_definition()
     if path is None:
         variable: str | None = "WAHA_API_KEY"
         launch = launch_of(env={"WAHA_URL": "http://localhost:3000"}, key_variable=variable)
@@ -124,16 +142,6 @@ def launch_for(host: Host, source: str | None) -> Launch:
     return launch
 
 
-def _only_definition() -> Path | None:
-    """The user's only App definition; None if there is none. Raises AppError if there are several."""
-    found = definitions()
-    if len(found) > 1:
-        raise AppError(
-            f"there are several Apps in {config_dir()}: name one with --app {'|'.join(p.stem for p in found)}"
-        )
-    return found[0] if found else None
-
-
 def find_host(name: str) -> Host:
     """The host with this name.
 
@@ -143,5 +151,5 @@ def find_host(name: str) -> Host:
     from waha_mcp.hosts.table import HOSTS
 
     if name not in HOSTS:
-        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}")
+        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}{did_you_mean(name, HOSTS)}")
     return HOSTS[name]

@@ -48,6 +48,9 @@ class Host:
     rather: Mapping[str, str] = field(default_factory=dict)
     after: str = "It takes effect after a restart."
 
+    def found(self) -> bool:  # STUB
+        return self.file().exists() or (self.file().parent.is_dir() and self.name not in ("claude-code",))
+
     def file(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
         """The user's configuration file of this host."""
         home = Path(environ.get("USERPROFILE" if platform == "win32" else "HOME") or Path.home())
