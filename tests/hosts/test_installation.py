@@ -15,7 +15,7 @@ from tests.harness import run
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.install import launch_for
 from waha_mcp.hosts import edit
-from waha_mcp.hosts.installation import HostError, backup_of, install, uninstall
+from waha_mcp.hosts.installation import Change, HostError, backup_of, install, uninstall
 from waha_mcp.hosts.table import HOSTS, Host, Launch
 
 LAUNCH = Launch("/opt/waha/bin/waha-mcp", ("serve", "--app", "/home/sam/assistant.toml"))
@@ -93,16 +93,55 @@ def test_a_broken_file_is_refused_and_untouched(name: str, tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["config"]
 
 
-def test_installing_again_replaces_and_keeps_the_file_of_before(tmp_path: Path) -> None:
+def test_the_users_own_file_is_kept_once_and_no_older_entry_comes_back(tmp_path: Path) -> None:
     host, path = HOSTS["cursor"], tmp_path / "mcp.json"
-    install(host, "whatsapp", entry(host), path)
-    first = path.read_text()
+    path.write_text(foreign(host))
+    assert install(host, "whatsapp", entry(host), path).backup == backup_of(path)
     assert install(host, "whatsapp", entry(host), path).what == "unchanged"
-    changed = {**entry(host), "args": ["serve"]}
-    change = install(host, "whatsapp", changed, path)
-    assert change.what == "replaced"
-    assert change.backup is not None
-    assert change.backup.read_text() == first
+    change = install(host, "whatsapp", {**entry(host), "args": ["serve"]}, path)
+    assert (change.what, change.backup) == ("replaced", backup_of(path))
+    assert backup_of(path).read_text() == foreign(host)
+    assert uninstall(host, "whatsapp", path) == Change(path, "removed", None, {**entry(host), "args": ["serve"]})
+    assert path.read_text() == foreign(host)
+    assert os.listdir(tmp_path) == ["mcp.json"]
+
+
+def test_a_backup_with_an_older_entry_of_ours_is_never_put_back(tmp_path: Path) -> None:
+    host, path = HOSTS["cursor"], tmp_path / "mcp.json"
+    older = edit.put(foreign(host), host.format, host.place, "whatsapp", {**entry(host), "args": ["serve"]})
+    backup_of(path).write_text(older)
+    path.write_text(edit.put(foreign(host), host.format, host.place, "whatsapp", entry(host)))
+    assert uninstall(host, "whatsapp", path).backup == backup_of(path)
+    assert path.read_text() == foreign(host)
+    assert backup_of(path).read_text() == older
+
+
+def test_a_backup_of_an_earlier_time_gives_way_to_a_new_one_and_is_kept(tmp_path: Path) -> None:
+    host, path = HOSTS["cursor"], tmp_path / "mcp.json"
+    path.write_text(foreign(host))
+    for theme in ("light", "blue"):
+        install(host, "whatsapp", entry(host), path)
+        path.write_text(foreign(host).replace("dark", theme))  # without our entry
+    install(host, "whatsapp", entry(host), path)
+    uninstall(host, "whatsapp", path)
+    assert path.read_text() == foreign(host).replace("dark", "blue")
+    kept = {each.name: each.read_text() for each in tmp_path.iterdir() if each != path}
+    assert kept == {
+        "mcp.json.waha-mcp.bak.1": foreign(host),
+        "mcp.json.waha-mcp.bak.2": foreign(host).replace("dark", "light"),
+    }
+
+
+def test_an_entry_written_by_hand_is_kept_in_the_backup_when_it_is_replaced(tmp_path: Path) -> None:
+    host, path = HOSTS["cursor"], tmp_path / "mcp.json"
+    by_hand = edit.put(foreign(host), host.format, host.place, "whatsapp", {"command": "waha-mcp"})
+    path.write_text(by_hand)
+    install(host, "whatsapp-two", entry(host), path)
+    uninstall(host, "whatsapp-two", path)
+    assert path.read_text() == by_hand
+    assert os.listdir(tmp_path) == ["mcp.json"]
+    assert install(host, "whatsapp", entry(host), path).backup == backup_of(path)
+    assert backup_of(path).read_text() == by_hand
 
 
 @pytest.mark.parametrize("work", [lambda h, p: install(h, "other", entry(h), p), lambda h, p: uninstall(h, "other", p)])
@@ -121,6 +160,18 @@ def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
     install(host, "whatsapp", entry(host), link)
     assert link.is_symlink()
     assert "waha-mcp" in real.read_text()
+    uninstall(host, "whatsapp", link)
+    assert link.is_symlink()
+    assert real.read_text() == "{}\n"
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_stays_a_link(tmp_path: Path) -> None:
+    host, link = HOSTS["zed"], tmp_path / "settings.json"
+    link.symlink_to(tmp_path / "dotfiles.json")
+    install(host, "whatsapp", entry(host), link)
+    uninstall(host, "whatsapp", link)
+    assert link.is_symlink()
+    assert not (tmp_path / "dotfiles.json").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

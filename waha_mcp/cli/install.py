@@ -90,7 +90,7 @@ def add_entry(host: Host, launch: Launch, name: str, path: Path | None = None, *
     except HostError as error:
         raise Failure(str(error)) from None
     done = {"unchanged": "already has", "replaced": "has a new"}.get(change.what, "has the")
-    kept = f" (before: {change.backup})" if change.backup else ""
+    kept = f" (your own file is kept as {change.backup})" if change.backup else ""
     print(f"{host.title} {done} entry '{name}' in {change.path}{kept}.")
     if launch.key_variable:
         print(f"The key is not in the file: {host.title} takes it from {launch.key_variable}.")
