@@ -74,7 +74,7 @@ def apply(host: Host, path: Path, kind: str, name: str, app: str | None) -> None
     try:
         if kind == "install":
             launch = Launch("/opt/waha-mcp", ("serve", "--app", f"/home/sam/{app}.toml"), key_variable="WAHA_API_KEY")
-            install(host, name, host.entry(launch, host.key_reference), path)
+            install(host, name, host.entry(name, launch), path)
         else:
             uninstall(host, name, path)
     except HostError:

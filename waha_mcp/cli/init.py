@@ -14,7 +14,7 @@ from waha_mcp.app.actions import Action, parse_action
 from waha_mcp.app.definition import DEFAULT_URL, config_dir, load_app, split_names
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
 from waha_mcp.cli.common import Failure
-from waha_mcp.cli.install import add_entry, find_host, launch_for
+from waha_mcp.cli.install import add_entry, choose_offers, find_host, launch_for
 
 if TYPE_CHECKING:
     from waha_mcp.cli.setup import Plan
@@ -93,7 +93,7 @@ def init(
     if ask and host is None:
         hosts = _hosts()
     for record in hosts:
-        add_entry(record, launch_for(record, str(path)), "whatsapp")
+        add_entry(record, launch_for(record, str(path)), None, offers=choose_offers(record, None, ask))
     print(f"\nSee what the agent sees: waha-mcp tools --app {plan.id}")
     if not hosts:
         print(f"Add it to a client:      waha-mcp install HOST --app {plan.id}")

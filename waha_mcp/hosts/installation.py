@@ -8,7 +8,10 @@ out, and the backup stays for the user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -17,10 +20,15 @@ from typing import Any, Literal, TypeVar
 
 from waha_mcp.files import write_atomically
 from waha_mcp.hosts import edit
-from waha_mcp.hosts.launch import is_ours
-from waha_mcp.hosts.table import Host, Launch
+from waha_mcp.hosts.launch import app_id_of, definition_of, is_ours
+from waha_mcp.hosts.table import HOSTS, Host, Launch, Offer
 
 T = TypeVar("T")
+
+#: The name of our entry, as long as there is one.
+_NAME = "whatsapp"
+#: Characters of a name that we make: with it before them, the longest names of tools stay within the 64 of models.
+_LONGEST = 30
 
 #: For an entry with every key that a host's shape can have.
 _FULL = Launch("waha-mcp", ("serve",), {"WAHA_URL": ""}, "WAHA_API_KEY")
@@ -41,10 +49,13 @@ class Change:
     old: Any = None
 
 
-def install(host: Host, name: str, entry: Mapping[str, Any], path: Path | None = None) -> Change:
+def install(
+    host: Host, name: str, entry: Mapping[str, Any], path: Path | None = None, offers: Sequence[Offer] = ()
+) -> Change:
     """Merge one entry into the host's file, which is made if it is missing.
 
-    What a user has added to our entry, such as a list of the tools that the host may call, stays.
+    What a user has added to our entry, such as a list of the tools that the host may call, stays, and so do offers
+    that were chosen before, as long as the entry launches the same App.
 
     Raises:
         HostError: nothing was changed.
@@ -53,9 +64,13 @@ def install(host: Host, name: str, entry: Mapping[str, Any], path: Path | None =
     text, old = _look(host, name, path)
     if old is not None and not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: choose another name with --name")
-    if old is not None:
-        made = host.entry(_FULL, host.key_reference)
-        entry = {**entry, **{key: value for key, value in old.items() if key not in {*made, *entry}}}
+    kept = {} if old is None else {k: v for k, v in old.items() if k not in {*host.entry(name, _FULL), *entry}}
+    if old is not None and definition_of(old) != definition_of(entry):
+        kept = {k: v for k, v in kept.items() if not any(k in offer.fields for offer in host.offers)}
+    for offer in offers:
+        # A value of the user's own is worth more than one that nobody has asked for.
+        kept |= {k: v for k, v in offer.fields.items() if not (offer.default and k in kept)}
+    entry = {k: v for k, v in {**entry, **kept}.items() if v is not None}
     if old == entry:
         return Change(path, "unchanged", old=old)
     backup = _change(host, path, text, name, entry)
@@ -90,6 +105,38 @@ def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:
     return _usable(path, lambda: _ours(host, _read(path)))
 
 
+def entries_launching(definition: Path) -> list[tuple[Host, str]]:
+    """The entries in the users' files of all hosts that launch this definition: the host, and the entry's name.
+
+    A file that cannot be read has none.
+    """
+    wanted, found = Path(os.path.realpath(definition)), []
+    for host in HOSTS.values():
+        with contextlib.suppress(HostError):
+            found += [(host, name) for name, entry in entries_of(host).items() if definition_of(entry) == wanted]
+    return found
+
+
+def free_name(host: Host, launch: Launch, path: Path | None = None) -> str:
+    """The name for the entry of an App: that of its entry of before, else `whatsapp`, else one with the App's id.
+
+    Raises:
+        HostError: the file cannot be read.
+    """
+    path = path or host.file()
+    inside = _usable(path, lambda: _inside(host, _read(path)))
+    entry = host.entry(_NAME, launch)
+    ours = [name for name, old in inside.items() if is_ours(old) and definition_of(old) == definition_of(entry)]
+    if ours:
+        return _NAME if _NAME in ours else ours[0]
+    # Goose tells entries apart by a name within them.
+    taken = {*inside, *(str(each.get("name")) for each in inside.values() if isinstance(each, Mapping))}
+    if _NAME not in taken:
+        return _NAME
+    longer = f"{_NAME}-{re.sub('[^a-z0-9]+', '-', app_id_of(entry).lower())}"[:_LONGEST].strip("-")
+    return next(name for n in count(1) if (name := longer if n == 1 else f"{longer}-{n}") not in taken)
+
+
 def backup_of(path: Path) -> Path:
     """Where the user's own file, as it was before the first of our entries, is kept."""
     return path.with_name(f"{path.name}.waha-mcp.bak")
@@ -97,10 +144,15 @@ def backup_of(path: Path) -> Path:
 
 def _ours(host: Host, text: str) -> dict[str, Any]:
     """Our entries in a configuration, by name, as they stand in it."""
+    return {k: v for k, v in _inside(host, text).items() if is_ours(v)}
+
+
+def _inside(host: Host, text: str) -> Mapping[str, Any]:
+    """All entries in a configuration."""
     inside: Any = edit.read(text, host.format)
     for key in host.place:
         inside = inside.get(key) if isinstance(inside, Mapping) else None
-    return {k: v for k, v in inside.items() if is_ours(v)} if isinstance(inside, Mapping) else {}
+    return inside if isinstance(inside, Mapping) else {}
 
 
 def _read(path: Path) -> str:
