@@ -79,7 +79,7 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
 def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path: Path) -> None:
     def says(command: str, definition: Path) -> str:
         launch = Launch(command, ("waha-mcp", "serve", "--app", str(definition)), {}, "WAHA_API_KEY")
-        install(host, "whatsapp", host.entry(launch, host.key_reference))
+        install(host, "whatsapp", host.entry("whatsapp", launch))
         return " ".join(finding.says for finding in look_at_hosts())
 
     assert "can be launched" in says("/bin/sh", setup.definition)

@@ -174,7 +174,7 @@ def claude_desktop_entry() -> str:
 
     host = HOSTS["claude-desktop"]
     launch = launch_of(env={"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "the key of your MCP app"})
-    return edit.show(host.format, host.place, "whatsapp", host.entry(launch, None)).rstrip()
+    return edit.show(host.format, host.place, "whatsapp", host.entry("whatsapp", launch)).rstrip()
 
 
 def _line(message: dict[str, Any]) -> str:

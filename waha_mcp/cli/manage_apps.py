@@ -322,16 +322,6 @@ def _allowed(path: Path) -> str:
 
 def _clients(path: Path) -> list[str]:
     """Names of the hosts whose configuration launches this definition."""
-    from waha_mcp.hosts.installation import HostError, entries_of
-    from waha_mcp.hosts.launch import command_of
-    from waha_mcp.hosts.table import HOSTS
+    from waha_mcp.hosts.installation import entries_launching
 
-    found = []
-    for host in HOSTS.values():
-        try:
-            entries = entries_of(host).values()
-        except HostError:
-            continue
-        if any(str(path.absolute()) in command_of(entry) for entry in entries):
-            found.append(host.title)
-    return found
+    return list(dict.fromkeys(host.title for host, _ in entries_launching(path)))
