@@ -149,10 +149,12 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "a wrong key": (lambda s: s.write(key="key_sample_0000"), "problem", "key", "401", "waha-mcp init"),
     "an admin key": (lambda s: s.write(key=s.sandbox.admin_key), "problem", "key", "admin key", "waha-mcp init"),
     "a key that lacks an action": (
-        lambda s: s.write(key=s.sandbox.keys["read"]), "problem", "actions", "send", "waha-mcp apps update assistant --actions read,send",
+        lambda s: s.write(key=s.sandbox.keys["read"]),
+        "problem", "actions", "send", "`waha-mcp apps update assistant --actions read,send`",
     ),
     "a key that allows more": (
-        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]), "warning", "actions", "send, app", "waha-mcp apps update assistant --actions read`",
+        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]),
+        "warning", "actions", "send, app", "`waha-mcp apps update assistant --actions read`",
     ),
     "another session's name": (
         lambda s: s.write(session="work"), "problem", "session", "for session 'default'", 'set session = "default"',

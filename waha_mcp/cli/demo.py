@@ -15,6 +15,7 @@ import anyio
 import typer
 
 from waha_mcp.cli.common import SANDBOX_ID, Failure, as_typed
+from waha_mcp.cli.terminal import wrapped
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo, running
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         _expect(len(chats) == 8, "eight chats are listed")
         _step("list_chats", "the eight newest")
         for chat in chats:
-            print(f"     {chat['name']:<28} {_line(chat)}")
+            _row(f"{chat['name']:<28} {_line(chat)}")
 
         page = await _call(client, "get_messages", chat=ANSWERING_CHAT, limit=3)
         messages, friend = page["messages"], page["chat"]
@@ -81,7 +82,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         _step(f"get_messages: {friend}", "the last three, newest first")
         who = {"me": "me", "them": friend}
         for message in messages:
-            print(f"     {message['time']:<18} {who[message['sender']]:<16} {_line(message)}")
+            _row(f"{message['time']:<18} {who[message['sender']]:<16} {_line(message)}")
 
         sent = await _call(client, "send_text", chat=friend, text=_GREETING)
         _step(f"send_text: {friend}", f"sent at {sent['time']}")
@@ -90,7 +91,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
                 await anyio.sleep(0.1)
         _expect(bool(seen), "the message is in the chat, and an answer came")
         for message in seen:
-            print(f"     {who[message['sender']]:<16} {_line(message)}")
+            _row(f"{who[message['sender']]:<16} {_line(message)}")
 
 
 async def _seen_since(client: Client, chat: str) -> list[dict[str, Any]]:
@@ -183,7 +184,12 @@ def _line(message: dict[str, Any]) -> str:
 
 
 def _step(title: str, detail: str) -> None:
-    typer.echo(f"\n{typer.style('==', fg='cyan')} {typer.style(title, bold=True)}\n   {detail}")
+    detail = wrapped(f"   {detail}", "   ")
+    typer.echo(f"\n{typer.style('==', fg='cyan')} {typer.style(title, bold=True)}\n{detail}")
+
+
+def _row(text: str) -> None:
+    print(wrapped(f"     {text}", "     "))
 
 
 def _expect(true: bool, what: str) -> None:

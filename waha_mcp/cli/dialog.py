@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,6 +10,7 @@ import typer
 
 from waha_mcp.app.definition import AppError
 from waha_mcp.cli.common import Failure, as_typed
+from waha_mcp.cli.terminal import set_in
 from waha_mcp.steps import did_you_mean, for_person
 
 T = TypeVar("T")
@@ -91,20 +90,3 @@ def one_of(answer: str, names: Sequence[str], what: str) -> str:
 def warn(text: str) -> None:
     """Show what is wrong, wrapped to the terminal."""
     typer.secho(set_in(as_typed(for_person(text)), "  "), fg="yellow")
-
-
-def set_in(text: str, indent: str) -> str:
-    """A text wrapped by words to the terminal, each line after the indentation; long words stay whole."""
-    columns = shutil.get_terminal_size().columns
-    lines = (
-        textwrap.fill(
-            line,
-            columns,
-            initial_indent=indent,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for line in text.splitlines()
-    )
-    return "\n".join(lines)

@@ -28,9 +28,10 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.cli.admin import ABOUT_ADMIN_KEY, ADMIN_KEY_QUESTION, NO_ADMIN_KEY, AdminKeyFile, given_admin_key, run
 from waha_mcp.cli.common import Failure, as_typed, say
-from waha_mcp.cli.dialog import Asking, interactive, one_of, set_in, warn
+from waha_mcp.cli.dialog import Asking, interactive, one_of, warn
 from waha_mcp.cli.install import add_entry, choose_offers, find_host, launch_for
 from waha_mcp.cli.profiles import Choice, ask_choice, ask_limits
+from waha_mcp.cli.terminal import set_in
 from waha_mcp.log import configure_logging
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from waha_mcp.app.definition import split_names
 from waha_mcp.app.policy_fields import KINDS
 from waha_mcp.cli.admin import run
 from waha_mcp.cli.common import Failure
-from waha_mcp.cli.dialog import Asking, one_of, set_in
+from waha_mcp.cli.dialog import Asking, one_of
+from waha_mcp.cli.terminal import set_in
 from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
