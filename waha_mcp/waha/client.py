@@ -416,7 +416,7 @@ class Waha:
         if not departure.left:
             return self._reason(failure).error(self._origin)
         if isinstance(failure, httpx.TimeoutException):
-            return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
+            return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s.", "try again later")
         return broken(failure, self._origin, ever_answered=self._answered)
 
     def _reason(self, failure: httpx.TransportError) -> Failure:
@@ -427,7 +427,8 @@ class Waha:
         return not departure.left and self._reason(failure).lasting
 
     def _too_slow(self, deadline: float) -> Unreachable:
-        return Unreachable(f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s. Try again later.")
+        what = f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s."
+        return Unreachable(what, "try again later")
 
     @property
     def _origin(self) -> str:

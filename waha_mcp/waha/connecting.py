@@ -49,8 +49,10 @@ class Failure:
 
     def error(self, origin: str) -> Unreachable:
         """The error for a request that was not sent."""
-        text = f"Connecting to WAHA at {origin} {self.what}, so the request was not sent. {_begun(self.step)}."
-        return Untrusted(text, ca_file_helps=self.ca_file_helps) if self.untrusted else Unreachable(text)
+        what = f"Connecting to WAHA at {origin} {self.what}, so the request was not sent."
+        if self.untrusted:
+            return Untrusted(what, self.step, ca_file_helps=self.ca_file_helps)
+        return Unreachable(what, self.step)
 
 
 def why_not_connected(error: httpx.TransportError, url: str, *, ca_file: bool) -> Failure:
@@ -70,15 +72,14 @@ def why_not_connected(error: httpx.TransportError, url: str, *, ca_file: bool) -
 def broken(error: httpx.TransportError, origin: str, *, ever_answered: bool) -> Unreachable:
     """The error for a look whose connection broke. `ever_answered`: there was an answer before."""
     if any(isinstance(cause, ssl.SSLError) and _wants_certificate(cause) for cause in _causes(error)):
-        return Unreachable(f"What listens at {origin} {NEEDS_OURS}. {_begun(OTHER_ADDRESS)}.")
+        return Unreachable(f"What listens at {origin} {NEEDS_OURS}.", OTHER_ADDRESS)
     if origin.startswith("http:") and not ever_answered:
         return Unreachable(
-            f"What listens at {origin} closes the connection without an HTTP answer. If it speaks https, ask the user "
-            "to set the App's url to https://."
+            f"What listens at {origin} closes the connection without an HTTP answer.",
+            "if it speaks https, ask the user to set the App's url to https://",
         )
-    return Unreachable(
-        f"The connection to WAHA at {origin} broke. Try again; if it persists, ask the user to look at WAHA."
-    )
+    what = f"The connection to WAHA at {origin} broke."
+    return Unreachable(what, "try again; if it persists, ask the user to look at WAHA")
 
 
 _PROXY_STEP = (
@@ -178,7 +179,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [found.__cause__, found.__context__]
         if isinstance(found, BaseExceptionGroup):
             waiting += found.exceptions
-
-
-def _begun(text: str) -> str:
-    return text[:1].upper() + text[1:]
