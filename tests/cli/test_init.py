@@ -84,6 +84,8 @@ async def test_a_person_gets_from_a_url_and_a_key_to_a_claude_desktop_entry_that
             ("Name for this App", ""),
             ("Go ahead", ""),
             ("Add it to", "claude-desktop"),
+            ("Name of the entry", "my_wa"),
+            ("letters, digits[^$]*Name of the entry", ""),
         )
         child.expect("waha-mcp tools --app assistant")
         child.expect(pexpect.EOF)

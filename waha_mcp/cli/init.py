@@ -29,7 +29,7 @@ from waha_mcp.app.definition import (
 from waha_mcp.cli.admin import ABOUT_ADMIN_KEY, ADMIN_KEY_QUESTION, NO_ADMIN_KEY, AdminKeyFile, given_admin_key, run
 from waha_mcp.cli.common import Failure, as_typed, say
 from waha_mcp.cli.dialog import Asking, interactive, one_of, warn
-from waha_mcp.cli.install import add_entry, choose_offers, find_host, launch_for
+from waha_mcp.cli.install import add_entry, choose_offers, entry_name, find_host, launch_for
 from waha_mcp.cli.profiles import Choice, ask_choice, ask_limits
 from waha_mcp.cli.terminal import set_in
 from waha_mcp.log import configure_logging
@@ -337,6 +337,8 @@ def _add_to_clients(
     """Add the entry to the hosts; those that have it now."""
     if hosts is None:
         hosts = _chosen_hosts(asking)
+    if hosts and asking.on and name is None:
+        name = _entry_name(asking, hosts[0], path)
     done, failed = [], []
     for host in hosts:
         print()
@@ -369,6 +371,18 @@ def _chosen_hosts(asking: Asking) -> list[Host]:
         return [] if names == ["none"] else [find_host(each) for each in names]
 
     return asking.until("Add it to (names with commas, or none)", accept, default=", ".join(found) or "none")
+
+
+def _entry_name(asking: Asking, host: Host, path: Path) -> str | None:
+    """The name of the entry; None where the person leaves it to each client's file."""
+    from waha_mcp.hosts.installation import HostError, free_name
+
+    try:
+        free = free_name(host, launch_for(host, str(path)))
+    except (HostError, Failure):
+        return None
+    name = asking.until("Name of the entry, which clients show", entry_name, default=free)
+    return None if name == free else name
 
 
 def _say_what_is_next(plan: Plan, done: Sequence[Host]) -> None:
