@@ -7,8 +7,8 @@ whose `model` is the base URL of the scripted service (`model.py`; it speaks the
 `offers` are those of `waha-mcp install --with`. `listing` are the arguments of its listing or health command, `prompt`
 those that run one prompt without a person. Log-ins and telemetry, update checks and error reports are switched off by
 the host's own settings; what it still wants from elsewhere fails a test. What the host itself cannot do goes into
-`limits`: the test of that line must then fail, and the page says the limit. `python -m tests.hosts_real --show HOST --bodies
-FILE` shows what its model sees.
+`limits`: the test of that line must then fail, and the page says the limit.
+`python -m tests.hosts_real --show HOST --bodies FILE` shows what its model sees.
 """
 
 from __future__ import annotations
