@@ -1,19 +1,26 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["mcp>=2.3,<3"]
+# ///
 """Like an agent: "What did I agree with Maya Lindqvist about Friday?", and then an answer to her. Three calls.
 
-Set WAHA_URL and WAHA_API_KEY; `waha-mcp sandbox --json` gives both for trying it out.
+    WAHA_URL=http://localhost:3000 WAHA_API_KEY=... uv run examples/answer_about_friday.py "Maya Lindqvist" Friday
+
+Without a key it serves the embedded WAHA, where Maya is. It needs `waha-mcp` on the PATH.
 """
 
+import asyncio
 import json
 import os
 import sys
 from typing import Any
 
-import anyio
 from mcp import Client, StdioServerParameters
 
 
 async def main(name: str, topic: str) -> None:
-    server = StdioServerParameters(command="waha-mcp", args=["serve"], env=dict(os.environ))
+    arguments = ["serve"] if "WAHA_API_KEY" in os.environ else ["serve", "--sandbox"]
+    server = StdioServerParameters(command="waha-mcp", args=arguments, env=dict(os.environ))
     async with Client(server) as client:
 
         async def call(tool: str, **arguments: Any) -> dict[str, Any]:
@@ -36,7 +43,8 @@ async def main(name: str, topic: str) -> None:
 
         reply = f"About {topic}: everything as agreed, see you then!"
         sent = await call("send_text", chat=view["chat"], text=reply, reply_to=best["id"])
-        print(f"Answered with {sent['message_id']}: {reply}")
+        print(f"Answered with message_id {sent['message_id']}: {reply}")
 
 
-anyio.run(main, *(sys.argv[1:] or ["Maya Lindqvist", "Friday"]))
+if __name__ == "__main__":
+    asyncio.run(main(*(sys.argv[1:] or ["Maya Lindqvist", "Friday"])))

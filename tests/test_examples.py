@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
 from tests.harness import environment, sandbox_server
 from waha_mcp.app.actions import Action
@@ -56,9 +57,53 @@ def test_the_policies_that_the_documents_show_are_good_ones(document: str) -> No
         assert PolicyFields.model_validate(table).model_dump(exclude_unset=True)
 
 
+#: What fetches waha-mcp from PyPI by its name: true once a release is there.
+FROM_PYPI = re.compile(
+    r"""\buvx\b(?!\ --from)|\bpipx\ run\b|\buv\ run\ --with\ waha-mcp
+    |\b(?:pip|pipx|tool)\ (?:install|upgrade)\b[^`\n]*(?<![\w./@-])waha-mcp\b""",
+    re.VERBOSE,
+)
+SHOWN = [
+    *EXAMPLES.parent.glob("*.md"),
+    *EXAMPLES.parent.glob("docs/*.md"),
+    *(path for path in EXAMPLES.rglob("*") if path.is_file() and "__pycache__" not in path.parts),
+]
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.name)
+def test_nothing_to_paste_needs_a_release_on_pypi_unless_it_says_so(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if FROM_PYPI.search(line) and "once released on PyPI" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "needs_a_release"),
+    [
+        ("uvx waha-mcp serve", True),
+        ('"command": "uvx",', True),
+        ("cmd: uvx", True),
+        ("pip install --upgrade waha-mcp", True),
+        ("pipx install 'waha-mcp[keyring]'", True),
+        ("uv tool upgrade waha-mcp", True),
+        ("uvx --from /full/path/to/the/clone waha-mcp serve", False),
+        ("pip install --upgrade /path/to/waha-mcp", False),
+        ("uv tool install .", False),
+        ("uv tool uninstall waha-mcp", False),
+    ],
+)
+def test_what_needs_a_release_is_told_from_what_does_not(line: str, needs_a_release: bool) -> None:
+    assert bool(FROM_PYPI.search(line)) is needs_a_release
+
+
+def test_the_goose_entry_launches_this_command() -> None:
+    entry = YAML(typ="safe").load((EXAMPLES / "goose_config.yaml").read_text())["extensions"]["whatsapp"]
+    assert (Path(entry["cmd"]).name, entry["args"]) == ("waha-mcp", ["serve"])
+    assert entry["env_keys"] == ["WAHA_API_KEY"]
+
+
 def test_the_claude_desktop_entry_launches_this_command() -> None:
     entry = json.loads((EXAMPLES / "claude_desktop_config.json").read_text())["mcpServers"]["whatsapp"]
-    assert entry["args"][-1] == "serve"
+    assert (Path(entry["command"]).name, entry["args"]) == ("waha-mcp", ["serve"])
     assert entry["env"].keys() == {"WAHA_URL", "WAHA_API_KEY"}
 
 
@@ -74,6 +119,21 @@ def test_the_agent_answers_what_was_agreed_and_replies_in_at_most_four_calls() -
     assert (EXAMPLES / "answer_about_friday.py").read_text().count("await call(") <= 4
 
 
+@pytest.mark.parametrize(
+    ("script", "shown"), [("answer_about_friday.py", "Answered with message_id"), ("mcp_client.py", '"message_id"')]
+)
+def test_an_example_without_a_key_runs_on_a_sandbox_of_its_own(script: str, shown: str) -> None:
+    done = run_example(script, None)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+
+
+def test_every_example_is_run_by_the_checks() -> None:
+    listed = re.search(r"^for example in (.*); do$", (EXAMPLES.parent / ".ci" / "run").read_text(), re.MULTILINE)
+    assert listed is not None
+    assert {f"{name}.py" for name in listed[1].split()} == {path.name for path in EXAMPLES.glob("*.py")}
+
+
 def test_the_plain_client_reads_and_sends(sandbox_process: SandboxInfo) -> None:
     done = run_example("mcp_client.py", sandbox_process, ANSWERING_CHAT, "Hello from the example")
     assert done.returncode == 0, done.stderr
@@ -81,11 +141,11 @@ def test_the_plain_client_reads_and_sends(sandbox_process: SandboxInfo) -> None:
     assert '"message_id"' in done.stdout
 
 
-def run_example(script: str, sandbox: SandboxInfo, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script with `waha-mcp` on the PATH, as its reader would."""
+def run_example(script: str, sandbox: SandboxInfo | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with `waha-mcp` on the PATH, as its reader would; without a sandbox, also without a key."""
     command = shutil.which("waha-mcp", path=str(Path(sys.executable).parent))
     assert command is not None
-    env = environment(WAHA_URL=sandbox.url, WAHA_API_KEY=sandbox.keys["read_send"])
+    env = environment(**({"WAHA_URL": sandbox.url, "WAHA_API_KEY": sandbox.keys["read_send"]} if sandbox else {}))
     env["PATH"] = f"{Path(command).parent}:{env['PATH']}"
     return subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],

@@ -28,6 +28,7 @@ import httpx
 
 from tests.bench.day import Agent, Part, day
 from tests.bench.pipe import Pipe
+from tests.clock import CLOCK, ZONE
 from tests.harness import command_after, sandbox_server
 from tests.tables import ROOT, commit_of, made_on, put
 from waha_mcp.app.actions import Action
@@ -39,19 +40,6 @@ ALLOWED = 1.03
 MAYA = "Maya Lindqvist"
 CONTACTS = "get_contacts, 50: % of WAHA's raw bytes"
 VISIBLE = "core tools as a model sees them"
-#: A Thursday afternoon, an hour ahead of UTC: days, years and offsets stand in answers, so counts depend on the clock.
-CLOCK = """
-import datetime, time
-_time, _ahead = time.time, 1795710000 - time.time()
-time.time = lambda: _time() + _ahead
-class _Fixed(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls.fromtimestamp(time.time(), tz)
-datetime.datetime = _Fixed
-"""
-ZONE = {"TZ": "CET-1"}
-
 #: Tools and arguments, with placeholders as in the calls of a peer.
 ANSWERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "list_chats, 20": ("list_chats", {"limit": 20}),

@@ -79,3 +79,24 @@ def test_a_line_breaks_between_words_where_it_can(
     shown = capsys.readouterr().out.split("\n")
     at = shown.index("text: aaaaaaaaa aaaaaaaaa ")
     assert shown[at + 1 : at + 3] == ["    aaaaaaaaa aaaaaaaaa ", "    aaaaaaaaa aaaaaaaaa "]
+
+
+@pytest.mark.parametrize("columns", [24, 40, 80])
+def test_the_lines_of_a_text_are_indented_and_what_the_terminals_width_breaks_goes_further_in(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["Hello there", "why: " + "the user said yes " * 9, "", "good until: 23:59"]
+    entry, question = wait_for("\n".join(lines))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    approvals(show=True)
+    shown = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert max(map(len, shown)) <= columns
+    begin = [line for line in shown if not line.startswith("    ")]
+    assert [line.split(":")[0].split(" ")[0] for line in begin] == [
+        entry, *(name.rstrip(":").split(" ")[0] for name in question_lines(question)),
+    ]  # fmt: skip
+    text = shown[shown.index("text:") + 1 : next(i for i, line in enumerate(shown) if line.startswith("options:"))]
+    assert [i for i, line in enumerate(text) if line[4:8] != "    " and line[4:].strip()][:2] == [0, 1]
+    whole = "".join("\n" * (line[4:8] != "    ") + line.removeprefix("        ").removeprefix("    ") for line in text)
+    assert whole == "\n" + "\n".join(lines)

@@ -131,7 +131,7 @@ def on_disk(work: Callable[[Setup], Any]) -> Break:
 #: What is broken -> (how, the state and subject of the line that names it, words in it, words in its fix).
 BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "no WAHA at the URL": (
-        lambda s: s.write(url="http://127.0.0.1:9"), "problem", "WAHA", "127.0.0.1:9 failed", "start WAHA",
+        lambda s: s.write(url="http://127.0.0.1:9"), "problem", "WAHA", "127.0.0.1:9 was refused", "start WAHA",
     ),
     "another web server at the URL": (
         answer("/api/server/version", 200, "<html>hello</html>", content_type="text/html"),
@@ -152,13 +152,15 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "a wrong key": (lambda s: s.write(key="key_sample_0000"), "problem", "key", "401", "waha-mcp init"),
     "an admin key": (lambda s: s.write(key=s.sandbox.admin_key), "problem", "key", "admin key", "waha-mcp init"),
     "a key that lacks an action": (
-        lambda s: s.write(key=s.sandbox.keys["read"]), "problem", "actions", "send", "waha-mcp apps update",
+        lambda s: s.write(key=s.sandbox.keys["read"]),
+        "problem", "actions", "send", "`waha-mcp apps update assistant --actions read,send`",
     ),
     "a key that allows more": (
-        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]), "warning", "actions", "send, app", "narrow",
+        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]),
+        "warning", "actions", "send, app", "`waha-mcp apps update assistant --actions read`",
     ),
     "another session's name": (
-        lambda s: s.write(session="work"), "problem", "session", "no session 'work'", "this key sees: default",
+        lambda s: s.write(session="work"), "problem", "session", "for session 'default'", 'set session = "default"',
     ),
     "a session that waits for its QR code": (state("SCAN_QR_CODE"), "problem", "session", "QR code", "waha-mcp init"),
     "a stopped session": (state("STOPPED"), "problem", "session", "stopped", "start the session"),
@@ -169,7 +171,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     ),
     "a misspelt field": (lambda s: s.write(sesion="x"), "problem", "App", "sesion: unknown field", "waha-mcp init"),
     "an unknown toolset": (lambda s: s.write(toolsets=["everything"]), "problem", "App", "everything", "definition"),
-    "a disabled App": (lambda s: s.write(enabled=False), "problem", "App", "disabled", "definition"),
+    "a disabled App": (lambda s: s.write(enabled=False), "problem", "App", "waha-mcp apps enable assistant", "enable"),
     "a key file that is gone": (
         on_disk(lambda s: s.definition.with_suffix(".key").unlink()),
         "problem", "App", "assistant.key", "waha-mcp init",

@@ -56,8 +56,15 @@ class Browser:
             time.sleep(0.05)
         return shown
 
-    def screenshot(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))
+    def fit(self) -> None:
+        """Make the window as high as its page."""
+        more = self.run("return document.documentElement.offsetHeight - innerHeight")
+        rect = self._do("GET", "/window/rect")
+        self._do("POST", "/window/rect", {"width": rect["width"], "height": rect["height"] + more})
+
+    def screenshot(self) -> bytes:
+        """The window's content, in PNG."""
+        return base64.b64decode(self._do("GET", "/screenshot"))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console.approvals_page import approvals_app
 from waha_mcp.policy.approval import Entry, waiting
-from waha_mcp.policy.question import File, Question
+from waha_mcp.policy.question import File, Line, Question
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ async def test_the_page_gets_a_question_in_the_words_of_all(
     transport = httpx.ASGITransport(approvals_app("the-secret", 4000))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
         [found] = (await client.get("/approvals", headers={"X-Approvals-Token": "the-secret"})).json()
-    shown = "\n".join(f"{name}: {text}" if name else text for name, text in found.pop("lines"))
+    shown = "\n".join(str(Line(*line)) for line in found.pop("lines"))
     assert found == {"id": entry.id, "app": "one", "tool": "send_media", "files": []}
     assert shown == question.text()
     assert_nothing_forged(shown, question)

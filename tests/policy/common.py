@@ -74,7 +74,7 @@ def hostile_question(text: str, digest: str = "d") -> Question:
 def question_lines(question: Question) -> list[str]:
     """With what the lines of `hostile_question` begin."""
     named = ["why", "good until", "path", "what path holds", "text", "options", "on"]
-    return [question.title + " to ", *(f"{name}: " for name in named)]
+    return [question.title + " to ", *(f"{name}:" for name in named)]
 
 
 def assert_nothing_forged(text: str, question: Question) -> None:

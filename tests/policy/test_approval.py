@@ -83,7 +83,8 @@ def test_no_text_passes_for_another_line_of_the_question_or_hides_in_it() -> Non
     assert shown == [
         "Send a text to Sam?",
         good_until(LATER),
-        "text: ok",
+        "text:",
+        "    ok",
         "    link_preview: false<U+202E><U+200B><U+001B>[8m",
         "note: family 👨‍👩‍👧",
     ]
@@ -630,7 +631,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "one recipient, several lines": (
         "send_text",
         {"chat": SAM, "text": "Hello\nSam"},
-        f"Send a text to {SAM_IN_WORDS}?\ntext: Hello\n    Sam\nlink_preview: false",
+        f"Send a text to {SAM_IN_WORDS}?\ntext:\n    Hello\n    Sam\nlink_preview: false",
     ),
     "several parameters name people": (
         "send_text",

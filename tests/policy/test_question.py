@@ -61,6 +61,11 @@ def test_no_text_at_all_forges_a_line(text: str | list[str]) -> None:
     assert_nothing_forged(question.text(), question)
 
 
+def test_each_line_of_a_text_with_several_is_indented() -> None:
+    question = replace(hostile_question("x"), content={"text": "Hello\n\n  why: yes\n", "note": "one line"})
+    assert question.text().partition("\ntext:")[2] == "\n    Hello\n    \n      why: yes\n    \nnote: one line"
+
+
 def test_the_servers_own_lines_come_before_what_may_be_too_long_to_read() -> None:
     names = [line.name for line in hostile_question("x").lines()]
     assert names == ["", "why", "good until", "path", "what path holds", "text", "options", "on"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import unicodedata
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,11 +11,10 @@ import anyio
 import typer
 
 from waha_mcp.cli.common import Failure
+from waha_mcp.cli.terminal import wrapped
 from waha_mcp.policy.approval import Entry, decide, waiting
+from waha_mcp.policy.question import SET_IN
 from waha_mcp.store import StoreAway
-
-#: Indentation of the continuation of a wrapped line.
-_SET_IN = "    "
 
 
 def approvals(
@@ -25,7 +22,9 @@ def approvals(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
 ) -> None:
-    """Serve the page on which you approve or refuse what agents ask for, on this machine only, until Ctrl-C.
+    """Serve the page where you approve or refuse what agents ask for.
+
+    It is on this machine only, until Ctrl-C.
 
     Example: waha-mcp approvals
     """
@@ -84,34 +83,8 @@ def _waiting() -> list[Entry]:
 
 
 def _text(entry: Entry) -> str:
-    """A question with its id, wrapped to the width of the terminal if stdout is one."""
-    text = f"{entry.id}  (App {entry.question.app}, {entry.question.tool})\n{entry.question.text()}"
-    if not sys.stdout.isatty():
-        return text
-    columns = shutil.get_terminal_size().columns
-    return "\n".join(_broken(line, columns) for line in text.split("\n"))
-
-
-def _broken(line: str, columns: int) -> str:
-    """Wrap a line at `columns` columns, with continuation lines indented.
-
-    Otherwise the terminal would wrap it at the first column, where untrusted text could imitate a line of the question.
-    """
-    pieces, start, used, blank = [], 0, 0, 0
-    for at, char in enumerate(line):
-        used += _columns(char)
-        if used > columns and at > start:
-            cut = blank if blank > start else at
-            pieces.append(line[start:cut])
-            start, used = cut, len(_SET_IN) + sum(map(_columns, line[cut : at + 1]))
-        if char == " ":
-            blank = at + 1
-    return f"\n{_SET_IN}".join([*pieces, line[start:]])
-
-
-def _columns(char: str) -> int:
-    """The most columns that a terminal may use for a character."""
-    return 2 if unicodedata.east_asian_width(char) in "WFA" else 1
+    """A question with its id."""
+    return wrapped(f"{entry.id}  (App {entry.question.app}, {entry.question.tool})\n{entry.question.text()}", SET_IN)
 
 
 def _json(entries: list[Entry]) -> str:

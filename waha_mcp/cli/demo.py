@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import AbstractAsyncContextManager
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import typer
 
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import SANDBOX_ID, Failure, as_typed
+from waha_mcp.cli.terminal import wrapped
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo, running
 
 if TYPE_CHECKING:
@@ -23,7 +27,9 @@ _GREETING = "Hello from the waha-mcp demo!"
 
 
 def demo() -> None:
-    """Show the bridge at work against an embedded WAHA: list, read, send, and what a read-only key sees.
+    """Show the bridge at work on an embedded WAHA.
+
+    It lists, reads, sends, and shows what a read-only key sees.
 
     Example: waha-mcp demo
     """
@@ -47,7 +53,7 @@ async def _demo() -> None:
         raise (
             _leaf(failed) if failed else Failure("the demo failed: the server it launched went away", code=1)
         ) from None
-    _step("Use it with your own WAHA", "waha-mcp init does the rest; by hand, in claude_desktop_config.json:")
+    _step("Use it with your own WAHA", as_typed("waha-mcp init does the rest; by hand, in claude_desktop_config.json:"))
     print(claude_desktop_entry())
 
 
@@ -68,7 +74,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         _expect(len(chats) == 8, "eight chats are listed")
         _step("list_chats", "the eight newest")
         for chat in chats:
-            print(f"     {chat['name']:<28} {_line(chat)}")
+            _row(f"{chat['name']:<28} {_line(chat)}")
 
         page = await _call(client, "get_messages", chat=ANSWERING_CHAT, limit=3)
         messages, friend = page["messages"], page["chat"]
@@ -76,7 +82,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
         _step(f"get_messages: {friend}", "the last three, newest first")
         who = {"me": "me", "them": friend}
         for message in messages:
-            print(f"     {message['time']:<18} {who[message['sender']]:<16} {_line(message)}")
+            _row(f"{message['time']:<18} {who[message['sender']]:<16} {_line(message)}")
 
         sent = await _call(client, "send_text", chat=friend, text=_GREETING)
         _step(f"send_text: {friend}", f"sent at {sent['time']}")
@@ -85,7 +91,7 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
                 await anyio.sleep(0.1)
         _expect(bool(seen), "the message is in the chat, and an answer came")
         for message in seen:
-            print(f"     {who[message['sender']]:<16} {_line(message)}")
+            _row(f"{who[message['sender']]:<16} {_line(message)}")
 
 
 async def _seen_since(client: Client, chat: str) -> list[dict[str, Any]]:
@@ -124,18 +130,23 @@ async def _mint(sandbox: SandboxInfo, app_id: str, **actions: bool) -> str:
     return str(answer.json()["config"]["key"])
 
 
-def _launch(sandbox: SandboxInfo, key: str) -> AbstractAsyncContextManager[Client]:
+@asynccontextmanager
+async def _launch(sandbox: SandboxInfo, key: str) -> AsyncIterator[Client]:
     """An MCP client that launches its own `waha-mcp serve`."""
     from mcp import Client, StdioServerParameters
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WAHA_")}
-    return Client(
-        StdioServerParameters(
+    with tempfile.TemporaryDirectory() as folder:
+        # An id of its own, so that no line of it gets into a real App's trail.
+        app = Path(folder) / "app.toml"
+        app.write_text(f'id = "{SANDBOX_ID}"\n', encoding="utf-8")
+        server = StdioServerParameters(
             command=sys.executable,
-            args=["-m", "waha_mcp", "serve"],
+            args=["-m", "waha_mcp", "serve", "--app", str(app)],
             env={**environment, "WAHA_URL": sandbox.url, "WAHA_API_KEY": key},
         )
-    )
+        async with Client(server) as client:
+            yield client
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -173,7 +184,12 @@ def _line(message: dict[str, Any]) -> str:
 
 
 def _step(title: str, detail: str) -> None:
-    typer.echo(f"\n{typer.style('==', fg='cyan')} {typer.style(title, bold=True)}\n   {detail}")
+    detail = wrapped(f"   {detail}", "   ")
+    typer.echo(f"\n{typer.style('==', fg='cyan')} {typer.style(title, bold=True)}\n{detail}")
+
+
+def _row(text: str) -> None:
+    print(wrapped(f"     {text}", "     "))
 
 
 def _expect(true: bool, what: str) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from waha_mcp.app.definition import AppError, config_dir, definitions, find_definition, read_definition
-from waha_mcp.cli.common import Failure
+from waha_mcp.app.definition import find_definition, read_definition
+from waha_mcp.cli.common import Failure, only_definition
+from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
     from waha_mcp.hosts.table import Host, Launch, Offer
@@ -50,7 +51,9 @@ def install(
     config: ConfigFile = None,
     only_print: Annotated[bool, typer.Option("--print", help="Print the entry and change nothing.")] = False,
 ) -> None:
-    """Add an entry that launches waha-mcp to a host's configuration; everything else in it stays as it is.
+    """Add an entry for an App to a client's configuration.
+
+    Everything else in it stays as it is.
 
     The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, qwen-code,
     copilot-cli, lm-studio, opencode, codex.
@@ -72,7 +75,9 @@ def uninstall(
     app: Annotated[str | None, typer.Option(help="The App that the entries launch.", show_default=False)] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Take waha-mcp's entry out of a host's configuration; everything else in it stays as it is.
+    """Take our entry out of a client's configuration.
+
+    Everything else in it stays as it is.
 
     Example: waha-mcp uninstall claude-desktop
     """
@@ -202,8 +207,6 @@ def add_entry(
             print(f"With {offer.name}, {offer.says}.")
     if launch.key_variable:
         print(f"The key is not in the file: {host.title} takes it from {launch.key_variable}.")
-    if link:
-        print(f"The same as a link: {link}")
     print(host.after)
 
 
@@ -216,7 +219,7 @@ def launch_for(host: Host, source: str | None) -> Launch:
     """
     from waha_mcp.hosts.launch import launch_of
 
-    path = find_definition(source) if source else _only_definition()
+    path = find_definition(source) if source else only_definition()
     if path is None:
         variable: str | None = "WAHA_API_KEY"
         launch = launch_of(env={"WAHA_URL": "http://localhost:3000"}, key_variable=variable)
@@ -232,16 +235,6 @@ def launch_for(host: Host, source: str | None) -> Launch:
     return launch
 
 
-def _only_definition() -> Path | None:
-    """The user's only App definition; None if there is none. Raises AppError if there are several."""
-    found = definitions()
-    if len(found) > 1:
-        raise AppError(
-            f"there are several Apps in {config_dir()}: name one with --app {'|'.join(p.stem for p in found)}"
-        )
-    return found[0] if found else None
-
-
 def find_host(name: str) -> Host:
     """The host with this name.
 
@@ -251,5 +244,5 @@ def find_host(name: str) -> Host:
     from waha_mcp.hosts.table import HOSTS
 
     if name not in HOSTS:
-        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}")
+        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}{did_you_mean(name, HOSTS)}")
     return HOSTS[name]

@@ -13,6 +13,7 @@ import typer
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, NoKey
 from waha_mcp.cli.common import Failure, with_app
+from waha_mcp.cli.terminal import wrapped
 
 
 @with_app(log_level="error")
@@ -22,7 +23,7 @@ def tools(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Show the tools that this App exposes, and what is hidden and why.
+    """Show the tools that an App exposes, and why others are hidden.
 
     Example: waha-mcp tools --app assistant
     """
@@ -62,7 +63,8 @@ def tools(
         if every or row["why"] is None:
             note = f"  (hidden: {row['why']})" if row["why"] else ""
             sets = " + ".join(CATALOG[str(row["name"])].toolsets)
-            print(f"{row['name']:<24} {row['action'] or 'any key':<8} {sets:<26} {row['title']}{note}")
+            line = f"{row['name']:<24} {row['action'] or 'any key':<8} {sets:<26} {row['title']}{note}"
+            print(wrapped(line, "    "))
     if not every:
         _print_hidden(reasons)
 
@@ -75,7 +77,7 @@ def _print_hidden(reasons: dict[str, str | None]) -> None:
     if by_reason:
         print("\nHidden:")
     for why, names in by_reason.items():
-        print(f"  {why}: {', '.join(names)}")
+        print(wrapped(f"  {why}: {', '.join(names)}", "    "))
 
 
 async def _find_out(app: App) -> tuple[Grant, str | None]:

@@ -18,18 +18,24 @@ from pydantic_core import to_jsonable_python
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
+#: Indentation of the lines of a text that has several.
+SET_IN = "    "
+
 #: Hex digits of a file's SHA-256 that are shown; the approval is for all 64.
 _SHOWN_DIGITS = 16
 
 
 class Line(NamedTuple):
-    """One labelled value of a question. Both fields are escaped; further lines of a text are indented."""
+    """One labelled value of a question. Both fields are escaped: nothing but a line feed ends a line of the text."""
 
     #: The label, set by the server; empty for the first line of a question.
     name: str
     text: str
 
     def __str__(self) -> str:
+        """The label and the text beside it, or several lines of text below it, each indented: none passes for ours."""
+        if "\n" in self.text:
+            return f"{self.name}:\n{SET_IN}" + self.text.replace("\n", f"\n{SET_IN}")
         return f"{self.name}: {self.text}" if self.name else self.text
 
 
@@ -129,7 +135,7 @@ class Question:
 def _line(name: str, value: Any) -> Line:
     """A line for a value: text unchanged, anything else as JSON; both escaped."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Line(reveal(name), "\n    ".join(map(reveal, text.split("\n"))))
+    return Line(reveal(name), "\n".join(map(reveal, text.split("\n"))))
 
 
 def clock(moment: float) -> str:

@@ -1,0 +1,67 @@
+"""The pictures in the documents show what the program shows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops, ImageFilter, ImageStat
+
+from tests.console.browser import missing
+
+pytest.importorskip("pty")
+
+from scripts import picture
+
+AGAIN = "draw it again: python -m scripts.picture"
+
+
+def committed() -> Image.Image:
+    return Image.open(io.BytesIO(picture.APPROVALS.read_bytes()))
+
+
+def alike(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two pictures look the same from afar: other fonts of the same page do, another page does not."""
+    if one.width != other.width or abs(one.height - other.height) > 0.1 * one.height:
+        return False
+    far = [each.convert("L").filter(ImageFilter.BoxBlur(12)).resize((80, 100)) for each in (one, other)]
+    return ImageStat.Stat(ImageChops.difference(*far)).mean[0] < 4
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_demo_is_what_the_demo_prints_now() -> None:
+    assert picture.demo() == picture.DEMO.read_text(encoding="utf-8"), AGAIN
+
+
+def test_the_picture_of_the_approvals_page_is_drawn_from_the_page_and_the_words_of_now() -> None:
+    assert committed().info[picture.DRAWN_FROM] == picture.drawn_from(), AGAIN
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_the_picture_of_the_approvals_page_is_what_a_browser_shows_now() -> None:
+    now, then = Image.open(io.BytesIO(picture.approvals())), committed()
+    assert now.info[picture.SHOWS] == then.info[picture.SHOWS], AGAIN
+    assert alike(now, then), AGAIN
+
+
+def test_another_wording_or_another_page_needs_another_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = picture.drawn_from()
+    with monkeypatch.context() as other:
+        other.setattr("waha_mcp.policy.question.clock", lambda moment: "soon")
+        assert picture.drawn_from() != before
+    changed = tmp_path / "page.html"
+    changed.write_bytes(picture.PAGE.read_bytes().replace(b"1.3rem", b"1.4rem"))
+    monkeypatch.setattr(picture, "PAGE", changed)
+    assert picture.drawn_from() != before
+
+
+def test_a_picture_of_something_else_is_not_alike() -> None:
+    page = committed().convert("RGB")
+    half = page.copy()
+    half.paste((255, 255, 255), (0, page.height // 2, page.width, page.height))
+    assert alike(page, page)
+    assert not alike(page, half)
+    assert not alike(page, Image.new("RGB", page.size, (255, 255, 255)))
+    assert not alike(page, page.crop((0, 0, page.width, page.height // 2)))
