@@ -56,8 +56,8 @@ def install(
 
     Everything else in it stays as it is.
 
-    The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, codex,
-    opencode.
+    The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, qwen-code,
+    copilot-cli, lm-studio, opencode, codex.
 
     Example: waha-mcp install claude-desktop --app assistant
     """
