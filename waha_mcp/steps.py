@@ -7,6 +7,7 @@ in a terminal or a log, the step is theirs: "start WAHA". Steps are written in t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _ASK = re.compile(r"\b([Aa])sk the user (?:to )?(\w)(?=\w*)")
 _QUESTION = re.compile(r"\b([Aa])sk the user (?=who|which|whether)")
@@ -23,3 +24,11 @@ def for_person(text: str) -> str:
     text = _AGENTS.sub("", text)
     text = _QUESTION.sub(lambda match: "say " if match[1] == "a" else "Say ", text)
     return _ASK.sub(lambda match: match[2] if match[1] == "a" else match[2].upper(), text)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" for the known name that is most like another; an empty text where none is."""
+    import difflib
+
+    alike = difflib.get_close_matches(name.casefold(), list(known), 1, 0.6)
+    return f"; did you mean '{alike[0]}'?" if alike else ""

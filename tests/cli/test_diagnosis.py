@@ -79,12 +79,15 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
 def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path: Path) -> None:
     def says(command: str, definition: Path) -> str:
         launch = Launch(command, ("waha-mcp", "serve", "--app", str(definition)), {}, "WAHA_API_KEY")
-        install(host, "whatsapp", host.entry(launch, host.key_reference))
+        install(host, "whatsapp", host.entry("whatsapp", launch))
         return " ".join(finding.says for finding in look_at_hosts())
 
     assert "can be launched" in says("/bin/sh", setup.definition)
     assert "launches '/gone/sh'" in says("/gone/sh", setup.definition)
     assert f"names the App {tmp_path / 'gone.toml'}" in says("/bin/sh", tmp_path / "gone.toml")
+    says("/gone/sh", setup.definition)
+    [finding] = look_at_hosts()
+    assert f"`waha-mcp install {host.name} --name whatsapp --app {setup.definition}`" in (finding.fix or "")
 
 
 async def test_a_placeholder_that_a_client_passed_on_is_told_with_what_to_do(
@@ -128,7 +131,7 @@ def on_disk(work: Callable[[Setup], Any]) -> Break:
 #: What is broken -> (how, the state and subject of the line that names it, words in it, words in its fix).
 BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "no WAHA at the URL": (
-        lambda s: s.write(url="http://127.0.0.1:9"), "problem", "WAHA", "127.0.0.1:9 failed", "start WAHA",
+        lambda s: s.write(url="http://127.0.0.1:9"), "problem", "WAHA", "127.0.0.1:9 was refused", "start WAHA",
     ),
     "another web server at the URL": (
         answer("/api/server/version", 200, "<html>hello</html>", content_type="text/html"),
@@ -149,13 +152,15 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "a wrong key": (lambda s: s.write(key="key_sample_0000"), "problem", "key", "401", "waha-mcp init"),
     "an admin key": (lambda s: s.write(key=s.sandbox.admin_key), "problem", "key", "admin key", "waha-mcp init"),
     "a key that lacks an action": (
-        lambda s: s.write(key=s.sandbox.keys["read"]), "problem", "actions", "send", "waha-mcp apps update",
+        lambda s: s.write(key=s.sandbox.keys["read"]),
+        "problem", "actions", "send", "`waha-mcp apps update assistant --actions read,send`",
     ),
     "a key that allows more": (
-        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]), "warning", "actions", "send, app", "narrow",
+        lambda s: s.write(key=s.sandbox.keys["full"], actions=["read"]),
+        "warning", "actions", "send, app", "`waha-mcp apps update assistant --actions read`",
     ),
     "another session's name": (
-        lambda s: s.write(session="work"), "problem", "session", "no session 'work'", "this key sees: default",
+        lambda s: s.write(session="work"), "problem", "session", "for session 'default'", 'set session = "default"',
     ),
     "a session that waits for its QR code": (state("SCAN_QR_CODE"), "problem", "session", "QR code", "waha-mcp init"),
     "a stopped session": (state("STOPPED"), "problem", "session", "stopped", "start the session"),
@@ -166,7 +171,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     ),
     "a misspelt field": (lambda s: s.write(sesion="x"), "problem", "App", "sesion: unknown field", "waha-mcp init"),
     "an unknown toolset": (lambda s: s.write(toolsets=["everything"]), "problem", "App", "everything", "definition"),
-    "a disabled App": (lambda s: s.write(enabled=False), "problem", "App", "disabled", "definition"),
+    "a disabled App": (lambda s: s.write(enabled=False), "problem", "App", "waha-mcp apps enable assistant", "enable"),
     "a key file that is gone": (
         on_disk(lambda s: s.definition.with_suffix(".key").unlink()),
         "problem", "App", "assistant.key", "waha-mcp init",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from tests.harness import run
 from waha_mcp.cli import command_line
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,6 +34,15 @@ def test_every_command_has_an_example_that_calls_it(name: str) -> None:
     example = re.search(r"Example: (waha-mcp .*)", text)
     assert example is not None
     assert f"waha-mcp {name}" in example[1]
+
+
+@pytest.mark.parametrize("group", [[], ["apps"]], ids=["all", "apps"])
+def test_summaries_fit_a_terminal_of_80_columns(group: list[str]) -> None:
+    said = run(*group, "--help", env={"COLUMNS": "80"}).stdout
+    listed = said[said.index("Commands:") :]
+    assert len(listed.splitlines()) > 5
+    assert "..." not in listed
+    assert max(map(len, said.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -55,6 +55,13 @@ def typed(home: dict[str, str], *arguments: str) -> tuple[pexpect.spawn[str], io
     return child, screen
 
 
+def answers(child: pexpect.spawn[str], *steps: tuple[str, str]) -> None:
+    """Wait for each question, and type the answer."""
+    for question, answer in steps:
+        child.expect(question)
+        child.sendline(answer)
+
+
 async def listed(entry: dict[str, object], home: dict[str, str]) -> set[str]:
     """The tools that a host sees that launches this entry."""
     server = StdioServerParameters.model_validate({**entry, "env": environment(**home)})
@@ -68,21 +75,18 @@ async def test_a_person_gets_from_a_url_and_a_key_to_a_claude_desktop_entry_that
 ) -> None:
     def at_the_terminal() -> str:
         child, screen = typed(home, "init")
-        child.expect("WAHA's URL")
-        child.sendline(sandbox.url)
-        child.expect("admin key")
-        child.sendline(sandbox.admin_key)
-        child.expect("default +WORKING")
-        child.expect("Name for this App")
-        child.sendline("")
-        child.expect("What may the agent do")
-        child.expect("Choose")
-        child.sendline("2")
-        child.expect("Go ahead")
-        child.sendline("")
-        child.expect("Add it to a client")
-        child.expect("or none")
-        child.sendline("claude-desktop")
+        answers(
+            child,
+            ("WAHA's URL", sandbox.url),
+            ("WAHA's admin key", sandbox.admin_key),
+            ("default +WORKING[^$]*Choose", ""),
+            ("Whom may it write to", "Maya Lindqvist"),
+            ("Name for this App", ""),
+            ("Go ahead", ""),
+            ("Add it to", "claude-desktop"),
+            ("Name of the entry", "my_wa"),
+            ("letters, digits[^$]*Name of the entry", ""),
+        )
         child.expect("waha-mcp tools --app assistant")
         child.expect(pexpect.EOF)
         child.close()
@@ -97,6 +101,142 @@ async def test_a_person_gets_from_a_url_and_a_key_to_a_claude_desktop_entry_that
     assert app.key.get_secret_value() not in written + screen + definition(home).read_text()
     tools = await listed(json.loads(written)["mcpServers"]["whatsapp"], {})
     assert {"list_chats", "send_text"} <= tools
+    assert app.chats.send.allow == ("Maya Lindqvist",)
+    assert app.chats.send.ask == ("people", "groups")
+
+
+@pytest.mark.anyio
+async def test_whatever_is_mistyped_is_said_and_asked_again(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    definition(home).parent.mkdir(parents=True)
+    definition(home).write_text(f'url = "{sandbox.url}"\nkey = "key_sample_0000"\n')
+    await admin.request(
+        "POST", "/api/apps", {"id": "taken", "session": "default", "app": "mcp", "config": {"actions": {"read": True}}}
+    )
+    await admin.request("POST", "/api/sessions", {"name": "work"})
+
+    def at_the_terminal() -> str:
+        child, screen = typed(home, "init")
+        answers(
+            child,
+            ("WAHA's URL", sandbox.url.removeprefix("http://")),
+            ("has no scheme: write http://127[^$]*WAHA's URL", "http://127.0.0.1:9"),
+            ("127.0.0.1:9[^$]*WAHA's URL", sandbox.url),
+            ("WAHA's admin key: ", "nonsense"),
+            ("401[^$]*WAHA's admin key: ", sandbox.keys["read"]),
+            ("scoped key[^$]*WAHA's admin key: ", sandbox.admin_key),
+            ("Which session", "dafault"),
+            ("did you mean 'default'[^$]*Which session", "1"),
+            ("Choose", "raed"),
+            ("did you mean 'read'[^$]*Choose", "9"),
+            ("no choice '9'[^$]*Choose", "assistant"),
+            ("Whom may it write to", "Nobody Atall"),
+            ("called Nobody Atall[^$]*Whom may it", "+1 20"),
+            ("send.allow[^$]*Whom may it", "12025550123"),
+            ("App .assistant-2.", "my app"),
+            ("'my app' is no id[^$]*Name for this App", "assistant"),
+            ("already. Update it", "n"),
+            ("another name[^$]*Name for this App", "taken"),
+            ("already. Update it", "n"),
+            ("another name[^$]*Name for this App", ""),
+            ("Go ahead", "y"),
+            ("Add it to", "codx"),
+            (r"did\s+you\s+mean\s+'codex'[^$]*Add it to", "none"),
+        )
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0, screen.getvalue()
+        return screen.getvalue()
+
+    screen = await anyio.to_thread.run_sync(at_the_terminal)
+    assert sandbox.admin_key not in screen
+    assert "waha-mcp install HOST --app assistant-2" in screen
+    assert load_app(str(definition(home, "assistant-2")), environ={}).chats.send.allow == ("12025550123@c.us",)
+    assert definition(home).read_text().endswith('key = "key_sample_0000"\n')
+
+
+QUESTIONS = {
+    "WAHA's URL": None,
+    "WAHA's admin key: ": "",
+    "Choose": "",
+    "Whom may it write to": "",
+    "Name for this App": "",
+    "Go ahead": "",
+    "Add it to": "",
+}
+
+
+@pytest.mark.parametrize("last", QUESTIONS)
+def test_ctrl_c_ends_it_at_once_at_each_question_and_says_what_there_is(
+    last: str, sandbox_process: SandboxInfo, home: dict[str, str]
+) -> None:
+    child, screen = typed(home, "init")
+    given = {"WAHA's URL": sandbox_process.url, "WAHA's admin key: ": sandbox_process.admin_key}
+    for question in QUESTIONS:
+        child.expect(question)
+        if question == last:
+            break
+        child.sendline(given.get(question, ""))
+    for _ in range(3):  # readline may miss one that comes before it waits for a key
+        child.sendcontrol("c")
+        if child.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=5):
+            break
+    child.close()
+    assert child.exitstatus == 130
+    made = last == "Add it to"
+    assert ("The App is made" if made else "no App was made") in screen.getvalue()
+    assert "Traceback" not in screen.getvalue()
+    assert definition(home).exists() == made
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", [None, {"read": True}], ids=["a new App", "an App that is updated"])
+async def test_ctrl_c_while_waha_makes_the_app_leaves_waha_as_it_was(
+    before: dict[str, bool] | None, sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    body = {"id": "assistant", "session": "default", "app": "mcp", "config": {"actions": before}}
+    if before:
+        await admin.request("POST", "/api/apps", body)
+    # The app is made, and WAHA's answer to the next look is a long time coming.
+    await admin.fault("/api/keys", method="GET", delay=60)
+
+    env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
+    child, shown = typed(env, "init", "--id", "assistant", "--actions", "reply")
+    await anyio.to_thread.run_sync(lambda: answers(child, ("Go ahead", "y")))
+    while not [r for r in await admin.requests() if r["path"] == "/api/keys"]:  # noqa: ASYNC110 - the sandbox tells nobody
+        await anyio.sleep(0.02)
+    child.sendcontrol("c")
+    await anyio.to_thread.run_sync(lambda: child.expect(pexpect.EOF, timeout=10))
+    child.close()
+    assert child.exitstatus == 130
+    screen = shown.getvalue()
+    apps = [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
+    if before is None:
+        assert apps == []
+        assert "It is removed again" in screen
+    else:
+        assert [{a for a, on in app["config"]["actions"].items() if on} for app in apps] == [{"read"}]
+        assert "as it was before" in screen
+    assert not definition(home).exists()
+
+
+@pytest.mark.anyio
+async def test_a_waha_without_a_session_gets_one_and_a_stopped_one_is_started(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    await admin.request("DELETE", "/api/sessions/default")
+    env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
+    child, _ = typed(env, "init", "--actions", "read")
+    await anyio.to_thread.run_sync(lambda: answers(child, ("no session yet[^$]*link it now", "")))
+    await anyio.to_thread.run_sync(lambda: child.expect("waits to be paired"))
+    await admin.request("POST", "/sandbox/session", {"status": "WORKING"})
+    await anyio.to_thread.run_sync(lambda: child.expect("is WORKING now"))
+    child.close()
+    await admin.request("POST", "/sandbox/session", {"status": "STOPPED"})
+    child, _ = typed(env, "init", "--actions", "read")
+    await anyio.to_thread.run_sync(lambda: answers(child, ("is STOPPED. Start it", ""), ("Name for this App", "")))
+    child.close()
 
 
 @pytest.mark.anyio
@@ -122,13 +262,15 @@ async def test_a_session_that_waits_for_pairing_shows_its_qr_code_until_it_is_sc
         ("read", {Action.READ}),
         ("reply", {Action.READ, Action.SEND}),
         ("notify", {Action.SEND}),
+        ("assistant", {Action.READ, Action.SEND}),
         ("read,control", {Action.READ, Action.CONTROL}),
     ],
 )
 async def test_waha_makes_a_key_with_the_asked_actions_and_no_more(
     given: str, actions: set[Action], sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
 ) -> None:
-    done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", given, home=home))
+    to = ["--send-to", "12025550123"] if given == "notify" else []
+    done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", given, *to, home=home))
     assert done.returncode == 0, done.stderr
     [app] = [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
     assert {a for a, on in app["config"]["actions"].items() if on} == actions
@@ -168,7 +310,7 @@ async def test_a_waha_without_apps_gives_a_scoped_key_and_updates_it(
 ) -> None:
     before = len(await admin.request("GET", "/api/keys"))
     for actions in ("read", "reply"):
-        await admin.fault("/api/apps", status=501, body='{"message": "Apps are off", "statusCode": 501}')
+        await admin.fault("/api/apps", count=3, status=501, body='{"message": "Apps are off", "statusCode": 501}')
         work = functools.partial(unattended, sandbox, "--actions", actions, home=home)
         done = await anyio.to_thread.run_sync(work)
         assert done.returncode == 0, done.stderr
@@ -211,6 +353,22 @@ WRONG = {
     "unknown action": (["--url", "{url}", "--admin-key-file", "-", "--actions", "write"], "{admin}", "notify"),
     "no action": (["--url", "{url}", "--admin-key-file", "-", "--actions", ","], "{admin}", "at least one"),
     "unknown host": (["--url", "{url}", "--admin-key-file", "-", "--install", "emacs"], "{admin}", "claude-desktop"),
+    "nobody to notify": (["--url", "{url}", "--admin-key-file", "-", "--actions", "notify"], "{admin}", "--send-to"),
+    "a name without reading": (
+        ["--url", "{url}", "--admin-key-file", "-", "--actions", "notify", "--send-to", "Maya"],
+        "{admin}",
+        "number instead of Maya",
+    ),
+    "nobody by that name": (
+        ["--url", "{url}", "--admin-key-file", "-", "--actions", "assistant", "--send-to", "Nobody Atall"],
+        "{admin}",
+        "Nobody Atall",
+    ),
+    "recipients without sending": (
+        ["--url", "{url}", "--admin-key-file", "-", "--actions", "read", "--send-to", "12025550123"],
+        "{admin}",
+        "--send-to",
+    ),
     "bad id": (["--url", "{url}", "--admin-key-file", "-", "--id", "../x"], "{admin}", "id"),
 }
 

@@ -29,6 +29,7 @@ from waha_mcp.app.actions import Action, actions_from_waha, parse_action
 from waha_mcp.app.policy_fields import Hosts, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
+from waha_mcp.steps import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ class AppError(Exception):
 
 class NoKey(AppError):
     """Neither file, environment nor flags give a key."""
+
+
+class Disabled(AppError):
+    """The definition says that the App is not to be used."""
 
 
 class NotFilledIn(AppError):
@@ -72,6 +77,8 @@ def _check_key(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text:
         raise ValueError("is empty")
+    if text.startswith("sha512:"):
+        raise ValueError("is the hash of a key, as WAHA's environment may have it; WAHA takes the key itself")
     if not all("!" <= c <= "~" for c in text):
         raise ValueError("holds a blank or a character that no WAHA key has")
     return value
@@ -205,9 +212,9 @@ def load_app(
     except ValidationError as error:
         raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
     if not app.enabled:
-        raise AppError(
-            f"App '{app.id}' is disabled (enabled = false): enable it in {where or 'its definition'} to use it"
-        )
+        here = where is not None and where.parent == config_dir()
+        fix = f"`waha-mcp apps enable {where.stem}`" if here and where else f"enabled = true in {where}"
+        raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
     return app
 
 
@@ -258,10 +265,10 @@ def find_definition(source: str) -> Path:
     for suffix in (".toml", ".json"):
         if os.path.isfile(folder / f"{source}{suffix}"):
             return folder / f"{source}{suffix}"
-    known = ", ".join(each.stem for each in definitions())
+    known = [each.stem for each in definitions()]
     raise AppError(
         f"no App '{source}': it is neither a file nor an id in {folder} "
-        f"({'which has ' + known if known else 'which has none'})"
+        f"({'which has ' + ', '.join(known) if known else 'which has none'}){did_you_mean(source, known)}"
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +15,7 @@ from typer.exceptions import TyperException
 
 from waha_mcp import __version__
 from waha_mcp.app.definition import AppError
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import Failure, as_typed
 from waha_mcp.steps import for_person
 
 #: The commands in the order of the help, and their modules, which are imported only if needed.
@@ -101,9 +103,19 @@ def main() -> None:
         code = _fail(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}", 1)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
+    except Exception as error:
+        code = _fail(f"internal error, please report this line: {_place(error)}", 70)
     sys.exit(code or 0)
 
 
+def _place(error: BaseException) -> str:
+    """Of an error that nobody expected, the kind and the place; its text may hold what is nobody's business."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}, waha-mcp {__version__}"
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"waha-mcp: {for_person(' '.join(message.split()))}", file=sys.stderr)
+    print(f"waha-mcp: {as_typed(for_person(' '.join(message.split())))}", file=sys.stderr)
     return code

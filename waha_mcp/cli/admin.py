@@ -13,6 +13,7 @@ import typer
 from pydantic import SecretStr
 
 from waha_mcp.cli.common import Failure
+from waha_mcp.cli.dialog import interactive
 
 T = TypeVar("T")
 
@@ -22,9 +23,31 @@ AdminKeyFile = Annotated[
 ]
 
 
-def interactive() -> bool:
-    """Whether a person can be asked: stdin and stdout are terminals."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+#: WAHA also takes a hash of it in its environment, from which nobody gets the key back.
+ABOUT_ADMIN_KEY = (
+    "Next comes WAHA_API_KEY of WAHA's environment or, where that is a sha512:... hash, the key that it was made from "
+    "(often kept as WAHA_API_KEY_PLAIN). It is used now and stored nowhere."
+)
+ADMIN_KEY_QUESTION = "WAHA's admin key"
+
+NO_ADMIN_KEY = "no admin key: set WAHA_ADMIN_KEY, or name a file that holds it with --admin-key-file"
+
+
+def given_admin_key(file: Path | None) -> str | None:
+    """WAHA's admin key from a file or the environment; None if neither has it.
+
+    Raises:
+        Failure: the file cannot be read.
+    """
+    if file is None:
+        return os.environ.get("WAHA_ADMIN_KEY", "").strip() or None
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"cannot read the admin key from {file}: {getattr(error, 'strerror', None) or error}") from None
+    if not text.strip():
+        raise Failure(NO_ADMIN_KEY)
+    return text.strip()
 
 
 def admin_key(file: Path | None) -> SecretStr:
@@ -33,31 +56,24 @@ def admin_key(file: Path | None) -> SecretStr:
     Raises:
         Failure: there is none and nobody can be asked.
     """
-    if file is not None:
-        try:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Failure(
-                f"cannot read the admin key from {file}: {getattr(error, 'strerror', None) or error}"
-            ) from None
-    else:
-        text = os.environ.get("WAHA_ADMIN_KEY", "")
-        if not text and interactive():
-            text = typer.prompt(
-                "WAHA's admin key (WAHA_API_KEY in WAHA's environment; used now, not stored)", hide_input=True
-            )
-    if not text.strip():
-        raise Failure("no admin key: set WAHA_ADMIN_KEY, or name a file with --admin-key-file")
-    return SecretStr(text.strip())
+    text = given_admin_key(file)
+    if text is None and interactive():
+        print(ABOUT_ADMIN_KEY)
+        text = typer.prompt(ADMIN_KEY_QUESTION, hide_input=True).strip()
+    if not text:
+        raise Failure(NO_ADMIN_KEY)
+    return SecretStr(text)
 
 
-def run(work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """Run an async function that uses WAHA. Raises Failure with one line for its errors."""
+def run(work: Callable[..., Awaitable[T]], *arguments: Any, passing: type[Exception] | tuple[()] = ()) -> T:
+    """Run an async function that uses WAHA. Raises Failure with one line for its errors, but those in `passing`."""
     from waha_mcp.waha.admin_api import AdminError
     from waha_mcp.waha.errors import WahaError
 
     try:
         return anyio.run(work, *arguments)
+    except passing:
+        raise
     except (AdminError, WahaError) as error:
         raise Failure(str(error), code=1) from None
     except OSError as error:

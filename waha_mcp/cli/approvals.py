@@ -26,7 +26,9 @@ def approvals(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on; another one is for containers.")] = LOOPBACK,
 ) -> None:
-    """Serve the page on which you approve or refuse what agents ask for, on this machine only, until Ctrl-C.
+    """Serve the page where you approve or refuse what agents ask for.
+
+    It is on this machine only, until Ctrl-C.
 
     Example: waha-mcp approvals
     """

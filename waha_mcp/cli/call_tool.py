@@ -12,6 +12,7 @@ import typer
 from waha_mcp.app.definition import App
 from waha_mcp.cli.common import Failure, with_app
 from waha_mcp.log import redact_json
+from waha_mcp.steps import did_you_mean
 
 
 @with_app(log_level="error")
@@ -48,7 +49,8 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
             answer = await bridge.answer(name, arguments, client="waha-mcp call")
         except UnknownTool:
             load_tools()
-            why = why_hidden(CATALOG[name], app, bridge.key.grant) if name in CATALOG else "there is none of that name"
+            none = f"there is none of that name{did_you_mean(name, CATALOG)}"
+            why = why_hidden(CATALOG[name], app, bridge.key.grant) if name in CATALOG else none
             raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None

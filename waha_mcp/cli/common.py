@@ -1,17 +1,40 @@
-"""Shared by commands: the options that choose an App, and `Failure`."""
+"""Shared by commands: which App is meant, `Failure`, and commands in texts as they have to be typed."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from waha_mcp.app.definition import App, load_app, split_names
+from waha_mcp.app.definition import (
+    DEFAULT_ID,
+    App,
+    AppError,
+    NoKey,
+    config_dir,
+    definitions,
+    find_definition,
+    id_of,
+    load_app,
+    read_definition,
+    split_names,
+)
 from waha_mcp.log import LogLevel, configure_logging, hide
+from waha_mcp.steps import did_you_mean
+
+#: The id of an App on an embedded WAHA.
+SANDBOX_ID = "waha-mcp-sandbox"
+#: A command of ours in a text.
+_COMMAND = re.compile(r"(?<![\w/.\\-])waha-mcp(?= (?:[a-z]+|-[-a-z]+)\b)")
 
 
 class Failure(Exception):
@@ -22,8 +45,103 @@ class Failure(Exception):
         self.code = code
 
 
+class SeveralApps(NoKey):
+    """There are several Apps, and nothing says which is meant."""
+
+
+AppOption = Annotated[
+    str | None,
+    typer.Option(help="App definition: a file, or its id in the config folder.", show_default="the only one there"),
+]
+
+
+def as_typed(text: str) -> str:
+    """A text with its commands as they have to be typed: where `waha-mcp` is not on the PATH, with the whole path."""
+    return _COMMAND.sub(lambda _: _program(), text)
+
+
+@functools.cache
+def _program() -> str:
+    from waha_mcp.hosts.launch import own_command
+
+    command, found = own_command(), shutil.which("waha-mcp")
+    if found and len(command) == 1 and os.path.realpath(found) == os.path.realpath(command[0]):
+        return "waha-mcp"
+    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+
+
+def say(text: str) -> None:
+    """Print a text with its commands as they have to be typed."""
+    print(as_typed(text))
+
+
+def only_definition() -> Path | None:
+    """The user's only App definition; None if there is none.
+
+    Raises:
+        SeveralApps: there are several.
+    """
+    found = definitions()
+    if len(found) > 1:
+        names = ", ".join(path.stem for path in found)
+        raise SeveralApps(f"there are several Apps in {config_dir()}: choose one of {names} with --app {found[0].stem}")
+    return found[0] if found else None
+
+
+def chosen(app: str | None, given: Mapping[str, Any] = {}) -> str | None:
+    """The App that is meant: the one named, else the user's only one; None if it is that of the environment.
+
+    `given`: values of flags by field name. A URL, key or session from a flag or the environment is an App by itself.
+
+    Raises:
+        SeveralApps: there are several.
+    """
+    if app is not None or any(os.environ.get(f"WAHA_{name}", "").strip() for name in ("MCP_APP", *_OWN)):
+        return app
+    if any(given.get(name.removeprefix("API_").lower()) is not None for name in _OWN):
+        return None
+    path = only_definition()
+    return None if path is None else str(path)
+
+
+#: What makes an App of the environment, as the ends of its variables.
+_OWN = ("URL", "API_KEY", "SESSION")
+
+
+def known_app(source: str) -> str:
+    """The id of the App that the user names: by its file, its file's name in the config folder, or its id.
+
+    Raises:
+        AppError: there is no such App.
+    """
+    from waha_mcp.store.folders import app_ids
+
+    known = {DEFAULT_ID, *app_ids(), *defined()}
+    if source in known:
+        return source
+    try:
+        path = find_definition(source)
+        return str(id_of(path, read_definition(path)))
+    except AppError:
+        raise AppError(
+            f"no App '{source}': there are {', '.join(sorted(known))}{did_you_mean(source, known)}"
+        ) from None
+
+
+def defined() -> dict[str, bool]:
+    """The ids of the Apps in the config folder, and whether each keeps a trail."""
+    found = {}
+    for path in definitions():
+        try:
+            fields = read_definition(path)
+        except AppError:
+            continue
+        found[str(id_of(path, fields))] = fields.get("audit") != "off"
+    return found
+
+
 def _app_options(
-    app: Annotated[str | None, typer.Option(help="App definition: a file, or its id in the config folder.")] = None,
+    app: AppOption = None,
     url: Annotated[str | None, typer.Option(help="WAHA's URL.", show_default="http://localhost:3000")] = None,
     key_file: Annotated[Path | None, typer.Option(help="File that holds the session's scoped key.")] = None,
     session: Annotated[str | None, typer.Option(help="WhatsApp session.", show_default="the key's only one")] = None,
@@ -64,7 +182,8 @@ def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable
             source, level = options.pop("source"), options.pop("log_level")
 
             def load(**fields: Any) -> App:
-                app = load_app(source, overrides=options | fields)
+                given = options | fields
+                app = load_app(chosen(source, given), overrides=given)
                 for secret in app.secrets():
                     hide(secret)
                 configure_logging(level)

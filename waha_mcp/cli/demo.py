@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import AbstractAsyncContextManager
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import typer
 
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import SANDBOX_ID, Failure, as_typed
 from waha_mcp.cli.terminal import wrapped
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo, running
 
@@ -24,7 +27,9 @@ _GREETING = "Hello from the waha-mcp demo!"
 
 
 def demo() -> None:
-    """Show the bridge at work against an embedded WAHA: list, read, send, and what a read-only key sees.
+    """Show the bridge at work on an embedded WAHA.
+
+    It lists, reads, sends, and shows what a read-only key sees.
 
     Example: waha-mcp demo
     """
@@ -48,7 +53,7 @@ async def _demo() -> None:
         raise (
             _leaf(failed) if failed else Failure("the demo failed: the server it launched went away", code=1)
         ) from None
-    _step("Use it with your own WAHA", "waha-mcp init does the rest; by hand, in claude_desktop_config.json:")
+    _step("Use it with your own WAHA", as_typed("waha-mcp init does the rest; by hand, in claude_desktop_config.json:"))
     print(claude_desktop_entry())
 
 
@@ -125,18 +130,23 @@ async def _mint(sandbox: SandboxInfo, app_id: str, **actions: bool) -> str:
     return str(answer.json()["config"]["key"])
 
 
-def _launch(sandbox: SandboxInfo, key: str) -> AbstractAsyncContextManager[Client]:
+@asynccontextmanager
+async def _launch(sandbox: SandboxInfo, key: str) -> AsyncIterator[Client]:
     """An MCP client that launches its own `waha-mcp serve`."""
     from mcp import Client, StdioServerParameters
 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WAHA_")}
-    return Client(
-        StdioServerParameters(
+    with tempfile.TemporaryDirectory() as folder:
+        # An id of its own, so that no line of it gets into a real App's trail.
+        app = Path(folder) / "app.toml"
+        app.write_text(f'id = "{SANDBOX_ID}"\n', encoding="utf-8")
+        server = StdioServerParameters(
             command=sys.executable,
-            args=["-m", "waha_mcp", "serve"],
+            args=["-m", "waha_mcp", "serve", "--app", str(app)],
             env={**environment, "WAHA_URL": sandbox.url, "WAHA_API_KEY": key},
         )
-    )
+        async with Client(server) as client:
+            yield client
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -165,7 +175,7 @@ def claude_desktop_entry() -> str:
 
     host = HOSTS["claude-desktop"]
     launch = launch_of(env={"WAHA_URL": "http://localhost:3000", "WAHA_API_KEY": "the key of your MCP app"})
-    return edit.show(host.format, host.place, "whatsapp", host.entry(launch, None)).rstrip()
+    return edit.show(host.format, host.place, "whatsapp", host.entry("whatsapp", launch)).rstrip()
 
 
 def _line(message: dict[str, Any]) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import SecretStr
@@ -22,7 +22,9 @@ from waha_mcp.app.actions import Action, Evidence, Grant
 from waha_mcp.app.definition import (
     App,
     AppError,
+    Disabled,
     NotFilledIn,
+    config_dir,
     definitions,
     find_definition,
     load_app,
@@ -31,7 +33,7 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
-from waha_mcp.hosts.launch import command_of, environment_of
+from waha_mcp.hosts.launch import app_of, command_of, environment_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
@@ -47,7 +49,7 @@ from waha_mcp.waha.errors import (
     UnknownOperation,
     Unreachable,
     WahaError,
-    no_session,
+    other_session,
     session_step,
 )
 from waha_mcp.waha.key_probe import examine
@@ -88,14 +90,45 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
         unfilled = (
             "set the variable for the program that starts waha-mcp, or let `waha-mcp install` write its entry anew"
         )
-        yield Finding("problem", "App", str(error), unfilled if isinstance(error, NotFilledIn) else filled)
+        fix = unfilled if isinstance(error, NotFilledIn) else "enable it" if isinstance(error, Disabled) else filled
+        yield Finding("problem", "App", str(error), fix)
         return
     yield Finding("ok", "App", f"'{app.id}' from {find_definition(source) if source else 'the environment'}")
     for finding in _files(app, source):
         yield finding
     async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
-        async for finding in _waha(app, waha):
+        async for finding in _waha(app, waha, _Made.of(source)):
             yield finding
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The commands for an App, by its id in the config folder; None: its definition is elsewhere, or there is none."""
+
+    id: str | None
+
+    @classmethod
+    def of(cls, source: str | None) -> _Made:
+        path = find_definition(source) if source else None
+        return cls(path.stem if path and path.suffix == ".toml" and path.parent == config_dir() else None)
+
+    @property
+    def again(self) -> str:
+        """Makes the App's key anew."""
+        return f"`waha-mcp init --id {self.id}`" if self.id else "`waha-mcp init`"
+
+    def give(self, actions: Collection[Action]) -> str:
+        """Gives the App and its key just these actions."""
+        names = ",".join(action for action in Action if action in actions)
+        return (
+            f"`waha-mcp apps update {self.id} --actions {names}`" if self.id else f"give the key just {names} in WAHA"
+        )
+
+    def bad_key(self, problem: str) -> Finding:
+        enable = (
+            f"`waha-mcp apps enable {self.id}` if it was switched off; else " if self.id and "401" in problem else ""
+        )
+        return Finding("problem", "key", problem, f"{enable}{self.again} makes a scoped key")
 
 
 def _files(app: App, source: str | None) -> Iterator[Finding]:
@@ -109,8 +142,8 @@ def _files(app: App, source: str | None) -> Iterator[Finding]:
         yield Finding("warning", "outbox", f"{app.outbox} is no folder: no local file can be sent", "make the folder")
 
 
-async def _waha(app: App, waha: Waha) -> AsyncIterator[Finding]:
-    async for finding in _server(app, waha):
+async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
+    async for finding in _server(app, waha, made):
         yield finding
         if finding.state == "problem":
             return
@@ -120,19 +153,19 @@ async def _waha(app: App, waha: Waha) -> AsyncIterator[Finding]:
     except WahaError as error:
         yield Finding("problem", "key", str(error), "try again; if it stays so, look at WAHA's log")
         return
-    if grant.problem:
-        yield _bad_key(app, grant.problem)
-        return
     states = {text_of(row.get("name")): text_of(row.get("status")) or "?" for row in sessions}
     waha.session = waha.session or next(iter(states), None)
-    if waha.session not in states:
+    if app.session is not None and app.session not in states:
         # A key of another session is refused everything, so check the session before the actions.
-        seen = ", ".join(str(name) for name in states) or "none"
-        yield Finding(
-            "problem", "session", no_session(str(app.session)), f"set the App's session; this key sees: {seen}"
-        )
+        seen = [str(name) for name in states]
+        fix = f"set session = \"{seen[0]}\" in the App, or make a key for '{app.session}' with {made.again}"
+        fix = fix if seen else "set the App's session to one that WAHA has"
+        yield Finding("problem", "session", other_session(app.session, seen), fix)
         return
-    for finding in _actions(app, grant):
+    if grant.problem:
+        yield made.bad_key(grant.problem)
+        return
+    for finding in _actions(app, grant, made):
         yield finding
     async for finding in _session(waha, states[waha.session], grant):
         yield finding
@@ -142,7 +175,7 @@ async def _waha(app: App, waha: Waha) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
+async def _server(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
     """Check that the server is reachable, is WAHA, is new enough, and that its clock agrees."""
     try:
         version = mapping_of(await waha.call("GET /api/server/version", bound=False))
@@ -152,7 +185,7 @@ async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
         yield Finding("problem", "WAHA", str(error), "start WAHA, or correct the App's url")
         return
     except Unauthorized:
-        yield _bad_key(app, "WAHA does not know this key, or it was switched off (401)")
+        yield made.bad_key("WAHA does not know this key, or it was switched off (401)")
         return
     except (BadAnswer, NotFound, UnknownOperation) as error:
         yield Finding("problem", "WAHA", str(error), f"correct the App's url: WAHA's API is not at {app.url}")
@@ -176,12 +209,7 @@ async def _server(app: App, waha: Waha) -> AsyncIterator[Finding]:
             yield Finding("ok", "clock", "agrees with WAHA's")
 
 
-def _bad_key(app: App, problem: str) -> Finding:
-    fix = f"make a scoped key with `waha-mcp init --id {app.id}`"
-    return Finding("problem", "key", problem, fix)
-
-
-def _actions(app: App, grant: Grant) -> Iterator[Finding]:
+def _actions(app: App, grant: Grant, made: _Made) -> Iterator[Finding]:
     """Compare the key's actions with the App's."""
     found = [action for action in Action if grant.evidence[action] is Evidence.PROBED]
     refused = [action for action in Action if grant.evidence[action] is Evidence.REFUSED]
@@ -189,10 +217,10 @@ def _actions(app: App, grant: Grant) -> Iterator[Finding]:
     yield Finding("ok", "key", f"a scoped key that allows {', '.join(found) or 'neither read, send nor app'}")
     if lacking := [action for action in refused if action in wanted]:
         says = f"the App names {', '.join(lacking)}, which WAHA refuses to its key"
-        yield Finding("problem", "actions", says, f"`waha-mcp apps update {app.id} --actions ...` or change the App")
+        yield Finding("problem", "actions", says, f"{made.give(wanted)}, or leave them out of the App")
     elif beyond := [action for action in found if action not in wanted]:
         says = f"the key also allows {', '.join(beyond)}, which the App does not use"
-        yield Finding("warning", "actions", says, f"narrow the key: `waha-mcp apps update {app.id} --actions ...`")
+        yield Finding("warning", "actions", says, made.give(wanted))
     else:
         yield Finding("ok", "actions", f"the App has {', '.join(a for a in Action if a in wanted) or 'none'}")
     if not wanted:
@@ -273,12 +301,13 @@ def look_at_hosts() -> Iterator[Finding]:
 
 
 def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:
-    again = f"`waha-mcp install {host.name} --name {name}` writes it anew"
+    source = app_of(entry)
+    app = ["--app", source] if source is not None and _found(source) else []
+    again = f"`{shlex.join(['waha-mcp', 'install', host.name, '--name', name, *app])}` writes it anew"
     where = f"the entry '{name}' in {host.file()}"
-    command, *args = command_of(entry)
+    command = command_of(entry)[0]
     if shutil.which(command) is None:
         return Finding("problem", host.title, f"{where} launches {command!r}, which is not there", again)
-    source = next((after for flag, after in pairwise(args) if flag == "--app"), None)
     if source is not None and not _found(source):
         return Finding("problem", host.title, f"{where} names the App {source}, which is not there", again)
     key = environment_of(entry).get("WAHA_API_KEY")

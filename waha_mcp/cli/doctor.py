@@ -10,6 +10,7 @@ import anyio
 import typer
 
 from waha_mcp.app.definition import definitions
+from waha_mcp.cli.common import as_typed
 from waha_mcp.log import configure_logging
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def doctor(
     app: Annotated[str | None, typer.Option(help="App definition: a file, or its id in the config folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the App, WAHA, the key, the session and the clients' entries: what is ok, what is not, and the fix.
+    """Find what is amiss, from the client to WhatsApp, and the fix.
 
+    It looks at the App, WAHA, the key, the session, the lists of recipients and the clients' entries.
     Without --app it checks every App defined here. Exits with 1 when there is a problem.
 
     Example: waha-mcp doctor --app assistant
@@ -55,6 +57,6 @@ def _show(finding: Finding, quiet: bool) -> None:
     if quiet:
         return
     color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.state]
-    typer.echo(f"{typer.style(f'{finding.state:<8}', fg=color)} {finding.about}: {finding.says}")
+    typer.echo(f"{typer.style(f'{finding.state:<8}', fg=color)} {finding.about}: {as_typed(finding.says)}")
     if finding.fix:
-        typer.echo(f"         -> {finding.fix}")
+        typer.echo(f"         -> {as_typed(finding.fix)}")

@@ -12,9 +12,8 @@ import anyio
 import typer
 
 from waha_mcp.app.definition import App, AppError, definitions, load_app
-from waha_mcp.cli.admin import interactive
-from waha_mcp.cli.common import Failure
-from waha_mcp.cli.pause import known_app
+from waha_mcp.cli.common import Failure, known_app
+from waha_mcp.cli.dialog import interactive
 from waha_mcp.policy.forgetting import Chats, Forgotten
 from waha_mcp.policy.forgetting import forget as delete
 from waha_mcp.store import StoreAway
@@ -36,7 +35,9 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Delete what is kept here of a chat: in the trail, questions, saved files, own messages. WhatsApp keeps its own.
+    """Delete what is kept here of a chat.
+
+    That is what the trail, questions, saved files and own messages hold. WhatsApp keeps its own.
 
     Example: waha-mcp forget '+1 202 555 0123'
     """

@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
 import typer
+from pydantic import SecretStr
 
-from waha_mcp.app.actions import Action, parse_action
-from waha_mcp.app.definition import DEFAULT_URL, config_dir, load_app, split_names
-from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
-from waha_mcp.cli.common import Failure
-from waha_mcp.cli.install import add_entry, find_host, launch_for
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import (
+    DEFAULT_URL,
+    App,
+    AppError,
+    config_dir,
+    definitions,
+    load_app,
+    read_definition,
+    split_names,
+)
+from waha_mcp.cli.admin import ABOUT_ADMIN_KEY, ADMIN_KEY_QUESTION, NO_ADMIN_KEY, AdminKeyFile, given_admin_key, run
+from waha_mcp.cli.common import Failure, as_typed, say
+from waha_mcp.cli.dialog import Asking, interactive, one_of, warn
+from waha_mcp.cli.install import add_entry, choose_offers, entry_name, find_host, launch_for
+from waha_mcp.cli.profiles import Choice, ask_choice, ask_limits
+from waha_mcp.cli.terminal import set_in
+from waha_mcp.log import configure_logging
 
 if TYPE_CHECKING:
     from waha_mcp.cli.setup import Plan
     from waha_mcp.hosts.table import Host
     from waha_mcp.waha.admin_api import Admin, SessionInfo
 
-#: Choices of what an agent may do: (name, actions, description).
-_CHOICES = (
-    ("read", (Action.READ,), "read chats, contacts and groups; write to nobody"),
-    ("reply", (Action.READ, Action.SEND), "read, and write: messages, groups, contacts, the profile"),
-    ("notify", (Action.SEND,), "write, and read nothing"),
-)
+T = TypeVar("T")
+
+
 #: Seconds to wait for a phone to scan the QR code, and between two polls.
 _PAIRING_LIMIT, _PAIRING_PAUSE = 120.0, 2.0
+#: States of a session that end by themselves.
+_PASSING = ("STARTING", "SCAN_QR_CODE")
 
 
 def init(
@@ -36,11 +53,24 @@ def init(
     admin_key_file: AdminKeyFile = None,
     session: Annotated[str | None, typer.Option(help="WhatsApp session.", show_default="asks, or the only one")] = None,
     actions: Annotated[
-        str | None, typer.Option(help="What the agent may do: read, reply, notify, or actions such as read,send.")
+        str | None,
+        typer.Option(
+            help="What the agent may do: assistant, read, notify, reply, or actions such as read,send.",
+            show_default="asks; with --yes: read",
+        ),
     ] = None,
-    app: Annotated[str | None, typer.Option("--id", help="Id of the App, here and on WAHA.")] = None,
+    send_to: Annotated[
+        str | None,
+        typer.Option(help="Whom it may write to: numbers, ids, names of saved contacts; '*' is everyone."),
+    ] = None,
+    app: Annotated[
+        str | None, typer.Option("--id", help="Id of the App, here and on WAHA.", show_default="asks, or assistant")
+    ] = None,
     host: Annotated[
-        list[str] | None, typer.Option("--install", help="Host to add the entry to, or none; may be repeated.")
+        list[str] | None, typer.Option("--install", help="Client to add the entry to, or none; may be repeated.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the entry, which clients show.", show_default="whatsapp, if free")
     ] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Certificates (PEM) to check WAHA's https against.")] = None,
     allow_insecure_http: Annotated[
@@ -49,94 +79,160 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: defaults for what no flag says.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Look, and print what would be done.")] = False,
 ) -> None:
-    """Make an MCP App with a key of its own for an agent, and install it. Run again, it updates the same App.
+    """Make an MCP App with its own key, and add it to your clients.
 
-    Every question is also a flag. The admin key is used once and stored nowhere; the agent's key goes into the
-    operating system's keyring, or a file that only you can read.
+    Every question is also a flag. Run again with the same id, it updates the App. The admin key is used once and
+    stored nowhere; the agent's key goes into the operating system's keyring, or a file that only you can read.
 
     Example: waha-mcp init --url http://localhost:3000 --actions read --id reader --install claude-desktop
     """
-    ask = interactive() and not yes
-    url = _url(url, ask)
-    way: dict[str, object] = {"ca_file": str(ca_file.absolute())} if ca_file else {}
-    way |= {"allow_insecure_http": True} if allow_insecure_http else {}
-    # Validate the URL before a key is sent, so that none is sent unencrypted.
-    url = load_app(overrides={"url": url, "key": "unknown-yet"} | way, environ={}).url
-    key = admin_key(admin_key_file)
-    hosts = [find_host(name) for name in host or [] if name != "none"]
+    configure_logging("error")
+    asking = Asking(interactive() and not yes)
+    hosts = None if host is None else [find_host(each) for each in host if each != "none"]
+    waha = _Waha({"ca_file": str(ca_file.absolute())} if ca_file else {})
+    waha.way |= {"allow_insecure_http": True} if allow_insecure_http else {}
+    try:
+        waha.reach(asking, url or os.environ.get("WAHA_URL") or None)
+        waha.enter(asking, given_admin_key(admin_key_file))
+        chosen = _session(asking, waha, session)
+        if not dry_run:
+            _ready(asking, waha, chosen)
+        may = ask_choice(asking, actions)
+        limits = ask_limits(asking, lambda **fields: waha.app(session=chosen.name, **fields), may, send_to)
+        made = _make(asking, waha, chosen, may, limits, app, dry_run)
+    except typer.Abort:
+        print("\nEnded: no App was made.")
+        raise
+    if made is None:
+        return
+    plan, path = made
+    try:
+        done = _add_to_clients(asking, plan, path, hosts, name)
+    except typer.Abort:
+        say(f"\nEnded. The App is made: waha-mcp install HOST --app {plan.id} adds it to a client.")
+        raise
+    _say_what_is_next(plan, done)
 
-    async def set_up() -> tuple[Plan, Path | None]:
-        from waha_mcp.cli.setup import Plan, make
+
+@dataclass
+class _Waha:
+    """The WAHA that an App is made on. `way`: the App's fields for the connection."""
+
+    way: dict[str, Any]
+    url: str = DEFAULT_URL
+    key: SecretStr = field(default=SecretStr("unknown-yet"), repr=False)
+
+    def app(self, **fields: Any) -> App:
+        """An App there with the admin's key, without anything of the environment.
+
+        Raises:
+            AppError: a field is invalid.
+        """
+        return load_app(overrides={"url": self.url, "key": self.key} | self.way | fields, environ={})
+
+    def admin(self, work: Callable[[Admin], Awaitable[T]]) -> T:
+        """The result of work with the admin's API. Raises Failure."""
         from waha_mcp.waha.admin_api import Admin
 
-        async with Admin(load_app(overrides={"url": url, "key": key} | way, environ={})) as admin:
-            await admin.check()
-            chosen = _session(await admin.sessions(), session, ask)
-            if chosen.status == "SCAN_QR_CODE":
-                await _pair(admin, chosen.name, ask and not dry_run)
-            plan = Plan(_id(app, ask), url, chosen.name, _actions(actions, ask), way=way)
-            _tell(plan)
-            if dry_run:
-                return plan, None
-            if ask and not typer.confirm("Go ahead?", default=True):
-                raise Failure("nothing was changed", code=1)
-            path, minted = await make(admin, plan, config_dir())
-            made = "MCP App" if minted.app else "scoped key (this WAHA has no apps switched on)"
-            print(f"\nWAHA made the {made} '{minted.id}'. Asked with its key, WAHA allows just that.")
-            print(f"The App is {path}; its key is kept apart from it.")
-            return plan, path
+        async def opened() -> T:
+            async with Admin(self.app()) as admin:
+                return await work(admin)
 
-    plan, path = run(set_up)
-    if path is None:
-        _show_dry(plan)
-        return
-    if ask and host is None:
-        hosts = _hosts()
-    for record in hosts:
-        add_entry(record, launch_for(record, str(path)), "whatsapp")
-    print(f"\nSee what the agent sees: waha-mcp tools --app {plan.id}")
-    if not hosts:
-        print(f"Add it to a client:      waha-mcp install HOST --app {plan.id}")
-    print("Something amiss:         waha-mcp doctor")
+        return run(opened)
+
+    def reach(self, asking: Asking, given: str | None) -> None:
+        """Ask for the URL until WAHA answers there. No key is sent."""
+        self.url = asking.until(
+            "WAHA's URL", lambda text: self._answering(asking, text), given=given, default=DEFAULT_URL
+        )
+
+    def _answering(self, asking: Asking, text: str) -> str:
+        from waha_mcp.waha.admin_api import find_waha
+        from waha_mcp.waha.errors import Untrusted
+
+        if "://" not in text and "@" not in text:
+            raise Failure(f"url: '{text}' has no scheme: write http://{text}, or https:// if WAHA has a certificate")
+        while True:
+            app = self.app(url=text)
+            try:
+                run(find_waha, app, passing=Untrusted)
+            except Untrusted as error:
+                if not asking.on or not error.ca_file_helps:
+                    raise Failure(str(error), code=1) from None
+                warn(str(error))
+                file = asking.until(
+                    "File with that certificate or its authority's, PEM (Enter: another URL)",
+                    lambda name: self._certificates(name, text),
+                    default="",
+                )
+                if file is None:
+                    raise Failure("choose another URL") from None
+                self.way["ca_file"] = file
+            else:
+                return app.url
+
+    def _certificates(self, name: str, url: str) -> str | None:
+        if not name:
+            return None
+        path = str(Path(name).expanduser().absolute())
+        self.app(url=url, ca_file=path)  # raises AppError where it holds no certificate
+        return path
+
+    def enter(self, asking: Asking, given: str | None) -> None:
+        """Ask for the admin key until WAHA accepts it."""
+        if asking.on and given is None:
+            print(f"\n{set_in(ABOUT_ADMIN_KEY, '')}")
+        self.key = asking.until(ADMIN_KEY_QUESTION, self._accepted, given=given, hidden=True, none=NO_ADMIN_KEY)
+
+    def _accepted(self, text: str) -> SecretStr:
+        self.key = SecretStr(text)
+        self.admin(lambda admin: admin.check())
+        return self.key
 
 
-def _url(given: str | None, ask: bool) -> str:
-    given = given or os.environ.get("WAHA_URL") or None
-    if given is None:
-        given = typer.prompt("WAHA's URL", default=DEFAULT_URL) if ask else DEFAULT_URL
-    return given.strip()
-
-
-def _session(sessions: list[SessionInfo], wanted: str | None, ask: bool) -> SessionInfo:
+def _session(asking: Asking, waha: _Waha, wanted: str | None) -> SessionInfo:
+    sessions = waha.admin(lambda admin: admin.sessions())
+    if not sessions and asking.on:
+        print("\nWAHA has no session yet. A session is one WhatsApp account, linked as a device of your phone.")
+        if asking.yes("Make one, 'default', and link it now?"):
+            waha.admin(lambda admin: admin.make_session("default"))
+            sessions = waha.admin(lambda admin: admin.sessions())
     if not sessions:
         raise Failure("WAHA has no session yet: create one in its dashboard (Sessions, Start New)", code=1)
     names = [each.name for each in sessions]
-    if wanted is None:
+    if wanted is None or wanted not in names:
         print("\nSessions:")
-        for each in sessions:
+        for number, each in enumerate(sessions, 1):
             who = f"  {each.push_name or ''} +{each.phone.lstrip('+')}" if each.phone else ""
-            print(f"  {each.name:<20} {each.status}{who}")
-        working = [each.name for each in sessions if each.status == "WORKING"]
-        default = names[0] if len(names) == 1 else working[0] if len(working) == 1 else None
-        if ask and len(names) > 1:
-            wanted = typer.prompt("Which session", default=default)
-        elif default is None:
-            raise Failure(f"several sessions ({', '.join(names)}): choose one with --session")
-        else:
-            wanted = default
-    found = next((each for each in sessions if each.name == wanted), None)
-    if found is None:
-        raise Failure(f"no session '{wanted}': WAHA has {', '.join(names)}")
-    return found
+            print(f"  {number}  {each.name:<20} {each.status}{who}")
+    working = [each.name for each in sessions if each.status == "WORKING"]
+    default = names[0] if len(names) == 1 else working[0] if len(working) == 1 else None
+    if wanted is None and default is None and not asking.on:
+        raise Failure(f"several sessions ({', '.join(names)}): choose one with --session")
+    given = wanted or (default if len(names) == 1 else None)
+    name = asking.until("Which session", lambda answer: one_of(answer, names, "session"), given=given, default=default)
+    return next(each for each in sessions if each.name == name)
+
+
+def _ready(asking: Asking, waha: _Waha, session: SessionInfo) -> None:
+    """Start the session, if the person wants it, and have it paired."""
+    status = session.status
+    if status in ("STOPPED", "FAILED") and asking.on:
+        if not asking.yes(f"Session '{session.name}' is {status}. Start it?"):
+            return
+        waha.admin(lambda admin: admin.start_session(session.name))
+        status = "STARTING"
+    if status in _PASSING:
+        waha.admin(lambda admin: _pair(admin, session.name, asking.on))
 
 
 async def _pair(admin: Admin, session: str, wait: bool) -> None:
     """Show the QR code of a session until a phone has scanned it."""
     import segno
 
-    shown = None
+    shown, status = None, "STARTING"
     with anyio.move_on_after(_PAIRING_LIMIT) as limit:
-        while True:
+        while status in _PASSING:
             code = await admin.qr(session)
             if code and code != shown:
                 print(f"\nSession '{session}' waits to be paired: scan this in WhatsApp under Linked devices.\n")
@@ -146,54 +242,81 @@ async def _pair(admin: Admin, session: str, wait: bool) -> None:
                 return
             await anyio.sleep(_PAIRING_PAUSE)
             status = next((each.status for each in await admin.sessions() if each.name == session), "")
-            if status != "SCAN_QR_CODE":
-                print(f"Session '{session}' is {status} now.")
-                return
+        print(f"Session '{session}' is {status} now.")
     if limit.cancelled_caught:
         print("Not scanned yet: the App is made all the same and works once the session is paired.")
 
 
-def _actions(given: str | None, ask: bool) -> frozenset[Action]:
-    if given is None and ask:
-        print("\nWhat may the agent do?")
-        for number, (name, _, meaning) in enumerate(_CHOICES, 1):
-            print(f"  {number}  {name:<8} {meaning}")
-        print(f"  or actions by name: {', '.join(Action)}")
-        given = typer.prompt("Choose", default="1")
-    return chosen_actions(given or "read")
+def _make(
+    asking: Asking,
+    waha: _Waha,
+    session: SessionInfo,
+    may: Choice,
+    limits: dict[str, Any],
+    app_id: str | None,
+    dry_run: bool,
+) -> tuple[Plan, Path] | None:
+    """Make the App on WAHA and here; None if only what would be done is to be shown."""
+    from waha_mcp.cli.setup import Plan, make
+
+    here = {path.stem: path for path in definitions()}
+    there = {app.id: app.session for app in waha.admin(lambda admin: admin.all_apps())}
+    free = next(name for name in _names() if not {name} & {*here, *there}) if asking.on else "assistant"
+
+    def accept(answer: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", answer):
+            raise Failure(f"'{answer}' is no id: use letters, digits, - and _")
+        if there.get(answer, session.name) != session.name:
+            raise Failure(f"WAHA has an App '{answer}' of session '{there[answer]}': choose another name")
+        if answer in here:
+            read_definition(here[answer])
+        if (
+            answer in {*here, *there}
+            and answer != app_id
+            and not asking.yes(f"There is an App '{answer}' already. Update it?", default=not asking.on)
+        ):
+            raise Failure("choose another name")
+        return answer
+
+    given = app_id
+    while True:
+        chosen = asking.until("\nName for this App", accept, given=given, default=free)
+        plan = Plan(chosen, waha.url, session.name, frozenset(may.actions), way=waha.way, limits=limits)
+        _tell(plan)
+        if dry_run:
+            _show_dry(plan)
+            return None
+        if not asking.yes("Go ahead?"):
+            raise Failure("nothing was changed", code=1)
+        try:
+            path, minted = waha.admin(lambda admin: make(admin, plan, config_dir()))  # noqa: B023 - awaited at once
+        except (Failure, AppError) as error:
+            if not asking.on:
+                raise
+            warn(str(error))
+            if not asking.yes("Try again?"):
+                raise Failure("no App was made", code=1) from None
+            given = None
+            continue
+        made = "MCP App" if minted.app else "scoped key (this WAHA has no apps switched on)"
+        print(f"\nWAHA made the {made} '{minted.id}'. Asked with its key, WAHA allows just that.")
+        print(f"The App is {path}; its key is kept apart from it.")
+        return plan, path
 
 
-def chosen_actions(given: str) -> frozenset[Action]:
-    """Parse a number or name of `_CHOICES`, or names of actions.
-
-    Raises:
-        Failure: none of these.
-    """
-    given = given.strip()
-    for number, (name, choice, _) in enumerate(_CHOICES, 1):
-        if given in (str(number), name):
-            # "read" is also the name of an action, with the same meaning.
-            return frozenset(choice)
-    try:
-        found = frozenset(map(parse_action, split_names(given)))
-    except ValueError as error:
-        raise Failure(f"{error} (or one of {', '.join(name for name, _, _ in _CHOICES)})") from None
-    if not found:
-        raise Failure("an agent without any action can do nothing: name at least one")
-    return found
-
-
-def _id(given: str | None, ask: bool) -> str:
-    if given is None:
-        given = typer.prompt("Name for this App", default="assistant") if ask else "assistant"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", given):
-        raise Failure(f"'{given}' is no id: use letters, digits, - and _")
-    return given
+def _names() -> Iterator[str]:
+    yield "assistant"
+    for number in count(2):
+        yield f"assistant-{number}"
 
 
 def _tell(plan: Plan) -> None:
     print(f"\nApp '{plan.id}': session {plan.session} on {plan.url}, actions {', '.join(plan.fields()['actions'])}.")
-    if plan.actions >= {Action.READ, Action.SEND}:
+    send = plan.limits.get("chats", {}).get("send")
+    if send is not None:
+        asks = ", and asks you about others" if "ask" in send else ""
+        print(f"It writes to {', '.join(send['allow']) or 'nobody'} without asking{asks}.")
+    elif plan.actions >= {Action.READ, Action.SEND}:
         print(
             "Whoever writes to this account can try to steer an agent that reads and sends: "
             "limit whom it may reach under [chats] in the App."
@@ -208,10 +331,70 @@ def _show_dry(plan: Plan) -> None:
     print(tomlkit.dumps(plan.fields()).rstrip())
 
 
-def _hosts() -> list[Host]:
+def _add_to_clients(
+    asking: Asking, plan: Plan, path: Path, hosts: Sequence[Host] | None, name: str | None
+) -> list[Host]:
+    """Add the entry to the hosts; those that have it now."""
+    if hosts is None:
+        hosts = _chosen_hosts(asking)
+    if hosts and asking.on and name is None:
+        name = _entry_name(asking, hosts[0], path)
+    done, failed = [], []
+    for host in hosts:
+        print()
+        try:
+            add_entry(host, launch_for(host, str(path)), name, offers=choose_offers(host, None, asking.on))
+        except (Failure, AppError) as error:
+            failed.append(host.name)
+            if not asking.on:
+                print(as_typed(f"waha-mcp: {error}"), file=sys.stderr)
+            else:
+                warn(str(error))
+        else:
+            done.append(host)
+    if failed and not asking.on:
+        raise Failure(f"App '{plan.id}' is made, but it is not in {', '.join(failed)}", code=1)
+    return done
+
+
+def _chosen_hosts(asking: Asking) -> list[Host]:
     from waha_mcp.hosts.table import HOSTS
 
-    there = [name for name, host in HOSTS.items() if host.file().parent.is_dir()]
-    print(f"\nAdd it to a client? {', '.join(HOSTS)}" + (f" (found here: {', '.join(there)})" if there else ""))
-    answer = typer.prompt("Clients, or none", default="none")
-    return [find_host(name) for name in split_names(answer) if name != "none"]
+    if not asking.on:
+        return []
+    found = [name for name, host in HOSTS.items() if host.found()]
+    print(f"\nClients that it can be added to: {', '.join(HOSTS)}.")
+    print(f"Found on this machine: {', '.join(found) or 'none'}.")
+
+    def accept(answer: str) -> list[Host]:
+        names = split_names(answer)
+        return [] if names == ["none"] else [find_host(each) for each in names]
+
+    return asking.until("Add it to (names with commas, or none)", accept, default=", ".join(found) or "none")
+
+
+def _entry_name(asking: Asking, host: Host, path: Path) -> str | None:
+    """The name of the entry; None where the person leaves it to each client's file."""
+    from waha_mcp.hosts.installation import HostError, free_name
+
+    try:
+        free = free_name(host, launch_for(host, str(path)))
+    except (HostError, Failure):
+        return None
+    name = asking.until("Name of the entry, which clients show", entry_name, default=free)
+    return None if name == free else name
+
+
+def _say_what_is_next(plan: Plan, done: Sequence[Host]) -> None:
+    print("\nNext:")
+    if done:
+        reads = Action.READ in plan.actions
+        ask = "Which of my WhatsApp chats wait for an answer?" if reads else "Which WhatsApp tools do you have?"
+        print(f"  Start {' or '.join(host.title for host in done)} again, and ask: {ask}")
+    else:
+        say(f"  Add it to a client:       waha-mcp install HOST --app {plan.id}")
+    if plan.limits.get("approval"):
+        say("  Answer what it asks you:  waha-mcp approvals, where the client itself cannot ask")
+    say(f"  See what the agent sees:  waha-mcp tools --app {plan.id}")
+    say(f"  Change what it may do:    waha-mcp apps update {plan.id} --actions read")
+    say("  Something amiss:          waha-mcp doctor")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from waha_mcp.app.definition import AppError, config_dir, definitions, find_definition, read_definition
-from waha_mcp.cli.common import Failure
+from waha_mcp.app.definition import find_definition, read_definition
+from waha_mcp.cli.common import Failure, only_definition
+from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
-    from waha_mcp.hosts.table import Host, Launch
+    from waha_mcp.hosts.table import Host, Launch, Offer
 
 
 def _host_names() -> list[str]:
@@ -25,7 +30,6 @@ HostName = Annotated[
     str,
     typer.Argument(metavar="HOST", help="claude-desktop, goose, ...", show_default=False, autocompletion=_host_names),
 ]
-EntryName = Annotated[str, typer.Option(help="Name of the entry, which clients show.")]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Another configuration file, such as a project's.", show_default="the user's own")
 ]
@@ -37,23 +41,44 @@ def install(
         str | None,
         typer.Option(help="App definition: a file, or its id in the config folder.", show_default="the only one there"),
     ] = None,
-    name: EntryName = "whatsapp",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the entry, which clients show.", show_default="whatsapp, or with the App's id"),
+    ] = None,
+    offers: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="A setting of the host for the entry, or none; may be repeated."),
+    ] = None,
     config: ConfigFile = None,
     only_print: Annotated[bool, typer.Option("--print", help="Print the entry and change nothing.")] = False,
 ) -> None:
-    """Add an entry that launches waha-mcp to a host's configuration; everything else in it stays as it is.
+    """Add an entry for an App to a client's configuration.
 
-    The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, codex,
-    opencode.
+    Everything else in it stays as it is.
+
+    The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, qwen-code,
+    copilot-cli, lm-studio, opencode, codex.
 
     Example: waha-mcp install claude-desktop --app assistant
     """
     record = find_host(host)
-    add_entry(record, launch_for(record, app), name, config, only_print=only_print)
+    chosen = choose_offers(record, offers, ask=False)
+    add_entry(record, launch_for(record, app), name, config, offers=chosen, only_print=only_print)
+    if offers is None:
+        for offer in record.offers:
+            if not offer.default and not _has(record, offer, config):
+                print(f"With --with {offer.name}, {offer.says}.", file=sys.stderr if only_print else sys.stdout)
 
 
-def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile = None) -> None:
-    """Take waha-mcp's entry out of a host's configuration; everything else in it stays as it is.
+def uninstall(
+    host: HostName,
+    name: Annotated[str | None, typer.Option(help="Name of the entry.", show_default="the only one of ours")] = None,
+    app: Annotated[str | None, typer.Option(help="The App that the entries launch.", show_default=False)] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take our entry out of a client's configuration.
+
+    Everything else in it stays as it is.
 
     Example: waha-mcp uninstall claude-desktop
     """
@@ -62,41 +87,139 @@ def uninstall(host: HostName, name: EntryName = "whatsapp", config: ConfigFile =
 
     record = find_host(host)
     try:
-        change = take_out(record, name, config)
+        for each in [name] if name and not app else _entries(record, name, app, config):
+            change = take_out(record, each, config)
+            if change.what == "unchanged":
+                print(f"{record.title} has no entry '{each}' in {change.path}: nothing to do.")
+                return
+            print(f"{record.title}: the entry '{each}' is out of {change.path}.")
+            if change.backup and not _entries_of(record, config):
+                print(f"Others have changed that file since. Your own, as it was before, is kept as {change.backup}.")
+        print(record.after)
     except HostError as error:
         raise Failure(str(error)) from None
-    if change.what == "unchanged":
-        print(f"{record.title} has no entry '{name}' in {change.path}: nothing to do.")
-        return
-    print(f"{record.title}: the entry '{name}' is out of {change.path}.")
-    print(record.after)
 
 
-def add_entry(host: Host, launch: Launch, name: str, path: Path | None = None, *, only_print: bool = False) -> None:
-    """Install an entry, or print it, and print the next step."""
-    from waha_mcp.hosts import edit
+def _entries(host: Host, name: str | None, app: str | None, path: Path | None) -> list[str]:
+    """Names of our entries to take out: those of that App, or the only one.
+
+    Raises:
+        Failure: there is none, or several to choose among.
+        HostError: the file cannot be read.
+    """
+    from waha_mcp.hosts.launch import app_id_of, definition_of
+
+    entries = _entries_of(host, path)
+    if app is not None:
+        wanted = definition_of({"command": "waha-mcp", "args": ["--app", app]})
+        found = [each for each in entries if definition_of(entries[each]) == wanted and name in (None, each)]
+        if not found:
+            raise Failure(f"{host.title} has no entry that launches the App {app} in {path or host.file()}")
+        return found
+    if len(entries) > 1:
+        where = ["--config", str(path)] if path else []
+        commands = (
+            f"`{shlex.join(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}` (App {app_id_of(entry)})"
+            for each, entry in entries.items()
+        )
+        raise Failure(f"{host.title} has several entries of waha-mcp: {', '.join(commands)}")
+    return [*entries] or ["whatsapp"]
+
+
+def _entries_of(host: Host, path: Path | None) -> dict[str, Any]:
+    from waha_mcp.hosts.installation import entries_of
+
+    return entries_of(host, path)
+
+
+def choose_offers(host: Host, wanted: Sequence[str] | None, ask: bool) -> tuple[Offer, ...]:
+    """The offers of a host to install an entry with.
+
+    `wanted`: names, besides what is on by default; with `none`, those alone, and all others are taken out. Without any,
+    `ask` lets the user say yes or no to each that is off by default.
+
+    Raises:
+        Failure: the host has no offer of that name.
+    """
+    there = [offer.name for offer in host.offers]
+    for name in wanted or ():
+        if name not in (*there, "none"):
+            raise Failure(f"{host.title} has no setting '{name}' to offer: there are {', '.join([*there, 'none'])}")
+    if wanted and "none" in wanted:
+        return tuple(offer if offer.name in wanted else offer.undone() for offer in host.offers)
+    chosen = [offer for offer in host.offers if offer.default or offer.name in (wanted or ())]
+    if ask and wanted is None:
+        for offer in host.offers:
+            if not offer.default:
+                on = _has(host, offer, None)
+                yes = typer.confirm(f"{host.title} with {offer.name}: {offer.says}. Set it?", default=on)
+                chosen += [offer] if yes else [offer.undone()] if on else []
+    return tuple(chosen)
+
+
+def _has(host: Host, offer: Offer, path: Path | None) -> bool:
+    """Whether an entry of ours has it."""
     from waha_mcp.hosts.installation import HostError
-    from waha_mcp.hosts.installation import install as put_in
-    from waha_mcp.hosts.launch import link_for
 
-    entry = host.entry(launch, host.key_reference)
-    link = link_for(host, name, launch)
+    with contextlib.suppress(HostError):
+        return any(offer.fields.items() <= entry.items() for entry in _entries_of(host, path).values())
+    return False
+
+
+def add_entry(
+    host: Host,
+    launch: Launch,
+    name: str | None,
+    path: Path | None = None,
+    *,
+    offers: Sequence[Offer] = (),
+    only_print: bool = False,
+) -> None:
+    """Install an entry, or print it, and print the next step. Without a name it takes one that is free for the App."""
+    from waha_mcp.hosts import edit
+    from waha_mcp.hosts.installation import HostError, free_name
+    from waha_mcp.hosts.installation import install as put_in
+    from waha_mcp.hosts.launch import app_id_of, definition_of, link_for
+
+    try:
+        name = entry_name(name) if name else free_name(host, launch, path)
+    except HostError as error:
+        if not only_print:
+            raise Failure(str(error)) from None
+        name = "whatsapp"
+    entry, link = host.entry(name, launch), link_for(host, name, launch)
     if only_print:
+        entry |= {k: v for offer in offers for k, v in offer.fields.items() if v is not None}
         print(edit.show(host.format, host.place, name, entry).rstrip())
         print(f"This goes into {path or host.file()}." + (f" Or open {link}" if link else ""), file=sys.stderr)
         return
     try:
-        change = put_in(host, name, entry, path)
+        change = put_in(host, name, entry, path, offers)
     except HostError as error:
         raise Failure(str(error)) from None
     done = {"unchanged": "already has", "replaced": "has a new"}.get(change.what, "has the")
-    kept = f" (before: {change.backup})" if change.backup else ""
+    kept = f" (your own file is kept as {change.backup})" if change.backup else ""
     print(f"{host.title} {done} entry '{name}' in {change.path}{kept}.")
+    if change.old is not None and (before := definition_of(change.old)) != definition_of(entry):
+        where = f", {before}" if before else ""
+        print(f"The one that it replaces launched the App '{app_id_of(change.old)}'{where}.")
+    for offer in offers:
+        if not offer.default and None not in offer.fields.values():
+            print(f"With {offer.name}, {offer.says}.")
     if launch.key_variable:
         print(f"The key is not in the file: {host.title} takes it from {launch.key_variable}.")
-    if link:
-        print(f"The same as a link: {link}")
     print(host.after)
+
+
+def entry_name(text: str) -> str:
+    """A name for an entry that every host takes: some read it up to an underscore, or make tool names of it.
+
+    Raises:
+        Failure: it is none.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", text):
+        raise Failure(f"'{text}' is no name that every client takes: use letters, digits and -, at most 40")
+    return text
 
 
 def launch_for(host: Host, source: str | None) -> Launch:
@@ -108,7 +231,7 @@ def launch_for(host: Host, source: str | None) -> Launch:
     """
     from waha_mcp.hosts.launch import launch_of
 
-    path = find_definition(source) if source else _only_definition()
+    path = find_definition(source) if source else only_definition()
     if path is None:
         variable: str | None = "WAHA_API_KEY"
         launch = launch_of(env={"WAHA_URL": "http://localhost:3000"}, key_variable=variable)
@@ -124,16 +247,6 @@ def launch_for(host: Host, source: str | None) -> Launch:
     return launch
 
 
-def _only_definition() -> Path | None:
-    """The user's only App definition; None if there is none. Raises AppError if there are several."""
-    found = definitions()
-    if len(found) > 1:
-        raise AppError(
-            f"there are several Apps in {config_dir()}: name one with --app {'|'.join(p.stem for p in found)}"
-        )
-    return found[0] if found else None
-
-
 def find_host(name: str) -> Host:
     """The host with this name.
 
@@ -143,5 +256,5 @@ def find_host(name: str) -> Host:
     from waha_mcp.hosts.table import HOSTS
 
     if name not in HOSTS:
-        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}")
+        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}{did_you_mean(name, HOSTS)}")
     return HOSTS[name]

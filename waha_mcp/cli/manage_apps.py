@@ -11,16 +11,17 @@ import typer
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import DEFAULT_URL, AppError, config_dir, definitions, load_app, read_definition
-from waha_mcp.cli.admin import AdminKeyFile, admin_key, interactive, run
+from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure
-from waha_mcp.cli.init import chosen_actions
-from waha_mcp.steps import for_person
+from waha_mcp.cli.dialog import interactive
+from waha_mcp.cli.profiles import parse_choice
+from waha_mcp.steps import did_you_mean, for_person
 
 if TYPE_CHECKING:
     from waha_mcp.cli.setup import Plan
     from waha_mcp.waha.admin_api import Minted
 
-apps = typer.Typer(help="List, show, update, disable and remove MCP Apps, here and on WAHA.", no_args_is_help=True)
+apps = typer.Typer(help="List, show, change and remove MCP Apps, here and on WAHA.", no_args_is_help=True)
 
 
 def _app_ids() -> list[str]:
@@ -39,7 +40,7 @@ def list_apps(
     admin_key_file: AdminKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the Apps defined here, and with --waha those that only WAHA knows.
+    """List the Apps, and with --waha those that only WAHA knows.
 
     Example: waha-mcp apps list --waha
     """
@@ -62,7 +63,7 @@ def list_apps(
 
 @apps.command()
 def show(app: AppId, as_json: AsJson = False) -> None:
-    """Show an App: its definition, what its key really may do, and which clients launch it.
+    """Show an App: what its key really may do, which clients launch it.
 
     Example: waha-mcp apps show assistant
     """
@@ -92,14 +93,16 @@ def update(
 
     Example: waha-mcp apps update assistant --actions read
     """
-    plan = _plan(_definition(app), actions=chosen_actions(actions))
+    plan = _plan(_definition(app), actions=frozenset(parse_choice(actions).actions))
     _save(plan, admin_key_file)
     print(f"App '{app}' now has {', '.join(plan.fields()['actions'])}; WAHA confirms it.")
 
 
 @apps.command()
 def disable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = False) -> None:
-    """Switch an App off: its key stops working at once, and waha-mcp no longer starts with it.
+    """Switch an App off: its key stops working at once.
+
+    And waha-mcp no longer starts with it.
 
     Example: waha-mcp apps disable assistant
     """
@@ -117,7 +120,9 @@ def enable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = Fal
 
 @apps.command()
 def rotate(app: AppId, admin_key_file: AdminKeyFile = None, as_json: AsJson = False) -> None:
-    """Give an App a new key, stored where the old one was; the old one stops working at once.
+    """Give an App a new key; the old one stops working at once.
+
+    It is stored where the old one was.
 
     Example: waha-mcp apps rotate assistant
     """
@@ -165,7 +170,7 @@ def remove(
     here: HereOnly = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove an App: its key from WAHA, its definition and key from here.
+    """Remove an App, here and on WAHA, with its key.
 
     Example: waha-mcp apps remove assistant --yes
     """
@@ -223,15 +228,16 @@ async def _on_waha(url: str, key: Any) -> list[Minted]:
 
     async with Admin(load_app(overrides={"url": url, "key": key}, environ={})) as admin:
         await admin.check()
-        return [app for each in await admin.sessions() for app in await admin.apps(each.name) or []]
+        return await admin.all_apps()
 
 
 def _definition(app: str) -> Path:
     """The file of the definition with this id in the config folder."""
     path = next((each for each in definitions() if each.stem == app), None)
     if path is None:
-        known = ", ".join(each.stem for each in definitions()) or "none"
-        raise AppError(f"no App '{app}' in {config_dir()}: there are {known}")
+        known = [each.stem for each in definitions()]
+        there = ", ".join(known) or "none"
+        raise AppError(f"no App '{app}' in {config_dir()}: there are {there}{did_you_mean(app, known)}")
     return path
 
 
@@ -316,16 +322,6 @@ def _allowed(path: Path) -> str:
 
 def _clients(path: Path) -> list[str]:
     """Names of the hosts whose configuration launches this definition."""
-    from waha_mcp.hosts.installation import HostError, entries_of
-    from waha_mcp.hosts.launch import command_of
-    from waha_mcp.hosts.table import HOSTS
+    from waha_mcp.hosts.installation import entries_launching
 
-    found = []
-    for host in HOSTS.values():
-        try:
-            entries = entries_of(host).values()
-        except HostError:
-            continue
-        if any(str(path.absolute()) in command_of(entry) for entry in entries):
-            found.append(host.title)
-    return found
+    return list(dict.fromkeys(host.title for host, _ in entries_launching(path)))

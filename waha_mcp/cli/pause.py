@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from waha_mcp.app.definition import DEFAULT_ID, AppError, definitions, find_definition, id_of, read_definition
-from waha_mcp.cli.common import Failure
+from waha_mcp.app.definition import DEFAULT_ID
+from waha_mcp.cli.common import Failure, defined, known_app, say
 from waha_mcp.policy import kill_switch
 from waha_mcp.policy.audit import Trail
 from waha_mcp.store import StoreAway
@@ -22,7 +22,9 @@ AppName = Annotated[
 
 
 def pause(app: AppName = None) -> None:
-    """Stop all that agents do with WhatsApp but reading, at once and in every process, until you resume.
+    """Stop at once all that agents do but reading.
+
+    In every process, until you resume.
 
     Example: waha-mcp pause
     """
@@ -58,43 +60,15 @@ def resume(app: AppName = None) -> None:
         raise Failure(f"{who} does not act again: {ends}it is {whole.text}", code=1)
     print(f"{who} {'may act again' if ended else 'was not paused' if app_id else 'were not paused'}.")
     if still:
-        print(f"Still paused by themselves: {', '.join(still)} (waha-mcp resume APP)")
-
-
-def known_app(source: str) -> str:
-    """The id of the App that the user names: by its file, its file's name in the config folder, or its id.
-
-    Raises:
-        AppError: there is no such App.
-    """
-    known = {DEFAULT_ID, *app_ids(), *_defined()}
-    if source in known:
-        return source
-    try:
-        path = find_definition(source)
-        return str(id_of(path, read_definition(path)))
-    except AppError:
-        raise AppError(f"no App '{source}': there are {', '.join(sorted(known))}") from None
-
-
-def _defined() -> dict[str, bool]:
-    """The ids of the Apps in the config folder, and whether each keeps a trail."""
-    found = {}
-    for path in definitions():
-        try:
-            fields = read_definition(path)
-        except AppError:
-            continue
-        found[str(id_of(path, fields))] = fields.get("audit") != "off"
-    return found
+        say(f"Still paused by themselves: {', '.join(f'{each} (waha-mcp resume {each})' for each in still)}")
 
 
 def _note(command: str, app_id: str | None) -> None:
     """Write a line into the trail of each App that it concerns."""
-    defined = _defined()
-    concerned: Iterable[str] = [app_id] if app_id else sorted({*app_ids(), *defined}) or [DEFAULT_ID]
+    keeping = defined()
+    concerned: Iterable[str] = [app_id] if app_id else sorted({*app_ids(), *keeping}) or [DEFAULT_ID]
     for each in concerned:
-        if defined.get(each, True):
+        if keeping.get(each, True):
             Trail(each).write_now(
                 {
                     "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -28,7 +28,9 @@ def sandbox(
     messages: Annotated[int | None, typer.Option(min=1, help="How many messages.", show_default="about 600")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON once it listens.")] = False,
 ) -> None:
-    """Run an embedded WAHA with a made-up account, until SIGTERM or Ctrl-C. No phone and no key needed.
+    """Run an embedded WAHA with a made-up account.
+
+    Until SIGTERM or Ctrl-C. No phone and no key needed.
 
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """

@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from waha_mcp.app.definition import App
-from waha_mcp.cli.common import with_app
+from waha_mcp.cli.common import SANDBOX_ID, with_app
 
 
 @with_app(log_level="warning")
@@ -19,7 +19,7 @@ def serve(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Serve MCP over stdio, until stdin ends. This is what an MCP client launches.
+    """Serve MCP over stdio, until stdin ends: what a client launches.
 
     Example: waha-mcp serve --app assistant
     """
@@ -44,4 +44,6 @@ async def _serve_sandbox(load: Callable[..., App]) -> None:
     from waha_mcp.sandbox import running
 
     async with running() as sandbox:
-        await _serve(lambda: load(url=sandbox.url, key=sandbox.keys["full"], session=sandbox.session))
+        # An id of its own, so that no line of it gets into a real App's trail.
+        own = {"id": SANDBOX_ID, "url": sandbox.url, "key": sandbox.keys["full"], "session": sandbox.session}
+        await _serve(lambda: load(**own))

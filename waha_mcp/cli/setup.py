@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import tomlkit
 from pydantic import SecretStr
 
@@ -17,6 +19,8 @@ from waha_mcp.app.definition import App, AppError, load_app, read_definition, re
 from waha_mcp.files import make_private, write_atomically
 from waha_mcp.steps import for_person
 from waha_mcp.waha.admin_api import Admin, AdminError, Minted
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.key_probe import examine
 
 _HEADER = "An MCP App, made by `waha-mcp init`. The key is kept elsewhere; `waha-mcp apps show {}` says what it may do."
@@ -33,6 +37,8 @@ class Plan:
     enabled: bool = True
     #: The App's fields for the connection: `ca_file`, `allow_insecure_http`.
     way: Mapping[str, Any] = field(default_factory=dict)
+    #: Its limits: `chats`, `approval`. Those that a definition has already stay.
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     def app(self, key: SecretStr | str = "unknown-yet") -> App:
         """The planned App.
@@ -50,13 +56,18 @@ class Plan:
             "session": self.session,
             "actions": [action.value for action in Action if action in self.actions],
             **self.way,
+            **self.limits,
         }
+
+
+#: Seconds in which WAHA is put back as it was.
+_UNDO_LIMIT = 10.0
 
 
 async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
     """Create or change the key in WAHA, check that it has exactly the planned actions, and write `<id>.toml`.
 
-    If the check fails, the key is removed from WAHA and nothing is written.
+    If the check fails or it is cancelled, WAHA is put back as it was and nothing is written.
 
     Raises:
         AppError: the existing definition with this id cannot be read.
@@ -65,25 +76,75 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
         OSError: the definition cannot be written.
     """
     path = folder / f"{plan.id}.toml"
-    old_key = None
+    old, old_key = {}, None
     if path.exists():
-        read_definition(path)  # before WAHA is asked for anything
+        old = read_definition(path)  # before WAHA is asked for anything
         old_key = current_key(path)
     make_private(folder)
-    minted = await admin.save(plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=old_key)
+    earlier = await admin.find(plan.id, plan.session, old_key)
+    minted = None
+    try:
+        minted = await admin.save(plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=old_key)
+        await _check(admin, plan, minted)
+        assert minted.key is not None
+        reference = keys.keep(plan.id, minted.key.get_secret_value(), folder)
+        fields = {name: value for name, value in plan.fields().items() if not (name in plan.limits and name in old)}
+        write_definition(path, fields | {"enabled": plan.enabled, "key": reference})
+    except BaseException as error:
+        left = await _put_back(admin, plan, earlier, minted)
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            print(f"\nEnded. {left}", file=sys.stderr)
+        if isinstance(error, (AdminError, WahaError)):
+            raise AdminError(f"{error} {left}".rstrip()) from None
+        raise
+    return path, minted
+
+
+async def _check(admin: Admin, plan: Plan, minted: Minted) -> None:
+    """Check that WAHA made the key that was asked for.
+
+    Raises:
+        AdminError: it did not.
+        WahaError: WAHA could not be reached or failed.
+    """
     if minted.key is None:
-        raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard")
+        raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard.")
     if plan.enabled:
         recorded = await admin.stored(minted.key.get_secret_value())
-        wrong = await differences(plan.app(minted.key), recorded.actions if recorded else None)
-        if wrong:
-            await admin.remove(plan.id, plan.session, minted.key.get_secret_value())
-            raise AdminError(
-                f"the key that WAHA made is not what was asked for and is removed again: {'; '.join(wrong)}"
-            )
-    reference = keys.keep(plan.id, minted.key.get_secret_value(), folder)
-    write_definition(path, plan.fields() | {"enabled": plan.enabled, "key": reference})
-    return path, minted
+        if wrong := await differences(plan.app(minted.key), recorded.actions if recorded else None):
+            raise AdminError(f"the key that WAHA made is not what was asked for: {'; '.join(wrong)}.")
+
+
+async def _put_back(admin: Admin, plan: Plan, earlier: Minted | None, minted: Minted | None) -> str:
+    """Give WAHA the app or key of before, or none; a sentence about what came of it, also where it is cancelled."""
+    unknown = f"Whether WAHA keeps '{plan.id}' is not known: look at the session's apps and keys in its dashboard."
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_UNDO_LIMIT):
+        try:
+            if earlier is None:
+                key = minted.key.get_secret_value() if minted and minted.key else None
+                gone = await admin.remove(plan.id, plan.session, key)
+                return "It is removed again." if gone else "Nothing was made." if minted is None else unknown
+            key = earlier.key.get_secret_value() if earlier.key else None
+            await admin.save(plan.id, plan.session, earlier.actions, enabled=earlier.enabled, old_key=key)
+        except (AdminError, WahaError):
+            return unknown
+        return f"'{plan.id}' is in WAHA as it was before."
+    return unknown
+
+
+async def unknown_recipients(app: App) -> str | None:
+    """What is wrong with the names on the App's lists, as a sentence; None if nothing is, or it cannot be found out."""
+    from waha_mcp.people.filling import FilledTable
+    from waha_mcp.people.persons import People
+    from waha_mcp.policy.recipients import Recipients
+
+    async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
+        recipients = Recipients(app.chats, People(FilledTable(waha)))
+        try:
+            await recipients.prepare(can_read=True)
+        except WahaError:
+            return None
+        return recipients.unresolved()
 
 
 async def differences(app: App, recorded: frozenset[Action] | None) -> list[str]:
@@ -135,7 +196,7 @@ def _inline(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     table = tomlkit.inline_table()
-    table.update(value)
+    table.update({name: _inline(each) for name, each in value.items()})
     return table
 
 

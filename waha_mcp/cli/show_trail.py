@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from waha_mcp.app.definition import DEFAULT_ID, find_definition, id_of, read_definition
-from waha_mcp.cli.common import Failure
+from waha_mcp.app.definition import DEFAULT_ID
+from waha_mcp.cli.common import Failure, as_typed, chosen, known_app
 from waha_mcp.policy.audit import BEGUN, joined, never_ended, parsed, trail_file, trail_path
 from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.folders import user_store
@@ -23,25 +23,23 @@ from waha_mcp.store.folders import user_store
 
 def log(
     app: Annotated[
-        str | None,
-        typer.Option(help="App definition: a file, or its id in the config folder.", show_default="default"),
+        str | None, typer.Option(help="The App: its id, or its file.", show_default="the only one there")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     last: Annotated[int, typer.Option(min=0, help="How many of the last lines; 0 is all.")] = 50,
 ) -> None:
-    """Print what agents did through an App, one JSON line per call.
+    """Print what agents did through an App, a line of JSON per call.
 
     Example: waha-mcp log --app assistant --follow
     """
-    app_id = DEFAULT_ID
-    if app is not None:
-        file_path = find_definition(app)
-        fields = read_definition(file_path)
-        app_id = str(id_of(file_path, fields))
-        if "id" not in fields and (earlier := trail_path(DEFAULT_ID)).exists():
-            # Version 0.1.0 wrote the calls of every App without an id there.
-            print(f"Calls of Apps without an id may also be in {earlier} (waha-mcp log)", file=sys.stderr)
-    path = trail_path(app_id)
+    source = chosen(app) or os.environ.get("WAHA_MCP_APP")
+    app_id = known_app(source) if source else DEFAULT_ID
+    path, earlier = trail_path(app_id), trail_path(DEFAULT_ID)
+    if app_id != DEFAULT_ID and earlier.exists():
+        # Those without a definition, and those of version 0.1.0 without an id.
+        print(
+            as_typed(f"Calls of Apps without an id are in {earlier} (waha-mcp log --app {DEFAULT_ID})"), file=sys.stderr
+        )
     if not path.exists() and not follow:
         raise Failure(f"App '{app_id}' has no trail yet ({path})", code=1)
     with closing(user_store()) as store:

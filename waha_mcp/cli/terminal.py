@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 import unicodedata
 
 
@@ -17,6 +18,23 @@ def wrapped(text: str, indent: str) -> str:
         return text
     columns = shutil.get_terminal_size().columns
     return "\n".join(_broken(line, columns, indent * (1 + line.startswith(indent))) for line in text.split("\n"))
+
+
+def set_in(text: str, indent: str) -> str:
+    """A text wrapped by words to the terminal, each line after the indentation; long words stay whole."""
+    columns = shutil.get_terminal_size().columns
+    lines = (
+        textwrap.fill(
+            line,
+            columns,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.splitlines()
+    )
+    return "\n".join(lines)
 
 
 def _broken(line: str, columns: int, indent: str) -> str:

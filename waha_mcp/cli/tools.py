@@ -23,7 +23,7 @@ def tools(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Show the tools that this App exposes, and what is hidden and why.
+    """Show the tools that an App exposes, and why others are hidden.
 
     Example: waha-mcp tools --app assistant
     """

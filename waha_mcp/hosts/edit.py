@@ -93,6 +93,17 @@ def drop(text: str, format: Format, place: tuple[str, ...], name: str) -> str:
     return _edited(text, lambda bare: _FORMATS[format].drop(bare, place, name), format, wanted)
 
 
+def put_all(text: str, format: Format, place: tuple[str, ...], entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text with these entries of names that are free in it; `read` then gives them in this order.
+
+    Raises:
+        Unusable: as for `put`.
+    """
+    for name in reversed([*entries]) if _FORMATS[format].before_others else entries:
+        text = put(text, format, place, name, entries[name])
+    return text
+
+
 def show(format: Format, place: tuple[str, ...], name: str, entry: Mapping[str, Any]) -> str:
     """A configuration that holds nothing but this entry."""
     return put("", format, place, name, entry)
@@ -117,6 +128,8 @@ class _Editor:
     read: Callable[[str], Any]
     put: Callable[[str, tuple[str, ...], str, Mapping[str, Any]], str]
     drop: Callable[[str, tuple[str, ...], str], str]
+    #: Whether `put` writes an entry before the others in its object, or else after them.
+    before_others: bool
 
 
 def _newline(text: str) -> str:
@@ -380,7 +393,7 @@ def _drop_toml(text: str, place: tuple[str, ...], name: str) -> str:
 
 
 _FORMATS: dict[Format, _Editor] = {
-    "json": _Editor(_read_json, _put_json, _drop_json),
-    "yaml": _Editor(_read_yaml, _put_yaml, _drop_yaml),
-    "toml": _Editor(_read_toml, _put_toml, _drop_toml),
+    "json": _Editor(_read_json, _put_json, _drop_json, True),
+    "yaml": _Editor(_read_yaml, _put_yaml, _drop_yaml, True),
+    "toml": _Editor(_read_toml, _put_toml, _drop_toml, False),
 }

@@ -1,18 +1,34 @@
-"""Installs and removes our entry in a host's configuration file: checked, with a backup, replaced atomically."""
+"""Installs and removes our entries in a host's configuration file: checked, with a backup, replaced atomically.
+
+The user's own file, as it was before our first entry, is kept beside it. As long as that and our entries explain every
+byte of the file, the file is written anew from them at each change: when the last entry goes, the user's own file is
+back, whatever the order of installations. Where somebody else has changed the file since, our entries alone go in and
+out, and the backup stays for the user.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from waha_mcp.files import write_atomically
 from waha_mcp.hosts import edit
-from waha_mcp.hosts.launch import is_ours
-from waha_mcp.hosts.table import Host, Launch
+from waha_mcp.hosts.launch import app_id_of, definition_of, is_ours
+from waha_mcp.hosts.table import HOSTS, Host, Launch, Offer
 
 T = TypeVar("T")
+
+#: The name of our entry, as long as there is one.
+_NAME = "whatsapp"
+#: Characters of a name that we make: with it before them, the longest names of tools stay within the 64 of models.
+_LONGEST = 30
 
 #: For an entry with every key that a host's shape can have.
 _FULL = Launch("waha-mcp", ("serve",), {"WAHA_URL": ""}, "WAHA_API_KEY")
@@ -24,39 +40,49 @@ class HostError(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """A change of a file. `backup`: the path of its previous content; None if there was no file."""
+    """A change of a file. `backup`: where the user's own file is kept, None where there is none; `old`: our entry that
+    was replaced or removed."""
 
     path: Path
     what: Literal["added", "replaced", "removed", "unchanged"]
     backup: Path | None = None
+    old: Any = None
 
 
-def install(host: Host, name: str, entry: Mapping[str, Any], path: Path | None = None) -> Change:
+def install(
+    host: Host, name: str, entry: Mapping[str, Any], path: Path | None = None, offers: Sequence[Offer] = ()
+) -> Change:
     """Merge one entry into the host's file, which is made if it is missing.
 
-    What a user has added to our entry, such as a list of the tools that the host may call, stays.
+    What a user has added to our entry, such as a list of the tools that the host may call, stays, and so do offers
+    that were chosen before, as long as the entry launches the same App.
 
     Raises:
         HostError: nothing was changed.
     """
     path = path or host.file()
-    before, old = _look(host, name, path)
+    text, old = _look(host, name, path)
     if old is not None and not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: choose another name with --name")
-    if old is not None:
-        ours = host.entry(_FULL, host.key_reference)
-        entry = {**entry, **{key: value for key, value in old.items() if key not in {*ours, *entry}}}
-    after = _usable(path, lambda: edit.put(before, host.format, host.place, name, entry))
-    if after == before:
-        return Change(path, "unchanged")
-    return Change(path, "added" if old is None else "replaced", _replace(path, before, after))
+    made = {*host.entry(name, _FULL), *entry} - host.once
+    kept = {} if old is None else {key: value for key, value in old.items() if key not in made}
+    if old is not None and definition_of(old) != definition_of(entry):
+        kept = {k: v for k, v in kept.items() if not any(k in offer.fields for offer in host.offers)}
+    for offer in offers:
+        # A value of the user's own is worth more than one that nobody has asked for.
+        kept |= {k: v for k, v in offer.fields.items() if not (offer.default and k in kept)}
+    entry = {k: v for k, v in {**entry, **kept}.items() if v is not None}
+    if old == entry:
+        return Change(path, "unchanged", old=old)
+    backup = _change(host, path, text, name, entry)
+    return Change(path, "added" if old is None else "replaced", backup, old)
 
 
 def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
     """Remove exactly that entry.
 
-    Where nothing else was changed since the installation, the file is afterwards byte for byte what it was before,
-    and gone if there was none.
+    Where nobody else has changed the file since the first of our entries, it is after the last of them byte for byte
+    what it was before, and gone if there was none.
 
     Raises:
         HostError: nothing was changed.
@@ -67,24 +93,7 @@ def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
         return Change(path, "unchanged")
     if not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: name ours with --name")
-    backup = backup_of(path)
-    before = _read(backup)
-    try:
-        untouched = edit.put(before, host.format, host.place, name, old) == text
-    except edit.Unusable:
-        untouched = False
-    if not untouched:
-        after = _usable(path, lambda: edit.drop(text, host.format, host.place, name))
-        return Change(path, "removed", _replace(path, text, after))
-    try:
-        if backup.exists():
-            _replace(path, text, before)
-            backup.unlink()
-        else:
-            path.unlink()
-    except OSError as error:
-        raise HostError(f"cannot remove {error.filename}: {error.strerror or error}") from None
-    return Change(path, "removed")
+    return Change(path, "removed", _change(host, path, text, name, None), old)
 
 
 def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:
@@ -94,15 +103,57 @@ def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:
         HostError: the file cannot be read.
     """
     path = path or host.file()
-    inside: Any = _usable(path, lambda: edit.read(_read(path), host.format))
-    for key in host.place:
-        inside = inside.get(key) if isinstance(inside, Mapping) else None
-    return {k: v for k, v in inside.items() if is_ours(v)} if isinstance(inside, Mapping) else {}
+    return _usable(path, lambda: _ours(host, _read(path)))
+
+
+def entries_launching(definition: Path) -> list[tuple[Host, str]]:
+    """The entries in the users' files of all hosts that launch this definition: the host, and the entry's name.
+
+    A file that cannot be read has none.
+    """
+    wanted, found = Path(os.path.realpath(definition)), []
+    for host in HOSTS.values():
+        with contextlib.suppress(HostError):
+            found += [(host, name) for name, entry in entries_of(host).items() if definition_of(entry) == wanted]
+    return found
+
+
+def free_name(host: Host, launch: Launch, path: Path | None = None) -> str:
+    """The name for the entry of an App: that of its entry of before, else `whatsapp`, else one with the App's id.
+
+    Raises:
+        HostError: the file cannot be read.
+    """
+    path = path or host.file()
+    inside = _usable(path, lambda: _inside(host, _read(path)))
+    entry = host.entry(_NAME, launch)
+    ours = [name for name, old in inside.items() if is_ours(old) and definition_of(old) == definition_of(entry)]
+    if ours:
+        return _NAME if _NAME in ours else ours[0]
+    # Goose tells entries apart by a name within them.
+    taken = {*inside, *(str(each.get("name")) for each in inside.values() if isinstance(each, Mapping))}
+    if _NAME not in taken:
+        return _NAME
+    longer = f"{_NAME}-{re.sub('[^a-z0-9]+', '-', app_id_of(entry).lower())}"[:_LONGEST].strip("-")
+    return next(name for n in count(1) if (name := longer if n == 1 else f"{longer}-{n}") not in taken)
 
 
 def backup_of(path: Path) -> Path:
-    """Where the file as it was before the last change is kept."""
+    """Where the user's own file, as it was before the first of our entries, is kept."""
     return path.with_name(f"{path.name}.waha-mcp.bak")
+
+
+def _ours(host: Host, text: str) -> dict[str, Any]:
+    """Our entries in a configuration, by name, as they stand in it."""
+    return {k: v for k, v in _inside(host, text).items() if is_ours(v)}
+
+
+def _inside(host: Host, text: str) -> Mapping[str, Any]:
+    """All entries in a configuration."""
+    inside: Any = edit.read(text, host.format)
+    for key in host.place:
+        inside = inside.get(key) if isinstance(inside, Mapping) else None
+    return inside if isinstance(inside, Mapping) else {}
 
 
 def _read(path: Path) -> str:
@@ -129,18 +180,72 @@ def _usable(path: Path, work: Callable[[], T]) -> T:
         raise HostError(f"{path} is left as it is: {error} (--print shows what to put in by hand)") from None
 
 
-def _replace(path: Path, before: str, after: str) -> Path | None:
-    """Replace a file that still reads `before`; where the old one is kept."""
-    real = path.resolve()  # a link into someone's dotfiles stays a link
+def _change(host: Host, path: Path, text: str, name: str, entry: Mapping[str, Any] | None) -> Path | None:
+    """Write the file, which reads `text`, with this entry, or none of that name; where a backup is kept."""
+    now = _usable(path, lambda: _ours(host, text))
+    then = {key: value for key, value in now.items() if key != name} | ({} if entry is None else {name: entry})
+    # Without an entry of ours the file is the user's own.
+    own = _own(host, path, text, now, then) if now else text
+    if own is not None:
+        missing = _missing(host, own, then)
+        after = _usable(path, partial(edit.put_all, own, host.format, host.place, missing))
+        return _write(path, text, after, keep=not now, done=not missing)
+    if entry is None:
+        after = _usable(path, lambda: edit.drop(text, host.format, host.place, name))
+    else:
+        after = _usable(path, lambda: edit.put(text, host.format, host.place, name, entry))
+    return _write(path, text, after, keep=not backup_of(path).exists())
+
+
+def _missing(host: Host, own: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of our entries that the user's own file lacks."""
+    has = _ours(host, own)
+    return {key: value for key, value in entries.items() if key not in has}
+
+
+def _own(host: Host, path: Path, text: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
+    """The user's own file, if that and our entries of now are all there is in the text; else None.
+
+    It may itself hold entries of ours, written by hand: they must be the same in it, now and then.
+    """
     try:
-        if not real.exists():
-            write_atomically(real, after, 0o600)
+        own = _read(backup_of(path))  # nothing: we made the file
+        if any(now.get(key) != value or then.get(key) != value for key, value in _ours(host, own).items()):
             return None
-        backup, mode = backup_of(path), real.stat().st_mode & 0o7777
-        write_atomically(backup, before, mode)
+        explained = edit.put_all(own, host.format, host.place, _missing(host, own, now))
+    except (HostError, edit.Unusable):
+        return None
+    return own if explained == text else None
+
+
+def _write(path: Path, before: str, after: str, *, keep: bool, done: bool = False) -> Path | None:
+    """Replace a file that still reads `before`; where a backup is kept.
+
+    `keep`: it is to be kept as it is. `done`: the new text is the user's own, so that there is nothing to keep.
+    """
+    real, backup = path.resolve(), backup_of(path)  # a link into someone's dotfiles stays a link
+    try:
+        there = real.exists()
+        mode = real.stat().st_mode & 0o7777 if there else 0o600
+        if keep:
+            _set_aside(backup, before if there else None)
+            if there:
+                write_atomically(backup, before, mode)
         if _read(real) != before:
             raise HostError(f"{path} was changed by another program at the same time: run the command again")
+        if done and not backup.exists():
+            real.unlink()
+            return None
         write_atomically(real, after, mode)
+        if done:
+            backup.unlink()
     except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror or error}") from None
-    return backup
+        raise HostError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
+    return backup if backup.exists() else None
+
+
+def _set_aside(backup: Path, text: str | None) -> None:
+    """Give a backup of an earlier time, unless it reads the same, a further name: it may be the only copy."""
+    if not backup.exists() or (text is not None and backup.read_bytes() == text.encode()):
+        return
+    backup.rename(next(each for n in count(1) if not (each := backup.with_name(f"{backup.name}.{n}")).exists()))

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from waha_mcp.app.definition import DEFAULT_ID, AppError, config_dir, find_definition, id_of, read_definition
 from waha_mcp.hosts.table import Host, Launch
+
+#: Links of hosts that take an entry as JSON in base64.
+_LINKS = {"cursor": "cursor://anysphere.cursor-deeplink/mcp/install", "lm-studio": "lmstudio://add_mcp"}
 
 
 def own_command() -> tuple[str, ...]:
@@ -50,17 +54,52 @@ def is_ours(entry: Any) -> bool:
     return any(Path(word).stem in ("waha-mcp", "waha_mcp") for word in command_of(entry))
 
 
+def app_of(entry: Any) -> str | None:
+    """The App that an entry launches, as `--app` or WAHA_MCP_APP has it; None: it comes from the environment alone."""
+    words = command_of(entry)
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == "--app" and after:
+            return after
+        if word.startswith("--app="):
+            return word.removeprefix("--app=")
+    value = environment_of(entry).get("WAHA_MCP_APP") if isinstance(entry, Mapping) else None
+    return value if isinstance(value, str) and value else None
+
+
+def definition_of(entry: Any) -> Path | None:
+    """The definition of the App that an entry launches, which may be gone; None: the App comes from the environment."""
+    source = app_of(entry)
+    if source is None:
+        return None
+    try:
+        found = find_definition(source)
+    except AppError:  # an id whose file is gone
+        found = config_dir() / f"{source}.toml"
+    return Path(os.path.realpath(found))
+
+
+def app_id_of(entry: Any) -> str:
+    """The id of the App that an entry launches, or its file's name where that cannot be read."""
+    definition = definition_of(entry)
+    if definition is None:
+        return DEFAULT_ID
+    try:
+        return str(id_of(definition, read_definition(definition)))
+    except AppError:
+        return definition.stem
+
+
 def link_for(host: Host, name: str, launch: Launch) -> str | None:
     """The link that makes a host offer to add the entry; None where the host has none."""
-    if host.name == "cursor":
-        config = json.dumps(host.entry(launch, host.key_reference), separators=(",", ":"))
+    if host.name in _LINKS:
+        config = json.dumps(host.entry(name, launch), separators=(",", ":"))
         encoded = base64.b64encode(config.encode()).decode()
-        return f"cursor://anysphere.cursor-deeplink/mcp/install?name={quote(name)}&config={quote(encoded)}"
+        return f"{_LINKS[host.name]}?name={quote(name)}&config={quote(encoded)}"
     if host.name == "goose":
         # Goose's links start only a few launchers, of which uvx is ours.
         arguments = launch.args[launch.args.index("serve") :]
         query: list[tuple[str, str]] = [("cmd", "uvx"), ("arg", "waha-mcp"), *(("arg", a) for a in arguments)]
-        query += [("timeout", "300"), ("id", name), ("name", "WhatsApp (WAHA)")]
+        query += [("timeout", "300"), ("id", name), ("name", name)]
         query += [("description", "WhatsApp through WAHA")]
         query += [("env", f"{launch.key_variable}=The session's scoped key")] if launch.key_variable else []
         return f"goose://extension?{urlencode(query, quote_via=quote)}"

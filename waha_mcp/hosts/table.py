@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,15 +26,35 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """Settings of a host for our entry that a user may want.
+
+    `fields`: what it adds to the entry; None for a field that is taken out. `says`: one line on what it gives and what
+    it costs. `default`: it is added unless the user says otherwise, as it costs nothing.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    says: str
+    default: bool = False
+
+    def undone(self) -> Offer:
+        """What takes this one out again."""
+        return replace(self, fields=dict.fromkeys(self.fields), default=False)
+
+
+@dataclass(frozen=True)
 class Host:
     """A program that launches MCP servers.
 
     `files` maps `sys.platform` to the configuration file, with `*` for all others; `{config}` is the folder of
     application settings, `{xdg}` is `~/.config`. `moved` maps variables of the host's own that move the file to where
     it then is, as `{value}` has it; the first that is set counts. `rather` maps the same variables, and `""` for none
-    of them, to a file that the host takes instead where it exists. `place` is the path of keys down to the object that
-    holds the entries. `key_reference` is how a value of `env` refers to a variable of the host's own environment; None
-    where the host knows no such thing.
+    of them, to a file that the host takes instead where there is one with content, or no other. `place` is the path of
+    keys down to the object that holds the entries. `shape` makes an entry from its name, the launch and
+    `key_reference`, which is how a value of `env` refers to a variable of the host's own environment; None where the
+    host knows no such thing. `folder` is the host's own folder, where that is not the configuration file's.
+    `once` are fields of an entry that are made with it and then the user's to change.
     """
 
     name: str
@@ -42,46 +62,70 @@ class Host:
     format: Format
     place: tuple[str, ...]
     files: Mapping[str, str]
-    entry: Callable[[Launch, str | None], dict[str, Any]]
+    shape: Callable[[str, Launch, str | None], dict[str, Any]]
     key_reference: str | None = None
     moved: Mapping[str, str] = field(default_factory=dict)
     rather: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
+    once: frozenset[str] = frozenset()
+    offers: tuple[Offer, ...] = ()
     after: str = "It takes effect after a restart."
+
+    def entry(self, name: str, launch: Launch) -> dict[str, Any]:
+        """The entry of this name, without offers."""
+        return self.shape(name, launch, self.key_reference)
 
     def file(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
         """The user's configuration file of this host."""
-        home = Path(environ.get("USERPROFILE" if platform == "win32" else "HOME") or Path.home())
-        xdg = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-        config = {
-            "win32": Path(environ.get("APPDATA") or home / "AppData" / "Roaming"),
-            "darwin": home / "Library" / "Application Support",
-        }.get(platform, xdg)
         variable = next((name for name in self.moved if environ.get(name)), "")
+        value = environ.get(variable, "")
         usual = self.moved.get(variable) or self.files.get(platform) or self.files["*"]
-        found = [
-            Path(each.format(home=home, xdg=xdg, config=config, value=environ.get(variable, "")))
-            for each in (self.rather.get(variable), usual)
-            if each
-        ]
-        return next((path for path in found if path.exists()), found[-1])
+        path = _path(usual, platform, environ, value)
+        if variable in self.rather:
+            rather = _path(self.rather[variable], platform, environ, value)
+            if rather.is_file() and (rather.stat().st_size or not path.exists()):
+                return rather
+        return path
+
+    def found(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> bool:
+        """Whether this host is on this machine: it has its configuration file, or a folder of its own."""
+        file = self.file(platform, environ)
+        folder = _path(self.folder, platform, environ) if self.folder else file.parent
+        return file.is_file() or folder.is_dir()
 
 
-def _plain(launch: Launch, reference: str | None) -> dict[str, Any]:
+def _path(template: str, platform: str, environ: Mapping[str, str], value: str = "") -> Path:
+    """A path of `Host.files` and the like, filled in."""
+    home = Path(environ.get("USERPROFILE" if platform == "win32" else "HOME") or Path.home())
+    xdg = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    config = {
+        "win32": Path(environ.get("APPDATA") or home / "AppData" / "Roaming"),
+        "darwin": home / "Library" / "Application Support",
+    }.get(platform, xdg)
+    return Path(template.format(home=home, xdg=xdg, config=config, value=value))
+
+
+def _plain(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
     env = dict(launch.env)
     if launch.key_variable and reference:
         env[launch.key_variable] = reference.format(launch.key_variable)
     return {"command": launch.command, "args": list(launch.args)} | ({"env": env} if env else {})
 
 
-def _typed(launch: Launch, reference: str | None) -> dict[str, Any]:
-    return {"type": "stdio"} | _plain(launch, reference)
+def _typed(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
+    return {"type": "stdio"} | _plain(name, launch, reference)
 
 
-def _goose(launch: Launch, reference: str | None) -> dict[str, Any]:
-    """Goose takes `env_keys` from its keyring and asks for what is not there yet."""
+def _copilot(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
+    """Copilot CLI takes from a server only the tools that `tools` names."""
+    return {"type": "local"} | _plain(name, launch, reference) | {"tools": ["*"]}
+
+
+def _goose(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
+    """Goose knows extensions by their `name`, takes `env_keys` from its keyring and asks for what is not there yet."""
     return {
         "type": "stdio",
-        "name": "whatsapp",
+        "name": name,
         "description": "WhatsApp through WAHA",
         "enabled": True,
         "cmd": launch.command,
@@ -92,21 +136,28 @@ def _goose(launch: Launch, reference: str | None) -> dict[str, Any]:
     }
 
 
-def _codex(launch: Launch, reference: str | None) -> dict[str, Any]:
+def _codex(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
     """Codex passes on only the variables that `env_vars` names."""
     entry: dict[str, Any] = {"command": launch.command, "args": list(launch.args)}
     entry |= {"env": dict(launch.env)} if launch.env else {}
     return entry | ({"env_vars": [launch.key_variable]} if launch.key_variable else {})
 
 
-def _opencode(launch: Launch, reference: str | None) -> dict[str, Any]:
+def _opencode(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
     """opencode has the command and its arguments in one list, and its own name for the environment."""
-    entry = _plain(launch, reference)
+    entry = _plain(name, launch, reference)
     env = {"environment": entry["env"]} if "env" in entry else {}
     return {"type": "local", "command": [launch.command, *launch.args]} | env
 
 
 _SERVERS = ("mcpServers",)
+
+#: Gemini CLI and its fork Qwen Code.
+_TRUST = Offer(
+    "trust",
+    {"trust": True},
+    "in folders that you trust it makes every call without asking you; the App's own limits and questions stay",
+)
 
 HOSTS: dict[str, Host] = {
     host.name: host
@@ -130,6 +181,15 @@ HOSTS: dict[str, Host] = {
             key_reference="${{{}}}",
             moved={"CLAUDE_CONFIG_DIR": "{value}/.claude.json"},
             rather={"": "{home}/.claude/.config.json", "CLAUDE_CONFIG_DIR": "{value}/.config.json"},
+            folder="{home}/.claude",
+            offers=(
+                Offer(
+                    "alwaysLoad",
+                    {"alwaysLoad": True},
+                    "its model has the tools from the first turn, also with `claude -p`; they take up context in every "
+                    "session, and its start waits for the server",
+                ),
+            ),
             after="Start a new session; /mcp shows the server.",
         ),
         Host(
@@ -140,6 +200,7 @@ HOSTS: dict[str, Host] = {
             {"*": "{xdg}/goose/config.yaml", "win32": "{config}/Block/goose/config/config.yaml"},
             _goose,
             key_reference="env_keys",
+            once=frozenset({"timeout"}),
             after="Start a new session.",
         ),
         Host("cursor", "Cursor", "json", _SERVERS, {"*": "{home}/.cursor/mcp.json"}, _plain, "${{env:{}}}"),
@@ -185,6 +246,7 @@ HOSTS: dict[str, Host] = {
                 "OPENCLAW_STATE_DIR": "{value}/openclaw.json",
                 "OPENCLAW_HOME": "{value}/.openclaw/openclaw.json",
             },
+            folder="{home}/.openclaw",
             after="A running gateway takes it up by itself; `openclaw mcp doctor --probe` tries it.",
         ),
         Host(
@@ -196,7 +258,56 @@ HOSTS: dict[str, Host] = {
             _plain,
             key_reference="${}",
             moved={"GEMINI_CLI_HOME": "{value}/.gemini/settings.json"},
+            offers=(_TRUST,),
             after="Start a new session, in a folder that you trust (it starts no servers elsewhere); /mcp shows it.",
+        ),
+        Host(
+            "qwen-code",
+            "Qwen Code",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.qwen/settings.json"},
+            _plain,
+            key_reference="${}",
+            moved={"QWEN_HOME": "{value}/settings.json"},
+            offers=(
+                _TRUST,
+                Offer(
+                    "alwaysLoadTools",
+                    {"alwaysLoadTools": True},
+                    "its model has the tools without searching for them; they take up context in every session",
+                ),
+            ),
+            after="Start a new session; /mcp shows it.",
+        ),
+        Host(
+            "copilot-cli",
+            "GitHub Copilot CLI",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.copilot/mcp-config.json"},
+            _copilot,
+            key_reference="${{{}}}",
+            moved={"COPILOT_HOME": "{value}/mcp-config.json"},
+            once=frozenset({"tools"}),
+            offers=(
+                Offer(
+                    "deferTools",
+                    {"deferTools": "never"},
+                    "its model has the tools without searching for them, however many it has; they take up context in "
+                    "every session",
+                ),
+            ),
+            after="Start a new session; /mcp shows it. `copilot -p` needs --allow-tool with the entry's name.",
+        ),
+        Host(
+            "lm-studio",
+            "LM Studio",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.lmstudio/mcp.json"},
+            _plain,
+            after="Start LM Studio again; its Program tab shows the server.",
         ),
         Host(
             "opencode",
@@ -218,6 +329,26 @@ HOSTS: dict[str, Host] = {
             _codex,
             key_reference="env_vars",
             moved={"CODEX_HOME": "{value}/config.toml"},
+            offers=(
+                Offer(
+                    "startup_timeout_sec",
+                    {"startup_timeout_sec": 60},
+                    "it gives the server up to 60 s to start on a busy machine",
+                    default=True,
+                ),
+                Offer(
+                    "required",
+                    {"required": True},
+                    "it waits for the tools, which `codex exec` else starts without; it does not start at all where "
+                    "waha-mcp does not",
+                ),
+                Offer(
+                    "default_tools_approval_mode",
+                    {"default_tools_approval_mode": "approve"},
+                    "it makes every call without asking you, without which `codex exec` sends nothing; the App's own "
+                    "limits and questions stay",
+                ),
+            ),
             after="Start a new session; /mcp shows the server.",
         ),
     )

@@ -22,11 +22,16 @@ from waha_mcp.waha.errors import (
     WahaError,
 )
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
-from waha_mcp.waha.versions import SCOPED_KEYS
+from waha_mcp.waha.versions import SCOPED_KEYS, older
 from waha_mcp.whatsapp.ids import phone_of
 
 #: Errors by which an older WAHA, or one with apps switched off, says that it has no apps.
 _NO_APPS = (NotFound, UnknownOperation, Unsupported, Refused)
+_NO_WAHA = f"there is no WAHA at this URL, or one older than {SCOPED_KEYS}, which has no scoped keys"
+_WRONG_KEY = (
+    "WAHA does not accept this admin key (401): it is WAHA_API_KEY of WAHA's own environment or, where that is a "
+    "sha512:... hash, the key that it was made from"
+)
 
 
 class AdminError(Exception):
@@ -79,15 +84,11 @@ class Admin:
         try:
             await self._waha.call("GET /api/server/environment", bound=False, unread=True)
         except Unauthorized:
-            raise AdminError(
-                "WAHA does not accept this admin key (401): it is the value of WAHA_API_KEY in WAHA's own environment"
-            ) from None
+            raise AdminError(_WRONG_KEY) from None
         except Forbidden:
             raise AdminError("this is a session's scoped key, not the admin's: only the admin makes MCP apps") from None
         except (NotFound, UnknownOperation):
-            raise AdminError(
-                f"there is no WAHA at this URL, or one older than {SCOPED_KEYS}, which has no scoped keys"
-            ) from None
+            raise AdminError(_NO_WAHA) from None
 
     async def sessions(self) -> list[SessionInfo]:
         """List all sessions, including stopped ones, sorted by name."""
@@ -100,6 +101,15 @@ class Admin:
             if name := text_of(row.get("name")):
                 found.append(SessionInfo(name, text_of(row.get("status")) or "?", phone, text_of(me.get("pushName"))))
         return sorted(found, key=lambda s: s.name)
+
+    async def make_session(self, name: str) -> None:
+        """Create and start a session, which then waits to be paired. On NOWEB it gets a store, which chats need."""
+        store = {"noweb": {"store": {"enabled": True, "fullSync": True}}}
+        await self._waha.call("POST /api/sessions", body={"name": name, "config": store}, bound=False)
+
+    async def start_session(self, name: str) -> None:
+        """Start a stopped session."""
+        await self._waha.call("POST /api/sessions/{session}/start", path={"session": name}, bound=False)
 
     async def qr(self, session: str) -> str | None:
         """The text of the session's current pairing QR code; None if there is none or WAHA failed."""
@@ -118,6 +128,10 @@ class Admin:
         except _NO_APPS:
             return None
         return [_app(row) for row in listing(answer, "apps") if row.get("app") == "mcp"]
+
+    async def all_apps(self) -> list[Minted]:
+        """The MCP Apps of all sessions; none where this WAHA has no apps."""
+        return [app for each in await self.sessions() for app in await self.apps(each.name) or []]
 
     async def stored(self, key: str) -> Minted | None:
         """Look up a scoped key in WAHA; None if WAHA has no such key."""
@@ -158,6 +172,11 @@ class Admin:
         else:
             answer = await self._waha.call("PUT /api/keys/{id}", path={"id": old.id}, body=body, bound=False)
         return _key(mapping_of(answer))
+
+    async def find(self, app_id: str, session: str, key: str | None) -> Minted | None:
+        """The MCP App, or the plain key where WAHA has no such app; None if there is neither."""
+        app = next((app for app in await self.apps(session) or [] if app.id == app_id), None)
+        return app or (await self.stored(key) if key else None)
 
     async def remove(self, app_id: str, session: str, key: str | None) -> bool:
         """Delete the MCP App together with its key, or the plain key; return whether there was one."""
@@ -204,3 +223,24 @@ def _minted(raw: Mapping[str, Any], enabled: Any, actions: Any, key: Any, *, app
     if not isinstance(app_id, str) or not isinstance(session, str) or granted is None:
         raise BadAnswer("WAHA's answer about the app or key has not the expected shape: its version may be too new.")
     return Minted(app_id, session, bool(enabled), granted, SecretStr(key) if isinstance(key, str) else None, app)
+
+
+async def find_waha(app: App) -> None:
+    """Check that WAHA answers at the URL of `app`, whose key is not sent.
+
+    Raises:
+        AdminError: something else answers there, or a WAHA that has no scoped keys.
+        WahaError: nothing answers, or nothing that can be used.
+    """
+    async with Waha(app.url, SecretStr(""), ca_file=app.ca_file) as waha:
+        try:
+            answer = mapping_of(await waha.call("GET /api/server/version", bound=False))
+        except Unauthorized:
+            return  # in WAHA's own words
+        except (Forbidden, NotFound, UnknownOperation):
+            raise AdminError(_NO_WAHA) from None
+    version = text_of(answer.get("version"))
+    if version is None:
+        raise AdminError(_NO_WAHA)
+    if older(version, SCOPED_KEYS):
+        raise AdminError(f"WAHA {version} has no scoped keys: update it to {SCOPED_KEYS} or newer")

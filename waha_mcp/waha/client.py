@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.app.actions import Action
+from waha_mcp.waha.connecting import Failure, broken, why_not_connected
 from waha_mcp.waha.errors import (
     BadAnswer,
     OnlyInPlus,
@@ -115,6 +116,8 @@ class Waha:
         self._message_id: str | None = None
         self._changes = Changes()
         self._state = SessionState()
+        #: Whether there was ever an answer.
+        self._answered = False
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
         """A copy of this client that counts in `changes` and sends `message_id` with operations that accept one.
@@ -223,7 +226,7 @@ class Waha:
                         if final or attempt == TRIES:
                             return await self._answer(response)
                 except httpx.TransportError as failure:
-                    if isinstance(failure, httpx.ReadTimeout) or attempt == TRIES:
+                    if isinstance(failure, httpx.ReadTimeout) or attempt == TRIES or self._lasts(failure, departure):
                         raise self._failure(failure, departure) from None
                     wait = None
                 # Jitter keeps several bridges from retrying in step after WAHA was away.
@@ -349,7 +352,7 @@ class Waha:
         except httpx.TransportError as failure:
             departure.failed(failure)
             raise
-        departure.left = True
+        departure.left = self._answered = True
         try:
             logger.debug(
                 "%s %s -> %d in %.0f ms",
@@ -407,21 +410,19 @@ class Waha:
         return await answer_of(response, changes=changes, session=self.session, key=self._key.get_secret_value())
 
     def _failure(self, failure: httpx.TransportError, departure: _Departure) -> Unreachable:
-        """The error for a look, or a change that was not sent, that failed in transport.
-
-        The transport error's own text is left out: it may quote a URL.
-        """
-        timed_out = isinstance(failure, httpx.TimeoutException)
+        """The error for a look, or a change that was not sent, that failed in transport."""
         if not departure.left:
-            return Unreachable(
-                f"Connecting to WAHA at {self._origin} {'timed out' if timed_out else 'failed'}, so the request was "
-                "not sent. Ask the user to look whether WAHA runs there."
-            )
-        if timed_out:
+            return self._reason(failure).error(self._origin)
+        if isinstance(failure, httpx.TimeoutException):
             return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
-        return Unreachable(
-            f"The connection to WAHA at {self._origin} broke. Try again; if it persists, ask the user to look at WAHA."
-        )
+        return broken(self._origin, ever_answered=self._answered)
+
+    def _reason(self, failure: httpx.TransportError) -> Failure:
+        return why_not_connected(failure, self.url, ca_file=self._ca_file is not None)
+
+    def _lasts(self, failure: httpx.TransportError, departure: _Departure) -> bool:
+        """Whether the same would come of another attempt."""
+        return not departure.left and self._reason(failure).lasting
 
     def _too_slow(self, deadline: float) -> Unreachable:
         return Unreachable(f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s. Try again later.")

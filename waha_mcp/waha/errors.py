@@ -2,6 +2,7 @@
 
     WahaError
     ├── Unreachable        no connection, or no answer in time to a GET
+    │   └── Untrusted      its certificate is not good, so nothing was sent
     ├── OutcomeUnknown     a change may have been sent, and WAHA did not confirm or refuse it
     ├── Unauthorized       401: the key is unknown or was switched off
     ├── Forbidden          403: the key lacks the action, or belongs to another session
@@ -23,6 +24,7 @@ query, a stack, or a body that WAHA echoed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -68,6 +70,14 @@ class Unreachable(WahaError):
     """WAHA could not be reached, or did not answer a GET in time. A change that raises this was not sent."""
 
 
+class Untrusted(Unreachable):
+    """WAHA's certificate is not good, so nothing was sent. `ca_file_helps`: the App's `ca_file` can make it good."""
+
+    def __init__(self, text: str, *, ca_file_helps: bool = False) -> None:
+        super().__init__(text)
+        self.ca_file_helps = ca_file_helps
+
+
 #: The next step for an unknown outcome.
 LOOK_FIRST = "Do not repeat it blindly: look first whether it has happened, or ask the user."
 
@@ -81,8 +91,8 @@ class Unauthorized(WahaError):
 
     def __init__(self) -> None:
         super().__init__(
-            "WAHA does not accept this key (401): it is wrong, or was switched off. "
-            "Ask the user to check the App's key in WAHA's dashboard."
+            "WAHA does not accept this key (401): it is wrong, or its App was switched off in WAHA. "
+            "Ask the user to run `waha-mcp doctor`, which names the fix."
         )
 
 
@@ -165,6 +175,14 @@ def not_ready(session: str, status: str) -> SessionNotReady:
 def no_session(session: str) -> str:
     """One sentence on a session that WAHA does not list for this key."""
     return f"WAHA has no session '{session}': ask the user to set the App's session."
+
+
+def other_session(session: str, seen: Sequence[str]) -> str:
+    """One sentence on a key that does not see the App's session, but those in `seen`."""
+    if not seen:
+        return no_session(session)
+    own = ", ".join(f"'{each}'" for each in seen)
+    return f"This key is for session {own}, and the App names '{session}': ask the user to set the App's session."
 
 
 def error_for(

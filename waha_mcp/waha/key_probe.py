@@ -19,8 +19,10 @@ from waha_mcp.waha.errors import (
     UnknownOperation,
     Unsupported,
     WahaError,
+    other_session,
 )
 from waha_mcp.waha.parsing import all_of, text_of
+from waha_mcp.waha.session_state import SESSIONS
 from waha_mcp.waha.versions import SCOPED_KEYS
 
 logger = logging.getLogger(__name__)
@@ -122,7 +124,7 @@ class KeyProbe:
 
     async def _find_session(self) -> str | None:
         """Set the client's session to the key's only one; the problem as text if it has none or several."""
-        answer = await self._waha.call("GET /api/sessions", query={"all": True}, bound=False)
+        answer = await self._waha.call(SESSIONS, query={"all": True}, bound=False)
         names = all_of(answer, "sessions", lambda row: text_of(row.get("name")))
         if len(names) == 1:
             self._waha.session = names[0]
@@ -151,6 +153,21 @@ class KeyProbe:
             for action, operation in _PROBES.items():
                 if action in wanted and self.grant.problem is None:
                     tasks.start_soon(ask, action, operation)
+        if any(self.grant.evidence[action] is Evidence.REFUSED for action in wanted):
+            await self._check_session()
+
+    async def _check_session(self) -> None:
+        """See whether a refusal is for the session: WAHA's 403 does not say, but it lists a key only its own."""
+        if self.grant.problem is not None or self._waha.session is None:
+            return
+        try:
+            answer = await self._waha.call(SESSIONS, query={"all": True}, bound=False)
+        except WahaError as error:
+            logger.warning("Could not find out about the key's session: %s", error)
+            return
+        names = sorted(all_of(answer, "sessions", lambda row: text_of(row.get("name"))))
+        if self._waha.session not in names:
+            await self._apply(self.grant.refused(other_session(self._waha.session, names)))
 
     async def _probe(self, operation: str) -> Evidence:
         try:
@@ -170,6 +187,7 @@ class KeyProbe:
             await self.probe({action})
         else:
             await self._apply(self.grant.with_evidence({action: Evidence.REFUSED}))
+            await self._check_session()
 
     async def refuse(self, why: str) -> None:
         """Withdraw all actions, because WAHA refuses the key. `why`: the problem to show."""

@@ -55,10 +55,12 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
         # A proxy's 403 says nothing about the key, nor about the outcome of a change.
         if changes:
             raise outcome_unknown(f"what stands in front of WAHA answered {status}")
-        if status in (401, 403):
+        if status in (401, 403, 407) or (status == 404 and not (isinstance(answer, dict) and "message" in answer)):
+            raise BadAnswer(f"Something in front of WAHA, and not WAHA itself, answered {status}: {_LOOK_AT_URL}")
+        if status in (502, 503, 504):
             raise BadAnswer(
-                f"Something in front of WAHA, and not WAHA itself, answered {status}: "
-                "ask the user to look at the proxy."
+                f"The proxy in front of WAHA answered {status}, so it does not reach WAHA: "
+                "ask the user to start WAHA or look at the proxy."
             )
     raise error_for(status, answer, session=session, retry_after=retry_after(response), hide=key)
 
@@ -152,6 +154,8 @@ def _decode(raw: bytes, content_type: str) -> Any:
         # NestJS sends bare text as text/html.
         if content_type in ("text/plain", "text/html") and not text.startswith("<"):
             return text
+        if "HTTP request was sent to HTTPS port" in text:  # nginx and others of its kind
+            raise _WebPage("What listens there speaks https: ask the user to set the App's url to https://.") from None
         if text.startswith("<"):
             raise _WebPage(f"A web page came back where WAHA's API should be: {_LOOK_AT_URL}") from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
