@@ -85,6 +85,9 @@ def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path
     assert "can be launched" in says("/bin/sh", setup.definition)
     assert "launches '/gone/sh'" in says("/gone/sh", setup.definition)
     assert f"names the App {tmp_path / 'gone.toml'}" in says("/bin/sh", tmp_path / "gone.toml")
+    says("/gone/sh", setup.definition)
+    [finding] = look_at_hosts()
+    assert f"`waha-mcp install {host.name} --name whatsapp --app {setup.definition}`" in (finding.fix or "")
 
 
 async def test_a_placeholder_that_a_client_passed_on_is_told_with_what_to_do(

@@ -16,6 +16,7 @@ import pytest
 from tests.harness import run
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.install import add_entry, choose_offers, launch_for
+from waha_mcp.cli.install import install as cli_install
 from waha_mcp.hosts import edit
 from waha_mcp.hosts.installation import (
     Change,
@@ -210,6 +211,9 @@ PATHS = {
     "openclaw": ("/u/.openclaw/openclaw.json",) * 3,
     "gemini-cli": ("/u/.gemini/settings.json",) * 3,
     "codex": ("/u/.codex/config.toml",) * 3,
+    "qwen-code": ("/u/.qwen/settings.json",) * 3,
+    "copilot-cli": ("/u/.copilot/mcp-config.json",) * 3,
+    "lm-studio": ("/u/.lmstudio/mcp.json",) * 3,
     "opencode": ("/u/.config/opencode/opencode.json",) * 3,
 }
 
@@ -230,12 +234,16 @@ def test_variables_move_the_files_that_the_hosts_let_them_move() -> None:
         "CODEX_HOME": "/c",
         "CLAUDE_CONFIG_DIR": "/d",
         "GEMINI_CLI_HOME": "/g",
+        "QWEN_HOME": "/q",
+        "COPILOT_HOME": "/p",
     }
     assert HOSTS["goose"].file("linux", env) == Path("/x/goose/config.yaml")
     assert HOSTS["opencode"].file("linux", env) == Path("/x/opencode/opencode.json")
     assert HOSTS["codex"].file("linux", env) == Path("/c/config.toml")
     assert HOSTS["claude-code"].file("linux", env) == Path("/d/.claude.json")
     assert HOSTS["gemini-cli"].file("linux", env) == Path("/g/.gemini/settings.json")
+    assert HOSTS["qwen-code"].file("linux", env) == Path("/q/settings.json")
+    assert HOSTS["copilot-cli"].file("linux", env) == Path("/p/mcp-config.json")
 
 
 def test_openclaws_file_is_where_its_variables_say_the_narrowest_first() -> None:
@@ -338,12 +346,16 @@ def test_print_shows_what_install_would_write(home: dict[str, str]) -> None:
     assert HOSTS["goose"].file("linux", home).read_text() == printed.stdout
 
 
-def test_links_hold_the_same_entry(home: dict[str, str]) -> None:
-    printed = run("install", "cursor", "--print", env=home)
+@pytest.mark.parametrize("host", ["cursor", "lm-studio"])
+def test_links_hold_the_same_entry(host: str, home: dict[str, str]) -> None:
+    printed = run("install", host, "--print", env=home)
     link = urlsplit(printed.stderr.split()[-1])
     entry = json.loads(printed.stdout)["mcpServers"]["whatsapp"]
     assert json.loads(base64.b64decode(parse_qs(link.query)["config"][0])) == entry
 
+
+def test_gooses_link_launches_the_same_app(home: dict[str, str]) -> None:
+    entry = json.loads(run("install", "cursor", "--print", env=home).stdout)["mcpServers"]["whatsapp"]
     goose = urlsplit(run("install", "goose", "--print", env=home).stderr.split()[-1])
     query = parse_qs(goose.query)
     assert (goose.scheme, goose.netloc, query["cmd"]) == ("goose", "extension", ["uvx"])
@@ -543,6 +555,15 @@ def test_each_offer_that_costs_something_is_asked_about_once_with_what_it_costs(
     text = codex.file().read_text()
     assert "required = true" in text
     assert "default_tools_approval_mode" not in text
+
+
+def test_the_help_of_install_and_the_readme_name_every_host_and_its_offers() -> None:
+    helped = " ".join((cli_install.__doc__ or "").split())
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert re.findall(r"The hosts: (.*?)\.", helped) == [", ".join(HOSTS)]
+    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| `~/.* \| (.*)\|$", readme)
+    offered = {name: ", ".join(f"`{offer.name}`" for offer in host.offers) for name, host in HOSTS.items()}
+    assert [(name, text.strip()) for name, text in rows] == [*offered.items()]
 
 
 @pytest.mark.parametrize("name", HOSTS)

@@ -4,10 +4,11 @@ To add a host, write a record and put it into HOSTS. Its `name` (or `install`) i
 that `waha-mcp install NAME` writes its entry. `prepare` writes its configuration before that, into the home of the
 test's own; `environment` gives variables on top of HOME, PATH and the proxy that lets nothing out. Both get a `Place`,
 whose `model` is the base URL of the scripted service (`model.py`; it speaks the wires of `wires.py` under any path).
-`listing` are the arguments of its listing or health command, `prompt` those that run one prompt without a person.
-Log-ins and telemetry, update checks and error reports are switched off by the host's own settings; what it still wants
-from elsewhere fails a test. What the host itself cannot do goes into `limits`: the test of that line must then fail,
-and the page says the limit. `python -m tests.hosts_real --show HOST --bodies FILE` shows what its model sees.
+`offers` are those of `waha-mcp install --with`. `listing` are the arguments of its listing or health command, `prompt`
+those that run one prompt without a person. Log-ins and telemetry, update checks and error reports are switched off by
+the host's own settings; what it still wants from elsewhere fails a test. What the host itself cannot do goes into
+`limits`: the test of that line must then fail, and the page says the limit.
+`python -m tests.hosts_real --show HOST --bodies FILE` shows what its model sees.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class Host:
     environment: Callable[[Place], dict[str, str]]
     prepare: Callable[[Place], None] = lambda place: None
     install: str = ""
-    #: Written after `waha-mcp install`: what a user sets so that it works without a person at it. `unattended` says it.
-    finish: Callable[[Place], None] = lambda place: None
+    #: What `waha-mcp install --with` sets, so that it works without a person at it. `unattended` says it.
+    offers: tuple[str, ...] = ()
     unattended: str = ""
     #: The host's own tool through which its model finds tools that are not offered at once.
     search: Search | None = None
@@ -98,6 +99,15 @@ CLAUDE_CODE = Host(
     search=Search("ToolSearch", lambda tool: {"query": f"whatsapp {tool}", "max_results": 20}),
 )
 
+CLAUDE_CODE_LOADED = replace(
+    CLAUDE_CODE,
+    name="claude-code-loaded",
+    install="claude-code",
+    title="Claude Code `--with alwaysLoad`",
+    offers=("alwaysLoad",),
+    search=None,
+)
+
 
 def _codex(place: Place, model: str = "") -> None:
     file = place.home / ".codex" / "config.toml"
@@ -123,15 +133,6 @@ enabled = false
 apps = false
 plugins = false
 """)
-
-
-def _codex_waits(place: Place) -> None:
-    """What unattended use needs: `exec` waits for no other server, and refuses tools that are not read-only."""
-    file = place.home / ".codex" / "config.toml"
-    entry = "[mcp_servers.whatsapp]\n"
-    settings = 'required = true\ndefault_tools_approval_mode = "approve"\n'
-    settings += "startup_timeout_sec = 60\n"  # for a busy machine
-    file.write_text(file.read_text().replace(entry, entry + settings))
 
 
 def _script(tool: str, arguments: Mapping[str, Any]) -> dict[str, str]:
@@ -161,7 +162,7 @@ CODEX = Host(
     prompt=lambda text: ["exec", "--skip-git-repo-check", text],
     environment=lambda place: {"SCRIPTED_KEY": "made-up"},
     prepare=_codex,
-    finish=_codex_waits,
+    offers=("required", "default_tools_approval_mode"),
     through=Through("exec", _script, (Call("exec", {"input": _LISTING}),)),
     limits={
         "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),
@@ -172,9 +173,8 @@ CODEX = Host(
         ),
     },
     unattended=(
-        '`required = true` and `default_tools_approval_mode = "approve"` under `[mcp_servers.whatsapp]`: `codex exec` '
-        "waits for no other server, and makes no call that sends. With the first, Codex does not start where waha-mcp "
-        "does not."
+        "`--with required --with default_tools_approval_mode`: `codex exec` waits for no other server, and makes no "
+        "call that sends. With the first, Codex does not start where waha-mcp does not."
     ),
 )
 
@@ -214,7 +214,8 @@ GEMINI_CLI = Host(
     program="gemini",
     listing=("mcp", "list"),
     accepts="Connected",
-    prompt=lambda text: ["-p", text, "-m", "gemini-2.5-flash", "--allowed-mcp-server-names", "whatsapp"],
+    prompt=lambda text: ["-p", text, "-m", "gemini-2.5-flash"],
+    offers=("trust",),
     environment=lambda place: {
         "GEMINI_API_KEY": "made-up",
         "GOOGLE_GEMINI_BASE_URL": place.model,
@@ -225,8 +226,8 @@ GEMINI_CLI = Host(
         "sound": Limit("takes sound out of results, and tells its model so", "`bundle/chunk-JDPZ4CE3.js:289369`"),
     },
     unattended=(
-        "a folder that it trusts (`GEMINI_CLI_TRUST_WORKSPACE=true`), as it starts no server in others, and "
-        "`--allowed-mcp-server-names whatsapp`, without which `-p` offers its model no tool of a server."
+        "a folder that it trusts (`GEMINI_CLI_TRUST_WORKSPACE=true`), as it starts no server in others, and `--with "
+        "trust` or `--allowed-mcp-server-names whatsapp`, without which `-p` offers its model no tool of a server."
     ),
 )
 
@@ -337,6 +338,102 @@ OPENCLAW_DIRECT = replace(
     limits={name: OPENCLAW.limits[name] for name in ("instructed", "sound")},
 )
 
+
+def _qwen_settings(place: Place) -> None:
+    settings = {
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "general": {"enableAutoUpdate": False},
+        "security": {"auth": {"selectedType": "openai"}},
+        # Else a second agent looks after each session for what to remember of it.
+        "memory": {"enableManagedAutoMemory": False},
+    }
+    _write(place.home / ".qwen" / "settings.json", settings)
+
+
+QWEN_CODE = Host(
+    name="qwen-code",
+    title="Qwen Code",
+    package="@qwen-code/qwen-code",
+    version="0.24.4",
+    program="qwen",
+    listing=("mcp", "list"),
+    accepts="Connected",
+    prompt=lambda text: ["-p", text, "--approval-mode", "yolo"],
+    environment=lambda place: {
+        "OPENAI_API_KEY": "made-up",
+        "OPENAI_BASE_URL": f"{place.model}/v1",
+        "OPENAI_MODEL": "gpt-4o",
+    },
+    prepare=_qwen_settings,
+    # Its model searches, gets schemas and calls by name.
+    through=Through(
+        "tool_call",
+        lambda tool, arguments: {"name": f"mcp__whatsapp__{tool}", "arguments": dict(arguments)},
+        (Call("tool_search", {"query": f"select:{','.join(f'mcp__whatsapp__{tool}' for tool in NEEDED)}"}),),
+    ),
+    limits={
+        "sound": Limit("passes sound on only where its model is known to take it"),
+    },
+    unattended=(
+        "`--with trust`, or `--approval-mode yolo`, which allows all its other tools, too: it makes no call without a "
+        "person else."
+    ),
+)
+QWEN_CODE_LOADED = replace(
+    QWEN_CODE,
+    name="qwen-code-loaded",
+    install="qwen-code",
+    title="Qwen Code `--with alwaysLoadTools --with trust`",
+    prompt=lambda text: ["-p", text],
+    offers=("alwaysLoadTools", "trust"),
+    through=None,
+)
+
+COPILOT_CLI = Host(
+    name="copilot-cli",
+    title="Copilot CLI",
+    package="@github/copilot",
+    version="1.0.102",
+    program="copilot",
+    listing=("mcp", "list"),
+    accepts="whatsapp (local)",
+    prompt=lambda text: ["-p", text, "--allow-tool", "whatsapp"],
+    environment=lambda place: {
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_AUTO_UPDATE": "false",
+        "COPILOT_PROVIDER_BASE_URL": f"{place.model}/v1",
+        "COPILOT_PROVIDER_API_KEY": "made-up",
+        "COPILOT_MODEL": "model",
+    },
+    limits={
+        "instructed": Limit(
+            "keeps a server's instructions from its model; `--allow-all-mcp-server-instructions` passes them on",
+            "`copilot --help`",
+        ),
+        "picture": Limit("shows a picture to the person at it and not to a model of another provider, as here"),
+        "sound": Limit("leaves sound out for a model of another provider, as here"),
+        "approval": Limit(
+            "where nobody is at it (`copilot -p`) it declines every question by itself; its model is told so, and that "
+            '`ask_at = "console"` asks elsewhere'
+        ),
+    },
+    unattended="`--allow-tool` with the entry's name, such as `--allow-tool whatsapp`.",
+)
+
 HOSTS: dict[str, Host] = {
-    host.name: host for host in (CLAUDE_CODE, CODEX, CODEX_FUNCTIONS, GEMINI_CLI, OPENCODE, OPENCLAW, OPENCLAW_DIRECT)
+    host.name: host
+    for host in (
+        CLAUDE_CODE,
+        CLAUDE_CODE_LOADED,
+        CODEX,
+        CODEX_FUNCTIONS,
+        GEMINI_CLI,
+        QWEN_CODE,
+        QWEN_CODE_LOADED,
+        COPILOT_CLI,
+        OPENCODE,
+        OPENCLAW,
+        OPENCLAW_DIRECT,
+    )
 }

@@ -130,12 +130,12 @@ class Desk:
         self.app = home / ".config" / "waha-mcp" / "assistant.toml"
         self.made = self.app.read_text(encoding="utf-8")
         self.install()
-        host.finish(self.place)
         self.before_yes = 0
 
     def install(self) -> None:
-        """Put the App into the host's file; what `finish` has put there stays."""
-        self.waha_mcp("install", self.host.install or self.host.name)
+        """Put the App into the host's file, with the offers that it needs."""
+        offers = [word for name in self.host.offers for word in ("--with", name)]
+        self.waha_mcp("install", self.host.install or self.host.name, *offers)
 
     def _command(self) -> list[str]:
         """`waha-mcp` that installs a launcher of this checkout: hosts pass PYTHONPATH on to nobody."""
@@ -284,13 +284,14 @@ class Desk:
         console = self.key_in_environment(asked, AT_THE_CONSOLE)
         main = self.session(steps)
         looked = [result.text for name in looks if (result := main.results[name])]
+        told = "\n".join(looked).replace("\\u003c", "<").replace("\\u003e", ">")  # JSON that is safe in HTML
         return Day(
             version=packages.installed_version(self.programs, self.host.package),
             listing=listing,
             accepted=self.host.accepts,
             console=console,
             main=main,
-            tools="\n".join(looked) or _told(main.turns),
+            tools=told or _told(main.turns),
             delivered={
                 text: self.delivered(chat, text)
                 for chat, text in (

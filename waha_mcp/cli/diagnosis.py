@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import SecretStr
@@ -33,7 +33,7 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.bridge import Bridge
 from waha_mcp.hosts.installation import HostError, entries_of
-from waha_mcp.hosts.launch import command_of, environment_of
+from waha_mcp.hosts.launch import app_of, command_of, environment_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
@@ -301,12 +301,13 @@ def look_at_hosts() -> Iterator[Finding]:
 
 
 def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:
-    again = f"`waha-mcp install {host.name} --name {name}` writes it anew"
+    source = app_of(entry)
+    app = ["--app", source] if source is not None and _found(source) else []
+    again = f"`{shlex.join(['waha-mcp', 'install', host.name, '--name', name, *app])}` writes it anew"
     where = f"the entry '{name}' in {host.file()}"
-    command, *args = command_of(entry)
+    command = command_of(entry)[0]
     if shutil.which(command) is None:
         return Finding("problem", host.title, f"{where} launches {command!r}, which is not there", again)
-    source = next((after for flag, after in pairwise(args) if flag == "--app"), None)
     if source is not None and not _found(source):
         return Finding("problem", host.title, f"{where} names the App {source}, which is not there", again)
     key = environment_of(entry).get("WAHA_API_KEY")

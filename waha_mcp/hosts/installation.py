@@ -64,7 +64,8 @@ def install(
     text, old = _look(host, name, path)
     if old is not None and not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: choose another name with --name")
-    kept = {} if old is None else {k: v for k, v in old.items() if k not in {*host.entry(name, _FULL), *entry}}
+    made = {*host.entry(name, _FULL), *entry} - host.once
+    kept = {} if old is None else {key: value for key, value in old.items() if key not in made}
     if old is not None and definition_of(old) != definition_of(entry):
         kept = {k: v for k, v in kept.items() if not any(k in offer.fields for offer in host.offers)}
     for offer in offers:

@@ -15,6 +15,9 @@ from urllib.parse import quote, urlencode
 from waha_mcp.app.definition import DEFAULT_ID, AppError, config_dir, find_definition, id_of, read_definition
 from waha_mcp.hosts.table import Host, Launch
 
+#: Links of hosts that take an entry as JSON in base64.
+_LINKS = {"cursor": "cursor://anysphere.cursor-deeplink/mcp/install", "lm-studio": "lmstudio://add_mcp"}
+
 
 def own_command() -> tuple[str, ...]:
     """What launches this installation from anywhere, with absolute paths: hosts start with a short PATH."""
@@ -88,10 +91,10 @@ def app_id_of(entry: Any) -> str:
 
 def link_for(host: Host, name: str, launch: Launch) -> str | None:
     """The link that makes a host offer to add the entry; None where the host has none."""
-    if host.name == "cursor":
+    if host.name in _LINKS:
         config = json.dumps(host.entry(name, launch), separators=(",", ":"))
         encoded = base64.b64encode(config.encode()).decode()
-        return f"cursor://anysphere.cursor-deeplink/mcp/install?name={quote(name)}&config={quote(encoded)}"
+        return f"{_LINKS[host.name]}?name={quote(name)}&config={quote(encoded)}"
     if host.name == "goose":
         # Goose's links start only a few launchers, of which uvx is ours.
         arguments = launch.args[launch.args.index("serve") :]

@@ -54,6 +54,7 @@ class Host:
     keys down to the object that holds the entries. `shape` makes an entry from its name, the launch and
     `key_reference`, which is how a value of `env` refers to a variable of the host's own environment; None where the
     host knows no such thing. `folder` is the host's own folder, where that is not the configuration file's.
+    `once` are fields of an entry that are made with it and then the user's to change.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Host:
     moved: Mapping[str, str] = field(default_factory=dict)
     rather: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
+    once: frozenset[str] = frozenset()
     offers: tuple[Offer, ...] = ()
     after: str = "It takes effect after a restart."
 
@@ -112,6 +114,11 @@ def _plain(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
 
 def _typed(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
     return {"type": "stdio"} | _plain(name, launch, reference)
+
+
+def _copilot(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
+    """Copilot CLI takes from a server only the tools that `tools` names."""
+    return {"type": "local"} | _plain(name, launch, reference) | {"tools": ["*"]}
 
 
 def _goose(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
@@ -193,6 +200,7 @@ HOSTS: dict[str, Host] = {
             {"*": "{xdg}/goose/config.yaml", "win32": "{config}/Block/goose/config/config.yaml"},
             _goose,
             key_reference="env_keys",
+            once=frozenset({"timeout"}),
             after="Start a new session.",
         ),
         Host("cursor", "Cursor", "json", _SERVERS, {"*": "{home}/.cursor/mcp.json"}, _plain, "${{env:{}}}"),
@@ -252,6 +260,54 @@ HOSTS: dict[str, Host] = {
             moved={"GEMINI_CLI_HOME": "{value}/.gemini/settings.json"},
             offers=(_TRUST,),
             after="Start a new session, in a folder that you trust (it starts no servers elsewhere); /mcp shows it.",
+        ),
+        Host(
+            "qwen-code",
+            "Qwen Code",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.qwen/settings.json"},
+            _plain,
+            key_reference="${}",
+            moved={"QWEN_HOME": "{value}/settings.json"},
+            offers=(
+                _TRUST,
+                Offer(
+                    "alwaysLoadTools",
+                    {"alwaysLoadTools": True},
+                    "its model has the tools without searching for them; they take up context in every session",
+                ),
+            ),
+            after="Start a new session; /mcp shows it.",
+        ),
+        Host(
+            "copilot-cli",
+            "GitHub Copilot CLI",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.copilot/mcp-config.json"},
+            _copilot,
+            key_reference="${{{}}}",
+            moved={"COPILOT_HOME": "{value}/mcp-config.json"},
+            once=frozenset({"tools"}),
+            offers=(
+                Offer(
+                    "deferTools",
+                    {"deferTools": "never"},
+                    "its model has the tools without searching for them, however many it has; they take up context in "
+                    "every session",
+                ),
+            ),
+            after="Start a new session; /mcp shows it. `copilot -p` needs --allow-tool with the entry's name.",
+        ),
+        Host(
+            "lm-studio",
+            "LM Studio",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.lmstudio/mcp.json"},
+            _plain,
+            after="Start LM Studio again; its Program tab shows the server.",
         ),
         Host(
             "opencode",
