@@ -32,8 +32,8 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
             raise outcome_unknown(f"it was redirected to {where}")
         raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
     if changes and (status == 408 or (status >= 500 and status != 501)):
-        who = "a proxy in front of WAHA answered" if status in (408, 502, 503, 504) else "WAHA failed inside:"
-        raise outcome_unknown(f"{who} {status}")
+        proxys = status in (408, 502, 503, 504)
+        raise outcome_unknown(f"a proxy in front of it answered {status}" if proxys else f"it failed inside ({status})")
     if status == 206:
         raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
     try:
@@ -156,9 +156,9 @@ def _decode(raw: bytes, content_type: str) -> Any:
         if content_type in ("text/plain", "text/html") and not text.startswith("<"):
             return text
         if "HTTP request was sent to HTTPS port" in text:  # nginx and others of its kind
-            raise _WebPage("What listens there speaks https: ask the user to set the App's url to https://.") from None
+            raise _WebPage("What listens at the App's url speaks https: ask the user to set it to https://.") from None
         if "No required SSL certificate was sent" in text:
-            raise _WebPage(f"What listens there {NEEDS_OURS}: {OTHER_ADDRESS}.") from None
+            raise _WebPage(f"What listens at the App's url {NEEDS_OURS}: {OTHER_ADDRESS}.") from None
         if text.startswith("<"):
             raise _WebPage(f"A web page came back where WAHA's API should be: {_LOOK_AT_URL}") from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
