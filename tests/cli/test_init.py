@@ -437,7 +437,7 @@ async def test_apps_are_listed_shown_updated_disabled_and_removed_here_and_on_wa
     refused = await anyio.to_thread.run_sync(lambda: run("tools", "--app", "assistant", env=env))
     assert "disabled" in refused.stderr
     await waha("enable", "assistant")
-    assert "Zed" in await waha("remove", "assistant", "--yes")
+    assert "waha-mcp uninstall zed --name whatsapp" in await waha("remove", "assistant", "--yes")
     assert await on_waha() is None
     assert list(definition(home).parent.iterdir()) == []
 
