@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ def run_block(name: str, home: Path, **more: str) -> str:
     assert found is not None
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", found[1]],
+        cwd=home,
         env={"HOME": str(home), "PATH": f"{home}/.local/bin:/usr/bin:/bin", **more},
         capture_output=True,
         text=True,
@@ -157,6 +159,24 @@ def test_uninstalling_leaves_nothing_behind(home: Path, sandbox_process: Sandbox
     assert not [name for name in left if "whatsapp" in (home / name).read_text()]
     assert not (home / ".config/waha-mcp").exists()
     assert not (home / ".local/state/waha-mcp").exists()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="not installed: openssl, which the command uses")
+def test_the_variables_that_compose_asks_for_are_made_and_only_the_user_reads_them(home: Path) -> None:
+    run_block("env", home)
+    made = dict(line.split("=") for line in (home / ".env").read_text().splitlines())
+    assert made.keys() == set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text()))
+    assert all(made.values())
+    assert len(set(made.values())) == len(made)
+    assert (home / ".env").stat().st_mode & 0o077 == 0
+
+
+def test_what_is_run_in_containers_is_there() -> None:
+    shown = [line for line in DOCUMENT.splitlines() if "docker compose run" in line]
+    flags = r"(?: -T| --service-ports| --entrypoint (?:cat|tee|tar))*"
+    command = r"(?:bridge(?: init .*| doctor| \.config/.*| -cz .*| -xpz .*)|approvals)"
+    assert [line for line in shown if not re.search(rf"docker compose run --rm{flags} {command}$", line)] == []
+    assert len(shown) == 7
 
 
 def test_the_folders_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,8 @@ async def test_a_person_gets_from_a_url_and_a_key_to_a_claude_desktop_entry_that
             ("Name for this App", ""),
             ("Go ahead", ""),
             ("Add it to", "claude-desktop"),
+            ("Name of the entry", "my_wa"),
+            ("letters, digits[^$]*Name of the entry", ""),
         )
         child.expect("waha-mcp tools --app assistant")
         child.expect(pexpect.EOF)
@@ -300,6 +302,17 @@ async def test_run_twice_it_updates_and_keeps_what_else_stands_in_the_definition
     assert "# mine" in text
     config = json.loads((Path(home["HOME"]) / ".cursor" / "mcp.json").read_text())
     assert list(config["mcpServers"]) == ["whatsapp"]
+
+
+def test_an_app_that_is_updated_keeps_its_own_lists_and_is_told_so(
+    sandbox_process: SandboxInfo, home: dict[str, str]
+) -> None:
+    unattended(sandbox_process, "--actions", "assistant", "--send-to", "12025550123", home=home)
+    again = unattended(sandbox_process, "--actions", "assistant", "--send-to", "447700900142", home=home)
+    assert again.returncode == 0, again.stderr
+    assert "which stays as it is" in again.stdout
+    assert "447700900142" not in again.stdout
+    assert load_app(str(definition(home)), environ={}).chats.send.allow == ("12025550123@c.us",)
 
 
 @pytest.mark.anyio

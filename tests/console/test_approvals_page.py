@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from tests.console.browser import browser, missing
-from tests.harness import COMMAND, approvals_of, environment, opened_store
+from tests.harness import COMMAND, approvals_of, environment, opened_store, run
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console.approvals_page import approvals_app
@@ -116,6 +117,49 @@ def test_a_post_without_origin_decides_nothing(page: str) -> None:
     entry = wait_for()
     assert Caller(page)("POST", f"/approvals/{entry.id}/approve", Origin=None).status_code == 403
     assert waiting()
+
+
+def test_in_a_container_it_listens_on_another_address_and_answers_as_on_loopback(page_state: str) -> None:
+    """A published port leads to an address of the container, and what a browser asks for is the host's loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [*COMMAND, "approvals", "--host", "0.0.0.0", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(XDG_STATE_HOME=page_state),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            shown = process.stdout.readline() + process.stdout.readline()
+            found = re.search(rf"http://127\.0\.0\.1:{port}/#(\S+)", shown)
+            assert found, process.stderr.read()
+            secret = found[1]
+            elsewhere = f"http://127.0.0.2:{port}/approvals"
+            as_published = {"Host": f"127.0.0.1:{port}", "X-Approvals-Token": secret}
+            assert httpx.get(elsewhere, headers=as_published).status_code == 200
+            assert httpx.get(elsewhere, headers={"X-Approvals-Token": secret}).status_code == 421
+            assert httpx.get(elsewhere, headers=as_published | {"X-Approvals-Token": "x"}).status_code == 403
+        finally:
+            process.terminate()
+        warning = process.stderr.read()
+    assert f"127.0.0.1:{port}" in warning
+    assert secret not in warning
+
+
+def test_by_itself_it_listens_on_loopback_alone_and_warns_of_nothing(page: str) -> None:
+    port = urlsplit(page).port
+    assert port is not None
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.2:{port}/")
+
+
+def test_an_address_that_this_machine_has_not_is_said() -> None:
+    done = run("approvals", "--host", "192.0.2.1", "--port", "0")
+    assert done.returncode == 2
+    assert "cannot serve on 192.0.2.1 port 0" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("path", ["approve/../x", "delete", "approve%2f"])

@@ -16,11 +16,15 @@ from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import SET_IN
 from waha_mcp.store import StoreAway
 
+#: Where the page listens if nothing else is said.
+LOOPBACK = "127.0.0.1"
+
 
 def approvals(
     show: Annotated[bool, typer.Option("--list", help="Print what waits, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on; another one is for containers.")] = LOOPBACK,
 ) -> None:
     """Serve the page where you approve or refuse what agents ask for.
 
@@ -37,10 +41,17 @@ def approvals(
         return
     from waha_mcp.console.approvals_page import serve_approvals
 
+    if host != LOOPBACK:
+        typer.echo(
+            f"Listening on {host}: publish this port on your own machine's loopback alone, such as 127.0.0.1:{port}. "
+            "Whoever reaches it and has the address below can approve.",
+            err=True,
+        )
     try:
-        anyio.run(serve_approvals, port, _announce)
+        anyio.run(serve_approvals, port, _announce, host)
     except OSError as error:
-        raise Failure(f"cannot serve on port {port}: {error.strerror or error}; choose another with --port") from None
+        where = f"port {port}" if host == LOOPBACK else f"{host} port {port}"
+        raise Failure(f"cannot serve on {where}: {error.strerror or error}; choose another with --port") from None
 
 
 def _announce(url: str) -> None:

@@ -29,7 +29,7 @@ from waha_mcp.app.definition import (
 from waha_mcp.cli.admin import ABOUT_ADMIN_KEY, ADMIN_KEY_QUESTION, NO_ADMIN_KEY, AdminKeyFile, given_admin_key, run
 from waha_mcp.cli.common import Failure, as_typed, say
 from waha_mcp.cli.dialog import Asking, interactive, one_of, warn
-from waha_mcp.cli.install import add_entry, choose_offers, find_host, launch_for
+from waha_mcp.cli.install import add_entry, choose_offers, entry_name, find_host, launch_for
 from waha_mcp.cli.profiles import Choice, ask_choice, ask_limits
 from waha_mcp.cli.terminal import set_in
 from waha_mcp.log import configure_logging
@@ -126,9 +126,12 @@ class _Waha:
         """An App there with the admin's key, without anything of the environment.
 
         Raises:
-            AppError: a field is invalid.
+            Failure: a field is invalid.
         """
-        return load_app(overrides={"url": self.url, "key": self.key} | self.way | fields, environ={})
+        try:
+            return load_app(overrides={"url": self.url, "key": self.key} | self.way | fields, environ={})
+        except AppError as error:
+            raise Failure(str(error).removeprefix("the App: ")) from None
 
     def admin(self, work: Callable[[Admin], Awaitable[T]]) -> T:
         """The result of work with the admin's API. Raises Failure."""
@@ -175,7 +178,7 @@ class _Waha:
         if not name:
             return None
         path = str(Path(name).expanduser().absolute())
-        self.app(url=url, ca_file=path)  # raises AppError where it holds no certificate
+        self.app(url=url, ca_file=path)  # raises Failure where it holds no certificate
         return path
 
     def enter(self, asking: Asking, given: str | None) -> None:
@@ -281,8 +284,11 @@ def _make(
     given = app_id
     while True:
         chosen = asking.until("\nName for this App", accept, given=given, default=free)
-        plan = Plan(chosen, waha.url, session.name, frozenset(may.actions), way=waha.way, limits=limits)
-        _tell(plan)
+        old = read_definition(here[chosen]) if chosen in here else {}
+        # What the user has written there stays.
+        new = {name: value for name, value in limits.items() if name not in old}
+        plan = Plan(chosen, waha.url, session.name, frozenset(may.actions), way=waha.way, limits=new)
+        _tell(plan, own_lists="chats" in old)
         if dry_run:
             _show_dry(plan)
             return None
@@ -310,12 +316,14 @@ def _names() -> Iterator[str]:
         yield f"assistant-{number}"
 
 
-def _tell(plan: Plan) -> None:
+def _tell(plan: Plan, *, own_lists: bool) -> None:
     print(f"\nApp '{plan.id}': session {plan.session} on {plan.url}, actions {', '.join(plan.fields()['actions'])}.")
     send = plan.limits.get("chats", {}).get("send")
     if send is not None:
         asks = ", and asks you about others" if "ask" in send else ""
         print(f"It writes to {', '.join(send['allow']) or 'nobody'} without asking{asks}.")
+    elif own_lists:
+        print("Whom it may write to and read stands under [chats] in its definition, which stays as it is.")
     elif plan.actions >= {Action.READ, Action.SEND}:
         print(
             "Whoever writes to this account can try to steer an agent that reads and sends: "
@@ -337,6 +345,8 @@ def _add_to_clients(
     """Add the entry to the hosts; those that have it now."""
     if hosts is None:
         hosts = _chosen_hosts(asking)
+    if hosts and asking.on and name is None:
+        name = _entry_name(asking, hosts[0], path)
     done, failed = [], []
     for host in hosts:
         print()
@@ -369,6 +379,18 @@ def _chosen_hosts(asking: Asking) -> list[Host]:
         return [] if names == ["none"] else [find_host(each) for each in names]
 
     return asking.until("Add it to (names with commas, or none)", accept, default=", ".join(found) or "none")
+
+
+def _entry_name(asking: Asking, host: Host, path: Path) -> str | None:
+    """The name of the entry; None where the person leaves it to each client's file."""
+    from waha_mcp.hosts.installation import HostError, free_name
+
+    try:
+        free = free_name(host, launch_for(host, str(path)))
+    except (HostError, Failure):
+        return None
+    name = asking.until("Name of the entry, which clients show", entry_name, default=free)
+    return None if name == free else name
 
 
 def _say_what_is_next(plan: Plan, done: Sequence[Host]) -> None:

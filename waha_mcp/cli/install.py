@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -181,7 +182,7 @@ def add_entry(
     from waha_mcp.hosts.launch import app_id_of, definition_of, link_for
 
     try:
-        name = name or free_name(host, launch, path)
+        name = entry_name(name) if name else free_name(host, launch, path)
     except HostError as error:
         if not only_print:
             raise Failure(str(error)) from None
@@ -208,6 +209,17 @@ def add_entry(
     if launch.key_variable:
         print(f"The key is not in the file: {host.title} takes it from {launch.key_variable}.")
     print(host.after)
+
+
+def entry_name(text: str) -> str:
+    """A name for an entry that every host takes: some read it up to an underscore, or make tool names of it.
+
+    Raises:
+        Failure: it is none.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", text):
+        raise Failure(f"'{text}' is no name that every client takes: use letters, digits and -, at most 40")
+    return text
 
 
 def launch_for(host: Host, source: str | None) -> Launch:

@@ -40,14 +40,17 @@ _HEADERS = {
 }
 
 
-async def serve_approvals(port: int, announce: Callable[[str], None]) -> None:
-    """Serve the page on 127.0.0.1 (port 0: a free one) until cancelled or interrupted; `announce` gets its URL.
+async def serve_approvals(port: int, announce: Callable[[str], None], host: str = "127.0.0.1") -> None:
+    """Serve the page (port 0: a free one) until cancelled or interrupted; `announce` gets its URL.
+
+    The URL is on loopback whatever `host` it listens on, and so is the only `Host` that is answered: in a container,
+    the port is published there.
 
     Raises:
-        OSError: the port is in use.
+        OSError: the port is in use, or the address is not one of this machine.
     """
     token = secrets.token_urlsafe(24)
-    with socket.create_server(("127.0.0.1", port)) as listening:
+    with socket.create_server((host, port)) as listening:
         port = listening.getsockname()[1]
         config = uvicorn.Config(approvals_app(token, port), log_config=None, access_log=False, lifespan="off")
         announce(f"http://127.0.0.1:{port}/#{token}")
