@@ -11,8 +11,8 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -348,7 +348,8 @@ class Waha:
         started = time.perf_counter()
         looks, changes = self._clients()
         try:
-            response = await (looks if request.method == "GET" else changes).send(request, stream=True)
+            with _tls_broken_off():
+                response = await (looks if request.method == "GET" else changes).send(request, stream=True)
         except httpx.TransportError as failure:
             departure.failed(failure)
             raise
@@ -361,7 +362,8 @@ class Waha:
                 response.status_code,
                 (time.perf_counter() - started) * 1e3,
             )
-            yield response
+            with _tls_broken_off():
+                yield response
         finally:
             await response.aclose()
 
@@ -414,8 +416,8 @@ class Waha:
         if not departure.left:
             return self._reason(failure).error(self._origin)
         if isinstance(failure, httpx.TimeoutException):
-            return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s. Try again later.")
-        return broken(self._origin, ever_answered=self._answered)
+            return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s.", "try again later")
+        return broken(failure, self._origin, ever_answered=self._answered)
 
     def _reason(self, failure: httpx.TransportError) -> Failure:
         return why_not_connected(failure, self.url, ca_file=self._ca_file is not None)
@@ -425,7 +427,8 @@ class Waha:
         return not departure.left and self._reason(failure).lasting
 
     def _too_slow(self, deadline: float) -> Unreachable:
-        return Unreachable(f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s. Try again later.")
+        what = f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s."
+        return Unreachable(what, "try again later")
 
     @property
     def _origin(self) -> str:
@@ -433,8 +436,23 @@ class Waha:
         return f"{parts.scheme}://{parts.netloc}"
 
 
+@contextmanager
+def _tls_broken_off() -> Iterator[None]:
+    """httpx lets through what TLS says after the handshake, such as that a certificate of the client is wanted."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise httpx.ReadError("TLS broke off") from error
+
+
 def _certificates(ca_file: Path | None) -> ssl.SSLContext:
-    return httpx.create_ssl_context() if ca_file is None else ssl.create_default_context(cafile=ca_file)
+    if ca_file is None:
+        return httpx.create_ssl_context()
+    # What the user names is good, with whatever extensions it was made, and without its authority: both are the
+    # default of only some versions of Python.
+    context = ssl.create_default_context(cafile=ca_file)
+    context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _filled(template: str, segments: Mapping[str, str]) -> str:

@@ -23,10 +23,14 @@ _SELF_SIGNED, _UNKNOWN_AUTHORITY = (18,), (2, 19, 20, 21)
 _EXPIRED, _NOT_YET_VALID, _OTHER_HOST = (10,), (9,), (62, 64)
 #: OpenSSL's reasons for an answer that is no TLS, and for a server that wants a certificate of the client.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
-_WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "ALERT_CERTIFICATE_REQUIRED")
+_WANTS_CERTIFICATE = "CERTIFICATE_REQUIRED"
+#: A server that wants a certificate of the client, and the next step.
+NEEDS_OURS = "wants a certificate of the client, and waha-mcp has none"
+OTHER_ADDRESS = "ask the user to set the App's url to an address of WAHA that needs none"
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EHOSTDOWN)
 _NO_NAME = tuple(getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name))
 _TRY_URL = "ask the user to correct the App's url"
+_LOOK_THERE = f"{_TRY_URL} or look at what runs there"
 
 
 @dataclass(frozen=True)
@@ -45,33 +49,37 @@ class Failure:
 
     def error(self, origin: str) -> Unreachable:
         """The error for a request that was not sent."""
-        text = f"Connecting to WAHA at {origin} {self.what}, so the request was not sent. {_begun(self.step)}."
-        return Untrusted(text, ca_file_helps=self.ca_file_helps) if self.untrusted else Unreachable(text)
+        what = f"Connecting to WAHA at {origin} {self.what}, so the request was not sent."
+        if self.untrusted:
+            return Untrusted(what, self.step, ca_file_helps=self.ca_file_helps)
+        return Unreachable(what, self.step)
 
 
 def why_not_connected(error: httpx.TransportError, url: str, *, ca_file: bool) -> Failure:
     """Why a request was not sent. `ca_file`: whether the App names certificates of its own."""
     causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return _tls(cause, ca_file)
+    if not isinstance(error, httpx.TimeoutException):
+        for cause in causes:
+            if isinstance(cause, ssl.SSLError):
+                return _tls(cause, ca_file)
     proxy = _proxy(url)
     if isinstance(error, httpx.ProxyError):
         return Failure("was refused by the proxy that the environment names", _PROXY_STEP, lasting=True)
-    found = _plain(error, causes, "the proxy" if proxy else "that machine")
+    found = _plain(error, causes, proxy)
     return Failure(f"through the proxy that the environment names {found.what}", _PROXY_STEP) if proxy else found
 
 
-def broken(origin: str, *, ever_answered: bool) -> Unreachable:
+def broken(error: httpx.TransportError, origin: str, *, ever_answered: bool) -> Unreachable:
     """The error for a look whose connection broke. `ever_answered`: there was an answer before."""
+    if any(isinstance(cause, ssl.SSLError) and _wants_certificate(cause) for cause in _causes(error)):
+        return Unreachable(f"What listens at {origin} {NEEDS_OURS}.", OTHER_ADDRESS)
     if origin.startswith("http:") and not ever_answered:
         return Unreachable(
-            f"What listens at {origin} closes the connection without an HTTP answer. If it speaks https, ask the user "
-            "to set the App's url to https://."
+            f"What listens at {origin} closes the connection without an HTTP answer.",
+            "if it speaks https, ask the user to set the App's url to https://",
         )
-    return Unreachable(
-        f"The connection to WAHA at {origin} broke. Try again; if it persists, ask the user to look at WAHA."
-    )
+    what = f"The connection to WAHA at {origin} broke."
+    return Unreachable(what, "try again; if it persists, ask the user to look at WAHA")
 
 
 _PROXY_STEP = (
@@ -86,13 +94,17 @@ def _tls(error: ssl.SSLError, ca_file: bool) -> Failure:
     reason = error.reason or ""
     if reason in _NO_TLS:
         return Failure("failed: what listens there speaks no TLS", "ask the user to set the App's url to http://", True)
-    if reason.endswith(_WANTS_CERTIFICATE):
-        what = "failed: the server wants a certificate of the client, and waha-mcp has none"
-        return Failure(what, "ask the user to reach WAHA by another address", True)
+    if _wants_certificate(error):
+        return Failure(f"failed: the server {NEEDS_OURS}", OTHER_ADDRESS, True)
     if isinstance(error, ssl.SSLEOFError):
-        return Failure("failed: it was closed during the TLS handshake", f"{_TRY_URL} or look at what runs there")
+        return Failure("failed: the connection was closed during the TLS handshake", _LOOK_THERE)
     what = f"failed in the TLS handshake ({reason.replace('_', ' ').lower() or 'no reason given'})"
     return Failure(what, "ask the user to look at the TLS settings of WAHA or the proxy in front of it", True)
+
+
+def _wants_certificate(error: ssl.SSLError) -> bool:
+    # With TLS 1.3 the server says so after the handshake.
+    return (error.reason or "").endswith(_WANTS_CERTIFICATE)
 
 
 def _certificate(code: int, ca_file: bool) -> Failure:
@@ -116,7 +128,7 @@ def _certificate(code: int, ca_file: bool) -> Failure:
             helps=True,
         )
     if code in _EXPIRED:
-        return bad("its certificate has expired", "ask the user to renew it or correct this machine's clock")
+        return bad("its certificate has expired", "ask the user to renew it, or correct this machine's clock")
     if code in _NOT_YET_VALID:
         return bad("its certificate is not valid yet", "ask the user to correct this machine's clock")
     if code in _OTHER_HOST:
@@ -127,8 +139,11 @@ def _certificate(code: int, ca_file: bool) -> Failure:
     return bad(f"its certificate is not good (OpenSSL's code {code})", "ask the user to look at it")
 
 
-def _plain(error: httpx.TransportError, causes: list[BaseException], machine: str) -> Failure:
+def _plain(error: httpx.TransportError, causes: list[BaseException], proxy: bool) -> Failure:
+    machine, there = ("the proxy", "at the proxy's address") if proxy else ("that machine", "there")
     if isinstance(error, httpx.TimeoutException):
+        if any(isinstance(cause, ssl.SSLWantReadError) for cause in causes):
+            return Failure("timed out: what listens there does not answer the TLS handshake", _LOOK_THERE)
         step = "ask the user to look whether it is on and no firewall is in the way"
         return Failure(f"timed out: {machine} does not answer", step)
     for cause in causes:
@@ -138,7 +153,7 @@ def _plain(error: httpx.TransportError, causes: list[BaseException], machine: st
             step = "ask the user to look at this machine's network"
             return Failure("failed: its host name could not be looked up (DNS)", step)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return Failure("was refused: nothing listens there", "ask the user to start WAHA or correct the App's url")
+        return Failure(f"was refused: nothing listens {there}", "ask the user to start WAHA or correct the App's url")
     if any(isinstance(cause, OSError) and cause.errno in _NO_WAY for cause in causes):
         step = "ask the user to look at this machine's network or correct the App's url"
         return Failure("failed: there is no way from here to that address", step)
@@ -164,7 +179,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [found.__cause__, found.__context__]
         if isinstance(found, BaseExceptionGroup):
             waiting += found.exceptions
-
-
-def _begun(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -67,14 +67,21 @@ class WahaError(Exception):
 
 
 class Unreachable(WahaError):
-    """WAHA could not be reached, or did not answer a GET in time. A change that raises this was not sent."""
+    """WAHA could not be reached, or did not answer a GET in time. A change that raises this was not sent.
+
+    `what` happened and the next `step`, together the text; an empty step: `what` has it.
+    """
+
+    def __init__(self, what: str, step: str = "") -> None:
+        super().__init__(f"{what} {step[0].upper()}{step[1:]}." if step else what)
+        self.what, self.step = what, step
 
 
 class Untrusted(Unreachable):
     """WAHA's certificate is not good, so nothing was sent. `ca_file_helps`: the App's `ca_file` can make it good."""
 
-    def __init__(self, text: str, *, ca_file_helps: bool = False) -> None:
-        super().__init__(text)
+    def __init__(self, what: str, step: str, *, ca_file_helps: bool) -> None:
+        super().__init__(what, step)
         self.ca_file_helps = ca_file_helps
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
+from waha_mcp.waha.connecting import NEEDS_OURS, OTHER_ADDRESS
 from waha_mcp.waha.errors import LOOK_FIRST, BadAnswer, NotDone, OutcomeUnknown, TooLarge, clean, error_for
 
 _LOOK_AT_URL = "ask the user to check the App's url (a reverse proxy or a login page may stand in front)."
@@ -156,6 +157,8 @@ def _decode(raw: bytes, content_type: str) -> Any:
             return text
         if "HTTP request was sent to HTTPS port" in text:  # nginx and others of its kind
             raise _WebPage("What listens there speaks https: ask the user to set the App's url to https://.") from None
+        if "No required SSL certificate was sent" in text:
+            raise _WebPage(f"What listens there {NEEDS_OURS}: {OTHER_ADDRESS}.") from None
         if text.startswith("<"):
             raise _WebPage(f"A web page came back where WAHA's API should be: {_LOOK_AT_URL}") from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
