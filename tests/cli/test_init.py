@@ -304,6 +304,17 @@ async def test_run_twice_it_updates_and_keeps_what_else_stands_in_the_definition
     assert list(config["mcpServers"]) == ["whatsapp"]
 
 
+def test_an_app_that_is_updated_keeps_its_own_lists_and_is_told_so(
+    sandbox_process: SandboxInfo, home: dict[str, str]
+) -> None:
+    unattended(sandbox_process, "--actions", "assistant", "--send-to", "12025550123", home=home)
+    again = unattended(sandbox_process, "--actions", "assistant", "--send-to", "447700900142", home=home)
+    assert again.returncode == 0, again.stderr
+    assert "which stays as it is" in again.stdout
+    assert "447700900142" not in again.stdout
+    assert load_app(str(definition(home)), environ={}).chats.send.allow == ("12025550123@c.us",)
+
+
 @pytest.mark.anyio
 async def test_a_waha_without_apps_gives_a_scoped_key_and_updates_it(
     sandbox: SandboxInfo, admin: Admin, home: dict[str, str]

@@ -126,9 +126,12 @@ class _Waha:
         """An App there with the admin's key, without anything of the environment.
 
         Raises:
-            AppError: a field is invalid.
+            Failure: a field is invalid.
         """
-        return load_app(overrides={"url": self.url, "key": self.key} | self.way | fields, environ={})
+        try:
+            return load_app(overrides={"url": self.url, "key": self.key} | self.way | fields, environ={})
+        except AppError as error:
+            raise Failure(str(error).removeprefix("the App: ")) from None
 
     def admin(self, work: Callable[[Admin], Awaitable[T]]) -> T:
         """The result of work with the admin's API. Raises Failure."""
@@ -175,7 +178,7 @@ class _Waha:
         if not name:
             return None
         path = str(Path(name).expanduser().absolute())
-        self.app(url=url, ca_file=path)  # raises AppError where it holds no certificate
+        self.app(url=url, ca_file=path)  # raises Failure where it holds no certificate
         return path
 
     def enter(self, asking: Asking, given: str | None) -> None:
@@ -281,8 +284,11 @@ def _make(
     given = app_id
     while True:
         chosen = asking.until("\nName for this App", accept, given=given, default=free)
-        plan = Plan(chosen, waha.url, session.name, frozenset(may.actions), way=waha.way, limits=limits)
-        _tell(plan)
+        old = read_definition(here[chosen]) if chosen in here else {}
+        # What the user has written there stays.
+        new = {name: value for name, value in limits.items() if name not in old}
+        plan = Plan(chosen, waha.url, session.name, frozenset(may.actions), way=waha.way, limits=new)
+        _tell(plan, own_lists="chats" in old)
         if dry_run:
             _show_dry(plan)
             return None
@@ -310,12 +316,14 @@ def _names() -> Iterator[str]:
         yield f"assistant-{number}"
 
 
-def _tell(plan: Plan) -> None:
+def _tell(plan: Plan, *, own_lists: bool) -> None:
     print(f"\nApp '{plan.id}': session {plan.session} on {plan.url}, actions {', '.join(plan.fields()['actions'])}.")
     send = plan.limits.get("chats", {}).get("send")
     if send is not None:
         asks = ", and asks you about others" if "ask" in send else ""
         print(f"It writes to {', '.join(send['allow']) or 'nobody'} without asking{asks}.")
+    elif own_lists:
+        print("Whom it may write to and read stands under [chats] in its definition, which stays as it is.")
     elif plan.actions >= {Action.READ, Action.SEND}:
         print(
             "Whoever writes to this account can try to steer an agent that reads and sends: "

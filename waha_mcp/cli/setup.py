@@ -37,7 +37,7 @@ class Plan:
     enabled: bool = True
     #: The App's fields for the connection: `ca_file`, `allow_insecure_http`.
     way: Mapping[str, Any] = field(default_factory=dict)
-    #: Its limits: `chats`, `approval`. Those that a definition has already stay.
+    #: Its limits: `chats`, `approval`.
     limits: Mapping[str, Any] = field(default_factory=dict)
 
     def app(self, key: SecretStr | str = "unknown-yet") -> App:
@@ -76,9 +76,9 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
         OSError: the definition cannot be written.
     """
     path = folder / f"{plan.id}.toml"
-    old, old_key = {}, None
+    old_key = None
     if path.exists():
-        old = read_definition(path)  # before WAHA is asked for anything
+        read_definition(path)  # before WAHA is asked for anything
         old_key = current_key(path)
     make_private(folder)
     earlier = await admin.find(plan.id, plan.session, old_key)
@@ -88,8 +88,7 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
         await _check(admin, plan, minted)
         assert minted.key is not None
         reference = keys.keep(plan.id, minted.key.get_secret_value(), folder)
-        fields = {name: value for name, value in plan.fields().items() if not (name in plan.limits and name in old)}
-        write_definition(path, fields | {"enabled": plan.enabled, "key": reference})
+        write_definition(path, plan.fields() | {"enabled": plan.enabled, "key": reference})
     except BaseException as error:
         left = await _put_back(admin, plan, earlier, minted)
         if isinstance(error, anyio.get_cancelled_exc_class()):
