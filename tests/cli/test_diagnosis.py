@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import anyio
 import pytest
 
 from tests.harness import Admin, run
+from tests.tls import certificate, tls_in_front_of
+from tests.waha.no_connection import CASES, Place
+from waha_mcp.app.actions import Action
 from waha_mcp.cli.diagnosis import Finding, look, look_at_definitions, look_at_hosts
 from waha_mcp.hosts.installation import install
 from waha_mcp.hosts.table import HOSTS, Host, Launch
@@ -28,7 +31,7 @@ class Setup:
     sandbox: SandboxInfo
     admin: Admin
     home: Path
-    app: dict[str, Any] = field(default_factory=dict)
+    patch: pytest.MonkeyPatch
 
     @property
     def definition(self) -> Path:
@@ -61,7 +64,7 @@ async def setup(sandbox: SandboxInfo, admin: Admin, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
     for name in ("WAHA_URL", "WAHA_API_KEY", "WAHA_MCP_APP", "WAHA_SESSION", "WAHA_ACTIONS", "WAHA_TOOLSETS"):
         monkeypatch.delenv(name, raising=False)
-    made = Setup(sandbox, admin, tmp_path)
+    made = Setup(sandbox, admin, tmp_path, monkeypatch)
     made.write()
     return made
 
@@ -128,6 +131,12 @@ def on_disk(work: Callable[[Setup], Any]) -> Break:
     return lambda setup: work(setup) and None
 
 
+async def switched_off(setup: Setup) -> None:
+    key = await setup.admin.mint([Action.READ, Action.SEND])
+    setup.write(key=key["key"])
+    await setup.admin.change_key(key, isActive=False)
+
+
 #: What is broken -> (how, the state and subject of the line that names it, words in it, words in its fix).
 BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     "no WAHA at the URL": (
@@ -169,9 +178,51 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         lambda s: s.write(chats='[chats.send]\nallow = ["Nobody Atall"]'),
         "problem", "recipients", "Nobody Atall", "numbers",
     ),
+    "another session's key": (
+        lambda s: s.write(session="work", key=s.sandbox.keys["read"]),
+        "problem", "session", "This key is for session 'default', and the App names 'work'",
+        "or make a key for 'work' with `waha-mcp init --id assistant`",
+    ),
+    "the hash of a key": (
+        lambda s: s.write(key="sha512:" + "0" * 128), "problem", "App", "is the hash of a key", "assistant.toml",
+    ),
+    "a key with a blank": (
+        lambda s: s.write(key="key sample"), "problem", "App", "holds a blank", "assistant.toml",
+    ),
+    "plain http to a public host": (
+        lambda s: s.write(url="http://waha.example.com"),
+        "problem", "App", "plain http would send the key unencrypted", "assistant.toml",
+    ),
+    "a ca_file that is gone": (
+        lambda s: s.write(ca_file="gone.pem"), "problem", "App", "ca_file: cannot be read", "assistant.toml",
+    ),
+    "a ca_file that holds no certificate": (
+        lambda s: s.write(ca_file="assistant.key"),
+        "problem", "App", "ca_file: holds no certificates in PEM form", "assistant.toml",
+    ),
+    "a file that is no TOML": (
+        on_disk(lambda s: s.definition.write_text("url = http://localhost")),
+        "problem", "App", "is not valid TOML", "assistant.toml",
+    ),
+    "a key that was switched off": (
+        switched_off, "problem", "key", "switched off (401)", "`waha-mcp apps enable assistant` if it was switched off",
+    ),
+    "a WAHA that fails inside": (
+        answer("/api/server/version", 500, {"statusCode": 500, "message": "boom"}),
+        "problem", "WAHA", "WAHA failed inside (500)", "look at WAHA's log",
+    ),
+    "an unusable proxy setting": (
+        lambda s: s.patch.setenv("ALL_PROXY", "telnet://127.0.0.1:9"),
+        "problem", "WAHA", "proxy or certificate settings cannot be used", "correct or unset them",
+    ),
     "a misspelt field": (lambda s: s.write(sesion="x"), "problem", "App", "sesion: unknown field", "waha-mcp init"),
-    "an unknown toolset": (lambda s: s.write(toolsets=["everything"]), "problem", "App", "everything", "definition"),
-    "a disabled App": (lambda s: s.write(enabled=False), "problem", "App", "waha-mcp apps enable assistant", "enable"),
+    "an unknown toolset": (
+        lambda s: s.write(toolsets=["everything"]), "problem", "App", "everything", "assistant.toml",
+    ),
+    "a disabled App": (
+        lambda s: s.write(enabled=False), "problem", "App", "waha-mcp apps enable assistant",
+        "`waha-mcp apps enable assistant`",
+    ),
     "a key file that is gone": (
         on_disk(lambda s: s.definition.with_suffix(".key").unlink()),
         "problem", "App", "assistant.key", "waha-mcp init",
@@ -214,6 +265,80 @@ async def test_the_cause_is_named_with_its_fix(case: str, setup: Setup) -> None:
     assert fix in named.fix
     key = setup.definition.with_suffix(".key")
     assert not key.exists() or key.read_text() not in str(findings)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_why_no_connection_comes_about_is_named_with_its_fix(name: str, setup: Setup, tmp_path: Path) -> None:
+    case, place = CASES[name], Place(setup.sandbox, tmp_path, setup.patch)
+    with case.open(place):
+        setup.write(url=place.url, **{"ca_file": str(place.ca_file)} if place.ca_file else {})
+        [named] = [finding async for finding in look(str(setup.definition)) if finding.state != "ok"]
+    assert (named.state, named.about) == ("problem", "WAHA")
+    assert case.cause in named.says
+    assert case.step in str(named.fix)
+    assert "the user" not in f"{named.says} {named.fix}"
+    assert setup.sandbox.keys["read_send"] not in str(named)
+
+
+async def test_the_command_names_a_certificate_and_its_fix_once(setup: Setup, tmp_path: Path) -> None:
+    made = certificate("self-signed", tmp_path)
+    env = {"HOME": str(setup.home), "XDG_CONFIG_HOME": str(setup.home / ".config")}
+    with tls_in_front_of(setup.sandbox.url, made) as url:
+        setup.write(url=url)
+        done = await anyio.to_thread.run_sync(lambda: run("doctor", env=env))
+        assert (done.returncode, done.stderr) == (1, "")
+        [said, fix] = done.stdout.splitlines()[1:3]
+        assert said.startswith(f"problem  WAHA: Connecting to WAHA at {url} failed: its certificate is self-signed")
+        assert fix.startswith("         -> set the App's ca_file (--ca-file of `")
+        assert "ca_file" not in said
+        setup.write(url=url, ca_file=str(made.ca_file))
+        done = await anyio.to_thread.run_sync(lambda: run("doctor", env=env))
+    assert done.returncode == 0
+    assert f"WAHA: 2026.9.2 at {url}" in done.stdout
+
+
+async def test_fixes_are_true_for_an_app_outside_the_config_folder(setup: Setup, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "assistant.toml"
+    elsewhere.parent.mkdir()
+
+    async def fix(**fields: Any) -> str:
+        setup.write(**fields)
+        setup.definition.rename(elsewhere)
+        setup.definition.with_suffix(".key").rename(elsewhere.with_suffix(".key"))
+        [named] = [finding async for finding in look(str(elsewhere)) if finding.state != "ok"]
+        return str(named.fix)
+
+    assert await fix(enabled=False) == f"set enabled = true in {elsewhere}"
+    assert await fix(sesion="x") == f"correct {elsewhere}, or make an App with `waha-mcp init`"
+    assert await fix(key="key_sample_0000") == "`waha-mcp init` makes a scoped key"
+    assert (
+        await fix(key=setup.sandbox.keys["read"]) == "give the key just read,send in WAHA, or leave them out of the App"
+    )
+    assert await fix(session="work") == (
+        f"set session = \"default\" in {elsewhere}, or make a key for 'work' with `waha-mcp init`"
+    )
+
+
+async def test_fixes_are_true_for_an_app_of_the_environment(setup: Setup) -> None:
+    async def fix(**variables: str) -> str:
+        for name, value in variables.items():
+            setup.patch.setenv(name, value)
+        [named] = [finding async for finding in look(None) if finding.state != "ok"]
+        return str(named.fix)
+
+    setup.definition.unlink()
+    assert "make an App with `waha-mcp init`" in await fix()
+    assert await fix(WAHA_URL=setup.sandbox.url, WAHA_API_KEY="key_sample_0000") == "`waha-mcp init` makes a scoped key"
+    assert await fix(WAHA_API_KEY=setup.sandbox.keys["read_send"], WAHA_SESSION="work") == (
+        "set WAHA_SESSION=default where waha-mcp is started, or make a key for 'work' with `waha-mcp init`"
+    )
+    assert "WAHA_ variables" in await fix(WAHA_SESSION="default", WAHA_ACTIONS="everything")
+
+
+async def test_a_variable_that_comes_before_the_file_is_the_one_to_correct(setup: Setup) -> None:
+    setup.patch.setenv("WAHA_SESSION", "work")
+    [named] = [finding for finding in await setup.findings() if finding.state != "ok"]
+    assert str(named.fix).startswith("set WAHA_SESSION=default where waha-mcp is started")
 
 
 async def test_a_noweb_session_without_a_store_is_named(setup: Setup, tmp_path: Path) -> None:

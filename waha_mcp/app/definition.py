@@ -212,8 +212,8 @@ def load_app(
     except ValidationError as error:
         raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
     if not app.enabled:
-        here = where is not None and where.parent == config_dir()
-        fix = f"`waha-mcp apps enable {where.stem}`" if here and where else f"enabled = true in {where}"
+        ours = where is not None and where.suffix == ".toml" and where.parent == config_dir()
+        fix = f"`waha-mcp apps enable {where.stem}`" if ours and where else f"enabled = true in {where}"
         raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
     return app
 

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import SecretStr
@@ -86,12 +87,7 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
         app = load_app(source)
         Bridge(app)  # knows the names of toolsets and tools
     except AppError as error:
-        filled = "correct the definition, or make one with `waha-mcp init`"
-        unfilled = (
-            "set the variable for the program that starts waha-mcp, or let `waha-mcp install` write its entry anew"
-        )
-        fix = unfilled if isinstance(error, NotFilledIn) else "enable it" if isinstance(error, Disabled) else filled
-        yield Finding("problem", "App", str(error), fix)
+        yield Finding("problem", "App", str(error), _corrected(error, source))
         return
     yield Finding("ok", "App", f"'{app.id}' from {find_definition(source) if source else 'the environment'}")
     for finding in _files(app, source):
@@ -101,16 +97,41 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
             yield finding
 
 
+def _corrected(error: AppError, source: str | None) -> str:
+    """What to do about a definition that cannot be used."""
+    if isinstance(error, NotFilledIn):
+        return "set the variable for the program that starts waha-mcp, or let `waha-mcp install` write its entry anew"
+    if source is None:
+        return "make an App with `waha-mcp init`, or correct the environment's WAHA_ variables"
+    if not _found(source):
+        return "make an App with `waha-mcp init`, or name one that is there with --app"
+    made = _Made.of(source)
+    if isinstance(error, Disabled):
+        return f"`waha-mcp apps enable {made.id}`" if made.id else f"set enabled = true in {made.path}"
+    return f"correct {made.path}, or make an App with `waha-mcp init`"
+
+
 @dataclass(frozen=True)
 class _Made:
-    """The commands for an App, by its id in the config folder; None: its definition is elsewhere, or there is none."""
+    """How an App is changed.
+
+    `id`: that of `waha-mcp`'s commands, None where they do not know it; `path`: its file, None where there is none.
+    """
 
     id: str | None
+    path: Path | None
 
     @classmethod
     def of(cls, source: str | None) -> _Made:
         path = find_definition(source) if source else None
-        return cls(path.stem if path and path.suffix == ".toml" and path.parent == config_dir() else None)
+        return cls(path.stem if path and path.suffix == ".toml" and path.parent == config_dir() else None, path)
+
+    def field(self, name: str, value: str) -> str:
+        """Where a field is set. The environment comes before the file."""
+        variable = f"WAHA_{name.upper()}"
+        if self.path is None or os.environ.get(variable):
+            return f"{variable}={value} where waha-mcp is started"
+        return f'{name} = "{value}" in {self.path}'
 
     @property
     def again(self) -> str:
@@ -137,7 +158,8 @@ def _files(app: App, source: str | None) -> Iterator[Finding]:
         fields = read_definition(path)
         opened = keys.open_to_others(fields.get("key"), path)
         if opened:
-            yield Finding("warning", "key file", f"others on this machine can read {opened}", f"chmod 600 {opened}")
+            says = f"others on this machine can read {opened}"
+            yield Finding("warning", "key file", says, f"chmod 600 {shlex.quote(str(opened))}")
     if app.outbox is not None and not app.outbox.is_dir():
         yield Finding("warning", "outbox", f"{app.outbox} is no folder: no local file can be sent", "make the folder")
 
@@ -158,8 +180,8 @@ async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
     if app.session is not None and app.session not in states:
         # A key of another session is refused everything, so check the session before the actions.
         seen = [str(name) for name in states]
-        fix = f"set session = \"{seen[0]}\" in the App, or make a key for '{app.session}' with {made.again}"
-        fix = fix if seen else "set the App's session to one that WAHA has"
+        fix = f"set {made.field('session', seen[0])}, or make a key for '{app.session}' with {made.again}"
+        fix = fix if seen else f"make a key for a session that WAHA has with {made.again}"
         yield Finding("problem", "session", other_session(app.session, seen), fix)
         return
     if grant.problem:
@@ -182,13 +204,17 @@ async def _server(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
         before = time.time()
         clock = mapping_of(await waha.call("GET /api/server/status", bound=False))
     except Unreachable as error:
-        yield Finding("problem", "WAHA", str(error), "start WAHA, or correct the App's url")
+        yield Finding("problem", "WAHA", error.what, for_person(error.step or "try again"))
         return
     except Unauthorized:
         yield made.bad_key("WAHA does not know this key, or it was switched off (401)")
         return
-    except (BadAnswer, NotFound, UnknownOperation) as error:
+    except (NotFound, UnknownOperation) as error:
         yield Finding("problem", "WAHA", str(error), f"correct the App's url: WAHA's API is not at {app.url}")
+        return
+    except BadAnswer as error:
+        what, _, step = str(error).rstrip(".").partition(": ask the user to ")
+        yield Finding("problem", "WAHA", what, step or "look at WAHA's log, and at what stands in front of WAHA")
         return
     except WahaError as error:
         yield Finding("problem", "WAHA", str(error), "look at WAHA's log")

@@ -317,7 +317,7 @@ def _allowed(path: Path) -> str:
     try:
         grant = anyio.run(examine, load_app(str(path)))
     except (AppError, WahaError) as error:
-        return f"not known: {error}"
+        return f"not known: {for_person(str(error))}"
     if grant.problem:
         return f"nothing: {for_person(grant.problem)}"
     found = [action for action in Action if grant.evidence[action] is Evidence.PROBED]

@@ -365,7 +365,8 @@ class Waha:
             except (ImportError, OSError, ValueError, httpx.InvalidURL):
                 raise Unreachable(
                     "The environment's proxy or certificate settings cannot be used (HTTP_PROXY, HTTPS_PROXY, "
-                    "ALL_PROXY, SSL_CERT_FILE): ask the user to correct or unset them for waha-mcp."
+                    "ALL_PROXY, SSL_CERT_FILE).",
+                    "ask the user to correct or unset them for waha-mcp",
                 ) from None
         return self._http
 

@@ -220,7 +220,7 @@ def _plain(causes: list[BaseException], url: httpx.URL) -> _Why:
             return _Why(what, "ask the user to look at this machine's network")
     numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
     if errno.ECONNREFUSED in numbers:
-        return _Why("was refused: nothing listens there", "ask the user to start WAHA, or correct the App's url")
+        return _Why("was refused: nothing listens there", "ask the user to start WAHA or correct the App's url")
     if numbers.intersection(_NO_WAY):
         step = "ask the user to look at this machine's network, or correct the App's url"
         return _Why("failed: there is no way from here to that address", step)

@@ -41,7 +41,7 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
     try:
         raw = await body_of(response, MAX_JSON, "WAHA's answer")
         if status == 400 and not changes and _wants_https(response, raw):
-            raise _WebPage("What listens there speaks https. Ask the user to set the App's url to https://.")
+            raise _WebPage("What listens there speaks https: ask the user to set the App's url to https://.")
         if status == 400 and not changes and b"No required SSL certificate was sent" in raw:  # nginx
             raise _WebPage(
                 "What listens there wants a client's certificate, and waha-mcp has none: "
