@@ -77,9 +77,8 @@ def in_a_terminal(command: list[str]) -> str:
         Path(folder, "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
         env = {name: value for name, value in os.environ.items() if not name.startswith("WAHA_") and name != "COLUMNS"}
         env |= ZONE | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder}
-        env["PATH"] = os.pathsep.join(
-            [os.path.dirname(sys.executable), env["PATH"]]
-        )  # commands as they are typed there
+        # So that commands stand there as they are typed.
+        env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env["PATH"]])
         env["PYTHONPATH"] = os.pathsep.join([folder, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         with os.fdopen(its, "wb") as screen:
             process = subprocess.Popen(command, stdout=screen, env=env)  # noqa: S603

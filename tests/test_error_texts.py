@@ -499,7 +499,7 @@ DEFINITIONS: dict[str, Row] = {
     "a key file that is gone": Row(
         definition(APP.replace("assistant.key", "gone.key")),
         "key: cannot read ~/.config/waha-mcp/gone.key: No such file or directory",
-        "A file that is not there, by the path as it was resolved beside the definition.",
+        "The path as it was resolved, beside the definition.",
     ),
     "a variable that is not set": Row(
         definition('key = {env = "WAHA_KEY_TWO"}'),
@@ -543,7 +543,7 @@ DEFINITIONS: dict[str, Row] = {
         definition(f'ca_file = "gone.pem"\n{APP}'),
         "~/.config/waha-mcp/assistant.toml: ca_file: ~/.config/waha-mcp/gone.pem cannot be read (No such "
         "file or directory)",
-        "The path as it was resolved, beside the definition.",
+        "A certificate file that is not there, by the path as it was resolved.",
     ),
     "a ca_file without a certificate": Row(
         definition(f'ca_file = "assistant.key"\n{APP}'),
@@ -567,7 +567,7 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
     "a self-signed certificate": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is self-signed, so the request "
         "was not sent. Ask the user to set the App's ca_file (--ca-file of `waha-mcp init`) to a file with "
-        "the certificate itself (PEM).",
+        "that certificate (PEM).",
         "It is its own issuer: with itself as ca_file it is good.",
     ),
     "an unknown authority": (
@@ -599,66 +599,68 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "Its time begins in a year by this clock, which is most often what is wrong.",
     ),
     "a certificate of another host": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is for another host name, so "
-        "the request was not sent. Ask the user to set the App's url to the name that it is for, or have one "
-        "made for this name.",
-        "It is signed well, but for waha.invalid.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not for 127.0.0.1 but for "
+        "waha.invalid, so the request was not sent. Ask the user to correct the host in the App's url to one "
+        "that it is for.",
+        "It is signed well, but for waha.invalid, as a second handshake shows.",
     ),
     "a client certificate wanted": (
-        "What listens at https://127.0.0.1:PORT wants a certificate of the client, and waha-mcp has none. "
-        "Ask the user to set the App's url to an address of WAHA that needs none.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: the server refuses the TLS handshake, most "
+        "often because it wants a client's certificate. Ask the user to give the App a url by which WAHA is "
+        "reached without one: waha-mcp has none.",
         "TLS 1.3 refuses after the handshake, with a code of its own.",
     ),
     "a client certificate wanted in the handshake": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed in the TLS handshake (sslv3 alert handshake "
-        "failure), so the request was not sent. Ask the user to look at the TLS settings of WAHA or the "
-        "proxy in front of it.",
-        "TLS 1.2 only says that the handshake failed, so no more is claimed.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: the server refuses the TLS handshake, most "
+        "often because it wants a client's certificate, so the request was not sent. Ask the user to give "
+        "the App a url by which WAHA is reached without one: waha-mcp has none.",
+        "TLS 1.2 only says that the handshake failed: hence most often.",
     ),
     "https to an http port": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there speaks no TLS, so the "
-        "request was not sent. Ask the user to set the App's url to http://.",
+        "request was not sent. Ask the user to set the App's url to http://, or correct its port if WAHA has "
+        "https at another.",
         "The answer to TLS was plain HTTP: the other scheme is right.",
     ),
     "http to an https port that closes": (
-        "What listens at http://127.0.0.1:PORT closes the connection without an HTTP answer. If it speaks "
-        "https, ask the user to set the App's url to https://.",
-        "It closed without a word, which TLS servers do, and others: hence the if.",
+        "What listens at http://127.0.0.1:PORT speaks https. Ask the user to set the App's url to https://.",
+        "It closed without a word, and then answered a handshake.",
     ),
     "http to nginx's https port": (
         "What listens at the App's url speaks https: ask the user to set it to https://.",
         "nginx says so in its page.",
     ),
     "nginx that wants a client certificate": (
-        "What listens at the App's url wants a certificate of the client, and waha-mcp has none: ask the "
-        "user to set the App's url to an address of WAHA that needs none.",
+        "What listens at the App's url wants a client's certificate, and waha-mcp has none: ask the user to "
+        "give the App a url by which WAHA is reached without one.",
         "nginx says so in its page, after a good handshake.",
     ),
     "closed in the handshake": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: the connection was closed during the TLS "
-        "handshake, so the request was not sent. Ask the user to correct the App's url or look at what runs "
-        "there.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: the connection was closed in the TLS "
+        "handshake, so the request was not sent. Ask the user to correct the App's url (its port may not be "
+        "one of https), or look at what runs there.",
         "The connection came about, TLS did not: something else may listen there.",
     ),
     "silent in the handshake": (
-        "Connecting to WAHA at https://127.0.0.1:PORT timed out: what listens there does not answer the TLS "
-        "handshake, so the request was not sent. Ask the user to correct the App's url or look at what runs "
-        "there.",
-        "The connection came about, and then nothing: something else may listen there.",
+        "Connecting to WAHA at https://127.0.0.1:PORT timed out: nothing answers there, so the request was "
+        "not sent. Ask the user to look whether that machine is on and no firewall is in the way, or correct "
+        "the App's url.",
+        "It takes the connection and says nothing; whether machine, firewall or port, the time ran out.",
     ),
     "no answer to the connection": (
-        "Connecting to WAHA at https://192.0.2.1:3000 timed out: that machine does not answer, so the "
-        "request was not sent. Ask the user to look whether it is on and no firewall is in the way.",
+        "Connecting to WAHA at https://192.0.2.1:3000 timed out: nothing answers there, so the request was "
+        "not sent. Ask the user to look whether that machine is on and no firewall is in the way, or correct "
+        "the App's url.",
         "Not even the connection came about in time.",
     ),
     "a name that is none": (
-        "Connecting to WAHA at https://waha.invalid failed: there is no host of that name, so the request "
-        "was not sent. Ask the user to correct the App's url.",
+        "Connecting to WAHA at https://waha.invalid failed: there is no host of the name waha.invalid, so "
+        "the request was not sent. Ask the user to correct the App's url.",
         "The look-up says that there is no such name, so trying again is no use.",
     ),
     "a name that cannot be looked up": (
-        "Connecting to WAHA at https://waha.invalid failed: its host name could not be looked up (DNS), so "
-        "the request was not sent. Ask the user to look at this machine's network.",
+        "Connecting to WAHA at https://waha.invalid failed: the name waha.invalid cannot be looked up now "
+        "(DNS), so the request was not sent. Ask the user to look at this machine's network.",
         "The look-up itself failed, which says nothing of the name.",
     ),
     "nothing listens": (
@@ -668,20 +670,20 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
     ),
     "no way there": (
         "Connecting to WAHA at https://192.0.2.1:3000 failed: there is no way from here to that address, so "
-        "the request was not sent. Ask the user to look at this machine's network or correct the App's url.",
+        "the request was not sent. Ask the user to look at this machine's network, or correct the App's url.",
         "The system knows no route to the address.",
     ),
     "a proxy that refuses": (
-        "Connecting to WAHA at https://waha.example:3000 was refused by the proxy that the environment "
-        "names, so the request was not sent. Ask the user to look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, "
-        "or add WAHA's host to NO_PROXY, where waha-mcp is started.",
-        "The proxy answered CONNECT with 403; its variables are named, their values are not.",
+        "Connecting to WAHA at https://waha.example:3000 failed: the proxy that the environment names "
+        "refuses it (403), so the request was not sent. Ask the user to correct HTTP_PROXY, HTTPS_PROXY or "
+        "ALL_PROXY where waha-mcp is started, or set NO_PROXY=waha.example there.",
+        "The proxy answered CONNECT with 403; its variables are named, and what to set can be pasted.",
     ),
     "a proxy that is away": (
-        "Connecting to WAHA at https://waha.example:3000 through the proxy that the environment names was "
-        "refused: nothing listens at the proxy's address, so the request was not sent. Ask the user to look "
-        "at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or add WAHA's host to NO_PROXY, where waha-mcp is started.",
-        "It is the proxy's port that refuses, not WAHA's.",
+        "Connecting to WAHA at https://waha.example:3000 failed: the proxy that the environment names, "
+        "127.0.0.1:PORT, cannot be reached, so the request was not sent. Ask the user to correct HTTP_PROXY, "
+        "HTTPS_PROXY or ALL_PROXY where waha-mcp is started, or set NO_PROXY=waha.example there.",
+        "It is the proxy's address that cannot be reached, not WAHA's.",
     ),
     "a login page by a redirect": (
         "WAHA's URL redirects to https on login.example: ask the user to set the App's url to WAHA itself.",

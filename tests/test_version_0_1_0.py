@@ -23,6 +23,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.harness import environment, run, sandbox_server
+from waha_mcp.hosts import table
 from waha_mcp.sandbox import SandboxInfo
 
 OLD = Path(__file__).parent / "data" / "version_0_1_0"
@@ -244,8 +245,14 @@ def _provided(home: Home, entry: dict[str, Any]) -> dict[str, str]:
 def test_a_clients_entry_is_found_again_and_can_be_taken_out(host: str, home: Home) -> None:
     file, entries = home.path / HOSTS[host][0], home.entries(host)
     before = file.read_text("utf-8")
-    assert "already has entry 'whatsapp'" in home.waha_mcp("install", host, "--app", "assistant").stdout
-    assert file.read_text("utf-8") == before
+    said = home.waha_mcp("install", host, "--app", "assistant").stdout
+    added = {offer.name for offer in table.HOSTS[host].offers if offer.default}
+    if added:  # which that version did not set
+        assert "has a new entry 'whatsapp'" in said
+        assert home.entries(host)["whatsapp"].keys() - entries["whatsapp"].keys() == added
+    else:
+        assert "already has entry 'whatsapp'" in said
+        assert file.read_text("utf-8") == before
     for name in sorted(entries.keys() & ENTRIES, reverse=True):
         assert f"the entry '{name}' is out of" in home.waha_mcp("uninstall", host, "--name", name).stdout
     assert home.entries(host) == {name: entries[name] for name in FOREIGN.get(host, ())}

@@ -55,8 +55,8 @@ DEFENCES = (
         (
             (
                 _CLIENT,
-                "if not departure.left:\n                raise self._failure(failure, departure) from None\n   ",
-                "if True:\n                raise self._failure(failure, departure) from None\n   ",
+                "if not departure.left:\n                raise await self._failure(failure, request.url, departure)",
+                "if True:\n                raise await self._failure(failure, request.url, departure)",
             ),
             (_CLIENT, "if departure.left and not refused:", "if False:"),
         ),

@@ -136,9 +136,9 @@ async def test_whatever_is_mistyped_is_said_and_asked_again(
             ("send.allow[^$]*Whom may it", "12025550123"),
             ("App .assistant-2.", "my app"),
             ("'my app' is no id[^$]*Name for this App", "assistant"),
-            ("already. Update it", "n"),
+            ("already, session found out on [^$]*Update it", "n"),
             ("another name[^$]*Name for this App", "taken"),
-            ("already. Update it", "n"),
+            ("already, on WAHA. Update it", "n"),
             ("another name[^$]*Name for this App", ""),
             ("Go ahead", "y"),
             ("Add it to", "codx"),
@@ -154,6 +154,41 @@ async def test_whatever_is_mistyped_is_said_and_asked_again(
     assert "waha-mcp install HOST --app assistant-2" in screen
     assert load_app(str(definition(home, "assistant-2")), environ={}).chats.send.allow == ("12025550123@c.us",)
     assert definition(home).read_text().endswith('key = "key_sample_0000"\n')
+
+
+@pytest.mark.anyio
+async def test_where_waha_fails_for_once_the_step_is_tried_again(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    await admin.request("PUT", "/sandbox/faults", {"faults": [{"path": "/api/sessions", "status": 500, "count": 1}]})
+    env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
+    child, screen = typed(env, "init", "--actions", "read", "--install", "none")
+    steps = (("failed inside[^$]*Try again", ""), ("Name for this App", ""), ("Go ahead", ""))
+    await anyio.to_thread.run_sync(lambda: answers(child, *steps))
+    await anyio.to_thread.run_sync(lambda: child.expect(pexpect.EOF))
+    child.close()
+    assert child.exitstatus == 0, screen.getvalue()
+
+
+@pytest.mark.anyio
+async def test_what_waha_says_of_a_session_commands_no_terminal(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    rows = [
+        {"name": "\x1b[2Jgone", "status": "WORKING"},
+        {
+            "name": "default",
+            "status": "WORK\x1b[31mING",
+            "me": {"id": "12025550100@c.us", "pushName": "A\x1b]0;x\x07lex"},
+        },
+    ]
+    await admin.fault("/api/sessions", body=json.dumps(rows), status=200, content_type="application/json")
+    env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
+    child, screen = typed(env, "init", "--actions", "read")
+    await anyio.to_thread.run_sync(lambda: child.expect("Name for this App"))
+    child.close()
+    assert "\x1b" not in screen.getvalue()
+    assert "gone" not in screen.getvalue()
 
 
 QUESTIONS = {
@@ -437,7 +472,7 @@ async def test_apps_are_listed_shown_updated_disabled_and_removed_here_and_on_wa
     refused = await anyio.to_thread.run_sync(lambda: run("tools", "--app", "assistant", env=env))
     assert "disabled" in refused.stderr
     await waha("enable", "assistant")
-    assert "Zed" in await waha("remove", "assistant", "--yes")
+    assert "waha-mcp uninstall zed --name whatsapp" in await waha("remove", "assistant", "--yes")
     assert await on_waha() is None
     assert list(definition(home).parent.iterdir()) == []
 

@@ -373,7 +373,7 @@ QWEN_CODE = Host(
         (Call("tool_search", {"query": f"select:{','.join(f'mcp__whatsapp__{tool}' for tool in NEEDED)}"}),),
     ),
     limits={
-        "sound": Limit("passes sound on only where its model is known to take it"),
+        "sound": Limit("writes `[document: audio/ogg]` in place of sound"),
     },
     unattended=(
         "`--with trust`, or `--approval-mode yolo`, which allows all its other tools, too: it makes no call without a "

@@ -221,6 +221,8 @@ class Case:
     error: type[WahaError] = Unreachable
     ca_file_helps: bool = False
     tries: int = 1
+    #: Handshakes without a request that find the reason out.
+    looks: int = 0
     #: Whether the request may have left, so that the outcome of a change is not known.
     left: bool = False
 
@@ -229,7 +231,7 @@ CA_FILE = "set the App's ca_file (--ca-file of `waha-mcp init`) to a file with"
 LOGIN = ("Location: https://login.example/in?next=/api/chats&token=SECRET",)
 CASES: dict[str, Case] = {
     "a self-signed certificate": Case(
-        tls("self-signed"), "its certificate is self-signed", f"{CA_FILE} the certificate itself (PEM)", Untrusted, True
+        tls("self-signed"), "its certificate is self-signed", f"{CA_FILE} that certificate (PEM)", Untrusted, True
     ),
     "an unknown authority": Case(
         tls("unknown authority"), "signed by an authority that this machine does not know",
@@ -250,23 +252,22 @@ CASES: dict[str, Case] = {
         tls("not yet valid", "right"), "its certificate is not valid yet", "correct this machine's clock", Untrusted
     ),
     "a certificate of another host": Case(
-        tls("other host", "right"), "its certificate is for another host name",
-        "set the App's url to the name that it is for", Untrusted,
+        tls("other host", "right"), "its certificate is not for 127.0.0.1 but for waha.invalid",
+        "correct the host in the App's url", Untrusted, looks=1,
     ),
     "a client certificate wanted": Case(
-        wants_a_certificate(ssl.TLSVersion.TLSv1_3), "wants a certificate of the client, and waha-mcp has none",
-        "an address of WAHA that needs none", left=True, tries=3,
+        wants_a_certificate(ssl.TLSVersion.TLSv1_3), "it wants a client's certificate",
+        "a url by which WAHA is reached without one", left=True, tries=3,
     ),
     "a client certificate wanted in the handshake": Case(
-        wants_a_certificate(ssl.TLSVersion.TLSv1_2), "failed in the TLS handshake (sslv3 alert handshake failure)",
-        "look at the TLS settings of WAHA or the proxy in front of it",
+        wants_a_certificate(ssl.TLSVersion.TLSv1_2), "it wants a client's certificate",
+        "a url by which WAHA is reached without one",
     ),
     "https to an http port": Case(
         https_to_an_http_port, "what listens there speaks no TLS", "set the App's url to http://"
     ),
     "http to an https port that closes": Case(
-        http_to_an_https_port, "closes the connection without an HTTP answer", "set the App's url to https://",
-        left=True, tries=3,
+        http_to_an_https_port, "speaks https", "set the App's url to https://", left=True, tries=3, looks=1,
     ),
     "http to nginx's https port": Case(
         page("400 Bad Request", "<center>The plain HTTP request was sent to HTTPS port</center>"),
@@ -274,25 +275,23 @@ CASES: dict[str, Case] = {
     ),
     "nginx that wants a client certificate": Case(
         page("400 Bad Request", "<center>No required SSL certificate was sent</center>"),
-        "wants a certificate of the client, and waha-mcp has none", "needs none", BadAnswer, left=True,
+        "wants a client's certificate, and waha-mcp has none", "reached without one", BadAnswer, left=True,
     ),
     "closed in the handshake": Case(
-        silent(b"", "https"), "the connection was closed during the TLS handshake",
-        "correct the App's url or look at what runs there", tries=3,
+        silent(b"", "https"), "the connection was closed in the TLS handshake", "look at what runs there", tries=3,
     ),
     "silent in the handshake": Case(
-        silent(None, "https"), "timed out: what listens there does not answer the TLS handshake",
-        "correct the App's url or look at what runs there", tries=3,
+        silent(None, "https"), "timed out: nothing answers there", "correct the App's url", tries=3,
     ),
     "no answer to the connection": Case(
-        no_answer, "timed out: that machine does not answer", "no firewall is in the way", tries=3
+        no_answer, "timed out: nothing answers there", "no firewall is in the way", tries=3
     ),
     "a name that is none": Case(
-        lookup_fails(socket.EAI_NONAME), "there is no host of that name", "correct the App's url"
+        lookup_fails(socket.EAI_NONAME), "there is no host of the name waha.invalid", "correct the App's url"
     ),
     "a name that cannot be looked up": Case(
-        lookup_fails(socket.EAI_AGAIN), "its host name could not be looked up (DNS)", "look at this machine's network",
-        tries=3,
+        lookup_fails(socket.EAI_AGAIN), "the name waha.invalid cannot be looked up now (DNS)",
+        "look at this machine's network", tries=3,
     ),
     "nothing listens": Case(
         nothing_listens, "was refused: nothing listens there", "start WAHA or correct the App's url", tries=0
@@ -301,12 +300,12 @@ CASES: dict[str, Case] = {
         no_way_there, "there is no way from here to that address", "correct the App's url", tries=3
     ),
     "a proxy that refuses": Case(
-        a_proxy_that_refuses, "was refused by the proxy that the environment names", "add WAHA's host to NO_PROXY"
+        a_proxy_that_refuses, "the proxy that the environment names refuses it (403)", "set NO_PROXY=waha.example there"
     ),
     "a proxy that is away": Case(
         a_proxy_that_is_away,
-        "through the proxy that the environment names was refused: nothing listens at the proxy's address",
-        "look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY", tries=0,
+        "the proxy that the environment names, 127.0.0.1:",
+        "correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY", tries=0,
     ),
     "a login page by a redirect": Case(
         answering("302 Found", "", *LOGIN), "redirects to https on login.example",

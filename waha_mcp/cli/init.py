@@ -143,6 +143,18 @@ class _Waha:
 
         return run(opened)
 
+    def look(self, asking: Asking, work: Callable[[Admin], Awaitable[T]]) -> T:
+        """As `admin`; where that fails, the person may try it again."""
+        while True:
+            try:
+                return self.admin(work)
+            except Failure as error:
+                if not asking.on:
+                    raise
+                warn(str(error))
+                if not asking.yes("Try again?"):
+                    raise Failure("no App was made", code=1) from None
+
     def reach(self, asking: Asking, given: str | None) -> None:
         """Ask for the URL until WAHA answers there. No key is sent."""
         self.url = asking.until(
@@ -168,6 +180,7 @@ class _Waha:
                     lambda name: self._certificates(name, text),
                     default="",
                 )
+                self.way.pop("ca_file", None)
                 if file is None:
                     raise Failure("choose another URL") from None
                 self.way["ca_file"] = file
@@ -194,12 +207,12 @@ class _Waha:
 
 
 def _session(asking: Asking, waha: _Waha, wanted: str | None) -> SessionInfo:
-    sessions = waha.admin(lambda admin: admin.sessions())
+    sessions = waha.look(asking, lambda admin: admin.sessions())
     if not sessions and asking.on:
         print("\nWAHA has no session yet. A session is one WhatsApp account, linked as a device of your phone.")
         if asking.yes("Make one, 'default', and link it now?"):
-            waha.admin(lambda admin: admin.make_session("default"))
-            sessions = waha.admin(lambda admin: admin.sessions())
+            waha.look(asking, lambda admin: admin.make_session("default"))
+            sessions = waha.look(asking, lambda admin: admin.sessions())
     if not sessions:
         raise Failure("WAHA has no session yet: create one in its dashboard (Sessions, Start New)", code=1)
     names = [each.name for each in sessions]
@@ -223,10 +236,10 @@ def _ready(asking: Asking, waha: _Waha, session: SessionInfo) -> None:
     if status in ("STOPPED", "FAILED") and asking.on:
         if not asking.yes(f"Session '{session.name}' is {status}. Start it?"):
             return
-        waha.admin(lambda admin: admin.start_session(session.name))
+        waha.look(asking, lambda admin: admin.start_session(session.name))
         status = "STARTING"
     if status in _PASSING:
-        waha.admin(lambda admin: _pair(admin, session.name, asking.on))
+        waha.look(asking, lambda admin: _pair(admin, session.name, asking.on))
 
 
 async def _pair(admin: Admin, session: str, wait: bool) -> None:
@@ -263,7 +276,7 @@ def _make(
     from waha_mcp.cli.setup import Plan, make
 
     here = {path.stem: path for path in definitions()}
-    there = {app.id: app.session for app in waha.admin(lambda admin: admin.all_apps())}
+    there = {app.id: app.session for app in waha.look(asking, lambda admin: admin.all_apps())}
     free = next(name for name in _names() if not {name} & {*here, *there}) if asking.on else "assistant"
 
     def accept(answer: str) -> str:
@@ -271,14 +284,11 @@ def _make(
             raise Failure(f"'{answer}' is no id: use letters, digits, - and _")
         if there.get(answer, session.name) != session.name:
             raise Failure(f"WAHA has an App '{answer}' of session '{there[answer]}': choose another name")
-        if answer in here:
-            read_definition(here[answer])
-        if (
-            answer in {*here, *there}
-            and answer != app_id
-            and not asking.yes(f"There is an App '{answer}' already. Update it?", default=not asking.on)
-        ):
-            raise Failure("choose another name")
+        old = read_definition(here[answer]) if answer in here else {}
+        if answer in {*here, *there} and answer != app_id:
+            of = f"session {old.get('session') or 'found out'} on {old.get('url', DEFAULT_URL)}" if old else "on WAHA"
+            if not asking.yes(f"There is an App '{answer}' already, {of}. Update it?", default=not asking.on):
+                raise Failure("choose another name")
         return answer
 
     given = app_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import DEFAULT_URL, AppError, config_dir, definitions, load_app, read_definition
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import Failure, say
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.profiles import parse_choice
 from waha_mcp.steps import did_you_mean, for_person
@@ -54,7 +55,7 @@ def list_apps(
         print(json.dumps(rows, indent=2))
         return
     if not rows:
-        print(f"No Apps in {config_dir()}: make one with waha-mcp init")
+        say(f"No Apps in {config_dir()}: make one with waha-mcp init")
     for row in rows:
         what = row.get("problem") or f"session {row['session'] or 'found out'} on {row['url']}: {row['actions']}"
         note = "" if row.get("enabled", True) else " (disabled)"
@@ -175,6 +176,7 @@ def remove(
     Example: waha-mcp apps remove assistant --yes
     """
     from waha_mcp.cli.setup import current_key, forget
+    from waha_mcp.hosts.installation import entries_launching
 
     path = _definition(app)
     if interactive() and not yes and not typer.confirm(f"Remove App '{app}' and its key?"):
@@ -183,11 +185,13 @@ def remove(
         plan, key = _plan(path), current_key(path)
         found = run(_remove, plan, admin_key(admin_key_file), key)
         print(f"WAHA {'removed its app and key' if found else 'had no such app or key'}.")
-    clients = _clients(path)
+    entries = entries_launching(path)
     forget(path)
     print(f"{path} is gone.")
-    if clients:
-        print(f"Still launching it: {', '.join(clients)} (waha-mcp uninstall takes entries out)")
+    if entries:
+        print("Clients that still launch it, and what takes their entries out:")
+    for host, name in entries:
+        say(f"  {host.title:<16} waha-mcp uninstall {host.name} --name {shlex.quote(name)}")
 
 
 def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,11 +21,14 @@ from waha_mcp.waha.errors import (
     UnknownOperation,
     Unsupported,
     WahaError,
+    clean,
 )
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.waha.versions import SCOPED_KEYS, older
 from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.untrusted import clean_name
 
+_SESSION_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 #: Errors by which an older WAHA, or one with apps switched off, says that it has no apps.
 _NO_APPS = (NotFound, UnknownOperation, Unsupported, Refused)
 _NO_WAHA = f"there is no WAHA at this URL, or one older than {SCOPED_KEYS}, which has no scoped keys"
@@ -98,8 +102,11 @@ class Admin:
             me = mapping_of(row.get("me"))
             account = chat_id_of(me.get("id"))
             phone = phone_of(account) if account else None
-            if name := text_of(row.get("name")):
-                found.append(SessionInfo(name, text_of(row.get("status")) or "?", phone, text_of(me.get("pushName"))))
+            # WAHA gives no session a name with other characters.
+            if (name := text_of(row.get("name"))) and _SESSION_NAME.fullmatch(name):
+                status = clean(text_of(row.get("status")) or "?", limit=40)
+                called = clean_name(text_of(me.get("pushName")) or "") or None
+                found.append(SessionInfo(name, status, phone, called))
         return sorted(found, key=lambda s: s.name)
 
     async def make_session(self, name: str) -> None:

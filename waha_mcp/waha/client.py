@@ -11,8 +11,8 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.app.actions import Action
-from waha_mcp.waha.connecting import Failure, broken, why_not_connected
+from waha_mcp.waha.connecting import Departure, certificates, connection_error, lasts
 from waha_mcp.waha.errors import (
     BadAnswer,
     OnlyInPlus,
@@ -46,8 +46,6 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0
 #: Total time limit of one operation in seconds, and the transfer rate of large bodies in bytes per second, by which it
 #: is extended. Hosts give a whole tool call about 60 s.
 DEADLINE, BYTES_PER_SECOND = 45.0, 512 * 2**10
-#: Errors that end a request before any byte of it was sent.
-_BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 #: Seconds that WAHA's version is waited for where an error is to name it.
 _VERSION, VERSION_WAIT = "GET /api/server/version", 3.0
 #: Attempts of a GET, and the longest `Retry-After` in seconds that is waited for instead of reported.
@@ -79,22 +77,6 @@ class Changes:
     before: Callable[[], Awaitable[None]] | None = None
 
 
-class _Departure:
-    """Tracks whether any byte of a request may have been sent; unknown counts as sent (`left` is True)."""
-
-    left = False
-
-    def failed(self, failure: httpx.TransportError) -> None:
-        """Record a transport error: unless it precedes sending, the request counts as sent, traced or not."""
-        self.left = self.left or not isinstance(failure, _BEFORE)
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore's trace callback, called at each step of a request."""
-        # A CONNECT request goes to a proxy only.
-        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.left = True
-
-
 class Waha:
     """Client of WAHA's REST API with one session's key.
 
@@ -105,7 +87,8 @@ class Waha:
     def __init__(self, url: str, key: SecretStr, session: str | None = None, *, ca_file: Path | None = None) -> None:
         """Bind to the WAHA at `url` (scheme, host, optional port and path prefix). No request is made yet.
 
-        `ca_file` holds the CA certificates (PEM) that replace the default ones for an https server.
+        An empty key is not sent. `ca_file` holds the CA certificates (PEM) that replace the default ones for an https
+        server.
         """
         self.url = url.rstrip("/")
         self.session = session
@@ -216,7 +199,7 @@ class Waha:
         attempt = 1
         with anyio.move_on_after(DEADLINE):
             while True:
-                departure = _Departure()
+                departure = Departure()
                 try:
                     async with self._send(request, template, departure) as response:
                         if unread and response.is_success:
@@ -226,8 +209,9 @@ class Waha:
                         if final or attempt == TRIES:
                             return await self._answer(response)
                 except httpx.TransportError as failure:
-                    if isinstance(failure, httpx.ReadTimeout) or attempt == TRIES or self._lasts(failure, departure):
-                        raise self._failure(failure, departure) from None
+                    lasting = isinstance(failure, httpx.ReadTimeout) or lasts(failure, request.url, departure)
+                    if lasting or attempt == TRIES:
+                        raise await self._failure(failure, request.url, departure) from None
                     wait = None
                 # Jitter keeps several bridges from retrying in step after WAHA was away.
                 await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
@@ -241,7 +225,7 @@ class Waha:
         """
         if self._changes.before is not None:
             await self._changes.before()
-        departure = _Departure()
+        departure = Departure()
         deadline = DEADLINE + len(request.content) / BYTES_PER_SECOND
         refused = False
         try:
@@ -261,7 +245,7 @@ class Waha:
             raise self._too_slow(deadline)
         except httpx.TransportError as failure:
             if not departure.left:
-                raise self._failure(failure, departure) from None
+                raise await self._failure(failure, request.url, departure) from None
             how = "no answer came in time" if isinstance(failure, httpx.TimeoutException) else "the connection broke"
             raise outcome_unknown(how) from None
         finally:
@@ -277,7 +261,7 @@ class Waha:
         """
         template, segments = _file_path(url)
         request = self._request("GET", template, segments, None, None, False, accept="*/*")
-        departure = _Departure()
+        departure = Departure()
         deadline = DEADLINE + cap / BYTES_PER_SECOND
         try:
             with anyio.move_on_after(deadline):
@@ -286,7 +270,7 @@ class Waha:
                         await self._answer(response)
                     return await body_of(response, cap, "The file")
         except httpx.TransportError as failure:
-            raise self._failure(failure, departure) from None
+            raise await self._failure(failure, request.url, departure) from None
         raise self._too_slow(deadline)
 
     async def media_link(self, url: str) -> str:
@@ -341,19 +325,20 @@ class Waha:
         return looks.build_request(method, url, params=params or None, json=content, headers=headers)
 
     @asynccontextmanager
-    async def _send(
-        self, request: httpx.Request, template: str, departure: _Departure
-    ) -> AsyncIterator[httpx.Response]:
+    async def _send(self, request: httpx.Request, template: str, departure: Departure) -> AsyncIterator[httpx.Response]:
         request.extensions["trace"] = departure.trace
         started = time.perf_counter()
         looks, changes = self._clients()
         try:
-            with _tls_broken_off():
-                response = await (looks if request.method == "GET" else changes).send(request, stream=True)
+            response = await (looks if request.method == "GET" else changes).send(request, stream=True)
         except httpx.TransportError as failure:
             departure.failed(failure)
             raise
-        departure.left = self._answered = True
+        except ssl.SSLError as failure:
+            # httpx passes on an alert that comes after the handshake as it is.
+            departure.left = True
+            raise httpx.ReadError("") from failure
+        departure.left = departure.answered = self._answered = True
         try:
             logger.debug(
                 "%s %s -> %d in %.0f ms",
@@ -362,8 +347,9 @@ class Waha:
                 response.status_code,
                 (time.perf_counter() - started) * 1e3,
             )
-            with _tls_broken_off():
-                yield response
+            yield response
+        except ssl.SSLError as failure:
+            raise httpx.ReadError("") from failure
         finally:
             await response.aclose()
 
@@ -387,12 +373,13 @@ class Waha:
     def _open(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
         # Plain http needs no certificates: loading none starts faster, and an empty store trusts no server.
         secure = self.url.lower().startswith("https:")
-        certificates = _certificates(self._ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusted = certificates(self._ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        key = self._key.get_secret_value()
         # A kept connection may be closing, or hold a surplus answer that would be taken for the answer to a change.
         looks, changes = (
             httpx.AsyncClient(
                 headers={
-                    "X-Api-Key": self._key.get_secret_value(),
+                    **({"X-Api-Key": key} if key else {}),
                     "User-Agent": f"waha-mcp/{__version__}",
                     # WAHA wraps files (a QR code, a converted voice note) in JSON only for exactly this value.
                     "Accept": "application/json",
@@ -401,7 +388,7 @@ class Waha:
                 timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
                 # Node closes an idle connection after 5 s; expiring it first avoids retries.
                 limits=httpx.Limits(max_connections=100, max_keepalive_connections=kept, keepalive_expiry=4.0),
-                verify=certificates,
+                verify=trusted,
                 # httpx would send X-Api-Key to the other origin.
                 follow_redirects=False,
             )
@@ -412,20 +399,11 @@ class Waha:
     async def _answer(self, response: httpx.Response, *, changes: bool = False) -> Any:
         return await answer_of(response, changes=changes, session=self.session, key=self._key.get_secret_value())
 
-    def _failure(self, failure: httpx.TransportError, departure: _Departure) -> Unreachable:
+    async def _failure(self, failure: httpx.TransportError, url: httpx.URL, departure: Departure) -> Unreachable:
         """The error for a look, or a change that was not sent, that failed in transport."""
-        if not departure.left:
-            return self._reason(failure).error(self._origin)
-        if isinstance(failure, httpx.TimeoutException):
+        if departure.left and isinstance(failure, httpx.TimeoutException):
             return Unreachable(f"WAHA at {self._origin} gave no answer within {READ_TIMEOUT:.0f} s.", "try again later")
-        return broken(failure, self._origin, ever_answered=self._answered)
-
-    def _reason(self, failure: httpx.TransportError) -> Failure:
-        return why_not_connected(failure, self.url, ca_file=self._ca_file is not None)
-
-    def _lasts(self, failure: httpx.TransportError, departure: _Departure) -> bool:
-        """Whether the same would come of another attempt."""
-        return not departure.left and self._reason(failure).lasting
+        return await connection_error(failure, url, departure, ca_file=self._ca_file, silent=not self._answered)
 
     def _too_slow(self, deadline: float) -> Unreachable:
         what = f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s."
@@ -435,25 +413,6 @@ class Waha:
     def _origin(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
-
-
-@contextmanager
-def _tls_broken_off() -> Iterator[None]:
-    """httpx lets through what TLS says after the handshake, such as that a certificate of the client is wanted."""
-    try:
-        yield
-    except ssl.SSLError as error:
-        raise httpx.ReadError("TLS broke off") from error
-
-
-def _certificates(ca_file: Path | None) -> ssl.SSLContext:
-    if ca_file is None:
-        return httpx.create_ssl_context()
-    # What the user names is good, with whatever extensions it was made, and without its authority: both are the
-    # default of only some versions of Python.
-    context = ssl.create_default_context(cafile=ca_file)
-    context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
 
 
 def _filled(template: str, segments: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
-"""Why no connection to WAHA came about, or it broke: read from the causes of an httpx error, never from its text.
+"""Connections to WAHA: what of a request may have been sent, and why a connection failed.
 
-The text of such an error is left out of ours: it may quote a URL.
+Why is read from the causes of an httpx error, not from its text, which is left out of ours: it may quote a URL.
 """
 
 from __future__ import annotations
@@ -8,162 +8,273 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
+from anyio.streams.tls import TLSAttribute
 
-from waha_mcp.waha.errors import Unreachable, Untrusted
+from waha_mcp.waha.errors import Unreachable, Untrusted, clean
 
-#: OpenSSL's codes (X509_V_ERR_...) for a certificate that no known authority has signed, the first two for a
-#: self-signed one; for one that is too old or too new; and for one of another host.
+#: Errors that end a request before any byte of it was sent.
+_BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+#: OpenSSL's codes (X509_V_ERR_...) for a self-signed certificate; for one that no known authority has signed; for one
+#: that is too old or too new; and for one of another host.
 _SELF_SIGNED, _UNKNOWN_AUTHORITY = (18,), (2, 19, 20, 21)
 _EXPIRED, _NOT_YET_VALID, _OTHER_HOST = (10,), (9,), (62, 64)
-#: OpenSSL's reasons for an answer that is no TLS, and for a server that wants a certificate of the client.
-_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
-_WANTS_CERTIFICATE = "CERTIFICATE_REQUIRED"
-#: A server that wants a certificate of the client, and the next step.
-NEEDS_OURS = "wants a certificate of the client, and waha-mcp has none"
-OTHER_ADDRESS = "ask the user to set the App's url to an address of WAHA that needs none"
+#: Ends of OpenSSL's reasons: a server that wants a certificate of the client, that has none for the host name, and one
+#: of an old TLS.
+_WANTS_CERTIFICATE = ("ALERT_CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_HANDSHAKE_FAILURE")
+_NO_CERTIFICATE = ("UNRECOGNIZED_NAME", "ALERT_INTERNAL_ERROR")
+_OLD_TLS = ("ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EHOSTDOWN)
+_CUT = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 _NO_NAME = tuple(getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name))
-_TRY_URL = "ask the user to correct the App's url"
-_LOOK_THERE = f"{_TRY_URL} or look at what runs there"
+#: Seconds for a second look at a server, by a handshake alone.
+_LOOK = 3.0
+
+
+class Departure:
+    """Tracks whether any byte of a request may have been sent; unknown counts as sent (`left` is True)."""
+
+    left = False
+    #: Whether an answer has begun.
+    answered = False
+    #: Host and port that were connected to: the server's or a proxy's.
+    peer: tuple[str, int] | None = None
+
+    def failed(self, failure: httpx.TransportError) -> None:
+        """Record a transport error: unless it precedes sending, the request counts as sent, traced or not."""
+        self.left = self.left or not isinstance(failure, _BEFORE)
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore's trace callback, called at each step of a request."""
+        if event.endswith(".connect_tcp.started"):
+            self.peer = (info["host"], info["port"])
+        # A CONNECT request goes to a proxy only.
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.left = True
+
+
+def certificates(ca_file: Path | None) -> ssl.SSLContext:
+    """What an https server's certificate is checked against. `ca_file` replaces the default authorities."""
+    if ca_file is None:
+        return httpx.create_ssl_context()
+    # What the user names is good, with whatever extensions it was made, and without its authority: both are the
+    # default of only some versions of Python.
+    context = ssl.create_default_context(cafile=ca_file)
+    context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why there is no connection. `lasting`: at once it would fail again. `untrusted`: the certificate is not good.
-
-    `what` continues "Connecting to WAHA at https://host:port"; `step` is the next step, without a period.
-    """
+class _Why:
+    """Why there is no connection. `what` continues "Connecting to WAHA at https://host:port"; `step` has no period."""
 
     what: str
     step: str
+    #: Whether another attempt at once would fail, too.
     lasting: bool = False
-    untrusted: bool = False
-    #: Whether the App's `ca_file` can make the certificate good.
+    #: Whether the server's certificate is why, and whether the App's `ca_file` can make it good.
+    certificate: bool = False
     ca_file_helps: bool = False
 
-    def error(self, origin: str) -> Unreachable:
-        """The error for a request that was not sent."""
-        what = f"Connecting to WAHA at {origin} {self.what}, so the request was not sent."
-        if self.untrusted:
+    def error(self, at: str, more: str = "") -> Unreachable:
+        what = f"Connecting to WAHA at {at} {self.what}{more}."
+        if self.certificate:
             return Untrusted(what, self.step, ca_file_helps=self.ca_file_helps)
         return Unreachable(what, self.step)
 
 
-def why_not_connected(error: httpx.TransportError, url: str, *, ca_file: bool) -> Failure:
-    """Why a request was not sent. `ca_file`: whether the App names certificates of its own."""
-    causes = list(_causes(error))
-    if not isinstance(error, httpx.TimeoutException):
-        for cause in causes:
-            if isinstance(cause, ssl.SSLError):
-                return _tls(cause, ca_file)
-    proxy = _proxy(url)
-    if isinstance(error, httpx.ProxyError):
-        return Failure("was refused by the proxy that the environment names", _PROXY_STEP, lasting=True)
-    found = _plain(error, causes, proxy)
-    return Failure(f"through the proxy that the environment names {found.what}", _PROXY_STEP) if proxy else found
+def lasts(failure: httpx.TransportError, url: httpx.URL, departure: Departure) -> bool:
+    """Whether a request that was not sent would fail so again at once."""
+    return not departure.left and _why(list(_causes(failure)), url, departure, None).lasting
 
 
-def broken(error: httpx.TransportError, origin: str, *, ever_answered: bool) -> Unreachable:
-    """The error for a look whose connection broke. `ever_answered`: there was an answer before."""
-    if any(isinstance(cause, ssl.SSLError) and _wants_certificate(cause) for cause in _causes(error)):
-        return Unreachable(f"What listens at {origin} {NEEDS_OURS}.", OTHER_ADDRESS)
-    if origin.startswith("http:") and not ever_answered:
-        return Unreachable(
-            f"What listens at {origin} closes the connection without an HTTP answer.",
-            "if it speaks https, ask the user to set the App's url to https://",
-        )
-    what = f"The connection to WAHA at {origin} broke."
+async def connection_error(
+    failure: httpx.TransportError, url: httpx.URL, departure: Departure, *, ca_file: Path | None, silent: bool
+) -> Unreachable:
+    """The error for a look whose connection failed, or a change that was not sent.
+
+    `silent`: there was never an answer from that server.
+    """
+    at = f"{url.scheme}://{url.netloc.decode('ascii')}"
+    causes = list(_causes(failure))
+    if not departure.left:
+        names = await _names(causes, url, departure, ca_file)
+        return _why(causes, url, departure, ca_file).error(at, f"{names}, so the request was not sent")
+    if not departure.answered:
+        # With TLS 1.3 a server looks at the client's certificate after the handshake.
+        if alert := next((each for each in causes if isinstance(each, ssl.SSLError) and _is_alert(each)), None):
+            return _tls(alert, url.host, ca_file).error(at)
+        if silent and url.scheme == "http":
+            if await _speaks_tls(url):
+                return Unreachable(
+                    f"What listens at {at} speaks https.", "ask the user to set the App's url to https://"
+                )
+            return Unreachable(
+                f"What listens at {at} closes the connection without an answer in HTTP.",
+                "ask the user to look whether WAHA runs there, or correct the App's url",
+            )
+    what = f"The connection to WAHA at {at} broke."
     return Unreachable(what, "try again; if it persists, ask the user to look at WAHA")
 
 
-_PROXY_STEP = (
-    "ask the user to look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or add WAHA's host to NO_PROXY, where waha-mcp "
-    "is started"
+def _why(causes: list[BaseException], url: httpx.URL, departure: Departure, ca_file: Path | None) -> _Why:
+    for cause in causes:
+        # The two excepted are steps of every handshake.
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
+            return _tls(cause, url.host, ca_file)
+    proxy = (
+        "ask the user to correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY where waha-mcp is started, or set "
+        f"NO_PROXY={url.host} there"
+    )
+    if isinstance(causes[0], httpx.ProxyError):
+        # Its text is the status and the proxy's reason.
+        status = str(causes[0])[:3]
+        said = f" ({status})" if status.isdecimal() else ""
+        return _Why(f"failed: the proxy that the environment names refuses it{said}", proxy, lasting=True)
+    found = _plain(causes, url)
+    if departure.peer is None or departure.peer == _address(url):
+        return found
+    host, port = departure.peer
+    what = f"failed: the proxy that the environment names, {host}:{port}, cannot be reached"
+    return _Why(what, proxy, found.lasting)
+
+
+def _tls(error: ssl.SSLError, host: str, ca_file: Path | None) -> _Why:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate(error, host, ca_file)
+    if isinstance(error, ssl.SSLEOFError):
+        return _CLOSED
+    reason = error.reason or ""
+    if reason.endswith(_WANTS_CERTIFICATE):
+        what = "failed: the server refuses the TLS handshake, most often because it wants a client's certificate"
+        step = "ask the user to give the App a url by which WAHA is reached without one: waha-mcp has none"
+        return _Why(what, step, lasting=True)
+    if reason.endswith(_NO_CERTIFICATE):
+        what = f"failed: the server there has no certificate for the name {host}"
+        step = "ask the user to correct the host in the App's url, or look at the proxy there"
+        return _Why(what, step, lasting=True)
+    if reason.endswith(_OLD_TLS):
+        what = "failed: the server there speaks only a TLS older than 1.2"
+        return _Why(what, "ask the user to update the server or proxy there", lasting=True)
+    if _is_alert(error):
+        what = f"failed: the server refuses the TLS handshake ({reason.replace('_', ' ').lower()})"
+        return _Why(what, "ask the user to look at the TLS settings of the server there", lasting=True)
+    # What OpenSSL cannot read is no TLS.
+    step = "ask the user to set the App's url to http://, or correct its port if WAHA has https at another"
+    return _Why("failed: what listens there speaks no TLS", step, lasting=True)
+
+
+_CLOSED = _Why(
+    "failed: the connection was closed in the TLS handshake",
+    "ask the user to correct the App's url (its port may not be one of https), or look at what runs there",
 )
 
 
-def _tls(error: ssl.SSLError, ca_file: bool) -> Failure:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate(error.verify_code, ca_file)
-    reason = error.reason or ""
-    if reason in _NO_TLS:
-        return Failure("failed: what listens there speaks no TLS", "ask the user to set the App's url to http://", True)
-    if _wants_certificate(error):
-        return Failure(f"failed: the server {NEEDS_OURS}", OTHER_ADDRESS, True)
-    if isinstance(error, ssl.SSLEOFError):
-        return Failure("failed: the connection was closed during the TLS handshake", _LOOK_THERE)
-    what = f"failed in the TLS handshake ({reason.replace('_', ' ').lower() or 'no reason given'})"
-    return Failure(what, "ask the user to look at the TLS settings of WAHA or the proxy in front of it", True)
+_NAME_FILE = "ask the user to set the App's ca_file (--ca-file of `waha-mcp init`) to a file with {} (PEM)"
 
 
-def _wants_certificate(error: ssl.SSLError) -> bool:
-    # With TLS 1.3 the server says so after the handshake.
-    return (error.reason or "").endswith(_WANTS_CERTIFICATE)
+def _is_alert(error: ssl.SSLError) -> bool:
+    return "ALERT_" in (error.reason or "")
 
 
-def _certificate(code: int, ca_file: bool) -> Failure:
-    def bad(what: str, step: str, *, helps: bool = False) -> Failure:
-        return Failure(f"failed: {what}", step, lasting=True, untrusted=True, ca_file_helps=helps)
+def _certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Path | None) -> _Why:
+    def bad(what: str, step: str, *, helps: bool = False) -> _Why:
+        return _Why(f"failed: its certificate {what}", step, lasting=True, certificate=True, ca_file_helps=helps)
 
+    code = error.verify_code
     if code in (*_SELF_SIGNED, *_UNKNOWN_AUTHORITY):
-        if ca_file:
-            return bad(
-                "its certificate is not signed by what the App's ca_file holds",
-                "ask the user to put the certificate of WAHA or of its authority (PEM) there",
-                helps=True,
-            )
-        whose = (
-            "is self-signed" if code in _SELF_SIGNED else "is signed by an authority that this machine does not know"
-        )
-        of = "the certificate itself" if code in _SELF_SIGNED else "the authority's certificate"
-        return bad(
-            f"its certificate {whose}",
-            f"ask the user to set the App's ca_file (--ca-file of `waha-mcp init`) to a file with {of} (PEM)",
-            helps=True,
-        )
+        if ca_file is not None:
+            step = "ask the user to put the certificate of WAHA or of its authority (PEM) there"
+            return bad("is not signed by what the App's ca_file holds", step, helps=True)
+        if code in _SELF_SIGNED:
+            return bad("is self-signed", _NAME_FILE.format("that certificate"), helps=True)
+        what = "is signed by an authority that this machine does not know"
+        return bad(what, _NAME_FILE.format("the authority's certificate"), helps=True)
     if code in _EXPIRED:
-        return bad("its certificate has expired", "ask the user to renew it, or correct this machine's clock")
+        return bad("has expired", "ask the user to renew it, or correct this machine's clock")
     if code in _NOT_YET_VALID:
-        return bad("its certificate is not valid yet", "ask the user to correct this machine's clock")
+        return bad("is not valid yet", "ask the user to correct this machine's clock")
     if code in _OTHER_HOST:
-        return bad(
-            "its certificate is for another host name",
-            "ask the user to set the App's url to the name that it is for, or have one made for this name",
-        )
-    return bad(f"its certificate is not good (OpenSSL's code {code})", "ask the user to look at it")
+        return bad(f"is not for {host}", "ask the user to correct the host in the App's url to one that it is for")
+    # The message is one of OpenSSL's own.
+    what = f"is not good ({clean(error.verify_message, limit=80)})"
+    return bad(what, "ask the user to have one made anew for the server there")
 
 
-def _plain(error: httpx.TransportError, causes: list[BaseException], proxy: bool) -> Failure:
-    machine, there = ("the proxy", "at the proxy's address") if proxy else ("that machine", "there")
-    if isinstance(error, httpx.TimeoutException):
-        if any(isinstance(cause, ssl.SSLWantReadError) for cause in causes):
-            return Failure("timed out: what listens there does not answer the TLS handshake", _LOOK_THERE)
-        step = "ask the user to look whether it is on and no firewall is in the way"
-        return Failure(f"timed out: {machine} does not answer", step)
+def _plain(causes: list[BaseException], url: httpx.URL) -> _Why:
+    if isinstance(causes[0], httpx.TimeoutException):
+        step = "ask the user to look whether that machine is on and no firewall is in the way, or correct the App's url"
+        return _Why("timed out: nothing answers there", step)
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             if cause.errno in _NO_NAME:
-                return Failure("failed: there is no host of that name", _TRY_URL, lasting=True)
-            step = "ask the user to look at this machine's network"
-            return Failure("failed: its host name could not be looked up (DNS)", step)
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return Failure(f"was refused: nothing listens {there}", "ask the user to start WAHA or correct the App's url")
-    if any(isinstance(cause, OSError) and cause.errno in _NO_WAY for cause in causes):
-        step = "ask the user to look at this machine's network or correct the App's url"
-        return Failure("failed: there is no way from here to that address", step)
-    return Failure("failed", "ask the user to look whether WAHA runs there")
+                what = f"failed: there is no host of the name {url.host}"
+                return _Why(what, "ask the user to correct the App's url", lasting=True)
+            what = f"failed: the name {url.host} cannot be looked up now (DNS)"
+            return _Why(what, "ask the user to look at this machine's network")
+    numbers = {cause.errno for cause in causes if isinstance(cause, OSError)}
+    if errno.ECONNREFUSED in numbers:
+        return _Why("was refused: nothing listens there", "ask the user to start WAHA or correct the App's url")
+    if numbers.intersection(_NO_WAY):
+        step = "ask the user to look at this machine's network, or correct the App's url"
+        return _Why("failed: there is no way from here to that address", step)
+    if numbers & {errno.EACCES, errno.EPERM}:
+        what = "failed: this machine's firewall or sandbox does not let waha-mcp connect"
+        return _Why(what, "ask the user to allow it", lasting=True)
+    if url.scheme == "https" and numbers.intersection(_CUT):
+        return _CLOSED
+    return _Why("failed", "ask the user to look whether WAHA runs there")
 
 
-def _proxy(url: str) -> bool:
-    """Whether the environment has a proxy for this URL, as httpx reads it."""
-    parts, proxies = urlsplit(url), getproxies()
-    return bool(proxies.get(parts.scheme) or proxies.get("all")) and not proxy_bypass(parts.hostname or "")
+async def _names(causes: list[BaseException], url: httpx.URL, departure: Departure, ca_file: Path | None) -> str:
+    """Where a certificate is for another host: the hosts that it is for, as the end of a clause.
+
+    Empty if they cannot be found out. They are told only of a certificate that is good but for them.
+    """
+    other = any(isinstance(each, ssl.SSLCertVerificationError) and each.verify_code in _OTHER_HOST for each in causes)
+    if not other or departure.peer != _address(url):
+        return ""
+    context = certificates(ca_file)
+    context.check_hostname = False
+    shown = await _handshake(url, context)
+    told: Any = shown.get("subjectAltName", ()) if isinstance(shown, dict) else ()
+    names = [clean(str(each[1]), limit=80) for each in told if each[0] in ("DNS", "IP Address")]
+    return f" but for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""
+
+
+async def _speaks_tls(url: httpx.URL) -> bool:
+    """Whether what listens at a plain http URL answers a TLS handshake."""
+    answer = await _handshake(url, ssl.create_default_context())
+    if isinstance(answer, ssl.SSLError):
+        return isinstance(answer, ssl.SSLCertVerificationError) or _is_alert(answer)
+    return answer is not None
+
+
+async def _handshake(url: httpx.URL, context: ssl.SSLContext) -> dict[str, Any] | ssl.SSLError | None:
+    """The certificate that a server shows, as Python's ssl gives it, or why there is none; None: no answer.
+
+    No request is sent.
+    """
+    host, port = _address(url)
+    with anyio.move_on_after(_LOOK):
+        try:
+            async with await anyio.connect_tcp(host, port, ssl_context=context, tls_hostname=host) as stream:
+                return dict(stream.extra(TLSAttribute.peer_certificate) or ())  # noqa: S610 - no Django
+        except ssl.SSLError as error:
+            return error
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream):
+            return None
+    return None
+
+
+def _address(url: httpx.URL) -> tuple[str, int]:
+    return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,10 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
-from waha_mcp.waha.connecting import NEEDS_OURS, OTHER_ADDRESS
 from waha_mcp.waha.errors import LOOK_FIRST, BadAnswer, NotDone, OutcomeUnknown, TooLarge, clean, error_for
 
 _LOOK_AT_URL = "ask the user to check the App's url (a reverse proxy or a login page may stand in front)."
+#: What a proxy answers where it does not reach WAHA; from 520 on they are Cloudflare's.
+_PROXYS = (502, 503, 504, *range(520, 531))
 #: Maximum bytes of a JSON answer, before and after decompression.
 MAX_JSON = 10 * 2**20
 
@@ -32,12 +34,20 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
             raise outcome_unknown(f"it was redirected to {where}")
         raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
     if changes and (status == 408 or (status >= 500 and status != 501)):
-        proxys = status in (408, 502, 503, 504)
+        proxys = status == 408 or status in _PROXYS
         raise outcome_unknown(f"a proxy in front of it answered {status}" if proxys else f"it failed inside ({status})")
     if status == 206:
         raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
     try:
-        answer = _decode(await body_of(response, MAX_JSON, "WAHA's answer"), _content_type(response))
+        raw = await body_of(response, MAX_JSON, "WAHA's answer")
+        if status == 400 and not changes and _wants_https(response, raw):
+            raise _WebPage("What listens at the App's url speaks https: ask the user to set it to https://.")
+        if status == 400 and not changes and b"No required SSL certificate was sent" in raw:  # nginx
+            raise _WebPage(
+                "What listens at the App's url wants a client's certificate, and waha-mcp has none: "
+                "ask the user to give the App a url by which WAHA is reached without one."
+            )
+        answer = _decode(raw, _content_type(response))
     except BadAnswer as error:
         if changes:
             what = "a web page came back" if isinstance(error, _WebPage) else "its answer could not be read"
@@ -56,14 +66,23 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
         # A proxy's 403 says nothing about the key, nor about the outcome of a change.
         if changes:
             raise outcome_unknown(f"what stands in front of WAHA answered {status}")
-        if status in (401, 403, 407) or (status == 404 and not (isinstance(answer, dict) and "message" in answer)):
+        # Of a file that is gone WAHA says so in an object under `error`.
+        said = isinstance(answer, dict) and ("message" in answer or isinstance(answer.get("error"), dict))
+        if status in (401, 403, 407) or (status == 404 and not said):
             raise BadAnswer(f"Something in front of WAHA, and not WAHA itself, answered {status}: {_LOOK_AT_URL}")
-        if status in (502, 503, 504):
+        if status in _PROXYS:
             raise BadAnswer(
                 f"The proxy in front of WAHA answered {status}, so it does not reach WAHA: "
                 "ask the user to start WAHA or look at the proxy."
             )
     raise error_for(status, answer, session=session, retry_after=retry_after(response), hide=key)
+
+
+def _wants_https(response: httpx.Response, raw: bytes) -> bool:
+    """Whether a server refuses plain http because it speaks https there, as nginx, Apache, Go's and others put it."""
+    if response.request.url.scheme != "http" or raw.lstrip().startswith(b"{"):
+        return False
+    return re.search(rb"(?i)(plain )?HTTP\b.{0,40}\b(HTTPS|SSL)|requires TLS", raw) is not None
 
 
 def check_json(response: httpx.Response) -> None:
@@ -155,10 +174,6 @@ def _decode(raw: bytes, content_type: str) -> Any:
         # NestJS sends bare text as text/html.
         if content_type in ("text/plain", "text/html") and not text.startswith("<"):
             return text
-        if "HTTP request was sent to HTTPS port" in text:  # nginx and others of its kind
-            raise _WebPage("What listens at the App's url speaks https: ask the user to set it to https://.") from None
-        if "No required SSL certificate was sent" in text:
-            raise _WebPage(f"What listens at the App's url {NEEDS_OURS}: {OTHER_ADDRESS}.") from None
         if text.startswith("<"):
             raise _WebPage(f"A web page came back where WAHA's API should be: {_LOOK_AT_URL}") from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
