@@ -627,11 +627,11 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "It closed without a word, and then answered a handshake.",
     ),
     "http to nginx's https port": (
-        "What listens at the App's url speaks https: ask the user to set it to https://.",
+        "What listens at WAHA's URL speaks https: ask the user to set the App's url to https://.",
         "nginx says so in its page.",
     ),
     "nginx that wants a client certificate": (
-        "What listens at the App's url wants a client's certificate, and waha-mcp has none: ask the user to "
+        "What listens at WAHA's URL wants a client's certificate, and waha-mcp has none: ask the user to "
         "give the App a url by which WAHA is reached without one.",
         "nginx says so in its page, after a good handshake.",
     ),

@@ -41,10 +41,10 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
     try:
         raw = await body_of(response, MAX_JSON, "WAHA's answer")
         if status == 400 and not changes and _wants_https(response, raw):
-            raise _WebPage("What listens at the App's url speaks https: ask the user to set it to https://.")
+            raise _WebPage("What listens at WAHA's URL speaks https: ask the user to set the App's url to https://.")
         if status == 400 and not changes and b"No required SSL certificate was sent" in raw:  # nginx
             raise _WebPage(
-                "What listens at the App's url wants a client's certificate, and waha-mcp has none: "
+                "What listens at WAHA's URL wants a client's certificate, and waha-mcp has none: "
                 "ask the user to give the App a url by which WAHA is reached without one."
             )
         answer = _decode(raw, _content_type(response))
