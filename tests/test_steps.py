@@ -72,7 +72,7 @@ def test_the_texts_are_found() -> None:
 
 def test_an_error_says_one_thing_to_both() -> None:
     refused = str(error_for(401, None, session="default"))
-    assert "Ask the user to check the App's key" in refused
-    assert for_person(refused).endswith("was switched off. Check the App's key in WAHA's dashboard.")
+    assert "Ask the user to run `waha-mcp doctor`" in refused
+    assert for_person(refused).endswith("was switched off in WAHA. Run `waha-mcp doctor`, which names the fix.")
     assert for_person(no_session("shop")) == "WAHA has no session 'shop': set the App's session."
     assert for_person(session_step("shop", "STOPPED")) == "Session 'shop' is stopped: start it in WAHA's dashboard."

@@ -19,6 +19,7 @@ from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
+from waha_mcp.steps import did_you_mean
 from waha_mcp.tools.catalog import (
     CATALOG,
     ArgumentError,
@@ -88,7 +89,9 @@ class Bridge:
             ("tool in exclude", app.exclude, CATALOG.keys()),
         ):
             if unknown := sorted(named - known):
-                raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: there are {', '.join(sorted(known))}")
+                there = f"there are {', '.join(sorted(known))}" if len(known) < 20 else "there is none of that name"
+                meant = did_you_mean(unknown[0], known)
+                raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: {there}{meant}")
         self.app = app
         for secret in app.secrets():
             hide(secret)

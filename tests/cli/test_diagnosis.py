@@ -194,11 +194,11 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "problem", "App", "plain http would send the key unencrypted", "assistant.toml",
     ),
     "a ca_file that is gone": (
-        lambda s: s.write(ca_file="gone.pem"), "problem", "App", "ca_file: cannot be read", "assistant.toml",
+        lambda s: s.write(ca_file="gone.pem"), "problem", "App", "gone.pem cannot be read", "assistant.toml",
     ),
     "a ca_file that holds no certificate": (
         lambda s: s.write(ca_file="assistant.key"),
-        "problem", "App", "ca_file: holds no certificates in PEM form", "assistant.toml",
+        "problem", "App", "assistant.key holds no certificates in PEM form", "assistant.toml",
     ),
     "a file that is no TOML": (
         on_disk(lambda s: s.definition.write_text("url = http://localhost")),

@@ -271,7 +271,7 @@ CASES: dict[str, Case] = {
     ),
     "http to nginx's https port": Case(
         page("400 Bad Request", "<center>The plain HTTP request was sent to HTTPS port</center>"),
-        "What listens there speaks https", "set the App's url to https://", BadAnswer, left=True,
+        "What listens at the App's url speaks https", "set it to https://", BadAnswer, left=True,
     ),
     "nginx that wants a client certificate": Case(
         page("400 Bad Request", "<center>No required SSL certificate was sent</center>"),

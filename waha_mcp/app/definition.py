@@ -67,9 +67,9 @@ def _check_certificates(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        raise ValueError("holds no certificates in PEM form") from None
+        raise ValueError(f"{value} holds no certificates in PEM form") from None
     except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror or error})") from None
+        raise ValueError(f"{value} cannot be read ({error.strerror or error})") from None
     return value
 
 
@@ -152,7 +152,7 @@ class App(PolicyFields):
         if url.scheme == "http" and not self.allow_insecure_http and not is_local(url.host):
             raise ValueError(
                 f"url: plain http would send the key unencrypted to {url.host}; use https://, "
-                "or set allow_insecure_http = true if the way there is safe"
+                "or set allow_insecure_http = true (--allow-insecure-http of `waha-mcp init`) if the way there is safe"
             )
         return self
 
@@ -424,6 +424,8 @@ def _explain(error: ValidationError) -> str:
     parts = []
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(str(p) for p in item["loc"])
-        message = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown field" + (did_you_mean(path, App.model_fields) if len(item["loc"]) == 1 else "")
         parts.append(f"{path}: {message}" if path else message)
     return "; ".join(parts)

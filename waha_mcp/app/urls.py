@@ -17,6 +17,7 @@ from ada_url import URL, idna_to_unicode
 MAX_URL = 4_096
 
 _WRONG = "must be an http:// or https:// URL such as https://example.com/a.png"
+_WRONG_BASE = "must be an http:// or https:// URL such as http://localhost:3000"
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,11 @@ def parse_base(text: str) -> str:
         ValueError: not such a URL, or with blanks, credentials, query or fragment. The message quotes at most the host.
     """
     if any(c.isspace() for c in text):
-        raise ValueError("must be an http:// or https:// URL such as http://localhost:3000, without blanks")
-    url = parse(text).href
+        raise ValueError(f"{_WRONG_BASE}, without blanks")
+    try:
+        url = parse(text).href
+    except ValueError as error:
+        raise ValueError(_WRONG_BASE if str(error) == _WRONG else str(error)) from None
     if "?" in url or "#" in url:
         raise ValueError("must end at the host or a path prefix, without ? or #")
     return url.rstrip("/")

@@ -93,7 +93,7 @@ def main() -> None:
     except Failure as failure:
         code = _fail(str(failure), failure.code)
     except TyperException as error:
-        code = _fail(f"{error.format_message()} (see waha-mcp --help)", 2)
+        code = _fail(f"{error.format_message().replace('Value error, ', '')} (see waha-mcp --help)", 2)
     except BrokenPipeError:
         # stdout was closed by its reader; avoid the interpreter's error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

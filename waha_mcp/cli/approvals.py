@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from typing import Annotated
@@ -51,7 +52,8 @@ def approvals(
         anyio.run(serve_approvals, port, _announce, host)
     except OSError as error:
         where = f"port {port}" if host == LOOPBACK else f"{host} port {port}"
-        raise Failure(f"cannot serve on {where}: {error.strerror or error}; choose another with --port") from None
+        why = os.strerror(error.errno) if error.errno else error  # asyncio's own text repeats the address
+        raise Failure(f"cannot serve on {where}: {why}; choose another with --port") from None
 
 
 def _announce(url: str) -> None:

@@ -48,6 +48,8 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
             await bridge.key.identify()
             answer = await bridge.answer(name, arguments, client="waha-mcp call")
         except UnknownTool:
+            if bridge.key.grant.problem:
+                raise Failure(bridge.key.grant.problem, code=1) from None
             load_tools()
             none = f"there is none of that name{did_you_mean(name, CATALOG)}"
             why = why_hidden(CATALOG[name], app, bridge.key.grant) if name in CATALOG else none

@@ -189,7 +189,8 @@ def other_session(session: str, seen: Sequence[str]) -> str:
     if not seen:
         return no_session(session)
     own = ", ".join(f"'{each}'" for each in seen)
-    return f"This key is for session {own}, and the App names '{session}': ask the user to set the App's session."
+    right = f"set the App's session to {own}" if len(seen) == 1 else "correct the App's session"
+    return f"This key is for session {own}, and the App names '{session}': ask the user to {right}."
 
 
 def error_for(

@@ -43,7 +43,8 @@ _ADMIN_PROBE = "GET /api/server/environment"
 
 _ADMIN_KEY = (
     "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a scoped one: "
-    "add an MCP app to the session in WAHA's dashboard and use its key, or set allow_admin_key = true in the App."
+    "with `waha-mcp init`, or by an MCP app of the session in WAHA's dashboard. Or set allow_admin_key = true in the "
+    "App."
 )
 _NO_SCOPED_KEYS = (
     f"WAHA's API is not at this URL, or this WAHA is older than {SCOPED_KEYS} and knows no scoped keys (404): "

@@ -34,17 +34,17 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
             raise outcome_unknown(f"it was redirected to {where}")
         raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
     if changes and (status == 408 or (status >= 500 and status != 501)):
-        who = "a proxy in front of WAHA answered" if status == 408 or status in _PROXYS else "WAHA failed inside:"
-        raise outcome_unknown(f"{who} {status}")
+        proxys = status == 408 or status in _PROXYS
+        raise outcome_unknown(f"a proxy in front of it answered {status}" if proxys else f"it failed inside ({status})")
     if status == 206:
         raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
     try:
         raw = await body_of(response, MAX_JSON, "WAHA's answer")
         if status == 400 and not changes and _wants_https(response, raw):
-            raise _WebPage("What listens there speaks https: ask the user to set the App's url to https://.")
+            raise _WebPage("What listens at the App's url speaks https: ask the user to set it to https://.")
         if status == 400 and not changes and b"No required SSL certificate was sent" in raw:  # nginx
             raise _WebPage(
-                "What listens there wants a client's certificate, and waha-mcp has none: "
+                "What listens at the App's url wants a client's certificate, and waha-mcp has none: "
                 "ask the user to give the App a url by which WAHA is reached without one."
             )
         answer = _decode(raw, _content_type(response))
