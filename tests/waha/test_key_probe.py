@@ -27,9 +27,11 @@ from tests.canned import (
     until,
     waits_for,
 )
+from tests.harness import Admin, app_for
 from waha_mcp import bridge as bridge_module
 from waha_mcp.app.actions import Action, Evidence, Grant
 from waha_mcp.bridge import Bridge, UnknownTool
+from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha import key_probe
 from waha_mcp.waha.errors import BadAnswer, WahaError
 from waha_mcp.waha.key_probe import KeyProbe, examine
@@ -41,6 +43,34 @@ pytestmark = pytest.mark.anyio
 def server() -> Iterator[Server]:
     with answering() as found:
         yield found
+
+
+@pytest.mark.parametrize("actions", [{Action.READ, Action.SEND}, {Action.APP}], ids=["read and send", "app"])
+async def test_a_key_of_another_session_is_told_so_and_not_that_the_action_is_refused(
+    actions: set[Action], sandbox: SandboxInfo
+) -> None:
+    mine = app_for(sandbox, sandbox.keys["full"], session="work", actions=frozenset(actions))
+    async with Bridge(mine) as bridge:
+        await bridge.key.identify()
+        await bridge.key.probe()
+        assert "This key is for session 'default', and the App names 'work'" in str(bridge.key.grant.problem)
+
+
+async def test_a_403_to_an_action_without_a_probe_leads_to_the_session_too(sandbox: SandboxInfo) -> None:
+    mine = app_for(sandbox, sandbox.keys["full"], session="work", actions=frozenset({Action.CONTROL}))
+    async with Bridge(mine) as bridge:
+        await bridge.key.identify()
+        await bridge.key.doubt(Action.CONTROL)
+        assert "This key is for session 'default'" in str(bridge.key.grant.problem)
+
+
+async def test_a_key_that_is_good_costs_no_look_at_the_sessions(sandbox: SandboxInfo, admin: Admin) -> None:
+    mine = app_for(sandbox, sandbox.keys["full"], session="default", actions=frozenset({Action.READ, Action.SEND}))
+    async with Bridge(mine) as bridge:
+        await bridge.key.identify()
+        await bridge.key.probe()
+        assert bridge.key.grant.problem is None
+    assert [r["path"] for r in await admin.requests() if r["path"] == "/api/sessions"] == []
 
 
 async def test_probes_run_at_the_same_time(server: Server) -> None:
