@@ -58,7 +58,11 @@ class Machine:
         return re.sub(r"\{(url|admin|read|read_send)\}", lambda found: keys[found[1]], text)
 
     def plain(self, text: str) -> str:
-        text = text.replace(str(self.home), "~").strip()
+        text = (
+            text.replace(str(self.home), "~")
+            .replace(str(Path(sys.executable).with_name("waha-mcp")), "waha-mcp")
+            .strip()
+        )
         text = re.sub(r"\(/\S*/waha-mcp/", "(~/state/waha-mcp/", text)
         text = re.sub(r"(127\.0\.0\.1:|port )\d{4,5}", r"\1PORT", text)
         return re.sub(r"\d{4}-\d\d-\d\d[T ][\d:.]+\S*|\d\d:\d\d \(UTC\S*\)", "DATE", text)

@@ -312,7 +312,7 @@ def test_an_app_without_an_id_asks_anew_and_names_its_earlier_trail(home: Home) 
     log = home.waha_mcp("log", "--app", "clerk")
     assert [json.loads(line)["decision"] for line in log.stdout.splitlines()] == ["waiting for approval", "approved"]
     assert str(home.path / ".local" / "state" / "waha-mcp" / "default") in log.stderr
-    earlier = home.waha_mcp("log").stdout.splitlines()
+    earlier = home.waha_mcp("log", "--app", "default").stdout.splitlines()
     assert [json.loads(line)["tool"] for line in earlier] == ["get_unread", "send_text"]
 
 

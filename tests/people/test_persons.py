@@ -112,8 +112,8 @@ async def test_messages_under_the_other_id_count(ours: bool, waha: Canned) -> No
         *(([{**OURS, "body": "", **row}], True, False) for row in NO_MESSAGES),
         ([{**OURS, "body": "", **NO_MESSAGES[0]}] * 19 + [OURS], True, True),
         ([{}], False, False),
-        (httpx.Response(404, json={}), True, False),
-        (httpx.Response(404, json={}), False, False),
+        (httpx.Response(404, json={"statusCode": 404, "message": "Not found"}), True, False),
+        (httpx.Response(404, json={"statusCode": 404, "message": "Not found"}), False, False),
     ],
 )
 async def test_whether_there_are_messages_is_what_waha_shows(rows: Any, ours: bool, found: bool, waha: Canned) -> None:
