@@ -195,12 +195,15 @@ def no_answer(place: Place) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def a_proxy_that_refuses(place: Place) -> Iterator[None]:
-    with listening(place, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as port:
-        place.patch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{port}")
-        place.url = "https://waha.example:3000"
-        yield
+def a_proxy_that_refuses(status: str) -> Open:
+    @contextmanager
+    def opened(place: Place) -> Iterator[None]:
+        with listening(place, f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()) as port:
+            place.patch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{port}")
+            place.url = "https://waha.example:3000"
+            yield
+
+    return opened
 
 
 @contextmanager
@@ -228,6 +231,7 @@ class Case:
 
 
 CA_FILE = "set the App's ca_file (--ca-file of `waha-mcp init`) to a file with"
+SSH = b"SSH-2.0-OpenSSH_9.9\r\n"
 LOGIN = ("Location: https://login.example/in?next=/api/chats&token=SECRET",)
 CASES: dict[str, Case] = {
     "a self-signed certificate": Case(
@@ -266,12 +270,35 @@ CASES: dict[str, Case] = {
     "https to an http port": Case(
         https_to_an_http_port, "what listens there speaks no TLS", "set the App's url to http://"
     ),
+    "https to a port of something else": Case(
+        silent(SSH, "https"), "what listens there speaks no TLS", "correct its port",
+    ),
     "http to an https port that closes": Case(
         http_to_an_https_port, "speaks https", "set the App's url to https://", left=True, tries=3, looks=1,
     ),
     "http to nginx's https port": Case(
         page("400 Bad Request", "<center>The plain HTTP request was sent to HTTPS port</center>"),
         "What listens at WAHA's URL speaks https", "set the App's url to https://", BadAnswer, left=True,
+    ),
+    "http to an https port that answers in TLS": Case(
+        silent(b"\x15\x03\x01\x00\x02\x02\x16", "http"), "speaks https", "set the App's url to https://",
+        left=True, tries=3, looks=1,
+    ),
+    "http to a port of something else": Case(
+        silent(SSH, "http"), "closes the connection without an answer in HTTP", "correct the App's url",
+        left=True, tries=3, looks=1,
+    ),
+    "http to Apache's https port": Case(
+        page("400 Bad Request", "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"),
+        "speaks https", "set the App's url to https://", BadAnswer, left=True,
+    ),
+    "http to Go's https port": Case(
+        answering("400 Bad Request", "Client sent an HTTP request to an HTTPS server.\n", "Content-Type: text/plain"),
+        "speaks https", "set the App's url to https://", BadAnswer, left=True,
+    ),
+    "http to Tomcat's https port": Case(
+        answering("400 ", "Bad Request\nThis combination of host and port requires TLS.\n", "Content-Type: text/plain"),
+        "speaks https", "set the App's url to https://", BadAnswer, left=True,
     ),
     "nginx that wants a client certificate": Case(
         page("400 Bad Request", "<center>No required SSL certificate was sent</center>"),
@@ -300,7 +327,12 @@ CASES: dict[str, Case] = {
         no_way_there, "there is no way from here to that address", "correct the App's url", tries=3
     ),
     "a proxy that refuses": Case(
-        a_proxy_that_refuses, "the proxy that the environment names refuses it (403)", "set NO_PROXY=waha.example there"
+        a_proxy_that_refuses("403 Forbidden"),
+        "the proxy that the environment names refuses it (403)", "set NO_PROXY=waha.example there"
+    ),
+    "a proxy that wants a password": Case(
+        a_proxy_that_refuses("407 Proxy Authentication Required"),
+        "the proxy that the environment names refuses it (407)", "set NO_PROXY=waha.example there",
     ),
     "a proxy that is away": Case(
         a_proxy_that_is_away,
@@ -318,6 +350,10 @@ CASES: dict[str, Case] = {
     "a proxy without WAHA behind it": Case(
         page("502 Bad Gateway", "502"), "The proxy in front of WAHA answered 502, so it does not reach WAHA",
         "start WAHA or look at the proxy", BadAnswer, left=True, tries=3,
+    ),
+    "Cloudflare without WAHA behind it": Case(
+        page("521 Web Server Is Down", "521"), "The proxy in front of WAHA answered 521, so it does not reach WAHA",
+        "start WAHA or look at the proxy", BadAnswer, left=True,
     ),
     "another program's 404": Case(
         answering("404 Not Found", json.dumps({"detail": "Not Found"}), "Content-Type: application/json"),

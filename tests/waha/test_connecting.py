@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.harness import Admin
 from tests.tls import Kind
-from tests.waha.no_connection import CASES, Place, tls
+from tests.waha.no_connection import CASES, Place, answering, tls
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.steps import for_person
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import OutcomeUnknown, Untrusted, WahaError
+from waha_mcp.waha.errors import NotFound, OutcomeUnknown, Unauthorized, Unreachable, Untrusted, WahaError
 
 pytestmark = pytest.mark.anyio
 
@@ -77,3 +82,66 @@ async def test_a_ca_file_may_hold_the_servers_certificate_without_its_authoritys
         alone.write_text(await anyio.to_thread.run_sync(ssl.get_server_certificate, ("127.0.0.1", port)))
         async with Waha(place.url, SecretStr(place.sandbox.keys["read"]), "default", ca_file=alone) as waha:
             assert await waha.call(LOOK, query={"limit": 1})
+
+
+class Raising(httpx.AsyncBaseTransport):
+    """Fails as httpx does for one cause."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause, self.tries = cause, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.tries += 1
+        raise httpx.ConnectError("https://user:secret@host?x-api-key=1") from self.cause
+
+
+#: Causes that no test can bring about -> (what is said, how often it is tried).
+CAUSES: dict[str, tuple[Exception, str, int]] = {
+    "a name that is unknown": (socket.gaierror(socket.EAI_NONAME, "x"), "no host of the name waha.test", 1),
+    "no resolver": (socket.gaierror(socket.EAI_AGAIN, "x"), "waha.test cannot be looked up now (DNS)", 3),
+    "no network": (OSError(errno.ENETUNREACH, "x"), "there is no way from here to that address", 3),
+    "a firewall here": (PermissionError(errno.EPERM, "x"), "does not let waha-mcp connect", 1),
+    "one family refused, one without a way": (
+        ExceptionGroup("x", [OSError(errno.ENETUNREACH, "x"), ConnectionRefusedError(errno.ECONNREFUSED, "x")]),
+        "nothing listens there", 3,
+    ),
+    "something unheard of": (RuntimeError("x"), "https://waha.test failed, so the request was not sent", 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CAUSES)
+async def test_a_cause_is_found_and_tried_again_only_where_that_may_help(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause, says, tries = CAUSES[case]
+    transport = Raising(cause)
+    monkeypatch.setattr("waha_mcp.waha.client.anyio.sleep", _at_once)
+    async with Waha("https://waha.test", SecretStr("key_sample_0123456789"), "default") as waha:
+        looks, _ = waha._clients()
+        monkeypatch.setattr(looks, "_transport", transport)
+        with pytest.raises(Unreachable) as caught:
+            await waha.call("GET /api/server/version", bound=False)
+    assert says in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert transport.tries == tries
+
+
+async def _at_once(_: float) -> None:
+    pass
+
+
+async def test_a_media_file_that_is_gone_is_not_taken_for_another_server(sandbox: SandboxInfo, place: Place) -> None:
+    async with Waha(sandbox.url, SecretStr(sandbox.keys["read"]), "default") as waha:
+        with pytest.raises(NotFound):
+            await waha.download(f"{sandbox.url}/api/files/default/gone.jpg", cap=1000)
+    gone = json.dumps({"error": {"code": 404, "key": "FILE_NOT_FOUND"}})
+    with answering("404 Not Found", gone, "Content-Type: application/json")(place):
+        assert isinstance(await failing(place, LOOK), NotFound)
+
+
+async def test_a_key_that_is_empty_is_not_sent(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with Waha(sandbox.url, SecretStr("")) as waha:
+        with pytest.raises(Unauthorized):
+            await waha.call("GET /api/server/version", bound=False)
+    [request] = await admin.requests()
+    assert "x-api-key" not in [name.lower() for name in request["headers"]]
