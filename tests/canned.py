@@ -30,7 +30,7 @@ SEND = "/api/default/status/new-message-id"
 
 CHATS = "/api/default/chats/overview"
 
-SESSIONS = "/api/sessions"
+SESSIONS, VERSION = "/api/sessions", "/api/server/version"
 
 CONTACTS = "/api/contacts/all"
 
@@ -62,6 +62,8 @@ class Server:
         if answer is None:
             if path == ADMIN:
                 return FORBIDDEN
+            if path == VERSION:
+                return httpx.Response(200, json={"version": "2026.9.2", "engine": "GOWS"})
             if path == SESSIONS:
                 return httpx.Response(200, json=[{"name": "default", "status": "WORKING", "me": None}])
             return httpx.Response(200, json=[] if request.method == "GET" else OK)

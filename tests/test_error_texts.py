@@ -229,8 +229,8 @@ INIT = ("init", "--yes", "--url", "{url}")
 COMMAND_LINE: dict[str, Row] = {
     "no App at all": Row(
         command("serve", stdin=""),
-        'no key: set WAHA_API_KEY, or key = {env = "NAME"} or {file = "path"} in the App file, to the '
-        "session's scoped key (or try `waha-mcp demo`, which needs none)",
+        "no key: make an App with `waha-mcp init`, or give the session's scoped key: WAHA_API_KEY, or "
+        'key = {env = "NAME"} or {file = "path"} in the App file (`waha-mcp demo` needs none)',
         "Nothing names a key: both ways to give one are said, and a way to look without any.",
     ),
     "a misspelt command": Row(
@@ -240,18 +240,18 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "an unknown option": Row(
         command("tools", "--colour"),
-        "No such option: --colour (Possible options: --url) (see waha-mcp --help)",
+        "No such option: --colour (Possible options: --url) (see waha-mcp tools --help)",
         "`tools` has no such option; the help of the command has those there are.",
     ),
     "an argument left out": Row(
         command("call"),
-        "Missing argument 'tool'. (see waha-mcp --help)",
+        "Missing argument 'tool'. (see waha-mcp call --help)",
         "`call` wants a tool's name first.",
     ),
     "a wrong value of an option": Row(
         command("tools", "--log-level", "loud"),
         "Invalid value for '--log-level': 'loud' is not one of 'debug', 'info', 'warning', 'error'. (see "
-        "waha-mcp --help)",
+        "waha-mcp tools --help)",
         "All four values that would be right are there.",
     ),
     "arguments that are no JSON": Row(
@@ -350,8 +350,8 @@ COMMAND_LINE: dict[str, Row] = {
     "an unknown action": Row(
         command("apps", "update", "assistant", "--actions", "read,fly", app=APP, env=ADMIN),
         "unknown action 'fly': the actions are read, send, control, setting, app, delete (or one of "
-        "assistant, read, notify, reply); did you mean 'read'?",
-        "The one that is unknown, all that there are, and the nearest.",
+        "assistant, read, notify, reply)",
+        "The one that is unknown, and all that there are; none is near enough to be meant.",
     ),
     "a new key for a disabled App": Row(
         command("apps", "rotate", "assistant", app=f"enabled = false\n{APP}", env=ADMIN),
@@ -393,7 +393,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "init with an id that is none": Row(
         command(*INIT, "--id", "a b", env=ADMIN),
-        "'a b' is no id: use letters, digits, - and _",
+        "'a b' is no id: use letters, digits, - and _, a letter or digit first, at most 60",
         "An id has no blank; the characters that it may have are named.",
     ),
     "init that would write to nobody": Row(
@@ -480,8 +480,8 @@ DEFINITIONS: dict[str, Row] = {
     ),
     "no key": Row(
         definition('url = "{url}"'),
-        'no key: set WAHA_API_KEY, or key = {env = "NAME"} or {file = "path"} in the App file, to the '
-        "session's scoped key (or try `waha-mcp demo`, which needs none)",
+        "no key: make an App with `waha-mcp init`, or give the session's scoped key: WAHA_API_KEY, or "
+        'key = {env = "NAME"} or {file = "path"} in the App file (`waha-mcp demo` needs none)',
         "The file has none and neither has the environment; the forms of it are there.",
     ),
     "the hash of a key": Row(
@@ -692,6 +692,43 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
     "a login page by a redirect": (
         "WAHA's URL redirects to https on login.example: ask the user to set the App's url to WAHA itself.",
         "The host of the login page, without its query.",
+    ),
+    "https to a port of something else": (
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there speaks no TLS, so the request was not "
+        "sent. Ask the user to set the App's url to http://, or correct its port if WAHA has https at another.",
+        "An SSH server answers the TLS greeting with its own; either http is meant or another port.",
+    ),
+    "http to an https port that answers in TLS": (
+        "What listens at http://127.0.0.1:PORT speaks https. Ask the user to set the App's url to https://.",
+        "A TLS alert answers a handshake of ours, so TLS is what is spoken there.",
+    ),
+    "http to a port of something else": (
+        "What listens at http://127.0.0.1:PORT closes the connection without an answer in HTTP. Ask the user to look "
+        "whether WAHA runs there, or correct the App's url.",
+        "It speaks neither HTTP nor TLS: nothing more is known, so both ways on are said.",
+    ),
+    "http to Apache's https port": (
+        "What listens at WAHA's URL speaks https: ask the user to set the App's url to https://.",
+        "Apache says so in its page of error 400.",
+    ),
+    "http to Go's https port": (
+        "What listens at WAHA's URL speaks https: ask the user to set the App's url to https://.",
+        "Servers in Go, such as Caddy, say so in their text of error 400.",
+    ),
+    "http to Tomcat's https port": (
+        "What listens at WAHA's URL speaks https: ask the user to set the App's url to https://.",
+        "Tomcat says so in its text of error 400.",
+    ),
+    "a proxy that wants a password": (
+        "Connecting to WAHA at https://waha.example:3000 failed: the proxy that the environment names refuses it "
+        "(407), so the request was not sent. Ask the user to correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY where "
+        "waha-mcp is started, or set NO_PROXY=waha.example there.",
+        "407 is the proxy's own answer to CONNECT; the password belongs into the variable.",
+    ),
+    "Cloudflare without WAHA behind it": (
+        "The proxy in front of WAHA answered 521, so it does not reach WAHA: ask the user to start WAHA or look at the "
+        "proxy.",
+        "520 to 530 are Cloudflare's own, for a server behind it that is down or not reached.",
     ),
     "a login page": (
         "A web page came back where WAHA's API should be: ask the user to check the App's url (a reverse "

@@ -61,12 +61,12 @@ def test_a_server_without_a_word_serves_the_only_app(sandbox_process: SandboxInf
     assert "serverInfo" in json.loads(done.stdout.splitlines()[0])["result"]
 
 
-@pytest.mark.parametrize("variable", ["WAHA_URL", "WAHA_SESSION", "WAHA_API_KEY"])
+@pytest.mark.parametrize("variable", ["WAHA_URL", "WAHA_API_KEY"])
 def test_what_the_environment_says_of_an_app_is_never_mixed_into_the_only_one(
     variable: str, sandbox_process: SandboxInfo, home: dict[str, str]
 ) -> None:
     define(home, "observer", sandbox_process)
-    values = {"WAHA_URL": sandbox_process.url, "WAHA_SESSION": "default", "WAHA_API_KEY": "key_sample_0000"}
+    values = {"WAHA_URL": sandbox_process.url, "WAHA_API_KEY": "key_sample_0000"}
     done = run("call", "list_chats", env=home | {variable: values[variable]})
     assert done.returncode != 0
     assert "observer" not in done.stdout

@@ -18,6 +18,7 @@ from tests.canned import (
     SESSIONS,
     TEXT,
     UNAUTHORIZED,
+    VERSION,
     Server,
     answering,
     app,
@@ -170,7 +171,7 @@ async def test_an_admin_key_is_refused_with_how_to_make_a_scoped_one(server: Ser
         assert "allow_admin_key" in (bridge.key.grant.problem or "")
         with pytest.raises(UnknownTool):
             await bridge.call("send_text", TEXT)
-    assert server.requests == [ADMIN]
+    assert server.requests == [ADMIN, VERSION]
 
 
 async def test_an_admin_key_is_taken_where_the_app_says_so(server: Server) -> None:
@@ -412,12 +413,19 @@ async def test_examining_asks_for_every_action_whatever_the_app_names(server: Se
     }
 
 
+async def test_a_program_that_answers_everything_is_not_taken_for_waha_with_an_admin_key(server: Server) -> None:
+    server.answers |= {ADMIN: httpx.Response(200, json={}), VERSION: httpx.Response(200, json={})}
+    async with settled(app(actions=frozenset(Action))) as (bridge, _):
+        assert names(bridge) == of_action()
+        assert "Another program than WAHA" in (bridge.key.grant.problem or "")
+
+
 async def test_examining_says_what_is_wrong_with_the_key_as_a_whole(server: Server) -> None:
     server.answers[ADMIN] = httpx.Response(200, json={})
     with anyio.fail_after(10):
         grant = await examine(app())
     assert "allow_admin_key" in (grant.problem or "")
-    assert server.requests == [ADMIN]
+    assert server.requests == [ADMIN, VERSION]
 
 
 async def test_a_grant_starts_from_what_the_app_says() -> None:

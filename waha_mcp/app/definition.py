@@ -205,7 +205,11 @@ def load_app(
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
     _check_filled_in(fields)
     base = where.parent if where else Path.cwd()
-    fields = _resolve_secrets_and_paths(fields, base, env)
+    try:
+        fields = _resolve_secrets_and_paths(fields, base, env)
+    except NoKey:
+        _check_others(fields, where)
+        raise
     _check_filled_in({"key": fields["key"]})
     try:
         app = App.model_validate(fields)
@@ -216,6 +220,19 @@ def load_app(
         fix = f"`waha-mcp apps enable {where.stem}`" if ours and where else f"enabled = true in {where}"
         raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
     return app
+
+
+def _check_others(fields: Mapping[str, Any], where: Path | None) -> None:
+    """See whether anything but the key is wrong in the fields of an App.
+
+    Raises:
+        AppError: something is.
+    """
+    paths = {name: Path(value) for name in ("outbox", "downloads") if isinstance(value := fields.get(name), str)}
+    try:
+        App.model_validate({k: v for k, v in fields.items() if k != "ca_file"} | paths | {"key": SecretStr("unknown")})
+    except ValidationError as error:
+        raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
 
 
 def _check_filled_in(fields: Mapping[str, Any]) -> None:
@@ -259,12 +276,13 @@ def find_definition(source: str) -> Path:
     """
     path = _expanded(source)
     # A folder with the name of an id is ignored.
-    if path.suffix in (".toml", ".json") or os.path.isfile(path) or not _ID.fullmatch(source):
+    if path.suffix in (".toml", ".json") or os.path.isfile(path):
+        return path
+    if named := next((each for each in definitions() if each.stem == source), None):
+        return named  # whatever characters its name has
+    if not _ID.fullmatch(source):
         return path
     folder = config_dir()
-    for suffix in (".toml", ".json"):
-        if os.path.isfile(folder / f"{source}{suffix}"):
-            return folder / f"{source}{suffix}"
     known = [each.stem for each in definitions()]
     raise AppError(
         f"no App '{source}': it is neither a file nor an id in {folder} "
@@ -274,7 +292,7 @@ def find_definition(source: str) -> Path:
 
 def definitions() -> list[Path]:
     """The files of the user's App definitions, sorted."""
-    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json"))
+    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json") and p.is_file())
 
 
 def _expanded(text: str) -> Path:
@@ -375,8 +393,8 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
     fields = dict(fields)
     if "key" not in fields:
         raise NoKey(
-            'no key: set WAHA_API_KEY, or key = {env = "NAME"} or {file = "path"} in the App file, '
-            "to the session's scoped key (or try `waha-mcp demo`, which needs none)"
+            "no key: make an App with `waha-mcp init`, or give the session's scoped key: WAHA_API_KEY, or "
+            'key = {env = "NAME"} or {file = "path"} in the App file (`waha-mcp demo` needs none)'
         )
     fields["key"] = resolve_key(fields["key"], base, env)
     for name in ("outbox", "downloads"):
@@ -388,10 +406,17 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
         fields["ca_file"] = base / _expanded(fields["ca_file"])
     match fields.get("pace"):
         case {"redis": {"env": str(name), **rest}} if not rest:
-            if name not in env:
-                raise AppError(f"pace.redis: the environment variable {name} is not set")
-            fields["pace"] = {**fields["pace"], "redis": SecretStr(env[name].strip())}
+            fields["pace"] = {**fields["pace"], "redis": SecretStr(_variable("pace.redis", name, env))}
     return fields
+
+
+def _variable(field: str, name: str, env: Mapping[str, str]) -> str:
+    """The value of an environment variable that a field names. What looks like no name may be the secret itself."""
+    if name in env:
+        return env[name].strip()
+    if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", name):
+        raise AppError(f"{field}: the environment variable {name} is not set")
+    raise AppError(f"{field}: env holds no name of an environment variable that is set, such as WAHA_API_KEY")
 
 
 def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
@@ -406,9 +431,7 @@ def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
         case str():
             return SecretStr(key)
         case {"env": str(name), **rest} if not rest:
-            if name not in env:
-                raise AppError(f"key: the environment variable {name} is not set")
-            return SecretStr(env[name].strip())
+            return SecretStr(_variable("key", name, env))
         case {"file": str(name), **rest} if not rest:
             return SecretStr(_read_text(base / _expanded(name), "key").strip())
         case {"keyring": str(name), **rest} if not rest:

@@ -93,7 +93,8 @@ def main() -> None:
     except Failure as failure:
         code = _fail(str(failure), failure.code)
     except TyperException as error:
-        code = _fail(f"{error.format_message().replace('Value error, ', '')} (see waha-mcp --help)", 2)
+        where = getattr(getattr(error, "ctx", None), "command_path", "waha-mcp")
+        code = _fail(f"{error.format_message().replace('Value error, ', '')} (see {where} --help)", 2)
     except BrokenPipeError:
         # stdout was closed by its reader; avoid the interpreter's error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

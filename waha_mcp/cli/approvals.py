@@ -12,7 +12,7 @@ import anyio
 import typer
 
 from waha_mcp.cli.common import Failure
-from waha_mcp.cli.terminal import wrapped
+from waha_mcp.cli.terminal import visible, wrapped
 from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import SET_IN
 from waha_mcp.store import StoreAway
@@ -102,5 +102,4 @@ def _text(entry: Entry) -> str:
 
 def _json(entries: list[Entry]) -> str:
     """The entries as JSON, with control, bidi and invisible characters escaped."""
-    text = json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2)
-    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    return visible(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=2))

@@ -28,6 +28,7 @@ from waha_mcp.app.definition import (
     read_definition,
     split_names,
 )
+from waha_mcp.cli.terminal import visible
 from waha_mcp.log import LogLevel, configure_logging, hide
 from waha_mcp.steps import did_you_mean
 
@@ -56,8 +57,8 @@ AppOption = Annotated[
 
 
 def as_typed(text: str) -> str:
-    """A text with its commands as they have to be typed: where `waha-mcp` is not on the PATH, with the whole path."""
-    return _COMMAND.sub(lambda _: _program(), text)
+    """A text for the terminal: visible, and with commands as they have to be typed, with their path if need be."""
+    return _COMMAND.sub(lambda _: _program(), visible(text))
 
 
 @functools.cache
@@ -91,7 +92,7 @@ def only_definition() -> Path | None:
 def chosen(app: str | None, given: Mapping[str, Any] = {}) -> str | None:
     """The App that is meant: the one named, else the user's only one; None if it is that of the environment.
 
-    `given`: values of flags by field name. A URL, key or session from a flag or the environment is an App by itself.
+    `given`: values of flags by field name. A URL or key from a flag or the environment is an App by itself.
 
     Raises:
         SeveralApps: there are several.
@@ -105,7 +106,7 @@ def chosen(app: str | None, given: Mapping[str, Any] = {}) -> str | None:
 
 
 #: What makes an App of the environment, as the ends of its variables.
-_OWN = ("URL", "API_KEY", "SESSION")
+_OWN = ("URL", "API_KEY")
 
 
 def known_app(source: str) -> str:

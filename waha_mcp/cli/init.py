@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+import shutil
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,8 +26,9 @@ from waha_mcp.app.definition import (
     read_definition,
     split_names,
 )
+from waha_mcp.app.urls import is_local, parse
 from waha_mcp.cli.admin import ABOUT_ADMIN_KEY, ADMIN_KEY_QUESTION, NO_ADMIN_KEY, AdminKeyFile, given_admin_key, run
-from waha_mcp.cli.common import Failure, as_typed, say
+from waha_mcp.cli.common import Failure, say
 from waha_mcp.cli.dialog import Asking, interactive, one_of, warn
 from waha_mcp.cli.install import add_entry, choose_offers, entry_name, find_host, launch_for
 from waha_mcp.cli.profiles import Choice, ask_choice, ask_limits
@@ -103,15 +104,20 @@ def init(
     except typer.Abort:
         print("\nEnded: no App was made.")
         raise
+    except KeyboardInterrupt:
+        print("\nEnded.")
+        raise
     if made is None:
         return
     plan, path = made
     try:
-        done = _add_to_clients(asking, plan, path, hosts, name)
-    except typer.Abort:
+        done, failed = _add_to_clients(asking, path, hosts, name)
+    except (typer.Abort, KeyboardInterrupt):
         say(f"\nEnded. The App is made: waha-mcp install HOST --app {plan.id} adds it to a client.")
         raise
     _say_what_is_next(plan, done)
+    if failed:
+        raise Failure(f"App '{plan.id}' is made, but it is not in {', '.join(failed)}", code=1)
 
 
 @dataclass
@@ -166,7 +172,9 @@ class _Waha:
         from waha_mcp.waha.errors import Untrusted
 
         if "://" not in text and "@" not in text:
+            text = text[:80]
             raise Failure(f"url: '{text}' has no scheme: write http://{text}, or https:// if WAHA has a certificate")
+        self._ask_about_http(asking, text)
         while True:
             app = self.app(url=text)
             try:
@@ -187,6 +195,22 @@ class _Waha:
             else:
                 return app.url
 
+    def _ask_about_http(self, asking: Asking, text: str) -> None:
+        """Ask whether the key may go unencrypted to a host outside private networks.
+
+        Raises:
+            Failure: it may not.
+        """
+        try:
+            url = parse(text)
+        except ValueError:
+            return  # said when the App is made of it
+        if url.scheme == "http" and asking.on and not is_local(url.host) and "allow_insecure_http" not in self.way:
+            warn(f"http to {url.host} is not encrypted: whoever is on the way reads the key and the messages.")
+            if not asking.yes("Use it all the same?", default=False):
+                raise Failure("choose another URL, with https://")
+            self.way["allow_insecure_http"] = True
+
     def _certificates(self, name: str, url: str) -> str | None:
         if not name:
             return None
@@ -198,7 +222,14 @@ class _Waha:
         """Ask for the admin key until WAHA accepts it."""
         if asking.on and given is None:
             print(f"\n{set_in(ABOUT_ADMIN_KEY, '')}")
-        self.key = asking.until(ADMIN_KEY_QUESTION, self._accepted, given=given, hidden=True, none=NO_ADMIN_KEY)
+        self.key = asking.until(
+            ADMIN_KEY_QUESTION,
+            self._accepted,
+            given=given,
+            default="" if asking.on else None,
+            hidden=True,
+            none=NO_ADMIN_KEY,
+        )
 
     def _accepted(self, text: str) -> SecretStr:
         self.key = SecretStr(text)
@@ -252,7 +283,10 @@ async def _pair(admin: Admin, session: str, wait: bool) -> None:
             code = await admin.qr(session)
             if code and code != shown:
                 print(f"\nSession '{session}' waits to be paired: scan this in WhatsApp under Linked devices.\n")
-                segno.make(code, error="L").terminal(compact=True)
+                picture = segno.make(code, error="L")
+                if (wide := int(picture.symbol_size()[0])) > shutil.get_terminal_size().columns:
+                    warn(f"This terminal is narrower than the code: widen it to {wide} columns, and run this again.")
+                picture.terminal(compact=True)
                 shown = code
             if not wait:
                 return
@@ -280,8 +314,10 @@ def _make(
     free = next(name for name in _names() if not {name} & {*here, *there}) if asking.on else "assistant"
 
     def accept(answer: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", answer):
-            raise Failure(f"'{answer}' is no id: use letters, digits, - and _")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", answer):
+            raise Failure(
+                f"'{answer[:60]}' is no id: use letters, digits, - and _, a letter or digit first, at most 60"
+            )
         if there.get(answer, session.name) != session.name:
             raise Failure(f"WAHA has an App '{answer}' of session '{there[answer]}': choose another name")
         old = read_definition(here[answer]) if answer in here else {}
@@ -350,9 +386,9 @@ def _show_dry(plan: Plan) -> None:
 
 
 def _add_to_clients(
-    asking: Asking, plan: Plan, path: Path, hosts: Sequence[Host] | None, name: str | None
-) -> list[Host]:
-    """Add the entry to the hosts; those that have it now."""
+    asking: Asking, path: Path, hosts: Sequence[Host] | None, name: str | None
+) -> tuple[list[Host], list[str]]:
+    """Add the entry to the hosts; those that have it now, and the names of those that have not."""
     if hosts is None:
         hosts = _chosen_hosts(asking)
     if hosts and asking.on and name is None:
@@ -361,18 +397,38 @@ def _add_to_clients(
     for host in hosts:
         print()
         try:
-            add_entry(host, launch_for(host, str(path)), name, offers=choose_offers(host, None, asking.on))
+            _add_to(asking, host, path, name)
         except (Failure, AppError) as error:
+            warn(str(error))
             failed.append(host.name)
-            if not asking.on:
-                print(as_typed(f"waha-mcp: {error}"), file=sys.stderr)
-            else:
-                warn(str(error))
         else:
             done.append(host)
-    if failed and not asking.on:
-        raise Failure(f"App '{plan.id}' is made, but it is not in {', '.join(failed)}", code=1)
-    return done
+    return done, failed
+
+
+def _add_to(asking: Asking, host: Host, path: Path, name: str | None) -> None:
+    """Add the entry to a host; where that fails, the person may give it another name.
+
+    Raises:
+        Failure, AppError: it could not be added.
+    """
+    launch, offers = launch_for(host, str(path)), choose_offers(host, None, asking.on)
+    while True:
+        try:
+            add_entry(host, launch, name, offers=offers)
+            return
+        except Failure as error:
+            if not asking.on:
+                raise
+            warn(str(error))
+        again = asking.until(
+            f"Another name of the entry in {host.title} (Enter: leave {host.title} out)",
+            lambda answer: answer and entry_name(answer),
+            default="",
+        )
+        if not again:
+            raise Failure(f"{host.title} has no entry for it")
+        name = again
 
 
 def _chosen_hosts(asking: Asking) -> list[Host]:
@@ -381,7 +437,8 @@ def _chosen_hosts(asking: Asking) -> list[Host]:
     if not asking.on:
         return []
     found = [name for name, host in HOSTS.items() if host.found()]
-    print(f"\nClients that it can be added to: {', '.join(HOSTS)}.")
+    print()
+    print(set_in(f"Clients that it can be added to: {', '.join(HOSTS)}.", ""))
     print(f"Found on this machine: {', '.join(found) or 'none'}.")
 
     def accept(answer: str) -> list[Host]:

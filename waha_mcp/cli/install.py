@@ -191,7 +191,7 @@ def add_entry(
     if only_print:
         entry |= {k: v for offer in offers for k, v in offer.fields.items() if v is not None}
         print(edit.show(host.format, host.place, name, entry).rstrip())
-        print(f"This goes into {path or host.file()}." + (f" Or open {link}" if link else ""), file=sys.stderr)
+        print(f"This goes into {path or host.file()}." + (f" {_about(link)} {link}" if link else ""), file=sys.stderr)
         return
     try:
         change = put_in(host, name, entry, path, offers)
@@ -209,6 +209,11 @@ def add_entry(
     if launch.key_variable:
         print(f"The key is not in the file: {host.title} takes it from {launch.key_variable}.")
     print(host.after)
+
+
+def _about(link: str) -> str:
+    # Goose's links start nothing that is installed here.
+    return "Once released on PyPI, also as a link:" if "cmd=uvx" in link else "Or open"
 
 
 def entry_name(text: str) -> str:

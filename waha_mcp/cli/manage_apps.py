@@ -12,6 +12,7 @@ import typer
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import DEFAULT_URL, AppError, config_dir, definitions, load_app, read_definition
+from waha_mcp.app.urls import parse
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say
 from waha_mcp.cli.dialog import interactive
@@ -277,11 +278,19 @@ def _row(path: Path) -> dict[str, Any]:
         return {"id": path.stem, "problem": for_person(str(error))}
     return {
         "id": path.stem,
-        "url": fields.get("url", DEFAULT_URL),
+        "url": _shown(fields.get("url", DEFAULT_URL)),
         "session": fields.get("session"),
         "actions": ", ".join(names) if names is not None else "found out",
         "enabled": fields.get("enabled", True),
     }
+
+
+def _shown(url: object) -> str:
+    """A definition's URL without a user name and password, which do not belong there."""
+    try:
+        return parse(str(url), drop_credentials=True).href.rstrip("/")
+    except ValueError:
+        return "a URL that is none"
 
 
 def _waha_row(url: str, app: Minted) -> dict[str, Any]:

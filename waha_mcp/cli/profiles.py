@@ -63,9 +63,9 @@ def ask_choice(asking: Asking, given: str | None) -> Choice:
     if given is None and asking.on:
         print("\nWhat may the agent do, and what does that protect from?")
         for number, each in enumerate(CHOICES, 1):
-            print(f"  {number}  {each.name:<10} {each.does}")
+            print(set_in(each.does, " " * 16, first=f"  {number}  {each.name:<10} "))
             print(set_in(each.protects, " " * 16))
-        print(f"  or actions by name: {', '.join(Action)}")
+        print(set_in(f"or actions by name: {', '.join(Action)}", "  "))
     return asking.until("Choose", parse_choice, given=given, default="1" if asking.on else "read")
 
 
@@ -83,7 +83,9 @@ def parse_choice(given: str) -> Choice:
     try:
         found = frozenset(map(parse_action, split_names(given)))
     except ValueError as error:
-        raise Failure(f"{error} (or one of {', '.join(names)}){did_you_mean(given, [*names, *Action])}") from None
+        wrong = next(each for each in split_names(given) if each not in tuple(Action))
+        meant = did_you_mean(wrong, [*names, *Action])
+        raise Failure(f"{error} (or one of {', '.join(names)}){meant}") from None
     if not found:
         raise Failure("an agent without any action can do nothing: name at least one")
     return Choice("", tuple(found), "", "")

@@ -87,12 +87,19 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
         minted = await admin.save(plan.id, plan.session, plan.actions, enabled=plan.enabled, old_key=old_key)
         await _check(admin, plan, minted)
         assert minted.key is not None
-        reference = keys.keep(plan.id, minted.key.get_secret_value(), folder)
-        write_definition(path, plan.fields() | {"enabled": plan.enabled, "key": reference})
+        new = plan.fields() | {"enabled": plan.enabled}
+        if minted.key.get_secret_value() != old_key:
+            new["key"] = keys.keep(plan.id, minted.key.get_secret_value(), folder)
+        write_definition(path, new)
     except BaseException as error:
+        if not plan.enabled and minted is not None and isinstance(error, Exception):
+            # Off is off, whatever fails here.
+            raise AdminError(
+                f"WAHA has switched '{plan.id}' off, but its definition here could not be changed: {error}"
+            ) from error
         left = await _put_back(admin, plan, earlier, minted)
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            print(f"\nEnded. {left}", file=sys.stderr)
+            print(f"\n{left}", file=sys.stderr)
         if isinstance(error, (AdminError, WahaError)):
             raise AdminError(f"{error} {left}".rstrip()) from None
         raise

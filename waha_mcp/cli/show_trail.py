@@ -16,9 +16,10 @@ import typer
 
 from waha_mcp.app.definition import DEFAULT_ID
 from waha_mcp.cli.common import Failure, as_typed, chosen, known_app
+from waha_mcp.cli.terminal import visible
 from waha_mcp.policy.audit import BEGUN, joined, never_ended, parsed, trail_file, trail_path
 from waha_mcp.store import Store, StoreAway
-from waha_mcp.store.folders import user_store
+from waha_mcp.store.folders import app_ids, user_store
 
 
 def log(
@@ -34,8 +35,11 @@ def log(
     """
     source = chosen(app) or os.environ.get("WAHA_MCP_APP")
     app_id = known_app(source) if source else DEFAULT_ID
-    path, earlier = trail_path(app_id), trail_path(DEFAULT_ID)
-    if app_id != DEFAULT_ID and earlier.exists():
+    without_id = DEFAULT_ID in app_ids()
+    if source is None and not without_id:
+        raise Failure("there is no App yet, and so no trail: make one with `waha-mcp init`", code=1)
+    path = trail_path(app_id)
+    if app_id != DEFAULT_ID and without_id and (earlier := trail_path(DEFAULT_ID)).exists():
         # Those without a definition, and those of version 0.1.0 without an id.
         print(
             as_typed(f"Calls of Apps without an id are in {earlier} (waha-mcp log --app {DEFAULT_ID})"), file=sys.stderr
@@ -47,7 +51,7 @@ def log(
             end = path.stat() if path.exists() else None
             lines = joined(trail_file(app_id).backwards(), partial(_alive, store))
             for line in reversed([*islice(lines, last or None)]):
-                print(line, flush=True)
+                print(visible(line), flush=True)
             if follow:
                 _follow(path, end, partial(_alive, store))
         except OSError as error:
@@ -72,11 +76,11 @@ def _follow(path: Path, end: os.stat_result | None, alive: Callable[[str], bool]
             begun[call] = line
         elif line:
             begun.pop(call, None)
-            print(line.rstrip(), flush=True)
+            print(visible(line.rstrip()), flush=True)
         else:
             dead = [call for call, each in begun.items() if not alive(str(parsed(each).get("process")))]
             for each in dead:
-                print(never_ended(begun.pop(each)), flush=True)
+                print(visible(never_ended(begun.pop(each))), flush=True)
 
 
 def _new_lines(path: Path, end: os.stat_result | None) -> Iterator[str]:

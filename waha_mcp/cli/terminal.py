@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import textwrap
 import unicodedata
+
+
+def visible(text: str) -> str:
+    """A text with what would command the terminal, hide or turn a line around as its escape; line feeds stay.
+
+    The escapes are those of JSON, so that JSON stays JSON.
+    """
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def wrapped(text: str, indent: str) -> str:
@@ -20,14 +29,14 @@ def wrapped(text: str, indent: str) -> str:
     return "\n".join(_broken(line, columns, indent * (1 + line.startswith(indent))) for line in text.split("\n"))
 
 
-def set_in(text: str, indent: str) -> str:
-    """A text wrapped by words to the terminal, each line after the indentation; long words stay whole."""
+def set_in(text: str, indent: str, first: str | None = None) -> str:
+    """A text wrapped by words to the terminal, each line after the indentation, the first one after `first`."""
     columns = shutil.get_terminal_size().columns
     lines = (
         textwrap.fill(
             line,
             columns,
-            initial_indent=indent,
+            initial_indent=indent if first is None else first,
             subsequent_indent=indent,
             break_long_words=False,
             break_on_hyphens=False,

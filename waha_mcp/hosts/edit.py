@@ -33,7 +33,7 @@ def read(text: str, format: Format) -> dict[str, Any]:
     if not text.strip():
         return {}
     data = _FORMATS[format].read(text)
-    if data is None:  # comments alone
+    if data is None and format == "yaml":  # comments alone
         return {}
     if not isinstance(data, Mapping):
         raise Unusable("it must hold an object")
@@ -112,9 +112,17 @@ def show(format: Format, place: tuple[str, ...], name: str, entry: Mapping[str, 
 def _edited(text: str, edit: Callable[[str], str], format: Format, wanted: Mapping[str, Any]) -> str:
     """The text after an edit that is checked to have made the wanted data."""
     bom = _BOM if text.startswith(_BOM) else ""
-    edited = bom + edit(text.removeprefix(_BOM))
-    if _without_empty(read(edited, format)) != _without_empty(wanted):
-        raise Unusable("it is written in a way that cannot be edited safely")
+    odd = Unusable("it is valid, but written in a way that cannot be edited safely")
+    try:
+        edited = bom + edit(text.removeprefix(_BOM))
+    except (LookupError, ValueError, AttributeError):
+        raise odd from None
+    try:
+        made = read(edited, format)
+    except Unusable:
+        raise odd from None
+    if _without_empty(made) != _without_empty(wanted):
+        raise odd
     return edited
 
 

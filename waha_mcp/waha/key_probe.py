@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 import anyio
 
@@ -21,7 +22,7 @@ from waha_mcp.waha.errors import (
     WahaError,
     other_session,
 )
-from waha_mcp.waha.parsing import all_of, text_of
+from waha_mcp.waha.parsing import all_of, mapping_of, text_of
 from waha_mcp.waha.session_state import SESSIONS
 from waha_mcp.waha.versions import SCOPED_KEYS
 
@@ -39,13 +40,14 @@ _PROBES = {
     Action.SEND: "GET /api/{session}/status/new-message-id",
     Action.APP: "GET /api/apps",
 }
-_ADMIN_PROBE = "GET /api/server/environment"
+_ADMIN_PROBE, _VERSION = "GET /api/server/environment", "GET /api/server/version"
 
 _ADMIN_KEY = (
     "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a scoped one: "
     "with `waha-mcp init`, or by an MCP app of the session in WAHA's dashboard. Or set allow_admin_key = true in the "
     "App."
 )
+_NO_WAHA = "Another program than WAHA answers at the App's url: ask the user to correct it."
 _NO_SCOPED_KEYS = (
     f"WAHA's API is not at this URL, or this WAHA is older than {SCOPED_KEYS} and knows no scoped keys (404): "
     "ask the user to check the App's url, or to set allow_admin_key = true in the App."
@@ -115,13 +117,19 @@ class KeyProbe:
             admin, problem = False, str(error)
         # Any other error is no evidence that the key is scoped, so it is raised.
         if admin and not self._app.allow_admin_key:
-            problem = _ADMIN_KEY
+            problem = _ADMIN_KEY if await self._is_waha() else _NO_WAHA
         elif problem is None and self._waha.session is None:
             problem = await self._find_session()
         self.identified = True
         await self._apply(self.grant.refused(problem))
         if problem:
             logger.warning("%s", problem)
+
+    async def _is_waha(self) -> bool:
+        """Whether WAHA answers there, and not a program that answers everything; where it fails, as if it did."""
+        with suppress(WahaError):
+            return isinstance(mapping_of(await self._waha.call(_VERSION, bound=False)).get("version"), str)
+        return True
 
     async def _find_session(self) -> str | None:
         """Set the client's session to the key's only one; the problem as text if it has none or several."""
