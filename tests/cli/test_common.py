@@ -128,3 +128,61 @@ def test_commands_in_texts_can_be_pasted_where_the_program_is_not_on_the_path(ho
 
     assert f"`{shlex.quote(str(program))} demo`" in said("/usr/bin:/bin")
     assert "`waha-mcp demo`" in said(f"{program.parent}:/usr/bin:/bin")
+
+
+HOSTILE = "x\x1b[2J\x1b]0;y\x07\x9b1m\u202egpj"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["call"], ["pause"], ["install"], ["apps", "show"], ["tools", "--app"], ["doctor", "--app"], ["forget"]],
+    ids=" ".join,
+)
+def test_no_argument_commands_the_terminal_by_way_of_an_error(
+    command: list[str], sandbox_process: SandboxInfo, home: dict[str, str]
+) -> None:
+    define(home, "observer", sandbox_process)
+    done = run(*command, HOSTILE, env=home)
+    assert "[2J" in done.stdout + done.stderr
+    assert not set("\x1b\x07\x9b\u202e") & set(done.stdout + done.stderr)
+
+
+def test_the_trail_is_printed_as_json_that_commands_no_terminal(
+    sandbox_process: SandboxInfo, home: dict[str, str]
+) -> None:
+    define(home, "observer", sandbox_process)
+    assert run("call", "list_chats", env=home).returncode == 0
+    [trail] = Path(home["XDG_STATE_HOME"]).rglob("trail.jsonl")
+    line = json.loads(trail.read_text().splitlines()[-1]) | {"client": HOSTILE}
+    with trail.open("a") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    said = run("log", "--last", "1", env=home).stdout
+    assert not set("\x1b\x07\x9b\u202e") & set(said)
+    assert json.loads(said)["client"] == HOSTILE
+
+
+def test_where_there_is_no_app_the_log_says_so_and_leaves_nothing_behind(home: dict[str, str]) -> None:
+    done = run("log", env=home)
+    assert (done.returncode, "waha-mcp init" in done.stderr) == (1, True)
+    assert not Path(home["XDG_STATE_HOME"]).exists()
+
+
+def test_a_flag_for_the_session_keeps_the_only_app(sandbox_process: SandboxInfo, home: dict[str, str]) -> None:
+    define(home, "observer", sandbox_process)
+    assert json.loads(run("tools", "--json", "--session", "default", env=home).stdout)["app"] == "observer"
+
+
+def test_an_app_is_found_by_whatever_name_its_file_has(sandbox_process: SandboxInfo, home: dict[str, str]) -> None:
+    define(home, "on call", sandbox_process)
+    assert "on-call" in json.loads(run("tools", "--json", "--app", "on call", env=home).stdout)["app"]
+
+
+def test_a_key_or_a_password_in_the_wrong_place_of_a_definition_is_not_shown(home: dict[str, str]) -> None:
+    folder = Path(home["XDG_CONFIG_HOME"]) / "waha-mcp"
+    folder.mkdir(parents=True)
+    (folder / "a.toml").write_text('key = {env = "key_sample_0000secret"}\n')
+    (folder / "b.toml").write_text('url = "http://me:passw0rd@localhost:3000"\nkey = "key_sample_0000"\n')
+    for command in (["tools", "--app", "a"], ["doctor"], ["apps", "list"], ["apps", "list", "--json"]):
+        done = run(*command, env=home)
+        assert "secret" not in done.stdout + done.stderr, command
+        assert "passw0rd" not in done.stdout + done.stderr, command

@@ -18,7 +18,11 @@ from mcp import Client, StdioServerParameters
 from tests.harness import COMMAND, Admin, environment, run
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import load_app
+from waha_mcp.cli import setup
+from waha_mcp.cli.setup import Plan
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.waha.admin_api import Admin as AdminApi
+from waha_mcp.waha.admin_api import AdminError
 
 
 @pytest.fixture
@@ -189,6 +193,41 @@ async def test_what_waha_says_of_a_session_commands_no_terminal(
     child.close()
     assert "\x1b" not in screen.getvalue()
     assert "gone" not in screen.getvalue()
+
+
+@pytest.mark.anyio
+async def test_an_entrys_name_that_is_taken_is_asked_for_again(sandbox: SandboxInfo, home: dict[str, str]) -> None:
+    cursor = Path(home["HOME"]) / ".cursor" / "mcp.json"
+    cursor.parent.mkdir()
+    cursor.write_text('{"mcpServers": {"whatsapp": {"command": "other"}}}')
+    env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
+    child, screen = typed(
+        env, "init", "--actions", "read", "--id", "reader", "--install", "cursor", "--name", "whatsapp"
+    )
+    steps = (("Go ahead", ""), ("not waha-mcp's[^$]*Another name", "mine"))
+    await anyio.to_thread.run_sync(lambda: answers(child, *steps))
+    await anyio.to_thread.run_sync(lambda: child.expect(pexpect.EOF))
+    child.close()
+    assert child.exitstatus == 0, screen.getvalue()
+    assert set(json.loads(cursor.read_text())["mcpServers"]) == {"whatsapp", "mine"}
+
+
+@pytest.mark.anyio
+async def test_an_app_that_is_switched_off_is_off_even_where_nothing_can_be_written_here(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", "read", home=home))
+    plan = Plan("assistant", sandbox.url, "default", frozenset({Action.READ}), enabled=False)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "assistant.toml")
+
+    monkeypatch.setattr(setup, "write_definition", full)
+    async with AdminApi(plan.app(sandbox.admin_key)) as api:
+        with pytest.raises(AdminError, match="has switched 'assistant' off"):
+            await setup.make(api, plan, definition(home).parent)
+    [app] = [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
+    assert app["enabled"] is False
 
 
 QUESTIONS = {

@@ -593,3 +593,28 @@ def test_claude_code_is_found_by_its_folder(tmp_path: Path) -> None:
     (tmp_path / ".claude").mkdir()
     assert HOSTS["claude-code"].found("linux", {"HOME": str(tmp_path)})
     assert not HOSTS["claude-desktop"].found("linux", {"HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("host", "text", "says"),
+    [
+        ("cursor", "null", "it must hold an object"),
+        ("codex", 'mcp_servers = {other = {command = "x"}}\n', "cannot be edited safely"),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_told_from_one_that_is_not_valid(
+    host: str, text: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(HostError, match=says):
+        install(HOSTS[host], "whatsapp", HOSTS[host].entry("whatsapp", LAUNCH), path)
+    assert path.read_text() == text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    os.mkfifo(path)
+    with pytest.raises(HostError, match="no regular file"):
+        install(HOSTS["cursor"], "whatsapp", HOSTS["cursor"].entry("whatsapp", LAUNCH), path)
