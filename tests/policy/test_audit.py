@@ -314,7 +314,7 @@ def test_log_prints_the_last_lines_and_follows_across_a_rotation(tmp_path: Path)
 
 
 def test_log_of_an_app_without_a_trail_says_so(tmp_path: Path) -> None:
-    done = run("log", env={"XDG_STATE_HOME": str(tmp_path)})
+    done = run("log", env={"XDG_STATE_HOME": str(tmp_path), "WAHA_API_KEY": "key_sample_0000"})
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert "no trail yet" in line

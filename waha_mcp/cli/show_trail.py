@@ -36,7 +36,7 @@ def log(
     source = chosen(app) or os.environ.get("WAHA_MCP_APP")
     app_id = known_app(source) if source else DEFAULT_ID
     without_id = DEFAULT_ID in app_ids()
-    if source is None and not without_id:
+    if source is None and not without_id and not os.environ.get("WAHA_API_KEY"):
         raise Failure("there is no App yet, and so no trail: make one with `waha-mcp init`", code=1)
     path = trail_path(app_id)
     if app_id != DEFAULT_ID and without_id and (earlier := trail_path(DEFAULT_ID)).exists():
