@@ -76,7 +76,6 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("server.stdio", "mcp", "Windows only"),
     ("steps", "difflib", "only a name that there is not needs it"),
     ("store.folders", "store.sqlite", "only what keeps state needs SQLite"),
-    ("tools.forgiving", "difflib", "only a property that no tool has needs it"),
     ("tools.pictures", "PIL", "an extra: only pictures need it"),
     ("tools.session", "segno", _RARE),
     ("waha.transcription", "httpx", "only a transcriber with a URL needs it"),

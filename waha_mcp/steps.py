@@ -26,9 +26,14 @@ def for_person(text: str) -> str:
     return _ASK.sub(lambda match: match[2] if match[1] == "a" else match[2].upper(), text)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" for the known name that is most like another; an empty text where none is."""
+def nearest(name: str, known: Iterable[str], like: float = 0.6) -> str | None:
+    """The known name that is most like another, if it is at least so much like it (0 to 1)."""
     import difflib
 
-    alike = difflib.get_close_matches(name.casefold(), list(known), 1, 0.6)
-    return f"; did you mean '{alike[0]}'?" if alike else ""
+    return next(iter(difflib.get_close_matches(name, list(known), 1, like)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The question whether the known name that is most like another is meant; an empty text where none is like it."""
+    alike = nearest(name.casefold(), known)
+    return f"; did you mean '{alike}'?" if alike else ""

@@ -483,3 +483,20 @@ def test_the_secrets_of_an_app_are_all_that_stand_in_it(toml: Any, monkeypatch: 
     found = [each.get_secret_value() for each in load_app(source, environ={"COUNTERS": url}).secrets()]
     assert found == [KEY, "sample-speech-key", url, "sample%2Fword", "sample/word", "https://example.com/hook"]
     assert [each.get_secret_value() for each in load_app(toml(f'key = "{KEY}"'), environ={}).secrets()] == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ('pace = {redis = {env = "MY_REDIS"}}\n', NoKey, "no key"),
+        ('urll = "http://localhost"\n', AppError, "urll: unknown field; did you mean 'url'?"),
+    ],
+)
+def test_that_the_key_is_missing_is_said_where_nothing_else_is_wrong(
+    text: str, error: type[AppError], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "app.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(AppError) as caught:
+        load_app(str(tmp_path / "app.toml"), environ={"MY_REDIS": "redis://localhost:6379"})
+    assert type(caught.value) is error
+    assert says in str(caught.value)

@@ -38,6 +38,8 @@ DEFAULT_URL = "http://localhost:3000"
 DEFAULT_ID = "default"
 #: Characters that are not allowed in an id.
 _NO_ID = re.compile(r"[^A-Za-z0-9_.-]+")
+#: WAHA gives no session a name with other characters.
+SESSION_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -120,7 +122,7 @@ class App(PolicyFields):
     url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
     key: Annotated[SecretStr, AfterValidator(_check_key)]
     #: None: the key's only session, from WAHA.
-    session: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    session: Annotated[str, Field(pattern=f"^{SESSION_NAME.pattern}$")] | None = None
     enabled: bool = True
     #: None: not declared, so probe the key.
     actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
@@ -205,34 +207,24 @@ def load_app(
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
     _check_filled_in(fields)
     base = where.parent if where else Path.cwd()
-    try:
-        fields = _resolve_secrets_and_paths(fields, base, env)
-    except NoKey:
-        _check_others(fields, where)
-        raise
+    # Whatever else is wrong is said before that the key is missing.
+    without_key = "key" not in fields
+    fields = _resolve_secrets_and_paths({"key": SecretStr("unknown-yet")} | fields, base, env)
     _check_filled_in({"key": fields["key"]})
     try:
         app = App.model_validate(fields)
     except ValidationError as error:
         raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
+    if without_key:
+        raise NoKey(
+            "no key: make an App with `waha-mcp init`, or give the session's scoped key: WAHA_API_KEY, or "
+            'key = {env = "NAME"} or {file = "path"} in the App file (`waha-mcp demo` needs none)'
+        )
     if not app.enabled:
-        ours = where is not None and where.suffix == ".toml" and where.parent == config_dir()
-        fix = f"`waha-mcp apps enable {where.stem}`" if ours and where else f"enabled = true in {where}"
+        name = managed_id(where)
+        fix = f"`waha-mcp apps enable {name}`" if name else f"enabled = true in {where}"
         raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
     return app
-
-
-def _check_others(fields: Mapping[str, Any], where: Path | None) -> None:
-    """See whether anything but the key is wrong in the fields of an App.
-
-    Raises:
-        AppError: something is.
-    """
-    paths = {name: Path(value) for name in ("outbox", "downloads") if isinstance(value := fields.get(name), str)}
-    try:
-        App.model_validate({k: v for k, v in fields.items() if k != "ca_file"} | paths | {"key": SecretStr("unknown")})
-    except ValidationError as error:
-        raise AppError(f"{where or 'the App'}: {_explain(error)}") from None
 
 
 def _check_filled_in(fields: Mapping[str, Any]) -> None:
@@ -293,6 +285,11 @@ def find_definition(source: str) -> Path:
 def definitions() -> list[Path]:
     """The files of the user's App definitions, sorted."""
     return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json") and p.is_file())
+
+
+def managed_id(path: Path | None) -> str | None:
+    """The id by which `waha-mcp apps` changes a definition; None for WAHA's own JSON and for files elsewhere."""
+    return path.stem if path and path.suffix == ".toml" and path.parent == config_dir() else None
 
 
 def _expanded(text: str) -> Path:
@@ -391,11 +388,6 @@ def split_names(text: str) -> list[str]:
 
 def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[str, str]) -> dict[str, Any]:
     fields = dict(fields)
-    if "key" not in fields:
-        raise NoKey(
-            "no key: make an App with `waha-mcp init`, or give the session's scoped key: WAHA_API_KEY, or "
-            'key = {env = "NAME"} or {file = "path"} in the App file (`waha-mcp demo` needs none)'
-        )
     fields["key"] = resolve_key(fields["key"], base, env)
     for name in ("outbox", "downloads"):
         if isinstance(fields.get(name), str):

@@ -97,16 +97,16 @@ def chosen(app: str | None, given: Mapping[str, Any] = {}) -> str | None:
     Raises:
         SeveralApps: there are several.
     """
-    if app is not None or any(os.environ.get(f"WAHA_{name}", "").strip() for name in ("MCP_APP", *_OWN)):
+    if app is not None or any(os.environ.get(name, "").strip() for name in ("WAHA_MCP_APP", *_OWN.values())):
         return app
-    if any(given.get(name.removeprefix("API_").lower()) is not None for name in _OWN):
+    if any(given.get(name) is not None for name in _OWN):
         return None
     path = only_definition()
     return None if path is None else str(path)
 
 
-#: What makes an App of the environment, as the ends of its variables.
-_OWN = ("URL", "API_KEY")
+#: The fields that make an App by themselves, and their variables.
+_OWN = {"url": "WAHA_URL", "key": "WAHA_API_KEY"}
 
 
 def known_app(source: str) -> str:

@@ -25,10 +25,10 @@ from waha_mcp.app.definition import (
     AppError,
     Disabled,
     NotFilledIn,
-    config_dir,
     definitions,
     find_definition,
     load_app,
+    managed_id,
     read_definition,
     shared_ids,
 )
@@ -124,7 +124,7 @@ class _Made:
     @classmethod
     def of(cls, source: str | None) -> _Made:
         path = find_definition(source) if source else None
-        return cls(path.stem if path and path.suffix == ".toml" and path.parent == config_dir() else None, path)
+        return cls(managed_id(path), path)
 
     def field(self, name: str, value: str) -> str:
         """Where a field is set. The environment comes before the file."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waha_mcp.app.definition import find_definition, read_definition
-from waha_mcp.cli.common import Failure, only_definition
+from waha_mcp.cli.common import AppOption, Failure, only_definition
 from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ ConfigFile = Annotated[
 
 def install(
     host: HostName,
-    app: Annotated[
-        str | None,
-        typer.Option(help="App definition: a file, or its id in the config folder.", show_default="the only one there"),
-    ] = None,
+    app: AppOption = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the entry, which clients show.", show_default="whatsapp, or with the App's id"),

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from waha_mcp.steps import nearest
 from waha_mcp.tools.params import Clears, Narrows, mark_in
 
 #: Properties that hosts add to every tool and pass on. Each by name, as observed:
@@ -140,9 +141,5 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     known = list(known)
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:80]).lower().replace("-", "_")
     groups = [group for group in _GROUPS if snake in group]
-    alike = [each for group in groups for each in group if each in known]
-    if not alike:
-        import difflib
-
-        alike = difflib.get_close_matches(snake, known, 1, 0.7)
-    return next(iter(alike), None)
+    synonyms = (each for group in groups for each in group if each in known)
+    return next(synonyms, None) or nearest(snake, known, 0.7)

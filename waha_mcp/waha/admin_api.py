@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,7 +9,7 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from waha_mcp.app.actions import Action, actions_from_waha
-from waha_mcp.app.definition import App
+from waha_mcp.app.definition import SESSION_NAME, App
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
     BadAnswer,
@@ -28,7 +27,6 @@ from waha_mcp.waha.versions import SCOPED_KEYS, older
 from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import clean_name
 
-_SESSION_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 #: Errors by which an older WAHA, or one with apps switched off, says that it has no apps.
 _NO_APPS = (NotFound, UnknownOperation, Unsupported, Refused)
 _NO_WAHA = f"there is no WAHA at this URL, or one older than {SCOPED_KEYS}, which has no scoped keys"
@@ -102,8 +100,7 @@ class Admin:
             me = mapping_of(row.get("me"))
             account = chat_id_of(me.get("id"))
             phone = phone_of(account) if account else None
-            # WAHA gives no session a name with other characters.
-            if (name := text_of(row.get("name"))) and _SESSION_NAME.fullmatch(name):
+            if (name := text_of(row.get("name"))) and SESSION_NAME.fullmatch(name):
                 status = clean(text_of(row.get("status")) or "?", limit=40)
                 called = clean_name(text_of(me.get("pushName")) or "") or None
                 found.append(SessionInfo(name, status, phone, called))

@@ -133,16 +133,18 @@ class KeyProbe:
 
     async def _find_session(self) -> str | None:
         """Set the client's session to the key's only one; the problem as text if it has none or several."""
-        answer = await self._waha.call(SESSIONS, query={"all": True}, bound=False)
-        names = all_of(answer, "sessions", lambda row: text_of(row.get("name")))
+        names = await self._session_names()
         if len(names) == 1:
             self._waha.session = names[0]
             return None
         if not names:
             return "WAHA shows this key no session: ask the user to create one, or to set the App's session."
-        return (
-            f"This key has several sessions ({', '.join(sorted(names))}): ask the user to set the App's session to one."
-        )
+        return f"This key has several sessions ({', '.join(names)}): ask the user to set the App's session to one."
+
+    async def _session_names(self) -> list[str]:
+        """The names of the sessions that WAHA lists for the key, sorted. Raises WahaError."""
+        answer = await self._waha.call(SESSIONS, query={"all": True}, bound=False)
+        return sorted(all_of(answer, "sessions", lambda row: text_of(row.get("name"))))
 
     async def probe(self, only: Collection[Action] = frozenset(Action)) -> None:
         """Run the harmless probes of the App's actions (those in `only`) concurrently, and update the grant."""
@@ -170,11 +172,10 @@ class KeyProbe:
         if self.grant.problem is not None or self._waha.session is None:
             return
         try:
-            answer = await self._waha.call(SESSIONS, query={"all": True}, bound=False)
+            names = await self._session_names()
         except WahaError as error:
             logger.warning("Could not find out about the key's session: %s", error)
             return
-        names = sorted(all_of(answer, "sessions", lambda row: text_of(row.get("name"))))
         if self._waha.session not in names:
             await self._apply(self.grant.refused(other_session(self._waha.session, names)))
 
