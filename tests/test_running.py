@@ -20,10 +20,10 @@ from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
 from tests.harness import environment
-from waha_mcp.app.definition import config_dir
 from waha_mcp.hosts.installation import backup_of
+from waha_mcp.places import config_dir, state_root
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.folders import state_dir, state_root, user_store
+from waha_mcp.store.folders import state_dir, user_store
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")

@@ -1,5 +1,35 @@
-"""`python -m waha_mcp` is `waha-mcp`."""
+"""The program `waha-mcp`, and `python -m waha_mcp`.
 
-from waha_mcp.cli import main
+A server whose opening is prepared answers it before anything heavy is imported.
+"""
 
-main()
+from __future__ import annotations
+
+import os
+import sys
+
+from waha_mcp.server.prepared import Prepared
+from waha_mcp.server.wire import Wire
+
+#: Seconds that the client may take to open. The imports wait for it, as they would delay the answers.
+PATIENCE = 0.15
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:]
+    prepared = wire = None
+    # Of other commands than `serve`, and of calls for help, there is no opening.
+    serves = not arguments or arguments[0] == "serve" or arguments[0].startswith("-")
+    if serves and "_WAHA_MCP_COMPLETE" not in os.environ:
+        prepared = Prepared(arguments)
+        if prepared.opening and sys.stdin is not None and sys.stdout is not None:
+            wire = Wire(prepared)
+            wire.wait_for_opening(PATIENCE)
+    from waha_mcp.cli import main as run
+
+    run(prepared, wire)
+
+
+if __name__ == "__main__":
+    main()

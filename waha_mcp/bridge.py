@@ -161,6 +161,10 @@ class Bridge:
         self._listed |= {tool.name for tool in found}
         return found
 
+    def listed_before(self, names: Iterable[str]) -> None:
+        """Note tools that a client has been listed, as of a start before this one: see `listing`."""
+        self._listed |= CATALOG.keys() & set(names)
+
     async def call(
         self,
         name: str,
@@ -223,6 +227,9 @@ class Bridge:
         from waha_mcp.policy.call import Call
 
         await self.key.settle()
+        if name in self._listed and CATALOG[name].action is not None and not self.key.known:
+            # It may be listed since a start before this one; WAHA's word is needed for a call, or why there is none.
+            await self.key.confirm()
         tool = self._offered(name)
         parsed = tool.validated(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
         allow_repeat = bool(parsed.pop("allow_repeat", False))

@@ -12,7 +12,8 @@ import platformdirs
 import pytest
 
 from waha_mcp.app.actions import NULL_ACTIONS, Action
-from waha_mcp.app.definition import App, AppError, NoKey, config_dir, id_of, load_app, shared_ids
+from waha_mcp.app.definition import App, AppError, NoKey, id_of, load_app, shared_ids
+from waha_mcp.places import config_dir
 
 KEY = "k-4f9a1c77d2e84b0f"
 ENV = {"WAHA_API_KEY": KEY}

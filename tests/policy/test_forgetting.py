@@ -12,12 +12,12 @@ import pytest
 from tests.harness import Admin, opened_store
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, lid_of
 from tests.tools.core.test_attachments import message_of
+from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal, approval, forgetting, saved_files
 from waha_mcp.policy.audit import Trail, trail_path
 from waha_mcp.policy.forgetting import Chats, forget, without
 from waha_mcp.policy.kill_switch import pause, paused
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.folders import state_root
 from waha_mcp.store.memory import Memory
 from waha_mcp.whatsapp.ids import parse_phone
 

@@ -19,12 +19,12 @@ from tests.harness import Admin, opened_store
 from tests.policy.common import HOSTILE, SAM, bridge_with, effects, hostile_question
 from waha_mcp.app.policy_fields import Notify
 from waha_mcp.log import hide
+from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal, notices
 from waha_mcp.policy.approval import Entry, waiting
 from waha_mcp.policy.notices import Notices, summary
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.folders import state_root
 
 TEXT = {"chat": SAM, "text": "between you and me"}
 

@@ -16,11 +16,11 @@ from tests.harness import Admin, app_for, approvals_of, opened_store
 from tests.policy.common import SAM, effects
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
+from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal, approval, shown_files
 from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import File, Question
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.folders import state_root
 from waha_mcp.tools.local_files import from_outbox
 
 SOUP = b"soup of the day"

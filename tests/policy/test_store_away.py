@@ -13,10 +13,10 @@ import pytest
 
 from tests.harness import Admin, opened_store, run
 from tests.policy.common import MAYA, SAM, bridge_with, effects
+from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import StoreAway
-from waha_mcp.store.folders import state_root
 from waha_mcp.store.sqlite import Sqlite
 
 pytestmark = pytest.mark.anyio

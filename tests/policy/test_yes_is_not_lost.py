@@ -8,10 +8,10 @@ import pytest
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, bridge_with, effects
+from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.folders import state_root
 
 CALL = {"chat": MAYA, "text": "Once"}
 

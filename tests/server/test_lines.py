@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from mcp.types import INVALID_REQUEST, PARSE_ERROR, JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
-from waha_mcp.server.lines import DEEPEST, MOST, Rejected, TooLong, lines, read_line, write_line
+from waha_mcp.server.lines import DEEPEST, Rejected, read_line, write_line
+from waha_mcp.server.wire import MOST, TooLong, lines
 
 
 def nested(depth: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from waha_mcp.places import state_root
 from waha_mcp.store import Count
-from waha_mcp.store.folders import state_dir, state_root, user_store
+from waha_mcp.store.folders import state_dir, user_store
 
 
 @pytest.mark.parametrize(

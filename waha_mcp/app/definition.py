@@ -21,14 +21,15 @@ from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-import platformdirs
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 
 from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, actions_from_waha, parse_action
+from waha_mcp.app.inputs import observed
 from waha_mcp.app.policy_fields import Hosts, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
+from waha_mcp.places import config_dir
 from waha_mcp.steps import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -160,6 +161,13 @@ class App(PolicyFields):
 
     #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
     outbound_hosts: Hosts = frozenset()
+    #: What it was loaded from, see `inputs.observed`. None: not to be told, as of a key in a keyring.
+    _inputs: dict[str, Any] | None = PrivateAttr(None)
+
+    @property
+    def inputs(self) -> dict[str, Any] | None:
+        """What it was loaded from, as `inputs.observed` has it; None where that is not to be told cheaply."""
+        return self._inputs
 
     @property
     def zone(self) -> ZoneInfo | None:
@@ -207,6 +215,7 @@ def load_app(
     fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
     _check_filled_in(fields)
     base = where.parent if where else Path.cwd()
+    inputs = _inputs_of(source, where, fields, base)
     # Whatever else is wrong is said before that the key is missing.
     without_key = "key" not in fields
     fields = _resolve_secrets_and_paths({"key": SecretStr("unknown-yet")} | fields, base, env)
@@ -224,7 +233,24 @@ def load_app(
         name = managed_id(where)
         fix = f"`waha-mcp apps enable {name}`" if name else f"enabled = true in {where}"
         raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
+    app._inputs = inputs
     return app
+
+
+def _inputs_of(source: str | None, where: Path | None, fields: Mapping[str, Any], base: Path) -> dict[str, Any] | None:
+    """What an App is about to be made of, but for flags and the environment's variables of fixed names."""
+    files, variables = [] if where is None else [str(where)], list[str]()
+    if source and where != _expanded(source):
+        # A file of this name would come before the id.
+        files.append(source)
+    match fields.get("key"):
+        case {"keyring": _}:
+            return None
+        case {"file": str(name)}:
+            files.append(str(base / _expanded(name)))
+        case {"env": str(name)}:
+            variables.append(name)
+    return observed(files, variables)
 
 
 def _check_filled_in(fields: Mapping[str, Any]) -> None:
@@ -253,11 +279,6 @@ def _warn_if_open(path: Path) -> None:
             'or name an environment variable instead (key = {env = "WAHA_API_KEY"})',
             path,
         )
-
-
-def config_dir() -> Path:
-    """The user's folder of App definitions (`<id>.toml` or `<id>.json`)."""
-    return platformdirs.user_config_path("waha-mcp")
 
 
 def find_definition(source: str) -> Path:

@@ -16,6 +16,8 @@ from typer.exceptions import TyperException
 from waha_mcp import __version__
 from waha_mcp.app.definition import AppError
 from waha_mcp.cli.common import Failure, as_typed
+from waha_mcp.server.prepared import Prepared
+from waha_mcp.server.wire import Wire
 from waha_mcp.steps import for_person
 
 #: The commands in the order of the help, and their modules, which are imported only if needed.
@@ -76,8 +78,11 @@ def _options(
 _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 
 
-def main() -> None:
-    """Run the command line and exit: 0 success, 1 failure, 2 wrong usage. A failure is one line on stderr."""
+def main(prepared: Prepared | None = None, wire: Wire | None = None) -> None:
+    """Run the command line and exit: 0 success, 1 failure, 2 wrong usage. A failure is one line on stderr.
+
+    `prepared`: where an opening of `serve` is kept; `wire`: where it is answered already.
+    """
     arguments = sys.argv[1:]
     completing = "_WAHA_MCP_COMPLETE" in os.environ  # a shell asks, and passes the words in the environment
     if not completing and (
@@ -87,7 +92,7 @@ def main() -> None:
     # Without a known command, load all of them for help, errors and completion.
     commands = _COMMANDS if completing or arguments[0] not in _COMMANDS else arguments[:1]
     try:
-        code = command_line(commands)(arguments, prog_name="waha-mcp", standalone_mode=False)
+        code = command_line(commands)(arguments, prog_name="waha-mcp", standalone_mode=False, obj=(prepared, wire))
     except AppError as error:
         code = _fail(str(error), 2)
     except Failure as failure:

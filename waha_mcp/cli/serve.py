@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -11,10 +12,13 @@ import typer
 
 from waha_mcp.app.definition import App
 from waha_mcp.cli.common import SANDBOX_ID, with_app
+from waha_mcp.server.prepared import Prepared
+from waha_mcp.server.wire import Wire
 
 
 @with_app(log_level="warning")
 def serve(
+    context: typer.Context,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Serve an embedded WAHA instead of a real one.")] = False,
     *,
     load: Callable[..., App],
@@ -23,10 +27,14 @@ def serve(
 
     Example: waha-mcp serve --app assistant
     """
-    anyio.run(_serve_sandbox if sandbox else _serve, load)
+    prepared, wire = context.obj
+    if sandbox:
+        anyio.run(_serve_sandbox, load)
+    else:
+        anyio.run(_serve, load, prepared, wire)
 
 
-async def _serve(load: Callable[..., App]) -> None:
+async def _serve(load: Callable[..., App], prepared: Prepared | None = None, wire: Wire | None = None) -> None:
     # Garbage collection during the imports finds nothing and takes a tenth of the start-up.
     gc.disable()
     # Before the SDK, whose import takes most of a second, so that errors in the App show at once.
@@ -37,7 +45,8 @@ async def _serve(load: Callable[..., App]) -> None:
     bridge = Bridge(app)
     gc.freeze()
     gc.enable()
-    await serve_stdio(bridge)
+    if sys.stdin is not None and sys.stdout is not None:  # else the descriptors were closed before we started
+        await serve_stdio(bridge, wire or Wire(), prepared)
 
 
 async def _serve_sandbox(load: Callable[..., App]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from waha_mcp.app.definition import DEFAULT_ID, AppError, config_dir, find_definition, id_of, read_definition
+from waha_mcp.app.definition import DEFAULT_ID, AppError, find_definition, id_of, read_definition
 from waha_mcp.hosts.table import Host, Launch
+from waha_mcp.places import config_dir
 
 #: Links of hosts that take an entry as JSON in base64.
 _LINKS = {"cursor": "cursor://anysphere.cursor-deeplink/mcp/install", "lm-studio": "lmstudio://add_mcp"}

@@ -20,10 +20,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from waha_mcp.places import state_root
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store
-from waha_mcp.store.folders import state_root, user_store
+from waha_mcp.store.folders import user_store
 
 #: Questions of one App that may wait at once, in all and about the same chats, so that an agent cannot hide one among
 #: many.

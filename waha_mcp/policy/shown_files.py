@@ -17,8 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from waha_mcp.files import create_atomically, make_private
+from waha_mcp.places import state_root
 from waha_mcp.policy.question import File
-from waha_mcp.store.folders import state_dir, state_root
+from waha_mcp.store.folders import state_dir
 
 logger = logging.getLogger(__name__)
 

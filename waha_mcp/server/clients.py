@@ -49,7 +49,7 @@ class Clients:
         self._sessions: dict[int, ServerSession] = {}
         #: The resources and prompts available at the last notification.
         self._announced = self.resources.offered(), self.prompts.offered()
-        bridge.listeners.add(self._changed)
+        bridge.listeners.add(self.changed)
 
     def listed(self, session: ServerSession) -> None:
         """Register a session of the older era that has fetched a listing, so that it is notified of changes."""
@@ -72,7 +72,8 @@ class Clients:
         """End all subscriptions."""
         self._streams.close()
 
-    async def _changed(self) -> None:
+    async def changed(self) -> None:
+        """Tell all of them that the tools have changed, and resources and prompts if they have."""
         changed: list[ServerEvent] = [ToolsListChanged()]
         resources, prompts = self._announced
         self._announced = self.resources.offered(), self.prompts.offered()

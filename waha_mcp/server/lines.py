@@ -1,4 +1,4 @@
-"""Framing of stdio: parses lines of bytes into JSON-RPC messages, and serializes messages to lines.
+"""JSON-RPC over stdio: parses lines of bytes into messages, and serializes messages to lines.
 
 A malformed line is answered with an error, under its own id if that can be found, else under null.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -29,12 +28,10 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-#: Longest line in bytes: tools take files of up to 32 MiB as base64.
-MOST = 64 * 2**20
+from waha_mcp.server.wire import END, MOST, TooLong
+
 #: Deepest nesting of objects and arrays.
 DEEPEST = 64
-#: Bytes kept of each end of a line that is too long, in which its id is searched.
-_END = 4096
 
 _SCALAR = rb'(?:"(?:[^"\\]|\\.){0,200}"|[-+\w.]{1,30})'
 _ID = rb'"id"\s*:\s*(?P<id>-?\d{1,18}|"(?:[^"\\]|\\.){0,200}")'
@@ -55,33 +52,6 @@ class Rejected:
     message: str
     #: The error to deliver to our own pending request, if the line is a malformed answer to it.
     answer: JSONRPCError | None = None
-
-
-@dataclass(frozen=True)
-class TooLong:
-    """A line longer than the limit: its first and last `_END` bytes."""
-
-    head: bytes
-    tail: bytes
-
-
-def lines(read: Callable[[], bytes], most: int = MOST) -> Iterator[bytes | TooLong]:
-    """Split the chunks that `read` returns, until an empty one, into lines without newline. `most`: bytes of a line."""
-    line = bytearray()
-    tail: bytes | None = None
-    while chunk := read():
-        *ended, rest = chunk.split(b"\n")
-        for part, ends in [*((part, True) for part in ended), (rest, False)]:
-            if tail is None and len(line) + len(part) <= most:
-                line += part
-            else:
-                tail = ((bytes(line[-_END:]) if tail is None else tail) + part)[-_END:]
-                del line[_END:]
-            if ends:
-                yield bytes(line) if tail is None else TooLong(bytes(line), tail)
-                line, tail = bytearray(), None
-    if line:  # the last one, left without a newline
-        yield bytes(line) if tail is None else TooLong(bytes(line), tail)
 
 
 def read_line(line: bytes | TooLong) -> JSONRPCMessage | Rejected | None:
@@ -230,7 +200,7 @@ def _deeper(line: bytes) -> bool:
 
 def _id_at_an_end(head: bytes, tail: bytes) -> RequestId | None:
     """Find the id of a line that was not parsed, among the scalar members at its start or end; else None."""
-    found = _FIRST.match(head[:_END]) or _LAST.search(tail[-_END:])
+    found = _FIRST.match(head[:END]) or _LAST.search(tail[-END:])
     try:
         return json.loads(found["id"]) if found else None
     except ValueError:

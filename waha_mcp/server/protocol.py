@@ -73,6 +73,11 @@ class Protocol:
         for clients in self._clients.values():
             clients.close()
 
+    async def announce(self, bridge: Bridge) -> None:
+        """Tell the bridge's clients that its listings have changed."""
+        if bridge in self._clients:
+            await self._clients[bridge].changed()
+
     def _of(self, ctx: _Request) -> Clients:
         bridge = self._bridge_for(ctx)
         if bridge not in self._clients:

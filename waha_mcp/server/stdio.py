@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -34,27 +34,32 @@ from mcp.types import (
 
 from waha_mcp.bridge import Bridge
 from waha_mcp.concurrency import stop_signals
-from waha_mcp.server.lines import Rejected, lines, read_line, write_line
+from waha_mcp.server.lines import Rejected, read_line, write_line
+from waha_mcp.server.prepared import Prepared
 from waha_mcp.server.protocol import Protocol
+from waha_mcp.server.rehearsal import Rehearsal
+from waha_mcp.server.wire import TooLong, Wire
 
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait, after stdin closes, for requests in flight, and for the last lines to be written. Hosts kill a
 #: server that has not ended after 2 s.
 LAST_ANSWERS, LAST_LINES = 1.5, 0.4
-#: Most bytes of one read.
-_CHUNK = 2**20
 
 
-async def serve_stdio(bridge: Bridge) -> None:
-    """Serve until stdin or stdout is closed. SIGTERM or SIGINT ends the process at once."""
-    if sys.stdin is None or sys.stdout is None:  # the descriptors were closed before we started
-        return
+async def serve_stdio(bridge: Bridge, wire: Wire, prepared: Prepared | None = None) -> None:
+    """Serve until stdin or stdout is closed. SIGTERM or SIGINT ends the process at once.
+
+    `prepared`: where the opening is kept for the next start; None: nowhere.
+    """
     protocol = Protocol(lambda _: bridge)
+    _rebind()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_exit_on_signal, bridge)
-        connection = _Connection(protocol, *_take_descriptors())
+        rehearsal = Rehearsal(bridge, protocol, prepared)
+        connection = _Connection(protocol, wire, rehearsal)
         async with bridge:
+            tasks.start_soon(rehearsal.watch)
             await protocol.server.run(connection.incoming, connection.outgoing, protocol.options)
         tasks.cancel_scope.cancel()
 
@@ -69,34 +74,21 @@ async def _exit_on_signal(bridge: Bridge) -> None:
         os._exit(0)
 
 
-def _take_descriptors() -> tuple[int, int]:
-    """Duplicate stdin and stdout; the new descriptors.
-
-    The standard ones are redirected to the null device and stderr, so that a stray print or a child process cannot
-    write into the protocol.
-    """
-    wire = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(2 if sys.stderr is not None else nothing, 1)
-    os.close(nothing)
+def _rebind() -> None:
+    """On Windows make the standard handles those of the descriptors that `Wire` has put in their place."""
     if sys.platform == "win32":
         from mcp.os.win32.utilities import rebind_std_handle_to_fd
 
         for descriptor in (0, 1):
             with suppress(OSError):
                 rebind_std_handle_to_fd(descriptor)
-    return wire
 
 
 class _Connection:
-    """The connection to the client over two descriptors, each with its own thread for blocking reads or writes.
+    """The connection to the client: messages to and from the wire's threads."""
 
-    The threads are daemons: the process does not wait for them.
-    """
-
-    def __init__(self, protocol: Protocol, stdin: int, stdout: int) -> None:
-        self._protocol = protocol
+    def __init__(self, protocol: Protocol, wire: Wire, rehearsal: Rehearsal) -> None:
+        self._protocol, self._wire, self._rehearsal = protocol, wire, rehearsal
         self._loop = asyncio.get_running_loop()
         #: The ids of unanswered requests, by the id as the SDK coerces it (7 and "7" are equal).
         self._open: dict[RequestId, RequestId] = {}
@@ -104,43 +96,17 @@ class _Connection:
         self._arrived, self._items = anyio.create_memory_object_stream[JSONRPCMessage | Rejected](1)
         #: Back pressure: the reading thread acquires it for each item, the loop releases it when it takes the item.
         self._taken = threading.Semaphore()
-        self._to_write: queue.SimpleQueue[tuple[bytes, anyio.Event]] = queue.SimpleQueue()
         self.incoming, self.outgoing = _Incoming(self), _Outgoing(self)
-        for work, descriptor in ((self._read, stdin), (self._write, stdout)):
-            if sys.platform != "win32":
-                os.set_blocking(descriptor, True)
-            threading.Thread(target=work, args=(descriptor,), daemon=True).start()
+        #: What came before there was a loop.
+        self._early = deque(wire.connect(self._receive, lambda: self._tell(self._arrived.close)))
 
     # In threads
 
-    def _read(self, descriptor: int) -> None:
-        def chunk() -> bytes:
-            try:
-                return os.read(descriptor, _CHUNK)
-            except OSError:
-                return b""
-
-        for line in lines(chunk):
-            if (item := read_line(line)) is not None:
-                self._taken.acquire()
-                if not self._tell(partial(self._arrive, item)):
-                    return
-        self._tell(self._arrived.close)
-
-    def _write(self, descriptor: int) -> None:
-        heard = True
-        while True:
-            line, written = self._to_write.get()
-            left = memoryview(line)
-            while left and heard:
-                try:
-                    left = left[os.write(descriptor, left) :]
-                except OSError:
-                    # Nobody reads the answers any more: end as if stdin had been closed.
-                    heard = False
-                    self._tell(self._arrived.close)
-            if not self._tell(written.set):
-                return
+    def _receive(self, line: bytes | TooLong) -> bool:
+        if (item := read_line(line)) is None:
+            return True
+        self._taken.acquire()
+        return self._tell(partial(self._arrive, item))
 
     def _tell(self, what: Callable[[], object]) -> bool:
         try:
@@ -162,13 +128,10 @@ class _Connection:
             EndOfStream: stdin has ended, and open requests had `LAST_ANSWERS` seconds. The SDK cancels the rest.
         """
         while True:
-            try:
-                item = await self._items.receive()
-            except anyio.EndOfStream:
-                await self._linger()
-                raise
-            self._taken.release()
+            item = await self._next()
             match item:
+                case None:
+                    continue
                 case Rejected():
                     await self.say(item)
                     if item.answer is not None:
@@ -183,10 +146,24 @@ class _Connection:
                     self._note(item)
                     return item
 
+    async def _next(self) -> JSONRPCMessage | Rejected | None:
+        if self._early:
+            line, result = self._early.popleft()
+            item = read_line(line)
+            return self._rehearsal.repeated(item, result) if result is not None else item
+        try:
+            item = await self._items.receive()
+        except anyio.EndOfStream:
+            await self._linger()
+            raise
+        self._taken.release()
+        return item
+
     def _note(self, item: JSONRPCMessage) -> None:
         match item:
             case JSONRPCRequest(id=number):
                 self._open[coerce_request_id(number)] = number
+                self._rehearsal.asked(item)
             case JSONRPCNotification(method="notifications/cancelled", params=params):
                 if (cancelled := cancelled_request_id_from_params(params)) is not None:
                     self._close(cancelled)
@@ -219,11 +196,13 @@ class _Connection:
             case JSONRPCResponse(id=number) | JSONRPCError(id=number) if number is not None:
                 # A client may use the id again as soon as it has read this.
                 self._close(number)
+                if await self._rehearsal.answered(message):
+                    return  # as it was already
         await self._put(write_line(message))
 
     async def _put(self, line: bytes) -> None:
         written = anyio.Event()
-        self._to_write.put((line, written))
+        self._wire.write(line, lambda: self._tell(written.set))
         await written.wait()
 
     async def last_lines(self) -> None:

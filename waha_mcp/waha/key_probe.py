@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
@@ -61,15 +62,23 @@ class KeyProbe:
         """`waha`: the client with the key. If the App names no session, it is set on `waha` once found."""
         self._app, self._waha = app, waha
         self.grant = Grant.initial(app.actions)
-        #: Awaited with the previous grant after each change.
+        #: Awaited with the previous grant after each change, and whenever WAHA has confirmed the grant.
         self.listeners: set[Callable[[Grant], Awaitable[None]]] = set()
         #: Whether `identify` has succeeded. Before that no action is used: it may be an admin key.
         self.identified = False
+        #: When WAHA last answered about all actions that can be asked for (seconds since 1970); None: not yet.
+        self.confirmed: float | None = None
         self._settled = anyio.Event()
         #: Single flight of `identify`: a lock, the count of runs, and the error of the last one.
         self._looking = anyio.Lock()
         self._looks = 0
         self._failure: WahaError | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the grant is WAHA's last word: nothing in it is unknown."""
+        grant = self.grant
+        return self.identified and bool(grant.problem or Evidence.UNKNOWN not in grant.evidence.values())
 
     async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
         """Wait for the first probe, at most `budget` seconds; whether it has ended."""
@@ -149,6 +158,7 @@ class KeyProbe:
     async def probe(self, only: Collection[Action] = frozenset(Action)) -> None:
         """Run the harmless probes of the App's actions (those in `only`) concurrently, and update the grant."""
         wanted = (UNNAMED_ACTIONS if self._app.actions is None else self._app.actions) & set(only)
+        open_questions = set[Action]()
 
         async def ask(action: Action, operation: str) -> None:
             try:
@@ -156,6 +166,7 @@ class KeyProbe:
             except Unauthorized as error:
                 await self._apply(self.grant.refused(str(error)))
             except WahaError as error:
+                open_questions.add(action)
                 logger.warning("Could not find out about %s: %s", operation, error)
             else:
                 await self._apply(self.grant.with_evidence({action: evidence}))
@@ -166,6 +177,9 @@ class KeyProbe:
                     tasks.start_soon(ask, action, operation)
         if any(self.grant.evidence[action] is Evidence.REFUSED for action in wanted):
             await self._check_session()
+        if self.known and not self.grant.problem and not open_questions and set(only) == set(Action):
+            self.confirmed = time.time()
+            await self._tell(self.grant)
 
     async def _check_session(self) -> None:
         """See whether a refusal is for the session: WAHA's 403 does not say, but it lists a key only its own."""
@@ -218,10 +232,19 @@ class KeyProbe:
             except WahaError as error:
                 logger.warning("%s", error)
             self._settled.set()
-            if self.identified and (self.grant.problem or Evidence.UNKNOWN not in self.grant.evidence.values()):
+            if self.known:
                 return
             await anyio.sleep(wait)
             wait = min(2 * wait, RETRY_MOST)
+
+    async def confirm(self) -> None:
+        """Identify and probe for a call that cannot wait for `watch`.
+
+        Raises:
+            WahaError: WAHA could not be reached or failed.
+        """
+        await self.identify()
+        await self.probe()
 
     async def recheck(self) -> Grant:
         """Identify and probe again; the grant to show in a status.
@@ -242,8 +265,11 @@ class KeyProbe:
     async def _apply(self, grant: Grant) -> None:
         before, self.grant = self.grant, grant
         if grant != before:
-            for listener in tuple(self.listeners):
-                await listener(before)
+            await self._tell(before)
+
+    async def _tell(self, before: Grant) -> None:
+        for listener in tuple(self.listeners):
+            await listener(before)
 
 
 async def examine(app: App) -> Grant:

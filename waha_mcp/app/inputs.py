@@ -1,0 +1,48 @@
+"""What an App was made of: the files and variables that were read for it, each by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from waha_mcp.places import config_dir
+
+
+def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
+    """The digests of `files` (paths) and environment `variables` as they are now, and the names of all definitions.
+
+    What is missing or unreadable has None for its digest. The result is JSON, and holds no secret as text.
+    """
+    return {
+        "files": {path: _digest_of_file(path) for path in files},
+        "variables": {name: None if (value := os.environ.get(name)) is None else digest(value) for name in variables},
+        # Another definition may make it unclear which is meant.
+        "definitions": _definitions(),
+    }
+
+
+def unchanged(inputs: dict[str, Any]) -> bool:
+    """Whether what `observed` returned is still so."""
+    return observed(inputs["files"], inputs["variables"]) == inputs
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text, in hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digest_of_file(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _definitions() -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(config_dir()) if name.endswith((".toml", ".json")))
+    except OSError:
+        return []

@@ -1,0 +1,140 @@
+"""The prepared opening: what the SDK answered on the run before, said again while the SDK is still being imported.
+
+A client opens with requests that are the same at every start: initialize or server/discover, then tools/list. Once WAHA
+has confirmed the key, their answers are kept in a private file, and are sent again at the next start of the same App
+with the same key. The SDK then gets the same requests, and what it answers is compared (`rehearsal`). Nothing heavy is
+imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from waha_mcp import __version__
+from waha_mcp.app.inputs import digest, unchanged
+from waha_mcp.places import STORE, state_root
+
+#: The request for the listing, with which an opening ends, and the requests of an opening in their order.
+LISTING = "tools/list"
+OPENING = ("server/discover", "initialize", LISTING)
+#: Seconds for which WAHA's confirmation of a listing holds.
+HOLDS = 86_400.0
+#: Longest line in bytes that can be such a request.
+_LONGEST = 16_384
+
+
+class Prepared:
+    """The opening that is prepared for one way of starting the server.
+
+    `opening`: the requests in their order, as `spelled`, and the result of each; empty if none is at hand.
+    """
+
+    def __init__(self, arguments: Iterable[str], environ: Mapping[str, str] = os.environ) -> None:
+        """Look for a prepared opening, for these arguments of the command line in this environment.
+
+        It must be the user's own private file, have been confirmed in the last `HOLDS` seconds, and be of an App file
+        and a key that are unchanged.
+        """
+        self.path = state_root() / f"{STORE}.listings" / f"{_name(list(arguments), environ)}.json"
+        self.opening: list[tuple[str, dict[str, Any]]] = []
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found = _read_private(self.path)
+            if 0 <= time.time() - found["confirmed"] <= HOLDS and unchanged(found["inputs"]):
+                self.opening = [(str(request), dict(result)) for request, result in found["opening"]]
+
+    @property
+    def tools(self) -> set[str]:
+        """The names of the tools that are listed."""
+        return {tool["name"] for _, result in self.opening for tool in result.get("tools", ())}
+
+    def text(self, inputs: dict[str, Any], opening: Iterable[tuple[str, dict[str, Any]]], confirmed: float) -> str:
+        """What stands in the file. `confirmed`: when WAHA confirmed it (seconds since 1970)."""
+        kept = [(request, _unconfirmed(result)) for request, result in opening]
+        return json.dumps({"confirmed": confirmed, "inputs": inputs, "opening": kept}, ensure_ascii=False)
+
+    def discard(self) -> None:
+        """Delete the file, and those of others that are no longer of use."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            for path in self.path.parent.iterdir():
+                if time.time() - path.stat().st_mtime > HOLDS:
+                    path.unlink(missing_ok=True)
+
+
+class Replies:
+    """Answers an opening, as long as each request is exactly the one that is expected next."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._left = list(prepared.opening)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all is answered."""
+        return not self._left
+
+    def reply(self, line: bytes) -> tuple[bytes, dict[str, Any]] | None:
+        """The line that answers a line, and the result in it; None for any but the expected request."""
+        if not self._left or len(line) > _LONGEST:
+            return None
+        try:
+            raw = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        expected, result = self._left[0]
+        if not isinstance(raw, dict) or raw.keys() - {"params"} != {"jsonrpc", "id", "method"}:
+            return None
+        number = raw["id"]
+        if raw["jsonrpc"] != "2.0" or isinstance(number, bool) or not isinstance(number, str | int):
+            return None
+        if spelled(raw["method"], raw.get("params")) != expected:
+            return None
+        self._left.pop(0)
+        answer = {"jsonrpc": "2.0", "id": number, "result": result}
+        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace") + b"\n", result
+
+
+def spelled(method: object, params: object) -> str:
+    """A request without its id, as text: equal only for equal requests, whatever the order of their members."""
+    return json.dumps([method, params], sort_keys=True)
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two results say the same."""
+    return json.dumps(_unconfirmed(one), sort_keys=True) == json.dumps(_unconfirmed(other), sort_keys=True)
+
+
+def _unconfirmed(result: dict[str, Any]) -> dict[str, Any]:
+    # No client may keep a listing that WAHA has not confirmed in this run.
+    return result | {"ttlMs": 0} if "ttlMs" in result else result
+
+
+def _name(arguments: list[str], environ: Mapping[str, str]) -> str:
+    """The file's name: a digest of all that decides what is served, but for the App's files and named variables."""
+    variables = sorted((name, value) for name, value in environ.items() if name.startswith("WAHA_"))
+    # Only this option's file is looked for in the working folder without being named in the App's inputs.
+    folder = os.getcwd() if any(each.startswith("--key-file") for each in arguments) else None
+    parts = [__version__, sys.version, arguments, variables, folder, os.path.expanduser("~")]
+    return digest(json.dumps(parts))[:40]
+
+
+def _read_private(path: Path) -> Any:
+    """The JSON in a file of this user that nobody else can read or write.
+
+    Raises:
+        OSError, ValueError: there is none.
+    """
+    with open(path, "rb") as file:
+        found = os.fstat(file.fileno())
+        if os.name == "posix" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
+            raise ValueError
+        return json.loads(file.read())

@@ -1,0 +1,137 @@
+"""Keeps the opening for the next start, and checks the one that was prepared for this start."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
+
+from waha_mcp.app.actions import Grant
+from waha_mcp.app.inputs import unchanged
+from waha_mcp.bridge import Bridge
+from waha_mcp.files import make_private, write_atomically
+from waha_mcp.server.prepared import LISTING, OPENING, Prepared, same, spelled
+from waha_mcp.server.protocol import Protocol
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which WAHA is asked to confirm the grant again, so that a listing of yesterday evening still holds in
+#: the morning.
+RECONFIRM = 3600.0
+
+
+class Rehearsal:
+    """The opening of one stdio server, as the SDK answers it."""
+
+    def __init__(self, bridge: Bridge, protocol: Protocol, prepared: Prepared | None) -> None:
+        self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
+        #: The methods of those requests of the opening that the SDK is answering.
+        self._asked: dict[RequestId, str] = {}
+        #: By method, the first request as it was spelled, and the last result.
+        self._requests: dict[str, str] = {}
+        self._results: dict[str, dict[str, Any]] = {}
+        #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
+        self._said: dict[RequestId, dict[str, Any]] = {}
+        #: Whether the SDK has answered otherwise.
+        self._differs = False
+        self._due = anyio.Event()
+        self._kept = ""
+        if prepared is not None:
+            bridge.listed_before(prepared.tools)
+            bridge.key.listeners.add(self._grant_changed)
+
+    def repeated(self, item: Any, result: dict[str, Any]) -> JSONRPCRequest:
+        """The request, answered with `result`, for the SDK: under another id, as the client may use its own again."""
+        assert isinstance(item, JSONRPCRequest)
+        number = f"prepared-{len(self._said)}-{id(self)}"
+        self._said[number] = result
+        return item.model_copy(update={"id": number})
+
+    def asked(self, item: JSONRPCRequest) -> None:
+        """Note a request that the SDK is about to answer."""
+        if self._prepared is not None and item.method in OPENING:
+            self._asked[item.id] = item.method
+            # The first of each method is what the client opens with.
+            self._requests.setdefault(item.method, spelled(item.method, item.params))
+
+    async def answered(self, message: JSONRPCMessage) -> bool:
+        """Note what the SDK answers; whether the client has that answer already."""
+        number = message.id if isinstance(message, JSONRPCResponse | JSONRPCError) else None
+        if number is None:
+            return False
+        result = message.result if isinstance(message, JSONRPCResponse) else None
+        if (method := self._asked.pop(number, None)) is not None:
+            if result is None:
+                self._results.pop(method, None)
+            else:
+                self._results[method] = result
+            self._due.set()
+        if number not in self._said:
+            return False
+        if result is None or not same(self._said.pop(number), result):
+            self._differs = True
+            await self._correct()
+        return True
+
+    async def watch(self) -> None:
+        """Keep the opening whenever it is answered and confirmed; never returns."""
+        if self._prepared is None:
+            return
+        while True:
+            self._due = anyio.Event()
+            await self._correct()
+            await self._keep()
+            with anyio.move_on_after(RECONFIRM) as waited:
+                await self._due.wait()
+            if waited.cancelled_caught:
+                await self._bridge.key.recheck()
+
+    async def _correct(self) -> None:
+        """Drop the prepared opening if it was wrong, and have the client list again. Waits for WAHA's word."""
+        if self._differs and self._certain and self._prepared is not None:
+            self._differs = False
+            await anyio.to_thread.run_sync(self._prepared.discard)
+            logger.info("The prepared listing was not right any more")
+            await self._protocol.announce(self._bridge)
+
+    async def _grant_changed(self, before: Grant) -> None:
+        now = {tool.name for tool in self._bridge.tools()}
+        if now != _tools(self._results.get(LISTING)):
+            self._results.pop(LISTING, None)
+        if self._prepared is not None and self._prepared.opening and now != self._prepared.tools:
+            self._differs = self._differs or self._certain
+        self._due.set()
+
+    @property
+    def _certain(self) -> bool:
+        """Whether WAHA has answered in this run about what is listed."""
+        key = self._bridge.key
+        return key.confirmed is not None or key.grant.problem is not None
+
+    async def _keep(self) -> None:
+        key, inputs, prepared = self._bridge.key, self._bridge.app.inputs, self._prepared
+        if prepared is None or inputs is None or key.confirmed is None or LISTING not in self._results:
+            return
+        opening = [(self._requests[method], self._results[method]) for method in OPENING if method in self._results]
+        text = prepared.text(inputs, opening, key.confirmed)
+        if text == self._kept:
+            return
+        self._kept = text
+        try:
+            await anyio.to_thread.run_sync(self._write, prepared, inputs, text)
+        except OSError as error:
+            logger.info("The listing is not kept for the next start: %s", error)
+
+    def _write(self, prepared: Prepared, inputs: dict[str, Any], text: str) -> None:
+        # In the meantime the App's file may have become another's.
+        if unchanged(inputs):
+            prepared.discard()
+            make_private(prepared.path.parent)
+            write_atomically(prepared.path, text, 0o600)
+
+
+def _tools(listing: dict[str, Any] | None) -> set[str] | None:
+    return None if listing is None else {tool["name"] for tool in listing["tools"]}
