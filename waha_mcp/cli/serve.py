@@ -35,8 +35,6 @@ def serve(
 
 
 async def _serve(load: Callable[..., App], prepared: Prepared | None = None, wire: Wire | None = None) -> None:
-    # Garbage collection during the imports finds nothing and takes a tenth of the start-up.
-    gc.disable()
     # Before the SDK, whose import takes most of a second, so that errors in the App show at once.
     app = load()
     from waha_mcp.bridge import Bridge

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
-from mcp import types
+import mcp.types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mcp import MCPError, types
+import mcp.types as types
+from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 
 from waha_mcp.bridge import Bridge

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcp import MCPError, UriTemplate, types
+import mcp.types as types
+from mcp.shared.exceptions import MCPError
+from mcp.shared.uri_template import UriTemplate
 from mcp.types import INVALID_PARAMS
 
 from waha_mcp.bridge import Bridge, UnknownTool
