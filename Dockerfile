@@ -14,6 +14,8 @@ RUN python -m venv /opt/waha-mcp \
 
 FROM python:3.13.16-slim-trixie
 COPY --from=build /opt/waha-mcp /opt/waha-mcp
+# The base image comes without bytecode, and the user cannot write there.
+RUN python -m compileall -q /usr/local/lib
 RUN useradd --create-home --uid 10001 waha
 USER waha
 WORKDIR /home/waha

@@ -68,7 +68,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("hosts.edit", "tomlkit", "each host's file has one format: the others' libraries are not needed"),
     ("hosts.edit", "tomllib", "each host's file has one format: the others' libraries are not needed"),
     ("people.finding", "rapidfuzz", "only a search for names that are alike needs it"),
-    ("policy.pace", "limits", "only an App with limits needs it, with its first effect"),
+    ("policy.pace", "limits", "an extra: only an App that counts in Redis needs it"),
     ("policy.pace", "redis", "an extra: only an App that counts in Redis needs it"),
     ("sandbox", "sandbox.*", "the package's own names; a server with a real WAHA starts none"),
     ("sandbox.contract", "jsonschema", "slow to import; loaded with the first request that has a body"),

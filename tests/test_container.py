@@ -129,7 +129,7 @@ class Image:
 
     def mapped(self, text: str) -> str:
         """A command with the folders of the image where they are here."""
-        return re.sub(r"(?<![\w.])/(?=(?:opt|home|src)/)", f"{self.root}/", text)
+        return re.sub(r"(?<![\w.])/(?=(?:opt|home|src|usr/local)/)", f"{self.root}/", text)
 
     def environment(self, **values: str) -> dict[str, str]:
         home = f"{self.root}/home/waha" if self.user == "waha" else f"{self.root}/root"

@@ -39,7 +39,7 @@ def test_the_registry_entry_is_valid_and_the_readme_owns_it() -> None:
 
 def test_the_variables_of_the_packages_are_the_commands_own(tmp_path: Path) -> None:
     registry = {v["name"] for package in SERVER["packages"] for v in package["environmentVariables"]}
-    bundle = set(MANIFEST["server"]["mcp_config"]["env"])
+    bundle = {name for name in MANIFEST["server"]["mcp_config"]["env"] if name.startswith("WAHA_")}
     known = {"WAHA_URL", "WAHA_API_KEY", *(f"WAHA_{field.upper()}" for field in App.model_fields)}
     assert registry | bundle <= known
     assert MANIFEST["user_config"]["waha_api_key"]["sensitive"] is True
@@ -84,6 +84,25 @@ def test_the_bundles_source_runs_as_it_is_launched(bundle: Path, tmp_path: Path)
         check=True,
     )
     assert done.stdout == f"waha-mcp {__version__}\n"
+
+
+def test_python_keeps_the_bytecode_of_the_bundle_whatever_the_hosts_environment_says(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """uv would compile the whole environment before the first start, and look it through before each later one."""
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    given = {k: v for k, v in MANIFEST["server"]["mcp_config"]["env"].items() if not v.startswith("${")}
+    folder = str(tmp_path / "unpacked")
+    done = subprocess.run(
+        [COMMAND[0], "-m", "waha_mcp", "--version"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1") | given,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""
+    assert list((tmp_path / "unpacked" / "waha_mcp" / "cli").glob("__pycache__/*.pyc"))
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ class Home:
             "XDG_STATE_HOME": str(self.path / ".local" / "state"),
             "CLAUDE_CONFIG_DIR": "",
             "CODEX_HOME": "",
+            # The doctor warns of a machine where Python keeps no bytecode.
+            "PYTHONDONTWRITEBYTECODE": "",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
 

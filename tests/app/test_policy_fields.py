@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.policy.common import SAM, send
-from waha_mcp.app.policy_fields import KINDS, Approval, PolicyFields
+from waha_mcp.app.policy_fields import KINDS, Approval, PolicyFields, rates_in
 from waha_mcp.people.persons import STATUS
 
 
@@ -66,6 +66,13 @@ def test_a_rule_that_is_no_table_is_refused_by_name(rule: Any) -> None:
 @pytest.mark.parametrize("rates", ["", "  ", "20/minute", "20/minute; 200/hour", " 1 / day ;2/second"])
 def test_rates_are_written_as_numbers_per_time(rates: str) -> None:
     assert PolicyFields.model_validate({"pace": {"total": rates}}).pace.total == rates.strip()
+
+
+def test_rates_are_read_in_their_order_with_their_periods_in_seconds() -> None:
+    rates = rates_in(" 1/second;20 /minute; 200/ hour ; 3000/day ")
+    assert [(rate.amount, rate.window) for rate in rates] == [(1, 1), (20, 60), (200, 3_600), (3_000, 86_400)]
+    assert [str(rate) for rate in rates] == ["1 per second", "20 per minute", "200 per hour", "3000 per day"]
+    assert rates_in(" ") == []
 
 
 @pytest.mark.parametrize("rates", ["20", "0/minute", "20/minute;", "20/minute; often", "often; 20/minute", "2/week"])

@@ -179,7 +179,7 @@ async def test_the_wait_that_is_told_ends_when_the_window_does() -> None:
     await pacer.take([SAM], [])
     for counting in (pacer.take, pacer.check):
         with pytest.raises(
-            TooFast, match=r"Over the App's limit of 1 per 1 minute in all: try again in \d+ s"
+            TooFast, match=r"Over the App's limit of 1 per minute in all: try again in \d+ s"
         ) as refusal:
             await counting([SAM], [])
         assert 50 < refusal.value.wait <= 60
@@ -240,10 +240,10 @@ async def test_the_apps_of_one_account_count_together_each_by_limits_of_its_own(
     elsewhere = pacer_of("strict", Pace.model_validate(OFF | {"total": "2/minute"}), store, "12025550177")
     await free.take([SAM], [])
     await loose.take([SAM], [])
-    with pytest.raises(TooFast, match="2 per 1 minute"):
+    with pytest.raises(TooFast, match="2 per minute"):
         await strict.take([SAM], [])
     await loose.take([SAM], [])
-    with pytest.raises(TooFast, match="3 per 1 minute"):
+    with pytest.raises(TooFast, match="3 per minute"):
         await loose.take([SAM], [])
     await free.take([SAM], [])
     await elsewhere.take([SAM], [])

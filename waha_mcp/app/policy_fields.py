@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -19,7 +19,9 @@ When = Literal["never", "first_contact", "send", "destructive", "all"]
 #: How the trail records a call's arguments.
 Audit = Literal["off", "digest", "text"]
 
-_RATE = re.compile(r"\s*[1-9][0-9]{0,5}\s*/\s*(second|minute|hour|day)\s*")
+#: The periods of rate limits, in seconds.
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}
+_RATE = re.compile(rf"\s*([1-9][0-9]{{0,5}})\s*/\s*({'|'.join(_PERIODS)})\s*")
 
 
 class Settings(BaseModel):
@@ -72,9 +74,35 @@ class Chats(Settings):
     existing_only: bool = False
 
 
-def _rates(value: str) -> str:
-    if value.strip() and not all(_RATE.fullmatch(part) for part in value.split(";")):
+class Rate(NamedTuple):
+    """At most `amount` effects in any period of this length."""
+
+    amount: int
+    period: str
+
+    @property
+    def window(self) -> float:
+        """The period in seconds."""
+        return _PERIODS[self.period]
+
+    def __str__(self) -> str:
+        return f"{self.amount} per {self.period}"
+
+
+def rates_in(text: str) -> list[Rate]:
+    """The limits that a text such as "20/minute; 200/hour" names, in its order; none in an empty one.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    parts = [_RATE.fullmatch(part) for part in text.split(";")] if text.strip() else []
+    if None in parts:
         raise ValueError("write limits like '20/minute; 200/hour' (second, minute, hour or day), or '' for none")
+    return [Rate(int(part[1]), part[2]) for part in parts if part]
+
+
+def _rates(value: str) -> str:
+    rates_in(value)
     return value.strip()
 
 

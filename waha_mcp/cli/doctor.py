@@ -23,7 +23,8 @@ def doctor(
 ) -> None:
     """Find what is amiss, from the client to WhatsApp, and the fix.
 
-    It looks at the App, WAHA, the key, the session, the lists of recipients and the clients' entries.
+    It looks at the App, WAHA, the key, the session, the lists of recipients, the clients' entries
+    and whether Python keeps what it has compiled.
     Without --app it checks every App defined here. Exits with 1 when there is a problem.
 
     Example: waha-mcp doctor --app assistant
@@ -37,6 +38,7 @@ def doctor(
 
 
 async def _look(source: str | None, quiet: bool) -> list[Finding]:
+    from waha_mcp.cli.bytecode import look_at_bytecode
     from waha_mcp.cli.diagnosis import look, look_at_definitions, look_at_hosts
 
     sources: list[str | None] = [source]
@@ -47,7 +49,7 @@ async def _look(source: str | None, quiet: bool) -> list[Finding]:
         async for finding in look(each):
             findings.append(finding)
             _show(finding, quiet)
-    for finding in (*look_at_definitions(), *look_at_hosts()):
+    for finding in (*look_at_definitions(), *look_at_hosts(), *look_at_bytecode()):
         findings.append(finding)
         _show(finding, quiet)
     return findings

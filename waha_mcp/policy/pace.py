@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
-from waha_mcp.app.policy_fields import Pace
+from waha_mcp.app.policy_fields import Pace, Rate, rates_in
 from waha_mcp.policy.gap import Gap, Slot, TooFast
 from waha_mcp.store import Count, Full, Limit, Store, Taken, in_thread
 
@@ -40,7 +40,7 @@ class Kind:
 
     what: str
     key: str
-    limits: Sequence[RateLimitItem]
+    limits: Sequence[Rate]
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,10 @@ class Pacer:
 
     def __init__(self, app_id: str, pace: Pace, store: Store, account: Callable[[], Awaitable[str]]) -> None:
         """`account` gives the account's key in the store (`OwnAccount.key`)."""
-        self._pace = pace
+        self._total, self._chat, self._first = map(rates_in, (pace.total, pace.chat, pace.first_contacts))
         self._redis = _InRedis(app_id, pace.redis) if pace.redis is not None else None
         self._counter: _Counter = self._redis or _InStore(store, account)
         self._gap = Gap(*pace.gap, store, account)
-        self._items: dict[str, list[RateLimitItem]] = {}
 
     async def take(self, chats: Iterable[str], first: Iterable[str]) -> Counted:
         """Count one effect that reaches `chats`, of which `first` are first contacts; waits for its turn.
@@ -117,23 +116,13 @@ class Pacer:
     @property
     def first_at_once(self) -> int:
         """How many first contacts may pass at once; 0 without a limit on them."""
-        return min((item.amount for item in self._parsed(self._pace.first_contacts)), default=0)
+        return min((rate.amount for rate in self._first), default=0)
 
     def _kinds(self, chats: Iterable[str], first: Iterable[str]) -> list[Kind]:
-        pace = self._pace
         # Narrow limits first: an effect that they refuse is not counted against the wider ones.
-        to_one = [Kind("to one chat", f"chat:{chat}", self._parsed(pace.chat)) for chat in sorted(set(chats))]
-        contacts = [Kind("first contacts", "first", self._parsed(pace.first_contacts)) for _ in set(first)]
-        return [*to_one, *contacts, Kind("in all", "total", self._parsed(pace.total))]
-
-    def _parsed(self, rates: str) -> list[RateLimitItem]:
-        if not rates:
-            return []
-        if rates not in self._items:
-            from limits import parse_many  # kept off the start-up path
-
-            self._items[rates] = parse_many(rates)
-        return self._items[rates]
+        to_one = [Kind("to one chat", f"chat:{chat}", self._chat) for chat in sorted(set(chats))]
+        contacts = [Kind("first contacts", "first", self._first) for _ in set(first)]
+        return [*to_one, *contacts, Kind("in all", "total", self._total)]
 
     async def aclose(self) -> None:
         """Close the connections to Redis, if any."""
@@ -141,8 +130,8 @@ class Pacer:
             await self._redis.aclose()
 
 
-def _over(item: RateLimitItem, what: str, wait: float) -> TooFast:
-    return TooFast(wait, f"Over the App's limit of {item} {what}")
+def _over(rate: Rate, what: str, wait: float) -> TooFast:
+    return TooFast(wait, f"Over the App's limit of {rate} {what}")
 
 
 class _InStore:
@@ -163,7 +152,7 @@ class _InStore:
     async def _ask(self, step: Callable[[Sequence[Count]], T], kinds: Sequence[Kind]) -> T:
         account = await self._account()
         counts = [
-            Count(f"{account}/{kind.key}", tuple(Limit(item.amount, item.get_expiry()) for item in kind.limits))
+            Count(f"{account}/{kind.key}", tuple(Limit(rate.amount, rate.window) for rate in kind.limits))
             for kind in kinds
         ]
         try:
@@ -171,8 +160,8 @@ class _InStore:
         except Full as full:
             # Equal counts are of one key, so the first of them has the words.
             kind = kinds[counts.index(full.count)]
-            item = kind.limits[full.count.limits.index(full.limit)]
-            raise _over(item, kind.what, full.wait) from None
+            rate = kind.limits[full.count.limits.index(full.limit)]
+            raise _over(rate, kind.what, full.wait) from None
 
 
 class _InRedis:
@@ -183,13 +172,13 @@ class _InRedis:
         self._limiter: Any = None
         self._pool: Any = None
 
-    async def take(self, kinds: Sequence[Kind]) -> list[tuple[RateLimitItem, str]]:
-        taken: list[tuple[RateLimitItem, str]] = []
+    async def take(self, kinds: Sequence[Kind]) -> list[tuple[Rate, str]]:
+        taken: list[tuple[Rate, str]] = []
         try:
             for kind in kinds:
-                for item in kind.limits:
-                    await self._ask("hit", kind, item)
-                    taken.append((item, kind.key))
+                for rate in kind.limits:
+                    await self._ask("hit", kind, rate)
+                    taken.append((rate, kind.key))
         except BaseException:
             with anyio.move_on_after(GIVE_BACK, shield=True):
                 await self.give_back(taken)
@@ -198,22 +187,23 @@ class _InRedis:
 
     async def check(self, kinds: Sequence[Kind]) -> None:
         for kind in kinds:
-            for item in kind.limits:
-                await self._ask("test", kind, item)
+            for rate in kind.limits:
+                await self._ask("test", kind, rate)
 
-    async def give_back(self, taken: Sequence[tuple[RateLimitItem, str]]) -> None:
-        for item, key in taken:
-            await self._forget(item.key_for(self._app_id, key))
+    async def give_back(self, taken: Sequence[tuple[Rate, str]]) -> None:
+        for rate, key in taken:
+            await self._forget(_item(rate).key_for(self._app_id, key))
 
-    async def _ask(self, what: str, kind: Kind, item: RateLimitItem) -> None:
+    async def _ask(self, what: str, kind: Kind, rate: Rate) -> None:
         """Call the limiter's method `what` (hit or test). Raises TooFast over the limit, PaceUnknown on errors."""
         try:
+            item = _item(rate)
             if await getattr(self._counter(), what)(item, self._app_id, kind.key):
                 return
             stats = await self._counter().get_window_stats(item, self._app_id, kind.key)
         except Exception as error:
             raise PaceUnknown(type(error).__name__) from error
-        raise _over(item, kind.what, float(stats.reset_time) - time.time())
+        raise _over(rate, kind.what, float(stats.reset_time) - time.time())
 
     async def _forget(self, key: str) -> None:
         """Remove the newest entry of a limit's sliding window; the library has no method for it."""
@@ -241,3 +231,9 @@ class _InRedis:
         pool, self._pool, self._limiter = self._pool, None, None
         if pool is not None:
             await pool.disconnect()
+
+
+def _item(rate: Rate) -> RateLimitItem:
+    from limits import parse
+
+    return parse(f"{rate.amount}/{rate.period}")
