@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import tempfile
 from typing import Any
 
 from tests.harness import environment
@@ -14,11 +15,14 @@ class Pipe:
     """A server that was started and greeted. `greeting`: its answer to initialize."""
 
     def __init__(self, command: list[str], **env: str) -> None:
+        # What it logs is shown where it ends before its time.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(
             command,
             env=environment(**env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._log,
             text=True,
             encoding="utf-8",
         )
@@ -27,6 +31,11 @@ class Pipe:
             "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"}
         )
         self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
 
     def _write(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -45,7 +54,9 @@ class Pipe:
                 message = json.loads(line)
                 if "id" in message:
                     return message["result"]
-        raise EOFError("the server ended before it answered")
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip()
+        raise EOFError(f"the server ended before it answered; it said: {said[-500:]}")
 
     def ask(self, method: str, **params: Any) -> Any:
         self.send(method, **params)
@@ -55,9 +66,11 @@ class Pipe:
         """End the server: by closing its input, and by force where it stays after that."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
