@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from typing import Any
 
 from tests.harness import environment
@@ -16,21 +17,27 @@ class Pipe:
 
     def __init__(self, command: list[str], **env: str) -> None:
         # What it logs is shown where it ends before its time.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
-        self._process = subprocess.Popen(
-            command,
-            env=environment(**env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            encoding="utf-8",
-        )
-        self._number = 1
-        self.greeting: dict[str, Any] = self.ask(
-            "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"}
-        )
-        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        with ExitStack() as failing:
+            self._log = failing.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(
+                command,
+                env=environment(**env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                encoding="utf-8",
+            )
+            failing.callback(self.close)
+            self._number = 1
+            self.greeting: dict[str, Any] = self.ask(
+                "initialize",
+                protocolVersion="2025-06-18",
+                capabilities={},
+                clientInfo={"name": "bench", "version": "1"},
+            )
+            self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            failing.pop_all()
 
     @property
     def pid(self) -> int:

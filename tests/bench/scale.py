@@ -100,7 +100,7 @@ def grow(info: SandboxInfo, chats: int, groups: int) -> None:
             made = post("/api/default/groups", {"name": f"Group {number}", "participants": participants})
             text(made["JID"])
         there = {chat["id"] for chat in got(CHATS)}
-        for contact in [each for each in known if each not in there][: chats - len(there)]:
+        for contact in islice((each for each in known if each not in there), max(0, chats - len(there))):
             text(contact)
         for chat in unread:
             http.post("/sandbox/messages", json={"chatId": chat, "text": "Are you there?"}).raise_for_status()

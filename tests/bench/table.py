@@ -64,7 +64,7 @@ class Section:
 
 
 def _piped(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+    return f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|"
 
 
 def times(part: float, whole: float) -> str:

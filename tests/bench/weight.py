@@ -54,21 +54,24 @@ def closure(requirements: Iterable[str]) -> tuple[dict[str, Distribution], list[
     """The distributions that these requirements install, in this environment; and the names of those not in it."""
     found: dict[str, Distribution] = {}
     missing: list[str] = []
-    waiting = [Requirement(each) for each in requirements]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    # What is required, and the extras of what requires it.
+    waiting: list[tuple[str, frozenset[str]]] = [(each, frozenset()) for each in requirements]
     while waiting:
-        requirement = waiting.pop()
+        text, chosen = waiting.pop()
+        requirement = Requirement(text)
+        marker, extras = requirement.marker, frozenset(requirement.extras)
         name = requirement.name.lower().replace("_", "-")
+        wanted = marker is None or any(marker.evaluate({"extra": extra}) for extra in chosen or {""})
+        if not wanted or (name, extras) in seen:
+            continue
+        seen.add((name, extras))
         try:
-            there = found[name] = distribution(name)
+            found[name] = distribution(name)
         except PackageNotFoundError:
             missing.append(name)
-            continue
-        for text in there.requires or []:
-            each = Requirement(text)
-            extras = requirement.extras or {""}
-            wanted = each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras)
-            if wanted and each.name.lower().replace("_", "-") not in found:
-                waiting.append(each)
+        else:
+            waiting += [(each, extras) for each in found[name].requires or []]
     return found, missing
 
 
