@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -53,7 +54,7 @@ def test_peers_that_do_not_start_are_left_out(info: SandboxInfo) -> None:
 
 
 def test_a_peer_is_called_as_its_file_says_with_the_ids_of_the_sandbox(info: SandboxInfo) -> None:
-    calls = {
+    calls: dict[str, dict[str, Any]] = {
         "get_messages, 20": {"tool": "read", "arguments": {"chatId": "{chat}"}, "note": ""},
         "send_text": {"note": "None."},
     }
