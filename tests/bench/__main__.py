@@ -5,7 +5,7 @@ the exit code stays 0, because a busy machine is no defect.
 
 `--peer NAME=COMMAND` measures another server beside, with `{url}` and `{key}` in its command, and `--calls NAME=FILE`
 says how its tools are called: as for tests.bench.tokens. `--table docs/performance.md` writes the page. `--small` takes
-about a minute. `--mixed N` makes so many mixed calls.
+about a minute. `--mixed N` makes so many mixed calls, `--only NAME` measures one section alone.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> None:
             sections.append(MEASURES[name](bench))
             print(f"\n{sections[-1].text()}", flush=True)
     if chosen.table:
-        chosen.table.write_text(page(sections, f"{made_on()}"), encoding="utf-8")
+        chosen.table.write_text(page(sections, made_on()), encoding="utf-8")
 
 
 if __name__ == "__main__":

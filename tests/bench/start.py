@@ -14,7 +14,7 @@ from tests.bench.servers import BARE_NAME, LIST_CHATS, Bench, Call, Opened, succ
 from tests.bench.table import Row, Section, times
 
 FIRST, PREPARED = "waha-mcp, very first start", "waha-mcp, prepared listing"
-COMPILING = "waha-mcp, no bytecode"
+COMPILING, BOTH = "waha-mcp, no bytecode", "waha-mcp, no bytecode, prepared listing"
 AWAY, SILENT = "waha-mcp, WAHA away", "waha-mcp, WAHA silent"
 #: Of the bare server's time to its first listing.
 AIMS = {PREPARED: 0.15, FIRST: 1.0, AWAY: 1.0, SILENT: 1.0}
@@ -61,12 +61,13 @@ def _servers(bench: Bench, away: str, silent: str) -> dict[str, Opened]:
     pipe.ask("tools/list")
     succeeded(pipe.ask("tools/call", **LIST_CHATS))
     pipe.close()
-    bare = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": compiled}
+    uncompiled = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": compiled}
     declared = 'actions = ["read", "send"]\n'
     ours: dict[str, Opened] = {
         FIRST: (bench.waha_mcp, LIST_CHATS),
         PREPARED: (partial(bench.waha_mcp, folder=prepared), LIST_CHATS),
-        COMPILING: (partial(bench.waha_mcp, **bare), LIST_CHATS),
+        COMPILING: (partial(bench.waha_mcp, **uncompiled), LIST_CHATS),
+        BOTH: (partial(bench.waha_mcp, folder=prepared, **uncompiled), LIST_CHATS),
         AWAY: (partial(bench.waha_mcp, declared, url=away), None),
         SILENT: (partial(bench.waha_mcp, declared, url=silent), None),
     }
