@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import tempfile
+from contextlib import ExitStack
 from typing import Any
 
 from tests.harness import environment
@@ -14,19 +16,33 @@ class Pipe:
     """A server that was started and greeted. `greeting`: its answer to initialize."""
 
     def __init__(self, command: list[str], **env: str) -> None:
-        self._process = subprocess.Popen(
-            command,
-            env=environment(**env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        self._number = 1
-        self.greeting: dict[str, Any] = self.ask(
-            "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "bench", "version": "1"}
-        )
-        self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        # What it logs is shown where it ends before its time.
+        with ExitStack() as failing:
+            self._log = failing.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(
+                command,
+                env=environment(**env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                encoding="utf-8",
+            )
+            failing.callback(self.close)
+            self._number = 1
+            self.greeting: dict[str, Any] = self.ask(
+                "initialize",
+                protocolVersion="2025-06-18",
+                capabilities={},
+                clientInfo={"name": "bench", "version": "1"},
+            )
+            self._write({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            failing.pop_all()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
 
     def _write(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -45,7 +61,9 @@ class Pipe:
                 message = json.loads(line)
                 if "id" in message:
                     return message["result"]
-        raise EOFError("the server ended before it answered")
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip()
+        raise EOFError(f"the server ended before it answered; it said: {said[-500:]}")
 
     def ask(self, method: str, **params: Any) -> Any:
         self.send(method, **params)
@@ -55,9 +73,11 @@ class Pipe:
         """End the server: by closing its input, and by force where it stays after that."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
