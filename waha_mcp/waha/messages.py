@@ -174,6 +174,18 @@ class Message(Result):
     status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
 
 
+class Glimpse(Result):
+    """What a concise list of chats shows of a last message; fields as in `Message`."""
+
+    time: Time | None = None
+    sender: str
+    sender_name: Name | None = None
+    kind: MessageKind = "text"
+    text: Words | None = None
+    note: str | None = None
+    deleted: bool | None = None
+
+
 _STATUS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
 _MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
 
@@ -199,30 +211,26 @@ def message_from(
     if message_id is None:
         return None
     content = content_of(raw)
-    media, sender = _media(raw, content), sender_of(raw, names)
-    location, cards = _location(raw, content), _cards(raw, content)
-    kind = content.kind
-    if kind in (None, "other") and not content.deleted:
-        kind = _kind_without_content(raw, media, location, cards) or kind
-    text = None if content.deleted else _full_text(raw, content, kind)
+    sender = sender_of(raw, names)
+    kind, text, note = _shown(raw, content, names)
     ack = raw.get("ack")
     return Message(
         id=message_id,
         time=iso_time(raw.get("timestamp")),
         sender=sender,
-        sender_name=None if sender in ("me", chat) else names.name(sender) or push_name_of(raw),
+        sender_name=_sender_name(raw, sender, names, chat),
         calls_themselves=push_name_of(raw) if sender == chat and not names.name(sender) else None,
-        kind=kind or "other",
-        text=_with_names(text, content, names),
-        note=_note(raw, content, kind, text),
+        kind=kind,
+        text=text,
+        note=note,
         about=_about(content, names),
-        media=media,
+        media=_media(raw, content),
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
         poll=_poll(raw, content, names, full=full) if kind == "poll" else None,
         event=_event(content) if kind == "event" or _planned(content.body) else None,
-        location=location,
-        contacts=cards,
+        location=_location(raw, content),
+        contacts=_cards(raw, content),
         choices=_choices(raw, content),
         invite_code=invite_code_of(content),
         invite_channel=channel if (channel := invited_channel(content)) and names.shows(channel) else None,
@@ -234,6 +242,37 @@ def message_from(
         view_once=content.view_once or None,
         status=_STATUS.get(ack) if sender == "me" and isinstance(ack, int) and not isinstance(ack, bool) else None,
     )
+
+
+def glimpse_from(raw: Mapping[str, Any], names: Names, chat: str) -> Glimpse | None:
+    """As `message_from`, only what a list of chats shows of the last message in `chat`."""
+    if message_id_of(raw.get("id")) is None:
+        return None
+    content = content_of(raw)
+    sender = sender_of(raw, names)
+    kind, text, note = _shown(raw, content, names)
+    return Glimpse(
+        time=iso_time(raw.get("timestamp")),
+        sender=sender,
+        sender_name=_sender_name(raw, sender, names, chat),
+        kind=kind,
+        text=text,
+        note=note,
+        deleted=content.deleted or None,
+    )
+
+
+def _shown(raw: Mapping[str, Any], content: Content, names: Names) -> tuple[MessageKind, str | None, str | None]:
+    """The kind of a message, its text with names in its mentions, and its note."""
+    kind = content.kind
+    if kind in (None, "other") and not content.deleted:
+        kind = _kind_without_content(raw, content) or kind
+    text = None if content.deleted else _full_text(raw, content, kind)
+    return kind or "other", _with_names(text, content, names), _note(raw, content, kind, text)
+
+
+def _sender_name(raw: Mapping[str, Any], sender: str, names: Names, chat: str | None) -> str | None:
+    return None if sender in ("me", chat) else names.name(sender) or push_name_of(raw)
 
 
 def refuse_view_once(raw: Any) -> None:
@@ -249,13 +288,12 @@ def refuse_view_once(raw: Any) -> None:
         )
 
 
-def _kind_without_content(
-    raw: Mapping[str, Any], media: Media | None, location: Location | None, cards: list[Card] | None
-) -> MessageKind | None:
-    if location:
+def _kind_without_content(raw: Mapping[str, Any], content: Content) -> MessageKind | None:
+    if _location(raw, content):
         return "location"
-    if cards:
+    if _cards(raw, content):
         return "contact"
+    media = _media(raw, content)
     if media or raw.get("hasMedia"):
         return _MIME_KINDS.get(((media.mimetype if media else None) or "").partition("/")[0], "document")
     return "text" if _plain(raw.get("body")) else None

@@ -228,4 +228,4 @@ def _own_id(raw: Mapping[str, Any]) -> str | None:
 
 def message_id_of(value: Any) -> str | None:
     """A message id from text, or from an object with `_serialized` (raw messages of browser engines)."""
-    return text_of(value.get("_serialized") if isinstance(value, Mapping) else value)
+    return text_of(value.get("_serialized") if isinstance(value, dict) else value)

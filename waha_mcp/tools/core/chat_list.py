@@ -12,7 +12,7 @@ from waha_mcp.people.parts import NAMES
 from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, encode_cursor, left, offset_of
 from waha_mcp.tools.params import Cursor, Detail, Limit
-from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
+from waha_mcp.waha.chat_rows import ChatSummary, chat_from, last_message_of, unread_of
 from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.marks import Day, FullOnly, RowId
 from waha_mcp.waha.messages import Message, message_from
@@ -144,7 +144,7 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
         rows = listing(answer, "messages")
     except ONE_OPERATION as error:
         # Not every engine can read channels; use the last message of the overview instead.
-        last = [summary.last_message]
+        last = [last_message_of(row, ctx.directory, summary.id, full=False)]
         why = briefly(error)
     else:
         last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
