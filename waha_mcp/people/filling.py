@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import anyio
@@ -165,6 +165,18 @@ class FilledTable:
                     self._note(*said.pair)
         self._built = parts
         self.table = table_of(dict(zip(SOURCES, parts, strict=True)), dict(self._numbers))
+
+    def behind(self, step: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Run a step in the background, where there is one: nobody waits for it, and what it raises is logged."""
+
+        async def run() -> None:
+            try:
+                await step(*arguments)
+            except Exception:  # it must not stop what runs beside it
+                logger.exception("What was to be had ahead of time failed")
+
+        if self.start is not None:
+            self.start(run)
 
     # Single rows
 
