@@ -209,7 +209,7 @@ async def test_an_id_that_comes_again_is_given_to_no_second_message(
 
 async def spare(bridge: Bridge) -> None:
     """Return once the id for the next send is there."""
-    while bridge.policy._message_ids._spare is None:
+    while bridge.policy._message_ids._spare is None:  # noqa: ASYNC110
         await anyio.sleep(0.01)
 
 

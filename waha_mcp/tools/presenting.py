@@ -247,7 +247,7 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
     plan, shown = _plan(type(model)), dict[str, Any]()
     if plan.has_name and plan.calls_themselves and getattr(model, "name", None) is None:
         # The name that they chose is all there is.
-        model = model.model_copy(update={"name": getattr(model, "calls_themselves"), "calls_themselves": None})
+        model = model.model_copy(update={"name": model.calls_themselves, "calls_themselves": None})
     for name, mark in plan.fields:
         value = getattr(model, name)
         if value is None or name in without:
@@ -257,7 +257,7 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
             continue
         match mark:
             case Whom():
-                phone = getattr(model, "phone") if plan.phone else None
+                phone = model.phone if plan.phone else None
                 called, handle = view.whom(value, getattr(model, mark.name) if mark.name else None)
                 label, id_name = (mark.name or name, name) if mark.row else (name, f"{name}_id")
                 if called != phone:
