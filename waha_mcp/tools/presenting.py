@@ -209,8 +209,6 @@ class _Plan(NamedTuple):
 
     fields: tuple[tuple[str, Mark | None], ...]
     has_name: bool
-    calls_themselves: bool
-    phone: bool
 
 
 @cache
@@ -220,7 +218,7 @@ def _plan(model: type[BaseModel]) -> _Plan:
     }
     named = {mark.name for mark in marks.values() if isinstance(mark, Whom | Author)}
     fields = tuple((name, mark) for name, mark in marks.items() if name not in named)
-    return _Plan(fields, "name" in named, "calls_themselves" in marks, "phone" in marks)
+    return _Plan(fields, "name" in named)
 
 
 def _found(parts: Iterable[Any]) -> Iterator[Mark]:
@@ -244,12 +242,13 @@ def _shown(value: Any, view: View) -> Any:
 
 def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dict[str, Any]:
     """The fields that are not None, each as its mark demands."""
-    plan, shown = _plan(type(model)), dict[str, Any]()
-    if plan.has_name and plan.calls_themselves and getattr(model, "name", None) is None:
+    plan, values, shown = _plan(type(model)), vars(model), dict[str, Any]()
+    chosen = values.get("calls_themselves")
+    if chosen is not None and plan.has_name and values["name"] is None:
         # The name that they chose is all there is.
-        model = model.model_copy(update={"name": model.calls_themselves, "calls_themselves": None})
+        values = values | {"name": chosen, "calls_themselves": None}
     for name, mark in plan.fields:
-        value = getattr(model, name)
+        value = values[name]
         if value is None or name in without:
             continue
         if mark is None:
@@ -257,8 +256,8 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
             continue
         match mark:
             case Whom():
-                phone = model.phone if plan.phone else None
-                called, handle = view.whom(value, getattr(model, mark.name) if mark.name else None)
+                phone = values.get("phone")
+                called, handle = view.whom(value, values[mark.name] if mark.name else None)
                 label, id_name = (mark.name or name, name) if mark.row else (name, f"{name}_id")
                 if called != phone:
                     shown[label] = called
@@ -266,8 +265,8 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
                 if handle is not None and (view.full or not (mark.row and phone)):
                     shown[id_name] = handle
             case Author():
-                chat = _chat_of(getattr(model, mark.message), view) if mark.message else None
-                shown |= _author(value, getattr(model, mark.name), view, chat)
+                chat = _chat_of(values[mark.message], view) if mark.message else None
+                shown |= _author(value, values[mark.name], view, chat)
             case Long(kind):
                 shown[name] = Unshortened(value, kind)
             case At(coarse):

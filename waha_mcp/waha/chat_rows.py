@@ -54,16 +54,12 @@ def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = Tru
         unread=unread,
         marked_unread=marked or None,
         archived=True in (engine.get("archived"), engine.get("archive")) or None,
-        last_message=last_message_of(raw, names, chat_id) if full else _glimpse(raw, names, chat_id),
+        last_message=_last(raw, names, chat_id, full=full),
     )
 
 
-def last_message_of(raw: Mapping[str, Any], names: Names, chat: str, *, full: bool = True) -> Message | None:
-    """Parse the last message in an overview row of `chat`; `full` as for `message_from`."""
+def _last(raw: Mapping[str, Any], names: Names, chat: str, *, full: bool) -> Message | Glimpse | None:
     last = mapping_of(raw.get("lastMessage"))
-    return message_from(last, names, full=full, chat=chat) if last else None
-
-
-def _glimpse(raw: Mapping[str, Any], names: Names, chat: str) -> Glimpse | None:
-    last = mapping_of(raw.get("lastMessage"))
-    return glimpse_from(last, names, chat) if last else None
+    if not last:
+        return None
+    return message_from(last, names, chat=chat) if full else glimpse_from(last, names, chat)

@@ -194,7 +194,10 @@ def sender_of(raw: Mapping[str, Any], names: Names) -> str:
     """The sender's chat id, preferably the phone number's; "me" for the owner, "unknown" if the message has none."""
     if raw.get("fromMe") is True:
         return "me"
-    ids = [names.canonical(each) for each in sender_ids(raw)]
+    ids = sender_ids(raw)
+    if number := next((each for each in ids if each.endswith("@c.us")), None):
+        return number
+    ids = [names.canonical(each) for each in ids]
     return next((each for each in ids if each.endswith("@c.us")), ids[0] if ids else "unknown")
 
 
