@@ -45,6 +45,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seconds.append(each)
 
     monkeypatch.setattr(delivery, "LOOK_AGAIN", LOOK_AGAIN)
+    monkeypatch.setattr(delivery.MessageIds, "get_spare", AsyncMock())
     monkeypatch.setattr(delivery, "anyio", SimpleNamespace(sleep=sleep, move_on_after=anyio.move_on_after))
     return seconds
 

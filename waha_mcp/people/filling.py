@@ -318,6 +318,8 @@ class FilledTable:
         if contact is None or contact.id not in own or self._generation != generation:
             return None
         name = (contact.name or "") if self.is_saved(row) else ""
+        if len(self._seen) >= MOST_ROWS:
+            self._seen.clear()
         self._seen[one] = now, name
         return name
 

@@ -30,8 +30,8 @@ LOOK_AGAIN = (0.0, 1.0, 2.0)
 LOOK_UP = 12.0
 #: How many used message ids are remembered.
 MOST_IDS = 10_000
-#: Seconds for which an id that was asked for ahead of time is good.
-SPARE_LIFE = 300.0
+#: Seconds after a send at which the next id is asked for, when the answer has gone; and for which that id is good.
+SPARE_AFTER, SPARE_LIFE = 0.01, 300.0
 
 
 async def act_human(tool: Tool, arguments: Mapping[str, Any], context: Context) -> None:
@@ -80,6 +80,7 @@ class MessageIds:
             return
         self._asking = True
         try:
+            await anyio.sleep(SPARE_AFTER)
             asked = time.monotonic()
             if (found := await self._fetch(context)) is not None:
                 self._spare = found, asked

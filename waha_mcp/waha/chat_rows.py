@@ -9,12 +9,12 @@ from pydantic import Field
 
 from waha_mcp.waha.marks import FullOnly, RowId, Usual
 from waha_mcp.waha.messages import NOBODY, Glimpse, Message, Names, glimpse_from, message_from
-from waha_mcp.waha.models import Result, has_letters
+from waha_mcp.waha.models import Nested, has_letters
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.untrusted import Name
 
 
-class ChatSummary(Result):
+class ChatSummary(Nested):
     id: RowId
     name: Name | None = None
     kind: Annotated[ChatKind, FullOnly()]

@@ -34,7 +34,7 @@ from waha_mcp.waha.marks import Author, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN
 from waha_mcp.waha.message_text import is_picture, joined
-from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.models import Nested, message_id_of
 from waha_mcp.waha.parsing import first_of, iso_time, kind_of_chat, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import cards_in, is_card
 from waha_mcp.whatsapp.ids import NOT_KNOWN, parse_message_id
@@ -76,14 +76,14 @@ class _Nobody:
 NOBODY: Names = _Nobody()
 
 
-class Media(Result):
+class Media(Nested):
     mimetype: Name | None = None
     filename: Name | None = None
     size: int | None = Field(default=None, description="Bytes")
     seconds: int | None = None
 
 
-class Quoted(Result):
+class Quoted(Nested):
     id: LongId | None = None
     sender: str | None = None
     sender_name: Name | None = None
@@ -91,24 +91,24 @@ class Quoted(Result):
     of: Literal["status", "another chat"] | None = Field(None, description="Where it is, if not in this chat")
 
 
-class Reaction(Result):
+class Reaction(Nested):
     emoji: Name
     count: Annotated[int, Usual(1)]
     by: list[Name] | None = None
 
 
-class Option(Result):
+class Option(Nested):
     text: Name
     votes: int | None = Field(None, description="Left out where the engine does not say")
     voters: list[Name] | None = None
 
 
-class Poll(Result):
+class Poll(Nested):
     options: list[Option]
     several: bool | None = Field(None, description="Whether one may choose several")
 
 
-class Location(Result):
+class Location(Nested):
     latitude: FiniteFloat
     longitude: FiniteFloat
     name: Name | None = None
@@ -116,7 +116,7 @@ class Location(Result):
     live: bool | None = None
 
 
-class Card(Result):
+class Card(Nested):
     name: Name | None = None
     phone: Name | None = None
     others: list[Name] | None = Field(default=None, description="Further numbers")
@@ -124,7 +124,7 @@ class Card(Result):
     organization: Name | None = None
 
 
-class Choice(Result):
+class Choice(Nested):
     """Something to tap: a button, or a row of a list."""
 
     label: Name = Field(description="For reply_to_buttons, where it leads nowhere")
@@ -132,7 +132,7 @@ class Choice(Result):
     leads_to: Name | None = Field(None, description="The link, number or code of a button that answers nothing")
 
 
-class Event(Result):
+class Event(Nested):
     starts: Time | None = None
     ends: Time | None = None
     place: Name | None = None
@@ -141,7 +141,7 @@ class Event(Result):
     cancelled: bool | None = None
 
 
-class Message(Result):
+class Message(Nested):
     """One message. Fields and flags that do not apply are None and left out."""
 
     id: LongId = Field(description="For reply_to, react and get_media")
@@ -174,7 +174,7 @@ class Message(Result):
     status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
 
 
-class Glimpse(Result):
+class Glimpse(Nested):
     """What a concise list of chats shows of a last message; fields as in `Message`."""
 
     time: Time | None = None

@@ -16,7 +16,7 @@ from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
 from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.marks import Day, FullOnly, RowId
 from waha_mcp.waha.messages import Message, Names, message_from
-from waha_mcp.waha.models import Result
+from waha_mcp.waha.models import Nested
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing, mapping_of
 from waha_mcp.waha.rows import Pages, briefly
 from waha_mcp.whatsapp.ids import phone_of
@@ -71,7 +71,7 @@ def _not_told(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[st
     return [*missing, *names, *others] or None
 
 
-class UnreadChat(Result):
+class UnreadChat(Nested):
     id: RowId
     name: Name | None = None
     kind: Annotated[ChatKind, FullOnly()]
@@ -172,7 +172,7 @@ async def _with_lines(
     )
 
 
-class FoundChat(Result):
+class FoundChat(Nested):
     id: RowId
     name: Name | None = Field(None, description="As saved, or a group's subject")
     calls_themselves: Name | None = Field(None, description="The name that they chose")
