@@ -15,7 +15,7 @@ import anyio
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
 from waha_mcp.log import hide, redact_answer
-from waha_mcp.people.directory import Directory
+from waha_mcp.people.directory import Directory, everyone
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
@@ -142,7 +142,8 @@ class Bridge:
     @cached_property
     def directory(self) -> Directory:
         """Resolves names for arguments and results."""
-        return Directory(self.people, self.policy.readable, self.policy.written)
+        readable = self.policy.readable if self.policy.read_limited else everyone
+        return Directory(self.people, readable, self.policy.written)
 
     # Tools and calls
 

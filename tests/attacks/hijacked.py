@@ -34,6 +34,8 @@ FAST = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
 SOONER = (
     "import waha_mcp.waha.client as client, waha_mcp.policy.delivery as delivery\n"
     "client.READ_TIMEOUT, client.DEADLINE, delivery.LOOK_AGAIN = 1.0, 2.0, (0.0, 0.05)\n"
+    "async def no_spare(*_): pass\n"
+    "delivery.MessageIds.get_spare = no_spare\n"
 )
 
 #: Answers a question to the person at the client: the whole answer to the request, without its id.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 from urllib.parse import unquote
 
 import anyio
@@ -33,8 +33,12 @@ MET, ENDED = 10.0, 30.0
 
 @contextmanager
 def shortened() -> Iterator[None]:
-    """Shorter waits, for this process."""
-    with patch.object(waha_client, "READ_TIMEOUT", READ_TIMEOUT), patch.object(delivery, "LOOK_AGAIN", LOOK_AGAIN):
+    """Shorter waits, for this process, and each id asked for by the send that it is for."""
+    with (
+        patch.object(waha_client, "READ_TIMEOUT", READ_TIMEOUT),
+        patch.object(delivery, "LOOK_AGAIN", LOOK_AGAIN),
+        patch.object(delivery.MessageIds, "get_spare", AsyncMock()),
+    ):
         yield
 
 

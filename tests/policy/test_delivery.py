@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import unquote
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, bridge_with, effects
 from waha_mcp.app.actions import Action
+from waha_mcp.bridge import Bridge
 from waha_mcp.policy import delivery
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import CATALOG, SENDS, Context, Tool
@@ -43,6 +45,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seconds.append(each)
 
     monkeypatch.setattr(delivery, "LOOK_AGAIN", LOOK_AGAIN)
+    monkeypatch.setattr(delivery.MessageIds, "get_spare", AsyncMock())
     monkeypatch.setattr(delivery, "anyio", SimpleNamespace(sleep=sleep, move_on_after=anyio.move_on_after))
     return seconds
 
@@ -195,6 +198,7 @@ async def test_an_id_that_comes_again_is_given_to_no_second_message(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "MOST_IDS", 2)
+    monkeypatch.setattr(delivery.MessageIds, "get_spare", AsyncMock())
     async with bridge_with(sandbox) as bridge:
         await admin.clear()
         # The same id in both forms; the first of three is forgotten by the end.
@@ -202,6 +206,54 @@ async def test_an_id_that_comes_again_is_given_to_no_second_message(
             await admin.fault(NEW_ID, body=json.dumps({"id": given}))
             await bridge.call("send_text", TEXT | {"text": f"Number {number}"})
     assert await ids_given(admin) == ["3EB0A1", None, "3EB0A2", "3EB0A3", "3EB0A1"]
+
+
+async def spare(bridge: Bridge) -> None:
+    """Return once the id for the next send is there."""
+    while bridge.policy._message_ids._spare is None:  # noqa: ASYNC110
+        await anyio.sleep(0.01)
+
+
+async def test_a_send_takes_the_id_that_was_asked_for_after_the_one_before(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await bridge.call("send_text", TEXT)
+        await spare(bridge)
+        await admin.clear()
+        for text in ("Two", "Three"):
+            await bridge.call("send_text", TEXT | {"text": text})
+            await spare(bridge)
+    made = [r["path"] for r in await admin.requests() if r["path"] in (NEW_ID, "/api/sendText")]
+    assert made == ["/api/sendText", NEW_ID] * 2
+    given = await ids_given(admin)
+    assert None not in given
+    assert len(set(given)) == 2
+
+
+async def test_sends_at_once_share_no_id(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.clear()
+        for turn in range(2):
+            async with anyio.create_task_group() as tasks:
+                for number in range(4):
+                    tasks.start_soon(bridge.call, "send_text", TEXT | {"text": f"Text {turn} {number}"})
+    given = await ids_given(admin)
+    assert len(set(given)) == len(given) == 8
+    assert None not in given
+
+
+async def test_an_id_that_lies_too_long_is_given_to_no_message(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bridge_with(sandbox) as bridge:
+        await admin.clear()
+        await admin.fault(NEW_ID, body='{"id": "3EB0A1"}')
+        await admin.fault(NEW_ID, body='{"id": "3EB0A2"}')
+        await admin.fault(NEW_ID, body='{"id": "3EB0A3"}')
+        await bridge.call("send_text", TEXT)
+        await spare(bridge)
+        monkeypatch.setattr(delivery, "SPARE_LIFE", -1.0)
+        await bridge.call("send_text", TEXT | {"text": "Later"})
+    assert await ids_given(admin) == ["3EB0A1", "3EB0A3"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from tests.sandbox.box import MAYA, Box
 from waha_mcp.sandbox import running, sample_files
 from waha_mcp.sandbox.account import Account
-from waha_mcp.sandbox.seed import build_account
+from waha_mcp.sandbox.seed import Size, build_account
 
 pytestmark = pytest.mark.anyio
 
@@ -73,12 +73,20 @@ def test_everything_happened_in_the_weeks_before_the_start(account: Account) -> 
 
 
 def test_all_numbers_are_fictitious(account: Account) -> None:
-    large = build_account(1, NOW, contacts=20_000)
+    large = build_account(1, NOW, Size(contacts=20_000))
     for people in (account.people, large.people):
         numbers = [each.removesuffix("@c.us") for each in people if each.endswith("@c.us")]
         assert [each for each in numbers if not FICTION.fullmatch(each)] == []
     with pytest.raises(ValueError, match="at most"):
-        build_account(1, NOW, contacts=100_000)
+        build_account(1, NOW, Size(contacts=100_000))
+
+
+def test_an_account_is_as_large_as_is_asked_for() -> None:
+    large = build_account(1, NOW, Size(contacts=300, messages=900, chats=200, groups=40))
+    sizes = len(large.people) - 1, len(large.messages), len(large.chats), len(large.groups)
+    assert sizes == (300, 900, 200, 40)
+    assert large.groups.keys() <= large.chats.keys()
+    assert all(large.me.id in group.members for group in large.groups.values())
 
 
 def snapshot(account: Account) -> Any:

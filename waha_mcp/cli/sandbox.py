@@ -26,6 +26,8 @@ def sandbox(
         int | None, typer.Option(min=1, max=79_000, help="How many contacts.", show_default="about 25")
     ] = None,
     messages: Annotated[int | None, typer.Option(min=1, help="How many messages.", show_default="about 600")] = None,
+    chats: Annotated[int | None, typer.Option(min=1, help="How many chats.", show_default="about 25")] = None,
+    groups: Annotated[int | None, typer.Option(min=1, help="How many groups.", show_default="about 5")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON once it listens.")] = False,
 ) -> None:
     """Run an embedded WAHA with a made-up account.
@@ -34,7 +36,7 @@ def sandbox(
 
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """
-    size = {"contacts": contacts, "messages": messages}
+    size = {"contacts": contacts, "messages": messages, "chats": chats, "groups": groups}
     with contextlib.suppress(KeyboardInterrupt):  # how Ctrl-C arrives on Windows
         anyio.run(partial(_run, host, port, as_json, seed=seed, engine=engine, **size))
 

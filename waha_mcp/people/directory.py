@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from waha_mcp.people import finding
 from waha_mcp.people.filling import FilledTable
@@ -10,10 +11,14 @@ from waha_mcp.people.finding import Readable
 from waha_mcp.people.parts import Source
 from waha_mcp.people.people_table import Entry
 from waha_mcp.people.resolving import Resolver
+from waha_mcp.waha.messages import Names
 from waha_mcp.waha.parsing import ChatKind
 
+T = TypeVar("T")
 
-def _everyone(chat: str) -> bool:
+
+def everyone(chat: str) -> bool:
+    """The `readable` of an App that may show all chats."""
     return True
 
 
@@ -31,7 +36,7 @@ class Directory:
     def __init__(
         self,
         people: FilledTable,
-        readable: Readable = _everyone,
+        readable: Readable = everyone,
         written: Callable[[str], Awaitable[bool]] = _never,
     ) -> None:
         """A view of `people`. Makes no request."""
@@ -59,6 +64,32 @@ class Directory:
         if self.available:
             await self._people.load(max_age=max_age, behind=max_age is None)
 
+    async def named(self, read: Callable[[Names], T], *, whole: bool) -> tuple[T, str | None]:
+        """What `read` makes of WAHA's rows with the names in them, and why some of the names are not known.
+
+        Unless `whole`, as `load_if_small` says it, the people whom it asks for are looked up, and it is called again.
+
+        Raises:
+            WahaError: WAHA refuses access.
+        """
+        asked = _Asked(self)
+        found = read(asked)
+        unknown = [] if whole else [each for each in asked.people if self._people.table.get(each) is None]
+        if not unknown:
+            return found, None
+        why = await self._people.look_up(unknown)
+        return read(self), why
+
+    async def load_if_small(self) -> bool:
+        """As `load`, but where the account is large and its lists are not at hand; whether they are.
+
+        They are always loaded where not all chats may be shown.
+        """
+        if self.available and self._readable is everyone:
+            return await self._people.load_if_small()
+        await self.load()
+        return True
+
     async def refresh(self) -> None:
         """Refresh lists older than `MISS_LIFE` seconds, because something was not found. Raises as `load`."""
         if self.available:
@@ -75,7 +106,9 @@ class Directory:
 
     def canonical(self, chat_id: str) -> str:
         """The id of a person's entry: the one with the number (`@c.us`), if known."""
-        return self._people.table.canonical(chat_id)
+        one = self._people.table.canonical(chat_id)
+        # The lists may not be read, and this one be looked up.
+        return one if one in self._people.table.entries else self._people.canonical(one)
 
     def shows(self, chat_id: str) -> bool:
         """Whether what is in a chat may be shown; of `NOT_KNOWN`: whether it may of any."""
@@ -83,7 +116,7 @@ class Directory:
 
     def name(self, chat_id: str) -> str | None:
         """The display name of a chat id; None if there is none."""
-        entry = self._people.table.get(chat_id)
+        entry = self._people.entry(chat_id)
         return entry.shown if entry else None
 
     def saved_name(self, chat_id: str) -> str | None:
@@ -97,12 +130,17 @@ class Directory:
 
     def get(self, chat_id: str) -> Entry | None:
         """The entry of a chat id; None if there is none or it may not be shown."""
-        entry = self._people.table.get(chat_id)
+        entry = self._people.entry(chat_id)
         return entry if entry is not None and self._readable(entry.id) else None
 
     def entries(self) -> list[Entry]:
         """All entries that may be shown."""
         return [entry for entry in self._people.table.entries.values() if self._readable(entry.id)]
+
+    def count_chats(self) -> int:
+        """How many chats there are that may be shown, as far as the lists tell."""
+        active = self._people.table.active
+        return len(active) if self._readable is everyone else sum(map(self._readable, active))
 
     def find(self, query: str, limit: int) -> list[Entry]:
         """Entries whose name resembles `query` or whose number contains its digits, best match first."""
@@ -124,3 +162,26 @@ class Directory:
             WahaError: WAHA could not be asked.
         """
         return await self._resolver.resolve(value, kind, effect=effect)
+
+
+class _Asked:
+    """Names that note of whom they are asked."""
+
+    def __init__(self, names: Directory) -> None:
+        self._names = names
+        self.people: dict[str, None] = {}
+
+    @property
+    def me(self) -> frozenset[str]:
+        return self._names.me
+
+    def canonical(self, chat_id: str) -> str:
+        self.people[chat_id] = None
+        return self._names.canonical(chat_id)
+
+    def name(self, chat_id: str) -> str | None:
+        self.people[chat_id] = None
+        return self._names.name(chat_id)
+
+    def shows(self, chat_id: str) -> bool:
+        return self._names.shows(chat_id)

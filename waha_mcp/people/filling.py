@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import anyio
 
 from waha_mcp.concurrency import each
 from waha_mcp.people.parts import NAMES, SHUT, SOURCES, Part, Reading, Source, hidden_id
-from waha_mcp.people.people_table import NEVER, PeopleTable, table_of
+from waha_mcp.people.people_table import NEVER, Entry, PeopleTable, table_of
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.models import contact_from, keeps_apart, marks_saved
 from waha_mcp.waha.parsing import kind_of_chat, mapping_of
+from waha_mcp.waha.rows import briefly
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ LIFE, MISS_LIFE = 300.0, 10.0
 GAP_LIFE = 30.0
 #: Greatest age in seconds of a stale list that readers get while it is refreshed.
 OLDEST = 900.0
+#: An account with more contacts than this is large: its lists are not read for the names of a few.
+SMALL = 500
+#: How many people's single rows are kept.
+MOST_ROWS = 2_000
 #: Up to this many second ids are looked up one by one; for more, the whole list is read.
 FEW = 5
 
@@ -53,6 +58,11 @@ class FilledTable:
         #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
+        #: The people of single rows, while the lists are not read.
+        self._rows: dict[str, Entry] = {}
+        self._looking = anyio.Lock()
+        #: Whether the account is large, and when that was asked for (seconds of the monotonic clock).
+        self._large = False, NEVER
         #: When a person was last looked up, and the saved name that WAHA told; "" for none.
         self._seen: dict[str, tuple[float, str]] = {}
 
@@ -96,6 +106,7 @@ class FilledTable:
         """Invalidate all lists, those being read now included; the next `load` reads them again."""
         self._generation += 1
         self._seen.clear()
+        self._rows.clear()
 
     def part(self, source: Source) -> Part:
         """One list as last read."""
@@ -164,9 +175,99 @@ class FilledTable:
                 if said.pair is not None:
                     self._note(*said.pair)
         self._built = parts
+        if self._cells["contacts"].part.generation >= 0:
+            self._rows.clear()
         self.table = table_of(dict(zip(SOURCES, parts, strict=True)), dict(self._numbers))
 
+    def behind(self, step: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Run a step in the background, where there is one: nobody waits for it, and what it raises is logged."""
+
+        async def run() -> None:
+            try:
+                await step(*arguments)
+            except Exception:  # it must not stop what runs beside it
+                logger.exception("What was to be had ahead of time failed")
+
+        if self.start is not None:
+            self.start(run)
+
     # Single rows
+
+    async def load_if_small(self) -> bool:
+        """Load all lists, unless that takes many requests; whether they are loaded.
+
+        Stale ones are accepted as by `load(behind=True)`; of a large account only its own ids are then read.
+
+        Raises:
+            WahaError: as `load`.
+        """
+        async with self._looking:
+            if not all(map(self._bearable, SOURCES)) and await self._is_large():
+                await self.load("the account", behind=True)
+                return False
+        await self.load(behind=True)
+        return True
+
+    async def _is_large(self) -> bool:
+        """Whether the account has more than `SMALL` contacts; False where WAHA does not tell. Asked once in `LIFE`."""
+        large, asked = self._large
+        if asked >= time.monotonic() - LIFE:
+            return large
+        try:
+            rows = await self.waha.call("GET /api/contacts/all", query={"limit": 1, "offset": SMALL})
+        except SHUT:
+            raise
+        except WahaError:
+            rows = None
+        # Of an engine that does not page, the lists take few requests.
+        large = isinstance(rows, list) and len(rows) == 1
+        self._large = large, time.monotonic()
+        return large
+
+    async def look_up(self, chats: Iterable[str]) -> str | None:
+        """Read the rows of these people one by one, but for those that are known; why some are not known then.
+
+        Raises:
+            WahaError: WAHA refuses access (`SHUT`).
+        """
+        failures: list[WahaError] = []
+
+        async def read(chat: str) -> None:
+            try:
+                one = self.canonical(chat)
+                if chat.endswith("@lid") and one == chat:
+                    one = await self.learn(chat) or chat
+                if (entry := self._entry(one, await self.row(one))) is not None and self._generation == generation:
+                    self._rows[entry.id] = entry
+            except SHUT:
+                raise
+            except WahaError as error:
+                failures.append(error)
+
+        async with self._looking:
+            generation, oldest = self._generation, time.monotonic() - LIFE
+            wanted = (each for each in dict.fromkeys(chats) if kind_of_chat(each) == "person")
+            await each([chat for chat in wanted if not self._is_known(chat, oldest)], read)
+            while len(self._rows) > MOST_ROWS:
+                del self._rows[next(iter(self._rows))]
+        return briefly(failures[0]) if failures else None
+
+    def _is_known(self, chat: str, oldest: float) -> bool:
+        row = self._rows.get(self.canonical(chat))
+        return row is not None and row.learned >= oldest
+
+    def _entry(self, chat: str, row: Mapping[str, Any]) -> Entry | None:
+        contact = contact_from({**row, "id": chat})
+        if contact is None:
+            return None
+        saved = bool(contact.name) and self.is_saved(row)
+        now = time.monotonic()
+        return Entry(chat, "person", contact.name, saved, contact.calls_themselves, self.twin(chat), None, contact,
+                     learned=now)  # fmt: skip
+
+    def entry(self, chat: str) -> Entry | None:
+        """What is known of a chat, by any of its ids: from the lists, or from its single row."""
+        return self.table.get(chat) or self._rows.get(self.canonical(chat))
 
     async def row(self, chat: str) -> Mapping[str, Any]:
         """Request WAHA's row of one person or group; empty if the answer holds none.
@@ -217,6 +318,8 @@ class FilledTable:
         if contact is None or contact.id not in own or self._generation != generation:
             return None
         name = (contact.name or "") if self.is_saved(row) else ""
+        if len(self._seen) >= MOST_ROWS:
+            self._seen.clear()
         self._seen[one] = now, name
         return name
 

@@ -77,6 +77,11 @@ class PeopleTable:
         """The entry of a chat, by any of its ids."""
         return self.entries.get(self.canonical(chat_id))
 
+    @cached_property
+    def active(self) -> tuple[str, ...]:
+        """The ids of the entries that have a chat."""
+        return tuple(entry.id for entry in self.entries.values() if entry.last_active is not None)
+
     # Names
 
     @cached_property

@@ -335,6 +335,7 @@ class Policy:
         call.message_id = found if isinstance(found, str) else None
         if call.message_id and call.tool.result is Sent:
             await self._messages.sent(call.message_id)
+            self._people.table.behind(self._message_ids.get_spare, call.tool, call.context)
         if isinstance(saved := getattr(result, "saved", None), str):
             await self._note_saved(saved, call.message_chats()[0])
         return result.touching(*call.touched(self.readable)).reaching(*await self._names(call))

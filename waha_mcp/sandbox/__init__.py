@@ -14,7 +14,8 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   `PUT /sandbox/faults` {"faults": [...]} puts others in their place.
 - `GET /sandbox/requests` lists the requests so far: {"time", "method", "path", "query", "headers": names,
   "key": the key's name, "operation": id, "body", "status": null when dropped,
-  "performed": Unix seconds, null when WAHA did not do what was asked}. `DELETE /sandbox/requests` forgets them.
+  "performed": Unix seconds, null when WAHA did not do what was asked, "bytes": of the answer's body}.
+  `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
 - `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "mimetype"?,
   "raw"?, "session"?} lets a message arrive, with a sample file of that type and these fields in its raw data,
@@ -62,6 +63,8 @@ async def running(
     engine: str = "gows",
     contacts: int | None = None,
     messages: int | None = None,
+    chats: int | None = None,
+    groups: int | None = None,
     now: int | None = None,
     status_wait: float = 0.05,
     reply_after: float = 0.3,
@@ -72,7 +75,7 @@ async def running(
         host, port: where to listen; port 0 takes a free one.
         seed: makes the account.
         engine: `gows`, `noweb`, `webjs` or `wpp`: whose style the answers have.
-        contacts, messages: how large the account is; None is about 25 contacts and 600 messages.
+        contacts, messages, chats, groups: how many the account has in all; None is about 25, 600, 25 and 5.
         now: Unix seconds that the account is dated from; None is the present.
         status_wait: seconds a request waits for a session to reach the status it needs (WAHA itself: 5 to 15).
         reply_after: seconds until somebody who answers does so.
@@ -83,14 +86,14 @@ async def running(
     """
     # Starlette and uvicorn cost a start-up a fifth of a second that only a sandbox should pay.
     from waha_mcp.sandbox.http_server import serving
+    from waha_mcp.sandbox.seed import Size
     from waha_mcp.sandbox.state import Sandbox
 
     sandbox = Sandbox(
         engine=engine,
         seed=seed,
         now=now,
-        contacts=contacts,
-        messages=messages,
+        size=Size(contacts, messages, chats, groups),
         status_wait=status_wait,
         reply_after=reply_after,
     )

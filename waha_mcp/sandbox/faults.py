@@ -115,6 +115,8 @@ class Entry:
     body: Any = None
     status: int | None = None
     performed: float | None = None
+    #: Length of the answer's body.
+    bytes: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}

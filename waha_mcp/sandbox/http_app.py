@@ -93,6 +93,7 @@ class WahaApp:
         if fault.late is not None and await request.is_disconnected():
             return
         entry.status = answer.status_code
+        entry.bytes = int(answer.headers.get("content-length", 0))
         await answer(scope, receive, send)
 
     async def _with_fault(self, fault: Fault, request: Request, raw_path: str, entry: Entry) -> Response | None:

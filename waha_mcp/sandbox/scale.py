@@ -1,12 +1,12 @@
-"""Make an account large: thousands of people and messages in seconds."""
+"""Make an account large: thousands of people, groups and messages in seconds."""
 
 from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, islice
 
-from waha_mcp.sandbox.account import Account, Message, Person
+from waha_mcp.sandbox.account import Account, Group, Message, Person
 from waha_mcp.sandbox.script import DAY, SMALL_TALK
 
 FIRST = (
@@ -19,8 +19,10 @@ LAST = (
     "Kowalski", "Lehmann", "Moreau", "Novak", "Okoye", "Peters", "Quiroga", "Rossi", "Santos", "Tanaka",
     "Ueda", "Vargas", "Weber", "Xu", "Yılmaz", "Zimmer",
 )  # fmt: skip
-#: Every third of the added contacts has a chat.
+#: Every third of the added contacts has a chat, where it is not said how many chats there are.
 CHAT_SHARE = 3
+#: Most members of an added group.
+MEMBERS = 40
 #: Area codes of the added numbers (1 NPA 555 01xx); 202 belongs to the hand-made people.
 AREAS = range(203, 1000)
 
@@ -46,12 +48,38 @@ def add_contacts(account: Account, rng: random.Random, total: int) -> None:
         )
 
 
-def add_messages(account: Account, rng: random.Random, now: int, total: int) -> None:
-    """Add older talk until there are `total` messages, most of it in few chats, as people have it."""
+def add_groups(account: Account, rng: random.Random, now: int, total: int) -> None:
+    """Add groups of the account's people, with an empty chat each, until there are `total`."""
+    people = [each for each in account.people if not account.is_me(each)]
+    for number in range(total - len(account.groups)):
+        members = rng.sample(people, min(len(people), rng.randrange(3, MEMBERS)))
+        group = Group(
+            id=f"1203639{number:011d}@g.us",
+            subject=f"{rng.choice(LAST)} {rng.choice(FIRST)} {number}",
+            owner=members[0],
+            created=now - rng.randrange(80, 900) * DAY,
+            members={members[0]: "superadmin", **dict.fromkeys((*members[1:], account.me.id), "participant")},
+        )
+        account.groups[group.id] = group
+        account.chat(group.id, started=group.created)
+
+
+def add_chats(account: Account, now: int, total: int) -> None:
+    """Begin chats with people of the account who have none, until there are `total`."""
+    without = (each for each in account.people if each not in account.chats and not account.is_me(each))
+    for number, person in enumerate(islice(without, max(0, total - len(account.chats)))):
+        account.chat(person, started=now - 75 * DAY - number)
+
+
+def add_messages(account: Account, rng: random.Random, now: int, total: int, *, begin: bool = True) -> None:
+    """Add older talk until there are `total` messages, most of it in few chats, as people have it.
+
+    `begin`: in chats with people who have none; otherwise in the chats that there are.
+    """
     missing = total - len(account.messages)
     if missing <= 0:
         return
-    added = [each for each in account.people if each not in account.chats and not account.is_me(each)]
+    added = [each for each in account.people if begin and each not in account.chats and not account.is_me(each)]
     people = added[::CHAT_SHARE] or [each for each in account.chats if each.endswith("@c.us")]
     shares = list(accumulate(1 / (place + 1) for place in range(len(people))))
     texts = [text for pair in SMALL_TALK for text in pair]

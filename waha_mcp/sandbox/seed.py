@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 from waha_mcp.sandbox import sample_files
 from waha_mcp.sandbox.account import Account, Channel, Chat, Group, Label, Media, Message, Person
 from waha_mcp.sandbox.cast import CHANNELS, GROUPS, LABELS, ME, PEOPLE, Who
-from waha_mcp.sandbox.scale import add_contacts, add_messages
+from waha_mcp.sandbox.scale import add_chats, add_contacts, add_groups, add_messages
 from waha_mcp.sandbox.script import DAY, MINUTE, SCRIPTS, SMALL_TALK, Line
 
 #: How many messages the account has when nobody asks for more.
@@ -19,15 +19,27 @@ UNREAD = {
 }  # fmt: skip
 
 
-def build_account(seed: int, now: int, *, contacts: int | None = None, messages: int | None = None) -> Account:
-    """The account. `contacts` and `messages` enlarge it; its hand-made part stays the same.
+class Size(NamedTuple):
+    """How many there are in all; None, or fewer than in the hand-made account: as many as there."""
+
+    contacts: int | None = None
+    messages: int | None = None
+    chats: int | None = None
+    groups: int | None = None
+
+
+#: The hand-made account alone.
+NO_SIZE = Size()
+
+
+def build_account(seed: int, now: int, size: Size = NO_SIZE) -> Account:
+    """The account. `size` enlarges it; its hand-made part stays the same.
 
     Args:
         seed: makes ids and small talk.
         now: Unix seconds; everything happened in the weeks before.
-        contacts, messages: totals to reach; smaller ones than the hand-made account change nothing.
     """
-    return _Builder(seed, now).build(contacts, messages)
+    return _Builder(seed, now).build(size)
 
 
 class _Builder:
@@ -37,7 +49,7 @@ class _Builder:
         self.ids: dict[str, str] = {}
         self.account = Account(self._person(ME), self.rng)
 
-    def build(self, contacts: int | None, messages: int | None) -> Account:
+    def build(self, size: Size) -> Account:
         account = self.account
         for who in PEOPLE:
             account.add_person(self._person(who))
@@ -51,10 +63,14 @@ class _Builder:
         for key, count in UNREAD.items():
             self._leave_unread(account.chats[self._chat_id(key)], count)
         account.chats[self.ids["nameless2"]].archived = True
-        if contacts is not None:
-            add_contacts(account, self.rng, contacts)
-        if messages is not None:
-            add_messages(account, self.rng, self.now, messages)
+        if size.contacts is not None:
+            add_contacts(account, self.rng, size.contacts)
+        if size.groups is not None:
+            add_groups(account, self.rng, self.now, size.groups)
+        if size.chats is not None:
+            add_chats(account, self.now, size.chats)
+        if size.messages is not None:
+            add_messages(account, self.rng, self.now, size.messages, begin=size.chats is None)
         return account
 
     def _person(self, who: Who) -> Person:

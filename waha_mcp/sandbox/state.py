@@ -16,7 +16,7 @@ from waha_mcp.sandbox.contract import contract
 from waha_mcp.sandbox.engines import ENGINES, Engine
 from waha_mcp.sandbox.faults import Faults, RequestLog
 from waha_mcp.sandbox.key_ring import Keys, every_action
-from waha_mcp.sandbox.seed import build_account
+from waha_mcp.sandbox.seed import NO_SIZE, Size, build_account
 
 T = TypeVar("T")
 WORKING = "WORKING"
@@ -57,7 +57,7 @@ class Sandbox:
         engine: `gows` or `noweb`.
         seed: makes the account; the same seed gives the same account, relative to `now`.
         now: Unix seconds that count as the start; the real time when None.
-        contacts, messages: how many the account has in all; None is the hand-made account alone.
+        size: how large the account is.
         status_wait: seconds WAHA waits for a session to reach the wanted status before it answers 422.
         reply_after: seconds until somebody who answers does so.
     """
@@ -68,8 +68,7 @@ class Sandbox:
         engine: str = "gows",
         seed: int = 1,
         now: int | None = None,
-        contacts: int | None = None,
-        messages: int | None = None,
+        size: Size = NO_SIZE,
         status_wait: float = 0.05,
         reply_after: float = 0.3,
     ) -> None:
@@ -89,7 +88,7 @@ class Sandbox:
         self._background: set[asyncio.Task[Any]] = set()
         self._numbers = count(1)
         self._born = int(self.started) if now is None else now
-        self._size = {"contacts": contacts, "messages": messages}
+        self._size = size
         self.sessions = {"default": Session("default", WORKING, default_config(), self.paired_account())}
         self.named_keys = {
             name: self.keys.create(session="default", actions=every_action(on=on), label=name).secret
@@ -114,7 +113,7 @@ class Sandbox:
 
     def paired_account(self) -> Account:
         """A fresh account, for a session that has just been paired."""
-        return build_account(self.seed, self._born, **self._size)
+        return build_account(self.seed, self._born, self._size)
 
     def later(self, delay: float, effect: Callable[[], None]) -> None:
         """Let something happen after `delay` seconds, or at once when `settle` is called."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, tzinfo
 from functools import cache
-from typing import Any, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 from pydantic import BaseModel
 
@@ -204,14 +204,21 @@ def _others(value: Any) -> Iterator[bool]:
 # Fields by their marks
 
 
+class _Plan(NamedTuple):
+    """How a model is worded: its fields with their marks, without those that hold a name for another field."""
+
+    fields: tuple[tuple[str, Mark | None], ...]
+    has_name: bool
+
+
 @cache
-def _marks(model: type[BaseModel]) -> Mapping[str, Mark]:
-    """The marked fields of a model."""
-    return {
-        name: mark
-        for name, field in model.model_fields.items()
-        if (mark := next(_found((*field.metadata, field.annotation)), None)) is not None
+def _plan(model: type[BaseModel]) -> _Plan:
+    marks = {
+        name: next(_found((*field.metadata, field.annotation)), None) for name, field in model.model_fields.items()
     }
+    named = {mark.name for mark in marks.values() if isinstance(mark, Whom | Author)}
+    fields = tuple((name, mark) for name, mark in marks.items() if name not in named)
+    return _Plan(fields, "name" in named)
 
 
 def _found(parts: Iterable[Any]) -> Iterator[Mark]:
@@ -235,28 +242,31 @@ def _shown(value: Any, view: View) -> Any:
 
 def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dict[str, Any]:
     """The fields that are not None, each as its mark demands."""
-    marks, shown = _marks(type(model)), dict[str, Any]()
-    named = [mark.name for mark in marks.values() if isinstance(mark, Whom | Author)]
-    chosen = getattr(model, "calls_themselves", None)
-    if "name" in named and getattr(model, "name", None) is None and chosen is not None:
+    plan, values, shown = _plan(type(model)), vars(model), dict[str, Any]()
+    chosen = values.get("calls_themselves")
+    if chosen is not None and plan.has_name and values["name"] is None:
         # The name that they chose is all there is.
-        model = model.model_copy(update={"name": chosen, "calls_themselves": None})
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        if value is None or name in without or name in named:
+        values = values | {"name": chosen, "calls_themselves": None}
+    for name, mark in plan.fields:
+        value = values[name]
+        if value is None or name in without:
             continue
-        match marks.get(name):
-            case Whom() as mark:
-                called, handle = view.whom(value, getattr(model, mark.name) if mark.name else None)
+        if mark is None:
+            shown[name] = _shown(value, view)
+            continue
+        match mark:
+            case Whom():
+                phone = values.get("phone")
+                called, handle = view.whom(value, values[mark.name] if mark.name else None)
                 label, id_name = (mark.name or name, name) if mark.row else (name, f"{name}_id")
-                if called != getattr(model, "phone", None):
+                if called != phone:
                     shown[label] = called
                 # Where there is a field for it, the number is there.
-                if handle is not None and (view.full or not (mark.row and getattr(model, "phone", None))):
+                if handle is not None and (view.full or not (mark.row and phone)):
                     shown[id_name] = handle
-            case Author() as mark:
-                chat = _chat_of(getattr(model, mark.message), view) if mark.message else None
-                shown |= _author(value, getattr(model, mark.name), view, chat)
+            case Author():
+                chat = _chat_of(values[mark.message], view) if mark.message else None
+                shown |= _author(value, values[mark.name], view, chat)
             case Long(kind):
                 shown[name] = Unshortened(value, kind)
             case At(coarse):

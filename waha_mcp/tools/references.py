@@ -67,11 +67,8 @@ class References:
             except StoreAway as error:
                 logger.warning("Answers give long ids: %s", error)
             else:
-                if len(self._known) > _REMEMBERED:
-                    self._known.clear()
-                    self._given.clear()
+                self._remember({reference: text for (_, text), reference in found.items()})
                 self._given |= found
-                self._known |= {reference: text for (_, text), reference in found.items()}
         return {each: self._given.get(each, each[1]) for each in wanted}
 
     def _claimed(self, long: list[tuple[ReferenceKind, str]]) -> dict[tuple[ReferenceKind, str], str]:
@@ -119,8 +116,14 @@ class References:
                 ) from None
         if not text:
             raise ArgumentError(f"{name}: {reference} was not given by any answer to this App; {_SOURCE[kinds]}")
-        self._known[reference] = text
+        self._remember({reference: text})
         return text
+
+    def _remember(self, known: Mapping[str, str]) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+            self._given.clear()
+        self._known |= known
 
     async def in_text(self, text: str) -> str:
         """A text of ours, such as an error, with references for the message ids in it."""

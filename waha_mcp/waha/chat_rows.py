@@ -8,20 +8,20 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from waha_mcp.waha.marks import FullOnly, RowId, Usual
-from waha_mcp.waha.messages import NOBODY, Message, Names, message_from
-from waha_mcp.waha.models import Result, has_letters
+from waha_mcp.waha.messages import NOBODY, Glimpse, Message, Names, glimpse_from, message_from
+from waha_mcp.waha.models import Nested, has_letters
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.untrusted import Name
 
 
-class ChatSummary(Result):
+class ChatSummary(Nested):
     id: RowId
     name: Name | None = None
     kind: Annotated[ChatKind, FullOnly()]
     unread: Annotated[int, Usual(0)] | None = Field(None, description="Unread messages; left out where none are known")
     marked_unread: bool | None = Field(None, description="The owner marked it as unread")
     archived: bool | None = None
-    last_message: Message | None = None
+    last_message: Message | Glimpse | None = None
 
 
 def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
@@ -40,14 +40,13 @@ def _name_in(raw: Mapping[str, Any]) -> str | None:
 
 
 def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = True) -> ChatSummary | None:
-    """Parse an overview row; None if it has no valid chat id. `full` as for `message_from`."""
+    """Parse an overview row; None if it has no valid chat id. Without `full`, the last message is a `Glimpse`."""
     chat_id = chat_id_of(raw.get("id"))
     if chat_id is None:
         return None
     chat_id = names.canonical(chat_id)
     unread, marked = unread_of(raw)
     engine = mapping_of(raw.get("_chat"))
-    last = raw.get("lastMessage")
     return ChatSummary(
         id=chat_id,
         name=names.name(chat_id) or _name_in(raw),
@@ -55,5 +54,12 @@ def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = Tru
         unread=unread,
         marked_unread=marked or None,
         archived=True in (engine.get("archived"), engine.get("archive")) or None,
-        last_message=message_from(last, names, full=full, chat=chat_id) if isinstance(last, Mapping) and last else None,
+        last_message=_last(raw, names, chat_id, full=full),
     )
+
+
+def _last(raw: Mapping[str, Any], names: Names, chat: str, *, full: bool) -> Message | Glimpse | None:
+    last = mapping_of(raw.get("lastMessage"))
+    if not last:
+        return None
+    return message_from(last, names, chat=chat) if full else glimpse_from(last, names, chat)

@@ -128,7 +128,7 @@ def _found(part: Any, section: str | None, depth: int) -> Iterator[Choice]:
     if isinstance(part, list):
         for each in part:
             yield from _found(each, section, depth - 1)
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return
     fields = {name.lower(): value for name, value in part.items() if isinstance(name, str)}
     here = _choice(fields, section)

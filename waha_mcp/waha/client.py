@@ -319,10 +319,11 @@ class Waha:
                 params["session"] = session
             else:
                 content = {"session": session, **(content or {})}
-        url = self.url + _filled(template, segments)
+        # httpx takes much longer to put parameters into a URL itself.
+        url = self.url + _filled(template, segments) + (f"?{httpx.QueryParams(params)}" if params else "")
         headers = {"Accept": accept} if accept else None
         looks, _ = self._clients()
-        return looks.build_request(method, url, params=params or None, json=content, headers=headers)
+        return looks.build_request(method, url, json=content, headers=headers)
 
     @asynccontextmanager
     async def _send(self, request: httpx.Request, template: str, departure: Departure) -> AsyncIterator[httpx.Response]:

@@ -25,6 +25,8 @@ _PLACES = {name: place for place, name in enumerate(KINDS)}
 _MOST_WRAPPERS = 12
 #: Kinds of which all words are looked for, in whatever fields: they are made of several.
 _COMPOSED = frozenset({"list", "buttons", "invite", "order", "product", "payment", "call", "album", "sticker", "other"})
+#: Kinds that may be to be seen once.
+_SEEN_ONCE = frozenset({*MEDIA_KINDS, "other", None})
 #: Types of WhatsApp Web that are notices about a chat.
 _NOTICES = frozenset({"gp2", "notification", "notification_template", "e2e_notification", "protocol"})
 #: Notices that tell a new value: a subject, a description, an event's name.
@@ -88,7 +90,6 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     message = mapping_of(data.get("message") or data.get("Message"))
-    seen_once = is_view_once(raw)
     mark = info.get("Edit")
     edited = data.get("IsEdit") is True or mark in _EDITS or bool(data.get("latestEditMsgKey"))
     # Posts of channels have Go's zero time there until they are edited.
@@ -96,7 +97,7 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     message, wrappers = _unwrapped(message)
     edited = edited or "editedMessage" in wrappers
     protocol = mapping_of(message.get("protocolMessage"))
-    if isinstance(protocol.get("editedMessage"), Mapping):
+    if isinstance(protocol.get("editedMessage"), dict):
         edited, message = True, protocol["editedMessage"]
         protocol = {}
     stub = data.get("messageStubType")
@@ -113,13 +114,13 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     name, kind, body = _kind_and_body(message, browser, data)
     if kind is None and stub is not None:
         value = next(iter(texts_of(data.get("messageStubParameters"))), None) if str(stub) in _WITH_VALUE else None
-        return Content("system", {}, {}, value, system_note(stub, data), view_once=seen_once)
+        return Content("system", {}, {}, value, system_note(stub, data), view_once=is_view_once(raw))
     if browser in _NOTICES and not message:
         subtype = text_of(data.get("subtype")) or browser
         value = text_of(data.get("body")) or text_of(data.get("eventName")) if subtype in _WITH_VALUE else None
         return Content("system", {}, {}, value, system_note(subtype, data))
     # Firms wrap buttons and lists like what is seen once, and the phone shows them as any others.
-    view_once = seen_once and kind in (*MEDIA_KINDS, "other", None)
+    view_once = kind in _SEEN_ONCE and is_view_once(raw)
     context = mapping_of(first_of(body, "contextInfo", "ContextInfo")) or _browser_context(data, browser)
     note = note_of(name, body, wrappers)
     if note is None and kind == "other":
@@ -140,7 +141,7 @@ def _unwrapped(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str
             (
                 (name, value["message"])
                 for name, value in message.items()
-                if name not in KINDS and isinstance(value, Mapping) and isinstance(value.get("message"), Mapping)
+                if name not in KINDS and isinstance(value, dict) and isinstance(value.get("message"), dict)
             ),
             None,
         )
@@ -197,11 +198,11 @@ def _kind_and_body(
         kind, found = KINDS[name], message[name]
         if isinstance(found, str):
             return name, kind, {"text": found}
-        if isinstance(found, Mapping):
+        if isinstance(found, dict):
             voice = kind == "audio" and bool(found.get("ptt") or found.get("PTT"))
             return name, "voice" if voice else kind, found
     for name, found in message.items():
-        if isinstance(found, Mapping) and name not in _ENVELOPE:
+        if isinstance(found, dict) and name not in _ENVELOPE:
             return name, "other", found
     if message.keys() - _ENVELOPE:
         return "", "other", {}
@@ -425,7 +426,7 @@ def _voted(result: Mapping[str, Any]) -> Mapping[str, Any]:
 def _is_option(chosen: Any, name: str) -> bool:
     """Whether a vote is for this option: `chosen` is its text or its SHA-256 (list of bytes, hex or base64)."""
     digest = hashlib.sha256(name.encode("utf-8", "replace")).digest()
-    if isinstance(chosen, Mapping):
+    if isinstance(chosen, dict):
         chosen = first_of(chosen, "data", "name")
     if isinstance(chosen, list):
         return chosen == list(digest)
@@ -465,4 +466,4 @@ def push_name_of(raw: Mapping[str, Any]) -> str | None:
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

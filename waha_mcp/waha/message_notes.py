@@ -209,7 +209,7 @@ def _person(value: Any) -> str | None:
         except (ValueError, RecursionError):
             return None
         value = first_of(value, "phoneNumber", "id", "lid")
-    return chat_id_of(value) if isinstance(value, Mapping) or (isinstance(value, str) and "@" in value) else None
+    return chat_id_of(value) if isinstance(value, dict) or (isinstance(value, str) and "@" in value) else None
 
 
 def _is_form(body: Mapping[str, Any]) -> bool:

@@ -71,7 +71,7 @@ def _words(part: Mapping[str, Any], depth: int) -> Iterator[str]:
         elif isinstance(value, str):
             if name in _PLACES and value.strip() and not is_picture(value) and (name != "url" or _is_link(value)):
                 yield value.strip()
-        elif depth and isinstance(value, Mapping):
+        elif depth and isinstance(value, dict):
             yield from _words(value, depth - 1)
         elif depth and isinstance(value, list):
             yield from _in_list(name, value, depth - 1)
@@ -102,7 +102,7 @@ def _is_link(text: str) -> bool:
 
 def _in_list(name: str, values: list[Any], depth: int) -> Iterator[str]:
     for each in values:
-        if isinstance(each, Mapping):
+        if isinstance(each, dict):
             yield from _words(each, depth)
         elif isinstance(each, str) and name == "items" and each.strip():
             yield each.strip()

@@ -34,7 +34,7 @@ from waha_mcp.waha.marks import Author, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN
 from waha_mcp.waha.message_text import is_picture, joined
-from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.models import Nested, message_id_of
 from waha_mcp.waha.parsing import first_of, iso_time, kind_of_chat, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import cards_in, is_card
 from waha_mcp.whatsapp.ids import NOT_KNOWN, parse_message_id
@@ -76,14 +76,14 @@ class _Nobody:
 NOBODY: Names = _Nobody()
 
 
-class Media(Result):
+class Media(Nested):
     mimetype: Name | None = None
     filename: Name | None = None
     size: int | None = Field(default=None, description="Bytes")
     seconds: int | None = None
 
 
-class Quoted(Result):
+class Quoted(Nested):
     id: LongId | None = None
     sender: str | None = None
     sender_name: Name | None = None
@@ -91,24 +91,24 @@ class Quoted(Result):
     of: Literal["status", "another chat"] | None = Field(None, description="Where it is, if not in this chat")
 
 
-class Reaction(Result):
+class Reaction(Nested):
     emoji: Name
     count: Annotated[int, Usual(1)]
     by: list[Name] | None = None
 
 
-class Option(Result):
+class Option(Nested):
     text: Name
     votes: int | None = Field(None, description="Left out where the engine does not say")
     voters: list[Name] | None = None
 
 
-class Poll(Result):
+class Poll(Nested):
     options: list[Option]
     several: bool | None = Field(None, description="Whether one may choose several")
 
 
-class Location(Result):
+class Location(Nested):
     latitude: FiniteFloat
     longitude: FiniteFloat
     name: Name | None = None
@@ -116,7 +116,7 @@ class Location(Result):
     live: bool | None = None
 
 
-class Card(Result):
+class Card(Nested):
     name: Name | None = None
     phone: Name | None = None
     others: list[Name] | None = Field(default=None, description="Further numbers")
@@ -124,7 +124,7 @@ class Card(Result):
     organization: Name | None = None
 
 
-class Choice(Result):
+class Choice(Nested):
     """Something to tap: a button, or a row of a list."""
 
     label: Name = Field(description="For reply_to_buttons, where it leads nowhere")
@@ -132,7 +132,7 @@ class Choice(Result):
     leads_to: Name | None = Field(None, description="The link, number or code of a button that answers nothing")
 
 
-class Event(Result):
+class Event(Nested):
     starts: Time | None = None
     ends: Time | None = None
     place: Name | None = None
@@ -141,7 +141,7 @@ class Event(Result):
     cancelled: bool | None = None
 
 
-class Message(Result):
+class Message(Nested):
     """One message. Fields and flags that do not apply are None and left out."""
 
     id: LongId = Field(description="For reply_to, react and get_media")
@@ -174,6 +174,18 @@ class Message(Result):
     status: str | None = Field(None, description="Of an own message: sent, delivered, read ...")
 
 
+class Glimpse(Nested):
+    """What a concise list of chats shows of a last message; fields as in `Message`."""
+
+    time: Time | None = None
+    sender: str
+    sender_name: Name | None = None
+    kind: MessageKind = "text"
+    text: Words | None = None
+    note: str | None = None
+    deleted: bool | None = None
+
+
 _STATUS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
 _MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
 
@@ -182,7 +194,10 @@ def sender_of(raw: Mapping[str, Any], names: Names) -> str:
     """The sender's chat id, preferably the phone number's; "me" for the owner, "unknown" if the message has none."""
     if raw.get("fromMe") is True:
         return "me"
-    ids = [names.canonical(each) for each in sender_ids(raw)]
+    ids = sender_ids(raw)
+    if number := next((each for each in ids if each.endswith("@c.us")), None):
+        return number
+    ids = [names.canonical(each) for each in ids]
     return next((each for each in ids if each.endswith("@c.us")), ids[0] if ids else "unknown")
 
 
@@ -199,30 +214,26 @@ def message_from(
     if message_id is None:
         return None
     content = content_of(raw)
-    media, sender = _media(raw, content), sender_of(raw, names)
-    location, cards = _location(raw, content), _cards(raw, content)
-    kind = content.kind
-    if kind in (None, "other") and not content.deleted:
-        kind = _kind_without_content(raw, media, location, cards) or kind
-    text = None if content.deleted else _full_text(raw, content, kind)
+    sender = sender_of(raw, names)
+    kind, text, note = _shown(raw, content, names)
     ack = raw.get("ack")
     return Message(
         id=message_id,
         time=iso_time(raw.get("timestamp")),
         sender=sender,
-        sender_name=None if sender in ("me", chat) else names.name(sender) or push_name_of(raw),
+        sender_name=_sender_name(raw, sender, names, chat),
         calls_themselves=push_name_of(raw) if sender == chat and not names.name(sender) else None,
-        kind=kind or "other",
-        text=_with_names(text, content, names),
-        note=_note(raw, content, kind, text),
+        kind=kind,
+        text=text,
+        note=note,
         about=_about(content, names),
-        media=media,
+        media=_media(raw, content),
         reply_to=_quoted(raw, content, message_id, names, full=full),
         reactions=_reactions(raw, names, full=full),
         poll=_poll(raw, content, names, full=full) if kind == "poll" else None,
         event=_event(content) if kind == "event" or _planned(content.body) else None,
-        location=location,
-        contacts=cards,
+        location=_location(raw, content),
+        contacts=_cards(raw, content),
         choices=_choices(raw, content),
         invite_code=invite_code_of(content),
         invite_channel=channel if (channel := invited_channel(content)) and names.shows(channel) else None,
@@ -234,6 +245,37 @@ def message_from(
         view_once=content.view_once or None,
         status=_STATUS.get(ack) if sender == "me" and isinstance(ack, int) and not isinstance(ack, bool) else None,
     )
+
+
+def glimpse_from(raw: Mapping[str, Any], names: Names, chat: str) -> Glimpse | None:
+    """As `message_from`, only what a list of chats shows of the last message in `chat`."""
+    if message_id_of(raw.get("id")) is None:
+        return None
+    content = content_of(raw)
+    sender = sender_of(raw, names)
+    kind, text, note = _shown(raw, content, names)
+    return Glimpse(
+        time=iso_time(raw.get("timestamp")),
+        sender=sender,
+        sender_name=_sender_name(raw, sender, names, chat),
+        kind=kind,
+        text=text,
+        note=note,
+        deleted=content.deleted or None,
+    )
+
+
+def _shown(raw: Mapping[str, Any], content: Content, names: Names) -> tuple[MessageKind, str | None, str | None]:
+    """The kind of a message, its text with names in its mentions, and its note."""
+    kind = content.kind
+    if kind in (None, "other") and not content.deleted:
+        kind = _kind_without_content(raw, content) or kind
+    text = None if content.deleted else _full_text(raw, content, kind)
+    return kind or "other", _with_names(text, content, names), _note(raw, content, kind, text)
+
+
+def _sender_name(raw: Mapping[str, Any], sender: str, names: Names, chat: str | None) -> str | None:
+    return None if sender in ("me", chat) else names.name(sender) or push_name_of(raw)
 
 
 def refuse_view_once(raw: Any) -> None:
@@ -249,13 +291,12 @@ def refuse_view_once(raw: Any) -> None:
         )
 
 
-def _kind_without_content(
-    raw: Mapping[str, Any], media: Media | None, location: Location | None, cards: list[Card] | None
-) -> MessageKind | None:
-    if location:
+def _kind_without_content(raw: Mapping[str, Any], content: Content) -> MessageKind | None:
+    if _location(raw, content):
         return "location"
-    if cards:
+    if _cards(raw, content):
         return "contact"
+    media = _media(raw, content)
     if media or raw.get("hasMedia"):
         return _MIME_KINDS.get(((media.mimetype if media else None) or "").partition("/")[0], "document")
     return "text" if _plain(raw.get("body")) else None

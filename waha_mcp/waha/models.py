@@ -47,14 +47,18 @@ class Touched(NamedTuple):
     kind: str | None = None
 
 
-class Result(BaseModel):
-    """Base of what tools return. Fields that are None are left out of the answer.
+class Nested(BaseModel):
+    """Base of what stands within a result. Fields that are None are left out of the answer.
 
     Text that other people wrote may only be in fields of the types in `whatsapp.untrusted`.
     """
 
     # Build schemas on first use, not at import.
     model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Result(Nested):
+    """Base of what tools return, with what goes beside it."""
 
     _attachments: tuple[Attachment, ...] = PrivateAttr(())
     _touched: tuple[Touched, ...] = PrivateAttr(())
@@ -91,7 +95,7 @@ class Result(BaseModel):
         return self
 
 
-class Contact(Result):
+class Contact(Nested):
     id: RowId
     name: Name | None = Field(None, description="As saved in the address book")
     calls_themselves: Name | None = Field(None, description="The name that they chose")
@@ -228,4 +232,4 @@ def _own_id(raw: Mapping[str, Any]) -> str | None:
 
 def message_id_of(value: Any) -> str | None:
     """A message id from text, or from an object with `_serialized` (raw messages of browser engines)."""
-    return text_of(value.get("_serialized") if isinstance(value, Mapping) else value)
+    return text_of(value.get("_serialized") if isinstance(value, dict) else value)

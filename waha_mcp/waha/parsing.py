@@ -35,7 +35,7 @@ def epoch(value: Any) -> float | None:
 
 def _long(value: Any) -> Any:
     """The number of a Long (`{low, high, unsigned}`), None if it is damaged; anything else as it is."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return value
     low, high = value.get("low"), value.get("high", 0)
     return (high << 32) | (low & 0xFFFFFFFF) if isinstance(low, int) and isinstance(high, int) else None
@@ -62,7 +62,7 @@ def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
         BadAnswer: anything else. None (an empty body) is refused too: it does not say that the list is empty.
     """
     rows = list_of(answer, what)
-    if not all(isinstance(item, Mapping) for item in rows):
+    if not all(isinstance(item, dict) for item in rows):
         raise _not_as_expected(f"a list of {what}")
     return rows
 
@@ -70,7 +70,7 @@ def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:
 def list_of(answer: Any, what: str) -> list[Any]:
     """Like `listing`, for items of any type."""
     # Only groups are keyed by id, so only for groups an empty object means an empty list.
-    if isinstance(answer, Mapping) and all(map(normalize_chat_id, answer)) and (answer or what == "groups"):
+    if isinstance(answer, dict) and all(map(normalize_chat_id, answer)) and (answer or what == "groups"):
         return list(answer.values())
     if not isinstance(answer, list):
         raise _not_as_expected(f"a list of {what}")
@@ -83,7 +83,7 @@ def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
     Raises:
         BadAnswer: anything else, or a non-empty object with none of `fields`.
     """
-    if answer is not None and not isinstance(answer, Mapping):
+    if answer is not None and not isinstance(answer, dict):
         raise _not_as_expected(what)
     if answer and fields and not any(field in answer for field in fields):
         raise _not_as_expected(what)
@@ -124,19 +124,22 @@ def _not_as_expected(what: str) -> BadAnswer:
 
 def chat_id_of(value: Any) -> str | None:
     """Normalize a chat id given as text or as an object with `_serialized`, or `user` and `server`; None if invalid."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("_serialized") or f"{value.get('user')}@{value.get('server')}"
     return normalize_chat_id(value) if isinstance(value, str) else None
 
 
 def mapping_of(value: Any) -> Mapping[str, Any]:
     """The value if it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def first_of(raw: Mapping[str, Any], *names: str) -> Any:
     """The value of the first named field that is neither missing, null nor ""; None if there is none."""
-    return next((raw[name] for name in names if raw.get(name) not in (None, "")), None)
+    for name in names:
+        if (value := raw.get(name)) is not None and value != "":
+            return value
+    return None
 
 
 def text_of(value: Any) -> str | None:

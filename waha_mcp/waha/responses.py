@@ -177,7 +177,7 @@ def _decode(raw: bytes, content_type: str) -> Any:
         if text.startswith("<"):
             raise _WebPage(f"A web page came back where WAHA's API should be: {_LOOK_AT_URL}") from None
         raise BadAnswer("WAHA's answer is not valid JSON; it may have been cut off. Try again.") from None
-    if "\\ud" in text.lower():
+    if "\\ud" in text or "\\uD" in text:
         # A lone surrogate (JavaScript cuts text in the middle of an emoji) cannot be encoded as UTF-8.
         answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     return answer

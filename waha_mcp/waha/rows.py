@@ -75,7 +75,7 @@ class Pages:
                 if key in given:
                     continue
                 fresh += 1
-                if isinstance(row, Mapping):
+                if isinstance(row, dict):
                     yield row
                 else:
                     self._lose("not in a form that this version reads")
@@ -110,7 +110,7 @@ def briefly(error: WahaError) -> str:
 
 
 def _id_of(row: Any) -> Any:
-    return first_of(row, "id", "JID", "lid") if isinstance(row, Mapping) else None
+    return first_of(row, "id", "JID", "lid") if isinstance(row, dict) else None
 
 
 def _named(row: Any) -> bool:

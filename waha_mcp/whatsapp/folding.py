@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 #: Letters whose stroke or ligature NFKD does not decompose.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 
 
+@lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """Normalize a text for comparison: no case, accents or invisible characters; runs of blanks become one space."""
     if text.isascii():
@@ -32,6 +34,7 @@ def fold_name(name: str) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def spell_name(name: str) -> str:
     """Normalize a name as somebody wrote it: without case, blanks and emoji, but with accents and what does not show.
 

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel
@@ -25,7 +25,6 @@ class Others:
     """Annotation of fields that hold text of other people: data, never instructions."""
 
 
-_PLAIN = re.compile(r"[\n\x20-\x7e]*")
 _ZWNJ, _ZWJ, _TEXT_STYLE, _EMOJI_STYLE, _BLACK_FLAG = "\u200c", "\u200d", "\ufe0e", "\ufe0f", "\U0001f3f4"
 #: Flag emoji that are encoded with tag characters. Tag characters elsewhere can encode hidden words.
 _TAGGED_FLAGS = tuple(
@@ -43,19 +42,31 @@ _BLANK = frozenset(
     + "\u2800\u2d7f\U0001107f\U00013441\U00013442\U00016fe4\U0001bc9d\U0001d159"
 )
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
+#: What Python calls printable, and hides all the same or shows only beside certain others.
+_TO_LOOK_AT = re.compile(f"[{''.join(sorted(_BLANK))}{_TEXT_STYLE}{_EMOJI_STYLE}]")
 
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """Remove invisible characters, unify line ends to a newline, and truncate to `limit` characters (with "…")."""
-    if not _PLAIN.fullmatch(text):
+    if not _all_shows(text):
         text = re.sub(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text).replace("\t", " ")
         text = "".join(_visible(text))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return _truncated(text, limit)
 
 
 def clean_name(text: str, limit: int = MAX_NAME) -> str:
     """Like `clean_text`, as one line with single spaces."""
-    return clean_text(" ".join(clean_text(text).split()), limit)
+    return _truncated(" ".join(clean_text(text).split()), limit)
+
+
+def _truncated(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _all_shows(text: str) -> bool:
+    """Whether nothing in a text is to be removed or replaced, as in nearly every one."""
+    # Every character that `hides` is unprintable or among those to look at, and so is every joiner and selector.
+    return text.replace("\n", "").isprintable() and (text.isascii() or _TO_LOOK_AT.search(text) is None)
 
 
 def reveal(text: str) -> str:
@@ -117,6 +128,7 @@ def _styled(char: str) -> bool:
     return char in "0123456789#*" or unicodedata.category(char[-1]) in ("So", "Sm", "Po", "Pd")
 
 
+@lru_cache(maxsize=4096)
 def hides(char: str) -> bool:
     """Whether a character is removed in any position."""
     return char != "\n" and (unicodedata.category(char) in _HIDDEN or char in _BLANK or _unassigned(char))

@@ -15,9 +15,9 @@ from waha_mcp.tools.params import Cursor, Detail, Limit
 from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
 from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.marks import Day, FullOnly, RowId
-from waha_mcp.waha.messages import Message, message_from
-from waha_mcp.waha.models import Result
-from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing
+from waha_mcp.waha.messages import Message, Names, message_from
+from waha_mcp.waha.models import Nested
+from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing, mapping_of
 from waha_mcp.waha.rows import Pages, briefly
 from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import Name
@@ -39,23 +39,28 @@ async def list_chats(
 ) -> Chats:
     """List WhatsApp chats, most recent first, with name and last message."""
     offset = offset_of("chats", cursor)
-    await ctx.directory.load()
-    shown: list[ChatSummary] = []
+    whole = await ctx.directory.load_if_small()
+    rows: list[Mapping[str, Any]] = []
     places: list[int] = []
     more: dict[str, Any] = {}
     pages = Pages(ctx.waha, OVERVIEW, "chats", size=limit + 1, offset=offset)
     async for row in pages.rows():
-        chat = chat_from(row, ctx.directory, full=detail == "full")
-        if chat is None or not ctx.readable(chat.id):
+        chat_id = chat_id_of(row.get("id"))
+        if chat_id is None or not ctx.readable(ctx.directory.canonical(chat_id)):
             continue
-        if len(shown) == limit:
-            known = sum(entry.last_active is not None for entry in ctx.directory.entries())
-            exact = known > places[-1] and not ctx.directory.not_known("chats")
+        if len(rows) == limit:
+            known = ctx.directory.count_chats()
+            exact = whole and known > places[-1] and not ctx.directory.not_known("chats")
             more = left(known - places[-1] if exact else 1, encode_cursor("chats", places[-1]), exact=exact)
             break
-        shown.append(chat)
+        rows.append(row)
         places.append(pages.offset)
-    page = Chats(chats=shown, not_told=_not_told(ctx, pages), **more)
+
+    def read(names: Names) -> list[ChatSummary]:
+        return list(filter(None, (chat_from(row, names, full=detail == "full") for row in rows)))
+
+    shown, why = await ctx.directory.named(read, whole=whole)
+    page = Chats(chats=shown, not_told=_not_told(ctx, pages, [f"names of people: {why}"] if why else ()), **more)
     return page.resumable("chats", places)
 
 
@@ -66,7 +71,7 @@ def _not_told(ctx: Context, pages: Pages, others: Iterable[str] = ()) -> list[st
     return [*missing, *names, *others] or None
 
 
-class UnreadChat(Result):
+class UnreadChat(Nested):
     id: RowId
     name: Name | None = None
     kind: Annotated[ChatKind, FullOnly()]
@@ -90,7 +95,7 @@ async def get_unread(
 ) -> Unread:
     """Show what is new: chats with unread messages and their last lines. Marks nothing as read."""
     start = offset_of("unread", cursor)
-    await ctx.directory.load()
+    whole = await ctx.directory.load_if_small()
     found: list[Mapping[str, Any]] = []
     places: list[int] = []
     unreadable: list[str] = []
@@ -117,7 +122,7 @@ async def get_unread(
         places.append(pages.offset)
     full = more and len(found) == limit
     place = places[-1] if full else min(pages.offset, start + LOOKED_AT)
-    chats = await each(found, lambda row: _with_lines(ctx, row, lines, unreadable))
+    chats = await each(found, lambda row: _with_lines(ctx, row, lines, unreadable, whole=whole))
     page = Unread(
         chats=chats,
         looked_at=looked_at,
@@ -128,26 +133,32 @@ async def get_unread(
     return page.resumable("unread", places)
 
 
-async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadable: list[str]) -> UnreadChat:
+async def _with_lines(
+    ctx: Context, row: Mapping[str, Any], lines: int, unreadable: list[str], *, whole: bool
+) -> UnreadChat:
     """A chat with at most `lines` of its unread messages; errors are appended to `unreadable`."""
-    summary = chat_from(row, ctx.directory, full=False)
+    summary, _ = await ctx.directory.named(lambda names: chat_from(row, names, full=False), whole=whole)
     assert summary is not None
+    chat = summary.id
     count = min(lines, summary.unread or 1)
     why = None
     try:
         answer = await ctx.waha.call(
             MESSAGES,
-            path={"chatId": summary.id},
+            path={"chatId": chat},
             # Own and deleted messages may be among them, so request a few more.
             query={"limit": count + 5, "downloadMedia": False, "sortBy": "timestamp", "sortOrder": "desc"},
         )
         rows = listing(answer, "messages")
     except ONE_OPERATION as error:
         # Not every engine can read channels; use the last message of the overview instead.
-        last = [summary.last_message]
+        rows = [mapping_of(row.get("lastMessage"))]
         why = briefly(error)
-    else:
-        last = [message_from(each, ctx.directory, full=False, chat=summary.id) for each in rows]
+
+    def read(names: Names) -> list[Message | None]:
+        return [message_from(each, names, full=False, chat=chat) for each in rows]
+
+    last, _ = await ctx.directory.named(read, whole=whole)
     incoming = [message for message in last if message is not None and message.sender != "me"][:count]
     if why and len(incoming) < count:
         unreadable.append(f"more messages of {summary.id}: {why}")
@@ -161,7 +172,7 @@ async def _with_lines(ctx: Context, row: Mapping[str, Any], lines: int, unreadab
     )
 
 
-class FoundChat(Result):
+class FoundChat(Nested):
     id: RowId
     name: Name | None = Field(None, description="As saved, or a group's subject")
     calls_themselves: Name | None = Field(None, description="The name that they chose")

@@ -15,7 +15,7 @@ from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Sender, SourceMes
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Refused, Unsupported
 from waha_mcp.waha.marks import ChatId
 from waha_mcp.waha.message_kinds import MessageKind
-from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.messages import Message, Names, message_from
 from waha_mcp.waha.models import Result, message_id_of
 from waha_mcp.waha.parsing import epoch, listing
 from waha_mcp.waha.rows import briefly
@@ -51,13 +51,13 @@ async def get_messages(
     of the day above it, at first today.
     """
     place = _place(chat, cursor)
-    await ctx.directory.load()
+    whole = await ctx.directory.load_if_small()
     wanted = Wanted("me" if sender in ctx.directory.me else sender, kind)
     picky = wanted != Wanted() or from_me is not None
     budget = Budget(MOST_REQUESTS, SECONDS)
     # One more than is shown tells whether there are more.
     source = Rest(ctx.waha, chat, from_me=from_me, page=100 if picky else max(limit + 1, 10))
-    shown: list[Message] = []
+    rows: list[Row] = []
     places: list[Place] = []
     more: dict[str, Any] = {}
     span = since.timestamp() if since else None, until.timestamp() if until else None
@@ -66,18 +66,40 @@ async def get_messages(
             source.notes.append(stopped(budget, step.place, "older messages not looked at yet"))
             more = left(0, encode_cursor("messages", [chat, *step.place.state]), exact=False)
             break
-        if len(shown) == limit:
+        if len(rows) == limit:
             more = left(1, encode_cursor("messages", [chat, *places[-1].state]), exact=False)
             break
-        message = message_from(step.row, ctx.directory, full=detail == "full", chat=chat)
-        if message is not None and message in wanted and ctx.shows(chat, message.id):
-            name = message.calls_themselves
-            if name is not None and any(each.calls_themselves == name for each in shown):
-                message = message.model_copy(update={"calls_themselves": None})  # once is enough
-            shown.append(message)
-            places.append(step.place)
-    page = Messages(chat=chat, chat_name=ctx.directory.name(chat), messages=shown, notes=source.notes or None, **more)
+        message_id = message_id_of(step.row.get("id"))
+        if message_id is None or not ctx.shows(chat, message_id):
+            continue
+        if picky:
+            message = message_from(step.row, ctx.directory, full=False, chat=chat)
+            if message is None or message not in wanted:
+                continue
+        rows.append(step.row)
+        places.append(step.place)
+
+    def read(names: Names) -> tuple[str | None, list[Message]]:
+        read = (message_from(row, names, full=detail == "full", chat=chat) for row in rows)
+        return names.name(chat), list(filter(None, read))
+
+    (chat_name, shown), why = await ctx.directory.named(read, whole=whole)
+    if why:
+        source.notes.append(f"Not all names are known: {why}")
+    page = Messages(chat=chat, chat_name=chat_name, messages=_once(shown), notes=source.notes or None, **more)
     return page.resumable("messages", [[chat, *place.state] for place in places])
+
+
+def _once(messages: list[Message]) -> list[Message]:
+    """The messages, each name that somebody chose for themselves only where it comes first."""
+    told: set[str] = set()
+    found: list[Message] = []
+    for message in messages:
+        name = message.calls_themselves
+        found.append(message.model_copy(update={"calls_themselves": None}) if name in told else message)
+        if name is not None:
+            told.add(name)
+    return found
 
 
 def _place(chat: str, cursor: str | None) -> Place:

@@ -19,7 +19,7 @@ from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
 from waha_mcp.waha.marks import Author, ChatId, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import message_from
-from waha_mcp.waha.models import Result, message_id_of
+from waha_mcp.waha.models import Nested, message_id_of
 from waha_mcp.waha.parsing import epoch, iso_time
 from waha_mcp.waha.rows import briefly
 from waha_mcp.whatsapp.folding import words
@@ -32,7 +32,7 @@ PAGE, REQUESTS, SECONDS = 200, 25, 15.0
 PER_CHAT = 500
 
 
-class Hit(Result):
+class Hit(Nested):
     id: LongId = Field(description="get_message shows it with its surroundings")
     chat: ChatId
     chat_name: Name | None = None
