@@ -18,6 +18,7 @@ from pathlib import Path
 
 #: The rooms, from the ground up.
 ORDER = (
+    "places",
     "files",
     "concurrency",
     "steps",
@@ -73,6 +74,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("sandbox", "sandbox.*", "the package's own names; a server with a real WAHA starts none"),
     ("sandbox.contract", "jsonschema", "slow to import; loaded with the first request that has a body"),
     ("sandbox.handlers", "sandbox.handlers.*", "each module imports the registry that this package serves"),
+    ("server.sdk", "pydantic", "the answer to a prepared opening does not wait for it"),
     ("server.stdio", "mcp", "Windows only"),
     ("steps", "difflib", "only a name that there is not needs it"),
     ("store.folders", "store.sqlite", "only what keeps state needs SQLite"),

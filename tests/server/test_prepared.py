@@ -1,0 +1,352 @@
+"""The prepared opening: the client's first requests, answered while the SDK is still to be imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+import pytest
+
+from tests.harness import environment, sandbox_server
+from waha_mcp.places import state_root
+from waha_mcp.sandbox import SandboxInfo
+
+pytestmark = pytest.mark.slow
+
+_INITIALIZE = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"roots": {}},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+}
+#: What a client of each era opens with; None: a notification.
+OPENINGS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "legacy": [("initialize", _INITIALIZE), ("notifications/initialized", {}), ("tools/list", {})],
+    "modern": [("server/discover", {"_meta": _META}), ("tools/list", {"_meta": _META})],
+}
+#: Keeps the SDK from being imported until a file exists.
+_WITHOUT_SDK = """
+import os, sys, time
+class Wait:
+    def find_spec(self, name, *rest):
+        while name.partition(".")[0] in ("mcp", "mcp_types") and not os.path.exists(os.environ["MAY_IMPORT"]):
+            time.sleep(0.01)
+sys.meta_path.insert(0, Wait())
+from waha_mcp.__main__ import main
+main()
+"""
+
+
+class Server:
+    """A `waha-mcp serve` in a process of its own. `notified`: the methods of its notifications."""
+
+    def __init__(self, *arguments: str, code: str = "", **env: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *(["-c", code] if code else ["-m", "waha_mcp"]), "serve", *arguments],
+            env=environment(**env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        self.notified: list[str] = []
+        self._number = 0
+
+    @property
+    def stdout(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def write(self, text: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text + "\n")
+        self._process.stdin.flush()
+
+    def say(self, method: str, params: dict[str, Any], number: object = None) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.write(json.dumps(message if number is None else message | {"id": number}))
+
+    def read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.stdout.readline())
+        return found
+
+    def ask(self, method: str, params: dict[str, Any], number: object = None) -> dict[str, Any]:
+        """The answer to a request."""
+        if number is None:
+            self._number += 1
+            number = self._number
+        self.say(method, params, number)
+        while "id" not in (answer := self.read()):
+            self.notified.append(answer["method"])
+        assert answer["id"] == number
+        return answer
+
+    def open(self, opening: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """The results of an opening's requests."""
+        found = []
+        for method, params in opening:
+            if method.startswith("notifications/"):
+                self.say(method, params)
+            else:
+                found.append(self.ask(method, params)["result"])
+        return found
+
+    def wait_for(self, method: str) -> None:
+        while method not in self.notified:
+            self.notified.append(self.read().get("method", ""))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self.stdout.close()
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxInfo]:
+    """A sandbox in a process of its own, as these tests block."""
+    with sandbox_server() as info:
+        yield info
+
+
+def mint(info: SandboxInfo, *actions: str) -> dict[str, Any]:
+    """A new session key with these actions."""
+    return change_key(info, {"isAdmin": False, "session": info.session, "isActive": True}, actions=actions)
+
+
+def change_key(
+    info: SandboxInfo, key: dict[str, Any], *, actions: tuple[str, ...], active: bool = True
+) -> dict[str, Any]:
+    body = {name: key[name] for name in ("isAdmin", "session")} | {
+        "isActive": active,
+        "actions": dict.fromkeys(actions, True),
+    }
+    method, path = ("PUT", f"/api/keys/{key['id']}") if "id" in key else ("POST", "/api/keys")
+    answer = httpx.request(method, info.url + path, json=body, headers={"X-Api-Key": info.admin_key})
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.fixture
+def start(sandbox: SandboxInfo, tmp_path: Path) -> Iterator[Start]:
+    """Start a server on the sandbox; with `sdk=False` it cannot import the SDK before `allow(server)`."""
+    servers: list[Server] = []
+
+    def started(key: str, *arguments: str, sdk: bool = True, **env: str) -> Server:
+        values = {"WAHA_URL": sandbox.url, "WAHA_API_KEY": key, "MAY_IMPORT": str(tmp_path / "may")} | env
+        servers.append(Server(*arguments, code="" if sdk else _WITHOUT_SDK, **values))
+        return servers[-1]
+
+    yield started
+    (tmp_path / "may").touch()
+    for server in servers:
+        server.close()
+
+
+def kept() -> list[Path]:
+    return list((state_root() / "store.listings").glob("*.json"))
+
+
+def until(what: Callable[[], object]) -> None:
+    """Wait for another process to have done something."""
+    ends = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def prepare(server: Server, era: str = "legacy") -> list[dict[str, Any]]:
+    """Open a server, and wait until its opening is kept; the results."""
+    found = server.open(OPENINGS[era])
+    until(kept)
+    return found
+
+
+def names(result: dict[str, Any]) -> set[str]:
+    return {tool["name"] for tool in result["tools"]}
+
+
+@pytest.mark.parametrize("era", OPENINGS)
+def test_the_second_start_answers_as_the_sdk_did_before_it_can_import_the_sdk(
+    start: Start, sandbox: SandboxInfo, era: str
+) -> None:
+    said = prepare(start(sandbox.keys["read_send"]), era)
+    early = start(sandbox.keys["read_send"], sdk=False).open(OPENINGS[era])
+    assert [each | {"ttlMs": 0} for each in early] == [each | {"ttlMs": 0} for each in said]
+    assert early[-1].get("ttlMs", 0) == 0  # not to be kept by the client: nothing in it is confirmed in this run
+
+
+def test_calls_work_after_a_prepared_opening_and_the_client_may_use_its_ids_again(
+    start: Start, sandbox: SandboxInfo
+) -> None:
+    prepare(start(sandbox.keys["read_send"]))
+    server = start(sandbox.keys["read_send"])
+    server.open(OPENINGS["legacy"])
+    answer = server.ask("tools/call", {"name": "list_chats", "arguments": {"limit": 1}}, number=1)
+    assert not answer["result"].get("isError")
+    assert names(server.ask("tools/list", {}, number=2)["result"]) >= {"list_chats", "send_text"}
+    assert server.notified == []  # all was as it had been said
+    assert kept()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"method": "initialize", "params": _INITIALIZE | {"protocolVersion": "2024-11-05"}},
+        {"method": "initialize", "params": _INITIALIZE | {"clientInfo": {"name": "test", "version": "2"}}},
+        {"method": "initialize", "params": _INITIALIZE | {"capabilities": {"roots": True}}},
+        {"method": "initialize", "params": _INITIALIZE, "id": True},
+        {"method": "initialize", "params": _INITIALIZE, "id": 1.5},
+        {"method": "initialize", "params": _INITIALIZE, "id": None},
+        {"method": "initialize", "params": _INITIALIZE, "jsonrpc": "1.0"},
+        {"method": "initialize", "params": _INITIALIZE, "more": 1},
+        {"method": "tools/list", "params": {}},
+        {"method": "ping"},
+    ],
+    ids=lambda line: json.dumps(line)[:60],
+)
+def test_what_is_not_exactly_the_expected_request_is_left_to_the_sdk(
+    start: Start, sandbox: SandboxInfo, tmp_path: Path, line: dict[str, Any]
+) -> None:
+    prepare(start(sandbox.keys["read_send"]))
+    text = json.dumps({"jsonrpc": "2.0", "id": 1} | line)
+    with_sdk = start(sandbox.keys["read_send"], XDG_STATE_HOME=str(tmp_path / "fresh"))
+    with_sdk.write(text)
+    expected = with_sdk.read()
+    without = start(sandbox.keys["read_send"], sdk=False)
+    without.write(text)
+    (tmp_path / "may").touch()
+    assert without.read() == expected
+
+
+def _another_key(info: SandboxInfo, file: Path) -> dict[str, str]:
+    return {"WAHA_API_KEY": info.keys["read"]}
+
+
+def _another_file(info: SandboxInfo, file: Path) -> dict[str, str]:
+    file.write_text(file.read_text() + '\nexclude = ["list_chats"]\n')
+    return {}
+
+
+def _another_key_file(info: SandboxInfo, file: Path) -> dict[str, str]:
+    file.with_suffix(".key").write_text(info.keys["read"])
+    return {}
+
+
+def _old(info: SandboxInfo, file: Path) -> dict[str, str]:
+    [path] = kept()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"confirmed": time.time() - 24 * 3600 - 1}))
+    return {}
+
+
+def _of_the_future(info: SandboxInfo, file: Path) -> dict[str, str]:
+    [path] = kept()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"confirmed": time.time() + 3600}))
+    return {}
+
+
+def _broken(info: SandboxInfo, file: Path) -> dict[str, str]:
+    [path] = kept()
+    path.write_text(path.read_text()[:-20])
+    return {}
+
+
+def _open_to_others(info: SandboxInfo, file: Path) -> dict[str, str]:
+    [path] = kept()
+    path.chmod(0o644)
+    return {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_another_key, _another_file, _another_key_file, _old, _of_the_future, _broken, _open_to_others],
+    ids=lambda each: each.__name__.strip("_"),
+)
+def test_an_opening_is_not_said_again_for_another_key_or_file_or_when_it_is_old_or_not_private(
+    start: Start, sandbox: SandboxInfo, tmp_path: Path, change: Callable[[SandboxInfo, Path], Any]
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'url = "{sandbox.url}"\nkey = {{ file = "mine.key" }}\n')
+    file.with_suffix(".key").write_text(sandbox.keys["read_send"])
+    prepare(start("", "--app", str(file)))
+    env = change(sandbox, file)
+    server = start("", "--app", str(file), sdk=False, **env)
+    server.say("initialize", _INITIALIZE, 1)
+    server.say("tools/list", {}, 2)
+    # Nothing can be awaited of an answer that does not come.
+    assert select.select([server.stdout], [], [], 1.0) == ([], [], [])
+
+
+def test_an_action_lost_since_then_is_corrected_and_calls_say_why(start: Start, sandbox: SandboxInfo) -> None:
+    key = mint(sandbox, "read", "send")
+    prepare(start(key["key"]))
+    change_key(sandbox, key, actions=("read",))
+    server = start(key["key"])
+    said = server.open(OPENINGS["legacy"])
+    assert "send_text" in names(said[-1])
+    server.wait_for("notifications/tools/list_changed")
+    answer = server.ask("tools/call", {"name": "send_text", "arguments": {"chat": "12025550123@c.us", "text": "Hi"}})
+    assert "is not available any more" in answer["result"]["content"][0]["text"]
+    assert answer["result"]["isError"]
+    assert "send_text" not in names(server.ask("tools/list", {})["result"])
+    until(kept)
+    assert "send_text" not in names(start(key["key"], sdk=False).open(OPENINGS["legacy"])[-1])
+
+
+def test_a_key_that_waha_refuses_since_then_has_nothing_and_its_opening_is_deleted(
+    start: Start, sandbox: SandboxInfo
+) -> None:
+    key = mint(sandbox, "read")
+    prepare(start(key["key"]))
+    change_key(sandbox, key, actions=("read",), active=False)
+    server = start(key["key"])
+    assert "list_chats" in names(server.open(OPENINGS["legacy"])[-1])
+    server.wait_for("notifications/tools/list_changed")
+    assert names(server.ask("tools/list", {})["result"]) == {"get_status"}
+    until(lambda: not kept())
+
+
+def test_where_waha_is_away_what_is_listed_since_before_is_not_called_and_the_call_says_why(
+    start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    with sandbox_server() as info:
+        file.write_text(f'url = "{info.url}"\nkey = {{ env = "MINE" }}\n')
+        prepare(start("", "--app", str(file), WAHA_URL="", MINE=info.keys["read_send"]))
+    server = start("", "--app", str(file), WAHA_URL="", MINE=info.keys["read_send"])
+    assert "list_chats" in names(server.open(OPENINGS["legacy"])[-1])
+    answer = server.ask("tools/call", {"name": "list_chats", "arguments": {}})["result"]
+    assert answer["isError"]
+    assert "nothing listens there" in answer["content"][0]["text"]
+    assert kept()  # WAHA has not said otherwise
+
+
+def test_no_secret_and_no_other_user_reads_the_file(start: Start, sandbox: SandboxInfo) -> None:
+    prepare(start(sandbox.keys["read_send"]))
+    [path] = kept()
+    assert sandbox.keys["read_send"] not in path.read_text()
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_listing_that_waha_has_not_confirmed_is_not_kept(start: Start) -> None:
+    server = start("key", WAHA_URL="http://127.0.0.1:9", WAHA_ACTIONS="read")
+    server.open(OPENINGS["legacy"])
+    server.ask("tools/call", {"name": "list_chats", "arguments": {}})
+    assert not kept()
