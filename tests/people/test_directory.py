@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -130,10 +131,10 @@ async def test_who_asks_while_it_is_fetched_gets_what_that_brings(max_age: float
     directory = directory_of(waha)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(directory.load, max_age)
+            tasks.start_soon(partial(directory.load, max_age=max_age))
             await anyio.wait_all_tasks_blocked()
             clock.now += max_age and 1
-            tasks.start_soon(directory.load, max_age)
+            tasks.start_soon(partial(directory.load, max_age=max_age))
             await anyio.wait_all_tasks_blocked()
             waha.let.set()
     assert waha.asked[CONTACTS] == 1

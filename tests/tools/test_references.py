@@ -134,3 +134,13 @@ async def test_the_oldest_are_dropped_from_memory_and_read_again(monkeypatch: py
         await short(made, f"{MESSAGE}{number}")
     assert await made.expand("m", first, "message_id") == MESSAGE
     assert await short(made) == first
+
+
+async def test_what_is_only_read_again_does_not_add_up_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Memory()
+    given = [await short(one(store), f"{MESSAGE}{number}") for number in range(5)]
+    monkeypatch.setattr(references, "_REMEMBERED", 2)
+    made = one(store)
+    for reference in given:
+        await made.expand("m", reference, "message_id")
+        assert len(made._known) <= 2

@@ -53,8 +53,10 @@ class Directory:
     def available(self, value: bool) -> None:
         self._resolver.available = value
 
-    async def load(self, max_age: float | None = None) -> None:
-        """Refresh lists older than `max_age` seconds. None: a stale table is accepted and refreshed in the background.
+    async def load(self, *sources: Source, max_age: float | None = None) -> None:
+        """Refresh those of `sources` (default: all) older than `max_age` seconds.
+
+        None: a stale table is accepted and refreshed in the background.
 
         Does nothing if not `available`.
 
@@ -62,7 +64,7 @@ class Directory:
             WahaError: WAHA refuses access, or no source of names could be read.
         """
         if self.available:
-            await self._people.load(max_age=max_age, behind=max_age is None)
+            await self._people.load(*sources, max_age=max_age, behind=max_age is None)
 
     async def named(self, read: Callable[[Names], T], *, whole: bool) -> tuple[T, str | None]:
         """What `read` makes of WAHA's rows with the names in them, and why some of the names are not known.

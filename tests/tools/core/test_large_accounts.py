@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.harness import Admin, app_for
@@ -64,6 +65,25 @@ async def test_who_was_looked_up_is_not_asked_for_again_until_names_may_have_cha
         bridge.people.expire()
         await bridge.call("list_chats", {})
         assert "/api/contacts" in [r["path"] for r in await admin.requests()]
+
+
+async def test_no_list_is_read_in_the_background_either(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Bridge(app_for(sandbox, sandbox.keys["read_send"])) as bridge:
+        await bridge.call("list_chats", {})
+        monkeypatch.setattr(filling, "LIFE", 0.0)
+        await bridge.call("list_chats", {})
+        while bridge.people._refreshing:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        assert await lists_read(admin) == []
+
+
+async def test_the_list_of_groups_needs_no_other_list(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with Bridge(app_for(sandbox, sandbox.keys["read_send"])) as bridge:
+        found = await bridge.answer("list_groups", {})
+        assert set(await lists_read(admin)) == {"/api/default/groups"}
+    assert "Project Kestrel" in [group["subject"] for group in found.data["groups"]]
 
 
 async def test_a_name_that_cannot_be_looked_up_is_said_to_be_missing(sandbox: SandboxInfo, admin: Admin) -> None:

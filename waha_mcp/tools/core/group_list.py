@@ -16,8 +16,10 @@ class Groups(Page):
 async def list_groups(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: Context) -> Groups:
     """List the WhatsApp groups that the account is in, with subject, description and size."""
     offset = offset_of("groups", cursor)
-    await ctx.directory.load()
-    not_told = ctx.directory.not_known("groups")
+    await ctx.directory.load("groups")
+    if not_told := ctx.directory.not_known("groups"):
+        await ctx.directory.load()
+        not_told = ctx.directory.not_known("groups")
     groups = [
         # Groups known only from the list of chats, if WAHA's list of groups is incomplete.
         entry.group or Group(id=entry.id, subject=entry.name, created=None)
