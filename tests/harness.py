@@ -30,6 +30,9 @@ from waha_mcp.waha.models import Result
 from waha_mcp.whatsapp.ids import phone_of
 
 Era = Literal["auto", "legacy"]
+#: The part of an App file without limits of pace.
+NO_PACE_TEXT = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
+
 #: The protocol eras: `auto` opens with server/discover (2026-07-28), `legacy` with initialize.
 ERAS: tuple[Era, Era] = ("auto", "legacy")
 
@@ -72,7 +75,7 @@ def stdio_client(
 
 def command_after(first: str) -> list[str]:
     """`waha-mcp`, once it has run the Python lines `first`: a test shortens times so."""
-    return [sys.executable, "-c", f"{first}from waha_mcp.cli import main\nmain()"] if first else COMMAND
+    return [sys.executable, "-c", f"{first}from waha_mcp.__main__ import main\nmain()"] if first else COMMAND
 
 
 def memory_client(server: Server[Any], era: Era) -> AbstractAsyncContextManager[Client]:

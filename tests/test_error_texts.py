@@ -108,10 +108,9 @@ def command(
         else:
             for name, value in variables.items():
                 machine.patch.setenv(name, value)
-            machine.patch.setattr(sys, "argv", ["waha-mcp", *words])
             machine.patch.setattr("sys.stdin", io.StringIO())
             with pytest.raises(SystemExit) as ended, own_logging():
-                main()
+                main(list(words))
             assert ended.value.code in (1, 2)
             said = machine.capture.readouterr().err
         assert said.startswith("waha-mcp: "), said

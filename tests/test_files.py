@@ -24,7 +24,7 @@ LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 sys.argv[1:] = sys.argv[2:]
-from waha_mcp.cli import main
+from waha_mcp.__main__ import main
 main()
 """
 
@@ -38,7 +38,7 @@ def limited(*arguments):
     return save(*arguments)
 convert.create_atomically = limited
 sys.argv[1:] = sys.argv[2:]
-from waha_mcp.cli import main
+from waha_mcp.__main__ import main
 main()
 """
 
@@ -198,7 +198,7 @@ def test_the_folders_of_state_are_closed_whatever_the_umask(
     key = sandbox_process.keys["read_send"]
     app.write_text(f'id = "asking"\nurl = "{sandbox_process.url}"\nkey = "{key}"\napproval = "send"\n')
     app.chmod(0o600)
-    script = f"import os; os.umask({umask}); from waha_mcp.cli import main; main()"
+    script = f"import os; os.umask({umask}); from waha_mcp.__main__ import main; main()"
     arguments = ["call", "send_text", json.dumps({"chat": "12025550123@c.us", "text": "Hi"}), "--app", str(app)]
     for _ in range(2):  # what the first call made, the second can use
         done = subprocess.run(

@@ -17,13 +17,20 @@ from waha_mcp.server.wire import Wire
 PATIENCE = 0.15
 
 
+#: Options of the program itself; any other leading option belongs to `serve`.
+_OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+
+
 def main() -> None:
-    """Run the command line and exit."""
+    """Run the command line and exit. Without a command it is `serve`."""
     arguments = sys.argv[1:]
+    completing = "_WAHA_MCP_COMPLETE" in os.environ
+    if not completing and (
+        not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS)
+    ):
+        arguments = ["serve", *arguments]
     prepared = wire = None
-    # Of other commands than `serve`, and of calls for help, there is no opening.
-    serves = not arguments or arguments[0] == "serve" or arguments[0].startswith("-")
-    if serves and "_WAHA_MCP_COMPLETE" not in os.environ:
+    if arguments[:1] == ["serve"]:
         prepared = Prepared(arguments)
         if prepared.opening and sys.stdin is not None and sys.stdout is not None:
             wire = Wire(prepared)
@@ -33,7 +40,7 @@ def main() -> None:
         import_lazily()
     from waha_mcp.cli import main as run
 
-    run(prepared, wire)
+    run(arguments, prepared, wire)
 
 
 if __name__ == "__main__":

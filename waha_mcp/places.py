@@ -15,6 +15,11 @@ def config_dir() -> Path:
     return platformdirs.user_config_path("waha-mcp")
 
 
+def definitions() -> list[Path]:
+    """The files of the user's App definitions, sorted."""
+    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json") and p.is_file())
+
+
 def state_root() -> Path:
     """The folder with the store, prepared listings and one state folder per App. It may not exist yet."""
     return platformdirs.user_state_path("waha-mcp")

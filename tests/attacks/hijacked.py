@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.attacks.judge import Judge
-from tests.harness import command_after, environment
+from tests.harness import NO_PACE_TEXT, command_after, environment
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.sqlite import Sqlite
 
@@ -29,7 +29,7 @@ SECRET = "the door code is 7731-KESTREL"
 #: Seconds in which the server must have answered.
 PATIENCE = 30.0
 #: No limit of pace.
-FAST = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
+FAST = NO_PACE_TEXT
 #: Times that a test can wait out: the same code, sooner.
 SOONER = (
     "import waha_mcp.waha.client as client, waha_mcp.policy.delivery as delivery\n"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +22,7 @@ from tests.bench.servers import FULL, SMALL, Bench
 from tests.bench.sizes import sizes
 from tests.bench.start import start
 from tests.bench.table import Section, page
-from tests.bench.tokens import Peer
+from tests.bench.tokens import Peer, add_peers, peers_of
 from tests.bench.weight import weight
 from tests.harness import sandbox_server
 from tests.tables import made_on
@@ -50,8 +49,7 @@ def skipped(given: Mapping[str, Peer], gone: Mapping[str, str]) -> Iterator[str]
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--table", type=Path)
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
-    parser.add_argument("--calls", action="append", default=[], metavar="NAME=FILE")
+    add_peers(parser)
     parser.add_argument("--mixed", type=int, metavar="N")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", action="append", choices=MEASURES, help="measure this alone")
@@ -60,11 +58,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     chosen = _arguments()
-    files = dict(each.split("=", 1) for each in chosen.calls)
-    given = {
-        name: Peer(name, command, json.loads(Path(files[name]).read_text(encoding="utf-8")))
-        for name, command in (each.split("=", 1) for each in chosen.peer)
-    }
+    given = {peer.name: peer for peer in peers_of(chosen)}
     amounts = SMALL if chosen.small else FULL
     if chosen.mixed:
         amounts = dataclasses.replace(amounts, mixed=chosen.mixed)

@@ -14,6 +14,7 @@ from tests.bench.clockwork import in_turns
 from tests.bench.pipe import Pipe
 from tests.bench.servers import BARE, CHATS_ROW, LIST_CHATS, PING, Bench, Call, succeeded
 from tests.bench.table import Row, Section, added, times
+from tests.harness import NO_PACE_TEXT
 
 BURST = 64
 CHATS = "/api/default/chats/overview"
@@ -137,14 +138,7 @@ chat = "100000/minute"
 first_contacts = "100000/minute"
 gap = [0, 0]
 """
-_NO_POLICY = """
-audit = "off"
-[pace]
-total = ""
-chat = ""
-first_contacts = ""
-gap = [0, 0]
-"""
+_NO_POLICY = f'audit = "off"\n{NO_PACE_TEXT}'
 
 
 def policy(bench: Bench) -> Section:

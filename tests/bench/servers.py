@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.pipe import Pipe
-from tests.bench.tokens import Peer, _filled, _ids
-from tests.harness import COMMAND
+from tests.bench.tokens import Peer, filled, ids_of
+from tests.harness import COMMAND, NO_PACE_TEXT
 from waha_mcp.sandbox import SandboxInfo
 
 Call = dict[str, Any]
@@ -27,7 +27,6 @@ PING: Call = {"name": "ping", "arguments": {}}
 #: The row in which waha-mcp, direct REST and peers do the same.
 CHATS_ROW = "list_chats, 20"
 LIST_CHATS: Call = {"name": "list_chats", "arguments": {"limit": 20}}
-NO_LIMITS = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,14 @@ class Bench:
 
     def __init__(self, info: SandboxInfo, sizes: Sizes, peers: Mapping[str, Peer], stack: ExitStack) -> None:
         self.info, self.sizes, self.peers = info, sizes, peers
-        self.found = _ids(info)
+        self.found = ids_of(info)
         self._stack = stack
 
     def folder(self) -> str:
         """An empty one, private to whom it is given."""
         return self._stack.enter_context(tempfile.TemporaryDirectory())
 
-    def waha_mcp(self, policy: str = NO_LIMITS, *, url: str = "", folder: str = "", **env: str) -> Pipe:
+    def waha_mcp(self, policy: str = NO_PACE_TEXT, *, url: str = "", folder: str = "", **env: str) -> Pipe:
         """`waha-mcp serve` with the policy of an App file. `folder`: for its state, a new one where none is given."""
         folder = folder or self.folder()
         file = Path(folder) / "bench.toml"
@@ -74,7 +73,7 @@ class Bench:
 
     def peer(self, name: str) -> Pipe:
         """A peer on the sandbox."""
-        command = _filled(self.peers[name].command, {"url": self.info.url, "key": self.info.keys["full"]})
+        command = filled(self.peers[name].command, {"url": self.info.url, "key": self.info.keys["full"]})
         return Pipe(shlex.split(command), HOME=self.folder())
 
     def others(self) -> dict[str, Opened]:
@@ -89,11 +88,11 @@ class Bench:
         call = self.peers[name].calls.get(row, {})
         if "tool" not in call:
             return None
-        return {"name": call["tool"], "arguments": _filled(call["arguments"], self.found)}
+        return {"name": call["tool"], "arguments": filled(call["arguments"], self.found)}
 
     def filled(self, arguments: Mapping[str, Any]) -> Any:
         """Arguments with the sandbox's ids."""
-        return _filled(arguments, self.found)
+        return filled(arguments, self.found)
 
     def on(self, info: SandboxInfo) -> Bench:
         """The same on another sandbox."""

@@ -117,7 +117,7 @@ def measured() -> dict[str, int]:
         with serving(info) as pipe:
             found: dict[str, str] = {}
             for row, (tool, arguments) in ANSWERS.items():
-                answer = pipe.ask("tools/call", name=tool, arguments=_filled(arguments, found))
+                answer = pipe.ask("tools/call", name=tool, arguments=filled(arguments, found))
                 text = read_by_model(answer)
                 if bool(answer.get("isError")) != row.startswith("error"):
                     raise SystemExit(f"{row}: {text}")
@@ -148,12 +148,12 @@ def _waha(info: SandboxInfo, path: str, **params: Any) -> httpx.Response:
     return httpx.get(info.url + path, params=params, headers={"X-Api-Key": info.keys["full"]}).raise_for_status()
 
 
-def _filled(value: Any, found: Mapping[str, str]) -> Any:
+def filled(value: Any, found: Mapping[str, str]) -> Any:
     """Arguments with what was found for each placeholder."""
     if isinstance(value, str):
         return re.sub(r"\{(\w+)\}", lambda match: found.get(match[1], match[0]), value)
     if isinstance(value, dict):
-        return {name: _filled(each, found) for name, each in value.items()}
+        return {name: filled(each, found) for name, each in value.items()}
     return value
 
 
@@ -189,18 +189,33 @@ class Peer:
     calls: Mapping[str, dict[str, Any]]
 
 
+def add_peers(parser: argparse.ArgumentParser) -> None:
+    """The options that name other servers, and how they are called."""
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--calls", action="append", default=[], metavar="NAME=FILE")
+
+
+def peers_of(chosen: argparse.Namespace) -> list[Peer]:
+    """The servers that those options name."""
+    files = dict(each.split("=", 1) for each in chosen.calls)
+    return [
+        Peer(name, command, json.loads(Path(files[name]).read_text(encoding="utf-8")))
+        for name, command in (each.split("=", 1) for each in chosen.peer)
+    ]
+
+
 def measured_peer(peer: Peer) -> dict[str, str]:
     """The cell of each row that it has, and of the listing."""
     with sandbox_server(first=CLOCK) as info, tempfile.TemporaryDirectory() as home:
-        command = _filled(peer.command, {"url": info.url, "key": info.keys["full"]})
+        command = filled(peer.command, {"url": info.url, "key": info.keys["full"]})
         pipe = Pipe(shlex.split(command), HOME=home, **ZONE)
         try:
-            found = _ids(info)
+            found = ids_of(info)
             tools = pipe.ask("tools/list")["tools"]
             cells = {VISIBLE: f"{json_tokens(model_visible(tools)):,} ({len(tools)} tools)"}
             for row, call in peer.calls.items():
                 if "tool" in call:
-                    arguments = _filled(call["arguments"], found)
+                    arguments = filled(call["arguments"], found)
                     answer = pipe.ask("tools/call", name=call["tool"], arguments=arguments)
                     cells[row] = "an error" if answer.get("isError") else f"{tokens(read_by_model(answer)):,}"
             return cells
@@ -208,7 +223,7 @@ def measured_peer(peer: Peer) -> dict[str, str]:
             pipe.close()
 
 
-def _ids(info: SandboxInfo) -> dict[str, str]:
+def ids_of(info: SandboxInfo) -> dict[str, str]:
     chats = _waha(info, "/api/default/chats/overview", limit=100).json()
     chat = next(each["id"] for each in chats if each["name"] == MAYA)
     messages = _waha(info, f"/api/default/chats/{chat}/messages", limit=20, downloadMedia="true").json()
@@ -325,8 +340,7 @@ def section(rows: Mapping[str, int]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.tokens")
     parser.add_argument("--table", type=Path)
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
-    parser.add_argument("--calls", action="append", default=[], metavar="NAME=FILE")
+    add_peers(parser)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT")
     return parser.parse_args()
 
@@ -336,12 +350,7 @@ def main() -> None:
     rows = measured()
     sections = {(BEGIN, END): section(rows)}
     if chosen.peer:
-        files = dict(each.split("=", 1) for each in chosen.calls)
-        peers = [
-            Peer(name, command, json.loads(Path(files[name]).read_text(encoding="utf-8")))
-            for name, command in (each.split("=", 1) for each in chosen.peer)
-        ]
-        sections[PEERS] = peers_section(rows, peers)
+        sections[PEERS] = peers_section(rows, peers_of(chosen))
     if chosen.before:
         sections[DAY] = day_section(measured_day(chosen.before), measured_day(), commit_of(chosen.before))
     for marks, text in sections.items():

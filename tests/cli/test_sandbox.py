@@ -28,7 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 @pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
 def test_ctrl_c_ends_it_quietly(loop: str) -> None:
-    script = f"{loop}\nfrom waha_mcp.cli import main; main()"
+    script = f"{loop}\nfrom waha_mcp.__main__ import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, "sandbox", "--port", "0", "--json"],
         env=environment(),

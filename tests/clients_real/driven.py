@@ -18,7 +18,7 @@ from typing import Any
 from tests.attacks.judge import Judge
 from tests.clients_real.clients import Client, Limit
 from tests.clients_real.environments import node, node_environment, python_environment
-from tests.harness import environment, sandbox_server
+from tests.harness import NO_PACE_TEXT, environment, sandbox_server
 from tests.tables import ROOT
 
 DRIVERS = Path(__file__).parent / "drivers"
@@ -164,7 +164,7 @@ def driven(client: Client, folder: Path) -> Iterator[Driven]:
             'actions = ["read", "send"]\ntoolsets = ["all"]\n'
             f"transcriber = {{ command = {transcriber} }}\n"
             f'[chats]\nsend = {{ allow = ["{ALLOWED}"], ask = ["{ASKED}"], deny = ["{DENIED}"] }}\n'
-            '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
+            f"{NO_PACE_TEXT}"
         )
         process = Driven(client, judge, key, folder)
         try:

@@ -13,7 +13,7 @@ import pytest
 from mcp import Client
 
 from tests.contract.world import STATUS, World, arguments, furnish, in_order
-from tests.harness import Admin, payload, stdio_client, texts
+from tests.harness import NO_PACE_TEXT, Admin, payload, stdio_client, texts
 from waha_mcp.app.actions import Action
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.sandbox.account import Message
@@ -69,7 +69,7 @@ LACKING: dict[str, dict[str, str]] = {
 #: What only stands in an answer when an engine's own objects got into it.
 DUMPED = ("_serialized", "groupMetadata", "dynamicReplyButtons")
 
-APP = """
+APP = f"""
 id = "contract"
 session = "default"
 actions = ["read", "send", "control", "setting", "app", "delete"]
@@ -78,11 +78,7 @@ outbox = "outbox"
 outbound_hosts = ["hooks.example.org"]
 audit = "off"
 
-[pace]
-total = ""
-chat = ""
-first_contacts = ""
-gap = [0, 0]
+{NO_PACE_TEXT}
 """
 
 

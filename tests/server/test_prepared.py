@@ -48,6 +48,14 @@ from waha_mcp.__main__ import main
 main()
 """
 
+#: Asks WAHA to confirm again and again.
+_OFTEN = """
+import waha_mcp.server.rehearsal as rehearsal
+rehearsal.RECONFIRM = 0.05
+from waha_mcp.__main__ import main
+main()
+"""
+
 
 class Server:
     """A `waha-mcp serve` in a process of its own. `notified`: the methods of its notifications."""
@@ -144,12 +152,12 @@ def change_key(
 
 @pytest.fixture
 def start(sandbox: SandboxInfo, tmp_path: Path) -> Iterator[Start]:
-    """Start a server on the sandbox; with `sdk=False` it cannot import the SDK before `allow(server)`."""
+    """Start a server on the sandbox; with `sdk=False` it cannot import the SDK until `may` exists in `tmp_path`."""
     servers: list[Server] = []
 
-    def started(key: str, *arguments: str, sdk: bool = True, **env: str) -> Server:
+    def started(key: str, *arguments: str, sdk: bool = True, often: bool = False, **env: str) -> Server:
         values = {"WAHA_URL": sandbox.url, "WAHA_API_KEY": key, "MAY_IMPORT": str(tmp_path / "may")} | env
-        servers.append(Server(*arguments, code="" if sdk else _WITHOUT_SDK, **values))
+        servers.append(Server(*arguments, code=_OFTEN if often else "" if sdk else _WITHOUT_SDK, **values))
         return servers[-1]
 
     yield started
@@ -306,6 +314,23 @@ def test_an_action_lost_since_then_is_corrected_and_calls_say_why(start: Start, 
     assert "send_text" not in names(server.ask("tools/list", {})["result"])
     until(kept)
     assert "send_text" not in names(start(key["key"], sdk=False).open(OPENINGS["legacy"])[-1])
+
+
+def test_what_is_corrected_once_is_not_announced_again_when_waha_confirms_it(
+    start: Start, sandbox: SandboxInfo
+) -> None:
+    key = mint(sandbox, "read", "send")
+    prepare(start(key["key"]))
+    change_key(sandbox, key, actions=("read",))
+    server = start(key["key"], often=True)
+    server.open(OPENINGS["legacy"])
+    server.wait_for("notifications/tools/list_changed")
+    server.ask("tools/list", {})
+    told = list(server.notified)
+    seen = {path.read_text() for path in kept()}
+    until(lambda: len(seen | {path.read_text() for path in kept()}) > len(seen))  # confirmed, and kept anew
+    server.ask("tools/list", {})
+    assert server.notified == told
 
 
 def test_a_key_that_waha_refuses_since_then_has_nothing_and_its_opening_is_deleted(

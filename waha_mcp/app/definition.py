@@ -29,7 +29,7 @@ from waha_mcp.app.inputs import observed
 from waha_mcp.app.policy_fields import Hosts, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
-from waha_mcp.places import config_dir
+from waha_mcp.places import config_dir, definitions
 from waha_mcp.steps import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -301,11 +301,6 @@ def find_definition(source: str) -> Path:
         f"no App '{source}': it is neither a file nor an id in {folder} "
         f"({'which has ' + ', '.join(known) if known else 'which has none'}){did_you_mean(source, known)}"
     )
-
-
-def definitions() -> list[Path]:
-    """The files of the user's App definitions, sorted."""
-    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json") and p.is_file())
 
 
 def managed_id(path: Path | None) -> str | None:

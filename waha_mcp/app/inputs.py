@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from waha_mcp.places import config_dir
+from waha_mcp.places import definitions
 
 
 def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
         "files": {path: _digest_of_file(path) for path in files},
         "variables": {name: None if (value := os.environ.get(name)) is None else digest(value) for name in variables},
         # Another definition may make it unclear which is meant.
-        "definitions": _definitions(),
+        "definitions": [path.name for path in definitions()],
     }
 
 
@@ -39,10 +39,3 @@ def _digest_of_file(path: str) -> str | None:
             return hashlib.sha256(file.read()).hexdigest()
     except (OSError, ValueError):
         return None
-
-
-def _definitions() -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(config_dir()) if name.endswith((".toml", ".json")))
-    except OSError:
-        return []

@@ -74,23 +74,14 @@ def _options(
 ) -> None: ...
 
 
-#: Options of the program itself; any other leading option belongs to `serve`.
-_OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
-
-
-def main(prepared: Prepared | None = None, wire: Wire | None = None) -> None:
+def main(arguments: list[str], prepared: Prepared | None = None, wire: Wire | None = None) -> None:
     """Run the command line and exit: 0 success, 1 failure, 2 wrong usage. A failure is one line on stderr.
 
+    `arguments`: with the command; none where a shell asks for completions, and passes the words in the environment.
     `prepared`: where an opening of `serve` is kept; `wire`: where it is answered already.
     """
-    arguments = sys.argv[1:]
-    completing = "_WAHA_MCP_COMPLETE" in os.environ  # a shell asks, and passes the words in the environment
-    if not completing and (
-        not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS)
-    ):
-        arguments = ["serve", *arguments]
     # Without a known command, load all of them for help, errors and completion.
-    commands = _COMMANDS if completing or arguments[0] not in _COMMANDS else arguments[:1]
+    commands = arguments[:1] if arguments and arguments[0] in _COMMANDS else _COMMANDS
     try:
         code = command_line(commands)(arguments, prog_name="waha-mcp", standalone_mode=False, obj=(prepared, wire))
     except AppError as error:

@@ -20,7 +20,6 @@ from waha_mcp.app.definition import (
     App,
     AppError,
     NoKey,
-    definitions,
     find_definition,
     id_of,
     load_app,
@@ -29,7 +28,7 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.cli.terminal import visible
 from waha_mcp.log import LogLevel, configure_logging, hide
-from waha_mcp.places import config_dir
+from waha_mcp.places import config_dir, definitions
 from waha_mcp.steps import did_you_mean
 
 #: The id of an App on an embedded WAHA.

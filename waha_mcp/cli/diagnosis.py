@@ -25,7 +25,6 @@ from waha_mcp.app.definition import (
     AppError,
     Disabled,
     NotFilledIn,
-    definitions,
     find_definition,
     load_app,
     managed_id,
@@ -38,6 +37,7 @@ from waha_mcp.hosts.launch import app_of, command_of, environment_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
+from waha_mcp.places import definitions
 from waha_mcp.policy.recipients import Recipients
 from waha_mcp.steps import for_person
 from waha_mcp.tools.catalog import exposed

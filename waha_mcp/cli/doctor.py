@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 
-from waha_mcp.app.definition import definitions
 from waha_mcp.cli.common import as_typed
 from waha_mcp.log import configure_logging
+from waha_mcp.places import definitions
 
 if TYPE_CHECKING:
     from waha_mcp.cli.diagnosis import Finding

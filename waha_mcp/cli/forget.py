@@ -11,9 +11,10 @@ from typing import Annotated
 import anyio
 import typer
 
-from waha_mcp.app.definition import App, AppError, definitions, load_app
+from waha_mcp.app.definition import App, AppError, load_app
 from waha_mcp.cli.common import Failure, known_app
 from waha_mcp.cli.dialog import interactive
+from waha_mcp.places import definitions
 from waha_mcp.policy.forgetting import Chats, Forgotten
 from waha_mcp.policy.forgetting import forget as delete
 from waha_mcp.store import StoreAway

@@ -20,7 +20,6 @@ from waha_mcp.app.definition import (
     DEFAULT_URL,
     App,
     AppError,
-    definitions,
     load_app,
     read_definition,
     split_names,
@@ -33,7 +32,7 @@ from waha_mcp.cli.install import add_entry, choose_offers, entry_name, find_host
 from waha_mcp.cli.profiles import Choice, ask_choice, ask_limits
 from waha_mcp.cli.terminal import set_in
 from waha_mcp.log import configure_logging
-from waha_mcp.places import config_dir
+from waha_mcp.places import config_dir, definitions
 
 if TYPE_CHECKING:
     from waha_mcp.cli.setup import Plan

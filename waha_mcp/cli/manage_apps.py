@@ -11,13 +11,13 @@ import anyio
 import typer
 
 from waha_mcp.app.actions import Action
-from waha_mcp.app.definition import DEFAULT_URL, AppError, definitions, load_app, read_definition
+from waha_mcp.app.definition import DEFAULT_URL, AppError, load_app, read_definition
 from waha_mcp.app.urls import parse
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.profiles import parse_choice
-from waha_mcp.places import config_dir
+from waha_mcp.places import config_dir, definitions
 from waha_mcp.steps import did_you_mean, for_person
 
 if TYPE_CHECKING:

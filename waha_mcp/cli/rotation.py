@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from waha_mcp.app import keys
-from waha_mcp.app.definition import AppError, definitions, read_definition, resolve_key
+from waha_mcp.app.definition import AppError, read_definition, resolve_key
 from waha_mcp.cli.setup import Plan, differences, write_definition
 from waha_mcp.files import write_atomically
+from waha_mcp.places import definitions
 from waha_mcp.steps import for_person
 from waha_mcp.waha.admin_api import Admin, AdminError, Minted
 from waha_mcp.waha.errors import WahaError

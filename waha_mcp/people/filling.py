@@ -90,7 +90,7 @@ class FilledTable:
         if old and behind and self.start is not None and all(map(self._bearable, old)):
             if not self._refreshing:
                 self._refreshing = True
-                self.start(self._read_behind, *sources)
+                self.behind(self._read_anew, *sources)
             return
         if old:
             await each(old, lambda source: self._fill(source, good, asked - life))
@@ -117,13 +117,9 @@ class FilledTable:
         current = part.generation == self._generation and part.began >= time.monotonic() - OLDEST
         return current and not part.broken
 
-    async def _read_behind(self, *sources: Source) -> None:
+    async def _read_anew(self, *sources: Source) -> None:
         try:
             await self.load(*sources)
-        except WahaError as error:
-            logger.warning("Names could not be read anew: %s", error)
-        except Exception:  # nobody waits for this, and it must not stop what runs beside it
-            logger.exception("Names could not be read anew")
         finally:
             self._refreshing = False
 
@@ -185,8 +181,10 @@ class FilledTable:
         async def run() -> None:
             try:
                 await step(*arguments)
+            except WahaError as error:
+                logger.warning("What was to be had ahead of time was not: %s", error)
             except Exception:  # it must not stop what runs beside it
-                logger.exception("What was to be had ahead of time failed")
+                logger.exception("What was to be had ahead of time was not")
 
         if self.start is not None:
             self.start(run)

@@ -61,9 +61,12 @@ class Prepared:
         return json.dumps({"confirmed": confirmed, "inputs": inputs, "opening": kept}, ensure_ascii=False)
 
     def discard(self) -> None:
-        """Delete the file, and those of others that are no longer of use."""
+        """Delete the file."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete the files of all ways of starting that are older than they may be."""
         with suppress(OSError):
             for path in self.path.parent.iterdir():
                 if time.time() - path.stat().st_mtime > HOLDS:

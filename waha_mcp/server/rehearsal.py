@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -35,8 +36,11 @@ class Rehearsal:
         self._results: dict[str, dict[str, Any]] = {}
         #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
         self._said: dict[RequestId, dict[str, Any]] = {}
+        self._numbers = itertools.count()
         #: Whether the SDK has answered otherwise.
         self._differs = False
+        #: The tools in the file.
+        self._kept_tools = None if prepared is None else prepared.tools
         self._due = anyio.Event()
         self._kept = ""
         if prepared is not None:
@@ -46,7 +50,7 @@ class Rehearsal:
     def repeated(self, item: Any, result: dict[str, Any]) -> JSONRPCRequest:
         """The request, answered with `result`, for the SDK: under another id, as the client may use its own again."""
         assert isinstance(item, JSONRPCRequest)
-        number = f"prepared-{len(self._said)}-{id(self)}"
+        number = f"prepared-{next(self._numbers)}-{id(self)}"
         self._said[number] = result
         return item.model_copy(update={"id": number})
 
@@ -69,9 +73,9 @@ class Rehearsal:
             else:
                 self._results[method] = result
             self._due.set()
-        if number not in self._said:
+        if (said := self._said.pop(number, None)) is None:
             return False
-        if result is None or not same(self._said.pop(number), result):
+        if result is None or not same(said, result):
             self._differs = True
             await self._correct()
         return True
@@ -91,9 +95,9 @@ class Rehearsal:
 
     async def _correct(self) -> None:
         """Drop the prepared opening if it was wrong, and have the client list again. Waits for WAHA's word."""
-        if self._differs and self._certain and self._prepared is not None:
+        if self._differs and self._certain:
             self._differs = False
-            await anyio.to_thread.run_sync(self._prepared.discard)
+            await self._discard()
             logger.info("The prepared listing was not right any more")
             await self._protocol.announce(self._bridge)
 
@@ -101,9 +105,14 @@ class Rehearsal:
         now = {tool.name for tool in self._bridge.tools()}
         if now != _tools(self._results.get(LISTING)):
             self._results.pop(LISTING, None)
-        if self._prepared is not None and self._prepared.opening and now != self._prepared.tools:
-            self._differs = self._differs or self._certain
+        if self._certain and self._kept_tools and now != self._kept_tools:
+            await self._discard()
         self._due.set()
+
+    async def _discard(self) -> None:
+        if self._prepared is not None:
+            self._kept_tools = None
+            await anyio.to_thread.run_sync(self._prepared.discard)
 
     @property
     def _certain(self) -> bool:
@@ -122,15 +131,16 @@ class Rehearsal:
         self._kept = text
         try:
             await anyio.to_thread.run_sync(self._write, prepared, inputs, text)
+            self._kept_tools = _tools(self._results.get(LISTING))
         except OSError as error:
             logger.info("The listing is not kept for the next start: %s", error)
 
     def _write(self, prepared: Prepared, inputs: dict[str, Any], text: str) -> None:
         # In the meantime the App's file may have become another's.
         if unchanged(inputs):
-            prepared.discard()
             make_private(prepared.path.parent)
             write_atomically(prepared.path, text, 0o600)
+            prepared.sweep()
 
 
 def _tools(listing: dict[str, Any] | None) -> set[str] | None:

@@ -225,8 +225,7 @@ class KeyProbe:
         wait = RETRY_FIRST
         while True:
             try:
-                await self.identify()
-                await self.probe()
+                await self.confirm()
                 self._settled.set()
                 await then()
             except WahaError as error:
@@ -238,7 +237,7 @@ class KeyProbe:
             wait = min(2 * wait, RETRY_MOST)
 
     async def confirm(self) -> None:
-        """Identify and probe for a call that cannot wait for `watch`.
+        """Identify and probe, once.
 
         Raises:
             WahaError: WAHA could not be reached or failed.
