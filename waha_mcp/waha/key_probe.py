@@ -66,7 +66,8 @@ class KeyProbe:
         self.listeners: set[Callable[[Grant], Awaitable[None]]] = set()
         #: Whether `identify` has succeeded. Before that no action is used: it may be an admin key.
         self.identified = False
-        #: When WAHA last answered about all actions that can be asked for (seconds since 1970); None: not yet.
+        #: When WAHA last confirmed what a start finds out (seconds since 1970); None: not yet, or an action without a
+        #: probe is off, which the next start tries again.
         self.confirmed: float | None = None
         self._settled = anyio.Event()
         #: Single flight of `identify`: a lock, the count of runs, and the error of the last one.
@@ -177,7 +178,8 @@ class KeyProbe:
                     tasks.start_soon(ask, action, operation)
         if any(self.grant.evidence[action] is Evidence.REFUSED for action in wanted):
             await self._check_session()
-        if self.known and not self.grant.problem and not open_questions and set(only) == set(Action):
+        lost = any(e is Evidence.REFUSED and action not in _PROBES for action, e in self.grant.evidence.items())
+        if self.known and not self.grant.problem and not open_questions and not lost and set(only) == set(Action):
             self.confirmed = time.time()
             await self._tell(self.grant)
 
@@ -210,6 +212,7 @@ class KeyProbe:
         if action in _PROBES:
             await self.probe({action})
         else:
+            self.confirmed = None
             await self._apply(self.grant.with_evidence({action: Evidence.REFUSED}))
             await self._check_session()
 
