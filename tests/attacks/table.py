@@ -174,7 +174,7 @@ DEFENCES = (
     ),
     Defence(
         "an unknown outcome stands in the way of the same again",
-        ((_GATE, 'self._guard.end(call, attempt, "unknown")', "self._guard.end(call, attempt, None)"),),
+        ((_GATE, 'outcome: Outcome | None = "unknown" if happened else None', "outcome = None"),),
         (
             _LATE,
             _LOOKED_UP,
@@ -216,7 +216,13 @@ DEFENCES = (
     ),
     Defence(
         "what never left may be tried again",
-        ((_GATE, "await self._guard.end(call, attempt, None)", 'await self._guard.end(call, attempt, "done")'),),
+        (
+            (
+                _GATE,
+                'outcome: Outcome | None = "unknown" if happened else None',
+                'outcome = "unknown" if happened else "done"',
+            ),
+        ),
         (
             "outcomes::what_nobody_took_was_not_sent_and_goes_out_when_tried_again",
             "outcomes::forty_texts_that_nobody_took_all_go_out_when_tried_again",
@@ -241,7 +247,7 @@ DEFENCES = (
             ("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),
             # What was done, or may have been, is not done again either.
             (_GATE, "call.despite = await self._guard.check(call)", "call.despite = ()"),
-            (_GATE, "attempt = await self._guard.begin(call, message_id)", "attempt = None"),
+            (_GATE, "        self._guard.begin(call)\n", ""),
         ),
         ("limits::an_approval_cannot_be_replayed", "limits::an_unknown_outcome_uses_up_the_approval"),
     ),
@@ -265,8 +271,9 @@ DEFENCES = (
         (
             (
                 _GATE,
-                'await self._guard.end(call, attempt, "unknown")',
-                "await self._approver.give_back(call)\n                await self._pacer.give_back(counted)",
+                "if happened:\n                raise _as",
+                "if happened:\n                await self._approver.give_back(call)\n                "
+                "await self._pacer.give_back(counted)\n                raise _as",
             ),
         ),
         ("limits::an_unknown_outcome_uses_up_the_approval", "limits::an_unknown_outcome_spends_the_pace"),
@@ -314,7 +321,7 @@ DEFENCES = (
     ),
     Defence(
         "what the App sent is remembered",
-        ((_GATE, "await self._messages.sent(call.message_id)", "pass"),),
+        ((_GATE, "self._messages.sent(call.message_id)", "pass"),),
         ("claims::without_read_the_apps_own_message_can_be_named",),
     ),
     Defence(

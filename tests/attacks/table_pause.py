@@ -7,8 +7,8 @@ from tests.attacks.defences import Defence
 _GATE = "policy/gate.py"
 _NO_SECOND_LOOK = (
     _GATE,
-    "self._check_not_paused()\n        if self._trail is not None and not call.begun:",
-    "if self._trail is not None and not call.begun:",
+    "self._check_not_paused()\n        self._guard.begin(call)\n",
+    "self._guard.begin(call)\n",
 )
 
 PAUSE = (

@@ -79,8 +79,9 @@ async def test_an_account_that_waha_does_not_tell_of_is_named_by_url_and_session
 async def test_whom_an_account_has_written_to_is_its_own() -> None:
     store = Memory()
     one, other = account("12025550100@c.us", store), account("12025550177@c.us", store)
-    await one.remember([SAM])
-    await one.remember([SAM])
+    await one.key()
+    one.remember([SAM])
+    one.remember([SAM])
     assert await one.has_met(SAM)
     assert not await one.has_met(STRANGER)
     assert not await other.has_met(SAM)
@@ -90,8 +91,9 @@ async def test_whom_an_account_has_written_to_is_its_own() -> None:
 async def test_the_oldest_are_let_go_of_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("waha_mcp.policy.own_account.MOST_MET", 10)
     one = account("12025550100@c.us", Memory())
+    await one.key()
     for number in range(11):
-        await one.remember([f"120255501{number:02}@c.us"])
+        one.remember([f"120255501{number:02}@c.us"])
     assert not await one.has_met("12025550100@c.us")
     assert await one.has_met("12025550110@c.us")
 

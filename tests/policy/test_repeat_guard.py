@@ -44,9 +44,9 @@ async def lost(waha: Canned, *, tool: str = "send_text", message_id: str | None 
     guard = RepeatGuard("alone", store, messages)
     actions = frozenset(Action) if reads else frozenset({Action.SEND})
     context = replace(Gate(waha, {}).context, grant=Grant.initial(actions))
-    call = Call(CATALOG[tool], TEXT, context, seen="digest of what they would see")
-    attempt = await guard.begin(call, message_id)
-    await guard.end(call, attempt, "unknown")
+    call = Call(CATALOG[tool], TEXT, context, seen="digest of what they would see", requested_id=message_id)
+    guard.begin(call)
+    guard.end(call, "unknown")
     waha.asked.clear()
     try:
         await guard.check(call)

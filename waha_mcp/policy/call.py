@@ -17,6 +17,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import File
+from waha_mcp.policy.repeats import Attempt
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.tools.local_files import decoded, from_outbox
 from waha_mcp.waha.client import Changes
@@ -56,6 +57,11 @@ class Call:
     #: Ids of earlier attempts with an unknown outcome that a person is asked to repeat (`Repeats.begin`).
     despite: frozenset[str] = frozenset()
     decision: str = "allowed"
+    #: The id that its message is to get, where WAHA gave one beforehand.
+    requested_id: str | None = None
+    #: Its attempt, once it is under way; none for tools that may be repeated.
+    attempt: Attempt | None = None
+    #: The id of the message that was sent.
     message_id: str | None = None
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -69,8 +75,9 @@ class Call:
     started: float = field(default_factory=time.perf_counter)
     #: Its id in the trail.
     id: str = field(default_factory=lambda: secrets.token_hex(6))
-    #: Whether the line that it begins is written.
+    #: Whether the line that it begins is written, and that of what came of it.
     begun: bool = False
+    ended: bool = False
 
     def named(self, *, reached: bool | None = None) -> list[str]:
         """The chat ids in the arguments. `reached` selects parameters marked as recipients (True) or not (False)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App
@@ -63,14 +63,17 @@ class FirstContacts:
                     found.append(each)
         return found
 
-    async def remember(self, call: Call) -> None:
-        """Store the chats in which a message of ours stands now. Never raises: the effect has happened."""
+    def met(self, call: Call) -> set[str]:
+        """Note the chats in which a message of ours stands now; these chats under all their ids, for `remember`."""
         chats = call.posted_in()
         for chat in chats:
             self._people.remember(chat)
-        met = {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
+        return {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
+
+    def remember(self, met: Iterable[str]) -> None:
+        """Store chats that are met. Blocks, and never raises: the effect has happened."""
         try:
-            await self._account.remember(met)
+            self._account.remember(met)
         except StoreAway as error:
             logger.warning("Whom this account has written to cannot be kept: %s", error)
 

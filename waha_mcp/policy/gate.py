@@ -34,7 +34,7 @@ from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
 from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeat_guard import RepeatGuard
-from waha_mcp.policy.repeats import Attempt
+from waha_mcp.policy.repeats import Outcome
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.policy.sweep import swept
 from waha_mcp.policy.url_checks import UrlChecks
@@ -305,11 +305,9 @@ class Policy:
     # Doing it
 
     async def _carry_out(self, call: Call, first: list[str]) -> Result:
-        attempt: Attempt | None = None
         counted: Counted | None = None
         try:
-            message_id = await self._message_ids.new(call.tool, call.context)
-            attempt = await self._guard.begin(call, message_id)
+            call.requested_id = await self._message_ids.new(call.tool, call.context)
             if call.reached:
                 counted = await self._paced(self._pacer.take(call.reached, first))
             if self._app.humanize:
@@ -318,27 +316,39 @@ class Policy:
             if call.approval is not None:
                 await self._check_unchanged(call)
             await self._urls.fetch(call, partial(self._depart, call))
-            result = await self._deliver(call, message_id)
+            result = await self._deliver(call)
         except BaseException as error:
             # That the call was cancelled does not exclude an effect.
-            if self._happened(call, error):
-                await self._guard.end(call, attempt, "unknown")
+            happened = self._happened(call, error)
+            outcome: Outcome | None = "unknown" if happened else None
+            self._guard.over(call, outcome)
+            await in_thread(self._guard.end, call, outcome)
+            if happened:
                 raise _as_unknown(call, error) from None
-            await self._guard.end(call, attempt, None)
             await self._approver.give_back(call)
             if counted is not None:
                 await self._pacer.give_back(counted)
             raise
-        await self._guard.end(call, attempt, "done")
-        await self._first_contacts.remember(call)
+        self._guard.over(call, "done")
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
-        if call.message_id and call.tool.result is Sent:
-            await self._messages.sent(call.message_id)
+        await in_thread(self._write_down, call, self._first_contacts.met(call))
+        if call.tool.result is Sent:
             self._people.table.behind(self._message_ids.get_spare, call.tool, call.context)
         if isinstance(saved := getattr(result, "saved", None), str):
             await self._note_saved(saved, call.message_chats()[0])
         return result.touching(*call.touched(self.readable)).reaching(*await self._names(call))
+
+    def _write_down(self, call: Call, met: Iterable[str]) -> None:
+        """Store all that is to be known of an effect that was done, and write its line. Never raises.
+
+        One step for all: a change of thread costs more than what is written.
+        """
+        self._guard.end(call, "done")
+        self._first_contacts.remember(met)
+        if call.message_id and call.tool.result is Sent:
+            self._messages.sent(call.message_id)
+        self._write_ended(call, "done")
 
     async def _note_saved(self, path: str, chat: str) -> None:
         """Store which chat a saved file is of. Never raises: it is saved."""
@@ -348,16 +358,17 @@ class Policy:
             logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
 
     async def _depart(self, call: Call) -> None:
-        """Run right before any bytes of an effect leave: look once more for a pause, and write the line that it begins.
+        """Run right before any bytes of an effect leave: look once more for a pause, and write down that it begins.
 
         Raises:
-            Refusal: the user has paused it meanwhile.
-            StoreAway: whether it is paused cannot be read.
+            Refusal: the user has paused it meanwhile, or the same call was faster.
+            StoreAway: the store cannot be read or written.
         """
         await in_thread(self._departing, call)
 
     def _departing(self, call: Call) -> None:
         self._check_not_paused()
+        self._guard.begin(call)
         if self._trail is not None and not call.begun:
             call.begun = True
             self._trail.write_now(self._record(call, BEGUN) | {"process": self.store.process})
@@ -375,7 +386,8 @@ class Policy:
         """
         return call.tool.action is not Action.READ and call.changes.possible > isinstance(error, NotDone)
 
-    async def _deliver(self, call: Call, message_id: str | None) -> Result:
+    async def _deliver(self, call: Call) -> Result:
+        message_id = call.requested_id
         context = replace(call.context, waha=call.context.waha.for_change(call.changes, message_id))
         try:
             result = await call.tool.run(**call.arguments, ctx=context)
@@ -435,6 +447,11 @@ class Policy:
             shown = arguments if self._app.audit == "text" else None
             self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
 
+    def _write_ended(self, call: Call, outcome: str) -> None:
+        if self._trail is not None and not call.ended:
+            call.ended = True
+            self._trail.write_now(self._record(call, outcome))
+
     def _record(self, call: Call, outcome: str) -> dict[str, Any]:
         return call.record(outcome, with_text=self._app.audit == "text")
 
@@ -459,12 +476,10 @@ class Policy:
             outcome = "unknown" if self._happened(call, error) else "broken off"
             raise
         finally:
-            if self._trail is not None:
-                record = self._record(call, outcome)
-                if call.tool.effect:
-                    await in_thread(self._trail.write_now, record)
-                else:
-                    self._trail.write(record)
+            if call.tool.effect:
+                await in_thread(self._write_ended, call, outcome)
+            elif self._trail is not None:
+                self._trail.write(self._record(call, outcome))
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:

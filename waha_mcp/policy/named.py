@@ -34,21 +34,21 @@ class NamedMessages:
         #: Store keys of sent messages that could not be written.
         self._unwritten: set[str] = set()
 
-    async def sent(self, message_id: str) -> None:
-        """Remember that this App has sent a message: in the store, or in this process while the store is away."""
+    def sent(self, message_id: str) -> None:
+        """Remember that this App has sent a message: in the store, or in this process while the store is away.
+
+        Blocks, and never raises.
+        """
         try:
             key = self._key(parse_message_id(message_id))
         except ValueError:
             return
         try:
-            await in_thread(self._write, key)
+            if self._store.swap(_OWN, key, None, ""):
+                self._store.trim(_OWN, f"{self._app_id}/", MOST_OWN)
         except StoreAway as error:
             self._unwritten.add(key)
             logger.warning("A message that was sent cannot be noted: %s", error)
-
-    def _write(self, key: str) -> None:
-        if self._store.swap(_OWN, key, None, ""):
-            self._store.trim(_OWN, f"{self._app_id}/", MOST_OWN)
 
     async def _is_own(self, claim: MessageKey) -> bool:
         key = self._key(claim)

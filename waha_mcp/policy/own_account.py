@@ -40,23 +40,28 @@ class OwnAccount:
         Raises:
             StoreAway: the store cannot be read or written.
         """
-        number = await self._number()
-        if number is not None and number == self._noted:
-            return number
-        place = digest_of(self._url, self._table.waha.session)
-        known = await in_thread(self._store.get, _NUMBERS, place)
-        if number is None:
-            return known or place
-        if known != number:
-            await in_thread(self._store.swap, _NUMBERS, place, known, number)
-        self._noted = number
-        return number
-
-    async def _number(self) -> str | None:
         try:
             await self._table.load("the account", behind=True)
         except WahaError as error:
             logger.debug("The account's number is not known: %s", error)
+        number = self._number
+        return number if number is not None and number == self._noted else await in_thread(self._key)
+
+    def _key(self) -> str:
+        number = self._number
+        if number is not None and number == self._noted:
+            return number
+        place = digest_of(self._url, self._table.waha.session)
+        known = self._store.get(_NUMBERS, place)
+        if number is None:
+            return known or place
+        if known != number:
+            self._store.swap(_NUMBERS, place, known, number)
+        self._noted = number
+        return number
+
+    @property
+    def _number(self) -> str | None:
         ids = (each for said in self._table.part("the account").said for each in (said.id, said.lid) if each)
         return next(filter(None, map(phone_of, ids)), None)
 
@@ -68,15 +73,13 @@ class OwnAccount:
         """
         return await in_thread(self._store.get, _MET, f"{await self.key()}/{chat}") is not None
 
-    async def remember(self, chats: Iterable[str]) -> None:
-        """Store that this account has written to these chats.
+    def remember(self, chats: Iterable[str]) -> None:
+        """Store that this account, as `key` last found it, has written to these chats. Blocks.
 
         Raises:
             StoreAway: the store cannot be read or written.
         """
-        await in_thread(self._remember, await self.key(), tuple(chats))
-
-    def _remember(self, key: str, chats: tuple[str, ...]) -> None:
+        key = self._key()
         # Most are known already, and a read waits for nobody.
         new = [row for chat in chats if self._store.get(_MET, row := f"{key}/{chat}") is None]
         for row in new:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 
 from waha_mcp.app.actions import Action
 from waha_mcp.policy import Refusal, delivery
@@ -40,32 +39,33 @@ class RepeatGuard:
                 raise _repeated(attempt)
         return despite
 
-    async def begin(self, call: Call, message_id: str | None) -> Attempt | None:
-        """Store that the call is under way, unless the same call got here while a person was asked.
+    def begin(self, call: Call) -> None:
+        """Store that the call is under way, unless the same call got here since `check`. Blocks. Sets `call.attempt`.
 
-        None for idempotent tools, which are not stored. `message_id` as in `Repeats.begin`. Raises as `check`.
+        Raises as `check`.
         """
-        if not call.tool.repeats:
-            return None
-        chat = call.named(reached=True)[0] if message_id else None
-        begin = partial(
-            self._repeats.begin,
-            call.seen,
-            again=call.allow_repeat,
-            despite=call.despite,
-            chat=chat,
-            message_id=message_id,
-        )
+        if not call.tool.repeats or call.attempt is not None:
+            return
         try:
-            return await in_thread(begin)
+            call.attempt = self._repeats.begin(
+                call.seen,
+                again=call.allow_repeat,
+                despite=call.despite,
+                chat=call.named(reached=True)[0] if call.requested_id else None,
+                message_id=call.requested_id,
+            )
         except Repeated as error:
             raise _repeated(error.before) from None
 
-    async def end(self, call: Call, attempt: Attempt | None, outcome: Outcome | None) -> None:
-        """Store what came of a call; None: it certainly had no effect. Never raises."""
-        if attempt is not None:
-            self._repeats.over(attempt, outcome)
-            await in_thread(self._repeats.end, call.seen, attempt, outcome)
+    def over(self, call: Call, outcome: Outcome | None) -> None:
+        """Set what came of a call for this process at once; None: it certainly had no effect. `end` then stores it."""
+        if call.attempt is not None:
+            self._repeats.over(call.attempt, outcome)
+
+    def end(self, call: Call, outcome: Outcome | None) -> None:
+        """Store what came of a call. Blocks, and never raises."""
+        if call.attempt is not None:
+            self._repeats.end(call.seen, call.attempt, outcome)
 
     async def _look_again(self, call: Call, attempt: Attempt) -> Attempt | None:
         """Look for the message of an attempt with an unknown outcome; the attempt as done, or None."""
@@ -74,7 +74,7 @@ class RepeatGuard:
         sent = await delivery.look_up(attempt.message_id, attempt.chat, call.context, waits=(0.0,))
         if sent is None or sent.message_id is None:
             return None
-        await self._messages.sent(sent.message_id)
+        await in_thread(self._messages.sent, sent.message_id)
         at = None if sent.time is None else datetime.fromisoformat(sent.time).timestamp()
         return await in_thread(self._repeats.found, call.seen, attempt, sent.message_id, at)
 
