@@ -12,10 +12,10 @@ import pytest
 import respx
 from pydantic import SecretStr
 
+from tests.harness import NO_PACE
 from waha_mcp import bridge as bridge_module
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App
-from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.waha import key_probe

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App
-from waha_mcp.app.policy_fields import NO_PACE
+from waha_mcp.app.policy_fields import Pace
 from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.folders import user_store
@@ -30,7 +30,9 @@ from waha_mcp.waha.models import Result
 from waha_mcp.whatsapp.ids import phone_of
 
 Era = Literal["auto", "legacy"]
-#: The part of an App file without limits of pace.
+#: No limits of pace.
+NO_PACE = Pace(total="", chat="", first_contacts="", gap=(0.0, 0.0))
+#: The same in an App file.
 NO_PACE_TEXT = '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [0, 0]\n'
 
 #: The protocol eras: `auto` opens with server/discover (2026-07-28), `legacy` with initialize.

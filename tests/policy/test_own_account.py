@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Admin
+from tests.harness import NO_PACE, Admin
 from tests.policy.common import SAM, STRANGER, bridge_with, effects
-from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.own_account import OwnAccount

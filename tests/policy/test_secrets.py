@@ -23,10 +23,9 @@ from hypothesis import strategies as st
 from mcp import MCPError
 from pydantic import SecretStr
 
-from tests.harness import ERAS, Era, memory_client, run
+from tests.harness import ERAS, NO_PACE, Era, memory_client, run
 from tests.policy.common import SAM, bridge_with
 from waha_mcp.app.definition import App, AppError, load_app
-from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
 from waha_mcp.log import configure_logging, hide, redact
 from waha_mcp.policy.audit import trail_path

@@ -11,10 +11,9 @@ import pytest
 from mcp import Client
 from mcp.types import ElicitRequest, ElicitResult, Implementation, InputRequiredResult
 
-from tests.harness import ERAS, Admin, Era, app_for, texts
+from tests.harness import ERAS, NO_PACE, Admin, Era, app_for, texts
 from tests.policy.common import MAYA, SAM, effects
 from waha_mcp.app.actions import Action
-from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol

@@ -12,11 +12,10 @@ import pytest
 from mcp import Client
 from pydantic import SecretStr
 
-from tests.harness import ERAS, Admin, Era, app_for, texts
+from tests.harness import ERAS, NO_PACE, Admin, Era, app_for, texts
 from tests.server.test_listing import expected
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App
-from waha_mcp.app.policy_fields import NO_PACE
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import LISTING_TTL, Protocol

@@ -25,6 +25,8 @@ _RATE = re.compile(rf"\s*([1-9][0-9]{{0,5}})\s*/\s*({'|'.join(_PERIODS)})\s*")
 
 
 class Settings(BaseModel):
+    """Fields of an App. Defaults are made by `model_construct`, which needs no validator to be built at every start."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
@@ -69,8 +71,8 @@ class SendRule(ReadRule):
 class Chats(Settings):
     """Which chats the agent may write to and read; with `existing_only`, only chats that already have messages."""
 
-    send: SendRule = SendRule()
-    read: ReadRule = ReadRule()
+    send: SendRule = SendRule.model_construct()
+    read: ReadRule = ReadRule.model_construct()
     existing_only: bool = False
 
 
@@ -233,19 +235,16 @@ class Links(Settings):
         return data
 
 
-NO_PACE = Pace(total="", chat="", first_contacts="", gap=(0.0, 0.0))
-
-
 class PolicyFields(Settings):
     """The fields of an App definition that make up its policy."""
 
-    chats: Chats = Chats()
-    approval: Annotated[Approval, BeforeValidator(_approval)] = Approval()
-    pace: Pace = Pace()
+    chats: Chats = Chats.model_construct()
+    approval: Annotated[Approval, BeforeValidator(_approval)] = Approval.model_construct()
+    pace: Pace = Pace.model_construct()
     #: Mark as seen, show "typing" and pause before a message is sent, as a person would.
     humanize: bool = False
     audit: Audit = "digest"
-    links: Links = Links()
+    links: Links = Links.model_construct()
     #: Who fetches media URLs: this bridge, from the address that it has checked, or WAHA by itself.
     media_fetch: Literal["bridge", "waha"] = "bridge"
     #: Hosts on a private network that media may be fetched from nevertheless.

@@ -13,8 +13,10 @@ _PUT_OFF = ("mcp", "mcp.server", "mcp.client")
 def import_lazily() -> None:
     """Run each of these packages' `__init__` when an attribute is used that only it has, and not before.
 
-    Their modules are imported as always. Models are built by pydantic when they are first used.
+    Their modules are imported as always, but for uvicorn, which the SDK's HTTP transport does without where it is
+    missing. Models are built by pydantic when they are first used.
     """
+    sys.modules.setdefault("uvicorn.main", None)  # type: ignore[arg-type]
     from pydantic import BaseModel
 
     BaseModel.model_config["defer_build"] = True
