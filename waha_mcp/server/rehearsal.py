@@ -37,8 +37,8 @@ class Rehearsal:
         #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
         self._said: dict[RequestId, dict[str, Any]] = {}
         self._numbers = itertools.count()
-        #: Whether the SDK has answered otherwise.
-        self._differs = False
+        #: The methods of the requests that the SDK has answered otherwise.
+        self._differs = set[str]()
         #: The tools in the file.
         self._kept_tools = None if prepared is None else prepared.tools
         self._due = anyio.Event()
@@ -56,6 +56,8 @@ class Rehearsal:
 
     def asked(self, item: JSONRPCRequest) -> None:
         """Note a request that the SDK is about to answer."""
+        # The id may be that of a request that was cancelled, and got no answer.
+        self._asked.pop(item.id, None)
         if self._prepared is not None and item.method in OPENING:
             self._asked[item.id] = item.method
             # The first of each method is what the client opens with.
@@ -67,16 +69,17 @@ class Rehearsal:
         if number is None:
             return False
         result = message.result if isinstance(message, JSONRPCResponse) else None
-        if (method := self._asked.pop(number, None)) is not None:
-            if result is None:
-                self._results.pop(method, None)
-            else:
-                self._results[method] = result
-            self._due.set()
+        if (method := self._asked.pop(number, None)) is None:
+            return False
+        if result is None:
+            self._results.pop(method, None)
+        else:
+            self._results[method] = result
+        self._due.set()
         if (said := self._said.pop(number, None)) is None:
             return False
         if result is None or not same(said, result):
-            self._differs = True
+            self._differs.add(method)
             await self._correct()
         return True
 
@@ -94,12 +97,17 @@ class Rehearsal:
                 await self._bridge.key.recheck()
 
     async def _correct(self) -> None:
-        """Drop the prepared opening if it was wrong, and have the client list again. Waits for WAHA's word."""
+        """Drop the prepared opening if it was wrong; if its listing was, have the client list again.
+
+        Waits for WAHA's word.
+        """
         if self._differs and self._certain:
-            self._differs = False
+            differs, self._differs = self._differs, set()
             await self._discard()
-            logger.info("The prepared listing was not right any more")
-            await self._protocol.announce(self._bridge)
+            logger.info("The prepared opening was not right any more: %s", ", ".join(sorted(differs)))
+            # What the server says of itself depends on whether WAHA has answered by then, and is said only once.
+            if LISTING in differs:
+                await self._protocol.announce(self._bridge)
 
     async def _grant_changed(self, before: Grant) -> None:
         now = {tool.name for tool in self._bridge.tools()}
@@ -111,7 +119,7 @@ class Rehearsal:
 
     async def _discard(self) -> None:
         if self._prepared is not None:
-            self._kept_tools = None
+            self._kept, self._kept_tools = "", None
             await anyio.to_thread.run_sync(self._prepared.discard)
 
     @property
