@@ -331,3 +331,16 @@ async def test_a_listing_that_the_sdk_refuses_is_not_kept(serve: Serve, sandbox:
         assert "error" in await client.ask("tools/list", {"cursor": 5})
         await client.heard_all()
         assert not kept()
+
+
+async def test_only_the_answers_to_what_the_client_opens_with_are_kept(serve: Serve, sandbox: SandboxInfo) -> None:
+    async with serve(sandbox.keys["read_send"]) as client:
+        await client.open(LEGACY)
+        await until(kept)
+        first = stored()
+        other = LEGACY[0][1] | {"protocolVersion": "2024-11-05"}
+        assert (await client.ask("initialize", other))["result"]["protocolVersion"] == "2024-11-05"
+        assert "error" in await client.ask("tools/list", {"cursor": 5})
+        await client.ask("tools/call", {"name": "get_status", "arguments": {}})  # asks WAHA to confirm again
+        await until(lambda: stored()["confirmed"] > first["confirmed"])
+    assert stored()["opening"] == first["opening"]

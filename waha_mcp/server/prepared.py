@@ -135,7 +135,7 @@ def _unconfirmed(result: dict[str, Any]) -> dict[str, Any]:
 def _name(arguments: list[str], environ: Mapping[str, str]) -> str:
     """The file's name: a digest of all that decides what is served, but for the App's files and named variables."""
     variables = sorted((name, value) for name, value in environ.items() if name.startswith("WAHA_"))
-    # Only this option's file is looked for in the working folder without being named in the App's inputs.
+    # This option's file is looked for in the working folder, and named in the App's inputs by where it was found.
     folder = os.getcwd() if any(each.startswith("--key-file") for each in arguments) else None
     parts = [__version__, sys.version, arguments, variables, folder, os.path.expanduser("~")]
     return digest(json.dumps(parts))[:40]

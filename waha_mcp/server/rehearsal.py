@@ -31,7 +31,7 @@ class Rehearsal:
         self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
         #: The methods of those requests of the opening that the SDK is answering.
         self._asked: dict[RequestId, str] = {}
-        #: By method, the first request as it was spelled, and the last result.
+        #: By method, the first request as it was spelled, with which the client opens, and the last result of the same.
         self._requests: dict[str, str] = {}
         self._results: dict[str, dict[str, Any]] = {}
         #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
@@ -59,12 +59,12 @@ class Rehearsal:
         # The id may be that of a request that was cancelled, and got no answer.
         self._asked.pop(item.id, None)
         if self._prepared is not None and item.method in OPENING:
-            self._asked[item.id] = item.method
-            # The first of each method is what the client opens with.
-            self._requests.setdefault(item.method, spelled(item.method, item.params))
+            request = spelled(item.method, item.params)
+            if self._requests.setdefault(item.method, request) == request:
+                self._asked[item.id] = item.method
 
     async def answered(self, message: JSONRPCMessage) -> bool:
-        """Note what the SDK answers; whether the client has that answer already."""
+        """Note what the SDK answers; whether the client has had an answer already."""
         number = message.id if isinstance(message, JSONRPCResponse | JSONRPCError) else None
         if number is None:
             return False
