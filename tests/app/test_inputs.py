@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,3 +100,22 @@ def test_where_the_key_is_in_a_keyring_it_is_not_told(folder: Path, monkeypatch:
 
 def test_a_path_that_is_none_is_as_missing() -> None:
     assert observed(["\0"], [])["files"] == {"\0": None}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes have no names")
+def test_a_key_that_comes_through_a_pipe_is_read_once_and_not_told(folder: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, b"key-of-a-pipe")
+    os.close(write)
+    app = load_app("mine", environ={}, overrides={"key": {"file": f"/dev/fd/{read}"}})
+    os.close(read)
+    assert app.key.get_secret_value() == "key-of-a-pipe"
+    assert app.inputs is None
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no file without end")
+def test_what_only_has_the_name_of_an_id_and_is_no_file_is_not_read(folder: Path) -> None:
+    Path("mine").symlink_to("/dev/zero")
+    inputs = load_app("mine", environ={}).inputs
+    assert inputs is not None
+    assert inputs["files"]["mine"] is None

@@ -34,8 +34,10 @@ def digest(text: str) -> str:
 
 
 def _digest_of_file(path: str) -> str | None:
+    if not os.path.isfile(path):
+        return None  # a pipe would be emptied, or never end
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
-    except (OSError, ValueError):
+    except OSError:
         return None
