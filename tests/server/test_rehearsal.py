@@ -20,9 +20,10 @@ from tests.server.test_prepared import OPENINGS, kept, names
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App, load_app
 from waha_mcp.bridge import Bridge
+from waha_mcp.files import write_atomically
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server import rehearsal
-from waha_mcp.server.prepared import Prepared
+from waha_mcp.server.prepared import Prepared, spelled
 from waha_mcp.server.stdio import serve_stdio
 from waha_mcp.server.wire import Wire
 
@@ -103,7 +104,7 @@ def serve(file: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
         app: App = load_app(str(file))
         (stdin, write), (read, stdout) = os.pipe(), os.pipe()
         monkeypatch.setattr("waha_mcp.server.wire._take_descriptors", lambda: (stdin, stdout))
-        prepared = Prepared(["serve", str(file)], {})
+        prepared = Prepared(["serve"], {})
         wire = Wire(prepared)
         bridge = Bridge(app)
 
@@ -124,6 +125,15 @@ def serve(file: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     return served
 
 
+def old_file(folder: Path) -> Path:
+    """A listing of two days ago, in a folder that others may read."""
+    folder.mkdir(parents=True, mode=0o755)
+    found = folder / "old.json"
+    found.write_text("{}")
+    os.utime(found, (time.time() - 2 * 86_400,) * 2)
+    return found
+
+
 def exclude(file: Path) -> None:
     file.write_text(file.read_text() + 'exclude = ["list_chats"]\n')
 
@@ -137,9 +147,10 @@ async def until(what: Callable[[], object]) -> None:
 
 async def prepare(serve: Serve, key: str, opening: list[tuple[str, dict[str, Any]]] = LEGACY) -> list[dict[str, Any]]:
     """Serve until the opening is kept; the results of its requests."""
+    mine = Prepared(["serve"], {}).path
     async with serve(key) as client:
         found: list[dict[str, Any]] = await client.open(opening)
-        await until(kept)
+        await until(mine.exists)
     return found
 
 
@@ -184,6 +195,7 @@ async def test_a_call_of_what_waha_has_not_confirmed_yet_is_not_done_and_may_be_
     serve: Serve, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     await prepare(serve, sandbox.keys["read_send"])
+    first = stored()
     await admin.fault(SEND, status=500, count=2)
     async with serve(sandbox.keys["read_send"]) as client:
         assert "send_text" in names((await client.open(LEGACY))[-1])
@@ -194,6 +206,7 @@ async def test_a_call_of_what_waha_has_not_confirmed_yet_is_not_done_and_may_be_
             "send_text is on offer, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
         )
         assert await admin.performed("/api/sendText") == []
+        assert stored() == first  # WAHA has not said otherwise
         assert not (await client.ask("tools/call", call))["result"].get("isError")
 
 
@@ -308,6 +321,26 @@ async def test_where_nothing_can_be_written_the_server_serves_all_the_same(
         assert names((await client.ask("tools/list", {}))["result"])
 
 
+async def test_where_it_is_not_known_of_what_an_app_is_made_nothing_is_kept(
+    serve: Serve, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(App, "inputs", None)
+    async with serve(sandbox.keys["read_send"]) as client:
+        await client.open(LEGACY)
+        await client.ask("tools/call", {"name": "get_status", "arguments": {}})
+        assert names((await client.ask("tools/list", {}))["result"])
+    assert not kept()
+
+
+async def test_the_folder_is_made_private_and_what_is_old_in_it_deleted(serve: Serve, sandbox: SandboxInfo) -> None:
+    folder = Prepared([], {}).path.parent
+    old = old_file(folder)
+    await prepare(serve, sandbox.keys["read_send"])
+    assert old not in kept()
+    if os.name == "posix":
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 async def test_the_id_of_a_listing_that_was_cancelled_may_be_that_of_any_request(
     serve: Serve, sandbox: SandboxInfo, admin: Admin
 ) -> None:
@@ -333,14 +366,49 @@ async def test_a_listing_that_the_sdk_refuses_is_not_kept(serve: Serve, sandbox:
         assert not kept()
 
 
-async def test_only_the_answers_to_what_the_client_opens_with_are_kept(serve: Serve, sandbox: SandboxInfo) -> None:
+async def test_only_the_answers_to_what_the_client_opens_with_are_kept_and_only_once(
+    serve: Serve, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+
+    def noting(*each: Any) -> None:
+        write_atomically(*each)
+        written.append(each)
+
+    monkeypatch.setattr(rehearsal, "write_atomically", noting)
     async with serve(sandbox.keys["read_send"]) as client:
         await client.open(LEGACY)
         await until(kept)
         first = stored()
+        await client.ask("tools/list", {})
         other = LEGACY[0][1] | {"protocolVersion": "2024-11-05"}
         assert (await client.ask("initialize", other))["result"]["protocolVersion"] == "2024-11-05"
         assert "error" in await client.ask("tools/list", {"cursor": 5})
         await client.ask("tools/call", {"name": "get_status", "arguments": {}})  # asks WAHA to confirm again
         await until(lambda: stored()["confirmed"] > first["confirmed"])
     assert stored()["opening"] == first["opening"]
+    assert len(written) == 2
+
+
+async def test_an_answer_that_the_sdk_would_not_have_given_is_not_followed_by_its_error_and_the_file_is_deleted(
+    serve: Serve, sandbox: SandboxInfo
+) -> None:
+    await prepare(serve, sandbox.keys["read_send"])
+    [path] = kept()
+    change(path, "tools/list", {"cursor": 5})
+    async with serve(sandbox.keys["read_send"]) as client:
+        found = await client.open([*LEGACY[:-1], ("tools/list", {"cursor": 5})])
+        assert names(found[-1])
+        await until(lambda: not kept())
+        await client.heard_all()
+        assert client.notified == []  # as the SDK knows of no listing
+
+
+def change(path: Path, method: str, params: dict[str, Any]) -> None:
+    """Make the kept answer to a method that to other parameters."""
+    raw = json.loads(path.read_text())
+    raw["opening"] = [
+        [spelled(method, params) if json.loads(request)[0] == method else request, result]
+        for request, result in raw["opening"]
+    ]
+    path.write_text(json.dumps(raw))

@@ -90,6 +90,10 @@ def test_each_request_is_answered_once_and_only_in_its_turn(replies: Replies) ->
     assert answered == [(True, False), (False, False), (False, False), (True, True), (False, True)]
 
 
+def test_a_line_may_be_as_long_as_such_a_request_can_be(replies: Replies) -> None:
+    assert replies.reply(line(request()).ljust(16_384)) is not None
+
+
 def test_params_that_are_null_are_as_none(replies: Replies) -> None:
     replies.reply(line(request()))
     assert replies.reply(line(request("tools/list", None))) is not None
@@ -121,7 +125,7 @@ STRANGE = {
     "text": b'"initialize"',
     "broken": line(request())[:-1],
     "empty": b"",
-    "long": line(request()) + b" " * 16_384,
+    "long": line(request()).ljust(16_385),
     "other version": line(request(jsonrpc="1.0")),
     "more": line(request(more=1)),
     "no id": line({"jsonrpc": "2.0", "method": "initialize", "params": PARAMS}),
@@ -259,6 +263,9 @@ def test_files_that_hold_no_more_are_deleted_with_those_of_other_ways() -> None:
     assert {mine, young} == set(mine.parent.iterdir())
     prepared().discard()
     assert not mine.exists()
+    mine.mkdir()
+    prepared().discard()  # what cannot be deleted is left
+    assert mine.is_dir()
 
 
 def test_results_are_the_same_but_for_how_long_they_may_be_kept() -> None:

@@ -67,8 +67,12 @@ def test_of_a_line_that_is_too_long_both_ends_are_kept_and_the_next_one_is_whole
 class Pipes:
     """A wire on pipes, and its other ends."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, *, opening: bool = False) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, *, opening: bool = False, folder: bool = False) -> None:
+        """`folder`: stdin is one, of which nothing can be read."""
         (stdin, self.stdin), (self.stdout, stdout) = os.pipe(), os.pipe()
+        if folder:
+            os.close(stdin)
+            stdin = os.open("/", os.O_RDONLY)
         os.set_blocking(stdin, False)
         patch.setattr(module, "_take_descriptors", lambda: (stdin, stdout))
         self.wire = Wire(prepared() if opening else None)
@@ -162,6 +166,19 @@ def test_stdin_that_ends_before_anybody_takes_lines_is_told_once_somebody_does(p
     assert one.ended.wait(PATIENCE)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a folder cannot be opened")
+def test_stdin_that_cannot_be_read_is_as_one_that_has_ended(pipes: Callable[..., Pipes]) -> None:
+    one = pipes(folder=True)
+    assert one.connect() == []
+    assert one.ended.wait(PATIENCE)
+
+
+def test_no_process_waits_for_its_threads(pipes: Callable[..., Pipes]) -> None:
+    before = set(threading.enumerate())
+    pipes()
+    assert [each.daemon for each in set(threading.enumerate()) - before] == [True, True]
+
+
 def test_an_opening_is_answered_at_once_and_each_answer_is_known_to_who_takes_the_lines(
     pipes: Callable[..., Pipes],
 ) -> None:
@@ -233,7 +250,12 @@ def test_stdout_that_is_closed_is_told_once_somebody_takes_lines_and_each_line_c
     assert not one.ended.is_set()  # once is enough
 
 
-def test_the_descriptors_are_taken_so_that_nothing_else_gets_into_the_protocol(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stderr", [True, False], ids=["stderr", "no stderr"])
+def test_the_descriptors_are_taken_so_that_nothing_else_gets_into_the_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr: bool
+) -> None:
+    if not stderr:
+        monkeypatch.setattr(sys, "stderr", None)
     own = [os.dup(each) for each in (0, 1, 2)]
     (tmp_path / "in").write_text("said")
     try:
@@ -253,5 +275,5 @@ def test_the_descriptors_are_taken_so_that_nothing_else_gets_into_the_protocol(t
     os.close(stdin)
     os.close(stdout)
     assert (tmp_path / "out").read_text() == "said"
-    assert (tmp_path / "err").read_text() == "stray"
+    assert (tmp_path / "err").read_text() == ("stray" if stderr else "")
     assert opened == 2

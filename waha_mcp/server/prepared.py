@@ -62,14 +62,14 @@ class Prepared:
     def discard(self) -> None:
         """Delete the file."""
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            self.path.unlink()
 
     def sweep(self) -> None:
         """Delete the files of all ways of starting that are older than they may be."""
         with suppress(OSError):
             for path in self.path.parent.iterdir():
                 if time.time() - path.stat().st_mtime > HOLDS:
-                    path.unlink(missing_ok=True)
+                    path.unlink()
 
 
 class Replies:
@@ -98,8 +98,7 @@ class Replies:
             return None
         self._left.pop(0)
         answer = {"jsonrpc": "2.0", "id": raw["id"], "result": result}
-        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace") + b"\n", result
+        return json.dumps(answer, separators=(",", ":")).encode() + b"\n", result
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
