@@ -61,6 +61,7 @@ ROOMS = {
     "keys": ("cli/rotation.py",),
     "bridge": ("bridge.py", "waha/key_probe.py"),
     "asking": ("server/asking.py",),
+    "opening": ("app/inputs.py", "server/prepared.py", "server/rehearsal.py", "server/wire.py"),
     "untrusted": ("whatsapp/untrusted.py",),
     "engines": ("waha/choices.py", "waha/session_state.py"),
     "secrets": ("log.py",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 
 from waha_mcp.server.prepared import Prepared
 from waha_mcp.server.sdk import import_lazily
@@ -31,8 +32,9 @@ def main() -> None:
         arguments = ["serve", *arguments]
     prepared = wire = None
     if arguments[:1] == ["serve"]:
-        prepared = Prepared(arguments)
-        if prepared.opening and sys.stdin is not None and sys.stdout is not None:
+        with suppress(OSError):  # the working folder is gone, of which the command tells
+            prepared = Prepared(arguments)
+        if prepared and prepared.opening and sys.stdin is not None and sys.stdout is not None:
             wire = Wire(prepared)
             wire.wait_for_opening(PATIENCE)
         # Garbage collection during the imports finds nothing and takes a tenth of the start-up.

@@ -61,7 +61,7 @@ class UnknownTool(Exception):
 
 
 class Withdrawn(UnknownTool):
-    """The tool was listed by this bridge and is exposed no more. The text says why, for the agent."""
+    """The tool was listed, and is not exposed now. The text says why, for the agent."""
 
 
 class _NotResolved(ArgumentError):
@@ -352,6 +352,8 @@ class Bridge:
         why = None if tool is None else why_hidden(tool, self.app, self.key.grant)
         if tool is None or (why is not None and not self._was_offered(tool)):
             raise UnknownTool(name)
+        if why is not None and tool.action in self.key.grant.unknown:
+            raise Withdrawn(f"{name} is on offer, but {why}. Nothing was done: try again later.")
         if why is not None:
             since = f" since {self._gone[name]:%H:%M}" if name in self._gone else ""
             raise Withdrawn(

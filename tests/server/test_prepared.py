@@ -15,7 +15,7 @@ from typing import IO, Any
 import httpx
 import pytest
 
-from tests.harness import environment, sandbox_server
+from tests.harness import command_after, environment, sandbox_server
 from waha_mcp.places import state_root
 from waha_mcp.sandbox import SandboxInfo
 
@@ -375,3 +375,13 @@ def test_a_listing_that_waha_has_not_confirmed_is_not_kept(start: Start) -> None
     server.open(OPENINGS["legacy"])
     server.ask("tools/call", {"name": "list_chats", "arguments": {}})
     assert not kept()
+
+
+def test_where_the_working_folder_is_gone_the_command_says_so_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    gone = f"import os, waha_mcp.__main__\nos.chdir({str(tmp_path / 'gone')!r})\nos.rmdir(os.getcwd())\n"
+    command = [*command_after(gone), "serve", "--key-file", "key"]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("waha-mcp: ")
+    assert ended.stderr.count("\n") == 1

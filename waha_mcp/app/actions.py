@@ -91,6 +91,11 @@ class Grant:
         """The actions in force."""
         return frozenset(a for a in Action if self.why_not(a) is None)
 
+    @property
+    def unknown(self) -> frozenset[Action]:
+        """The actions about which WAHA has yet to answer; none where the whole key has a problem."""
+        return frozenset(a for a, e in self.evidence.items() if e is Evidence.UNKNOWN and self.problem is None)
+
     def why_not(self, action: Action) -> str | None:
         """Why an action is not in force, as a short phrase; None if it is."""
         if self.problem is not None:

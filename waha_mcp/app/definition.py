@@ -161,7 +161,7 @@ class App(PolicyFields):
 
     #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
     outbound_hosts: Hosts = frozenset()
-    #: What it was loaded from, see `inputs.observed`. None: not to be told, as of a key in a keyring.
+    #: What it was loaded from, see `inputs.observed`. None: not to be told, as of a key in a keyring or from a pipe.
     _inputs: dict[str, Any] | None = PrivateAttr(None)
 
     @property
@@ -240,9 +240,6 @@ def load_app(
 def _inputs_of(source: str | None, where: Path | None, fields: Mapping[str, Any], base: Path) -> dict[str, Any] | None:
     """What an App is about to be made of, but for flags and the environment's variables of fixed names."""
     files, variables = [] if where is None else [str(where)], list[str]()
-    if source and where != _expanded(source):
-        # A file of this name would come before the id.
-        files.append(source)
     match fields.get("key"):
         case {"keyring": _}:
             return None
@@ -250,6 +247,11 @@ def _inputs_of(source: str | None, where: Path | None, fields: Mapping[str, Any]
             files.append(str(base / _expanded(name)))
         case {"env": str(name)}:
             variables.append(name)
+    if not all(map(os.path.isfile, files)):
+        return None  # a pipe can be read only once
+    if source and where != _expanded(source):
+        # A file of this name would come before the id.
+        files.append(source)
     return observed(files, variables)
 
 

@@ -11,7 +11,7 @@ from waha_mcp.places import definitions
 
 
 def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
-    """The digests of `files` (paths) and environment `variables` as they are now, and the names of all definitions.
+    """The digests of `files` (paths) and environment `variables` as they are now, and the paths of all definitions.
 
     What is missing or unreadable has None for its digest. The result is JSON, and holds no secret as text.
     """
@@ -19,7 +19,7 @@ def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
         "files": {path: _digest_of_file(path) for path in files},
         "variables": {name: None if (value := os.environ.get(name)) is None else digest(value) for name in variables},
         # Another definition may make it unclear which is meant.
-        "definitions": [path.name for path in definitions()],
+        "definitions": [str(path) for path in definitions()],
     }
 
 
@@ -34,8 +34,10 @@ def digest(text: str) -> str:
 
 
 def _digest_of_file(path: str) -> str | None:
+    if not os.path.isfile(path):
+        return None  # a pipe would be emptied, or never end
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
-    except (OSError, ValueError):
+    except OSError:
         return None

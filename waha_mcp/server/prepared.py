@@ -34,7 +34,8 @@ _LONGEST = 16_384
 class Prepared:
     """The opening that is prepared for one way of starting the server.
 
-    `opening`: the requests in their order, as `spelled`, and the result of each; empty if none is at hand.
+    `opening`: the requests in their order, as `spelled`, and the result of each; empty if none is at hand. `tools`: the
+    names of the tools that are listed in it.
     """
 
     def __init__(self, arguments: Iterable[str], environ: Mapping[str, str] = os.environ) -> None:
@@ -45,32 +46,30 @@ class Prepared:
         """
         self.path = state_root() / f"{STORE}.listings" / f"{_name(list(arguments), environ)}.json"
         self.opening: list[tuple[str, dict[str, Any]]] = []
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        self.tools = set[str]()
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             found = _read_private(self.path)
             if 0 <= time.time() - found["confirmed"] <= HOLDS and unchanged(found["inputs"]):
-                self.opening = [(str(request), dict(result)) for request, result in found["opening"]]
-
-    @property
-    def tools(self) -> set[str]:
-        """The names of the tools that are listed."""
-        return {tool["name"] for _, result in self.opening for tool in result.get("tools", ())}
+                opening = [(str(request), dict(result)) for request, result in found["opening"]]
+                self.tools = {tool["name"] for _, result in opening for tool in result.get("tools", ())}
+                self.opening = opening
 
     def text(self, inputs: dict[str, Any], opening: Iterable[tuple[str, dict[str, Any]]], confirmed: float) -> str:
         """What stands in the file. `confirmed`: when WAHA confirmed it (seconds since 1970)."""
         kept = [(request, _unconfirmed(result)) for request, result in opening]
-        return json.dumps({"confirmed": confirmed, "inputs": inputs, "opening": kept}, ensure_ascii=False)
+        return json.dumps({"confirmed": confirmed, "inputs": inputs, "opening": kept})
 
     def discard(self) -> None:
         """Delete the file."""
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            self.path.unlink()
 
     def sweep(self) -> None:
         """Delete the files of all ways of starting that are older than they may be."""
         with suppress(OSError):
             for path in self.path.parent.iterdir():
                 if time.time() - path.stat().st_mtime > HOLDS:
-                    path.unlink(missing_ok=True)
+                    path.unlink()
 
 
 class Replies:
@@ -89,21 +88,32 @@ class Replies:
         if not self._left or len(line) > _LONGEST:
             return None
         try:
-            raw = json.loads(line)
+            raw = json.loads(line.decode(), object_pairs_hook=_members)
         except (ValueError, RecursionError):
             return None
         expected, result = self._left[0]
         if not isinstance(raw, dict) or raw.keys() - {"params"} != {"jsonrpc", "id", "method"}:
             return None
-        number = raw["id"]
-        if raw["jsonrpc"] != "2.0" or isinstance(number, bool) or not isinstance(number, str | int):
-            return None
-        if spelled(raw["method"], raw.get("params")) != expected:
+        if raw["jsonrpc"] != "2.0" or not _plain(raw["id"]) or spelled(raw["method"], raw.get("params")) != expected:
             return None
         self._left.pop(0)
-        answer = {"jsonrpc": "2.0", "id": number, "result": result}
-        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace") + b"\n", result
+        answer = {"jsonrpc": "2.0", "id": raw["id"], "result": result}
+        return json.dumps(answer, separators=(",", ":")).encode() + b"\n", result
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError if it names a member twice, as what is wrong with the first does not show."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def _plain(number: object) -> bool:
+    """Whether the SDK takes it for an id, for certain."""
+    if isinstance(number, str):
+        return number.isascii()
+    return type(number) is int and abs(number) < 2**63
 
 
 def spelled(method: object, params: object) -> str:
@@ -124,7 +134,7 @@ def _unconfirmed(result: dict[str, Any]) -> dict[str, Any]:
 def _name(arguments: list[str], environ: Mapping[str, str]) -> str:
     """The file's name: a digest of all that decides what is served, but for the App's files and named variables."""
     variables = sorted((name, value) for name, value in environ.items() if name.startswith("WAHA_"))
-    # Only this option's file is looked for in the working folder without being named in the App's inputs.
+    # This option's file is looked for in the working folder, and named in the App's inputs by where it was found.
     folder = os.getcwd() if any(each.startswith("--key-file") for each in arguments) else None
     parts = [__version__, sys.version, arguments, variables, folder, os.path.expanduser("~")]
     return digest(json.dumps(parts))[:40]

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from waha_mcp.app.actions import Grant
 from waha_mcp.app.inputs import unchanged
@@ -30,20 +30,21 @@ class Rehearsal:
     def __init__(self, bridge: Bridge, protocol: Protocol, prepared: Prepared | None) -> None:
         self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
         #: The methods of those requests of the opening that the SDK is answering.
-        self._asked: dict[RequestId, str] = {}
-        #: By method, the first request as it was spelled, and the last result.
+        self._asked: dict[RequestId | None, str] = {}
+        #: By method, the first request as it was spelled, with which the client opens, and the last result of the same.
         self._requests: dict[str, str] = {}
         self._results: dict[str, dict[str, Any]] = {}
         #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
-        self._said: dict[RequestId, dict[str, Any]] = {}
+        self._said: dict[RequestId | None, dict[str, Any]] = {}
         self._numbers = itertools.count()
-        #: Whether the SDK has answered otherwise.
-        self._differs = False
+        #: The methods of the requests that the SDK has answered otherwise.
+        self._differs = set[str]()
         #: The tools in the file.
-        self._kept_tools = None if prepared is None else prepared.tools
+        self._kept_tools = set[str]()
         self._due = anyio.Event()
         self._kept = ""
         if prepared is not None:
+            self._kept_tools = prepared.tools
             bridge.listed_before(prepared.tools)
             bridge.key.listeners.add(self._grant_changed)
 
@@ -56,28 +57,27 @@ class Rehearsal:
 
     def asked(self, item: JSONRPCRequest) -> None:
         """Note a request that the SDK is about to answer."""
+        # The id may be that of a request that was cancelled, and got no answer.
+        self._asked.pop(item.id, None)
         if self._prepared is not None and item.method in OPENING:
-            self._asked[item.id] = item.method
-            # The first of each method is what the client opens with.
-            self._requests.setdefault(item.method, spelled(item.method, item.params))
+            request = spelled(item.method, item.params)
+            if self._requests.setdefault(item.method, request) == request:
+                self._asked[item.id] = item.method
 
-    async def answered(self, message: JSONRPCMessage) -> bool:
-        """Note what the SDK answers; whether the client has that answer already."""
-        number = message.id if isinstance(message, JSONRPCResponse | JSONRPCError) else None
-        if number is None:
-            return False
+    def answered(self, message: JSONRPCResponse | JSONRPCError) -> bool:
+        """Note what the SDK answers; whether the client has had an answer already."""
         result = message.result if isinstance(message, JSONRPCResponse) else None
-        if (method := self._asked.pop(number, None)) is not None:
-            if result is None:
-                self._results.pop(method, None)
-            else:
-                self._results[method] = result
-            self._due.set()
-        if (said := self._said.pop(number, None)) is None:
+        if (method := self._asked.pop(message.id, None)) is None:
+            return False
+        if result is None:
+            self._results.pop(method, None)
+        else:
+            self._results[method] = result
+        self._due.set()
+        if (said := self._said.pop(message.id, None)) is None:
             return False
         if result is None or not same(said, result):
-            self._differs = True
-            await self._correct()
+            self._differs.add(method)
         return True
 
     async def watch(self) -> None:
@@ -94,16 +94,21 @@ class Rehearsal:
                 await self._bridge.key.recheck()
 
     async def _correct(self) -> None:
-        """Drop the prepared opening if it was wrong, and have the client list again. Waits for WAHA's word."""
+        """Drop the prepared opening if it was wrong; if its listing was, have the client list again.
+
+        Waits for WAHA's word.
+        """
         if self._differs and self._certain:
-            self._differs = False
+            differs, self._differs = self._differs, set()
             await self._discard()
-            logger.info("The prepared listing was not right any more")
-            await self._protocol.announce(self._bridge)
+            logger.info("The prepared opening was not right any more: %s", ", ".join(sorted(differs)))
+            # What the server says of itself depends on whether WAHA has answered by then, and is said only once.
+            if LISTING in differs:
+                await self._protocol.announce(self._bridge)
 
     async def _grant_changed(self, before: Grant) -> None:
         now = {tool.name for tool in self._bridge.tools()}
-        if now != _tools(self._results.get(LISTING)):
+        if now != self._listed:
             self._results.pop(LISTING, None)
         if self._certain and self._kept_tools and now != self._kept_tools:
             await self._discard()
@@ -111,8 +116,13 @@ class Rehearsal:
 
     async def _discard(self) -> None:
         if self._prepared is not None:
-            self._kept_tools = None
+            self._kept, self._kept_tools = "", set()
             await anyio.to_thread.run_sync(self._prepared.discard)
+
+    @property
+    def _listed(self) -> set[str]:
+        """The tools that the SDK has listed last; none if there is no such listing, or it is right no more."""
+        return {tool["name"] for tool in self._results.get(LISTING, {}).get("tools", ())}
 
     @property
     def _certain(self) -> bool:
@@ -128,10 +138,9 @@ class Rehearsal:
         text = prepared.text(inputs, opening, key.confirmed)
         if text == self._kept:
             return
-        self._kept = text
+        self._kept, self._kept_tools = text, self._listed
         try:
             await anyio.to_thread.run_sync(self._write, prepared, inputs, text)
-            self._kept_tools = _tools(self._results.get(LISTING))
         except OSError as error:
             logger.info("The listing is not kept for the next start: %s", error)
 
@@ -141,7 +150,3 @@ class Rehearsal:
             make_private(prepared.path.parent)
             write_atomically(prepared.path, text, 0o600)
             prepared.sweep()
-
-
-def _tools(listing: dict[str, Any] | None) -> set[str] | None:
-    return None if listing is None else {tool["name"] for tool in listing["tools"]}

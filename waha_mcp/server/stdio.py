@@ -196,7 +196,7 @@ class _Connection:
             case JSONRPCResponse(id=number) | JSONRPCError(id=number) if number is not None:
                 # A client may use the id again as soon as it has read this.
                 self._close(number)
-                if await self._rehearsal.answered(message):
+                if self._rehearsal.answered(message):
                     return  # as it was already
         await self._put(write_line(message))
 

@@ -64,7 +64,7 @@ class Wire:
     def __init__(self, prepared: Prepared | None = None) -> None:
         """Take stdin and stdout, and answer the opening that is prepared."""
         self._replies = None if prepared is None else Replies(prepared)
-        #: Set when the opening is answered.
+        #: Set when the opening is answered, or stdin has ended.
         self._opened = threading.Event()
         self._lock = threading.Lock()
         self._early: list[Early] = []

@@ -78,8 +78,7 @@ class KeyProbe:
     @property
     def known(self) -> bool:
         """Whether the grant is WAHA's last word: nothing in it is unknown."""
-        grant = self.grant
-        return self.identified and bool(grant.problem or Evidence.UNKNOWN not in grant.evidence.values())
+        return self.identified and not self.grant.unknown
 
     async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
         """Wait for the first probe, at most `budget` seconds; whether it has ended."""
