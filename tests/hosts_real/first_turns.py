@@ -107,7 +107,7 @@ def _shows(host: Host, turn: Turn) -> bool:
     """Whether a request tells of our tools in the host's way; one through whose tool all is called tells nothing."""
     if host.named:
         return host.named in json.dumps(turn.body, ensure_ascii=False)
-    return turn.find("list_chats") is not None or (host.through is not None and turn.find(host.through.tool) is not None)
+    return any(turn.find(tool) for tool in ("list_chats", *([host.through.tool] if host.through else [])))
 
 
 def section(found: Mapping[str, Starts]) -> str:

@@ -1,9 +1,9 @@
 """The prepared opening: what the SDK answered on the run before, said again while the SDK is still being imported.
 
-A client opens with requests that are the same at every start: initialize or server/discover, then tools/list. Once WAHA
-has confirmed the key, their answers are kept in a private file, and are sent again at the next start of the same App
-with the same key. The SDK then gets the same requests, and what it answers is compared (`rehearsal`). Nothing heavy is
-imported here.
+A client opens with requests that are the same at every start: initialize or server/discover, perhaps a subscription to
+changes, then tools/list. Once WAHA has confirmed the key, their answers are kept in a private file, and are sent again
+at the next start of the same App with the same key. The SDK then gets the same requests, and what it answers is
+compared (`rehearsal`). Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from waha_mcp import __version__
 from waha_mcp.app.inputs import digest, unchanged
 from waha_mcp.places import STORE, state_root
 
-#: The request for the listing, with which an opening ends, and the requests of an opening in their order.
+#: The request for the listing, with which an opening ends.
 LISTING = "tools/list"
-OPENING = ("server/discover", "initialize", LISTING)
+#: The request for a subscription. It stays open; its first answer is a notification that has the request's id.
+LISTEN, ACKNOWLEDGED = "subscriptions/listen", "notifications/subscriptions/acknowledged"
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+#: The methods of an opening's requests. A client may make one of them twice.
+OPENING = ("server/discover", "initialize", LISTEN, LISTING)
 #: Seconds for which WAHA's confirmation of a listing holds.
 HOLDS = 86_400.0
 #: Longest line in bytes that can be such a request.
@@ -101,14 +105,33 @@ class Replies:
         if spelled(raw["method"], raw.get("params")) != expected:
             return None
         self._left.pop(0)
-        answer = {"jsonrpc": "2.0", "id": number, "result": result}
+        answer: dict[str, Any] = {"jsonrpc": "2.0"}
+        if raw["method"] == LISTEN:
+            meta = result.get("_meta", {}) | {_SUBSCRIPTION: number}
+            answer |= {"method": ACKNOWLEDGED, "params": result | {"_meta": meta}}
+        else:
+            answer |= {"id": number, "result": result}
         text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8", "backslashreplace") + b"\n", result
 
 
 def spelled(method: object, params: object) -> str:
-    """A request without its id, as text: equal only for equal requests, whatever the order of their members."""
+    """A request without its id, as text: equal only for equal requests, whatever the order of their members.
+
+    The token for reports of progress is left out as well: clients count their requests in it, as in the id.
+    """
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    if isinstance(params, dict) and isinstance(meta, dict) and isinstance(token, str | int) and token is not True:
+        params = params | {"_meta": {name: value for name, value in meta.items() if name != "progressToken"}}
     return json.dumps([method, params], sort_keys=True)
+
+
+def acknowledged(params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Of the parameters of an acknowledgement: the id of the request for the subscription, and the rest of them."""
+    meta = dict(params.get("_meta", {}))
+    number = meta.pop(_SUBSCRIPTION, None)
+    return number, dict(params) | {"_meta": meta}
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

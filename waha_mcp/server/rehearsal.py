@@ -8,13 +8,20 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from mcp.types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp.types import (
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
 
 from waha_mcp.app.actions import Grant
 from waha_mcp.app.inputs import unchanged
 from waha_mcp.bridge import Bridge
 from waha_mcp.files import make_private, write_atomically
-from waha_mcp.server.prepared import LISTING, OPENING, Prepared, same, spelled
+from waha_mcp.server.prepared import ACKNOWLEDGED, LISTEN, LISTING, OPENING, Prepared, acknowledged, same, spelled
 from waha_mcp.server.protocol import Protocol
 
 logger = logging.getLogger(__name__)
@@ -22,6 +29,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after which WAHA is asked to confirm the grant again, so that a listing of yesterday evening still holds in
 #: the morning.
 RECONFIRM = 3600.0
+#: Most requests of an opening.
+MOST = 8
 
 
 class Rehearsal:
@@ -29,13 +38,16 @@ class Rehearsal:
 
     def __init__(self, bridge: Bridge, protocol: Protocol, prepared: Prepared | None) -> None:
         self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
-        #: The methods of those requests of the opening that the SDK is answering.
+        #: The requests with which the client opens, as spelled, in their order; the last one is for the listing.
+        self._opening: list[str] = []
+        self._listing: str | None = None
+        #: Those of them that the SDK is answering, by their ids, and the last result of each.
         self._asked: dict[RequestId, str] = {}
-        #: By method, the first request as it was spelled, and the last result.
-        self._requests: dict[str, str] = {}
         self._results: dict[str, dict[str, Any]] = {}
         #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
         self._said: dict[RequestId, dict[str, Any]] = {}
+        #: The acknowledgements of subscriptions among it, by the client's own ids.
+        self._acknowledged: dict[RequestId, dict[str, Any]] = {}
         self._numbers = itertools.count()
         #: Whether the SDK has answered otherwise.
         self._differs = False
@@ -48,32 +60,50 @@ class Rehearsal:
             bridge.key.listeners.add(self._grant_changed)
 
     def repeated(self, item: Any, result: dict[str, Any]) -> JSONRPCRequest:
-        """The request, answered with `result`, for the SDK: under another id, as the client may use its own again."""
+        """The request, answered with `result`, for the SDK: under another id, as the client may use its own again.
+
+        A subscription keeps its id, by which the client knows it.
+        """
         assert isinstance(item, JSONRPCRequest)
+        if item.method == LISTEN:
+            self._acknowledged[item.id] = result
+            return item
         number = f"prepared-{next(self._numbers)}-{id(self)}"
         self._said[number] = result
         return item.model_copy(update={"id": number})
 
     def asked(self, item: JSONRPCRequest) -> None:
         """Note a request that the SDK is about to answer."""
-        if self._prepared is not None and item.method in OPENING:
-            self._asked[item.id] = item.method
-            # The first of each method is what the client opens with.
-            self._requests.setdefault(item.method, spelled(item.method, item.params))
+        if self._prepared is None or item.method not in OPENING:
+            return
+        request = spelled(item.method, item.params)
+        if self._listing is None and len(self._opening) < MOST:
+            self._opening.append(request)
+            self._listing = request if item.method == LISTING else None
+        if request in self._opening:
+            self._asked[item.id] = request
 
     async def answered(self, message: JSONRPCMessage) -> bool:
         """Note what the SDK answers; whether the client has that answer already."""
-        number = message.id if isinstance(message, JSONRPCResponse | JSONRPCError) else None
-        if number is None:
-            return False
-        result = message.result if isinstance(message, JSONRPCResponse) else None
-        if (method := self._asked.pop(number, None)) is not None:
+        result: dict[str, Any] | None = None
+        before = self._said
+        match message:
+            case JSONRPCResponse():
+                number, result = message.id, message.result
+            case JSONRPCError(id=number) if number is not None:
+                pass
+            case JSONRPCNotification(method=name, params=params) if name == ACKNOWLEDGED and params:
+                number, result = acknowledged(params)
+                before = self._acknowledged
+            case _:
+                return False
+        if (request := self._asked.pop(number, None)) is not None:
             if result is None:
-                self._results.pop(method, None)
+                self._results.pop(request, None)
             else:
-                self._results[method] = result
+                self._results[request] = result
             self._due.set()
-        if (said := self._said.pop(number, None)) is None:
+        if (said := before.pop(number, None)) is None:
             return False
         if result is None or not same(said, result):
             self._differs = True
@@ -103,8 +133,8 @@ class Rehearsal:
 
     async def _grant_changed(self, before: Grant) -> None:
         now = {tool.name for tool in self._bridge.tools()}
-        if now != _tools(self._results.get(LISTING)):
-            self._results.pop(LISTING, None)
+        if self._listing is not None and now != _tools(self._results.get(self._listing)):
+            self._results.pop(self._listing, None)
         if self._certain and self._kept_tools and now != self._kept_tools:
             await self._discard()
         self._due.set()
@@ -122,16 +152,17 @@ class Rehearsal:
 
     async def _keep(self) -> None:
         key, inputs, prepared = self._bridge.key, self._bridge.app.inputs, self._prepared
-        if prepared is None or inputs is None or key.confirmed is None or LISTING not in self._results:
+        listing = None if self._listing is None else self._results.get(self._listing)
+        if prepared is None or inputs is None or key.confirmed is None or listing is None:
             return
-        opening = [(self._requests[method], self._results[method]) for method in OPENING if method in self._results]
+        opening = [(request, self._results[request]) for request in self._opening if request in self._results]
         text = prepared.text(inputs, opening, key.confirmed)
         if text == self._kept:
             return
         self._kept = text
         try:
             await anyio.to_thread.run_sync(self._write, prepared, inputs, text)
-            self._kept_tools = _tools(self._results.get(LISTING))
+            self._kept_tools = _tools(listing)
         except OSError as error:
             logger.info("The listing is not kept for the next start: %s", error)
 
