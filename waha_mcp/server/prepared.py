@@ -1,9 +1,9 @@
 """The prepared opening: what the SDK answered on the run before, said again while the SDK is still being imported.
 
 A client opens with requests that are the same at every start: initialize or server/discover, perhaps a subscription to
-changes, then tools/list. Once WAHA has confirmed the key, their answers are kept in a private file, and are sent again
-at the next start of the same App with the same key. The SDK then gets the same requests, and what it answers is
-compared (`rehearsal`). Nothing heavy is imported here.
+changes and other listings, then tools/list. Once WAHA has confirmed the key, their answers are kept in a private file,
+and are sent again at the next start of the same App with the same key. The SDK then gets the same requests, and what it
+answers is compared (`rehearsal`). Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ LISTING = "tools/list"
 #: The request for a subscription. It stays open; its first answer is a notification that has the request's id.
 LISTEN, ACKNOWLEDGED = "subscriptions/listen", "notifications/subscriptions/acknowledged"
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
-#: The methods of an opening's requests. A client may make one of them twice.
-OPENING = ("server/discover", "initialize", LISTEN, LISTING)
+#: All requests for listings, which are as the grant is, and the requests of openings.
+LISTINGS = (LISTING, "prompts/list", "resources/list", "resources/templates/list")
+OPENING = ("server/discover", "initialize", LISTEN, *LISTINGS)
 #: Seconds for which WAHA's confirmation of a listing holds.
 HOLDS = 86_400.0
 #: Longest line in bytes that can be such a request.

@@ -11,6 +11,7 @@ import mcp.types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
+from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_types import SERVER_INFO_META_KEY
@@ -74,9 +75,9 @@ class Protocol:
             clients.close()
 
     async def announce(self, bridge: Bridge) -> None:
-        """Tell the bridge's clients that its listings have changed."""
+        """Tell the bridge's clients that its listings are other than they were told."""
         if bridge in self._clients:
-            await self._clients[bridge].changed()
+            await self._clients[bridge].announce((ToolsListChanged(), ResourcesListChanged(), PromptsListChanged()))
 
     def _of(self, ctx: _Request) -> Clients:
         bridge = self._bridge_for(ctx)

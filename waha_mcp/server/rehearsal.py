@@ -21,7 +21,17 @@ from waha_mcp.app.actions import Grant
 from waha_mcp.app.inputs import unchanged
 from waha_mcp.bridge import Bridge
 from waha_mcp.files import make_private, write_atomically
-from waha_mcp.server.prepared import ACKNOWLEDGED, LISTEN, LISTING, OPENING, Prepared, acknowledged, same, spelled
+from waha_mcp.server.prepared import (
+    ACKNOWLEDGED,
+    LISTEN,
+    LISTING,
+    LISTINGS,
+    OPENING,
+    Prepared,
+    acknowledged,
+    same,
+    spelled,
+)
 from waha_mcp.server.protocol import Protocol
 
 logger = logging.getLogger(__name__)
@@ -38,8 +48,10 @@ class Rehearsal:
 
     def __init__(self, bridge: Bridge, protocol: Protocol, prepared: Prepared | None) -> None:
         self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
-        #: The requests with which the client opens, as spelled, in their order; the last one is for the listing.
+        #: The requests with which the client opens, as spelled, in their order, and the method of each. The last one is
+        #: for the listing.
         self._opening: list[str] = []
+        self._methods: dict[str, str] = {}
         self._listing: str | None = None
         #: Those of them that the SDK is answering, by their ids, and the last result of each.
         self._asked: dict[RequestId, str] = {}
@@ -79,8 +91,9 @@ class Rehearsal:
         request = spelled(item.method, item.params)
         if self._listing is None and len(self._opening) < MOST:
             self._opening.append(request)
+            self._methods[request] = item.method
             self._listing = request if item.method == LISTING else None
-        if request in self._opening:
+        if request in self._methods:
             self._asked[item.id] = request
 
     async def answered(self, message: JSONRPCMessage) -> bool:
@@ -134,7 +147,7 @@ class Rehearsal:
     async def _grant_changed(self, before: Grant) -> None:
         now = {tool.name for tool in self._bridge.tools()}
         if self._listing is not None and now != _tools(self._results.get(self._listing)):
-            self._results.pop(self._listing, None)
+            self._results = {each: told for each, told in self._results.items() if self._methods[each] not in LISTINGS}
         if self._certain and self._kept_tools and now != self._kept_tools:
             await self._discard()
         self._due.set()
