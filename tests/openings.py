@@ -58,12 +58,12 @@ def launcher(script: Path, notes: Path, patience: float = 0) -> None:
 
 
 def noted(notes: Path) -> list[Opening]:
-    """The openings in a folder that came to their listing, and forget them."""
+    """The openings in a folder that came to their listing. They are forgotten."""
     found = []
     for path in sorted(notes.iterdir(), key=lambda path: path.stat().st_mtime):
         first: dict[str, dict[str, Any]] = {}
         for each in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-            result = json.loads(each["line"]).get("result", {})
+            result = json.loads(each["line"] or "{}").get("result", {})
             if request := next((request for member, request in _REQUESTS.items() if member in result), None):
                 first.setdefault(request, each | {"result": result})
         path.unlink()

@@ -1,9 +1,9 @@
 """The prepared opening: what the SDK answered on the run before, said again while the SDK is still being imported.
 
 A client opens with requests that are the same at every start: initialize or server/discover, perhaps a subscription to
-changes and other listings, then tools/list. Once WAHA has confirmed the key, their answers are kept in a private file,
-and are sent again at the next start of the same App with the same key. The SDK then gets the same requests, and what it
-answers is compared (`rehearsal`). Nothing heavy is imported here.
+changes, then tools/list and perhaps other listings. Once WAHA has confirmed the key, their answers are kept in a
+private file, and are sent again at the next start of the same App with the same key. The SDK then gets the same
+requests, and what it answers is compared (`rehearsal`). Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from waha_mcp import __version__
 from waha_mcp.app.inputs import digest, unchanged
 from waha_mcp.places import STORE, state_root
 
-#: The request for the listing, with which an opening ends.
+#: The request for the listing, for which clients wait.
 LISTING = "tools/list"
 #: The request for a subscription. It stays open; its first answer is a notification that has the request's id.
 LISTEN, ACKNOWLEDGED = "subscriptions/listen", "notifications/subscriptions/acknowledged"
@@ -83,11 +83,8 @@ class Replies:
 
     def __init__(self, prepared: Prepared) -> None:
         self._left = list(prepared.opening)
-
-    @property
-    def ended(self) -> bool:
-        """Whether all is answered."""
-        return not self._left
+        #: Whether the request for the listing is answered.
+        self.listed = False
 
     def reply(self, line: bytes) -> tuple[bytes, dict[str, Any]] | None:
         """The line that answers a line, and the result in it; None for any but the expected request."""
@@ -106,6 +103,7 @@ class Replies:
         if spelled(raw["method"], raw.get("params")) != expected:
             return None
         self._left.pop(0)
+        self.listed |= raw["method"] == LISTING
         answer: dict[str, Any] = {"jsonrpc": "2.0"}
         if raw["method"] == LISTEN:
             meta = result.get("_meta", {}) | {_SUBSCRIPTION: number}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import mcp.types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, ToolsListChanged
+from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, ServerEvent, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_types import SERVER_INFO_META_KEY
@@ -33,6 +33,13 @@ logger = logging.getLogger(__name__)
 
 #: Milliseconds for which a client may cache a listing while somebody is subscribed to its changes, and while nobody is.
 LISTING_TTL, UNHEARD_TTL = 60_000, 3_000
+
+#: What tells clients that a listing is another; of others the tools are what matters.
+_CHANGES: dict[str, ServerEvent] = {
+    "prompts/list": PromptsListChanged(),
+    "resources/list": ResourcesListChanged(),
+    "resources/templates/list": ResourcesListChanged(),
+}
 
 _Request = ServerRequestContext[Any, Any]
 
@@ -74,10 +81,10 @@ class Protocol:
         for clients in self._clients.values():
             clients.close()
 
-    async def announce(self, bridge: Bridge) -> None:
-        """Tell the bridge's clients that its listings are other than they were told."""
+    async def announce(self, bridge: Bridge, methods: Iterable[str]) -> None:
+        """Tell the bridge's clients that these requests are answered otherwise than they were."""
         if bridge in self._clients:
-            await self._clients[bridge].announce((ToolsListChanged(), ResourcesListChanged(), PromptsListChanged()))
+            await self._clients[bridge].announce({_CHANGES.get(method, ToolsListChanged()) for method in methods})
 
     def _of(self, ctx: _Request) -> Clients:
         bridge = self._bridge_for(ctx)

@@ -48,12 +48,13 @@ class Rehearsal:
 
     def __init__(self, bridge: Bridge, protocol: Protocol, prepared: Prepared | None) -> None:
         self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
-        #: The requests with which the client opens, as spelled, in their order, and the method of each. The last one is
-        #: for the listing.
+        #: The requests with which the client opens, as spelled, in their order; the method of each; which is for the
+        #: listing. After that one, the opening ends at the first request of another kind.
         self._opening: list[str] = []
         self._methods: dict[str, str] = {}
         self._listing: str | None = None
-        #: Those of them that the SDK is answering, by their ids, and the last result of each.
+        self._opened = False
+        #: Those of them that the SDK is answering, by their ids, and the result of each.
         self._asked: dict[RequestId, str] = {}
         self._results: dict[str, dict[str, Any]] = {}
         #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
@@ -61,8 +62,8 @@ class Rehearsal:
         #: The acknowledgements of subscriptions among it, by the client's own ids.
         self._acknowledged: dict[RequestId, dict[str, Any]] = {}
         self._numbers = itertools.count()
-        #: Whether the SDK has answered otherwise.
-        self._differs = False
+        #: The methods of requests that the SDK has answered otherwise.
+        self._differ: set[str] = set()
         #: The tools in the file.
         self._kept_tools = None if prepared is None else prepared.tools
         self._due = anyio.Event()
@@ -86,13 +87,17 @@ class Rehearsal:
 
     def asked(self, item: JSONRPCRequest) -> None:
         """Note a request that the SDK is about to answer."""
-        if self._prepared is None or item.method not in OPENING:
+        if self._prepared is None:
+            return
+        if item.method not in OPENING:
+            self._opened = self._opened or self._listing is not None
             return
         request = spelled(item.method, item.params)
-        if self._listing is None and len(self._opening) < MOST:
+        if not self._opened and len(self._opening) < MOST:
             self._opening.append(request)
             self._methods[request] = item.method
-            self._listing = request if item.method == LISTING else None
+            if item.method == LISTING and self._listing is None:
+                self._listing = request
         if request in self._methods:
             self._asked[item.id] = request
 
@@ -113,13 +118,16 @@ class Rehearsal:
         if (request := self._asked.pop(number, None)) is not None:
             if result is None:
                 self._results.pop(request, None)
-            else:
+            elif self._methods[request] in LISTINGS:
                 self._results[request] = result
+            else:
+                # Asked again, the server may know more of the account than at the next start.
+                self._results.setdefault(request, result)
             self._due.set()
         if (said := before.pop(number, None)) is None:
             return False
         if result is None or not same(said, result):
-            self._differs = True
+            self._differ.add(self._methods.get(request or "", LISTING))
             await self._correct()
         return True
 
@@ -138,15 +146,15 @@ class Rehearsal:
 
     async def _correct(self) -> None:
         """Drop the prepared opening if it was wrong, and have the client list again. Waits for WAHA's word."""
-        if self._differs and self._certain:
-            self._differs = False
+        if self._differ and self._certain:
+            differ, self._differ = self._differ, set()
             await self._discard()
             logger.info("The prepared listing was not right any more")
-            await self._protocol.announce(self._bridge)
+            await self._protocol.announce(self._bridge, differ)
 
     async def _grant_changed(self, before: Grant) -> None:
         now = {tool.name for tool in self._bridge.tools()}
-        if self._listing is not None and now != _tools(self._results.get(self._listing)):
+        if (listing := self._results.get(self._listing or "")) is not None and now != _tools(listing):
             self._results = {each: told for each, told in self._results.items() if self._methods[each] not in LISTINGS}
         if self._certain and self._kept_tools and now != self._kept_tools:
             await self._discard()
@@ -165,7 +173,7 @@ class Rehearsal:
 
     async def _keep(self) -> None:
         key, inputs, prepared = self._bridge.key, self._bridge.app.inputs, self._prepared
-        listing = None if self._listing is None else self._results.get(self._listing)
+        listing = self._results.get(self._listing or "")
         if prepared is None or inputs is None or key.confirmed is None or listing is None:
             return
         opening = [(request, self._results[request]) for request in self._opening if request in self._results]
@@ -187,5 +195,5 @@ class Rehearsal:
             prepared.sweep()
 
 
-def _tools(listing: dict[str, Any] | None) -> set[str] | None:
-    return None if listing is None else {tool["name"] for tool in listing["tools"]}
+def _tools(listing: dict[str, Any]) -> set[str]:
+    return {tool["name"] for tool in listing["tools"]}
