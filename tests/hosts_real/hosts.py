@@ -67,6 +67,8 @@ class Host:
     search: Search | None = None
     #: The host's own tool through which its model calls others, where it has no tools as such.
     through: Through | None = None
+    #: What a request has in it that tells of our tools without offering them.
+    named: str = ""
     #: By the name of a line in `lines.py`.
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
@@ -97,6 +99,7 @@ CLAUDE_CODE = Host(
     },
     # Tools are offered by name only, and a search also waits for servers that are still starting.
     search=Search("ToolSearch", lambda tool: {"query": f"whatsapp {tool}", "max_results": 20}),
+    named="mcp__whatsapp__list_chats",
 )
 
 CLAUDE_CODE_LOADED = replace(
@@ -164,6 +167,7 @@ CODEX = Host(
     prepare=_codex,
     offers=("required", "default_tools_approval_mode"),
     through=Through("exec", _script, (Call("exec", {"input": _LISTING}),)),
+    named="- mcp__whatsapp:",
     limits={
         "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),
         "approval": Limit(

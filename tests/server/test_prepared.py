@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import httpx
 import pytest
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from tests.harness import command_after, environment, sandbox_server
 from waha_mcp.places import state_root
@@ -31,10 +32,24 @@ _META = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
 }
-#: What a client of each era opens with; None: a notification.
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+_LISTEN = {"_meta": _META, "notifications": {"toolsListChanged": True, "promptsListChanged": True}}
+#: What clients open with: of each era, of each version of the older one, and as hosts do.
 OPENINGS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "legacy": [("initialize", _INITIALIZE), ("notifications/initialized", {}), ("tools/list", {})],
     "modern": [("server/discover", {"_meta": _META}), ("tools/list", {"_meta": _META})],
+    **{
+        version: [("initialize", _INITIALIZE | {"protocolVersion": version}), ("tools/list", {})]
+        for version in HANDSHAKE_PROTOCOL_VERSIONS
+    },
+    "subscribed": [
+        ("server/discover", {"_meta": _META}),
+        ("subscriptions/listen", _LISTEN),
+        ("prompts/list", {"_meta": _META}),
+        ("tools/list", {"_meta": _META}),
+        ("resources/list", {"_meta": _META}),
+        ("resources/templates/list", {"_meta": _META}),
+    ],
 }
 #: Keeps the SDK from being imported until a file exists.
 _WITHOUT_SDK = """
@@ -100,11 +115,22 @@ class Server:
         assert answer["id"] == number
         return answer
 
+    def listen(self, params: dict[str, Any], number: object = "listen:0") -> dict[str, Any]:
+        """Subscribe; what is acknowledged."""
+        self.say("subscriptions/listen", params, number)
+        acknowledged = self.read()
+        assert acknowledged["method"] == "notifications/subscriptions/acknowledged", acknowledged
+        assert acknowledged["params"]["_meta"] == {_SUBSCRIPTION: number}
+        found: dict[str, Any] = acknowledged["params"]["notifications"]
+        return found
+
     def open(self, opening: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
         """The results of an opening's requests."""
         found = []
         for method, params in opening:
-            if method.startswith("notifications/"):
+            if method == "subscriptions/listen":
+                found.append(self.listen(params))
+            elif method.startswith("notifications/"):
                 self.say(method, params)
             else:
                 found.append(self.ask(method, params)["result"])
@@ -181,7 +207,8 @@ def until(what: Callable[[], object]) -> None:
 def prepare(server: Server, era: str = "legacy") -> list[dict[str, Any]]:
     """Open a server, and wait until its opening is kept; the results."""
     found = server.open(OPENINGS[era])
-    until(kept)
+    requests = sum(not method.startswith("notifications/") for method, _ in OPENINGS[era])
+    until(lambda: any(len(json.loads(path.read_text())["opening"]) == requests for path in kept()))
     return found
 
 
@@ -196,7 +223,71 @@ def test_the_second_start_answers_as_the_sdk_did_before_it_can_import_the_sdk(
     said = prepare(start(sandbox.keys["read_send"]), era)
     early = start(sandbox.keys["read_send"], sdk=False).open(OPENINGS[era])
     assert [each | {"ttlMs": 0} for each in early] == [each | {"ttlMs": 0} for each in said]
-    assert early[-1].get("ttlMs", 0) == 0  # not to be kept by the client: nothing in it is confirmed in this run
+    # Not to be kept by the client: nothing in it is confirmed in this run.
+    assert [each.get("ttlMs", 0) for each in early] == [0] * len(early)
+
+
+def test_a_request_that_a_client_makes_twice_is_answered_twice_as_it_was_first(
+    start: Start, sandbox: SandboxInfo
+) -> None:
+    discover, listing = OPENINGS["modern"]
+    first = start(sandbox.keys["read_send"])
+    said = first.open([discover, listing, discover])  # the last one when more is known of the account
+    until(lambda: any(len(json.loads(path.read_text())["opening"]) == 3 for path in kept()))
+    early = start(sandbox.keys["read_send"], sdk=False).open([discover, listing, discover])
+    assert early[0] == early[2] == said[0] | {"ttlMs": 0}
+    assert early[1] == said[1] | {"ttlMs": 0}
+
+
+def test_a_token_for_progress_is_another_at_each_start(start: Start, sandbox: SandboxInfo) -> None:
+    def opening(token: object) -> list[tuple[str, dict[str, Any]]]:
+        return [("initialize", _INITIALIZE), ("tools/list", {"_meta": {"progressToken": token, "more": 1}})]
+
+    start(sandbox.keys["read_send"]).open(opening(1))
+    until(kept)
+    for token in (2, "two"):
+        assert names(start(sandbox.keys["read_send"], sdk=False).open(opening(token))[-1]) >= {"list_chats"}
+
+
+def test_a_prepared_subscription_is_acknowledged_once_and_tells_of_changes(start: Start, sandbox: SandboxInfo) -> None:
+    key = mint(sandbox, "read", "send")
+    prepare(start(key["key"], WAHA_ACTIONS="read,send"), "subscribed")
+    server = start(key["key"], WAHA_ACTIONS="read,send")
+    server.open(OPENINGS["subscribed"])
+    assert not server.ask("tools/call", {"name": "list_chats", "arguments": {}, "_meta": _META})["result"]["isError"]
+    assert server.notified == []
+    change_key(sandbox, key, actions=("read",))
+    server.ask("tools/call", {"name": "send_text", "arguments": {"chat": "+12025550123", "text": "Hi"}, "_meta": _META})
+    server.wait_for("notifications/tools/list_changed")
+    assert "notifications/subscriptions/acknowledged" not in server.notified
+    server.say("notifications/cancelled", {"requestId": "listen:0"})
+    assert "send_text" not in names(server.ask("tools/list", {"_meta": _META})["result"])
+
+
+def test_what_was_lost_since_a_prepared_subscription_is_told_through_it_of_all_listings(
+    start: Start, sandbox: SandboxInfo
+) -> None:
+    key = mint(sandbox, "read", "send")
+    said = prepare(start(key["key"]), "subscribed")
+    assert said[2]["prompts"]
+    change_key(sandbox, key, actions=("send",))
+    server = start(key["key"])
+    assert server.open(OPENINGS["subscribed"])[2]["prompts"]
+    server.wait_for("notifications/tools/list_changed")
+    server.wait_for("notifications/prompts/list_changed")
+    assert not server.ask("prompts/list", {"_meta": _META})["result"]["prompts"]
+
+
+def test_another_subscription_than_the_expected_is_left_to_the_sdk(
+    start: Start, sandbox: SandboxInfo, tmp_path: Path
+) -> None:
+    prepare(start(sandbox.keys["read_send"]), "subscribed")
+    server = start(sandbox.keys["read_send"], sdk=False)
+    server.open(OPENINGS["subscribed"][:1])
+    (tmp_path / "may").touch()
+    only_prompts = {"promptsListChanged": True}
+    assert server.listen(_LISTEN | {"notifications": only_prompts}) == only_prompts
+    assert server.listen(_LISTEN, number="7") == _LISTEN["notifications"]
 
 
 def test_calls_work_after_a_prepared_opening_and_the_client_may_use_its_ids_again(

@@ -160,7 +160,7 @@ def stored() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("era", OPENINGS)
+@pytest.mark.parametrize("era", ["legacy", "modern"])
 async def test_what_the_sdk_answers_is_kept_once_waha_has_confirmed_it_and_is_said_again(
     serve: Serve, sandbox: SandboxInfo, era: str
 ) -> None:
@@ -380,6 +380,7 @@ async def test_only_the_answers_to_what_the_client_opens_with_are_kept_and_only_
         await client.open(LEGACY)
         await until(kept)
         first = stored()
+        await client.ask("ping", {})  # with this the opening is over
         await client.ask("tools/list", {})
         other = LEGACY[0][1] | {"protocolVersion": "2024-11-05"}
         assert (await client.ask("initialize", other))["result"]["protocolVersion"] == "2024-11-05"

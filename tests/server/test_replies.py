@@ -78,7 +78,7 @@ def test_each_request_is_answered_once_and_only_in_its_turn(replies: Replies) ->
     listing = line({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
     assert replies.reply(listing) is None
     answered = [
-        (replies.reply(text) is not None, replies.ended)
+        (replies.reply(text) is not None, replies.listed)
         for text in (
             line(request()),
             line(request()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -81,6 +81,10 @@ class Clients:
             changed.append(ResourcesListChanged())
         if self._announced[1] != prompts:
             changed.append(PromptsListChanged())
+        await self.announce(changed)
+
+    async def announce(self, changed: Collection[ServerEvent]) -> None:
+        """Tell all of them of these changes."""
         for client, session in tuple(self._sessions.items()):
             try:
                 for event in changed:

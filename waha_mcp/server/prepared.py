@@ -1,9 +1,9 @@
 """The prepared opening: what the SDK answered on the run before, said again while the SDK is still being imported.
 
-A client opens with requests that are the same at every start: initialize or server/discover, then tools/list. Once WAHA
-has confirmed the key, their answers are kept in a private file, and are sent again at the next start of the same App
-with the same key. The SDK then gets the same requests, and what it answers is compared (`rehearsal`). Nothing heavy is
-imported here.
+A client opens with requests that are the same at every start: initialize or server/discover, perhaps a subscription to
+changes, then tools/list and perhaps other listings. Once WAHA has confirmed the key, their answers are kept in a
+private file, and are sent again at the next start of the same App with the same key. The SDK then gets the same
+requests, and what it answers is compared (`rehearsal`). Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ from waha_mcp import __version__
 from waha_mcp.app.inputs import digest, unchanged
 from waha_mcp.places import STORE, state_root
 
-#: The request for the listing, with which an opening ends, and the requests of an opening in their order.
+#: The request for the listing, for which clients wait.
 LISTING = "tools/list"
-OPENING = ("server/discover", "initialize", LISTING)
+#: The request for a subscription. It stays open; its first answer is a notification that has the request's id.
+LISTEN, ACKNOWLEDGED = "subscriptions/listen", "notifications/subscriptions/acknowledged"
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+#: All requests for listings, which are as the grant is, and the requests of openings.
+LISTINGS = (LISTING, "prompts/list", "resources/list", "resources/templates/list")
+OPENING = ("server/discover", "initialize", LISTEN, *LISTINGS)
 #: Seconds for which WAHA's confirmation of a listing holds.
 HOLDS = 86_400.0
 #: Longest line in bytes that can be such a request.
@@ -77,11 +82,8 @@ class Replies:
 
     def __init__(self, prepared: Prepared) -> None:
         self._left = list(prepared.opening)
-
-    @property
-    def ended(self) -> bool:
-        """Whether all is answered."""
-        return not self._left
+        #: Whether the request for the listing is answered.
+        self.listed = False
 
     def reply(self, line: bytes) -> tuple[bytes, dict[str, Any]] | None:
         """The line that answers a line, and the result in it; None for any but the expected request."""
@@ -97,7 +99,13 @@ class Replies:
         if raw["jsonrpc"] != "2.0" or not _plain(raw["id"]) or spelled(raw["method"], raw.get("params")) != expected:
             return None
         self._left.pop(0)
-        answer = {"jsonrpc": "2.0", "id": raw["id"], "result": result}
+        self.listed |= raw["method"] == LISTING
+        answer: dict[str, Any] = {"jsonrpc": "2.0"}
+        if raw["method"] == LISTEN:
+            meta = result.get("_meta", {}) | {_SUBSCRIPTION: raw["id"]}
+            answer |= {"method": ACKNOWLEDGED, "params": result | {"_meta": meta}}
+        else:
+            answer |= {"id": raw["id"], "result": result}
         return json.dumps(answer, separators=(",", ":")).encode() + b"\n", result
 
 
@@ -117,8 +125,22 @@ def _plain(number: object) -> bool:
 
 
 def spelled(method: object, params: object) -> str:
-    """A request without its id, as text: equal only for equal requests, whatever the order of their members."""
+    """A request without its id, as text: equal only for equal requests, whatever the order of their members.
+
+    The token for reports of progress is left out as well: clients count their requests in it, as in the id.
+    """
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    if isinstance(params, dict) and isinstance(meta, dict) and isinstance(token, str | int) and token is not True:
+        params = params | {"_meta": {name: value for name, value in meta.items() if name != "progressToken"}}
     return json.dumps([method, params], sort_keys=True)
+
+
+def acknowledged(params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Of the parameters of an acknowledgement: the id of the request for the subscription, and the rest of them."""
+    meta = dict(params.get("_meta", {}))
+    number = meta.pop(_SUBSCRIPTION, None)
+    return number, dict(params) | {"_meta": meta}
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

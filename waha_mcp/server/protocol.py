@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import mcp.types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
+from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, ServerEvent, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_types import SERVER_INFO_META_KEY
@@ -32,6 +33,14 @@ logger = logging.getLogger(__name__)
 
 #: Milliseconds for which a client may cache a listing while somebody is subscribed to its changes, and while nobody is.
 LISTING_TTL, UNHEARD_TTL = 60_000, 3_000
+
+#: What tells clients that a listing is another.
+_CHANGES: dict[str, ServerEvent] = {
+    "tools/list": ToolsListChanged(),
+    "prompts/list": PromptsListChanged(),
+    "resources/list": ResourcesListChanged(),
+    "resources/templates/list": ResourcesListChanged(),
+}
 
 _Request = ServerRequestContext[Any, Any]
 
@@ -73,10 +82,10 @@ class Protocol:
         for clients in self._clients.values():
             clients.close()
 
-    async def announce(self, bridge: Bridge) -> None:
-        """Tell the bridge's clients that its listings have changed."""
+    async def announce(self, bridge: Bridge, listings: Iterable[str]) -> None:
+        """Tell the bridge's clients that these requests for listings are answered otherwise than they were."""
         if bridge in self._clients:
-            await self._clients[bridge].changed()
+            await self._clients[bridge].announce({_CHANGES[listing] for listing in listings})
 
     def _of(self, ctx: _Request) -> Clients:
         bridge = self._bridge_for(ctx)

@@ -8,13 +8,30 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from mcp.types import JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
+from mcp.types import (
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
 
 from waha_mcp.app.actions import Grant
 from waha_mcp.app.inputs import unchanged
 from waha_mcp.bridge import Bridge
 from waha_mcp.files import make_private, write_atomically
-from waha_mcp.server.prepared import LISTING, OPENING, Prepared, same, spelled
+from waha_mcp.server.prepared import (
+    ACKNOWLEDGED,
+    LISTEN,
+    LISTING,
+    LISTINGS,
+    OPENING,
+    Prepared,
+    acknowledged,
+    same,
+    spelled,
+)
 from waha_mcp.server.protocol import Protocol
 
 logger = logging.getLogger(__name__)
@@ -22,6 +39,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after which WAHA is asked to confirm the grant again, so that a listing of yesterday evening still holds in
 #: the morning.
 RECONFIRM = 3600.0
+#: Most requests of an opening.
+MOST = 8
 
 
 class Rehearsal:
@@ -29,13 +48,19 @@ class Rehearsal:
 
     def __init__(self, bridge: Bridge, protocol: Protocol, prepared: Prepared | None) -> None:
         self._bridge, self._protocol, self._prepared = bridge, protocol, prepared
-        #: The methods of those requests of the opening that the SDK is answering.
+        #: The requests with which the client opens, as spelled, in their order; the method of each; which is for the
+        #: listing. After that one, the opening ends at the first request of another kind.
+        self._opening: list[str] = []
+        self._methods: dict[str, str] = {}
+        self._listing = ""
+        self._opened = False
+        #: Those of them that the SDK is answering, by their ids, and the result of each.
         self._asked: dict[RequestId | None, str] = {}
-        #: By method, the first request as it was spelled, with which the client opens, and the last result of the same.
-        self._requests: dict[str, str] = {}
         self._results: dict[str, dict[str, Any]] = {}
-        #: What the client was answered before the SDK was there, by the ids under which the SDK is asked.
-        self._said: dict[RequestId | None, dict[str, Any]] = {}
+        #: What the client was answered before the SDK was there: the methods, and the results, by the ids under which
+        #: the SDK is asked; and the same of subscriptions, which were acknowledged.
+        self._said: dict[RequestId | None, tuple[str, dict[str, Any]]] = {}
+        self._acknowledged: dict[RequestId | None, tuple[str, dict[str, Any]]] = {}
         self._numbers = itertools.count()
         #: The methods of the requests that the SDK has answered otherwise.
         self._differs = set[str]()
@@ -49,35 +74,66 @@ class Rehearsal:
             bridge.key.listeners.add(self._grant_changed)
 
     def repeated(self, item: Any, result: dict[str, Any]) -> JSONRPCRequest:
-        """The request, answered with `result`, for the SDK: under another id, as the client may use its own again."""
+        """The request, answered with `result`, for the SDK: under another id, as the client may use its own again.
+
+        A subscription keeps its id, by which the client knows it.
+        """
         assert isinstance(item, JSONRPCRequest)
+        if item.method == LISTEN:
+            self._acknowledged[item.id] = item.method, result
+            return item
         number = f"prepared-{next(self._numbers)}-{id(self)}"
-        self._said[number] = result
+        self._said[number] = item.method, result
         return item.model_copy(update={"id": number})
 
     def asked(self, item: JSONRPCRequest) -> None:
         """Note a request that the SDK is about to answer."""
         # The id may be that of a request that was cancelled, and got no answer.
         self._asked.pop(item.id, None)
-        if self._prepared is not None and item.method in OPENING:
-            request = spelled(item.method, item.params)
-            if self._requests.setdefault(item.method, request) == request:
-                self._asked[item.id] = item.method
+        if self._prepared is None:
+            return
+        if item.method not in OPENING:
+            self._opened = self._opened or bool(self._listing)
+            return
+        request = spelled(item.method, item.params)
+        if not self._opened and len(self._opening) < MOST:
+            self._opening.append(request)
+            self._methods[request] = item.method
+            if item.method == LISTING:
+                self._listing = self._listing or request
+        if request in self._methods:
+            self._asked[item.id] = request
 
-    def answered(self, message: JSONRPCResponse | JSONRPCError) -> bool:
+    def answered(self, message: JSONRPCMessage) -> bool:
         """Note what the SDK answers; whether the client has had an answer already."""
-        result = message.result if isinstance(message, JSONRPCResponse) else None
-        if (method := self._asked.pop(message.id, None)) is None:
+        number: RequestId | None
+        result: dict[str, Any] | None = None
+        before = self._said
+        match message:
+            case JSONRPCResponse():
+                number, result = message.id, message.result
+            case JSONRPCError():
+                number = message.id
+            case JSONRPCNotification(method=name, params=params) if name == ACKNOWLEDGED and params:
+                number, result = acknowledged(params)
+                before = self._acknowledged
+            case _:
+                return False
+        if (request := self._asked.pop(number, None)) is not None:
+            if result is None:
+                self._results.pop(request, None)
+            elif self._methods[request] in LISTINGS:
+                self._results[request] = result
+            else:
+                # Asked again, the server may know more of the account than at the next start.
+                self._results.setdefault(request, result)
+            self._due.set()
+        if (said := before.pop(number, None)) is None:
             return False
-        if result is None:
-            self._results.pop(method, None)
-        else:
-            self._results[method] = result
-        self._due.set()
-        if (said := self._said.pop(message.id, None)) is None:
-            return False
-        if result is None or not same(said, result):
+        method, told = said
+        if result is None or not same(told, result):
             self._differs.add(method)
+            self._due.set()
         return True
 
     async def watch(self) -> None:
@@ -94,22 +150,18 @@ class Rehearsal:
                 await self._bridge.key.recheck()
 
     async def _correct(self) -> None:
-        """Drop the prepared opening if it was wrong; if its listing was, have the client list again.
-
-        Waits for WAHA's word.
-        """
+        """Drop the prepared opening if it was wrong, and have the client ask again. Waits for WAHA's word."""
         if self._differs and self._certain:
             differs, self._differs = self._differs, set()
             await self._discard()
             logger.info("The prepared opening was not right any more: %s", ", ".join(sorted(differs)))
             # What the server says of itself depends on whether WAHA has answered by then, and is said only once.
-            if LISTING in differs:
-                await self._protocol.announce(self._bridge)
+            await self._protocol.announce(self._bridge, differs & set(LISTINGS))
 
     async def _grant_changed(self, before: Grant) -> None:
         now = {tool.name for tool in self._bridge.tools()}
-        if now != self._listed:
-            self._results.pop(LISTING, None)
+        if self._listed and now != self._listed:
+            self._results = {each: told for each, told in self._results.items() if self._methods[each] not in LISTINGS}
         if self._certain and self._kept_tools and now != self._kept_tools:
             await self._discard()
         self._due.set()
@@ -122,7 +174,7 @@ class Rehearsal:
     @property
     def _listed(self) -> set[str]:
         """The tools that the SDK has listed last; none if there is no such listing, or it is right no more."""
-        return {tool["name"] for tool in self._results.get(LISTING, {}).get("tools", ())}
+        return {tool["name"] for tool in self._results.get(self._listing, {}).get("tools", ())}
 
     @property
     def _certain(self) -> bool:
@@ -132,9 +184,9 @@ class Rehearsal:
 
     async def _keep(self) -> None:
         key, inputs, prepared = self._bridge.key, self._bridge.app.inputs, self._prepared
-        if prepared is None or inputs is None or key.confirmed is None or LISTING not in self._results:
+        if prepared is None or inputs is None or key.confirmed is None or self._listing not in self._results:
             return
-        opening = [(self._requests[method], self._results[method]) for method in OPENING if method in self._results]
+        opening = [(request, self._results[request]) for request in self._opening if request in self._results]
         text = prepared.text(inputs, opening, key.confirmed)
         if text == self._kept:
             return

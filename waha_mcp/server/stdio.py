@@ -196,8 +196,8 @@ class _Connection:
             case JSONRPCResponse(id=number) | JSONRPCError(id=number) if number is not None:
                 # A client may use the id again as soon as it has read this.
                 self._close(number)
-                if self._rehearsal.answered(message):
-                    return  # as it was already
+        if not isinstance(message, Rejected) and self._rehearsal.answered(message):
+            return  # as it was already
         await self._put(write_line(message))
 
     async def _put(self, line: bytes) -> None:

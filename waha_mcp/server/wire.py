@@ -64,7 +64,7 @@ class Wire:
     def __init__(self, prepared: Prepared | None = None) -> None:
         """Take stdin and stdout, and answer the opening that is prepared."""
         self._replies = None if prepared is None else Replies(prepared)
-        #: Set when the opening is answered, or stdin has ended.
+        #: Set when the client has been answered the listing, or stdin has ended.
         self._opened = threading.Event()
         self._lock = threading.Lock()
         self._early: list[Early] = []
@@ -78,7 +78,7 @@ class Wire:
             threading.Thread(target=work, args=(descriptor,), daemon=True).start()
 
     def wait_for_opening(self, seconds: float) -> None:
-        """Wait until the opening is answered, or the client has taken too long over it."""
+        """Wait until the listing is answered, or the client has taken too long over asking for it."""
         self._opened.wait(seconds)
 
     def connect(self, receive: Callable[[bytes | TooLong], bool], end: Callable[[], object]) -> list[Early]:
@@ -126,7 +126,7 @@ class Wire:
             return None
         answer, result = reply
         self.write(answer, lambda: None)
-        if self._replies.ended:
+        if self._replies.listed:
             self._opened.set()
         return result
 

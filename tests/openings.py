@@ -1,0 +1,74 @@
+"""What servers answer at their opening, noted by themselves, and whether it came from the prepared file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.tables import ROOT
+
+#: `waha-mcp` that notes each line that it writes, in a file of its process. With `PATIENCE` it imports no SDK for so
+#: many seconds, as long as its prepared opening is not answered.
+_PROGRAM = """\
+import json, os, sys
+import waha_mcp.__main__ as program
+import waha_mcp.server.wire as wire
+said = []
+class Replies(wire.Replies):
+    def reply(self, line):
+        if (found := super().reply(line)) is not None:
+            said.append(found[0])
+        return found
+class Wire(wire.Wire):
+    def write(self, line, written):
+        with open(os.path.join(NOTES, str(os.getpid())), "a", encoding="utf-8") as notes:
+            sdk = not {"mcp", "mcp_types"}.isdisjoint(sys.modules)
+            notes.write(json.dumps({"prepared": line in said, "sdk": sdk, "line": line.decode()}) + "\\n")
+        super().write(line, written)
+wire.Replies, wire.Wire, program.Wire = Replies, Wire, Wire
+program.PATIENCE = PATIENCE or program.PATIENCE
+program.main()
+"""
+#: By a member that no other result has, the requests of an opening.
+_REQUESTS = {"supportedVersions": "server/discover", "protocolVersion": "initialize", "tools": "tools/list"}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The opening of one process. `results`: by request, the first one; `prepared`: whether all were prepared.
+
+    `light`: whether they were written before the SDK was imported.
+    """
+
+    results: dict[str, dict[str, Any]] = field(repr=False)
+    prepared: bool
+    light: bool
+
+
+def launcher(script: Path, notes: Path, patience: float = 0) -> None:
+    """Make `script` the `waha-mcp` of this checkout that notes its openings in the folder `notes`."""
+    notes.mkdir(exist_ok=True)
+    program = script.with_suffix(".py")
+    program.write_text(f"NOTES = {str(notes)!r}\nPATIENCE = {patience!r}\n{_PROGRAM}", encoding="utf-8")
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" "{program}" "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+
+
+def noted(notes: Path) -> list[Opening]:
+    """The openings in a folder that came to their listing. They are forgotten."""
+    found = []
+    for path in sorted(notes.iterdir(), key=lambda path: path.stat().st_mtime):
+        first: dict[str, dict[str, Any]] = {}
+        for each in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            result = json.loads(each["line"] or "{}").get("result", {})
+            if request := next((request for member, request in _REQUESTS.items() if member in result), None):
+                first.setdefault(request, each | {"result": result})
+        path.unlink()
+        if "tools/list" in first:
+            results = {request: each["result"] for request, each in first.items()}
+            prepared = all(each["prepared"] for each in first.values())
+            found.append(Opening(results, prepared, not any(each["sdk"] for each in first.values())))
+    return found
