@@ -110,6 +110,17 @@ def _shows(host: Host, turn: Turn) -> bool:
     return any(turn.find(tool) for tool in ("list_chats", *([host.through.tool] if host.through else [])))
 
 
+def flaws(host: Host, starts: Starts) -> list[str]:
+    """What of the starts with a prepared opening is other than promised."""
+    found = []
+    for number, start in enumerate(starts.prepared, 1):
+        if not start.prepared:
+            found.append(f"{host.title}, start {number}: {len(start.openings)} openings, not all prepared")
+        if not start.tools:
+            found.append(f"{host.title}, start {number}: no tools in the first turn: {start.said[-500:]}")
+    return found
+
+
 def section(found: Mapping[str, Starts]) -> str:
     """The generated part of the page."""
 
