@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts_real.first_turns import EAGER, STARTED, flaws, started
+from tests.hosts_real.first_turns import CONDITIONS, EAGER, STARTED, flaws, started
 from tests.hosts_real.packages import NotInstalled
 
 
@@ -17,7 +17,7 @@ def test_a_later_start_is_answered_from_the_prepared_opening_and_has_the_tools_i
     host = STARTED[name]
     try:
         # Without a prepared opening it is only measured, for the page.
-        starts = started(host, tmp_path, times=3 if host in EAGER else 1, without=0)
+        starts = started(host, tmp_path, 3 if host in EAGER else 1, CONDITIONS[:1])
     except NotInstalled as error:
         pytest.skip(f"{host.title} could not be installed: {error}")
     assert flaws(host, starts) == []
