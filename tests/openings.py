@@ -10,8 +10,7 @@ from typing import Any
 
 from tests.tables import ROOT
 
-#: `waha-mcp` that notes each line that it writes, in a file of its process. With `PATIENCE` it imports no SDK for so
-#: many seconds, as long as its prepared opening is not answered.
+#: `waha-mcp` that notes each line that it writes, in a file of its process.
 _PROGRAM = """\
 import json, os, sys
 import waha_mcp.__main__ as program
@@ -48,12 +47,17 @@ class Opening:
     light: bool
 
 
-def launcher(script: Path, notes: Path, patience: float = 0) -> None:
-    """Make `script` the `waha-mcp` of this checkout that notes its openings in the folder `notes`."""
+def launcher(script: Path, notes: Path, patience: float = 0, compiled: bool = True) -> None:
+    """Make `script` the `waha-mcp` of this checkout that notes its openings in the folder `notes`.
+
+    `patience`: seconds for which it imports no SDK, as long as its prepared opening is not answered. With `compiled`
+    false nothing has bytecode.
+    """
     notes.mkdir(exist_ok=True)
     program = script.with_suffix(".py")
     program.write_text(f"NOTES = {str(notes)!r}\nPATIENCE = {patience!r}\n{_PROGRAM}", encoding="utf-8")
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" "{program}" "$@"\n', encoding="utf-8")
+    bytecode = "" if compiled else f'PYTHONDONTWRITEBYTECODE=1 PYTHONPYCACHEPREFIX="{notes / "none"}" '
+    script.write_text(f'#!/bin/sh\n{bytecode}PYTHONPATH="{ROOT}" exec "{sys.executable}" "{program}" "$@"\n')
     script.chmod(0o755)
 
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from tests.hosts_real import first_turns
 from tests.hosts_real.hosts import HOSTS, Host
 from tests.hosts_real.lines import LINES
 from tests.hosts_real.packages import NODE, NotInstalled
@@ -104,15 +105,36 @@ def table(page: Path, hosts: Iterable[Host], times: int) -> int:
     return 1 if wrong or other else 0
 
 
+def table_of_turns(page: Path, times: int) -> int:
+    """Write the page's part on first turns; 1 if a host could not be installed or does other than it should."""
+    found: dict[str, first_turns.Starts] = {}
+    wrong: list[str] = []
+    for host in first_turns.STARTED.values():
+        try:
+            found[host.name] = first_turns.starts_of(host, times)
+            wrong += first_turns.flaws(host, found[host.name])
+        except NotInstalled as error:
+            wrong.append(f"{host.title} could not be installed: {error}")
+    put(page.name, first_turns.section(found), first_turns.BEGIN, first_turns.END)
+    for each in wrong:
+        print(each, file=sys.stderr)
+    return 1 if wrong else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hosts_real", description=__doc__)
     parser.add_argument("--show", metavar="HOST", choices=HOSTS, help="one host's day, as its model sees it")
     parser.add_argument("--bodies", metavar="FILE", type=Path, help="with --show: write the requests to a file")
     parser.add_argument("--table", metavar="PAGE", type=Path, help="write the table into this page of docs/")
     parser.add_argument("--times", metavar="N", type=int, default=1, help="with --table: days in each host")
+    parser.add_argument(
+        "--first-turns", metavar="N", type=int, help="with --table: only the part on first turns, of N starts"
+    )
     arguments = parser.parse_args()
     if arguments.show:
         show(HOSTS[arguments.show], arguments.bodies)
+    elif arguments.table and arguments.first_turns:
+        return table_of_turns(arguments.table, arguments.first_turns)
     elif arguments.table:
         return table(arguments.table, HOSTS.values(), arguments.times)
     else:

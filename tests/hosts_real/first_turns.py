@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,33 +52,51 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """Whether an opening is prepared, and whether Python finds bytecode: `uvx` and bundles do not compile."""
+
+    prepared: bool
+    compiled: bool = True
+
+    def __str__(self) -> str:
+        return ("prepared" if self.prepared else "nothing prepared") + ("" if self.compiled else ", no bytecode")
+
+
+#: In the order of the page's columns.
+CONDITIONS = (Condition(True), Condition(False), Condition(True, compiled=False), Condition(False, compiled=False))
+
+
+@dataclass(frozen=True)
 class Starts:
-    """The starts of a host. `without`: those for which there was no prepared opening."""
+    """The starts of a host, by condition."""
 
     version: str
-    prepared: list[Start]
-    without: list[Start]
+    of: Mapping[Condition, list[Start]]
 
 
-def started(host: Host, home: Path, times: int, without: int) -> Starts:
-    """Start a host once, which keeps its opening, then again so many times.
+def started(host: Host, home: Path, times: int, conditions: Iterable[Condition]) -> Starts:
+    """Start a host once, which keeps its opening, then so many times under each condition.
 
     Raises:
         NotInstalled: the host could not be installed.
     """
     with desk(host, home) as made:
-        notes = home / "notes"
-        launcher(home / "bin" / "waha-mcp", notes)
+        script, notes = home / "bin" / "waha-mcp", home / "notes"
+        launcher(script, notes)
         first = _start(made, notes, keeps=True)
-        assert kept(home), f"{host.title} keeps no opening: {first.said[-500:]}"
-        version = installed_version(made.programs, host.package)
-        again = [_start(made, notes) for _ in range(times)]
-        bare = []
-        for _ in range(without):
-            for path in kept(home):
-                path.unlink()
-            bare.append(_start(made, notes))
-        return Starts(version, again, bare)
+        openings = {path: path.read_bytes() for path in kept(home)}
+        assert openings, f"{host.title} keeps no opening: {first.said[-500:]}"
+        found: dict[Condition, list[Start]] = {}
+        for condition in conditions:
+            launcher(script, notes, compiled=condition.compiled)
+            found[condition] = []
+            for path, opening in openings.items() if condition.prepared else ():
+                path.write_bytes(opening)
+            for _ in range(times):
+                for path in () if condition.prepared else kept(home):
+                    path.unlink()
+                found[condition].append(_start(made, notes))
+        return Starts(installed_version(made.programs, host.package), found)
 
 
 def kept(home: Path) -> list[Path]:
@@ -110,30 +128,42 @@ def _shows(host: Host, turn: Turn) -> bool:
     return any(turn.find(tool) for tool in ("list_chats", *([host.through.tool] if host.through else [])))
 
 
+def flaws(host: Host, starts: Starts) -> list[str]:
+    """What of the starts with a prepared opening is other than promised."""
+    found = []
+    for condition, each in starts.of.items():
+        for number, start in enumerate(each, 1) if condition.prepared else ():
+            where = f"{host.title}, {condition}, start {number}"
+            if not start.prepared:
+                found.append(f"{where}: {len(start.openings)} openings, not all answered from the prepared one")
+            if not start.tools:
+                found.append(f"{where}: no tools in the first turn: {start.said[-500:]}")
+    return found
+
+
 def section(found: Mapping[str, Starts]) -> str:
     """The generated part of the page."""
 
     def of(starts: list[bool]) -> str:
         return f"{sum(starts)} of {len(starts)}" if starts else ""
 
-    rows = [
-        f"| {STARTED[name].title} {starts.version} | {of([each.prepared for each in starts.prepared])} "
-        f"| {of([each.tools for each in starts.prepared])} | {of([each.tools for each in starts.without])} |"
-        for name, starts in found.items()
-    ]
+    rows = []
+    for name, starts in found.items():
+        openings = [start.prepared for condition in CONDITIONS[:1] for start in starts.of[condition]]
+        turns = [of([start.tools for start in starts.of.get(condition, [])]) for condition in CONDITIONS]
+        rows.append(f"| {STARTED[name].title} {starts.version} | {' | '.join([of(openings), *turns])} |")
     lines = [
         f"Starts after one that kept the opening; Node {NODE}; {made_on()}.",
         "",
-        "| | Opening answered from the prepared one | Tools in the first turn | Tools in the first turn, nothing "
-        "prepared |",
-        "|---|---|---|---|",
+        f"| | Opening answered from the prepared one | {' | '.join(f'Tools: {each}' for each in CONDITIONS)} |",
+        f"|---|---|{'---|' * len(CONDITIONS)}",
         *rows,
     ]
     return "\n".join(lines)
 
 
 def starts_of(host: Host, times: int) -> Starts:
-    """So many starts of a host that does not wait, with and without a prepared opening, and one of any other."""
+    """So many starts of a host that does not wait under each condition, and one start of any other."""
     eager = host in EAGER
     with tempfile.TemporaryDirectory() as home:
-        return started(host, Path(home), times if eager else 1, times if eager else 0)
+        return started(host, Path(home), times if eager else 1, CONDITIONS if eager else CONDITIONS[:1])
