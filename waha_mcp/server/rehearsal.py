@@ -69,9 +69,7 @@ class Rehearsal:
         result = message.result if isinstance(message, JSONRPCResponse) else None
         if (method := self._asked.pop(message.id, None)) is None:
             return False
-        if result is None:
-            self._results.pop(method, None)
-        else:
+        if result is not None:
             self._results[method] = result
         self._due.set()
         if (said := self._said.pop(message.id, None)) is None:
