@@ -98,8 +98,12 @@ def test_where_the_key_is_in_a_keyring_it_is_not_told(folder: Path, monkeypatch:
     assert load_app("mine", environ={}).inputs is None
 
 
-def test_a_path_that_is_none_is_as_missing() -> None:
-    assert observed(["\0"], [])["files"] == {"\0": None}
+def test_what_cannot_be_read_is_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("waha_mcp.app.inputs.open", refused, raising=False)
+    assert observed(["\0", __file__], [])["files"] == {"\0": None, __file__: None}
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes have no names")

@@ -120,11 +120,9 @@ class Rehearsal:
             case _:
                 return False
         if (request := self._asked.pop(number, None)) is not None:
-            if result is None:
-                self._results.pop(request, None)
-            elif self._methods[request] in LISTINGS:
+            if result is not None and self._methods[request] in LISTINGS:
                 self._results[request] = result
-            else:
+            elif result is not None:
                 # Asked again, the server may know more of the account than at the next start.
                 self._results.setdefault(request, result)
             self._due.set()
