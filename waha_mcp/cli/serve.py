@@ -13,6 +13,7 @@ import typer
 from waha_mcp.app.definition import App
 from waha_mcp.cli.common import SANDBOX_ID, with_app
 from waha_mcp.server.prepared import Prepared
+from waha_mcp.server.sdk import without_uvicorn
 from waha_mcp.server.wire import Wire
 
 
@@ -38,7 +39,9 @@ async def _serve(load: Callable[..., App], prepared: Prepared | None = None, wir
     # Before the SDK, whose import takes most of a second, so that errors in the App show at once.
     app = load()
     from waha_mcp.bridge import Bridge
-    from waha_mcp.server.stdio import serve_stdio
+
+    with without_uvicorn():
+        from waha_mcp.server.stdio import serve_stdio
 
     bridge = Bridge(app)
     gc.freeze()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 #: Packages whose `__init__` imports what a server does not use: clients, another server, an HTTP stack of their own.
@@ -13,16 +15,27 @@ _PUT_OFF = ("mcp", "mcp.server", "mcp.client")
 def import_lazily() -> None:
     """Run each of these packages' `__init__` when an attribute is used that only it has, and not before.
 
-    Their modules are imported as always, but for uvicorn, which the SDK's HTTP transport does without where it is
-    missing. Models are built by pydantic when they are first used.
+    Their modules are imported as always. Models are built by pydantic when they are first used.
     """
-    sys.modules.setdefault("uvicorn.main", None)  # type: ignore[arg-type]
     from pydantic import BaseModel
 
     BaseModel.model_config["defer_build"] = True
     for name in _PUT_OFF:
         if name not in sys.modules:
             _put_off(name)
+
+
+@contextmanager
+def without_uvicorn() -> Iterator[None]:
+    """Import, in this block, as if uvicorn were missing: the SDK's HTTP transport takes it only where it is there."""
+    if "uvicorn" in sys.modules:
+        yield
+        return
+    sys.modules["uvicorn"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["uvicorn"]
 
 
 def _put_off(name: str) -> None:
