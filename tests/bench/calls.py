@@ -35,8 +35,8 @@ def calls(bench: Bench) -> Section:
         [
             "Medians, in brackets what is added to direct REST (httpx, connections kept). Direct and peers do the "
             "same request; bare ping: a tool of the bare server, what the SDK alone costs.",
-            "What is ours beyond that: every row is read and worded for the model; each change goes out on a connection "
-            "of its own, so that none is lost on one that WAHA has just closed; and what a send does is on record, in "
+            "What is ours beyond that: every row is read and worded for the model; each change goes out on a new "
+            "connection, so that none is lost on one that WAHA has just closed; and what a send does is on record, in "
             "the store and the trail, before it leaves and after it.",
         ],
     )
