@@ -12,7 +12,7 @@ from tests.tables import ROOT
 
 #: `waha-mcp` that notes each line that it writes, in a file of its process.
 _PROGRAM = """\
-import json, os, sys
+import json, os, sys, time
 import waha_mcp.__main__ as program
 import waha_mcp.server.wire as wire
 said = []
@@ -25,7 +25,8 @@ class Wire(wire.Wire):
     def write(self, line, written):
         with open(os.path.join(NOTES, str(os.getpid())), "a", encoding="utf-8") as notes:
             sdk = not {"mcp", "mcp_types"}.isdisjoint(sys.modules)
-            notes.write(json.dumps({"prepared": line in said, "sdk": sdk, "line": line.decode()}) + "\\n")
+            note = {"prepared": line in said, "sdk": sdk, "time": time.time(), "line": line.decode()}
+            notes.write(json.dumps(note) + "\\n")
         super().write(line, written)
 wire.Replies, wire.Wire, program.Wire = Replies, Wire, Wire
 program.PATIENCE = PATIENCE or program.PATIENCE
@@ -37,14 +38,14 @@ _REQUESTS = {"supportedVersions": "server/discover", "protocolVersion": "initial
 
 @dataclass(frozen=True)
 class Opening:
-    """The opening of one process. `results`: by request, the first one; `prepared`: whether all were prepared.
+    """The opening of one process: the first result of each of its requests.
 
-    `light`: whether they were written before the SDK was imported.
+    `prepared`: whether all came from the prepared file; `before_sdk`: whether all were written before the SDK's import.
     """
 
     results: dict[str, dict[str, Any]] = field(repr=False)
     prepared: bool
-    light: bool
+    before_sdk: bool
 
 
 def launcher(script: Path, notes: Path, patience: float = 0, compiled: bool = True) -> None:
@@ -62,16 +63,19 @@ def launcher(script: Path, notes: Path, patience: float = 0, compiled: bool = Tr
 
 
 def noted(notes: Path) -> list[Opening]:
-    """The openings in a folder that came to their listing. They are forgotten."""
+    """The openings in a folder, that of the process which wrote first before others. They are forgotten."""
     found = []
-    for path in sorted(notes.iterdir(), key=lambda path: path.stat().st_mtime):
+    lines = {
+        path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in notes.iterdir()
+    }
+    for path, written in sorted(lines.items(), key=lambda item: item[1][0]["time"]):
         first: dict[str, dict[str, Any]] = {}
-        for each in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        for each in written:
             result = json.loads(each["line"] or "{}").get("result", {})
             if request := next((request for member, request in _REQUESTS.items() if member in result), None):
                 first.setdefault(request, each | {"result": result})
         path.unlink()
-        if "tools/list" in first:
+        if first:
             results = {request: each["result"] for request, each in first.items()}
             prepared = all(each["prepared"] for each in first.values())
             found.append(Opening(results, prepared, not any(each["sdk"] for each in first.values())))

@@ -27,6 +27,8 @@ Each client runs in an environment of its own. The SDKs hand on what the server 
 scripted model makes the calls, and what counts is what its model would get. WAHA's own log says what was sent.
 
 - *tools*, *schemas*: all tools are on offer, with every argument's name, description and choices.
+- *opens again*: a second start is told the same, names, descriptions, schemas, annotations, instructions and version,
+  from the prepared opening, before the server has imported the SDK; and a call works.
 - *chats*, *messages*: names and texts reach the model.
 - *picture*: its bytes reach the model as a picture. *voice note as text*: what the App's `transcriber` makes of it.
   *its sound*: without a transcriber, the sound itself.

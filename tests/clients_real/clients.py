@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 DROPPED, AS_TEXT, ENDED = "dropped", "base64 text", "ends the run"
 #: The client asks nobody, so the question went to the user's terminal; a tool that is gone stays on offer.
 CONSOLE, STALE = "at the console", "stays listed"
+#: The client asks for the protocol's version in a process of its own, which lists nothing.
+UNPREPARED_PROBE = "not its probe"
 #: The model is told that every argument is required.
 ALL_REQUIRED = "all required"
 
@@ -93,6 +95,7 @@ CLIENTS = (
     Client("Python SDK", ("mcp==1.12.4", "pydantic<2.12"), "python_sdk_1.py", note="with pydantic<2.12"),
     Client("Python SDK", ("mcp==1.30.0",), "python_sdk_1.py"),
     Client("Python SDK", ("mcp==2.3.0",), "python_sdk_2.py"),
+    Client("Python SDK", ("mcp==2.3.0",), "python_sdk_2.py", env={"ERA": "legacy"}, note="older protocol"),
     Client(
         "TypeScript SDK",
         ("@modelcontextprotocol/sdk@1.12.3",),
@@ -111,6 +114,14 @@ CLIENTS = (
         "typescript_sdk_2.mjs",
         env={"ERA": "auto"},
         note="newer protocol",
+        limits={
+            "opens again": Limit(
+                UNPREPARED_PROBE,
+                "asks which versions there are in a process of its own, which lists nothing and ends",
+                "@modelcontextprotocol/client/dist/public-CvV4ZHkX.mjs",
+                "const sibling = new SiblingTransport({",
+            )
+        },
     ),
     Client("FastMCP", ("fastmcp==4.2.3",), "fastmcp_client.py"),
     Client(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import queue
-import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +19,13 @@ from tests.attacks.judge import Judge
 from tests.clients_real.clients import Client, Limit
 from tests.clients_real.environments import node, node_environment, python_environment
 from tests.harness import NO_PACE_TEXT, environment, sandbox_server
-from tests.tables import ROOT
+from tests.openings import launcher
 
 DRIVERS = Path(__file__).parent / "drivers"
 #: Seconds in which a client must have answered: the heaviest framework takes some to load.
 PATIENCE = 120.0
+#: Seconds in which a client that opens again must have listed the tools. One that does not list is answered after them.
+UNTIL_LISTED = 8.0
 
 #: Whom the App may write to, whom only when a person says yes, and whom not at all.
 ALLOWED, ASKED, DENIED = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
@@ -56,14 +58,17 @@ class Got:
 
 
 class Driven:
-    """The client's process. `judge` is the admin's hand on its sandbox, `key` the App's key as WAHA has it."""
+    """The client's process. `judge` is the admin's hand on its sandbox, `key` the App's key as WAHA has it.
 
-    def __init__(self, client: Client, judge: Judge, key: dict[str, Any], folder: Path) -> None:
-        self.client, self.judge, self.key, self.folder = client, judge, key, folder
+    `notes`: the name of the folder in which servers note their openings.
+    """
+
+    def __init__(self, client: Client, judge: Judge, key: dict[str, Any], folder: Path, notes: str = "notes") -> None:
+        self.client, self.judge, self.key, self.folder, self.notes = client, judge, key, folder, folder / notes
         self.env = environment(
             **QUIET,
             HOME=str(folder),
-            PATH=f"{_command(folder)}:{os.environ['PATH']}",
+            PATH=f"{folder / 'bin'}:{os.environ['PATH']}",
             WAHA_API_KEY=key["key"],
             XDG_CACHE_HOME=str(folder / "cache"),
             XDG_CONFIG_HOME=str(folder / "config"),
@@ -71,7 +76,7 @@ class Driven:
             XDG_STATE_HOME=str(folder / "state"),
         ) | dict(client.env)  # fmt: skip
         self.env.pop("PYTHONPATH", None)
-        self.stderr = folder / "stderr"
+        self.stderr = folder / f"{notes}.stderr"
         command = [*_launch(client, self.env), "serve", "--app", "whatsapp"]
         with self.stderr.open("wb") as log:
             self._process = subprocess.Popen(
@@ -115,6 +120,27 @@ class Driven:
         assert line, f"{self.client.title} has not answered {request}: {self.log()}"
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    @contextmanager
+    def again(self) -> Iterator[Driven]:
+        """The same client in another process, which has listed tools; its servers have waited for that with the SDK.
+
+        Waits until the opening of this process is kept.
+        """
+        script = self.folder / "bin/waha-mcp"
+        ends = time.monotonic() + PATIENCE
+        while not list(self.folder.glob("state/waha-mcp/store.listings/*.json")):
+            assert time.monotonic() < ends, f"{self.client.title} has kept no opening"
+            time.sleep(0.05)
+        launcher(script, self.folder / "notes-again", patience=UNTIL_LISTED)
+        second = Driven(self.client, self.judge, self.key, self.folder, "notes-again")
+        try:
+            second.tools()
+            launcher(script, second.notes)
+            yield second
+        finally:
+            second.close()
+            launcher(script, self.notes)
 
     def no_transcripts(self) -> None:
         """Let the App's transcriber fail from now on."""
@@ -166,21 +192,14 @@ def driven(client: Client, folder: Path) -> Iterator[Driven]:
             f'[chats]\nsend = {{ allow = ["{ALLOWED}"], ask = ["{ASKED}"], deny = ["{DENIED}"] }}\n'
             f"{NO_PACE_TEXT}"
         )
+        (folder / "bin").mkdir()
+        launcher(folder / "bin/waha-mcp", folder / "notes")
         process = Driven(client, judge, key, folder)
         try:
             yield process
         finally:
             process.close()
             judge.close()
-
-
-def _command(folder: Path) -> Path:
-    """A folder for the PATH with `waha-mcp`, as these sources are."""
-    (folder / "bin").mkdir()
-    script = folder / "bin/waha-mcp"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m waha_mcp "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return script.parent
 
 
 def _launch(client: Client, env: dict[str, str]) -> list[str]:

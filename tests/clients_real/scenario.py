@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.clients_real.clients import ALL_REQUIRED, AS_TEXT, CONSOLE, DROPPED, ENDED, STALE
+from tests.clients_real.clients import ALL_REQUIRED, AS_TEXT, CONSOLE, DROPPED, ENDED, STALE, UNPREPARED_PROBE
 from tests.clients_real.driven import ALLOWED, ASKED, DENIED, TRANSCRIPT, Driven
+from tests.openings import Opening, noted
 from waha_mcp.app.actions import Action
 from waha_mcp.sandbox.sample_files import jpeg, ogg
 from waha_mcp.server.protocol import UNHEARD_TTL
@@ -44,6 +45,22 @@ def converts_schemas(client: Driven) -> str:
         assert set(theirs.get("required", ())) >= set(ours.get("required", ())), name
         required.append(set(theirs.get("required", ())) == set(ours.get("required", ())))
     return "" if all(required) else ALL_REQUIRED
+
+
+def opens_again(client: Driven) -> str:
+    """A later start is told the same before the SDK is imported, and its calls work."""
+    [first, *_] = _listings(noted(client.notes))
+    assert not first.prepared
+    with client.again() as second:
+        openings = noted(second.notes)
+        [again, *_] = _listings(openings)
+        assert again.prepared
+        assert again.before_sdk
+        # Only how long it may be kept is another.
+        assert _told(again) == _told(first)
+        assert second.tools() == client.tools()
+        assert "Maya Lindqvist" in second.call("list_chats", limit=5).text
+    return "" if all(each.prepared for each in openings) else UNPREPARED_PROBE
 
 
 def lists_chats(client: Driven) -> str:
@@ -136,6 +153,7 @@ def is_told_of_a_revoked_tool(client: Driven) -> str:
 LINES: dict[str, Callable[[Driven], str]] = {
     "tools": lists_tools,
     "schemas": converts_schemas,
+    "opens again": opens_again,
     "chats": lists_chats,
     "messages": reads_messages,
     "picture": sees_a_picture,
@@ -163,6 +181,14 @@ def _how(text: str, data: tuple[str, ...], file: bytes) -> str:
     if encoded in data:
         return ""
     return AS_TEXT if encoded in text else DROPPED
+
+
+def _listings(openings: list[Opening]) -> list[Opening]:
+    return [each for each in openings if "tools/list" in each.results]
+
+
+def _told(opening: Opening) -> dict[str, dict[str, Any]]:
+    return {request: result | {"ttlMs": 0} for request, result in opening.results.items()}
 
 
 def _expected() -> dict[str, Tool]:

@@ -7,6 +7,7 @@ their opening is the same at each start, so that it is answered from the prepare
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -39,9 +40,13 @@ STARTED: dict[str, Host] = {host.name: host for host in (*EAGER, *HOSTS.values()
 
 @dataclass(frozen=True)
 class Start:
-    """One start. `tools`: whether the model had them in its first turn; `openings`: of the servers that it launched."""
+    """One start. `tools`: whether the model had them in its first turn; `openings`: of the servers that it launched.
+
+    `seconds`: from the start to the first request to the model.
+    """
 
     tools: bool
+    seconds: float
     openings: list[Opening]
     said: str
 
@@ -105,20 +110,22 @@ def kept(home: Path) -> list[Path]:
 
 
 def _start(made: Desk, notes: Path, keeps: bool = False) -> Start:
-    def wait() -> None:
-        ends = time.monotonic() + PATIENCE
-        while not kept(made.home) and time.monotonic() < ends:
+    taken: list[float] = []
+
+    def first() -> None:
+        taken.append(time.monotonic() - began)
+        while keeps and not kept(made.home) and time.monotonic() - began < PATIENCE:
             time.sleep(0.05)
 
     host, model = made.host, made.model
-    call = Call("list_chats", {"limit": 3}, before=wait if keeps else None)
-    model.play(call, search=host.search, through=host.through)
+    model.play(Call("list_chats", {"limit": 3}, before=first), search=host.search, through=host.through)
+    began = time.monotonic()
     done = made.run(*host.prompt("What is new on WhatsApp?"))
     said = done.stdout + done.stderr
     assert model.turns, f"{host.title} asked no model: {said[-500:]}"
     results = model.turns[-1].results
     works = bool(results) and "Maya Lindqvist" in results[0].text
-    return Start(works and _shows(host, model.turns[0]), noted(notes), said)
+    return Start(works and _shows(host, model.turns[0]), taken[0], noted(notes), said)
 
 
 def _shows(host: Host, turn: Turn) -> bool:
@@ -144,16 +151,20 @@ def flaws(host: Host, starts: Starts) -> list[str]:
 def section(found: Mapping[str, Starts]) -> str:
     """The generated part of the page."""
 
-    def of(starts: list[bool]) -> str:
-        return f"{sum(starts)} of {len(starts)}" if starts else ""
+    def cell(starts: list[Start]) -> str:
+        if not starts:
+            return ""
+        seconds = statistics.median(start.seconds for start in starts)
+        return f"{sum(start.tools for start in starts)} of {len(starts)}, {seconds:.1f} s"
 
     rows = []
     for name, starts in found.items():
-        openings = [start.prepared for condition in CONDITIONS[:1] for start in starts.of[condition]]
-        turns = [of([start.tools for start in starts.of.get(condition, [])]) for condition in CONDITIONS]
-        rows.append(f"| {STARTED[name].title} {starts.version} | {' | '.join([of(openings), *turns])} |")
+        prepared = starts.of[CONDITIONS[0]]
+        cells = [f"{sum(start.prepared for start in prepared)} of {len(prepared)}"]
+        cells += [cell(starts.of.get(condition, [])) for condition in CONDITIONS]
+        rows.append(f"| {STARTED[name].title} {starts.version} | {' | '.join(cells)} |")
     lines = [
-        f"Starts after one that kept the opening; Node {NODE}; {made_on()}.",
+        f"Starts after one that kept the opening, and the median to the first request; Node {NODE}; {made_on()}.",
         "",
         f"| | Opening answered from the prepared one | {' | '.join(f'Tools: {each}' for each in CONDITIONS)} |",
         f"|---|---|{'---|' * len(CONDITIONS)}",

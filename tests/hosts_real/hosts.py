@@ -177,8 +177,8 @@ CODEX = Host(
         ),
     },
     unattended=(
-        "`--with required --with default_tools_approval_mode`: `codex exec` waits for no other server, and makes no "
-        "call that sends. With the first, Codex does not start where waha-mcp does not."
+        "`--with required --with default_tools_approval_mode`: `codex exec` waits about a second for other servers, "
+        "and makes no call that sends. With the first, Codex does not start where waha-mcp does not."
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The Python SDK (`mcp`), version 2."""
+"""The Python SDK (`mcp`), version 2; ERA=auto or legacy."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ async def approve(context, params):
 
 async def main():
     server = StdioServerParameters(command=COMMAND, args=ARGUMENTS, env=ENVIRONMENT)
-    async with Client(server, elicitation_callback=approve) as client:
+    async with Client(server, elicitation_callback=approve, mode=ENVIRONMENT.get("ERA", "auto")) as client:
 
         async def tools():
             return offered((await client.list_tools()).tools)
