@@ -17,6 +17,7 @@ import pytest
 
 from tests.harness import Admin
 from tests.server.test_prepared import OPENINGS, kept, names
+from tests.server.test_unconfirmed import LOOK, answer
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App, load_app
 from waha_mcp.bridge import Bridge
@@ -200,9 +201,9 @@ async def test_a_call_of_what_waha_has_not_confirmed_yet_is_not_done_and_may_be_
     async with serve(sandbox.keys["read_send"]) as client:
         assert "send_text" in names((await client.open(LEGACY))[-1])
         call = {"name": "send_text", "arguments": {"chat": "12025550123@c.us", "text": "Hi"}}
-        answer = (await client.ask("tools/call", call))["result"]
-        assert answer["isError"]
-        assert answer["content"][0]["text"] == (
+        refused = (await client.ask("tools/call", call))["result"]
+        assert refused["isError"]
+        assert refused["content"][0]["text"] == (
             "send_text is on offer, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
         )
         assert await admin.performed("/api/sendText") == []
@@ -249,11 +250,12 @@ async def test_a_listing_that_is_wrong_is_corrected_when_waha_answers_at_last(
     key = await admin.mint({Action.READ, Action.SEND})
     await prepare(serve, key["key"])
     await admin.change_key(key, isActive=False)
-    await admin.fault("/api/server/environment", delay=0.5)
+    await admin.fault(LOOK, delay=60)
     async with serve(key["key"]) as client:
         assert "send_text" in names((await client.open(LEGACY))[-1])
-        await client.heard_all()
+        assert names((await client.ask("tools/list", {}))["result"]) == {"get_status"}  # as the SDK said at first
         assert kept()  # WAHA has not said otherwise
+        await answer(admin)
         await client.wait_for(CHANGED)
         await until(lambda: not kept())
         assert names((await client.ask("tools/list", {}))["result"]) == {"get_status"}
@@ -345,11 +347,13 @@ async def test_the_folder_is_made_private_and_what_is_old_in_it_deleted(serve: S
 async def test_the_id_of_a_listing_that_was_cancelled_may_be_that_of_any_request(
     serve: Serve, sandbox: SandboxInfo, admin: Admin
 ) -> None:
-    await admin.fault("/api/server/environment", delay=0.5)
+    await admin.fault(LOOK, delay=60)
     async with serve(sandbox.keys["read_send"]) as client:
         await client.open(LEGACY[:-1])
         client.say("tools/list", {}, 5)
         client.say("notifications/cancelled", {"requestId": 5})
+        await client.heard_all()
+        await answer(admin)
         await until(lambda: client.bridge.key.confirmed)
         assert (await client.ask("ping", {}, 5)) == {"jsonrpc": "2.0", "id": 5, "result": {}}
         await client.ask("tools/call", {"name": "get_status", "arguments": {}})
