@@ -189,12 +189,6 @@ CLIENTS = (
             "picture": _CREWAI_NAMES,
             "its sound": _CREWAI_NAMES,
             "asked": _asks_nobody("crewai/mcp/client.py", "self._session = ClientSession("),
-            "revoked": Limit(
-                STALE,
-                "launches a server for every call and listing, which lists the App's actions before WAHA refuses one",
-                "crewai/tools/mcp_native_tool.py",
-                "client = self._client_factory()",
-            ),
         },
     ),
     Client(
