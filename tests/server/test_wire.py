@@ -242,7 +242,8 @@ def test_stdout_that_is_closed_is_told_once_somebody_takes_lines_and_each_line_c
     one.close(one.stdout)
     one.wire.write(b"1", lambda: written.put(1))
     one.wire.write(b"2", lambda: written.put(2))
-    assert not one.ended.is_set()
+    with pytest.raises(queue.Empty):
+        written.get(timeout=0.05)
     one.connect()
     assert one.ended.wait(PATIENCE)
     one.ended.clear()
@@ -267,13 +268,13 @@ def test_the_descriptors_are_taken_so_that_nothing_else_gets_into_the_protocol(
         stdin, stdout = module._take_descriptors()
         opened = len(os.listdir("/proc/self/fd")) - before if before else 2
         os.write(1, b"stray")
-        os.write(stdout, os.read(stdin, 99) + os.read(0, 99))
+        os.write(stdout, os.read(0, 99) + b"|" + os.read(stdin, 99))
     finally:
         for at, each in enumerate(own):
             os.dup2(each, at)
             os.close(each)
     os.close(stdin)
     os.close(stdout)
-    assert (tmp_path / "out").read_text() == "said"
+    assert (tmp_path / "out").read_text() == "|said"
     assert (tmp_path / "err").read_text() == ("stray" if stderr else "")
     assert opened == 2
