@@ -24,7 +24,13 @@ _OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-com
 
 def main() -> None:
     """Run the command line and exit. Without a command it is `serve`."""
-    arguments = sys.argv[1:]
+    try:
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:  # while it is imported
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> None:
     completing = "_WAHA_MCP_COMPLETE" in os.environ
     if not completing and (
         not arguments or (arguments[0].startswith("-") and arguments[0].partition("=")[0] not in _OWN_OPTIONS)
@@ -34,7 +40,7 @@ def main() -> None:
     if arguments[:1] == ["serve"]:
         with suppress(OSError):  # the working folder is gone, of which the command tells
             prepared = Prepared(arguments)
-        if prepared and prepared.opening and sys.stdin is not None and sys.stdout is not None:
+        if prepared and prepared.openings and sys.stdin is not None and sys.stdout is not None:
             wire = Wire(prepared)
             wire.wait_for_opening(PATIENCE)
         # Garbage collection during the imports finds nothing and takes a tenth of the start-up.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,11 +78,13 @@ class Server:
     """A `waha-mcp serve` in a process of its own. `notified`: the methods of its notifications."""
 
     def __init__(self, *arguments: str, code: str = "", **env: str) -> None:
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(
             [sys.executable, *(["-c", code] if code else ["-m", "waha_mcp"]), "serve", *arguments],
             env=environment(**env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._log,
             encoding="utf-8",
         )
         self.notified: list[str] = []
@@ -140,11 +144,19 @@ class Server:
         while method not in self.notified:
             self.notified.append(self.read().get("method", ""))
 
+    def interrupted(self) -> tuple[int, str]:
+        """What Ctrl-C ends it with, and what it says on stderr."""
+        self._process.send_signal(signal.SIGINT)
+        code = self._process.wait(10)
+        self._log.seek(0)
+        return code, self._log.read()
+
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)
         self.stdout.close()
+        self._log.close()
 
 
 Start = Callable[..., Server]
@@ -276,6 +288,14 @@ def test_what_was_lost_since_a_prepared_subscription_is_told_through_it_of_all_l
     server.wait_for("notifications/tools/list_changed")
     server.wait_for("notifications/prompts/list_changed")
     assert not server.ask("prompts/list", {"_meta": _META})["result"]["prompts"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_while_the_sdk_is_imported_leaves_no_traceback(start: Start, sandbox: SandboxInfo) -> None:
+    prepare(start(sandbox.keys["read_send"]), "legacy")
+    server = start(sandbox.keys["read_send"], sdk=False)
+    server.open(OPENINGS["legacy"])
+    assert server.interrupted() == (130, "")
 
 
 def test_another_subscription_than_the_expected_is_left_to_the_sdk(

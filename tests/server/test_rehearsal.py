@@ -100,7 +100,7 @@ def serve(file: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Serve the App with a key. A prepared opening is answered before anything else begins."""
 
     @asynccontextmanager
-    async def served(key: str) -> AsyncIterator[Conversation]:
+    async def served(key: str, patience: float = 20) -> AsyncIterator[Conversation]:
         monkeypatch.setenv("MINE", key)
         app: App = load_app(str(file))
         (stdin, write), (read, stdout) = os.pipe(), os.pipe()
@@ -110,8 +110,8 @@ def serve(file: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
         bridge = Bridge(app)
 
         async def serve() -> None:
-            if prepared.opening:
-                await anyio.to_thread.run_sync(wire.wait_for_opening, 20)
+            if prepared.openings:
+                await anyio.to_thread.run_sync(wire.wait_for_opening, patience)
             await serve_stdio(bridge, wire, prepared)
 
         try:
@@ -148,8 +148,8 @@ async def until(what: Callable[[], object]) -> None:
 
 async def prepare(serve: Serve, key: str, opening: list[tuple[str, dict[str, Any]]] = LEGACY) -> list[dict[str, Any]]:
     """Serve until the opening is kept; the results of its requests."""
-    mine = Prepared(["serve"], {}).path
-    async with serve(key) as client:
+    mine = Prepared(["serve"], {}).path(spelled(*opening[0]))
+    async with serve(key, 20 if mine.exists() else 0) as client:
         found: list[dict[str, Any]] = await client.open(opening)
         await until(mine.exists)
     return found
@@ -179,6 +179,17 @@ async def test_what_the_sdk_answers_is_kept_once_waha_has_confirmed_it_and_is_sa
         assert names((await client.ask("tools/list", LEGACY[-1][1] if era == "legacy" else MODERN[-1][1], 1))["result"])
         assert client.notified == []
     assert stored()["confirmed"] > file["confirmed"]
+
+
+async def test_clients_that_open_otherwise_do_not_take_the_prepared_opening_from_each_other(
+    serve: Serve, sandbox: SandboxInfo
+) -> None:
+    for opening in (LEGACY, MODERN):
+        await prepare(serve, sandbox.keys["read_send"], opening)
+    for opening in (LEGACY, MODERN, LEGACY):
+        first = json.loads(Prepared(["serve"], {}).path(spelled(*opening[0])).read_text())
+        async with serve(sandbox.keys["read_send"]) as client:
+            assert await client.open(opening) == [result for _, result in first["opening"]]
 
 
 async def test_nothing_is_kept_while_waha_has_not_answered_about_an_action(
@@ -315,7 +326,7 @@ async def test_where_nothing_can_be_written_the_server_serves_all_the_same(
     serve: Serve, sandbox: SandboxInfo, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "waha_mcp.server.rehearsal")
-    folder = Prepared([], {}).path.parent
+    folder = Prepared([], {}).folder
     folder.parent.mkdir(parents=True)
     folder.write_text("no folder")
     async with serve(sandbox.keys["read_send"]) as client:
@@ -336,7 +347,7 @@ async def test_where_it_is_not_known_of_what_an_app_is_made_nothing_is_kept(
 
 
 async def test_the_folder_is_made_private_and_what_is_old_in_it_deleted(serve: Serve, sandbox: SandboxInfo) -> None:
-    folder = Prepared([], {}).path.parent
+    folder = Prepared([], {}).folder
     old = old_file(folder)
     await prepare(serve, sandbox.keys["read_send"])
     assert old not in kept()

@@ -16,7 +16,7 @@ from mcp.types import JSONRPCRequest
 from waha_mcp.app.inputs import observed
 from waha_mcp.files import make_private, write_atomically
 from waha_mcp.server.lines import read_line
-from waha_mcp.server.prepared import HOLDS, Prepared, Replies, same, spelled
+from waha_mcp.server.prepared import CLIENTS, HOLDS, Prepared, Replies, same, spelled
 
 PARAMS = {"protocolVersion": "2025-06-18", "capabilities": {"roots": {}}, "clientInfo": {"name": "Zoë", "version": "1"}}
 OPENING: list[tuple[str, dict[str, Any]]] = [
@@ -29,13 +29,14 @@ def prepared(*arguments: str, environ: dict[str, str] | None = None) -> Prepared
     return Prepared(["serve", *arguments], environ or {})
 
 
-def keep(*, age: float = 0.0, **other: Any) -> Path:
+def keep(opening: list[tuple[str, dict[str, Any]]] = OPENING, /, *, age: float = 0.0, **other: Any) -> Path:
     """Keep an opening; `other`: what stands in the file instead."""
     found = prepared()
-    text = found.text(observed([__file__], ["MINE"]), OPENING, time.time() - age)
-    make_private(found.path.parent)
-    write_atomically(found.path, json.dumps(json.loads(text) | other) if other else text, 0o600)
-    return found.path
+    text = found.text(observed([__file__], ["MINE"]), opening, time.time() - age)
+    path = found.path(opening[0][0])
+    make_private(found.folder)
+    write_atomically(path, json.dumps(json.loads(text) | other) if other else text, 0o600)
+    return path
 
 
 def line(raw: dict[str, Any], **dumps: Any) -> bytes:
@@ -151,12 +152,12 @@ def test_any_other_line_is_left_to_the_sdk_and_the_expected_one_is_still_answere
 def test_what_is_kept_is_said_again_and_no_client_may_keep_what_is_not_confirmed() -> None:
     keep()
     found = prepared()
-    assert found.opening == [OPENING[0], (OPENING[1][0], OPENING[1][1] | {"ttlMs": 0})]
+    assert found.openings == {OPENING[0][0]: [OPENING[0], (OPENING[1][0], OPENING[1][1] | {"ttlMs": 0})]}
     assert found.tools == {"send_text", "list_chats"}
 
 
 def test_there_is_none_at_first() -> None:
-    assert prepared().opening == []
+    assert prepared().openings == {}
     assert prepared().tools == set()
     prepared().discard()
     prepared().sweep()
@@ -165,9 +166,9 @@ def test_there_is_none_at_first() -> None:
 @pytest.mark.parametrize("age", [HOLDS + 1, -60.0], ids=["old", "of the future"])
 def test_a_confirmation_holds_for_a_day_from_when_it_was_given(age: float) -> None:
     keep(age=age)
-    assert prepared().opening == []
+    assert prepared().openings == {}
     keep(age=HOLDS - 60)
-    assert prepared().opening
+    assert prepared().openings
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,7 @@ def test_a_confirmation_holds_for_a_day_from_when_it_was_given(age: float) -> No
         {"opening": [["initialize", {"tools": [{}]}]]},
         {"opening": [["initialize", {}, 1]]},
         {"opening": None},
+        {"opening": []},
         {"opening": [5]},
         {"confirmed": "now"},
         {"confirmed": float("nan")},
@@ -190,27 +192,27 @@ def test_a_confirmation_holds_for_a_day_from_when_it_was_given(age: float) -> No
 )
 def test_a_file_of_another_shape_is_as_none(other: dict[str, Any]) -> None:
     keep(**other)
-    assert prepared().opening == []
+    assert prepared().openings == {}
     assert prepared().tools == set()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[1]", "\x00"], ids=["empty", "cut", "deep", "list", "zero"])
 def test_a_file_that_is_broken_is_as_none(text: str) -> None:
     keep().write_text(text)
-    assert prepared().opening == []
+    assert prepared().openings == {}
 
 
 def test_inputs_that_are_not_as_they_were_make_it_none(monkeypatch: pytest.MonkeyPatch) -> None:
     keep()
     monkeypatch.setenv("MINE", "another key")
-    assert prepared().opening == []
+    assert prepared().openings == {}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes and owners")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
 def test_a_file_that_others_may_read_or_write_is_as_none(mode: int) -> None:
     keep().chmod(mode)
-    assert prepared().opening == []
+    assert prepared().openings == {}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes and owners")
@@ -218,7 +220,7 @@ def test_a_file_of_another_user_is_as_none(monkeypatch: pytest.MonkeyPatch) -> N
     keep()
     me = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
-    assert prepared().opening == []
+    assert prepared().openings == {}
 
 
 def _folder(patch: pytest.MonkeyPatch, path: Path) -> Prepared:
@@ -242,18 +244,18 @@ def test_each_way_of_starting_has_a_file_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: Callable[[pytest.MonkeyPatch, Path], Prepared]
 ) -> None:
     mine = prepared("--key-file", "k") if other is _folder else prepared()
-    assert other(monkeypatch, tmp_path).path != mine.path
+    assert other(monkeypatch, tmp_path).path("") != mine.path("")
 
 
 def test_what_decides_nothing_makes_no_other_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mine = prepared(environ={"WAHA_URL": "u", "WAHA_API_KEY": "k"})
     monkeypatch.chdir(tmp_path)
-    assert prepared(environ={"WAHA_API_KEY": "k", "TERM": "x", "WAHA_URL": "u"}).path == mine.path
-    assert re.fullmatch(r"[0-9a-f]{40}\.json", mine.path.name)
+    assert prepared(environ={"WAHA_API_KEY": "k", "TERM": "x", "WAHA_URL": "u"}).path("") == mine.path("")
+    assert re.fullmatch(r"[0-9a-f]{40}-[0-9a-f]{16}\.json", mine.path("").name)
 
 
 def test_files_that_hold_no_more_are_deleted_with_those_of_other_ways() -> None:
-    mine, other = keep(), prepared("--exclude", "x").path
+    mine, other = keep(), prepared("--exclude", "x").path("")
     other.write_text("{}")
     young = other.with_name("young")
     young.write_text("")
@@ -266,6 +268,33 @@ def test_files_that_hold_no_more_are_deleted_with_those_of_other_ways() -> None:
     mine.mkdir()
     prepared().discard()  # what cannot be deleted is left
     assert mine.is_dir()
+
+
+def test_of_one_way_of_starting_the_openings_of_the_last_clients_are_kept() -> None:
+    now = time.time()
+    for number in range(CLIENTS + 2):
+        opening = [(spelled("initialize", number), {"n": number}), OPENING[1]]
+        path = keep(opening)
+        os.utime(path, (now, now + number))
+    last = {spelled("initialize", number) for number in range(2, CLIENTS + 2)}
+    assert set(prepared().openings) == last
+    prepared().sweep()
+    assert len(list(prepared().folder.iterdir())) == CLIENTS
+    assert set(prepared().openings) == last
+    prepared().discard()
+    assert prepared().openings == {}
+
+
+def test_each_client_gets_the_answers_to_its_own_opening() -> None:
+    keep()
+    keep([(spelled("initialize", 2), {"n": 2}), (spelled("tools/list", None), {"tools": []})])
+    replies = Replies(prepared())
+    answers = [replies.reply(line(request(params=2))), replies.reply(line(request("tools/list", None, 2)))]
+    assert [answer and answer[1] for answer in answers] == [{"n": 2}, {"tools": []}]
+    assert replies.reply(line(request())) is None
+    mine = Replies(prepared())
+    assert mine.reply(line(request("tools/list", None))) is None
+    assert mine.reply(line(request())) is not None
 
 
 def test_results_are_the_same_but_for_how_long_they_may_be_kept() -> None:

@@ -2,8 +2,8 @@
 
 A client opens with requests that are the same at every start: initialize or server/discover, perhaps a subscription to
 changes, then tools/list and perhaps other listings. Once WAHA has confirmed the key, their answers are kept in a
-private file, and are sent again at the next start of the same App with the same key. The SDK then gets the same
-requests, and what it answers is compared (`rehearsal`). Nothing heavy is imported here.
+private file per client, and are sent again at its next start of the same App with the same key. The SDK then gets the
+same requests, and what it answers is compared (`rehearsal`). Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -32,32 +32,44 @@ LISTINGS = (LISTING, "prompts/list", "resources/list", "resources/templates/list
 OPENING = ("server/discover", "initialize", LISTEN, *LISTINGS)
 #: Seconds for which WAHA's confirmation of a listing holds.
 HOLDS = 86_400.0
+#: How many clients' openings are kept of one way of starting, the last ones.
+CLIENTS = 8
 #: Longest line in bytes that can be such a request.
 _LONGEST = 16_384
 
 
 class Prepared:
-    """The opening that is prepared for one way of starting the server.
+    """The openings that are prepared for one way of starting the server: one per client, by its first request.
 
-    `opening`: the requests in their order, as `spelled`, and the result of each; empty if none is at hand. `tools`: the
-    names of the tools that are listed in it.
+    `openings`: the requests in their order, as `spelled`, and the result of each. `tools`: the names of the tools that
+    are listed in them.
     """
 
     def __init__(self, arguments: Iterable[str], environ: Mapping[str, str] = os.environ) -> None:
-        """Look for a prepared opening, for these arguments of the command line in this environment.
+        """Look for prepared openings, for these arguments of the command line in this environment.
 
-        It must be the user's own private file, have been confirmed in the last `HOLDS` seconds, and be of an App file
+        Each must be the user's own private file, have been confirmed in the last `HOLDS` seconds, and be of an App file
         and a key that are unchanged.
         """
-        self.path = state_root() / f"{STORE}.listings" / f"{_name(list(arguments), environ)}.json"
-        self.opening: list[tuple[str, dict[str, Any]]] = []
+        self.folder, self._name = state_root() / f"{STORE}.listings", _name(list(arguments), environ)
+        self.openings: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         self.tools = set[str]()
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            found = _read_private(self.path)
-            if 0 <= time.time() - found["confirmed"] <= HOLDS and unchanged(found["inputs"]):
-                opening = [(str(request), dict(result)) for request, result in found["opening"]]
-                self.tools = {tool["name"] for _, result in opening for tool in result.get("tools", ())}
-                self.opening = opening
+        for path in self._paths()[:CLIENTS]:
+            with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+                found = _read_private(path)
+                if 0 <= time.time() - found["confirmed"] <= HOLDS and unchanged(found["inputs"]):
+                    opening = [(str(request), dict(result)) for request, result in found["opening"]]
+                    self.tools |= {tool["name"] for _, result in opening for tool in result.get("tools", ())}
+                    self.openings[opening[0][0]] = opening
+
+    def path(self, first: str) -> Path:
+        """The file of the opening that begins with this request."""
+        return self.folder / f"{self._name}-{digest(first)[:16]}.json"
+
+    def _paths(self) -> list[Path]:
+        """The files of this way of starting, the newest first."""
+        mine = (path for path in _files(self.folder) if path.name.startswith(f"{self._name}-"))
+        return sorted(mine, key=_modified, reverse=True)
 
     def text(self, inputs: dict[str, Any], opening: Iterable[tuple[str, dict[str, Any]]], confirmed: float) -> str:
         """What stands in the file. `confirmed`: when WAHA confirmed it (seconds since 1970)."""
@@ -65,40 +77,42 @@ class Prepared:
         return json.dumps({"confirmed": confirmed, "inputs": inputs, "opening": kept})
 
     def discard(self) -> None:
-        """Delete the file."""
-        with suppress(OSError):
-            self.path.unlink()
+        """Delete the files of this way of starting."""
+        _delete(self._paths())
 
     def sweep(self) -> None:
-        """Delete the files of all ways of starting that are older than they may be."""
-        with suppress(OSError):
-            for path in self.path.parent.iterdir():
-                if time.time() - path.stat().st_mtime > HOLDS:
-                    path.unlink()
+        """Delete the files of all ways of starting that are older than they may be, and what is too many of this."""
+        _delete(path for path in _files(self.folder) if time.time() - _modified(path) > HOLDS)
+        _delete(self._paths()[CLIENTS:])
 
 
 class Replies:
     """Answers an opening, as long as each request is exactly the one that is expected next."""
 
     def __init__(self, prepared: Prepared) -> None:
-        self._left = list(prepared.opening)
+        self._openings = prepared.openings
+        #: What is expected, once the first request has come.
+        self._left: list[tuple[str, dict[str, Any]]] | None = None
         #: Whether the request for the listing is answered.
         self.listed = False
 
     def reply(self, line: bytes) -> tuple[bytes, dict[str, Any]] | None:
         """The line that answers a line, and the result in it; None for any but the expected request."""
-        if not self._left or len(line) > _LONGEST:
+        if len(line) > _LONGEST or not (self._openings if self._left is None else self._left):
             return None
         try:
             raw = json.loads(line.decode(), object_pairs_hook=_members)
         except (ValueError, RecursionError):
             return None
-        expected, result = self._left[0]
         if not isinstance(raw, dict) or raw.keys() - {"params"} != {"jsonrpc", "id", "method"}:
             return None
-        if raw["jsonrpc"] != "2.0" or not _plain(raw["id"]) or spelled(raw["method"], raw.get("params")) != expected:
+        if raw["jsonrpc"] != "2.0" or not _plain(raw["id"]):
             return None
-        self._left.pop(0)
+        request = spelled(raw["method"], raw.get("params"))
+        left = self._openings.get(request, []) if self._left is None else self._left
+        if not left or left[0][0] != request:
+            return None
+        (_, result), *self._left = left
         self.listed |= raw["method"] == LISTING
         answer: dict[str, Any] = {"jsonrpc": "2.0"}
         if raw["method"] == LISTEN:
@@ -107,6 +121,25 @@ class Replies:
         else:
             answer |= {"id": raw["id"], "result": result}
         return json.dumps(answer, separators=(",", ":")).encode() + b"\n", result
+
+
+def _files(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def _modified(path: Path) -> float:
+    """When a file was written (seconds since 1970); long ago for one that is gone."""
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,7 +187,7 @@ def _unconfirmed(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(arguments: list[str], environ: Mapping[str, str]) -> str:
-    """The file's name: a digest of all that decides what is served, but for the App's files and named variables."""
+    """What the files' names begin with: a digest of all that decides what is served, but for what `inputs` has."""
     variables = sorted((name, value) for name, value in environ.items() if name.startswith("WAHA_"))
     # This option's file is looked for in the working folder, and named in the App's inputs by where it was found.
     folder = os.getcwd() if any(each.startswith("--key-file") for each in arguments) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -64,7 +65,7 @@ class Rehearsal:
         self._numbers = itertools.count()
         #: The methods of the requests that the SDK has answered otherwise.
         self._differs = set[str]()
-        #: The tools in the file.
+        #: The tools in the files.
         self._kept_tools = set[str]()
         self._due = anyio.Event()
         self._kept = ""
@@ -185,18 +186,18 @@ class Rehearsal:
         if prepared is None or inputs is None or key.confirmed is None or self._listing not in self._results:
             return
         opening = [(request, self._results[request]) for request in self._opening if request in self._results]
-        text = prepared.text(inputs, opening, key.confirmed)
+        path, text = prepared.path(opening[0][0]), prepared.text(inputs, opening, key.confirmed)
         if text == self._kept:
             return
         self._kept, self._kept_tools = text, self._listed
         try:
-            await anyio.to_thread.run_sync(self._write, prepared, inputs, text)
+            await anyio.to_thread.run_sync(self._write, prepared, inputs, path, text)
         except OSError as error:
             logger.info("The listing is not kept for the next start: %s", error)
 
-    def _write(self, prepared: Prepared, inputs: dict[str, Any], text: str) -> None:
+    def _write(self, prepared: Prepared, inputs: dict[str, Any], path: Path, text: str) -> None:
         # In the meantime the App's file may have become another's.
         if unchanged(inputs):
-            make_private(prepared.path.parent)
-            write_atomically(prepared.path, text, 0o600)
+            make_private(prepared.folder)
+            write_atomically(path, text, 0o600)
             prepared.sweep()
