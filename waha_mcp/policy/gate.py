@@ -448,7 +448,7 @@ class Policy:
             self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
 
     def _write_ended(self, call: Call, outcome: str) -> None:
-        if self._trail is not None and not call.ended:
+        if self._trail is not None:
             call.ended = True
             self._trail.write_now(self._record(call, outcome))
 
@@ -476,10 +476,11 @@ class Policy:
             outcome = "unknown" if self._happened(call, error) else "broken off"
             raise
         finally:
-            if call.tool.effect:
-                await in_thread(self._write_ended, call, outcome)
-            elif self._trail is not None:
-                self._trail.write(self._record(call, outcome))
+            if self._trail is not None and not call.ended:
+                if call.tool.effect:
+                    await in_thread(self._write_ended, call, outcome)
+                else:
+                    self._trail.write(self._record(call, outcome))
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:
