@@ -28,14 +28,14 @@ def import_lazily() -> None:
 @contextmanager
 def without_uvicorn() -> Iterator[None]:
     """Import, in this block, as if uvicorn were missing: the SDK's HTTP transport takes it only where it is there."""
-    if "uvicorn" in sys.modules:
+    if "uvicorn.main" in sys.modules:
         yield
         return
-    sys.modules["uvicorn"] = None  # type: ignore[assignment]
+    sys.modules["uvicorn.main"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        del sys.modules["uvicorn"]
+        del sys.modules["uvicorn.main"]
 
 
 def _put_off(name: str) -> None:
