@@ -59,7 +59,7 @@ class Call:
     decision: str = "allowed"
     #: The id that its message is to get, where WAHA gave one beforehand.
     requested_id: str | None = None
-    #: Its attempt, once it is under way; none for tools that may be repeated.
+    #: Its attempt, once it is under way; none for idempotent tools, which pass the repeat guard.
     attempt: Attempt | None = None
     #: The id of the message that was sent.
     message_id: str | None = None
