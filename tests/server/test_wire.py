@@ -197,6 +197,17 @@ def test_an_opening_is_answered_at_once_and_each_answer_is_known_to_who_takes_th
     assert one.received.get(timeout=PATIENCE) == listing
 
 
+@pytest.mark.parametrize("begins", [line(request(params={})), b"{", b"x" * (END * 20)], ids=["other", "bad", "long"])
+def test_an_opening_that_is_not_prepared_is_not_waited_for(begins: bytes, pipes: Callable[..., Pipes]) -> None:
+    keep()
+    one = pipes(opening=True)
+    one.say(begins)
+    started = time.monotonic()
+    one.wire.wait_for_opening(PATIENCE)
+    assert time.monotonic() - started < PATIENCE
+    assert [each.result for each in one.connect()] == [None]
+
+
 def test_the_opening_is_waited_for_no_longer_than_its_client_may_take(pipes: Callable[..., Pipes]) -> None:
     keep()
     one = pipes(opening=True)

@@ -12,7 +12,7 @@ from waha_mcp.people.parts import Source
 from waha_mcp.people.people_table import Entry
 from waha_mcp.people.resolving import Resolver
 from waha_mcp.waha.messages import Names
-from waha_mcp.waha.parsing import ChatKind
+from waha_mcp.waha.parsing import ChatKind, kind_of_chat
 
 T = TypeVar("T")
 
@@ -66,17 +66,19 @@ class Directory:
         if self.available:
             await self._people.load(*sources, max_age=max_age, behind=max_age is None)
 
-    async def named(self, read: Callable[[Names], T], *, whole: bool) -> tuple[T, str | None]:
+    async def named(self, read: Callable[[Names], T], *, whole: bool, group: str = "") -> tuple[T, str | None]:
         """What `read` makes of WAHA's rows with the names in them, and why some of the names are not known.
 
         Unless `whole`, as `load_if_small` says it, the people whom it asks for are looked up, and it is called again.
+        Of groups only `group` is, if it is one: rows of chats have the names of their groups.
 
         Raises:
             WahaError: WAHA refuses access.
         """
         asked = _Asked(self)
         found = read(asked)
-        unknown = [] if whole else [each for each in asked.people if self._people.table.get(each) is None]
+        wanted = [] if whole else [*asked.people, *([group] if group else ())]
+        unknown = [each for each in wanted if self._people.table.get(each) is None]
         if not unknown:
             return found, None
         why = await self._people.look_up(unknown)
@@ -167,7 +169,7 @@ class Directory:
 
 
 class _Asked:
-    """Names that note of whom they are asked."""
+    """Names that note of which people they are asked."""
 
     def __init__(self, names: Directory) -> None:
         self._names = names
@@ -178,12 +180,16 @@ class _Asked:
         return self._names.me
 
     def canonical(self, chat_id: str) -> str:
-        self.people[chat_id] = None
+        self._note(chat_id)
         return self._names.canonical(chat_id)
 
     def name(self, chat_id: str) -> str | None:
-        self.people[chat_id] = None
+        self._note(chat_id)
         return self._names.name(chat_id)
 
     def shows(self, chat_id: str) -> bool:
         return self._names.shows(chat_id)
+
+    def _note(self, chat_id: str) -> None:
+        if kind_of_chat(chat_id) == "person":
+            self.people[chat_id] = None

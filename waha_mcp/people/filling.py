@@ -19,7 +19,7 @@ from waha_mcp.people.parts import NAMES, SHUT, SOURCES, Part, Reading, Source, h
 from waha_mcp.people.people_table import NEVER, Entry, PeopleTable, table_of
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.models import contact_from, keeps_apart, marks_saved
+from waha_mcp.waha.models import contact_from, group_from, keeps_apart, marks_saved
 from waha_mcp.waha.parsing import kind_of_chat, mapping_of
 from waha_mcp.waha.rows import briefly
 
@@ -33,7 +33,7 @@ GAP_LIFE = 30.0
 OLDEST = 900.0
 #: An account with more contacts than this is large: its lists are not read for the names of a few.
 SMALL = 500
-#: How many people's single rows are kept.
+#: How many single rows of people and groups are kept.
 MOST_ROWS = 2_000
 #: Up to this many second ids are looked up one by one; for more, the whole list is read.
 FEW = 5
@@ -58,7 +58,7 @@ class FilledTable:
         #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
-        #: The people of single rows, while the lists are not read.
+        #: The people and groups of single rows, while the lists are not read.
         self._rows: dict[str, Entry] = {}
         self._looking = anyio.Lock()
         #: Whether the account is large, and when that was asked for (seconds of the monotonic clock).
@@ -223,7 +223,7 @@ class FilledTable:
         return large
 
     async def look_up(self, chats: Iterable[str]) -> str | None:
-        """Read the rows of these people one by one, but for those that are known; why some are not known then.
+        """Read the rows of these people and groups one by one, but for those that are known; why some are not then.
 
         Raises:
             WahaError: WAHA refuses access (`SHUT`).
@@ -244,7 +244,7 @@ class FilledTable:
 
         async with self._looking:
             generation, oldest = self._generation, time.monotonic() - LIFE
-            wanted = (each for each in dict.fromkeys(chats) if kind_of_chat(each) == "person")
+            wanted = (each for each in dict.fromkeys(chats) if kind_of_chat(each) in ("person", "group"))
             await each([chat for chat in wanted if not self._is_known(chat, oldest)], read)
             while len(self._rows) > MOST_ROWS:
                 del self._rows[next(iter(self._rows))]
@@ -255,11 +255,14 @@ class FilledTable:
         return row is not None and row.learned >= oldest
 
     def _entry(self, chat: str, row: Mapping[str, Any]) -> Entry | None:
+        now = time.monotonic()
+        if kind_of_chat(chat) == "group":
+            group = group_from(row)
+            return None if group is None else Entry(chat, "group", group.subject, group=group, learned=now)
         contact = contact_from({**row, "id": chat})
         if contact is None:
             return None
         saved = bool(contact.name) and self.is_saved(row)
-        now = time.monotonic()
         return Entry(chat, "person", contact.name, saved, contact.calls_themselves, self.twin(chat), None, contact,
                      learned=now)  # fmt: skip
 

@@ -96,6 +96,11 @@ class Replies:
         #: Whether the request for the listing is answered.
         self.listed = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether the first request of an opening has been answered."""
+        return self._left is not None
+
     def reply(self, line: bytes) -> tuple[bytes, dict[str, Any]] | None:
         """The line that answers a line, and the result in it; None for any but the expected request."""
         if len(line) > _LONGEST or not (self._openings if self._left is None else self._left):

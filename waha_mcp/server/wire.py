@@ -64,7 +64,7 @@ class Wire:
     def __init__(self, prepared: Prepared | None = None) -> None:
         """Take stdin and stdout, and answer the opening that is prepared."""
         self._replies = None if prepared is None else Replies(prepared)
-        #: Set when the client has been answered the listing, or stdin has ended.
+        #: Set when the client has been answered the listing, or none is prepared for how it began, or stdin has ended.
         self._opened = threading.Event()
         self._lock = threading.Lock()
         self._early: list[Early] = []
@@ -78,7 +78,7 @@ class Wire:
             threading.Thread(target=work, args=(descriptor,), daemon=True).start()
 
     def wait_for_opening(self, seconds: float) -> None:
-        """Wait until the listing is answered, or the client has taken too long over asking for it."""
+        """Wait until the listing is answered or not prepared, or the client has taken too long over asking for it."""
         self._opened.wait(seconds)
 
     def connect(self, receive: Callable[[bytes | TooLong], bool], end: Callable[[], object]) -> list[Early]:
@@ -122,7 +122,11 @@ class Wire:
         self._end()
 
     def _answered(self, line: bytes | TooLong) -> dict[str, Any] | None:
-        if self._replies is None or isinstance(line, TooLong) or (reply := self._replies.reply(line)) is None:
+        if self._replies is None:
+            return None
+        if isinstance(line, TooLong) or (reply := self._replies.reply(line)) is None:
+            if not self._replies.begun:
+                self._opened.set()
             return None
         answer, result = reply
         self.write(answer, lambda: None)

@@ -54,6 +54,41 @@ async def test_the_names_are_those_of_the_lists_and_no_list_is_read(
     assert "Lindqvist" in found.model_dump_json()
 
 
+@pytest.mark.parametrize("subject", ["Project Kestrel", "Maya Lindqvist"])
+async def test_one_message_is_read_with_its_names_and_its_chat_without_any_list(
+    subject: str, sandbox: SandboxInfo, admin: Admin
+) -> None:
+    app = app_for(sandbox, sandbox.keys["read_send"])
+    async with Bridge(app) as bridge, Bridge(app) as other, Bridge(app) as third:
+        chat = MAYA if subject.startswith("Maya") else (await group_of(other, subject))
+        messages = (await other.call("get_messages", {"chat": chat, "limit": 8})).model_dump()
+        around = {"message_id": messages["messages"][3]["id"], "before": 2, "after": 2}
+        with_lists = await other.call("get_message", around)
+        await admin.clear()
+        found = await bridge.call("get_message", around)
+        page = await third.call("get_messages", {"chat": chat})
+        assert await lists_read(admin) == []
+    assert found.model_dump() == with_lists.model_dump()
+    assert found.model_dump()["chat_name"] == page.model_dump()["chat_name"] == subject
+
+
+async def test_a_file_is_fetched_with_its_senders_name_without_any_list(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with Bridge(app_for(sandbox, sandbox.keys["read_send"])) as bridge:
+        messages = (await bridge.call("get_messages", {"chat": MAYA, "kind": "image"})).model_dump()["messages"]
+        await admin.clear()
+        found = await bridge.call("get_media", {"message_id": messages[0]["id"]})
+        assert await lists_read(admin) == []
+    assert found.model_dump()["sender_name"] == "Maya Lindqvist"
+
+
+async def group_of(bridge: Bridge, subject: str) -> str:
+    """The id of the group; reads the account's lists."""
+    await bridge.call("find_chats", {"query": "maya"})
+    groups = (await bridge.call("list_groups", {})).model_dump()["groups"]
+    found: str = next(each["id"] for each in groups if each["subject"] == subject)
+    return found
+
+
 async def test_who_was_looked_up_is_not_asked_for_again_until_names_may_have_changed(
     sandbox: SandboxInfo, admin: Admin
 ) -> None:

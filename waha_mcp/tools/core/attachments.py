@@ -78,8 +78,10 @@ async def get_media(
     """Look at a message's file: see a picture, hear or read a voice note, read a text document."""
     if save and ctx.app.downloads is None:
         raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
-    await ctx.directory.load()
-    raw, message, data, url = await _fetched(ctx, message_id)
+    whole = await ctx.directory.load_if_small()
+    raw, unnamed, data, url = await _fetched(ctx, message_id)
+    named, _ = await ctx.directory.named(partial(message_from, raw), whole=whole)
+    message = named or unnamed
     media = message.media or Media()
     mimetype = sniff(data) or media.mimetype
     seen, attachment = await _look(ctx, data, (mimetype or "").partition(";")[0], text_from)

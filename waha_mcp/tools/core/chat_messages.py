@@ -69,8 +69,7 @@ async def get_messages(
         if len(rows) == limit:
             more = left(1, encode_cursor("messages", [chat, *places[-1].state]), exact=False)
             break
-        message_id = message_id_of(step.row.get("id"))
-        if message_id is None or not ctx.shows(chat, message_id):
+        if not _may_show(ctx, chat, step.row):
             continue
         if picky:
             message = message_from(step.row, ctx.directory, full=False, chat=chat)
@@ -83,7 +82,7 @@ async def get_messages(
         read = (message_from(row, names, full=detail == "full", chat=chat) for row in rows)
         return names.name(chat), list(filter(None, read))
 
-    (chat_name, shown), why = await ctx.directory.named(read, whole=whole)
+    (chat_name, shown), why = await ctx.directory.named(read, whole=whole, group=chat)
     if why:
         source.notes.append(f"Not all names are known: {why}")
     page = Messages(chat=chat, chat_name=chat_name, messages=_once(shown), notes=source.notes or None, **more)
@@ -133,27 +132,40 @@ async def get_message(
     ctx: Context,
 ) -> MessageView:
     """Show one message in full, with those around it if asked for."""
-    await ctx.directory.load()
-    chat = ctx.directory.canonical(parse_message_id(message_id).chat)
+    whole = await ctx.directory.load_if_small()
+    here = parse_message_id(message_id).chat
+    chat, _ = await ctx.directory.named(lambda names: names.canonical(here), whole=whole)
     raw = ctx.messages[message_id]
-    message = message_from(raw, ctx.directory, chat=chat)
+    notes: list[str] = []
+    rows_before = await _before(ctx, chat, raw, before, notes)
+    rows_after = await _after(ctx, chat, raw, after, notes)
+
+    def read(names: Names) -> tuple[str | None, Message | None, list[Message], list[Message]]:
+        def in_brief(rows: list[Row]) -> list[Message]:
+            return list(filter(None, (message_from(row, names, full=False, chat=chat) for row in rows)))
+
+        return names.name(chat), message_from(raw, names, chat=chat), in_brief(rows_before), in_brief(rows_after)
+
+    (chat_name, message, *around), why = await ctx.directory.named(read, whole=whole, group=chat)
     if message is None:
         raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
     if text_from:
         message = message.model_copy(update={"text": (message.text or "")[text_from:] or None})
-    notes: list[str] = []
+    if why:
+        notes.append(f"Not all names are known: {why}")
+    found_before, found_after = around
     return MessageView(
         chat=chat,
-        chat_name=ctx.directory.name(chat),
+        chat_name=chat_name,
         message=message,
-        before=await _before(ctx, chat, raw, before, notes) or None,
-        after=await _after(ctx, chat, raw, after, notes) or None,
+        before=found_before[::-1] or None,
+        after=found_after or None,
         notes=notes or None,
     )
 
 
-async def _before(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Message]:
-    found: list[Message] = []
+async def _before(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Row]:
+    found: list[Row] = []
     if count == 0:
         return found
     message_id = message_id_of(raw.get("id")) or ""
@@ -163,17 +175,16 @@ async def _before(ctx: Context, chat: str, raw: Row, count: int, notes: list[str
         async for step in source.rows(place, None, None, Budget(MOST_REQUESTS, SECONDS)):
             if step.row is None:
                 break
-            message = message_from(step.row, ctx.directory, full=False, chat=chat)
-            if message is not None and ctx.shows(chat, message.id):
-                found.append(message)
+            if _may_show(ctx, chat, step.row):
+                found.append(step.row)
             if len(found) == count:
                 break
     except ONE_OPERATION as error:
         notes.append(f"Not all that came before could be read: {briefly(error)}.")
-    return found[::-1]
+    return found
 
 
-async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Message]:
+async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Row]:
     if count == 0:
         return []
     second = int(epoch(raw.get("timestamp")) or 0)
@@ -194,5 +205,9 @@ async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]
         notes.append(f"What came after could not be read: {briefly(error)}.")
         return []
     rows = [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
-    read = [message_from(row, ctx.directory, full=False, chat=chat) for row in rows]
-    return [message for message in read if message is not None and ctx.shows(chat, message.id)][:count]
+    return [row for row in rows if _may_show(ctx, chat, row)][:count]
+
+
+def _may_show(ctx: Context, chat: str, row: Row) -> bool:
+    message_id = message_id_of(row.get("id"))
+    return message_id is not None and ctx.shows(chat, message_id)
