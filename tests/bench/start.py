@@ -79,7 +79,7 @@ def _measured(servers: Mapping[str, Opened], n: int) -> dict[str, tuple[float, f
     taken: dict[str, list[tuple[float, float | None]]] = {name: [] for name in servers}
     for turn in range(n):
         # In another order each time: a server that has just been closed still costs its neighbour something.
-        for name in random.Random(turn).sample([*servers], len(servers)):  # noqa: S311
+        for name in random.Random(turn).sample([*servers], len(servers)):
             taken[name].append(_once(*servers[name]))
     medians: dict[str, tuple[float, float | None]] = {}
     for name, pairs in taken.items():
