@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
+from waha_mcp.feed.live import Feed
 from waha_mcp.log import hide, redact_answer
 from waha_mcp.people.directory import Directory, everyone
 from waha_mcp.people.filling import FilledTable
@@ -38,6 +39,7 @@ from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 from waha_mcp.tools.wording import Answer, answer_from
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized
+from waha_mcp.waha.events import Event
 from waha_mcp.waha.key_probe import KeyProbe
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import kind_of_chat
@@ -107,13 +109,16 @@ class Bridge:
         self._gone: dict[str, datetime] = {}
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
+        #: What happens in WhatsApp. It listens from when a tool needs it.
+        self.feed = Feed(self.waha, live=app.feed == "live")
+        self.feed.heard, self.feed.refused = self._heard, partial(self.key.doubt, Action.READ)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.waha)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
-        self.people.start = tasks.start_soon
+        self.people.start = self.feed.start = tasks.start_soon
         tasks.start_soon(self.key.watch, self._get_ready)
         return self
 
@@ -186,9 +191,9 @@ class Bridge:
             Refusal: the policy refuses the call; nothing was changed.
             WahaError: WAHA failed or refused.
         """
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.monotonic()
         try:
-            made = await self._made(name, arguments, ask, client, progress)
+            made = await self._made(name, arguments, ask, client, progress, began)
         except BaseException as error:
             decision = next((word for kind, word in _EARLY.items() if isinstance(error, kind)), None)
             outcome = "refused" if decision else "failed" if isinstance(error, Exception) else "broken off"
@@ -202,7 +207,8 @@ class Bridge:
                 if made.changes.possible and any(kind in call for call in made.tool.calls for kind in _NAMED):
                     # Also after an error: names may have changed.
                     self.people.expire()
-        return result
+        afterwards = made.tool.afterwards
+        return result if afterwards is None else await afterwards(result, made.arguments, made.context)
 
     async def answer(self, name: str, arguments: Mapping[str, Any], **call: Any) -> Answer:
         """Run one tool as `call`, and word its result as docs/answers.md says, within the App's budget.
@@ -222,9 +228,9 @@ class Bridge:
         return redact_answer(await self.references.in_text(text), self.app.key)
 
     async def _made(
-        self, name: str, arguments: Mapping[str, Any], ask: Ask, client: str | None, progress: Progress
+        self, name: str, arguments: Mapping[str, Any], ask: Ask, client: str | None, progress: Progress, began: float
     ) -> Call:
-        """The call for the gate. Raises as `call`."""
+        """The call for the gate, which began at `began` (monotonic clock). Raises as `call`."""
         from waha_mcp.policy.call import Call
 
         await self.key.settle()
@@ -246,9 +252,19 @@ class Bridge:
             if tool.action is not None:
                 await self.policy.prepare(grant)
             parsed, written = await self._with_chat_ids(tool, parsed)
+            self._check_needs(tool, parsed)
         policy = self.policy
         ctx = Context(
-            self.app, self.waha, grant, self.directory, policy.readable, policy.summary, policy.paused, progress
+            self.app,
+            self.waha,
+            grant,
+            self.directory,
+            policy.readable,
+            policy.summary,
+            policy.paused,
+            progress,
+            self.feed,
+            began,
         )
         return Call(tool, parsed, ctx, ask, client, allow_repeat, written)
 
@@ -305,7 +321,12 @@ class Bridge:
                 return [await long(kinds, name, each) for each in value]
             return await self.references.expand(kinds, value, name) if isinstance(value, str) else value
 
-        marked: list[tuple[str, Iterable[str]]] = [("m", tool.messages), ("c", tool.cursors), ("gnp", tool.references)]
+        marked: list[tuple[str, Iterable[str]]] = [
+            ("m", tool.messages),
+            ("c", tool.cursors),
+            ("mc", tool.places),
+            ("gnp", tool.references),
+        ]
         given = [(kinds, name) for kinds, names in marked for name in names if name in arguments]
         return dict(arguments) | {name: await long(kinds, name, arguments[name]) for kinds, name in given}
 
@@ -332,6 +353,16 @@ class Bridge:
             except Unresolved as error:
                 raise _NotResolved(f"{name}: {error}") from None
         return resolved, as_written
+
+    def _check_needs(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
+        """Check that what is given besides the call itself may be done in its chat.
+
+        Raises:
+            ArgumentError: the chat may not be read.
+        """
+        for name, mark in tool.needs.items():
+            if arguments.get(name) and not self.policy.readable(arguments[mark.of]):
+                raise ArgumentError(f"{name}: this chat may not be read here, so leave it out. Nothing was done")
 
     async def _chat_id(self, written: str, mark: Reference, effect: bool) -> str:
         try:
@@ -360,11 +391,20 @@ class Bridge:
                 f"{name} was on offer and is not available any more{since}: {why.rstrip('.')}. "
                 "Nothing was done. Only the user can change that: tell them, and do not look for a way around."
             )
-        return tool
+        return tool.under(self.key.grant.actions)
 
     def _was_offered(self, tool: Tool) -> bool:
         # Some clients list the tools in one process and make each call in another.
         return tool.name in self._listed or why_hidden(tool, self.app, self._declared) is None
+
+    # What happens
+
+    def _heard(self, event: Event) -> None:
+        """Apply what an event changes in what is known."""
+        if event.kind == "group":
+            self.people.expire()
+        elif event.kind == "session":
+            self.waha.hear_status(str(event.what))
 
     # Changes of the grant
 
@@ -376,6 +416,8 @@ class Bridge:
         logger.info("App %s %s", self.app.id, self.policy.summary())
 
     async def _grant_changed(self, before: Grant) -> None:
+        if Action.READ not in self.key.grant.actions:
+            self.feed.close()
         had, has = exposed(self.app, before), self.tools()
         if had == has:
             return

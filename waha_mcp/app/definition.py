@@ -17,7 +17,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -144,6 +144,8 @@ class App(PolicyFields):
     media_links: bool = False
     #: The service that transcribes voice notes. None: no transcription.
     transcriber: Transcriber | None = None
+    #: How it is heard what happens: by WAHA's WebSocket, whose URL carries the key, or by asking again and again.
+    feed: Literal["live", "poll"] = "live"
     #: CA certificates (PEM file) for WAHA's https. Verification cannot be switched off.
     ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
     #: Allow plain http, which sends key and messages unencrypted, to a host outside private networks.

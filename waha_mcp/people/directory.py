@@ -108,6 +108,12 @@ class Directory:
         """The account's own ids."""
         return self._people.table.me
 
+    async def learn(self, chat_id: str) -> str:
+        """As `canonical`; the other id of a person is looked up first, if it is not known. It may stay unknown."""
+        if self.available:
+            await self._people.learn(chat_id)
+        return self.canonical(chat_id)
+
     def canonical(self, chat_id: str) -> str:
         """The id of a person's entry: the one with the number (`@c.us`), if known."""
         one = self._people.table.canonical(chat_id)

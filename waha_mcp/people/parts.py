@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from waha_mcp.waha.chat_rows import CHAT_TIMES
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, Unreachable, Unsupported, WahaError
 from waha_mcp.waha.models import (
@@ -180,10 +181,6 @@ def _group(row: Row) -> Said | None:
     return Said(id=group.id, name=group.subject or None, group=group, creators=tuple(filter(None, owners)))
 
 
-#: Fields of a chat for the time of its last message.
-_CHAT_TIMES = ("conversationTimestamp", "timestamp", "t")
-
-
 def _chat(row: Row) -> Said | None:
     chat = chat_id_of(row.get("id"))
     if chat is None or kind_of_chat(chat) == "status":
@@ -198,7 +195,7 @@ def _chat(row: Row) -> Said | None:
         name=None if person else known,
         # The person may have chosen it.
         push_name=known if person else None,
-        last_active=next(filter(None, (epoch(row.get(name)) for name in _CHAT_TIMES)), 0.0),
+        last_active=next(filter(None, (epoch(row.get(name)) for name in CHAT_TIMES)), 0.0),
     )
 
 

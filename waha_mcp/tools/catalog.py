@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import cached_property
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from pydantic_core import core_schema
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
+from waha_mcp.feed.live import Feed
 from waha_mcp.people.directory import Directory
 from waha_mcp.tools.forgiving import description_of, meant, normalized, plain
 from waha_mcp.tools.params import (
@@ -34,6 +36,8 @@ from waha_mcp.tools.params import (
     FetchesLinks,
     LocalFile,
     MessageReference,
+    Needs,
+    PlaceReference,
     Reference,
     SavedName,
     Unseen,
@@ -54,6 +58,7 @@ M = TypeVar(
     Reference,
     MessageReference,
     CursorReference,
+    PlaceReference,
     Fetched,
     FetchesLinks,
     LocalFile,
@@ -61,6 +66,7 @@ M = TypeVar(
     ContentType,
     SavedName,
     Unseen,
+    Needs,
 )
 
 
@@ -91,6 +97,10 @@ class Context:
     reach: Callable[[], str] = lambda: ""
     paused: Callable[[], Awaitable[str | None]] = not_paused
     progress: Progress = no_progress
+    #: What happens in WhatsApp, for tools that read; None where nobody listens.
+    feed: Feed | None = None
+    #: When the call began (seconds of the monotonic clock).
+    started: float = field(default_factory=time.monotonic)
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Paths of local files as given in the arguments to their bytes, as checked and approved.
@@ -147,6 +157,8 @@ AllowRepeat = Annotated[bool, Field(description="Even if the same was done withi
 
 #: From the validated arguments to those of the call. It may raise ArgumentError.
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
+#: From the result, the arguments and the context to the result with what was added to it.
+Afterwards = Callable[[Any, Mapping[str, Any], "Context"], Awaitable[Result]]
 
 
 class ArgumentError(Exception):
@@ -161,7 +173,9 @@ class Tool:
     and those of `reaches`, which is required if it has no such parameter. `opens`: the combinations of arguments with
     which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
     tell from this one's. `one_of`: exactly one of these parameters must be given.
-    `complete` completes the arguments by each other, or refuses them, before anybody sees them.
+    `complete` completes the arguments by each other, or refuses them, before anybody sees them. `afterwards`: what
+    follows once the call is done and on record; it may add to the result and does not raise. `dropped`: parameters that
+    there are not, because the key lacks the action that they need.
     """
 
     name: str
@@ -177,6 +191,17 @@ class Tool:
     looks_like: str | None = None
     one_of: tuple[str, ...] = ()
     complete: Complete | None = None
+    afterwards: Afterwards | None = None
+    dropped: frozenset[str] = frozenset()
+
+    def under(self, actions: Collection[Action]) -> Tool:
+        """The tool as it is with these actions: without the parameters that need others."""
+        dropped = frozenset(name for name, mark in self.needs.items() if mark.action not in actions)
+        if dropped == self.dropped:
+            return self
+        if (self.name, dropped) not in _UNDER:
+            _UNDER[self.name, dropped] = replace(self, dropped=dropped)
+        return _UNDER[self.name, dropped]
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
@@ -184,7 +209,7 @@ class Tool:
         fields: dict[str, Any] = {
             p.name: (p.annotation, ... if p.default is p.empty else p.default)
             for p in inspect.signature(self.run).parameters.values()
-            if p.kind is not p.KEYWORD_ONLY
+            if p.kind is not p.KEYWORD_ONLY and p.name not in self.dropped
         }
         if self.repeats:
             fields["allow_repeat"] = (AllowRepeat, False)
@@ -242,6 +267,16 @@ class Tool:
     def cursors(self) -> frozenset[str]:
         """The parameters for cursors."""
         return frozenset(self._marked(CursorReference))
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """The parameters for places in time."""
+        return frozenset(self._marked(PlaceReference))
+
+    @cached_property
+    def needs(self) -> Mapping[str, Needs]:
+        """The parameters that need another action, with their marks."""
+        return self._marked(Needs)
 
     @cached_property
     def fetched(self) -> Mapping[str, Fetched]:
@@ -384,6 +419,8 @@ class _Schema(GenerateJsonSchema):
 
 
 _TOOLS: dict[str, Tool] = {}
+#: Tools without some of their parameters, by name and what they lack.
+_UNDER: dict[tuple[str, frozenset[str]], Tool] = {}
 #: All loaded tools by name, in listing order. Read-only; `tool` adds to it.
 CATALOG: Mapping[str, Tool] = MappingProxyType(_TOOLS)
 
@@ -400,6 +437,7 @@ def tool(
     looks_like: str | None = None,
     one_of: tuple[str, ...] = (),
     complete: Complete | None = None,
+    afterwards: Afterwards | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
     """Decorator: register a function as a tool. Returns the function unchanged."""
 
@@ -422,6 +460,7 @@ def tool(
             looks_like,
             one_of,
             complete,
+            afterwards,
         )
         return run
 
@@ -470,4 +509,4 @@ def session_advice(session: str, status: str, app: App, grant: Grant) -> str:
 
 def exposed(app: App, grant: Grant) -> list[Tool]:
     """The tools of an App under a grant, in a stable order."""
-    return [tool for tool in CATALOG.values() if why_hidden(tool, app, grant) is None]
+    return [tool.under(grant.actions) for tool in CATALOG.values() if why_hidden(tool, app, grant) is None]

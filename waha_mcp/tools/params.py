@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from waha_mcp.app.actions import Action
 from waha_mcp.app.urls import parse
 from waha_mcp.waha.parsing import ChatKind
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of
@@ -47,6 +48,22 @@ class MessageReference:
 @dataclass(frozen=True)
 class CursorReference:
     """Marks a parameter for a cursor."""
+
+
+@dataclass(frozen=True)
+class PlaceReference:
+    """Marks a parameter for a place in time: a cursor, or a message."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Marks an optional parameter that there is only where the key has another action, too.
+
+    `of`: the parameter for the chat that must be readable where it is given.
+    """
+
+    action: Action
+    of: str
 
 
 @dataclass(frozen=True)

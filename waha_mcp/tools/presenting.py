@@ -231,7 +231,7 @@ def _found(parts: Iterable[Any]) -> Iterator[Mark]:
 
 def _shown(value: Any, view: View) -> Any:
     if isinstance(value, BaseModel):
-        special = _SPECIAL.get(type(value))
+        special = next((_SPECIAL[kind] for kind in type(value).__mro__ if kind in _SPECIAL), None)
         return special(value, view) if special else _fields(value, view)
     if isinstance(value, list):
         if value and isinstance(value[0], Message):

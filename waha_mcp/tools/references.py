@@ -42,6 +42,7 @@ _SOURCE: Mapping[str, str] = {
     "m": "take the id from get_messages or search_messages again",
     "gnp": "give the chat's name or number, or take the id from list_chats or find_chats again",
     "c": "ask for the first page again, without a cursor",
+    "mc": "take an id or cursor from an answer again, or leave it out",
 }
 
 
@@ -91,7 +92,7 @@ class References:
         return f"{kind}{digits}{_check_digit(digits)}"
 
     async def expand(self, kinds: str, value: str, name: str) -> str:
-        """What a reference of these kinds ("m", "gnp" or "c") stands for; any other value as it is.
+        """What a reference of these kinds ("m", "gnp", "c" or "mc") stands for; any other value as it is.
 
         `name`: of the argument, for errors.
 

@@ -14,6 +14,7 @@ _MODULES = {
         "core.chat_list",
         "core.chat_messages",
         "core.search",
+        "core.hearing",
         "core.attachments",
         "core.address_book",
         "core.group_list",

@@ -12,7 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +36,8 @@ from waha_mcp.waha.errors import (
     clean,
     not_ready,
 )
+from waha_mcp.waha.event_socket import Arrived, listening
+from waha_mcp.waha.events import NAMES
 from waha_mcp.waha.responses import answer_of, body_of, check_json, outcome_unknown, retry_after
 from waha_mcp.waha.session_state import SESSIONS, SessionState
 
@@ -272,6 +274,15 @@ class Waha:
         except httpx.TransportError as failure:
             raise await self._failure(failure, request.url, departure) from None
         raise self._too_slow(deadline)
+
+    def listening(self) -> AbstractAsyncContextManager[AsyncIterator[Arrived]]:
+        """A connection on which live events of the session arrive; see `event_socket.listening`."""
+        key = self._key.get_secret_value()
+        return listening(self.url, key, self._require_session(), NAMES, ca_file=self._ca_file)
+
+    def hear_status(self, status: str) -> None:
+        """Take the session's status from an event."""
+        self._state.status = status
 
     async def media_link(self, url: str) -> str:
         """A browser link to a media file, containing the session's media-only key.

@@ -122,6 +122,11 @@ def _not_as_expected(what: str) -> BadAnswer:
     return BadAnswer(f"WAHA's answer is not {what}: its version may be too new or too old for this tool.")
 
 
+def listing_or_empty(value: Any) -> list[Mapping[str, Any]]:
+    """The objects in a list; empty if the value is not a list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def chat_id_of(value: Any) -> str | None:
     """Normalize a chat id given as text or as an object with `_serialized`, or `user` and `server`; None if invalid."""
     if isinstance(value, dict):

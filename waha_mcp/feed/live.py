@@ -1,0 +1,179 @@
+"""The feed of one bridge: it listens to WAHA's events, or asks where there are none, and fills the record."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal
+
+import anyio
+
+from waha_mcp.feed.reading_back import OVERVIEW, last_of, read_back
+from waha_mcp.feed.record import LATE, Record, short
+from waha_mcp.history.source import Budget
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.event_socket import Arrived, NoEvents, NoneForThisKey, NoneHere
+from waha_mcp.waha.events import Event, event_from, message_event
+from waha_mcp.waha.parsing import iso_time, listing, mapping_of
+from waha_mcp.waha.rows import briefly
+
+logger = logging.getLogger(__name__)
+
+#: off: nobody has needed it yet. starting: connecting, or connecting again.
+State = Literal["off", "starting", "live", "polling"]
+
+#: Seconds before the first attempt to connect again, and the longest before a later one.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: Failed attempts in a row after which it polls between them; seconds between attempts where there is no WebSocket.
+PATIENT, NONE_HERE = 2, 300.0
+#: Seconds between two polls, at first and while nothing comes.
+POLL, SLOWEST_POLL = 5.0, 30.0
+#: Requests and seconds to read back what came while nothing was heard, and how often that is tried.
+REQUESTS, SECONDS, TRIES = 200, 60.0, 3
+
+
+class Feed:
+    """What happens in WhatsApp, from when it is first needed on."""
+
+    def __init__(self, waha: Waha, *, live: bool = True) -> None:
+        """Makes no request. Without `live`, it polls."""
+        self.record = Record()
+        self.state: State = "off"
+        #: Why it is not live, in a few words; None: it is, or nobody has needed it.
+        self.why: str | None = None if live else 'the App has feed = "poll"'
+        #: Since when (Unix seconds) only messages are heard of, by reading back; None: all is heard.
+        self.deaf_since: float | None = None
+        #: Called with each event, before anybody is told of it.
+        self.heard: Callable[[Event], object] = lambda event: None
+        #: Awaited when WAHA refuses the key its events.
+        self.refused: Callable[[], Awaitable[object]] | None = None
+        #: Starts a task in the background (`start_soon` of a task group).
+        self.start: Callable[..., object] | None = None
+        self.waha, self._live = waha, live
+        self._opening = anyio.Lock()
+        self._running = anyio.CancelScope()
+
+    async def open(self) -> None:
+        """Begin to listen, if nobody has needed it yet: what comes from its first return on is not missed.
+
+        Raises:
+            WahaError: WAHA cannot be asked what the newest message is.
+        """
+        async with self._opening:
+            if self.state != "off":
+                return
+            now = time.time()
+            rows = listing(await self.waha.call(OVERVIEW, query={"limit": 20}), "chats")
+            newest = max((second for row in rows if (second := last_of(row)) is not None), default=int(now) - LATE)
+            last = [message_event(mapping_of(row.get("lastMessage"))) for row in rows if last_of(row) == newest]
+            self.record.begin(newest, frozenset(short(event.key) for event in last if event and event.key))
+            self.state, self.deaf_since = "starting", now
+            assert self.start is not None
+            self.start(self._run)
+
+    def close(self) -> None:
+        """Stop listening and forget what was heard, until somebody needs it again."""
+        self._running.cancel()
+        self.record.wake()
+        self.record, self.state, self.deaf_since = Record(), "off", None
+
+    # In the background
+
+    async def _run(self) -> None:
+        with anyio.CancelScope() as self._running:
+            await self._keep_on()
+
+    async def _keep_on(self) -> None:
+        failures = 0
+        while True:
+            try:
+                if not self._live:
+                    raise NoneHere(self.why or "")
+                async with self.waha.listening() as arriving:
+                    await self._catch_up()
+                    failures = 0
+                    await self._listen(arriving)
+            except NoneForThisKey as error:
+                # It is not asked for again. Where the key may read all the same, that is how it is heard what happens.
+                self._live = False
+                self._deafen("polling", error)
+                if self.refused is not None:
+                    await self.refused()
+            except NoEvents as error:
+                failures += 1
+                lasting = isinstance(error, NoneHere)
+                self._deafen("polling" if lasting or failures >= PATIENT else "starting", error)
+                await self._rest(failures, NONE_HERE if lasting else LONGEST_PAUSE)
+
+    async def _listen(self, arriving: AsyncIterator[Arrived]) -> None:
+        """Take what arrives, until the connection ends.
+
+        Raises:
+            NoEvents: it has ended.
+        """
+        if self.deaf_since is not None:
+            self.record.gaps.append((self.deaf_since, time.time()))
+        self.state, self.why, self.deaf_since = "live", None, None
+        async for arrived in arriving:
+            event = event_from(arrived.raw)
+            if event is None:
+                logger.debug("An event of %d bytes could not be read", arrived.size)
+            else:
+                self._take(event, arrived.size)
+
+    def _deafen(self, state: State, why: NoEvents) -> None:
+        if self.state == "live":
+            logger.info("No live events: %s", why)
+        self.state, self.why = state, str(why)
+        self.deaf_since = self.deaf_since or time.time()
+        # Who waits may have to say so.
+        self.record.wake()
+
+    async def _rest(self, failures: int, longest: float) -> None:
+        """Wait until the next attempt to connect; poll meanwhile, where that may take longer."""
+        if self.state != "polling":
+            await anyio.sleep(_about(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)))
+            return
+        ends = time.monotonic() + _about(longest) if self._live else math.inf
+        pause = POLL
+        while True:
+            before = self.record.last
+            await self._catch_up(tries=1)
+            pause = min(pause * 1.5, SLOWEST_POLL) if self.record.last == before else POLL
+            left = ends - time.monotonic()
+            await anyio.sleep(max(min(_about(pause), left), 0))
+            if left <= pause:
+                return
+
+    async def _catch_up(self, tries: int = TRIES) -> None:
+        """Read back what came since the newest message that is known, and what may have come late before it."""
+        start = self.record.mark().start
+        for attempt in range(tries):
+            if attempt:
+                await anyio.sleep(_about(2.0**attempt))
+            try:
+                found = await read_back(self.waha, start, Budget(REQUESTS, SECONDS))
+            except WahaError as error:
+                why = briefly(error)
+                continue
+            for row in found.rows:
+                if (event := message_event(row)) is not None:
+                    self._take(event, len(str(row)))
+            if found.whole and not found.unread:
+                return
+            why = "; ".join(f"{chat}: {reason}" for chat, reason in found.unread.items()) or "there is too much"
+        logger.warning("Not all messages since %s could be read back: %s", iso_time(start), why)
+        self.record.missing.append((time.time(), f"Messages since {iso_time(start)} may be missing: {why}."))
+
+    def _take(self, event: Event, size: int) -> None:
+        if self.record.add(event, size):
+            self.heard(event)
+
+
+def _about(seconds: float) -> float:
+    """Jitter keeps several bridges from doing the same at the same time."""
+    return seconds * random.uniform(0.7, 1.3)  # noqa: S311

@@ -1,0 +1,86 @@
+"""Reading back over REST what came since a second, in all chats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from waha_mcp.concurrency import each
+from waha_mcp.history.rest import Rest
+from waha_mcp.history.source import START, Budget, Row
+from waha_mcp.waha.chat_rows import CHAT_TIMES
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import ONE_OPERATION, NotFound
+from waha_mcp.waha.parsing import chat_id_of, epoch, mapping_of
+from waha_mcp.waha.rows import Pages, briefly
+
+OVERVIEW = "GET /api/{session}/chats/overview"
+#: Chats of one request, and how many chats are read at once.
+PAGE, AT_ONCE = 20, 4
+#: So many chats in a row without anything new end the search for chats that have it.
+OLD = 8
+
+
+@dataclass
+class ReadBack:
+    """What came, oldest first in each chat.
+
+    `unread`: chat ids to why their messages are not all among the rows. `whole`: whether all chats were looked at.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    whole: bool = True
+
+
+async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
+    """The messages from the Unix second `start` on, of all chats.
+
+    Raises:
+        WahaError: the list of chats could not be read.
+    """
+    found = ReadBack()
+    chats: list[str] = []
+    pages = Pages(waha, OVERVIEW, "chats", size=PAGE)
+    old = 0
+    budget.spend()
+    async for row in pages.rows():
+        if pages.offset % PAGE == 0:
+            if budget.spent:
+                found.whole = False
+                break
+            budget.spend()
+        chat = chat_id_of(row.get("id"))
+        second = last_of(row)
+        if second is None or second < start:
+            # Some engines have pinned chats first, and those without messages anywhere.
+            old += 1
+            if old >= OLD:
+                break
+        elif chat is not None:
+            old = 0
+            chats.append(chat)
+
+    async def read(chat: str) -> list[Row]:
+        source, rows = Rest(waha, chat, page=50), list[Row]()
+        try:
+            async for step in source.rows(START, start, None, budget):
+                if step.row is None:
+                    found.unread[chat] = "there are too many"
+                    break
+                rows.append(step.row)
+        except (*ONE_OPERATION, NotFound) as error:
+            found.unread[chat] = briefly(error)
+        return rows[::-1]
+
+    by_chat = await each(chats, read, at_once=AT_ONCE)
+    rows = [row for each_chat in by_chat for row in each_chat]
+    found.rows = sorted(rows, key=lambda row: int(epoch(row.get("timestamp")) or 0))
+    return found
+
+
+def last_of(row: Mapping[str, object]) -> int | None:
+    """The second of the last message in a row of the overview; None where it does not tell."""
+    last, engine = mapping_of(row.get("lastMessage")), mapping_of(row.get("_chat"))
+    times = [last.get("timestamp"), *(engine.get(name) for name in CHAT_TIMES)]
+    return next((int(second) for each in times if (second := epoch(each)) is not None), None)

@@ -1,0 +1,157 @@
+"""What was heard, in the order in which it came. The record is bounded, and reading consumes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import anyio
+
+from waha_mcp.waha.events import Event
+
+#: Most events that are kept, and most bytes of them; the oldest are dropped.
+MOST, MOST_BYTES = 5_000, 16 * 2**20
+#: How many messages are recognized when they come once more, by the feed or over REST.
+RECOGNIZED = 20_000
+#: A message may come so many seconds after ones that are newer; and how many messages a mark holds by themselves.
+LATE, HELD = 60, 64
+#: How many times of deafness are kept.
+MOST_GAPS = 100
+
+
+class Heard(NamedTuple):
+    """An event, its place in the record, and when it came (seconds of the monotonic clock; Unix seconds)."""
+
+    number: int
+    at: float
+    when: float
+    event: Event
+    size: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in what happened: who holds it knows everything before it.
+
+    In the record that made it, it is a number. Elsewhere (after a restart, in another process) it is a place in time:
+    what is to come are the messages from the Unix second `start` on, but for those that are `seen` (by `short`).
+    `when`: until when it was listened (Unix seconds).
+    """
+
+    record: str
+    number: int
+    when: float
+    start: int
+    seen: frozenset[str] = frozenset()
+
+    @property
+    def state(self) -> list[Any]:
+        """The mark as a cursor's state."""
+        return [self.record, self.number, round(self.when, 3), self.start, sorted(self.seen)]
+
+    @classmethod
+    def from_state(cls, state: Any) -> Mark:
+        """The mark in a cursor's state.
+
+        Raises:
+            ValueError: it holds none.
+        """
+        match state:
+            case [str(record), int(number), int() | float() as when, int(start), [*seen]] if all(
+                isinstance(each, str) for each in seen
+            ):
+                return cls(record, number, when, start, frozenset(seen))
+        raise ValueError("no mark")
+
+
+class Record:
+    """The events of one feed."""
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(4)
+        self.entries: deque[Heard] = deque()
+        #: The number of the last event; 0 before the first.
+        self.last = 0
+        #: Times (Unix seconds) in which nothing was heard, from and to.
+        self.gaps: deque[tuple[float, float]] = deque(maxlen=MOST_GAPS)
+        #: When something may have been missed (Unix seconds), and what, in words for the agent.
+        self.missing: deque[tuple[float, str]] = deque(maxlen=MOST_GAPS)
+        #: When it began (Unix seconds).
+        self.begun = time.time()
+        self._bytes = 0
+        self._known: OrderedDict[str, None] = OrderedDict()
+        #: Number, second and short id of the last messages.
+        self._recent: deque[tuple[int, int, str]] = deque(maxlen=8 * HELD)
+        #: The second of the newest message when it began, and the messages of that second (by `short`).
+        self.start, self._before = 0, frozenset[str]()
+        self._came = anyio.Event()
+
+    def begin(self, start: int, seen: frozenset[str]) -> None:
+        """Begin at the newest message there is: its second, and the messages of that second (by `short`)."""
+        self.start, self._before, self.begun = start, seen, time.time()
+
+    @property
+    def newest(self) -> int:
+        """The second of the newest message."""
+        return max((second for _, second, _ in self._recent), default=self.start)
+
+    def knows(self, key: str) -> bool:
+        """Whether the message with this key is in the record, or was."""
+        return key in self._known or short(key) in self._before
+
+    def add(self, event: Event, size: int) -> bool:
+        """Add an event of `size` bytes, and wake who waits for one; False for a message that is known already."""
+        if event.key is not None:
+            if self.knows(event.key):
+                return False
+            self._known[event.key] = None
+            if len(self._known) > RECOGNIZED:
+                self._known.popitem(last=False)
+        self.last += 1
+        if event.key is not None:
+            self._recent.append((self.last, int(event.time or self.newest), short(event.key)))
+        self.entries.append(Heard(self.last, time.monotonic(), time.time(), event, size))
+        self._bytes += size
+        while len(self.entries) > MOST or (self._bytes > MOST_BYTES and len(self.entries) > 1):
+            self._bytes -= self.entries.popleft().size
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        """Wake all who wait."""
+        self._came.set()
+        self._came = anyio.Event()
+
+    async def more(self, number: int) -> None:
+        """Wait until there is something behind this number, or `wake` is called."""
+        if self.last <= number:
+            await self._came.wait()
+
+    def mark(self, number: int | None = None) -> Mark:
+        """The place behind the event with this number (default: the last, now)."""
+        when = time.time()
+        if number is not None and number != self.last:
+            when = next((each.when for each in self.entries if each.number == number), when)
+        number = self.last if number is None else number
+        recent = [(second, name) for at, second, name in self._recent if at <= number]
+        newest = max((second for second, _ in recent), default=self.start)
+        start = max(newest - LATE, self.start)
+        if len(recent) > HELD:
+            start = max(start, sorted(second for second, _ in recent)[-HELD])
+        seen = {name for second, name in recent if second >= start}
+        return Mark(self.id, number, when, start, frozenset(seen | (self._before if start == self.start else set())))
+
+    def since(self, number: int) -> tuple[list[Heard], int]:
+        """What came behind this number, and how many events of it are not kept any more."""
+        first = self.entries[0].number if self.entries else self.last + 1
+        dropped = max(first - number - 1, 0)
+        return [each for each in self.entries if each.number > number], dropped
+
+
+def short(key: str) -> str:
+    """A few characters for the key of a message."""
+    return hashlib.sha256(key.encode()).hexdigest()[:10]

@@ -1,0 +1,98 @@
+"""What came since a mark: from the record where it reaches back to it, and over REST where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from waha_mcp.feed.live import Feed
+from waha_mcp.feed.reading_back import read_back
+from waha_mcp.feed.record import LATE, Mark, short
+from waha_mcp.history.source import Budget
+from waha_mcp.waha.events import Event, message_event
+from waha_mcp.waha.parsing import iso_time
+
+#: Requests and seconds of one call to read back.
+REQUESTS, SECONDS = 20, 15.0
+
+
+@dataclass
+class Came:
+    """Events in the order in which they came, each with the place behind it; messages that were read back stand first.
+
+    `number`: up to where in the record that is. `notes`: what may be missing, in words for the agent; `unread`: chats
+    whose messages could not all be read back, and why. `deaf`: times (Unix seconds, the end None: until now) of which
+    only messages are known.
+    """
+
+    events: list[tuple[Event, float, Mark]] = field(default_factory=list)
+    number: int = 0
+    notes: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    deaf: list[tuple[float, float | None]] = field(default_factory=list)
+
+
+async def came_since(feed: Feed, mark: Mark) -> Came:
+    """What came since the mark.
+
+    Raises:
+        WahaError: what has to be read back cannot be.
+    """
+    record = feed.record
+    here = mark.record == record.id
+    kept, dropped = record.since(mark.number if here else 0)
+    # Where it reaches back to the mark and nothing was missed, a place in time is found in it as well.
+    covers = here or (mark.start > record.start and feed.deaf_since is None)
+    came = Came()
+    if not covers or dropped:
+        kept = [each for each in kept if here or _is_new(each.event, each.when, mark)]
+        known = {each.event.key for each in kept}
+        back = await read_back(feed.waha, mark.start, Budget(REQUESTS, SECONDS))
+        events = [event for row in back.rows if (event := message_event(row)) is not None]
+        came.events += _with_marks([event for event in events if event.key not in known], mark)
+        if here and dropped:
+            came.notes.append(f"{dropped} events were too many to keep: their messages were read back.")
+        if not back.whole:
+            since = iso_time(mark.start)
+            came.notes.append(f"Too many chats have new messages: see get_unread, or get_messages with since={since}.")
+        came.unread = back.unread
+    elif not here:
+        kept = [each for each in kept if _is_new(each.event, each.when, mark)]
+    came.events += [(each.event, each.when, record.mark(each.number)) for each in kept]
+    came.number = record.last
+    came.notes += [text for when, text in record.missing if when > mark.when]
+    came.deaf = deaf_since(feed, mark.when)
+    return came
+
+
+def deaf_since(feed: Feed, when: float) -> list[tuple[float, float | None]]:
+    """The times since then (Unix seconds) of which only messages are known."""
+    ended = [(max(start, when), end) for start, end in feed.record.gaps if end > when]
+    begun = feed.record.begun
+    before: list[tuple[float, float | None]] = [(when, begun)] if begun - when > 1.0 else []
+    now: list[tuple[float, float | None]] = [] if feed.deaf_since is None else [(max(feed.deaf_since, when), None)]
+    return [*before, *ended, *now]
+
+
+def _is_new(event: Event, when: float, mark: Mark) -> bool:
+    if event.key is None:
+        return when > mark.when
+    return event.time >= mark.start and short(event.key) not in mark.seen
+
+
+def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float, Mark]]:
+    """The messages that were not seen, each with the place behind it."""
+    found: list[tuple[Event, float, Mark]] = []
+    passed: list[tuple[int, str]] = []
+    for event in events:
+        assert event.key is not None
+        second, name = int(event.time), short(event.key)
+        passed.append((second, name))
+        if name in mark.seen:
+            continue
+        start = max(mark.start, second - LATE)
+        seen = frozenset(each for at, each in passed if at >= start)
+        # Those that were seen and are not there any more stay seen as long as they are looked for.
+        seen |= mark.seen if start == mark.start else frozenset()
+        found.append((event, event.time, Mark("", 0, mark.when, start, seen)))
+    return found
