@@ -1,4 +1,4 @@
-"""Serve a sandbox over HTTP in the running event loop."""
+"""Serve a sandbox over HTTP and WebSocket in the running event loop."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import Scope
 
+from waha_mcp.sandbox.event_sockets import EventSocket
 from waha_mcp.sandbox.http_app import WahaApp
 from waha_mcp.sandbox.state import Sandbox
 
@@ -33,7 +35,7 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
     config = uvicorn.Config(
         WahaApp(sandbox, abort),
         lifespan="off",
-        ws="none",
+        ws=cast(type[asyncio.Protocol], partial(EventSocket, sandbox)),
         log_config=None,
         log_level="critical",
         access_log=False,
