@@ -760,7 +760,7 @@ TOOLS: dict[str, Row] = {
         tool("send_text", to=SAM, text="Hello"),
         "Wrong arguments for send_text. chat: required (Name, number (+1 202 555 0123) or id); to: unknown "
         "property, perhaps chat is meant; send_text takes chat (required), text (required), reply_to, "
-        "mentions, link_preview, allow_repeat",
+        "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",
     ),
     "an empty text": Row(

@@ -128,6 +128,8 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         "get_messages": chat | {"limit": 5},
         "get_message": {"message_id": world.incoming, "before": 2, "after": 2},
         "search_messages": {"query": "sounds good"},
+        "wait_for_messages": chat | {"after": world.incoming, "timeout": 1, "settle": 0},
+        "get_updates": {"after": world.incoming},
         "get_media": {"message_id": world.voice},
         "get_contacts": {"limit": 5},
         "check_number": {"phone": "+12025550123"},

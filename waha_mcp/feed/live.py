@@ -28,6 +28,8 @@ State = Literal["off", "starting", "live", "polling"]
 
 #: Seconds before the first attempt to connect again, and the longest before a later one.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: Seconds for which who needs it first waits for the connection.
+CONNECTING = 2.0
 #: Failed attempts in a row after which it polls between them; seconds between attempts where there is no WebSocket.
 PATIENT, NONE_HERE = 2, 300.0
 #: Seconds between two polls, at first and while nothing comes.
@@ -58,7 +60,7 @@ class Feed:
         self._running = anyio.CancelScope()
 
     async def open(self) -> None:
-        """Begin to listen, if nobody has needed it yet: what comes from its first return on is not missed.
+        """Begin to listen, if nobody has needed it yet: no message that comes from its first return on is missed.
 
         Raises:
             WahaError: WAHA cannot be asked what the newest message is.
@@ -74,6 +76,10 @@ class Feed:
             self.state, self.deaf_since = "starting", now
             assert self.start is not None
             self.start(self._run)
+            # So that who begins here misses nothing else either.
+            with anyio.move_on_after(CONNECTING):
+                while self.state == "starting":
+                    await self.record.more(self.record.last)
 
     def close(self) -> None:
         """Stop listening and forget what was heard, until somebody needs it again."""
@@ -118,6 +124,7 @@ class Feed:
         if self.deaf_since is not None:
             self.record.gaps.append((self.deaf_since, time.time()))
         self.state, self.why, self.deaf_since = "live", None, None
+        self.record.wake()
         async for arrived in arriving:
             event = event_from(arrived.raw)
             if event is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from waha_mcp.concurrency import each
 from waha_mcp.history.rest import Rest
@@ -11,6 +12,7 @@ from waha_mcp.history.source import START, Budget, Row
 from waha_mcp.waha.chat_rows import CHAT_TIMES
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound
+from waha_mcp.waha.models import message_id_of
 from waha_mcp.waha.parsing import chat_id_of, epoch, mapping_of
 from waha_mcp.waha.rows import Pages, briefly
 
@@ -62,7 +64,7 @@ async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
             chats.append(chat)
 
     async def read(chat: str) -> list[Row]:
-        source, rows = Rest(waha, chat, page=50), list[Row]()
+        source, rows = _Rest(waha, chat, page=50), list[Row]()
         try:
             async for step in source.rows(START, start, None, budget):
                 if step.row is None:
@@ -71,12 +73,40 @@ async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
                 rows.append(step.row)
         except (*ONE_OPERATION, NotFound) as error:
             found.unread[chat] = briefly(error)
-        return rows[::-1]
+        places = source.places()
+        return sorted(rows, key=lambda row: places[message_id_of(row.get("id"))], reverse=True)
 
     by_chat = await each(chats, read, at_once=AT_ONCE)
     rows = [row for each_chat in by_chat for row in each_chat]
     found.rows = sorted(rows, key=lambda row: int(epoch(row.get("timestamp")) or 0))
     return found
+
+
+class _Rest(Rest):
+    """Keeps the order in which WAHA's pages have the messages.
+
+    What comes while a chat is read stands before the rest of its second in the next page, and is given after it.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._order: list[str | None] = []
+        self._known: set[str | None] = set()
+
+    async def fetch(self, *arguments: Any) -> list[Row]:
+        rows = await super().fetch(*arguments)
+        at = len(self._order)
+        for message_id in [message_id_of(row.get("id")) for row in reversed(rows)]:
+            if message_id in self._known:
+                at = self._order.index(message_id)
+            else:
+                self._order.insert(at, message_id)
+                self._known.add(message_id)
+        return rows
+
+    def places(self) -> dict[str | None, int]:
+        """The places of the messages by their ids, from the newest on."""
+        return {message_id: place for place, message_id in enumerate(self._order)}
 
 
 def last_of(row: Mapping[str, object]) -> int | None:

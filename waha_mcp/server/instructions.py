@@ -43,6 +43,11 @@ def instructions(app: App, grant: Grant, phone: str | None = None) -> str:
             "Reading marks nothing as read. In answers, `them` is the other side of a chat with one person, ~ stands "
             "before a name that its bearer chose, and a time without a day is of the row above's day, at first today."
         )
+    if "wait_for_messages" in names:
+        answer = "Waiting for an answer: " + ("send_text with wait_for_reply, or " if sends else "")
+        lines.append(
+            f"{answer}wait_for_messages, after= the id of a message. get_updates tells what has happened since."
+        )
     if sends:
         lines.append(
             "What you send is seen by people at once. When a send's outcome is unknown, do not just repeat it."

@@ -239,13 +239,14 @@ def _unread(ctx: Context, came: Came) -> list[str] | None:
 
 @dataclass
 class _Row:
-    """A message or a change, and the place behind it. `edited`, `deleted`: what became of the message meanwhile."""
+    """A message or a change, and the place behind it. `edited`, `deleted`, `status`: what became of it meanwhile."""
 
     event: Event
     chat: str
     mark: Mark
     edited: Row | None = None
     deleted: bool = False
+    status: str | None = None
 
 
 @dataclass
@@ -260,7 +261,9 @@ class _Found:
     sender: str | None = None
     only_messages: bool = False
     rows: list[_Row] = field(default_factory=list)
+    #: Messages by chat and bare id, and the edits and deletions that came before their message.
     _by_id: dict[tuple[str, str], _Row] = field(default_factory=dict)
+    _early: dict[tuple[str, str], list[_Row]] = field(default_factory=dict)
     _looked_up: int = 0
 
     async def take(self, events: Iterable[tuple[Event, float, Mark]]) -> list[Event]:
@@ -303,16 +306,20 @@ class _Found:
             if message is None or message.kind in _SILENT or _is_empty(message):
                 return
             self.rows.append(row)
-            self._by_id[chat, parse_message_id(message.id).id] = row
+            at = chat, parse_message_id(message.id).id
+            self._by_id[at] = row
+            for change in self._early.pop(at, ()):
+                if _fold(row, change.event, names) and change in self.rows:
+                    self.rows.remove(change)
             return
-        of = self._by_id.get((chat, event.about or ""))
-        # Whether an author may edit or delete a message, their app has checked; the engine has not.
-        own = of is not None and by is not None and by == _author(of.event, names)
-        if of is not None and own and event.kind == "edited":
-            of.edited = event.row
-        elif of is not None and own and event.kind == "deleted":
-            of.deleted = True
-        elif not self.only_messages and _is_told(event):
+        at = chat, event.about or ""
+        of = self._by_id.get(at)
+        if of is not None and _fold(of, event, names):
+            return
+        if of is None and event.kind in ("edited", "deleted", "receipt"):
+            # Some engines tell of it before the message.
+            self._early.setdefault(at, []).append(row)
+        if not self.only_messages and _is_told(event):
             self._add_change(row)
 
     def _add_change(self, row: _Row) -> None:
@@ -336,6 +343,21 @@ class _Found:
         return found
 
 
+def _fold(of: _Row, event: Event, names: Names) -> bool:
+    """Fold what became of a message into it, where it is certain; whether that was done."""
+    by, author = (each.by if each.by in (None, ME) else names.canonical(each.by) for each in (event, of.event))
+    if event.kind == "receipt" and author == ME and kind_of_chat(of.chat) == "person" and by != ME:
+        of.status = str(event.what)
+        return True
+    # That only its author edits or deletes a message, their app has seen to; the engine has not.
+    if by is None or by != author:
+        return False
+    if event.kind == "edited":
+        of.edited = event.row
+    of.deleted = of.deleted or event.kind == "deleted"
+    return event.kind in ("edited", "deleted")
+
+
 def _message(row: _Row, names: Names, of: dict[str, Any]) -> HeardMessage:
     message = message_from(row.event.row, names, full=False, chat=row.chat)
     assert message is not None
@@ -346,6 +368,8 @@ def _message(row: _Row, names: Names, of: dict[str, Any]) -> HeardMessage:
     elif row.edited is not None:
         edit = message_from(row.edited, names, full=False, chat=row.chat)
         fields |= {"text": edit.text if edit else None, "edited": True}
+    if row.status is not None:
+        fields["status"] = row.status
     return HeardMessage.model_construct(**fields | of)
 
 
@@ -415,10 +439,6 @@ def _is_empty(message: Message) -> bool:
     given = ("id", "time", "sender", "sender_name", "calls_themselves", "kind", "note", "status")
     told = [getattr(message, name) for name in Message.model_fields if name not in given]
     return message.kind in ("text", "other") and not any(value is not None for value in told)
-
-
-def _author(event: Event, names: Names) -> str | None:
-    return event.by if event.by in (None, ME) else names.canonical(event.by)
 
 
 def _full_id(event: Event) -> str | None:
