@@ -252,6 +252,16 @@ async def test_a_slow_feed_keeps_the_order_and_settling_ends_the_wait(gows: Box)
         assert (await ear.next())["payload"]["body"] == "fast"
 
 
+async def test_a_slow_feed_that_is_dropped_loses_what_it_kept(gows: Box) -> None:
+    async with gows.ear("message") as ear:
+        await gows.control("POST", "socket", slow=60)
+        for _ in range(2):
+            await gows.control("POST", "messages", chatId=MAYA, text="Kept")
+        assert (await gows.control("POST", "socket", drop=True))["sockets"] == []
+        assert (await gows.control("POST", "settle"))["settled"] == 1
+        assert await closing(ear) is None
+
+
 async def test_garbage_is_no_event(gows: Box) -> None:
     async with gows.ear() as ear:
         await gows.control("POST", "socket", garbage=len(GARBAGE) + 1)
@@ -262,6 +272,7 @@ async def test_garbage_is_no_event(gows: Box) -> None:
         assert (await ear.next("message"))["payload"]["body"] == "Sense"
 
 
+@pytest.mark.slow
 async def test_a_flood_comes_whole_and_in_order(gows: Box) -> None:
     async with gows.ear("message.any") as ear:
         await gows.control("POST", "socket", flood=5000, chatId=SAM)

@@ -10,7 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.sandbox.box import MAYA, SAM, Box, Ear, bare_id, group_id
+from waha_mcp.sandbox import doings
 from waha_mcp.sandbox.contract import contract
+from waha_mcp.sandbox.happenings import Written
+from waha_mcp.sandbox.state import Sandbox
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +68,17 @@ async def with_tags(box: Box) -> None:
     config = (await box.get("/api/sessions/default"))["config"]
     await box.do("PUT", "/api/sessions/default", {"config": config | TAGS})
     await box.control("POST", "settle")
+
+
+async def test_no_event_is_made_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = Sandbox()
+    monkeypatch.setattr(sandbox.wording, "events", pytest.fail)
+    session = sandbox.sessions["default"]
+    assert session.account is not None
+    message = session.account.timeline[-1]
+    sandbox.emit(session, Written(message))
+    doings.edit(sandbox, session, message, "Changed")
+    assert message.text == "Changed"
 
 
 # Messages
@@ -310,6 +324,18 @@ async def test_media_comes_with_edits_and_receipts_of_none(each: Box) -> None:
         payload = await only(ear, "message.edited")
     assert payload["media"] is None
     assert payload["body"] == "A caption"
+
+
+async def test_an_event_can_come_late_twice_or_never_while_the_message_is_there(gows: Box) -> None:
+    async with gows.ear("message") as ear:
+        late = await incoming(gows, told=[60])
+        twice = await incoming(gows, told=[0, 0])
+        never = await incoming(gows, told=[])
+        early = [envelope["payload"]["id"] for envelope in await ear.heard()]
+        await gows.control("POST", "settle")
+        assert early + [envelope["payload"]["id"] for envelope in await ear.heard()] == [twice, twice, late]
+    read = {message["id"] for message in await gows.messages(MAYA, limit=3)}
+    assert read == {late, twice, never}
 
 
 # Presence, calls, sessions

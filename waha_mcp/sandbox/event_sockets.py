@@ -45,6 +45,7 @@ class EventSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(cast(Any, self))
+        self._frozen = True
         self.stream.leave(self)
         if self._end is not None:
             self._end.cancel()
@@ -125,6 +126,8 @@ class EventSocket(asyncio.Protocol):
     def _next(self) -> None:
         self.send(self._waiting[0])
         self._waiting.popleft()
+        if self._frozen:
+            self._waiting.clear()
         if self._waiting:
             self.sandbox.later(self.stream.faults.slow, self._next)
 
@@ -144,6 +147,7 @@ class EventSocket(asyncio.Protocol):
             self._flush()
 
     def drop(self) -> None:
+        self.stream.leave(self)
         self.transport.abort()
 
     def freeze(self) -> None:

@@ -73,7 +73,7 @@ def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
         quoted=wish.get("replyTo"),
         raw=wish.get("raw"),
     )
-    doings.arrive(sandbox, session, account, message)
+    doings.arrive(sandbox, session, account, message, wish.get("told", [0]))
     return {"id": sandbox.engine.message_id(account, message)}
 
 
