@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -130,6 +131,16 @@ async def test_the_request_log_has_the_socket_without_its_key(gows: Box) -> None
     assert (opened["path"], opened["query"], opened["key"]) == ("/ws", "x-api-key=***&events=message", "read")
     assert (opened["status"], opened["performed"] is None) == (101, False)
     assert (unknown["query"], unknown["key"], unknown["performed"]) == ("x-api-key=***&events=message", None, None)
+
+
+async def test_no_log_and_no_spelling_has_the_key(gows: Box, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = gows.info.keys["read"]
+    async with raw(gows, f"/ws?events=message&X%2DApi-Key={key}") as stream:
+        assert (await stream.receive()).startswith(b"HTTP/1.1 101 ")
+        [opened] = await gows.control("GET", "requests")
+    assert (opened["query"], opened["key"]) == ("events=message&x-api-key=***", "read")
+    assert key not in caplog.text
 
 
 async def test_an_envelope_is_wahas(each: Box) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import Any, cast
@@ -20,6 +21,9 @@ from waha_mcp.sandbox.state import Sandbox
 #: Seconds for the other side to answer a close frame.
 CLOSE_TIME = 30.0
 INCOMING_LIMIT = 100 * 1024 * 1024
+#: The library would write requests into a debug log, and with them the key.
+_silent = logging.getLogger(f"{__name__}.frames")
+_silent.setLevel(logging.CRITICAL)
 
 
 class EventSocket(asyncio.Protocol):
@@ -31,7 +35,7 @@ class EventSocket(asyncio.Protocol):
         self.subscription: Subscription | None = None
         self.transport = cast(asyncio.Transport, None)
         self._connections = server_state.connections
-        self._protocol = ServerProtocol(max_size=INCOMING_LIMIT)
+        self._protocol = ServerProtocol(max_size=INCOMING_LIMIT, logger=_silent)
         self._answered = True
         self._frozen = False
         self._waiting: deque[bytes] = deque()
