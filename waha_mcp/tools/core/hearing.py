@@ -474,7 +474,7 @@ class _Wait:
         self._chat = chat
         self._began = time.monotonic()
         #: When the last message came and when the first one did (monotonic clock); when somebody was last seen typing.
-        self._last = self._first = self._typing = float("-inf")
+        self._last = self._first = self._typing = self._told = float("-inf")
 
     async def run(self, after: str | Mark | None, ends: float) -> Heard:
         """Wait until `ends` (monotonic clock) at most.
@@ -505,9 +505,11 @@ class _Wait:
             quiet = self._quiet_from()
             if now >= ends or (self._found.rows and now >= quiet) or len(self._found.rows) >= MOST:
                 break
-            if now - reported >= REPORT:
+            typing = self._typing > self._told
+            if typing or now - reported >= REPORT:
                 reported = now
-                await ctx.progress(now - self._began, ends - self._began, "Waiting for messages")
+                self._told = self._typing
+                await ctx.progress(now - self._began, ends - self._began, "typing …" if typing else "waiting …")
             until = min(ends, quiet if self._found.rows else ends, reported + REPORT)
             with anyio.move_on_after(until - now):
                 await feed.record.more(number)
