@@ -146,7 +146,7 @@ async def _launch(sandbox: SandboxInfo, key: str) -> AsyncIterator[Client]:
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    async def told(done: float, total: float | None, message: str | None) -> None:
+    async def told(progress: float, total: float | None, message: str | None) -> None:
         _row(f"({message})")
 
     result = await client.call_tool(tool, arguments, progress_callback=told)
