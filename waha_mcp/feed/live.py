@@ -130,7 +130,7 @@ class Feed:
             if event is None:
                 logger.debug("An event of %d bytes could not be read", arrived.size)
             else:
-                self._take(event, arrived.size)
+                self.take(event, arrived.size)
 
     def _deafen(self, state: State, why: NoEvents) -> None:
         if self.state == "live":
@@ -169,14 +169,15 @@ class Feed:
                 continue
             for row in found.rows:
                 if (event := message_event(row)) is not None:
-                    self._take(event, len(str(row)))
+                    self.take(event, len(str(row)))
             if found.whole and not found.unread:
                 return
             why = "; ".join(f"{chat}: {reason}" for chat, reason in found.unread.items()) or "there is too much"
         logger.warning("Not all messages since %s could be read back: %s", iso_time(start), why)
         self.record.missing.append((time.time(), f"Messages since {iso_time(start)} may be missing: {why}."))
 
-    def _take(self, event: Event, size: int) -> None:
+    def take(self, event: Event, size: int) -> None:
+        """Take an event of `size` bytes, unless it is a message that is known."""
         if self.record.add(event, size):
             self.heard(event)
 
