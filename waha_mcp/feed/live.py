@@ -57,7 +57,7 @@ class Feed:
         self.start: Callable[..., object] | None = None
         self.waha, self._live = waha, live
         self._opening = anyio.Lock()
-        self._running = anyio.CancelScope()
+        self._running: anyio.CancelScope | None = None
 
     async def open(self) -> None:
         """Begin to listen, if nobody has needed it yet: no message that comes from its first return on is missed.
@@ -83,7 +83,8 @@ class Feed:
 
     def close(self) -> None:
         """Stop listening and forget what was heard, until somebody needs it again."""
-        self._running.cancel()
+        if self._running is not None:
+            self._running.cancel()
         self.record.wake()
         self.record, self.state, self.deaf_since = Record(), "off", None
 
