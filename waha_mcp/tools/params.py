@@ -59,7 +59,7 @@ class PlaceReference:
 class Needs:
     """Marks an optional parameter on what follows once the call is done, which needs another action of the key.
 
-    The tool's `afterwards` gets it, and not the tool. `of`: the parameter for the chat that must be readable where it is given.
+    The tool's `afterwards` gets it, and not the tool. `of`: the parameter for the chat that must be readable then.
     """
 
     action: Action

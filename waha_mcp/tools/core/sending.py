@@ -41,7 +41,7 @@ async def send_text(
     wait_for_reply: Annotated[
         int,
         Needs(Action.READ, of="chat"),
-        Field(ge=0, le=50, description="Seconds to wait for an answer, which then comes with the result"),
+        Field(ge=0, le=50, description="Seconds to wait for the answer"),
     ] = 0,
     *,
     ctx: Context,
