@@ -4,6 +4,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated, Literal
 
+import anyio
 from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
@@ -23,6 +24,8 @@ Text = Annotated[
     str,
     Field(min_length=1, max_length=65_536, description="WhatsApp's *bold* _italic_ ~strike~ work"),
 ]
+#: Seconds for which a message that is to be answered waits until we listen.
+OPENING = 5.0
 Caption = Annotated[str, Field(max_length=4_096, description="Text below it")]
 
 
@@ -50,7 +53,7 @@ async def send_text(
 ) -> Sent:
     """Send a WhatsApp text to a person or group."""
     if wait_for_reply and ctx.feed is not None:
-        with suppress(WahaError):
+        with suppress(WahaError), anyio.move_on_after(OPENING):
             # What is heard from now on need not be read back.
             await ctx.feed.open()
     answer = await ctx.waha.call(
