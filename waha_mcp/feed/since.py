@@ -22,9 +22,9 @@ class Came:
     """Events in the order in which they came, each with what gives the place behind it; older messages that were read
     back stand first.
 
-    `number`: up to where in the record that is. `dropped`: how many events were too many to keep. `notes`: what may be missing, in words for the agent; `unread`: chats
-    whose messages could not all be read back, and why. `deaf`: times (Unix seconds, the end None: until now) of which
-    only messages are known.
+    `number`: up to where in the record that is. `dropped`: how many events were too many to keep. `notes`: what may be
+    missing, in words for the agent; `unread`: chats whose messages could not all be read back, and why. `deaf`: times
+    (Unix seconds, the end None: until now) of which only messages are known.
     """
 
     events: list[tuple[Event, float, Callable[[], Mark]]] = field(default_factory=list)

@@ -199,3 +199,28 @@ async def test_what_fails_while_listening_does_not_end_the_bridge(
     await come(admin, MAYA, "second")
     found = await ask(bridge, "wait_for_messages", after=cursor, settle=2, timeout=20)
     assert said(found) == ["first", "second"]
+
+
+async def test_proxy_settings_that_cannot_be_used_do_not_end_the_bridge(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(bridge, "get_updates")
+    bridge.feed.close()
+    await bridge.waha.call("GET /api/{session}/chats/overview", query={"limit": 1})
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "nonsense://127.0.0.1:1")
+    await ask(bridge, "get_updates")
+    assert bridge.feed.why is not None
+    assert "InvalidProxy" in bridge.feed.why
+
+
+async def test_who_has_stopped_typing_is_not_typing(bridge: Bridge, admin: Admin) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    await come(admin, MAYA, "Hello")
+    await happen(admin, "presence", chatId=MAYA, presence="typing")
+    await happen(admin, "presence", chatId=MAYA, presence="paused")
+    while not [each for each in bridge.feed.record.entries if each.event.what == "paused"]:
+        await bridge.feed.record.more(bridge.feed.record.last)
+    found = await ask(bridge, "wait_for_messages", chat=MAYA, after=cursor, settle=0)
+    assert said(found) == ["Hello"]
+    assert "typing" not in found
