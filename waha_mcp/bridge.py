@@ -54,6 +54,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds before the policy is loaded, so that the client's first listing is answered before.
 LISTING_FIRST = 0.2
+#: Seconds for which a call waits for the feed to open before what it does.
+OPENING = 5.0
 #: Substrings of the operations that may change names of people, groups or channels.
 _NAMED = ("/groups", "/contacts", "/channels")
 
@@ -366,7 +368,7 @@ class Bridge:
         for name in filter(beside.get, beside):
             if not self.policy.readable(arguments[tool.needs[name].of]):
                 raise ArgumentError(f"{name}: this chat may not be read here, so leave it out. Nothing was done")
-            with suppress(WahaError):
+            with suppress(WahaError), anyio.move_on_after(OPENING):
                 # What is heard from now on need not be read back.
                 await self.feed.open()
 

@@ -12,7 +12,7 @@ from typing import Literal
 import anyio
 
 from waha_mcp.feed.reading_back import OVERVIEW, last_of, read_back
-from waha_mcp.feed.record import LATE, Record, short
+from waha_mcp.feed.record import LATE, Missing, Record, short
 from waha_mcp.history.source import Budget
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
@@ -92,7 +92,13 @@ class Feed:
 
     async def _run(self) -> None:
         with anyio.CancelScope() as self._running:
-            await self._keep_on()
+            while True:
+                try:
+                    await self._keep_on()
+                except Exception:  # it must not stop what runs beside it
+                    logger.exception("Listening to what happens failed, and begins again")
+                    self._deafen("starting", NoEvents("listening failed"))
+                    await anyio.sleep(_about(LONGEST_PAUSE))
 
     async def _keep_on(self) -> None:
         failures = 0
@@ -132,6 +138,9 @@ class Feed:
                 logger.debug("An event of %d bytes could not be read", arrived.size)
             else:
                 self.take(event, arrived.size)
+                if event.kind == "session" and event.what == "WORKING":
+                    # What came while the engine was not connected may have no events.
+                    await self._catch_up(tries=1)
 
     def _deafen(self, state: State, why: NoEvents) -> None:
         if self.state == "live":
@@ -166,16 +175,18 @@ class Feed:
             try:
                 found = await read_back(self.waha, start, Budget(REQUESTS, SECONDS))
             except WahaError as error:
-                why = briefly(error)
+                why, unread = f": {briefly(error)}", {}
                 continue
             for row in found.rows:
                 if (event := message_event(row)) is not None:
                     self.take(event, len(str(row)))
             if found.whole and not found.unread:
                 return
-            why = "; ".join(f"{chat}: {reason}" for chat, reason in found.unread.items()) or "there is too much"
-        logger.warning("Not all messages since %s could be read back: %s", iso_time(start), why)
-        self.record.missing.append((time.time(), f"Messages since {iso_time(start)} may be missing: {why}."))
+            why, unread = "" if found.whole else ": there is too much", found.unread
+        logger.warning("Not all messages since %s could be read back%s %s", iso_time(start), why, unread or "")
+        # Which chats, only those learn who may read them.
+        text = f"Messages since {iso_time(start)} may be missing{why}." if why else None
+        self.record.missing.append(Missing(time.time(), text, unread))
 
     def take(self, event: Event, size: int) -> None:
         """Take an event of `size` bytes, unless it is a message that is known."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from bisect import bisect_right
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import anyio
@@ -21,6 +24,8 @@ RECOGNIZED = 20_000
 LATE, HELD = 60, 64
 #: How many times of deafness are kept.
 MOST_GAPS = 100
+#: The last Unix second, and the largest number, that a mark may hold.
+_LAST = 10**11
 
 
 class Heard(NamedTuple):
@@ -63,9 +68,22 @@ class Mark:
         match state:
             case [str(record), int(number), int() | float() as when, int(start), [*seen]] if all(
                 isinstance(each, str) for each in seen
-            ):
+            ) and all(0 <= each <= _LAST for each in (number, when, start)):
                 return cls(record, number, when, start, frozenset(seen))
         raise ValueError("no mark")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What may have been missed.
+
+    `when`: when that was noticed (Unix seconds). `text`: in words for the agent, unless only chats are concerned.
+    `unread`: these chats, and why their messages are not all there.
+    """
+
+    when: float
+    text: str | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 class Record:
@@ -78,14 +96,13 @@ class Record:
         self.last = 0
         #: Times (Unix seconds) in which nothing was heard, from and to.
         self.gaps: deque[tuple[float, float]] = deque(maxlen=MOST_GAPS)
-        #: When something may have been missed (Unix seconds), and what, in words for the agent.
-        self.missing: deque[tuple[float, str]] = deque(maxlen=MOST_GAPS)
+        self.missing: deque[Missing] = deque(maxlen=MOST_GAPS)
         #: When it began (Unix seconds).
         self.begun = time.time()
         self._bytes = 0
         self._known: OrderedDict[str, None] = OrderedDict()
-        #: Number, second and short id of the last messages.
-        self._recent: deque[tuple[int, int, str]] = deque(maxlen=8 * HELD)
+        #: Number, second and short id of the last messages: of those that a mark of any event that is kept holds.
+        self._recent: deque[tuple[int, int, str]] = deque(maxlen=MOST + 8 * HELD)
         #: The second of the newest message when it began, and the messages of that second (by `short`).
         self.start, self._before = 0, frozenset[str]()
         #: Set with the next event; None: nobody waits.
@@ -140,7 +157,8 @@ class Record:
         if number is not None and number != self.last:
             when = next((each.when for each in self.entries if each.number == number), when)
         number = self.last if number is None else number
-        recent = [(second, name) for at, second, name in self._recent if at <= number]
+        count = bisect_right(self._recent, number, key=lambda each: each[0])
+        recent = [(second, name) for _, second, name in islice(self._recent, max(count - 8 * HELD, 0), count)]
         newest = max((second for second, _ in recent), default=self.start)
         start = max(newest - LATE, self.start)
         if len(recent) > HELD:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import read_back
@@ -18,15 +19,17 @@ REQUESTS, SECONDS = 20, 15.0
 
 @dataclass
 class Came:
-    """Events in the order in which they came, each with the place behind it; messages that were read back stand first.
+    """Events in the order in which they came, each with what gives the place behind it; older messages that were read
+    back stand first.
 
-    `number`: up to where in the record that is. `notes`: what may be missing, in words for the agent; `unread`: chats
-    whose messages could not all be read back, and why. `deaf`: times (Unix seconds, the end None: until now) of which
-    only messages are known.
+    `number`: up to where in the record that is. `dropped`: how many events were too many to keep. `notes`: what may be
+    missing, in words for the agent; `unread`: chats whose messages could not all be read back, and why. `deaf`: times
+    (Unix seconds, the end None: until now) of which only messages are known.
     """
 
-    events: list[tuple[Event, float, Mark]] = field(default_factory=list)
+    events: list[tuple[Event, float, Callable[[], Mark]]] = field(default_factory=list)
     number: int = 0
+    dropped: int = 0
     notes: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     deaf: list[tuple[float, float | None]] = field(default_factory=list)
@@ -38,31 +41,39 @@ async def came_since(feed: Feed, mark: Mark) -> Came:
     Raises:
         WahaError: what has to be read back cannot be.
     """
-    record, came, older = feed.record, Came(), list[Event]()
+    record = feed.record
     here = mark.record == record.id
-    dropped = record.since(mark.number)[1] if here else 0
+    behind = mark.number if here else 0
+    dropped = record.since(behind)[1]
     # Where it reaches back to the mark and nothing was missed, a place in time is found in it as well.
     covers = here or (mark.start > record.start and feed.deaf_since is None)
+    came, read = Came(dropped=dropped if here else 0), list[Event]()
     if not covers or dropped:
         back = await read_back(feed.waha, mark.start, Budget(REQUESTS, SECONDS))
-        older = [event for row in back.rows if (event := message_event(row)) is not None]
-        for event in older:
-            # REST may have it before it is heard: from now on it is known, and not told once more.
-            if event.time >= record.start:
-                feed.take(event, len(str(event.row)))
-        if dropped:
-            came.notes.append(f"{dropped} events were too many to keep: their messages were read back.")
+        for row in back.rows:
+            if (event := message_event(row)) is not None:
+                read.append(event)
+                if event.time > record.start:
+                    # The feed has not heard it yet, and would tell of it once more.
+                    feed.take(event, len(str(row)))
         if not back.whole:
             since = iso_time(mark.start)
             came.notes.append(f"Too many chats have new messages: see get_unread, or get_messages with since={since}.")
-        came.unread = back.unread
-    kept, _ = record.since(mark.number if here else 0)
-    kept = [each for each in kept if here or _is_new(each.event, each.when, mark)]
+        came.unread |= back.unread
+    # No sooner: more may have come meanwhile.
+    kept, _ = record.since(behind)
     known = {each.event.key for each in kept}
-    came.events += _with_marks([event for event in older if event.key not in known], mark)
-    came.events += [(each.event, each.when, record.mark(each.number)) for each in kept]
+    came.events += _with_marks([event for event in read if event.key not in known], mark)
+    came.events += [
+        (each.event, each.when, partial(record.mark, each.number))
+        for each in kept
+        if here or _is_new(each.event, each.when, mark)
+    ]
     came.number = record.last
-    came.notes += [text for when, text in record.missing if when > mark.when]
+    for missing in record.missing:
+        if missing.when > mark.when:
+            came.notes += [missing.text] if missing.text else []
+            came.unread |= missing.unread
     came.deaf = deaf_since(feed, mark.when)
     return came
 
@@ -82,9 +93,9 @@ def _is_new(event: Event, when: float, mark: Mark) -> bool:
     return event.time >= mark.start and short(event.key) not in mark.seen
 
 
-def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float, Mark]]:
-    """The messages that were not seen, each with the place behind it."""
-    found: list[tuple[Event, float, Mark]] = []
+def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float, Callable[[], Mark]]]:
+    """The messages that were not seen, each with what gives the place behind it."""
+    found: list[tuple[Event, float, Callable[[], Mark]]] = []
     passed: list[tuple[int, str]] = []
     for event in events:
         assert event.key is not None
@@ -96,5 +107,5 @@ def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float,
         seen = frozenset(each for at, each in passed if at >= start)
         # Those that were seen and are not there any more stay seen as long as they are looked for.
         seen |= mark.seen if start == mark.start else frozenset()
-        found.append((event, event.time, Mark("", 0, mark.when, start, seen)))
+        found.append((event, event.time, partial(Mark, "", 0, mark.when, start, seen)))
     return found

@@ -67,7 +67,7 @@ async def listening(
         NoEvents: at any time, and also in the block that iterates: there is no connection, or no more.
     """
     from websockets.asyncio.client import connect
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
     class NoRedirect(connect):
         def process_redirect(self, exc: Exception) -> Exception:
@@ -101,7 +101,7 @@ async def listening(
         raise (NoEvents if status >= 500 else NoneHere)(f"what answers for /ws says {status}") from None
     except InvalidHandshake:
         raise NoneHere("what answers for /ws speaks no WebSocket") from None
-    except (OSError, ssl.SSLError, TimeoutError, InvalidURI, ValueError, EOFError, ImportError) as failure:
+    except (OSError, ssl.SSLError, TimeoutError, WebSocketException, ValueError, EOFError, ImportError) as failure:
         raise NoEvents(f"no connection ({type(failure).__name__})") from None
 
 

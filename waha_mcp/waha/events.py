@@ -27,7 +27,8 @@ Kind = Literal[
     "message", "edited", "deleted", "reaction", "receipt", "vote", "group", "presence", "call", "session"
 ]  # fmt: skip
 Receipt = Literal["failed", "sent", "delivered", "read", "played"]
-_RECEIPTS: Mapping[int, Receipt] = {-1: "failed", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
+#: By WhatsApp's numbers, each further than the one before.
+RECEIPTS: Mapping[int, Receipt] = {-1: "failed", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
 #: Stands for the account itself, as in `Message.sender`.
 ME = "me"
 
@@ -125,7 +126,7 @@ def _reaction(payload: Row, now: float, name: str) -> Event | None:
 
 def _receipt(payload: Row, now: float, name: str) -> Event | None:
     key, ack = _key_of(payload.get("id")), payload.get("ack")
-    what = _RECEIPTS.get(ack) if isinstance(ack, int) and not isinstance(ack, bool) else None
+    what = RECEIPTS.get(ack) if isinstance(ack, int) and not isinstance(ack, bool) else None
     if key is None or what is None:
         return None
     by: str | None

@@ -1,11 +1,13 @@
 """Tools that hear: they wait for messages, and tell what came since a place."""
 
+import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 from pydantic import Field
@@ -19,19 +21,22 @@ from waha_mcp.history.rest import MESSAGES
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
 from waha_mcp.tools.params import Chat, PlaceReference, Sender
-from waha_mcp.waha.errors import NotFound, WahaError
-from waha_mcp.waha.events import ME, Event, Row, message_event, message_key
+from waha_mcp.waha.errors import Forbidden, NotFound, Unreachable, WahaError
+from waha_mcp.waha.events import ME, RECEIPTS, Event, Row, message_event, message_key
 from waha_mcp.waha.marks import Author, ChatId, LongCursor, LongId, Time
 from waha_mcp.waha.messages import Message, Names, message_from, shown_name
 from waha_mcp.waha.models import Nested, Sent, message_id_of
 from waha_mcp.waha.parsing import iso_time, kind_of_chat, mapping_of, text_of
-from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
+from waha_mcp.whatsapp.ids import NOT_KNOWN, MessageKey, parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
 PRESENCE = "GET /api/{session}/presence/{chatId}"
-#: Seconds of a whole call: hosts give one about 60.
-WHOLE = 55.0
+#: Seconds of a whole call: hosts give one about 60. And those of them that are kept for wording what came.
+WHOLE, WORDING = 55.0, 3.0
 #: Seconds of quiet after which a wait ends.
 SETTLE = 4
 #: Seconds that messages and typing put off the end of a wait, from its first message on.
@@ -101,31 +106,34 @@ async def wait_for_messages(
     ctx: Context,
 ) -> Heard:
     """Wait for others' messages, those since `after` included; returns them once the chat is quiet."""
-    ends = min(time.monotonic() + timeout, ctx.started + WHOLE)
-    return await _Wait(ctx, chat, sender, settle).run(after, ends)
+    return await _Wait(ctx, chat, sender, settle).run(after, timeout)
 
 
 @tool(title="What has happened", action=Action.READ, calls=[OVERVIEW, MESSAGES, MESSAGE], hints=READS)
 async def get_updates(after: After | None = None, *, ctx: Context) -> Updates:
     """Tell what has happened since `after`: messages, edits, reactions, receipts, votes, groups, calls."""
+    return await _in_time(ctx, _updates(ctx, after))
+
+
+async def _updates(ctx: Context, after: str | None) -> Updates:
     whole = await ctx.directory.load_if_small()
     feed = await _feed(ctx)
     mark = await _mark(ctx, feed, after)
     came = await came_since(feed, mark)
     found = _Found(ctx)
     await found.take(came.events)
-    rows = found.rows[:MOST]
+    there, rows = len(found), found.rows[:MOST]
     shown, why = await ctx.directory.named(lambda names: found.worded(rows, names), whole=whole)
     end = feed.record.mark(came.number)
-    last = rows[-1].mark if len(found.rows) > MOST else end
+    last = rows[-1].mark() if there > MOST else end
     page = Updates(
         updates=shown,
-        left_out=len(found.rows) - MOST if len(found.rows) > MOST else None,
+        left_out=there - MOST if there > MOST else None,
         cursor=_cursor(last),
-        notes=[*came.notes, *_deaf(came), *([f"Not all names are known: {why}"] if why else ())] or None,
+        notes=[*_notes(ctx, came), *_deaf(came), *([f"Not all names are known: {why}"] if why else ())] or None,
         not_told=_unread(ctx, came),
     )
-    return page.resumable("after", [row.mark.state for row in rows])
+    return page.resumable("after", [row.mark().state for row in rows])
 
 
 class Answered(Sent):
@@ -145,11 +153,13 @@ async def replies_to(sent: Sent, arguments: Mapping[str, Any], ctx: Context) -> 
         return sent
     told = {name: getattr(sent, name) for name in Sent.model_fields}
     try:
-        ends = min(time.monotonic() + seconds, ctx.started + WHOLE)
-        heard = await _Wait(ctx, chat, None, SETTLE).run(_mark_of(sent) or sent.message_id, ends)
-    except (ArgumentError, WahaError) as error:
+        heard = await _Wait(ctx, chat, None, SETTLE).run(_mark_of(sent) or sent.message_id, seconds)
+    except Exception as error:  # whatever it is, the message was sent
+        why = str(error).rstrip(".") if isinstance(error, (ArgumentError, WahaError)) else "an error inside"
+        if why == "an error inside":
+            logger.exception("Waiting for an answer failed")
         after = f" Wait with wait_for_messages(after={sent.message_id})." if sent.message_id else ""
-        note = f"It was sent; waiting for an answer failed: {str(error).rstrip('.')}.{after}"
+        note = f"It was sent; waiting for an answer failed: {why}.{'' if isinstance(error, Forbidden) else after}"
         return Answered(**told, replies=[], waited=0, notes=[note])
     return Answered(
         **told,
@@ -176,7 +186,24 @@ def _mark_of(sent: Sent) -> Mark | None:
 async def _feed(ctx: Context) -> Feed:
     assert ctx.feed is not None
     await ctx.feed.open()
+    if ctx.feed.state == "off":
+        raise _no_more()
     return ctx.feed
+
+
+def _no_more() -> Forbidden:
+    return Forbidden("This key may not read any more, so nothing is heard")
+
+
+async def _in_time(ctx: Context, work: Awaitable[T]) -> T:
+    """The result of `work`, which is broken off where it takes longer than a whole call may.
+
+    Raises:
+        Unreachable: it did.
+    """
+    with anyio.move_on_after(ctx.started + WHOLE - time.monotonic()):
+        return await work
+    raise Unreachable("It took too long to find out what has happened.", "try again with the same after")
 
 
 def _cursor(mark: Mark) -> str:
@@ -217,6 +244,16 @@ async def _mark(ctx: Context, feed: Feed, after: str | Mark | None) -> Mark:
     return Mark("", 0, event.time, int(event.time), frozenset((short(event.key),)))
 
 
+def _notes(ctx: Context, came: Came) -> list[str]:
+    dropped = [f"{_counted(ctx, came.dropped)} were too many to keep: their messages were read back."]
+    return [*(dropped if came.dropped else ()), *came.notes]
+
+
+def _counted(ctx: Context, count: int) -> str:
+    """A number of events; of how many there are in other chats, who may not read all is not told."""
+    return f"{count} events" if ctx.readable(NOT_KNOWN) else "Events"
+
+
 def _deaf(came: Came) -> list[str]:
     """Notes on times of which only messages are known."""
     if not came.deaf:
@@ -235,11 +272,14 @@ def _unread(ctx: Context, came: Came) -> list[str] | None:
 
 @dataclass
 class _Row:
-    """A message or a change, and the place behind it. `edited`, `deleted`, `status`: what became of it meanwhile."""
+    """A message or a change, and what gives the place behind it.
+
+    `edited`, `deleted`, `status`: what became of it meanwhile.
+    """
 
     event: Event
     chat: str
-    mark: Mark
+    mark: Callable[[], Mark]
     edited: Row | None = None
     deleted: bool = False
     status: str | None = None
@@ -256,13 +296,25 @@ class _Found:
     chat: str | None = None
     sender: str | None = None
     only_messages: bool = False
-    rows: list[_Row] = field(default_factory=list)
-    #: Messages by chat and bare id, and the edits and deletions that came before their message.
-    _by_id: dict[tuple[str, str], _Row] = field(default_factory=dict)
-    _early: dict[tuple[str, str], list[_Row]] = field(default_factory=dict)
-    _looked_up: int = 0
+    #: The rows in their order, by their identity.
+    _rows: dict[int, _Row] = field(default_factory=dict)
+    #: Messages by chat, author and bare id, and what became of messages before they came. Others choose the ids of
+    #: their messages, so that two may have the same.
+    _by_id: dict[tuple[str, str | None, str], _Row] = field(default_factory=dict)
+    _early: dict[tuple[str, str | None, str], list[_Row]] = field(default_factory=dict)
+    #: Receipts, reactions and votes, of which the last counts.
+    _changes: dict[tuple[object, ...], _Row] = field(default_factory=dict)
+    #: The hidden ids that were looked up, and what was found.
+    _looked_up: dict[str, str] = field(default_factory=dict)
 
-    async def take(self, events: Iterable[tuple[Event, float, Mark]]) -> list[Event]:
+    @property
+    def rows(self) -> list[_Row]:
+        return list(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    async def take(self, events: Iterable[tuple[Event, float, Callable[[], Mark]]]) -> list[Event]:
         """Take events; those of chats that may be shown and are wanted are returned."""
         wanted: list[Event] = []
         for event, _, mark in events:
@@ -279,17 +331,22 @@ class _Found:
             return "" if event.kind == "session" else None
         names = self.ctx.directory
         chat = names.canonical(event.chat)
-        if chat.endswith("@lid") and self._looked_up < LOOKED_UP and not self.ctx.readable(chat):
-            self._looked_up += 1
-            chat = await names.learn(chat)
+        if chat.endswith("@lid") and not self.ctx.readable(chat):
+            if chat not in self._looked_up and len(self._looked_up) < LOOKED_UP:
+                self._looked_up[chat] = await names.learn(chat)
+            chat = self._looked_up.get(chat, chat)
         if not self.ctx.readable(chat):
             return None
-        message_id = message_id_of(event.row.get("id"))
-        if kind_of_chat(chat) in ("status", "broadcast") and not (message_id and self.ctx.shows(chat, message_id)):
-            return None
+        if kind_of_chat(chat) in ("status", "broadcast"):
+            # Each of these is about its author, and about whose story it is.
+            written = [] if event.kind == "deleted" else [message_id_of(event.row.get("id"))]
+            about = [*written, *([_full_id(event)] if event.about else ())]
+            by = event.by in (None, ME) or self.ctx.readable(names.canonical(event.by or ""))
+            if not by or not all(each and self.ctx.shows(chat, each) for each in about):
+                return None
         return chat
 
-    def _add(self, event: Event, chat: str, mark: Mark) -> None:
+    def _add(self, event: Event, chat: str, mark: Callable[[], Mark]) -> None:
         names = self.ctx.directory
         by = event.by if event.by in (None, ME) else names.canonical(event.by)
         row = _Row(event, chat, mark)
@@ -301,31 +358,42 @@ class _Found:
             message = message_from(event.row, names, full=False, chat=chat)
             if message is None or message.kind in _SILENT or _is_empty(message):
                 return
-            self.rows.append(row)
-            at = chat, parse_message_id(message.id).id
+            at = chat, by, parse_message_id(message.id).id
+            if at in self._by_id:
+                # It came while it was read back.
+                return
+            self._rows[id(row)] = row
             self._by_id[at] = row
             for change in self._early.pop(at, ()):
-                if _fold(row, change.event, names) and change in self.rows:
-                    self.rows.remove(change)
+                if _fold(row, change.event):
+                    self._drop(change)
             return
-        at = chat, event.about or ""
+        # Only its author edits or deletes a message: their app has seen to that, the engine has not.
+        at = chat, ME if event.kind == "receipt" else by, event.about or ""
         of = self._by_id.get(at)
-        if of is not None and _fold(of, event, names):
+        if of is not None and by is not None and _fold(of, event):
             return
-        if of is None and event.kind in ("edited", "deleted", "receipt"):
+        if of is None and by is not None and event.kind in ("edited", "deleted", "receipt"):
             # Some engines tell of it before the message.
             self._early.setdefault(at, []).append(row)
         if not self.only_messages and _is_told(event):
             self._add_change(row)
 
     def _add_change(self, row: _Row) -> None:
-        """Add a change; of receipts of a message, and reactions of one person to it, the last counts."""
+        """Add a change; of the receipts of a message the furthest counts, of a person's reactions to it the last."""
         event = row.event
         if event.kind in ("receipt", "reaction", "vote"):
-            same = next((each for each in self.rows if _replaces(event, each.event)), None)
-            if same is not None:
-                self.rows.remove(same)
-        self.rows.append(row)
+            same = event.kind, row.chat, event.about, None if event.kind == "receipt" else event.by
+            before = self._changes.get(same)
+            if before is not None and event.kind == "receipt" and _is_further(before.event.what, event.what):
+                return
+            if before is not None:
+                self._drop(before)
+            self._changes[same] = row
+        self._rows[id(row)] = row
+
+    def _drop(self, row: _Row) -> None:
+        self._rows.pop(id(row), None)
 
     def worded(self, rows: list[_Row], names: Names) -> list[Any]:
         """The models of rows, with names."""
@@ -339,19 +407,21 @@ class _Found:
         return found
 
 
-def _fold(of: _Row, event: Event, names: Names) -> bool:
-    """Fold what became of a message into it, where it is certain; whether that was done."""
-    by, author = (each.by if each.by in (None, ME) else names.canonical(each.by) for each in (event, of.event))
-    if event.kind == "receipt" and author == ME and kind_of_chat(of.chat) == "person" and by != ME:
-        of.status = str(event.what)
+def _fold(of: _Row, event: Event) -> bool:
+    """Fold what became of a message into it, where it is certain; whether that was done. Edits are by its author."""
+    if event.kind == "receipt" and kind_of_chat(of.chat) == "person" and event.by != ME:
+        of.status = of.status if _is_further(of.status, event.what) else str(event.what)
         return True
-    # That only its author edits or deletes a message, their app has seen to; the engine has not.
-    if by is None or by != author:
-        return False
     if event.kind == "edited":
         of.edited = event.row
     of.deleted = of.deleted or event.kind == "deleted"
     return event.kind in ("edited", "deleted")
+
+
+def _is_further(one: object, other: object) -> bool:
+    """Whether one receipt tells more than another: they may come in another order."""
+    order = tuple(RECEIPTS.values())
+    return one in order and other in order and order.index(one) > order.index(other)
 
 
 def _message(row: _Row, names: Names, of: dict[str, Any]) -> HeardMessage:
@@ -425,11 +495,6 @@ def _is_told(event: Event) -> bool:
     return event.kind != "presence" and not (event.kind == "receipt" and event.what == "sent")
 
 
-def _replaces(event: Event, before: Event) -> bool:
-    same = before.kind == event.kind and before.chat == event.chat and before.about == event.about
-    return same and (event.kind == "receipt" or before.by == event.by)
-
-
 def _is_empty(message: Message) -> bool:
     """Whether it is what an engine gives of a change that is no message: nothing at all."""
     given = ("id", "time", "sender", "sender_name", "calls_themselves", "kind", "note", "status")
@@ -471,44 +536,57 @@ class _Wait:
         self._began = time.monotonic()
         #: When the last message came and when the first one did (monotonic clock); when somebody was last seen typing.
         self._last = self._first = self._typing = self._told = float("-inf")
+        #: Where they were typing.
+        self._typing_in: str | None = None
 
-    async def run(self, after: str | Mark | None, ends: float) -> Heard:
-        """Wait until `ends` (monotonic clock) at most.
+    async def run(self, after: str | Mark | None, seconds: float) -> Heard:
+        """Wait so many seconds at most, and no longer than the call may take.
 
         Raises:
-            ArgumentError, WahaError: as `_mark` and `came_since`.
+            ArgumentError, WahaError: as `_mark` and `came_since`; or the key may not read any more.
         """
+        return await _in_time(self._ctx, self._run(after, seconds))
+
+    async def _run(self, after: str | Mark | None, seconds: float) -> Heard:
         ctx = self._ctx
+        ends = min(time.monotonic() + seconds, ctx.started + WHOLE - WORDING)
         whole = await ctx.directory.load_if_small()
         feed = await _feed(ctx)
+        record = feed.record
         mark = await _mark(ctx, feed, after)
+        for each in filter(None, (self._chat, self._found.sender)):
+            # WAHA may call them by their other id.
+            await ctx.directory.learn(each)
         if self._chat is not None:
-            # WAHA may call them by their other id, and tells of typing only once it was asked.
-            await ctx.directory.learn(self._chat)
+            # It tells of typing only once it was asked.
             assert feed.start is not None
             feed.start(self._see_typing, self._chat)
         came = await came_since(feed, mark)
         await self._take(came.events)
-        number, notes = came.number, came.notes
+        number, notes = came.number, _notes(ctx, came)
         reported = time.monotonic()
         while True:
-            entries, dropped = feed.record.since(number)
+            if feed.record is not record:
+                raise _no_more()
+            entries, dropped = record.since(number)
             if dropped:
-                notes.append(f"{dropped} events came too fast to keep: messages among them may be missing here.")
-            await self._take((each.event, each.when, feed.record.mark(each.number)) for each in entries)
+                notes.append(
+                    f"{_counted(ctx, dropped)} came too fast to keep: messages among them may be missing here."
+                )
+            await self._take((each.event, each.when, partial(record.mark, each.number)) for each in entries)
             number = entries[-1].number if entries else number
             now = time.monotonic()
             quiet = self._quiet_from()
-            if now >= ends or (self._found.rows and now >= quiet) or len(self._found.rows) >= MOST:
+            if now >= ends or (self._found and now >= quiet) or len(self._found) >= MOST:
                 break
             typing = self._typing > self._told
             if typing or now - reported >= REPORT:
                 reported = now
                 self._told = self._typing
                 await ctx.progress(now - self._began, ends - self._began, "typing …" if typing else "waiting …")
-            until = min(ends, quiet if self._found.rows else ends, reported + REPORT)
+            until = min(ends, quiet if self._found else ends, reported + REPORT)
             with anyio.move_on_after(until - now):
-                await feed.record.more(number)
+                await record.more(number)
         rows = self._found.rows[:MOST]
         (chat_name, shown), why = await ctx.directory.named(
             lambda names: (names.name(self._chat) if self._chat else None, self._found.worded(rows, names)),
@@ -516,28 +594,30 @@ class _Wait:
             group=self._chat or "",
         )
         typing = self._typing > self._last and time.monotonic() - self._typing < LONGEST_SETTLE
-        end = rows[-1].mark if len(self._found.rows) > MOST else feed.record.mark(number)
+        end = rows[-1].mark() if len(self._found) > MOST else record.mark(number)
         page = Heard(
             chat=self._chat,
             chat_name=chat_name,
             messages=shown,
             waited=round(time.monotonic() - self._began),
             typing=typing or None,
-            left_out=len(self._found.rows) - MOST if len(self._found.rows) > MOST else None,
+            left_out=len(self._found) - MOST if len(self._found) > MOST else None,
             cursor=_cursor(end),
             notes=[*notes, *([f"Not all names are known: {why}"] if why else ())] or None,
             not_told=_unread(ctx, came),
         )
-        return page.resumable("after", [row.mark.state for row in rows])
+        return page.resumable("after", [row.mark().state for row in rows])
 
-    async def _take(self, events: Iterable[tuple[Event, float, Mark]]) -> None:
+    async def _take(self, events: Iterable[tuple[Event, float, Callable[[], Mark]]]) -> None:
         for event, when, mark in events:
-            count = len(self._found.rows)
+            count = len(self._found)
             for seen in await self._found.take([(event, when, mark)]):
                 came = time.monotonic() - max(time.time() - when, 0)
                 if seen.kind == "presence" and seen.what in ("typing", "recording"):
-                    self._typing = came
-                if len(self._found.rows) > count:
+                    self._typing, self._typing_in = came, seen.chat
+                elif seen.kind == "presence" and seen.chat == self._typing_in:
+                    self._typing = float("-inf")
+                if len(self._found) > count:
                     self._last = max(self._last, came)
                     self._first = min(self._first, came) if count else came
 

@@ -1,0 +1,226 @@
+"""What hears tells all that came, once, and nothing of chats that may not be read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.harness import Admin, app_for
+from waha_mcp.bridge import Bridge
+from waha_mcp.feed import live, since
+from waha_mcp.feed.reading_back import ReadBack
+from waha_mcp.feed.record import Mark
+from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.tools.catalog import ArgumentError, Context
+from waha_mcp.tools.core import hearing
+from waha_mcp.tools.paging import encode_cursor
+from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.events import event_from, message_event
+
+pytestmark = pytest.mark.anyio
+
+MAYA, SAM, STRANGER = "447700900142@c.us", "12025550123@c.us", "12025550188@c.us"
+OVERVIEW = "/api/default/chats/overview"
+
+
+@pytest.fixture
+async def bridge(sandbox: SandboxInfo) -> AsyncIterator[Bridge]:
+    async with Bridge(app_for(sandbox, sandbox.keys["read_send"])) as bridge:
+        yield bridge
+
+
+async def ask(bridge: Bridge, tool: str, **arguments: Any) -> Any:
+    return (await bridge.call(tool, arguments)).model_dump(mode="json", exclude_none=True)
+
+
+async def come(admin: Admin, chat: str, text: str, **more: Any) -> str:
+    answer = await admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text, **more})
+    return str(answer["id"])
+
+
+async def happen(admin: Admin, kind: str, **more: Any) -> None:
+    await admin.request("POST", "/sandbox/events", {"kind": kind, **more})
+
+
+def elsewhere(when: float = 0.0, start: int | None = None) -> str:
+    """A cursor of another process."""
+    now = time.time()
+    return encode_cursor("after", Mark("other", 1, when or now, int(now) if start is None else start).state)
+
+
+def said(found: Any) -> list[str]:
+    return [each["text"] for each in found.get("messages", found.get("updates")) if each.get("text")]
+
+
+# Nothing is lost, nothing is told twice
+
+
+async def test_what_comes_while_it_is_read_back_is_told_as_well(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(bridge, "get_updates")
+
+    async def slow(*_: Any) -> ReadBack:
+        before = bridge.feed.record.last
+        await come(admin, MAYA, "meanwhile")
+        await bridge.feed.record.more(before)
+        return ReadBack()
+
+    monkeypatch.setattr(since, "read_back", slow)
+    assert "meanwhile" in said(await ask(bridge, "get_updates", after=elsewhere(start=1_000)))
+
+
+async def test_a_message_that_was_read_back_before_it_was_heard_is_told_once(bridge: Bridge, admin: Admin) -> None:
+    await ask(bridge, "get_updates")
+    bridge.feed.deaf_since = time.time()
+    cursor = elsewhere()
+    await come(admin, MAYA, "once", timestamp=int(time.time()) + 2, told=[])
+    first = await ask(bridge, "wait_for_messages", after=cursor, settle=0)
+    assert said(first) == ["once"]
+    await bridge.feed._catch_up(tries=1)
+    assert said(await ask(bridge, "wait_for_messages", after=first["cursor"], timeout=0)) == []
+
+
+async def test_what_came_while_the_engine_was_not_connected_is_read_back_once_it_is(
+    bridge: Bridge, admin: Admin
+) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    await come(admin, MAYA, "unheard of", told=[])
+    await admin.request("POST", "/sandbox/session", {"status": "STARTING"})
+    await admin.request("POST", "/sandbox/session", {"status": "WORKING"})
+    assert said(await ask(bridge, "wait_for_messages", after=cursor, settle=0, timeout=10)) == ["unheard of"]
+
+
+async def test_the_place_of_an_old_event_holds_elsewhere_however_many_came_after_it(
+    bridge: Bridge, admin: Admin
+) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    await admin.request("POST", "/sandbox/socket", {"flood": 700, "chatId": MAYA})
+    await admin.settle()
+    while bridge.feed.record.last < 700:
+        await bridge.feed.record.more(bridge.feed.record.last)
+    first = await bridge.call("get_updates", {"after": cursor, "limit": 40})
+    assert first.updates[-1].id is not None  # type: ignore[attr-defined]
+    numbers = [each.number for each in bridge.feed.record.entries if each.event.kind == "message"]
+    early = bridge.feed.record.mark(numbers[39])
+    assert len(early.seen) >= 40
+
+
+async def test_an_edit_is_of_its_authors_message_though_another_one_has_the_same_id(bridge: Bridge) -> None:
+    group = "120363000000000001@g.us"
+    row = {"id": f"false_{group}_AAA_{MAYA}", "timestamp": 1_000, "body": "right", "participant": MAYA}
+    forged = row | {"id": f"false_{group}_AAA_{SAM}", "body": "forged", "participant": SAM}
+    edit = row | {"id": f"false_{group}_BBB_{MAYA}", "body": "righter", "editedMessageId": "AAA"}
+    names = bridge.directory
+    found = hearing._Found(Context(bridge.app, bridge.waha, bridge.key.grant, names))
+    edited = event_from({"event": "message.edited", "timestamp": 1_000, "payload": edit})
+    events = [event for event in (message_event(row), message_event(forged), edited) if event is not None]
+    await found.take((event, 0.0, bridge.feed.record.mark) for event in events)
+    told = [(each.text, each.edited) for each in found.worded(found.rows, names)]
+    assert told == [("righter", True), ("forged", None)]
+
+
+# Nothing is told of what may not be read
+
+
+async def test_which_hidden_chats_could_not_be_read_back_is_not_told(sandbox: SandboxInfo, admin: Admin) -> None:
+    app = app_for(sandbox, sandbox.keys["read_send"], chats={"read": {"allow": [MAYA]}})
+    async with Bridge(app) as bridge:
+        cursor = (await ask(bridge, "get_updates"))["cursor"]
+        await come(admin, STRANGER, "hidden", told=[])
+        await come(admin, MAYA, "shown", told=[])
+        await admin.fault("/api/default/chats/*/messages", status=501, count=20, body='{"message": "no"}')
+        await bridge.feed._catch_up(tries=1)
+        told = str(await ask(bridge, "get_updates", after=cursor))
+        assert STRANGER.partition("@")[0] not in told
+        assert MAYA in told
+
+
+# What is forged or fails
+
+
+@pytest.mark.parametrize(
+    "state", [["x", 1, float("nan"), 1, []], ["x", 1, 10**400, 1, []], ["x", -1, 1, 1, []], ["x", 1, 1, -5, []]]
+)
+async def test_a_forged_cursor_is_refused(bridge: Bridge, state: list[Any]) -> None:
+    with pytest.raises(ArgumentError, match="neither a message id nor a cursor"):
+        await ask(bridge, "get_updates", after=encode_cursor("after", state))
+
+
+async def test_a_wait_ends_when_reading_is_withdrawn(bridge: Bridge) -> None:
+    await ask(bridge, "get_updates")
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            with anyio.fail_after(10), pytest.raises(WahaError, match="may not read any more"):
+                await ask(bridge, "wait_for_messages")
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        bridge.feed.close()
+
+
+async def test_whatever_fails_in_the_wait_the_message_was_sent(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(hearing, "came_since", broken)
+    sent = await ask(bridge, "send_text", chat=SAM, text="Hello", wait_for_reply=5)
+    assert sent["message_id"]
+    assert sent["notes"][0].startswith("It was sent; waiting for an answer failed: an error inside.")
+
+
+async def test_slow_reading_back_ends_with_the_time_of_a_call(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(*_: Any) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(hearing, "came_since", slow)
+    monkeypatch.setattr(hearing, "WHOLE", 2.0)
+    with anyio.fail_after(20), pytest.raises(WahaError, match="took too long"):
+        await ask(bridge, "get_updates")
+
+
+async def test_what_fails_while_listening_does_not_end_the_bridge(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, admin: Admin
+) -> None:
+    monkeypatch.setattr(live, "LONGEST_PAUSE", 0.01)
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+
+    def broken(_: Any) -> None:
+        bridge.feed.heard = lambda event: None
+        raise RuntimeError
+
+    bridge.feed.heard = broken
+    await come(admin, MAYA, "first")
+    await come(admin, MAYA, "second")
+    found = await ask(bridge, "wait_for_messages", after=cursor, settle=2, timeout=20)
+    assert said(found) == ["first", "second"]
+
+
+async def test_proxy_settings_that_cannot_be_used_do_not_end_the_bridge(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(bridge, "get_updates")
+    bridge.feed.close()
+    await bridge.waha.call("GET /api/{session}/chats/overview", query={"limit": 1})
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "nonsense://127.0.0.1:1")
+    await ask(bridge, "get_updates")
+    assert bridge.feed.why is not None
+    assert "InvalidProxy" in bridge.feed.why
+
+
+async def test_who_has_stopped_typing_is_not_typing(bridge: Bridge, admin: Admin) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    await come(admin, MAYA, "Hello")
+    await happen(admin, "presence", chatId=MAYA, presence="typing")
+    await happen(admin, "presence", chatId=MAYA, presence="paused")
+    while not [each for each in bridge.feed.record.entries if each.event.what == "paused"]:
+        await bridge.feed.record.more(bridge.feed.record.last)
+    found = await ask(bridge, "wait_for_messages", chat=MAYA, after=cursor, settle=0)
+    assert said(found) == ["Hello"]
+    assert "typing" not in found
