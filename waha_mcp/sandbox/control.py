@@ -102,12 +102,7 @@ def spoil_feed(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
         raise Wrong(f"unknown fields: {', '.join(sorted(unknown))}")
     if wish.get("reset"):
         stream.faults = SocketFaults()
-    if "refuse" in wish:
-        if wish["refuse"] is not None and not 1000 <= wish["refuse"] <= 4999:
-            raise Wrong("refuse must be a close code from 1000 to 4999")
-        stream.faults.refuse = wish["refuse"]
-    stream.faults.absent = bool(wish.get("absent", stream.faults.absent))
-    stream.faults.slow = float(wish.get("slow", stream.faults.slow))
+    stream.faults.change(wish)
     if wish.get("flood"):
         flood(sandbox, int(wish["flood"]), wish.get("chatId", FLOODED_CHAT))
     if wish.get("garbage"):

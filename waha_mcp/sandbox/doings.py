@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import get_args
 
 from waha_mcp.sandbox import happenings
@@ -15,10 +17,20 @@ PRESENCES = ("online", "offline", *SHOWN_IN_CHAT)
 CHANGES = get_args(Change)
 
 
-def arrive(sandbox: Sandbox, session: Session, account: Account, message: Message) -> None:
-    """Put a message into the account, from somebody else or from one's own phone."""
+def arrive(
+    sandbox: Sandbox, session: Session, account: Account, message: Message, told: Sequence[float] = (0,)
+) -> None:
+    """Put a message into the account, from somebody else or from one's own phone.
+
+    Args:
+        told: after how many seconds its event comes, as long as a download takes; several times, or never.
+    """
     account.add(message, unread=not message.from_me)
-    sandbox.emit(session, happenings.Written(message))
+    for delay in told:
+        if delay:
+            sandbox.later(delay, partial(sandbox.emit, session, happenings.Written(message)))
+        else:
+            sandbox.emit(session, happenings.Written(message))
     place = account.place(message.chat, message.author)
     if account.presences.get(place) in SHOWN_IN_CHAT:
         del account.presences[place]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from typing import Any, cast
@@ -20,6 +21,9 @@ from waha_mcp.sandbox.state import Sandbox
 #: Seconds for the other side to answer a close frame.
 CLOSE_TIME = 30.0
 INCOMING_LIMIT = 100 * 1024 * 1024
+#: The library would write requests into a debug log, and with them the key.
+_silent = logging.getLogger(f"{__name__}.frames")
+_silent.setLevel(logging.CRITICAL)
 
 
 class EventSocket(asyncio.Protocol):
@@ -31,7 +35,7 @@ class EventSocket(asyncio.Protocol):
         self.subscription: Subscription | None = None
         self.transport = cast(asyncio.Transport, None)
         self._connections = server_state.connections
-        self._protocol = ServerProtocol(max_size=INCOMING_LIMIT)
+        self._protocol = ServerProtocol(max_size=INCOMING_LIMIT, logger=_silent)
         self._answered = True
         self._frozen = False
         self._waiting: deque[bytes] = deque()
@@ -45,6 +49,7 @@ class EventSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(cast(Any, self))
+        self._frozen = True
         self.stream.leave(self)
         if self._end is not None:
             self._end.cancel()
@@ -125,6 +130,8 @@ class EventSocket(asyncio.Protocol):
     def _next(self) -> None:
         self.send(self._waiting[0])
         self._waiting.popleft()
+        if self._frozen:
+            self._waiting.clear()
         if self._waiting:
             self.sandbox.later(self.stream.faults.slow, self._next)
 
@@ -144,6 +151,7 @@ class EventSocket(asyncio.Protocol):
             self._flush()
 
     def drop(self) -> None:
+        self.stream.leave(self)
         self.transport.abort()
 
     def freeze(self) -> None:

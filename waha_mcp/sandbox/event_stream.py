@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -52,6 +52,8 @@ GARBAGE: tuple[tuple[bytes, bool], ...] = (
     (b'{"event":"presence.update","session":"default","payload":{"id":"1@c.us","presences":{}}}', False),
     (b'{"event":"session.status","session":"other","payload":{"status":"WORKING"}}', False),
 )
+#: What a close frame may say.
+CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -127,6 +129,19 @@ class SocketFaults:
     refuse: int | None = None
     absent: bool = False
     slow: float = 0.0
+
+    def change(self, wish: Mapping[str, Any]) -> None:
+        """Take what a wish says of them.
+
+        Raises:
+            ValueError: a code that no close frame may have, or a time that is none.
+        """
+        refuse, slow = wish.get("refuse", self.refuse), float(wish.get("slow", self.slow))
+        if refuse is not None and not any(refuse in codes for codes in CLOSE_CODES):
+            raise ValueError("refuse must be a code that a close frame may have")
+        if slow < 0:
+            raise ValueError("slow must be a number of seconds, 0 or more")
+        self.refuse, self.absent, self.slow = refuse, bool(wish.get("absent", self.absent)), slow
 
 
 class Stream:

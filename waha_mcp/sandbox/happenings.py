@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from waha_mcp.sandbox.account import Chat, Group, Message
 
@@ -11,36 +10,31 @@ from waha_mcp.sandbox.account import Chat, Group, Message
 Change = Literal["join", "leave", "promote", "demote"]
 
 
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
+class StatusChanged(NamedTuple):
     """The session has another status."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """A message came, or one's own was sent."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
+class Edited(NamedTuple):
     """A message has another text; `before` is the old one."""
 
     message: Message
     before: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(NamedTuple):
     """A message was deleted for everybody; `by` is who did it."""
 
     message: Message
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reacted:
+class Reacted(NamedTuple):
     """Somebody set a reaction, or took it back (an empty text). `reaction` is the message that says so."""
 
     message: Message
@@ -48,8 +42,7 @@ class Reacted:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Voted:
+class Voted(NamedTuple):
     """Somebody's choice in a poll is now this."""
 
     poll: Message
@@ -57,23 +50,20 @@ class Voted:
     chosen: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(NamedTuple):
     """One's own message got as far as its `ack` says, with this reader."""
 
     message: Message
     reader: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadByMe:
+class ReadByMe(NamedTuple):
     """Messages of others in one chat are read now."""
 
     messages: tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceShown:
+class PresenceShown(NamedTuple):
     """Somebody is `online`, `offline`, `typing`, `recording` or `paused`; None: typed, and has sent what came of it."""
 
     chat: str
@@ -81,24 +71,21 @@ class PresenceShown:
     presence: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupEntered:
+class GroupEntered(NamedTuple):
     """The account is in a group now."""
 
     group: Group
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class GroupLeft:
+class GroupLeft(NamedTuple):
     """The account is in a group no more."""
 
     group: Group
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class GroupChanged:
+class GroupChanged(NamedTuple):
     """A group says something else about itself; `fields` are those of WAHA's `GroupInfo`."""
 
     group: Group
@@ -106,8 +93,7 @@ class GroupChanged:
     fields: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MembersChanged:
+class MembersChanged(NamedTuple):
     """Others came, went, or have another role."""
 
     group: Group
@@ -116,14 +102,12 @@ class MembersChanged:
     change: Change
 
 
-@dataclass(frozen=True, slots=True)
-class CallStarted:
+class CallStarted(NamedTuple):
     call_id: str
     caller: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallEnded(NamedTuple):
     """A call was rejected, or the caller gave up."""
 
     call_id: str
@@ -131,16 +115,14 @@ class CallEnded:
     by_me: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LabelChanged:
+class LabelChanged(NamedTuple):
     """A label is new, has another name or color, or is gone; `label` is WAHA's `Label`."""
 
     label: dict[str, Any]
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChatLabelled:
+class ChatLabelled(NamedTuple):
     """A chat carries a label now, or no more."""
 
     chat: str
@@ -148,8 +130,7 @@ class ChatLabelled:
     added: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ChatArchived:
+class ChatArchived(NamedTuple):
     chat: Chat
 
 

@@ -6,13 +6,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any, cast
 
 import uvicorn
 from starlette.types import Scope
 
-from waha_mcp.sandbox.event_sockets import EventSocket
 from waha_mcp.sandbox.http_app import WahaApp
 from waha_mcp.sandbox.state import Sandbox
 
@@ -32,10 +30,15 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
             if connection.client == scope["client"]:
                 connection.transport.abort()
 
+    def event_socket(**given: Any) -> asyncio.Protocol:
+        from waha_mcp.sandbox.event_sockets import EventSocket
+
+        return EventSocket(sandbox, **given)
+
     config = uvicorn.Config(
         WahaApp(sandbox, abort),
         lifespan="off",
-        ws=cast(type[asyncio.Protocol], partial(EventSocket, sandbox)),
+        ws=cast(type[asyncio.Protocol], event_socket),
         log_config=None,
         log_level="critical",
         access_log=False,

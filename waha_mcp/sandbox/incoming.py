@@ -73,7 +73,7 @@ def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
         quoted=wish.get("replyTo"),
         raw=wish.get("raw"),
     )
-    doings.arrive(sandbox, session, account, message)
+    doings.arrive(sandbox, session, account, message, wish.get("told", [0]))
     return {"id": sandbox.engine.message_id(account, message)}
 
 
@@ -151,7 +151,9 @@ def _vote(sandbox: Sandbox, session: Session, account: Account, wish: Wish) -> N
 
 
 def _group(sandbox: Sandbox, session: Session, account: Account, wish: Wish) -> None:
-    group = account.groups[wish["chatId"]]
+    group = account.groups.get(wish["chatId"])
+    if group is None:
+        raise ValueError(f"no group {wish['chatId']!r}")
     by = wish.get("from") or group.owner
     if "change" in wish:
         if wish["change"] not in doings.CHANGES:
@@ -167,7 +169,10 @@ def _group(sandbox: Sandbox, session: Session, account: Account, wish: Wish) -> 
 
 
 def _call_ended(sandbox: Sandbox, session: Session, account: Account, wish: Wish) -> None:
-    sandbox.emit(session, CallEnded(wish["callId"], account.calls.pop(wish["callId"]), by_me=False))
+    caller = account.calls.pop(wish["callId"], None)
+    if caller is None:
+        raise ValueError(f"no call {wish['callId']!r}")
+    sandbox.emit(session, CallEnded(wish["callId"], caller, by_me=False))
 
 
 #: What happens, and the fields without which it can not.

@@ -189,13 +189,15 @@ class Sandbox:
         return task
 
     async def settle(self) -> int:
-        """Let everything pending happen now, with what follows from it, and wait for it; how many effects that were."""
+        """Let everything pending happen now, in the order of its time, with what follows from it, and wait for it; how
+        many effects that were.
+        """
         count = 0
         while self._pending or self._background:
             if not self._pending:
                 await asyncio.wait(self._background)
                 continue
-            pending = self._pending.pop(min(self._pending))
+            pending = self._pending.pop(min(self._pending, key=lambda each: (self._pending[each].handle.when(), each)))
             pending.handle.cancel()
             pending.effect()
             count += 1

@@ -13,8 +13,8 @@ from waha_mcp.sandbox.engines.base import in_group
 from waha_mcp.sandbox.engines.browser import Browser
 from waha_mcp.sandbox.engines.browser_content import edit_id
 from waha_mcp.sandbox.engines.engine_content import derived_id, jid
+from waha_mcp.sandbox.engines.event_wording import Event, Wording, ack_fields
 from waha_mcp.sandbox.engines.webjs import Webjs
-from waha_mcp.sandbox.engines.wording import Event, Wording, ack_fields
 
 if TYPE_CHECKING:
     from waha_mcp.sandbox.happenings import Happening

@@ -11,8 +11,8 @@ from waha_mcp.sandbox import happenings
 from waha_mcp.sandbox.account import Account, Group, Message
 from waha_mcp.sandbox.engines.base import in_group
 from waha_mcp.sandbox.engines.engine_content import derived_id, jid, option_hash, raw_key
+from waha_mcp.sandbox.engines.event_wording import Event, Wording, ack_event, ack_fields
 from waha_mcp.sandbox.engines.gows import iso, respelled
-from waha_mcp.sandbox.engines.wording import Event, Wording, ack_event, ack_fields
 
 if TYPE_CHECKING:
     from waha_mcp.sandbox.happenings import Happening
