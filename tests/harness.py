@@ -167,9 +167,9 @@ class Admin:
         await self.request("POST", "/sandbox/faults", {"path": path, "count": 1} | what)
 
     async def requests(self) -> list[dict[str, Any]]:
-        """The requests since the log was cleared, without the admin's own."""
+        """The requests since the log was cleared, without the admin's own and those that open a WebSocket."""
         seen = await self.request("GET", "/sandbox/requests")
-        return [r for r in seen if not r["path"].startswith("/sandbox/")]
+        return [r for r in seen if not r["path"].startswith(("/sandbox/", "/ws"))]
 
     async def performed(self, path: str) -> list[dict[str, Any]]:
         """The requests whose path begins so, or matches the glob, and that WAHA has carried out; see `settle`."""
