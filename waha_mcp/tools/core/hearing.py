@@ -14,6 +14,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import OVERVIEW
 from waha_mcp.feed.record import Mark, short
+from waha_mcp.feed.settling import SETTLE, Settling
 from waha_mcp.feed.since import Came, came_since
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
@@ -32,10 +33,6 @@ MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
 PRESENCE = "GET /api/{session}/presence/{chatId}"
 #: Seconds of a whole call: hosts give one about 60.
 WHOLE = 55.0
-#: Seconds of quiet after which a wait ends.
-SETTLE = 4
-#: Seconds that messages and typing put off the end of a wait, from its first message on.
-LONGEST_SETTLE = 20.0
 #: Seconds between two reports of progress.
 REPORT = 10.0
 #: Most messages of one answer to a wait.
@@ -96,7 +93,7 @@ async def wait_for_messages(
     sender: Sender | None = None,
     after: After | None = None,
     timeout: Annotated[int, Field(ge=0, le=50, description="Seconds to wait at most")] = 45,
-    settle: Annotated[int, Field(ge=0, le=15, description="Seconds of quiet after the last message")] = SETTLE,
+    settle: Annotated[int, Field(ge=0, le=15, description="Seconds of quiet after the last message")] = int(SETTLE),
     *,
     ctx: Context,
 ) -> Heard:
@@ -116,7 +113,7 @@ async def get_updates(after: After | None = None, limit: Limit = 50, *, ctx: Con
     feed = await _feed(ctx)
     mark = await _mark(ctx, feed, after)
     came = await came_since(feed, mark)
-    found = _Found(ctx)
+    found = Found(ctx)
     await found.take(came.events)
     rows = found.rows[:limit]
     shown, why = await ctx.directory.named(lambda names: found.worded(rows, names), whole=whole)
@@ -250,7 +247,7 @@ class _Row:
 
 
 @dataclass
-class _Found:
+class Found:
     """What may be shown of events; edits and deletions of messages among them are folded into these.
 
     `chat`, `sender`: only messages of this chat and person. `only_messages`: no changes, and no own messages.
@@ -303,7 +300,7 @@ class _Found:
             if self.sender is not None and by != self.sender:
                 return
             message = message_from(event.row, names, full=False, chat=chat)
-            if message is None or message.kind in _SILENT or _is_empty(message):
+            if message is None or not is_told(message):
                 return
             self.rows.append(row)
             at = chat, parse_message_id(message.id).id
@@ -434,11 +431,13 @@ def _replaces(event: Event, before: Event) -> bool:
     return same and (event.kind == "receipt" or before.by == event.by)
 
 
-def _is_empty(message: Message) -> bool:
-    """Whether it is what an engine gives of a change that is no message: nothing at all."""
+def is_told(message: Message) -> bool:
+    """Whether somebody wrote it: some engines give a row of a change that is no message, with nothing at all in it."""
     given = ("id", "time", "sender", "sender_name", "calls_themselves", "kind", "note", "status")
     told = [getattr(message, name) for name in Message.model_fields if name not in given]
-    return message.kind in ("text", "other") and not any(value is not None for value in told)
+    if message.kind in ("text", "other"):
+        return any(value is not None for value in told)
+    return message.kind not in _SILENT
 
 
 def _full_id(event: Event) -> str | None:
@@ -469,12 +468,11 @@ class _Wait:
     """One wait for messages."""
 
     def __init__(self, ctx: Context, chat: str | None, sender: str | None, settle: float) -> None:
-        self._ctx, self._settle = ctx, settle
-        self._found = _Found(ctx, chat, sender, only_messages=True)
+        self._ctx = ctx
+        self._found = Found(ctx, chat, sender, only_messages=True)
         self._chat = chat
         self._began = time.monotonic()
-        #: When the last message came and when the first one did (monotonic clock); when somebody was last seen typing.
-        self._last = self._first = self._typing = float("-inf")
+        self._settling = Settling(settle)
 
     async def run(self, after: str | Mark | None, ends: float) -> Heard:
         """Wait until `ends` (monotonic clock) at most.
@@ -502,7 +500,7 @@ class _Wait:
             await self._take((each.event, each.when, feed.record.mark(each.number)) for each in entries)
             number = entries[-1].number if entries else number
             now = time.monotonic()
-            quiet = self._quiet_from()
+            quiet = self._settling.settled_from
             if now >= ends or (self._found.rows and now >= quiet) or len(self._found.rows) >= MOST:
                 break
             if now - reported >= REPORT:
@@ -517,14 +515,13 @@ class _Wait:
             whole=whole,
             group=self._chat or "",
         )
-        typing = self._typing > self._last and time.monotonic() - self._typing < LONGEST_SETTLE
         end = rows[-1].mark if len(self._found.rows) > MOST else feed.record.mark(number)
         page = Heard(
             chat=self._chat,
             chat_name=chat_name,
             messages=shown,
             waited=round(time.monotonic() - self._began),
-            typing=typing or None,
+            typing=self._settling.typing(time.monotonic()) or None,
             left_out=len(self._found.rows) - MOST if len(self._found.rows) > MOST else None,
             cursor=_cursor(end),
             notes=[*notes, *([f"Not all names are known: {why}"] if why else ())] or None,
@@ -538,15 +535,9 @@ class _Wait:
             for seen in await self._found.take([(event, when, mark)]):
                 came = time.monotonic() - max(time.time() - when, 0)
                 if seen.kind == "presence" and seen.what in ("typing", "recording"):
-                    self._typing = came
+                    self._settling.typed(came)
                 if len(self._found.rows) > count:
-                    self._last = max(self._last, came)
-                    self._first = min(self._first, came) if count else came
-
-    def _quiet_from(self) -> float:
-        """From when on it counts as quiet (monotonic clock)."""
-        put_off = min(max(self._last, self._typing), self._first + LONGEST_SETTLE)
-        return put_off + self._settle
+                    self._settling.message(came)
 
     async def _see_typing(self, chat: str) -> None:
         """Have WAHA tell of typing in the chat, which it does once asked for who is there."""
