@@ -65,7 +65,9 @@ def listen(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Wake an agent when those on the App's list [listen] write, once their chat is quiet. From now on, until Ctrl-C.
+    """Wake an agent when somebody writes who may do so.
+
+    Whose messages do, the App says under [listen]. It goes on from now until SIGTERM or Ctrl-C.
 
     Example: waha-mcp listen --app assistant --exec python answer.py
     """
