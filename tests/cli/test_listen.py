@@ -464,12 +464,35 @@ def test_more_chats_than_can_wait_wake_nobody_and_that_is_said(world: World, app
         assert listener.burst()["unheard"] == 1
 
 
-def test_a_flood_of_one_chat_is_cut_and_what_was_left_out_is_told(world: World, app: AppFile) -> None:
+def test_what_comes_in_a_flood_while_the_agent_works_is_cut_and_counted(
+    world: World, app: AppFile, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    agent = script(
+        tmp_path,
+        "burst = json.load(sys.stdin)\nprint('run', len(burst['messages']), burst.get('left_out'), flush=True)\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)\n",
+    )
+    with Listener(app('allow = ["*"]'), *agent) as listener:
+        world.writes(MAYA, "one")
+        listener.says("run 1 None")
+        world.post("/sandbox/socket", flood=120, chatId=MAYA)
+        # What comes behind it in another chat is heard after it.
+        world.writes(DAD, "after it")
+        listener.says("run 1 None")
+        gate.touch()
+        listener.says("run 50 70")
+
+
+def test_a_flood_is_told_in_several_bursts_to_who_keeps_up(world: World, app: AppFile) -> None:
     with Listener(app('allow = ["*"]')) as listener:
         world.post("/sandbox/socket", flood=120, chatId=MAYA)
-        burst = listener.burst()
-    assert len(burst["messages"]) + burst["left_out"] == 120
-    assert len(burst["messages"]) == 50
+        heard: list[str] = []
+        while len(heard) < 120:
+            burst = listener.burst()
+            assert len(burst["messages"]) <= 50
+            heard += [each["text"] for each in burst["messages"]]
+    assert heard == [f"Flood {number}" for number in range(1, 121)]
 
 
 def test_while_the_user_has_paused_the_app_it_wakes_nobody(world: World, app: AppFile) -> None:

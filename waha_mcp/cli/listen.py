@@ -155,6 +155,7 @@ class _Listener:
                 logger.warning("%s", note)
             for event, when, place in came.events:
                 await self._take(event, when, place)
+                self._wake()
             mark = feed.record.mark(came.number)
             self._wake()
             soonest = self._waking.soonest(self._busy) if len(self._busy) < AT_ONCE else math.inf

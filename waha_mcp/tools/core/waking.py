@@ -48,6 +48,11 @@ class Gathered:
     left: int = MOST_CHANGES
 
     @property
+    def ready_from(self) -> float:
+        """From when on the agent may have it (monotonic clock): what has its full length does not wait for more."""
+        return -inf if len(self.found.rows) >= MOST else self.settling.settled_from
+
+    @property
     def count(self) -> int:
         """How many messages came."""
         return len(self.found.rows) + self.more
@@ -114,16 +119,16 @@ class Waking:
         return None
 
     def settled(self, now: float, busy: Collection[str]) -> Gathered | None:
-        """Give away what has settled first, of chats that are not busy; None: nothing has. `now`: monotonic clock."""
+        """Give away what was ready first, of chats that are not busy; None: nothing is. `now`: monotonic clock."""
         free = [each for chat, each in self.waiting.items() if chat not in busy]
-        first = min(free, key=lambda each: each.settling.settled_from, default=None)
-        if first is None or first.settling.settled_from > now:
+        first = min(free, key=lambda each: each.ready_from, default=None)
+        if first is None or first.ready_from > now:
             return None
         return self.waiting.pop(first.chat)
 
     def soonest(self, busy: Collection[str]) -> float:
-        """From when on something has settled in chats that are not busy (monotonic clock)."""
-        return min((each.settling.settled_from for chat, each in self.waiting.items() if chat not in busy), default=inf)
+        """From when on something is ready in chats that are not busy (monotonic clock)."""
+        return min((each.ready_from for chat, each in self.waiting.items() if chat not in busy), default=inf)
 
     async def _wakes(self, ctx: Context, event: Event, chat: str) -> bool:
         if event.by is None or not ctx.readable(chat) or not await self.may_wake(chat):
