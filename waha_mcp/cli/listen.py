@@ -156,6 +156,10 @@ class _Listener:
             for event, when, place in came.events:
                 await self._take(event, when, place)
                 self._wake()
+                while not self.argv and self._waking.is_full:
+                    # Who reads lines is told everything; what they have not read yet waits in the record.
+                    await feed.record.more(feed.record.last)
+                    self._wake()
             mark = feed.record.mark(came.number)
             self._wake()
             soonest = self._waking.soonest(self._busy) if len(self._busy) < AT_ONCE else math.inf

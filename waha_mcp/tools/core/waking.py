@@ -118,6 +118,11 @@ class Waking:
             waits.settling.message(_at(when))
         return None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a further message of some chat would be left out."""
+        return any(len(each.found.rows) >= MOST for each in self.waiting.values())
+
     def settled(self, now: float, busy: Collection[str]) -> Gathered | None:
         """Give away what was ready first, of chats that are not busy; None: nothing is. `now`: monotonic clock."""
         free = [each for chat, each in self.waiting.items() if chat not in busy]
