@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
@@ -38,7 +38,7 @@ from waha_mcp.tools.references import References
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 from waha_mcp.tools.wording import Answer, answer_from
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized
+from waha_mcp.waha.errors import Forbidden, SessionNotReady, Unauthorized, WahaError
 from waha_mcp.waha.events import Event
 from waha_mcp.waha.key_probe import KeyProbe
 from waha_mcp.waha.models import Result
@@ -208,7 +208,9 @@ class Bridge:
                     # Also after an error: names may have changed.
                     self.people.expire()
         afterwards = made.tool.afterwards
-        return result if afterwards is None else await afterwards(result, made.arguments, made.context)
+        return (
+            result if afterwards is None else await afterwards(result, {**made.arguments, **made.beside}, made.context)
+        )
 
     async def answer(self, name: str, arguments: Mapping[str, Any], **call: Any) -> Answer:
         """Run one tool as `call`, and word its result as docs/answers.md says, within the App's budget.
@@ -254,8 +256,9 @@ class Bridge:
             if tool.action is not None:
                 await self.policy.prepare(grant)
             parsed, written = await self._with_chat_ids(tool, parsed)
-            self._check_needs(tool, parsed)
-        return Call(tool, parsed, self._context(grant, progress, began), ask, client, allow_repeat, written)
+            beside = {name: parsed.pop(name) for name in tool.needs if name in parsed}
+            await self._ready_for(tool, beside, parsed)
+        return Call(tool, parsed, self._context(grant, progress, began), ask, client, allow_repeat, written, beside)
 
     def _context(self, grant: Grant, progress: Progress, began: float) -> Context:
         policy = self.policy
@@ -373,15 +376,18 @@ class Bridge:
                 raise _NotResolved(f"{name}: {error}") from None
         return resolved, as_written
 
-    def _check_needs(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
-        """Check that what is given besides the call itself may be done in its chat.
+    async def _ready_for(self, tool: Tool, beside: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+        """Get ready for what is to follow on the call.
 
         Raises:
-            ArgumentError: the chat may not be read.
+            ArgumentError: it may not be done in the call's chat.
         """
-        for name, mark in tool.needs.items():
-            if arguments.get(name) and not self.policy.readable(arguments[mark.of]):
+        for name in filter(beside.get, beside):
+            if not self.policy.readable(arguments[tool.needs[name].of]):
                 raise ArgumentError(f"{name}: this chat may not be read here, so leave it out. Nothing was done")
+            with suppress(WahaError):
+                # What is heard from now on need not be read back.
+                await self.feed.open()
 
     async def _chat_id(self, written: str, mark: Reference, effect: bool) -> str:
         try:

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.calls import calls, policy
+from tests.bench.hear import hear
 from tests.bench.scale import many, scale
 from tests.bench.servers import FULL, SMALL, Bench
 from tests.bench.sizes import sizes
@@ -32,6 +33,7 @@ MEASURES: dict[str, Callable[[Bench], Section]] = {
     "weight": weight,
     "calls": calls,
     "policy": policy,
+    "hear": hear,
     "sizes": sizes,
     "scale": scale,
     "many": many,

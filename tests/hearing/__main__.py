@@ -25,8 +25,8 @@ def main() -> None:
         "# Heard while the connection breaks",
         "",
         f"Messages arrive in three chats, one of them by a hidden id, while all WebSockets are cut {chosen.cuts} times "
-        "at random moments; each tool hears them at the same time, in a bridge of its own. Out of order: told before an "
-        "earlier message of the same chat.",
+        "at random moments; each tool hears them at the same time, in a bridge of its own. Out of order: told before "
+        "an earlier message of the same chat.",
         "",
         f"{made_on()}.",
         "",

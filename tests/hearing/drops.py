@@ -125,7 +125,7 @@ class _Run:
         settled = 0
         while settled < 3 and time.monotonic() < ends:
             if name == "get_updates":
-                found = await bridge.call(name, {"after": cursor, "limit": 100})
+                found = await bridge.call(name, {"after": cursor})
                 ears.add(found.updates)  # type: ignore[attr-defined]
                 await anyio.sleep(0.05)
             else:

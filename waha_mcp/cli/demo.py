@@ -21,15 +21,15 @@ from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo, running
 if TYPE_CHECKING:
     from mcp import Client
 
-#: Timeouts in seconds of the whole demo, and of the reply to its message.
-LIMIT, ANSWER_LIMIT = 60.0, 10.0
+#: Seconds of the whole demo at most, and for the answer to its message.
+LIMIT, ANSWER_LIMIT = 60.0, 10
 _GREETING = "Hello from the waha-mcp demo!"
 
 
 def demo() -> None:
     """Show the bridge at work on an embedded WAHA.
 
-    It lists, reads, sends, and shows what a read-only key sees.
+    It lists, reads, sends, hears the answer, and shows what a read-only key sees.
 
     Example: waha-mcp demo
     """
@@ -39,7 +39,7 @@ def demo() -> None:
 async def _demo() -> None:
     try:
         with anyio.fail_after(LIMIT):
-            async with running() as sandbox:
+            async with running(reply_after=1.0) as sandbox:
                 _step("A WAHA of its own", f"embedded, at {sandbox.url}, with a made-up WhatsApp account")
                 await _read_and_send(sandbox)
                 await _read_only(sandbox)
@@ -86,19 +86,15 @@ async def _read_and_send(sandbox: SandboxInfo) -> None:
 
         sent = await _call(client, "send_text", chat=friend, text=_GREETING)
         _step(f"send_text: {friend}", f"sent at {sent['time']}")
-        with anyio.move_on_after(ANSWER_LIMIT):
-            while not (seen := await _seen_since(client, friend)):  # noqa: ASYNC110 - as a client would look
-                await anyio.sleep(0.1)
-        _expect(bool(seen), "the message is in the chat, and an answer came")
-        for message in seen:
-            _row(f"{who[message['sender']]:<16} {_line(message)}")
+        _row(f"{'me':<16} {_GREETING}")
 
-
-async def _seen_since(client: Client, chat: str) -> list[dict[str, Any]]:
-    """The greeting and the messages after it, oldest first; empty while there is no reply."""
-    messages = (await _call(client, "get_messages", chat=chat, limit=5))["messages"]
-    at = next((i for i, m in enumerate(messages) if m["sender"] == "me" and m.get("text") == _GREETING), 0)
-    return list(reversed(messages[: at + 1])) if at else []
+        _step("wait_for_messages", "it returns once the answer has come; nobody asks again and again")
+        heard = await _call(
+            client, "wait_for_messages", chat=friend, after=sent["message_id"], timeout=ANSWER_LIMIT, settle=1
+        )
+        _expect(bool(heard["messages"]), "an answer came")
+        for message in heard["messages"]:
+            _row(f"{friend:<16} {_line(message)}")
 
 
 async def _read_only(sandbox: SandboxInfo) -> None:
@@ -150,7 +146,10 @@ async def _launch(sandbox: SandboxInfo, key: str) -> AsyncIterator[Client]:
 
 
 async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        _row(f"({message})")
+
+    result = await client.call_tool(tool, arguments, progress_callback=told)
     _expect(not result.is_error, f"{tool} answers")
     answer: dict[str, Any] = json.loads(result.content[0].text)  # type: ignore[union-attr]
     return answer

@@ -59,7 +59,7 @@ class Feed:
         self.start: Callable[..., object] | None = None
         self.waha, self._live = waha, live
         self._opening = anyio.Lock()
-        self._running = anyio.CancelScope()
+        self._running: anyio.CancelScope | None = None
 
     async def open(self) -> None:
         """Begin to listen, if nobody has needed it yet: no message that comes from its first return on is missed.
@@ -89,7 +89,8 @@ class Feed:
 
     def close(self) -> None:
         """Stop listening and forget what was heard, until somebody needs it again."""
-        self._running.cancel()
+        if self._running is not None:
+            self._running.cancel()
         self.record.wake()
         self.record, self.state, self.deaf_since = Record(), "off", None
 
@@ -136,7 +137,7 @@ class Feed:
             if event is None:
                 logger.debug("An event of %d bytes could not be read", arrived.size)
             else:
-                self._take(event, arrived.size)
+                self.take(event, arrived.size)
 
     def _deafen(self, state: State, why: NoEvents) -> None:
         if self.state == "live":
@@ -175,14 +176,15 @@ class Feed:
                 continue
             for row in found.rows:
                 if (event := message_event(row)) is not None:
-                    self._take(event, len(str(row)))
+                    self.take(event, len(str(row)))
             if found.whole and not found.unread:
                 return
             why = "; ".join(f"{chat}: {reason}" for chat, reason in found.unread.items()) or "there is too much"
         logger.warning("Not all messages since %s could be read back: %s", iso_time(start), why)
         self.record.missing.append((time.time(), f"Messages since {iso_time(start)} may be missing: {why}."))
 
-    def _take(self, event: Event, size: int) -> None:
+    def take(self, event: Event, size: int) -> None:
+        """Take an event of `size` bytes, unless it is a message that is known."""
         if self.record.add(event, size):
             self.heard(event)
 

@@ -88,7 +88,8 @@ class Record:
         self._recent: deque[tuple[int, int, str]] = deque(maxlen=8 * HELD)
         #: The second of the newest message when it began, and the messages of that second (by `short`).
         self.start, self._before = 0, frozenset[str]()
-        self._came = anyio.Event()
+        #: Set with the next event; None: nobody waits.
+        self._came: anyio.Event | None = None
 
     def begin(self, start: int, seen: frozenset[str]) -> None:
         """Begin at the newest message there is: its second, and the messages of that second (by `short`)."""
@@ -123,12 +124,14 @@ class Record:
 
     def wake(self) -> None:
         """Wake all who wait."""
-        self._came.set()
-        self._came = anyio.Event()
+        if self._came is not None:
+            self._came.set()
+            self._came = None
 
     async def more(self, number: int) -> None:
         """Wait until there is something behind this number, or `wake` is called."""
         if self.last <= number:
+            self._came = self._came or anyio.Event()
             await self._came.wait()
 
     def mark(self, number: int | None = None) -> Mark:

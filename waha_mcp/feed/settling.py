@@ -17,9 +17,10 @@ class Settling:
 
     settle: float
     longest: float = LONGEST_SETTLE
+    #: When somebody was last seen typing.
+    typed_at: float = _NEVER
     _first: float = _NEVER
     _last: float = _NEVER
-    _typing: float = _NEVER
 
     def message(self, at: float) -> None:
         """A message came."""
@@ -28,13 +29,13 @@ class Settling:
 
     def typed(self, at: float) -> None:
         """Somebody was seen typing."""
-        self._typing = at
+        self.typed_at = at
 
     def typing(self, now: float) -> bool:
         """Whether somebody seems to be writing still."""
-        return self._typing > self._last and now - self._typing < self.longest
+        return self.typed_at > self._last and now - self.typed_at < self.longest
 
     @property
     def settled_from(self) -> float:
         """From when on it has settled, if nothing more comes."""
-        return min(max(self._last, self._typing), self._first + self.longest) + self.settle
+        return min(max(self._last, self.typed_at), self._first + self.longest) + self.settle

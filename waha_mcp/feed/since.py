@@ -38,26 +38,28 @@ async def came_since(feed: Feed, mark: Mark) -> Came:
     Raises:
         WahaError: what has to be read back cannot be.
     """
-    record = feed.record
+    record, came, older = feed.record, Came(), list[Event]()
     here = mark.record == record.id
-    kept, dropped = record.since(mark.number if here else 0)
+    dropped = record.since(mark.number)[1] if here else 0
     # Where it reaches back to the mark and nothing was missed, a place in time is found in it as well.
     covers = here or (mark.start > record.start and feed.deaf_since is None)
-    came = Came()
     if not covers or dropped:
-        kept = [each for each in kept if here or _is_new(each.event, each.when, mark)]
-        known = {each.event.key for each in kept}
         back = await read_back(feed.waha, mark.start, Budget(REQUESTS, SECONDS))
-        events = [event for row in back.rows if (event := message_event(row)) is not None]
-        came.events += _with_marks([event for event in events if event.key not in known], mark)
-        if here and dropped:
+        older = [event for row in back.rows if (event := message_event(row)) is not None]
+        for event in older:
+            # REST may have it before it is heard: from now on it is known, and not told once more.
+            if event.time >= record.start:
+                feed.take(event, len(str(event.row)))
+        if dropped:
             came.notes.append(f"{dropped} events were too many to keep: their messages were read back.")
         if not back.whole:
             since = iso_time(mark.start)
             came.notes.append(f"Too many chats have new messages: see get_unread, or get_messages with since={since}.")
         came.unread = back.unread
-    elif not here:
-        kept = [each for each in kept if _is_new(each.event, each.when, mark)]
+    kept, _ = record.since(mark.number if here else 0)
+    kept = [each for each in kept if here or _is_new(each.event, each.when, mark)]
+    known = {each.event.key for each in kept}
+    came.events += _with_marks([event for event in older if event.key not in known], mark)
     came.events += [(each.event, each.when, record.mark(each.number)) for each in kept]
     came.number = record.last
     came.notes += [text for when, text in record.missing if when > mark.when]

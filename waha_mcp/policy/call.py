@@ -48,6 +48,8 @@ class Call:
     allow_repeat: bool = False
     #: Chat ids to the chats as the arguments give them: the second id or the name of a chat is no secret to the caller.
     written: Mapping[str, str] = field(default_factory=dict)
+    #: Arguments on what follows once it is done. They are no part of what is done, asked about and compared.
+    beside: Mapping[str, Any] = field(default_factory=dict)
     #: Ids of the chats that it reaches, sorted.
     reached: tuple[str, ...] = ()
     #: Digest of exactly this call, for approvals and the trail.

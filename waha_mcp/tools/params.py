@@ -57,9 +57,9 @@ class PlaceReference:
 
 @dataclass(frozen=True)
 class Needs:
-    """Marks an optional parameter that there is only where the key has another action, too.
+    """Marks an optional parameter on what follows once the call is done, which needs another action of the key.
 
-    `of`: the parameter for the chat that must be readable where it is given.
+    The tool's `afterwards` gets it, and not the tool. `of`: the parameter for the chat that must be readable then.
     """
 
     action: Action

@@ -19,7 +19,7 @@ from waha_mcp.feed.since import Came, came_since
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor
-from waha_mcp.tools.params import Chat, Limit, PlaceReference, Sender
+from waha_mcp.tools.params import Chat, PlaceReference, Sender
 from waha_mcp.waha.errors import NotFound, WahaError
 from waha_mcp.waha.events import ME, Event, Row, message_event, message_key
 from waha_mcp.waha.marks import Author, ChatId, LongCursor, LongId, Time
@@ -35,7 +35,7 @@ PRESENCE = "GET /api/{session}/presence/{chatId}"
 WHOLE = 55.0
 #: Seconds between two reports of progress.
 REPORT = 10.0
-#: Most messages of one answer to a wait.
+#: Most messages or changes of one answer.
 MOST = 50
 #: How many hidden ids of new people are looked up in one call, where not all chats may be read.
 LOOKED_UP = 20
@@ -45,7 +45,7 @@ _SILENT = ("reaction", "call", "system")
 After = Annotated[
     str,
     PlaceReference(),
-    Field(description="Cursor or message id of an earlier answer; left out: from now on"),
+    Field(description="Message id or cursor; left out: now"),
 ]
 
 
@@ -92,36 +92,32 @@ async def wait_for_messages(
     chat: Chat | None = None,
     sender: Sender | None = None,
     after: After | None = None,
-    timeout: Annotated[int, Field(ge=0, le=50, description="Seconds to wait at most")] = 45,
-    settle: Annotated[int, Field(ge=0, le=15, description="Seconds of quiet after the last message")] = int(SETTLE),
+    timeout: Annotated[int, Field(ge=0, le=50, description="Seconds at most")] = 45,
+    settle: Annotated[int, Field(ge=0, le=15, description="Seconds of quiet")] = int(SETTLE),
     *,
     ctx: Context,
 ) -> Heard:
-    """Wait for others' new messages, and return them once the chat is quiet; none after the timeout. First it looks at
-    what came since `after`: pass the id of the message that you have sent.
-    """
+    """Wait for others' messages, those since `after` included; returns them once the chat is quiet."""
     ends = min(time.monotonic() + timeout, ctx.started + WHOLE)
     return await _Wait(ctx, chat, sender, settle).run(after, ends)
 
 
 @tool(title="What has happened", action=Action.READ, calls=[OVERVIEW, MESSAGES, MESSAGE], hints=READS)
-async def get_updates(after: After | None = None, limit: Limit = 50, *, ctx: Context) -> Updates:
-    """Tell what has happened since an earlier answer: messages, edits, deletions, reactions, receipts, votes, groups,
-    calls. Without `after` it gives the cursor to begin with.
-    """
+async def get_updates(after: After | None = None, *, ctx: Context) -> Updates:
+    """Tell what has happened since `after`: messages, edits, reactions, receipts, votes, groups, calls."""
     whole = await ctx.directory.load_if_small()
     feed = await _feed(ctx)
     mark = await _mark(ctx, feed, after)
     came = await came_since(feed, mark)
     found = Found(ctx)
     await found.take(came.events)
-    rows = found.rows[:limit]
+    rows = found.rows[:MOST]
     shown, why = await ctx.directory.named(lambda names: found.worded(rows, names), whole=whole)
     end = feed.record.mark(came.number)
-    last = rows[-1].mark if len(found.rows) > limit else end
+    last = rows[-1].mark if len(found.rows) > MOST else end
     page = Updates(
         updates=shown,
-        left_out=len(found.rows) - limit if len(found.rows) > limit else None,
+        left_out=len(found.rows) - MOST if len(found.rows) > MOST else None,
         cursor=_cursor(last),
         notes=[*came.notes, *_deaf(came), *([f"Not all names are known: {why}"] if why else ())] or None,
         not_told=_unread(ctx, came),
@@ -473,6 +469,8 @@ class _Wait:
         self._chat = chat
         self._began = time.monotonic()
         self._settling = Settling(settle)
+        #: When it was last told that somebody types (monotonic clock).
+        self._told = float("-inf")
 
     async def run(self, after: str | Mark | None, ends: float) -> Heard:
         """Wait until `ends` (monotonic clock) at most.
@@ -503,9 +501,11 @@ class _Wait:
             quiet = self._settling.settled_from
             if now >= ends or (self._found.rows and now >= quiet) or len(self._found.rows) >= MOST:
                 break
-            if now - reported >= REPORT:
+            typing = self._settling.typed_at > self._told
+            if typing or now - reported >= REPORT:
                 reported = now
-                await ctx.progress(now - self._began, ends - self._began, "Waiting for messages")
+                self._told = self._settling.typed_at
+                await ctx.progress(now - self._began, ends - self._began, "typing …" if typing else "waiting …")
             until = min(ends, quiet if self._found.rows else ends, reported + REPORT)
             with anyio.move_on_after(until - now):
                 await feed.record.more(number)

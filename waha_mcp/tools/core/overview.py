@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
+from waha_mcp.feed.live import POLL, SLOWEST_POLL
 from waha_mcp.tools.catalog import (
     CATALOG,
     EVERY,
@@ -48,6 +49,7 @@ class Status(Result):
     actions: dict[str, str] = Field(description="The actions in force, and how that is known")
     reach: str | None = Field(None, description="Who can be written to and read")
     paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
+    feed: str | None = Field(None, description="How it is heard what happens, once a tool has needed it")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
     not_told: NotTold = None
     toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
@@ -102,11 +104,22 @@ async def get_status(
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
         paused=await ctx.paused(),
+        feed=_feed(ctx),
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
         toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY})
         if toolsets and EVERY not in ctx.app.toolsets
         else None,
     )
+
+
+def _feed(ctx: Context) -> str | None:
+    if ctx.feed is None or ctx.feed.state == "off" or Action.READ not in ctx.grant.actions:
+        return None
+    if ctx.feed.state == "live":
+        return "live"
+    if ctx.feed.state == "polling":
+        return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {ctx.feed.why}"
+    return f"connecting again: {ctx.feed.why}" if ctx.feed.why else "connecting"
 
 
 async def _session(ctx: Context) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """Tools that send messages in the toolset `core`."""
 
-from contextlib import suppress
 from functools import partial
 from typing import Annotated, Literal
 
@@ -10,7 +9,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.tools.catalog import SENDS, SETS, ArgumentError, Context, tool
 from waha_mcp.tools.core.hearing import replies_to
 from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file, with_kind
-from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, Needs, People, ReplyTo, Unseen
+from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, Needs, People, ReplyTo
 from waha_mcp.tools.results import confirmed
 from waha_mcp.waha.chat_rows import unread_of
 from waha_mcp.waha.errors import WahaError
@@ -42,17 +41,12 @@ async def send_text(
     wait_for_reply: Annotated[
         int,
         Needs(Action.READ, of="chat"),
-        Unseen(),
-        Field(ge=0, le=50, description="Seconds to wait for an answer, which then comes with the result"),
+        Field(ge=0, le=50, description="Seconds to wait for the answer"),
     ] = 0,
     *,
     ctx: Context,
 ) -> Sent:
     """Send a WhatsApp text to a person or group."""
-    if wait_for_reply and ctx.feed is not None:
-        with suppress(WahaError):
-            # What is heard from now on need not be read back.
-            await ctx.feed.open()
     answer = await ctx.waha.call(
         "POST /api/sendText",
         body={
