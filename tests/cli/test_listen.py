@@ -522,6 +522,24 @@ def test_a_key_that_may_not_read_any_more_ends_it(world: World, app: AppFile) ->
         listener.says("waha-mcp: the key does not have the action read")
 
 
+def test_it_ends_when_it_is_told_to_although_nobody_reads_its_lines(world: World, app: AppFile) -> None:
+    command = [*command_after(QUICK), "listen", "--app", str(app('allow = ["*"]'))]
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pipesize=4096
+    )
+    said = Lines(process.stderr)
+    while "from now on" not in said.next():
+        pass
+    world.writes(MAYA, "x" * 9_000)
+    assert process.stdout is not None
+    # It has begun to print.
+    assert process.stdout.read(1) == "{"
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    process.stdout.close()
+    said.close()
+
+
 def test_it_ends_with_its_reader(world: World, app: AppFile) -> None:
     command = [*command_after(QUICK), "listen", "--app", str(app('allow = ["*"]'))]
     shell = f"{shlex.join(command)} | head -n 1; exit ${{PIPESTATUS[0]}}"

@@ -96,6 +96,11 @@ async def _listen(app: App, argv: list[str], as_json: bool) -> None:
             tasks.start_soon(listener.run)
             await stopped()
             tasks.cancel_scope.cancel()
+    if listener.stalled:
+        # The thread that prints would keep the process until somebody reads.
+        if isinstance(listener.failed, Failure):
+            logger.error("%s", listener.failed)
+        os._exit(0 if listener.failed is None else 1)
     if listener.failed is not None:
         raise listener.failed
 
@@ -108,6 +113,8 @@ class _Listener:
     tasks: TaskGroup
     #: Why it had to end.
     failed: Exception | None = None
+    #: Whether a line is not printed yet.
+    stalled: bool = False
     #: The chats whose burst is with the agent now.
     _busy: set[str] = field(default_factory=set)
     #: How many messages of each chat woke nobody since it last woke the agent; those of which that was said.
@@ -265,7 +272,9 @@ class _Listener:
     async def _print(self, line: str) -> None:
         async with self._printing:
             # A reader that does not read keeps nobody but this from going on.
+            self.stalled = True
             await anyio.to_thread.run_sync(partial(print, line, flush=True), abandon_on_cancel=True)
+            self.stalled = False
 
     async def _run(self, chat: str, line: str, message_ids: list[str]) -> None:
         from waha_mcp.cli.agent_runs import run
