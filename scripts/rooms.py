@@ -52,6 +52,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("cli.*", "bridge", _COMMAND),
     ("cli.*", "cli.*", _COMMAND),
     ("cli.*", "console.*", _COMMAND),
+    ("cli.*", "feed.*", _COMMAND),
     ("cli.*", "hosts.*", _COMMAND),
     ("cli.*", "people.*", _COMMAND),
     ("cli.*", "policy", _COMMAND),

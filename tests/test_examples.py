@@ -47,11 +47,11 @@ def test_the_profiles_cut_the_legs_that_the_readme_says_they_cut() -> None:
     assert assistant.chats.send.ask
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/safety.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/safety.md", "docs/listening.md"])
 def test_the_policies_that_the_documents_show_are_good_ones(document: str) -> None:
     text = (EXAMPLES.parent / document).read_text()
     shown = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
-    policies = [table for table in shown if table.keys() & {"chats", "pace"}]
+    policies = [table for table in shown if table.keys() & {"chats", "pace", "listen"}]
     assert policies
     for table in policies:
         assert PolicyFields.model_validate(table).model_dump(exclude_unset=True)

@@ -219,8 +219,10 @@ class Bridge:
 
         Raises as `call`.
         """
-        result = await self.call(name, arguments, **call)
-        full = arguments.get("detail") == "full"
+        return await self.worded(await self.call(name, arguments, **call), full=arguments.get("detail") == "full")
+
+    async def worded(self, result: Result, *, full: bool = False) -> Answer:
+        """A result as docs/answers.md says, within the App's budget."""
 
         def view() -> View:
             return View(self.directory, self.app.zone, full=full)
@@ -258,8 +260,11 @@ class Bridge:
             parsed, written = await self._with_chat_ids(tool, parsed)
             beside = {name: parsed.pop(name) for name in tool.needs if name in parsed}
             await self._ready_for(tool, beside, parsed)
+        return Call(tool, parsed, self._context(grant, progress, began), ask, client, allow_repeat, written, beside)
+
+    def _context(self, grant: Grant, progress: Progress, began: float) -> Context:
         policy = self.policy
-        ctx = Context(
+        return Context(
             self.app,
             self.waha,
             grant,
@@ -271,7 +276,6 @@ class Bridge:
             self.feed,
             began,
         )
-        return Call(tool, parsed, ctx, ask, client, allow_repeat, written, beside)
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
         """Completions for a chat argument: names, or ids where names are not unique, of chats matching `beginning`.
@@ -281,16 +285,31 @@ class Bridge:
         Raises:
             WahaError: WAHA could not be asked.
         """
+        async with self.reading() as ctx:
+            if ctx is None:
+                return []
+            await self.directory.load()
+        return self.directory.completions(beginning, limit)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Context | None]:
+        """What reads and is no tool gets it; None without the action read. Errors in it count as those of a call.
+
+        Raises:
+            WahaError: WAHA could not be asked.
+        """
+        began = time.monotonic()
         await self.key.settle()
         if Action.READ in self.key.grant.actions and not self.key.identified:
             await self.key.identify()
-        self.directory.available = Action.READ in self.key.grant.actions
+        grant = self.key.grant
+        self.directory.available = Action.READ in grant.actions
         if not self.directory.available:
-            return []
+            yield None
+            return
         async with self._noting():
-            await self.policy.prepare(self.key.grant)
-            await self.directory.load()
-        return self.directory.completions(beginning, limit)
+            await self.policy.prepare(grant)
+            yield self._context(grant, no_progress, began)
 
     @asynccontextmanager
     async def _noting(self, tool: Tool | None = None) -> AsyncIterator[None]:

@@ -148,6 +148,12 @@ def _seconds(value: object) -> object:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3_600}[found[2]]
 
 
+def _run_time(value: float) -> float:
+    if not 1 <= value <= 3_600:
+        raise ValueError("must be from 1s to 1h")
+    return value
+
+
 def _lifetime(value: float) -> float:
     if not SHORTEST <= value <= LONGEST:
         raise ValueError("must be from 1m to 24h")
@@ -235,6 +241,19 @@ class Links(Settings):
         return data
 
 
+class Listen(Settings):
+    """Whose messages wake an agent (`waha-mcp listen`): nobody's, where `allow` is empty; and how often they do.
+
+    `per_hour`: at most so often for each chat. `turns`: after so many answers to one chat, only once the account's
+    owner has written there. `time_limit`: seconds that the agent may take each time.
+    """
+
+    allow: Names = ()
+    per_hour: Annotated[int, Field(ge=1, le=1_000)] = 20
+    turns: Annotated[int, Field(ge=1, le=1_000)] = 10
+    time_limit: Annotated[Seconds, AfterValidator(_run_time)] = 300.0
+
+
 class PolicyFields(Settings):
     """The fields of an App definition that make up its policy."""
 
@@ -245,6 +264,7 @@ class PolicyFields(Settings):
     humanize: bool = False
     audit: Audit = "digest"
     links: Links = Links.model_construct()
+    listen: Listen = Listen.model_construct()
     #: Who fetches media URLs: this bridge, from the address that it has checked, or WAHA by itself.
     media_fetch: Literal["bridge", "waha"] = "bridge"
     #: Hosts on a private network that media may be fetched from nevertheless.

@@ -30,6 +30,7 @@ _COMMANDS = {
     "apps": "manage_apps",
     "tools": "tools",
     "call": "call_tool",
+    "listen": "listen",
     "approvals": "approvals",
     "approve": "approvals",
     "log": "show_trail",
@@ -39,6 +40,10 @@ _COMMANDS = {
     "demo": "demo",
     "sandbox": "sandbox",
 }
+
+
+#: What follows the first word that is no option belongs to another program.
+_SETTINGS = {"listen": {"allow_interspersed_args": False}}
 
 
 def command_line(commands: Iterable[str] = _COMMANDS) -> typer.Typer:
@@ -57,7 +62,7 @@ def command_line(commands: Iterable[str] = _COMMANDS) -> typer.Typer:
         if isinstance(command, typer.Typer):
             program.add_typer(command, name=name)
         else:
-            program.command()(command)
+            program.command(context_settings=_SETTINGS.get(name))(command)
     return program
 
 

@@ -36,6 +36,8 @@ PATIENT, NONE_HERE = 2, 300.0
 POLL, SLOWEST_POLL = 5.0, 30.0
 #: Requests and seconds to read back what came while nothing was heard, and how often that is tried.
 REQUESTS, SECONDS, TRIES = 200, 60.0, 3
+#: Requests when it begins.
+OPENING = 10
 
 
 class Feed:
@@ -71,8 +73,12 @@ class Feed:
             now = time.time()
             rows = listing(await self.waha.call(OVERVIEW, query={"limit": 20}), "chats")
             newest = max((second for row in rows if (second := last_of(row)) is not None), default=int(now) - LATE)
-            last = [message_event(mapping_of(row.get("lastMessage"))) for row in rows if last_of(row) == newest]
-            self.record.begin(newest, frozenset(short(event.key) for event in last if event and event.key))
+            last = [mapping_of(row.get("lastMessage")) for row in rows if last_of(row) == newest]
+            if last:
+                # There may be others of the same second, which are no news either.
+                last += (await read_back(self.waha, newest, Budget(OPENING, SECONDS))).rows
+            before = [message_event(row) for row in last]
+            self.record.begin(newest, frozenset(short(event.key) for event in before if event and event.key))
             self.state, self.deaf_since = "starting", now
             assert self.start is not None
             self.start(self._run)

@@ -44,7 +44,7 @@ from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
 from waha_mcp.waha.errors import LOOK_FIRST, Forbidden, NotDone, OutcomeUnknown, WahaError
 from waha_mcp.waha.models import Reached, Result, Sent
-from waha_mcp.whatsapp.ids import is_broadcast
+from waha_mcp.whatsapp.ids import is_broadcast, parse_message_id
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Policy:
         self._app = app
         self.store = user_store()
         self._people = People(table)
-        self._recipients = Recipients(app.chats, self._people)
+        self._recipients = Recipients(app.chats, self._people, app.listen.allow)
         account = OwnAccount(app.url, table, self.store)
         self._pacer = Pacer(app.id, app.pace, self.store, account.key)
         self._first_contacts = FirstContacts(app, self._people, account, self._pacer)
@@ -102,6 +102,26 @@ class Policy:
     def readable(self, chat_id: str) -> bool:
         """Whether a chat may be read or shown anywhere: in lists, counts, searches, candidates."""
         return self._recipients.readable(chat_id)
+
+    @property
+    def wakers(self) -> str:
+        """Who may wake an agent, in words."""
+        return self._recipients.wakers
+
+    async def may_wake(self, chat_id: str) -> bool:
+        """Whether messages of this person, or in this chat, may wake an agent.
+
+        Raises:
+            WahaError: that cannot be told.
+        """
+        return await self._recipients.may_wake(chat_id)
+
+    async def sent(self, message_id: str) -> bool:
+        """Whether this App has sent an own message; True also where that cannot be told."""
+        try:
+            return await self._messages.sent_under(parse_message_id(message_id))
+        except (ValueError, StoreAway):
+            return True
 
     @property
     def read_limited(self) -> bool:

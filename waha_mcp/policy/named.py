@@ -62,6 +62,15 @@ class NamedMessages:
             logger.warning("What this App has sent cannot be looked up: %s", error)
             return False
 
+    async def sent_under(self, message: MessageKey) -> bool:
+        """Whether this App has sent a message, under either id of its chat.
+
+        Raises:
+            StoreAway: the store cannot be read.
+        """
+        chats = {message.chat, await self._people.learn(message.chat) or message.chat}
+        return any([await self._is_own(message._replace(chat=chat)) for chat in chats])
+
     def _key(self, message: MessageKey) -> str:
         return f"{self._app_id}/{message.chat}/{message.id}"
 

@@ -1,4 +1,4 @@
-"""Who may be written to and who may be read: the App's allow, ask and deny lists against resolved chat ids."""
+"""Who may be written to, be read and wake an agent: the App's lists against resolved chat ids."""
 
 from __future__ import annotations
 
@@ -122,7 +122,8 @@ class Entries:
 class Recipients:
     """The lists of one App. Before `prepare` only the entries given as ids, kinds or `*` are resolved."""
 
-    def __init__(self, chats: Chats, people: People) -> None:
+    def __init__(self, chats: Chats, people: People, waking: Iterable[str] = ()) -> None:
+        """`waking`: the list of those whose messages wake an agent."""
         self._people = people
         self._allow, self._ask, self._deny = (
             Entries(chats.send.allow),
@@ -130,7 +131,8 @@ class Recipients:
             Entries(chats.send.deny),
         )
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
-        self._lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny)
+        self._waking = Entries(waking)
+        self._lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny, self._waking)
         self._existing_only = chats.existing_only
         self._readable: dict[tuple[str, str | None], bool] = {}
         #: Why the saved contacts are incomplete, so that no name was resolved; None if they are complete.
@@ -164,7 +166,7 @@ class Recipients:
         Raises:
             WahaError: WAHA cannot be reached.
         """
-        if not can_read or not (self.limited or self.read_limited):
+        if not can_read or not (self.limited or self.read_limited or self._waking):
             return
         async with self._preparing:
             if not self._ready or await self._readable_names_are_others():
@@ -300,6 +302,24 @@ class Recipients:
             return await self._people.has_messages(chat, ours=False)
         except WahaError:
             return False
+
+    @property
+    def wakers(self) -> str:
+        """Who may wake an agent, in words."""
+        return str(self._waking)
+
+    async def may_wake(self, chat: str) -> bool:
+        """Whether messages of this person, or in this chat, may wake an agent.
+
+        Raises:
+            WahaError: names are on the lists, and WAHA does not tell whom they mean.
+        """
+        await self._learn_who_has_the_names(chat)
+        if self._waking.covers(chat, self._people.twin(chat)):
+            return True
+        if not (chat.endswith("@lid") or self._waking.unmatched):
+            return False
+        return self._waking.covers(chat, await self._people.learn(chat))
 
     def readable(self, chat: str) -> bool:
         """Whether a chat may be read or shown."""

@@ -71,6 +71,7 @@ def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
         media=None if mimetype is None else Media(mimetype, sample(mimetype)),
         ack=1 if mine else 2,
         quoted=wish.get("replyTo"),
+        mentions=tuple(wish.get("mentions", ())),
         raw=wish.get("raw"),
     )
     doings.arrive(sandbox, session, account, message, wish.get("told", [0]))

@@ -116,7 +116,7 @@ async def test_an_edit_is_of_its_authors_message_though_another_one_has_the_same
     forged = row | {"id": f"false_{group}_AAA_{SAM}", "body": "forged", "participant": SAM}
     edit = row | {"id": f"false_{group}_BBB_{MAYA}", "body": "righter", "editedMessageId": "AAA"}
     names = bridge.directory
-    found = hearing._Found(Context(bridge.app, bridge.waha, bridge.key.grant, names))
+    found = hearing.Found(Context(bridge.app, bridge.waha, bridge.key.grant, names))
     edited = event_from({"event": "message.edited", "timestamp": 1_000, "payload": edit})
     events = [event for event in (message_event(row), message_event(forged), edited) if event is not None]
     await found.take((event, 0.0, bridge.feed.record.mark) for event in events)

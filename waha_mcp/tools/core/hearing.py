@@ -16,6 +16,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import OVERVIEW
 from waha_mcp.feed.record import Mark, short
+from waha_mcp.feed.settling import SETTLE, Settling
 from waha_mcp.feed.since import Came, came_since
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
@@ -37,10 +38,6 @@ MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
 PRESENCE = "GET /api/{session}/presence/{chatId}"
 #: Seconds of a whole call: hosts give one about 60. And those of them that are kept for wording what came.
 WHOLE, WORDING = 55.0, 3.0
-#: Seconds of quiet after which a wait ends.
-SETTLE = 4
-#: Seconds that messages and typing put off the end of a wait, from its first message on.
-LONGEST_SETTLE = 20.0
 #: Seconds between two reports of progress.
 REPORT = 10.0
 #: Most messages or changes of one answer.
@@ -101,7 +98,7 @@ async def wait_for_messages(
     sender: Sender | None = None,
     after: After | None = None,
     timeout: Annotated[int, Field(ge=0, le=50, description="Seconds at most")] = 45,
-    settle: Annotated[int, Field(ge=0, le=15, description="Seconds of quiet")] = SETTLE,
+    settle: Annotated[int, Field(ge=0, le=15, description="Seconds of quiet")] = int(SETTLE),
     *,
     ctx: Context,
 ) -> Heard:
@@ -120,7 +117,7 @@ async def _updates(ctx: Context, after: str | None) -> Updates:
     feed = await _feed(ctx)
     mark = await _mark(ctx, feed, after)
     came = await came_since(feed, mark)
-    found = _Found(ctx)
+    found = Found(ctx)
     await found.take(came.events)
     there, rows = len(found), found.rows[:MOST]
     shown, why = await ctx.directory.named(lambda names: found.worded(rows, names), whole=whole)
@@ -286,7 +283,7 @@ class _Row:
 
 
 @dataclass
-class _Found:
+class Found:
     """What may be shown of events; edits and deletions of messages among them are folded into these.
 
     `chat`, `sender`: only messages of this chat and person. `only_messages`: no changes, and no own messages.
@@ -356,7 +353,7 @@ class _Found:
             if self.sender is not None and by != self.sender:
                 return
             message = message_from(event.row, names, full=False, chat=chat)
-            if message is None or message.kind in _SILENT or _is_empty(message):
+            if message is None or not is_told(message):
                 return
             at = chat, by, parse_message_id(message.id).id
             if at in self._by_id:
@@ -495,11 +492,13 @@ def _is_told(event: Event) -> bool:
     return event.kind != "presence" and not (event.kind == "receipt" and event.what == "sent")
 
 
-def _is_empty(message: Message) -> bool:
-    """Whether it is what an engine gives of a change that is no message: nothing at all."""
+def is_told(message: Message) -> bool:
+    """Whether somebody wrote it: some engines give a row of a change that is no message, with nothing at all in it."""
     given = ("id", "time", "sender", "sender_name", "calls_themselves", "kind", "note", "status")
     told = [getattr(message, name) for name in Message.model_fields if name not in given]
-    return message.kind in ("text", "other") and not any(value is not None for value in told)
+    if message.kind in ("text", "other"):
+        return any(value is not None for value in told)
+    return message.kind not in _SILENT
 
 
 def _full_id(event: Event) -> str | None:
@@ -530,14 +529,14 @@ class _Wait:
     """One wait for messages."""
 
     def __init__(self, ctx: Context, chat: str | None, sender: str | None, settle: float) -> None:
-        self._ctx, self._settle = ctx, settle
-        self._found = _Found(ctx, chat, sender, only_messages=True)
+        self._ctx = ctx
+        self._found = Found(ctx, chat, sender, only_messages=True)
         self._chat = chat
         self._began = time.monotonic()
-        #: When the last message came and when the first one did (monotonic clock); when somebody was last seen typing.
-        self._last = self._first = self._typing = self._told = float("-inf")
-        #: Where they were typing.
+        self._settling = Settling(settle)
+        #: Where somebody was last seen typing, and when that was last told (monotonic clock).
         self._typing_in: str | None = None
+        self._told = float("-inf")
 
     async def run(self, after: str | Mark | None, seconds: float) -> Heard:
         """Wait so many seconds at most, and no longer than the call may take.
@@ -576,13 +575,13 @@ class _Wait:
             await self._take((each.event, each.when, partial(record.mark, each.number)) for each in entries)
             number = entries[-1].number if entries else number
             now = time.monotonic()
-            quiet = self._quiet_from()
+            quiet = self._settling.settled_from
             if now >= ends or (self._found and now >= quiet) or len(self._found) >= MOST:
                 break
-            typing = self._typing > self._told
+            typing = self._settling.typed_at > self._told
             if typing or now - reported >= REPORT:
                 reported = now
-                self._told = self._typing
+                self._told = self._settling.typed_at
                 await ctx.progress(now - self._began, ends - self._began, "typing …" if typing else "waiting …")
             until = min(ends, quiet if self._found else ends, reported + REPORT)
             with anyio.move_on_after(until - now):
@@ -593,14 +592,13 @@ class _Wait:
             whole=whole,
             group=self._chat or "",
         )
-        typing = self._typing > self._last and time.monotonic() - self._typing < LONGEST_SETTLE
         end = rows[-1].mark() if len(self._found) > MOST else record.mark(number)
         page = Heard(
             chat=self._chat,
             chat_name=chat_name,
             messages=shown,
             waited=round(time.monotonic() - self._began),
-            typing=typing or None,
+            typing=self._settling.typing(time.monotonic()) or None,
             left_out=len(self._found) - MOST if len(self._found) > MOST else None,
             cursor=_cursor(end),
             notes=[*notes, *([f"Not all names are known: {why}"] if why else ())] or None,
@@ -614,17 +612,12 @@ class _Wait:
             for seen in await self._found.take([(event, when, mark)]):
                 came = time.monotonic() - max(time.time() - when, 0)
                 if seen.kind == "presence" and seen.what in ("typing", "recording"):
-                    self._typing, self._typing_in = came, seen.chat
+                    self._settling.typed(came)
+                    self._typing_in = seen.chat
                 elif seen.kind == "presence" and seen.chat == self._typing_in:
-                    self._typing = float("-inf")
+                    self._settling.paused()
                 if len(self._found) > count:
-                    self._last = max(self._last, came)
-                    self._first = min(self._first, came) if count else came
-
-    def _quiet_from(self) -> float:
-        """From when on it counts as quiet (monotonic clock)."""
-        put_off = min(max(self._last, self._typing), self._first + LONGEST_SETTLE)
-        return put_off + self._settle
+                    self._settling.message(came)
 
     async def _see_typing(self, chat: str) -> None:
         """Have WAHA tell of typing in the chat, which it does once asked for who is there."""

@@ -1,0 +1,45 @@
+"""When what comes in one chat has settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Seconds of quiet after which it has.
+SETTLE = 4.0
+#: Seconds that messages and typing put it off, from its first message on.
+LONGEST_SETTLE = 20.0
+_NEVER = float("-inf")
+
+
+@dataclass
+class Settling:
+    """Messages and typing in one chat; all times are of one clock, in seconds."""
+
+    settle: float
+    longest: float = LONGEST_SETTLE
+    #: When somebody was last seen typing.
+    typed_at: float = _NEVER
+    _first: float = _NEVER
+    _last: float = _NEVER
+
+    def message(self, at: float) -> None:
+        """A message came."""
+        self._first = at if self._first == _NEVER else min(self._first, at)
+        self._last = max(self._last, at)
+
+    def typed(self, at: float) -> None:
+        """Somebody was seen typing."""
+        self.typed_at = at
+
+    def paused(self) -> None:
+        """Who was typing has stopped."""
+        self.typed_at = _NEVER
+
+    def typing(self, now: float) -> bool:
+        """Whether somebody seems to be writing still."""
+        return self.typed_at > self._last and now - self.typed_at < self.longest
+
+    @property
+    def settled_from(self) -> float:
+        """From when on it has settled, if nothing more comes."""
+        return min(max(self._last, self.typed_at), self._first + self.longest) + self.settle
