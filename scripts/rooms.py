@@ -74,6 +74,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("policy.pace", "redis", "an extra: only an App that counts in Redis needs it"),
     ("sandbox", "sandbox.*", "the package's own names; a server with a real WAHA starts none"),
     ("sandbox.contract", "jsonschema", "slow to import; loaded with the first request that has a body"),
+    ("sandbox.http_server", "sandbox.event_sockets", "a sandbox to whose events nobody listens loads no WebSocket"),
     ("sandbox.handlers", "sandbox.handlers.*", "each module imports the registry that this package serves"),
     ("server.sdk", "pydantic", "the answer to a prepared opening does not wait for it"),
     ("server.stdio", "mcp", "Windows only"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+import anyio
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
 
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 
@@ -53,6 +56,19 @@ class Box:
         """One of the routes under /sandbox/."""
         return await self.do(verb, f"/sandbox/{name}", wish or None, key="admin")
 
+    @asynccontextmanager
+    async def ear(self, *events: str, key: str = "read", **query: str) -> AsyncIterator[Ear]:
+        """A listener to these events, with one of the named keys or any other."""
+        secret = {"admin": self.info.admin_key, **self.info.keys}.get(key, key)
+        asked = urlencode([("x-api-key", secret), *query.items(), *(("events", each) for each in events)])
+        url = f"{self.info.url.replace('http', 'ws', 1)}/ws?{asked}"
+        async with connect(url, max_size=None, proxy=None, ping_interval=None) as socket:
+            yield Ear(self, socket)
+
+    async def happen(self, kind: str, **wish: Any) -> None:
+        """Something that others do."""
+        await self.control("POST", "events", kind=kind, **wish)
+
     async def has(self, *operation_ids: str) -> None:
         """Let the engine implement operations that it lacks."""
         await self.control("POST", "engine", has=list(operation_ids))
@@ -82,6 +98,32 @@ class Box:
         listed = groups.values() if isinstance(groups, dict) else groups
         [found] = [each for each in listed if subject in (each.get("Name"), each.get("subject"), each.get("name"))]
         return group_id(found)
+
+
+class Ear:
+    """An open event socket."""
+
+    def __init__(self, box: Box, socket: ClientConnection) -> None:
+        self._box = box
+        self.socket = socket
+
+    async def next(self, *events: str) -> Any:
+        """The next event's envelope, of these names if any are given."""
+        with anyio.fail_after(10):
+            while True:
+                envelope = json.loads(await self.socket.recv())
+                if not events or envelope["event"] in events:
+                    return envelope
+
+    async def heard(self) -> list[dict[str, Any]]:
+        """The envelopes of all that has come until now and was not read."""
+        await self._box.control("POST", "socket", garbage=1)
+        found = []
+        with anyio.fail_after(10):
+            # The first frame of garbage is empty.
+            while text := await self.socket.recv():
+                found.append(json.loads(text))
+        return found
 
 
 def bare_id(sent: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
-"""A WAHA in memory, over real HTTP on loopback: for the demo, for trying clients and for tests.
+"""A WAHA in memory, over real HTTP and WebSocket on loopback: for the demo, for trying clients and for tests.
 
-It answers as WAHA does, odd answers included, and knows nothing of the bridge. The account is made from a seed: the
-same seed gives the same people and messages, placed relative to the start; keys are random at every start.
-Sam Okafor (12025550123@c.us) answers what is sent to him. Media links name WAHA's own public address
-(http://waha.example.com:3000), which is not the one that was reached, as behind a reverse proxy.
+It answers as WAHA does, odd answers included, tells what happens at `/ws`, and knows nothing of the bridge. The account
+is made from a seed: the same seed gives the same people and messages, placed relative to the start; keys are random at
+every start. Sam Okafor (12025550123@c.us) answers what is sent to him, and types before he does. Media links name
+WAHA's own public address (http://waha.example.com:3000), which is not the one that was reached, as behind a reverse
+proxy.
 
 Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSON both ways:
 
@@ -17,12 +18,31 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   "performed": Unix seconds, null when WAHA did not do what was asked, "bytes": of the answer's body}.
   `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
-- `POST /sandbox/messages` {"chatId", "text", "from"?, "pushName"?, "id"?, "timestamp"?, "replyTo"?, "mimetype"?,
-  "raw"?, "session"?} lets a message arrive, with a sample file of that type and these fields in its raw data,
-  `POST /sandbox/groups` {"subject", "from", "session"?} somebody else make a group with the account in it, and
-  `POST /sandbox/calls` {"from", "session"?} a call.
-- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, delays, late work) happen now,
-  and answers when it is done.
+- `POST /sandbox/messages` {"chatId", "text", "from"?, "fromMe"?: from one's phone, "pushName"?, "id"?, "timestamp"?,
+  "replyTo"?, "mimetype"?, "raw"?, "told"?: [0], "session"?} lets a message arrive, with a sample file of that type and
+  these fields in its raw data; its event comes after each of the `told` seconds: late, twice, or with [] never.
+  `POST /sandbox/groups` {"subject", "from", "session"?} lets somebody else make a group with the account in it, and
+  `POST /sandbox/calls` {"from", "session"?} a call come.
+- `POST /sandbox/events` {"kind", ..., "session"?} lets something else happen. `from` is who does it, the chat's own
+  person unless given; a message is named by its whole or its bare id.
+  "edited" {"messageId", "text"}, "revoked" {"messageId", "from"?}, "reaction" {"messageId", "reaction": "" takes it
+  back, "from"?}, "vote" {"messageId", "votes": [texts of options], "from"?}, "ack" {"messageId": of an own message,
+  "ack": number, "from"?}, "read" {"chatId"}: by the account's owner, on the phone, "presence" {"chatId", "presence":
+  "typing", "recording", "paused", or, for those who have subscribed, "online" or "offline", "from"?}, "group"
+  {"chatId", "change"?: "join", "leave", "promote" or "demote", with "people": [ids], "subject"?, "description"?,
+  "from"?}, "call_ended" {"callId"}.
+- `POST /sandbox/script` {"lines": [...], "session"?} plays what these routes take: a line with a `kind` is an event,
+  another one a message. Each comes "after" so many seconds from the line before it (0 unless given), and a message is
+  typed for the last "typing" seconds before it.
+- `POST /sandbox/socket` spoils the event feed at `/ws`, and answers as `GET /sandbox/socket` does: {"drop": true}
+  aborts all open sockets, {"half_open": true} lets nothing pass through them any more in either direction,
+  {"ping": true} pings them now, and cuts off those that have not answered the last ping, {"garbage": n} sends so many
+  frames that are no events, {"flood": n, "chatId"?} lets so many messages arrive at once, {"slow": seconds} puts so
+  much time between two events, {"refuse": code} closes new sockets with this code, {"absent": true} answers an upgrade
+  with 404; the last three until {"reset": true}. `GET /sandbox/socket` tells {"sockets": [{"key": its name, "session",
+  "events", "answered": the last ping, "half_open"}], "slow", "refuse", "absent"}.
+- `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, delays, late work, a script, a
+  slow feed) happen now, and answers when it is done.
 - `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.
 """
 

@@ -188,6 +188,8 @@ class Account:
         self.subscribed: set[str] = set()
         self.presence = "offline"
         self.calls: dict[str, str] = {}
+        #: What others show at the moment; see `place`.
+        self.presences: dict[tuple[str, str], str] = {}
         self.add_person(me)
 
     # People
@@ -204,6 +206,11 @@ class Account:
 
     def is_me(self, any_id: str) -> bool:
         return any_id in (self.me.id, self.me.lid)
+
+    def place(self, chat_id: str, person_id: str) -> tuple[str, str]:
+        """Somebody in a chat, whichever of their ids name the two."""
+        chat, person = self.person(chat_id), self.person(person_id)
+        return chat.id if chat else chat_id, person.id if person else person_id
 
     def twin(self, any_id: str) -> str | None:
         """The other id of the same person: the `@lid` of a `@c.us` id and the reverse."""

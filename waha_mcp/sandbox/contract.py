@@ -81,7 +81,8 @@ class Contract:
         schemas: Mapping[str, Schema] = document["schemas"]
         self.waha: str = document["waha"]
         self._request_defs = {name: _to_json_schema(value, "request") for name, value in schemas.items()}
-        self._response_defs = {name: _to_json_schema(value, "response") for name, value in schemas.items()}
+        #: The schemas of what WAHA sends, by name; they refer to each other under `$defs`.
+        self.response_schemas = {name: _to_json_schema(value, "response") for name, value in schemas.items()}
         self.operations = tuple(_operation(raw) for raw in document["operations"])
         self._validators: dict[int, Validator] = {}
 
@@ -150,7 +151,7 @@ class Contract:
         schema = operation.responses.get(status, {}).get(JSON_TYPE)
         if schema is None or value is None:
             return []
-        return _lines(self._validator(schema, self._response_defs), value)
+        return _lines(self._validator(schema, self.response_schemas), value)
 
     def _validator(self, schema: Schema, defs: Mapping[str, Schema]) -> Validator:
         found = self._validators.get(id(schema))

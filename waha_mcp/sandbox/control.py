@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
+from dataclasses import asdict
 from inspect import isawaitable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from waha_mcp.sandbox.account import Group, Media, Message, Person
 from waha_mcp.sandbox.answers import json_response
-from waha_mcp.sandbox.sample_files import sample
+from waha_mcp.sandbox.event_stream import SocketFaults
+from waha_mcp.sandbox.incoming import FLOODED_CHAT, flood, happen, play, receive_call, receive_group, receive_message
 from waha_mcp.sandbox.state import Sandbox
 
 
@@ -79,70 +79,46 @@ def set_session(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
         raise Wrong(f"status must be one of {', '.join(STATUSES)}")
     if wish["status"] == "WORKING" and session.account is None:
         session.account = sandbox.paired_account()
-    session.become(wish["status"])
+    sandbox.turn(session, wish["status"])
     return {"session": session.name, "status": session.status}
 
 
-def receive_message(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    """A message from somebody else arrives, with a sample file if it has a `mimetype`."""
-    session = sandbox.sessions[wish.get("session", "default")]
-    account = session.account
-    if account is None:
-        raise Wrong("the session is not paired")
-    chat_id = wish["chatId"]
-    author = wish.get("from") or chat_id
-    person = account.person(author)
-    if person is None and author.endswith(("@c.us", "@lid")):
-        person = account.add_person(Person(author))
-    if person is not None and "pushName" in wish:
-        person.push_name = wish["pushName"]
-    group = account.groups.get(chat_id)
-    if group is not None and group.lids and person is not None and person.lid:
-        author = person.lid
-    mimetype = wish.get("mimetype")
-    kind = "text" if mimetype is None else mimetype.partition("/")[0].replace("audio", "voice")
-    message = account.add(
-        Message(
-            id=wish.get("id") or account.new_id(from_me=False),
-            chat=chat_id,
-            from_me=False,
-            author=author,
-            time=int(wish.get("timestamp") or time.time()),
-            text=wish["text"],
-            kind=kind,
-            media=None if mimetype is None else Media(mimetype, sample(mimetype)),
-            ack=2,
-            quoted=wish.get("replyTo"),
-            raw=wish.get("raw"),
-        ),
-        unread=True,
-    )
-    return {"id": sandbox.engine.message_id(account, message)}
+def spoil_feed(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
+    """Faults of the event feed; the answer says what there is now."""
+    stream = sandbox.stream
+    unknown = set(wish) - {
+        "ping",
+        "drop",
+        "half_open",
+        "slow",
+        "garbage",
+        "flood",
+        "chatId",
+        "refuse",
+        "absent",
+        "reset",
+    }
+    if unknown:
+        raise Wrong(f"unknown fields: {', '.join(sorted(unknown))}")
+    if wish.get("reset"):
+        stream.faults = SocketFaults()
+    stream.faults.change(wish)
+    if wish.get("flood"):
+        flood(sandbox, int(wish["flood"]), wish.get("chatId", FLOODED_CHAT))
+    if wish.get("garbage"):
+        stream.spill(int(wish["garbage"]))
+    for each in [*stream.listeners]:
+        if wish.get("ping"):
+            each.ping()
+        if wish.get("half_open"):
+            each.freeze()
+        if wish.get("drop"):
+            each.drop()
+    return list_sockets(sandbox, wish)
 
 
-def receive_group(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    """Somebody else makes a group and puts the account into it."""
-    account = sandbox.sessions[wish.get("session", "default")].account
-    if account is None:
-        raise Wrong("the session is not paired")
-    owner, now = wish["from"], int(time.time())
-    if account.person(owner) is None:
-        account.add_person(Person(owner))
-    group_id = f"1203635{account.rng.randrange(10**10, 10**11)}@g.us"
-    members = {owner: "superadmin", account.me.id: "participant"}
-    account.groups[group_id] = Group(group_id, wish["subject"], owner, now, members)
-    account.chat(group_id, started=now)
-    return {"id": group_id}
-
-
-def receive_call(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    """Somebody calls; the call rings until it is rejected."""
-    account = sandbox.sessions[wish.get("session", "default")].account
-    if account is None:
-        raise Wrong("the session is not paired")
-    call_id = account.new_id(from_me=False)
-    account.calls[call_id] = wish["from"]
-    return {"id": call_id}
+def list_sockets(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
+    return {"sockets": [each.as_json() for each in sandbox.stream.listeners], **asdict(sandbox.stream.faults)}
 
 
 async def settle(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
@@ -173,6 +149,10 @@ ROUTES: dict[tuple[str, str], Callable[[Sandbox, dict[str, Any]], Any]] = {
     ("POST", "messages"): receive_message,
     ("POST", "groups"): receive_group,
     ("POST", "calls"): receive_call,
+    ("POST", "script"): play,
+    ("POST", "events"): happen,
+    ("POST", "socket"): spoil_feed,
+    ("GET", "socket"): list_sockets,
     ("POST", "settle"): settle,
     ("POST", "engine"): change_engine,
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import unquote
 
 #: Older requests are forgotten; a body longer than this is not kept.
 LOG_LENGTH = 10_000
@@ -130,3 +131,11 @@ class RequestLog:
 
     def clear(self) -> None:
         self.entries.clear()
+
+
+def without_key(query: str) -> str:
+    """A request's query as the log keeps it."""
+    parts = (part for part in query.split("&") if part)
+    return "&".join(
+        "x-api-key=***" if unquote(part.partition("=")[0]).lower() == "x-api-key" else part for part in parts
+    )

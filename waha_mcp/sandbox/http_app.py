@@ -35,7 +35,7 @@ from waha_mcp.sandbox.answers import (
 )
 from waha_mcp.sandbox.contract import Operation
 from waha_mcp.sandbox.control import answer_control
-from waha_mcp.sandbox.faults import LOG_BODY_BYTES, Entry, Fault
+from waha_mcp.sandbox.faults import LOG_BODY_BYTES, Entry, Fault, without_key
 from waha_mcp.sandbox.key_ring import Key
 from waha_mcp.sandbox.registry import HANDLERS, Call
 from waha_mcp.sandbox.state import WORKING, Sandbox, Session
@@ -76,7 +76,7 @@ class WahaApp:
             time=time.time(),
             method=request.method,
             path=raw_path,
-            query=_without_key(scope["query_string"].decode("ascii", "replace")),
+            query=without_key(scope["query_string"].decode("ascii", "replace")),
             headers=sorted(set(request.headers)),
         )
         self.sandbox.log.entries.append(entry)
@@ -239,9 +239,3 @@ class WahaApp:
             if not store.get("enabled"):
                 raise http_error(400, "Enable NOWEB store 'config.noweb.store.enabled=True' when starting a session")
         return session
-
-
-def _without_key(query: str) -> str:
-    return "&".join(
-        "x-api-key=***" if part.lower().startswith("x-api-key=") else part for part in query.split("&") if part
-    )

@@ -1,4 +1,4 @@
-"""Serve a sandbox over HTTP in the running event loop."""
+"""Serve a sandbox over HTTP and WebSocket in the running event loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import Scope
@@ -30,10 +30,15 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
             if connection.client == scope["client"]:
                 connection.transport.abort()
 
+    def event_socket(**given: Any) -> asyncio.Protocol:
+        from waha_mcp.sandbox.event_sockets import EventSocket
+
+        return EventSocket(sandbox, **given)
+
     config = uvicorn.Config(
         WahaApp(sandbox, abort),
         lifespan="off",
-        ws="none",
+        ws=cast(type[asyncio.Protocol], event_socket),
         log_config=None,
         log_level="critical",
         access_log=False,

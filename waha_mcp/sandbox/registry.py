@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from waha_mcp.sandbox.account import Account
     from waha_mcp.sandbox.engines import Engine
+    from waha_mcp.sandbox.happenings import Happening
     from waha_mcp.sandbox.key_ring import Key
     from waha_mcp.sandbox.state import Sandbox, Session
 
@@ -45,6 +46,10 @@ class Call:
         if account is None:
             raise http_error(422, "The session is not paired")
         return account
+
+    def emit(self, happening: Happening) -> None:
+        """Tell whoever listens to the session what this request has done."""
+        self.sandbox.emit(self.session, happening)
 
     @property
     def engine(self) -> Engine:

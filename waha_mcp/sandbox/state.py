@@ -1,4 +1,4 @@
-"""The server's state: sessions, keys, apps, pending effects, faults and the request log."""
+"""The server's state: sessions, keys, apps, pending effects, faults, the request log and who listens to events."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from waha_mcp.app.actions import Action
 from waha_mcp.sandbox.account import Account
 from waha_mcp.sandbox.answers import Refusal, http_error
 from waha_mcp.sandbox.contract import contract
-from waha_mcp.sandbox.engines import ENGINES, Engine
+from waha_mcp.sandbox.engines import ENGINES, Engine, Wording
+from waha_mcp.sandbox.event_stream import Stream
 from waha_mcp.sandbox.faults import Faults, RequestLog
+from waha_mcp.sandbox.happenings import Happening, Kept, StatusChanged
 from waha_mcp.sandbox.key_ring import Keys, every_action
 from waha_mcp.sandbox.seed import NO_SIZE, Size, build_account
 
@@ -26,7 +28,10 @@ PUBLIC_URL = "http://waha.example.com:3000"
 
 @dataclass(slots=True)
 class Session:
-    """One session. `account` is None until it is paired; `changed` fires when the status does."""
+    """One session. `account` is None until it is paired; `changed` fires when the status does.
+
+    `statuses` are its last ones, with their times; `missed` is what WhatsApp keeps until the session is up.
+    """
 
     name: str
     status: str
@@ -35,11 +40,8 @@ class Session:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     qr: int = 0
     number_caches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def become(self, status: str) -> None:
-        self.status = status
-        self.changed.set()
-        self.changed = asyncio.Event()
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    missed: list[Kept] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Sandbox:
     """Everything one running sandbox knows.
 
     Args:
-        engine: `gows` or `noweb`.
+        engine: `gows`, `noweb`, `webjs` or `wpp`.
         seed: makes the account; the same seed gives the same account, relative to `now`.
         now: Unix seconds that count as the start; the real time when None.
         size: how large the account is.
@@ -75,7 +77,9 @@ class Sandbox:
         if engine not in ENGINES:
             raise ValueError(f"unknown engine {engine!r}: the engines are {', '.join(ENGINES)}")
         self.contract = contract()
-        self.engine: Engine = ENGINES[engine](PUBLIC_URL)
+        engine_class, wording_class = ENGINES[engine]
+        self.engine: Engine = engine_class(PUBLIC_URL)
+        self.wording: Wording = wording_class(self.engine)
         self.seed = seed
         self.started = time.time()
         self.status_wait = status_wait
@@ -84,6 +88,7 @@ class Sandbox:
         self.apps: dict[str, dict[str, Any]] = {}
         self.faults = Faults()
         self.log = RequestLog()
+        self.stream = Stream()
         self._pending: dict[int, Pending] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._numbers = count(1)
@@ -115,6 +120,45 @@ class Sandbox:
         """A fresh account, for a session that has just been paired."""
         return build_account(self.seed, self._born, self._size)
 
+    def turn(self, session: Session, status: str) -> None:
+        """Give a session another status; one that is up again hears what it has missed."""
+        again = status == session.status and status != "SCAN_QR_CODE"
+        session.status = status
+        session.changed.set()
+        session.changed = asyncio.Event()
+        if not again:
+            point = {"status": status, "timestamp": time.time_ns() // 1_000_000}
+            session.statuses = [point] if status == "STARTING" else [*session.statuses[-2:], point]
+            self.emit(session, StatusChanged())
+        if status == WORKING:
+            missed, session.missed = session.missed, []
+            for each in missed:
+                self.emit(session, each)
+
+    def emit(self, session: Session, happening: Happening) -> None:
+        """Tell whoever listens to the session what has happened in its account. WhatsApp keeps some of it for a session
+        that is not up.
+        """
+        if session.status != WORKING and not isinstance(happening, StatusChanged):
+            if isinstance(happening, Kept):
+                session.missed.append(happening)
+            return
+        if not self.stream.hears(session.name):
+            return
+        delay = self.wording.delay(happening)
+        if delay:
+            self.later(delay, lambda: self._tell(session, happening))
+        else:
+            self._tell(session, happening)
+
+    def _tell(self, session: Session, happening: Happening) -> None:
+        account = session.account
+        metadata = session.config.get("metadata")
+        before = {} if metadata is None else {"metadata": metadata}
+        after = {"engine": self.engine.name, "environment": self.version}
+        me = None if account is None else self.wording.me(account)
+        self.stream.publish(session.name, before | {"me": me}, self.wording.events(session, happening), after)
+
     def later(self, delay: float, effect: Callable[[], None]) -> None:
         """Let something happen after `delay` seconds, or at once when `settle` is called."""
         number = next(self._numbers)
@@ -145,13 +189,15 @@ class Sandbox:
         return task
 
     async def settle(self) -> int:
-        """Let everything pending happen now, with what follows from it, and wait for it; how many effects that were."""
+        """Let everything pending happen now, in the order of its time, with what follows from it, and wait for it; how
+        many effects that were.
+        """
         count = 0
         while self._pending or self._background:
             if not self._pending:
                 await asyncio.wait(self._background)
                 continue
-            pending = self._pending.pop(min(self._pending))
+            pending = self._pending.pop(min(self._pending, key=lambda each: (self._pending[each].handle.when(), each)))
             pending.handle.cancel()
             pending.effect()
             count += 1
@@ -164,6 +210,7 @@ class Sandbox:
         self._pending.clear()
         for task in self._background:
             task.cancel()
+        self.stream.close()
 
     async def in_status(self, name: str, wanted: str) -> Session:
         """The session once it has the wanted status.

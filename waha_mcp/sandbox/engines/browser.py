@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from waha_mcp.sandbox.account import ACKS, Account, Chat, Filter, Group, Message, Person
 from waha_mcp.sandbox.engines.base import Engine, in_group
-from waha_mcp.sandbox.engines.browser_content import DEFAULTS, NOTIFICATIONS, content, quoted_content, wid
+from waha_mcp.sandbox.engines.browser_content import DEFAULTS, NOTIFICATIONS, content, edit_id, quoted_content, wid
 from waha_mcp.sandbox.engines.engine_content import noise
 
 
@@ -82,7 +82,7 @@ class Browser(Engine):
         if message.forwarded:
             model |= {"isForwarded": True, "forwardingScore": 1}
         if message.edited is not None and not message.deleted:
-            edit = f"{message.id[:-4]}ED01"
+            edit = edit_id(message)
             model |= {
                 "latestEditMsgKey": {
                     "fromMe": message.from_me,

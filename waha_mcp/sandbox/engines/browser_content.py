@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from waha_mcp.sandbox.account import Message
-from waha_mcp.sandbox.engines.engine_content import noise
+from waha_mcp.sandbox.engines.engine_content import derived_id, noise
 
 #: Rows of a chat that nobody wrote; the model calls them notifications.
 NOTIFICATIONS = frozenset(
@@ -80,6 +80,11 @@ def wid(any_id: str) -> dict[str, str]:
     """An id as the browser's objects hold it."""
     user, _, server = any_id.partition("@")
     return {"server": server, "user": user, "_serialized": any_id}
+
+
+def edit_id(message: Message) -> str:
+    """The bare id of a message's last edit."""
+    return derived_id(message.id, message.text or "")
 
 
 def thumbnail(message: Message) -> str:

@@ -20,6 +20,11 @@ def noise(*parts: str, size: int = 32) -> str:
     return base64.b64encode((digest * (size // 64 + 1))[:size]).decode()
 
 
+def derived_id(*parts: str) -> str:
+    """The bare id of what belongs to a message, such as a reaction to it: the same for the same parts."""
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32].upper()
+
+
 def option_hash(option: str) -> str:
     """How a poll vote names an option: the SHA-256 of its text."""
     return base64.b64encode(hashlib.sha256(option.encode()).digest()).decode()
@@ -175,7 +180,7 @@ def poll_updates(message: Message) -> list[dict[str, Any]]:
             "pollUpdateMessageKey": {
                 "remoteJid": jid(message.chat),
                 "fromMe": False,
-                "id": hashlib.sha256(f"{message.id}{voter}".encode()).hexdigest()[:32].upper(),
+                "id": derived_id(message.id, voter),
                 "participant": jid(voter),
             },
             "vote": {"selectedOptions": [option_hash(option) for option in chosen]},
@@ -192,7 +197,7 @@ def reactions(account: Account, message: Message) -> list[dict[str, Any]]:
             "key": {
                 "remoteJid": jid(message.chat),
                 "fromMe": account.is_me(author),
-                "id": hashlib.sha256(f"{message.id}{author}r".encode()).hexdigest()[:32].upper(),
+                "id": derived_id(message.id, author, "r"),
                 "participant": jid(author),
             },
             "text": emoji,

@@ -6,6 +6,7 @@ from typing import Any
 
 from waha_mcp.sandbox.account import Chat, Filter
 from waha_mcp.sandbox.handlers.lookups import as_chat_id, known_chat_id
+from waha_mcp.sandbox.happenings import ChatArchived, ReadByMe
 from waha_mcp.sandbox.registry import Call, handles, paged
 
 
@@ -67,6 +68,7 @@ def picture(call: Call) -> Any:
 def archive(call: Call) -> Any:
     for chat in _chats(call):
         chat.archived = call.operation.id == "ChatsController_archiveChat"
+        call.emit(ChatArchived(chat))
 
 
 @handles("ChatsController_unreadChat")
@@ -104,6 +106,7 @@ def read(call: Call) -> Any:
     found = account.page(chats, limit=limit, wanted=Filter(since=since, from_me=False, ack=2))
     for message in found:
         message.ack = 3
+    call.emit(ReadByMe(tuple(found)))
     for chat in chats:
         chat.marked_unread = False
         chat.unread = sum(not message.from_me and message.ack < 3 for message in chat.messages)

@@ -6,9 +6,11 @@ from typing import Any
 
 from waha_mcp.sandbox.account import Group
 from waha_mcp.sandbox.answers import Crash, bad_parameters, http_error
+from waha_mcp.sandbox.doings import change_members
 from waha_mcp.sandbox.handlers.groups_routes import existing
 from waha_mcp.sandbox.handlers.lookups import as_chat_id
 from waha_mcp.sandbox.handlers.sending_routes import media_from
+from waha_mcp.sandbox.happenings import Change, GroupChanged, GroupEntered, GroupLeft
 from waha_mcp.sandbox.registry import Call, handles
 from waha_mcp.sandbox.seed import invite_code
 
@@ -57,6 +59,7 @@ def create(call: Call) -> Any:
     account.groups[group_id] = group
     account.invites[group.invite] = group
     account.chat(group_id, started=now)
+    call.emit(GroupEntered(group, account.me.id))
     return call.engine.new_group(account, group)
 
 
@@ -75,18 +78,14 @@ def join_info(call: Call) -> Any:
 @handles("GroupsController_joinGroup")
 def join(call: Call) -> Any:
     group, account = invited(call, call.body["code"]), call.account
-    group.members.setdefault(account.me.id, "participant")
-    account.groups[group.id] = group
-    account.chat(group.id, started=int(call.sandbox.now()))
+    change_members(call.sandbox, call.session, account, group, account.me.id, [account.me.id], "join")
     return {"id": group.id}
 
 
 @handles("GroupsController_leaveGroup")
 def leave(call: Call) -> Any:
     """Remove the group from the lists; its chat stays, and its invite link still works."""
-    group = existing(call)
-    group.members.pop(call.account.me.id, None)
-    del call.account.groups[group.id]
+    _change(call, existing(call), [call.account.me.id], "leave")
 
 
 @handles("GroupsController_deleteGroup")
@@ -96,12 +95,24 @@ def delete(call: Call) -> Any:
     del call.account.groups[group.id]
     call.account.invites.pop(group.invite, None)
     call.account.drop_chat(group.id)
+    call.emit(GroupLeft(group, call.account.me.id))
+
+
+def _change(call: Call, group: Group, people: list[str], change: Change) -> None:
+    change_members(call.sandbox, call.session, call.account, group, call.account.me.id, people, change)
+
+
+def _changed(call: Call, group: Group, *fields: str) -> None:
+    """Tell that a group says something else about itself; `fields` are those of WAHA's `GroupInfo`."""
+    call.emit(GroupChanged(group, call.account.me.id, fields))
 
 
 @handles("GroupsController_setSubject")
 def subject(call: Call) -> Any:
     not_blank(call.body["subject"], "subject")
-    described(call).subject = call.body["subject"]
+    group = described(call)
+    group.subject = call.body["subject"]
+    _changed(call, group, "subject")
     return True
 
 
@@ -109,7 +120,9 @@ def subject(call: Call) -> Any:
 def description(call: Call) -> Any:
     if call.engine.name == "GOWS":
         not_blank(call.body["description"], "description")
-    described(call).description = call.body["description"]
+    group = described(call)
+    group.description = call.body["description"]
+    _changed(call, group, "description")
     return True
 
 
@@ -119,6 +132,7 @@ def picture(call: Call) -> Any:
     group.picture = call.operation.id == "GroupsController_setPicture"
     if group.picture:
         media_from(call.body["file"], "image/jpeg")
+    _changed(call, group)
     return {"success": True}
 
 
@@ -129,6 +143,12 @@ SETTINGS = {
     "MemberAddMode": ("members_can_add", "membersCanAddNewMember"),
     "MemberShareHistoryMode": ("share_history", "membersCanShareHistory"),
     "MembershipApprovalMode": ("approval", "newMembersApprovalRequired"),
+}
+#: the group's field -> that of `GroupInfo`, where it has one
+TOLD = {
+    "messages_admin_only": "membersCanSendMessages",
+    "members_can_add": "membersCanAddNewMember",
+    "approval": "newMembersApprovalRequired",
 }
 
 
@@ -143,7 +163,9 @@ def set_setting(call: Call) -> Any:
     field, name = SETTINGS[call.operation.id.removeprefix("GroupsController_set")]
     if call.body.get(name) is None:
         raise bad_parameters([f"{name} must be a boolean value"])
-    setattr(administered(call), field, call.body[name])
+    group = administered(call)
+    setattr(group, field, call.body[name])
+    _changed(call, group, *([TOLD[field]] if field in TOLD else []))
     return True
 
 
@@ -159,6 +181,7 @@ def revoke_invite(call: Call) -> Any:
     account.invites.pop(group.invite, None)
     group.invite = invite_code(account.rng)
     account.invites[group.invite] = group
+    _changed(call, group, "invite")
     return group.invite
 
 
@@ -166,29 +189,26 @@ def revoke_invite(call: Call) -> Any:
 def add(call: Call) -> Any:
     group = described(call) if existing(call).members_can_add else administered(call)
     people = members_of(call)
-    for each in people:
-        group.members.setdefault(each, "participant")
+    _change(call, group, people, "join")
     return call.engine.participant_results(people, "add")
 
 
 @handles("GroupsController_removeParticipants")
 def remove(call: Call) -> Any:
     group, people = administered(call), members_of(call)
-    for each in people:
-        group.members.pop(each, None)
+    _change(call, group, people, "leave")
     return call.engine.participant_results(people, "remove")
 
 
 @handles("GroupsController_promoteToAdmin", "GroupsController_demoteToAdmin")
 def change_role(call: Call) -> Any:
     group, people = administered(call), members_of(call)
-    role = "admin" if call.operation.id == "GroupsController_promoteToAdmin" else "participant"
+    change: Change = "promote" if call.operation.id == "GroupsController_promoteToAdmin" else "demote"
     for each in people:
         if each not in group.members:
             raise http_error(404, f"{each} is not a participant")
-        if group.members[each] != "superadmin":
-            group.members[each] = role
-    return call.engine.participant_results(people, "promote" if role == "admin" else "demote")
+    _change(call, group, people, change)
+    return call.engine.participant_results(people, change)
 
 
 @handles("GroupsController_getGroupJoinRequests")
@@ -204,7 +224,7 @@ def decide(call: Call) -> Any:
     for each in members_of(call):
         asked = group.requests.pop(each, None) is not None
         if asked and approve:
-            group.members[each] = "participant"
+            _change(call, group, [each], "join")
         shown = call.engine.member_id(call.account, group, each)
         results.append({"requesterId": shown, "success": asked} | ({} if asked else {"error": 404}))
     return results

@@ -7,6 +7,7 @@ from typing import Any
 from waha_mcp.sandbox.account import Label
 from waha_mcp.sandbox.answers import bad_parameters, http_error
 from waha_mcp.sandbox.handlers.lookups import known_chat_id
+from waha_mcp.sandbox.happenings import ChatLabelled, LabelChanged
 from waha_mcp.sandbox.registry import Call, handles
 
 #: WAHA's map of a label's color number to the color that WhatsApp shows.
@@ -56,6 +57,7 @@ def create(call: Call) -> Any:
         raise http_error(422, f"Label with '{call.body['name']}' already exists")
     label_id = str(max(map(int, labels), default=0) + 1)
     label = labels[label_id] = Label(label_id, call.body["name"], color_of(call))
+    call.emit(LabelChanged(as_json(label)))
     return as_json(label)
 
 
@@ -63,6 +65,7 @@ def create(call: Call) -> Any:
 def update(call: Call) -> Any:
     label = existing(call)
     label.name, label.color = call.body["name"], color_of(call)
+    call.emit(LabelChanged(as_json(label)))
     return as_json(label)
 
 
@@ -72,6 +75,7 @@ def delete(call: Call) -> Any:
     del call.account.labels[label.id]
     for chat in call.account.chats.values():
         chat.labels.discard(label.id)
+    call.emit(LabelChanged(as_json(label), deleted=True))
     return {"result": True}
 
 
@@ -91,7 +95,9 @@ def put(call: Call) -> Any:
         raise http_error(404, "Label not found")
     chat_id = known_chat_id(account, call.path["chatId"])
     for chat in account.joined(chat_id) or [account.chat(chat_id, int(call.sandbox.now()))]:
-        chat.labels = set(wanted)
+        before, chat.labels = chat.labels, set(wanted)
+        for each in sorted(before ^ wanted):
+            call.emit(ChatLabelled(chat.id, as_json(account.labels[each]), added=each in wanted))
 
 
 @handles("LabelsController_getChatsByLabel")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from waha_mcp.sandbox.account import ACKS, Filter, Message
+from waha_mcp.sandbox import doings
+from waha_mcp.sandbox.account import ACKS, Account, Filter, Message
 from waha_mcp.sandbox.answers import Crash, http_error
-from waha_mcp.sandbox.engines.engine_content import raw_key
 from waha_mcp.sandbox.handlers.lookups import as_chat_id, find_message, known_chat_id
 from waha_mcp.sandbox.registry import Call, handles
 
@@ -83,8 +83,14 @@ def delete(call: Call) -> Any:
     group = call.account.groups.get(message.chat)
     if not message.from_me and (group is None or group.members.get(call.account.me.id) == "participant"):
         raise Crash("forbidden")
-    message.deleted = True
+    doings.revoke(call.sandbox, call.session, message, _me_in(call.account, message))
     return call.engine.deleted(call.account, message)
+
+
+def _me_in(account: Account, message: Message) -> str:
+    """How one's own account is named where a message stands."""
+    hidden = message.chat.endswith("@lid") or message.author.endswith("@lid")
+    return account.me.lid if hidden and account.me.lid else account.me.id
 
 
 @handles("ChatsController_editMessage")
@@ -92,9 +98,8 @@ def edit(call: Call) -> Any:
     message = _existing(call)
     if not message.from_me or message.deleted:
         raise Crash("only own messages can be edited")
-    message.text = call.body["text"]
-    message.edited = int(call.sandbox.now())
     message.mentions = tuple(as_chat_id(each) for each in call.body.get("mentions") or ())
+    doings.edit(call.sandbox, call.session, message, call.body["text"])
     return call.engine.edited(call.account, message)
 
 
@@ -117,25 +122,9 @@ def react(call: Call) -> Any:
     message = find_message(account, call.body["messageId"])
     if message is None:
         raise Crash("message not found")
-    reactions = message.reactions or {}
     me = account.me.lid if message.chat.endswith("@lid") and account.me.lid else account.me.id
-    for mine in (account.me.id, account.me.lid):
-        if mine is not None:
-            reactions.pop(mine, None)
-    if call.body["reaction"]:
-        reactions[me] = (call.body["reaction"], int(call.sandbox.now()))
-    message.reactions = reactions or None
-    told = Message(
-        id=account.new_id(),
-        chat=message.chat,
-        from_me=True,
-        author=me,
-        time=int(call.sandbox.now()),
-        kind="reaction",
-        extra={"key": raw_key(message), "text": call.body["reaction"]},
-        source="api",
-    )
-    return call.engine.reacted(account, told)
+    reaction = doings.react(call.sandbox, call.session, account, message, me, call.body["reaction"], source="api")
+    return call.engine.reacted(account, reaction)
 
 
 @handles("ChattingController_setStar")
@@ -151,12 +140,8 @@ def seen(call: Call) -> Any:
     account = call.account
     ids = call.body.get("messageIds") or ([call.body["messageId"]] if call.body.get("messageId") else None)
     named = None if ids is None else {found.id for each in ids if (found := find_message(account, each))}
-    for chat in account.joined(known_chat_id(account, call.body["chatId"]), merged=call.engine.merges):
-        for message in chat.messages[-1000:]:
-            if not message.from_me and (named is None or message.id in named):
-                message.ack = max(message.ack, 3)
-        chat.unread = sum(1 for message in chat.messages[-1000:] if not message.from_me and message.ack < 3)
-        chat.marked_unread = False
+    chats = account.joined(known_chat_id(account, call.body["chatId"]), merged=call.engine.merges)
+    doings.read(call.sandbox, call.session, chats, named)
 
 
 @handles("ChattingController_getNewMessageId", "StatusController_getNewMessageId")

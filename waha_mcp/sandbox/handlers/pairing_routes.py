@@ -88,7 +88,7 @@ def challenge(call: Call) -> Any:
 def submit(call: Call) -> Any:
     """Takes any assertion; a code remains to be confirmed."""
     session = _in_status(call, "PASSKEY_REQUIRED", "No passkey challenge is pending")
-    session.become("PASSKEY_CONFIRMATION_REQUIRED")
+    call.sandbox.turn(session, "PASSKEY_CONFIRMATION_REQUIRED")
 
 
 @handles("AuthController_getPasskeyConfirmation")
@@ -101,7 +101,7 @@ def confirmation(call: Call) -> Any:
 def confirm(call: Call) -> Any:
     session = _in_status(call, "PASSKEY_CONFIRMATION_REQUIRED", "No passkey confirmation is pending")
     session.account = session.account or call.sandbox.paired_account()
-    session.become(WORKING)
+    call.sandbox.turn(session, WORKING)
 
 
 def _in_status(call: Call, status: str, otherwise: str) -> Session:

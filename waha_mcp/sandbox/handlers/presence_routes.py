@@ -6,6 +6,7 @@ from typing import Any
 
 from waha_mcp.sandbox.answers import Crash, bad_parameters
 from waha_mcp.sandbox.handlers.lookups import as_chat_id
+from waha_mcp.sandbox.happenings import CallEnded
 from waha_mcp.sandbox.registry import Call, handles
 
 IN_CHAT = ("typing", "recording", "paused")
@@ -51,17 +52,16 @@ def _presences(call: Call, chat_id: str) -> dict[str, Any]:
         if person is None:
             continue
         chat = account.chats.get(person.id)
-        online = person.answers
-        seen = None if online or chat is None or not call.engine.tells_last_seen else chat.time + 60
-        presences.append(
-            {"participant": each, "lastSeen": seen, "lastKnownPresence": "online" if online else "offline"}
-        )
+        shown = account.presences.get(account.place(chat_id, each)) or ("online" if person.answers else "offline")
+        seen = None if shown != "offline" or chat is None or not call.engine.tells_last_seen else chat.time + 60
+        presences.append({"participant": each, "lastSeen": seen, "lastKnownPresence": shown})
     return {"id": chat_id, "presences": presences}
 
 
 @handles("CallsController_rejectCall")
 def reject(call: Call) -> Any:
-    calls = call.account.calls
-    if calls.get(call.body["id"]) != as_chat_id(call.body["from"]):
+    calls, caller = call.account.calls, as_chat_id(call.body["from"])
+    if calls.get(call.body["id"]) != caller:
         raise Crash("call not found")
     del calls[call.body["id"]]
+    call.emit(CallEnded(call.body["id"], caller, by_me=True))

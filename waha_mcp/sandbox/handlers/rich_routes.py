@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from waha_mcp.sandbox import doings
 from waha_mcp.sandbox.answers import Crash, bad_parameters, http_error, undefined
 from waha_mcp.sandbox.handlers.lookups import field, find_message
 from waha_mcp.sandbox.handlers.sending_routes import send
@@ -35,11 +36,8 @@ def vote(call: Call) -> Any:
     unknown = [option for option in chosen if option not in message.extra["options"]]
     if unknown:
         raise Crash(f"Unknown poll option: {unknown[0]}")
-    votes = message.extra.setdefault("votes", {})
-    for mine in (account.me.id, account.me.lid):
-        votes.pop(mine, None)
-    if chosen:
-        votes[account.me.lid if message.author.endswith("@lid") else account.me.id] = list(chosen)
+    me = account.me.lid if message.author.endswith("@lid") and account.me.lid else account.me.id
+    doings.vote(call.sandbox, call.session, account, message, me, chosen)
     return call.engine.voted(account, message)
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import partial
 from typing import Any
 
-from waha_mcp.sandbox.account import Media, Message
+from waha_mcp.sandbox.account import Account, Media, Message
 from waha_mcp.sandbox.answers import Crash, undefined
+from waha_mcp.sandbox.doings import acknowledge, arrive, show_presence
 from waha_mcp.sandbox.handlers.lookups import as_chat_id, field, find_message, known_chat_id
+from waha_mcp.sandbox.happenings import Written
 from waha_mcp.sandbox.registry import Call, handles
 from waha_mcp.sandbox.sample_files import sample
 
 #: Seconds from a send until the server has it, the device has it, and the person who answers has read it.
 ACK_TIMES = {1: 0.02, 2: 0.06, 3: 0.12}
+#: Which part of the time until the answer has gone by when the person who answers begins to type.
+TYPING_FROM = 0.5
 
 
 def send(
@@ -56,6 +61,7 @@ def send(
         source="api",
     )
     account.add(message)
+    call.emit(Written(message))
     _follow(call, message)
     return message
 
@@ -77,38 +83,33 @@ def _mentions(call: Call, chat_id: str) -> tuple[str, ...]:
 
 
 def _follow(call: Call, message: Message) -> None:
-    sandbox, account = call.sandbox, call.account
-    person = account.person(message.chat)
+    sandbox, session, account, chat = call.sandbox, call.session, call.account, message.chat
+    person, group = account.person(chat), account.groups.get(chat)
+    reader = next((each for each in group.members if not account.is_me(each)), chat) if group else chat
     for ack, delay in ACK_TIMES.items():
-        if ack == 1 or (ack == 2 and (person or message.chat in account.groups)) or (person and person.answers):
-            sandbox.later(delay, lambda ack=ack: _acknowledge(message, ack))  # type: ignore[misc]
+        if ack == 1 or (ack == 2 and (person or group)) or (person and person.answers):
+            sandbox.later(delay, lambda ack=ack: acknowledge(sandbox, session, message, ack, reader))  # type: ignore[misc]
     if person is not None and person.answers:
-        sandbox.later(sandbox.reply_after, lambda: _answer(call, message))
+        typing = partial(show_presence, sandbox, session, account, chat, chat, "typing")
+        sandbox.later(sandbox.reply_after * TYPING_FROM, typing)
+        sandbox.later(sandbox.reply_after, lambda: arrive(sandbox, session, account, _answer(call, account, message)))
 
 
-def _acknowledge(message: Message, ack: int) -> None:
-    message.ack = max(message.ack, ack)
-
-
-def _answer(call: Call, message: Message) -> None:
-    """The text of the automatic answer."""
-    account = call.account
+def _answer(call: Call, account: Account, message: Message) -> Message:
+    """What is said automatically."""
     if message.kind in ("text", "link") and message.text:
         said = f"Got it: “{message.text}” 👍"
     else:
         said = f"Thanks for the {message.kind}! 👍"
-    account.add(
-        Message(
-            id=account.new_id(from_me=False),
-            chat=message.chat,
-            from_me=False,
-            author=message.chat,
-            time=max(int(call.sandbox.now()), message.time),
-            text=said,
-            ack=2,
-            quoted=message.id,
-        ),
-        unread=True,
+    return Message(
+        id=account.new_id(from_me=False),
+        chat=message.chat,
+        from_me=False,
+        author=message.chat,
+        time=max(int(call.sandbox.now()), message.time),
+        text=said,
+        ack=2,
+        quoted=message.id,
     )
 
 

@@ -115,7 +115,7 @@ def delete(call: Call) -> Any:
 def _forget(sandbox: Sandbox, name: str) -> None:
     session = sandbox.sessions.pop(name, None)
     if session is not None:
-        session.become("STOPPED")
+        sandbox.turn(session, "STOPPED")
         for app in apps_of(sandbox, name):
             drop_app(sandbox, app["id"])
 
@@ -131,7 +131,7 @@ def start(call: Call) -> Any:
 @handles("SessionsController_stop")
 def stop(call: Call) -> Any:
     session = existing(call)
-    session.become("STOPPED")
+    call.sandbox.turn(session, "STOPPED")
     return as_dto(call, session)
 
 
@@ -146,7 +146,7 @@ def restart(call: Call) -> Any:
 def logout(call: Call) -> Any:
     """Unpairs; a session that was up starts from scratch."""
     session = existing(call)
-    session.account = None
+    session.account, session.missed = None, []
     if ((call.body or {}).get("apps") or {}).get("purge"):
         for app in apps_of(call.sandbox, session.name):
             drop_app(call.sandbox, app["id"])
@@ -157,11 +157,12 @@ def logout(call: Call) -> Any:
 
 def start_session(sandbox: Sandbox, session: Session) -> None:
     """Bring a session up: paired ones work after a moment, others ask for their QR code to be scanned."""
-    session.become("STARTING")
+    sandbox.turn(session, "STOPPED")
+    sandbox.turn(session, "STARTING")
 
     def up() -> None:
         if session.status == "STARTING":
-            session.become("SCAN_QR_CODE" if session.account is None else WORKING)
+            sandbox.turn(session, "SCAN_QR_CODE" if session.account is None else WORKING)
 
     sandbox.later(START_TIME, up)
 
@@ -181,7 +182,7 @@ def old_start(call: Call) -> Any:
 def old_stop(call: Call) -> Any:
     session = call.sandbox.sessions.get(call.body["name"])
     if session is not None:
-        session.become("STOPPED")
+        call.sandbox.turn(session, "STOPPED")
     if call.body.get("logout"):
         _forget(call.sandbox, call.body["name"])
 

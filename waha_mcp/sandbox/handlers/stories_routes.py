@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from waha_mcp.sandbox import doings
 from waha_mcp.sandbox.account import STATUS_CHAT
 from waha_mcp.sandbox.answers import Crash, http_error
 from waha_mcp.sandbox.handlers.lookups import field, find_message
@@ -52,5 +53,5 @@ def delete(call: Call) -> Any:
     message = find_message(call.account, field(call, "id", "split"), STATUS_CHAT)
     if message is None or not message.from_me:
         raise Crash("status not found")
-    message.deleted = True
+    doings.revoke(call.sandbox, call.session, message, call.account.me.id)
     return call.engine.deleted(call.account, message)
