@@ -47,8 +47,8 @@ class Feed:
         self.why: str | None = None if live else 'the App has feed = "poll"'
         #: Since when (Unix seconds) only messages are heard of, by reading back; None: all is heard.
         self.deaf_since: float | None = None
-        #: Called with each event, before anybody is told of it.
-        self.heard: Callable[[Event], object] = lambda event: None
+        #: Called with each event, before anybody who waits is told of it. They do not raise.
+        self.listeners: set[Callable[[Event], object]] = set()
         #: Awaited when WAHA refuses the key its events.
         self.refused: Callable[[], Awaitable[object]] | None = None
         #: Starts a task in the background (`start_soon` of a task group).
@@ -171,7 +171,8 @@ class Feed:
 
     def _take(self, event: Event, size: int) -> None:
         if self.record.add(event, size):
-            self.heard(event)
+            for listener in tuple(self.listeners):
+                listener(event)
 
 
 def _about(seconds: float) -> float:

@@ -63,6 +63,8 @@ class Protocol:
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_templates,
             on_read_resource=self._read_resource,
+            on_subscribe_resource=self._subscribe,
+            on_unsubscribe_resource=self._unsubscribe,
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt,
             on_completion=self._complete,
@@ -116,8 +118,8 @@ class Protocol:
             for name in () if first else ("description", "icons", "websiteUrl"):
                 info.pop(name, None)
         if first:
-            # The SDK announces subscriptions to single resources along with those to changes of listings.
-            if (announced := result.get("capabilities", {}).get("resources")) is not None:
+            announced = result.get("capabilities", {}).get("resources")
+            if announced is not None and not any(each.watched for each in self._of(ctx).resources.offered()):
                 announced.pop("subscribe", None)
             return result | {"instructions": instructions(bridge.app, bridge.key.grant, bridge.phone)}
         return result
@@ -192,6 +194,14 @@ class Protocol:
 
     async def _read_resource(self, ctx: _Request, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         return await self._of(ctx).resources.read(params.uri)
+
+    async def _subscribe(self, ctx: _Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        await self._of(ctx).subscribe(ctx, params.uri)
+        return types.EmptyResult()
+
+    async def _unsubscribe(self, ctx: _Request, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+        self._of(ctx).unsubscribe(ctx, params.uri)
+        return types.EmptyResult()
 
     async def _list_prompts(
         self, ctx: _Request, params: types.PaginatedRequestParams | None
