@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 #: Milliseconds for which a client may cache a listing while somebody is subscribed to its changes, and while nobody is.
 LISTING_TTL, UNHEARD_TTL = 60_000, 3_000
 
+#: Seconds for which the first answer waits for WAHA's word on the key: what the server offers is said once.
+INTRODUCING = 0.5
+
 #: What tells clients that a listing is another.
 _CHANGES: dict[str, ServerEvent] = {
     "tools/list": ToolsListChanged(),
@@ -111,6 +114,8 @@ class Protocol:
             return result
         bridge = self._of(ctx).bridge
         first = ctx.method in ("initialize", "server/discover")
+        if first:
+            await bridge.key.listable(INTRODUCING)
         info = result.get("serverInfo") or (result.get("_meta") or {}).get(SERVER_INFO_META_KEY)
         if isinstance(info, dict):
             info["title"] = title(bridge.app, bridge.phone)
@@ -119,7 +124,7 @@ class Protocol:
                 info.pop(name, None)
         if first:
             announced = result.get("capabilities", {}).get("resources")
-            if announced is not None and not any(each.watched for each in self._of(ctx).resources.offered()):
+            if announced is not None and not self._of(ctx).resources.watched:
                 announced.pop("subscribe", None)
             return result | {"instructions": instructions(bridge.app, bridge.key.grant, bridge.phone)}
         return result

@@ -69,6 +69,11 @@ class Resources:
         tools = {tool.name for tool in self._bridge.tools()}
         return [resource for resource in RESOURCES if resource.tool in tools]
 
+    @property
+    def watched(self) -> list[Resource]:
+        """Those of them to which clients can subscribe."""
+        return [resource for resource in self.offered() if resource.watched]
+
     async def listed(self) -> list[types.Resource]:
         """The answer to resources/list: those with a fixed URI."""
         await self._bridge.key.listable()

@@ -123,7 +123,7 @@ class Subscriptions:
     async def _subscription(self, uri: str, tell: Tell) -> _Subscription:
         resource = resource_of(uri)
         if resource in self.resources.offered() and not resource.watched:
-            watched = " or ".join(each.uri for each in self.resources.offered() if each.watched)
+            watched = " or ".join(each.uri for each in self.resources.watched)
             raise MCPError(
                 INVALID_PARAMS, f"Of changes of {resource.uri} nothing is told; subscribe to {watched}", {"uri": uri}
             )
