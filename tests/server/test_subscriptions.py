@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client, MCPError
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPDeprecationWarning
 from mcp.types import INVALID_PARAMS
 
@@ -98,6 +99,8 @@ class Ears:
                     raise
                 refused.append(error)
                 task_status.started()
+            except SubscriptionLost:
+                pass  # with the client
 
         await self._tasks.start(run)
         if refused:
@@ -193,6 +196,22 @@ async def test_nothing_is_told_of_chats_that_may_not_be_read(
         assert [each.since for mine in subscriptions._by_owner.values() for each in mine.values()] == [None]
         await arrives(admin, MAYA)
         await ear.until(lambda: ear.told[UNREAD] == 1)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_what_comes_under_a_persons_hidden_id_is_told_by_the_id_as_it_was_subscribed_to(
+    era: Era, sandbox: SandboxInfo, admin: Admin, ears: Ears
+) -> None:
+    lid = (await admin.request("GET", f"/api/default/lids/pn/{MAYA}"))["lid"]
+    bridge = Bridge(app_for(sandbox, sandbox.keys["read"], chats={"read": {"allow": [MAYA]}}))
+    async with bridge, ears.on(memory_client(Protocol(lambda _: bridge).server, era), era) as ear:
+        # Whose hidden id it is nobody has asked so far.
+        await ears.subscribe(ear, UNREAD)
+        await arrives(admin, lid)
+        await ear.until(lambda: ear.told[UNREAD] == 1)
+        await ears.subscribe(ear, CHAT, f"waha://chats/{lid}")
+        await arrives(admin, lid)
+        await ear.until(lambda: ear.told == {UNREAD: 2, CHAT: 1, f"waha://chats/{lid}": 1})
 
 
 def _clients(bridge: Bridge) -> list[Any]:
