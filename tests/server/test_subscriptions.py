@@ -152,7 +152,7 @@ async def test_edits_deletions_and_reactions_of_a_chat_are_told_and_receipts_are
         ]  # fmt: skip
         for number, change in enumerate(changes, 2):
             await happens(admin, messageId=message, **change)
-            await ear.until(lambda number=number: ear.told[CHAT] == number)  # type: ignore[misc]
+            await ear.until(lambda number=number: ear.told[CHAT] == number)
         assert ear.told[UNREAD] == 1
         # What the owner has read on the phone.
         await happens(admin, "read", chatId=MAYA)
