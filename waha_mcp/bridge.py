@@ -113,7 +113,8 @@ class Bridge:
         self.people = FilledTable(self.waha)
         #: What happens in WhatsApp. It listens from when a tool needs it.
         self.feed = Feed(self.waha, live=app.feed == "live")
-        self.feed.heard, self.feed.refused = self._heard, partial(self.key.doubt, Action.READ)
+        self.feed.listeners.add(self._heard)
+        self.feed.refused = partial(self.key.doubt, Action.READ)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

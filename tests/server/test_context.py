@@ -37,7 +37,7 @@ async def read(client: Client, uri: str) -> dict[str, object]:
 
 
 async def test_resources_are_what_the_tools_show(client: Client) -> None:
-    assert [each.uri for each in (await client.list_resources()).resources] == ["waha://status"]
+    assert [each.uri for each in (await client.list_resources()).resources] == ["waha://status", "waha://unread"]
     templates = [each.uri_template for each in (await client.list_resource_templates()).resource_templates]
     assert templates == ["waha://chats/{chat}", "waha://messages/{id}"]
     assert (await read(client, "waha://status"))["state"] == "WORKING"

@@ -238,8 +238,9 @@ async def test_another_listing_is_corrected_and_the_file_is_that_of_the_new_one(
 
 
 async def test_what_the_server_says_of_itself_is_kept_anew_and_no_client_is_to_list_again_for_it(
-    serve: Serve, sandbox: SandboxInfo, caplog: pytest.LogCaptureFixture
+    serve: Serve, sandbox: SandboxInfo, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("waha_mcp.server.protocol.INTRODUCING", 0.0)
     async with serve(sandbox.keys["read_send"]) as client:
         # A client that opens late is told what is known by then.
         await until(lambda: client.bridge.key.confirmed)
@@ -252,6 +253,30 @@ async def test_what_the_server_says_of_itself_is_kept_anew_and_no_client_is_to_l
         await client.heard_all()
         assert client.notified == []
     assert "The prepared opening was not right any more: initialize" in caplog.text
+
+
+async def test_what_the_server_says_of_itself_is_the_same_at_the_next_start(serve: Serve, sandbox: SandboxInfo) -> None:
+    said = await prepare(serve, sandbox.keys["read_send"], MODERN)
+    assert said[0]["capabilities"]["resources"]["subscribe"] is True
+    async with serve(sandbox.keys["read_send"]) as client:
+        assert (await client.open(MODERN))[0] == said[0]
+        await until(lambda: client.bridge.key.confirmed)
+        await client.heard_all()
+        assert stored()["opening"][0][1] == said[0]
+        assert client.notified == []
+
+
+async def test_a_subscription_to_resources_is_no_part_of_an_opening(serve: Serve, sandbox: SandboxInfo) -> None:
+    discover, listing = MODERN
+    meta = discover[1]["_meta"]
+    listen = {"_meta": meta, "notifications": {"toolsListChanged": True, "resourceSubscriptions": ["waha://unread"]}}
+    async with serve(sandbox.keys["read_send"]) as client:
+        assert "result" in await client.ask(*discover, 1)
+        client.say("subscriptions/listen", listen, 2)
+        await client.wait_for("notifications/subscriptions/acknowledged")
+        assert "result" in await client.ask(*listing, 3)
+        await until(kept)
+        assert [json.loads(request)[0] for request, _ in stored()["opening"]] == ["server/discover", "tools/list"]
 
 
 async def test_a_listing_that_is_wrong_is_corrected_when_waha_answers_at_last(

@@ -127,7 +127,7 @@ async def test_without_a_waha_declared_actions_are_listed_at_once(era: Era, list
         async with telling_client(Bridge(app), era) as (client, told):
             with anyio.fail_after(AT_ONCE):
                 assert await listed(client) == (expected(READ_SEND), 0)
-                assert [each.name for each in (await client.list_resources()).resources] == ["status"]
+                assert [each.name for each in (await client.list_resources()).resources] == ["status", "unread"]
                 assert len((await client.list_resource_templates()).resource_templates) == 2
                 assert (await client.list_prompts()).prompts
             assert told.kinds == set()

@@ -51,8 +51,8 @@ class Feed:
         self.why: str | None = None if live else 'the App has feed = "poll"'
         #: Since when (Unix seconds) only messages are heard of, by reading back; None: all is heard.
         self.deaf_since: float | None = None
-        #: Called with each event, before anybody is told of it.
-        self.heard: Callable[[Event], object] = lambda event: None
+        #: Called with each event, before anybody who waits is told of it. They do not raise.
+        self.listeners: set[Callable[[Event], object]] = set()
         #: Awaited when WAHA refuses the key its events.
         self.refused: Callable[[], Awaitable[object]] | None = None
         #: Starts a task in the background (`start_soon` of a task group).
@@ -197,7 +197,8 @@ class Feed:
     def take(self, event: Event, size: int) -> None:
         """Take an event of `size` bytes, unless it is a message that is known."""
         if self.record.add(event, size):
-            self.heard(event)
+            for listener in tuple(self.listeners):
+                listener(event)
 
 
 def _about(seconds: float) -> float:

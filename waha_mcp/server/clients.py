@@ -1,4 +1,4 @@
-"""The state of one bridge's clients: their open questions, and who gets list-changed notifications."""
+"""The state of one bridge's clients: their open questions, and who is told of changes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,43 @@ from mcp.server.subscriptions import (
     ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
+    ResourceUpdated,
     ServerEvent,
     ToolsListChanged,
 )
-from mcp.types import SubscriptionsListenRequestParams, SubscriptionsListenResult
+from mcp.shared.exceptions import MCPError
+from mcp.types import INTERNAL_ERROR, SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 from waha_mcp.bridge import Bridge
 from waha_mcp.server.asking import Asking
 from waha_mcp.server.prompts import Prompts
 from waha_mcp.server.resources import Resources
+from waha_mcp.server.subscriptions import Subscriptions, resource_of
 
 logger = logging.getLogger(__name__)
 
+#: Most streams of the newer era that are open at a time.
+MOST_STREAMS = 1024
+#: Of a connection's state: whether what it is subscribed to ends with it.
+_SUBSCRIBED = "waha_mcp.subscribed"
 #: The notification for each change, in the older era.
 _ANNOUNCE: dict[type[ServerEvent], Callable[[ServerSession], Awaitable[None]]] = {
     ToolsListChanged: ServerSession.send_tool_list_changed,
     ResourcesListChanged: ServerSession.send_resource_list_changed,
     PromptsListChanged: ServerSession.send_prompt_list_changed,
 }
+
+
+class _Stream:
+    """One subscription stream of the newer era."""
+
+    def __init__(self) -> None:
+        # A bus of its own: the same URI, with a name in it, may be another chat to another client.
+        self.bus = InMemorySubscriptionBus()
+        self.handler = ListenHandler(self.bus)
+
+    async def tell(self, uri: str) -> None:
+        await self.bus.publish(ResourceUpdated(uri=uri))
 
 
 class Clients:
@@ -41,8 +60,8 @@ class Clients:
         self.bridge = bridge
         self.asking = Asking()
         self.resources, self.prompts = Resources(bridge), Prompts(bridge)
-        self._bus = InMemorySubscriptionBus()
-        self._streams = ListenHandler(self._bus)
+        self.subscriptions = Subscriptions(bridge, self.resources)
+        self._streams = set[_Stream]()
         #: How many of the newer era's clients are subscribed to changes of the tools.
         self.listening = 0
         #: The older era's sessions that have fetched a listing, by `id` of their initialize parameters.
@@ -58,19 +77,56 @@ class Clients:
     async def listen(
         self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
-        """Serve one subscription of the newer era, to changes of listings, until the client or `close` ends it."""
-        # Nothing tells of changes of a single resource, so that they are not acknowledged.
-        wanted = params.notifications.model_copy(update={"resource_subscriptions": None})
-        heard = bool(wanted.tools_list_changed)
-        self.listening += heard
+        """Serve one subscription of the newer era until the client, `close` or the end of the action read ends it.
+
+        Raises:
+            MCPError: one of the resources cannot be subscribed to, or there are too many streams.
+        """
+        if len(self._streams) >= MOST_STREAMS:
+            raise MCPError(INTERNAL_ERROR, f"Too many streams: {MOST_STREAMS} are open. End one first")
+        stream = _Stream()
+        uris = [uri for uri in dict.fromkeys(params.notifications.resource_subscriptions or ()) if self._is_told(uri)]
+        self._streams.add(stream)
+        heard = bool(params.notifications.tools_list_changed)
         try:
-            return await self._streams(ctx, params.model_copy(update={"notifications": wanted}))
+            if uris:
+                await self.subscriptions.add(stream, uris, stream.tell)
+            self.listening += heard
+            wanted = params.notifications.model_copy(update={"resource_subscriptions": uris})
+            try:
+                return await stream.handler(ctx, params.model_copy(update={"notifications": wanted}))
+            finally:
+                self.listening -= heard
         finally:
-            self.listening -= heard
+            self.subscriptions.remove(stream)
+            self._streams.discard(stream)
+
+    def _is_told(self, uri: str) -> bool:
+        """Whether a subscription to a URI is served or refused; one to what never tells of changes is left out."""
+        resource = resource_of(uri)
+        return resource is None or resource.watched or resource not in self.resources.offered()
+
+    async def subscribe(self, ctx: ServerRequestContext[Any, Any], uri: str) -> None:
+        """Subscribe a session of the older era to a resource.
+
+        Raises:
+            MCPError: it cannot be.
+        """
+        owner, connection = _owner(ctx), ctx.session._connection
+        await self.subscriptions.add(owner, [uri], ctx.session.send_resource_updated)
+        if not connection.state.setdefault(_SUBSCRIBED, False):
+            connection.state[_SUBSCRIBED] = True
+            # The SDK tells in no other way that a session has ended.
+            connection.exit_stack.callback(self.subscriptions.remove, owner)
+
+    def unsubscribe(self, ctx: ServerRequestContext[Any, Any], uri: str) -> None:
+        """End a session's subscription to a resource, if it has one."""
+        self.subscriptions.remove(_owner(ctx), uri)
 
     def close(self) -> None:
-        """End all subscriptions."""
-        self._streams.close()
+        """End all streams."""
+        for stream in tuple(self._streams):
+            stream.handler.close()
 
     async def changed(self) -> None:
         """Tell all of them that the tools have changed, and resources and prompts if they have."""
@@ -82,6 +138,10 @@ class Clients:
         if self._announced[1] != prompts:
             changed.append(PromptsListChanged())
         await self.announce(changed)
+        # Its client is told so that nothing more comes. Sessions of the older era learn it from the listings alone.
+        for owner in self.subscriptions.withdrawn():
+            if isinstance(owner, _Stream):
+                owner.handler.close()
 
     async def announce(self, changed: Collection[ServerEvent]) -> None:
         """Tell all of them of these changes."""
@@ -93,4 +153,10 @@ class Clients:
                 logger.info("A client cannot be told of a change: %s", type(error).__name__)
                 self._sessions.pop(client, None)
         for event in changed:
-            await self._bus.publish(event)
+            for stream in tuple(self._streams):
+                await stream.bus.publish(event)
+
+
+def _owner(ctx: ServerRequestContext[Any, Any]) -> object:
+    """What stands for a session of the older era."""
+    return ctx.session._connection

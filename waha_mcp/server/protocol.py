@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 #: Milliseconds for which a client may cache a listing while somebody is subscribed to its changes, and while nobody is.
 LISTING_TTL, UNHEARD_TTL = 60_000, 3_000
 
+#: Seconds for which the first answer waits for WAHA's word on the key: what the server offers is said once.
+INTRODUCING = 0.5
+
 #: What tells clients that a listing is another.
 _CHANGES: dict[str, ServerEvent] = {
     "tools/list": ToolsListChanged(),
@@ -63,6 +66,8 @@ class Protocol:
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_templates,
             on_read_resource=self._read_resource,
+            on_subscribe_resource=self._subscribe,
+            on_unsubscribe_resource=self._unsubscribe,
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._get_prompt,
             on_completion=self._complete,
@@ -109,6 +114,8 @@ class Protocol:
             return result
         bridge = self._of(ctx).bridge
         first = ctx.method in ("initialize", "server/discover")
+        if first:
+            await bridge.key.listable(INTRODUCING)
         info = result.get("serverInfo") or (result.get("_meta") or {}).get(SERVER_INFO_META_KEY)
         if isinstance(info, dict):
             info["title"] = title(bridge.app, bridge.phone)
@@ -116,8 +123,8 @@ class Protocol:
             for name in () if first else ("description", "icons", "websiteUrl"):
                 info.pop(name, None)
         if first:
-            # The SDK announces subscriptions to single resources along with those to changes of listings.
-            if (announced := result.get("capabilities", {}).get("resources")) is not None:
+            announced = result.get("capabilities", {}).get("resources")
+            if announced is not None and not self._of(ctx).resources.watched:
                 announced.pop("subscribe", None)
             return result | {"instructions": instructions(bridge.app, bridge.key.grant, bridge.phone)}
         return result
@@ -192,6 +199,14 @@ class Protocol:
 
     async def _read_resource(self, ctx: _Request, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         return await self._of(ctx).resources.read(params.uri)
+
+    async def _subscribe(self, ctx: _Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        await self._of(ctx).subscribe(ctx, params.uri)
+        return types.EmptyResult()
+
+    async def _unsubscribe(self, ctx: _Request, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+        self._of(ctx).unsubscribe(ctx, params.uri)
+        return types.EmptyResult()
 
     async def _list_prompts(
         self, ctx: _Request, params: types.PaginatedRequestParams | None

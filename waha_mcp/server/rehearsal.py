@@ -93,7 +93,7 @@ class Rehearsal:
         self._asked.pop(item.id, None)
         if self._prepared is None:
             return
-        if item.method not in OPENING:
+        if item.method not in OPENING or _watches(item):
             self._opened = self._opened or bool(self._listing)
             return
         request = spelled(item.method, item.params)
@@ -201,3 +201,9 @@ class Rehearsal:
             make_private(prepared.folder)
             write_atomically(path, text, 0o600)
             prepared.sweep()
+
+
+def _watches(item: JSONRPCRequest) -> bool:
+    """Whether it subscribes to single resources: that they may be read is checked at each start."""
+    wanted = (item.params or {}).get("notifications")
+    return item.method == LISTEN and isinstance(wanted, dict) and bool(wanted.get("resourceSubscriptions"))

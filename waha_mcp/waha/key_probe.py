@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -86,12 +87,12 @@ class KeyProbe:
             await self._settled.wait()
         return self._settled.is_set()
 
-    async def listable(self) -> bool:
-        """Wait for the first probe before a listing; whether it has ended.
+    async def listable(self, most: float = math.inf) -> bool:
+        """Wait for the first probe before a listing, at most `most` seconds; whether it has ended.
 
         Declared actions are listed without waiting; if WAHA refuses one, the change is notified.
         """
-        return await self.settle(SETTLE_BUDGET if self._app.actions is None else 0.0)
+        return await self.settle(min(SETTLE_BUDGET, most) if self._app.actions is None else 0.0)
 
     async def identify(self) -> None:
         """Check that the key is a valid scoped key, find its session, and update the grant.
