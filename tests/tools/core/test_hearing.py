@@ -191,10 +191,10 @@ async def test_what_fails_while_listening_does_not_end_the_bridge(
     cursor = (await ask(bridge, "get_updates"))["cursor"]
 
     def broken(_: Any) -> None:
-        bridge.feed.heard = lambda event: None
+        bridge.feed.listeners.remove(broken)
         raise RuntimeError
 
-    bridge.feed.heard = broken
+    bridge.feed.listeners.add(broken)
     await come(admin, MAYA, "first")
     await come(admin, MAYA, "second")
     found = await ask(bridge, "wait_for_messages", after=cursor, settle=2, timeout=20)
