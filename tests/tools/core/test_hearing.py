@@ -214,6 +214,8 @@ async def test_proxy_settings_that_cannot_be_used_do_not_end_the_bridge(
     assert "InvalidProxy" in bridge.feed.why
 
 
+# WEBJS tells of it only where its settings say so.
+@pytest.mark.parametrize("sandbox", ["gows", "noweb", "wpp"], indirect=True)
 async def test_who_has_stopped_typing_is_not_typing(bridge: Bridge, admin: Admin) -> None:
     cursor = (await ask(bridge, "get_updates"))["cursor"]
     await come(admin, MAYA, "Hello")
