@@ -433,7 +433,7 @@ def _message(row: _Row, names: Names, of: dict[str, Any]) -> HeardMessage:
         fields |= {"text": edit.text if edit else None, "edited": True}
     if row.status is not None:
         fields["status"] = row.status
-    return HeardMessage.model_construct(**fields | of)
+    return HeardMessage(**fields | of)
 
 
 def _change(row: _Row, names: Names, of: dict[str, Any]) -> Change:
