@@ -43,6 +43,8 @@ AROUND = {
     "GET /api/contacts/check-exists",
     # What a chat still counts as unread is looked at where the key may read.
     "GET /api/{session}/chats/overview",
+    # What came while nothing was heard is read back in the background.
+    "GET /api/{session}/chats/{chatId}/messages",
     # The color of a label that gets another name.
     "GET /api/{session}/labels",
     # Every message that a call names is looked at first.
