@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,6 +19,7 @@ import httpx
 import pytest
 
 from tests.harness import environment
+from tests.serving import serving
 from waha_mcp.app.definition import load_app
 from waha_mcp.sandbox import SandboxInfo
 
@@ -54,14 +54,8 @@ def scripted_model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
         def log_message(self, *arguments: Any) -> None: ...
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v1", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/v1", asked
 
 
 @pytest.fixture

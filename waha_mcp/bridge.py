@@ -194,13 +194,13 @@ class Bridge:
             Refusal: the policy refuses the call; nothing was changed.
             WahaError: WAHA failed or refused.
         """
-        started, began = time.perf_counter(), time.monotonic()
+        began = time.monotonic()
         try:
             made = await self._made(name, arguments, ask, client, progress, began)
         except BaseException as error:
             decision = next((word for kind, word in _EARLY.items() if isinstance(error, kind)), None)
             outcome = "refused" if decision else "failed" if isinstance(error, Exception) else "broken off"
-            ms = round((time.perf_counter() - started) * 1000, 1)
+            ms = round((time.monotonic() - began) * 1000, 1)
             self.policy.note(name, arguments, client=client, decision=decision or "not checked", outcome=outcome, ms=ms)
             raise
         async with self._noting(made.tool):

@@ -7,7 +7,6 @@ import json
 import socket
 import socketserver
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.serving import serving
 from tests.tls import Kind, certificate, in_front_of, tls_in_front_of
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha import client
@@ -70,14 +70,8 @@ def listening(place: Place, reply: bytes | None, context: ssl.SSLContext | None 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads, block_on_close = True, True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Server(("127.0.0.1", 0), Handler)) as port:
+        yield port
 
 
 def tls(kind: Kind, ca: str = "none") -> Open:

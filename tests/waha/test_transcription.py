@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.serving import serving
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.waha.transcription import NotTranscribed, transcribe
 
@@ -35,14 +35,8 @@ def service(status: int, answer: bytes) -> Iterator[tuple[str, list[tuple[str, s
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield f"http://127.0.0.1:{port}/v1", asked
 
 
 async def test_the_service_gets_the_audio_its_model_and_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from typing import Literal
 
 import anyio
 
-from waha_mcp.feed.reading_back import OVERVIEW, last_of, read_back
+from waha_mcp.feed.reading_back import last_of, read_back
 from waha_mcp.feed.record import LATE, Missing, Record, short
 from waha_mcp.history.source import Budget
+from waha_mcp.waha.chat_rows import OVERVIEW
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.event_socket import Arrived, NoEvents, NoneForThisKey, NoneHere

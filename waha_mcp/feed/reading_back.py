@@ -9,14 +9,13 @@ from typing import Any
 from waha_mcp.concurrency import each
 from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import START, Budget, Row
-from waha_mcp.waha.chat_rows import CHAT_TIMES
+from waha_mcp.waha.chat_rows import CHAT_TIMES, OVERVIEW
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound
 from waha_mcp.waha.models import message_id_of
 from waha_mcp.waha.parsing import chat_id_of, epoch, mapping_of
 from waha_mcp.waha.rows import Pages, briefly
 
-OVERVIEW = "GET /api/{session}/chats/overview"
 #: Chats of one request, and how many chats are read at once.
 PAGE, AT_ONCE = 20, 4
 #: So many chats in a row without anything new end the search for chats that have it.

@@ -29,10 +29,9 @@ _LAST = 10**11
 
 
 class Heard(NamedTuple):
-    """An event, its place in the record, and when it came (seconds of the monotonic clock; Unix seconds)."""
+    """An event, its place in the record, and when it came (Unix seconds)."""
 
     number: int
-    at: float
     when: float
     event: Event
     size: int
@@ -132,7 +131,7 @@ class Record:
         self.last += 1
         if event.key is not None:
             self._recent.append((self.last, int(event.time or self.newest), short(event.key)))
-        self.entries.append(Heard(self.last, time.monotonic(), time.time(), event, size))
+        self.entries.append(Heard(self.last, time.time(), event, size))
         self._bytes += size
         while len(self.entries) > MOST or (self._bytes > MOST_BYTES and len(self.entries) > 1):
             self._bytes -= self.entries.popleft().size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 #: Seconds of quiet after which it has.
@@ -9,6 +10,11 @@ SETTLE = 4.0
 #: Seconds that messages and typing put it off, from its first message on.
 LONGEST_SETTLE = 20.0
 _NEVER = float("-inf")
+
+
+def monotonic(when: float) -> float:
+    """Unix seconds by the monotonic clock; not later than now."""
+    return time.monotonic() - max(time.time() - when, 0.0)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 
 from waha_mcp.bridge import Bridge
+from waha_mcp.feed.settling import Settling
 from waha_mcp.server.resources import RESOURCES, Resource, Resources, not_found
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.events import ME, Event
@@ -38,22 +39,16 @@ Tell = Callable[[str], Awaitable[object]]
 class _Subscription:
     """One client's subscription to a URI. `chat`: the chat id; None: what is unread, of all chats.
 
-    `tell` None: it has ended. `since`: when the first change came that is not told (monotonic clock; None: all are
-    told), and `last` when the last one did. `settling`: a task waits until it can be told, or tells it.
+    `tell` None: it has ended. `untold`: the changes that are not told; None: all are. `settling`: a task waits until
+    they can be told, or tells them.
     """
 
     resource: Resource
     uri: str
     chat: str | None
     tell: Tell | None
-    since: float | None = None
-    last: float = 0.0
+    untold: Settling | None = None
     settling: bool = False
-
-    @property
-    def due(self) -> float | None:
-        """When it is to be told (monotonic clock)."""
-        return None if self.since is None else min(self.last + QUIET, self.since + LONGEST)
 
 
 @dataclass
@@ -187,10 +182,8 @@ class Subscriptions:
         return event.by is not None and readable(names.canonical(event.by))
 
     def _note(self, subscription: _Subscription) -> None:
-        now = time.monotonic()
-        subscription.last = now
-        if subscription.since is None:
-            subscription.since = now
+        subscription.untold = subscription.untold or Settling(QUIET, LONGEST - QUIET)
+        subscription.untold.message(time.monotonic())
         if not subscription.settling:
             subscription.settling = True
             self._start(self._settle, subscription)
@@ -198,13 +191,13 @@ class Subscriptions:
     async def _settle(self, subscription: _Subscription) -> None:
         """Tell of changes, each time that it has been quiet for a moment, until all are told."""
         try:
-            while (due := subscription.due) is not None:
-                if (left := due - time.monotonic()) > 0:
+            while subscription.untold is not None:
+                if (left := subscription.untold.settled_from - time.monotonic()) > 0:
                     await anyio.sleep(left)
                     continue
                 if subscription.tell is None:
                     return
-                subscription.since = None
+                subscription.untold = None
                 await subscription.tell(subscription.uri)
         except Exception as error:  # it has gone, which must keep nothing from the others
             logger.info("A client cannot be told of a change: %s", type(error).__name__)

@@ -13,6 +13,7 @@ from waha_mcp.waha.models import Nested, has_letters
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind_of_chat, mapping_of, text_of
 from waha_mcp.whatsapp.untrusted import Name
 
+OVERVIEW = "GET /api/{session}/chats/overview"
 #: Fields of an engine's chat for the time of its last message.
 CHAT_TIMES = ("conversationTimestamp", "timestamp", "t")
 

@@ -30,6 +30,7 @@ from waha_mcp.waha.content import (
     votes_of,
 )
 from waha_mcp.waha.errors import Refused
+from waha_mcp.waha.events import RECEIPTS
 from waha_mcp.waha.marks import Author, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN
@@ -186,7 +187,7 @@ class Glimpse(Nested):
     deleted: bool | None = None
 
 
-_STATUS = {-1: "failed", 0: "pending", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
+_STATUS = {0: "pending", **RECEIPTS}
 _MIME_KINDS: dict[str, MessageKind] = {"image": "image", "video": "video", "audio": "audio"}
 
 

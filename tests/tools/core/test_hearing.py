@@ -16,7 +16,7 @@ from waha_mcp.feed.reading_back import ReadBack
 from waha_mcp.feed.record import Mark
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError, Context
-from waha_mcp.tools.core import hearing
+from waha_mcp.tools.core import hearing, what_came
 from waha_mcp.tools.paging import encode_cursor
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.events import event_from, message_event
@@ -116,7 +116,7 @@ async def test_an_edit_is_of_its_authors_message_though_another_one_has_the_same
     forged = row | {"id": f"false_{group}_AAA_{SAM}", "body": "forged", "participant": SAM}
     edit = row | {"id": f"false_{group}_BBB_{MAYA}", "body": "righter", "editedMessageId": "AAA"}
     names = bridge.directory
-    found = hearing.Found(Context(bridge.app, bridge.waha, bridge.key.grant, names))
+    found = what_came.Found(Context(bridge.app, bridge.waha, bridge.key.grant, names))
     edited = event_from({"event": "message.edited", "timestamp": 1_000, "payload": edit})
     events = [event for event in (message_event(row), message_event(forged), edited) if event is not None]
     await found.take((event, 0.0, bridge.feed.record.mark) for event in events)

@@ -18,7 +18,7 @@ from pydantic import Field
 from waha_mcp.app.actions import Action
 from waha_mcp.files import create_atomically
 from waha_mcp.tools.catalog import ArgumentError, Context, Hints, tool
-from waha_mcp.tools.core.chat_messages import MESSAGE
+from waha_mcp.tools.core.chat_messages import MESSAGE, no_message
 from waha_mcp.tools.params import SourceMessageId
 from waha_mcp.tools.pictures import NotShown, shown
 from waha_mcp.tools.sniff import is_text, sniff, text_of_file
@@ -121,7 +121,7 @@ async def _fetched(ctx: Context, message_id: str) -> tuple[Mapping[str, Any], Me
         raw = await _with_file(ctx, message_id, wanted)
         message = one_of(raw, "a message", partial(message_from, names=ctx.directory))
         if message is None:
-            raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
+            raise no_message()
         given = mapping_of(raw.get("media"))
         if (url := text_of(given.get("url"))) is not None:
             with contextlib.suppress(NotFound):

@@ -12,7 +12,7 @@ from waha_mcp.people.parts import NAMES
 from waha_mcp.tools.catalog import READS, Context, tool
 from waha_mcp.tools.paging import Page, encode_cursor, left, offset_of
 from waha_mcp.tools.params import Cursor, Detail, Limit
-from waha_mcp.waha.chat_rows import ChatSummary, chat_from, unread_of
+from waha_mcp.waha.chat_rows import OVERVIEW, ChatSummary, chat_from, unread_of
 from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.marks import Day, FullOnly, RowId
 from waha_mcp.waha.messages import Message, Names, message_from
@@ -22,7 +22,6 @@ from waha_mcp.waha.rows import Pages, briefly
 from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import Name
 
-OVERVIEW = "GET /api/{session}/chats/overview"
 #: The note where the engine counts nothing.
 NO_COUNTS = "This engine does not say what is unread: see list_chats for what is new."
 #: Most chats that get_unread examines per call.

@@ -148,7 +148,7 @@ async def get_message(
 
     (chat_name, message, *around), why = await ctx.directory.named(read, whole=whole, group=chat)
     if message is None:
-        raise NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
+        raise no_message()
     if text_from:
         message = message.model_copy(update={"text": (message.text or "")[text_from:] or None})
     if why:
@@ -162,6 +162,11 @@ async def get_message(
         after=found_after or None,
         notes=notes or None,
     )
+
+
+def no_message() -> NotFound:
+    """The error where there is no message with an id."""
+    return NotFound("WAHA has no message with this id: take one from get_messages or search_messages.")
 
 
 async def _before(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]) -> list[Row]:

@@ -11,7 +11,7 @@ from waha_mcp.tools.core.hearing import replies_to
 from waha_mcp.tools.local_files import SOURCES, FileData, FileName, MimeType, OutboxPath, outgoing_file, with_kind
 from waha_mcp.tools.params import Chat, LinkPreview, MediaUrl, MessageId, Needs, People, ReplyTo
 from waha_mcp.tools.results import confirmed
-from waha_mcp.waha.chat_rows import unread_of
+from waha_mcp.waha.chat_rows import OVERVIEW, unread_of
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.marks import BareChatId
 from waha_mcp.waha.models import Result, Sent, sent_from
@@ -137,7 +137,7 @@ async def react(
     return Reacted(emoji=emoji)
 
 
-READ, OVERVIEW = "POST /api/{session}/chats/{chatId}/messages/read", "GET /api/{session}/chats/overview"
+READ = "POST /api/{session}/chats/{chatId}/messages/read"
 #: Where nothing is asked for, WAHA marks 7 days and 30 messages. Some versions mark at most 100 at once all the same.
 ALL = {"days": 3650, "messages": 1000}
 #: An answer with fewer ids than this was not cut off by such a limit; most requests of one call.

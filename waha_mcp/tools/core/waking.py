@@ -1,6 +1,5 @@
 """Messages that wake an agent: whose they may be, and how they are gathered by chat until each chat is quiet."""
 
-import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,9 +8,9 @@ from math import inf
 from pydantic import Field
 
 from waha_mcp.feed.record import Mark
-from waha_mcp.feed.settling import LONGEST_SETTLE, SETTLE, Settling
+from waha_mcp.feed.settling import LONGEST_SETTLE, SETTLE, Settling, monotonic
 from waha_mcp.tools.catalog import Context
-from waha_mcp.tools.core.hearing import MOST, Found, HeardMessage, is_told
+from waha_mcp.tools.core.what_came import MOST, Found, HeardMessage, is_told
 from waha_mcp.tools.paging import Page, encode_cursor
 from waha_mcp.waha.content import content_of, mentioned
 from waha_mcp.waha.events import ME, Event
@@ -96,7 +95,7 @@ class Waking:
         waits = self.waiting.get(chat)
         if event.kind != "message":
             if waits is not None and event.kind == "presence" and event.what in ("typing", "recording"):
-                waits.settling.typed(_at(when))
+                waits.settling.typed(monotonic(when))
             elif waits is not None and event.kind in ("edited", "deleted") and waits.left:
                 waits.left -= 1
                 await waits.found.take([(event, when, mark)])
@@ -115,7 +114,7 @@ class Waking:
         await waits.found.take([(event, when, mark)])
         if len(waits.found.rows) > before:
             self.waiting[chat] = waits
-            waits.settling.message(_at(when))
+            waits.settling.message(monotonic(when))
         return None
 
     @property
@@ -183,8 +182,3 @@ async def _names_me(ctx: Context, event: Event) -> bool:
         if each in names.me or await names.learn(each) in names.me:
             return True
     return False
-
-
-def _at(when: float) -> float:
-    """Unix seconds by the monotonic clock; not later than now."""
-    return time.monotonic() - max(time.time() - when, 0.0)
