@@ -193,7 +193,7 @@ async def test_nothing_is_told_of_chats_that_may_not_be_read(
             while not heard:
                 await bridge.feed.record.more(bridge.feed.record.last)
         [subscriptions] = [each for clients in _clients(bridge) for each in [clients.subscriptions]]
-        assert [each.since for mine in subscriptions._by_owner.values() for each in mine.values()] == [None]
+        assert [each.untold for mine in subscriptions._by_owner.values() for each in mine.values()] == [None]
         await arrives(admin, MAYA)
         await ear.until(lambda: ear.told[UNREAD] == 1)
 
