@@ -210,10 +210,9 @@ class Bridge:
                 if made.changes.possible and any(kind in call for call in made.tool.calls for kind in _NAMED):
                     # Also after an error: names may have changed.
                     self.people.expire()
-        afterwards = made.tool.afterwards
-        return (
-            result if afterwards is None else await afterwards(result, {**made.arguments, **made.beside}, made.context)
-        )
+        if made.tool.afterwards is None:
+            return result
+        return await made.tool.afterwards(result, {**made.arguments, **made.beside}, made.context, made.place)
 
     async def answer(self, name: str, arguments: Mapping[str, Any], **call: Any) -> Answer:
         """Run one tool as `call`, and word its result as docs/answers.md says, within the App's budget.
@@ -429,8 +428,8 @@ class Bridge:
 
     def _heard(self, event: Event) -> None:
         """Apply what an event changes in what is known."""
-        if event.kind == "group":
-            self.people.expire()
+        if event.kind == "group" and event.chat is not None:
+            self.people.changed(event.chat)
         elif event.kind == "session":
             self.waha.hear_status(str(event.what))
 

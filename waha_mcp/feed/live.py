@@ -31,6 +31,8 @@ State = Literal["off", "starting", "live", "polling"]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: Seconds for which who needs it first waits for the connection.
 CONNECTING = 2.0
+#: Seconds after which a connection on which nothing came counts as one that works.
+STEADY = 10.0
 #: Failed attempts in a row after which it polls between them; seconds between attempts where there is no WebSocket.
 PATIENT, NONE_HERE = 2, 300.0
 #: Seconds between two polls, at first and while nothing comes.
@@ -61,6 +63,8 @@ class Feed:
         self.waha, self._live = waha, live
         self._opening = anyio.Lock()
         self._running: anyio.CancelScope | None = None
+        #: Attempts in a row that gave no connection, or none that works.
+        self._failures = 0
 
     async def open(self) -> None:
         """Begin to listen, if nobody has needed it yet: no message that comes from its first return on is missed.
@@ -82,7 +86,8 @@ class Feed:
             self.record.begin(newest, frozenset(short(event.key) for event in before if event and event.key))
             self.state, self.deaf_since = "starting", now
             assert self.start is not None
-            self.start(self._run)
+            self._running, self._failures = anyio.CancelScope(), 0
+            self.start(self._run, self._running)
             # So that who begins here misses nothing else either.
             with anyio.move_on_after(CONNECTING):
                 while self.state == "starting":
@@ -97,8 +102,8 @@ class Feed:
 
     # In the background
 
-    async def _run(self) -> None:
-        with anyio.CancelScope() as self._running:
+    async def _run(self, until: anyio.CancelScope) -> None:
+        with until:
             while True:
                 try:
                     await self._keep_on()
@@ -108,14 +113,14 @@ class Feed:
                     await anyio.sleep(_about(LONGEST_PAUSE))
 
     async def _keep_on(self) -> None:
-        failures = 0
         while True:
+            began = math.inf
             try:
                 if not self._live:
                     raise NoneHere(self.why or "")
                 async with self.waha.listening() as arriving:
+                    began = time.monotonic()
                     await self._catch_up()
-                    failures = 0
                     await self._listen(arriving)
             except NoneForThisKey as error:
                 # It is not asked for again. Where the key may read all the same, that is how it is heard what happens.
@@ -124,10 +129,11 @@ class Feed:
                 if self.refused is not None:
                     await self.refused()
             except NoEvents as error:
-                failures += 1
+                # What takes connections and closes them at once is asked as seldom as what takes none.
+                self._failures = 1 if time.monotonic() - began > STEADY else self._failures + 1
                 lasting = isinstance(error, NoneHere)
-                self._deafen("polling" if lasting or failures >= PATIENT else "starting", error)
-                await self._rest(failures, NONE_HERE if lasting else LONGEST_PAUSE)
+                self._deafen("polling" if lasting or self._failures >= PATIENT else "starting", error)
+                await self._rest(NONE_HERE if lasting else LONGEST_PAUSE)
 
     async def _listen(self, arriving: AsyncIterator[Arrived]) -> None:
         """Take what arrives, until the connection ends.
@@ -145,6 +151,9 @@ class Feed:
                 logger.debug("An event of %d bytes could not be read", arrived.size)
             else:
                 self.take(event, arrived.size)
+                if event.kind != "session":
+                    # The state of the session proves nothing: whoever connects may be told it.
+                    self._failures = 0
                 if event.kind == "session" and event.what == "WORKING":
                     # What came while the engine was not connected may have no events.
                     await self._catch_up(tries=1)
@@ -157,10 +166,10 @@ class Feed:
         # Who waits may have to say so.
         self.record.wake()
 
-    async def _rest(self, failures: int, longest: float) -> None:
+    async def _rest(self, longest: float) -> None:
         """Wait until the next attempt to connect; poll meanwhile, where that may take longer."""
         if self.state != "polling":
-            await anyio.sleep(_about(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)))
+            await anyio.sleep(_about(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE)))
             return
         ends = time.monotonic() + _about(longest) if self._live else math.inf
         pause = POLL

@@ -10,6 +10,7 @@ import logging
 import operator
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -107,6 +108,17 @@ class FilledTable:
         self._generation += 1
         self._seen.clear()
         self._rows.clear()
+
+    def changed(self, group: str) -> None:
+        """Note that a group has changed: its row is read again, and the list of groups within `GAP_LIFE` seconds.
+
+        Readers get the list as it is meanwhile, since whoever is in a group can change it all the time.
+        """
+        self._rows.pop(self.canonical(group), None)
+        cell, began = self._cells["groups"], time.monotonic() - (LIFE - GAP_LIFE)
+        cell.part = replace(cell.part, began=min(cell.part.began, began))
+        if cell.reading is not None:
+            cell.reading.began = min(cell.reading.began, began)
 
     def part(self, source: Source) -> Part:
         """One list as last read."""

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from waha_mcp.app.actions import Action
+from waha_mcp.feed.record import Mark
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import File
@@ -65,6 +66,8 @@ class Call:
     attempt: Attempt | None = None
     #: The id of the message that was sent.
     message_id: str | None = None
+    #: The place in the feed right before its bytes left, where something follows that needs it and it is listened.
+    place: Mark | None = None
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: The files that it would send, local ones and those given in base64, and their bytes; set by `read_files`.

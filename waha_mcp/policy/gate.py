@@ -349,9 +349,9 @@ class Policy:
             if counted is not None:
                 await self._pacer.give_back(counted)
             raise
-        self._guard.over(call, "done")
         found = getattr(result, "message_id", None)
         call.message_id = found if isinstance(found, str) else None
+        self._guard.over(call, "done")
         await in_thread(self._write_down, call, self._first_contacts.met(call))
         if call.tool.result is Sent:
             self._people.table.behind(self._message_ids.get_spare, call.tool, call.context)
@@ -385,6 +385,9 @@ class Policy:
             StoreAway: the store cannot be read or written.
         """
         await in_thread(self._departing, call)
+        feed = call.context.feed
+        if call.beside and feed is not None and feed.state != "off":
+            call.place = feed.record.mark()
 
     def _departing(self, call: Call) -> None:
         self._check_not_paused()

@@ -60,7 +60,7 @@ class RepeatGuard:
     def over(self, call: Call, outcome: Outcome | None) -> None:
         """Set what came of a call for this process at once; None: it certainly had no effect. `end` then stores it."""
         if call.attempt is not None:
-            self._repeats.over(call.attempt, outcome)
+            self._repeats.over(call.attempt, outcome, call.message_id)
 
     def end(self, call: Call, outcome: Outcome | None) -> None:
         """Store what came of a call. Blocks, and never raises."""
@@ -101,7 +101,8 @@ def _repeated(before: Attempt) -> Refusal:
                 f"lost. So it is not done again. {_AGAIN}"
             )
         case "done":
-            text = f"The same was done {ago} ago, so it is not done again. {_AGAIN}"
+            message = f", message {before.message_id}" if before.message_id else ""
+            text = f"The same was done {ago} ago{message}, so it is not done again. {_AGAIN}"
     return Refusal("repeat refused", text)
 
 

@@ -45,7 +45,7 @@ class Attempt:
     process: str
     #: When it began; once `found`, when WAHA says that the message was sent.
     at: float
-    #: The chat and id of its message: the id requested from WAHA or, once `found`, the full one. None: not known.
+    #: The chat and id of its message: the id requested from WAHA or, once done, the full one. None: not known.
     chat: str | None = None
     message_id: str | None = None
     #: Whether the message was found after its outcome had been unknown.
@@ -160,14 +160,16 @@ class Repeats:
         )
         return replace(found, ago=0.0)
 
-    def over(self, attempt: Attempt, outcome: Outcome | None) -> None:
+    def over(self, attempt: Attempt, outcome: Outcome | None, message_id: str | None = None) -> None:
         """Set the outcome of a call (None: it had no effect) for this process at once; `end` then writes it.
 
-        Does not block, so that a call that is made again right after a cancelled one meets its outcome.
+        `message_id`: the full id of the message that a done one sent. Does not block, so that a call that is made again
+        right after a cancelled one meets its outcome.
         """
-        self._unwritten[attempt.id] = (
-            None if outcome is None else replace(attempt, outcome=outcome, since=self._store.now())
-        )
+        ended = None if outcome is None else replace(attempt, outcome=outcome, since=self._store.now())
+        if ended is not None and outcome == "done":
+            ended = replace(ended, message_id=message_id)
+        self._unwritten[attempt.id] = ended
 
     def end(self, digest: str, attempt: Attempt, outcome: Outcome | None) -> None:
         """Store the outcome of a call; None, if it certainly had no effect, removes it.

@@ -26,6 +26,7 @@ from pydantic_core import core_schema
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.feed.live import Feed
+from waha_mcp.feed.record import Mark
 from waha_mcp.people.directory import Directory
 from waha_mcp.tools.forgiving import description_of, meant, normalized, plain
 from waha_mcp.tools.params import (
@@ -158,7 +159,7 @@ AllowRepeat = Annotated[bool, Field(description="Even if the same was done withi
 #: From the validated arguments to those of the call. It may raise ArgumentError.
 Complete = Callable[[dict[str, Any]], dict[str, Any]]
 #: From the result, the arguments and the context to the result with what was added to it.
-Afterwards = Callable[[Any, Mapping[str, Any], "Context"], Awaitable[Result]]
+Afterwards = Callable[[Any, Mapping[str, Any], "Context", Mark | None], Awaitable[Result]]
 
 
 class ArgumentError(Exception):
@@ -174,7 +175,8 @@ class Tool:
     which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
     tell from this one's. `one_of`: exactly one of these parameters must be given.
     `complete` completes the arguments by each other, or refuses them, before anybody sees them. `afterwards`: what
-    follows once the call is done and on record; it may add to the result and does not raise. `dropped`: parameters that
+    follows once the call is done and on record, with the place in the feed right before; it may add to the result and
+    does not raise. `dropped`: parameters that
     there are not, because the key lacks the action that they need.
     """
 

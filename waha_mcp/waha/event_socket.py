@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Seconds for the handshake; between two pings, and until one counts as lost.
 OPEN_TIMEOUT, PING, PONG = 10.0, 20.0, 20.0
 #: Longest message in bytes, and how many wait to be read before WAHA is slowed down.
-LONGEST, WAITING = 32 * 2**20, 256
+LONGEST, WAITING = 32 * 2**20, 16
 #: WAHA closes so where the key may not listen, and after the handshake, since it looks at the key no sooner.
 _FORBIDDEN = 1008
 _REFUSED = (401, 403)

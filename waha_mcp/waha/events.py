@@ -172,9 +172,14 @@ def _presence(payload: Row, now: float, name: str) -> Event | None:
     rows = listing_or_empty(payload.get("presences"))
     if chat is None or not rows:
         return None
-    states = [state for row in rows if (state := text_of(row.get("lastKnownPresence"))) is not None]
-    typing = next((state for state in states if state in ("typing", "recording")), None)
-    return Event("presence", now, chat, payload, what=typing or (states[0] if states else None))
+    states = [
+        (state, chat_id_of(row.get("participant")))
+        for row in rows
+        if (state := text_of(row.get("lastKnownPresence"))) is not None
+    ]
+    typing = (each for each in states if each[0] in ("typing", "recording"))
+    what, by = next(typing, states[0] if states else (None, None))
+    return Event("presence", now, chat, payload, what=what, by=by)
 
 
 def _call(payload: Row, now: float, name: str) -> Event | None:

@@ -111,14 +111,17 @@ class Answered(Sent):
     notes: list[str] | None = None
 
 
-async def replies_to(sent: Sent, arguments: Mapping[str, Any], ctx: Context) -> Sent:
-    """Wait for answers to a message that was sent, as long as its argument `wait_for_reply` says."""
+async def replies_to(sent: Sent, arguments: Mapping[str, Any], ctx: Context, place: Mark | None) -> Sent:
+    """Wait for answers to a message that was sent, as long as its argument `wait_for_reply` says.
+
+    `place`: where the feed was right before; None: nobody listened yet.
+    """
     seconds, chat = arguments.get("wait_for_reply"), arguments["chat"]
     if not seconds:
         return sent
     told = {name: getattr(sent, name) for name in Sent.model_fields}
     try:
-        heard = await _Wait(ctx, chat, None, SETTLE).run(_mark_of(sent) or sent.message_id, seconds)
+        heard = await _Wait(ctx, chat, None, SETTLE).run(place or _mark_of(sent) or sent.message_id, seconds)
     except Exception as error:  # whatever it is, the message was sent
         why = "an error inside"
         if isinstance(error, (ArgumentError, WahaError)):
@@ -246,8 +249,8 @@ class _Wait:
         self._chat = chat
         self._began = time.monotonic()
         self._settling = Settling(settle)
-        #: Where somebody was last seen typing, and when that was last told (monotonic clock).
-        self._typing_in: str | None = None
+        #: Where and who was last seen typing, and when that was last told (monotonic clock).
+        self._typing: tuple[str | None, str | None] | None = None
         self._told = float("-inf")
 
     async def run(self, after: str | Mark | None, seconds: float) -> Heard:
@@ -323,13 +326,20 @@ class _Wait:
             count = len(self._found)
             for seen in await self._found.take([(event, when, mark)]):
                 came = monotonic(when)
-                if seen.kind == "presence" and seen.what in ("typing", "recording"):
-                    self._settling.typed(came)
-                    self._typing_in = seen.chat
-                elif seen.kind == "presence" and seen.chat == self._typing_in:
-                    self._settling.paused()
+                if seen.kind == "presence":
+                    self._see(seen, came)
                 if len(self._found) > count:
                     self._settling.message(came)
+
+    def _see(self, presence: Event, came: float) -> None:
+        """Take it that somebody types, or has stopped; of all but the wanted sender it does not count."""
+        who = presence.chat, presence.by
+        if presence.what not in ("typing", "recording"):
+            if who == self._typing:
+                self._settling.paused()
+        elif self._found.sender in (None, self._ctx.directory.canonical(presence.by or presence.chat or "")):
+            self._settling.typed(came)
+            self._typing = who
 
     async def _see_typing(self, chat: str) -> None:
         """Have WAHA tell of typing in the chat, which it does once asked for who is there."""
