@@ -62,6 +62,8 @@ class Hijacked:
         self.pid = self._process.pid
         self._number = 0
         self._answered: dict[Any, Any] = {}
+        #: The URIs of resources of whose changes it was told.
+        self.told: list[str] = []
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -115,6 +117,8 @@ class Hijacked:
                 self.line({"jsonrpc": "2.0", "id": message["id"]} | self.answer(message))
             elif "id" in message:
                 self._answered[message["id"]] = message
+            elif message.get("method") == "notifications/resources/updated":
+                self.told.append(message["params"]["uri"])
         return self._answered.pop(number)
 
     def forgotten(self, *numbers: Any) -> Any:
@@ -153,6 +157,11 @@ class Hijacked:
         """What the server has logged so far."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
+
+    def memory(self) -> int:
+        """The bytes of memory that the server has resident."""
+        [line] = [each for each in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmRSS" in each]
+        return int(line.split()[1]) * 1024
 
     def kill(self) -> None:
         """End the process as a crash does."""

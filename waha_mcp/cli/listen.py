@@ -243,12 +243,17 @@ class _Listener:
             return
 
         async def word(ctx: Context) -> Any:
+            if not await self._waking.may(ctx, chat):
+                # The lists mean others than when it came, and nothing is said of it.
+                return None
             return (await bridge.worded(await burst_of(ctx, gathered, self._unheard[chat]))).data
 
         try:
             data = await self._reading(word)
         except WahaError as error:
             self._leave(chat, gathered.count, f"woke nobody: {error}")
+            return
+        if data is None:
             return
         line, data = redact_json(data, bridge.app.key)
         self._guard.woke(chat, time.monotonic())

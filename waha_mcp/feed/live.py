@@ -12,7 +12,7 @@ from typing import Literal
 import anyio
 
 from waha_mcp.feed.reading_back import last_of, read_back
-from waha_mcp.feed.record import LATE, Missing, Record, short
+from waha_mcp.feed.record import LATE, Missing, Record, second_of, short
 from waha_mcp.history.source import Budget
 from waha_mcp.waha.chat_rows import OVERVIEW
 from waha_mcp.waha.client import Waha
@@ -33,6 +33,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 CONNECTING = 2.0
 #: Seconds after which a connection on which nothing came counts as one that works.
 STEADY = 10.0
+#: Seconds between two looks whether the key may still read: WAHA looks no more once a connection stands.
+LOOK_AGAIN = 30.0
 #: Failed attempts in a row after which it polls between them; seconds between attempts where there is no WebSocket.
 PATIENT, NONE_HERE = 2, 300.0
 #: Seconds between two polls, at first and while nothing comes.
@@ -56,7 +58,7 @@ class Feed:
         self.deaf_since: float | None = None
         #: Called with each event, before anybody who waits is told of it. They do not raise.
         self.listeners: set[Callable[[Event], object]] = set()
-        #: Awaited when WAHA refuses the key its events.
+        #: Awaited when WAHA refuses the key its events, and now and then, to find out whether it may still read.
         self.refused: Callable[[], Awaitable[object]] | None = None
         #: Starts a task in the background (`start_soon` of a task group).
         self.start: Callable[..., object] | None = None
@@ -77,8 +79,9 @@ class Feed:
                 return
             now = time.time()
             rows = listing(await self.waha.call(OVERVIEW, query={"limit": 20}), "chats")
-            newest = max((second for row in rows if (second := last_of(row)) is not None), default=int(now) - LATE)
-            last = [mapping_of(row.get("lastMessage")) for row in rows if last_of(row) == newest]
+            seconds = [(row, second) for row in rows if (second := last_of(row)) is not None]
+            newest = max((second_of(second) for _, second in seconds), default=int(now) - LATE)
+            last = [mapping_of(row.get("lastMessage")) for row, second in seconds if second >= newest]
             if last:
                 # There may be others of the same second, which are no news either.
                 last += (await read_back(self.waha, newest, Budget(OPENING, SECONDS))).rows
@@ -88,6 +91,7 @@ class Feed:
             assert self.start is not None
             self._running, self._failures = anyio.CancelScope(), 0
             self.start(self._run, self._running)
+            self.start(self._look_again, self._running)
             # So that who begins here misses nothing else either.
             with anyio.move_on_after(CONNECTING):
                 while self.state == "starting":
@@ -112,6 +116,12 @@ class Feed:
                     self._deafen("starting", NoEvents("listening failed"))
                     await anyio.sleep(_about(LONGEST_PAUSE))
 
+    async def _look_again(self, until: anyio.CancelScope) -> None:
+        while not until.cancel_called:
+            await anyio.sleep(_about(LOOK_AGAIN))
+            if self.refused is not None and not until.cancel_called:
+                await self.refused()
+
     async def _keep_on(self) -> None:
         while True:
             began = math.inf
@@ -127,7 +137,9 @@ class Feed:
                 self._live = False
                 self._deafen("polling", error)
                 if self.refused is not None:
-                    await self.refused()
+                    assert self.start is not None
+                    # Not within what it may end.
+                    self.start(self.refused)
             except NoEvents as error:
                 # What takes connections and closes them at once is asked as seldom as what takes none.
                 self._failures = 1 if time.monotonic() - began > STEADY else self._failures + 1

@@ -109,7 +109,7 @@ class Record:
 
     def begin(self, start: int, seen: frozenset[str]) -> None:
         """Begin at the newest message there is: its second, and the messages of that second (by `short`)."""
-        self.start, self._before, self.begun = start, seen, time.time()
+        self.start, self._before, self.begun = second_of(start), seen, time.time()
 
     @property
     def newest(self) -> int:
@@ -130,7 +130,7 @@ class Record:
                 self._known.popitem(last=False)
         self.last += 1
         if event.key is not None:
-            self._recent.append((self.last, int(event.time or self.newest), short(event.key)))
+            self._recent.append((self.last, second_of(event.time or self.newest), short(event.key)))
         self.entries.append(Heard(self.last, time.time(), event, size))
         self._bytes += size
         while len(self.entries) > MOST or (self._bytes > MOST_BYTES and len(self.entries) > 1):
@@ -170,6 +170,14 @@ class Record:
         first = self.entries[0].number if self.entries else self.last + 1
         dropped = max(first - number - 1, 0)
         return [each for each in self.entries if each.number > number], dropped
+
+
+def second_of(when: float) -> int:
+    """The Unix second of a message as a place in time: not later than now, whatever it says of itself.
+
+    Else one message from the future would hide all that come after it.
+    """
+    return int(min(when, time.time()))
 
 
 def short(key: str) -> str:

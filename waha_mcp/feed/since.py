@@ -8,7 +8,7 @@ from functools import partial
 
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import read_back
-from waha_mcp.feed.record import LATE, Mark, short
+from waha_mcp.feed.record import LATE, Mark, second_of, short
 from waha_mcp.history.source import Budget
 from waha_mcp.waha.events import Event, message_event
 from waha_mcp.waha.parsing import iso_time
@@ -99,7 +99,7 @@ def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float,
     passed: list[tuple[int, str]] = []
     for event in events:
         assert event.key is not None
-        second, name = int(event.time), short(event.key)
+        second, name = second_of(event.time), short(event.key)
         passed.append((second, name))
         if name in mark.seen:
             continue

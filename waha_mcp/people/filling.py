@@ -19,7 +19,7 @@ from waha_mcp.concurrency import each
 from waha_mcp.people.parts import NAMES, SHUT, SOURCES, Part, Reading, Source, hidden_id
 from waha_mcp.people.people_table import NEVER, Entry, PeopleTable, table_of
 from waha_mcp.waha.client import Waha
-from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
 from waha_mcp.waha.models import contact_from, group_from, keeps_apart, marks_saved
 from waha_mcp.waha.parsing import kind_of_chat, mapping_of
 from waha_mcp.waha.rows import briefly
@@ -59,6 +59,8 @@ class FilledTable:
         #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
+        #: Ids of which WAHA told no second one, and when (seconds of the monotonic clock).
+        self._single: dict[str, float] = {}
         #: The people and groups of single rows, while the lists are not read.
         self._rows: dict[str, Entry] = {}
         self._looking = anyio.Lock()
@@ -364,9 +366,12 @@ class FilledTable:
     async def learn(self, chat: str) -> str | None:
         """The second id of a person, looked up if it is not known.
 
-        None: there is none, or the request failed; deny lists must allow for there being one.
+        None: there is none, as of `MISS_LIFE` seconds ago or later, or the request failed; deny lists must allow for
+        there being one.
         """
-        if not self._unmatched([chat]):
+        now = time.monotonic()
+        # Whoever writes a lot without a second id must not cost a request with each message.
+        if not self._unmatched([chat]) or self._single.get(chat, NEVER) > now - MISS_LIFE:
             return self.twin(chat)
         try:
             if chat.endswith("@lid"):
@@ -376,10 +381,16 @@ class FilledTable:
                 row = await self.waha.call("GET /api/{session}/lids/pn/{phoneNumber}", path={"phoneNumber": number})
         except WahaError as error:
             logger.debug("No other id for a chat: %s", error)
-            return None
+            if not isinstance(error, (NotFound, *ONE_OPERATION)):
+                return None
+            row = None
         said = hidden_id(mapping_of(row))
         if said is not None and said.pair is not None:
             self._note(*said.pair)
+        if self.twin(chat) is None:
+            if len(self._single) >= MOST_ROWS:
+                self._single.clear()
+            self._single[chat] = now
         return self.twin(chat)
 
     def _unmatched(self, chats: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -13,7 +12,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.feed.live import Feed
-from waha_mcp.feed.record import Mark, short
+from waha_mcp.feed.record import Mark, second_of, short
 from waha_mcp.feed.settling import SETTLE, Settling, monotonic
 from waha_mcp.feed.since import Came, came_since
 from waha_mcp.history.rest import MESSAGES
@@ -96,7 +95,7 @@ async def _updates(ctx: Context, after: str | None) -> Updates:
         left_out=there - MOST if there > MOST else None,
         cursor=_cursor(last),
         notes=[*_notes(ctx, came), *_deaf(came), *([f"Not all names are known: {why}"] if why else ())] or None,
-        not_told=_unread(ctx, came),
+        not_told=_unread(ctx, came.unread),
     )
     return page.resumable("after", [row.mark().state for row in rows])
 
@@ -149,7 +148,7 @@ def _mark_of(sent: Sent) -> Mark | None:
         key = message_key(parse_message_id(sent.message_id))
     except ValueError:
         return None
-    second = int(datetime.fromisoformat(sent.time).timestamp())
+    second = second_of(datetime.fromisoformat(sent.time).timestamp())
     return Mark("", 0, time.time(), second, frozenset((short(key),)))
 
 
@@ -211,7 +210,8 @@ async def _mark(ctx: Context, feed: Feed, after: str | Mark | None) -> Mark:
     if event is None or not event.time:
         raise no_message()
     assert event.key is not None
-    return Mark("", 0, event.time, int(event.time), frozenset((short(event.key),)))
+    second = second_of(event.time)
+    return Mark("", 0, second, second, frozenset((short(event.key),)))
 
 
 def _notes(ctx: Context, came: Came) -> list[str]:
@@ -234,9 +234,9 @@ def _deaf(came: Came) -> list[str]:
     return [f"Reactions, receipts, edits, deletions and calls may be missing {', '.join(spans)}."]
 
 
-def _unread(ctx: Context, came: Came) -> list[str] | None:
+def _unread(ctx: Context, unread: Mapping[str, str]) -> list[str] | None:
     """The chats that may be shown and could not be read back."""
-    shown = {chat: why for chat, why in came.unread.items() if ctx.readable(ctx.directory.canonical(chat))}
+    shown = {chat: why for chat, why in unread.items() if ctx.readable(ctx.directory.canonical(chat))}
     return [f"new messages of {chat}: {why}" for chat, why in shown.items()] or None
 
 
@@ -275,20 +275,17 @@ class _Wait:
             # It tells of typing only once it was asked.
             assert feed.start is not None
             feed.start(self._see_typing, self._chat)
-        came = await came_since(feed, mark)
-        await self._take(came.events)
-        number, notes = came.number, _notes(ctx, came)
+        notes, unread = list[str](), dict[str, str]()
         reported = time.monotonic()
         while True:
             if feed.record is not record:
                 raise _no_more()
-            entries, dropped = record.since(number)
-            if dropped:
-                notes.append(
-                    f"{_counted(ctx, dropped)} came too fast to keep: messages among them may be missing here."
-                )
-            await self._take((each.event, each.when, partial(record.mark, each.number)) for each in entries)
-            number = entries[-1].number if entries else number
+            # Each time, since more may come at once than is kept.
+            came = await came_since(feed, mark)
+            await self._take(came.events)
+            mark = record.mark(came.number)
+            notes += _notes(ctx, came)
+            unread |= came.unread
             now = time.monotonic()
             quiet = self._settling.settled_from
             if now >= ends or (self._found and now >= quiet) or len(self._found) >= MOST:
@@ -300,14 +297,14 @@ class _Wait:
                 await ctx.progress(now - self._began, ends - self._began, "typing …" if typing else "waiting …")
             until = min(ends, quiet if self._found else ends, reported + REPORT)
             with anyio.move_on_after(until - now):
-                await record.more(number)
+                await record.more(came.number)
         rows = self._found.rows[:MOST]
         (chat_name, shown), why = await ctx.directory.named(
             lambda names: (names.name(self._chat) if self._chat else None, self._found.worded(rows, names)),
             whole=whole,
             group=self._chat or "",
         )
-        end = rows[-1].mark() if len(self._found) > MOST else record.mark(number)
+        end = rows[-1].mark() if len(self._found) > MOST else mark
         page = Heard(
             chat=self._chat,
             chat_name=chat_name,
@@ -316,8 +313,8 @@ class _Wait:
             typing=self._settling.typing(time.monotonic()) or None,
             left_out=len(self._found) - MOST if len(self._found) > MOST else None,
             cursor=_cursor(end),
-            notes=[*notes, *([f"Not all names are known: {why}"] if why else ())] or None,
-            not_told=_unread(ctx, came),
+            notes=[*dict.fromkeys(notes), *([f"Not all names are known: {why}"] if why else ())] or None,
+            not_told=_unread(ctx, unread),
         )
         return page.resumable("after", [row.mark().state for row in rows])
 

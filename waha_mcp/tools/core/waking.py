@@ -135,11 +135,20 @@ class Waking:
         return min((each.ready_from for chat, each in self.waiting.items() if chat not in busy), default=inf)
 
     async def _wakes(self, ctx: Context, event: Event, chat: str) -> bool:
-        if event.by is None or not ctx.readable(chat) or not await self.may_wake(chat):
+        if event.by is None or not await self.may(ctx, chat):
             return False
         if kind_of_chat(chat) == "person":
             return True
-        return await _names_me(ctx, event) and await self.may_wake(event.by)
+        # In this order: whom strangers mention is not looked up.
+        return await self.may_wake(event.by) and await _names_me(ctx, event)
+
+    async def may(self, ctx: Context, chat: str) -> bool:
+        """Whether the chat may be read, and wake the agent.
+
+        Raises:
+            WahaError: that cannot be told.
+        """
+        return ctx.readable(chat) and await self.may_wake(chat)
 
 
 async def burst_of(ctx: Context, gathered: Gathered, unheard: int) -> Burst:
