@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from waha_mcp.people import finding
-from waha_mcp.people.filling import FilledTable
+from waha_mcp.people.filling import MISS_LIFE, FilledTable
 from waha_mcp.people.finding import Readable
 from waha_mcp.people.parts import Source
 from waha_mcp.people.people_table import Entry
@@ -109,9 +109,12 @@ class Directory:
         return self._people.table.me
 
     async def learn(self, chat_id: str) -> str:
-        """As `canonical`; the other id of a person is looked up first, if it is not known. It may stay unknown."""
+        """As `canonical`; the other id of a person is looked up first, if it is not known. It may stay unknown.
+
+        Of who has none, each message may ask for it, so WAHA is asked at most once in `MISS_LIFE` seconds.
+        """
         if self.available:
-            await self._people.learn(chat_id)
+            await self._people.learn(chat_id, MISS_LIFE)
         return self.canonical(chat_id)
 
     def canonical(self, chat_id: str) -> str:

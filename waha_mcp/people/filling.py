@@ -363,15 +363,13 @@ class FilledTable:
             unmatched = [] if self.part("hidden ids").gap is None else self._unmatched(unmatched)
         await each(unmatched, self.learn)
 
-    async def learn(self, chat: str) -> str | None:
-        """The second id of a person, looked up if it is not known.
+    async def learn(self, chat: str, again: float = 0.0) -> str | None:
+        """The second id of a person, looked up if it is not known; if WAHA told none, again after `again` seconds.
 
-        None: there is none, as of `MISS_LIFE` seconds ago or later, or the request failed; deny lists must allow for
-        there being one.
+        None: there is none, or the request failed; deny lists must allow for there being one.
         """
         now = time.monotonic()
-        # Whoever writes a lot without a second id must not cost a request with each message.
-        if not self._unmatched([chat]) or self._single.get(chat, NEVER) > now - MISS_LIFE:
+        if not self._unmatched([chat]) or self._single.get(chat, NEVER) > now - again:
             return self.twin(chat)
         try:
             if chat.endswith("@lid"):

@@ -76,9 +76,9 @@ class People:
         """The known second id of a person; see `FilledTable.twin`."""
         return self.table.twin(chat)
 
-    async def learn(self, chat: str) -> str | None:
+    async def learn(self, chat: str, again: float = 0.0) -> str | None:
         """The second id of a person, looked up if it is not known; see `FilledTable.learn`."""
-        return await self.table.learn(chat)
+        return await self.table.learn(chat, again)
 
     async def learn_all(self) -> None:
         """Read WAHA's whole list of hidden ids.

@@ -319,7 +319,7 @@ class Recipients:
             return True
         if not (chat.endswith("@lid") or self._waking.unmatched):
             return False
-        return self._waking.covers(chat, await self._people.learn(chat))
+        return self._waking.covers(chat, await self._people.learn(chat, MISS_LIFE))
 
     def readable(self, chat: str) -> bool:
         """Whether a chat may be read or shown."""
