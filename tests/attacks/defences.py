@@ -56,6 +56,18 @@ WITHOUT = (
     "fetch::no_redirect_leads_to_what_is_no_plain_web_address",
     "fetch::what_is_no_picture_is_not_sent_as_one",
     "fetch::a_server_gets_nothing_of_ours",
+    # JSON escapes what ends a line or a text.
+    *(
+        f"woken::a_burst_stays_one_line_and_its_words_hide_nothing_where_they_hold[{how}]"
+        for how in ("a forged burst on a line of its own", "the end of the JSON")
+    ),
+    # References take the place of ids, and what could be anything else is no id.
+    "woken::an_id_that_its_sender_chose_puts_nothing_into_the_programs_environment",
+    "woken::nothing_wakes_it_that_is_no_message_to_the_account[a reaction]",
+    "woken::nothing_wakes_it_that_is_no_message_to_the_account[a call]",
+    "heard::a_friends_message_is_found_behind_any_flood",
+    "heard::a_sealed_chat_is_subscribed_to_no_more_than_one_that_is_not_there",
+    "heard::edits_over_and_over_put_nothing_off",
 )
 
 #: What CI tries, of each kind of attack one.

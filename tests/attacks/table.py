@@ -8,6 +8,7 @@ from tests.attacks.table_answers import ANSWERS
 from tests.attacks.table_buttons import BUTTONS
 from tests.attacks.table_coercion import COERCION
 from tests.attacks.table_fetch import FETCH
+from tests.attacks.table_hearing import HEARING
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
 from tests.attacks.table_secrets import SECRETS
@@ -577,4 +578,5 @@ DEFENCES = (
     *ANSWERS,
     *BUTTONS,
     *COERCION,
+    *HEARING,
 )

@@ -339,6 +339,21 @@ def test_a_flood_does_not_push_a_friends_message_out_of_a_wait(
         assert heard(agent, "wait_for_messages", after=found["cursor"], timeout=0, **who)["messages"] == []
 
 
+def test_strangers_who_wrote_a_lot_meanwhile_leave_a_friends_message_to_be_read_back(
+    sandbox: SandboxInfo, tmp_path: Path
+) -> None:
+    with hijacked(sandbox, tmp_path, FAST) as agent:
+        after = heard(agent, "get_updates")["cursor"]
+    judge = Judge(sandbox)
+    judge.arrive(VICTIM, "before the flood", timestamp=int(time.time()) - 10)
+    for number in range(6):
+        judge.ask("POST", "/sandbox/socket", {"flood": 300, "chatId": f"44770090506{number}@c.us"})
+    judge.close()
+    with hijacked(sandbox, tmp_path, FAST) as agent:
+        found = heard(agent, "wait_for_messages", chat=VICTIM, after=after, timeout=0)
+        assert texts(found) == ["before the flood"]
+
+
 def test_memory_stays_bounded_however_long_the_texts_are(sandbox: SandboxInfo, tmp_path: Path) -> None:
     with hijacked(sandbox, tmp_path, FAST) as agent:
         heard(agent, "get_updates")

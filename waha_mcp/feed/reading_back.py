@@ -8,7 +8,7 @@ from typing import Any
 
 from waha_mcp.concurrency import each
 from waha_mcp.history.rest import Rest
-from waha_mcp.history.source import START, Budget, Row
+from waha_mcp.history.source import START, Budget, Place, Row, Share
 from waha_mcp.waha.chat_rows import CHAT_TIMES, OVERVIEW
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound
@@ -62,23 +62,45 @@ async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
             old = 0
             chats.append(chat)
 
-    async def read(chat: str) -> list[Row]:
-        source, rows = _Rest(waha, chat, page=50), list[Row]()
-        try:
-            async for step in source.rows(START, start, None, budget):
-                if step.row is None:
-                    found.unread[chat] = "there are too many"
-                    break
-                rows.append(step.row)
-        except (*ONE_OPERATION, NotFound) as error:
-            found.unread[chat] = briefly(error)
-        places = source.places()
-        return sorted(rows, key=lambda row: places[message_id_of(row.get("id"))], reverse=True)
-
-    by_chat = await each(chats, read, at_once=AT_ONCE)
-    rows = [row for each_chat in by_chat for row in each_chat]
+    read = [_Reading(chat, _Rest(waha, chat, page=50)) for chat in chats]
+    # Whoever writes a lot leaves the others their share.
+    share = max((budget.most - budget.requests) // max(len(read), 1), 1)
+    await each(read, lambda one: one.go_on(start, Share(budget, share)), at_once=AT_ONCE)
+    await each([one for one in read if one.more], lambda one: one.go_on(start, budget), at_once=AT_ONCE)
+    found.unread = {one.chat: one.why for one in read if one.why is not None}
+    rows = [row for one in read for row in one.ordered()]
     found.rows = sorted(rows, key=lambda row: int(epoch(row.get("timestamp")) or 0))
     return found
+
+
+@dataclass
+class _Reading:
+    """The messages of one chat, as far as they are read. `more`: there are more. `why`: why not all are read."""
+
+    chat: str
+    source: _Rest
+    rows: list[Row] = field(default_factory=list)
+    place: Place = START
+    more: bool = True
+    why: str | None = None
+
+    async def go_on(self, start: int, budget: Budget) -> None:
+        """Read messages from the Unix second `start` on, until the budget is spent."""
+        self.more, self.why = False, None
+        try:
+            async for step in self.source.rows(self.place, start, None, budget):
+                self.place = step.place
+                if step.row is None:
+                    self.more, self.why = True, "there are too many"
+                    break
+                self.rows.append(step.row)
+        except (*ONE_OPERATION, NotFound) as error:
+            self.why = briefly(error)
+
+    def ordered(self) -> list[Row]:
+        """The messages, oldest first."""
+        places = self.source.places()
+        return sorted(self.rows, key=lambda row: places[message_id_of(row.get("id"))], reverse=True)
 
 
 class _Rest(Rest):

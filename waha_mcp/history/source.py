@@ -82,6 +82,20 @@ class Budget:
         self.requests += 1
 
 
+class Share(Budget):
+    """So many requests of a budget, which they are counted in as well."""
+
+    def __init__(self, whole: Budget, requests: int) -> None:
+        super().__init__(whole.requests + requests, whole.left)
+        self.requests, self._whole = whole.requests, whole
+
+    def spend(self) -> None:
+        if self.spent:
+            raise Spent
+        self._whole.spend()
+        super().spend()
+
+
 class Spent(Exception):
     """The budget is used up."""
 
