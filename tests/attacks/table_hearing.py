@@ -13,6 +13,14 @@ _LOOK_UPS = "woken::strangers_whom_nobody_knows_cost_a_few_look_ups_however_much
 _WORDS = "woken::a_burst_stays_one_line_and_its_words_hide_nothing_where_they_hold"
 
 
+_NO_SECOND_LOOK = (_LISTEN, "if not await self._waking.may(ctx, chat):", "if False:")
+_NOTHING_SEALED = (
+    _CAME,
+    "if not self.ctx.readable(chat):\n            return None\n        if kind_of_chat",
+    "if kind_of_chat",
+)
+
+
 def each(test: str, *ids: str) -> tuple[str, ...]:
     """Single cases of a test."""
     return tuple(f"{test}[{one}]" for one in ids)
@@ -52,12 +60,15 @@ HEARING = (
     ),
     Defence(
         "only who is on the list wakes it",
-        ((_WAKING, "if event.by is None or not await self.may(ctx, chat):", "if event.by is None:"),),
+        ((_WAKING, "if event.by is None or not await self.may(ctx, chat):", "if event.by is None:"), _NO_SECOND_LOOK),
         ("woken::nobody_wakes_it_who_is_not_on_the_list",),
     ),
     Defence(
         "a chat that may not be read wakes nobody",
-        ((_WAKING, "return ctx.readable(chat) and await self.may_wake(chat)", "return await self.may_wake(chat)"),),
+        (
+            (_WAKING, "return ctx.readable(chat) and await self.may_wake(chat)", "return await self.may_wake(chat)"),
+            _NOTHING_SEALED,
+        ),
         (
             "woken::a_chat_that_may_not_be_read_wakes_nobody_under_any_of_its_ids",
             "woken::a_chat_that_is_sealed_while_its_burst_waits_is_not_given",
@@ -65,7 +76,7 @@ HEARING = (
     ),
     Defence(
         "who may wake it is looked up again when the agent has time",
-        ((_LISTEN, "if not await self._waking.may(ctx, chat):", "if False:"),),
+        (_NO_SECOND_LOOK,),
         ("woken::a_chat_that_is_sealed_while_its_burst_waits_is_not_given",),
     ),
     Defence(
@@ -180,13 +191,7 @@ HEARING = (
     # What is heard
     Defence(
         "nothing is told of a chat that may not be read",
-        (
-            (
-                _CAME,
-                "if not self.ctx.readable(chat):\n            return None\n        if kind_of_chat",
-                "if kind_of_chat",
-            ),
-        ),
+        (_NOTHING_SEALED,),
         (
             *(
                 f"heard::nothing_is_told_of_a_sealed_chat_in[{what}-{tool}]"

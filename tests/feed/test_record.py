@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import count
 
 import anyio
@@ -115,3 +116,14 @@ async def test_who_waits_wakes_with_what_comes_and_who_is_behind_does_not_wait()
             tasks.start_soon(record.more, 1)
             await anyio.wait_all_tasks_blocked()
             record.add(message(), 10)
+
+
+def test_no_place_is_later_than_now_whatever_a_message_says_of_itself() -> None:
+    record = Record()
+    record.begin(2**40, frozenset())
+    assert record.start <= time.time()
+    record.add(message("A", time=time.time() - 10), 10)
+    record.add(message("B", time=2.0**40), 10)
+    mark = record.mark()
+    assert mark.start <= time.time()
+    assert short("B") in mark.seen

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waha_mcp.history.rest import Rest
-from waha_mcp.history.source import START, Budget, Place, Row
+from waha_mcp.history.source import START, Budget, Place, Row, Share, Spent
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge
 
@@ -257,3 +257,15 @@ def test_a_place_is_read_from_cursors_of_this_version_and_of_0_1_0(state: Any, p
     else:
         assert Place.from_state(state) == place
         assert Place.from_state(place.state) == place
+
+
+def test_a_share_ends_with_its_own_requests_and_with_those_of_the_whole() -> None:
+    whole = Budget(4, 60)
+    whole.spend()
+    first, second = Share(whole, 2), Share(whole, 2)
+    for share in (first, first, second):
+        share.spend()
+    assert (first.spent, second.spent, whole.requests) == (True, False, 4)
+    for share in (first, second):
+        with pytest.raises(Spent):
+            share.spend()

@@ -513,6 +513,27 @@ async def test_an_answer_that_holds_no_pair_matches_nothing(row: Any) -> None:
     assert waha.asked[LID] == waha.asked[PN] == 2
 
 
+async def test_who_has_no_second_id_is_looked_up_again_no_sooner_than_is_asked_for(clock: Clock) -> None:
+    waha = Canned()
+    waha.answers[LID] = {"lid": HIDDEN, "pn": None}
+    people = table_of(waha)
+    assert await people.learn(HIDDEN, 10.0) is None
+    waha.answers[LID] = {"lid": HIDDEN, "pn": ANN}
+    assert await people.learn(HIDDEN, 10.0) is None
+    clock.now += 11.0
+    assert await people.learn(HIDDEN, 10.0) == ANN
+    assert waha.asked[LID] == 2
+
+
+async def test_a_look_up_that_failed_is_tried_again_at_once(clock: Clock) -> None:
+    waha = Canned()
+    waha.answers[LID] = Unreachable("down")
+    people = table_of(waha)
+    assert await people.learn(HIDDEN, 10.0) is None
+    waha.answers[LID] = {"lid": HIDDEN, "pn": ANN}
+    assert await people.learn(HIDDEN, 10.0) == ANN
+
+
 async def test_what_waha_has_corrected_is_matched_with_nothing_it_was_before() -> None:
     waha = Canned(hidden_ids=[{"lid": HIDDEN, "pn": ANN}])
     people = table_of(waha)

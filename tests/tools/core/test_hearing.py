@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from tests.harness import Admin, app_for
+from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
-from waha_mcp.feed import live, since
+from waha_mcp.feed import live, record, since
 from waha_mcp.feed.reading_back import ReadBack
 from waha_mcp.feed.record import Mark
 from waha_mcp.sandbox import SandboxInfo
@@ -149,6 +150,51 @@ async def test_which_hidden_chats_could_not_be_read_back_is_not_told(sandbox: Sa
 async def test_a_forged_cursor_is_refused(bridge: Bridge, state: list[Any]) -> None:
     with pytest.raises(ArgumentError, match="neither a message id nor a cursor"):
         await ask(bridge, "get_updates", after=encode_cursor("after", state))
+
+
+async def test_clients_are_told_when_the_feed_finds_out_that_the_key_may_not_read_any_more(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    made = await admin.mint([Action.READ, Action.SEND])
+    told = anyio.Event()
+
+    async def tell() -> None:
+        await anyio.lowlevel.checkpoint()
+        told.set()
+
+    async with Bridge(app_for(sandbox, made["key"])) as bridge:
+        await ask(bridge, "get_updates")
+        bridge.listeners.add(tell)
+        await admin.change_key(made, actions={"send": True})
+        await admin.request("POST", "/sandbox/socket", {"drop": True})
+        with anyio.fail_after(10):
+            await told.wait()
+        assert "wait_for_messages" not in {tool.name for tool in bridge.tools()}
+
+
+async def test_what_comes_faster_than_it_is_kept_is_read_back_by_who_waits(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "MOST", 1)
+    found: list[Any] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            found.append(await ask(bridge, "wait_for_messages", chat=MAYA, settle=1, timeout=20))
+
+        await ask(bridge, "get_updates")
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        number = bridge.feed.record.last
+        # Nobody else has a turn between these.
+        for message in (await come(admin, MAYA, "first", told=[]), await come(admin, SAM, "flood", told=[])):
+            row = {"id": message, "timestamp": time.time(), "body": "heard"}
+            event = message_event(row)
+            assert event is not None
+            bridge.feed.take(event, 100)
+        assert bridge.feed.record.since(number)[1] == 1
+    assert said(found[0]) == ["first"]
+    assert "were too many to keep: their messages were read back" in found[0]["notes"][0]
 
 
 async def test_a_wait_ends_when_reading_is_withdrawn(bridge: Bridge) -> None:
