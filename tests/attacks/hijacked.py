@@ -62,8 +62,8 @@ class Hijacked:
         self.pid = self._process.pid
         self._number = 0
         self._answered: dict[Any, Any] = {}
-        #: The URIs of resources of whose changes it was told.
-        self.told: list[str] = []
+        #: The notifications that have come.
+        self.told: list[dict[str, Any]] = []
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -117,8 +117,8 @@ class Hijacked:
                 self.line({"jsonrpc": "2.0", "id": message["id"]} | self.answer(message))
             elif "id" in message:
                 self._answered[message["id"]] = message
-            elif message.get("method") == "notifications/resources/updated":
-                self.told.append(message["params"]["uri"])
+            else:
+                self.told.append(message)
         return self._answered.pop(number)
 
     def forgotten(self, *numbers: Any) -> Any:

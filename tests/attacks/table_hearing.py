@@ -279,6 +279,11 @@ HEARING = (
         ("heard::reactions_set_over_and_over_are_one",),
     ),
     Defence(
+        "typing is reported seldom",
+        ((_HEARING, "self._settling.typed_at > self._told + REPORT_TYPING", "self._settling.typed_at > self._told"),),
+        ("heard::a_flood_of_typing_is_no_flood_of_progress",),
+    ),
+    Defence(
         "a send and its wait have the time of one call",
         (
             (

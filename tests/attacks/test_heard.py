@@ -221,6 +221,11 @@ def test_who_types_in_a_sealed_chat_puts_nothing_off(ear: Hijacked) -> None:
     assert found["waited"] < 6
 
 
+def told(agent: Hijacked, method: str) -> list[dict[str, Any]]:
+    """The notifications of a kind that have come so far."""
+    return [each for each in agent.told if each["method"] == method]
+
+
 def subscribe(agent: Hijacked, uri: str) -> dict[str, Any]:
     answer: dict[str, Any] = agent.answer_to(agent.write("resources/subscribe", {"uri": uri}))
     return answer
@@ -232,9 +237,9 @@ def test_what_is_unread_changes_by_nothing_in_a_sealed_chat(ear: Hijacked) -> No
     happen(ear.judge, "read", chatId=SEALED)
     # Longer than such a change would be put off.
     assert heard(ear, "wait_for_messages", chat=MUM, timeout=2)["messages"] == []
-    assert ear.told == []
+    assert told(ear, "notifications/resources/updated") == []
     ear.judge.arrive(FRIEND, "after it")
-    ear.judge.await_(lambda: heard(ear, "get_updates") is not None and ear.told == ["waha://unread"])
+    ear.judge.await_(lambda: bool(heard(ear, "get_updates") and told(ear, "notifications/resources/updated")))
 
 
 @pytest.mark.parametrize("hidden", [False, True], ids=["its number", "its hidden id"])
@@ -395,6 +400,17 @@ def test_no_typing_writing_or_editing_keeps_a_wait_from_its_end(all_ears: Hijack
     judge.settle()
     assert texts(found[0]) == texts(found[3]) == ["begin"]
     assert all(each["messages"] for each in found)
+
+
+def test_a_flood_of_typing_is_no_flood_of_progress(all_ears: Hijacked) -> None:
+    typing = [{"kind": "presence", "chatId": VICTIM, "presence": "typing", "after": 0.02} for _ in range(150)]
+    arguments = {"chat": VICTIM, "timeout": 4, "settle": 0}
+    asked = {"name": "wait_for_messages", "arguments": arguments, "_meta": {"progressToken": 7}}
+    number = all_ears.write("tools/call", asked)
+    played(all_ears.judge, *typing)
+    assert result(all_ears.outcome(number))["messages"] == []
+    all_ears.judge.settle()
+    assert 1 <= len(told(all_ears, "notifications/progress")) <= 8
 
 
 def test_edits_over_and_over_put_nothing_off(all_ears: Hijacked) -> None:

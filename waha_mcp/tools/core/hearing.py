@@ -36,8 +36,8 @@ T = TypeVar("T")
 PRESENCE = "GET /api/{session}/presence/{chatId}"
 #: Seconds of a whole call: hosts give one about 60. And those of them that are kept for wording what came.
 WHOLE, WORDING = 55.0, 3.0
-#: Seconds between two reports of progress.
-REPORT = 10.0
+#: Seconds between two reports of progress, and at least between two of typing.
+REPORT, REPORT_TYPING = 10.0, 1.0
 After = Annotated[
     str,
     PlaceReference(),
@@ -290,7 +290,7 @@ class _Wait:
             quiet = self._settling.settled_from
             if now >= ends or (self._found and now >= quiet) or len(self._found) >= MOST:
                 break
-            typing = self._settling.typed_at > self._told
+            typing = self._settling.typed_at > self._told + REPORT_TYPING
             if typing or now - reported >= REPORT:
                 reported = now
                 self._told = self._settling.typed_at
