@@ -65,6 +65,15 @@ ROOMS = {
     "untrusted": ("whatsapp/untrusted.py",),
     "engines": ("waha/choices.py", "waha/session_state.py"),
     "secrets": ("log.py",),
+    "hearing": (
+        "feed/*.py",
+        "tools/core/hearing.py",
+        "tools/core/what_came.py",
+        "tools/core/waking.py",
+        "cli/listen.py",
+        "cli/agent_runs.py",
+        "server/subscriptions.py",
+    ),
 }
 #: Left out unless --all is given: a guard that is always taken stops everything, which any test notices, and a number
 #: moved by a little or tenfold is a matter of taste.

@@ -65,6 +65,7 @@ WITHOUT = (
     "woken::an_id_that_its_sender_chose_puts_nothing_into_the_programs_environment",
     "woken::nothing_wakes_it_that_is_no_message_to_the_account[a reaction]",
     "woken::nothing_wakes_it_that_is_no_message_to_the_account[a call]",
+    "woken::nothing_wakes_it_that_is_no_message_to_the_account[a channel]",
     "heard::a_friends_message_is_found_behind_any_flood",
     "heard::a_sealed_chat_is_subscribed_to_no_more_than_one_that_is_not_there",
     "heard::edits_over_and_over_put_nothing_off",

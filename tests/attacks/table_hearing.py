@@ -21,6 +21,14 @@ _NOTHING_SEALED = (
 )
 
 
+#: What is behind it in tools.
+_NOT_SWEPT = (
+    "policy/gate.py",
+    "return result if whole or not self._recipients.read_limited else swept(result, self.readable)",
+    "return result",
+)
+
+
 def each(test: str, *ids: str) -> tuple[str, ...]:
     """Single cases of a test."""
     return tuple(f"{test}[{one}]" for one in ids)
@@ -98,7 +106,7 @@ HEARING = (
         ),
     ),
     Defence(
-        "stories, broadcasts and channels wake nobody",
+        "stories and broadcasts wake nobody",
         (
             (
                 _WAKING,
@@ -106,7 +114,7 @@ HEARING = (
                 "if event.chat is None:",
             ),
         ),
-        each("woken::nothing_wakes_it_that_is_no_message_to_the_account", "a status story", "a broadcast", "a channel"),
+        each("woken::nothing_wakes_it_that_is_no_message_to_the_account", "a status story", "a broadcast"),
     ),
     Defence(
         "own messages wake nobody",
@@ -191,7 +199,7 @@ HEARING = (
     # What is heard
     Defence(
         "nothing is told of a chat that may not be read",
-        (_NOTHING_SEALED,),
+        (_NOTHING_SEALED, _NOT_SWEPT),
         (
             *(
                 f"heard::nothing_is_told_of_a_sealed_chat_in[{what}-{tool}]"
@@ -211,7 +219,10 @@ HEARING = (
     ),
     Defence(
         "a story is told of as its author may be read",
-        ((_CAME, "if not by or not all(each and self.ctx.shows(chat, each) for each in about):", "if False:"),),
+        (
+            (_CAME, "if not by or not all(each and self.ctx.shows(chat, each) for each in about):", "if False:"),
+            _NOT_SWEPT,
+        ),
         (
             "heard::nothing_is_told_of_a_sealed_chat_in[status stories-get_updates]",
             "heard::nothing_is_told_of_a_sealed_chat_in[status stories-wait_for_messages]",
