@@ -100,7 +100,9 @@ def test_a_mark_does_not_grow_with_what_came_in_a_short_time() -> None:
     assert mark.seen == in_it
 
 
-@pytest.mark.parametrize("state", [None, [], ["a"], ["a", 1, 2.0, 3], ["a", "1", 2.0, 3, []], ["a", 1, 2.0, 3, [4]]])
+@pytest.mark.parametrize(
+    "state", [None, [], ["a"], ["a", 1, 2.0, 3], ["a", "1", 2.0, 3, []], ["a", 1, 2.0, 3, ["b", 4]]]
+)
 def test_what_is_no_mark_is_refused(state: object) -> None:
     with pytest.raises(ValueError, match="no mark"):
         Mark.from_state(state)
@@ -127,3 +129,73 @@ def test_no_place_is_later_than_now_whatever_a_message_says_of_itself() -> None:
     mark = record.mark()
     assert mark.start <= time.time()
     assert short("B") in mark.seen
+
+
+def test_of_more_than_is_recognized_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RECOGNIZED", 2)
+    record = Record()
+    for name in "ABC":
+        assert record.add(message(name), 10)
+    assert not record.add(message("B"), 10)
+    assert not record.add(message("C"), 10)
+    assert record.add(message("A"), 10)
+
+
+def test_a_message_without_a_time_is_of_the_newest_second() -> None:
+    record = Record()
+    record.begin(1_000, frozenset())
+    for name, second in (("A", 2_000.0), ("B", 1_900.0), ("C", 0.0)):
+        record.add(message(name, second), 10)
+    assert record.newest == 2_000
+    assert record.mark().seen == {short("A"), short("C")}
+
+
+def test_a_mark_tells_until_when_was_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Record()
+    now = 5_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    record.add(message("A"), 10)
+    now = 5_100.0
+    record.add(message("B"), 10)
+    now = 5_200.0
+    record.add(message("C"), 10)
+    now = 5_300.0
+    assert [record.mark(number).when for number in (1, 2)] == [5_000.0, 5_100.0]
+    # Nothing has come since the last one.
+    assert record.mark(3).when == record.mark().when == 5_300.0
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("number", [-1, 10**12])
+def test_a_mark_with_a_number_that_none_has_is_refused(at: int, number: int) -> None:
+    state: list[object] = ["a", 1, 2.0, 3, []]
+    state[at] = number
+    with pytest.raises(ValueError, match="no mark"):
+        Mark.from_state(state)
+
+
+def test_a_mark_of_the_first_second_is_one() -> None:
+    assert Mark.from_state(["a", 0, 0, 0, []]) == Mark("a", 0, 0, 0)
+
+
+async def test_who_waits_does_not_go_on_before_something_has_come() -> None:
+    record = Record()
+    went_on = anyio.Event()
+
+    async def wait() -> None:
+        await record.more(0)
+        went_on.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not went_on.is_set()
+        record.wake()
+    assert went_on.is_set()
+
+
+async def test_who_is_behind_goes_on_at_once() -> None:
+    record = Record()
+    record.add(message(), 10)
+    with anyio.fail_after(5):
+        await record.more(0)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from waha_mcp.feed.settling import Settling
+import time
+
+import pytest
+
+from waha_mcp.feed.settling import Settling, monotonic
 
 
 def test_a_burst_has_settled_some_seconds_after_its_last_message() -> None:
@@ -44,3 +48,8 @@ def test_messages_that_come_in_another_order_count_from_the_first() -> None:
     settling.message(130.0)
     settling.message(100.0)
     assert settling.settled_from == 124.0
+
+
+@pytest.mark.parametrize(("ago", "counted"), [(10.0, 10.0), (-10.0, 0.0)], ids=["before", "by a clock ahead"])
+def test_a_time_of_the_wall_is_as_long_ago_by_the_monotonic_clock_and_never_to_come(ago: float, counted: float) -> None:
+    assert time.monotonic() - monotonic(time.time() - ago) == pytest.approx(counted, abs=1.0)

@@ -64,5 +64,18 @@ def test_of_many_chats_those_are_forgotten_that_nothing_would_stop(monkeypatch: 
     guard.woke(OTHER, 2 * HOUR)
     for number in range(10):
         guard.why_not(f"{number}@c.us", 2 * HOUR)
+        assert len(guard._chats) <= 3
     assert guard.why_not(CHAT, 2 * HOUR) is not None
     assert guard.why_not(OTHER, 2 * HOUR) is not None
+
+
+def test_of_many_chats_one_that_could_be_stopped_an_hour_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_guard, "MOST_CHATS", 2)
+    guard = LoopGuard(per_hour=1, turns=1)
+    guard.woke(CHAT, 0.0)
+    guard.woke(OTHER, HOUR)
+    # One that is known needs no room.
+    guard.why_not(OTHER, HOUR)
+    assert set(guard._chats) == {CHAT, OTHER}
+    guard.why_not("3@c.us", HOUR)
+    assert set(guard._chats) == {OTHER, "3@c.us"}
