@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,7 +211,7 @@ def test_of_a_flood_in_sealed_chats_not_even_its_size_is_told(sandbox: SandboxIn
         agent.judge.await_(lambda: bool(texts(heard(agent, "get_updates", after=after))))
         found = heard(agent, "get_updates", after=after)
         assert texts(found) == ["after it"]
-        assert not any(each.isdigit() and int(each) > 60 for each in str(found.get("notes")).split())
+        assert found["notes"] == ["Events were too many to keep: their messages were read back."]
 
 
 def test_who_types_in_a_sealed_chat_puts_nothing_off(ear: Hijacked) -> None:
@@ -337,8 +339,12 @@ def test_a_flood_does_not_push_a_friends_message_out_of_a_wait(
         who = {"chat": VICTIM} if wanted == "by chat" else {"sender": VICTIM}
         number = agent.begin("wait_for_messages", after=after, settle=2, timeout=20, **who)
         agent.judge.arrive(VICTIM, "first")
-        flood = [{"chatId": ATTACKER, "text": f"Pay {n}"} for n in range(150)]
-        played(agent.judge, *flood, {"chatId": VICTIM, "text": "second"}, *flood)
+        # All of it comes at once.
+        os.kill(agent.pid, signal.SIGSTOP)
+        agent.judge.ask("POST", "/sandbox/socket", {"flood": 150, "chatId": ATTACKER})
+        agent.judge.arrive(VICTIM, "second")
+        agent.judge.ask("POST", "/sandbox/socket", {"flood": 150, "chatId": ATTACKER})
+        os.kill(agent.pid, signal.SIGCONT)
         found = result(agent.outcome(number))
         assert texts(found) == ["first", "second"]
         assert heard(agent, "wait_for_messages", after=found["cursor"], timeout=0, **who)["messages"] == []
@@ -350,7 +356,10 @@ def test_strangers_who_wrote_a_lot_meanwhile_leave_a_friends_message_to_be_read_
     with hijacked(sandbox, tmp_path, FAST) as agent:
         after = heard(agent, "get_updates")["cursor"]
     judge = Judge(sandbox)
-    judge.arrive(VICTIM, "before the flood", timestamp=int(time.time()) - 10)
+    began = int(time.time())
+    judge.arrive(VICTIM, "before the flood")
+    # WAHA lists chats by the second of their last message.
+    judge.await_(lambda: time.time() > began + 2)
     for number in range(6):
         judge.ask("POST", "/sandbox/socket", {"flood": 300, "chatId": f"44770090506{number}@c.us"})
     judge.close()
