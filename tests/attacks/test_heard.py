@@ -211,7 +211,7 @@ def test_of_a_flood_in_sealed_chats_not_even_its_size_is_told(sandbox: SandboxIn
         agent.judge.await_(lambda: bool(texts(heard(agent, "get_updates", after=after))))
         found = heard(agent, "get_updates", after=after)
         assert texts(found) == ["after it"]
-        assert found["notes"] == ["Events were too many to keep: their messages were read back."]
+        assert found["notes"][0] == "Events were too many to keep: their messages were read back."
 
 
 def test_who_types_in_a_sealed_chat_puts_nothing_off(ear: Hijacked) -> None:
