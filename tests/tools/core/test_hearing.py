@@ -14,6 +14,7 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.feed import live, since
 from waha_mcp.feed.reading_back import ReadBack
 from waha_mcp.feed.record import Mark
+from waha_mcp.feed.settling import LONGEST_SETTLE
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError, Context
 from waha_mcp.tools.core import hearing, what_came
@@ -24,6 +25,7 @@ from waha_mcp.waha.events import event_from, message_event
 pytestmark = pytest.mark.anyio
 
 MAYA, SAM, STRANGER = "447700900142@c.us", "12025550123@c.us", "12025550188@c.us"
+MUM, DAD, FAMILY = "12025550102@c.us", "12025550101@c.us", "120363079422555556@g.us"
 OVERVIEW = "/api/default/chats/overview"
 
 
@@ -174,6 +176,21 @@ async def test_whatever_fails_in_the_wait_the_message_was_sent(bridge: Bridge, m
     assert sent["notes"][0].startswith("It was sent; waiting for an answer failed: an error inside.")
 
 
+async def test_an_answer_counts_as_one_though_wahas_clock_is_ahead_of_whatsapps(bridge: Bridge, admin: Admin) -> None:
+    found: list[Any] = []
+    await ask(bridge, "get_updates")
+
+    async def send() -> None:
+        found.append(await ask(bridge, "send_text", chat=MAYA, text="When?", wait_for_reply=20))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        while not [each for each in bridge.feed.record.entries if each.event.row.get("body") == "When?"]:
+            await bridge.feed.record.more(bridge.feed.record.last)
+        await come(admin, MAYA, "At five", timestamp=int(time.time()) - 30)
+    assert said({"messages": found[0]["replies"]}) == ["At five"]
+
+
 async def test_slow_reading_back_ends_with_the_time_of_a_call(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def slow(*_: Any) -> None:
         await anyio.sleep_forever()
@@ -226,3 +243,24 @@ async def test_who_has_stopped_typing_is_not_typing(bridge: Bridge, admin: Admin
     found = await ask(bridge, "wait_for_messages", chat=MAYA, after=cursor, settle=0)
     assert said(found) == ["Hello"]
     assert "typing" not in found
+
+
+@pytest.mark.parametrize("sandbox", ["gows", "noweb", "wpp"], indirect=True)
+async def test_who_is_not_waited_for_keeps_no_wait_from_settling(bridge: Bridge, admin: Admin) -> None:
+    found: list[Any] = []
+
+    async def wait(cursor: str) -> None:
+        found.append(
+            await ask(bridge, "wait_for_messages", chat=FAMILY, sender=DAD, after=cursor, settle=1, timeout=40)
+        )
+
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    async with anyio.create_task_group() as tasks:
+        await come(admin, FAMILY, "Hello", **{"from": DAD})
+        tasks.start_soon(wait, cursor)
+        while not found:
+            await happen(admin, "presence", chatId=FAMILY, presence="typing", **{"from": MUM})
+            await anyio.sleep(0.2)
+    assert said(found[0]) == ["Hello"]
+    assert found[0]["waited"] < LONGEST_SETTLE / 2
+    assert "typing" not in found[0]
