@@ -16,8 +16,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import METHOD_NOT_FOUND
 
-from tests.cli.test_listen import DAD, MAYA, PATIENCE, QUICK, STRANGER, AppFile, Lines, World
+from tests.cli.test_listen import DAD, MAYA, STRANGER, AppFile, World
 from tests.harness import ERAS, NO_PACE_TEXT, Era, command_after, environment, run, sandbox_server
+from tests.listening import PATIENCE, QUICK, Lines
 from tests.server.test_stdio import INITIALIZE, INITIALIZED, call, lines, request
 from waha_mcp.sandbox import SandboxInfo
 
