@@ -49,9 +49,13 @@ class Listener:
         self._out.close()
         self._err.close()
 
-    def burst(self) -> dict[str, Any]:
+    def line(self) -> str:
         """The next line on stdout."""
-        found: dict[str, Any] = json.loads(self._out.next())
+        return self._out.next()
+
+    def burst(self) -> dict[str, Any]:
+        """What the next line on stdout holds."""
+        found: dict[str, Any] = json.loads(self.line())
         return found
 
     def texts(self) -> list[str]:
