@@ -31,10 +31,13 @@ ASIDE = "WhatsApp"
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval."""
+    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval.
+
+    Arguments that depend on what the model has seen are a function of the result of the call before.
+    """
 
     tool: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] | Callable[[Shown], Mapping[str, Any]] = field(default_factory=dict)
     before: Callable[[], object] | None = None
 
 
@@ -123,10 +126,11 @@ class Model:
             if call.before and number not in self._prepared:
                 self._prepared.add(number)
                 call.before()
+        arguments = call.arguments(turn.results[-1]) if callable(call.arguments) else call.arguments
         if tool := turn.find(call.tool):
-            return Use(call_id(number), tool, call.arguments)
+            return Use(call_id(number), tool, arguments)
         if self.through and (tool := turn.find(self.through.tool)):
-            return Use(call_id(number), tool, self.through.arguments(call.tool, call.arguments))
+            return Use(call_id(number), tool, self.through.arguments(call.tool, arguments))
         loader = turn.find(self.search.tool) if self.search else None
         if self.search and loader and self._searches[call.tool] < SEARCHES:
             self._searches[call.tool] += 1
