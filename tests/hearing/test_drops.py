@@ -1,4 +1,4 @@
-"""While the connection breaks again and again, no tool loses a message, tells one twice, or changes a chat's order."""
+"""While the connection breaks again and again, nothing is lost or told twice, and each chat keeps its order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.hearing.drops import drops
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("engine", ["gows", "noweb", "webjs", "wpp"])
