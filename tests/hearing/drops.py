@@ -113,8 +113,6 @@ class _Run:
         self._said: dict[str, list[str]] = {chat: [] for chat in CHATS}
         self._ears = {name: Ears() for name in ("wait_for_messages", "get_updates")}
         self._printed, self._answers = Ears(), Ears()
-        self._started = 0
-        self._over = anyio.Event()
 
     async def run(self, messages: int, cuts: int, sends: int) -> list[Outcome]:
         said: dict[str, list[str]] = {SAM: []}
