@@ -25,12 +25,14 @@ from tests.harness import Admin, app_for, command_after, environment
 from waha_mcp.bridge import Bridge
 from waha_mcp.feed import live
 from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.tools.core import hearing
 
 SAM, MAYA, STRANGER, HIDDEN = "12025550123@c.us", "447700900142@c.us", "12025550188@c.us", "211000000000777@lid"
 CHATS = (MAYA, STRANGER, HIDDEN)
 #: How `listen` names them; the hidden one by a reference.
 SHOWN = {"Maya Lindqvist": MAYA, "+12025550188": STRANGER}
-#: Shorter pauses before the next connection, in each process; and a shorter quiet, in which a burst has settled.
+#: Shorter pauses before the next connection, in each process; and a shorter quiet, after which a burst or an answer has
+#: settled.
 PAUSE, LONGEST_PAUSE, SETTLE = 0.05, 0.3, 0.2
 QUICK = (
     "from waha_mcp.feed import live, settling\n"
@@ -98,6 +100,7 @@ async def drops(engine: str, messages: int, cuts: int, sends: int, seed: int = 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "FIRST_PAUSE", PAUSE)
         patch.setattr(live, "LONGEST_PAUSE", LONGEST_PAUSE)
+        patch.setattr(hearing, "SETTLE", SETTLE)
         async with running(engine=engine, reply_after=0.1) as info:
             admin = Admin(info)
             try:
@@ -126,8 +129,8 @@ class _Run:
                 for name, bridge in zip(self._ears, (one, two), strict=True):
                     start = (await bridge.call("get_updates", {})).model_dump()["cursor"]
                     tasks.start_soon(self._listen, name, bridge, start, messages)
-                tasks.start_soon(self._talk, three, sends, said[SAM])
                 await tasks.start(self._read_lines, messages)
+                tasks.start_soon(self._talk, three, sends, said[SAM])
                 await self._arrive(messages, cuts)
         found = [outcome(name, ears, self._said) for name, ears in self._ears.items()]
         return [

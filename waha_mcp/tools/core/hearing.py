@@ -118,7 +118,7 @@ async def replies_to(sent: Sent, arguments: Mapping[str, Any], ctx: Context) -> 
         return sent
     told = {name: getattr(sent, name) for name in Sent.model_fields}
     try:
-        heard = await _Wait(ctx, chat, None, SETTLE).run(_mark_of(sent) or sent.message_id, seconds)
+        heard = await _Wait(ctx, chat, None, SETTLE).run(_mark_of(sent, ctx) or sent.message_id, seconds)
     except Exception as error:  # whatever it is, the message was sent
         why = "an error inside"
         if isinstance(error, (ArgumentError, WahaError)):
@@ -138,8 +138,8 @@ async def replies_to(sent: Sent, arguments: Mapping[str, Any], ctx: Context) -> 
     )
 
 
-def _mark_of(sent: Sent) -> Mark | None:
-    """The place behind a message that was sent; None where WAHA has not told its time and id."""
+def _mark_of(sent: Sent, ctx: Context) -> Mark | None:
+    """The place behind a message that was sent in this call; None where WAHA has not told its time and id."""
     if sent.time is None or sent.message_id is None:
         return None
     try:
@@ -147,7 +147,10 @@ def _mark_of(sent: Sent) -> Mark | None:
     except ValueError:
         return None
     second = int(datetime.fromisoformat(sent.time).timestamp())
-    return Mark("", 0, time.time(), second, frozenset((short(key),)))
+    # WAHA tells whole seconds: what was heard before the call began may be of the same one.
+    heard = [each for each in ctx.feed.record.entries if each.event.time >= second] if ctx.feed is not None else []
+    before = {short(each.event.key) for each in heard if each.event.key and monotonic(each.when) < ctx.started}
+    return Mark("", 0, time.time(), second, frozenset((short(key), *before)))
 
 
 async def _feed(ctx: Context) -> Feed:
