@@ -19,4 +19,4 @@ def test_a_model_that_asks_and_waits_passes_on_what_the_answer_says(host: Host, 
         pytest.skip(f"{host.title} could not be installed: {error}")
     assert flaws(host, found) == []
     # It was waited for: no answer was there yet.
-    assert [question.waited and question.waited >= SHORT for question in found.questions] == [True, True]
+    assert min(question.waited or 0 for question in found.questions) >= SHORT
