@@ -166,6 +166,18 @@ async def test_a_wait_ends_when_reading_is_withdrawn(bridge: Bridge) -> None:
         bridge.feed.close()
 
 
+async def test_what_was_heard_before_a_message_is_no_answer_to_it_though_its_time_is_no_earlier(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "SETTLE", 0.5)
+    await ask(bridge, "get_updates")
+    before = bridge.feed.record.last
+    await come(admin, SAM, "Before", timestamp=int(time.time()) + 30)
+    await bridge.feed.record.more(before)
+    sent = await ask(bridge, "send_text", chat=SAM, text="Hello", wait_for_reply=20)
+    assert [each["text"] for each in sent["replies"]] == ["Got it: “Hello” 👍"]
+
+
 async def test_whatever_fails_in_the_wait_the_message_was_sent(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: Any) -> None:
         raise OverflowError
