@@ -70,6 +70,7 @@ ROOMS = {
         "tools/core/hearing.py",
         "tools/core/what_came.py",
         "tools/core/waking.py",
+        "listening.py",
         "cli/listen.py",
         "cli/agent_runs.py",
         "server/subscriptions.py",

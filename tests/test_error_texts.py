@@ -276,7 +276,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a tool's argument left out": Row(
         command("call", "send_text", "{}", app=APP),
-        "Wrong arguments for send_text. chat: required (Name, number (+1 202 555 0123) or id); text: "
+        "Wrong arguments for send_text. chat: required (Name, number with + or id); text: "
         "required (WhatsApp's *bold* _italic_ ~strike~ work)",
         "Both arguments that lack, with what each takes.",
     ),
@@ -758,7 +758,7 @@ TOOLS: dict[str, Row] = {
     ),
     "an argument of another name": Row(
         tool("send_text", to=SAM, text="Hello"),
-        "Wrong arguments for send_text. chat: required (Name, number (+1 202 555 0123) or id); to: unknown "
+        "Wrong arguments for send_text. chat: required (Name, number with + or id); to: unknown "
         "property, perhaps chat is meant; send_text takes chat (required), text (required), reply_to, "
         "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",

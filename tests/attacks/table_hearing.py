@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.attacks.defences import Defence
 
-_LISTEN, _RUNS, _GUARD = "cli/listen.py", "cli/agent_runs.py", "policy/loop_guard.py"
+_LISTENING, _RUNS, _GUARD = "listening.py", "cli/agent_runs.py", "policy/loop_guard.py"
 _WAKING, _CAME, _HEARING = "tools/core/waking.py", "tools/core/what_came.py", "tools/core/hearing.py"
 _LIVE, _RECORD, _SETTLING = "feed/live.py", "feed/record.py", "feed/settling.py"
 _SUBSCRIPTIONS = "server/subscriptions.py"
@@ -13,7 +13,7 @@ _LOOK_UPS = "woken::strangers_whom_nobody_knows_cost_a_few_look_ups_however_much
 _WORDS = "woken::a_burst_stays_one_line_and_its_words_hide_nothing_where_they_hold"
 
 
-_NO_SECOND_LOOK = (_LISTEN, "if not await self._waking.may(ctx, chat):", "if False:")
+_NO_SECOND_LOOK = (_LISTENING, "if not await self._waking.may(ctx, chat):", "if False:")
 _NOTHING_SEALED = (
     _CAME,
     "if not self.ctx.readable(chat):\n            return None\n        if kind_of_chat",
@@ -53,7 +53,7 @@ HEARING = (
     ),
     Defence(
         "a program gets no variable with a key",
-        ((_LISTEN, "without_secrets(os.environ) | ids", "dict(os.environ) | ids"),),
+        (("cli/listen.py", "without_secrets(os.environ) | ids", "dict(os.environ) | ids"),),
         ("woken::a_steered_program_finds_no_key_around_it",),
     ),
     Defence(
@@ -139,7 +139,7 @@ HEARING = (
     ),
     Defence(
         "a paused App wakes nobody",
-        ((_LISTEN, "if why is None and (paused := await bridge.policy.paused()):", "if paused := None:"),),
+        ((_LISTENING, "if why is None and (paused := await bridge.policy.paused()):", "if paused := None:"),),
         ("woken::bursts_that_wait_for_the_end_of_a_pause_wake_nobody_in_it",),
     ),
     Defence(

@@ -53,6 +53,7 @@ ANSWERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "get_media, the text beside the picture": ("get_media", {"message_id": "{picture}"}),
     "react": ("react", {"message_id": "{message}", "emoji": "👍"}),
     "send_text": ("send_text", {"chat": MAYA, "text": "See you on Friday!"}),
+    "get_updates, nothing happened": ("get_updates", {}),
     "error: nobody of the name": ("send_text", {"chat": "Maja Lindquist", "text": "See you on Friday!"}),
     "error: wrong arguments": ("send_text", {"to": MAYA, "message": "See you on Friday!"}),
 }
@@ -61,11 +62,12 @@ AIMS = {
     "get_messages, 20": 1000,
     "get_unread": 900,
     CONTACTS: 60,
+    "get_updates, nothing happened": 60,
     VISIBLE: 2000,
     "core tools in all, with annotations": 4500,
 }
 #: The rows of peers, in which a tool of theirs does the same.
-COMPARED = [name for name in ANSWERS if not name.startswith(("error", "get_status"))]
+COMPARED = [name for name in ANSWERS if not name.startswith(("error", "get_status", "get_updates"))]
 
 
 @cache

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -52,6 +53,10 @@ class World:
         """The texts that were sent to a chat through WAHA."""
         asked = self._http.get("/sandbox/requests").json()
         return [each["body"]["text"] for each in asked if each["path"] == "/api/sendText"]
+
+    def asked(self) -> list[str]:
+        """The paths that WAHA was asked for."""
+        return [unquote(each["path"]) for each in self._http.get("/sandbox/requests").json()]
 
     def forget(self) -> None:
         """Forget what was asked of WAHA."""
@@ -109,6 +114,16 @@ def test_a_burst_that_has_settled_is_one_line_in_the_words_of_an_answer(world: W
     ]
     assert burst["messages"][0]["id"].startswith("m")
     assert burst["cursor"].startswith("c")
+
+
+def test_with_the_first_message_of_a_burst_waha_is_asked_to_tell_of_typing_there(world: World, app: AppFile) -> None:
+    with Listener(app('allow = ["Maya Lindqvist"]')) as listener:
+        world.writes(STRANGER, "Hello")
+        world.writes(MAYA, "Are you there?")
+        world.writes(MAYA, "It is about Friday")
+        listener.burst()
+    asked = [path for path in world.asked() if "/presence/" in path]
+    assert asked == [f"/api/default/presence/{MAYA}"]
 
 
 def test_nobody_wakes_whom_the_list_does_not_have(world: World, app: AppFile) -> None:

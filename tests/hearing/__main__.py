@@ -25,12 +25,12 @@ def main() -> None:
         "# Heard while the connection breaks",
         "",
         f"Messages arrive in three chats, one of them by a hidden id, while all WebSockets are cut {chosen.cuts} times "
-        "at random moments; each tool hears them at the same time, in a bridge of its own. Out of order: told before "
-        "an earlier message of the same chat.",
+        "at random moments; each tool hears them at the same time, in a bridge of its own, and so does "
+        "`waha-mcp listen`, in a process of its own. Out of order: told before an earlier message of the same chat.",
         "",
         f"{made_on()}.",
         "",
-        "| engine | tool | messages | lost | twice | out of order |",
+        "| engine | heard by | messages | lost | twice | out of order |",
         "|---|---|---|---|---|---|",
     ]
     bad = 0

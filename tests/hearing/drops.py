@@ -1,27 +1,54 @@
-"""Messages arrive while the connection is cut at random; each tool hears them at once, in a bridge of its own."""
+"""Messages arrive while the connection is cut at random; each tool hears them at once, in a bridge of its own.
+
+`waha-mcp listen` hears them, too, in a process of its own.
+"""
 
 from __future__ import annotations
 
+import json
 import random
+import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import ByteReceiveStream, TaskStatus
+from anyio.streams.text import TextReceiveStream
 
-from tests.harness import Admin, app_for
+from tests.harness import Admin, app_for, command_after, environment
 from waha_mcp.bridge import Bridge
 from waha_mcp.feed import live
 from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.tools.core import hearing
 
 SAM, MAYA, STRANGER, HIDDEN = "12025550123@c.us", "447700900142@c.us", "12025550188@c.us", "211000000000777@lid"
 CHATS = (MAYA, STRANGER, HIDDEN)
-#: Seconds until a run counts as failed.
-PATIENCE = 240.0
+#: How `listen` names them; the hidden one by a reference.
+SHOWN = {"Maya Lindqvist": MAYA, "+12025550188": STRANGER}
+#: Shorter pauses before the next connection, in each process; and a shorter quiet, after which a burst or an answer has
+#: settled.
+PAUSE, LONGEST_PAUSE, SETTLE = 0.05, 0.3, 0.2
+QUICK = (
+    "from waha_mcp.feed import live, settling\n"
+    f"live.FIRST_PAUSE, live.LONGEST_PAUSE, settling.SETTLE = {PAUSE}, {LONGEST_PAUSE}, {SETTLE}\n"
+)
+#: Whoever writes in CHATS may wake an agent, as often as they like.
+LISTEN = """\
+url = "{url}"
+key = "{key}"
+
+[listen]
+allow = ["Maya Lindqvist", "+1 202 555 0188", "211000000000777@lid"]
+per_hour = 1000
+"""
+#: Seconds until a run counts as failed, and for which `listen` might still tell something twice after the last message.
+PATIENCE, AFTERWARDS = 240.0, 1.0
 
 
 @dataclass
@@ -71,8 +98,9 @@ async def drops(engine: str, messages: int, cuts: int, sends: int, seed: int = 1
     """Let `messages` arrive, cut all connections `cuts` times meanwhile, and wait for the answers to `sends`."""
     rng = random.Random(seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live, "FIRST_PAUSE", 0.05)
-        patch.setattr(live, "LONGEST_PAUSE", 0.3)
+        patch.setattr(live, "FIRST_PAUSE", PAUSE)
+        patch.setattr(live, "LONGEST_PAUSE", LONGEST_PAUSE)
+        patch.setattr(hearing, "SETTLE", SETTLE)
         async with running(engine=engine, reply_after=0.1) as info:
             admin = Admin(info)
             try:
@@ -84,11 +112,10 @@ async def drops(engine: str, messages: int, cuts: int, sends: int, seed: int = 1
 class _Run:
     def __init__(self, info: SandboxInfo, admin: Admin, rng: random.Random) -> None:
         self._app, self._admin, self._rng = app_for(info, info.keys["read_send"]), admin, rng
+        self._listen_app = LISTEN.format(url=info.url, key=info.keys["read"])
         self._said: dict[str, list[str]] = {chat: [] for chat in CHATS}
         self._ears = {name: Ears() for name in ("wait_for_messages", "get_updates")}
-        self._answers = Ears()
-        self._started = 0
-        self._over = anyio.Event()
+        self._printed, self._answers = Ears(), Ears()
 
     async def run(self, messages: int, cuts: int, sends: int) -> list[Outcome]:
         said: dict[str, list[str]] = {SAM: []}
@@ -102,10 +129,15 @@ class _Run:
                 for name, bridge in zip(self._ears, (one, two), strict=True):
                     start = (await bridge.call("get_updates", {})).model_dump()["cursor"]
                     tasks.start_soon(self._listen, name, bridge, start, messages)
+                await tasks.start(self._read_lines, messages)
                 tasks.start_soon(self._talk, three, sends, said[SAM])
                 await self._arrive(messages, cuts)
         found = [outcome(name, ears, self._said) for name, ears in self._ears.items()]
-        return [*found, outcome("send_text, wait_for_reply", self._answers, said)]
+        return [
+            *found,
+            outcome("send_text, wait_for_reply", self._answers, said),
+            outcome("waha-mcp listen", self._printed, self._said),
+        ]
 
     async def _arrive(self, messages: int, cuts: int) -> None:
         cut_at = set(self._rng.sample(range(messages), cuts))
@@ -135,6 +167,24 @@ class _Run:
             # A little longer than until all are there: some might come twice.
             settled += ears.count >= messages
 
+    async def _read_lines(self, messages: int, *, task_status: TaskStatus[None]) -> None:
+        """Run `waha-mcp listen`, and read what it prints until it has told of as many."""
+        with tempfile.TemporaryDirectory() as folder:
+            command = [*command_after(QUICK), "listen", "--app", _app_file(folder, self._listen_app), "--json"]
+            env = environment(XDG_STATE_HOME=folder)
+            async with await anyio.open_process(command, env=env) as process, anyio.create_task_group() as tasks:
+                await tasks.start(_has_begun, process.stderr)
+                task_status.started()
+                with anyio.move_on_after(PATIENCE / 2) as scope:
+                    async for line in _lines(process.stdout):
+                        burst = json.loads(line)
+                        chat = SHOWN.get(burst["chat"], HIDDEN)
+                        self._printed.heard[chat] += [each["text"] for each in burst["messages"]]
+                        if self._printed.count >= messages:
+                            # A little longer, as above.
+                            scope.deadline = anyio.current_time() + AFTERWARDS
+                process.terminate()
+
     async def _talk(self, bridge: Bridge, sends: int, said: list[str]) -> None:
         for number in range(sends):
             text = f"question {number}"
@@ -142,3 +192,26 @@ class _Run:
             sent = await bridge.call("send_text", {"chat": SAM, "text": text, "wait_for_reply": 20})
             for each in sent.replies:  # type: ignore[attr-defined]
                 self._answers.heard[SAM].append(each.text)
+
+
+def _app_file(folder: str, text: str) -> str:
+    path = Path(folder, "ears.toml")
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return str(path)
+
+
+async def _has_begun(stderr: ByteReceiveStream | None, *, task_status: TaskStatus[None]) -> None:
+    """Read what `listen` says until it ends, and tell once it hears."""
+    async for line in _lines(stderr):
+        if "from now on" in line:
+            task_status.started()
+
+
+async def _lines(stream: ByteReceiveStream | None) -> AsyncIterator[str]:
+    assert stream is not None
+    rest = ""
+    async for text in TextReceiveStream(stream):
+        *whole, rest = (rest + text).split("\n")
+        for line in whole:
+            yield line

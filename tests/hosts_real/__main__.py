@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tests.hosts_real import first_turns
+from tests.hosts_real import asking, first_turns
 from tests.hosts_real.hosts import HOSTS, Host
 from tests.hosts_real.lines import LINES
 from tests.hosts_real.packages import NODE, NotInstalled
@@ -121,6 +121,22 @@ def table_of_turns(page: Path, times: int) -> int:
     return 1 if wrong else 0
 
 
+def table_of_asking(page: Path) -> int:
+    """Write the page's part on asking and waiting; 1 if a host could not be installed or does other than it should."""
+    found: dict[str, asking.Asked] = {}
+    wrong: list[str] = []
+    for name, each in asking.asked_by_all().items():
+        if isinstance(each, NotInstalled):
+            wrong.append(f"{HOSTS[name].title} could not be installed: {each}")
+        else:
+            found[name] = each
+            wrong += asking.flaws(HOSTS[name], each)
+    put(page.name, asking.section(found), asking.BEGIN, asking.END)
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hosts_real", description=__doc__)
     parser.add_argument("--show", metavar="HOST", choices=HOSTS, help="one host's day, as its model sees it")
@@ -130,11 +146,14 @@ def main() -> int:
     parser.add_argument(
         "--first-turns", metavar="N", type=int, help="with --table: only the part on first turns, of N starts"
     )
+    parser.add_argument("--asking", action="store_true", help="with --table: only the part on asking and waiting")
     arguments = parser.parse_args()
     if arguments.show:
         show(HOSTS[arguments.show], arguments.bodies)
     elif arguments.table and arguments.first_turns:
         return table_of_turns(arguments.table, arguments.first_turns)
+    elif arguments.table and arguments.asking:
+        return table_of_asking(arguments.table)
     elif arguments.table:
         return table(arguments.table, HOSTS.values(), arguments.times)
     else:

@@ -14,12 +14,14 @@ the host's own settings; what it still wants from elsewhere fails a test. What t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tests.hosts_real.model import Call, Search, Through
+from tests.hosts_real.wires import Shown
 
 #: Tools that a model needs to be told of in full.
 NEEDED = ("list_chats", "get_messages", "get_media", "send_text")
@@ -152,6 +154,12 @@ for (const block of result.content) {{
     }
 
 
+def _goes_on(shown: Shown) -> Call | None:
+    """A script that takes more than 30 s runs on, and `wait` waits for it, as the descriptions of both tell."""
+    running = re.match(r"Script running with cell ID (\w+)", shown.text)
+    return Call("wait", {"cell_id": running[1], "yield_time_ms": 30_000}) if running else None
+
+
 _LISTING = "for (const tool of ALL_TOOLS) if (/whatsapp/.test(tool.name)) text(tool.name + '\\n' + tool.description);"
 
 CODEX = Host(
@@ -166,7 +174,7 @@ CODEX = Host(
     environment=lambda place: {"SCRIPTED_KEY": "made-up"},
     prepare=_codex,
     offers=("required", "default_tools_approval_mode"),
-    through=Through("exec", _script, (Call("exec", {"input": _LISTING}),)),
+    through=Through("exec", _script, (Call("exec", {"input": _LISTING}),), _goes_on),
     named="- mcp__whatsapp:",
     limits={
         "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),

@@ -31,11 +31,18 @@ ASIDE = "WhatsApp"
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval."""
+    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval.
+
+    Arguments that depend on what the model has seen are a function of the result of the call before.
+    """
 
     tool: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] | Callable[[Shown], Mapping[str, Any]] = field(default_factory=dict)
     before: Callable[[], object] | None = None
+
+    def given(self, *last: Shown) -> Mapping[str, Any]:
+        """The arguments, after this result."""
+        return self.arguments(*last) if callable(self.arguments) else self.arguments
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,14 @@ class Search:
 class Through:
     """The host's own tool through which its model calls ours, as by a script.
 
-    `arguments`: what it is given for a call; `looks`: calls of the host's own tools by which its model sees ours.
+    `arguments`: what it is given for a call; `looks`: calls of the host's own tools by which its model sees ours;
+    `goes_on`: the host's own call that waits further, where a result says that the call itself still runs.
     """
 
     tool: str
     arguments: Callable[[str, Mapping[str, Any]], Json]
     looks: tuple[Call, ...]
+    goes_on: Callable[[Shown], Call | None] = lambda shown: None
 
 
 class Model:
@@ -106,6 +115,7 @@ class Model:
         self.outward: list[str] = []
         self._prepared: set[int] = set()
         self._searches: Counter[str] = Counter()
+        self._waits = 0
         self._lock = threading.Lock()
 
     def says(self, wire: Wire, path: str, body: Json) -> Says:
@@ -116,6 +126,10 @@ class Model:
             return ASIDE
         self.turns.append(turn)
         number = len(turn.results)
+        further = self.through.goes_on(turn.results[-1]) if self.through and turn.results else None
+        if further and (tool := turn.find(further.tool)):
+            self._waits += 1
+            return Use(call_id(number - 1, self._waits), tool, further.given())
         if number >= len(self.calls):
             return CLOSING
         call = self.calls[number]
@@ -123,10 +137,11 @@ class Model:
             if call.before and number not in self._prepared:
                 self._prepared.add(number)
                 call.before()
+        arguments = call.given(*turn.results[-1:])
         if tool := turn.find(call.tool):
-            return Use(call_id(number), tool, call.arguments)
+            return Use(call_id(number), tool, arguments)
         if self.through and (tool := turn.find(self.through.tool)):
-            return Use(call_id(number), tool, self.through.arguments(call.tool, call.arguments))
+            return Use(call_id(number), tool, self.through.arguments(call.tool, arguments))
         loader = turn.find(self.search.tool) if self.search else None
         if self.search and loader and self._searches[call.tool] < SEARCHES:
             self._searches[call.tool] += 1

@@ -44,7 +44,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Use:
-    """The model calls a tool. `id`: `call00` and so on for the calls of a scenario, another for what leads to one."""
+    """The model calls a tool. `id`: a `call_id` for the calls of a scenario, another for what leads to one."""
 
     id: str
     tool: Offered
@@ -136,15 +136,19 @@ def unique() -> int:
     return next(_numbers)
 
 
-def call_id(number: int) -> str:
-    """The id of a scenario's call: without signs, which some hosts drop."""
-    return f"call{number:02}"
+def call_id(number: int, wait: int = 0) -> str:
+    """The id of a scenario's call, or of a later one that waits for its result: without signs, which some hosts drop.
+
+    `wait`: the number of the latter, from 1 on; it grows.
+    """
+    return f"call{number:02}" + (f"wait{wait:02}" if wait else "")
 
 
 def _in_order(found: Mapping[str, Shown]) -> list[Shown]:
     results: list[Shown] = []
     while (id_ := call_id(len(results))) in found:
-        results.append(found[id_])
+        # The last that waited for it has what came of it.
+        results.append(found[max(each for each in found if each.startswith(id_))])
     return results
 
 

@@ -35,8 +35,8 @@ from waha_mcp.tools.toolsets import load_tools
 load_tools()
 
 ROOT = Path(__file__).parents[2]
-#: Chats of the sandbox: one to write to, one who sends a picture and is written to after a yes, one that is denied.
-SAM, MAYA, DAD = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
+#: Chats of the sandbox: two to write to, one who sends a picture and is written to after a yes, one that is denied.
+SAM, PRIYA, MAYA, DAD = "12025550123@c.us", "447700900177@c.us", "447700900142@c.us", "12025550101@c.us"
 POLICY = f"""
 [pace]
 total = ""
@@ -45,7 +45,7 @@ first_contacts = ""
 gap = [0, 0]
 
 [chats.send]
-allow = ["{SAM}"]
+allow = ["{SAM}", "{PRIYA}"]
 ask = ["{MAYA}"]
 deny = ["{DAD}"]
 """

@@ -286,6 +286,24 @@ async def test_what_is_too_old_changed_or_broken_is_waited_for(case: str, clock:
     assert not beside.waiting
 
 
+async def test_a_group_that_changes_all_the_time_keeps_no_reader_waiting_and_is_read_anew(clock: Clock) -> None:
+    waha = Canned(groups=[{"id": CLUB, "subject": "Chess"}])
+    people, beside = await behind(waha)
+    waha.answers[GROUPS] = [{"id": CLUB, "subject": "Go"}]
+    for _ in range(20):
+        clock.now += GAP_LIFE / 20
+        people.changed(CLUB)
+        await people.load(behind=True)
+    assert named(people, CLUB) == "Chess"
+    assert waha.asked[GROUPS] == 1
+    clock.now += GAP_LIFE / 20 + 1
+    await people.load(behind=True)
+    assert named(people, CLUB) == "Chess"
+    await beside.waiting.pop()()
+    assert named(people, CLUB) == "Go"
+    assert waha.asked[CONTACTS] == 1
+
+
 async def test_a_list_that_the_engine_does_not_have_keeps_no_reader_waiting(clock: Clock) -> None:
     people, beside = await behind(Canned(groups=Unsupported("501")))
     clock.now += LIFE + 1

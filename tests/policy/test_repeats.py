@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -51,6 +52,13 @@ async def test_the_same_to_the_same_chat_is_refused_unless_repeated_on_purpose(
         await bridge.call("send_text", TEXT | {"text": "Another"})
         await bridge.call("send_text", TEXT | {"allow_repeat": True})
         assert len(await effects(admin)) == 4
+
+
+async def test_a_refused_repeat_names_the_message_that_was_sent(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox) as bridge:
+        sent = (await bridge.call("send_text", TEXT)).model_dump()["message_id"]
+        with pytest.raises(Refusal, match=f"message {re.escape(sent)}, so it is not done again"):
+            await bridge.call("send_text", TEXT)
 
 
 async def test_after_a_minute_it_is_no_repeat(sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch) -> None:

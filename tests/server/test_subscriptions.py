@@ -19,7 +19,9 @@ from mcp.types import INVALID_PARAMS
 from tests.harness import ERAS, Admin, Era, app_for, memory_client, stdio_client
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
+from waha_mcp.feed import live
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.server import subscriptions
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.server.subscriptions import MOST
 
@@ -273,6 +275,54 @@ async def test_a_client_is_told_how_many_subscriptions_there_may_be(sandbox: San
         with pytest.raises(MCPError) as refusal:
             await ears.subscribe(ear, *(f"waha://chats/{number}" for number in range(MOST + 1)))
         assert f"subscribed to {MOST} resources at a time" in refusal.value.message
+
+
+async def test_all_clients_of_an_app_together_have_so_many_and_room_again_when_one_goes(
+    sandbox: SandboxInfo, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "MOST_OF_ALL", 2)
+    bridge = Bridge(app_for(sandbox, sandbox.keys["read"]))
+    async with bridge:
+        server = Protocol(lambda _: bridge).server
+        async with ears.on(memory_client(server, "legacy"), "legacy") as other:
+            async with ears.on(memory_client(server, "legacy"), "legacy") as first:
+                await ears.subscribe(first, CHAT, UNREAD)
+                with pytest.raises(MCPError, match="all clients of this App together to 2"):
+                    await ears.subscribe(other, OTHER)
+            await ears.subscribe(other, OTHER)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_without_live_events_what_polling_finds_is_told(
+    era: Era, sandbox: SandboxInfo, admin: Admin, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "POLL", 0.05)
+    bridge = Bridge(app_for(sandbox, sandbox.keys["read"], feed="poll"))
+    async with bridge, ears.on(memory_client(Protocol(lambda _: bridge).server, era), era) as ear:
+        await ears.subscribe(ear, CHAT, UNREAD)
+        await arrives(admin)
+        await ear.until(lambda: ear.told == {CHAT: 1, UNREAD: 1})
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_of_status_stories_only_those_whose_author_may_be_read_are_told(
+    era: Era, sandbox: SandboxInfo, admin: Admin, ears: Ears
+) -> None:
+    stories = "waha://chats/status@broadcast"
+    chats = {"read": {"allow": [MAYA, "status"]}}
+    bridge = Bridge(app_for(sandbox, sandbox.keys["read"], chats=chats))
+    async with bridge, ears.on(memory_client(Protocol(lambda _: bridge).server, era), era) as ear:
+        await ears.subscribe(ear, stories)
+        heard: list[str | None] = []
+        bridge.feed.listeners.add(lambda event: heard.append(event.by))
+        await arrives(admin, "status@broadcast", **{"from": SAM})
+        with anyio.fail_after(SOON):
+            while not heard:
+                await bridge.feed.record.more(bridge.feed.record.last)
+        [clients] = _clients(bridge)
+        assert [each.untold for mine in clients.subscriptions._by_owner.values() for each in mine.values()] == [None]
+        await arrives(admin, "status@broadcast", **{"from": MAYA})
+        await ear.until(lambda: ear.told == {stories: 1})
 
 
 @pytest.mark.parametrize("era", ERAS)

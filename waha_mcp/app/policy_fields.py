@@ -241,8 +241,15 @@ class Links(Settings):
         return data
 
 
+#: Why there is nothing to listen for, where `allow` is empty.
+NOBODY = (
+    "nobody's messages may wake an agent: put whose may into the App file, as a table [listen] with "
+    'allow = ["+1 202 555 0123", "Maya Lindqvist"]'
+)
+
+
 class Listen(Settings):
-    """Whose messages wake an agent (`waha-mcp listen`): nobody's, where `allow` is empty; and how often they do.
+    """Whose messages wake an agent (`listen` and `serve --channel`): nobody's, where `allow` is empty; and how often.
 
     `per_hour`: at most so often for each chat. `turns`: after so many answers to one chat, only once the account's
     owner has written there. `time_limit`: seconds that the agent may take each time.

@@ -52,7 +52,9 @@ async def _give(process: Process, text: str) -> None:
 
 async def _end(process: Process) -> None:
     if os.name == "nt":
-        process.kill()
+        # There are no process groups to signal; this ends the tree below it, too.
+        await anyio.run_process(["taskkill", "/T", "/F", "/PID", str(process.pid)], check=False)
+        await process.wait()
         return
     os.killpg(process.pid, signal.SIGTERM)
     with anyio.move_on_after(GRACE):

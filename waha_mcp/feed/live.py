@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Literal
 
 import anyio
@@ -24,6 +25,7 @@ from waha_mcp.waha.rows import briefly
 
 logger = logging.getLogger(__name__)
 
+PRESENCE = "GET /api/{session}/presence/{chatId}"
 #: off: nobody has needed it yet. starting: connecting, or connecting again.
 State = Literal["off", "starting", "live", "polling"]
 
@@ -103,6 +105,16 @@ class Feed:
             self._running.cancel()
         self.record.wake()
         self.record, self.state, self.deaf_since = Record(), "off", None
+
+    def see_typing(self, chat: str) -> None:
+        """Have WAHA tell of typing in a chat, which it does once it was asked for who is there."""
+
+        async def ask() -> None:
+            with suppress(WahaError):
+                await self.waha.call(PRESENCE, path={"chatId": chat})
+
+        assert self.start is not None
+        self.start(ask)
 
     # In the background
 

@@ -386,7 +386,7 @@ class Policy:
         """
         await in_thread(self._departing, call)
         feed = call.context.feed
-        if call.beside and feed is not None and feed.state != "off":
+        if any(call.beside.values()) and feed is not None and feed.state != "off":
             call.place = feed.record.mark()
 
     def _departing(self, call: Call) -> None:

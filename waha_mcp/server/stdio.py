@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from mcp.shared.dispatcher import coerce_request_id
@@ -24,6 +24,7 @@ from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp.shared.message import SessionMessage
 from mcp.types import (
     INVALID_REQUEST,
+    METHOD_NOT_FOUND,
     JSONRPCError,
     JSONRPCMessage,
     JSONRPCNotification,
@@ -40,6 +41,9 @@ from waha_mcp.server.protocol import Protocol
 from waha_mcp.server.rehearsal import Rehearsal
 from waha_mcp.server.wire import TooLong, Wire
 
+if TYPE_CHECKING:
+    from waha_mcp.server.channel import Channel
+
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait, after stdin closes, for requests in flight, and for the last lines to be written. Hosts kill a
@@ -47,17 +51,22 @@ logger = logging.getLogger(__name__)
 LAST_ANSWERS, LAST_LINES = 1.5, 0.4
 
 
-async def serve_stdio(bridge: Bridge, wire: Wire, prepared: Prepared | None = None) -> None:
+async def serve_stdio(
+    bridge: Bridge, wire: Wire, prepared: Prepared | None = None, channel: Channel | None = None
+) -> None:
     """Serve until stdin or stdout is closed. SIGTERM or SIGINT ends the process at once.
 
-    `prepared`: where the opening is kept for the next start; None: nowhere.
+    `prepared`: where the opening is kept for the next start; None: nowhere. With `channel`, messages are told to the
+    client as they come.
     """
     protocol = Protocol(lambda _: bridge)
+    if channel is not None:
+        protocol.server.middleware.insert(0, channel.middleware)
     _rebind()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_exit_on_signal, bridge)
         rehearsal = Rehearsal(bridge, protocol, prepared)
-        connection = _Connection(protocol, wire, rehearsal)
+        connection = _Connection(protocol, wire, rehearsal, handshake=channel is not None)
         async with bridge:
             tasks.start_soon(rehearsal.watch)
             await protocol.server.run(connection.incoming, connection.outgoing, protocol.options)
@@ -85,10 +94,14 @@ def _rebind() -> None:
 
 
 class _Connection:
-    """The connection to the client: messages to and from the wire's threads."""
+    """The connection to the client: messages to and from the wire's threads.
 
-    def __init__(self, protocol: Protocol, wire: Wire, rehearsal: Rehearsal) -> None:
+    `handshake`: a client that asks whether the newer protocol era is served is told no, and opens with `initialize`.
+    """
+
+    def __init__(self, protocol: Protocol, wire: Wire, rehearsal: Rehearsal, *, handshake: bool = False) -> None:
         self._protocol, self._wire, self._rehearsal = protocol, wire, rehearsal
+        self._handshake = handshake
         self._loop = asyncio.get_running_loop()
         #: The ids of unanswered requests, by the id as the SDK coerces it (7 and "7" are equal).
         self._open: dict[RequestId, RequestId] = {}
@@ -140,6 +153,9 @@ class _Connection:
                     # An error under this id would look like the answer to the first request.
                     wrong = f"The id {number!r} is in use by a request that is not answered yet; this one was not done"
                     await self.say(Rejected(None, INVALID_REQUEST, wrong))
+                case JSONRPCRequest(method="server/discover", id=number) if self._handshake:
+                    # The SDK would serve all that follows in the era of the first request.
+                    await self.say(Rejected(number, METHOD_NOT_FOUND, "Method not found: server/discover"))
                 case JSONRPCNotification(method="notifications/cancelled") if not self._cancels(item):
                     logger.info("A cancel names no request that is open")
                 case _:

@@ -153,7 +153,7 @@ DESTRUCTIVE, EVERY = "destructive", "all"
 #: joined by link); "nobody": no others.
 Reach = Literal["nobody", "status", "everyone"]
 
-AllowRepeat = Annotated[bool, Field(description="Even if the same was done within the last minute")]
+AllowRepeat = Annotated[bool, Field(description="Even if done within the last minute")]
 
 
 #: From the validated arguments to those of the call. It may raise ArgumentError.

@@ -94,6 +94,6 @@ def _text(description: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "description": description})
 
 
-Since = Annotated[AwareDatetime, _as("since"), _text("Date, time, yesterday, monday, 12h, 7d, 2 weeks ago")]
+Since = Annotated[AwareDatetime, _as("since"), _text("Date, time, yesterday, monday, 12h, 7d")]
 Until = Annotated[AwareDatetime, _as("until"), _text("As since; a day counts whole")]
 Appointment = Annotated[AwareDatetime, _as("at"), _text(f"{_FIXED[0].upper()}{_FIXED[1:]}")]

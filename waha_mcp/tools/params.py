@@ -161,7 +161,7 @@ def web_url(value: str) -> str:
 NotBlank = AfterValidator(_not_blank)
 #: Whether the first link in the text gets a preview.
 LinkPreview = Annotated[bool, FetchesLinks(), Field(description="Preview the first link")]
-_ANYBODY = Field(min_length=1, description="Name, number (+1 202 555 0123) or id")
+_ANYBODY = Field(min_length=1, description="Name, number with + or id")
 #: One chat, by name, chat id or phone number in international format. The tool gets the chat id.
 Chat = Annotated[
     str,
@@ -174,7 +174,7 @@ People = Annotated[
     list[str],
     Reference(),
     Unseen(),
-    Field(description="People to mention; write @<number> where each stands in the text"),
+    Field(description="Write @<number> where each stands in the text"),
 ]
 #: A chat that is only read, or changed in a way that others cannot see.
 OwnChat = Annotated[

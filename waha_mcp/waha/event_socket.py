@@ -76,6 +76,7 @@ async def listening(
 
     if not allowed(url):
         raise NoneHere("the key would go over plain http to a host outside private networks")
+    socket: ClientConnection | None = None
     query = urlencode([("session", session), *(("events", name) for name in events), ("x-api-key", key)])
     try:
         async with NoRedirect(
@@ -103,6 +104,10 @@ async def listening(
         raise NoneHere("what answers for /ws speaks no WebSocket") from None
     except (OSError, ssl.SSLError, TimeoutError, WebSocketException, ValueError, EOFError, ImportError) as failure:
         raise NoEvents(f"no connection ({type(failure).__name__})") from None
+    finally:
+        if socket is not None:
+            # Who is cancelled does not wait for the closing handshake, which nobody would end where reading has paused.
+            socket.transport.abort()
 
 
 async def _arriving(socket: ClientConnection) -> AsyncIterator[Arrived]:

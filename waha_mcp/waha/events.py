@@ -72,9 +72,11 @@ def message_event(row: Row) -> Event | None:
 
 
 def message_key(key: MessageKey) -> str:
-    """A message's identity: its bare id, who wrote it, and its chat unless that is a person's, who has two ids.
+    """A message's identity: its bare id, whether it is an own one, and its chat unless that is a person's.
 
-    Others choose the ids of their messages; with another chat or author, the same id is another message.
+    Others choose the ids of their messages, so that the same id in another group, or of an own message, is another
+    message. The id of a message by somebody else is known to nobody before it has come: a copy of it is never first.
+    So neither a person's chat nor who wrote in a group is needed, which some engines tell by one id and some by two.
     """
     scope = "" if kind_of_chat(key.chat) == "person" else key.chat
     return f"{scope}/{ME if key.from_me else ''}/{key.id}"

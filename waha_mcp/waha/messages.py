@@ -38,7 +38,7 @@ from waha_mcp.waha.message_text import is_picture, joined
 from waha_mcp.waha.models import Nested, message_id_of
 from waha_mcp.waha.parsing import first_of, iso_time, kind_of_chat, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import cards_in, is_card
-from waha_mcp.whatsapp.ids import NOT_KNOWN, parse_message_id
+from waha_mcp.whatsapp.ids import NOT_KNOWN, MessageKey, parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
 
@@ -438,8 +438,8 @@ def _quoted_id(quote: Quote, mine: bool, chat: str | None) -> str | None:
     """Build the quoted message's full id from the bare id that engines give; the bare id where that is impossible."""
     if quote.id is None or quote.author is None or "_" in quote.id or not chat:
         return quote.id
-    parts = [str(mine).lower(), chat, quote.id]
-    return "_".join([*parts, quote.author] if chat.endswith(("@g.us", "@broadcast")) else parts)
+    participant = quote.author if chat.endswith(("@g.us", "@broadcast")) else None
+    return MessageKey(mine, chat, quote.id, participant).text
 
 
 def _people(ids: list[str], names: Names) -> list[str]:

@@ -225,9 +225,7 @@ def _own_id(raw: Mapping[str, Any]) -> str | None:
     remote, bare = chat_id_of(key.get("remoteJid")), text_of(key.get("id"))
     if found is not None or remote is None or bare is None:
         return found
-    parts = ["false" if key.get("fromMe") is False else "true", remote, bare]
-    participant = chat_id_of(key.get("participant"))
-    return "_".join([*parts, participant] if participant else parts)
+    return MessageKey(key.get("fromMe") is not False, remote, bare, chat_id_of(key.get("participant"))).text
 
 
 def message_id_of(value: Any) -> str | None:

@@ -43,7 +43,13 @@ class MessageKey(NamedTuple):
     from_me: bool
     chat: str
     id: str
-    participant: str | None
+    participant: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The message id."""
+        parts = [str(self.from_me).lower(), self.chat, self.id]
+        return "_".join([*parts, self.participant] if self.participant else parts)
 
 
 def normalize_chat_id(value: str) -> str | None:

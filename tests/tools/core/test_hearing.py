@@ -15,6 +15,7 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.feed import live, record, since
 from waha_mcp.feed.reading_back import ReadBack
 from waha_mcp.feed.record import Mark
+from waha_mcp.feed.settling import LONGEST_SETTLE
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError, Context
 from waha_mcp.tools.core import hearing, what_came
@@ -25,6 +26,7 @@ from waha_mcp.waha.events import event_from, message_event
 pytestmark = pytest.mark.anyio
 
 MAYA, SAM, STRANGER = "447700900142@c.us", "12025550123@c.us", "12025550188@c.us"
+MUM, DAD, FAMILY = "12025550102@c.us", "12025550101@c.us", "120363079422555556@g.us"
 OVERVIEW = "/api/default/chats/overview"
 
 
@@ -210,6 +212,18 @@ async def test_a_wait_ends_when_reading_is_withdrawn(bridge: Bridge) -> None:
         bridge.feed.close()
 
 
+async def test_what_was_heard_before_a_message_is_no_answer_to_it_though_its_time_is_no_earlier(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "SETTLE", 0.5)
+    await ask(bridge, "get_updates")
+    before = bridge.feed.record.last
+    await come(admin, SAM, "Before", timestamp=int(time.time()) + 30)
+    await bridge.feed.record.more(before)
+    sent = await ask(bridge, "send_text", chat=SAM, text="Hello", wait_for_reply=20)
+    assert [each["text"] for each in sent["replies"]] == ["Got it: “Hello” 👍"]
+
+
 async def test_whatever_fails_in_the_wait_the_message_was_sent(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: Any) -> None:
         raise OverflowError
@@ -218,6 +232,21 @@ async def test_whatever_fails_in_the_wait_the_message_was_sent(bridge: Bridge, m
     sent = await ask(bridge, "send_text", chat=SAM, text="Hello", wait_for_reply=5)
     assert sent["message_id"]
     assert sent["notes"][0].startswith("It was sent; waiting for an answer failed: an error inside.")
+
+
+async def test_an_answer_counts_as_one_though_wahas_clock_is_ahead_of_whatsapps(bridge: Bridge, admin: Admin) -> None:
+    found: list[Any] = []
+    await ask(bridge, "get_updates")
+
+    async def send() -> None:
+        found.append(await ask(bridge, "send_text", chat=MAYA, text="When?", wait_for_reply=20))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send)
+        while not [each for each in bridge.feed.record.entries if each.event.row.get("body") == "When?"]:
+            await bridge.feed.record.more(bridge.feed.record.last)
+        await come(admin, MAYA, "At five", timestamp=int(time.time()) - 30)
+    assert said({"messages": found[0]["replies"]}) == ["At five"]
 
 
 async def test_slow_reading_back_ends_with_the_time_of_a_call(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,3 +301,24 @@ async def test_who_has_stopped_typing_is_not_typing(bridge: Bridge, admin: Admin
     found = await ask(bridge, "wait_for_messages", chat=MAYA, after=cursor, settle=0)
     assert said(found) == ["Hello"]
     assert "typing" not in found
+
+
+@pytest.mark.parametrize("sandbox", ["gows", "noweb", "wpp"], indirect=True)
+async def test_who_is_not_waited_for_keeps_no_wait_from_settling(bridge: Bridge, admin: Admin) -> None:
+    found: list[Any] = []
+
+    async def wait(cursor: str) -> None:
+        found.append(
+            await ask(bridge, "wait_for_messages", chat=FAMILY, sender=DAD, after=cursor, settle=1, timeout=40)
+        )
+
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    async with anyio.create_task_group() as tasks:
+        await come(admin, FAMILY, "Hello", **{"from": DAD})
+        tasks.start_soon(wait, cursor)
+        while not found:
+            await happen(admin, "presence", chatId=FAMILY, presence="typing", **{"from": MUM})
+            await anyio.sleep(0.2)
+    assert said(found[0]) == ["Hello"]
+    assert found[0]["waited"] < LONGEST_SETTLE / 2
+    assert "typing" not in found[0]

@@ -59,7 +59,7 @@ class NumberCheck(Result):
 
 @tool(title="Check a number", action=Action.READ, calls=["GET /api/contacts/check-exists"], hints=READS)
 async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
-    """Find out whether a number has WhatsApp, and its chat id. Do so before a first message to it."""
+    """Tell whether a number has WhatsApp, and its chat id: before a first message to it."""
     answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
     found = object_of(answer, "about a number")
     exists = found.get("numberExists")

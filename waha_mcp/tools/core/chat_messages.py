@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from waha_mcp.app.actions import Action
 from waha_mcp.history.matching import Wanted
@@ -33,6 +33,10 @@ class Messages(Page):
     messages: list[Message] = Field(description="Newest first")
 
 
+#: The whole list would be a third of the tool's schema; who names another kind gets it with the error.
+_KIND = WithJsonSchema({"type": "string", "description": "Only image, voice, document, poll, ..."})
+
+
 @tool(title="Read messages", action=Action.READ, calls=[MESSAGES], hints=READS)
 async def get_messages(
     chat: Chat,
@@ -41,7 +45,7 @@ async def get_messages(
     until: Until | None = None,
     sender: Sender | None = None,
     from_me: Annotated[bool, Field(description="true: only own, false: only others'")] | None = None,
-    kind: Annotated[MessageKind, Field(description="Only this kind")] | None = None,
+    kind: Annotated[MessageKind, _KIND] | None = None,
     cursor: Cursor | None = None,
     detail: Detail = "concise",
     *,

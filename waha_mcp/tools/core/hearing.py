@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +10,7 @@ import anyio
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.feed.live import Feed
+from waha_mcp.feed.live import PRESENCE, Feed
 from waha_mcp.feed.record import Mark, second_of, short
 from waha_mcp.feed.settling import SETTLE, Settling, monotonic
 from waha_mcp.feed.since import Came, came_since
@@ -33,7 +32,6 @@ from waha_mcp.whatsapp.untrusted import Name
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PRESENCE = "GET /api/{session}/presence/{chatId}"
 #: Seconds of a whole call: hosts give one about 60. And those of them that are kept for wording what came.
 WHOLE, WORDING = 55.0, 3.0
 #: Seconds between two reports of progress, and at least between two of typing.
@@ -272,9 +270,7 @@ class _Wait:
             # WAHA may call them by their other id.
             await ctx.directory.learn(each)
         if self._chat is not None:
-            # It tells of typing only once it was asked.
-            assert feed.start is not None
-            feed.start(self._see_typing, self._chat)
+            feed.see_typing(self._chat)
         notes, unread = list[str](), dict[str, str]()
         reported = time.monotonic()
         while True:
@@ -337,8 +333,3 @@ class _Wait:
         elif self._found.sender in (None, self._ctx.directory.canonical(presence.by or presence.chat or "")):
             self._settling.typed(came)
             self._typing = who
-
-    async def _see_typing(self, chat: str) -> None:
-        """Have WAHA tell of typing in the chat, which it does once asked for who is there."""
-        with suppress(WahaError):
-            await self._ctx.waha.call(PRESENCE, path={"chatId": chat})

@@ -113,6 +113,8 @@ class Waking:
         before = len(waits.found.rows)
         await waits.found.take([(event, when, mark)])
         if len(waits.found.rows) > before:
+            if chat not in self.waiting and ctx.feed is not None:
+                ctx.feed.see_typing(chat)
             self.waiting[chat] = waits
             waits.settling.message(monotonic(when))
         return None

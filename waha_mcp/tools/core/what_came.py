@@ -16,7 +16,7 @@ from waha_mcp.waha.marks import Author, ChatId, LongId, Time
 from waha_mcp.waha.messages import Message, Names, message_from, shown_name
 from waha_mcp.waha.models import Nested, message_id_of
 from waha_mcp.waha.parsing import iso_time, kind_of_chat, mapping_of, text_of
-from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
+from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
 #: Most messages or changes of one answer.
@@ -306,9 +306,4 @@ def _full_id(event: Event) -> str | None:
         key = parse_message_id(message_id_of(written) or "")
     except ValueError:
         return None
-    return _id_from(key._replace(id=event.about, chat=event.chat))
-
-
-def _id_from(key: MessageKey) -> str:
-    parts = [str(key.from_me).lower(), key.chat, key.id]
-    return "_".join([*parts, key.participant] if key.participant else parts)
+    return key._replace(id=event.about, chat=event.chat).text
