@@ -23,19 +23,21 @@ SEALING = f'[chats]\nread = {{ deny = ["{SEALED}"] }}\n' + FAST
 #: A small record, and short waits.
 SMALL = "from waha_mcp.feed import record\nrecord.MOST = 40\n"
 SHORT = "import waha_mcp.tools.core.hearing as hearing\nhearing.WHOLE, hearing.WORDING = 5.0, 0.5\n"
+#: Connections that other cases drop are back soon.
+SOON_BACK = "from waha_mcp.feed import live\nlive.FIRST_PAUSE = live.LONGEST_PAUSE = 0.1\n"
 
 Agents = Iterator[Hijacked]
 
 
 @pytest.fixture(scope="module")
 def limited(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Agents:
-    with hijacked(sandbox, tmp_path_factory.mktemp("limited"), SEALING) as agent:
+    with hijacked(sandbox, tmp_path_factory.mktemp("limited"), SEALING, first=SOON_BACK) as agent:
         yield agent
 
 
 @pytest.fixture(scope="module")
 def unlimited(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Agents:
-    with hijacked(sandbox, tmp_path_factory.mktemp("unlimited"), FAST) as agent:
+    with hijacked(sandbox, tmp_path_factory.mktemp("unlimited"), FAST, first=SOON_BACK) as agent:
         yield agent
 
 
