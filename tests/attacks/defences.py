@@ -78,6 +78,7 @@ SAMPLE = (
     "only saved names resolve for effects",
     "a line with a flaw is no message",
     "only a person's yes is one",
+    "own messages wake nobody",
 )
 
 
