@@ -19,7 +19,8 @@ from waha_mcp.listening import CannotRead, Listener, Wake
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.core import waking
 
-pytestmark = pytest.mark.anyio
+# A burst needs its time to settle.
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SAM, MAYA, DAD, STRANGER = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us", "12025550188@c.us"
 ANYBODY = {"allow": ["*"]}
@@ -110,11 +111,11 @@ class _Lines(logging.Handler):
 
 @asynccontextmanager
 async def listening_with(
-    agent: Agent, rules: dict[str, Any], *, loses: bool = False, **app: Any
+    agent: Agent, rules: dict[str, Any], *, loses: bool = False, key: str | None = None
 ) -> AsyncIterator[Agent]:
     """The agent is woken, from the beginning of the block on."""
     pace = {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}
-    made = app_for(agent.sandbox, agent.sandbox.keys["read_send"], **{"listen": rules, "pace": pace} | app)
+    made = app_for(agent.sandbox, key or agent.sandbox.keys["read_send"], listen=rules, pace=pace)
     log, lines = logging.getLogger("waha_mcp.listening"), _Lines(agent)
     before = log.level
     log.setLevel(logging.INFO)
