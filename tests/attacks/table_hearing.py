@@ -266,7 +266,7 @@ HEARING = (
     ),
     Defence(
         "whether the key may still read is looked up while its connection stays",
-        ((_LIVE, "if self.refused is not None and not until.cancel_called:", "if False:"),),
+        ((_LIVE, "if not until.cancel_called:", "if False:"),),
         ("heard::a_key_that_may_not_read_any_more_hears_no_more_though_its_connection_stays",),
     ),
     Defence(

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from tests.harness import Admin, app_for
+from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
 from waha_mcp.feed import live
 from waha_mcp.feed.live import Feed
@@ -205,3 +206,30 @@ async def test_the_key_stands_in_no_log_however_the_connection_ends(
         await hears(bridge.feed, str(wish))
     assert "No live events" in caplog.text
     assert sandbox.keys["read_send"] not in caplog.text
+
+
+async def test_a_look_at_the_key_that_fails_ends_nothing_and_the_next_one_ends_what_a_lost_key_hears(
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_AGAIN", 0.05)
+    key = await admin.mint({Action.READ, Action.SEND})
+    async with Bridge(app_for(sandbox, key["key"])) as bridge:
+        await bridge.key.settle()
+        look, failed = bridge.feed.refused, anyio.Event()
+        assert look is not None
+
+        async def fails() -> None:
+            bridge.feed.refused = look
+            failed.set()
+            raise RuntimeError
+
+        bridge.feed.refused = fails
+        await bridge.feed.open()
+        await until(bridge.feed, "live")
+        with anyio.fail_after(20):
+            await failed.wait()
+        await come(admin, "still heard")
+        await hears(bridge.feed, "still heard")
+        await admin.change_key(key, actions={"send": True})
+        await until(bridge.feed, "off")
+        assert Action.READ not in bridge.key.grant.actions

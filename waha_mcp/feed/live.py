@@ -131,8 +131,15 @@ class Feed:
     async def _look_again(self, until: anyio.CancelScope) -> None:
         while not until.cancel_called:
             await anyio.sleep(_about(LOOK_AGAIN))
-            if self.refused is not None and not until.cancel_called:
+            if not until.cancel_called:
+                await self._doubt()
+
+    async def _doubt(self) -> None:
+        try:
+            if self.refused is not None:
                 await self.refused()
+        except Exception:  # it must not stop what runs beside it
+            logger.exception("Whether the key may still read could not be looked up")
 
     async def _keep_on(self) -> None:
         while True:
@@ -148,10 +155,9 @@ class Feed:
                 # It is not asked for again. Where the key may read all the same, that is how it is heard what happens.
                 self._live = False
                 self._deafen("polling", error)
-                if self.refused is not None:
-                    assert self.start is not None
-                    # Not within what it may end.
-                    self.start(self.refused)
+                assert self.start is not None
+                # Not within what it may end.
+                self.start(self._doubt)
             except NoEvents as error:
                 # What takes connections and closes them at once is asked as seldom as what takes none.
                 self._failures = 1 if time.monotonic() - began > STEADY else self._failures + 1
