@@ -51,6 +51,14 @@ WITHOUT = (
     "yes::a_call_that_waits_does_nothing_without_a_yes[cancelled]",
     "whom::a_name_that_may_be_chosen_reaches_nobody_where",
     "whom::a_yes_for_a_message_lets_the_next_one_out_of",
+    # A wait tells of messages alone.
+    *(
+        f"heard::nothing_is_told_of_a_sealed_chat_in[{what}-wait_for_messages]"
+        for what in ("typing and calls", "votes")
+    ),
+    # Numbers on a list need no list of people.
+    "woken::strangers_whom_nobody_knows_cost_a_few_look_ups_however_much_they_write"
+    "[beside changes of a group-by number]",
     "whom::a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there",
     "whom::a_listing_is_the_same_with_a_sealed_chat_and_without",
     "fetch::no_redirect_leads_to_what_is_no_plain_web_address",
