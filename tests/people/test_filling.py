@@ -400,6 +400,19 @@ async def test_a_waha_that_lets_nobody_in_is_an_error_of_the_look_up(clock: Cloc
     people = await saved_as_ann(waha, clock, MISS_LIFE + 1)
     with pytest.raises(Unauthorized):
         await people.saved_name_now(ANN)
+    with pytest.raises(Unauthorized):
+        await people.look_up([BEN])
+
+
+async def test_a_person_who_cannot_be_looked_up_keeps_no_others_from_it(clock: Clock) -> None:
+    waha = Canned()
+    waha.answers[CONTACT] = lambda query: BadAnswer("no") if query["contactId"] == BEN else person(CEM, "Cem")
+    people = table_of(waha)
+    assert await people.look_up([BEN, CEM])
+    assert people.entry(BEN) is None
+    assert (entry := people.entry(CEM)) is not None
+    assert entry.name == "Cem"
+    assert await people.look_up([CEM]) is None
 
 
 @pytest.mark.parametrize("listed", [ANN, HIDDEN])

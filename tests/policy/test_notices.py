@@ -101,6 +101,16 @@ def test_a_long_question_is_cut_and_its_id_is_not() -> None:
     assert "x… App one, id 0123456789ab, good until" in said
 
 
+def test_a_question_that_just_fits_is_not_cut() -> None:
+    def of(length: int) -> str:
+        return summary(entry(Question("one", "send_text", "Send a text", ("x" * length,), {}, "d", time.time() + 60)))
+
+    without = of(0).partition(" App one")[0]
+    longest = notices.MOST_TEXT - len(without)
+    assert f"{'x' * longest}" in of(longest)
+    assert "…" in of(longest + 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "says"),

@@ -57,6 +57,8 @@ def test_a_refusal_tells_the_status_where_it_names_one() -> None:
         assert state.status is None
     state.refused(SessionNotReady("not ready", "FAILED"))
     assert state.status == "FAILED"
+    state.refused(SessionNotReady("not ready"))
+    assert state.status == "FAILED"
 
 
 @pytest.mark.parametrize("status", STAYING)

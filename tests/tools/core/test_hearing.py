@@ -59,6 +59,23 @@ def said(found: Any) -> list[str]:
     return [each["text"] for each in found.get("messages", found.get("updates")) if each.get("text")]
 
 
+async def test_where_nothing_happened_there_is_nothing_but_a_cursor(bridge: Bridge) -> None:
+    await ask(bridge, "get_updates")
+    while bridge.feed.state != "live":
+        await bridge.feed.record.more(bridge.feed.record.last)
+    first = await ask(bridge, "get_updates")
+    then = await ask(bridge, "get_updates", after=first["cursor"])
+    assert then.keys() == {"updates", "cursor"}
+    assert then["updates"] == []
+
+
+async def test_of_which_times_only_messages_are_known_is_told(bridge: Bridge) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    bridge.feed.record.gaps.append((time.time() + 5, time.time() + 10))
+    [note] = (await ask(bridge, "get_updates", after=cursor))["notes"]
+    assert note.startswith("Reactions, receipts, edits, deletions and calls may be missing from ")
+
+
 # Nothing is lost, nothing is told twice
 
 
