@@ -107,7 +107,7 @@ def test_a_question_that_just_fits_is_not_cut() -> None:
 
     without = of(0).partition(" App one")[0]
     longest = notices.MOST_TEXT - len(without)
-    assert f"{'x' * longest}" in of(longest)
+    assert f"{'x' * longest}? App one" in of(longest)
     assert "…" in of(longest + 1)
 
 
