@@ -168,7 +168,8 @@ def write_table(rows: list[str], known: Iterable[str]) -> None:
     held = [case for case in cases if any(_cases(each, [case]) for each in DEFENCES)]
     section = [
         f"{len(cases)} cases in tests/attacks, over real processes; effects are counted in WAHA's own log. {len(held)} "
-        f"of them were each seen to fail with a defence switched off ({len(DEFENCES)} defences, one at a time). "
+        f"of them belong to one of {len(DEFENCES)} defences. Each was switched off by itself: the last column says how "
+        "many of its cases then failed; those that did not are held by something else as well. "
         f"{made_on()}.",
         "",
         "| Defence | Cases | Failed without it |",

@@ -85,7 +85,13 @@ SECRETS = (
     ),
     Defence(
         "a tool that is gone says why",
-        (("bridge.py", "self._listed |= {tool.name for tool in found}", "pass"),),
+        (
+            (
+                "bridge.py",
+                "return tool.name in self._listed or why_hidden(tool, self.app, self._declared) is None",
+                "return False",
+            ),
+        ),
         ("secrets_kept::a_tool_that_is_gone_does_nothing_and_says_why",),
     ),
     Defence(
