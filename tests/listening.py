@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,29 @@ QUICK = (
 PATIENCE = 30.0
 
 
-class Listener:
+class Woken(ABC):
+    """What messages wake: it is given bursts, and its process says on stderr what it does."""
+
+    _err: Lines
+    #: The lines on stderr that were looked at.
+    logged: list[str]
+
+    @abstractmethod
+    def burst(self) -> dict[str, Any]:
+        """The next burst."""
+
+    def texts(self) -> list[str]:
+        return [each["text"] for each in self.burst()["messages"]]
+
+    def says(self, words: str) -> str:
+        """The next line on stderr that has these words."""
+        while words not in (line := self._err.next()):
+            self.logged.append(line)
+        self.logged.append(line)
+        return line
+
+
+class Listener(Woken):
     """A running `waha-mcp listen`, and what it says."""
 
     def __init__(self, app: Path, *arguments: str, first: str = "", **env: str) -> None:
@@ -57,16 +80,6 @@ class Listener:
         """What the next line on stdout holds."""
         found: dict[str, Any] = json.loads(self.line())
         return found
-
-    def texts(self) -> list[str]:
-        return [each["text"] for each in self.burst()["messages"]]
-
-    def says(self, words: str) -> str:
-        """The next line on stderr that has these words."""
-        while words not in (line := self._err.next()):
-            self.logged.append(line)
-        self.logged.append(line)
-        return line
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self._process.send_signal(number)

@@ -18,7 +18,7 @@ from mcp.types import METHOD_NOT_FOUND
 
 from tests.cli.test_listen import DAD, MAYA, STRANGER, AppFile, World
 from tests.harness import ERAS, NO_PACE_TEXT, Era, command_after, environment, run, sandbox_server
-from tests.listening import PATIENCE, QUICK, Lines
+from tests.listening import PATIENCE, QUICK, Lines, Woken
 from tests.server.test_stdio import INITIALIZE, INITIALIZED, call, lines, request
 from waha_mcp.sandbox import SandboxInfo
 
@@ -44,7 +44,7 @@ def app(server: SandboxInfo, tmp_path: Path) -> AppFile:
     return AppFile(server, tmp_path / "ears.toml")
 
 
-class Session:
+class Session(Woken):
     """A `waha-mcp serve --channel`, and the client's end of it."""
 
     def __init__(self, app: Path, *arguments: str, first: str = "", **process: Any) -> None:
@@ -123,16 +123,6 @@ class Session:
     def _content(self, message: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.ask(message)["result"]["content"][0]["text"])
         return found
-
-    def texts(self) -> list[str]:
-        return [each["text"] for each in self.burst()["messages"]]
-
-    def says(self, words: str) -> str:
-        """The next line on stderr that has these words."""
-        while words not in (line := self._err.next()):
-            self.logged.append(line)
-        self.logged.append(line)
-        return line
 
     def reads_until(self, word: str) -> None:
         """Read no further than these letters."""
