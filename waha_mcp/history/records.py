@@ -30,6 +30,9 @@ class Has(IntFlag):
     EDITED = 16
 
 
+NOTHING = Has(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A message as it is searched. Ids are as the engine gives them: a person may be the number or the hidden id.
@@ -46,7 +49,7 @@ class Record:
     kind: MessageKind
     text: str = ""
     extra: str = ""
-    has: Has = Has(0)
+    has: Has = NOTHING
     pushname: str | None = None
     expires: int | None = None
     transcript: str = ""
@@ -86,7 +89,7 @@ def record_from(row: Row, me: frozenset[str] = frozenset()) -> Record | None:
     text, extra = message.text or "", "\n".join(_extra(message))
     if not (text or extra) and message.kind in _SILENT:
         return None
-    has = Has(0)
+    has = NOTHING
     if _LINK.search(text) or _LINK.search(extra):
         has |= Has.LINK
     if message.kind in MEDIA_KINDS:
@@ -136,6 +139,6 @@ class Sieve:
     chats: frozenset[str] | None = None
     senders: frozenset[str] | None = None
     kinds: frozenset[MessageKind] | None = None
-    has: Has = Has(0)
+    has: Has = NOTHING
     since: float | None = None
     until: float | None = None
