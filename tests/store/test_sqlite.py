@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from waha_mcp.store import Count, Full, Limit, StoreAway, sqlite
+from waha_mcp.store import Count, Full, Limit, StoreAway
 from waha_mcp.store.folders import user_store
 from waha_mcp.store.holders import Holders
-from waha_mcp.store.sqlite import MIGRATIONS, Sqlite
+from waha_mcp.store.sqlite import Sqlite
 
 posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
 
@@ -339,13 +339,13 @@ def test_a_file_of_an_older_version_is_brought_to_the_newest_in_one_step(
     second = ("ALTER TABLE event ADD COLUMN app TEXT NOT NULL DEFAULT ''",)
     broken = ("ALTER TABLE row ADD COLUMN more TEXT", "no SQL")
     with monkeypatch.context() as later:
-        later.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, second, broken))
+        later.setattr(Sqlite, "MIGRATIONS", (*Sqlite.MIGRATIONS, second, broken))
         with pytest.raises(StoreAway):
             store.get("question", "assistant/1")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM pragma_table_info('event')").fetchone() == (3,)
-    monkeypatch.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, second))
+    monkeypatch.setattr(Sqlite, "MIGRATIONS", (*Sqlite.MIGRATIONS, second))
     assert store.get("question", "assistant/1") == "Hello?"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT key, app FROM event").fetchall() == [("total", "")]
