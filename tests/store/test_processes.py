@@ -192,8 +192,8 @@ def test_of_all_who_open_an_old_file_one_brings_it_up(path: Path) -> None:
     with closing(Sqlite(path)) as store:
         store.swap("a", "key", None, "value")
     lines = """
-from waha_mcp.store import sqlite
-sqlite.MIGRATIONS = (*sqlite.MIGRATIONS, ("ALTER TABLE event ADD COLUMN app TEXT",))
+from waha_mcp.store.sqlite import Sqlite
+Sqlite.MIGRATIONS = (*Sqlite.MIGRATIONS, ("ALTER TABLE event ADD COLUMN app TEXT",))
 print(store.get("a", "key"))
 """
     assert together(path, lines, 4) == ["value\n"] * 4
