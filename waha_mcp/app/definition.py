@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from waha_mcp.app import keys
 from waha_mcp.app.actions import Action, actions_from_waha, parse_action
 from waha_mcp.app.inputs import observed
-from waha_mcp.app.policy_fields import Hosts, PolicyFields
+from waha_mcp.app.policy_fields import Hosts, Names, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
 from waha_mcp.places import config_dir, definitions
@@ -116,6 +116,12 @@ def _check_timezone(value: str) -> str:
     return value
 
 
+def _check_days(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}d", value):
+        raise ValueError('must be a number of days, such as "365d"')
+    return value
+
+
 class App(PolicyFields):
     """One App. Unknown fields are refused; the key is never part of a repr, a dump or an error."""
 
@@ -146,6 +152,12 @@ class App(PolicyFields):
     transcriber: Transcriber | None = None
     #: How it is heard what happens: by WAHA's WebSocket, whose URL carries the key, or by asking again and again.
     feed: Literal["live", "poll"] = "live"
+    #: Keep an index of the messages on this machine's disk, for the search.
+    index: bool = False
+    #: The chats to index, of those that may be read: as in the lists of [chats].
+    index_chats: Names = ("*",)
+    #: How long a message stays in the index, such as 365d. None: as long as it is in WhatsApp.
+    retention: Annotated[str, AfterValidator(_check_days)] | None = None
     #: CA certificates (PEM file) for WAHA's https. Verification cannot be switched off.
     ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
     #: Allow plain http, which sends key and messages unencrypted, to a host outside private networks.
@@ -175,6 +187,11 @@ class App(PolicyFields):
     def zone(self) -> ZoneInfo | None:
         """The App's time zone; None: the machine's, which `datetime.astimezone(None)` takes."""
         return None if self.timezone is None else ZoneInfo(self.timezone)
+
+    @property
+    def kept(self) -> float | None:
+        """How long a message stays in the index, in seconds; None: without end."""
+        return None if self.retention is None else int(self.retention[:-1]) * 86_400.0
 
     def secrets(self) -> list[SecretStr]:
         """Everything of it that no log and no other program may get."""

@@ -64,7 +64,7 @@ class Policy:
         self._app = app
         self.store = user_store()
         self._people = People(table)
-        self._recipients = Recipients(app.chats, self._people, app.listen.allow)
+        self._recipients = Recipients(app.chats, self._people, app.listen.allow, app.index_chats)
         account = OwnAccount(app.url, table, self.store)
         self._pacer = Pacer(app.id, app.pace, self.store, account.key)
         self._first_contacts = FirstContacts(app, self._people, account, self._pacer)
@@ -102,6 +102,10 @@ class Policy:
     def readable(self, chat_id: str) -> bool:
         """Whether a chat may be read or shown anywhere: in lists, counts, searches, candidates."""
         return self._recipients.readable(chat_id)
+
+    def indexed(self, chat_id: str) -> bool | None:
+        """Whether a chat is to be indexed; None where it is not, and may be once the App's lists are resolved."""
+        return self._recipients.indexed(chat_id) or (False if self._recipients.certain else None)
 
     @property
     def wakers(self) -> str:

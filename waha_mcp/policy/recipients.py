@@ -122,8 +122,10 @@ class Entries:
 class Recipients:
     """The lists of one App. Before `prepare` only the entries given as ids, kinds or `*` are resolved."""
 
-    def __init__(self, chats: Chats, people: People, waking: Iterable[str] = ()) -> None:
-        """`waking`: the list of those whose messages wake an agent."""
+    def __init__(
+        self, chats: Chats, people: People, waking: Iterable[str] = (), indexed: Iterable[str] = ("*",)
+    ) -> None:
+        """`waking`: the list of those whose messages wake an agent; `indexed`: of the chats to index."""
         self._people = people
         self._allow, self._ask, self._deny = (
             Entries(chats.send.allow),
@@ -132,7 +134,16 @@ class Recipients:
         )
         self._read_allow, self._read_deny = Entries(chats.read.allow), Entries(chats.read.deny)
         self._waking = Entries(waking)
-        self._lists = (self._allow, self._ask, self._deny, self._read_allow, self._read_deny, self._waking)
+        self._indexed = Entries(indexed)
+        self._lists = (
+            self._allow,
+            self._ask,
+            self._deny,
+            self._read_allow,
+            self._read_deny,
+            self._waking,
+            self._indexed,
+        )
         self._existing_only = chats.existing_only
         self._readable: dict[tuple[str, str | None], bool] = {}
         #: Why the saved contacts are incomplete, so that no name was resolved; None if they are complete.
@@ -166,7 +177,7 @@ class Recipients:
         Raises:
             WahaError: WAHA cannot be reached.
         """
-        if not can_read or not (self.limited or self.read_limited or self._waking):
+        if not can_read or not (self.limited or self.read_limited or self._waking or not self._indexed.everyone):
             return
         async with self._preparing:
             if not self._ready or await self._readable_names_are_others():
@@ -334,6 +345,15 @@ class Recipients:
             # Cached: a listing checks the whole address book each time.
             self._readable[chat, twin] = found
         return found
+
+    def indexed(self, chat: str) -> bool:
+        """Whether a chat is to be indexed."""
+        return self.readable(chat) and self._indexed.covers(chat, self._people.twin(chat))
+
+    @property
+    def certain(self) -> bool:
+        """Whether the lists were resolved, so that a chat that is not on one of them is known not to be."""
+        return (not self.read_limited and self._indexed.everyone) or (self._ready and self._gap is None)
 
     def summary(self) -> str:
         """One line: who can be written to and who can be read."""

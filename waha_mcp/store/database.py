@@ -53,19 +53,24 @@ class Database:
         #: Device and inode of the open file.
         self._opened: tuple[int, int] | None = None
         self._holders: Holders | None = None
-        self._holder = ""
+        #: The id of this open file; empty before it is opened.
+        self.holder = ""
 
     @property
     def process(self) -> str:
         """The id of this open file, for `alive`."""
         with self.step():
-            return self._holder
+            return self.holder
 
     def alive(self, process: str) -> bool:
         """Whether the file that was opened under this id is still open in its process."""
         with self.step():
-            assert self._holders is not None
-            return self._holders.alive(process)
+            return self.is_held(process)
+
+    def is_held(self, process: str) -> bool:
+        """As `alive`, within a step."""
+        assert self._holders is not None
+        return self._holders.alive(process)
 
     def flush(self) -> None:
         """Bring all that is written to the disk; deleted rows leave no trace there. Unless another process writes."""
@@ -80,7 +85,7 @@ class Database:
             self._close_file()
             holders, self._holders = self._holders, None
             if holders is not None:
-                holders.leave(self._holder)
+                holders.leave(self.holder)
 
     # Steps
 
@@ -135,7 +140,7 @@ class Database:
         self._close_file()
         make_private(self.path.parent)
         if self._holders is None:
-            self._holders, self._holder = Holders.join(self.path.with_suffix(".lock"))
+            self._holders, self.holder = Holders.join(self.path.with_suffix(".lock"))
         with self._opening(self._holders):
             self._refuse_damaged()
             if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):

@@ -81,6 +81,11 @@ class KeyProbe:
         """Whether the grant is WAHA's last word: nothing in it is unknown."""
         return self.identified and not self.grant.unknown
 
+    def withdrawn(self, action: Action) -> bool:
+        """Whether the key is known not to allow an action (any more). What cannot be asked withdraws nothing."""
+        grant = self.grant
+        return action not in grant.actions and action not in grant.unknown and grant.problem != _NO_WAHA
+
     async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
         """Wait for the first probe, at most `budget` seconds; whether it has ended."""
         with anyio.move_on_after(budget):

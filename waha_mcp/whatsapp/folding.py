@@ -86,3 +86,8 @@ def _accent(char: str) -> bool:
 def words(text: str) -> list[str]:
     """The folded words of a query."""
     return fold(text).split()
+
+
+def fold_text(text: str) -> str:
+    """Normalize a text of a message for the search."""
+    return fold(text)

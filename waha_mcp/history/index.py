@@ -1,0 +1,805 @@
+"""The local index of messages: one SQLite file with a full-text index (FTS5) of the lines of each message.
+
+A message's number is its second and a slot in it, so that numbers are in order of time and the newest of many matches
+are found first, whatever their number. The trigrams of folded lines are indexed: they find parts of words in every
+script. Which lines hold which trigrams is all that FTS5 keeps (`detail=none`): candidates are looked at once more by
+whoever searches (`history.matching`).
+
+The methods block; call them through `store.in_thread`. Threads read while another one writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, NamedTuple, get_args
+
+from waha_mcp.history.records import NOTHING, Has, Record, Sieve
+from waha_mcp.history.source import START, Place
+from waha_mcp.store import StoreAway
+from waha_mcp.store.database import BESIDE, Database
+from waha_mcp.waha.message_kinds import MessageKind
+from waha_mcp.waha.parsing import kind_of_chat
+from waha_mcp.whatsapp.folding import fold_text
+from waha_mcp.whatsapp.ids import MessageKey
+
+#: Messages of one second that stand in it; further ones take the nearest numbers that are free.
+SLOTS = 8
+#: The numbers of kinds; new ones are only added behind them.
+_KINDS: tuple[MessageKind, ...] = get_args(MessageKind)
+#: Beside what a record has: whether it is the account's own.
+_OWN = 1 << 10
+#: What stands in `meta` for the folding: lines that were folded otherwise are indexed anew.
+_FOLDING = f"1/{unicodedata.unidata_version}"
+#: Messages of a chat up to which they are looked at one by one rather than found by their words.
+_FEW = 3_000
+#: Most trigrams of one part of a word that are looked for at once.
+_MOST_TERMS = 30_000
+#: The last Unix second that a message may have.
+_LAST = 2**40
+
+
+class NoTrigrams(StoreAway):
+    """This Python's SQLite cannot index the parts of words."""
+
+
+class Found(NamedTuple):
+    """A message and its number."""
+
+    number: int
+    record: Record
+
+
+class Gap(NamedTuple):
+    """Messages of a chat that are to be read: from `place` back to the second `since` (None: to the first one)."""
+
+    number: int
+    chat: str
+    since: int | None
+    place: Place
+
+
+class Newest(NamedTuple):
+    """The newest message of a chat: its second, and its key where WAHA tells it."""
+
+    chat: str
+    second: int
+    last: MessageKey | None
+
+
+class Chat(NamedTuple):
+    """`head`: the second up to which its messages are here, but for gaps. `gaps`: whether there are any."""
+
+    id: str
+    head: int
+    gaps: bool
+
+
+class Counts(NamedTuple):
+    """`oldest`: the second from which on all messages are here; None: all there are. `begun`: what was to be read."""
+
+    messages: int
+    chats: int
+    gaps: int
+    oldest: int | None
+
+
+def lines_of(text: str | None, extra: str | None, transcript: str | None) -> str:
+    """The folded lines of a message, as they are indexed."""
+    whole = "\n".join(part for part in (text, extra, transcript) if part)
+    # Two more characters, so that each one begins a trigram.
+    return folded_lines(whole.splitlines()) + "\n\n" if whole else ""
+
+
+def folded_lines(lines: Iterable[str]) -> str:
+    """Lines, folded for the search."""
+    return "\n".join(map(fold_text, lines))
+
+
+class _File(Database):
+    """The file of an index."""
+
+    WHAT = "index"
+    MIGRATIONS = (
+        (
+            "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+            "CREATE TABLE chat (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, last TEXT)",
+            "CREATE TABLE person (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, pushname TEXT)",
+            """CREATE TABLE message (
+                number INTEGER PRIMARY KEY,
+                moved INTEGER NOT NULL,
+                chat INTEGER NOT NULL,
+                sender INTEGER,
+                participant INTEGER,
+                kind INTEGER NOT NULL,
+                has INTEGER NOT NULL,
+                id BLOB NOT NULL,
+                expires INTEGER,
+                text TEXT,
+                extra TEXT,
+                transcript TEXT,
+                digest BLOB
+            )""",
+            "CREATE INDEX message_chat ON message (chat, number)",
+            # A part of the id tells nearly all messages apart, and takes half the room.
+            "CREATE INDEX message_id ON message (substr(id, 1, 6))",
+            "CREATE INDEX message_expires ON message (expires) WHERE expires IS NOT NULL",
+            "CREATE INDEX message_digest ON message (digest) WHERE digest IS NOT NULL",
+            """CREATE TABLE gap (
+                number INTEGER PRIMARY KEY,
+                chat INTEGER NOT NULL,
+                since INTEGER,
+                second INTEGER NOT NULL,
+                place TEXT NOT NULL
+            )""",
+            "CREATE INDEX gap_second ON gap (second)",
+            "CREATE INDEX gap_chat ON gap (chat)",
+            "CREATE TABLE doubt (number INTEGER PRIMARY KEY)",
+            "CREATE TABLE forgotten (chat BLOB PRIMARY KEY, second INTEGER NOT NULL) WITHOUT ROWID",
+            "CREATE VIEW lines AS SELECT number, lines_of(text, extra, transcript) AS folded FROM message",
+            """CREATE VIRTUAL TABLE words USING fts5(
+                folded, content='lines', content_rowid='number', columnsize=0, detail=none,
+                tokenize='trigram case_sensitive 1'
+            )""",
+            """CREATE TRIGGER message_added AFTER INSERT ON message BEGIN
+                INSERT INTO words (rowid, folded) VALUES (new.number, lines_of(new.text, new.extra, new.transcript));
+            END""",
+            """CREATE TRIGGER message_changed AFTER UPDATE OF text, extra, transcript ON message BEGIN
+                INSERT INTO words (words, rowid, folded)
+                    VALUES ('delete', old.number, lines_of(old.text, old.extra, old.transcript));
+                INSERT INTO words (rowid, folded) VALUES (new.number, lines_of(new.text, new.extra, new.transcript));
+            END""",
+            """CREATE TRIGGER message_deleted AFTER DELETE ON message BEGIN
+                INSERT INTO words (words, rowid, folded)
+                    VALUES ('delete', old.number, lines_of(old.text, old.extra, old.transcript));
+                DELETE FROM doubt WHERE number = old.number;
+            END""",
+        ),
+    )
+
+    def _set_up(self, connection: Connection) -> None:
+        super()._set_up(connection)
+        connection.create_function("lines_of", 3, lines_of, deterministic=True)
+        try:
+            connection.execute("CREATE VIRTUAL TABLE temp.trial USING fts5(a, tokenize='trigram')")
+        except sqlite3.OperationalError as error:
+            raise NoTrigrams(
+                f"The index needs SQLite 3.34 or newer with FTS5; this Python has {sqlite3.sqlite_version} ({error}): "
+                "use a Python that brings one, as those of python.org and uv do."
+            ) from None
+        connection.execute("DROP TABLE temp.trial")
+        connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, row)")
+
+
+class Index:
+    """The messages of one account."""
+
+    def __init__(self, path: Path) -> None:
+        """The file is made with the first step."""
+        self.path = path
+        self._write, self._read = _File(path), _File(path)
+        self._deleted = False
+
+    def close(self) -> None:
+        """Close the file. The next step opens it again."""
+        self._read.close()
+        self._write.close()
+
+    def delete(self) -> None:
+        """Close and delete the file, with those that were damaged. Further steps raise StoreAway.
+
+        Raises:
+            OSError: a file cannot be deleted.
+        """
+        self._deleted = True
+        self.close()
+        for path in (self.path, *self._write.damaged()):
+            for each in ("", *BESIDE):
+                path.with_name(path.name + each).unlink(missing_ok=True)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        if self._deleted:
+            raise StoreAway("The index was deleted.")
+        with self._read.step() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if self._deleted:
+            raise StoreAway("The index was deleted.")
+        with self._write.step(write=True) as connection:
+            if _meta(connection, "folding") != _FOLDING:
+                # No other process may be half-way, and nothing was added yet in a new file.
+                connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+                _set_meta(connection, "folding", _FOLDING)
+            yield connection
+
+    # Writing
+
+    def add(self, records: Iterable[Record], gone: Iterable[MessageKey] = (), *, backwards: bool = False) -> int:
+        """Add messages, or bring those that are there up to date; how many are new.
+
+        `gone`: messages that are not to be here. `backwards`: they are newest first.
+
+        Raises:
+            StoreAway: nothing was added.
+        """
+        with self._writing() as connection:
+            _remove(connection, gone)
+            return _add(connection, records, backwards=backwards)
+
+    def change(self, chats: Collection[str], bare_id: str, by: Collection[str], record: Record | None) -> None:
+        """Bring the message with this bare id in one of these chats up to date, or with None delete it.
+
+        `by`: the ids of who did that. Of a message by somebody else it is only noted that it may have changed: an
+        engine does not see to it that nobody changes others' messages (see `doubtful`).
+        """
+        with self._writing() as connection:
+            for number, found in _with_id(connection, bare_id):
+                if found.chat not in chats:
+                    continue
+                if found.sender not in by:
+                    connection.execute("INSERT OR IGNORE INTO doubt VALUES (?)", (number,))
+                elif record is None:
+                    connection.execute("DELETE FROM message WHERE number = ?", (number,))
+                else:
+                    _update(connection, number, found, record)
+
+    def doubtful(self) -> Found | None:
+        """A message that may have changed; None: there is none."""
+        with self._reading() as connection:
+            row = connection.execute(_DOUBTFUL).fetchone()
+            return row and Found(int(row[0]), _record(row))
+
+    def settle(self, doubtful: Found, record: Record | None) -> None:
+        """Bring a message that was doubtful up to date, or with None delete it."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM doubt WHERE number = ?", (doubtful.number,))
+            if record is None:
+                connection.execute("DELETE FROM message WHERE number = ?", (doubtful.number,))
+            else:
+                _update(connection, doubtful.number, doubtful.record, record)
+
+    def transcribed(self, message: MessageKey, digest: bytes, text: str) -> None:
+        """Keep the transcript of a voice note, under the SHA-256 of its bytes."""
+        with self._writing() as connection:
+            if (same := _same(connection, message)) is not None:
+                connection.execute(
+                    "UPDATE message SET transcript = ?, digest = ? WHERE number = ?", (text, digest, same.number)
+                )
+
+    def transcript(self, digest: bytes) -> str | None:
+        """The transcript of bytes with this SHA-256, if one is kept."""
+        with self._reading() as connection:
+            found = connection.execute("SELECT transcript FROM message WHERE digest = ? LIMIT 1", (digest,)).fetchone()
+            return None if found is None else str(found[0])
+
+    # Gaps
+
+    def claim(self) -> bool:
+        """Become the process that fills the index, or stay it; False while another one is."""
+        with self._writing() as connection:
+            mine, filling = self._write.holder, _meta(connection, "filling")
+            if filling is not None and filling != mine and self._write.is_held(str(filling)):
+                return False
+            if filling != mine:
+                _set_meta(connection, "filling", mine)
+            return True
+
+    def filled(self) -> bool:
+        """Whether a process that is running fills the index."""
+        with self._writing() as connection:
+            filling = _meta(connection, "filling")
+            return filling is not None and self._write.is_held(str(filling))
+
+    def look(self, newest: Iterable[Newest], *, heard: bool, oldest: float | None) -> list[bool]:
+        """Note the newest messages of chats; what may not be here becomes a gap. For each, whether it was known.
+
+        `heard`: all that came since the last look was heard. `oldest`: the second before which nothing is kept.
+        """
+        with self._writing() as connection:
+            forgotten = _forgotten(connection)
+            return [_look(connection, each, forgotten.get(_digest(each.chat)), heard, oldest) for each in newest]
+
+    def next_gap(self, but: Collection[int] = ()) -> Gap | None:
+        """The gap that reaches nearest to now, but for those with these numbers; None: there is none."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT gap.number, chat.id, since, place FROM gap JOIN chat ON chat.number = gap.chat"
+                " WHERE gap.number NOT IN (SELECT value FROM json_each(?)) ORDER BY second DESC, gap.number LIMIT 1",
+                (json.dumps(list(but)),),
+            ).fetchone()
+            return found and Gap(found[0], found[1], found[2], Place.from_state(json.loads(found[3])))
+
+    def fill(self, gap: Gap, records: Iterable[Record], gone: Iterable[MessageKey], place: Place | None) -> int:
+        """Add messages of a gap, newest first, which is read down to `place` with them, or closed; how many are new.
+
+        `gone`: messages that are read and not to be here. Nothing is done where the gap is not there any more: its chat
+        was dropped or forgotten meanwhile.
+        """
+        with self._writing() as connection:
+            there = connection.execute("SELECT 1 FROM gap WHERE number = ?", (gap.number,)).fetchone()
+            if there is None:
+                return 0
+            if place is None:
+                connection.execute("DELETE FROM gap WHERE number = ?", (gap.number,))
+            else:
+                connection.execute(
+                    "UPDATE gap SET place = ?, second = ? WHERE number = ?",
+                    (json.dumps(place.state), place.time or 0, gap.number),
+                )
+            _remove(connection, gone)
+            return _add(connection, records, backwards=True)
+
+    # Leaving out
+
+    def expire(self, now: float, oldest: float | None) -> int:
+        """Delete messages that have disappeared, and those before the second `oldest`; how many."""
+        with self._writing() as connection:
+            gone = connection.execute("DELETE FROM message WHERE expires <= ?", (now,)).rowcount
+            if oldest is not None:
+                before = (int(oldest) * SLOTS,)
+                gone += connection.execute("DELETE FROM message WHERE number < ?", before).rowcount
+                connection.execute("DELETE FROM gap WHERE second < ?", (int(oldest),))
+            return gone
+
+    def drop(self, chats: Iterable[str]) -> int:
+        """Delete what is kept of chats; how many messages."""
+        with self._writing() as connection:
+            gone = sum(_drop(connection, chat) for chat in chats)
+            if gone:
+                connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        if gone:
+            self._write.flush()
+        return gone
+
+    def forget(self, has: Callable[[str], bool], now: float) -> int:
+        """As `drop`, of the chats and the people that `has` names; what is older than now is not read again."""
+        with self._writing() as connection:
+            chats = {row[0] for row in connection.execute("SELECT id FROM chat") if has(row[0])}
+            people = [row for row in connection.execute("SELECT number, id FROM person") if has(row[1])]
+            gone = 0
+            for number, _ in people:
+                gone += connection.execute(
+                    "DELETE FROM message WHERE sender = ? OR participant = ?", (number, number)
+                ).rowcount
+                connection.execute("DELETE FROM person WHERE number = ?", (number,))
+            for chat in chats:
+                gone += _drop(connection, chat)
+            for each in {*chats, *(person for _, person in people)}:
+                connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (_digest(each), int(now)))
+            connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        self._write.flush()
+        return gone
+
+    # Reading
+
+    def search(self, sieve: Sieve, *, before: int | None = None, after: int | None = None, most: int) -> list[Found]:
+        """Messages that may be what is wanted, newest first, at most `most`. `before`, `after`: numbers, excluded.
+
+        Raises:
+            StoreAway: the index cannot be read.
+        """
+        with self._reading() as connection:
+            where, values = _conditions(connection, sieve, before, after)
+            if where is None:
+                return []
+            chats = _numbers(connection, "chat", sieve.chats)
+            if chats is not None and len(chats) <= 3:
+                parts = [_of_chat(connection, chat, sieve, where, values, most) for chat in chats]
+                found = sorted((row for part in parts for row in part), key=lambda row: -int(row[0]))[:most]
+            else:
+                if chats is not None:
+                    where += " AND +m.chat IN (SELECT value FROM json_each(?))"
+                    values = [*values, json.dumps(chats)]
+                found = _matching(connection, sieve, where, values, most)
+            return [Found(int(row[0]), _record(row)) for row in found]
+
+    def around(self, number: int, before: int, after: int) -> tuple[list[Found], list[Found]]:
+        """The neighbours of a message in its chat, each newest first."""
+        with self._reading() as connection:
+            of = "m.chat = (SELECT chat FROM message WHERE number = ?) AND (m.expires IS NULL OR m.expires > ?)"
+            values = (number, time.time(), number)
+            earlier = connection.execute(
+                f"{_SELECT} WHERE {of} AND m.number < ? ORDER BY m.number DESC LIMIT ?", (*values, before)
+            ).fetchall()
+            later = connection.execute(
+                f"{_SELECT} WHERE {of} AND m.number > ? ORDER BY m.number LIMIT ?", (*values, after)
+            ).fetchall()
+            older, newer = ([Found(int(row[0]), _record(row)) for row in rows] for rows in (earlier, later[::-1]))
+            return older, newer
+
+    def chats(self) -> list[Chat]:
+        """The chats that are known."""
+        with self._reading() as connection:
+            return [
+                Chat(str(row[0]), int(row[1]), bool(row[2]))
+                for row in connection.execute(
+                    "SELECT id, head, EXISTS (SELECT 1 FROM gap WHERE gap.chat = chat.number) FROM chat"
+                )
+            ]
+
+    def has(self, key: MessageKey) -> bool:
+        """Whether a message is here."""
+        with self._reading() as connection:
+            return _same(connection, key) is not None
+
+    def gaps(self) -> list[tuple[str, int | None, int]]:
+        """Chat, since and second of each gap: the messages from the second `second` back to `since` may be missing."""
+        with self._reading() as connection:
+            return [
+                (str(row[0]), row[1], int(row[2]))
+                for row in connection.execute(
+                    "SELECT chat.id, since, second FROM gap JOIN chat ON chat.number = gap.chat ORDER BY second DESC"
+                )
+            ]
+
+    def counts(self) -> Counts:
+        """How much is here."""
+        with self._reading() as connection:
+            [messages] = connection.execute("SELECT count(*) FROM message").fetchone()
+            [chats] = connection.execute("SELECT count(*) FROM chat").fetchone()
+            [gaps, oldest] = connection.execute("SELECT count(*), max(second) FROM gap").fetchone()
+            return Counts(messages, chats, gaps, oldest)
+
+    def note(self, **values: Any) -> None:
+        """Keep values by name."""
+        with self._writing() as connection:
+            for name, value in values.items():
+                _set_meta(connection, name, value)
+
+    def noted(self, name: str) -> Any:
+        """A value that was kept; None if there is none."""
+        with self._reading() as connection:
+            return _meta(connection, name)
+
+    def check(self) -> str | None:
+        """What is damaged; None if nothing is. Reads the whole file."""
+        with self._write.step(write=True) as connection:
+            [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                return str(found)
+            try:
+                connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+            except sqlite3.DatabaseError as error:
+                return str(error)
+            return None
+
+    def optimize(self) -> None:
+        """Merge what was written bit by bit, which makes the file smaller and the search faster."""
+        with self._writing() as connection:
+            connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        self._write.flush()
+
+
+# Rows
+
+_SELECT = """SELECT m.number, m.moved, c.id, s.id, coalesce(s.pushname, p.pushname), p.id, m.kind, m.has, m.id,
+    m.expires, m.text, m.extra, m.transcript
+    FROM message m JOIN chat c ON c.number = m.chat
+    LEFT JOIN person s ON s.number = m.sender LEFT JOIN person p ON p.number = m.participant"""
+
+_DOUBTFUL = f"{_SELECT} WHERE m.number IN (SELECT min(number) FROM doubt)"
+
+
+def _record(row: Sequence[Any]) -> Record:
+    number, moved, chat, sender, pushname, participant, kind, has, bare_id, expires, text, extra, transcript = row
+    own = bool(has & _OWN)
+    alone = kind_of_chat(chat) == "person"
+    return Record(
+        MessageKey(own, chat, bare_id.hex().upper() if isinstance(bare_id, bytes) else bare_id, participant),
+        number // SLOTS - moved,
+        "me" if own else sender or participant or (chat if alone else "unknown"),
+        _KINDS[kind],
+        text or "",
+        extra or "",
+        Has(has & ~_OWN),
+        pushname,
+        expires,
+        transcript or "",
+    )
+
+
+def _packed(bare_id: str) -> bytes | str:
+    """A message's bare id as it is kept: most are hexadecimal, which takes half the room as bytes."""
+    with suppress(ValueError):
+        packed = bytes.fromhex(bare_id)
+        if packed.hex().upper() == bare_id:
+            return packed
+    return bare_id
+
+
+def _scope(key: MessageKey) -> tuple[bool, str]:
+    """What tells apart messages of the same bare id; see `waha.events.message_key`."""
+    return key.from_me, "" if kind_of_chat(key.chat) == "person" else key.chat
+
+
+def _with_id(connection: Connection, bare_id: str) -> list[Found]:
+    packed = _packed(bare_id)
+    rows = connection.execute(
+        f"{_SELECT} WHERE substr(m.id, 1, 6) = substr(?, 1, 6) AND m.id = ?", (packed, packed)
+    ).fetchall()
+    return [Found(int(row[0]), _record(row)) for row in rows]
+
+
+def _same(connection: Connection, key: MessageKey) -> Found | None:
+    """The message with this identity."""
+    return next((each for each in _with_id(connection, key.id) if _scope(each.record.key) == _scope(key)), None)
+
+
+def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: bool, oldest: float | None) -> bool:
+    chat, second, last = newest
+    bare = None if last is None else last.id
+    found = connection.execute("SELECT number, head, last FROM chat WHERE id = ?", (chat,)).fetchone()
+    number, head, known = found or (_chat(connection, chat), 0, None)
+    if head and second <= head and bare == known:
+        return True
+    since = max((int(each) for each in (oldest, forgotten) if each is not None), default=None)
+    if head:
+        # Where the newest one is not there any more, an older one is the newest.
+        since = max(min(head, second), since or 0)
+    here = heard and head > 0 and last is not None and _same(connection, last) is not None
+    if not here and second >= (since or 0):
+        connection.execute(
+            "INSERT INTO gap (chat, since, second, place) VALUES (?, ?, ?, ?)",
+            (number, since, second, json.dumps(START.state)),
+        )
+    connection.execute("UPDATE chat SET head = ?, last = ? WHERE number = ?", (max(second, head, 1), bare, number))
+    return False
+
+
+def _remove(connection: Connection, keys: Iterable[MessageKey]) -> None:
+    for key in keys:
+        if (same := _same(connection, key)) is not None:
+            connection.execute("DELETE FROM message WHERE number = ?", (same.number,))
+
+
+def _add(connection: Connection, records: Iterable[Record], *, backwards: bool) -> int:
+    count = 0
+    forgotten = _forgotten(connection)
+    for record in records:
+        if (same := _same(connection, record.key)) is not None:
+            _update(connection, same.number, same.record, record)
+            continue
+        if not 0 < record.time < _LAST:
+            continue
+        if forgotten and any(forgotten.get(_digest(each), -1) >= record.time for each in _whose(record)):
+            continue
+        number = _free(connection, record.time, backwards=backwards)
+        moved = number // SLOTS - record.time
+        if moved and abs(moved) > int(_meta(connection, "moved") or 0):
+            _set_meta(connection, "moved", abs(moved))
+        key = record.key
+        alone = kind_of_chat(key.chat) == "person"
+        sender = None if key.from_me or record.sender in ("me", "unknown", key.participant) else record.sender
+        # In a chat with one person, the sender is only needed for the name that they chose.
+        sender = None if alone and sender == key.chat and record.pushname is None else sender
+        connection.execute(
+            "INSERT INTO message (number, moved, chat, sender, participant, kind, has, id, expires, text, extra)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                moved,
+                _chat(connection, key.chat),
+                _person(connection, sender, record.pushname),
+                _person(connection, key.participant, None if key.from_me else record.pushname),
+                _KINDS.index(record.kind),
+                int(record.has) | (_OWN if key.from_me else 0),
+                _packed(key.id),
+                record.expires,
+                record.text or None,
+                record.extra or None,
+            ),
+        )
+        count += 1
+    return count
+
+
+def _whose(record: Record) -> Iterator[str]:
+    yield record.chat
+    yield record.sender
+    if record.key.participant is not None:
+        yield record.key.participant
+
+
+def _forgotten(connection: Connection) -> dict[bytes, int]:
+    """The digests of chats and people that were forgotten, and the last second of which nothing is kept."""
+    return {bytes(row[0]): int(row[1]) for row in connection.execute("SELECT chat, second FROM forgotten")}
+
+
+def _update(connection: Connection, number: int, before: Record, record: Record) -> None:
+    """What may change of a message: its words, and what it has. When it was written, and by whom, do not."""
+    if (before.text, before.extra, before.has, before.kind, before.expires) == (
+        record.text,
+        record.extra,
+        record.has,
+        record.kind,
+        record.expires,
+    ):
+        return
+    own = _OWN if before.key.from_me else 0
+    connection.execute(
+        "UPDATE message SET has = ?, kind = ?, expires = ? WHERE number = ?",
+        (int(record.has) | own, _KINDS.index(record.kind), record.expires, number),
+    )
+    if (before.text, before.extra) != (record.text, record.extra):
+        connection.execute(
+            "UPDATE message SET text = ?, extra = ? WHERE number = ?",
+            (record.text or None, record.extra or None, number),
+        )
+
+
+def _free(connection: Connection, second: int, *, backwards: bool) -> int:
+    """The free number that is nearest to a second: from its first slot on, or back from its last one."""
+    first = second * SLOTS
+    if backwards:
+        at = first + SLOTS - 1
+        for [taken] in connection.execute("SELECT number FROM message WHERE number <= ? ORDER BY number DESC", (at,)):
+            if taken != at:
+                break
+            at -= 1
+        return at
+    at = first
+    for [taken] in connection.execute("SELECT number FROM message WHERE number >= ? ORDER BY number", (at,)):
+        if taken != at:
+            break
+        at += 1
+    return at
+
+
+def _chat(connection: Connection, chat: str) -> int:
+    """The number of a chat. A new one has no head: it is not looked at yet."""
+    found = connection.execute("SELECT number FROM chat WHERE id = ?", (chat,)).fetchone()
+    if found is not None:
+        return int(found[0])
+    return int(connection.execute("INSERT INTO chat (id, head) VALUES (?, 0)", (chat,)).lastrowid or 0)
+
+
+def _person(connection: Connection, person: str | None, pushname: str | None) -> int | None:
+    if person is None:
+        return None
+    found = connection.execute("SELECT number, pushname FROM person WHERE id = ?", (person,)).fetchone()
+    if found is None:
+        done = connection.execute("INSERT INTO person (id, pushname) VALUES (?, ?)", (person, pushname))
+        return int(done.lastrowid or 0)
+    if pushname is not None and found[1] is None:
+        connection.execute("UPDATE person SET pushname = ? WHERE number = ?", (pushname, found[0]))
+    return int(found[0])
+
+
+def _drop(connection: Connection, chat: str) -> int:
+    found = connection.execute("SELECT number FROM chat WHERE id = ?", (chat,)).fetchone()
+    if found is None:
+        return 0
+    gone = connection.execute("DELETE FROM message WHERE chat = ?", found).rowcount
+    connection.execute("DELETE FROM gap WHERE chat = ?", found)
+    connection.execute("DELETE FROM chat WHERE number = ?", found)
+    return int(gone)
+
+
+def _digest(chat: str) -> bytes:
+    return hashlib.sha256(chat.encode()).digest()[:12]
+
+
+def _meta(connection: Connection, key: str) -> Any:
+    found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if found is None else found[0]
+
+
+def _set_meta(connection: Connection, key: str, value: Any) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+# Searching
+
+
+def _conditions(
+    connection: Connection, sieve: Sieve, before: int | None, after: int | None
+) -> tuple[str | None, list[Any]]:
+    """The conditions of a search on messages, but for their words and chats; None where there can be none."""
+    parts = ["(m.expires IS NULL OR m.expires > ?)"]
+    values: list[Any] = [time.time()]
+    if before is not None:
+        parts.append("m.number < ?")
+        values.append(before)
+    if after is not None:
+        parts.append("m.number > ?")
+        values.append(after)
+    moved = int(_meta(connection, "moved") or 0)
+    if sieve.since is not None:
+        parts.append("m.number >= ? AND m.number / ? - m.moved >= ?")
+        values += [(int(sieve.since) - moved) * SLOTS, SLOTS, int(sieve.since)]
+    if sieve.until is not None:
+        parts.append("m.number < ? AND m.number / ? - m.moved <= ?")
+        values += [(int(sieve.until) + moved + 1) * SLOTS, SLOTS, int(sieve.until)]
+    if sieve.kinds is not None:
+        parts.append("m.kind IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps([_KINDS.index(each) for each in sieve.kinds]))
+    if sieve.has != NOTHING:
+        parts.append("m.has & ? = ?")
+        values += [int(sieve.has), int(sieve.has)]
+    if sieve.senders is not None:
+        people = _numbers(connection, "person", sieve.senders) or []
+        chats = _numbers(connection, "chat", [each for each in sieve.senders if kind_of_chat(each) == "person"]) or []
+        if not people and not chats and "me" not in sieve.senders:
+            return None, []
+        parts.append(
+            "(? AND m.has & ? != 0 OR m.has & ? = 0 AND (m.sender IN (SELECT value FROM json_each(?))"
+            " OR m.participant IN (SELECT value FROM json_each(?)) OR m.chat IN (SELECT value FROM json_each(?))))"
+        )
+        values += ["me" in sieve.senders, _OWN, _OWN, json.dumps(people), json.dumps(people), json.dumps(chats)]
+    return " AND ".join(parts), values
+
+
+def _numbers(connection: Connection, table: str, ids: Collection[str] | None) -> list[int] | None:
+    if ids is None:
+        return None
+    rows = connection.execute(
+        f"SELECT number FROM {table} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
+        (json.dumps(list(ids)),),
+    )
+    return [int(row[0]) for row in rows]
+
+
+def _of_chat(
+    connection: Connection, chat: int, sieve: Sieve, where: str, values: list[Any], most: int
+) -> list[Sequence[Any]]:
+    [few] = connection.execute(
+        "SELECT count(*) <= ? FROM (SELECT 1 FROM message WHERE chat = ? LIMIT ?)", (_FEW, chat, _FEW + 1)
+    ).fetchone()
+    if not few and sieve.words:
+        return _matching(connection, sieve, f"{where} AND +m.chat = ?", [*values, chat], most)
+    return connection.execute(
+        f"{_SELECT} WHERE m.chat = ? AND {where} ORDER BY m.number DESC LIMIT ?", (chat, *values, most)
+    ).fetchall()
+
+
+def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any], most: int) -> list[Sequence[Any]]:
+    if not sieve.words:
+        return connection.execute(f"{_SELECT} WHERE {where} ORDER BY m.number DESC LIMIT ?", (*values, most)).fetchall()
+    match = _match(connection, sieve.words)
+    if match is None:
+        return []
+    # FTS5 gives its rows by number as well, so that the first ones are the newest.
+    select = _SELECT.replace("FROM message m", "FROM words w CROSS JOIN message m ON m.number = w.rowid")
+    where = where.replace("m.number <", "w.rowid <").replace("m.number >", "w.rowid >")
+    return connection.execute(
+        f"{select} WHERE w.words MATCH ? AND {where} ORDER BY w.rowid DESC LIMIT ?", (match, *values, most)
+    ).fetchall()
+
+
+def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None:
+    """The FTS5 expression for lines that may hold one of each of these; None where none does."""
+    parts: list[str] = []
+    for any_of in words:
+        either = [found for text in any_of if (found := _holding(connection, text)) is not None]
+        if not either:
+            return None
+        if "" not in either:
+            parts.append(f"({' OR '.join(either)})")
+    return " AND ".join(parts) if parts else None
+
+
+def _holding(connection: Connection, text: str) -> str | None:
+    """The expression for lines with a folded text; None where there are none."""
+    if len(text) >= 3:
+        grams = dict.fromkeys(text[at : at + 3] for at in range(len(text) - 2))
+        return f"({' AND '.join(map(_quoted, grams))})"
+    # A shorter one is the beginning of some trigrams.
+    rows = connection.execute(
+        "SELECT term FROM temp.terms WHERE term >= ? AND term < ? LIMIT ?", (text, text + "\U0010ffff", _MOST_TERMS)
+    )
+    grams = dict.fromkeys(str(row[0]) for row in rows)
+    return f"({' OR '.join(map(_quoted, grams))})" if grams else None
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

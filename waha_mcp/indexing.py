@@ -1,0 +1,414 @@
+"""Keeps the local index of one App filled: from WAHA in the background, from what is heard, and from what tools read.
+
+One process fills an index; others of the same App read it, and take over when that one ends. What is to be read are
+the gaps of `history.index`: at first each chat from its newest message on, later what came while nobody listened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import anyio
+
+from waha_mcp.feed.live import Feed
+from waha_mcp.feed.reading_back import last_of
+from waha_mcp.history.index import Found, Gap, Index, Newest
+from waha_mcp.history.records import Record, record_from
+from waha_mcp.history.rest import Rest
+from waha_mcp.history.source import Budget, Place, Row
+from waha_mcp.people.filling import FilledTable
+from waha_mcp.store import StoreAway, in_thread
+from waha_mcp.store.folders import state_dir
+from waha_mcp.waha.chat_rows import OVERVIEW
+from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Unsupported, WahaError
+from waha_mcp.waha.events import ME, Event
+from waha_mcp.waha.models import message_id_of
+from waha_mcp.waha.parsing import chat_id_of, mapping_of
+from waha_mcp.waha.rows import Pages, briefly
+from waha_mcp.whatsapp.ids import MessageKey, parse_message_id, phone_of
+
+logger = logging.getLogger(__name__)
+
+MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
+#: off: not begun. waiting: WAHA, or what is needed, is not there. follows: another process fills it.
+State = Literal["off", "waiting", "follows", "filling", "current", "deleted"]
+
+#: Messages of one request, and seconds that it may take.
+PAGE, SECONDS = 200, 60.0
+#: Between two requests passes at least this many seconds, and as long as the last one took.
+PAUSE = 0.25
+#: Seconds between two looks at all chats, and between two tries to become the process that fills.
+LOOK, CLAIM = 600.0, 10.0
+#: Chats of one request of a look; so many in a row that are as they were end it.
+CHATS, KNOWN = 100, 30
+#: Seconds until what failed is tried again.
+AGAIN = 60.0
+#: Most events that wait to be written.
+MOST_WAITING = 10_000
+
+
+def index_path(app_id: str, number: str) -> Path:
+    """The file of the index of an App and an account (its phone number).
+
+    Raises:
+        OSError: the App's folder cannot be made.
+    """
+    return state_dir(app_id) / f"index-{hashlib.sha256(number.encode()).hexdigest()[:8]}.sqlite"
+
+
+def index_files(app_id: str) -> list[Path]:
+    """The indexes of an App, of any account."""
+    return sorted(state_dir(app_id).glob("index-*.sqlite"))
+
+
+class Indexing:
+    """The index of one App at work.
+
+    `may_keep`: whether a chat is to be indexed; None: that is not known now. `prepare`: awaited before it is asked;
+    raises WahaError. `paced`: whether it leaves WAHA time for others.
+    """
+
+    def __init__(
+        self,
+        app_id: str,
+        feed: Feed,
+        people: FilledTable,
+        *,
+        kept: float | None,
+        may_keep: Callable[[str], bool | None],
+        prepare: Callable[[], Awaitable[object]],
+        paced: bool = True,
+    ) -> None:
+        """Makes no request and no file. `kept`: seconds for which messages are kept; None: for good."""
+        self.state: State = "off"
+        #: Why it waits, in a few words.
+        self.why: str | None = None
+        #: The index of the account at work; None: not known yet, or deleted.
+        self.index: Index | None = None
+        #: Whether messages that came while nobody listened may be missing.
+        self.behind = True
+        #: Chats whose messages cannot be read, and why.
+        self.unread: dict[str, str] = {}
+        self._app_id, self._feed, self._people, self._waha = app_id, feed, people, feed.waha
+        self._kept, self._may_keep, self._prepare, self._paced = kept, may_keep, prepare, paced
+        self._number: str | None = None
+        self._heard: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._read: deque[Row] = deque(maxlen=MOST_WAITING)
+        self._wake: anyio.Event | None = None
+        #: How each chat is best read, as far as that was found out.
+        self._sources: OrderedDict[str, Rest] = OrderedDict()
+        #: Gaps that could not be read, and when they are tried again (monotonic clock).
+        self._later: dict[int, float] = {}
+        #: When all that there is was last looked at (Unix seconds); 0: not yet.
+        self._looked = 0.0
+        self._changed = anyio.Event()
+
+    # What comes in
+
+    def heard(self, event: Event) -> None:
+        """Take an event of the feed."""
+        if event.kind in ("message", "edited", "deleted") and self.state in ("filling", "current"):
+            self._heard.append(event)
+            self._awake()
+        elif event.kind == "session":
+            # Another phone may be paired.
+            self._looked = 0.0
+            self._awake()
+
+    def noticed(self, rows: Iterable[Row]) -> None:
+        """Take messages that a tool has read."""
+        if self.state in ("filling", "current"):
+            self._read.extend(rows)
+            self._awake()
+
+    def _awake(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+
+    # Who searches
+
+    async def ready(self, seconds: float) -> Index | None:
+        """The index, with what came until now as far as `seconds` suffice for that; None: there is none yet."""
+        with anyio.move_on_after(seconds):
+            while self.state != "deleted" and (self.index is None or self.behind):
+                if self.state == "follows":
+                    break
+                await self._changed.wait()
+        if self.index is not None and (self._heard or self._read) and self.state in ("filling", "current"):
+            await self._write_what_came()
+        return self.index
+
+    # In the background
+
+    async def run(self) -> None:
+        """Fill the index, and keep it so, until cancelled or `end`."""
+        pause = 1.0
+        while self.state != "deleted":
+            try:
+                await self._keep()
+                pause = 1.0
+            except WahaError as error:
+                self._wait(briefly(error))
+            except (StoreAway, OSError) as error:
+                self._wait(str(error))
+                logger.warning("%s", error)
+            except Exception:  # it must not stop what runs beside it
+                logger.exception("The index could not be filled")
+                self._wait("filling it failed")
+            await anyio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
+            pause = min(pause * 2, AGAIN)
+
+    async def end(self, *, delete: bool = False) -> None:
+        """Close the index; `delete`: and delete it, because it may not be kept any more.
+
+        Raises:
+            OSError: it could not be deleted.
+        """
+        index, self.index = self.index, None
+        if delete:
+            self._set("deleted")
+            for path in await in_thread(index_files, self._app_id):
+                await in_thread(Index(path).delete)
+        if index is not None:
+            await in_thread(index.delete if delete else index.close)
+
+    def _wait(self, why: str) -> None:
+        if self.state != "deleted":
+            self.why = why
+            self._set("waiting")
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        if state != "waiting":
+            self.why = None
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _keep(self) -> None:
+        """Fill the index of the account that is paired now, until something fails.
+
+        Raises:
+            WahaError: WAHA could not be asked.
+            StoreAway: the index could not be used.
+        """
+        index = await self._of_account()
+        while not await in_thread(index.claim):
+            self._set("follows")
+            await anyio.sleep(CLAIM)
+            index = await self._of_account()
+        await self._feed.open()
+        while True:
+            if time.time() - self._looked > LOOK:
+                index = await self._of_account()
+                if self.state not in ("filling", "current"):
+                    self._set("filling")
+                await self._look(index)
+            await self._write_what_came()
+            if (doubtful := await in_thread(index.doubtful)) is not None:
+                await self._settle(index, doubtful)
+            elif (gap := await in_thread(index.next_gap, self._put_off())) is not None:
+                self.behind = self.behind and gap.since is not None
+                if self.state == "current":
+                    self._set("filling")
+                await self._fill(index, gap)
+            else:
+                self.behind = False
+                if self.state != "current":
+                    if not await in_thread(index.noted, "whole"):
+                        await in_thread(index.optimize)
+                        await in_thread(partial(index.note, whole=1))
+                    self._set("current")
+                await self._until_something_comes()
+
+    async def _of_account(self) -> Index:
+        """The index of the account that is paired now.
+
+        Raises:
+            WahaError: WAHA does not tell.
+        """
+        if self.state == "deleted":
+            raise StoreAway("The index was deleted.")
+        await self._people.load("the account", max_age=1.0)
+        number = next(filter(None, map(phone_of, sorted(self._people.table.me))), None)
+        if number is None:
+            raise NotFound("WAHA does not say which account is paired")
+        if number != self._number or self.index is None:
+            if self.index is not None:
+                await in_thread(self.index.close)
+            self._number, self._looked = number, 0.0
+            self._heard.clear()
+            self._read.clear()
+            self.index = Index(await in_thread(index_path, self._app_id, number))
+        return self.index
+
+    async def _look(self, index: Index) -> None:
+        """Look at all chats for messages that are not here, and leave out what may not be."""
+        await self._prepare()
+        now = time.time()
+        heard = self._listened_since(self._looked)
+        oldest = None if self._kept is None else now - self._kept
+        await in_thread(index.expire, now, oldest)
+        chats = await in_thread(index.chats)
+        if gone := [each.id for each in chats if self._keeps(each.id) is False]:
+            await in_thread(index.drop, gone)
+        whole = await in_thread(index.noted, "looked")
+        look = partial(index.look, heard=heard, oldest=oldest)
+        known = 0
+        pages = Pages(self._waha, OVERVIEW, "chats", size=CHATS)
+        newest: list[Newest] = []
+        async for row in pages.rows():
+            chat, second = chat_id_of(row.get("id")), last_of(row)
+            if chat is not None and second is not None and second >= (oldest or 0) and self._keeps(chat):
+                newest.append(Newest(chat, second, _key(mapping_of(row.get("lastMessage")))))
+            if len(newest) >= CHATS // 2:
+                for as_it_was in await in_thread(look, newest):
+                    known = known + 1 if as_it_was else 0
+                newest = []
+                if whole and known >= KNOWN:
+                    break
+        await in_thread(look, newest)
+        if pages.gap is None:
+            await in_thread(partial(index.note, looked=int(now)))
+        self._looked, self.behind = now, True
+
+    def _keeps(self, chat: str) -> bool | None:
+        return self._may_keep(self._people.canonical(chat))
+
+    def _listened_since(self, when: float) -> bool:
+        """Whether all that came since then was heard."""
+        feed = self._feed
+        return (
+            when > 0
+            and feed.state == "live"
+            and feed.deaf_since is None
+            and feed.record.begun <= when
+            and all(end <= when for _, end in feed.record.gaps)
+            and all(each.when <= when for each in feed.record.missing)
+        )
+
+    def _put_off(self) -> list[int]:
+        now = time.monotonic()
+        self._later = {number: until for number, until in self._later.items() if until > now}
+        return list(self._later)
+
+    async def _fill(self, index: Index, gap: Gap) -> None:
+        """Read one page of a gap."""
+        began = time.monotonic()
+        keeps = self._keeps(gap.chat)
+        if not keeps:
+            if keeps is False:
+                await in_thread(index.drop, [gap.chat])
+            else:
+                self._later[gap.number] = began + AGAIN
+            return
+        source = self._sources.setdefault(gap.chat, Rest(self._waha, gap.chat, page=PAGE))
+        self._sources.move_to_end(gap.chat)
+        if len(self._sources) > 200:
+            self._sources.popitem(last=False)
+        rows: list[Row] = []
+        place: Place | None = None
+        try:
+            async for step in source.rows(gap.place, gap.since, None, Budget(1, SECONDS)):
+                if step.row is None:
+                    place = step.place
+                else:
+                    rows.append(step.row)
+        except (Unsupported, NotFound) as error:
+            self.unread[gap.chat] = briefly(error)
+            await in_thread(index.fill, gap, (), (), None)
+            return
+        except ONE_OPERATION as error:
+            self.unread[gap.chat] = briefly(error)
+            self._later[gap.number] = began + AGAIN
+            return
+        self.unread.pop(gap.chat, None)
+        if place == gap.place and not rows:
+            # The request took too long: it is tried again later.
+            self._later[gap.number] = began + AGAIN
+        records, gone = self._records(rows)
+        await in_thread(index.fill, gap, records, gone, place)
+        self._set(self.state)
+        if self._paced:
+            await anyio.sleep(max(PAUSE, time.monotonic() - began))
+
+    async def _settle(self, index: Index, doubtful: Found) -> None:
+        """Ask WAHA what became of a message that somebody else is said to have changed."""
+        record: Record | None = doubtful.record
+        path = {"chatId": doubtful.record.chat, "messageId": doubtful.record.id}
+        try:
+            row = mapping_of(await self._waha.call(MESSAGE, path=path, query={"downloadMedia": False}))
+            record = record_from(row, self._people.table.me)
+        except NotFound:
+            record = None
+        except ONE_OPERATION as error:
+            logger.info("Whether a message has changed is not known: %s", briefly(error))
+        await in_thread(index.settle, doubtful, record)
+
+    async def _write_what_came(self) -> None:
+        """Write what was heard and read."""
+        index = self.index
+        while index is not None and self._heard:
+            events = [self._heard.popleft() for _ in range(min(len(self._heard), 200))]
+            at = 0
+            while at < len(events):
+                event = events[at]
+                if event.kind == "message":
+                    rows = []
+                    while at < len(events) and events[at].kind == "message":
+                        rows.append(events[at].row)
+                        at += 1
+                    records, gone = self._records(rows)
+                    await in_thread(index.add, records, gone)
+                    continue
+                at += 1
+                if event.chat is not None and event.about is not None and self._keeps(event.chat):
+                    by = () if event.by is None else self._spellings(event.by)
+                    record = None if event.kind == "deleted" else record_from(event.row, self._people.table.me)
+                    if event.kind == "deleted" or record is not None:
+                        await in_thread(index.change, self._spellings(event.chat), event.about, by, record)
+        if index is not None and self._read:
+            rows = [self._read.popleft() for _ in range(len(self._read))]
+            records, gone = self._records(rows)
+            await in_thread(index.add, records, gone)
+
+    def _spellings(self, chat: str) -> tuple[str, ...]:
+        twin = None if chat == ME else self._people.twin(chat)
+        return (chat,) if twin is None else (chat, twin)
+
+    def _records(self, rows: Iterable[Row]) -> tuple[list[Record], list[MessageKey]]:
+        """The records to keep of messages, and the messages of which nothing is to be kept."""
+        oldest = 0.0 if self._kept is None else time.time() - self._kept
+        records, gone = list[Record](), list[MessageKey]()
+        for row in rows:
+            key = _key(row)
+            if key is None or not self._keeps(key.chat):
+                continue
+            record = record_from(row, self._people.table.me)
+            if record is None:
+                gone.append(key)
+            elif record.time >= oldest:
+                records.append(record)
+        return records, gone
+
+    async def _until_something_comes(self) -> None:
+        wake = self._wake = anyio.Event()
+        if not (self._heard or self._read or not self._looked):
+            later = min(self._later.values(), default=float("inf")) - time.monotonic()
+            with anyio.move_on_after(max(min(self._looked + LOOK - time.time(), later), 0.1)):
+                await wake.wait()
+        self._wake = None
+
+
+def _key(row: Row) -> MessageKey | None:
+    try:
+        return parse_message_id(message_id_of(row.get("id")) or "")
+    except ValueError:
+        return None
