@@ -30,6 +30,7 @@ ORDER = (
     "store",
     "history",
     "feed",
+    "indexing",
     "tools",
     "policy",
     "bridge",
@@ -48,6 +49,7 @@ _RARE = "few runs need it"
 #: what is gained by it. A star stands for any name.
 LATE: tuple[tuple[str, str, str], ...] = (
     ("app.keys", "keyring", "an extra: only a key that stands in a keyring needs it"),
+    ("bridge", "indexing", "only an App with an index needs it"),
     ("bridge", "policy.*", "a listing is answered before the policy is loaded"),
     ("cli.*", "app.actions", _COMMAND),
     ("cli.*", "bridge", _COMMAND),

@@ -47,6 +47,7 @@ from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import clean_name
 
 if TYPE_CHECKING:
+    from waha_mcp.indexing import Indexing
     from waha_mcp.policy.call import Call
     from waha_mcp.policy.gate import Policy
 
@@ -115,18 +116,23 @@ class Bridge:
         self.feed = Feed(self.waha, live=app.feed == "live")
         self.feed.listeners.add(self._heard)
         self.feed.refused = partial(self.key.doubt, Action.READ)
+        #: The local index; None: the App has none, or it is not known yet whether the key may read.
+        self.indexing: Indexing | None = None
+        self._start: Callable[..., object] | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.waha)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
-        self.people.start = self.feed.start = tasks.start_soon
+        self.people.start = self.feed.start = self._start = tasks.start_soon
         tasks.start_soon(self.key.watch, self._get_ready)
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:
         await self._stack.aclose()
+        if self.indexing is not None:
+            await self.indexing.end()
         if "policy" in self.__dict__:
             await self.policy.aclose()
 
@@ -275,6 +281,7 @@ class Bridge:
             progress,
             self.feed,
             began,
+            indexing=self.indexing,
         )
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
@@ -439,12 +446,37 @@ class Bridge:
         """Load the policy and resolve its lists, once the grant is known."""
         # The client's pending listing goes first: it needs no policy, and loading the policy takes time.
         await anyio.sleep(LISTING_FIRST)
+        await self._begin_to_index()
         await self.policy.prepare(self.key.grant)
         logger.info("App %s %s", self.app.id, self.policy.summary())
+
+    async def _begin_to_index(self) -> None:
+        """Keep the App's index filled, or delete it where the key may not read (any more)."""
+        if not self.app.index or not self.key.known:
+            return
+        if self.indexing is None:
+            from waha_mcp.indexing import Indexing
+
+            self.indexing = Indexing(
+                self.app.id,
+                self.feed,
+                self.people,
+                kept=self.app.kept,
+                may_keep=self.policy.indexed,
+                prepare=lambda: self.policy.prepare(self.key.grant),
+            )
+        if self.key.withdrawn(Action.READ):
+            await self.indexing.end(delete=True)
+        elif self.indexing.state == "off":
+            self.feed.listeners.add(self.indexing.heard)
+            assert self._start is not None
+            self._start(self.indexing.run)
 
     async def _grant_changed(self, before: Grant) -> None:
         if Action.READ not in self.key.grant.actions:
             self.feed.close()
+        if self.indexing is not None and self.key.withdrawn(Action.READ):
+            await self.indexing.end(delete=True)
         had, has = exposed(self.app, before), self.tools()
         if had == has:
             return

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -50,6 +50,9 @@ from waha_mcp.waha.errors import session_step
 from waha_mcp.waha.models import Result, Sent
 from waha_mcp.waha.web_fetch import WebFile
 from waha_mcp.whatsapp.ids import NOT_KNOWN, chats_of, is_broadcast
+
+if TYPE_CHECKING:
+    from waha_mcp.indexing import Indexing
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Result)
@@ -108,6 +111,8 @@ class Context:
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     #: URLs as given in the arguments to what was fetched from them; empty where WAHA fetches by itself.
     fetched: Mapping[str, WebFile] = field(default_factory=dict)
+    #: The local index of messages, for tools that read; None: there is none.
+    indexing: Indexing | None = None
 
     def shows(self, chat: str, message_id: str) -> bool:
         """Whether a message in a readable chat may be shown: a status story only if its author may be read."""
