@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import random
 import time
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,7 @@ from waha_mcp.feed.reading_back import last_of
 from waha_mcp.history.index import Found, Gap, Index, Newest
 from waha_mcp.history.records import Record, record_from
 from waha_mcp.history.rest import Rest
-from waha_mcp.history.source import Budget, Place, Row
+from waha_mcp.history.source import Budget, Place, Row, Step
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import state_dir
@@ -41,12 +42,14 @@ MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
 #: off: not begun. waiting: WAHA, or what is needed, is not there. follows: another process fills it.
 State = Literal["off", "waiting", "follows", "filling", "current", "deleted"]
 
-#: Messages of one request, and seconds that it may take.
-PAGE, SECONDS = 200, 60.0
+#: Messages of one request, requests of one gap, and how many gaps are read at once, a page of each at a time.
+PAGE, MOST_REQUESTS, AT_ONCE = 200, 1_000_000, 16
 #: Between two requests passes at least this many seconds, and as long as the last one took.
 PAUSE = 0.25
 #: Seconds between two looks at all chats, and between two tries to become the process that fills.
 LOOK, CLAIM = 600.0, 10.0
+#: Seconds until it is looked, where a message is known to be missing.
+SOON = 2.0
 #: Chats of one request of a look; so many in a row that are as they were end it.
 CHATS, KNOWN = 100, 30
 #: Seconds until what failed is tried again.
@@ -103,24 +106,27 @@ class Indexing:
         self._heard: deque[Event] = deque(maxlen=MOST_WAITING)
         self._read: deque[Row] = deque(maxlen=MOST_WAITING)
         self._wake: anyio.Event | None = None
-        #: How each chat is best read, as far as that was found out.
-        self._sources: OrderedDict[str, Rest] = OrderedDict()
+        #: The gaps that are being read.
+        self._reading: dict[int, AsyncGenerator[Step]] = {}
         #: Gaps that could not be read, and when they are tried again (monotonic clock).
         self._later: dict[int, float] = {}
         #: When all that there is was last looked at (Unix seconds); 0: not yet.
         self._looked = 0.0
+        #: Whether the index is that of the account that is paired.
+        self._sure = False
         self._changed = anyio.Event()
 
     # What comes in
 
     def heard(self, event: Event) -> None:
         """Take an event of the feed."""
-        if event.kind in ("message", "edited", "deleted") and self.state in ("filling", "current"):
+        wanted = event.kind in ("message", "edited", "deleted") or (event.kind, event.what) == ("receipt", "sent")
+        if wanted and self.state in ("filling", "current"):
             self._heard.append(event)
             self._awake()
         elif event.kind == "session":
             # Another phone may be paired.
-            self._looked = 0.0
+            self._sure, self._looked = False, 0.0
             self._awake()
 
     def noticed(self, rows: Iterable[Row]) -> None:
@@ -136,15 +142,11 @@ class Indexing:
     # Who searches
 
     async def ready(self, seconds: float) -> Index | None:
-        """The index, with what came until now as far as `seconds` suffice for that; None: there is none yet."""
+        """The index, with what came until now as far as `seconds` suffice for that; None: there is none now."""
         with anyio.move_on_after(seconds):
-            while self.state != "deleted" and (self.index is None or self.behind):
-                if self.state == "follows":
-                    break
+            while self.state not in ("deleted", "follows") and (not self._sure or self.behind):
                 await self._changed.wait()
-        if self.index is not None and (self._heard or self._read) and self.state in ("filling", "current"):
-            await self._write_what_came()
-        return self.index
+        return self.index if self._sure else None
 
     # In the background
 
@@ -172,7 +174,7 @@ class Indexing:
         Raises:
             OSError: it could not be deleted.
         """
-        index, self.index = self.index, None
+        index, self.index, self._sure = self.index, None, False
         if delete:
             self._set("deleted")
             for path in await in_thread(index_files, self._app_id):
@@ -199,14 +201,15 @@ class Indexing:
             WahaError: WAHA could not be asked.
             StoreAway: the index could not be used.
         """
+        self._looked, self.behind = 0.0, True
         index = await self._of_account()
         while not await in_thread(index.claim):
             self._set("follows")
             await anyio.sleep(CLAIM)
             index = await self._of_account()
         await self._feed.open()
-        while True:
-            if time.time() - self._looked > LOOK:
+        while await in_thread(index.mine):
+            if time.time() - self._looked >= LOOK:
                 index = await self._of_account()
                 if self.state not in ("filling", "current"):
                     self._set("filling")
@@ -244,9 +247,11 @@ class Indexing:
             if self.index is not None:
                 await in_thread(self.index.close)
             self._number, self._looked = number, 0.0
+            self._reading.clear()
             self._heard.clear()
             self._read.clear()
             self.index = Index(await in_thread(index_path, self._app_id, number))
+        self._sure = True
         return self.index
 
     async def _look(self, index: Index) -> None:
@@ -309,17 +314,17 @@ class Indexing:
             else:
                 self._later[gap.number] = began + AGAIN
             return
-        source = self._sources.setdefault(gap.chat, Rest(self._waha, gap.chat, page=PAGE))
-        self._sources.move_to_end(gap.chat)
-        if len(self._sources) > 200:
-            self._sources.popitem(last=False)
+        steps = self._reading.pop(gap.number, None)
+        if steps is None:
+            source = Rest(self._waha, gap.chat, page=PAGE)
+            steps = source.rows(gap.place, gap.since, None, Budget(MOST_REQUESTS, math.inf))
         rows: list[Row] = []
-        place: Place | None = None
+        place: Place | None = gap.place
         try:
-            async for step in source.rows(gap.place, gap.since, None, Budget(1, SECONDS)):
-                if step.row is None:
-                    place = step.place
-                else:
+            while len(rows) < PAGE and place is not None:
+                step = await anext(steps, None)
+                place = None if step is None else step.place
+                if step is not None and step.row is not None:
                     rows.append(step.row)
         except (Unsupported, NotFound) as error:
             self.unread[gap.chat] = briefly(error)
@@ -330,9 +335,12 @@ class Indexing:
             self._later[gap.number] = began + AGAIN
             return
         self.unread.pop(gap.chat, None)
-        if place == gap.place and not rows:
-            # The request took too long: it is tried again later.
-            self._later[gap.number] = began + AGAIN
+        if not self._sure:
+            return  # it may be another account's
+        if place is not None:
+            self._reading[gap.number] = steps
+            if len(self._reading) > AT_ONCE:
+                await self._reading.pop(next(iter(self._reading))).aclose()
         records, gone = self._records(rows)
         await in_thread(index.fill, gap, records, gone, place)
         self._set(self.state)
@@ -355,7 +363,7 @@ class Indexing:
     async def _write_what_came(self) -> None:
         """Write what was heard and read."""
         index = self.index
-        while index is not None and self._heard:
+        while index is not None and self._heard and self._sure:
             events = [self._heard.popleft() for _ in range(min(len(self._heard), 200))]
             at = 0
             while at < len(events):
@@ -369,12 +377,17 @@ class Indexing:
                     await in_thread(index.add, records, gone)
                     continue
                 at += 1
-                if event.chat is not None and event.about is not None and self._keeps(event.chat):
+                if event.kind == "receipt":
+                    key = _key(event.row)
+                    if key is not None and self._keeps(key.chat) and not await in_thread(index.has, key):
+                        # Some engines do not tell of own messages but by their receipts.
+                        self._looked = min(self._looked, time.time() - LOOK + SOON)
+                elif event.chat is not None and event.about is not None and self._keeps(event.chat):
                     by = () if event.by is None else self._spellings(event.by)
                     record = None if event.kind == "deleted" else record_from(event.row, self._people.table.me)
                     if event.kind == "deleted" or record is not None:
                         await in_thread(index.change, self._spellings(event.chat), event.about, by, record)
-        if index is not None and self._read:
+        if index is not None and self._read and self._sure:
             rows = [self._read.popleft() for _ in range(len(self._read))]
             records, gone = self._records(rows)
             await in_thread(index.add, records, gone)
@@ -401,7 +414,7 @@ class Indexing:
     async def _until_something_comes(self) -> None:
         wake = self._wake = anyio.Event()
         if not (self._heard or self._read or not self._looked):
-            later = min(self._later.values(), default=float("inf")) - time.monotonic()
+            later = min(self._later.values(), default=math.inf) - time.monotonic()
             with anyio.move_on_after(max(min(self._looked + LOOK - time.time(), later), 0.1)):
                 await wake.wait()
         self._wake = None

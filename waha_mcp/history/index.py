@@ -294,6 +294,11 @@ class Index:
                 _set_meta(connection, "filling", mine)
             return True
 
+    def mine(self) -> bool:
+        """Whether this process still is the one that fills it: the file may have been deleted or replaced."""
+        with self._reading() as connection:
+            return bool(self._write.holder) and _meta(connection, "filling") == self._write.holder
+
     def filled(self) -> bool:
         """Whether a process that is running fills the index."""
         with self._writing() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import anyio
@@ -36,7 +36,9 @@ class Rest:
         self._waha, self._chat = waha, chat
         self._from_me, self._ask_from_me = from_me, from_me is not None and filters
 
-    async def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncIterator[Step]:
+    async def rows(
+        self, place: Place, since: float | None, until: float | None, budget: Budget
+    ) -> AsyncGenerator[Step]:
         """See `MessageSource.rows`."""
         if until is not None and (place.time is None or until < place.time):
             place = Place(int(until))

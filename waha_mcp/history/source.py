@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 Row = Mapping[str, Any]
@@ -106,7 +106,7 @@ class MessageSource(Protocol):
     #: What the source could not do as it was asked, in words for the agent.
     notes: list[str]
 
-    def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncIterator[Step]:
+    def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncGenerator[Step]:
         """The messages from `place` on, newest first, from `since` to `until` (Unix seconds, both included).
 
         Where the budget ends before the messages do, the last step has no row. Each message comes once.
