@@ -13,6 +13,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -147,6 +148,21 @@ class Indexing:
             while self.state not in ("deleted", "follows") and (not self._sure or self.behind):
                 await self._changed.wait()
         return self.index if self._sure else None
+
+    async def transcript(self, digest: bytes) -> str | None:
+        """What is said in a voice note whose bytes have this SHA-256, if that is kept."""
+        with suppress(StoreAway):
+            if self.index is not None and self._sure:
+                return await in_thread(self.index.transcript, digest)
+        return None
+
+    async def transcribed(self, row: Row, digest: bytes, text: str) -> None:
+        """Keep what is said in a voice note, if its message is to be indexed."""
+        records, _ = self._records([row])
+        with suppress(StoreAway):
+            if records and self.index is not None and self._sure:
+                await in_thread(self.index.add, records)
+                await in_thread(self.index.transcribed, records[0].key, digest, text)
 
     # In the background
 

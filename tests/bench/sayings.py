@@ -28,7 +28,7 @@ class Sayings:
     """The vocabulary of each script, most common first, and messages made of it."""
 
     def __init__(self, seed: int = 1) -> None:
-        self._rng = random.Random(seed)  # noqa: S311
+        self._rng = random.Random(seed)
         self.words = {script: self._vocabulary(*of[:3]) for script, of in SCRIPTS.items()}
         self._weights = {
             script: list(accumulate(1 / (rank + 2.7) for rank in range(len(words))))

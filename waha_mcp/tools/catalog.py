@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import cached_property
@@ -113,6 +113,11 @@ class Context:
     fetched: Mapping[str, WebFile] = field(default_factory=dict)
     #: The local index of messages, for tools that read; None: there is none.
     indexing: Indexing | None = None
+
+    def noticed(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Have the index take messages that were read, as far as it may keep them."""
+        if self.indexing is not None:
+            self.indexing.noticed(rows)
 
     def shows(self, chat: str, message_id: str) -> bool:
         """Whether a message in a readable chat may be shown: a status story only if its author may be read."""

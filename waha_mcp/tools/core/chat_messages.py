@@ -82,6 +82,8 @@ async def get_messages(
         rows.append(step.row)
         places.append(step.place)
 
+    ctx.noticed(rows)
+
     def read(names: Names) -> tuple[str | None, list[Message]]:
         read = (message_from(row, names, full=detail == "full", chat=chat) for row in rows)
         return names.name(chat), list(filter(None, read))
@@ -143,6 +145,7 @@ async def get_message(
     notes: list[str] = []
     rows_before = await _before(ctx, chat, raw, before, notes)
     rows_after = await _after(ctx, chat, raw, after, notes)
+    ctx.noticed([raw, *rows_before, *rows_after])
 
     def read(names: Names) -> tuple[str | None, Message | None, list[Message], list[Message]]:
         def in_brief(rows: list[Row]) -> list[Message]:
