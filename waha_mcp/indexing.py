@@ -106,6 +106,7 @@ class Indexing:
         self._number: str | None = None
         self._heard: deque[Event] = deque(maxlen=MOST_WAITING)
         self._read: deque[Row] = deque(maxlen=MOST_WAITING)
+        self._writing = anyio.Lock()
         self._wake: anyio.Event | None = None
         #: The gaps that are being read.
         self._reading: dict[int, AsyncGenerator[Step]] = {}
@@ -148,6 +149,14 @@ class Indexing:
             while self.state not in ("deleted", "follows") and (not self._sure or self.behind):
                 await self._changed.wait()
         return self.index if self._sure else None
+
+    async def newest(self, chat: str, most: int) -> list[Record]:
+        """The newest messages of a chat, newest first, if they are known to be all here; else none."""
+        with suppress(StoreAway):
+            if self.index is not None and self._sure and self.state in ("filling", "current") and not self.behind:
+                await self._write_what_came()
+                return await in_thread(self.index.newest, self._spellings(chat), most)
+        return []
 
     async def transcript(self, digest: bytes) -> str | None:
         """What is said in a voice note whose bytes have this SHA-256, if that is kept."""
@@ -378,6 +387,10 @@ class Indexing:
 
     async def _write_what_came(self) -> None:
         """Write what was heard and read."""
+        async with self._writing:
+            await self._write()
+
+    async def _write(self) -> None:
         index = self.index
         while index is not None and self._heard and self._sure:
             events = [self._heard.popleft() for _ in range(min(len(self._heard), 200))]

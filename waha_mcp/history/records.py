@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import Any
 
 from waha_mcp.history.source import Row
 from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
-from waha_mcp.waha.messages import Message, message_from
-from waha_mcp.waha.parsing import epoch, kind_of_chat
+from waha_mcp.waha.messages import Message, Names, message_from
+from waha_mcp.waha.parsing import epoch, iso_time, kind_of_chat
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
 _LINK = re.compile(r"https?://|www\.[^\s.]+\.", re.IGNORECASE)
@@ -125,6 +126,23 @@ def _extra(message: Message) -> Iterator[str]:
     parts += [message.event.about, message.event.place] if message.event else []
     parts.append(message.preview)
     return (part for part in parts if part)
+
+
+def message_of(record: Record, names: Names, chat: str) -> Message:
+    """The message of a record, in the chat that is shown, as far as the record tells: without quotes and reactions."""
+    sender = record.sender if record.sender in ("me", "unknown") else names.canonical(record.sender)
+    known = None if sender == "me" else names.name(sender)
+    fields: dict[str, Any] = {
+        "id": record.id,
+        "time": iso_time(record.time),
+        "sender": sender,
+        "sender_name": None if sender in ("me", chat) else known or record.pushname,
+        "calls_themselves": record.pushname if sender == chat and not known else None,
+        "kind": record.kind,
+        "text": record.text or None,
+        "edited": True if record.has & Has.EDITED else None,
+    }
+    return Message(**fields)
 
 
 @dataclass(frozen=True)
