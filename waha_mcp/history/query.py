@@ -59,8 +59,7 @@ _QUOTES = '"“”„‟«»＂'
 #: A quote ends a phrase only where a blank follows, so that a Hebrew abbreviation may stand in one; and one within a
 #: word is a part of it.
 _VALUE = rf"(?:[{_QUOTES}](?P<phrase>.*?)(?:[{_QUOTES}](?=\s|$)|$)|(?P<word>\S*))"
-_MINUSES = "-－−–"
-_MINUS = rf"\s*(?P<minus>[{_MINUSES}])?"
+_MINUS = r"\s*(?P<minus>[-－−–])?"
 _TERM = re.compile(rf"{_MINUS}(?:(?P<field>[^\W\d_]+)[:：])?{_VALUE}", re.DOTALL)
 _FIELDLESS = re.compile(rf"{_MINUS}(?P<field>){_VALUE}", re.DOTALL)
 
@@ -169,8 +168,8 @@ def _terms(text: str) -> Iterator[_Term]:
         value = " ".join((match["phrase"] if quoted else match["word"]).split())
         if field and not value:
             raise ValueError(f'{field}: has no value: write it right behind, as in {_EXAMPLES[field]}; or "{field}:"')
-        # A dash among words is none.
-        if value if field or quoted else value.strip(_MINUSES):
+        # Dashes and quotes alone are no words.
+        if field or fold_text(value).strip('-" '):
             yield _Term(field, value, match["minus"] is not None, quoted)
 
 

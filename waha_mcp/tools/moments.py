@@ -19,11 +19,12 @@ def _as(use: Use) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _text(description: str) -> WithJsonSchema:
+def text(description: str) -> WithJsonSchema:
+    """The schema of a time."""
     return WithJsonSchema({"type": "string", "description": description})
 
 
 SINCE, UNTIL = _as("since"), _as("until")
-Since = Annotated[AwareDatetime, SINCE, _text("Date, time, yesterday, monday, 12h, 7d")]
-Until = Annotated[AwareDatetime, UNTIL, _text("As since; a day counts whole")]
-Appointment = Annotated[AwareDatetime, _as("at"), _text(f"{FIXED[0].upper()}{FIXED[1:]}")]
+Since = Annotated[AwareDatetime, SINCE, text("Date, time, yesterday, monday, 12h, 7d")]
+Until = Annotated[AwareDatetime, UNTIL, text("As since; a day counts whole")]
+Appointment = Annotated[AwareDatetime, _as("at"), text(f"{FIXED[0].upper()}{FIXED[1:]}")]

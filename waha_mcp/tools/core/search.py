@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AwareDatetime, Field, WithJsonSchema
+from pydantic import AwareDatetime, Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.history.matching import Match, Sought, first_line, sender_of_record
@@ -16,7 +16,7 @@ from waha_mcp.history.rest_records import RestRecords, short
 from waha_mcp.history.source import Budget
 from waha_mcp.people.directory import Directory
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
-from waha_mcp.tools.moments import SINCE, UNTIL
+from waha_mcp.tools.moments import SINCE, UNTIL, text
 from waha_mcp.tools.paging import DAMAGED, Page, decode_cursor, encode_cursor, left
 from waha_mcp.tools.params import CursorReference, Reference
 from waha_mcp.waha.errors import ONE_OPERATION
@@ -201,17 +201,18 @@ async def search_messages(
         str,
         Field(
             min_length=1,
-            description='Words, "phrases", -not, from:(me) in: kind:image has:link|file|mention|quote after:7d before:',
+            description='Words, "phrases", -not, from:me in:"A b" kind:image has:link after:7d before:today',
         ),
     ],
-    chat: Annotated[str, Reference(), Field(min_length=1)] | None = None,
-    sender: Annotated[str, Reference(reached=False, kind="person"), Field(min_length=1)] | None = None,
-    since: Annotated[AwareDatetime, SINCE, WithJsonSchema({"type": "string"})] | None = None,
-    until: Annotated[AwareDatetime, UNTIL, WithJsonSchema({"type": "string"})] | None = None,
+    chat: Annotated[str, Reference(), Field(min_length=1, description="As in:")] | None = None,
+    sender: Annotated[str, Reference(reached=False, kind="person"), Field(min_length=1, description="As from:")]
+    | None = None,
+    since: Annotated[AwareDatetime, SINCE, text("As after:")] | None = None,
+    until: Annotated[AwareDatetime, UNTIL, text("Included")] | None = None,
     order: Literal["newest", "relevance"] = "newest",
-    context: Annotated[int, Field(ge=0, le=5, description="Neighbours of each hit")] = 0,
+    context: Annotated[int, Field(ge=0, le=5, description="Neighbours")] = 0,
     limit: Annotated[int, Field(ge=1, le=100)] = 20,
-    cursor: Annotated[str, CursorReference()] | None = None,
+    cursor: Annotated[str, CursorReference(), Field(description="To go on")] | None = None,
     *,
     of: _From,
     not_of: _From,
@@ -219,7 +220,7 @@ async def search_messages(
     not_within: _In,
     ctx: Context,
 ) -> Hits:
-    """Search one chat's messages, or all. It says how far it looked; the cursor goes on."""
+    """Search all messages."""
     state = None if cursor is None else decode_cursor("search", cursor)
     shown: frozenset[str] = frozenset()
     match state:
