@@ -94,10 +94,13 @@ class Sought:
             return None
         if not lines:
             return Match("", 0)
-        scores = [self._score(line) if terms else (0, 0.0) for line in folded]
-        best = scores.index(max(scores))
+        # Of each line, how well it holds each of the terms.
+        fits = [[_fit(term, line) for term in terms] for line in folded]
+        held = [(sum(map(bool, each)), sum(each)) for each in fits]
+        best = held.index(max(held))
         shown = _MENTION.sub(lambda at: f"@{self.called.get(at[1], at[1])}", lines[best])
-        return Match(_window(shown, terms), sum(scores[best]))
+        score = sum(map(max, zip(*fits, strict=True))) + held[best][0] + 1 / (1 + len(lines[best]) / LINE)
+        return Match(_window(shown, terms), score)
 
     def _is_of(self, record: Record, names: Names) -> bool:
         """Whether a record is from whom, where, when and of what is looked for."""
@@ -124,17 +127,14 @@ class Sought:
         mentioned = (self._mentions.get(digits) for digits in _MENTION.findall(line))
         return "\n".join([folded, *filter(None, mentioned)])
 
-    def _score(self, line: str) -> tuple[int, float]:
-        """How many of the terms a folded line holds, and how well: whole words, beginnings, phrases; short lines."""
-        points, held = 0.0, 0
-        for term in self.query.terms:
-            if term not in line:
-                continue
-            held += 1
-            begins = re.search(rf"(?<!\w){re.escape(term)}", line)
-            whole = begins and re.search(rf"(?<!\w){re.escape(term)}(?!\w)", line)
-            points += (2 if whole else 1 if begins else 0) + 2 * (" " in term)
-        return held, points + 1 / (1 + len(line) / LINE)
+
+def _fit(term: str, line: str) -> int:
+    """How well a folded line holds a term; 0: not at all. A whole word is better than a part, its beginning between."""
+    if term not in line:
+        return 0
+    begins = re.search(rf"(?<!\w){re.escape(term)}", line) is not None
+    whole = begins and re.search(rf"(?<!\w){re.escape(term)}(?!\w)", line) is not None
+    return 1 + begins + whole + 2 * (" " in term)
 
 
 def sender_of_record(record: Record, names: Names) -> str:
