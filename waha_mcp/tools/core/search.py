@@ -121,6 +121,7 @@ class _Search:
             return hits
         budget = Budget(2 * SURROUNDED, SECONDS)
         told = {each.record.id for each in found}
+        why: str | None = None
         for number, each in enumerate(found):
             if number >= SURROUNDED or budget.spent:
                 self.source.notes.append(f"Only the first {number} hits have their neighbours: see get_message.")
@@ -128,13 +129,15 @@ class _Search:
             try:
                 around = await self.source.around(each.record, context, budget)
             except ONE_OPERATION as error:
-                self.source.notes.append(f"Not all neighbours could be read: {briefly(error)}.")
-                break
+                why = briefly(error)
+                continue
             before, after = ([one for one in side if self._may_show(one) and one.id not in told] for side in around)
             told |= {one.id for one in (*before, *after)}
             hits[number] = hits[number].model_copy(
                 update={"before": self._neighbours(before), "after": self._neighbours(after)}
             )
+        if why:
+            self.source.notes.append(f"Not all neighbours could be read: {why}.")
         return hits
 
     def _hit(self, record: Record, match: Match) -> Hit:
