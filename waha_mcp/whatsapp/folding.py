@@ -122,7 +122,7 @@ _ALIKE: Mapping[str, str] = (
     | {chr(code): chr(code - 0x60) for code in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
     | dict.fromkeys("\u301c", "~")
     # Quotes, apostrophes, dashes; skin tones
-    | dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u00b4`\u05f3", "'")
+    | dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u00b4\u05f3", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033\u05f4", '"')
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
     | dict.fromkeys(map(chr, range(0x1F3FB, 0x1F400)), "")
