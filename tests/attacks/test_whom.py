@@ -325,7 +325,7 @@ PROBES: dict[str, tuple[str, dict[str, Any]]] = {
     "its messages by hidden id": ("get_messages", {"chat": "LID"}),
     "what was said in it": ("search_messages", {"query": "hello", "chat": "CHAT"}),
     "what was said in it, by a query": ("search_messages", {"query": "hello in:CHAT"}),
-    "what was said elsewhere": ("search_messages", {"query": "hello -in:NUMBER"}),
+    "what was said elsewhere": ("search_messages", {"query": "hello -in:LID"}),
     "what it said": ("search_messages", {"query": "hello from:LID"}),
     "what others said": ("search_messages", {"query": "hello -from:CHAT"}),
     "one message": ("get_message", {"message_id": "MESSAGE"}),
