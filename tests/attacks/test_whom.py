@@ -413,10 +413,12 @@ def test_a_friends_reply_shows_nothing_of_a_sealed_chat(what: str, tool: str, se
     assert SEALED not in said
 
 
-@pytest.mark.parametrize("tool", ["get_status", "get_contacts", "get_unread", "list_hidden_ids", "find_chats"])
+@pytest.mark.parametrize(
+    "tool", ["get_status", "get_contacts", "get_unread", "list_hidden_ids", "find_chats", "search_messages"]
+)
 def test_a_listing_is_the_same_with_a_sealed_chat_and_without(tool: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
-    person = f"141555505{len(tool):02}@c.us"
-    arguments = {"query": "zora"} if tool == "find_chats" else {}
+    person = f"141555505{sum(map(ord, tool)) % 100:02}@c.us"
+    arguments = {"find_chats": {"query": "zora"}, "search_messages": {"query": "psst"}}.get(tool, {})
     policy = f'[chats]\nread = {{ deny = ["{person}", "Zora Blum {tool}"] }}\n{FAST}'
     said = []
     for exists in (False, True):

@@ -145,7 +145,7 @@ def test_what_is_shown_of_a_message_is_found(data: dict[str, Any]) -> None:
     assert "needle" in found.line.lower()
 
 
-IMAGE = {"hasMedia": True, "media": {"mimetype": "image/jpeg", "filename": "needle.jpg"}}
+IMAGE: dict[str, Any] = {"hasMedia": True, "media": {"mimetype": "image/jpeg", "filename": "needle.jpg"}}
 IMAGE |= {"_data": {"message": {"imageMessage": {"mimetype": "image/jpeg", "caption": ""}}}}
 
 
