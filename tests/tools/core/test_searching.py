@@ -102,6 +102,14 @@ async def test_what_a_query_gets_wrong_is_said_with_what_would_be_right(query: s
         await found(bridge, query)
 
 
+async def test_the_account_is_me_by_whatever_it_is_named(bridge: Bridge) -> None:
+    mine = await found(bridge, "the after:30d from:me")
+    assert mine
+    [own, *_] = sorted(bridge.directory.me, reverse=True)
+    for more in ({"query": f"the after:30d from:{own}"}, {"query": "the after:30d", "sender": own}):
+        assert (await ask(bridge, "search_messages", limit=100, **more))["hits"] == mine
+
+
 async def test_a_query_and_an_argument_that_name_different_chats_are_refused(bridge: Bridge) -> None:
     with pytest.raises(ArgumentError, match="in: names others than chat"):
         await found(bridge, f'the in:"{KESTREL}"', chat=MAYA)
@@ -226,7 +234,8 @@ async def test_what_is_said_in_a_sealed_chat_changes_no_answer(
             for query in QUERIES:
                 for more in ({}, {"order": "relevance", "context": 2, "limit": 2}):
                     if not at_once:
-                        await admin.fault(ALL, status=501, body="{}", count=1)
+                        # Once with the filter, and once without.
+                        await admin.fault(ALL, status=501, body="{}", count=2)
                     answers.append(await ask(bridge, "search_messages", query=query, **more))
             return answers
 

@@ -179,10 +179,10 @@ def _with_named(values: dict[str, Any]) -> dict[str, Any]:
     """
     query = _parsed(values["query"], None)
     return values | {
-        "of": [each for each in query.senders if each != ME],
-        "not_of": [each for each in query.not_senders if each != ME],
-        "within": list(query.chats),
-        "not_within": list(query.not_chats),
+        "of": [each for each in query.senders if each != ME] or None,
+        "not_of": [each for each in query.not_senders if each != ME] or None,
+        "within": list(query.chats) or None,
+        "not_within": list(query.not_chats) or None,
     }
 
 
@@ -194,8 +194,8 @@ def _parsed(text: str, zone: Any) -> Query:
 
 
 #: People and chats that the query names.
-_From = Annotated[list[str], Reference(reached=False, kind="person", called="query: from")]
-_In = Annotated[list[str], Reference(reached=False, called="query: in")]
+_From = Annotated[list[str] | None, Reference(reached=False, kind="person", called="query: from")]
+_In = Annotated[list[str] | None, Reference(reached=False, called="query: in")]
 
 
 @tool(title="Search messages", action=Action.READ, calls=[MESSAGES], hints=READS, complete=_with_named)
@@ -233,10 +233,10 @@ async def search_messages(
     asked, me = _parsed(query, ctx.app.zone), ctx.directory.me
     sought = Sought(
         asked,
-        chats=_both("in", chat, within),
-        not_chats=frozenset(not_within),
-        senders=_mine(me, _both("from", sender, [*of, *[ME] * (ME in asked.senders)])),
-        not_senders=_mine(me, frozenset(not_of) | {ME} & {*asked.not_senders}) or frozenset(),
+        chats=_both("in", chat, frozenset(within or ())),
+        not_chats=frozenset(not_within or ()),
+        senders=_both("from", _mine(me, sender), _people(me, of, asked.senders)),
+        not_senders=_people(me, not_of, asked.not_senders),
         since=max(filter(None, (asked.since, since.timestamp() if since else None)), default=None),
         until=min(filter(None, (asked.until, until.timestamp() if until else None)), default=None),
         called=_mentions(ctx.directory),
@@ -279,19 +279,23 @@ async def search_messages(
     return answer.resumable("search", [each.state for each in page] if as_found else again)
 
 
-def _both(field: str, argument: str | None, named: list[str]) -> frozenset[str] | None:
+def _both(field: str, argument: str | None, named: frozenset[str]) -> frozenset[str] | None:
     """The chats or people that both an argument and the query allow; None: any."""
     if argument is None:
-        return frozenset(named) or None
+        return named or None
     if named and argument not in named:
         other = "chat" if field == "in" else "sender"
         raise ArgumentError(f"query: {field}: names others than {other}, so nothing can be in both")
     return frozenset({argument})
 
 
-def _mine(me: frozenset[str], people: frozenset[str] | None) -> frozenset[str] | None:
-    """People with "me" for the account's own ids."""
-    return None if people is None else frozenset(ME if each in me else each for each in people)
+def _people(me: frozenset[str], resolved: Sequence[str] | None, written: Sequence[str]) -> frozenset[str]:
+    """The people that the query names, with "me" for the account, by whichever of its ids it is named."""
+    return frozenset({ME} & {*written}) | {_mine(me, each) or each for each in resolved or ()}
+
+
+def _mine(me: frozenset[str], person: str | None) -> str | None:
+    return ME if person in me else person
 
 
 def _mentions(directory: Directory) -> dict[str, str]:
