@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from waha_mcp.history.source import Row
-from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of
+from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of, quoted_of
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.messages import Message, message_from
 from waha_mcp.waha.parsing import epoch, kind_of_chat
@@ -21,13 +21,14 @@ _SILENT = ("reaction", "call", "system", "other")
 
 
 class Has(IntFlag):
-    """What a message has. MENTION: of the account itself."""
+    """What a message has. MENTION: of the account itself. REPLY: a quote of a message of its own."""
 
     LINK = 1
     FILE = 2
     MENTION = 4
     QUOTE = 8
     EDITED = 16
+    REPLY = 32
 
 
 NOTHING = Has(0)
@@ -98,6 +99,8 @@ def record_from(row: Row, me: frozenset[str] = frozenset()) -> Record | None:
         has |= Has.MENTION
     if message.reply_to is not None:
         has |= Has.QUOTE
+    if (quote := quoted_of(row, content)) is not None and quote.author in me:
+        has |= Has.REPLY
     if message.edited:
         has |= Has.EDITED
     alone = not key.from_me and kind_of_chat(key.chat) == "person"
