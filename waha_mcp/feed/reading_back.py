@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from waha_mcp.concurrency import each
 from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import START, Budget, Place, Row, Share
-from waha_mcp.waha.chat_rows import CHAT_TIMES, OVERVIEW
+from waha_mcp.waha.chat_rows import CHAT_TIMES, OVERVIEW, name_in
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound
 from waha_mcp.waha.models import message_id_of
@@ -27,15 +27,23 @@ class ReadBack:
     """What came, oldest first in each chat.
 
     `unread`: chat ids to why their messages are not all among the rows. `whole`: whether all chats were looked at.
+    `names`: of chats, as the list of chats has them.
     """
 
     rows: list[Row] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     whole: bool = True
 
 
-async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
-    """The messages from the Unix second `start` on, of all chats.
+async def _every(chat: str) -> bool:
+    return True
+
+
+async def read_back(
+    waha: Waha, start: int, budget: Budget, wanted: Callable[[str], Awaitable[bool]] = _every
+) -> ReadBack:
+    """The messages from the Unix second `start` on, of all chats, or of those that are `wanted`, by their ids.
 
     Raises:
         WahaError: the list of chats could not be read.
@@ -60,7 +68,10 @@ async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
                 break
         elif chat is not None:
             old = 0
-            chats.append(chat)
+            if await wanted(chat):
+                chats.append(chat)
+                if name := name_in(row):
+                    found.names[chat] = name
 
     read = [_Reading(chat, _Rest(waha, chat, page=50)) for chat in chats]
     # Whoever writes a lot leaves the others their share.
