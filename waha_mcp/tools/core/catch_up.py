@@ -145,7 +145,7 @@ async def get_catch_up(
     *,
     ctx: Context,
 ) -> CatchUp:
-    """Sum up all chats since then, by default 24h: who wrote how much, open questions, mentions of me, last lines."""
+    """Sum up all chats since then, by default 24h: who wrote, open questions, mentions of me."""
     start, shown = _state(since.timestamp() if since else time.time() - DAY.total_seconds(), cursor)
     whole = await ctx.directory.load_if_small()
     recent = await _recent(ctx, start)

@@ -92,7 +92,7 @@ async def get_unread(
     *,
     ctx: Context,
 ) -> Unread:
-    """Show what is new: chats with unread messages and their last lines. Marks nothing as read."""
+    """Show chats with unread messages, and their last lines. Marks nothing as read."""
     start = offset_of("unread", cursor)
     whole = await ctx.directory.load_if_small()
     found: list[Mapping[str, Any]] = []
@@ -189,13 +189,13 @@ class FoundChats(Page):
 @tool(title="Find chats", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
 async def find_chats(
     query: Annotated[
-        str, Field(min_length=1, max_length=200, description="A name, or digits of a number; typos are fine")
+        str, Field(min_length=1, max_length=200, description="A name or digits; typos are fine")
     ],
     limit: Limit = 10,
     *,
     ctx: Context,
 ) -> FoundChats:
-    """Find people, groups and channels by name or number, best match first."""
+    """Find people, groups and channels by name or number."""
     await ctx.directory.load()
     found = ctx.directory.find(query, limit)
     if not found:
