@@ -41,9 +41,15 @@ async def _every(chat: str) -> bool:
 
 
 async def read_back(
-    waha: Waha, start: int, budget: Budget, wanted: Callable[[str], Awaitable[bool]] = _every
+    waha: Waha,
+    start: int,
+    budget: Budget,
+    wanted: Callable[[str], Awaitable[bool]] = _every,
+    first: Callable[[str], bool] = lambda chat: True,
 ) -> ReadBack:
-    """The messages from the Unix second `start` on, of all chats, or of those that are `wanted`, by their ids.
+    """The messages from the Unix second `start` on, of all chats, or of those that are `wanted`.
+
+    `first`: whether a chat is read before the others, in case the budget ends. Both take the chat's id.
 
     Raises:
         WahaError: the list of chats could not be read.
@@ -52,13 +58,15 @@ async def read_back(
     chats: list[str] = []
     pages = Pages(waha, OVERVIEW, "chats", size=PAGE)
     old = 0
-    budget.spend()
+    # However many chats there are, some requests are left to read what is in them.
+    looking = Share(budget, max(budget.most // 2, 1))
+    looking.spend()
     async for row in pages.rows():
         if pages.offset % PAGE == 0:
-            if budget.spent:
+            if looking.spent:
                 found.whole = False
                 break
-            budget.spend()
+            looking.spend()
         chat = chat_id_of(row.get("id"))
         second = last_of(row)
         if second is None or second < start:
@@ -73,6 +81,8 @@ async def read_back(
                 if name := name_in(row):
                     found.names[chat] = name
 
+    found.whole = found.whole and pages.gap is None
+    chats.sort(key=lambda chat: not first(chat))
     read = [_Reading(chat, _Rest(waha, chat, page=50)) for chat in chats]
     # Whoever writes a lot leaves the others their share.
     share = max((budget.most - budget.requests) // max(len(read), 1), 1)

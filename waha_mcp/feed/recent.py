@@ -22,13 +22,18 @@ class Recent:
 
 
 async def read_recent(
-    waha: Waha, start: int, budget: Budget, me: frozenset[str], wanted: Callable[[str], Awaitable[bool]]
+    waha: Waha,
+    start: int,
+    budget: Budget,
+    me: frozenset[str],
+    wanted: Callable[[str], Awaitable[bool]],
+    first: Callable[[str], bool],
 ) -> Recent:
-    """What came since the Unix second `start`, over REST. `me`: the account's own ids; `wanted`: as of `read_back`.
+    """What came since the Unix second `start`, over REST. `me`: the account's own ids; the rest is as of `read_back`.
 
     Raises:
         WahaError: the list of chats could not be read.
     """
-    found = await read_back(waha, start, budget, wanted)
+    found = await read_back(waha, start, budget, wanted, first)
     records = [each for row in reversed(found.rows) if (each := record_from(row, me)) is not None]
     return Recent(records, found.unread, found.whole, found.names)

@@ -22,6 +22,7 @@ LISTS = ("/api/contacts/all", "/api/default/groups", "/api/default/chats", "/api
 CALLS: dict[str, dict[str, Any]] = {
     "list_chats": {"limit": 15},
     "get_unread": {},
+    "get_catch_up": {"since": "50h"},
     "get_messages": {"chat": MAYA, "limit": 10},
 }
 

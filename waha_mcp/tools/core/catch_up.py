@@ -196,7 +196,10 @@ async def _recent(ctx: Context, start: int) -> Recent:
             one = await ctx.directory.learn(one)
         return ctx.readable(one)
 
-    return await read_recent(ctx.waha, start, Budget(REQUESTS, SECONDS), ctx.directory.me, wanted)
+    def known(chat: str) -> bool:
+        return kind_of_chat(chat) == "group" or ctx.directory.saved_name(chat) is not None
+
+    return await read_recent(ctx.waha, start, Budget(REQUESTS, SECONDS), ctx.directory.me, wanted, known)
 
 
 async def _by_chat(ctx: Context, recent: Recent) -> list[_Chat]:
@@ -250,23 +253,30 @@ def _worded(chat: _Chat, names: Names, named: str | None, *, cut: bool) -> Caugh
 
 def _writer(sender: str, count: int, chat: _Chat, names: Names) -> Writer:
     chosen = next((each.record.pushname for each in reversed(chat.came) if each.sender == sender), None)
-    return Writer(sender=sender, sender_name=names.name(sender) or chosen, messages=count)
+    who = _looked_up(sender, names)
+    return Writer(sender=who, sender_name=names.name(who) or chosen, messages=count)
 
 
 def _line(chat: _Chat, place: int, names: Names) -> Line:
     record, sender, why = chat.came[place]
     if why == "question" and not chat.is_open(place):
         why = None
+    who = _looked_up(sender, names)
     return Line(
         id=record.id,
         time=iso_time(record.time),
-        sender=sender,
-        sender_name=None if sender in ("me", chat.id) else names.name(sender) or record.pushname,
+        sender=who,
+        sender_name=None if who in ("me", chat.id) else names.name(who) or record.pushname,
         kind=record.kind,
         text=_text(record, why, names),
         why=why,
         answered=True if why is not None and not chat.is_open(place) else None,
     )
+
+
+def _looked_up(sender: str, names: Names) -> str:
+    """The sender, by the number where it came to be known only when the names were looked up."""
+    return sender if sender in ("me", "unknown") else names.canonical(sender)
 
 
 def _text(record: Record, why: Why | None, names: Names) -> str | None:

@@ -188,9 +188,7 @@ class FoundChats(Page):
 
 @tool(title="Find chats", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
 async def find_chats(
-    query: Annotated[
-        str, Field(min_length=1, max_length=200, description="A name or digits; typos are fine")
-    ],
+    query: Annotated[str, Field(min_length=1, max_length=200, description="A name or digits; typos are fine")],
     limit: Limit = 10,
     *,
     ctx: Context,
