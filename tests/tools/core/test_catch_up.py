@@ -164,7 +164,8 @@ async def test_pages_show_each_chat_once_and_say_how_many_follow(bridge: Bridge)
 
 async def test_an_answer_that_is_cut_goes_on_where_it_ends(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, budget=2_000) as bridge:
-        names, cursor = [], {}
+        names = list[Any]()
+        cursor: dict[str, Any] = {}
         while True:
             page = (await bridge.answer("get_catch_up", {"since": WEEK} | cursor)).data
             names += [(each["name"], each.get("id")) for each in page["chats"]]
