@@ -29,8 +29,8 @@ from waha_mcp.whatsapp.untrusted import MAX_TEXT, Name, Words, clean_name
 
 #: Since when, unless it is said.
 DAY = timedelta(hours=24)
-#: Requests and seconds of one call.
-REQUESTS, SECONDS = 60, 15.0
+#: Requests and seconds of one call; a chat with a few messages takes two.
+REQUESTS, SECONDS = 100, 15.0
 #: Chats of one answer; lines of each that may want an answer; the busiest people of a group; characters of a line.
 CHATS, FOR_ME, BUSIEST, LINE = 10, 3, 3, 120
 #: Chats that could not be read at all of which the answer tells.
