@@ -6,6 +6,7 @@ from tests.attacks.defences import Defence
 
 _LISTENING, _RUNS, _GUARD = "listening.py", "cli/agent_runs.py", "policy/loop_guard.py"
 _WAKING, _CAME, _HEARING = "tools/core/waking.py", "tools/core/what_came.py", "tools/core/hearing.py"
+_CATCH_UP = "tools/core/catch_up.py"
 _LIVE, _RECORD, _SETTLING = "feed/live.py", "feed/record.py", "feed/settling.py"
 _SUBSCRIPTIONS = "server/subscriptions.py"
 
@@ -278,6 +279,41 @@ HEARING = (
         "each chat has its share of reading back",
         (("feed/reading_back.py", "one.go_on(start, Share(budget, share))", "one.go_on(start, budget)"),),
         ("heard::strangers_who_wrote_a_lot_meanwhile_leave_a_friends_message_to_be_read_back",),
+    ),
+    Defence(
+        "nothing of a sealed chat is summed up",
+        (
+            (_CATCH_UP, "        return ctx.readable(one)\n", "        return True\n"),
+            (_CATCH_UP, "if not ctx.readable(chat) or not ctx.shows(chat, record.id):", "if False:"),
+            _NOT_SWEPT,
+        ),
+        ("missed::a_sealed_chat_changes_nothing_in_the_summary",),
+    ),
+    Defence(
+        "who is known is read back before strangers",
+        (("feed/reading_back.py", "chats.sort(key=lambda chat: not first(chat))", "pass"),),
+        ("missed::however_many_strangers_write_a_friend_stands_before_them",),
+    ),
+    Defence(
+        "who is known stands before strangers",
+        ((_CATCH_UP, "else 0 if known else 1", "else 0"),),
+        ("missed::however_many_strangers_write_a_friend_stands_before_them",),
+    ),
+    Defence(
+        "of each person one mention is shown before a second of anybody",
+        ((_CATCH_UP, "told[sender] += 1", "pass"),),
+        ("missed::who_mentions_me_again_and_again_hides_nobody_elses_mention",),
+    ),
+    Defence(
+        "a mention is what the message says it is, not its text",
+        (
+            (
+                "history/records.py",
+                "if any(chat in me for _, chat in mentioned(content)):",
+                'if any(f"@{chat.partition(chr(64))[0]}" in text for chat in me):',
+            ),
+        ),
+        ("missed::a_text_that_names_me_is_no_mention",),
     ),
     Defence(
         "the record has a greatest size",

@@ -130,6 +130,7 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         "search_messages": {"query": "sounds good after:365d", "context": 1, "order": "relevance"},
         "wait_for_messages": chat | {"after": world.incoming, "timeout": 1, "settle": 0},
         "get_updates": {"after": world.incoming},
+        "get_catch_up": {"since": "7d"},
         "get_media": {"message_id": world.voice},
         "get_contacts": {"limit": 5},
         "check_number": {"phone": "+12025550123"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,10 @@ pytestmark = pytest.mark.anyio
 MAYA, SAM, DAD = "447700900142@c.us", "12025550123@c.us", "12025550101@c.us"
 
 
-async def read(sandbox: SandboxInfo, start: int, requests: int = 100) -> ReadBack:
+async def read(sandbox: SandboxInfo, start: int, requests: int = 100, **which: Any) -> ReadBack:
     async with Bridge(app_for(sandbox, sandbox.keys["read"])) as bridge:
         await bridge.key.settle()
-        return await read_back(bridge.waha, start, Budget(requests, 30.0))
+        return await read_back(bridge.waha, start, Budget(requests, 30.0), **which)
 
 
 async def come(admin: Admin, chat: str, text: str, when: int) -> None:
@@ -63,3 +64,32 @@ async def test_what_is_not_read_for_want_of_requests_is_told(sandbox: SandboxInf
     found = await read(sandbox, start, requests=1)
     assert not found.rows
     assert found.unread == {MAYA: "there are too many"}
+
+
+async def test_however_many_chats_there_are_some_requests_are_left_for_what_is_in_them(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    start = int(time.time()) - 10
+    for number in range(90):
+        await come(admin, f"120255502{number:02}@c.us", "here", start)
+    found = await read(sandbox, start, requests=8)
+    assert not found.whole
+    assert {row["body"] for row in found.rows} == {"here"}
+
+
+async def test_chats_that_are_not_wanted_are_not_read_and_those_that_shall_be_first_are(
+    sandbox: SandboxInfo, admin: Admin
+) -> None:
+    start = int(time.time()) - 10
+    for number, chat in enumerate((DAD, SAM, MAYA)):
+        await come(admin, chat, chat, start + number)
+
+    async def wanted(chat: str) -> bool:
+        return chat != MAYA
+
+    await admin.clear()
+    found = await read(sandbox, start, requests=2, wanted=wanted, first=lambda chat: chat == DAD)
+    assert [row["body"] for row in found.rows] == [DAD]
+    assert list(found.unread) == [DAD, SAM]
+    assert not [each for each in await admin.requests() if MAYA in each["path"]]
+    assert found.names == {SAM: "Sam Okafor", DAD: "Dad 👨‍🔧"}

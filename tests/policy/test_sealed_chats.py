@@ -192,7 +192,7 @@ async def everything(bridge: Bridge) -> list[Any]:
         await bridge.chat_names("zor"),
         *[
             await data(tool)
-            for tool in ("get_contacts", "get_unread", "list_hidden_ids", "list_groups", "get_presence")
+            for tool in ("get_contacts", "get_unread", "list_hidden_ids", "list_groups", "get_presence", "get_catch_up")
         ],
         await data("find_chats", query="zora"),
     ]

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 MAIN = {
     "get_message": ("GET /api/{session}/chats/{chatId}/messages/{messageId}",),
     "get_unread": ("GET /api/{session}/chats/overview",),
+    "get_catch_up": ("GET /api/{session}/chats/overview",),
     "wait_for_messages": (
         "GET /api/{session}/chats/overview",
         "GET /api/{session}/chats/{chatId}/messages/{messageId}",

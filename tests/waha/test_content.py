@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from waha_mcp.waha.errors import Refused
-from waha_mcp.waha.messages import message_from, refuse_view_once
+from waha_mcp.waha.messages import message_from, refuse_view_once, with_known_names
 from waha_mcp.whatsapp.ids import NOT_KNOWN
 
 
@@ -541,3 +541,20 @@ def test_the_channel_of_an_invitation_can_be_followed() -> None:
     invite = {"newsletterJid": "120363000000000009@newsletter", "newsletterName": "News"}
     assert read({"message": {"newsletterFollowerInviteMessageV2": invite}}).invite_channel == invite["newsletterJid"]
     assert read({"message": {"newsletterFollowerInviteMessageV2": {"newsletterJid": 5}}}).invite_channel is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden", "shown"),
+    [
+        ("@777@lid and @+12025550123, come", [], "@Sam and @Sam, come"),
+        ("@999@lid, @+12025550100", [], "@me, @me"),
+        # Who may not be shown, and who is not known, stays what the text has.
+        ("@777@lid and @+12025550123", ["12025550123@c.us"], "@777@lid and @+12025550123"),
+        ("@555@lid @+15550100 @12025550123 a@777@lidl @+12025550123456789", [], None),
+        ("no mention", [], None),
+    ],
+)
+def test_a_text_that_was_made_without_names_gets_those_that_are_known_and_may_be_shown(
+    text: str, hidden: list[str], shown: str | None
+) -> None:
+    assert with_known_names(text, Book(*hidden)) == (shown or text)

@@ -34,6 +34,8 @@ from waha_mcp.whatsapp.untrusted import (
 #: What others wrote has the type `Name` or `Words`, and stands in the next list.
 NOT_WRITTEN_BY_OTHERS = {
     "Account": {"id", "phone"},
+    "CatchUp": {"since"},
+    "CaughtUpChat": {"id", "media"},
     "Change": {"id", "chat", "time", "sender"},
     "Channel": {"id", "invite"},
     "ChatPresence": {"chat"},
@@ -62,6 +64,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "Joined": {"group"},
     "Label": {"id", "shade"},
     "LabeledChat": {"id"},
+    "Line": {"id", "time", "sender"},
     "Limits": {"capping", "cycle_ends", "locked_because", "locked_until"},
     "Location": {"map"},
     "MarkedRead": {"chat", "note"},
@@ -102,11 +105,13 @@ NOT_WRITTEN_BY_OTHERS = {
     "UnreadChat": {"id"},
     "WahaApp": {"id", "kind", "actions"},
     "WebhookShown": {"host", "events"},
+    "Writer": {"sender"},
 }
 #: Every field that carries what others wrote.
 WRITTEN_BY_OTHERS = {
     "Account": {"name"},
     "Card": {"email", "name", "organization", "others", "phone"},
+    "CaughtUpChat": {"name", "calls_themselves"},
     "Channel": {"name", "description"},
     "ChatPresence": {"chat_name"},
     "ChatSummary": {"name"},
@@ -134,6 +139,7 @@ WRITTEN_BY_OTHERS = {
     "JoinRequest": {"name"},
     "Label": {"name"},
     "LabeledChat": {"name"},
+    "Line": {"sender_name", "text"},
     "Location": {"name"},
     "Media": {"mimetype", "filename"},
     "Message": {"about", "calls_themselves", "forwarded_from", "invite_code", "preview", "sender_name", "text"},
@@ -149,6 +155,7 @@ WRITTEN_BY_OTHERS = {
     "Seen": {"name"},
     "Session": {"name"},
     "UnreadChat": {"name"},
+    "Writer": {"sender_name"},
 }
 PAGING = {"left_out", "cursor", "not_told", "notes"}
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from waha_mcp.concurrency import each
 from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import START, Budget, Place, Row, Share
-from waha_mcp.waha.chat_rows import CHAT_TIMES, OVERVIEW
+from waha_mcp.waha.chat_rows import CHAT_TIMES, OVERVIEW, name_in
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound
 from waha_mcp.waha.models import message_id_of
@@ -27,15 +27,29 @@ class ReadBack:
     """What came, oldest first in each chat.
 
     `unread`: chat ids to why their messages are not all among the rows. `whole`: whether all chats were looked at.
+    `names`: of chats, as the list of chats has them.
     """
 
     rows: list[Row] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     whole: bool = True
 
 
-async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
-    """The messages from the Unix second `start` on, of all chats.
+async def _every(chat: str) -> bool:
+    return True
+
+
+async def read_back(
+    waha: Waha,
+    start: int,
+    budget: Budget,
+    wanted: Callable[[str], Awaitable[bool]] = _every,
+    first: Callable[[str], bool] = lambda chat: True,
+) -> ReadBack:
+    """The messages from the Unix second `start` on, of all chats, or of those that are `wanted`.
+
+    `first`: whether a chat is read before the others, in case the budget ends. Both take the chat's id.
 
     Raises:
         WahaError: the list of chats could not be read.
@@ -44,13 +58,15 @@ async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
     chats: list[str] = []
     pages = Pages(waha, OVERVIEW, "chats", size=PAGE)
     old = 0
-    budget.spend()
+    # However many chats there are, some requests are left to read what is in them.
+    looking = Share(budget, max(budget.most // 2, 1))
+    looking.spend()
     async for row in pages.rows():
         if pages.offset % PAGE == 0:
-            if budget.spent:
+            if looking.spent:
                 found.whole = False
                 break
-            budget.spend()
+            looking.spend()
         chat = chat_id_of(row.get("id"))
         second = last_of(row)
         if second is None or second < start:
@@ -60,8 +76,13 @@ async def read_back(waha: Waha, start: int, budget: Budget) -> ReadBack:
                 break
         elif chat is not None:
             old = 0
-            chats.append(chat)
+            if await wanted(chat):
+                chats.append(chat)
+                if name := name_in(row):
+                    found.names[chat] = name
 
+    found.whole = found.whole and pages.gap is None
+    chats.sort(key=lambda chat: not first(chat))
     read = [_Reading(chat, _Rest(waha, chat, page=50)) for chat in chats]
     # Whoever writes a lot leaves the others their share.
     share = max((budget.most - budget.requests) // max(len(read), 1), 1)

@@ -63,9 +63,9 @@ class IndexRecords:
                 return
             case _:
                 raise ValueError("a place in another search")
-        self._rest.not_told += [
-            f"messages of {chat}: {why}" for chat, why in self._unread.items() if self._is_of(chat, sieve)
-        ]
+        unread = [why for chat, why in self._unread.items() if self._is_of(chat, sieve)]
+        if unread:
+            self._rest.not_told.append(f"messages of {len(unread)} chat{'s' * (len(unread) > 1)}: {unread[0]}")
         walked = False
         try:
             upto = await self._still_to_read(sieve)

@@ -19,8 +19,8 @@ from waha_mcp.whatsapp.folding import fold_text
 LINE = 160
 #: Of how many people the mentions are looked up by their numbers; of more, every mention is looked at.
 MENTIONED = 50
-#: A mention of a person as it stands in a text: the digits of an id.
-_MENTION = re.compile(r"@([0-9]{5,20})(?![0-9])")
+#: A mention of a person as it stands in a text: the digits of an id, alone or in a number or hidden id.
+_MENTION = re.compile(r"@\+?([0-9]{5,20})(?![0-9])(?:@lid\b)?")
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,10 @@ class Sought:
 
     def _alternatives(self, term: str) -> tuple[str, ...]:
         """A term, and what stands in texts for the mentions that show it."""
-        found = [f"@{digits}" for digits, name in self._mentions.items() if term in name]
-        return (term, *found) if len(found) <= MENTIONED else (term, "@")
+        found = [digits for digits, name in self._mentions.items() if term in name]
+        if len(found) > MENTIONED:
+            return term, "@"
+        return (term, *(f"@{plus}{digits}" for digits in found for plus in ("", "+")))
 
     def match(self, record: Record, names: Names) -> Match | None:
         """Why a record is found; None if it is not looked for."""

@@ -10,9 +10,9 @@ from enum import IntFlag
 from typing import Any, NamedTuple, Protocol
 
 from waha_mcp.history.source import Budget, Row
-from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of
+from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of, quoted_of
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
-from waha_mcp.waha.messages import Message, Names, message_from
+from waha_mcp.waha.messages import Message, Names, message_from, with_known_names
 from waha_mcp.waha.parsing import epoch, iso_time, kind_of_chat
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
@@ -22,13 +22,14 @@ _SILENT = ("reaction", "call", "system", "other")
 
 
 class Has(IntFlag):
-    """What a message has. MENTION: of the account itself."""
+    """What a message has. MENTION: of the account itself. REPLY: a quote of a message of its own."""
 
     LINK = 1
     FILE = 2
     MENTION = 4
     QUOTE = 8
     EDITED = 16
+    REPLY = 32
 
 
 NOTHING = Has(0)
@@ -99,6 +100,8 @@ def record_from(row: Row, me: frozenset[str] = frozenset()) -> Record | None:
         has |= Has.MENTION
     if message.reply_to is not None:
         has |= Has.QUOTE
+    if (quote := quoted_of(row, content)) is not None and quote.author in me:
+        has |= Has.REPLY
     if message.edited:
         has |= Has.EDITED
     alone = not key.from_me and kind_of_chat(key.chat) == "person"
@@ -139,7 +142,7 @@ def message_of(record: Record, names: Names, chat: str) -> Message:
         "sender_name": None if sender in ("me", chat) else known or record.pushname,
         "calls_themselves": record.pushname if sender == chat and not known else None,
         "kind": record.kind,
-        "text": record.text or None,
+        "text": with_known_names(record.text, names) or None,
         "edited": True if record.has & Has.EDITED else None,
     }
     return Message(**fields)

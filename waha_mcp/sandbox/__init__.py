@@ -19,9 +19,9 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
 - `POST /sandbox/messages` {"chatId", "text", "from"?, "fromMe"?: from one's phone, "pushName"?, "id"?, "timestamp"?,
-  "replyTo"?, "mentions"?: [ids], "mimetype"?, "raw"?, "told"?: [0], "session"?} lets a message arrive, with a sample
-  file of that type and these fields in its raw data; its event comes after each of the `told` seconds: late, twice, or
-  with [] never.
+  "replyTo"?, "mentions"?: [ids], "mimetype"?, "timer"?: seconds after which it disappears, "raw"?, "told"?: [0],
+  "session"?} lets a message arrive, with a sample file of that type and the `raw` fields in its raw data; its event
+  comes after each of the `told` seconds: late, twice, or with [] never.
   `POST /sandbox/groups` {"subject", "from", "session"?} lets somebody else make a group with the account in it, and
   `POST /sandbox/calls` {"from", "session"?} a call come.
 - `POST /sandbox/events` {"kind", ..., "session"?} lets something else happen. `from` is who does it, the chat's own

@@ -94,6 +94,8 @@ class Message:
     forwarded: bool = False
     source: str = "app"
     server_id: int = 0
+    #: Seconds after which it disappears; 0: never.
+    timer: int = 0
     #: Fields of the engine's raw data in place of those that it would have.
     raw: dict[str, Any] | None = None
 

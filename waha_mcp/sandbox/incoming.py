@@ -72,6 +72,7 @@ def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
         ack=1 if mine else 2,
         quoted=wish.get("replyTo"),
         mentions=tuple(wish.get("mentions", ())),
+        timer=int(wish.get("timer", 0)),
         raw=wish.get("raw"),
     )
     doings.arrive(sandbox, session, account, message, wish.get("told", [0]))

@@ -38,7 +38,8 @@ def instructions(app: App, grant: Grant, phone: str | None = None) -> str:
     ]
     if reads:
         lines.append(
-            "To read: get_unread for what is new, list_chats, search_messages for a topic, get_messages for a chat. "
+            "To read: get_unread for what is new, get_catch_up after an absence, list_chats, search_messages for a "
+            "topic, get_messages for a chat. "
             "Chats and people are given by name, number or id; where a name is not clear, ask the user who is meant. "
             "Reading marks nothing as read. In answers, `them` is the other side of a chat with one person, ~ stands "
             "before a name that its bearer chose, and a time without a day is of the row above's day, at first today."

@@ -226,7 +226,7 @@ SourceMessageId = Annotated[
 ]
 #: The URL of a file, normalized.
 MediaUrl = Annotated[str, Fetched(), AfterValidator(web_url), Field(description="To fetch it from")]
-Limit = Annotated[int, Field(ge=1, le=100, description="How many")]
+Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, CursorReference(), Field(description="From the page before")]
 #: Filter by author. The tool gets the chat id.
 Sender = Annotated[

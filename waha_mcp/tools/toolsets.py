@@ -15,6 +15,7 @@ _MODULES = {
         "core.chat_messages",
         "core.search",
         "core.hearing",
+        "core.catch_up",
         "core.attachments",
         "core.address_book",
         "core.group_list",

@@ -36,7 +36,7 @@ def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
     return 0 if found == -1 else count_of(found), marked
 
 
-def _name_in(raw: Mapping[str, Any]) -> str | None:
+def name_in(raw: Mapping[str, Any]) -> str | None:
     """The name in a row; None for a number, which WEBJS has there for who is not saved."""
     name = text_of(raw.get("name"))
     person = kind_of_chat(chat_id_of(raw.get("id")) or "") == "person"
@@ -53,7 +53,7 @@ def chat_from(raw: Mapping[str, Any], names: Names = NOBODY, *, full: bool = Tru
     engine = mapping_of(raw.get("_chat"))
     return ChatSummary(
         id=chat_id,
-        name=names.name(chat_id) or _name_in(raw),
+        name=names.name(chat_id) or name_in(raw),
         kind=kind_of_chat(chat_id),
         unread=unread,
         marked_unread=marked or None,

@@ -186,9 +186,46 @@ def _says_view_once(name: str) -> bool:
     return "viewonce" in name.lower().replace("_", "")
 
 
+#: Seconds of the shortest timer that a chat can have.
+_SHORTEST_TIMER = 24 * 60 * 60
+
+
 def expires_of(raw: Mapping[str, Any], content: Content) -> int | None:
-    """When a disappearing message does (Unix seconds); None for one that stays, or where the engine does not say."""
-    return None
+    """When a disappearing message does (Unix seconds); None for one that stays, or where the engine does not say.
+
+    It counts from when the message was sent, as in WhatsApp Web, and not from `ephemeralStartTimestamp`. Where more
+    than one end may be meant, it is the first, so that nothing is held longer than its sender meant: a timer that
+    begins with reading has begun at once, and one that is not told is the shortest. What somebody keeps in the chat
+    stays.
+    """
+    data = mapping_of(raw.get("_data"))
+    # What GOWS has from the phone's history is beside its own fields.
+    history = mapping_of(data.get("SourceWebMsg"))
+    sent = epoch(raw.get("timestamp"))
+    # A notice that the timer was changed tells the new one.
+    if sent is None or content.kind == "system" or _is_kept(data) or _is_kept(history):
+        return None
+    told = (
+        content.context.get("expiration"),
+        content.context.get("afterReadDuration"),
+        *(each.get(name) for each in (data, history) for name in ("ephemeralDuration", "afterReadDuration")),
+    )
+    ends = [int(sent) + seconds for each in told if (seconds := number_of(each))]
+    if (ended := epoch(data.get("expiredTimestamp"))) is not None:
+        ends.append(int(ended))
+    if not ends and _is_ephemeral(data):
+        return int(sent) + _SHORTEST_TIMER
+    return min(ends, default=None)
+
+
+def _is_kept(data: Mapping[str, Any]) -> bool:
+    """Whether somebody keeps a disappearing message in the chat. `data`: WhatsApp Web's, or the protocol's, of it."""
+    return data.get("kicState") == "KEPT" or mapping_of(data.get("keepInChat")).get("keepType") in (1, "KEEP_FOR_ALL")
+
+
+def _is_ephemeral(data: Mapping[str, Any]) -> bool:
+    wrappers = _unwrapped(mapping_of(data.get("message") or data.get("Message")))[1]
+    return "ephemeralMessage" in wrappers or True in (data.get("IsEphemeral"), data.get("isEphemeral"))
 
 
 #: Fields of a message that are no content.

@@ -365,6 +365,22 @@ def _with_names(text: str | None, content: Content, names: Names) -> str | None:
     return _MENTION.sub(lambda at: f"@{shown.get(at[1], at[1])}", text) if shown else text
 
 
+def with_known_names(text: str, names: Names) -> str:
+    """A text that was made without names, with those of the people whom it mentions, where they may be shown.
+
+    Anybody can write what looks like a mention: it gets no more than a name.
+    """
+
+    def shown(at: re.Match[str]) -> str:
+        chat_id = names.canonical(at[1] if at[2] is None else f"{at[2]}@c.us")
+        known = chat_id in names.me or (names.shows(chat_id) and names.name(chat_id))
+        return f"@{shown_name(chat_id, names)}" if known else at[0]
+
+    return _WITHOUT_NAME.sub(shown, text)
+
+
+#: A mention in a text that was made without names (see `shown_name`).
+_WITHOUT_NAME = re.compile(r"@(\+([0-9]{5,15})(?![0-9])|[0-9]+@lid\b)")
 #: A mention as it stands in a text: of a group by its chat id, of a person by the digits of theirs.
 _MENTION = re.compile(r"@([0-9]+(?:-[0-9]+)?@g\.us|[0-9]+)")
 

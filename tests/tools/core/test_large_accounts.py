@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,6 +23,8 @@ LISTS = ("/api/contacts/all", "/api/default/groups", "/api/default/chats", "/api
 CALLS: dict[str, dict[str, Any]] = {
     "list_chats": {"limit": 15},
     "get_unread": {},
+    # The same second in each call.
+    "get_catch_up": {"since": f"{int(time.time()) - 50 * 3_600}"},
     "get_messages": {"chat": MAYA, "limit": 10},
 }
 

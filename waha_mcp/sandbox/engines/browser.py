@@ -81,6 +81,8 @@ class Browser(Engine):
             model["notifyName"] = person.push_name
         if message.forwarded:
             model |= {"isForwarded": True, "forwardingScore": 1}
+        if message.timer:
+            model["ephemeralDuration"] = message.timer
         if message.edited is not None and not message.deleted:
             edit = edit_id(message)
             model |= {

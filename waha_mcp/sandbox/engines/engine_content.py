@@ -71,6 +71,8 @@ def _context(account: Account, message: Message) -> dict[str, Any]:
         }
     if message.mentions:
         context["mentionedJid"] = [jid(each) for each in message.mentions]
+    if message.timer:
+        context["expiration"] = message.timer
     if message.forwarded:
         context |= {"forwardingScore": 1, "isForwarded": True}
     return context

@@ -71,7 +71,7 @@ class Gows(Sockets):
                 "DeviceSentMeta": None,
             },
             "Message": body,
-            "IsEphemeral": False,
+            "IsEphemeral": message.timer > 0,
             "IsViewOnce": False,
             "IsDocumentWithCaption": False,
             "IsEdit": message.edited is not None,

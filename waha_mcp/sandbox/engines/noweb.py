@@ -29,6 +29,8 @@ class Noweb(Sockets):
         body = content(account, message)
         if body is not None and message.edited:
             body = {"editedMessage": {"message": body}}
+        if body is not None and message.timer:
+            body = {"ephemeralMessage": {"message": body}}
         return {
             "key": raw_key(message),
             "messageTimestamp": long(message.time) if message.media else message.time,

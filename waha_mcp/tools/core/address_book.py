@@ -18,7 +18,7 @@ from waha_mcp.whatsapp.ids import parse_phone, phone_of
 Phone = Annotated[
     str,
     AfterValidator(parse_phone),
-    Field(description="With country code: +1 202 555 0123"),
+    Field(description="With + and country code"),
 ]
 
 
@@ -28,7 +28,7 @@ class Contacts(Page):
 
 @tool(title="List contacts", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
 async def get_contacts(limit: Limit = 50, cursor: Cursor | None = None, *, ctx: Context) -> Contacts:
-    """List the contacts by name, with numbers and ids. find_chats finds one."""
+    """List the contacts by name, with numbers and ids."""
     offset = offset_of("contacts", cursor)
     await ctx.directory.load()
     known = [entry for entry in ctx.directory.entries() if entry.contact is not None]
@@ -59,7 +59,7 @@ class NumberCheck(Result):
 
 @tool(title="Check a number", action=Action.READ, calls=["GET /api/contacts/check-exists"], hints=READS)
 async def check_number(phone: Phone, *, ctx: Context) -> NumberCheck:
-    """Tell whether a number has WhatsApp, and its chat id: before a first message to it."""
+    """Tell whether a number has WhatsApp, before a first message to it."""
     answer = await ctx.waha.call("GET /api/contacts/check-exists", query={"phone": phone})
     found = object_of(answer, "about a number")
     exists = found.get("numberExists")

@@ -76,7 +76,7 @@ async def get_media(
     *,
     ctx: Context,
 ) -> FetchedMedia:
-    """Look at a message's file: see a picture, hear or read a voice note, read a text document."""
+    """See a message's picture, hear or read its voice note, read its text document."""
     if save and ctx.app.downloads is None:
         raise ArgumentError("save: this App has no downloads folder; ask the user to set downloads in it")
     whole = await ctx.directory.load_if_small()

@@ -93,7 +93,7 @@ async def get_unread(
     *,
     ctx: Context,
 ) -> Unread:
-    """Show what is new: chats with unread messages and their last lines. Marks nothing as read."""
+    """Show chats with unread messages, and their last lines. Marks nothing as read."""
     start = offset_of("unread", cursor)
     whole = await ctx.directory.load_if_small()
     found: list[Mapping[str, Any]] = []
@@ -185,11 +185,7 @@ async def _kept_lines(ctx: Context, row: Mapping[str, Any], chat: str, count: in
         return None
     records = await ctx.indexing.newest(chat, count + 5)
     incoming = [record for record in records if not record.key.from_me][:count]
-    # Quotes are not kept, nor whom a mention names.
-    plain = all(
-        record.kind == "text" and not record.extra and "@" not in record.text and not record.has & Has.QUOTE
-        for record in incoming
-    )
+    plain = all(record.kind == "text" and not record.extra and not record.has & Has.QUOTE for record in incoming)
     if len(incoming) < count or not plain or records[0].key.id != bare_id(last):
         return None
 
@@ -217,14 +213,12 @@ class FoundChats(Page):
 
 @tool(title="Find chats", action=Action.READ, calls=["GET /api/contacts/all"], hints=READS)
 async def find_chats(
-    query: Annotated[
-        str, Field(min_length=1, max_length=200, description="A name, or digits of a number; typos are fine")
-    ],
+    query: Annotated[str, Field(min_length=1, max_length=200, description="A name or digits; typos are fine")],
     limit: Limit = 10,
     *,
     ctx: Context,
 ) -> FoundChats:
-    """Find people, groups and channels by name or number, best match first."""
+    """Find people, groups and channels by name or number."""
     await ctx.directory.load()
     found = ctx.directory.find(query, limit)
     if not found:

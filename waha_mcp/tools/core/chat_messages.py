@@ -125,7 +125,7 @@ class MessageView(Result):
     notes: list[str] | None = None
 
 
-Around = Annotated[int, Field(ge=0, le=20, description="How many messages")]
+Around = Annotated[int, Field(ge=0, le=20)]
 
 
 @tool(title="Read one message", action=Action.READ, calls=[MESSAGE, MESSAGES], hints=READS)
@@ -137,7 +137,7 @@ async def get_message(
     *,
     ctx: Context,
 ) -> MessageView:
-    """Show one message in full, with those around it if asked for."""
+    """Show one message in full, and so many before and after it."""
     whole = await ctx.directory.load_if_small()
     here = parse_message_id(message_id).chat
     chat, _ = await ctx.directory.named(lambda names: names.canonical(here), whole=whole)

@@ -14,7 +14,7 @@ class Groups(Page):
 
 @tool(title="List groups", action=Action.READ, calls=["GET /api/{session}/groups"], hints=READS)
 async def list_groups(limit: Limit = 20, cursor: Cursor | None = None, *, ctx: Context) -> Groups:
-    """List the account's groups, with subject, description and size."""
+    """List the groups, with subject, description and size."""
     offset = offset_of("groups", cursor)
     await ctx.directory.load("groups")
     if not_told := ctx.directory.not_known("groups"):

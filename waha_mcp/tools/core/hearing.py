@@ -39,7 +39,7 @@ REPORT, REPORT_TYPING = 10.0, 1.0
 After = Annotated[
     str,
     PlaceReference(),
-    Field(description="Message id or cursor; left out: now"),
+    Field(description="Message id or cursor; default now"),
 ]
 
 
@@ -67,7 +67,7 @@ async def wait_for_messages(
     *,
     ctx: Context,
 ) -> Heard:
-    """Wait for others' messages, those since `after` included; returns them once the chat is quiet."""
+    """Wait for others' messages, those since `after` included, until the chat is quiet."""
     return await _Wait(ctx, chat, sender, settle).run(after, timeout)
 
 

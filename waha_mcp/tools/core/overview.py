@@ -66,7 +66,7 @@ async def get_status(
     *,
     ctx: Context,
 ) -> Status:
-    """Show whether WhatsApp is connected, as which account, and which tools are hidden and why."""
+    """Show whether WhatsApp is connected, as whom, and which tools are hidden and why."""
     hidden: defaultdict[str, list[str]] = defaultdict(list)
     for other in CATALOG.values():
         if not not_chosen(other, ctx.app) and (why := why_hidden(other, ctx.app, ctx.grant)):

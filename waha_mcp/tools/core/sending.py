@@ -80,7 +80,7 @@ _MEDIA: dict[str, tuple[str, str]] = {
 )
 async def send_media(
     chat: Chat,
-    kind: Annotated[MediaKind, Field(description="voice: a voice note, file: a document; left out: as what it is")]
+    kind: Annotated[MediaKind, Field(description="voice: a voice note, file: a document; left out: by its type")]
     | None = None,
     url: MediaUrl | None = None,
     data: FileData | None = None,
@@ -92,7 +92,7 @@ async def send_media(
     *,
     ctx: Context,
 ) -> Sent:
-    """Send an image, video, voice note or file, given by exactly one of url, data and path."""
+    """Send an image, video, voice note or file: exactly one of url, data and path."""
     assert kind is not None
     if kind == "voice" and caption is not None:
         raise ArgumentError("caption: a voice note has none; send the text with send_text")
@@ -132,7 +132,7 @@ async def react(
     *,
     ctx: Context,
 ) -> Reacted:
-    """React to a message, or take the own reaction back."""
+    """React to a message, or no longer."""
     confirmed(await ctx.waha.call("PUT /api/reaction", body={"messageId": message_id, "reaction": emoji}))
     return Reacted(emoji=emoji)
 
