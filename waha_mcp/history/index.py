@@ -16,7 +16,7 @@ import sqlite3
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, NamedTuple, get_args
@@ -169,15 +169,34 @@ class _File(Database):
     def _set_up(self, connection: Connection) -> None:
         super()._set_up(connection)
         connection.create_function("lines_of", 3, lines_of, deterministic=True)
-        try:
-            connection.execute("CREATE VIRTUAL TABLE temp.trial USING fts5(a, tokenize='trigram')")
-        except sqlite3.OperationalError as error:
-            raise NoTrigrams(
-                f"The index needs SQLite 3.34 or newer with FTS5; this Python has {sqlite3.sqlite_version} ({error}): "
-                "use a Python that brings one, as those of python.org and uv do."
-            ) from None
-        connection.execute("DROP TABLE temp.trial")
+        _try_trigrams(connection)
         connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, row)")
+
+
+def no_trigrams() -> str | None:
+    """Why this Python can have no index; None if it can."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            _try_trigrams(connection)
+        except NoTrigrams as error:
+            return str(error)
+    return None
+
+
+def _try_trigrams(connection: Connection) -> None:
+    """See that parts of words can be indexed.
+
+    Raises:
+        NoTrigrams: they cannot.
+    """
+    try:
+        connection.execute("CREATE VIRTUAL TABLE temp.trial USING fts5(a, tokenize='trigram')")
+    except sqlite3.OperationalError as error:
+        raise NoTrigrams(
+            f"The index needs SQLite 3.34 or newer with FTS5; this Python has {sqlite3.sqlite_version} ({error}): "
+            "use a Python that brings one, as those of python.org and uv do."
+        ) from None
+    connection.execute("DROP TABLE temp.trial")
 
 
 class Index:
@@ -802,11 +821,11 @@ def _of_chat(
 
 
 def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any], most: int) -> list[Sequence[Any]]:
-    if not sieve.words:
-        return connection.execute(f"{_SELECT} WHERE {where} ORDER BY m.number DESC LIMIT ?", (*values, most)).fetchall()
     match = _match(connection, sieve.words)
     if match is None:
         return []
+    if not match:
+        return connection.execute(f"{_SELECT} WHERE {where} ORDER BY m.number DESC LIMIT ?", (*values, most)).fetchall()
     # FTS5 gives its rows by number as well, so that the first ones are the newest.
     select = _SELECT.replace("FROM message m", "FROM words w CROSS JOIN message m ON m.number = w.rowid")
     where = where.replace("m.number <", "w.rowid <").replace("m.number >", "w.rowid >")
@@ -816,7 +835,7 @@ def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any
 
 
 def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None:
-    """The FTS5 expression for lines that may hold one of each of these; None where none does."""
+    """The FTS5 expression for lines that may hold one of each of these; None where none does, "" where any may."""
     parts: list[str] = []
     for any_of in words:
         either = [found for text in any_of if (found := _holding(connection, text)) is not None]
@@ -824,7 +843,7 @@ def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None
             return None
         if "" not in either:
             parts.append(f"({' OR '.join(either)})")
-    return " AND ".join(parts) if parts else None
+    return " AND ".join(parts)
 
 
 def _holding(connection: Connection, text: str) -> str | None:
