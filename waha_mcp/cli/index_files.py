@@ -71,14 +71,13 @@ class IndexFile:
 
 def contents(messages: int, chats: int, whole: int, since: int | None) -> str:
     """How much is in an index, in words."""
-    there = f"{messages:,} messages of {chats:,} chats"
     if not chats:
         return "no chats yet"
     if whole == chats and since is None:
-        return f"{there}, complete"
+        return f"{messages:,} messages of {chats:,} chats, complete"
     # Of a gap before which no message is known, there is no telling where it begins.
     back = f", back to {datetime.fromtimestamp(since).astimezone():%Y-%m-%d}" if since else ""
-    return f"{there}, {whole:,} of them whole{back}"
+    return f"{messages:,} messages, {whole:,} of {chats:,} chats whole{back}"
 
 
 def in_units(count: int) -> str:

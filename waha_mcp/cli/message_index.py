@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ index = typer.Typer(help="Build, show and delete the local index of messages.", 
 TICK, LINE = 0.25, 10.0
 #: Seconds for which WAHA may be away before a build gives up.
 PATIENCE = 20.0
+#: The characters of a bar.
+BAR = 10
 #: How many chats that could not be read are named.
 NAMED = 10
 
@@ -298,19 +301,17 @@ class _Shown:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._bar: Any = None
-        self._at = 0
+        self._bar = sys.stdout.isatty() and not quiet
+        self._share = 0.0
         self._last, self._when = "", time.monotonic()
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> _Shown:
-        if not self._quiet and sys.stdout.isatty():
-            bar = typer.progressbar(length=1000, show_eta=False, item_show_func=_text, width=20)
-            self._bar = self._stack.enter_context(bar)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._stack.close()
+        if self._bar:
+            self._write("")
+            self._write("", end="\r")
 
     def show(self, build: _Build, why: str | None) -> None:
         if self._quiet:
@@ -318,16 +319,16 @@ class _Shown:
         text = f"waiting: {why}" if why else build.summary
         if build.by_another:
             text += "; another process fills it"
-        if self._bar is not None:
+        if self._bar:
             # New chats make the share smaller; a bar only grows.
-            at = max(self._at, 1000 * build.whole // max(build.chats, 1))
-            self._bar.update(at - self._at, as_typed(text))
-            self._at = at
+            self._share = max(self._share, build.whole / max(build.chats, 1))
+            self._write(f"[{'#' * int(BAR * self._share):-<{BAR}}] {int(100 * self._share)} %  {as_typed(text)}")
         elif text != self._last and time.monotonic() - self._when >= LINE:
             say(text)
             sys.stdout.flush()
             self._last, self._when = text, time.monotonic()
 
-
-def _text(shown: Any) -> str | None:
-    return None if shown is None else str(shown)
+    def _write(self, line: str, end: str = "") -> None:
+        """Put a line in the place of the last one."""
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r{line[:columns]:<{columns}}", end=end, flush=True)
