@@ -206,8 +206,8 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it_for_the_next
     for name, value in here.env.items():
         monkeypatch.setenv(name, value)
     child = pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], "index", "build"], env=environment(**here.env, TERM="xterm", COLUMNS="80"), timeout=60,
-        encoding="utf-8",
+        COMMAND[0], [*COMMAND[1:], "index", "build"], env=environment(**here.env, TERM="xterm", COLUMNS="80"),
+        encoding="utf-8", timeout=60,
     )  # fmt: skip
     child.expect(r"\[[#-]{10}\] \d+ %  [\d,]+ messages, \d+ of \d+ chats whole, back to \d{4}-\d\d-\d\d +\r")
     child.sendintr()
