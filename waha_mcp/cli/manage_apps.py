@@ -173,7 +173,9 @@ def remove(
     here: HereOnly = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove an App, here and on WAHA, with its key and its index of messages.
+    """Remove an App, here and on WAHA, with its key.
+
+    Its index of messages goes, too; the trail stays.
 
     Example: waha-mcp apps remove assistant --yes
     """
