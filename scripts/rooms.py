@@ -84,6 +84,7 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("server.stdio", "mcp", "Windows only"),
     ("steps", "difflib", "only a name that there is not needs it"),
     ("store.folders", "store.sqlite", "only what keeps state needs SQLite"),
+    ("tools.core.search", "history.index_records", "only an App with an index needs it"),
     ("tools.pictures", "PIL", "an extra: only pictures need it"),
     ("tools.session", "segno", _RARE),
     ("waha.event_socket", "websockets", "only who listens needs it"),

@@ -252,6 +252,8 @@ class Bridge:
             await self.key.confirm()
         tool = self._offered(name)
         parsed = tool.validated(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
+        completed = {name: value for name, value in parsed.items() if name not in tool.arguments.model_fields}
+        parsed |= await self._with_long_ids(tool, completed)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
         if tool.action is None:
             grant = await self.key.recheck()
@@ -360,7 +362,10 @@ class Bridge:
             ("gnp", tool.references),
         ]
         given = [(kinds, name) for kinds, names in marked for name in names if name in arguments]
-        return dict(arguments) | {name: await long(kinds, name, arguments[name]) for kinds, name in given}
+        called = {name: mark.called or name for name, mark in tool.references.items()}
+        return dict(arguments) | {
+            name: await long(kinds, called.get(name, name), arguments[name]) for kinds, name in given
+        }
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The arguments with every chat and person (id, number or name) resolved to a chat id; each id as written.
@@ -383,7 +388,7 @@ class Bridge:
                 elif value is not None:
                     resolved[name] = [await chat_id(each, mark) for each in value]
             except Unresolved as error:
-                raise _NotResolved(f"{name}: {error}") from None
+                raise _NotResolved(f"{mark.called or name}: {error}") from None
         return resolved, as_written
 
     async def _ready_for(self, tool: Tool, beside: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -141,6 +141,7 @@ class Indexing:
         self._number: str | None = None
         self._heard: deque[Event] = deque(maxlen=MOST_WAITING)
         self._read: deque[Row] = deque(maxlen=MOST_WAITING)
+        self._writing = anyio.Lock()
         self._wake: anyio.Event | None = None
         #: The gaps that are being read.
         self._reading: dict[int, AsyncGenerator[Step]] = {}
@@ -197,6 +198,29 @@ class Indexing:
         """
         index = self.index
         return await in_thread(progress_of, index, self._keeps) if self._sure and index is not None else None
+
+    async def newest(self, chat: str, most: int) -> list[Record]:
+        """The newest messages of a chat, newest first, if they are known to be all here; else none."""
+        with suppress(StoreAway):
+            if self.index is not None and self._sure and self.state in ("filling", "current") and not self.behind:
+                await self._write_what_came()
+                return await in_thread(self.index.newest, self._spellings(chat), most)
+        return []
+
+    async def transcript(self, digest: bytes) -> str | None:
+        """What is said in a voice note whose bytes have this SHA-256, if that is kept."""
+        with suppress(StoreAway):
+            if self.index is not None and self._sure:
+                return await in_thread(self.index.transcript, digest)
+        return None
+
+    async def transcribed(self, row: Row, digest: bytes, text: str) -> None:
+        """Keep what is said in a voice note, if its message is to be indexed."""
+        records, _ = self._records([row])
+        with suppress(StoreAway):
+            if records and self.index is not None and self._sure:
+                await in_thread(self.index.add, records)
+                await in_thread(self.index.transcribed, records[0].key, digest, text)
 
     # In the background
 
@@ -413,6 +437,10 @@ class Indexing:
 
     async def _write_what_came(self) -> None:
         """Write what was heard and read."""
+        async with self._writing:
+            await self._write()
+
+    async def _write(self) -> None:
         index = self.index
         while index is not None and self._heard and self._sure:
             events = [self._heard.popleft() for _ in range(min(len(self._heard), 200))]

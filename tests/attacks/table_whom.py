@@ -130,6 +130,8 @@ DEFENCES = (
                     "its messages",
                     "its messages by number",
                     "what was said in it",
+                    "what was said in it, by a query",
+                    "what others said",
                     "one message",
                     "who it is",
                     "its picture",
@@ -146,6 +148,11 @@ DEFENCES = (
         "sealed chats are not counted",
         (("tools/core/chat_list.py", "looked_at=looked_at,", "looked_at=place - start,"),),
         ("whom::a_listing_is_the_same_with_a_sealed_chat_and_without[get_unread]",),
+    ),
+    Defence(
+        "a search asks of each message whether it may be shown",
+        (("tools/core/search.py", "return self.ctx.readable(chat) and ", "return "),),
+        ("whom::a_listing_is_the_same_with_a_sealed_chat_and_without[search_messages]",),
     ),
     Defence(
         "an error names a chat as it was written",

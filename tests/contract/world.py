@@ -127,7 +127,7 @@ def arguments(world: World) -> dict[str, dict[str, Any]]:
         "find_chats": {"query": "Sam"},
         "get_messages": chat | {"limit": 5},
         "get_message": {"message_id": world.incoming, "before": 2, "after": 2},
-        "search_messages": {"query": "sounds good"},
+        "search_messages": {"query": "sounds good after:365d", "context": 1, "order": "relevance"},
         "wait_for_messages": chat | {"after": world.incoming, "timeout": 1, "settle": 0},
         "get_updates": {"after": world.incoming},
         "get_media": {"message_id": world.voice},

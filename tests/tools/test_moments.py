@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from waha_mcp.history.times import moment
 from waha_mcp.tools.catalog import CATALOG, ArgumentError
-from waha_mcp.tools.moments import moment
 
 BERLIN = ZoneInfo("Europe/Berlin")
 #: A Saturday afternoon in winter; the clocks were changed on 25 October.
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return NOW.astimezone(tz) if tz else NOW.astimezone().replace(tzinfo=None)
 
-    monkeypatch.setattr("waha_mcp.tools.moments.datetime", Fixed)
+    monkeypatch.setattr("waha_mcp.history.times.datetime", Fixed)
 
 
 @pytest.mark.parametrize(

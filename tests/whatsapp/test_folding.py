@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+import unicodedata
 
-from waha_mcp.whatsapp.folding import fold, fold_name, spell_name, spellings, words
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waha_mcp.whatsapp.folding import fold, fold_name, fold_text, spell_name, spellings
 
 SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
 
@@ -117,5 +122,77 @@ def test_a_saved_name_goes_by_its_spelling_and_by_the_one_without_accents(saved:
     assert spellings(saved) == others
 
 
-def test_the_words_of_a_query_are_folded() -> None:
-    assert words("  Zoë  MARTIN ") == ["zoe", "martin"]
+# Texts
+
+#: Every character of Unicode but those of the planes for private use, which show nothing.
+_TEXTS = st.text(st.characters(max_codepoint=0x1FFFF))
+
+
+@pytest.mark.parametrize(
+    ("written", "typed"),
+    [
+        ("Café", "CAFE"),
+        ("Straße in İzmir", "strasse in izmir"),
+        ("ırmak", "irmak"),
+        ("Ещё ёлка", "еще елка"),
+        ("Ґанок", "ганок"),
+        ("Ὀδυσσεύς", "οδυσσευσ"),
+        ("شَرِكَة أُخْرَى", "شركه اخري"),
+        ("مـــرحبا إلى آخِره ٱلآن", "مرحبا الى اخره الان"),
+        ("می\u200cخواهم کتاب", "ميخواهم كتاب"),
+        ("۱۴۰۲ ٢٠٢٦ २०२६ ２０２６", "1402 2026 2026 2026"),
+        ("שָׁלוֹם", "שלום"),
+        ("ﾃﾞｰﾀ ラーメン", "でーた らーめん"),
+        ("か\u3099", "が"),
+        ("हँसी ज़रूर", "हंसी जरूर"),
+        ("ｆｕｌｌ　ｗｉｄｔｈ", "full width"),
+        ("don’t “stop” – now", 'don\'t "stop" - now'),
+        ("👍🏽 ❤️", "👍 ❤"),
+        ("a\u200bb\u00adc\u2060", "abc"),
+        ("a\x00b \ud800c", "ab c"),
+        (" a \n\t b\u00a0", "a b"),
+        ("ﬁne ½", "fine 1⁄2"),
+    ],
+)
+def test_what_people_write_in_several_ways_is_one_text(written: str, typed: str) -> None:
+    assert fold_text(written) == fold_text(typed)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("мой", "мои"),
+        ("か", "が"),
+        ("कि", "क"),
+        ("ก่", "ก"),
+        ("தி", "த"),
+        ("ש", "ס"),
+        ("e", "е"),
+        ("가", "각"),
+        ("-", "_"),
+    ],
+)
+def test_another_letter_is_another_text(one: str, other: str) -> None:
+    assert fold_text(one) != fold_text(other)
+
+
+def test_each_character_is_folded_once_and_for_all() -> None:
+    for code in range(sys.maxunicode + 1):
+        once = fold_text(f"a{chr(code)}b")
+        assert fold_text(once) == once, hex(code)
+
+
+@given(_TEXTS)
+def test_folding_twice_changes_nothing_more(text: str) -> None:
+    once = fold_text(text)
+    assert fold_text(once) == once
+
+
+@given(_TEXTS)
+def test_composed_and_decomposed_fold_the_same(text: str) -> None:
+    assert fold_text(unicodedata.normalize("NFD", text)) == fold_text(unicodedata.normalize("NFC", text))
+
+
+@given(st.text(st.characters(max_codepoint=0x7F)))
+def test_a_text_of_ascii_folds_as_beside_any_other(text: str) -> None:
+    assert fold_text(f"{text} é") == f"{fold_text(text)} e".strip()

@@ -21,6 +21,7 @@ from waha_mcp.cli.common import AppOption, Failure, as_typed, chosen, known_app,
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.index_files import IndexFile, contents, drop, files_of
 from waha_mcp.concurrency import stop_signals
+from waha_mcp.history.index import NoTrigrams
 from waha_mcp.log import configure_logging, hide
 from waha_mcp.places import definitions
 from waha_mcp.store import StoreAway, in_thread
@@ -34,7 +35,7 @@ index = typer.Typer(help="Build, show and delete the local index of messages.", 
 
 #: Seconds between two looks at how far it is, and between two lines where stdout is no terminal.
 TICK, LINE = 0.25, 10.0
-#: Seconds for which WAHA may be away before a build gives up.
+#: Seconds for which WAHA may be away, or another process hold the file, before a build gives up.
 PATIENCE = 20.0
 #: The characters of a bar.
 BAR = 10
@@ -224,7 +225,10 @@ class _Build:
                 if (indexing := bridge.indexing) is not None:
                     if indexing.state not in ("off", "waiting"):
                         waiting = time.monotonic()
-                    patient = isinstance(indexing.error, WahaError) and time.monotonic() - waiting < PATIENCE
+                    passing = isinstance(indexing.error, WahaError | StoreAway) and not isinstance(
+                        indexing.error, NoTrigrams
+                    )
+                    patient = passing and time.monotonic() - waiting < PATIENCE
                     if indexing.error is not None and not patient:
                         raise Failure(f"the index cannot be filled: {indexing.error}", code=1)
                     if indexing.state == "deleted":

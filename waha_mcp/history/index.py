@@ -468,6 +468,17 @@ class Index:
             older, newer = ([Found(int(row[0]), _record(row)) for row in rows] for rows in (earlier, later[::-1]))
             return older, newer
 
+    def newest(self, chats: Collection[str], most: int) -> list[Record]:
+        """The newest messages of one chat, by its ids, newest first; only those behind which none is missing."""
+        with self._reading() as connection:
+            numbers = json.dumps(_numbers(connection, "chat", chats))
+            [gap] = connection.execute(
+                "SELECT max(second) FROM gap WHERE chat IN (SELECT value FROM json_each(?))", (numbers,)
+            ).fetchone()
+            after = 0 if gap is None else (int(gap) + 1) * SLOTS
+            rows = connection.execute(_NEWEST, (numbers, after, time.time(), most))
+            return [_record(row) for row in rows]
+
     def chats(self) -> list[Chat]:
         """The chats that are known."""
         with self._reading() as connection:
@@ -528,7 +539,8 @@ class Index:
         """Merge what was written bit by bit, which makes the file smaller and the search faster."""
         with self._writing() as connection:
             connection.execute("INSERT INTO words (words) VALUES ('optimize')")
-        self._write.flush()
+        # Messages that are added newest first leave half of each page free.
+        self._write.vacuum()
 
 
 # Rows
@@ -538,6 +550,8 @@ _SELECT = """SELECT m.number, m.moved, c.id, s.id, coalesce(s.pushname, p.pushna
     FROM message m JOIN chat c ON c.number = m.chat
     LEFT JOIN person s ON s.number = m.sender LEFT JOIN person p ON p.number = m.participant"""
 
+_NEWEST = f"""{_SELECT} WHERE m.chat IN (SELECT value FROM json_each(?)) AND m.number >= ?
+    AND (m.expires IS NULL OR m.expires > ?) ORDER BY m.number DESC LIMIT ?"""  # noqa: S608 - nothing of it is given
 _DOUBTFUL = f"{_SELECT} WHERE m.number IN (SELECT min(number) FROM doubt)"  # noqa: S608 - nothing of it is given
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import Any, NamedTuple, Protocol
 
-from waha_mcp.history.source import Row
+from waha_mcp.history.source import Budget, Row
 from waha_mcp.waha.content import content_of, expires_of, mentioned, push_name_of
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
-from waha_mcp.waha.messages import Message, message_from
-from waha_mcp.waha.parsing import epoch, kind_of_chat
+from waha_mcp.waha.messages import Message, Names, message_from
+from waha_mcp.waha.parsing import epoch, iso_time, kind_of_chat
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
 _LINK = re.compile(r"https?://|www\.[^\s.]+\.", re.IGNORECASE)
@@ -127,12 +128,29 @@ def _extra(message: Message) -> Iterator[str]:
     return (part for part in parts if part)
 
 
+def message_of(record: Record, names: Names, chat: str) -> Message:
+    """The message of a record, in the chat that is shown, as far as the record tells: without quotes and reactions."""
+    sender = record.sender if record.sender in ("me", "unknown") else names.canonical(record.sender)
+    known = None if sender == "me" else names.name(sender)
+    fields: dict[str, Any] = {
+        "id": record.id,
+        "time": iso_time(record.time),
+        "sender": sender,
+        "sender_name": None if sender in ("me", chat) else known or record.pushname,
+        "calls_themselves": record.pushname if sender == chat and not known else None,
+        "kind": record.kind,
+        "text": record.text or None,
+        "edited": True if record.has & Has.EDITED else None,
+    }
+    return Message(**fields)
+
+
 @dataclass(frozen=True)
 class Sieve:
     """Which records may be wanted, as far as an index can tell: those that pass are looked at more closely.
 
-    `words`: of each, one of these folded texts is in the record's folded lines. Sets hold ids in every spelling; None:
-    any. `since`, `until`: Unix seconds, both included.
+    `words`: of each, one of these folded texts is in one of the record's folded lines (`fold_text`). Sets hold ids in
+    every spelling; None: any. `has`: all of it. `since`, `until`: Unix seconds, both included.
     """
 
     words: tuple[tuple[str, ...], ...] = ()
@@ -142,3 +160,57 @@ class Sieve:
     has: Has = NOTHING
     since: float | None = None
     until: float | None = None
+
+
+class Found(NamedTuple):
+    """A record, and the state of a cursor that goes on right behind it.
+
+    Without a record: the source has stopped there, and not at the end. JSON-ready.
+    """
+
+    state: Any
+    record: Record | None
+
+
+class Neighbours(NamedTuple):
+    """The records around one in its chat, each list oldest first."""
+
+    before: list[Record]
+    after: list[Record]
+
+
+class RecordSource(Protocol):
+    """Where the records of one search come from. What may be shown is decided by whoever asks, of each record."""
+
+    @property
+    def by_time(self) -> bool:
+        """Whether records come newest first; else chat by chat, each newest first."""
+        ...
+
+    @property
+    def looks_through(self) -> bool:
+        """Whether every record is looked at, as without an index: then how many is told."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What it could not do as it was asked, in words for the agent. More may be added."""
+        ...
+
+    @property
+    def not_told(self) -> list[str]:
+        """What could not be read, with why."""
+        ...
+
+    def records(self, sieve: Sieve, state: Any, budget: Budget) -> AsyncGenerator[Found]:
+        """The records that pass the sieve, and perhaps others, from a state on; None: from the newest.
+
+        Raises:
+            ValueError: the state is of another search.
+            WahaError: WAHA could not be read.
+        """
+        ...
+
+    async def around(self, record: Record, count: int, budget: Budget) -> Neighbours:
+        """Up to `count` records before and after one, in its chat."""
+        ...

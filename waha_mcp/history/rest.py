@@ -11,7 +11,7 @@ from waha_mcp.history.source import Budget, Place, Row, Spent, Step
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge, Unsupported
 from waha_mcp.waha.models import message_id_of
-from waha_mcp.waha.parsing import all_of, epoch
+from waha_mcp.waha.parsing import all_of, epoch, listing
 from waha_mcp.waha.rows import SHRINK
 
 MESSAGES = "GET /api/{session}/chats/{chatId}/messages"
@@ -195,6 +195,25 @@ class _Reading:
         if not self._source.by_time:
             at.before, at.passed = oldest, at.offset
             self.place = self.place._replace(offset=at.offset)
+
+
+async def rows_after(waha: Waha, chat: str, second: int, count: int) -> list[Row]:
+    """The messages of a chat from the next second on, oldest first, a few more than `count` perhaps.
+
+    Within one second the order is not told.
+
+    Raises:
+        WahaError: WAHA could not be read; Unsupported or Refused where the engine cannot read forward.
+    """
+    query = {
+        "limit": count + 10,
+        "downloadMedia": False,
+        "sortBy": "timestamp",
+        "sortOrder": "asc",
+        "filter.timestamp.gte": second + 1,
+    }
+    answer = await waha.call(MESSAGES, path={"chatId": chat}, query=query)
+    return [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
 
 
 def _second(row: Row, unknown: int | None = None) -> int | None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from waha_mcp.waha.parsing import iso_time
+
 Row = Mapping[str, Any]
 
 
@@ -98,6 +100,12 @@ class Share(Budget):
 
 class Spent(Exception):
     """The budget is used up."""
+
+
+def stopped(budget: Budget, place: Place, rest: str) -> str:
+    """The note of a call whose budget ended at a place. `rest`: what was not looked at, in words."""
+    back = f", back to {iso_time(place.time)}" if place.time is not None else ""
+    return f"Stopped after {budget.requests} requests{back}: {rest}; the cursor goes on."
 
 
 class MessageSource(Protocol):

@@ -123,6 +123,11 @@ class Directory:
         # The lists may not be read, and this one be looked up.
         return one if one in self._people.table.entries else self._people.canonical(one)
 
+    def ids(self, chat_id: str) -> frozenset[str]:
+        """All ids of a person, as far as they are known, or of the account itself; of another chat its only one."""
+        own = self.me if chat_id in self.me else ()
+        return frozenset(filter(None, (chat_id, self.canonical(chat_id), self._people.twin(chat_id), *own)))
+
     def shows(self, chat_id: str) -> bool:
         """Whether what is in a chat may be shown; of `NOT_KNOWN`: whether it may of any."""
         return self._readable(chat_id)

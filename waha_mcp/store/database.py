@@ -80,6 +80,18 @@ class Database:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("BEGIN")
 
+    def vacuum(self) -> None:
+        """Write the file anew, without free room in it. It takes as much room again meanwhile, and others cannot write.
+
+        Raises:
+            StoreAway: it is as it was.
+        """
+        with self.step() as connection:
+            connection.execute("COMMIT")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("BEGIN")
+
     def close(self) -> None:
         """Close the file. The next step opens it again, under another id."""
         with self._lock:

@@ -1,9 +1,9 @@
 """The catalog: one record per tool, from which listings, call checks, docs and snapshots derive.
 
 A tool is a function decorated with `@tool(...)`. Its name, parameters and return type become the tool's name, input
-schema and output schema; its docstring is the description that agents read. The keyword-only parameter `ctx` is passed
-by the server. Modules that define tools do not use `from __future__ import annotations`, since parameter types are
-read at run time.
+schema and output schema; its docstring is the description that agents read. Keyword-only parameters are no arguments:
+`ctx` is passed by the server, others by what completes the arguments (`Tool.complete`). Modules that define tools do
+not use `from __future__ import annotations`, since parameter types are read at run time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import cached_property
@@ -114,6 +114,11 @@ class Context:
     #: The local index of messages, for tools that read; None: there is none.
     indexing: Indexing | None = None
 
+    def noticed(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Have the index take messages that were read, as far as it may keep them."""
+        if self.indexing is not None:
+            self.indexing.noticed(rows)
+
     def shows(self, chat: str, message_id: str) -> bool:
         """Whether a message in a readable chat may be shown: a status story only if its author may be read."""
         if not is_broadcast(chat):
@@ -179,7 +184,8 @@ class Tool:
     and those of `reaches`, which is required if it has no such parameter. `opens`: the combinations of arguments with
     which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
     tell from this one's. `one_of`: exactly one of these parameters must be given.
-    `complete` completes the arguments by each other, or refuses them, before anybody sees them. `afterwards`: what
+    `complete` completes the arguments by each other, or refuses them, before anybody sees them; chats that it finds in
+    them are resolved and checked as those in any argument. `afterwards`: what
     follows once the call is done and on record, with the place in the feed right before; it may add to the result and
     does not raise. `dropped`: parameters that
     there are not, because the key lacks the action that they need.

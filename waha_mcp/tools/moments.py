@@ -2,83 +2,12 @@
 
 from __future__ import annotations
 
-import calendar
-import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, WithJsonSchema
 from pydantic_core.core_schema import ValidationInfo
 
-_UNITS = {"m": "minute", "min": "minute", "h": "hour", "d": "day", "w": "week", "minute": "minute", "hour": "hour"}
-_UNITS |= {"day": "day", "week": "week", "month": "month", "year": "year"}
-_AGE = re.compile(rf"(\d{{1,5}}|an?) ?({'|'.join(sorted(_UNITS, key=len, reverse=True))})s?(?: ago)?")
-_WEEKDAYS = tuple(name.lower() for name in calendar.day_name)
-_DAYS = {"today": 0, "yesterday": -1, "tomorrow": 1}
-_CLOCK = re.compile(r"(.*?)(?:^|[ ,t])(?: ?at )?(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d+)?)?")
-#: Unix seconds or milliseconds, as WAHA gives times.
-_UNIX = re.compile(r"\d{9,13}(?:\.\d+)?")
-
-Use = Literal["since", "until", "at"]
-_FORMS = "a date, a time, today, yesterday, monday, or how long ago, such as 30m, 12h, 7d, 2 weeks ago"
-_FIXED = "date and time, such as 2026-11-30 19:00 or tomorrow 19:00"
-
-
-def moment(value: Any, zone: tzinfo | None, use: Use = "since") -> Any:
-    """The time that a text means; other values, and Unix times, unchanged. Without a zone in it, it is in `zone`.
-
-    A day means its beginning as `since`, and its last second as `until`. `at`, of an appointment, takes no day without
-    a time, and nothing that would mean another time at each call. `zone` None: the machine's.
-
-    Raises:
-        ValueError: the text is not understood; says what is.
-    """
-    if not isinstance(value, str) or _UNIX.fullmatch(value.strip()):
-        return value
-    text = " ".join(value.lower().split())
-    now = datetime.now().astimezone(zone)
-    try:
-        if use != "at" and text == "now":
-            return now
-        if use != "at" and (age := _AGE.fullmatch(text)):
-            return _before(now, 1 if age[1].startswith("a") else int(age[1]), _UNITS[age[2]], zone)
-        clock = time(23, 59, 59) if use == "until" else None if use == "at" else time()
-        if parts := _CLOCK.fullmatch(text):
-            clock = time(int(parts[2]), int(parts[3]), int(parts[4] or 0))
-            text = parts[1] or "today"
-        if (day := _day(text, now.date(), weekdays=use != "at")) is not None and clock is not None:
-            return _in(zone, datetime.combine(day, clock))
-        if day is None and (found := datetime.fromisoformat(value.strip().upper())):
-            return found if found.tzinfo else _in(zone, found)
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"must be {_FIXED if use == 'at' else _FORMS}")
-
-
-def _day(text: str, today: date, *, weekdays: bool) -> date | None:
-    """The day that a text names; None if it names none. A weekday is the last one before today."""
-    if text in _DAYS:
-        return today + timedelta(days=_DAYS[text])
-    weekday = text.removeprefix("last ")
-    if weekdays and weekday in _WEEKDAYS:
-        return today - timedelta(days=(today.weekday() - _WEEKDAYS.index(weekday) - 1) % 7 + 1)
-    try:
-        return date.fromisoformat(text.upper())
-    except ValueError:
-        return None
-
-
-def _before(now: datetime, count: int, unit: str, zone: tzinfo | None) -> datetime:
-    if unit in ("month", "year"):
-        months = now.year * 12 + now.month - 1 - count * (12 if unit == "year" else 1)
-        year, month = divmod(months, 12)
-        last = calendar.monthrange(year, month + 1)[1]
-        return _in(zone, now.replace(year=year, month=month + 1, day=min(now.day, last), tzinfo=None))
-    return (now.astimezone(UTC) - timedelta(**{f"{unit}s": count})).astimezone(zone)
-
-
-def _in(zone: tzinfo | None, local: datetime) -> datetime:
-    return local.astimezone() if zone is None else local.replace(tzinfo=zone)
+from waha_mcp.history.times import FIXED, Use, moment
 
 
 def _as(use: Use) -> BeforeValidator:
@@ -90,10 +19,12 @@ def _as(use: Use) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _text(description: str) -> WithJsonSchema:
+def text(description: str) -> WithJsonSchema:
+    """The schema of a time."""
     return WithJsonSchema({"type": "string", "description": description})
 
 
-Since = Annotated[AwareDatetime, _as("since"), _text("Date, time, yesterday, monday, 12h, 7d")]
-Until = Annotated[AwareDatetime, _as("until"), _text("As since; a day counts whole")]
-Appointment = Annotated[AwareDatetime, _as("at"), _text(f"{_FIXED[0].upper()}{_FIXED[1:]}")]
+SINCE, UNTIL = _as("since"), _as("until")
+Since = Annotated[AwareDatetime, SINCE, text("Date, time, yesterday, monday, 12h, 7d")]
+Until = Annotated[AwareDatetime, UNTIL, text("As since; a day counts whole")]
+Appointment = Annotated[AwareDatetime, _as("at"), text(f"{FIXED[0].upper()}{FIXED[1:]}")]

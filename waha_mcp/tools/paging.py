@@ -9,12 +9,11 @@ from typing import Any, Self, TypeVar, get_origin
 
 from pydantic import Field, PrivateAttr
 
-from waha_mcp.history.source import Budget, Place
+from waha_mcp.history.source import Place
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.several import NotTold
 from waha_mcp.waha.marks import LongCursor
 from waha_mcp.waha.models import Result
-from waha_mcp.waha.parsing import iso_time
 
 T = TypeVar("T")
 
@@ -65,7 +64,7 @@ def left(count: int, cursor: str, *, exact: bool = True) -> dict[str, Any]:
     return {"cursor": cursor} | (told if count or exact else {})
 
 
-_DAMAGED = "cursor: damaged; pass the one that the last page gave, unchanged"
+DAMAGED = "cursor: damaged; pass the one that the last page gave, unchanged"
 
 
 def encode_cursor(kind: str, state: Any) -> str:
@@ -94,7 +93,7 @@ def offset_of(kind: str, cursor: str | None) -> int:
         return 0
     offset = decode_cursor(kind, cursor)
     if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
-        raise ArgumentError(_DAMAGED)
+        raise ArgumentError(DAMAGED)
     return offset
 
 
@@ -103,13 +102,7 @@ def place_of(state: Any) -> Place:
     try:
         return Place.from_state(state)
     except ValueError:
-        raise ArgumentError(_DAMAGED) from None
-
-
-def stopped(budget: Budget, place: Place, rest: str) -> str:
-    """The note of a call whose budget ended at a place. `rest`: what was not looked at, in words."""
-    back = f", back to {iso_time(place.time)}" if place.time is not None else ""
-    return f"Stopped after {budget.requests} requests{back}: {rest}; the cursor goes on."
+        raise ArgumentError(DAMAGED) from None
 
 
 def page_of(

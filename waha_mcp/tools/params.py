@@ -28,11 +28,12 @@ class Reference:
 
     `reached`: whether the tool's effect reaches them (a message, a mention, a place in a group ...), so that they must
     be allowed as recipients. False: only used as data, such as the person on a contact card. `kind`: the only kind of
-    chat allowed; None: any.
+    chat allowed; None: any. `called`: what errors call the argument, if not by the parameter's name.
     """
 
     reached: bool = True
     kind: ChatKind | None = None
+    called: str | None = None
 
 
 @dataclass(frozen=True)

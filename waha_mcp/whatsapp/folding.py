@@ -1,9 +1,15 @@
-"""Normalization of names and texts for comparison: case, accents and invisible characters are ignored."""
+"""Normalization for comparison: case, accents and invisible characters are ignored.
+
+`fold` and what is made of it decide whom a name means; `fold_text` only what a search finds, so that it ignores more.
+"""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
+
+from waha_mcp.whatsapp.untrusted import hides
 
 #: Letters whose stroke or ligature NFKD does not decompose.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
@@ -83,11 +89,70 @@ def _accent(char: str) -> bool:
     return weight >= 200 or 10 <= weight <= 36 or unicodedata.category(char) == "Cf" or 0xFE00 <= ord(char) <= 0xFE0F
 
 
-def words(text: str) -> list[str]:
-    """The folded words of a query."""
-    return fold(text).split()
+# Texts
 
 
 def fold_text(text: str) -> str:
-    """Normalize a text of a message for the search."""
-    return fold(text)
+    """Normalize a text for the search: what people write in several ways, or leave out, becomes one.
+
+    That is what `fold` ignores, and also: digits of any script, typographic quotes, apostrophes and dashes, skin tones,
+    the forms of Arabic and Persian letters, katakana for hiragana. What makes another letter is kept: vowels of Indic
+    scripts, tones in Thai, voicing in Japanese, the Cyrillic short i. Folding twice changes nothing more.
+    """
+    if text.isascii() and text.isprintable():
+        return " ".join(text.lower().split())
+    folded = unicodedata.normalize("NFC", text).translate(_LETTERS)
+    return " ".join(unicodedata.normalize("NFC", folded).split())
+
+
+#: Letters and signs that stand for one another, beside those that NFKD and the case tell.
+_ALIKE: Mapping[str, str] = (
+    {chr(code): letter for code, letter in _PLAIN.items()}
+    # Latin, Cyrillic
+    | dict(zip("ħŧŀґѝ", "htlги", strict=True))
+    # Arabic: alef wasla, teh marbuta, alef maksura; the yeh, keheh and heh of Persian, Urdu and Kurdish; tatweel
+    | dict.fromkeys("ٱ", "ا")
+    | dict.fromkeys("ىیې", "ي")
+    | dict.fromkeys("کڪ", "ك")
+    | dict.fromkeys("ةہھەۃ", "ه")
+    | dict.fromkeys("ـ", "")
+    # Devanagari: the dot below; the moon above with its dot as the dot alone
+    | {"\u093c": "", "\u0901": "\u0902"}
+    # Japanese: katakana as their hiragana; the wave dash as the tilde
+    | {chr(code): chr(code - 0x60) for code in (*range(0x30A1, 0x30F7), 0x30FD, 0x30FE)}
+    | dict.fromkeys("\u301c", "~")
+    # Quotes, apostrophes, dashes; skin tones
+    | dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u00b4\u05f3", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033\u05f4", '"')
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+    | dict.fromkeys(map(chr, range(0x1F3FB, 0x1F400)), "")
+)
+#: Composed letters that are others than their base, although their mark is one that is ignored elsewhere.
+_WHOLE = frozenset("йў")
+
+
+class _Letters(dict[int, str]):
+    """What each character becomes, worked out when one is first met."""
+
+    def __missing__(self, code: int) -> str:
+        folded = self[code] = _letter(chr(code))
+        return folded
+
+
+def _letter(char: str) -> str:
+    if char.isspace():
+        return " "
+    if char in _ALIKE:
+        return _ALIKE[char]
+    if char in _WHOLE:
+        return char
+    if _accent(char) or hides(char):
+        return ""
+    if char.isdecimal():
+        return str(unicodedata.decimal(char))
+    lowered = char.casefold()
+    parts = lowered if lowered in _WHOLE else unicodedata.normalize("NFKD", lowered)
+    return char if parts == char else unicodedata.normalize("NFC", parts.translate(_LETTERS))
+
+
+_LETTERS = _Letters()

@@ -23,6 +23,7 @@ SOCKETS_ONLY = {
     "test_what_may_be_seen_once_is_not_forwarded",
     "test_a_search_goes_on_where_it_stopped_and_says_how_far_it_looked",
     "test_an_engine_that_cannot_read_all_chats_at_once_is_searched_chat_by_chat",
+    "test_neighbours_that_cannot_be_read_are_said_to_be_missing",
 }
 #: WPP saves no contacts, and filters late.
 NOT_ON_WPP = {

@@ -151,7 +151,7 @@ async def test_a_search_goes_on_where_it_stopped_and_says_how_far_it_looked(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = (await ask(bridge, "search_messages", query="tomorrow", limit=100))["hits"]
-    monkeypatch.setattr("waha_mcp.tools.core.search.PAGE", 50)
+    monkeypatch.setattr("waha_mcp.history.rest_records.PAGE", 50)
     monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 2)
     first = await ask(bridge, "search_messages", query="tomorrow", limit=100)
     assert first["looked_at"] < 600
@@ -228,7 +228,7 @@ NOBODY = "12025550197@c.us"
 async def test_no_reading_back_asks_more_than_its_budget_and_each_says_so_and_goes_on(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waha_mcp.tools.core.search.PAGE", 20)
+    monkeypatch.setattr("waha_mcp.history.rest_records.PAGE", 20)
     monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 12)
     monkeypatch.setattr("waha_mcp.tools.core.chat_messages.MOST_REQUESTS", 2)
     async with running(engine=engine, contacts=40, messages=1_500) as sandbox:
@@ -284,7 +284,7 @@ async def test_a_search_over_chats_counts_only_those_that_it_has_not_searched(
     await admin.fault("/api/default/chats/all/messages", status=501, body="{}", count=100)
     # One request finds that chats must be searched one by one.
     monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 4)
-    monkeypatch.setattr("waha_mcp.tools.core.search.PER_CHAT", 1)
+    monkeypatch.setattr("waha_mcp.history.rest_records.PER_CHAT", 1)
     left: list[int] = []
     cursor: dict[str, str] = {}
     while True:

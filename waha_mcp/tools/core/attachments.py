@@ -1,6 +1,7 @@
 """The tool get_media: pictures, voice notes and documents of messages."""
 
 import contextlib
+import hashlib
 import mimetypes
 import os
 import re
@@ -84,7 +85,7 @@ async def get_media(
     message = named or unnamed
     media = message.media or Media()
     mimetype = sniff(data) or media.mimetype
-    seen, attachment = await _look(ctx, data, (mimetype or "").partition(";")[0], text_from)
+    seen, attachment = await _look(ctx, raw, data, (mimetype or "").partition(";")[0], text_from)
     if save:
         name = _safe_name(message, mimetype, epoch(raw.get("timestamp")))
         seen["saved"] = await _save(ctx.app.downloads, name, data)
@@ -164,7 +165,9 @@ async def _with_file(ctx: Context, message_id: str, mimetype: str | None) -> Any
     return raw
 
 
-async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tuple[dict[str, Any], Attachment | None]:
+async def _look(
+    ctx: Context, raw: Mapping[str, Any], data: bytes, mimetype: str, text_from: int
+) -> tuple[dict[str, Any], Attachment | None]:
     """Fields of the result for a file, and its attachment (picture or audio) if it has one."""
     if mimetype.startswith("image/"):
         try:
@@ -174,7 +177,7 @@ async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tup
         width, height = picture.size or (None, None)
         return {"width": width, "height": height}, Attachment("image", picture.mimetype, picture.data)
     if mimetype.startswith("audio/"):
-        heard = await _heard(ctx, data, mimetype)
+        heard = await _heard(ctx, raw, data, mimetype)
         # Many clients cannot play sound to a model: they write half a minute out as 55,000 tokens of base64, or fail.
         unheard = "transcript" not in heard and len(data) <= MOST_AUDIO
         return heard, Attachment("audio", mimetype, data) if unheard else None
@@ -185,14 +188,20 @@ async def _look(ctx: Context, data: bytes, mimetype: str, text_from: int) -> tup
     return {"note": "Not shown: only pictures, audio and text are. save=true puts it where the user can open it."}, None
 
 
-async def _heard(ctx: Context, data: bytes, mimetype: str) -> dict[str, Any]:
+async def _heard(ctx: Context, raw: Mapping[str, Any], data: bytes, mimetype: str) -> dict[str, Any]:
+    digest = hashlib.sha256(data).digest()
+    if ctx.indexing is not None and (known := await ctx.indexing.transcript(digest)) is not None:
+        return {"transcript": known}
     if ctx.app.transcriber is None:
         return {"note": "No transcript: the App's `transcriber` turns voice notes into text, once the user sets one."}
     ending = mimetypes.guess_extension(mimetype) or ".oga"
     try:
-        return {"transcript": await transcribe(ctx.app.transcriber, data, ending)}
+        transcript = await transcribe(ctx.app.transcriber, data, ending)
     except NotTranscribed as why:
         return {"note": f"No transcript: {why}."}
+    if ctx.indexing is not None:
+        await ctx.indexing.transcribed(raw, digest, transcript)
+    return {"transcript": transcript}
 
 
 def _safe_name(message: Message, mimetype: str | None, when: float | None) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.concurrency import each
+from waha_mcp.history.records import Has, message_of
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.people.parts import NAMES
 from waha_mcp.tools.catalog import READS, Context, tool
@@ -16,10 +17,10 @@ from waha_mcp.waha.chat_rows import OVERVIEW, ChatSummary, chat_from, unread_of
 from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.marks import Day, FullOnly, RowId
 from waha_mcp.waha.messages import Message, Names, message_from
-from waha_mcp.waha.models import Nested
+from waha_mcp.waha.models import Nested, message_id_of
 from waha_mcp.waha.parsing import ChatKind, chat_id_of, iso_time, listing, mapping_of
 from waha_mcp.waha.rows import Pages, briefly
-from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.ids import bare_id, phone_of
 from waha_mcp.whatsapp.untrusted import Name
 
 #: The note where the engine counts nothing.
@@ -141,6 +142,8 @@ async def _with_lines(
     chat = summary.id
     count = min(lines, summary.unread or 1)
     why = None
+    if (kept := await _kept_lines(ctx, row, chat, count)) is not None:
+        return _unread(summary, kept)
     try:
         answer = await ctx.waha.call(
             MESSAGES,
@@ -161,14 +164,40 @@ async def _with_lines(
     incoming = [message for message in last if message is not None and message.sender != "me"][:count]
     if why and len(incoming) < count:
         unreadable.append(f"more messages of {summary.id}: {why}")
+    return _unread(summary, incoming)
+
+
+def _unread(summary: ChatSummary, messages: list[Message]) -> UnreadChat:
     return UnreadChat(
         id=summary.id,
         name=summary.name,
         kind=summary.kind,
         unread=summary.unread or None,
         marked_unread=summary.marked_unread,
-        messages=incoming[::-1],
+        messages=messages[::-1],
     )
+
+
+async def _kept_lines(ctx: Context, row: Mapping[str, Any], chat: str, count: int) -> list[Message] | None:
+    """The lines of `_with_lines` from the index, newest first; None where it does not have them just as they are."""
+    last = message_id_of(mapping_of(row.get("lastMessage")).get("id"))
+    if ctx.indexing is None or last is None:
+        return None
+    records = await ctx.indexing.newest(chat, count + 5)
+    incoming = [record for record in records if not record.key.from_me][:count]
+    # Quotes are not kept, nor whom a mention names.
+    plain = all(
+        record.kind == "text" and not record.extra and "@" not in record.text and not record.has & Has.QUOTE
+        for record in incoming
+    )
+    if len(incoming) < count or not plain or records[0].key.id != bare_id(last):
+        return None
+
+    def read(names: Names) -> list[Message]:
+        return [message_of(record, names, chat) for record in incoming]
+
+    messages, _ = await ctx.directory.named(read, whole=False)
+    return messages
 
 
 class FoundChat(Nested):

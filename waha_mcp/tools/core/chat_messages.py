@@ -6,18 +6,18 @@ from pydantic import Field, WithJsonSchema
 
 from waha_mcp.app.actions import Action
 from waha_mcp.history.matching import Wanted
-from waha_mcp.history.rest import MESSAGES, Rest
-from waha_mcp.history.source import START, Budget, Place, Row
+from waha_mcp.history.rest import MESSAGES, Rest, rows_after
+from waha_mcp.history.source import START, Budget, Place, Row, stopped
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.moments import Since, Until
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of, stopped
+from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of
 from waha_mcp.tools.params import Chat, Cursor, Detail, Limit, Sender, SourceMessageId
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Refused, Unsupported
 from waha_mcp.waha.marks import ChatId
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import Message, Names, message_from
 from waha_mcp.waha.models import Result, message_id_of
-from waha_mcp.waha.parsing import epoch, listing
+from waha_mcp.waha.parsing import epoch
 from waha_mcp.waha.rows import briefly
 from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name
@@ -82,6 +82,8 @@ async def get_messages(
         rows.append(step.row)
         places.append(step.place)
 
+    ctx.noticed(rows)
+
     def read(names: Names) -> tuple[str | None, list[Message]]:
         read = (message_from(row, names, full=detail == "full", chat=chat) for row in rows)
         return names.name(chat), list(filter(None, read))
@@ -143,6 +145,7 @@ async def get_message(
     notes: list[str] = []
     rows_before = await _before(ctx, chat, raw, before, notes)
     rows_after = await _after(ctx, chat, raw, after, notes)
+    ctx.noticed([raw, *rows_before, *rows_after])
 
     def read(names: Names) -> tuple[str | None, Message | None, list[Message], list[Message]]:
         def in_brief(rows: list[Row]) -> list[Message]:
@@ -197,23 +200,14 @@ async def _after(ctx: Context, chat: str, raw: Row, count: int, notes: list[str]
     if count == 0:
         return []
     second = int(epoch(raw.get("timestamp")) or 0)
-    query = {
-        "limit": count + 10,
-        "downloadMedia": False,
-        "sortBy": "timestamp",
-        "sortOrder": "asc",
-        # From the next second on: within one, the order is not told.
-        "filter.timestamp.gte": second + 1,
-    }
     try:
-        answer = await ctx.waha.call(MESSAGES, path={"chatId": chat}, query=query)
+        rows = await rows_after(ctx.waha, chat, second, count)
     except (Unsupported, Refused):
         notes.append("This engine cannot read forward from a message: see get_messages for what came after.")
         return []
     except ONE_OPERATION as error:
         notes.append(f"What came after could not be read: {briefly(error)}.")
         return []
-    rows = [row for row in listing(answer, "messages") if (epoch(row.get("timestamp")) or 0) > second]
     return [row for row in rows if _may_show(ctx, chat, row)][:count]
 
 

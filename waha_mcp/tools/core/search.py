@@ -1,35 +1,46 @@
 """The tool that searches messages, which WAHA itself cannot do."""
 
-import hashlib
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.history.matching import Wanted, matching_line
-from waha_mcp.history.rest import ALL, MESSAGES, Rest
-from waha_mcp.history.source import START, Budget, Place, Row
-from waha_mcp.people.people_table import Entry
+from waha_mcp.history.matching import Match, Sought, first_line, sender_of_record
+from waha_mcp.history.query import ME, Query, parse
+from waha_mcp.history.records import Record, RecordSource
+from waha_mcp.history.rest import MESSAGES
+from waha_mcp.history.rest_records import RestRecords, short
+from waha_mcp.history.source import Budget
+from waha_mcp.people.directory import Directory
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
-from waha_mcp.tools.moments import Since, Until
-from waha_mcp.tools.paging import Page, decode_cursor, encode_cursor, left, place_of, stopped
-from waha_mcp.tools.params import Chat, Cursor, Limit, Sender
-from waha_mcp.waha.errors import ONE_OPERATION, NotFound, WahaError
+from waha_mcp.tools.moments import SINCE, UNTIL, text
+from waha_mcp.tools.paging import DAMAGED, Page, decode_cursor, encode_cursor, left
+from waha_mcp.tools.params import CursorReference, Reference
+from waha_mcp.waha.errors import ONE_OPERATION
 from waha_mcp.waha.marks import Author, ChatId, LongId, Time, Usual
 from waha_mcp.waha.message_kinds import MessageKind
-from waha_mcp.waha.messages import message_from
-from waha_mcp.waha.models import Nested, message_id_of
-from waha_mcp.waha.parsing import epoch, iso_time
+from waha_mcp.waha.models import Nested
+from waha_mcp.waha.parsing import iso_time, kind_of_chat
 from waha_mcp.waha.rows import briefly
-from waha_mcp.whatsapp.folding import words
-from waha_mcp.whatsapp.ids import parse_message_id
 from waha_mcp.whatsapp.untrusted import Name, Words
 
-#: Messages of one request; requests and seconds of one call.
-PAGE, REQUESTS, SECONDS = 200, 25, 15.0
-#: Messages of each chat where chats must be searched one by one.
-PER_CHAT = 500
+#: Requests and seconds of one call.
+REQUESTS, SECONDS = 25, 15.0
+#: Seconds for which an index is waited for that is just brought up to date.
+READY = 5.0
+#: How many hits are ranked, and of how many the neighbours are shown.
+RANKED, SURROUNDED = 2_000, 10
+
+
+class Neighbour(Nested):
+    time: Time | None = None
+    sender: Annotated[str, Author(message=None)]
+    sender_name: Name | None = None
+    kind: Annotated[MessageKind, Usual("text")]
+    text: Words | None = None
 
 
 class Hit(Nested):
@@ -43,13 +54,23 @@ class Hit(Nested):
         default=None, description="In a chat with a person whose name is not known: the name that they chose"
     )
     kind: Annotated[MessageKind, Usual("text")]
-    text: Words = Field(description="The line that matches")
+    text: Words | None = Field(default=None, description="The line that matches")
+    before: list[Neighbour] | None = Field(default=None, description="Oldest first")
+    after: list[Neighbour] | None = Field(default=None, description="Oldest first")
 
 
 class Hits(Page):
-    hits: list[Hit] = Field(description="Newest first")
-    looked_at: int = Field(description="How many messages were looked through")
+    hits: list[Hit] = Field(description="In the order asked for")
+    looked_at: int | None = Field(None, description="How many messages were looked through, if one by one")
     looked_back_to: Time | None = Field(None, description="In the chat reached last, where one by one")
+
+
+class _Found(NamedTuple):
+    """A hit to be. `state`: of a cursor that goes on behind it."""
+
+    record: Record
+    match: Match
+    state: Any
 
 
 @dataclass
@@ -57,205 +78,241 @@ class _Search:
     """One search on its way."""
 
     ctx: Context
-    query: list[str]
-    wanted: Wanted
+    sought: Sought
+    source: RecordSource
     limit: int
-    since: float | None
-    until: float | None
-    #: Hits that an earlier page has shown, shortened: the rest of that page is looked for again.
+    ranked: bool
+    #: Hits that an earlier page has shown, shortened: the rest of what it found is looked for again.
     shown: frozenset[str] = frozenset()
     budget: Budget = field(default_factory=lambda: Budget(REQUESTS, SECONDS))
-    one_by_one: bool = False
     looked_at: int = 0
-    oldest: float | None = None
-    #: Each with its time, in Unix seconds, and where a search goes on behind it.
-    hits: list[tuple[float, Hit, Place]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    #: The chats that could not be read, with why.
-    unread: list[str] = field(default_factory=list)
+    oldest: int | None = None
+    found: list[_Found] = field(default_factory=list)
 
-    @property
-    def full(self) -> bool:
-        return len(self.hits) >= self.limit
+    async def walk(self, state: Any) -> Any:
+        """Look for hits from a cursor's state on; the state to go on from, or None at the end."""
+        ctx, most = self.ctx, RANKED if self.ranked else self.limit
+        asked = self.budget.requests
+        sieve = self.sought.sieve(lambda one: ctx.directory.me | {ME} if one == ME else ctx.directory.ids(one))
+        async with aclosing(self.source.records(sieve, state, self.budget)) as found:
+            async for following, record in found:
+                if self.budget.requests != asked:
+                    asked = self.budget.requests
+                    await ctx.progress(asked, REQUESTS, f"{self.looked_at} messages, {len(self.found)} found")
+                if record is None:
+                    return following
+                if not self._may_show(record):
+                    continue
+                self.looked_at += 1
+                self.oldest = record.time
+                match = self.sought.match(record, ctx.directory)
+                if match is not None and short(record.id) not in self.shown:
+                    self.found.append(_Found(record, match, following))
+                    if len(self.found) >= most:
+                        return following
+        return None
 
-    async def walk(self, chat: str, place: Place, *, most: int | None = None) -> Place | None:
-        """Search back in one chat, or in all at once; where to go on, or None at the end."""
-        source = Rest(self.ctx.waha, chat, page=PAGE)
-        asked, count = self.budget.requests, 0
-        following = None
-        async for step in source.rows(place, self.since, self.until, self.budget):
-            if self.budget.requests != asked:
-                asked = self.budget.requests
-                await self.ctx.progress(asked, REQUESTS, f"{self.looked_at} messages, {len(self.hits)} found")
-            if step.row is None:
-                self.notes.append(stopped(self.budget, step.place, "older ones not searched yet"))
-                following = step.place
+    def _may_show(self, record: Record) -> bool:
+        chat = self.ctx.directory.canonical(record.chat)
+        return self.ctx.readable(chat) and self.ctx.shows(chat, record.id)
+
+    async def hits(self, found: Sequence[_Found], context: int) -> list[Hit]:
+        """The hits, the first of them with so many of the messages around each."""
+        hits = [self._hit(each.record, each.match) for each in found]
+        if not context:
+            return hits
+        budget = Budget(2 * SURROUNDED, SECONDS)
+        told = {each.record.id for each in found}
+        why: str | None = None
+        for number, each in enumerate(found):
+            if number >= SURROUNDED or budget.spent:
+                self.source.notes.append(f"Only the first {number} hits have their neighbours: see get_message.")
                 break
-            of = self._chat_of(step.row)
-            if chat == ALL and not self.ctx.readable(of):
+            try:
+                around = await self.source.around(each.record, context, budget)
+            except ONE_OPERATION as error:
+                why = briefly(error)
                 continue
-            if not self.ctx.shows(of, message_id_of(step.row.get("id")) or ""):
-                continue
-            self.looked_at += 1
-            count += 1
-            self.oldest = epoch(step.row.get("timestamp")) or self.oldest
-            if hit := self._hit(step.row):
-                self.hits.append((epoch(step.row.get("timestamp")) or 0, hit, step.place))
-            if self.full:
-                following = step.place
-                break
-            if most is not None and count >= most:
-                break
-        self.notes += [note for note in source.notes if note not in self.notes]
-        return following
+            before, after = ([one for one in side if self._may_show(one) and one.id not in told] for side in around)
+            told |= {one.id for one in (*before, *after)}
+            hits[number] = hits[number].model_copy(
+                update={"before": self._neighbours(before), "after": self._neighbours(after)}
+            )
+        if why:
+            self.source.notes.append(f"Not all neighbours could be read: {why}.")
+        return hits
 
-    def _chat_of(self, row: Row) -> str:
-        try:
-            return self.ctx.directory.canonical(parse_message_id(message_id_of(row.get("id")) or "").chat)
-        except ValueError:
-            return "unknown"
-
-    def _hit(self, row: Row) -> Hit | None:
-        chat = self._chat_of(row)
-        message = message_from(row, self.ctx.directory, full=True, chat=chat)
-        if message is None or message not in self.wanted or _short(message.id) in self.shown:
-            return None
-        line = matching_line(message, self.query)
-        if line is None:
-            return None
+    def _hit(self, record: Record, match: Match) -> Hit:
+        names = self.ctx.directory
+        chat, sender = names.canonical(record.chat), sender_of_record(record, names)
         return Hit(
-            id=message.id,
+            id=record.id,
             chat=chat,
-            chat_name=self.ctx.directory.name(chat),
-            time=message.time,
-            sender=message.sender,
-            sender_name=message.sender_name,
-            calls_themselves=message.calls_themselves,
-            kind=message.kind,
-            text=line,
+            chat_name=names.name(chat),
+            time=iso_time(record.time),
+            sender=sender,
+            sender_name=None if sender in (ME, chat) else names.name(sender) or record.pushname,
+            calls_themselves=record.pushname if sender == chat and not names.name(sender) else None,
+            kind=record.kind,
+            text=match.line or None,
         )
 
+    def _neighbours(self, records: Sequence[Record]) -> list[Neighbour] | None:
+        names, found = self.ctx.directory, list[Neighbour]()
+        for record in records:
+            sender = sender_of_record(record, names)
+            name = None if sender == ME else names.name(sender) or record.pushname
+            found.append(
+                Neighbour(
+                    time=iso_time(record.time),
+                    sender=sender,
+                    sender_name=name,
+                    kind=record.kind,
+                    text=first_line(record) or None,
+                )
+            )
+        return found or None
 
-@tool(title="Search messages", action=Action.READ, calls=[MESSAGES], hints=READS)
+
+def _with_named(values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the chats and people that the query names, so that they are treated as those in any other.
+
+    The time zone changes nothing of that.
+    """
+    query = _parsed(values["query"], None)
+    return values | {
+        "of": [each for each in query.senders if each != ME] or None,
+        "not_of": [each for each in query.not_senders if each != ME] or None,
+        "within": list(query.chats) or None,
+        "not_within": list(query.not_chats) or None,
+    }
+
+
+def _parsed(text: str, zone: Any) -> Query:
+    try:
+        return parse(text, zone)
+    except ValueError as error:
+        raise ArgumentError(f"query: {error}") from None
+
+
+#: People and chats that the query names.
+_From = Annotated[list[str] | None, Reference(reached=False, kind="person", called="query: from")]
+_In = Annotated[list[str] | None, Reference(reached=False, called="query: in")]
+
+
+@tool(title="Search messages", action=Action.READ, calls=[MESSAGES], hints=READS, complete=_with_named)
 async def search_messages(
-    query: Annotated[str, Field(min_length=1, max_length=200, description="Words in any order; case, accents aside")],
-    chat: Chat | None = None,
-    sender: Sender | None = None,
-    since: Since | None = None,
-    until: Until | None = None,
-    limit: Limit = 20,
-    cursor: Cursor | None = None,
+    query: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description='Words, "phrases", -not, from:me in:"A b" kind:image has:link after:7d before:today',
+        ),
+    ],
+    chat: Annotated[str, Reference(), Field(min_length=1, description="As in:")] | None = None,
+    sender: Annotated[str, Reference(reached=False, kind="person"), Field(min_length=1, description="As from:")]
+    | None = None,
+    since: Annotated[AwareDatetime, SINCE, text("As after:")] | None = None,
+    until: Annotated[AwareDatetime, UNTIL, text("Included")] | None = None,
+    order: Literal["newest", "relevance"] = "newest",
+    context: Annotated[int, Field(ge=0, le=5, description="Neighbours")] = 0,
+    limit: Annotated[int, Field(ge=1, le=100)] = 20,
+    cursor: Annotated[str, CursorReference(), Field(description="To go on")] | None = None,
     *,
+    of: _From,
+    not_of: _From,
+    within: _In,
+    not_within: _In,
     ctx: Context,
 ) -> Hits:
-    """Search one chat's messages, or all, newest first. It says how far it looked; the cursor goes on."""
+    """Search all messages."""
     state = None if cursor is None else decode_cursor("search", cursor)
-    wanted = words(query)
-    if not wanted:
-        raise ArgumentError("query: holds no word to search for")
-    await ctx.directory.load()
     shown: frozenset[str] = frozenset()
     match state:
         case ["rest", [*before], start] if all(isinstance(each, str) for each in before):
             state, shown = start, frozenset(before)
-    search = _Search(
-        ctx,
-        wanted,
-        Wanted("me" if sender in ctx.directory.me else sender),
-        limit,
-        since.timestamp() if since else None,
-        until.timestamp() if until else None,
-        shown,
+    await ctx.directory.load()
+    asked, me = _parsed(query, ctx.app.zone), ctx.directory.me
+    sought = Sought(
+        asked,
+        chats=_both("in", chat, frozenset(within or ())),
+        not_chats=frozenset(not_within or ()),
+        senders=_both("from", _mine(me, sender), _people(me, of, asked.senders)),
+        not_senders=_people(me, not_of, asked.not_senders),
+        since=max(filter(None, (asked.since, since.timestamp() if since else None)), default=None),
+        until=min(filter(None, (asked.until, until.timestamp() if until else None)), default=None),
+        called=_mentions(ctx.directory),
     )
-    match state:
-        case None:
-            following = await (_everywhere(search) if chat is None else _onward(search, chat, START))
-        case ["chats", *by_chat] if chat is None:
-            following = await _chat_by_chat(search, by_chat)
-        case [str(where), *place] if where == (chat or ALL):
-            following = await _onward(search, where, place_of(place))
-        case _:
-            raise ArgumentError("cursor: belongs to another search; pass it with the same chat")
-    more = {} if following is None else left(0, encode_cursor("search", following), exact=False)
-    found = sorted(search.hits, key=lambda hit: -hit[0]) if search.one_by_one else search.hits
-    page = Hits(
-        hits=[hit for _, hit, _ in found],
-        looked_at=search.looked_at,
-        looked_back_to=iso_time(search.oldest),
-        notes=search.notes or None,
-        not_told=search.unread or None,
+    search = _Search(ctx, sought, await _records(ctx), limit, order == "relevance", shown)
+    source = search.source
+    try:
+        following = await search.walk(state)
+    except ValueError:
+        if cursor is None:
+            raise
+        belongs = isinstance(state, list) and bool(state) and isinstance(state[0], str)
+        raise ArgumentError(
+            "cursor: belongs to another search; pass it with the same chat" if belongs else DAMAGED
+        ) from None
+    found = search.found
+    if search.ranked:
+        found.sort(key=lambda each: (-each.match.score, -each.record.time))
+    elif not source.by_time:
+        found.sort(key=lambda each: -each.record.time)
+    page, behind = found[:limit], len(found) - limit
+    hits = await search.hits(page, context)
+    again = [["rest", [*shown, *(short(each.id) for each in hits[: count + 1])], state] for count in range(len(hits))]
+    if behind > 0:
+        more = left(behind, encode_cursor("search", again[-1]), exact=following is None)
+    else:
+        more = {} if following is None else left(0, encode_cursor("search", following), exact=False)
+    if search.ranked and following is not None:
+        source.notes.append("These are the best of what was looked at.")
+    answer = Hits(
+        hits=hits,
+        looked_at=search.looked_at if source.looks_through else None,
+        looked_back_to=iso_time(search.oldest) if source.looks_through else None,
+        notes=source.notes or None,
+        not_told=source.not_told or None,
         **more,
     )
-    if not search.one_by_one:
-        return page.resumable("search", [[chat or ALL, *place.state] for *_, place in found])
-    # Hits of several chats stand by time: where the answer is cut, the same chats are searched for what is not shown.
-    ids = [_short(hit.id) for _, hit, _ in found]
-    return page.resumable("search", [["rest", [*shown, *ids[: count + 1]], state] for count in range(len(ids))])
+    # Where hits do not stand as they were found, what a cut answer does not show is looked for again.
+    as_found = source.by_time and not search.ranked
+    return answer.resumable("search", [each.state for each in page] if as_found else again)
 
 
-async def _onward(search: _Search, chat: str, place: Place) -> list[Any] | None:
-    following = await search.walk(chat, place)
-    return None if following is None else [chat, *following.state]
+async def _records(ctx: Context) -> RecordSource:
+    """The index, where there is one that is at hand; else WAHA."""
+    rest = RestRecords(ctx.waha, ctx.directory)
+    index = None if ctx.indexing is None else await ctx.indexing.ready(READY)
+    if ctx.indexing is None or index is None:
+        return rest
+    from waha_mcp.history.index_records import IndexRecords
+
+    return IndexRecords(index, rest, lambda chat: ctx.readable(ctx.directory.canonical(chat)), ctx.indexing.unread)
 
 
-async def _everywhere(search: _Search) -> list[Any] | None:
-    """All chats at once where the engine can; else one by one."""
-    try:
-        following = await _onward(search, ALL, START)
-    except (*ONE_OPERATION, NotFound):
-        if search.looked_at:
-            raise
-        following = None
-    if search.looked_at or following is not None:
-        return following
-    return await _chat_by_chat(search, [[], None])
+def _both(field: str, argument: str | None, named: frozenset[str]) -> frozenset[str] | None:
+    """The chats or people that both an argument and the query allow; None: any."""
+    if argument is None:
+        return named or None
+    if named and argument not in named:
+        other = "chat" if field == "in" else "sender"
+        raise ArgumentError(f"query: {field}: names others than {other}, so nothing can be in both")
+    return frozenset({argument})
 
 
-async def _chat_by_chat(search: _Search, state: Any) -> list[Any] | None:
-    """The chats from the most recent on. `state` holds those that are done, and the one that is not with its place."""
-    match state:
-        case [[*done], None]:
-            current, place = None, START
-        case [[*done], [str(current), *rest]]:
-            place = place_of(rest)
-        case _:
-            raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
-    search.one_by_one = True
-    chats = _recent(search)
-    search.unread += search.ctx.directory.not_known("chats") or []
-    chats.sort(key=lambda entry: entry.id != current)
-    failure: WahaError | None = None
-    for number, entry in enumerate(chats):
-        if _short(entry.id) in done:
-            continue
-        if search.full or search.budget.spent:
-            if not search.full:
-                left = sum(_short(each.id) not in done for each in chats[number:])
-                search.notes.append(stopped(search.budget, START, f"{left} chats not searched yet"))
-            return ["chats", done, None]
-        await search.ctx.progress(number, len(chats), f"{search.looked_at} messages, {len(search.hits)} found")
-        try:
-            following = await search.walk(entry.id, place if entry.id == current else START, most=PER_CHAT)
-        except (*ONE_OPERATION, NotFound) as error:
-            # A channel, most often: some engines cannot read them.
-            following, failure = None, error
-            search.unread.append(f"messages of {entry.id}: {briefly(error)}")
-        if following is not None:
-            return ["chats", done, [entry.id, *following.state]]
-        done.append(_short(entry.id))
-    if failure is not None and not search.looked_at:
-        raise failure
-    search.notes.append(f"Searched chat by chat, the newest {PER_CHAT} messages of each: name a chat to go deeper.")
-    return None
+def _people(me: frozenset[str], resolved: Sequence[str] | None, written: Sequence[str]) -> frozenset[str]:
+    """The people that the query names, with "me" for the account, by whichever of its ids it is named."""
+    return frozenset({ME} & {*written}) | {_mine(me, each) or each for each in resolved or ()}
 
 
-def _recent(search: _Search) -> list[Entry]:
-    entries = [entry for entry in search.ctx.directory.entries() if entry.last_active is not None]
-    if search.since is not None:
-        entries = [entry for entry in entries if not entry.last_active or entry.last_active >= search.since]
-    return sorted(entries, key=lambda entry: -(entry.last_active or 0))
+def _mine(me: frozenset[str], person: str | None) -> str | None:
+    return ME if person in me else person
 
 
-def _short(any_id: str) -> str:
-    """A few characters for the id of a chat or message, so that a cursor stays short."""
-    return hashlib.sha256(any_id.encode()).hexdigest()[:6]
+def _mentions(directory: Directory) -> dict[str, str]:
+    """Names by the digits with which mentions stand in texts, of the account and of people who may be shown."""
+    known = [entry for entry in directory.entries() if entry.kind == "person" and entry.shown]
+    named = {one.partition("@")[0]: entry.shown or "" for entry in known for one in directory.ids(entry.id)}
+    return named | {each.partition("@")[0]: ME for each in directory.me if kind_of_chat(each) == "person"}
