@@ -80,8 +80,8 @@ _EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentErro
 class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
-    def __init__(self, app: App) -> None:
-        """Load the App's toolsets. Makes no request.
+    def __init__(self, app: App, *, paced: bool = True) -> None:
+        """Load the App's toolsets. Makes no request. `paced`: whether filling the index leaves WAHA time for others.
 
         Raises:
             AppError: the App names an unknown toolset or tool.
@@ -118,6 +118,7 @@ class Bridge:
         self.feed.refused = partial(self.key.doubt, Action.READ)
         #: The local index; None: the App has none, or it is not known yet whether the key may read.
         self.indexing: Indexing | None = None
+        self._paced = paced
         self._start: Callable[..., object] | None = None
         self._stack = AsyncExitStack()
 
@@ -469,6 +470,7 @@ class Bridge:
                 kept=self.app.kept,
                 may_keep=self.policy.indexed,
                 prepare=lambda: self.policy.prepare(self.key.grant),
+                paced=self._paced,
             )
         if self.key.withdrawn(Action.READ):
             await self.indexing.end(delete=True)

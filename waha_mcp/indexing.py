@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import anyio
 
@@ -28,7 +28,7 @@ from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import Budget, Place, Row, Step
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.store import StoreAway, in_thread
-from waha_mcp.store.folders import state_dir
+from waha_mcp.store.folders import app_ids, state_dir
 from waha_mcp.waha.chat_rows import OVERVIEW
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Unsupported, WahaError
 from waha_mcp.waha.events import ME, Event
@@ -47,7 +47,7 @@ State = Literal["off", "waiting", "follows", "filling", "current", "deleted"]
 PAGE, MOST_REQUESTS, AT_ONCE = 200, 1_000_000, 16
 #: Between two requests passes at least this many seconds, and as long as the last one took.
 PAUSE = 0.25
-#: Seconds between two looks at all chats, and between two tries to become the process that fills.
+#: Seconds between two looks at all chats, and between two tries to become or stay the process that fills.
 LOOK, CLAIM = 600.0, 10.0
 #: Seconds until it is looked, where a message is known to be missing.
 SOON = 2.0
@@ -69,8 +69,40 @@ def index_path(app_id: str, number: str) -> Path:
 
 
 def index_files(app_id: str) -> list[Path]:
-    """The indexes of an App, of any account."""
-    return sorted(state_dir(app_id).glob("index-*.sqlite"))
+    """The indexes of an App, of any account; also one of which nothing but damaged files is left."""
+    if app_id not in app_ids():
+        return []
+    found = state_dir(app_id).glob("index-*.sqlite*")
+    return sorted({path.with_name(path.name.partition(".")[0] + ".sqlite") for path in found})
+
+
+class Progress(NamedTuple):
+    """How far an index is filled.
+
+    `chats`: how many are known; `whole`: of how many of them all messages are there; `since`: the second from which
+    on all are there, None where no more are to be read.
+    """
+
+    chats: int
+    whole: int
+    since: int | None
+
+    @property
+    def share(self) -> float:
+        """The share of the chats that are whole, from 0 to 1. How many messages are to come, nobody knows."""
+        return self.whole / self.chats if self.chats else 0.0
+
+
+def progress_of(index: Index, shown: Callable[[str], bool | None] = bool) -> Progress:
+    """How far an index is filled, as to the chats that are `shown`. Blocks.
+
+    Raises:
+        StoreAway: the index cannot be read.
+    """
+    # What has no head was heard, and not looked at yet.
+    chats = [each for each in index.chats() if each.head and shown(each.id)]
+    since = max((second for chat, _, second in index.gaps() if shown(chat)), default=None)
+    return Progress(len(chats), sum(not each.gaps for each in chats), since)
 
 
 class Indexing:
@@ -93,14 +125,17 @@ class Indexing:
     ) -> None:
         """Makes no request and no file. `kept`: seconds for which messages are kept; None: for good."""
         self.state: State = "off"
-        #: Why it waits, in a few words.
+        #: Why it waits, in a few words, and the error.
         self.why: str | None = None
+        self.error: Exception | None = None
         #: The index of the account at work; None: not known yet, or deleted.
         self.index: Index | None = None
         #: Whether messages that came while nobody listened may be missing.
         self.behind = True
         #: Chats whose messages cannot be read, and why.
         self.unread: dict[str, str] = {}
+        #: Why not all chats could be listed; None: they could.
+        self.unlisted: str | None = None
         self._app_id, self._feed, self._people, self._waha = app_id, feed, people, feed.waha
         self._kept, self._may_keep, self._prepare, self._paced = kept, may_keep, prepare, paced
         self._number: str | None = None
@@ -148,7 +183,21 @@ class Indexing:
         with anyio.move_on_after(seconds):
             while self.state not in ("deleted", "follows") and (not self._sure or self.behind):
                 await self._changed.wait()
-        return self.index if self._sure else None
+        index = self.index if self._sure else None
+        if index is not None:
+            with suppress(StoreAway):
+                # The file may have been deleted, and be made anew.
+                return index if await in_thread(index.noted, "looked") else None
+        return None
+
+    async def progress(self) -> Progress | None:
+        """How far it is filled, as to the chats that are to be indexed; None: that is not known.
+
+        Raises:
+            StoreAway: the index cannot be read.
+        """
+        index = self.index
+        return await in_thread(progress_of, index, self._keeps) if self._sure and index is not None else None
 
     async def newest(self, chat: str, most: int) -> list[Record]:
         """The newest messages of a chat, newest first, if they are known to be all here; else none."""
@@ -183,13 +232,13 @@ class Indexing:
                 await self._keep()
                 pause = 1.0
             except WahaError as error:
-                self._wait(briefly(error))
+                self._wait(briefly(error), error)
             except (StoreAway, OSError) as error:
-                self._wait(str(error))
+                self._wait(str(error), error)
                 logger.warning("%s", error)
-            except Exception:  # it must not stop what runs beside it
+            except Exception as error:  # it must not stop what runs beside it
                 logger.exception("The index could not be filled")
-                self._wait("filling it failed")
+                self._wait("filling it failed", error)
             await anyio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
             pause = min(pause * 2, AGAIN)
 
@@ -207,15 +256,15 @@ class Indexing:
         if index is not None:
             await in_thread(index.delete if delete else index.close)
 
-    def _wait(self, why: str) -> None:
+    def _wait(self, why: str, error: Exception) -> None:
         if self.state != "deleted":
-            self.why = why
+            self.why, self.error = why, error
             self._set("waiting")
 
     def _set(self, state: State) -> None:
         self.state = state
         if state != "waiting":
-            self.why = None
+            self.why = self.error = None
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -305,6 +354,7 @@ class Indexing:
                 if whole and known >= KNOWN:
                     break
         await in_thread(look, newest)
+        self.unlisted = pages.gap
         if pages.gap is None:
             await in_thread(partial(index.note, looked=int(now)))
         self._looked, self.behind = now, True
@@ -444,7 +494,8 @@ class Indexing:
         wake = self._wake = anyio.Event()
         if not (self._heard or self._read or not self._looked):
             later = min(self._later.values(), default=math.inf) - time.monotonic()
-            with anyio.move_on_after(max(min(self._looked + LOOK - time.time(), later), 0.1)):
+            # It is looked now and then whether the file is still there.
+            with anyio.move_on_after(max(min(self._looked + LOOK - time.time(), later, CLAIM), 0.1)):
                 await wake.wait()
         self._wake = None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import pytest
 from tests.harness import Admin, opened_store
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, lid_of
 from tests.tools.core.test_attachments import message_of
+from waha_mcp.history.index import Index, Newest
+from waha_mcp.history.records import Has, Record, Sieve
+from waha_mcp.indexing import index_path
 from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal, approval, forgetting, saved_files
 from waha_mcp.policy.audit import Trail, trail_path
@@ -19,7 +24,7 @@ from waha_mcp.policy.forgetting import Chats, forget, without
 from waha_mcp.policy.kill_switch import pause, paused
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.memory import Memory
-from waha_mcp.whatsapp.ids import parse_phone
+from waha_mcp.whatsapp.ids import MessageKey, parse_phone
 
 pytestmark = pytest.mark.anyio
 
@@ -277,3 +282,77 @@ def test_a_trail_that_cannot_be_rewritten_is_told_and_the_rest_goes(monkeypatch:
     done = forget(opened_store(), Chats([SAM]), None)
     assert done.problems == ["the trail of App 'one' cannot be rewritten: Permission denied"]
     assert done.sent_messages == 1
+
+
+# The index
+
+
+def record(number: int, chat: str, sender: str, time: int = 1_700_000_000) -> Record:
+    """A message with this number in its id; in a group its sender is the participant."""
+    participant = sender if chat.endswith("@g.us") else None
+    key = MessageKey(False, chat, f"{number:020X}", participant)
+    return Record(key, time, sender, "text", f"word{number}", "", Has(0), None, None, "")
+
+
+def indexed(records: Iterable[Record]) -> Index:
+    """The index of the App `work` with these messages."""
+    index = Index(index_path("work", "+12025550100"))
+    index.add(records)
+    return index
+
+
+def senders(index: Index) -> set[str]:
+    sieve = Sieve(words=(), chats=None, senders=None, kinds=None, has=Has(0), since=None, until=None)
+    return {found.record.sender for found in index.search(sieve, most=100)}
+
+
+def test_what_a_person_wrote_in_groups_is_forgotten_with_their_chat() -> None:
+    with closing(indexed([record(1, SAM, SAM), record(2, GROUP, SAM), record(3, GROUP, MAYA)])) as index:
+        done = forget(Memory(), Chats([SAM]), None)
+        assert (done.indexed_messages, done.problems) == (2, [])
+        assert senders(index) == {MAYA}
+        # Not from WAHA again either, but for what is new.
+        assert index.add([record(1, SAM, SAM), record(2, GROUP, SAM)]) == 0
+        assert index.add([record(4, GROUP, SAM, 4_000_000_000)]) == 1
+        assert index.check() is None
+
+
+def test_who_is_not_indexed_yet_is_not_indexed_after_they_were_forgotten() -> None:
+    with closing(indexed([record(3, GROUP, MAYA)])) as index:
+        assert forget(Memory(), Chats([SAM]), None).indexed_messages == 0
+        assert index.add([record(1, SAM, SAM), record(2, GROUP, SAM), record(4, GROUP, MAYA)]) == 1
+        index.look([Newest(SAM, 1_700_000_000, None)], heard=False, oldest=None)
+        assert index.gaps() == []
+
+
+def test_of_all_chats_nothing_older_is_indexed_again() -> None:
+    with closing(indexed([record(1, SAM, SAM), record(2, GROUP, MAYA)])) as index:
+        done = forget(Memory(), Chats(None), None)
+        assert (done.indexed_messages, done.problems) == (2, [])
+        assert senders(index) == set()
+        assert index.add([record(3, DAD, DAD), record(1, SAM, SAM)]) == 0
+        index.look([Newest(DAD, 1_700_000_000, None)], heard=False, oldest=None)
+        assert index.gaps() == []
+        assert index.add([record(4, DAD, DAD, 4_000_000_000)]) == 1
+
+
+def test_one_apps_index_is_forgotten_alone() -> None:
+    with closing(indexed([record(1, SAM, SAM)])) as index:
+        assert forget(Memory(), Chats([SAM]), "other").indexed_messages == 0
+        assert senders(index) == {SAM}
+
+
+def test_damaged_indexes_are_deleted_with_what_they_hold() -> None:
+    with closing(indexed([record(1, SAM, SAM)])) as index:
+        aside = index.path.with_name(f"{index.path.name}.damaged-20260101T000000Z")
+        aside.write_text("word1")
+        forget(Memory(), Chats([MAYA]), None)
+        assert not aside.exists()
+        assert senders(index) == {SAM}
+
+
+def test_an_index_that_cannot_be_read_is_a_problem() -> None:
+    path = index_path("work", "+12025550100")
+    path.mkdir()
+    [problem] = forget(Memory(), Chats([SAM]), None).problems
+    assert problem.startswith(f"the index of App 'work' is left as it is: The index {path} cannot be used")

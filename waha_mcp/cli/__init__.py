@@ -37,6 +37,7 @@ _COMMANDS = {
     "pause": "pause",
     "resume": "pause",
     "forget": "forget",
+    "index": "message_index",
     "demo": "demo",
     "sandbox": "sandbox",
 }

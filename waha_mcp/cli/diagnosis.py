@@ -1,7 +1,7 @@
 """Checks everything between an agent and WhatsApp, and yields a finding with a fix for each part.
 
-Nothing is changed and no message is read: the requests are the probes of the key, and one for a single chat, whose
-content is discarded.
+Nothing is changed (but that a damaged index is moved aside, as whoever opens it does) and no message is read: the
+requests are the probes of the key, and one for a single chat, whose content is discarded.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ from waha_mcp.app.definition import (
     shared_ids,
 )
 from waha_mcp.bridge import Bridge
+from waha_mcp.cli.index_files import files_of
+from waha_mcp.history.index import no_trigrams
 from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.launch import app_of, command_of, environment_of
 from waha_mcp.hosts.table import HOSTS, Host
+from waha_mcp.indexing import index_files, index_path
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
 from waha_mcp.places import definitions
@@ -54,8 +57,9 @@ from waha_mcp.waha.errors import (
     session_step,
 )
 from waha_mcp.waha.key_probe import examine
-from waha_mcp.waha.parsing import listing, mapping_of, text_of
+from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.waha.versions import SCOPED_KEYS, older
+from waha_mcp.whatsapp.ids import phone_of
 
 #: The greatest clock difference in seconds.
 SKEW = 60.0
@@ -90,7 +94,7 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
         yield Finding("problem", "App", str(error), _corrected(error, source))
         return
     yield Finding("ok", "App", f"'{app.id}' from {find_definition(source) if source else 'the environment'}")
-    for finding in _files(app, source):
+    for finding in (*_files(app, source), *_index(app, _Made.of(source))):
         yield finding
     async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
         async for finding in _waha(app, waha, _Made.of(source)):
@@ -164,6 +168,42 @@ def _files(app: App, source: str | None) -> Iterator[Finding]:
         yield Finding("warning", "outbox", f"{app.outbox} is no folder: no local file can be sent", "make the folder")
 
 
+def _index(app: App, made: _Made) -> Iterator[Finding]:
+    """Check the local index, and whether messages are kept that are not to be."""
+    files = files_of(app.id)
+    drop = f"`waha-mcp index drop --app {app.id}`"
+    if not app.index:
+        if files:
+            paths = " and ".join(str(each.path) for each in files)
+            says = f"the App has none, and {paths} holds messages that nothing keeps up to date or deletes"
+            keep = f", or index = true in {made.path}" if made.path else ""
+            yield Finding("warning", "index", says, f"{drop}{keep}")
+        return
+    if why := no_trigrams():
+        yield Finding("problem", "index", why, "run waha-mcp with another Python, such as that of uv")
+        return
+    for each in files:
+        state: Literal["ok", "problem"] = "ok" if each.problem is None else "problem"
+        fix = None if each.problem is None else f"try again; if it stays so, {drop}: it begins again"
+        yield Finding(state, "index", f"{each.path}, {each.size}: {each.state}", fix)
+        for damaged in each.damaged:
+            says = f"{damaged} is damaged and of no use, and holds messages"
+            yield Finding("warning", "index", says, f"rm {shlex.quote(str(damaged))}")
+    if not files:
+        yield Finding("ok", "index", "nothing is indexed yet; a server with the App begins, or `waha-mcp index build`")
+
+
+def _left_indexes(app: App, account: str | None) -> Iterator[Finding]:
+    """Find indexes of other accounts than the one that is paired."""
+    number = None if account is None else phone_of(account)
+    if number is None or not app.index:
+        return
+    for path in index_files(app.id):
+        if path != index_path(app.id, number):
+            says = f"{path} holds the messages of another account, which was paired before"
+            yield Finding("warning", "index", says, f"rm {shlex.quote(str(path))}, unless that account comes back")
+
+
 async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
     async for finding in _server(app, waha, made):
         yield finding
@@ -188,6 +228,9 @@ async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
         yield made.bad_key(grant.problem)
         return
     for finding in _actions(app, grant, made):
+        yield finding
+    here = next((row for row in sessions if text_of(row.get("name")) == waha.session), {})
+    for finding in _left_indexes(app, chat_id_of(mapping_of(here.get("me")).get("id"))):
         yield finding
     async for finding in _session(waha, states[waha.session], grant):
         yield finding

@@ -38,7 +38,7 @@ def forget(
 ) -> None:
     """Delete what is kept here of a chat.
 
-    That is what the trail, questions, saved files and own messages hold. WhatsApp keeps its own.
+    That is what the trail, questions, saved files, own messages and the index hold. WhatsApp keeps its own.
 
     Example: waha-mcp forget '+1 202 555 0123'
     """
@@ -75,6 +75,7 @@ def _tell(done: Forgotten, alone: list[str]) -> None:
         "saved files": len(done.saved_files),
         "ids of sent messages": done.sent_messages,
         "first contacts": done.first_contacts,
+        "messages of the index": done.indexed_messages,
     }
     told = [f"{what}: {count}" for what, count in counts.items() if count]
     print(f"Forgotten, {', '.join(told)}." if told else "Nothing was kept of that.")

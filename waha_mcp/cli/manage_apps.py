@@ -11,7 +11,7 @@ import anyio
 import typer
 
 from waha_mcp.app.actions import Action
-from waha_mcp.app.definition import DEFAULT_URL, AppError, load_app, read_definition
+from waha_mcp.app.definition import DEFAULT_URL, AppError, id_of, load_app, read_definition, shared_ids
 from waha_mcp.app.urls import parse
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say
@@ -175,8 +175,11 @@ def remove(
 ) -> None:
     """Remove an App, here and on WAHA, with its key.
 
+    Its index of messages goes, too; the trail stays.
+
     Example: waha-mcp apps remove assistant --yes
     """
+    from waha_mcp.cli.index_files import drop
     from waha_mcp.cli.setup import current_key, forget
     from waha_mcp.hosts.installation import entries_launching
 
@@ -188,12 +191,24 @@ def remove(
         found = run(_remove, plan, admin_key(admin_key_file), key)
         print(f"WAHA {'removed its app and key' if found else 'had no such app or key'}.")
     entries = entries_launching(path)
+    app_id = _id_of(path)
     forget(path)
     print(f"{path} is gone.")
+    if app_id is not None and (gone := drop(app_id)):
+        print(f"So is its index of messages, {', '.join(map(str, gone))}.")
     if entries:
         print("Clients that still launch it, and what takes their entries out:")
     for host, name in entries:
         say(f"  {host.title:<16} waha-mcp uninstall {host.name} --name {shlex.quote(name)}")
+
+
+def _id_of(path: Path) -> str | None:
+    """The id that an App keeps its state under; None where that cannot be told, or another App has the same."""
+    try:
+        app_id = str(id_of(path, read_definition(path)))
+    except AppError:
+        return None
+    return None if app_id in shared_ids() else app_id
 
 
 def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool) -> None:

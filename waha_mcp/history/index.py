@@ -15,8 +15,8 @@ import json
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, NamedTuple, get_args
@@ -38,6 +38,8 @@ _KINDS: tuple[MessageKind, ...] = get_args(MessageKind)
 _OWN = 1 << 10
 #: What stands in `meta` for the folding: lines that were folded otherwise are indexed anew.
 _FOLDING = f"1/{unicodedata.unidata_version}"
+#: What stands for all chats and people among those that were forgotten.
+_ALL = "*"
 #: Messages of a chat up to which they are looked at one by one rather than found by their words.
 _FEW = 3_000
 #: Most trigrams of one part of a word that are looked for at once.
@@ -167,15 +169,34 @@ class _File(Database):
     def _set_up(self, connection: Connection) -> None:
         super()._set_up(connection)
         connection.create_function("lines_of", 3, lines_of, deterministic=True)
-        try:
-            connection.execute("CREATE VIRTUAL TABLE temp.trial USING fts5(a, tokenize='trigram')")
-        except sqlite3.OperationalError as error:
-            raise NoTrigrams(
-                f"The index needs SQLite 3.34 or newer with FTS5; this Python has {sqlite3.sqlite_version} ({error}): "
-                "use a Python that brings one, as those of python.org and uv do."
-            ) from None
-        connection.execute("DROP TABLE temp.trial")
+        _try_trigrams(connection)
         connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, row)")
+
+
+def no_trigrams() -> str | None:
+    """Why this Python can have no index; None if it can."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            _try_trigrams(connection)
+        except NoTrigrams as error:
+            return str(error)
+    return None
+
+
+def _try_trigrams(connection: Connection) -> None:
+    """See that parts of words can be indexed.
+
+    Raises:
+        NoTrigrams: they cannot.
+    """
+    try:
+        connection.execute("CREATE VIRTUAL TABLE temp.trial USING fts5(a, tokenize='trigram')")
+    except sqlite3.OperationalError as error:
+        raise NoTrigrams(
+            f"The index needs SQLite 3.34 or newer with FTS5; this Python has {sqlite3.sqlite_version} ({error}): "
+            "use a Python that brings one, as those of python.org and uv do."
+        ) from None
+    connection.execute("DROP TABLE temp.trial")
 
 
 class Index:
@@ -200,9 +221,29 @@ class Index:
         """
         self._deleted = True
         self.close()
-        for path in (self.path, *self._write.damaged()):
+        self._write.delete()
+        self.delete_damaged()
+
+    def damaged(self) -> list[Path]:
+        """The damaged files that were moved aside. They hold messages."""
+        return self._write.damaged()
+
+    def delete_damaged(self) -> int:
+        """Delete the damaged files; how many.
+
+        Raises:
+            OSError: one cannot be deleted.
+        """
+        found = self.damaged()
+        for path in found:
             for each in ("", *BESIDE):
                 path.with_name(path.name + each).unlink(missing_ok=True)
+        return len(found)
+
+    def size(self) -> int:
+        """Its size on the disk in bytes, with what SQLite keeps beside it and with damaged files."""
+        paths = (path.with_name(path.name + each) for path in (self.path, *self.damaged()) for each in ("", *BESIDE))
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -301,9 +342,9 @@ class Index:
 
     def filled(self) -> bool:
         """Whether a process that is running fills the index."""
-        with self._writing() as connection:
+        with self._reading() as connection:
             filling = _meta(connection, "filling")
-            return filling is not None and self._write.is_held(str(filling))
+            return filling is not None and self._read.is_held(str(filling))
 
     def look(self, newest: Iterable[Newest], *, heard: bool, oldest: float | None) -> list[bool]:
         """Note the newest messages of chats; what may not be here becomes a gap. For each, whether it was known.
@@ -312,7 +353,7 @@ class Index:
         """
         with self._writing() as connection:
             forgotten = _forgotten(connection)
-            return [_look(connection, each, forgotten.get(_digest(each.chat)), heard, oldest) for each in newest]
+            return [_look(connection, each, _last_forgotten(forgotten, [each.chat]), heard, oldest) for each in newest]
 
     def next_gap(self, but: Collection[int] = ()) -> Gap | None:
         """The gap that reaches nearest to now, but for those with these numbers; None: there is none."""
@@ -366,20 +407,25 @@ class Index:
             self._write.flush()
         return gone
 
-    def forget(self, has: Callable[[str], bool], now: float) -> int:
-        """As `drop`, of the chats and the people that `has` names; what is older than now is not read again."""
+    def forget(self, has: Callable[[str], bool], now: float, *, named: Iterable[str] = (), every: bool = False) -> int:
+        """As `drop`, of the chats and the people that `has` names; what is older than now is not read again.
+
+        `named`: ids of them that may not be known here yet. `every`: all that there is, whatever `has` says.
+        """
         with self._writing() as connection:
-            chats = {row[0] for row in connection.execute("SELECT id FROM chat") if has(row[0])}
-            people = [row for row in connection.execute("SELECT number, id FROM person") if has(row[1])]
-            gone = 0
-            for number, _ in people:
-                gone += connection.execute(
-                    "DELETE FROM message WHERE sender = ? OR participant = ?", (number, number)
-                ).rowcount
-                connection.execute("DELETE FROM person WHERE number = ?", (number,))
+            chats = {row[0] for row in connection.execute("SELECT id FROM chat") if every or has(row[0])}
+            people = [row for row in connection.execute("SELECT number, id FROM person") if every or has(row[1])]
+            numbers = json.dumps([number for number, _ in people])
+            gone = connection.execute(
+                "DELETE FROM message WHERE sender IN (SELECT value FROM json_each(?))"
+                " OR participant IN (SELECT value FROM json_each(?))",
+                (numbers, numbers),
+            ).rowcount
+            connection.execute("DELETE FROM person WHERE number IN (SELECT value FROM json_each(?))", (numbers,))
             for chat in chats:
                 gone += _drop(connection, chat)
-            for each in {*chats, *(person for _, person in people)}:
+            marks = {_ALL} if every else {*chats, *(person for _, person in people), *named}
+            for each in marks:
                 connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (_digest(each), int(now)))
             connection.execute("INSERT INTO words (words) VALUES ('optimize')")
         self._write.flush()
@@ -590,7 +636,7 @@ def _add(connection: Connection, records: Iterable[Record], *, backwards: bool) 
             continue
         if not 0 < record.time < _LAST:
             continue
-        if forgotten and any(forgotten.get(_digest(each), -1) >= record.time for each in _whose(record)):
+        if (until := _last_forgotten(forgotten, _whose(record))) is not None and record.time <= until:
             continue
         number = _free(connection, record.time, backwards=backwards)
         moved = number // SLOTS - record.time
@@ -632,6 +678,13 @@ def _whose(record: Record) -> Iterator[str]:
 def _forgotten(connection: Connection) -> dict[bytes, int]:
     """The digests of chats and people that were forgotten, and the last second of which nothing is kept."""
     return {bytes(row[0]): int(row[1]) for row in connection.execute("SELECT chat, second FROM forgotten")}
+
+
+def _last_forgotten(forgotten: Mapping[bytes, int], ids: Iterable[str]) -> int | None:
+    """The last second of which nothing is kept of any of these ids; None: all is."""
+    if not forgotten:
+        return None
+    return max((forgotten[key] for each in (*ids, _ALL) if (key := _digest(each)) in forgotten), default=None)
 
 
 def _update(connection: Connection, number: int, before: Record, record: Record) -> None:
@@ -782,11 +835,11 @@ def _of_chat(
 
 
 def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any], most: int) -> list[Sequence[Any]]:
-    if not sieve.words:
-        return connection.execute(f"{_SELECT} WHERE {where} ORDER BY m.number DESC LIMIT ?", (*values, most)).fetchall()
     match = _match(connection, sieve.words)
     if match is None:
         return []
+    if not match:
+        return connection.execute(f"{_SELECT} WHERE {where} ORDER BY m.number DESC LIMIT ?", (*values, most)).fetchall()
     # FTS5 gives its rows by number as well, so that the first ones are the newest.
     select = _SELECT.replace("FROM message m", "FROM words w CROSS JOIN message m ON m.number = w.rowid")
     where = where.replace("m.number <", "w.rowid <").replace("m.number >", "w.rowid >")
@@ -796,7 +849,7 @@ def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any
 
 
 def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None:
-    """The FTS5 expression for lines that may hold one of each of these; None where none does."""
+    """The FTS5 expression for lines that may hold one of each of these; None where none does, "" where any may."""
     parts: list[str] = []
     for any_of in words:
         either = [found for text in any_of if (found := _holding(connection, text)) is not None]
@@ -804,7 +857,7 @@ def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None
             return None
         if "" not in either:
             parts.append(f"({' OR '.join(either)})")
-    return " AND ".join(parts) if parts else None
+    return " AND ".join(parts)
 
 
 def _holding(connection: Connection, text: str) -> str | None:

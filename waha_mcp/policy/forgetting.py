@@ -1,4 +1,4 @@
-"""Deletes what is kept of chats: from the trails, questions, saved files, own messages and first contacts.
+"""Deletes what is kept of chats: from the trails, questions, saved files, own messages, first contacts and indexes.
 
 What limits an App stays: the guard against repeats, the counts of the pace and pauses. The first two expire by
 themselves, within a day at most.
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import unicodedata
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
+from waha_mcp.history.index import Index
+from waha_mcp.indexing import index_files
 from waha_mcp.policy import approval, named, own_account, saved_files
 from waha_mcp.policy.audit import Trail, parsed, trail_file
-from waha_mcp.store import Store
+from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.folders import app_ids
 from waha_mcp.tools import references
 from waha_mcp.whatsapp.untrusted import hides
@@ -34,6 +39,7 @@ class Forgotten:
     questions: int = 0
     sent_messages: int = 0
     first_contacts: int = 0
+    indexed_messages: int = 0
     saved_files: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -44,6 +50,11 @@ class Chats:
     def __init__(self, ids: Iterable[str] | None) -> None:
         self._ids = None if ids is None else frozenset(ids)
         self._pattern = re.compile("|".join(map(_written, sorted(self._ids or ()))))
+
+    @property
+    def named(self) -> frozenset[str] | None:
+        """Their ids; None: all chats."""
+        return self._ids
 
     def has(self, chat: str) -> bool:
         """Whether a chat id is one of them."""
@@ -87,6 +98,11 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
             done.trail_lines += _forget_lines(each, chats)
         except OSError as error:
             done.problems.append(f"the trail of App '{each}' cannot be rewritten: {error.strerror or error}")
+        for path in index_files(each):
+            try:
+                done.indexed_messages += _forget_indexed(path, chats)
+            except (OSError, StoreAway) as error:
+                done.problems.append(f"the index of App '{each}' is left as it is: {error}")
     prefix = f"{app_id}/" if app_id else ""
     done.questions = approval.forget(store, prefix, chats.in_text)
     done.sent_messages = named.forget(store, prefix, chats.has)
@@ -97,6 +113,23 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
         done.first_contacts = own_account.forget(store, chats.has)
     store.flush()
     return done
+
+
+def _forget_indexed(path: Path, chats: Chats) -> int:
+    """Forget chats in an index; how many messages. What is older than now is not read into it again."""
+    with closing(Index(path)) as index:
+        # What is damaged is of no use, and may hold anything.
+        index.delete_damaged()
+        if not path.exists():
+            return 0
+        if chats.named is not None:
+            return index.forget(chats.has, time.time(), named=chats.named)
+        gone = index.counts().messages
+        # A file is sooner deleted than its rows, each of which has its words.
+        index.delete()
+    with closing(Index(path)) as index:
+        index.forget(chats.has, time.time(), every=True)
+    return gone
 
 
 def _forget_lines(app_id: str, chats: Chats) -> int:

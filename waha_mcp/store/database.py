@@ -7,6 +7,7 @@ Beside the file are SQLite's `-wal` and `-shm`, and a lock file (see `holders`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -98,6 +99,26 @@ class Database:
             holders, self._holders = self._holders, None
             if holders is not None:
                 holders.leave(self.holder)
+
+    def delete(self) -> None:
+        """Close and delete the file. Who has it open makes a new one with the next step.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        self.close()
+        if not self.path.parent.is_dir():
+            return
+        holders, holder = Holders.join(self.path.with_suffix(".lock"))
+        try:
+            # Nobody else may make the new file before what belongs to this one is gone.
+            with holders.opening(self._wait):
+                for each in ("", *BESIDE):
+                    _beside(self.path, each).unlink(missing_ok=True)
+        except TimeoutError:
+            raise TimeoutError(errno.ETIMEDOUT, "another process is opening it", str(self.path)) from None
+        finally:
+            holders.leave(holder)
 
     # Steps
 

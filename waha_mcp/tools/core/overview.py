@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.feed.live import POLL, SLOWEST_POLL
+from waha_mcp.store import StoreAway
 from waha_mcp.tools.catalog import (
     CATALOG,
     EVERY,
@@ -50,6 +52,7 @@ class Status(Result):
     reach: str | None = Field(None, description="Who can be written to and read")
     paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
     feed: str | None = Field(None, description="How it is heard what happens, once a tool has needed it")
+    index: str | None = Field(None, description="How far the local index of messages is filled, if there is one")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
     not_told: NotTold = None
     toolsets_not_chosen: list[str] | None = Field(None, description="More tools that the user could choose in the App")
@@ -105,6 +108,7 @@ async def get_status(
         reach=ctx.reach() or None,
         paused=await ctx.paused(),
         feed=_feed(ctx),
+        index=await _index(ctx),
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
         toolsets_not_chosen=sorted(TOOLSETS - ctx.app.toolsets - {EVERY})
         if toolsets and EVERY not in ctx.app.toolsets
@@ -120,6 +124,27 @@ def _feed(ctx: Context) -> str | None:
     if ctx.feed.state == "polling":
         return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {ctx.feed.why}"
     return f"connecting again: {ctx.feed.why}" if ctx.feed.why else "connecting"
+
+
+async def _index(ctx: Context) -> str | None:
+    indexing = ctx.indexing
+    if indexing is None or indexing.state in ("off", "deleted") or Action.READ not in ctx.grant.actions:
+        return None
+    if indexing.state == "waiting":
+        return f"waits: {indexing.why}"
+    try:
+        progress = await indexing.progress()
+    except StoreAway as error:
+        return f"waits: {error}"
+    other = "another process fills it" if indexing.state == "follows" else None
+    if progress is None or not progress.chats:
+        return other or "the chats are being looked at"
+    if progress.since is not None:
+        since = f", back to {datetime.fromtimestamp(progress.since, ctx.app.zone):%Y-%m-%d}" if progress.since else ""
+        return f"{other or 'being filled'}: {int(100 * progress.share)} % of the chats are whole{since}"
+    if indexing.unlisted or any(map(ctx.readable, indexing.unread)):
+        return "complete, but for chats that could not be read"
+    return "complete" if ctx.app.retention is None else f"complete, for the last {ctx.app.retention[:-1]} days"
 
 
 async def _session(ctx: Context) -> Mapping[str, Any]:
