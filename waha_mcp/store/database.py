@@ -91,7 +91,10 @@ class Database:
 
     @contextlib.contextmanager
     def step(self, *, write: bool = False) -> Iterator[Connection]:
-        """One transaction, rolled back if the block raises. SQLite and file errors become StoreAway."""
+        """One transaction, rolled back if the block raises. SQLite and file errors become StoreAway.
+
+        Where the block raises Damaged, the file is moved aside.
+        """
         with self._turn():
             try:
                 connection = self._open()
@@ -107,6 +110,8 @@ class Database:
                 if _code(error) in _DAMAGED:
                     raise self._given_up(str(error)) from None
                 raise self._away(_why(error, self._wait)) from None
+            except Damaged as error:
+                raise self._given_up(str(error)) from None
             except OSError as error:
                 raise self._away(error.strerror or str(error)) from None
 
