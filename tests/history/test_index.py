@@ -108,7 +108,7 @@ def test_a_message_comes_back_as_it_was(index: Index) -> None:
         expires=int(time.time()) + 1000,
     )
     own = message("not-hex.1", "Mine", T + 1, chat=GROUP, own=True)
-    both = replace(message("AB", "Both ids", T + 2, chat=GROUP, by=HIDDEN), sender=SAM)
+    both = replace(message("AB", "Both ids", T + 2, chat=GROUP, by=LIN), sender=MAYA)
     alone = message("3eb0", "Lower case", T + 3)
     assert index.add([one, own, both, alone]) == 4
     assert whole(index) == [alone, both, own, one]
@@ -349,7 +349,7 @@ def test_a_word_is_found_in_every_script(
 @pytest.mark.parametrize(
     "word",
     ['"', '""', '"a" OR "b"', "NEAR(a b)", "a AND b", "NOT x", "a*", "^a", "folded:a", "{folded}:a", "-a", "+a", "a\0b",
-     "'", "'; DROP TABLE message; --", "%", "_", "\\", "(", ")", "a\ud800", "\U0010ffff", "[a-z]", "?1", "OR", "a\nb"],
+     "'", "'; DROP TABLE message; --", "%", "_", "\\", "(", ")", "a\ud800", "\U0010ffff", "[a-z]", "?1", "OR"],
 )  # fmt: skip
 def test_syntax_in_a_word_is_part_of_the_word(word: str, index: Index) -> None:
     index.add([message("A", f"before{word}behind"), message("B", "a b", T + 1)])
@@ -631,7 +631,7 @@ def test_a_chat_that_a_message_was_heard_in_before_it_was_looked_at_is_read_whol
 
 
 def test_nothing_is_read_of_what_is_not_kept(index: Index) -> None:
-    index.look([newest(second=T), newest(MAYA, T - 100)], heard=False, oldest=T - 10.5)
+    index.look([newest(second=T), newest(MAYA, T - 100)], heard=False, oldest=T - 9.5)
     assert index.gaps() == [(SAM, T - 10, T)]
 
 
@@ -1008,7 +1008,7 @@ def used_again(index: Index) -> None:
             if index.check() is None:
                 return
         except StoreAway as away:
-            assert "damaged" in str(away), away
+            assert "damaged" in str(away)
     raise AssertionError("it is never made anew")
 
 

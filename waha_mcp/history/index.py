@@ -178,6 +178,11 @@ class _File(Database):
         connection.execute("DROP TABLE temp.trial")
         connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, row)")
 
+    def _check(self, connection: Connection) -> None:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        if not names >= {"meta", "message", "words"}:
+            raise Damaged("it is no index")
+
 
 class Index:
     """The messages of one account."""
