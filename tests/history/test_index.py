@@ -7,13 +7,11 @@ import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -253,7 +251,7 @@ def test_five_thousand_messages_of_one_second_take_no_longer_than_those_of_many(
 
 #: Letters of several scripts, with case, accents, vowels and forms that are folded, and syntax of FTS5.
 LETTERS = 'aAbcéÉßıøŁж Ёё "*^:()-+\0ñ日本語東京大한글ไทยเก่าعَرَبيהע हिन्दी\u200bﬁ①🎈👍🏽\n'
-ALPHABET = sorted(set(LETTERS)) + ["NEAR", "AND ", "OR ", "\ud83c"]
+ALPHABET = [*sorted(set(LETTERS)), "NEAR", "AND ", "OR ", "�"]
 texts = st.lists(st.sampled_from(ALPHABET), max_size=12).map("".join)
 
 
@@ -294,7 +292,7 @@ def queries(draw: st.DrawFn) -> Sieve:
     return Sieve(words=tuple(map(tuple, draw(st.lists(st.lists(part, min_size=1, max_size=3), max_size=3)))))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(accounts(), st.lists(queries(), min_size=1, max_size=5))
 def test_words_of_any_length_and_script_are_found_as_by_looking_at_each_message(
     account: list[Record], sieves: list[Sieve]
@@ -400,9 +398,7 @@ def test_senders_are_found_by_either_id_and_in_their_own_chat(index: Index) -> N
     assert by(LIN) == by() == set()
 
 
-def test_chats_kinds_and_what_a_message_has_are_told_apart(
-    index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chats_kinds_and_what_a_message_has_are_told_apart(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds: list[MessageKind] = ["text", "image", "voice", "poll"]
     chats = [SAM, MAYA, LIN, GROUP, OTHER]
     account = [
@@ -466,11 +462,12 @@ def test_neighbours_are_those_of_the_chat_in_order(index: Index) -> None:
     assert index.around(12345, 2, 2) == ([], [])
 
 
-def test_what_has_disappeared_is_not_found_even_before_it_is_deleted(index: Index) -> None:
-    index.add([message("A", "secret", expires=int(time.time()) + 1), message("B", at=T + 1), message("C", at=T - 1)])
+def test_what_has_disappeared_is_not_found_even_before_it_is_deleted(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add([message("A", "secret", expires=T * 2), message("B", at=T + 1), message("C", at=T - 1)])
     [here] = [each for each in index.search(Sieve(), most=9) if each.record.key.id == "B"]
-    while time.time() <= whole(index)[1].expires if len(whole(index)) == 3 else False:  # type: ignore[operator]
-        time.sleep(0.05)
+    monkeypatch.setattr(time, "time", lambda: T * 2.0)
     assert found(index) == ["B", "C"]
     assert found(index, words("secret")) == []
     assert [each.record.key.id for each in index.around(here.number, 5, 5)[0]] == ["C"]
@@ -741,7 +738,7 @@ def _beside(work: Callable[[Path, Event, Event], None], path: Path) -> tuple[Any
 
 
 def test_one_process_fills_and_another_takes_over_when_it_ends(path: Path, index: Index) -> None:
-    process, end = _beside(_hold, path)
+    process, _ = _beside(_hold, path)
     try:
         assert not index.claim()
         assert not index.mine()
@@ -796,7 +793,7 @@ def test_threads_write_and_read_at_once(index: Index) -> None:
             for number in range(30):
                 index.add([message(f"{name}A{number}", "word", T + number)])
                 found(index, words("word"))
-        except BaseException as error:  # noqa: BLE001 - told below
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
@@ -932,7 +929,7 @@ def filled(path: Path, count: int = 400) -> list[Record]:
     account = [
         message(
             f"3EB0{number:08X}",
-            " ".join(f"{rng.choice('kestrel osprey falcon heron'.split())}{rng.randrange(99)}" for _ in range(12)),
+            " ".join(f"{rng.choice(('kestrel', 'osprey', 'falcon'))}{rng.randrange(99)}" for _ in range(12)),
             T + number,
             chat=GROUP,
             by=rng.choice((SAM, MAYA, HIDDEN)),
@@ -1000,20 +997,21 @@ def test_a_damaged_file_is_moved_aside_and_made_anew(damage: Callable[[Path], No
 
 def used_again(index: Index) -> None:
     """Use an index until it works; each failure is told as one."""
-    for _ in range(4):
+    said: list[str | None] = []
+    while len(said) < 4 and None not in said:
         try:
             index.claim()
             index.look([newest(GROUP)], heard=False, oldest=None)
             index.add([message("new", "new words")])
-            if index.check() is None:
-                return
+            said.append(index.check())
         except StoreAway as away:
-            assert "damaged" in str(away)
-    raise AssertionError("it is never made anew")
+            said.append(str(away))
+    assert said.pop() is None
+    assert all("damaged" in each for each in said if each)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_random_damage_is_never_a_crash_or_a_wrong_answer(seed: int, path: Path, index: Index) -> None:
+def test_random_damage_is_never_a_crash_and_ends_in_a_whole_file(seed: int, path: Path, index: Index) -> None:
     account = {each.id: each for each in filled(path)}
     rng = random.Random(seed)
     data = bytearray(path.read_bytes())
@@ -1033,8 +1031,6 @@ def test_random_damage_is_never_a_crash_or_a_wrong_answer(seed: int, path: Path,
         lambda: index.drop([SAM]),
         lambda: index.add(account.values()),
     ):
-        try:
+        with suppress(StoreAway):
             step()
-        except StoreAway:
-            pass
     used_again(index)

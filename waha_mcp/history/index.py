@@ -46,6 +46,15 @@ _MOST_TERMS = 30_000
 _FIRST, _LAST = 2**24, 2**40
 
 
+#: What only a row raises that cannot be there.
+_ODD = (ValueError, TypeError, LookupError)
+
+
+def _is_odd(error: BaseException | None) -> bool:
+    """Whether it is an error of SQLite that says nothing of the file, the disk or who holds it."""
+    return isinstance(error, sqlite3.Error) and int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in (0, 1)
+
+
 class NoTrigrams(StoreAway):
     """This Python's SQLite cannot index the parts of words."""
 
@@ -216,21 +225,30 @@ class Index:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        if self._deleted:
-            raise StoreAway("The index was deleted.")
-        with self._read.step() as connection:
+        with self._step(self._read) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        if self._deleted:
-            raise StoreAway("The index was deleted.")
-        with self._write.step(write=True) as connection:
+        with self._step(self._write, write=True) as connection:
             if _meta(connection, "folding") != _FOLDING:
                 # No other process may be half-way, and nothing was added yet in a new file.
                 connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
                 _set_meta(connection, "folding", _FOLDING)
             yield connection
+
+    @contextmanager
+    def _step(self, file: _File, *, write: bool = False) -> Iterator[Connection]:
+        if self._deleted:
+            raise StoreAway("The index was deleted.")
+        try:
+            with file.step(write=write) as connection:
+                yield connection
+        except (StoreAway, *_ODD) as error:
+            # SQLite does not see all damage, as in the bytes of a text.
+            if (isinstance(error, StoreAway) and not _is_odd(error.__context__)) or (why := self.check()) is None:
+                raise
+            raise StoreAway(why) from None
 
     # Writing
 
@@ -496,10 +514,17 @@ class Index:
         damaged = self.damaged()
         try:
             with self._write.step(write=True) as connection:
-                [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
-                if found != "ok":
-                    raise Damaged(str(found))
-                connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+                try:
+                    [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                    if found != "ok":
+                        raise Damaged(str(found))
+                    connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+                    for row in connection.execute(_SELECT):
+                        _record(row)
+                except (sqlite3.Error, *_ODD) as error:
+                    if isinstance(error, sqlite3.Error) and not _is_odd(error):
+                        raise
+                    raise Damaged(str(error)) from None
         except StoreAway as away:
             if self.damaged() == damaged:
                 raise

@@ -213,7 +213,8 @@ class Database:
             self._migrate(connection, version)
         except BaseException as error:
             connection.close()
-            if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED:
+            # What SQLite says of damage may hold bytes of it.
+            if isinstance(error, UnicodeDecodeError) or (isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED):
                 raise Damaged(str(error)) from None
             raise
         return connection
