@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,7 @@ from waha_mcp.history.index import Index
 from waha_mcp.history.records import Record, Sieve, record_from
 from waha_mcp.indexing import Indexing, index_files
 from waha_mcp.sandbox import running
+from waha_mcp.store import StoreAway
 from waha_mcp.waha.events import Event
 from waha_mcp.waha.parsing import chat_id_of
 
@@ -33,6 +35,7 @@ pytestmark = pytest.mark.anyio
 MUM, DAD = "12025550102@c.us", "12025550101@c.us"
 #: Somebody who is no contact, and somebody by a hidden id alone.
 STRANGER, HIDDEN = "12025550188@c.us", "211000000000777@lid"
+FAMILY = "120363079422555556@g.us"
 ENGINES = ("gows", "noweb", "webjs", "wpp")
 
 
@@ -85,6 +88,11 @@ async def current(indexing: Indexing) -> Index:
     return indexing.index
 
 
+async def ids_of(box: Box, chat: str) -> set[str]:
+    """Both ids of a person."""
+    return {chat, (await box.get(f"/api/default/lids/pn/{chat}"))["lid"]}
+
+
 def app_of(box: Box, *, key: str | None = None, **fields: Any) -> Any:
     return app_for(box.info, key or box.info.keys["read_send"], index=True, **fields)
 
@@ -120,6 +128,8 @@ async def in_waha(box: Box) -> Counter[tuple[bool, str, str]]:
     for row in await box.get("/api/default/chats", limit=1000):
         chat = chat_id_of(row["id"])
         assert chat is not None
+        if chat.endswith("@newsletter") and box.engine == "gows":
+            continue  # it has no messages of them
         for each in await box.messages(chat, limit=5000, downloadMedia="false"):
             record = record_from(each)
             if record is not None and record.id not in ids:
@@ -157,6 +167,9 @@ async def lacks(index: Index, *unwanted: str) -> None:
     await until(gone)
 
 
+#: A fault that says that there is nothing.
+GONE = {"status": 404, "body": '{"message": "Not Found", "statusCode": 404}', "content_type": "application/json"}
+
 # Filling
 
 
@@ -172,21 +185,21 @@ async def test_all_that_is_searched_is_there_once_and_in_order(each: Box) -> Non
 
 async def test_the_newest_messages_of_all_chats_come_first(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing_module, "PAGE", 5)
-    pages: list[list[int]] = []
+    places: list[int] = []
     fill = Index.fill
 
     def filled(index: Index, gap: Any, found: Any, *rest: Any) -> int:
-        pages.append([each.time for each in found])
+        places.append(gap.place.time or 0)
         return fill(index, gap, found, *rest)
 
     monkeypatch.setattr(Index, "fill", filled)
     async with kept(box) as (_, index):
         assert in_index(index) == await in_waha(box)
-    # The first page of each chat, before any second one; later ones from the newest on.
-    chats = len({each.chat for each in whole(index)})
-    later = [page[0] for page in pages[chats:] if page]
+    # The first page of each chat comes first, as any may hold the newest messages.
+    later = places[places.count(0) :]
+    assert 0 not in later
+    assert later == sorted(later, reverse=True)
     assert len(later) > 50
-    assert sum(after > before for before, after in zip(later, later[1:], strict=False)) < len(later) / 4
 
 
 async def test_it_goes_on_where_it_was_broken_off(each: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +229,7 @@ async def test_it_goes_on_where_it_was_broken_off(each: Box, monkeypatch: pytest
             tasks.cancel_scope.cancel()
         if not stop.is_set():
             break
-    with_index = index_files("app")
+    with_index = index_files("default")
     assert steps > 30
     [path] = with_index
     assert in_index(Index(path)) == await in_waha(each)
@@ -229,7 +242,7 @@ async def test_a_second_start_asks_for_little_and_has_all(box: Box) -> None:
     async with kept(box) as (_, index):
         assert in_index(index) == await in_waha(box)
     seen = [r for r in await box.control("GET", "requests") if r["key"] == "read_send" and "/messages" in r["path"]]
-    assert len(seen) <= 3
+    assert len(seen) <= 6
 
 
 async def test_what_came_while_nobody_listened_is_read_back(each: Box) -> None:
@@ -237,7 +250,7 @@ async def test_what_came_while_nobody_listened_is_read_back(each: Box) -> None:
         pass
     for number in range(30):
         await come(each, f"meanwhile {number}", (MAYA, STRANGER, HIDDEN)[number % 3])
-    await each.send(SAM, "sent meanwhile")
+    await each.send(MAYA, "sent meanwhile")
     async with kept(each) as (_, index):
         await has(index, "sent meanwhile", *(f"meanwhile {number}" for number in range(30)))
         assert in_index(index) == await in_waha(each)
@@ -245,18 +258,15 @@ async def test_what_came_while_nobody_listened_is_read_back(each: Box) -> None:
 
 async def test_what_is_read_before_a_chat_is_gone_is_kept(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page may take several requests, where answers are too large."""
+    monkeypatch.setattr(indexing_module, "PAGE", 20)
     for number in range(30):
         await come(box, f"page {number}", STRANGER)
     path = f"/api/default/chats/{STRANGER}/messages"
-    async with Bridge(app_of(box)) as bridge:
-        await box.control("POST", "faults", path=path, above=60, status=200, oversize=40_000_000, count=9)
-        for _ in range(1):
-            await box.control("POST", "faults", path=path, count=1, delay=0.0)
-        await box.control("POST", "faults", path=path, status=404, body='{"message": "gone"}', count=9)
-        index = await current(await begun(bridge))
-        assert len(texts(index, STRANGER)) >= 30
-        assert bridge.indexing is not None
-        assert bridge.indexing.unread
+    for fault in ({"above": 10, "oversize": 40_000_000}, {"count": 2}, GONE):
+        await box.control("POST", "faults", **{"path": path, "count": 9} | fault)
+    async with kept(box) as (indexing, index):
+        assert texts(index, STRANGER) == [f"page {number}" for number in range(29, 19, -1)]
+        assert list(indexing.unread) == [STRANGER]
 
 
 # Events
@@ -268,14 +278,14 @@ async def test_what_comes_and_is_sent_is_there_at_once_on_each_engine(each: Box)
         await come(each, "heard of a stranger", STRANGER)
         await come(each, "heard by a hidden id", HIDDEN)
         await come(each, "from the phone", MAYA, fromMe=True)
-        await each.send(SAM, "sent now")
+        await each.send(MAYA, "sent now")
         await has(index, "heard now", "heard of a stranger", "heard by a hidden id", "from the phone", "sent now")
         assert in_index(index) == await in_waha(each)
         assert await indexing.ready(5) is index
 
 
 async def test_edits_replace_and_deletions_delete_on_each_engine(each: Box) -> None:
-    chats = [MAYA, STRANGER, HIDDEN, await each.group("Family")]
+    chats = [MAYA, STRANGER, HIDDEN, FAMILY]
     async with kept(each) as (_, index):
         ids = {}
         for at, chat in enumerate(chats):
@@ -315,9 +325,8 @@ async def test_a_caption_that_is_edited_stays_that_of_a_picture(each: Box) -> No
 
 
 async def test_an_admin_of_a_group_deletes_what_others_wrote(each: Box) -> None:
-    group = await each.group("Family")
     async with kept(each) as (_, index):
-        one = await come(each, "deleted by an admin", group, **{"from": MUM})
+        one = await come(each, "deleted by an admin", FAMILY, **{"from": MUM})
         await has(index, "deleted by an admin")
         await each.happen("revoked", messageId=one, **{"from": DAD})
         await lacks(index, "deleted by an admin")
@@ -327,14 +336,13 @@ async def test_an_admin_of_a_group_deletes_what_others_wrote(each: Box) -> None:
 async def test_what_a_stranger_says_of_anothers_message_is_only_believed_where_waha_has_it_so(
     kind: Any, box: Box
 ) -> None:
-    group = await box.group("Family")
     async with kept(box) as (indexing, index):
-        one = await come(box, "stays as it is", group, **{"from": MUM})
+        one = await come(box, "stays as it is", FAMILY, **{"from": MUM})
         await has(index, "stays as it is")
         [record] = [each for each in whole(index) if each.text == "stays as it is"]
         await box.control("DELETE", "requests")
-        row = {"id": one, "timestamp": int(time.time()), "body": "forged", "from": group, "participant": STRANGER}
-        indexing.heard(Event(kind, time.time(), group, row, about=record.key.id, by=STRANGER))
+        row = {"id": one, "timestamp": int(time.time()), "body": "forged", "from": FAMILY, "participant": STRANGER}
+        indexing.heard(Event(kind, time.time(), FAMILY, row, about=record.key.id, by=STRANGER))
 
         async def asked() -> bool:
             return any(f"/messages/{record.id[:10]}" in r["path"] for r in await box.control("GET", "requests"))
@@ -347,14 +355,12 @@ async def test_what_a_stranger_says_of_anothers_message_is_only_believed_where_w
 
 
 async def test_a_stranger_who_reuses_an_id_changes_nothing_of_the_message_that_has_it(each: Box) -> None:
-    group = await each.group("Family")
     async with kept(each) as (_, index):
-        await come(each, "I will pay", group, id="3EB0AAAA0001", **{"from": MUM})
+        await come(each, "I will pay", FAMILY, id="3EB0AAAA0001", **{"from": MUM})
         await has(index, "I will pay")
         victim = [record for record in whole(index) if record.text == "I will pay"]
-        for chat, by in ((STRANGER, STRANGER), (group, DAD)):
-            with pytest.MonkeyPatch.context():
-                await come(each, f"never {by}", chat, id="3EB0AAAA0001", **{"from": by})
+        for chat, by in ((STRANGER, STRANGER), (FAMILY, DAD)):
+            await come(each, f"never {by}", chat, id="3EB0AAAA0001", **{"from": by})
         await come(each, "the next one")
         await has(index, "the next one")
         assert [record for record in whole(index) if record.text == "I will pay"] == victim
@@ -387,7 +393,7 @@ async def test_events_that_cannot_be_written_are_written_later(box: Box, monkeyp
             nonlocal failed
             failed += 1
             if failed == 1:
-                raise indexing_module.StoreAway("the disk is full")
+                raise StoreAway("the disk is full")
             change(*given)
 
         monkeypatch.setattr(Index, "change", fails)
@@ -467,7 +473,7 @@ async def test_while_lists_are_not_certain_nothing_is_added_or_dropped(box: Box)
     async with kept(box, chats=limited) as (_, index):
         before = texts(index)
         assert before
-        assert {each.chat for each in whole(index)} == {MAYA}
+        assert {each.chat for each in whole(index)} <= await ids_of(box, MAYA)
     await box.control("POST", "faults", path="/api/contacts", status=500, count=10_000)
     async with filling(box, chats=limited) as indexing:
         await come(box, "while nothing is certain")
@@ -477,7 +483,7 @@ async def test_while_lists_are_not_certain_nothing_is_added_or_dropped(box: Box)
 
         await until(tried)
         await anyio.sleep(0.5)
-        [path] = index_files("app")
+        [path] = index_files("default")
         assert texts(Index(path)) == before
         await box.control("DELETE", "faults")
         await until(tried)
@@ -492,7 +498,7 @@ async def test_only_the_chats_that_are_to_be_indexed_are(box: Box) -> None:
     async with kept(box, index_chats=("Maya Lindqvist", "groups")) as (_, index):
         chats = {each.chat for each in whole(index)}
         assert MAYA in chats
-        assert all(chat == MAYA or chat.endswith("@g.us") for chat in chats)
+        assert all(chat.endswith("@g.us") for chat in chats - await ids_of(box, MAYA))
         assert len(chats) > 1
     async with kept(box, index_chats=(SAM,)) as (_, index):
         assert {each.chat for each in whole(index)} == {SAM}
@@ -531,7 +537,7 @@ async def test_a_key_that_may_not_read_any_more_closes_and_deletes_the_index(box
         indexing = await begun(bridge)
 
         async def gone() -> bool:
-            return not index_files("app")
+            return not index_files("default")
 
         await until(gone)
         assert indexing.state == "deleted"
@@ -555,7 +561,7 @@ async def test_a_key_that_is_refused_while_the_index_is_filled_leaves_no_file(
             await admin.change_key(key, actions={"send": True})
             await bridge.key.recheck()
             assert indexing.state == "deleted"
-        assert index_files("app") == []
+        assert index_files("default") == []
     await admin.aclose()
 
 
@@ -585,10 +591,9 @@ async def test_while_waha_is_away_nothing_is_deleted(box: Box) -> None:
 async def paired_with(box: Box, number: str) -> None:
     """Another phone is paired into the session."""
     await box.control("POST", "session", status="SCAN_QR_CODE")
-    await box.control(
-        "POST", "faults", path="/api/sessions/default/me", body=f'{{"id": "{number}@c.us"}}', count=100_000,
-        status=200, content_type="application/json",
-    )  # fmt: skip
+    rows = [{"name": "default", "status": "WORKING", "config": {}, "me": {"id": f"{number}@c.us", "pushName": "Other"}}]
+    fault = {"path": "/api/*essions", "method": "GET", "count": 100_000, "status": 200, "body": json.dumps(rows)}
+    await box.control("POST", "faults", **fault, content_type="application/json")
     await box.control("POST", "session", status="WORKING")
 
 
@@ -617,7 +622,7 @@ async def test_another_phone_that_is_paired_has_another_index(
         assert indexing.index is not None
         await has(indexing.index, "of the other account")
         assert in_index(Index(index.path)) == before
-        assert len(index_files("app")) == 2
+        assert len(index_files("default")) == 2
 
 
 # Files and processes
@@ -643,11 +648,12 @@ async def test_a_file_that_is_damaged_under_it_is_filled_anew(box: Box) -> None:
 
         async def again() -> bool:
             try:
-                return in_index(index) == await in_waha(box)
-            except indexing_module.StoreAway:
+                return len(index.search(Sieve(), most=10_000)) == sum((await in_waha(box)).values())
+            except StoreAway:
                 return False
 
         await until(again)
+        assert in_index(index) == await in_waha(box)
         assert len(index.damaged()) == 1
 
 

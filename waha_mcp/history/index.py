@@ -17,6 +17,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, NamedTuple, get_args
@@ -267,6 +268,8 @@ class Index:
     def change(self, chats: Collection[str], bare_id: str, by: Collection[str], record: Record | None) -> None:
         """Bring the message with this bare id in one of these chats up to date, or with None delete it.
 
+        Only its words are taken from the record: events of an edit do not tell what else there is.
+
         `by`: the ids of who did that. Of a message by somebody else it is only noted that it may have changed: an
         engine does not see to it that nobody changes others' messages (see `doubtful`).
         """
@@ -279,7 +282,7 @@ class Index:
                 elif record is None:
                     connection.execute("DELETE FROM message WHERE number = ?", (number,))
                 else:
-                    _update(connection, number, found, record)
+                    _update(connection, number, found, _edited(found, record))
 
     def doubtful(self) -> Found | None:
         """A message that may have changed; None: there is none."""
@@ -695,6 +698,12 @@ def _whose(record: Record) -> Iterator[str]:
 def _forgotten(connection: Connection) -> dict[bytes, int]:
     """The digests of chats and people that were forgotten, and the last second of which nothing is kept."""
     return {bytes(row[0]): int(row[1]) for row in connection.execute("SELECT chat, second FROM forgotten")}
+
+
+def _edited(before: Record, after: Record) -> Record:
+    if before.has & Has.FILE:
+        return replace(after, kind=before.kind, has=after.has | Has.FILE, extra=after.extra or before.extra)
+    return replace(after, kind=before.kind)
 
 
 def _update(connection: Connection, number: int, before: Record, record: Record) -> None:
