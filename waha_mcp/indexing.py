@@ -49,6 +49,8 @@ PAGE, MOST_REQUESTS, AT_ONCE = 200, 1_000_000, 16
 PAUSE = 0.25
 #: Seconds between two looks at all chats, and between two tries to become or stay the process that fills.
 LOOK, CLAIM = 600.0, 10.0
+#: Seconds for which it counts as known which account is paired, while WAHA's events do not tell.
+PAIRED = 30.0
 #: Seconds until it is looked, where a message is known to be missing.
 SOON = 2.0
 #: Chats of one request of a look; so many in a row that are as they were end it.
@@ -149,8 +151,9 @@ class Indexing:
         self._later: dict[int, float] = {}
         #: When all that there is was last looked at (Unix seconds); 0: not yet.
         self._looked = 0.0
-        #: Whether the index is that of the account that is paired.
-        self._sure = False
+        #: Whether the index was that of the account that is paired when that was asked (monotonic clock), and no event
+        #: said since that another phone may be; how many have.
+        self._sure, self._asked, self._sessions = False, -math.inf, 0
         self._changed = anyio.Event()
 
     # What comes in
@@ -158,12 +161,16 @@ class Indexing:
     def heard(self, event: Event) -> None:
         """Take an event of the feed."""
         wanted = event.kind in ("message", "edited", "deleted") or (event.kind, event.what) == ("receipt", "sent")
-        if wanted and self.state in ("filling", "current"):
+        if wanted and self.state in ("filling", "current", "waiting"):
+            if len(self._heard) == MOST_WAITING:
+                # The oldest one is lost: what came is read back.
+                self._looked = 0.0
             self._heard.append(event)
             self._awake()
         elif event.kind == "session":
             # Another phone may be paired.
             self._sure, self._looked = False, 0.0
+            self._sessions += 1
             self._awake()
 
     def noticed(self, rows: Iterable[Row]) -> None:
@@ -181,9 +188,10 @@ class Indexing:
     async def ready(self, seconds: float) -> Index | None:
         """The index, with what came until now as far as `seconds` suffice for that; None: there is none now."""
         with anyio.move_on_after(seconds):
-            while self.state not in ("deleted", "follows") and (not self._sure or self.behind):
+            while self.state not in ("deleted", "follows") and (not self._certain or self.behind):
+                self._awake()
                 await self._changed.wait()
-        index = self.index if self._sure else None
+        index = self.index if self._certain else None
         if index is not None:
             with suppress(StoreAway):
                 # The file may have been deleted, and be made anew.
@@ -197,12 +205,12 @@ class Indexing:
             StoreAway: the index cannot be read.
         """
         index = self.index
-        return await in_thread(progress_of, index, self._keeps) if self._sure and index is not None else None
+        return await in_thread(progress_of, index, self._keeps) if self._certain and index is not None else None
 
     async def newest(self, chat: str, most: int) -> list[Record]:
         """The newest messages of a chat, newest first, if they are known to be all here; else none."""
         with suppress(StoreAway):
-            if self.index is not None and self._sure and self.state in ("filling", "current") and not self.behind:
+            if self.index is not None and self._certain and self.state in ("filling", "current") and not self.behind:
                 await self._write_what_came()
                 return await in_thread(self.index.newest, self._spellings(chat), most)
         return []
@@ -210,7 +218,7 @@ class Indexing:
     async def transcript(self, digest: bytes) -> str | None:
         """What is said in a voice note whose bytes have this SHA-256, if that is kept."""
         with suppress(StoreAway):
-            if self.index is not None and self._sure:
+            if self.index is not None and self._certain:
                 return await in_thread(self.index.transcript, digest)
         return None
 
@@ -221,6 +229,11 @@ class Indexing:
             if records and self.index is not None and self._sure:
                 await in_thread(self.index.add, records)
                 await in_thread(self.index.transcribed, records[0].key, digest, text)
+
+    @property
+    def _certain(self) -> bool:
+        """Whether the index is that of the account that is paired."""
+        return self._sure and (self._feed.state == "live" or time.monotonic() - self._asked < PAIRED)
 
     # In the background
 
@@ -276,6 +289,9 @@ class Indexing:
             StoreAway: the index could not be used.
         """
         self._looked, self.behind = 0.0, True
+        # The file may be another one.
+        self._reading.clear()
+        self._later.clear()
         index = await self._of_account()
         while not await in_thread(index.claim):
             self._set("follows")
@@ -283,6 +299,8 @@ class Indexing:
             index = await self._of_account()
         await self._feed.open()
         while await in_thread(index.mine):
+            if not self._certain:
+                index = await self._of_account()
             if time.time() - self._looked >= LOOK:
                 index = await self._of_account()
                 if self.state not in ("filling", "current"):
@@ -311,21 +329,25 @@ class Indexing:
         Raises:
             WahaError: WAHA does not tell.
         """
-        if self.state == "deleted":
-            raise StoreAway("The index was deleted.")
-        await self._people.load("the account", max_age=1.0)
+        asked, sessions = time.monotonic(), self._sessions
+        await self._people.load("the account", max_age=0.0)
         number = next(filter(None, map(phone_of, sorted(self._people.table.me))), None)
-        if number is None:
+        if number is None or self._people.part("the account").broken:
             raise NotFound("WAHA does not say which account is paired")
         if number != self._number or self.index is None:
             if self.index is not None:
                 await in_thread(self.index.close)
+            path = await in_thread(index_path, self._app_id, number)
             self._number, self._looked = number, 0.0
             self._reading.clear()
             self._heard.clear()
             self._read.clear()
-            self.index = Index(await in_thread(index_path, self._app_id, number))
-        self._sure = True
+            self.index = Index(path)
+        if self.state == "deleted":
+            self.index = None
+            raise StoreAway("The index was deleted.")
+        self._asked, self._sure = asked, sessions == self._sessions
+        self._set(self.state)
         return self.index
 
     async def _look(self, index: Index) -> None:
@@ -333,6 +355,8 @@ class Indexing:
         await self._prepare()
         now = time.time()
         heard = self._listened_since(self._looked)
+        # From now on it may be set back.
+        self._looked, self.behind = now, True
         oldest = None if self._kept is None else now - self._kept
         await in_thread(index.expire, now, oldest)
         chats = await in_thread(index.chats)
@@ -347,6 +371,8 @@ class Indexing:
             chat, second = chat_id_of(row.get("id")), last_of(row)
             if chat is not None and second is not None and second >= (oldest or 0) and self._keeps(chat):
                 newest.append(Newest(chat, second, _key(mapping_of(row.get("lastMessage")))))
+            if not self._sure:
+                return  # they may be another account's
             if len(newest) >= CHATS // 2:
                 for as_it_was in await in_thread(look, newest):
                     known = known + 1 if as_it_was else 0
@@ -357,7 +383,6 @@ class Indexing:
         self.unlisted = pages.gap
         if pages.gap is None:
             await in_thread(partial(index.note, looked=int(now)))
-        self._looked, self.behind = now, True
 
     def _keeps(self, chat: str) -> bool | None:
         return self._may_keep(self._people.canonical(chat))
@@ -403,7 +428,8 @@ class Indexing:
                     rows.append(step.row)
         except (Unsupported, NotFound) as error:
             self.unread[gap.chat] = briefly(error)
-            await in_thread(index.fill, gap, (), (), None)
+            if self._sure:
+                await in_thread(index.fill, gap, *self._records(rows), None)
             return
         except ONE_OPERATION as error:
             self.unread[gap.chat] = briefly(error)
@@ -433,6 +459,8 @@ class Indexing:
             record = None
         except ONE_OPERATION as error:
             logger.info("Whether a message has changed is not known: %s", briefly(error))
+        if not self._sure:
+            return  # it may be another account's answer
         await in_thread(index.settle, doubtful, record)
 
     async def _write_what_came(self) -> None:
@@ -442,34 +470,38 @@ class Indexing:
 
     async def _write(self) -> None:
         index = self.index
-        while index is not None and self._heard and self._sure:
+        while index is not None and self._heard and self._certain:
             events = [self._heard.popleft() for _ in range(min(len(self._heard), 200))]
-            at = 0
-            while at < len(events):
-                event = events[at]
-                if event.kind == "message":
-                    rows = []
-                    while at < len(events) and events[at].kind == "message":
-                        rows.append(events[at].row)
-                        at += 1
-                    records, gone = self._records(rows)
-                    await in_thread(index.add, records, gone)
-                    continue
-                at += 1
-                if event.kind == "receipt":
-                    key = _key(event.row)
-                    if key is not None and self._keeps(key.chat) and not await in_thread(index.has, key):
-                        # Some engines do not tell of own messages but by their receipts.
-                        self._looked = min(self._looked, time.time() - LOOK + SOON)
-                elif event.chat is not None and event.about is not None and self._keeps(event.chat):
-                    by = () if event.by is None else self._spellings(event.by)
-                    record = None if event.kind == "deleted" else record_from(event.row, self._people.table.me)
-                    if event.kind == "deleted" or record is not None:
-                        await in_thread(index.change, self._spellings(event.chat), event.about, by, record)
-        if index is not None and self._read and self._sure:
+            try:
+                while events:
+                    await self._write_next(index, events)
+            except StoreAway:
+                # Of what was edited or deleted, nothing else tells.
+                self._heard.extendleft(reversed(events))
+                raise
+        if index is not None and self._read and self._certain:
             rows = [self._read.popleft() for _ in range(len(self._read))]
             records, gone = self._records(rows)
             await in_thread(index.add, records, gone)
+
+    async def _write_next(self, index: Index, events: list[Event]) -> None:
+        """Write the first event, or the messages that are the first ones, and take them off."""
+        count = next((at for at, each in enumerate(events) if each.kind != "message"), len(events))
+        event = events[0]
+        if count:
+            records, gone = self._records(each.row for each in events[:count])
+            await in_thread(index.add, records, gone)
+        elif event.kind == "receipt":
+            key = _key(event.row)
+            if key is not None and self._keeps(key.chat) and not await in_thread(index.has, key):
+                # Some engines do not tell of own messages but by their receipts.
+                self._looked = min(self._looked, time.time() - LOOK + SOON)
+        elif event.chat is not None and event.about is not None and self._keeps(event.chat):
+            by = () if event.by is None else self._spellings(event.by)
+            record = None if event.kind == "deleted" else record_from(event.row, self._people.table.me)
+            if event.kind == "deleted" or record is not None:
+                await in_thread(index.change, self._spellings(event.chat), event.about, by, record)
+        del events[: count or 1]
 
     def _spellings(self, chat: str) -> tuple[str, ...]:
         twin = None if chat == ME else self._people.twin(chat)

@@ -17,6 +17,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, NamedTuple, get_args
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, get_args
 from waha_mcp.history.records import NOTHING, Has, Record, Sieve
 from waha_mcp.history.source import START, Place
 from waha_mcp.store import StoreAway
-from waha_mcp.store.database import BESIDE, Database
+from waha_mcp.store.database import BESIDE, Damaged, Database
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.parsing import kind_of_chat
 from waha_mcp.whatsapp.folding import fold_text
@@ -44,8 +45,17 @@ _ALL = "*"
 _FEW = 3_000
 #: Most trigrams of one part of a word that are looked for at once.
 _MOST_TERMS = 30_000
-#: The last Unix second that a message may have.
-_LAST = 2**40
+#: The Unix seconds that a message may have. Moved numbers stay positive.
+_FIRST, _LAST = 2**24, 2**40
+
+
+#: What only a row raises that cannot be there.
+_ODD = (ValueError, TypeError, LookupError)
+
+
+def _is_odd(error: BaseException | None) -> bool:
+    """Whether it is an error of SQLite that says nothing of the file, the disk or who holds it."""
+    return isinstance(error, sqlite3.Error) and int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in (0, 1)
 
 
 class NoTrigrams(StoreAway):
@@ -134,8 +144,9 @@ class _File(Database):
             "CREATE INDEX message_id ON message (substr(id, 1, 6))",
             "CREATE INDEX message_expires ON message (expires) WHERE expires IS NOT NULL",
             "CREATE INDEX message_digest ON message (digest) WHERE digest IS NOT NULL",
+            # A number is of one gap for good: whoever reads one may do so while it is dropped and others are made.
             """CREATE TABLE gap (
-                number INTEGER PRIMARY KEY,
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
                 chat INTEGER NOT NULL,
                 since INTEGER,
                 second INTEGER NOT NULL,
@@ -171,6 +182,11 @@ class _File(Database):
         connection.create_function("lines_of", 3, lines_of, deterministic=True)
         _try_trigrams(connection)
         connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words, row)")
+
+    def _check(self, connection: Connection) -> None:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+        if not names >= {"meta", "message", "words"}:
+            raise Damaged("it is no index")
 
 
 def no_trigrams() -> str | None:
@@ -224,10 +240,6 @@ class Index:
         self._write.delete()
         self.delete_damaged()
 
-    def damaged(self) -> list[Path]:
-        """The damaged files that were moved aside. They hold messages."""
-        return self._write.damaged()
-
     def delete_damaged(self) -> int:
         """Delete the damaged files; how many.
 
@@ -245,23 +257,36 @@ class Index:
         paths = (path.with_name(path.name + each) for path in (self.path, *self.damaged()) for each in ("", *BESIDE))
         return sum(path.stat().st_size for path in paths if path.exists())
 
+    def damaged(self) -> list[Path]:
+        """The damaged files that were moved aside. They hold messages."""
+        return self._write.damaged()
+
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        if self._deleted:
-            raise StoreAway("The index was deleted.")
-        with self._read.step() as connection:
+        with self._step(self._read) as connection:
             yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        if self._deleted:
-            raise StoreAway("The index was deleted.")
-        with self._write.step(write=True) as connection:
+        with self._step(self._write, write=True) as connection:
             if _meta(connection, "folding") != _FOLDING:
                 # No other process may be half-way, and nothing was added yet in a new file.
                 connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
                 _set_meta(connection, "folding", _FOLDING)
             yield connection
+
+    @contextmanager
+    def _step(self, file: _File, *, write: bool = False) -> Iterator[Connection]:
+        if self._deleted:
+            raise StoreAway("The index was deleted.")
+        try:
+            with file.step(write=write) as connection:
+                yield connection
+        except (StoreAway, *_ODD) as error:
+            # SQLite does not see all damage, as in the bytes of a text.
+            if (isinstance(error, StoreAway) and not _is_odd(error.__context__)) or (why := self.check()) is None:
+                raise
+            raise StoreAway(why) from None
 
     # Writing
 
@@ -280,6 +305,8 @@ class Index:
     def change(self, chats: Collection[str], bare_id: str, by: Collection[str], record: Record | None) -> None:
         """Bring the message with this bare id in one of these chats up to date, or with None delete it.
 
+        Only its words are taken from the record: events of an edit do not tell what else there is.
+
         `by`: the ids of who did that. Of a message by somebody else it is only noted that it may have changed: an
         engine does not see to it that nobody changes others' messages (see `doubtful`).
         """
@@ -292,7 +319,7 @@ class Index:
                 elif record is None:
                     connection.execute("DELETE FROM message WHERE number = ?", (number,))
                 else:
-                    _update(connection, number, found, record)
+                    _update(connection, number, found, _edited(found, record))
 
     def doubtful(self) -> Found | None:
         """A message that may have changed; None: there is none."""
@@ -304,6 +331,8 @@ class Index:
         """Bring a message that was doubtful up to date, or with None delete it."""
         with self._writing() as connection:
             connection.execute("DELETE FROM doubt WHERE number = ?", (doubtful.number,))
+            if doubtful not in _with_id(connection, doubtful.record.key.id):
+                return
             if record is None:
                 connection.execute("DELETE FROM message WHERE number = ?", (doubtful.number,))
             else:
@@ -314,7 +343,8 @@ class Index:
         with self._writing() as connection:
             if (same := _same(connection, message)) is not None:
                 connection.execute(
-                    "UPDATE message SET transcript = ?, digest = ? WHERE number = ?", (text, digest, same.number)
+                    "UPDATE message SET transcript = ?, digest = ? WHERE number = ?",
+                    (_clean(text), digest, same.number),
                 )
 
     def transcript(self, digest: bytes) -> str | None:
@@ -392,8 +422,11 @@ class Index:
         with self._writing() as connection:
             gone = connection.execute("DELETE FROM message WHERE expires <= ?", (now,)).rowcount
             if oldest is not None:
-                before = (int(oldest) * SLOTS,)
-                gone += connection.execute("DELETE FROM message WHERE number < ?", before).rowcount
+                moved = int(_meta(connection, "moved") or 0)
+                gone += connection.execute(
+                    "DELETE FROM message WHERE number < ? AND number / ? - moved < ?",
+                    ((int(oldest) + moved) * SLOTS, SLOTS, int(oldest)),
+                ).rowcount
                 connection.execute("DELETE FROM gap WHERE second < ?", (int(oldest),))
             return gone
 
@@ -402,6 +435,11 @@ class Index:
         with self._writing() as connection:
             gone = sum(_drop(connection, chat) for chat in chats)
             if gone:
+                # People are only known by what they wrote.
+                connection.execute(
+                    "DELETE FROM person WHERE number NOT IN (SELECT sender FROM message WHERE sender IS NOT NULL"
+                    " UNION SELECT participant FROM message WHERE participant IS NOT NULL)"
+                )
                 connection.execute("INSERT INTO words (words) VALUES ('optimize')")
         if gone:
             self._write.flush()
@@ -524,16 +562,30 @@ class Index:
             return _meta(connection, name)
 
     def check(self) -> str | None:
-        """What is damaged; None if nothing is. Reads the whole file."""
-        with self._write.step(write=True) as connection:
-            [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
-            if found != "ok":
-                return str(found)
-            try:
-                connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-            except sqlite3.DatabaseError as error:
-                return str(error)
-            return None
+        """Read the whole file; why it was moved aside as damaged, None if it is whole.
+
+        Raises:
+            StoreAway: it cannot be read or written.
+        """
+        damaged = self.damaged()
+        try:
+            with self._write.step(write=True) as connection:
+                try:
+                    [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                    if found != "ok":
+                        raise Damaged(str(found))
+                    connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+                    for row in connection.execute(_SELECT):
+                        _record(row)
+                except (sqlite3.Error, *_ODD) as error:
+                    if isinstance(error, sqlite3.Error) and not _is_odd(error):
+                        raise
+                    raise Damaged(str(error)) from None
+        except StoreAway as away:
+            if self.damaged() == damaged:
+                raise
+            return str(away)
+        return None
 
     def optimize(self) -> None:
         """Merge what was written bit by bit, which makes the file smaller and the search faster."""
@@ -582,22 +634,44 @@ def _packed(bare_id: str) -> bytes | str:
     return bare_id
 
 
-def _scope(key: MessageKey) -> tuple[bool, str]:
-    """What tells apart messages of the same bare id; see `waha.events.message_key`."""
-    return key.from_me, "" if kind_of_chat(key.chat) == "person" else key.chat
-
-
 def _with_id(connection: Connection, bare_id: str) -> list[Found]:
-    packed = _packed(bare_id)
+    packed = _packed(_clean(bare_id))
     rows = connection.execute(
         f"{_SELECT} WHERE substr(m.id, 1, 6) = substr(?, 1, 6) AND m.id = ?", (packed, packed)
     ).fetchall()
     return [Found(int(row[0]), _record(row)) for row in rows]
 
 
-def _same(connection: Connection, key: MessageKey) -> Found | None:
-    """The message with this identity."""
-    return next((each for each in _with_id(connection, key.id) if _scope(each.record.key) == _scope(key)), None)
+def _same(connection: Connection, key: MessageKey, record: Record | None = None) -> Found | None:
+    """The message with this identity. `record`: what is known of it besides.
+
+    Others choose the ids of their messages: one with an id that was there before, by somebody else or in another chat,
+    is another message. A person has two ids, which are not known here to be the same one's: messages by one of each
+    kind are the same if they are of the same second.
+    """
+    sender = _sender(key) if record is None else record.sender
+    second = None if record is None else record.time
+    return next((each for each in _with_id(connection, key.id) if _is_same(each.record, key, sender, second)), None)
+
+
+def _is_same(found: Record, key: MessageKey, sender: str, second: int | None) -> bool:
+    if found.key.from_me != key.from_me:
+        return False
+    exact = second in (None, found.time)
+    if found.chat != key.chat and not (exact and _may_be_one(found.chat, key.chat)):
+        return False
+    return found.sender == sender or (exact and _may_be_one(found.sender, sender))
+
+
+def _may_be_one(one: str, other: str) -> bool:
+    """Whether two ids may be of the same person."""
+    return "unknown" in (one, other) or {one.rpartition("@")[2], other.rpartition("@")[2]} == {"c.us", "lid"}
+
+
+def _sender(key: MessageKey) -> str:
+    if key.from_me:
+        return "me"
+    return key.chat if kind_of_chat(key.chat) == "person" else key.participant or "unknown"
 
 
 def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: bool, oldest: float | None) -> bool:
@@ -630,15 +704,17 @@ def _remove(connection: Connection, keys: Iterable[MessageKey]) -> None:
 def _add(connection: Connection, records: Iterable[Record], *, backwards: bool) -> int:
     count = 0
     forgotten = _forgotten(connection)
+    #: Where the last number of a second was found.
+    last: dict[int, int] = {}
     for record in records:
-        if (same := _same(connection, record.key)) is not None:
+        if (same := _same(connection, record.key, record)) is not None:
             _update(connection, same.number, same.record, record)
             continue
-        if not 0 < record.time < _LAST:
+        if not _FIRST < record.time < _LAST:
             continue
         if (until := _last_forgotten(forgotten, _whose(record))) is not None and record.time <= until:
             continue
-        number = _free(connection, record.time, backwards=backwards)
+        number = last[record.time] = _free(connection, record.time, last.get(record.time), backwards=backwards)
         moved = number // SLOTS - record.time
         if moved and abs(moved) > int(_meta(connection, "moved") or 0):
             _set_meta(connection, "moved", abs(moved))
@@ -660,8 +736,8 @@ def _add(connection: Connection, records: Iterable[Record], *, backwards: bool) 
                 int(record.has) | (_OWN if key.from_me else 0),
                 _packed(key.id),
                 record.expires,
-                record.text or None,
-                record.extra or None,
+                _clean(record.text) or None,
+                _clean(record.extra) or None,
             ),
         )
         count += 1
@@ -687,43 +763,45 @@ def _last_forgotten(forgotten: Mapping[bytes, int], ids: Iterable[str]) -> int |
     return max((forgotten[key] for each in (*ids, _ALL) if (key := _digest(each)) in forgotten), default=None)
 
 
+def _edited(before: Record, after: Record) -> Record:
+    if before.has & Has.FILE:
+        return replace(after, kind=before.kind, has=after.has | Has.FILE, extra=after.extra or before.extra)
+    return replace(after, kind=before.kind)
+
+
 def _update(connection: Connection, number: int, before: Record, record: Record) -> None:
-    """What may change of a message: its words, and what it has. When it was written, and by whom, do not."""
-    if (before.text, before.extra, before.has, before.kind, before.expires) == (
-        record.text,
-        record.extra,
-        record.has,
-        record.kind,
-        record.expires,
-    ):
-        return
-    own = _OWN if before.key.from_me else 0
-    connection.execute(
-        "UPDATE message SET has = ?, kind = ?, expires = ? WHERE number = ?",
-        (int(record.has) | own, _KINDS.index(record.kind), record.expires, number),
-    )
-    if (before.text, before.extra) != (record.text, record.extra):
+    """What may change of a message: its words, and what it has. When it was written, and by whom, do not.
+
+    An edit may not tell that a message disappears.
+    """
+    text, extra = _clean(record.text), _clean(record.extra)
+    expires = before.expires if record.expires is None else record.expires
+    if (before.has, before.kind, before.expires) != (record.has, record.kind, expires):
+        own = _OWN if before.key.from_me else 0
         connection.execute(
-            "UPDATE message SET text = ?, extra = ? WHERE number = ?",
-            (record.text or None, record.extra or None, number),
+            "UPDATE message SET has = ?, kind = ?, expires = ? WHERE number = ?",
+            (int(record.has) | own, _KINDS.index(record.kind), expires, number),
+        )
+    if (before.text, before.extra) != (text, extra):
+        connection.execute(
+            "UPDATE message SET text = ?, extra = ? WHERE number = ?", (text or None, extra or None, number)
         )
 
 
-def _free(connection: Connection, second: int, *, backwards: bool) -> int:
-    """The free number that is nearest to a second: from its first slot on, or back from its last one."""
-    first = second * SLOTS
-    if backwards:
-        at = first + SLOTS - 1
-        for [taken] in connection.execute("SELECT number FROM message WHERE number <= ? ORDER BY number DESC", (at,)):
-            if taken != at:
-                break
-            at -= 1
-        return at
-    at = first
-    for [taken] in connection.execute("SELECT number FROM message WHERE number >= ? ORDER BY number", (at,)):
+def _free(connection: Connection, second: int, start: int | None, *, backwards: bool) -> int:
+    """The free number that is nearest to a second: from its first slot on, or back from its last one.
+
+    `start`: a number up to which none of these is free.
+    """
+    at = start if start is not None else second * SLOTS + (SLOTS - 1 if backwards else 0)
+    compared, order, step = ("<=", "DESC", -1) if backwards else (">=", "ASC", 1)
+    for [taken] in connection.execute(
+        f"SELECT number FROM message WHERE number {compared} ? ORDER BY number {order}",  # noqa: S608
+        (at,),
+    ):
         if taken != at:
             break
-        at += 1
+        at += step
     return at
 
 
@@ -738,6 +816,7 @@ def _chat(connection: Connection, chat: str) -> int:
 def _person(connection: Connection, person: str | None, pushname: str | None) -> int | None:
     if person is None:
         return None
+    person, pushname = _clean(person), pushname and _clean(pushname)
     found = connection.execute("SELECT number, pushname FROM person WHERE id = ?", (person,)).fetchone()
     if found is None:
         done = connection.execute("INSERT INTO person (id, pushname) VALUES (?, ?)", (person, pushname))
@@ -758,7 +837,12 @@ def _drop(connection: Connection, chat: str) -> int:
 
 
 def _digest(chat: str) -> bytes:
-    return hashlib.sha256(chat.encode()).digest()[:12]
+    return hashlib.sha256(_clean(chat).encode()).digest()[:12]
+
+
+def _clean(text: str) -> str:
+    """A text without what SQLite cannot keep or would end at: halves of surrogate pairs, and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _meta(connection: Connection, key: str) -> Any:
@@ -786,12 +870,13 @@ def _conditions(
         parts.append("m.number > ?")
         values.append(after)
     moved = int(_meta(connection, "moved") or 0)
-    if sieve.since is not None:
+    since, until = (None if each is None else int(min(max(each, 0), _LAST)) for each in (sieve.since, sieve.until))
+    if since is not None:
         parts.append("m.number >= ? AND m.number / ? - m.moved >= ?")
-        values += [(int(sieve.since) - moved) * SLOTS, SLOTS, int(sieve.since)]
-    if sieve.until is not None:
+        values += [(since - moved) * SLOTS, SLOTS, since]
+    if until is not None:
         parts.append("m.number < ? AND m.number / ? - m.moved <= ?")
-        values += [(int(sieve.until) + moved + 1) * SLOTS, SLOTS, int(sieve.until)]
+        values += [(until + moved + 1) * SLOTS, SLOTS, until]
     if sieve.kinds is not None:
         parts.append("m.kind IN (SELECT value FROM json_each(?))")
         values.append(json.dumps([_KINDS.index(each) for each in sieve.kinds]))
@@ -861,15 +946,21 @@ def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None
 
 
 def _holding(connection: Connection, text: str) -> str | None:
-    """The expression for lines with a folded text; None where there are none."""
+    """The expression for lines with a folded text; None where there are none, "" where any may have it."""
+    text = _clean(text)
+    if not text:
+        return ""
     if len(text) >= 3:
         grams = dict.fromkeys(text[at : at + 3] for at in range(len(text) - 2))
         return f"({' AND '.join(map(_quoted, grams))})"
     # A shorter one is the beginning of some trigrams.
     rows = connection.execute(
-        "SELECT term FROM temp.terms WHERE term >= ? AND term < ? LIMIT ?", (text, text + "\U0010ffff", _MOST_TERMS)
+        "SELECT term FROM temp.terms WHERE term >= ? AND term <= ? LIMIT ?",
+        (text, text + "\U0010ffff" * 2, _MOST_TERMS + 1),
     )
     grams = dict.fromkeys(str(row[0]) for row in rows)
+    if len(grams) > _MOST_TERMS:
+        return ""
     return f"({' OR '.join(map(_quoted, grams))})" if grams else None
 
 

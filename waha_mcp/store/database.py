@@ -124,7 +124,10 @@ class Database:
 
     @contextlib.contextmanager
     def step(self, *, write: bool = False) -> Iterator[Connection]:
-        """One transaction, rolled back if the block raises. SQLite and file errors become StoreAway."""
+        """One transaction, rolled back if the block raises. SQLite and file errors become StoreAway.
+
+        Where the block raises Damaged, the file is moved aside.
+        """
         with self._turn():
             try:
                 connection = self._open()
@@ -140,6 +143,8 @@ class Database:
                 if _code(error) in _DAMAGED:
                     raise self._given_up(str(error)) from None
                 raise self._away(_why(error, self._wait)) from None
+            except Damaged as error:
+                raise self._given_up(str(error)) from None
             except OSError as error:
                 raise self._away(error.strerror or str(error)) from None
 
@@ -241,7 +246,8 @@ class Database:
             self._migrate(connection, version)
         except BaseException as error:
             connection.close()
-            if isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED:
+            # What SQLite says of damage may hold bytes of it.
+            if isinstance(error, UnicodeDecodeError) or (isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED):
                 raise Damaged(str(error)) from None
             raise
         return connection
