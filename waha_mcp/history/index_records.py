@@ -10,7 +10,7 @@ from typing import Any
 from waha_mcp.history.index import SLOTS, Index
 from waha_mcp.history.records import Found, Neighbours, Record, Sieve
 from waha_mcp.history.rest_records import RestRecords
-from waha_mcp.history.source import Budget
+from waha_mcp.history.source import Budget, NoPlace
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.waha.parsing import iso_time
 from waha_mcp.whatsapp.ids import MessageKey
@@ -62,7 +62,7 @@ class IndexRecords:
                     yield found
                 return
             case _:
-                raise ValueError("a place in another search")
+                raise NoPlace("a place in another search")
         unread = [why for chat, why in self._unread.items() if self._is_of(chat, sieve)]
         if unread:
             self._rest.not_told.append(f"messages of {len(unread)} chat{'s' * (len(unread) > 1)}: {unread[0]}")

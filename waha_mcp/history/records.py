@@ -209,7 +209,7 @@ class RecordSource(Protocol):
         """The records that pass the sieve, and perhaps others, from a state on; None: from the newest.
 
         Raises:
-            ValueError: the state is of another search.
+            NoPlace: the state is damaged, or of another search.
             WahaError: WAHA could not be read.
         """
         ...

@@ -8,7 +8,7 @@ from typing import Any
 
 from waha_mcp.history.records import Found, Neighbours, Record, Sieve, record_from
 from waha_mcp.history.rest import ALL, Rest, rows_after
-from waha_mcp.history.source import START, Budget, Place, stopped
+from waha_mcp.history.source import START, Budget, NoPlace, Place, stopped
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.people_table import Entry
 from waha_mcp.waha.client import Waha
@@ -49,7 +49,7 @@ class RestRecords:
             case [str(where), *place] if where == one:
                 found = self._onward(where, sieve, Place.from_state(place), budget)
             case _:
-                raise ValueError("a place in other chats")
+                raise NoPlace("a place in other chats")
         async for each in found:
             yield each
 
@@ -97,7 +97,7 @@ class RestRecords:
             case [[*done], [str(current), *rest]]:
                 place = Place.from_state(rest)
             case _:
-                raise ValueError("no chats")
+                raise NoPlace("a place in other chats")
         self.by_time = False
         entries = self._recent(chats, sieve)
         self.not_told += self._directory.not_known("chats") or []

@@ -11,6 +11,10 @@ from waha_mcp.waha.parsing import iso_time
 Row = Mapping[str, Any]
 
 
+class NoPlace(ValueError):
+    """A cursor's state holds no place, or one of another reading."""
+
+
 class Place(NamedTuple):
     """A place in the messages, newest first: right behind the message `id` of the second `time` (Unix seconds).
 
@@ -28,14 +32,14 @@ class Place(NamedTuple):
         """The place in a cursor's state, of this version or of 0.1.0, which listed all ids of the second.
 
         Raises:
-            ValueError: it holds no place.
+            NoPlace: it holds none.
         """
         match state:
             case [int(second), [*seen]] if all(isinstance(each, str) for each in seen):
                 return cls(second, seen[-1] if seen else "")
             case [int(second) | (None as second), str(message_id), int(offset)] if offset >= 0:
                 return cls(second, message_id, offset)
-        raise ValueError("no place")
+        raise NoPlace("no place")
 
     @property
     def state(self) -> list[Any]:

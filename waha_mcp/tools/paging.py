@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, get_origin
 
 from pydantic import Field, PrivateAttr
 
-from waha_mcp.history.source import Place
+from waha_mcp.history.source import NoPlace, Place
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.several import NotTold
 from waha_mcp.waha.marks import LongCursor
@@ -101,7 +101,7 @@ def place_of(state: Any) -> Place:
     """The place in the messages that a cursor's state holds."""
     try:
         return Place.from_state(state)
-    except ValueError:
+    except NoPlace:
         raise ArgumentError(DAMAGED) from None
 
 

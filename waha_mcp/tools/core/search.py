@@ -13,7 +13,7 @@ from waha_mcp.history.query import ME, Query, parse
 from waha_mcp.history.records import Record, RecordSource
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.history.rest_records import RestRecords, short
-from waha_mcp.history.source import Budget
+from waha_mcp.history.source import Budget, NoPlace
 from waha_mcp.people.directory import Directory
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.moments import SINCE, UNTIL, text
@@ -247,9 +247,7 @@ async def search_messages(
     source = search.source
     try:
         following = await search.walk(state)
-    except ValueError:
-        if cursor is None:
-            raise
+    except NoPlace:
         belongs = isinstance(state, list) and bool(state) and isinstance(state[0], str)
         raise ArgumentError(
             "cursor: belongs to another search; pass it with the same chat" if belongs else DAMAGED
