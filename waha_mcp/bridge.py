@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
+import anyio.to_thread
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
@@ -473,17 +474,25 @@ class Bridge:
                 paced=self._paced,
             )
         if self.key.withdrawn(Action.READ):
-            await self.indexing.end(delete=True)
+            await self._end_index()
         elif self.indexing.state == "off":
             self.feed.listeners.add(self.indexing.heard)
             assert self._start is not None
             self._start(self.indexing.run)
 
+    async def _end_index(self) -> None:
+        """Delete the index, since this key may not read any more; where the App has another by now, only close it."""
+        assert self.indexing is not None
+        try:
+            await self.indexing.end(delete=not await anyio.to_thread.run_sync(self.app.replaced))
+        except OSError as error:
+            logger.error("The index could not be deleted: %s", error.strerror or error)
+
     async def _grant_changed(self, before: Grant) -> None:
         if Action.READ not in self.key.grant.actions:
             self.feed.close()
         if self.indexing is not None and self.key.withdrawn(Action.READ):
-            await self.indexing.end(delete=True)
+            await self._end_index()
         had, has = exposed(self.app, before), self.tools()
         if had == has:
             return

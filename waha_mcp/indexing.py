@@ -23,7 +23,7 @@ import anyio
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import last_of
 from waha_mcp.history.index import Found, Gap, Index, Newest
-from waha_mcp.history.records import Record, record_from
+from waha_mcp.history.records import Record, Sieve, record_from
 from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import Budget, Place, Row, Step
 from waha_mcp.people.filling import FilledTable
@@ -57,6 +57,8 @@ SOON = 2.0
 CHATS, KNOWN = 100, 30
 #: Seconds until what failed is tried again.
 AGAIN = 60.0
+#: Seconds for which a tool waits for an index that is just brought up to date.
+READY = 5.0
 #: Most events that wait to be written.
 MOST_WAITING = 10_000
 
@@ -103,7 +105,7 @@ def progress_of(index: Index, shown: Callable[[str], bool | None] = bool) -> Pro
     """
     # What has no head was heard, and not looked at yet.
     chats = [each for each in index.chats() if each.head and shown(each.id)]
-    since = max((second for chat, _, second in index.gaps() if shown(chat)), default=None)
+    since = max((each.second for each in index.gaps() if shown(each.chat)), default=None)
     return Progress(len(chats), sum(not each.gaps for each in chats), since)
 
 
@@ -195,7 +197,8 @@ class Indexing:
         if index is not None:
             with suppress(StoreAway):
                 # The file may have been deleted, and be made anew.
-                return index if await in_thread(index.noted, "looked") else None
+                there = "caught_up" if self.state == "follows" else "looked"
+                return index if await in_thread(index.noted, there) else None
         return None
 
     async def progress(self) -> Progress | None:
@@ -214,6 +217,30 @@ class Indexing:
                 await self._write_what_came()
                 return await in_thread(self.index.newest, self._spellings(chat), most)
         return []
+
+    async def since(
+        self, second: int, shown: Callable[[str], bool], most: int
+    ) -> tuple[list[Record], bool, dict[str, str]] | None:
+        """All messages since a second in chats that are `shown`, newest first; None where they are not all here.
+
+        At most `most` of them; whether there are more; and the chats that cannot be read, with why.
+        """
+        index = await self.ready(READY)
+        if index is None or (self.behind and self.state != "follows"):
+            return None
+
+        def read() -> tuple[list[Record], bool, dict[str, str]] | None:
+            unread = {chat: why for chat, why in (index.unread() | self.unread).items() if shown(chat)}
+            lacking = (gap for gap in index.gaps() if gap.second >= second and shown(gap.chat))
+            if any(gap.chat not in unread for gap in lacking):
+                return None
+            chats = frozenset(each.id for each in index.chats() if shown(each.id))
+            found = index.search(Sieve(chats=chats, since=second), most=most + 1)
+            return [each.record for each in found[:most]], len(found) > most, unread
+
+        with suppress(StoreAway):
+            return await in_thread(read)
+        return None
 
     async def transcript(self, digest: bytes) -> str | None:
         """What is said in a voice note whose bytes have this SHA-256, if that is kept."""
@@ -310,18 +337,25 @@ class Indexing:
             if (doubtful := await in_thread(index.doubtful)) is not None:
                 await self._settle(index, doubtful)
             elif (gap := await in_thread(index.next_gap, self._put_off())) is not None:
-                self.behind = self.behind and gap.since is not None
+                await self._note_behind(index, self.behind and gap.late)
                 if self.state == "current":
                     self._set("filling")
                 await self._fill(index, gap)
             else:
-                self.behind = False
+                await self._note_behind(index, False)
                 if self.state != "current":
-                    if not await in_thread(index.noted, "whole"):
+                    if not self._later and not await in_thread(index.noted, "whole"):
                         await in_thread(index.optimize)
                         await in_thread(partial(index.note, whole=1))
                     self._set("current")
                 await self._until_something_comes()
+
+    async def _note_behind(self, index: Index, behind: bool) -> None:
+        if self.behind and not behind:
+            self.behind = False
+            # For other processes.
+            await in_thread(partial(index.note, caught_up=int(time.time())))
+            self._set(self.state)
 
     async def _of_account(self) -> Index:
         """The index of the account that is paired now.
@@ -343,6 +377,7 @@ class Indexing:
             self._heard.clear()
             self._read.clear()
             self.index = Index(path)
+            self.unread = await in_thread(self.index.unread)
         if self.state == "deleted":
             self.index = None
             raise StoreAway("The index was deleted.")
@@ -427,9 +462,9 @@ class Indexing:
                 if step is not None and step.row is not None:
                     rows.append(step.row)
         except (Unsupported, NotFound) as error:
-            self.unread[gap.chat] = briefly(error)
+            self.unread[gap.chat] = why = briefly(error)
             if self._sure:
-                await in_thread(index.fill, gap, *self._records(rows), None)
+                await in_thread(partial(index.fill, gap, *self._records(rows), None, unread=why))
             return
         except ONE_OPERATION as error:
             self.unread[gap.chat] = briefly(error)

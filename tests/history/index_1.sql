@@ -1,5 +1,5 @@
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE chat (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, last TEXT);
+CREATE TABLE chat (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, last TEXT, unread TEXT);
 CREATE TABLE person (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, pushname TEXT);
 CREATE TABLE message (
                 number INTEGER PRIMARY KEY,
@@ -23,6 +23,7 @@ CREATE INDEX message_digest ON message (digest) WHERE digest IS NOT NULL;
 CREATE TABLE gap (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
                 chat INTEGER NOT NULL,
+                late INTEGER NOT NULL,
                 since INTEGER,
                 second INTEGER NOT NULL,
                 place TEXT NOT NULL
@@ -49,11 +50,11 @@ CREATE TRIGGER message_deleted AFTER DELETE ON message BEGIN
                     VALUES ('delete', old.number, lines_of(old.text, old.extra, old.transcript));
                 DELETE FROM doubt WHERE number = old.number;
             END;
-INSERT INTO chat VALUES (1, '120363000000000001@g.us', 1700000000, '3EB0'), (2, '12025550123@c.us', 1699999999, NULL);
+INSERT INTO chat VALUES (1, '120363000000000001@g.us', 1700000000, '3EB0', NULL), (2, '12025550123@c.us', 1699999999, NULL, NULL);
 INSERT INTO person VALUES (1, '12025550123@c.us', 'Sam');
 INSERT INTO message VALUES
     (13600000000, 0, 1, NULL, 1, 0, 0, X'3EB0', NULL, 'The kestrel flies', NULL, NULL, NULL),
     (13599999999, 0, 2, NULL, NULL, 0, 1024, X'3EB1', NULL, 'Own words', NULL, NULL, NULL);
-INSERT INTO gap VALUES (7, 2, NULL, 1699999999, '[1699999999, "true_12025550123@c.us_3EB1", 3]');
+INSERT INTO gap VALUES (7, 2, 0, NULL, 1699999999, '[1699999999, "true_12025550123@c.us_3EB1", 3]');
 INSERT INTO meta VALUES ('moved', 0);
 PRAGMA user_version = 1;

@@ -569,7 +569,7 @@ def test_a_new_chat_is_one_gap_that_is_read_page_by_page(index: Index) -> None:
     assert index.fill(gap, [message("A"), message("B", at=T - 1)], (), Place(T - 1, "B", 7)) == 2
     gap = only_gap(index)
     assert gap.place == Place(T - 1, "B", 7)
-    assert index.gaps() == [(SAM, None, T - 1)]
+    assert (gap.since, gap.second, gap.late) == (None, T - 1, False)
     assert index.counts().oldest == T - 1
     assert index.fill(gap, [message("C", at=T - 9)], [MessageKey(False, SAM, "B")], None) == 1
     assert index.next_gap() is None
@@ -614,7 +614,7 @@ def test_a_later_look_finds_what_may_be_missing(now: Newest, heard: bool, since:
     index.fill(only_gap(index), [message("A")], (), None)
     index.add([message("here", at=T + 5)])
     assert index.look([now], heard=heard, oldest=None) == [now == newest()]
-    assert [gap_since for _, gap_since, _ in index.gaps()] == ([] if since == -1 else [since])
+    assert [(each.since, each.late) for each in index.gaps()] == ([] if since == -1 else [(since, True)])
     if since != -1:
         index.fill(only_gap(index), (), (), None)
     assert index.look([now], heard=False, oldest=None) == [True]
@@ -629,7 +629,8 @@ def test_a_chat_that_a_message_was_heard_in_before_it_was_looked_at_is_read_whol
 
 def test_nothing_is_read_of_what_is_not_kept(index: Index) -> None:
     index.look([newest(second=T), newest(MAYA, T - 100)], heard=False, oldest=T - 9.5)
-    assert index.gaps() == [(SAM, T - 10, T)]
+    gap = only_gap(index)
+    assert (gap.chat, gap.since, gap.second, gap.late) == (SAM, T - 10, T, False)
 
 
 def test_a_gap_that_was_dropped_meanwhile_is_not_filled_nor_taken_for_another(index: Index) -> None:

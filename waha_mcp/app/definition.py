@@ -177,6 +177,8 @@ class App(PolicyFields):
     outbound_hosts: Hosts = frozenset()
     #: What it was loaded from, see `inputs.observed`. None: not to be told, as of a key in a keyring or from a pipe.
     _inputs: dict[str, Any] | None = PrivateAttr(None)
+    #: Where it was loaded from, as `load_app` takes it.
+    _source: str | None = PrivateAttr(None)
 
     @property
     def inputs(self) -> dict[str, Any] | None:
@@ -192,6 +194,15 @@ class App(PolicyFields):
     def kept(self) -> float | None:
         """How long a message stays in the index, in seconds; None: without end."""
         return None if self.retention is None else int(self.retention[:-1]) * 86_400.0
+
+    def replaced(self) -> bool:
+        """Whether its source gives another key by now, or is disabled: then a refusal of this key takes no rights."""
+        try:
+            return load_app(self._source).key != self.key
+        except Disabled:
+            return True
+        except AppError:
+            return False
 
     def secrets(self) -> list[SecretStr]:
         """Everything of it that no log and no other program may get."""
@@ -252,7 +263,7 @@ def load_app(
         name = managed_id(where)
         fix = f"`waha-mcp apps enable {name}`" if name else f"enabled = true in {where}"
         raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
-    app._inputs = inputs
+    app._inputs, app._source = inputs, source
     return app
 
 

@@ -70,11 +70,17 @@ class Found(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Messages of a chat that are to be read: from `place` back to the second `since` (None: to the first one)."""
+    """Messages of a chat that are to be read: from `place` back to the second `since` (None: to the first one).
+
+    `second`: of the place, or of the chat's newest message. `late`: they came while nobody listened; the others of the
+    chat were read before.
+    """
 
     number: int
     chat: str
+    late: bool
     since: int | None
+    second: int
     place: Place
 
 
@@ -122,7 +128,13 @@ class _File(Database):
     MIGRATIONS = (
         (
             "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
-            "CREATE TABLE chat (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, last TEXT)",
+            """CREATE TABLE chat (
+                number INTEGER PRIMARY KEY,
+                id TEXT NOT NULL UNIQUE,
+                head INTEGER NOT NULL,
+                last TEXT,
+                unread TEXT
+            )""",
             "CREATE TABLE person (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, pushname TEXT)",
             """CREATE TABLE message (
                 number INTEGER PRIMARY KEY,
@@ -148,6 +160,7 @@ class _File(Database):
             """CREATE TABLE gap (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
                 chat INTEGER NOT NULL,
+                late INTEGER NOT NULL,
                 since INTEGER,
                 second INTEGER NOT NULL,
                 place TEXT NOT NULL
@@ -363,6 +376,7 @@ class Index:
                 return False
             if filling != mine:
                 _set_meta(connection, "filling", mine)
+                _set_meta(connection, "caught_up", None)
             return True
 
     def mine(self) -> bool:
@@ -389,22 +403,31 @@ class Index:
         """The gap that reaches nearest to now, but for those with these numbers; None: there is none."""
         with self._reading() as connection:
             found = connection.execute(
-                "SELECT gap.number, chat.id, since, place FROM gap JOIN chat ON chat.number = gap.chat"
+                "SELECT gap.number, chat.id, late, since, second, place FROM gap JOIN chat ON chat.number = gap.chat"
                 " WHERE gap.number NOT IN (SELECT value FROM json_each(?)) ORDER BY second DESC, gap.number LIMIT 1",
                 (json.dumps(list(but)),),
             ).fetchone()
-            return found and Gap(found[0], found[1], found[2], Place.from_state(json.loads(found[3])))
+            return found and _gap(found)
 
-    def fill(self, gap: Gap, records: Iterable[Record], gone: Iterable[MessageKey], place: Place | None) -> int:
+    def fill(
+        self,
+        gap: Gap,
+        records: Iterable[Record],
+        gone: Iterable[MessageKey],
+        place: Place | None,
+        *,
+        unread: str | None = None,
+    ) -> int:
         """Add messages of a gap, newest first, which is read down to `place` with them, or closed; how many are new.
 
-        `gone`: messages that are read and not to be here. Nothing is done where the gap is not there any more: its chat
-        was dropped or forgotten meanwhile.
+        `gone`: messages that are read and not to be here. `unread`: why no more of the chat can be read, for good.
+        Nothing is done where the gap is not there any more: its chat was dropped or forgotten meanwhile.
         """
         with self._writing() as connection:
             there = connection.execute("SELECT 1 FROM gap WHERE number = ?", (gap.number,)).fetchone()
             if there is None:
                 return 0
+            connection.execute("UPDATE chat SET unread = ? WHERE id = ?", (unread, gap.chat))
             if place is None:
                 connection.execute("DELETE FROM gap WHERE number = ?", (gap.number,))
             else:
@@ -532,15 +555,19 @@ class Index:
         with self._reading() as connection:
             return _same(connection, key) is not None
 
-    def gaps(self) -> list[tuple[str, int | None, int]]:
-        """Chat, since and second of each gap: the messages from the second `second` back to `since` may be missing."""
+    def gaps(self) -> list[Gap]:
+        """What is to be read, the newest first."""
         with self._reading() as connection:
-            return [
-                (str(row[0]), row[1], int(row[2]))
-                for row in connection.execute(
-                    "SELECT chat.id, since, second FROM gap JOIN chat ON chat.number = gap.chat ORDER BY second DESC"
-                )
-            ]
+            rows = connection.execute(
+                "SELECT gap.number, chat.id, late, since, second, place FROM gap JOIN chat ON chat.number = gap.chat"
+                " ORDER BY second DESC, gap.number"
+            )
+            return list(map(_gap, rows))
+
+    def unread(self) -> dict[str, str]:
+        """The chats whose messages cannot be read, and why."""
+        with self._reading() as connection:
+            return dict(connection.execute("SELECT id, unread FROM chat WHERE unread IS NOT NULL").fetchall())
 
     def counts(self) -> Counts:
         """How much is here."""
@@ -625,6 +652,11 @@ def _record(row: Sequence[Any]) -> Record:
     )
 
 
+def _gap(row: Sequence[Any]) -> Gap:
+    number, chat, late, since, second, place = row
+    return Gap(number, chat, bool(late), since, second, Place.from_state(json.loads(place)))
+
+
 def _packed(bare_id: str) -> bytes | str:
     """A message's bare id as it is kept: most are hexadecimal, which takes half the room as bytes."""
     with suppress(ValueError):
@@ -688,8 +720,8 @@ def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: 
     here = heard and head > 0 and last is not None and _same(connection, last) is not None
     if not here and second >= (since or 0):
         connection.execute(
-            "INSERT INTO gap (chat, since, second, place) VALUES (?, ?, ?, ?)",
-            (number, since, second, json.dumps(START.state)),
+            "INSERT INTO gap (chat, late, since, second, place) VALUES (?, ?, ?, ?, ?)",
+            (number, head > 0, since, second, json.dumps(START.state)),
         )
     connection.execute("UPDATE chat SET head = ?, last = ? WHERE number = ?", (max(second, head, 1), bare, number))
     return False

@@ -102,13 +102,15 @@ class IndexRecords:
         """The newest second up to which messages that may be wanted are still to be read; None: all are here."""
         found: int | None = None
         late = 0
-        for chat, since, second in await in_thread(self._index.gaps):
-            if not self._is_of(chat, sieve) or chat in self._unread or second < (sieve.since or 0):
+        for gap in await in_thread(self._index.gaps):
+            if not self._is_of(gap.chat, sieve) or gap.chat in self._unread or gap.second < (sieve.since or 0):
                 continue
-            if since is None:
-                found = max(second, found or 0)
-            elif sieve.until is None or since <= sieve.until:
+            if sieve.until is not None and (gap.since or 0) > sieve.until:
+                continue
+            if gap.late:
                 late += 1
+            else:
+                found = max(gap.second, found or 0)
         if late:
             self.notes.append(f"The latest messages of {late} chat{'s' * (late > 1)} are not in the index yet.")
         if found is not None:

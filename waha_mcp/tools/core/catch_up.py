@@ -23,7 +23,7 @@ from waha_mcp.waha.marks import Author, LongId, RowId, Time, Usual
 from waha_mcp.waha.message_kinds import MEDIA_KINDS, MessageKind
 from waha_mcp.waha.messages import Names, with_known_names
 from waha_mcp.waha.models import Nested
-from waha_mcp.waha.parsing import iso_time, kind_of_chat
+from waha_mcp.waha.parsing import chat_id_of, iso_time, kind_of_chat, listing, text_of
 from waha_mcp.whatsapp.questions import question_in
 from waha_mcp.whatsapp.untrusted import MAX_TEXT, Name, Words, clean_name
 
@@ -33,6 +33,8 @@ DAY = timedelta(hours=24)
 REQUESTS, SECONDS = 100, 15.0
 #: Chats of one answer; lines of each that may want an answer; the busiest people of a group; characters of a line.
 CHATS, FOR_ME, BUSIEST, LINE = 10, 3, 3, 120
+#: Messages of one call that are taken from an index; chats whose names are looked up there, where not all are known.
+KEPT, NAMED = 10_000, 100
 #: Chats that could not be read at all of which the answer tells.
 TOLD = 5
 
@@ -148,7 +150,7 @@ async def get_catch_up(
     """Sum up all chats since then, by default 24h: who wrote, open questions, mentions of me."""
     start, shown = _state(since.timestamp() if since else time.time() - DAY.total_seconds(), cursor)
     whole = await ctx.directory.load_if_small()
-    recent = await _recent(ctx, start)
+    recent = await _kept(ctx, start, whole=whole) or await _recent(ctx, start)
     chats = await _by_chat(ctx, recent)
     people = [chat.id for chat in chats if kind_of_chat(chat.id) == "person"]
     # Whether they are saved, where not all are known.
@@ -183,6 +185,24 @@ def _state(start: float, cursor: str | None) -> tuple[int, list[str]]:
         case [int(second), [*shown]] if all(isinstance(each, str) for each in shown):
             return second, shown
     raise ArgumentError("cursor: damaged; pass the one that the last page gave, unchanged")
+
+
+async def _kept(ctx: Context, start: int, *, whole: bool) -> Recent | None:
+    """As `_recent`, from the index; None where it does not have all of it. `whole`: the names of chats are known."""
+    found = None if ctx.indexing is None else await ctx.indexing.since(start, lambda chat: _readable(ctx, chat), KEPT)
+    if found is None:
+        return None
+    records, cut, unread = found
+    names: dict[str, str] = {}
+    if not whole:
+        rows = listing(await ctx.waha.call(OVERVIEW, query={"limit": NAMED}), "chats")
+        named = ((chat_id_of(row.get("id")), text_of(row.get("name"))) for row in rows)
+        names = {chat: name for chat, name in named if chat and name and kind_of_chat(chat) == "group"}
+    return Recent(records, unread, not cut, names)
+
+
+def _readable(ctx: Context, chat: str) -> bool:
+    return ctx.readable(ctx.directory.canonical(chat))
 
 
 async def _recent(ctx: Context, start: int) -> Recent:
