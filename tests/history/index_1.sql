@@ -1,5 +1,11 @@
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE chat (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, last TEXT, unread TEXT);
+CREATE TABLE chat (
+                number INTEGER PRIMARY KEY,
+                id TEXT NOT NULL UNIQUE,
+                head INTEGER NOT NULL,
+                last TEXT,
+                unread TEXT
+            );
 CREATE TABLE person (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, pushname TEXT);
 CREATE TABLE message (
                 number INTEGER PRIMARY KEY,
