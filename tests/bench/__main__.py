@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.bench.calls import calls, policy
 from tests.bench.hear import hear
+from tests.bench.lookup import lookup
 from tests.bench.scale import many, scale
 from tests.bench.servers import FULL, SMALL, Bench
 from tests.bench.sizes import sizes
@@ -37,6 +38,7 @@ MEASURES: dict[str, Callable[[Bench], Section]] = {
     "sizes": sizes,
     "scale": scale,
     "many": many,
+    "lookup": lookup,
 }
 
 

@@ -44,10 +44,13 @@ class Sizes:
     #: Of the account: contacts, chats, groups and messages.
     account: tuple[int, int, int, int]
     mixed: int
+    #: Messages of the local index, and searches of each kind in it.
+    indexed: int
+    searches: int
 
 
-FULL = Sizes(11, 3, 300, 9, 3, 10, 99, (2_000, 1_000, 200, 200_000), 10_000)
-SMALL = Sizes(2, 1, 20, 2, 1, 3, 3, (100, 80, 20, 1_000), 1_000)
+FULL = Sizes(11, 3, 300, 9, 3, 10, 99, (2_000, 1_000, 200, 200_000), 10_000, 1_000_000, 300)
+SMALL = Sizes(2, 1, 20, 2, 1, 3, 3, (100, 80, 20, 1_000), 1_000, 5_000, 20)
 
 
 class Bench:
