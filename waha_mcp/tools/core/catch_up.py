@@ -147,7 +147,7 @@ async def get_catch_up(
     *,
     ctx: Context,
 ) -> CatchUp:
-    """Sum up all chats since then, by default 24h: who wrote, open questions, mentions of me."""
+    """Sum up all chats since then, by default 24h: who wrote, open questions, mentions."""
     start, shown = _state(since.timestamp() if since else time.time() - DAY.total_seconds(), cursor)
     whole = await ctx.directory.load_if_small()
     recent = await _kept(ctx, start, whole=whole) or await _recent(ctx, start)
