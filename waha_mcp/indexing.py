@@ -191,11 +191,14 @@ class Indexing:
         """The index, with what came until now as far as `seconds` suffice for that; None: there is none now."""
         with anyio.move_on_after(seconds):
             while self.state not in ("deleted", "follows") and (not self._certain or self.behind):
+                if isinstance(self.error, StoreAway | OSError):
+                    break  # that takes longer
                 self._awake()
                 await self._changed.wait()
         index = self.index if self._certain else None
         if index is not None:
             with suppress(StoreAway):
+                await self._write_what_came()
                 # The file may have been deleted, and be made anew.
                 there = "caught_up" if self.state == "follows" else "looked"
                 return index if await in_thread(index.noted, there) else None
