@@ -267,6 +267,7 @@ class Bridge:
         async with self._noting(tool):
             if tool.action is not None:
                 await self.policy.prepare(grant)
+                await self._begin_to_index()
             parsed, written = await self._with_chat_ids(tool, parsed)
             beside = {name: parsed.pop(name) for name in tool.needs if name in parsed}
             await self._ready_for(tool, beside, parsed)
@@ -461,7 +462,8 @@ class Bridge:
         """Keep the App's index filled, or delete it where the key may not read (any more)."""
         if not self.app.index or not self.key.known:
             return
-        if self.indexing is None:
+        withdrawn = self.key.withdrawn(Action.READ)
+        if self.indexing is None or (self.indexing.ended and not withdrawn):
             from waha_mcp.indexing import Indexing
 
             self.indexing = Indexing(
@@ -473,12 +475,11 @@ class Bridge:
                 prepare=lambda: self.policy.prepare(self.key.grant),
                 paced=self._paced,
             )
-        if self.key.withdrawn(Action.READ):
-            await self._end_index()
-        elif self.indexing.state == "off":
-            self.feed.listeners.add(self.indexing.heard)
+        if not withdrawn:
             assert self._start is not None
-            self._start(self.indexing.run)
+            self.indexing.begin(self._start)
+        elif not self.indexing.ended:
+            await self._end_index()
 
     async def _end_index(self) -> None:
         """Delete the index, since this key may not read any more; where the App has another by now, only close it."""
@@ -491,8 +492,8 @@ class Bridge:
     async def _grant_changed(self, before: Grant) -> None:
         if Action.READ not in self.key.grant.actions:
             self.feed.close()
-        if self.indexing is not None and self.key.withdrawn(Action.READ):
-            await self._end_index()
+        if self.indexing is not None:
+            await self._begin_to_index()
         had, has = exposed(self.app, before), self.tools()
         if had == has:
             return

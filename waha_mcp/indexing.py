@@ -129,6 +129,8 @@ class Indexing:
     ) -> None:
         """Makes no request and no file. `kept`: seconds for which messages are kept; None: for good."""
         self.state: State = "off"
+        #: Whether it is closed for good.
+        self.ended = False
         #: Why it waits, in a few words, and the error.
         self.why: str | None = None
         self.error: Exception | None = None
@@ -190,7 +192,7 @@ class Indexing:
     async def ready(self, seconds: float) -> Index | None:
         """The index, with what came until now as far as `seconds` suffice for that; None: there is none now."""
         with anyio.move_on_after(seconds):
-            while self.state not in ("deleted", "follows") and (not self._certain or self.behind):
+            while not self.ended and self.state != "follows" and (not self._certain or self.behind):
                 if isinstance(self.error, StoreAway | OSError):
                     break  # that takes longer
                 self._awake()
@@ -267,10 +269,17 @@ class Indexing:
 
     # In the background
 
+    def begin(self, start: Callable[..., object]) -> None:
+        """Begin to fill it in the background, once. `start`: `start_soon` of a task group."""
+        if self.state == "off":
+            self.state = "waiting"
+            self._feed.listeners.add(self.heard)
+            start(self.run)
+
     async def run(self) -> None:
         """Fill the index, and keep it so, until cancelled or `end`."""
         pause = 1.0
-        while self.state != "deleted":
+        while not self.ended:
             try:
                 await self._keep()
                 pause = 1.0
@@ -291,7 +300,8 @@ class Indexing:
         Raises:
             OSError: it could not be deleted.
         """
-        index, self.index, self._sure = self.index, None, False
+        index, self.index, self._sure, self.ended = self.index, None, False, True
+        self._feed.listeners.discard(self.heard)
         if delete:
             self._set("deleted")
             for path in await in_thread(index_files, self._app_id):
@@ -300,7 +310,7 @@ class Indexing:
             await in_thread(index.delete if delete else index.close)
 
     def _wait(self, why: str, error: Exception) -> None:
-        if self.state != "deleted":
+        if not self.ended:
             self.why, self.error = why, error
             self._set("waiting")
 
@@ -381,9 +391,9 @@ class Indexing:
             self._read.clear()
             self.index = Index(path)
             self.unread = await in_thread(self.index.unread)
-        if self.state == "deleted":
+        if self.ended:
             self.index = None
-            raise StoreAway("The index was deleted.")
+            raise StoreAway("The index was closed.")
         self._asked, self._sure = asked, sessions == self._sessions
         self._set(self.state)
         return self.index
