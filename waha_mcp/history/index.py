@@ -43,6 +43,8 @@ _FOLDING = f"1/{unicodedata.unidata_version}"
 _FEW = 3_000
 #: Most trigrams of one part of a word that are looked for at once.
 _MOST_TERMS = 30_000
+#: Most characters of an expression of several parts.
+_LONGEST = 300_000
 #: The Unix seconds that a message may have. Moved numbers stay positive.
 _FIRST, _LAST = 2**24, 2**40
 
@@ -873,12 +875,16 @@ def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any
 def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None:
     """The FTS5 expression for lines that may hold one of each of these; None where none does, "" where any may."""
     parts: list[str] = []
-    for any_of in words:
+    length = 0
+    for any_of in dict.fromkeys(words):
         either = [found for text in any_of if (found := _holding(connection, text)) is not None]
         if not either:
             return None
-        if "" not in either:
-            parts.append(f"({' OR '.join(either)})")
+        part = f"({' OR '.join(either)})"
+        length += len(part)
+        # Whoever searches looks at each candidate once more, so that no part is needed.
+        if "" not in either and (not parts or length <= _LONGEST):
+            parts.append(part)
     return " AND ".join(parts)
 
 
