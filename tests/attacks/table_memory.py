@@ -35,11 +35,6 @@ MEMORY = (
         ("remembered::what_is_to_be_seen_once_is_not_in_the_file",),
     ),
     Defence(
-        "what SQLite cannot keep is replaced in the index",
-        ((_INDEX, 'return text.encode("utf-8", "replace").decode().replace("\\0", "\\ufffd")', "return text"),),
-        ("remembered::no_letter_hides_what_stands_behind_it",),
-    ),
-    Defence(
         "words are quoted in expressions for the index",
         ((_INDEX, "return '\"' + text.replace('\"', '\"\"') + '\"'", "return '\"' + text + '\"'"),),
         tuple(f"remembered::syntax_in_a_word_means_nothing[{word}]" for word in ('"', 'ten" of', '" or "', '"" near(')),
