@@ -69,19 +69,23 @@ def test_a_message_with_anothers_id_puts_no_words_into_their_mouth(
     to: str, by: dict[str, str], attack: tuple[str, dict[str, str]], sandbox: SandboxInfo, tmp_path: Path
 ) -> None:
     bare, promise, forged = f"3EB0FEED{next(_numbers):04}", "I will not sell", "I sell it all"
+
+    def of_id(agent: Hijacked) -> list[Record]:
+        return [each for each in kept(agent) if each.key.id == bare]
+
     with hijacked(sandbox, tmp_path, KEEPING, first=AT_ONCE) as agent:
         agent.judge.arrive(to, promise, id=bare, **by)
         after_what_came(agent)
-        [before] = [each for each in kept(agent) if each.text == promise]
+        [before] = of_id(agent)
         # Not while it listens: a message with an id that was heard is not heard again.
         agent.kill()
         chat, other = attack
         agent.judge.arrive(chat, forged, id=bare, **other)
     with hijacked(sandbox, tmp_path, KEEPING, first=AT_ONCE) as agent:
         after_what_came(agent)
-        agent.judge.await_(lambda: forged in [each.text for each in kept(agent)])
-        assert [each for each in kept(agent) if each.text == promise] == [before]
-        assert [each.sender == before.sender for each in kept(agent) if each.text == forged] == [False]
+        agent.judge.await_(lambda: len(of_id(agent)) == 2)
+        assert before in of_id(agent)
+        assert [each.sender == before.sender for each in of_id(agent) if each.text == forged] == [False]
 
 
 def test_a_deletion_by_somebody_else_is_only_believed_where_waha_has_it_so(keeper: Hijacked) -> None:

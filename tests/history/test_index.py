@@ -618,6 +618,7 @@ LOOKS: list[tuple[str, Newest, bool, int | None]] = [
     ("a newer one that should have been heard", newest(second=T + 5, bare="new"), True, T),
     ("another of the same second", newest(bare="new"), False, T),
     ("an older one, since the newest was deleted", newest(second=T - 5, bare="older"), False, T - 5),
+    ("one of that second by another with the same id", Newest(SAM, T, MessageKey(False, SAM, "A", MAYA)), False, T),
     ("one that is not told", newest(second=T + 5, bare=None), True, T),
 ]
 

@@ -622,10 +622,10 @@ def _sender(key: MessageKey) -> str:
 
 def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: bool, oldest: float | None) -> bool:
     chat, second, last = newest
-    bare = None if last is None else last.id
+    full = None if last is None else last.text
     found = connection.execute("SELECT number, head, last FROM chat WHERE id = ?", (chat,)).fetchone()
     number, head, known = found or (_chat(connection, chat), 0, None)
-    if head and second <= head and bare == known:
+    if head and second <= head and full == known:
         return True
     since = max((int(each) for each in (oldest, forgotten) if each is not None), default=None)
     if head:
@@ -637,7 +637,7 @@ def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: 
             "INSERT INTO gap (chat, since, second, place) VALUES (?, ?, ?, ?)",
             (number, since, second, json.dumps(START.state)),
         )
-    connection.execute("UPDATE chat SET head = ?, last = ? WHERE number = ?", (max(second, head, 1), bare, number))
+    connection.execute("UPDATE chat SET head = ?, last = ? WHERE number = ?", (max(second, head, 1), full, number))
     return False
 
 
