@@ -629,6 +629,29 @@ async def test_another_phone_that_is_paired_has_another_index(
         assert len(index_files("default")) == 2
 
 
+async def test_a_session_that_changes_while_all_chats_are_looked_at_is_looked_at_again_at_once(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with kept(box) as (indexing, index):
+        chats, told = Index.chats, 0
+
+        def chats_as_it_changes(index: Index) -> Any:
+            nonlocal told
+            told += 1
+            if told == 1:
+                indexing.heard(Event("session", time.time(), None, {}, what="WORKING"))
+            return chats(index)
+
+        monkeypatch.setattr(Index, "chats", chats_as_it_changes)
+        await box.control("DELETE", "requests")
+        look_now(indexing)
+        await come(box, "heard meanwhile")
+        await has(index, "heard meanwhile")
+        assert await indexing.ready(5) is index
+        assert told == 2
+        assert len(await box.control("GET", "requests")) < 40
+
+
 # Files and processes
 
 
