@@ -9,6 +9,7 @@ from tests.attacks.table_buttons import BUTTONS
 from tests.attacks.table_coercion import COERCION
 from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_hearing import HEARING
+from tests.attacks.table_memory import MEMORY
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
 from tests.attacks.table_secrets import SECRETS
@@ -579,4 +580,5 @@ DEFENCES = (
     *BUTTONS,
     *COERCION,
     *HEARING,
+    *MEMORY,
 )

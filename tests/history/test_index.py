@@ -374,6 +374,20 @@ def test_a_letter_that_too_many_words_begin_with_still_finds_all_of_them(
     assert set(found(index, words("z"))) >= {each.key.id for each in many}
 
 
+def test_a_query_of_very_many_or_very_long_words_is_answered_at_once(index: Index) -> None:
+    index.add(message(f"A{number}", f"z{chr(0x4E00 + number)} abc", T + number) for number in range(3_000))
+    began = time.perf_counter()
+    for sieve in (
+        words(*["z"] * 300),
+        Sieve(words=tuple(("z", f"no{number}") for number in range(300))),
+        Sieve(words=(tuple(f"z{chr(0x4E00 + number)}" for number in range(3_000)),)),
+    ):
+        assert len(found(index, sieve)) == 3_000
+    assert found(index, words(*(f"no{number}" for number in range(3_000)))) == []
+    assert found(index, words("abc" * 20_000)) == []
+    assert time.perf_counter() - began < 10
+
+
 def test_senders_are_found_by_either_id_and_in_their_own_chat(index: Index) -> None:
     index.add(
         [
@@ -604,6 +618,7 @@ LOOKS: list[tuple[str, Newest, bool, int | None]] = [
     ("a newer one that should have been heard", newest(second=T + 5, bare="new"), True, T),
     ("another of the same second", newest(bare="new"), False, T),
     ("an older one, since the newest was deleted", newest(second=T - 5, bare="older"), False, T - 5),
+    ("one of that second by another with the same id", Newest(SAM, T, MessageKey(False, SAM, "A", MAYA)), False, T),
     ("one that is not told", newest(second=T + 5, bare=None), True, T),
 ]
 

@@ -45,6 +45,8 @@ _ALL = "*"
 _FEW = 3_000
 #: Most trigrams of one part of a word that are looked for at once.
 _MOST_TERMS = 30_000
+#: Most characters of an expression of several parts.
+_LONGEST = 300_000
 #: The Unix seconds that a message may have. Moved numbers stay positive.
 _FIRST, _LAST = 2**24, 2**40
 
@@ -708,10 +710,10 @@ def _sender(key: MessageKey) -> str:
 
 def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: bool, oldest: float | None) -> bool:
     chat, second, last = newest
-    bare = None if last is None else last.id
+    full = None if last is None else last.text
     found = connection.execute("SELECT number, head, last FROM chat WHERE id = ?", (chat,)).fetchone()
     number, head, known = found or (_chat(connection, chat), 0, None)
-    if head and second <= head and bare == known:
+    if head and second <= head and full == known:
         return True
     since = max((int(each) for each in (oldest, forgotten) if each is not None), default=None)
     if head:
@@ -723,7 +725,7 @@ def _look(connection: Connection, newest: Newest, forgotten: int | None, heard: 
             "INSERT INTO gap (chat, late, since, second, place) VALUES (?, ?, ?, ?, ?)",
             (number, head > 0, since, second, json.dumps(START.state)),
         )
-    connection.execute("UPDATE chat SET head = ?, last = ? WHERE number = ?", (max(second, head, 1), bare, number))
+    connection.execute("UPDATE chat SET head = ?, last = ? WHERE number = ?", (max(second, head, 1), full, number))
     return False
 
 
@@ -968,12 +970,16 @@ def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any
 def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None:
     """The FTS5 expression for lines that may hold one of each of these; None where none does, "" where any may."""
     parts: list[str] = []
-    for any_of in words:
+    length = 0
+    for any_of in dict.fromkeys(words):
         either = [found for text in any_of if (found := _holding(connection, text)) is not None]
         if not either:
             return None
-        if "" not in either:
-            parts.append(f"({' OR '.join(either)})")
+        part = f"({' OR '.join(either)})"
+        length += len(part)
+        # Whoever searches looks at each candidate once more, so that no part is needed.
+        if "" not in either and (not parts or length <= _LONGEST):
+            parts.append(part)
     return " AND ".join(parts)
 
 
