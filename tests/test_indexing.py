@@ -193,9 +193,9 @@ async def test_the_newest_messages_of_all_chats_come_first(box: Box, monkeypatch
     places: list[int] = []
     fill = Index.fill
 
-    def filled(index: Index, gap: Any, found: Any, *rest: Any) -> int:
+    def filled(index: Index, gap: Any, *rest: Any, **more: Any) -> int:
         places.append(gap.place.time or 0)
-        return fill(index, gap, found, *rest)
+        return fill(index, gap, *rest, **more)
 
     monkeypatch.setattr(Index, "fill", filled)
     async with kept(box) as (_, index):
@@ -210,13 +210,13 @@ async def test_it_goes_on_where_it_was_broken_off(each: Box, monkeypatch: pytest
     steps = 0
     fill = Index.fill
 
-    def interrupted(index: Index, *given: Any) -> int:
+    def interrupted(index: Index, *given: Any, **more: Any) -> int:
         nonlocal steps
         steps += 1
         if steps % 15 == 0:
-            fill(index, *given)
+            fill(index, *given, **more)
             stop.set()
-        return fill(index, *given)
+        return fill(index, *given, **more)
 
     monkeypatch.setattr(Index, "fill", interrupted)
     for _ in range(50):
