@@ -360,11 +360,15 @@ class Index:
                     (_clean(text), digest, same.number),
                 )
 
-    def transcript(self, digest: bytes) -> str | None:
-        """The transcript of bytes with this SHA-256, if one is kept."""
+    def transcript(self, digest: bytes, shown: Callable[[str], bool] = bool) -> str | None:
+        """The transcript of bytes with this SHA-256, if one is kept of a chat that is `shown`."""
         with self._reading() as connection:
-            found = connection.execute("SELECT transcript FROM message WHERE digest = ? LIMIT 1", (digest,)).fetchone()
-            return None if found is None else str(found[0])
+            rows = connection.execute(
+                "SELECT c.id, m.transcript FROM message m JOIN chat c ON c.number = m.chat"
+                " WHERE m.digest = ? AND (m.expires IS NULL OR m.expires > ?)",
+                (digest, time.time()),
+            )
+            return next((str(text) for chat, text in rows if shown(chat)), None)
 
     # Gaps
 

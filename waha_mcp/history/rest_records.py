@@ -33,6 +33,10 @@ class RestRecords:
         #: Whether any message was read.
         self._read = False
 
+    def canonical(self, chat: str) -> str:
+        """The id by which a chat is shown and read."""
+        return self._directory.canonical(chat)
+
     async def records(self, sieve: Sieve, state: Any, budget: Budget) -> AsyncGenerator[Found]:
         """See `RecordSource.records`."""
         chats = None if sieve.chats is None else sorted(set(map(self._directory.canonical, sieve.chats)))
