@@ -519,11 +519,16 @@ class Index:
                 found = _matching(connection, sieve, where, values, most)
             return [Found(int(row[0]), _record(row)) for row in found]
 
-    def around(self, number: int, before: int, after: int) -> tuple[list[Found], list[Found]]:
-        """The neighbours of a message in its chat, each newest first."""
+    def around(
+        self, number: int, before: int, after: int, *, chats: Collection[str] | None = None
+    ) -> tuple[list[Found], list[Found]]:
+        """The neighbours of a message in its chat, each newest first. `chats`: all ids of that chat."""
         with self._reading() as connection:
-            of = "m.chat = (SELECT chat FROM message WHERE number = ?) AND (m.expires IS NULL OR m.expires > ?)"
-            values = (number, time.time(), number)
+            of = "m.chat IN (SELECT value FROM json_each(?)) AND (m.expires IS NULL OR m.expires > ?)"
+            ids = _numbers(connection, "chat", chats)
+            if ids is None:
+                ids = [each[0] for each in connection.execute("SELECT chat FROM message WHERE number = ?", (number,))]
+            values = (json.dumps(ids), time.time(), number)
             earlier = connection.execute(
                 f"{_SELECT} WHERE {of} AND m.number < ? ORDER BY m.number DESC LIMIT ?", (*values, before)
             ).fetchall()

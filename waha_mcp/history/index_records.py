@@ -90,10 +90,10 @@ class IndexRecords:
 
     async def around(self, record: Record, count: int, budget: Budget) -> Neighbours:
         """See `RecordSource.around`."""
-        number = self._numbers.get(record.key)
-        if self._index is not None and number is not None and record.chat not in self._partly:
+        number, chats = self._numbers.get(record.key), self._rest.ids(record.chat)
+        if self._index is not None and number is not None and not chats & self._partly:
             try:
-                before, after = await in_thread(self._index.around, number, count, count)
+                before, after = await in_thread(partial(self._index.around, number, count, count, chats=chats))
             except StoreAway as error:
                 self.notes.append(str(error))
             else:
