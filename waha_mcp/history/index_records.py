@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from waha_mcp.history.index import SLOTS, Index
+from waha_mcp.history.index import Found as Numbered
 from waha_mcp.history.records import Found, Neighbours, Record, Sieve
 from waha_mcp.history.rest_records import RestRecords, short
 from waha_mcp.history.source import Budget, NoPlace
@@ -17,8 +19,6 @@ from waha_mcp.whatsapp.ids import MessageKey
 
 #: Records of one look into the index.
 BATCH = 100
-#: Most records that a cursor names because they come once more where the index goes away.
-AGAIN = 30
 
 
 class Extent(NamedTuple):
@@ -43,8 +43,8 @@ class IndexRecords:
     Up to the newest second up to which a chat is still to be read, messages are read over REST; behind it, all of them
     are in the index. The states of cursors:
 
-    - `["index", number, second, again]` goes on in the index behind a number; where that is away, over REST from the
-      second on, without the messages of which `again` is short;
+    - `["index", second, again]` goes on from a second, without the messages whose ids `again` holds in short: in the
+      index, or over REST where that is away;
     - `["walk", second, again, state]` goes on over REST, with a state of `RestRecords`;
     - a state of `RestRecords` is of a search that began without the index, and goes on without it.
     """
@@ -78,9 +78,9 @@ class IndexRecords:
         """See `RecordSource.records`."""
         match state:
             case None:
-                found = self._from_index(sieve, None, None, [], budget)
-            case ["index", int(number), int(second), [*again]]:
-                found = self._from_index(sieve, number, second, _shorts(again), budget)
+                found = self._from_index(sieve, None, [], budget)
+            case ["index", int(second), [*again]]:
+                found = self._from_index(sieve, second, _shorts(again), budget)
             case ["walk", int() | None, [*again], _]:
                 found = self._walk(sieve, state[1], _shorts(again), state[3], budget)
             case _:
@@ -103,41 +103,60 @@ class IndexRecords:
         return await self._rest.around(record, count, budget)
 
     async def _from_index(
-        self, sieve: Sieve, before: int | None, second: int | None, again: list[str], budget: Budget
+        self, sieve: Sieve, second: int | None, again: list[str], budget: Budget
     ) -> AsyncGenerator[Found]:
-        """The records in the index, before a number, and what it does not have."""
-        given = [(second or 0, each) for each in again]
-        #: The second from which on it is read over REST; None: from now on.
-        upto, stops = second, False
+        """The records in the index from a second on, and what it does not have."""
+        stops = False
         try:
             if self._index is None:
                 raise StoreAway("The index is not at hand.")
             if await self._knows(self._index, sieve):
-                moved = int(await in_thread(self._index.noted, "moved") or 0)
                 seam = await self._seam(self._index, sieve, second)
-                since = max(filter(None, (sieve.since, seam and seam.second + 1)), default=None)
-                kept = replace(sieve, chats=await self._chats(self._index, sieve), since=since)
-                more = True
-                while more:
-                    found = await in_thread(partial(self._index.search, kept, before=before, most=BATCH))
-                    for number, record in found:
-                        before, upto = number, number // SLOTS + moved
-                        given = [each for each in given if each[0] <= upto][1 - AGAIN :]
-                        given.append((record.time, short(record.id)))
-                        self._numbers[record.key] = number
-                        yield Found(["index", number, upto, [each for _, each in given]], record)
-                    more = len(found) == BATCH
+                kept = replace(
+                    sieve,
+                    chats=await self._chats(self._index, sieve),
+                    since=max(filter(None, (sieve.since, seam and seam.second + 1)), default=None),
+                    until=_earlier(sieve.until, second),
+                )
+                async for number, record in self._in_order(self._index, kept):
+                    told = short(record.id)
+                    if record.time == second and told in again:
+                        continue
+                    again = [*again, told] if record.time == second else [told]
+                    second = record.time
+                    self._numbers[record.key] = number
+                    yield Found(["index", second, again], record)
                 if seam is None:
                     return
-                upto, stops = seam.second, seam.stops
+                if seam.second != second:
+                    second, again = seam.second, []
+                stops = seam.stops
                 self.notes.append(seam.note)
         except StoreAway as error:
             self.notes.append(f"{error} What it did not give was searched over WAHA.")
-        again = [each for second, each in given if upto is None or second <= upto]
         if stops:
-            yield Found(["walk", upto, again, None], None)
+            yield Found(["walk", second, again, None], None)
             return
-        async for each in self._walk(sieve, upto, again, None, budget):
+        async for each in self._walk(sieve, second, again, None, budget):
+            yield each
+
+    async def _in_order(self, index: Index, sieve: Sieve) -> AsyncGenerator[Numbered]:
+        """The records in the index, newest first also where more are of one second than it has numbers for."""
+        moved = int(await in_thread(index.noted, "moved") or 0)
+        waiting: list[Numbered] = []
+        before: int | None = None
+        more = True
+        while more:
+            found = await in_thread(partial(index.search, sieve, before=before, most=BATCH))
+            more = len(found) == BATCH
+            for each in found:
+                before = each.number
+                insort(waiting, each, key=lambda one: -one.record.time)
+                # The latest second of any that follows.
+                following = before // SLOTS + moved
+                while waiting and waiting[0].record.time >= following:
+                    yield waiting.pop(0)
+        for each in waiting:
             yield each
 
     def _is_of(self, chat: str, sieve: Sieve) -> bool:
@@ -196,8 +215,7 @@ class IndexRecords:
     async def _walk(
         self, sieve: Sieve, upto: int | None, again: list[str], state: Any, budget: Budget
     ) -> AsyncGenerator[Found]:
-        until = min((each for each in (upto, sieve.until) if each is not None), default=None)
-        async for found in self._rest.records(replace(sieve, until=until), state, budget):
+        async for found in self._rest.records(replace(sieve, until=_earlier(upto, sieve.until)), state, budget):
             record = found.record
             if record is None or (record.key not in self._numbers and short(record.id) not in again):
                 yield Found(["walk", upto, again, found.state], record)
@@ -209,6 +227,10 @@ class _Seam(NamedTuple):
     second: int
     note: str
     stops: bool = False
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _shorts(again: list[Any]) -> list[str]:
