@@ -206,6 +206,10 @@ class Indexing:
                 return index if await in_thread(index.noted, there) else None
         return None
 
+    def keeps(self, chat: str) -> bool:
+        """Whether a chat is known to be one to index."""
+        return self._keeps(chat) is True
+
     async def progress(self) -> Progress | None:
         """How far it is filled, as to the chats that are to be indexed; None: that is not known.
 
@@ -231,7 +235,7 @@ class Indexing:
         At most `most` of them; whether there are more; and the chats that cannot be read, with why.
         """
         index = await self.ready(READY)
-        if index is None or (self.behind and self.state != "follows"):
+        if index is None or self.unlisted is not None or (self.behind and self.state != "follows"):
             return None
 
         def read() -> tuple[list[Record], bool, dict[str, str]] | None:
@@ -247,11 +251,11 @@ class Indexing:
             return await in_thread(read)
         return None
 
-    async def transcript(self, digest: bytes) -> str | None:
-        """What is said in a voice note whose bytes have this SHA-256, if that is kept."""
+    async def transcript(self, digest: bytes, shown: Callable[[str], bool]) -> str | None:
+        """What is said in a voice note whose bytes have this SHA-256, if that is kept of a chat that is `shown`."""
         with suppress(StoreAway):
             if self.index is not None and self._certain:
-                return await in_thread(self.index.transcript, digest)
+                return await in_thread(self.index.transcript, digest, shown)
         return None
 
     async def transcribed(self, row: Row, digest: bytes, text: str) -> None:

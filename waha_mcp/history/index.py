@@ -362,11 +362,15 @@ class Index:
                     (_clean(text), digest, same.number),
                 )
 
-    def transcript(self, digest: bytes) -> str | None:
-        """The transcript of bytes with this SHA-256, if one is kept."""
+    def transcript(self, digest: bytes, shown: Callable[[str], bool] = bool) -> str | None:
+        """The transcript of bytes with this SHA-256, if one is kept of a chat that is `shown`."""
         with self._reading() as connection:
-            found = connection.execute("SELECT transcript FROM message WHERE digest = ? LIMIT 1", (digest,)).fetchone()
-            return None if found is None else str(found[0])
+            rows = connection.execute(
+                "SELECT c.id, m.transcript FROM message m JOIN chat c ON c.number = m.chat"
+                " WHERE m.digest = ? AND (m.expires IS NULL OR m.expires > ?)",
+                (digest, time.time()),
+            )
+            return next((str(text) for chat, text in rows if shown(chat)), None)
 
     # Gaps
 
@@ -517,11 +521,16 @@ class Index:
                 found = _matching(connection, sieve, where, values, most)
             return [Found(int(row[0]), _record(row)) for row in found]
 
-    def around(self, number: int, before: int, after: int) -> tuple[list[Found], list[Found]]:
-        """The neighbours of a message in its chat, each newest first."""
+    def around(
+        self, number: int, before: int, after: int, *, chats: Collection[str] | None = None
+    ) -> tuple[list[Found], list[Found]]:
+        """The neighbours of a message in its chat, each newest first. `chats`: all ids of that chat."""
         with self._reading() as connection:
-            of = "m.chat = (SELECT chat FROM message WHERE number = ?) AND (m.expires IS NULL OR m.expires > ?)"
-            values = (number, time.time(), number)
+            of = "m.chat IN (SELECT value FROM json_each(?)) AND (m.expires IS NULL OR m.expires > ?)"
+            ids = _numbers(connection, "chat", chats)
+            if ids is None:
+                ids = [each[0] for each in connection.execute("SELECT chat FROM message WHERE number = ?", (number,))]
+            values = (json.dumps(ids), time.time(), number)
             earlier = connection.execute(
                 f"{_SELECT} WHERE {of} AND m.number < ? ORDER BY m.number DESC LIMIT ?", (*values, before)
             ).fetchall()

@@ -1,15 +1,17 @@
-"""The records of a search from the local index, and over REST as far as the index does not reach back yet."""
+"""The records of a search from the local index, and over REST what the index does not have."""
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from waha_mcp.history.index import SLOTS, Index
+from waha_mcp.history.index import Found as Numbered
 from waha_mcp.history.records import Found, Neighbours, Record, Sieve
-from waha_mcp.history.rest_records import RestRecords
+from waha_mcp.history.rest_records import RestRecords, short
 from waha_mcp.history.source import Budget, NoPlace
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.waha.parsing import iso_time
@@ -19,22 +21,43 @@ from waha_mcp.whatsapp.ids import MessageKey
 BATCH = 100
 
 
+class Extent(NamedTuple):
+    """What an index is to hold. Chats are asked for by ids as the engine gives them.
+
+    `readable`: whether a chat may be read; `keeps`: whether it is indexed. `every`: all that may be read are. `since`:
+    the second before which nothing is kept; None: all is. `unread`: chats that cannot be indexed, and why. `unlisted`:
+    why not all chats are known; None: they are.
+    """
+
+    readable: Callable[[str], bool]
+    keeps: Callable[[str], bool]
+    every: bool = True
+    since: int | None = None
+    unread: Mapping[str, str] = {}
+    unlisted: str | None = None
+
+
 class IndexRecords:
-    """See `RecordSource`. The states of cursors: `["index", number]`, or `["walk", second, state]` of `RestRecords`.
+    """See `RecordSource`.
 
     Up to the newest second up to which a chat is still to be read, messages are read over REST; behind it, all of them
-    are in the index.
+    are in the index. The states of cursors:
+
+    - `["index", second, again]` goes on from a second, without the messages whose ids `again` holds in short: in the
+      index, or over REST where that is away;
+    - `["walk", second, again, state]` goes on over REST, with a state of `RestRecords`;
+    - a state of `RestRecords` is of a search that began without the index, and goes on without it.
     """
 
     looks_through = False
 
-    def __init__(
-        self, index: Index, rest: RestRecords, readable: Callable[[str], bool], unread: Mapping[str, str]
-    ) -> None:
-        """`readable`: of a chat id as the engine gives it. `unread`: chats that cannot be indexed, and why."""
-        self._index, self._rest, self._readable, self._unread = index, rest, readable, unread
+    def __init__(self, index: Index | None, rest: RestRecords, extent: Extent) -> None:
+        """`index`: None where there is none now, for the states of a search that began with it."""
+        self._index, self._rest, self._extent = index, rest, extent
         #: The numbers of the records that the index gave.
         self._numbers: dict[MessageKey, int] = {}
+        #: The chats of which messages are still to be read.
+        self._partly = frozenset[str]()
 
     @property
     def by_time(self) -> bool:
@@ -53,83 +76,168 @@ class IndexRecords:
 
     async def records(self, sieve: Sieve, state: Any, budget: Budget) -> AsyncGenerator[Found]:
         """See `RecordSource.records`."""
-        before: int | None = None
         match state:
-            case None | ["index", int()]:
-                before = None if state is None else state[1]
-            case ["walk", int() | None, _]:
-                async for found in self._walk(sieve, state[1], state[2], budget):
-                    yield found
-                return
+            case None:
+                found = self._from_index(sieve, None, [], budget)
+            case ["index", int(second), [*again]]:
+                found = self._from_index(sieve, second, _shorts(again), budget)
+            case ["walk", int() | None, [*again], _]:
+                found = self._walk(sieve, state[1], _shorts(again), state[3], budget)
             case _:
-                raise NoPlace("a place in another search")
-        unread = [why for chat, why in self._unread.items() if self._is_of(chat, sieve)]
-        if unread:
-            self._rest.not_told.append(f"messages of {len(unread)} chat{'s' * (len(unread) > 1)}: {unread[0]}")
-        walked = False
-        try:
-            upto = await self._still_to_read(sieve)
-            walked = upto is not None
-            chats = await self._chats(sieve)
-            kept = replace(sieve, chats=chats, since=max(filter(None, (upto and upto + 1, sieve.since)), default=None))
-            while True:
-                found_here = await in_thread(partial(self._index.search, kept, before=before, most=BATCH))
-                for number, record in found_here:
-                    self._numbers[record.key] = before = number
-                    yield Found(["index", number], record)
-                if len(found_here) < BATCH:
-                    break
-        except StoreAway as error:
-            # Messages of the last second come once more, and are passed by.
-            upto, walked = None if before is None else before // SLOTS, True
-            self.notes.append(f"{error} What it did not give was searched over WAHA.")
-        if walked:
-            async for found in self._walk(sieve, upto, None, budget):
-                yield found
+                found = self._rest.records(sieve, state, budget)
+        async for each in found:
+            yield each
 
     async def around(self, record: Record, count: int, budget: Budget) -> Neighbours:
         """See `RecordSource.around`."""
-        number = self._numbers.get(record.key)
-        if number is not None:
-            before, after = await in_thread(self._index.around, number, count, count)
-            return Neighbours([each.record for each in before[::-1]], [each.record for each in after[::-1]])
+        number, chats = self._numbers.get(record.key), self._rest.ids(record.chat)
+        if self._index is not None and number is not None and not chats & self._partly:
+            try:
+                before, after = await in_thread(partial(self._index.around, number, count, count, chats=chats))
+            except StoreAway as error:
+                self.notes.append(str(error))
+            else:
+                # Older ones may have left the index.
+                if len(before) == count or self._extent.since is None:
+                    return Neighbours([each.record for each in before[::-1]], [each.record for each in after[::-1]])
         return await self._rest.around(record, count, budget)
 
+    async def _from_index(
+        self, sieve: Sieve, second: int | None, again: list[str], budget: Budget
+    ) -> AsyncGenerator[Found]:
+        """The records in the index from a second on, and what it does not have."""
+        stops = False
+        try:
+            if self._index is None:
+                raise StoreAway("The index is not at hand.")
+            if await self._knows(self._index, sieve):
+                seam = await self._seam(self._index, sieve, second)
+                kept = replace(
+                    sieve,
+                    chats=await self._chats(self._index, sieve),
+                    since=max(filter(None, (sieve.since, seam and seam.second + 1)), default=None),
+                    until=_earlier(sieve.until, second),
+                )
+                async for number, record in self._in_order(self._index, kept):
+                    told = short(record.id)
+                    if record.time == second and told in again:
+                        continue
+                    again = [*again, told] if record.time == second else [told]
+                    second = record.time
+                    self._numbers[record.key] = number
+                    yield Found(["index", second, again], record)
+                if seam is None:
+                    return
+                if seam.second != second:
+                    second, again = seam.second, []
+                stops = seam.stops
+                self.notes.append(seam.note)
+        except StoreAway as error:
+            self.notes.append(f"{error} What it did not give was searched over WAHA.")
+        if stops:
+            yield Found(["walk", second, again, None], None)
+            return
+        async for each in self._walk(sieve, second, again, None, budget):
+            yield each
+
+    async def _in_order(self, index: Index, sieve: Sieve) -> AsyncGenerator[Numbered]:
+        """The records in the index, newest first also where more are of one second than it has numbers for."""
+        moved = int(await in_thread(index.noted, "moved") or 0)
+        waiting: list[Numbered] = []
+        before: int | None = None
+        more = True
+        while more:
+            found = await in_thread(partial(index.search, sieve, before=before, most=BATCH))
+            more = len(found) == BATCH
+            for each in found:
+                before = each.number
+                insort(waiting, each, key=lambda one: -one.record.time)
+                # The latest second of any that follows.
+                following = before // SLOTS + moved
+                while waiting and waiting[0].record.time >= following:
+                    yield waiting.pop(0)
+        for each in waiting:
+            yield each
+
     def _is_of(self, chat: str, sieve: Sieve) -> bool:
-        return self._readable(chat) and (sieve.chats is None or chat in sieve.chats)
+        return self._extent.readable(chat) and (sieve.chats is None or chat in sieve.chats)
 
-    async def _still_to_read(self, sieve: Sieve) -> int | None:
-        """The newest second up to which messages that may be wanted are still to be read; None: all are here."""
-        found: int | None = None
-        late = 0
-        for gap in await in_thread(self._index.gaps):
-            if not self._is_of(gap.chat, sieve) or gap.chat in self._unread or gap.second < (sieve.since or 0):
-                continue
-            if sieve.until is not None and (gap.since or 0) > sieve.until:
-                continue
-            if gap.late:
-                late += 1
-            else:
-                found = max(gap.second, found or 0)
-        if late:
-            self.notes.append(f"The latest messages of {late} chat{'s' * (late > 1)} are not in the index yet.")
-        if found is not None:
-            found = found if sieve.until is None else min(found, int(sieve.until))
-            self.notes.append(
-                f"The index is being filled: what is from before {iso_time(found)} is searched over WAHA."
+    async def _knows(self, index: Index, sieve: Sieve) -> bool:
+        """Whether the chats that are named are indexed, all of them. Where none are, what is not is told."""
+        extent, canonical = self._extent, self._rest.canonical
+        if sieve.chats is not None:
+            known = {canonical(each.id) for each in await in_thread(index.chats)}
+            return all(extent.keeps(each) and canonical(each) in known for each in sieve.chats)
+        if not extent.every:
+            self.not_told.append("messages of chats that are not indexed: name one to search it")
+        if extent.unlisted is not None:
+            self.not_told.append(f"messages of chats that could not be listed: {extent.unlisted}")
+        return True
+
+    async def _seam(self, index: Index, sieve: Sieve, second: int | None) -> _Seam | None:
+        """Up to where messages that may be wanted are not in the index; None: all are. `second`: that of the cursor."""
+        unread = [why for chat, why in self._extent.unread.items() if self._is_of(chat, sieve)]
+        if unread:
+            self.not_told.append(f"messages of {_chats(len(unread))}: {unread[0]}")
+        gaps = [each for each in await in_thread(index.gaps) if self._is_of(each.chat, sieve)]
+        self._partly = frozenset(each.chat for each in gaps)
+        wanted = [
+            each
+            for each in gaps
+            if each.chat not in self._extent.unread
+            and each.second >= (sieve.since or 0)
+            and (sieve.until is None or (each.since or 0) <= sieve.until)
+        ]
+        if late := {each.chat for each in wanted if each.late}:
+            self.notes.append(f"The latest messages of {_chats(len(late))} are not in the index yet.")
+        to_read = max((each.second for each in wanted if not each.late), default=None)
+        oldest = self._extent.since
+        old = oldest is not None and (sieve.since or 0) < oldest
+        found = max((each for each in (to_read, oldest if old else None) if each is not None), default=None)
+        if found is None:
+            return None
+        # What stands before the place of a cursor was shown, or came since then.
+        upto = int(min(each for each in (found, sieve.until, second) if each is not None))
+        if to_read is None:
+            return _Seam(
+                upto, f"The index keeps what is from after {iso_time(upto)}: the cursor goes on over WAHA.", True
             )
-        return found
+        return _Seam(upto, f"The index is being filled: what is from before {iso_time(upto)} is searched over WAHA.")
 
-    async def _chats(self, sieve: Sieve) -> frozenset[str] | None:
+    async def _chats(self, index: Index, sieve: Sieve) -> frozenset[str] | None:
         """The chats that may be read, of those wanted; None: all. What is of others does not leave the index."""
-        known = frozenset(each.id for each in await in_thread(self._index.chats))
-        readable = frozenset(filter(self._readable, known))
+        known = frozenset(each.id for each in await in_thread(index.chats))
+        readable = frozenset(filter(self._extent.readable, known))
         if sieve.chats is None:
             return None if readable == known else readable
         return readable & sieve.chats
 
-    async def _walk(self, sieve: Sieve, upto: int | None, state: Any, budget: Budget) -> AsyncGenerator[Found]:
-        until = min((each for each in (upto, sieve.until) if each is not None), default=None)
-        async for found in self._rest.records(replace(sieve, until=until), state, budget):
-            if found.record is None or found.record.key not in self._numbers:
-                yield Found(["walk", upto, found.state], found.record)
+    async def _walk(
+        self, sieve: Sieve, upto: int | None, again: list[str], state: Any, budget: Budget
+    ) -> AsyncGenerator[Found]:
+        async for found in self._rest.records(replace(sieve, until=_earlier(upto, sieve.until)), state, budget):
+            record = found.record
+            if record is None or (record.key not in self._numbers and short(record.id) not in again):
+                yield Found(["walk", upto, again, found.state], record)
+
+
+class _Seam(NamedTuple):
+    """Up to `second`, messages are not all in the index. `stops`: they are only read if the caller goes on."""
+
+    second: int
+    note: str
+    stops: bool = False
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _shorts(again: list[Any]) -> list[str]:
+    if not all(isinstance(each, str) for each in again):
+        raise NoPlace("no place")
+    return again
+
+
+def _chats(count: int) -> str:
+    return "1 chat" if count == 1 else f"{count} chats"

@@ -30,8 +30,16 @@ class RestRecords:
         self.notes: list[str] = []
         self.not_told: list[str] = []
         self._waha, self._directory = waha, directory
-        #: Whether any message was read.
+        #: Whether any message was read, or all chats at once had none.
         self._read = False
+
+    def canonical(self, chat: str) -> str:
+        """The id by which a chat is shown and read."""
+        return self._directory.canonical(chat)
+
+    def ids(self, chat: str) -> frozenset[str]:
+        """All ids of a chat."""
+        return frozenset(self._directory.ids(chat))
 
     async def records(self, sieve: Sieve, state: Any, budget: Budget) -> AsyncGenerator[Found]:
         """See `RecordSource.records`."""
@@ -77,13 +85,16 @@ class RestRecords:
 
     async def _everywhere(self, sieve: Sieve, budget: Budget) -> AsyncGenerator[Found]:
         """All chats at once where the engine can; else one by one."""
+        failure: WahaError | None = None
         try:
             async for found in self._onward(ALL, sieve, START, budget):
                 yield found
-        except (*ONE_OPERATION, NotFound):
+        except (*ONE_OPERATION, NotFound) as error:
+            failure = error
             if self._read:
                 raise
         if not self._read:
+            self._read = failure is None
             async for found in self._chat_by_chat(None, sieve, [[], None], budget):
                 yield found
 

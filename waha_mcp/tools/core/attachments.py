@@ -190,8 +190,12 @@ async def _look(
 
 async def _heard(ctx: Context, raw: Mapping[str, Any], data: bytes, mimetype: str) -> dict[str, Any]:
     digest = hashlib.sha256(data).digest()
-    if ctx.indexing is not None and (known := await ctx.indexing.transcript(digest)) is not None:
-        return {"transcript": known}
+    if ctx.indexing is not None:
+        known = await ctx.indexing.transcript(digest, lambda chat: ctx.readable(ctx.directory.canonical(chat)))
+        if known is not None:
+            # It may have been made of the same sound in another message.
+            await ctx.indexing.transcribed(raw, digest, known)
+            return {"transcript": known}
     if ctx.app.transcriber is None:
         return {"note": "No transcript: the App's `transcriber` turns voice notes into text, once the user sets one."}
     ending = mimetypes.guess_extension(mimetype) or ".oga"

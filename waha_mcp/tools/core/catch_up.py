@@ -189,7 +189,10 @@ def _state(start: float, cursor: str | None) -> tuple[int, list[str]]:
 
 async def _kept(ctx: Context, start: int, *, whole: bool) -> Recent | None:
     """As `_recent`, from the index; None where it does not have all of it. `whole`: the names of chats are known."""
-    found = None if ctx.indexing is None else await ctx.indexing.since(start, lambda chat: _readable(ctx, chat), KEPT)
+    limited = ctx.app.index_chats != ("*",) or (ctx.app.kept is not None and start < time.time() - ctx.app.kept)
+    if ctx.indexing is None or limited:
+        return None
+    found = await ctx.indexing.since(start, lambda chat: _readable(ctx, chat), KEPT)
     if found is None:
         return None
     records, cut, unread = found

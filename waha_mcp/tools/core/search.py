@@ -1,5 +1,6 @@
 """The tool that searches messages, which WAHA itself cannot do."""
 
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -243,7 +244,7 @@ async def search_messages(
         until=min(filter(None, (asked.until, until.timestamp() if until else None)), default=None),
         called=_mentions(ctx.directory),
     )
-    search = _Search(ctx, sought, await _records(ctx), limit, order == "relevance", shown)
+    search = _Search(ctx, sought, await _records(ctx, state), limit, order == "relevance", shown)
     source = search.source
     try:
         following = await search.walk(state)
@@ -279,15 +280,24 @@ async def search_messages(
     return answer.resumable("search", [each.state for each in page] if as_found else again)
 
 
-async def _records(ctx: Context) -> RecordSource:
-    """The index, where there is one that is at hand; else WAHA."""
+async def _records(ctx: Context, state: Any) -> RecordSource:
+    """The index, where there is one that is at hand; else WAHA. `state`: of the cursor."""
     rest = RestRecords(ctx.waha, ctx.directory)
-    index = None if ctx.indexing is None else await ctx.indexing.ready(READY)
-    if ctx.indexing is None or index is None:
+    indexing = ctx.indexing
+    index = None if indexing is None else await indexing.ready(READY)
+    if indexing is None or (index is None and not (isinstance(state, list) and state[:1] in (["index"], ["walk"]))):
         return rest
-    from waha_mcp.history.index_records import IndexRecords
+    from waha_mcp.history.index_records import Extent, IndexRecords
 
-    return IndexRecords(index, rest, lambda chat: ctx.readable(ctx.directory.canonical(chat)), ctx.indexing.unread)
+    extent = Extent(
+        readable=lambda chat: ctx.readable(ctx.directory.canonical(chat)),
+        keeps=indexing.keeps,
+        every=ctx.app.index_chats == ("*",),
+        since=None if ctx.app.kept is None else int(time.time() - ctx.app.kept),
+        unread=indexing.unread,
+        unlisted=indexing.unlisted,
+    )
+    return IndexRecords(index, rest, extent)
 
 
 def _both(field: str, argument: str | None, named: frozenset[str]) -> frozenset[str] | None:
