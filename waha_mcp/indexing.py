@@ -22,7 +22,8 @@ import anyio
 
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import last_of
-from waha_mcp.history.index import Found, Gap, Index, Newest
+from waha_mcp.history.index import Index
+from waha_mcp.history.index_rows import Found, Gap, Newest
 from waha_mcp.history.records import Record, Sieve, record_from
 from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import Budget, Place, Row, Step

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 
 _INDEX, _INDEXING = "history/index.py", "indexing.py"
+_ROWS, _SEARCH = "history/index_rows.py", "history/index_search.py"
 
 MEMORY = (
     Defence(
@@ -16,11 +17,11 @@ MEMORY = (
         "a message with an id that was there before is another one's",
         (
             (
-                _INDEX,
+                _ROWS,
                 "return found.sender == sender or (exact and _may_be_one(found.sender, sender))",
                 "return True",
             ),
-            (_INDEX, "if found.chat != key.chat and not (exact and _may_be_one(found.chat, key.chat)):", "if False:"),
+            (_ROWS, "if found.chat != key.chat and not (exact and _may_be_one(found.chat, key.chat)):", "if False:"),
         ),
         ("remembered::a_message_with_anothers_id_puts_no_words_into_their_mouth",),
     ),
@@ -36,7 +37,7 @@ MEMORY = (
     ),
     Defence(
         "words are quoted in expressions for the index",
-        ((_INDEX, "return '\"' + text.replace('\"', '\"\"') + '\"'", "return '\"' + text + '\"'"),),
+        ((_SEARCH, "return '\"' + text.replace('\"', '\"\"') + '\"'", "return '\"' + text + '\"'"),),
         tuple(f"remembered::syntax_in_a_word_means_nothing[{word}]" for word in ('"', 'ten" of', '" or "', '"" near(')),
     ),
 )

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 SOON = "from waha_mcp import indexing; indexing.CLAIM = 0.2; indexing.PAUSE = 0.0; "
 #: Of a Python whose SQLite has no trigrams.
 NO_TRIGRAMS = (
-    "import waha_mcp.history.index as found\n"
+    "import waha_mcp.history.index_file as found\n"
     "def lacking(connection): raise found.NoTrigrams('The index needs SQLite 3.34 or newer')\n"
     "found._try_trigrams = lacking\n"
 )

@@ -23,7 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waha_mcp.history import index as index_module
-from waha_mcp.history.index import SLOTS, Found, Gap, Index, Newest, NoTrigrams, folded_lines
+from waha_mcp.history import index_file, index_rows, index_search
+from waha_mcp.history.index import Index
+from waha_mcp.history.index_file import NoTrigrams, folded_lines
+from waha_mcp.history.index_rows import SLOTS, Found, Gap, Newest
 from waha_mcp.history.records import Has, Record, Sieve
 from waha_mcp.history.source import START, Place
 from waha_mcp.store import StoreAway
@@ -258,9 +261,9 @@ texts = st.lists(st.sampled_from(ALPHABET), max_size=12).map("".join)
 def holds(record: Record, sieve: Sieve) -> bool:
     """Whether a plain look at a message says that it may be wanted."""
     lines = folded_lines(
-        index_module._clean("\n".join(filter(None, (record.text, record.extra, record.transcript)))).splitlines()
+        index_rows.clean("\n".join(filter(None, (record.text, record.extra, record.transcript)))).splitlines()
     )
-    return all(any(index_module._clean(word) in lines for word in any_of) for any_of in sieve.words)
+    return all(any(index_rows.clean(word) in lines for word in any_of) for any_of in sieve.words)
 
 
 @st.composite
@@ -336,7 +339,7 @@ def test_a_word_is_found_in_every_script(
     text: str, word: str, few: bool, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not few:
-        monkeypatch.setattr(index_module, "_FEW", 0)
+        monkeypatch.setattr(index_search, "_FEW", 0)
     index.add([message("A", text), message("B", "something else, at 12:30", T + 1)])
     sieve = words(folded_lines([word]))
     assert "A" in found(index, sieve)
@@ -351,7 +354,7 @@ def test_a_word_is_found_in_every_script(
 )  # fmt: skip
 def test_syntax_in_a_word_is_part_of_the_word(word: str, index: Index) -> None:
     index.add([message("A", f"before{word}behind"), message("B", "a b", T + 1)])
-    part = folded_lines([index_module._clean(word)])
+    part = folded_lines([index_rows.clean(word)])
     for each in (part, f"e{part}b", f"before{part}"):
         assert "A" in found(index, words(each))
     assert found(index, words(f"nowhere{part}")) == []
@@ -368,7 +371,7 @@ def test_a_part_that_is_nothing_limits_nothing_and_one_without_choices_lets_noth
 def test_a_letter_that_too_many_words_begin_with_still_finds_all_of_them(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "_MOST_TERMS", 20)
+    monkeypatch.setattr(index_search, "_MOST_TERMS", 20)
     many = [message(f"A{number}", f"z{chr(0x4E00 + number)}", T + number) for number in range(50)]
     index.add(many)
     assert set(found(index, words("z"))) >= {each.key.id for each in many}
@@ -422,7 +425,7 @@ def test_chats_kinds_and_what_a_message_has_are_told_apart(index: Index, monkeyp
     index.add(account)
     rng = random.Random(1)
     for few in (3_000, 0):
-        monkeypatch.setattr(index_module, "_FEW", few)
+        monkeypatch.setattr(index_search, "_FEW", few)
         for _ in range(100):
             sieve = Sieve(
                 words=rng.choice(((), (("word",),))),
@@ -866,7 +869,7 @@ VERSION_1 = (Path(__file__).parent / "index_1.sql").read_text(encoding="utf-8")
 def make(path: Path, script: str) -> None:
     path.parent.mkdir(exist_ok=True)
     with closing(sqlite3.connect(path)) as connection:
-        connection.create_function("lines_of", 3, index_module.lines_of, deterministic=True)
+        connection.create_function("lines_of", 3, index_file.lines_of, deterministic=True)
         connection.executescript(script)
 
 
@@ -885,7 +888,7 @@ def test_a_file_of_the_first_version_is_read_on(path: Path, index: Index) -> Non
 def test_the_first_version_is_what_a_new_file_has(path: Path, index: Index) -> None:
     index.counts()
     with closing(sqlite3.connect(path)) as new, closing(sqlite3.connect(":memory:")) as first:
-        first.create_function("lines_of", 3, index_module.lines_of, deterministic=True)
+        first.create_function("lines_of", 3, index_file.lines_of, deterministic=True)
         first.executescript(VERSION_1)
         query = "SELECT name, sql FROM sqlite_master ORDER BY name"
         made, released = (
@@ -906,8 +909,8 @@ def test_a_file_of_a_newer_version_is_left_as_it_is(path: Path, index: Index) ->
 
 def test_lines_that_were_folded_otherwise_are_indexed_anew(path: Path, index: Index) -> None:
     with pytest.MonkeyPatch.context() as before:
-        before.setattr(index_module, "_FOLDING", "0/1.0")
-        before.setattr(index_module, "fold_text", str.swapcase)
+        before.setattr(index_module, "FOLDING", "0/1.0")
+        before.setattr(index_file, "fold_text", str.swapcase)
         index.add([message("A", "Some Words")])
         assert found(index, words("sOME")) == ["A"]
     index.close()

@@ -14,7 +14,8 @@ import pytest
 from tests.harness import Admin, opened_store
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, lid_of
 from tests.tools.core.test_attachments import message_of
-from waha_mcp.history.index import Index, Newest
+from waha_mcp.history.index import Index
+from waha_mcp.history.index_rows import Newest
 from waha_mcp.history.records import Has, Record, Sieve
 from waha_mcp.indexing import index_path
 from waha_mcp.places import state_root

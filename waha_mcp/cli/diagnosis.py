@@ -33,7 +33,7 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.bridge import Bridge
 from waha_mcp.cli.index_files import files_of
-from waha_mcp.history.index import no_trigrams
+from waha_mcp.history.index_file import no_trigrams
 from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.launch import app_of, command_of, environment_of
 from waha_mcp.hosts.table import HOSTS, Host

@@ -21,7 +21,7 @@ from waha_mcp.cli.common import AppOption, Failure, as_typed, chosen, known_app,
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.index_files import IndexFile, contents, drop, files_of
 from waha_mcp.concurrency import stop_signals
-from waha_mcp.history.index import NoTrigrams
+from waha_mcp.history.index_file import NoTrigrams
 from waha_mcp.log import configure_logging, hide
 from waha_mcp.places import definitions
 from waha_mcp.store import StoreAway, in_thread

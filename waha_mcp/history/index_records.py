@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from waha_mcp.history.index import SLOTS, Index
-from waha_mcp.history.index import Found as Numbered
+from waha_mcp.history.index import Index
+from waha_mcp.history.index_rows import SLOTS
+from waha_mcp.history.index_rows import Found as Numbered
 from waha_mcp.history.records import Found, Neighbours, Record, Sieve
 from waha_mcp.history.rest_records import RestRecords, short
 from waha_mcp.history.source import Budget, NoPlace

@@ -25,7 +25,8 @@ from tests.tools.core.test_names import ask
 from waha_mcp import bridge as bridge_module
 from waha_mcp import indexing as indexing_module
 from waha_mcp.bridge import Bridge
-from waha_mcp.history.index import Gap, Index
+from waha_mcp.history.index import Index
+from waha_mcp.history.index_rows import Gap
 from waha_mcp.indexing import Indexing
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import StoreAway
