@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(indexing_module, name, seconds)
 
 
+def ago(days: int) -> str:
+    """A moment that is the same for two calls."""
+    return str(int(time.time()) // 3_600 * 3_600 - days * 86_400)
+
+
 async def write(admin: Admin, text: str, chat: str = MAYA, **more: Any) -> str:
     sent = await admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text} | more)
     return str(sent["id"])
@@ -43,7 +50,8 @@ async def happen(admin: Admin, kind: str, **more: Any) -> None:
 
 async def hears(bridge: Bridge, admin: Admin, number: int) -> None:
     """Wait until all that happened until now is in the index."""
-    await write(admin, f"the last one {number}", SAM, fromMe=True)
+    when = int(time.time()) - 10 + number
+    await write(admin, f"the last one {number}", SAM, fromMe=True, timestamp=when)
 
     async def there() -> bool:
         return bool(await all_hits(bridge, query=f'"the last one {number}"', limit=5))
@@ -55,29 +63,36 @@ async def test_the_summary_and_what_is_unread_are_the_same(sandbox: SandboxInfo,
     read_back = app_for(sandbox, sandbox.keys["read_send"])
     async with indexed(sandbox) as with_index, Bridge(read_back) as without:
         chats = [MAYA, STRANGER, HIDDEN, SAM]
+        # The order within one second is not told.
+        seconds = itertools.count(int(time.time()) - 120)
+
+        async def said(text: str, chat: str, **more: Any) -> str:
+            return await write(admin, text, chat, timestamp=next(seconds), **more)
 
         async def same(number: int) -> None:
             await hears(with_index, admin, number)
             for tool, arguments in (
                 ("get_unread", {"limit": 50, "lines": 3}),
                 ("get_unread", {"limit": 50, "lines": 1}),
-                ("get_catch_up", {"since": "1d"}),
-                ("get_catch_up", {"since": "30d"}),
+                ("get_catch_up", {"since": ago(1)}),
+                ("get_catch_up", {"since": ago(30)}),
             ):
                 ours, theirs = [await ask(bridge, tool, **arguments) for bridge in (with_index, without)]
                 assert ours == theirs, (number, tool, arguments)
 
         await same(0)
-        ids = [await write(admin, f"Can you come at {at}?", chat) for at, chat in enumerate(chats)]
-        await write(admin, f"@{ME.partition('@')[0]} and you?", FAMILY, mentions=[ME], **{"from": MUM})
-        await write(admin, "here it is", MAYA, mimetype="image/jpeg")
-        await write(admin, "an own one", SAM, fromMe=True)
+        ids = [await said(f"Can you come at {at}?", chat) for at, chat in enumerate(chats)]
+        await said(f"@{ME.partition('@')[0]} and you?", FAMILY, mentions=[ME], **{"from": MUM})
+        await said("here it is", MAYA, mimetype="image/jpeg")
+        await said("an own one", SAM, fromMe=True)
         await same(1)
         await happen(admin, "edited", messageId=ids[0], text="Can you come at nine?")
         await happen(admin, "revoked", messageId=ids[1])
-        await write(admin, "and another", MAYA)
+        await said("and another", MAYA)
         await same(2)
-        await happen(admin, "reaction", messageId=ids[2], emoji="👍")
+        between = await said("to be deleted", STRANGER)
+        await said("the next one", STRANGER)
+        await happen(admin, "revoked", messageId=between)
         await same(3)
 
 
@@ -97,7 +112,7 @@ async def test_what_is_older_than_the_index_keeps_is_read_back_by_the_cursor(san
         assert "notes" not in short
         first, *_ = await pages(bridge, query="qzx")
         assert "the cursor goes on over WAHA" in str(first["notes"])
-        for since in ("2d", "40d"):
+        for since in (ago(2), ago(40)):
             ours, theirs = [await ask(each, "get_catch_up", since=since) for each in (bridge, without)]
             assert ours == theirs
 
@@ -115,7 +130,7 @@ async def test_a_chat_that_is_not_indexed_is_read_back_where_it_is_named(sandbox
         found = await pages(bridge, query="e", limit=100)
         assert "messages of chats that are not indexed: name one to search it" in found[0]["not_told"]
         assert SAM not in {hit["chat"] for page in found for hit in page["hits"]}
-        ours, theirs = [await ask(each, "get_catch_up", since="2d") for each in (bridge, without)]
+        ours, theirs = [await ask(each, "get_catch_up", since=ago(2)) for each in (bridge, without)]
         assert ours == theirs
 
 
@@ -136,7 +151,7 @@ async def test_another_process_that_reads_the_index_finds_the_same(sandbox: Sand
         await hears(one, admin, 1)
         for query in ("e", "heard by", f"a in:{MAYA}"):
             assert await all_hits(other, query=query, limit=100) == await all_hits(one, query=query, limit=100)
-        ours, theirs = [await ask(bridge, "get_catch_up", since="2d") for bridge in (one, other)]
+        ours, theirs = [await ask(bridge, "get_catch_up", since=ago(2)) for bridge in (one, other)]
         assert ours == theirs
 
 
