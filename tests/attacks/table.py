@@ -11,6 +11,7 @@ from tests.attacks.table_fetch import FETCH
 from tests.attacks.table_hearing import HEARING
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
+from tests.attacks.table_remembered import REMEMBERED
 from tests.attacks.table_secrets import SECRETS
 from tests.attacks.table_yes import YES
 
@@ -579,4 +580,5 @@ DEFENCES = (
     *BUTTONS,
     *COERCION,
     *HEARING,
+    *REMEMBERED,
 )
