@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def filled(agent: Hijacked) -> None:
     agent.judge.await_(lambda: '"index":"complete' in agent.call("get_status")[1])
 
 
-QUERIES = {
+QUERIES: dict[str, dict[str, Any]] = {
     "by its words": {"query": "door code"},
     "with its neighbours": {"query": "door", "context": 5},
     "as the best": {"query": "code 7731", "order": "relevance"},
@@ -39,7 +40,7 @@ QUERIES = {
 def test_what_the_index_still_holds_of_a_sealed_chat_is_not_found(
     how: str, sandbox: SandboxInfo, tmp_path: Path
 ) -> None:
-    more = {}
+    more: dict[str, Any] = {}
     with hijacked(sandbox, tmp_path, f"index = true\n{FAST}", first=NOT_YET_DROPPED) as agent:
         for number in range(2):
             agent.judge.arrive(SEALED, f"{SECRET} {number}")

@@ -106,8 +106,10 @@ QUERIES = ("e", "from:me", "the", "kind:image", f"a in:{MAYA}", f"e -in:{MAYA} b
 
 @pytest.mark.parametrize("count", [0, 5, 30, 45])
 async def test_what_is_not_in_it_yet_is_read_back_and_nothing_is_lost_or_doubled(
-    count: int, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+    count: int, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if request.node.callspec.params["sandbox"] in ("webjs", "wpp") and count != 30:
+        pytest.skip("read back chat by chat, which takes long")
     async with (
         partly(sandbox, monkeypatch, count) as (bridge, _),
         Bridge(app_for(sandbox, sandbox.keys["read_send"])) as without,
