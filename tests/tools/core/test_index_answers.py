@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -94,6 +95,17 @@ async def test_the_summary_and_what_is_unread_are_the_same(sandbox: SandboxInfo,
         await said("the next one", STRANGER)
         await happen(admin, "revoked", messageId=between)
         await same(3)
+
+
+async def test_what_is_unread_takes_texts_from_the_index_where_it_has_them(sandbox: SandboxInfo, admin: Admin) -> None:
+    async with indexed(sandbox) as bridge:
+        for number in range(3):
+            await write(admin, f"only a text {number}", STRANGER)
+        await hears(bridge, admin, 1)
+        await admin.clear()
+        [chat] = [each for each in (await ask(bridge, "get_unread", limit=50))["chats"] if each["id"] == STRANGER]
+        assert [each["text"] for each in chat["messages"]] == [f"only a text {number}" for number in range(3)]
+        assert not [each for each in await admin.requests() if f"{STRANGER}/messages" in unquote(each["path"])]
 
 
 # What the index does not keep
