@@ -12,6 +12,7 @@ from tests.attacks.table_hearing import HEARING
 from tests.attacks.table_memory import MEMORY
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
+from tests.attacks.table_sealed_index import SEALED_INDEX
 from tests.attacks.table_secrets import SECRETS
 from tests.attacks.table_yes import YES
 
@@ -581,4 +582,5 @@ DEFENCES = (
     *COERCION,
     *HEARING,
     *MEMORY,
+    *SEALED_INDEX,
 )

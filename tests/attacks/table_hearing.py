@@ -23,7 +23,7 @@ _NOTHING_SEALED = (
 
 
 #: What is behind it in tools.
-_NOT_SWEPT = (
+NOT_SWEPT = (
     "policy/gate.py",
     "return result if whole or not self._recipients.read_limited else swept(result, self.readable)",
     "return result",
@@ -200,7 +200,7 @@ HEARING = (
     # What is heard
     Defence(
         "nothing is told of a chat that may not be read",
-        (_NOTHING_SEALED, _NOT_SWEPT),
+        (_NOTHING_SEALED, NOT_SWEPT),
         (
             *(
                 f"heard::nothing_is_told_of_a_sealed_chat_in[{what}-{tool}]"
@@ -222,7 +222,7 @@ HEARING = (
         "a story is told of as its author may be read",
         (
             (_CAME, "if not by or not all(each and self.ctx.shows(chat, each) for each in about):", "if False:"),
-            _NOT_SWEPT,
+            NOT_SWEPT,
         ),
         (
             "heard::nothing_is_told_of_a_sealed_chat_in[status stories-get_updates]",
@@ -285,7 +285,7 @@ HEARING = (
         (
             (_CATCH_UP, "        return ctx.readable(one)\n", "        return True\n"),
             (_CATCH_UP, "if not ctx.readable(chat) or not ctx.shows(chat, record.id):", "if False:"),
-            _NOT_SWEPT,
+            NOT_SWEPT,
         ),
         ("missed::a_sealed_chat_changes_nothing_in_the_summary",),
     ),

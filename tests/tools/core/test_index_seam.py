@@ -27,6 +27,7 @@ from waha_mcp import indexing as indexing_module
 from waha_mcp.bridge import Bridge
 from waha_mcp.history.index import Index
 from waha_mcp.history.index_rows import Gap
+from waha_mcp.history.records import Sieve
 from waha_mcp.indexing import Indexing
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import StoreAway
@@ -107,8 +108,10 @@ QUERIES = ("e", "from:me", "the", "kind:image", f"a in:{MAYA}", f"e -in:{MAYA} b
 
 @pytest.mark.parametrize("count", [0, 5, 30, 45])
 async def test_what_is_not_in_it_yet_is_read_back_and_nothing_is_lost_or_doubled(
-    count: int, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+    count: int, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    if request.node.callspec.params["sandbox"] in ("webjs", "wpp") and count != 30:
+        pytest.skip("read back chat by chat, which takes long")
     async with (
         partly(sandbox, monkeypatch, count) as (bridge, _),
         Bridge(app_for(sandbox, sandbox.keys["read_send"])) as without,
@@ -274,3 +277,27 @@ async def test_neighbours_that_the_index_cannot_give_are_read_back(
         if bridge.waha.engine != "WPP":
             assert found["hits"] == wanted["hits"]
         assert "The disk is gone." in str(found["notes"])
+
+
+@pytest.mark.parametrize("count", [20, 35])
+async def test_neighbours_of_a_chat_that_is_partly_there_are_read_back(
+    count: int, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["sandbox"] in ("webjs", "wpp"):
+        pytest.skip("WPP filters late, and WEBJS has a person's second chat apart")
+    async with (
+        partly(sandbox, monkeypatch, count) as (bridge, _),
+        Bridge(app_for(sandbox, sandbox.keys["read_send"])) as without,
+    ):
+        assert bridge.indexing is not None
+        assert bridge.indexing.index is not None
+        partial = {gap.chat for gap in bridge.indexing.index.gaps()}
+        held = {each.record.chat for each in bridge.indexing.index.search(Sieve(), most=1_000)}
+        asked = 0
+        for chat in sorted(partial & held)[:6]:
+            if chat.endswith(("@g.us", "@c.us")):
+                near = {"query": "e", "chat": chat, "context": 3, "limit": 3}
+                found, wanted = [await all_hits(each, **near) for each in (bridge, without)]
+                assert found == wanted, near
+                asked += len(found)
+        assert asked > 10
