@@ -199,5 +199,5 @@ async def test_the_best_and_the_neighbours_are_the_same(
             found, wanted = [(await ask(bridge, "search_messages", **near))["hits"] for bridge in (with_index, without)]
             assert found == wanted, near
             around += sum("before" in hit and "after" in hit for hit in found)
-        assert several > 5
+        assert several > 3
         assert around > 3 or engine == "wpp"
