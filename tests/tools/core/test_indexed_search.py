@@ -184,7 +184,7 @@ async def test_the_best_and_the_neighbours_are_the_same(
         names = await known(without)
         left_out = f'-in:"City Library News"{"" if engine in ("gows", "noweb") else f" -in:{MAYA}"}'
         around = several = 0
-        for asked in queries(everything, names, 12, engine):
+        for asked in queries(everything, names, 16, engine):
             best = {"query": f"{asked['query']} {left_out}", "order": "relevance", "limit": 100}
             found, wanted = [await all_hits(bridge, **best) for bridge in (with_index, without)]
             assert found == wanted, best
@@ -200,4 +200,4 @@ async def test_the_best_and_the_neighbours_are_the_same(
             assert found == wanted, near
             around += sum("before" in hit and "after" in hit for hit in found)
         assert several > 3
-        assert around > 3 or engine == "wpp"
+        assert around > 1 or engine == "wpp"
