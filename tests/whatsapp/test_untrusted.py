@@ -92,6 +92,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "Status": {
         "app",
         "feed",
+        "index",
         "session",
         "state",
         "next_step",
