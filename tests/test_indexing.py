@@ -29,7 +29,7 @@ from waha_mcp.store import StoreAway
 from waha_mcp.waha.events import Event
 from waha_mcp.waha.parsing import chat_id_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MUM, DAD = "12025550102@c.us", "12025550101@c.us"
 #: Somebody who is no contact, and somebody by a hidden id alone.

@@ -297,6 +297,7 @@ def queries(draw: st.DrawFn) -> Sieve:
 
 @settings(max_examples=60, deadline=None)
 @given(accounts(), st.lists(queries(), min_size=1, max_size=5))
+@pytest.mark.slow
 def test_words_of_any_length_and_script_are_found_as_by_looking_at_each_message(
     account: list[Record], sieves: list[Sieve]
 ) -> None:
@@ -377,6 +378,7 @@ def test_a_letter_that_too_many_words_begin_with_still_finds_all_of_them(
     assert set(found(index, words("z"))) >= {each.key.id for each in many}
 
 
+@pytest.mark.slow
 def test_a_query_of_very_many_or_very_long_words_is_answered_at_once(index: Index) -> None:
     index.add(message(f"A{number}", f"z{chr(0x4E00 + number)} abc", T + number) for number in range(3_000))
     began = time.perf_counter()
@@ -771,6 +773,7 @@ def test_one_process_fills_and_another_takes_over_when_it_ends(path: Path, index
     assert index.mine()
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer_sees_whole_steps(path: Path, index: Index, tmp_path: Path) -> None:
     process, end = _beside(_write, path)
     try:

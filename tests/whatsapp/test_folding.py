@@ -176,6 +176,7 @@ def test_another_letter_is_another_text(one: str, other: str) -> None:
     assert fold_text(one) != fold_text(other)
 
 
+@pytest.mark.slow
 def test_each_character_is_folded_once_and_for_all() -> None:
     for code in range(sys.maxunicode + 1):
         once = fold_text(f"a{chr(code)}b")

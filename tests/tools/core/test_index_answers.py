@@ -21,7 +21,7 @@ from waha_mcp import indexing as indexing_module
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 STRANGER, HIDDEN, FAMILY = "12025550188@c.us", "211000000000777@lid", "120363079422555556@g.us"
 MUM, ME = "12025550102@c.us", "12025550100@c.us"

@@ -22,7 +22,7 @@ from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.waha.errors import WahaError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MUM, STRANGER, HIDDEN = "12025550102@c.us", "12025550188@c.us", "211000000000777@lid"
 FAMILY = "120363079422555556@g.us"

@@ -32,7 +32,7 @@ from waha_mcp.indexing import Indexing
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import StoreAway
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 STRANGER = "12025550188@c.us"
 

@@ -19,7 +19,7 @@ from waha_mcp.bridge import Bridge
 from waha_mcp.history.index import Index
 from waha_mcp.sandbox import SandboxInfo
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MAYA, SAM, DAD = "447700900142@c.us", "12025550123@c.us", "12025550101@c.us"
 #: Messages in channels, and in the second chat of a person with a hidden id.

@@ -137,6 +137,7 @@ async def test_a_hostile_query_finds_nothing_or_is_refused(query: str, bridge: B
 # Order
 
 
+@pytest.mark.slow
 async def test_by_relevance_what_fits_best_comes_first_and_pages_have_no_gaps(bridge: Bridge, admin: Admin) -> None:
     texts = ["the zyzzyva beetle", "zyzzyvas and beetles", "a beetle\nof the zyzzyva kind", "zyzzyva beetle"]
     now = int(time.time())
@@ -218,6 +219,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.slow
 async def test_what_is_said_in_a_sealed_chat_changes_no_answer(
     at_once: bool, sandbox: SandboxInfo, admin: Admin
 ) -> None:
