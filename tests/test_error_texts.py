@@ -770,7 +770,7 @@ TOOLS: dict[str, Row] = {
     ),
     "a limit that is none": Row(
         tool("list_chats", limit=0),
-        "Wrong arguments for list_chats. limit: should be greater than or equal to 1 (How many)",
+        "Wrong arguments for list_chats. limit: should be greater than or equal to 1",
         "Zero rows cannot be asked for.",
     ),
     "a moment that is none": Row(
