@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -105,6 +106,8 @@ class Stage:
         home = str(self.folder)
         app = str(self.folder / "app.toml")
         key = self.sandbox.keys["full"]
+        # A listing that was kept while WAHA refused the key would come first.
+        shutil.rmtree(self.folder / "waha-mcp" / "store.listings", ignore_errors=True)
         async with stdio_client(self.sandbox, key, "--app", app, first=SOON, XDG_STATE_HOME=home) as client:
             listed = await client.list_tools()
             assert [tool.name for tool in listed.tools] == list(CATALOG)
