@@ -33,10 +33,10 @@ from waha_mcp.store.folders import app_ids, state_dir
 from waha_mcp.waha.chat_rows import OVERVIEW
 from waha_mcp.waha.errors import ONE_OPERATION, NotFound, Unsupported, WahaError
 from waha_mcp.waha.events import ME, Event
-from waha_mcp.waha.models import message_id_of
+from waha_mcp.waha.models import message_key_of
 from waha_mcp.waha.parsing import chat_id_of, mapping_of
 from waha_mcp.waha.rows import Pages, briefly
-from waha_mcp.whatsapp.ids import MessageKey, parse_message_id, phone_of
+from waha_mcp.whatsapp.ids import MessageKey, phone_of
 
 logger = logging.getLogger(__name__)
 
@@ -190,9 +190,9 @@ class Indexing:
 
     # Who searches
 
-    async def ready(self, seconds: float) -> Index | None:
-        """The index, with what came until now as far as `seconds` suffice for that; None: there is none now."""
-        with anyio.move_on_after(seconds):
+    async def ready(self, seconds: float | None = None) -> Index | None:
+        """The index, with what came until now as far as `seconds` (`READY`) suffice for that; None: there is none."""
+        with anyio.move_on_after(READY if seconds is None else seconds):
             while not self.ended and self.state != "follows" and (not self._certain or self.behind):
                 if isinstance(self.error, StoreAway | OSError):
                     break  # that takes longer
@@ -235,7 +235,7 @@ class Indexing:
 
         At most `most` of them; whether there are more; and the chats that cannot be read, with why.
         """
-        index = await self.ready(READY)
+        index = await self.ready()
         if index is None or self.unlisted is not None or (self.behind and self.state != "follows"):
             return None
 
@@ -423,7 +423,7 @@ class Indexing:
         async for row in pages.rows():
             chat, second = chat_id_of(row.get("id")), last_of(row)
             if chat is not None and second is not None and second >= (oldest or 0) and self._keeps(chat):
-                newest.append(Newest(chat, second, _key(mapping_of(row.get("lastMessage")))))
+                newest.append(Newest(chat, second, message_key_of(mapping_of(row.get("lastMessage")))))
             if not self._sure:
                 return  # they may be another account's
             if len(newest) >= CHATS // 2:
@@ -545,7 +545,7 @@ class Indexing:
             records, gone = self._records(each.row for each in events[:count])
             await in_thread(index.add, records, gone)
         elif event.kind == "receipt":
-            key = _key(event.row)
+            key = message_key_of(event.row)
             if key is not None and self._keeps(key.chat) and not await in_thread(index.has, key):
                 # Some engines do not tell of own messages but by their receipts.
                 self._looked = min(self._looked, time.time() - LOOK + SOON)
@@ -565,7 +565,7 @@ class Indexing:
         oldest = 0.0 if self._kept is None else time.time() - self._kept
         records, gone = list[Record](), list[MessageKey]()
         for row in rows:
-            key = _key(row)
+            key = message_key_of(row)
             if key is None or not self._keeps(key.chat):
                 continue
             record = record_from(row, self._people.table.me)
@@ -583,10 +583,3 @@ class Indexing:
             with anyio.move_on_after(max(min(self._looked + LOOK - time.time(), later, CLAIM), 0.1)):
                 await wake.wait()
         self._wake = None
-
-
-def _key(row: Row) -> MessageKey | None:
-    try:
-        return parse_message_id(message_id_of(row.get("id")) or "")
-    except ValueError:
-        return None

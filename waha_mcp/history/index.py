@@ -43,7 +43,7 @@ class Chat(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """`oldest`: the second from which on all messages are here; None: all there are. `begun`: what was to be read."""
+    """How much is here. `oldest`: the second from which on all messages are; None: all there are."""
 
     messages: int
     chats: int
@@ -233,9 +233,8 @@ class Index:
         """The gap that reaches nearest to now, but for those with these numbers; None: there is none."""
         with self._reading() as connection:
             found = connection.execute(
-                "SELECT gap.number, chat.id, late, since, second, place FROM gap JOIN chat ON chat.number = gap.chat"
-                " WHERE gap.number NOT IN (SELECT value FROM json_each(?)) ORDER BY second DESC, gap.number LIMIT 1",
-                (json.dumps(list(but)),),
+                stored.GAPS,
+                (json.dumps(list(but)), 1),
             ).fetchone()
             return found and stored.gap_of(found)
 
@@ -384,10 +383,7 @@ class Index:
     def gaps(self) -> list[Gap]:
         """What is to be read, the newest first."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT gap.number, chat.id, late, since, second, place FROM gap JOIN chat ON chat.number = gap.chat"
-                " ORDER BY second DESC, gap.number"
-            )
+            rows = connection.execute(stored.GAPS, ("[]", -1))
             return list(map(stored.gap_of, rows))
 
     def unread(self) -> dict[str, str]:

@@ -67,6 +67,9 @@ SELECT = """SELECT m.number, m.moved, c.id, s.id, coalesce(s.pushname, p.pushnam
     FROM message m JOIN chat c ON c.number = m.chat
     LEFT JOIN person s ON s.number = m.sender LEFT JOIN person p ON p.number = m.participant"""
 
+#: The gaps but for some, the newest first, so many at most (-1: all).
+GAPS = """SELECT gap.number, chat.id, late, since, second, place FROM gap JOIN chat ON chat.number = gap.chat
+    WHERE gap.number NOT IN (SELECT value FROM json_each(?)) ORDER BY second DESC, gap.number LIMIT ?"""
 NEWEST = f"""{SELECT} WHERE m.chat IN (SELECT value FROM json_each(?)) AND m.number >= ?
     AND (m.expires IS NULL OR m.expires > ?) ORDER BY m.number DESC LIMIT ?"""  # noqa: S608 - nothing of it is given
 DOUBTFUL = f"{SELECT} WHERE m.number IN (SELECT min(number) FROM doubt)"  # noqa: S608 - nothing of it is given

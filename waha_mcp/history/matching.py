@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from waha_mcp.history.query import ME, Query
-from waha_mcp.history.records import NOTHING, Record, Sieve
+from waha_mcp.history.query import Query
+from waha_mcp.history.records import NOTHING, Record, Sieve, sender_of_record
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.messages import Message, Names
 from waha_mcp.whatsapp.folding import fold_text
@@ -137,12 +137,6 @@ def _fit(term: str, line: str) -> int:
     begins = re.search(rf"(?<!\w){re.escape(term)}", line) is not None
     whole = begins and re.search(rf"(?<!\w){re.escape(term)}(?!\w)", line) is not None
     return 1 + begins + whole + 2 * (" " in term)
-
-
-def sender_of_record(record: Record, names: Names) -> str:
-    """The canonical id of who wrote a message; "me" for the account, "unknown" where the engine tells nobody."""
-    sender = names.canonical(record.sender)
-    return ME if record.sender in names.me or sender in names.me else sender
 
 
 def first_line(record: Record) -> str:

@@ -131,9 +131,15 @@ def _extra(message: Message) -> Iterator[str]:
     return (part for part in parts if part)
 
 
+def sender_of_record(record: Record, names: Names) -> str:
+    """The canonical id of who wrote a message; "me" for the account, "unknown" where the engine tells nobody."""
+    sender = names.canonical(record.sender)
+    return "me" if record.sender in names.me or sender in names.me else sender
+
+
 def message_of(record: Record, names: Names, chat: str) -> Message:
     """The message of a record, in the chat that is shown, as far as the record tells: without quotes and reactions."""
-    sender = record.sender if record.sender in ("me", "unknown") else names.canonical(record.sender)
+    sender = sender_of_record(record, names)
     known = None if sender == "me" else names.name(sender)
     fields: dict[str, Any] = {
         "id": record.id,

@@ -43,7 +43,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.0)
     for name, seconds in {"PAUSE": 0.0, "CLAIM": 0.05, "AGAIN": 0.1, "SOON": 0.0}.items():
         monkeypatch.setattr(indexing_module, name, seconds)
-    monkeypatch.setattr("waha_mcp.tools.core.search.READY", 1.0)
+    monkeypatch.setattr("waha_mcp.indexing.READY", 1.0)
 
 
 class Held:

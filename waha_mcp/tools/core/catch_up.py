@@ -1,6 +1,5 @@
 """The tool that sums up what came while nobody looked."""
 
-import hashlib
 import time
 from collections import Counter
 from datetime import timedelta
@@ -10,8 +9,9 @@ from pydantic import Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.feed.recent import Recent, read_recent
-from waha_mcp.history.records import Has, Record
+from waha_mcp.history.records import Has, Record, sender_of_record
 from waha_mcp.history.rest import MESSAGES
+from waha_mcp.history.rest_records import short
 from waha_mcp.history.source import Budget
 from waha_mcp.tools.catalog import READS, ArgumentError, Context, tool
 from waha_mcp.tools.core.what_came import LOOKED_UP
@@ -155,7 +155,7 @@ async def get_catch_up(
     people = [chat.id for chat in chats if kind_of_chat(chat.id) == "person"]
     # Whether they are saved, where not all are known.
     await ctx.directory.named(lambda names: list(map(names.name, people[:LOOKED_UP])), whole=whole)
-    ranked = [chat for chat in sorted(chats, key=lambda chat: _rank(ctx, chat)) if _short(chat.id) not in shown]
+    ranked = [chat for chat in sorted(chats, key=lambda chat: _rank(ctx, chat)) if short(chat.id) not in shown]
     told = ranked[:CHATS]
     cut = {ctx.directory.canonical(chat) for chat in recent.unread}
     named = {ctx.directory.canonical(chat): name for chat, name in recent.names.items()}
@@ -164,7 +164,7 @@ async def get_catch_up(
         return [_worded(chat, names, named.get(chat.id), cut=chat.id in cut) for chat in told]
 
     rows, why = await ctx.directory.named(read, whole=whole)
-    ids = [_short(chat.id) for chat in told]
+    ids = [short(chat.id) for chat in told]
     states = [[start, [*shown, *ids[: count + 1]]] for count in range(len(ids))]
     rest = len(ranked) - len(told)
     page = CatchUp(
@@ -234,8 +234,7 @@ async def _by_chat(ctx: Context, recent: Recent) -> list[_Chat]:
         chat = canonical(record.chat)
         if not ctx.readable(chat) or not ctx.shows(chat, record.id):
             continue
-        sender = "me" if record.sender in ctx.directory.me else record.sender
-        sender = sender if sender in ("me", "unknown") else canonical(sender)
+        sender = sender_of_record(record, ctx.directory)
         if (chat, sender, record.key.id) not in known:
             known.add((chat, sender, record.key.id))
             found.setdefault(chat, _Chat(chat)).add(record, sender)
@@ -320,8 +319,3 @@ def _not_told(ctx: Context, recent: Recent, chats: list[_Chat], names: str | Non
     lines = [f"new messages of {chat}: {why}" for chat, why in missing.items() if chat not in told]
     more = [f"new messages of {len(lines) - TOLD} more chats"] if len(lines) > TOLD else []
     return [*lines[:TOLD], *more, *([f"names of people: {names}"] if names else ())] or None
-
-
-def _short(chat: str) -> str:
-    """A few characters for the id of a chat, so that a cursor stays short."""
-    return hashlib.sha256(chat.encode()).hexdigest()[:6]

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AwareDatetime, Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.history.matching import Match, Sought, first_line, sender_of_record
+from waha_mcp.history.matching import Match, Sought, first_line
 from waha_mcp.history.query import ME, Query, parse
-from waha_mcp.history.records import Record, RecordSource
+from waha_mcp.history.records import Record, RecordSource, sender_of_record
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.history.rest_records import RestRecords, short
 from waha_mcp.history.source import Budget, NoPlace
@@ -30,8 +30,6 @@ from waha_mcp.whatsapp.untrusted import Name, Words
 
 #: Requests and seconds of one call.
 REQUESTS, SECONDS = 25, 15.0
-#: Seconds for which an index is waited for that is just brought up to date.
-READY = 5.0
 #: How many hits are ranked, and of how many the neighbours are shown.
 RANKED, SURROUNDED = 2_000, 10
 
@@ -284,7 +282,7 @@ async def _records(ctx: Context, state: Any) -> RecordSource:
     """The index, where there is one that is at hand; else WAHA. `state`: of the cursor."""
     rest = RestRecords(ctx.waha, ctx.directory)
     indexing = ctx.indexing
-    index = None if indexing is None else await indexing.ready(READY)
+    index = None if indexing is None else await indexing.ready()
     if indexing is None or (index is None and not (isinstance(state, list) and state[:1] in (["index"], ["walk"]))):
         return rest
     from waha_mcp.history.index_records import Extent, IndexRecords
