@@ -257,7 +257,7 @@ async def test_a_search_that_began_without_the_index_goes_on_without_it(
             assert by_time(hits) == by_time(wanted)
 
 
-async def _never(self: Indexing, seconds: float) -> None:
+async def _never(self: Indexing, seconds: float | None = None) -> None:
     """There is no index now."""
 
 
