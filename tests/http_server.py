@@ -7,15 +7,15 @@ import os
 import queue
 import socket
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx2
 from mcp import Client
@@ -95,17 +95,19 @@ class Served:
         return Caller(self.url, {} if key is None else {"X-Api-Key": key}, **options)
 
     @asynccontextmanager
-    async def client(self, key: str, era: Era = "auto", headers: Mapping[str, str] = {}, **options: Any) -> AsyncIterator[Client]:
+    async def client(
+        self, key: str, era: Era = "auto", headers: Mapping[str, str] | None = None, **options: Any
+    ) -> AsyncIterator[Client]:
         """The SDK's client with a key, and what else it sends with each request."""
-        http = httpx2.AsyncClient(headers={"X-Api-Key": key, **headers}, timeout=30, verify=False, trust_env=False)
+        http = httpx2.AsyncClient(
+            headers={"X-Api-Key": key, **(headers or {})}, timeout=30, verify=False, trust_env=False
+        )
         async with http, Client(streamable_http_client(self.url, http_client=http), mode=era, **options) as client:
             yield client
 
 
 @contextmanager
-def http_server(
-    *arguments: str, first: str = "", state: Path | None = None, **env: str
-) -> Iterator[Served]:
+def http_server(*arguments: str, first: str = "", state: Path | None = None, **env: str) -> Iterator[Served]:
     """`waha-mcp serve --http --port 0`, once it takes requests; it runs the Python lines `first` before."""
     values = environment(**env) | ({} if state is None else {"XDG_STATE_HOME": str(state)})
     process = subprocess.Popen(
@@ -144,19 +146,19 @@ def http_server(
 
 
 class Answer:
-    """An HTTP answer with the JSON-RPC messages in it, plain or as server-sent events."""
+    """An HTTP answer. `messages`: the JSON-RPC messages in it, plain or as server-sent events."""
 
-    def __init__(self, response: httpx2.Response) -> None:
-        self.response = response
-        self.status = response.status_code
-        self.text = response.text
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.text = body.decode()
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        if "text/event-stream" in self.response.headers.get("content-type", ""):
+        if "text/event-stream" in self.headers.get("content-type", ""):
             data = [line[5:].strip() for line in self.text.splitlines() if line.startswith("data:")]
             return [json.loads(each) for each in data if each]
-        return [self.response.json()] if self.text else []
+        return [json.loads(self.text)] if self.text else []
 
     @property
     def message(self) -> dict[str, Any]:
@@ -179,43 +181,56 @@ class Answer:
     @property
     def good(self) -> bool:
         """Whether a tool did its work."""
-        return self.status == 200 and "result" in self.message and not self.result.get("isError", False) and (
-            self.result.get("resultType", "complete") == "complete"
-        )
+        if self.status != 200 or "result" not in self.message:
+            return False
+        result = self.message["result"]
+        return not result.get("isError", False) and result.get("resultType", "complete") == "complete"
+
+
+#: Headers to send, each as often as it stands there.
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+NONE: Headers = ()
 
 
 class Caller:
-    """Requests with the same headers. `version`: the era whose form they have."""
+    """Requests that carry the same headers, one at a time. `version`: the era whose form they have.
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, version: str = MODERN, elicits: bool = False, local: str = "") -> None:
+    They go out as they are given, without a client's own checks. `local`: the address that they come from.
+    """
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], *, version: str = MODERN, elicits: bool = False, local: str = ""
+    ) -> None:
         self.url = url
         self.version = version
         self.headers = dict(headers)
         self.elicits = elicits
         self._number = 0
-        transport = httpx2.HTTPTransport(local_address=local or None, verify=False)
-        self.http = httpx2.Client(transport=transport, timeout=SOON, trust_env=False)
+        where = urlsplit(url)
+        assert where.hostname
+        self._http = HTTPConnection(
+            where.hostname, where.port, timeout=SOON, source_address=(local, 0) if local else None
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.http.close()
+        self._http.close()
 
     def message(self, method: str, params: Mapping[str, Any] | None = None, *, number: Any = None) -> dict[str, Any]:
         """A request of this era."""
         self._number += 1
         sent = dict(params or {})
         if self.version == MODERN:
-            capabilities = {"elicitation": {}} if self.elicits else {}
             sent["_meta"] = {
                 "io.modelcontextprotocol/protocolVersion": MODERN,
                 "io.modelcontextprotocol/clientInfo": {"name": "attacker", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": capabilities,
+                "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}} if self.elicits else {},
             } | sent.get("_meta", {})
         return {"jsonrpc": "2.0", "id": number or self._number, "method": method, "params": sent}
 
-    def head(self, message: Any) -> dict[str, str]:
+    def _head(self, message: Any) -> dict[str, str]:
         """The headers that go with a message."""
         found = {
             "Accept": "application/json, text/event-stream",
@@ -225,27 +240,69 @@ class Caller:
         if self.version == MODERN and isinstance(message, dict):
             found["Mcp-Method"] = message["method"]
             params = message.get("params", {})
-            if isinstance(name := params.get("name", params.get("uri")), str):
+            if isinstance(name := params.get("name", params.get("uri")), str) and name.isascii():
                 found["Mcp-Name"] = name
         return found
 
-    def post(self, message: Any, headers: Mapping[str, str] | list[tuple[str, str]] = {}, url: str = "") -> Answer:
-        """Send a message, with these headers in place of those of the same name."""
-        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
-        given = {name.lower() for name, _ in pairs}
-        usual = {**self.head(message), **self.headers}
-        whole = [(name, value) for name, value in usual.items() if name.lower() not in given] + pairs
-        content = message if isinstance(message, bytes) else json.dumps(message).encode()
-        encoded = [(name.encode(), value.encode()) for name, value in whole]
-        return Answer(self.http.post(url or self.url, content=content, headers=encoded))
+    def send(self, method: str, path: str, headers: Headers = NONE, content: bytes = b"") -> Answer:
+        """Any request, with these headers alone, and its whole answer."""
+        response = self.begin(method, path, headers, content)
+        body = response.read()
+        if response.will_close:
+            self._http.close()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
-    def ask(self, method: str, headers: Mapping[str, str] | list[tuple[str, str]] = {}, **params: Any) -> Answer:
+    def begin(self, method: str, path: str, headers: Headers, content: bytes = b"") -> HTTPResponse:
+        """Any request, and the begin of its answer, which is to be read before the next one."""
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        given = {name.lower() for name, _ in pairs}
+        self._http.putrequest(method, path, skip_host="host" in given, skip_accept_encoding=True)
+        if "content-length" not in given and "transfer-encoding" not in given and (content or method == "POST"):
+            pairs.append(("Content-Length", str(len(content))))
+        for name, value in pairs:
+            self._http.putheader(name, value.encode())
+        self._http.endheaders(content)
+        return self._http.getresponse()
+
+    def _whole(self, message: Any, headers: Headers) -> list[tuple[str, str]]:
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        given = {name.lower() for name, _ in pairs}
+        usual = self._head(message) | self.headers
+        return [(name, value) for name, value in usual.items() if name.lower() not in given] + pairs
+
+    def post(self, message: Any, headers: Headers = NONE, path: str = "/mcp") -> Answer:
+        """Send a message, with these headers in place of those of the same name."""
+        content = message if isinstance(message, bytes) else json.dumps(message).encode()
+        return self.send("POST", path, self._whole(message, headers), content)
+
+    @contextmanager
+    def stream(self, message: Any, headers: Headers = NONE, method: str = "POST") -> Iterator[Iterator[dict[str, Any]]]:
+        """The messages of an answer as they come. It is on a connection of its own, closed with the block."""
+        other = Caller(self.url, self.headers, version=self.version, elicits=self.elicits)
+        content = b"" if message is None else json.dumps(message).encode()
+        with other:
+            response = other.begin(method, "/mcp", self._whole(message, headers), content)
+            assert response.status == 200, response.read()
+            yield (json.loads(line[5:]) for line in response if line.startswith(b"data:") and line[5:].strip())
+
+    def ask(self, method: str, headers: Headers = NONE, **params: Any) -> Answer:
         return self.post(self.message(method, params), headers)
 
-    def tool(self, name: str, headers: Mapping[str, str] | list[tuple[str, str]] = {}, more: Mapping[str, Any] = {}, **arguments: Any) -> Answer:
-        """Call a tool; `more`: further parameters of the call."""
-        return self.ask("tools/call", headers, name=name, arguments=arguments, **more)
+    def tool(
+        self, name: str, headers: Headers = NONE, more: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Answer:
+        """Call a tool. `more`: further parameters of the call."""
+        return self.ask("tools/call", headers, name=name, arguments=arguments, **(more or {}))
 
-    def tools(self, headers: Mapping[str, str] | list[tuple[str, str]] = {}) -> set[str]:
+    def tools(self, headers: Headers = NONE) -> set[str]:
         """The names of the tools listed."""
         return {each["name"] for each in self.ask("tools/list", headers).result["tools"]}
+
+    def opened(self, **capabilities: Any) -> Answer:
+        """The answer to `initialize`; what is asked from then on carries the session's id, where there is one."""
+        hello = {"protocolVersion": LEGACY, "capabilities": capabilities, "clientInfo": {"name": "x", "version": "1"}}
+        answer = self.ask("initialize", **hello)
+        if session := answer.headers.get("mcp-session-id"):
+            self.headers["Mcp-Session-Id"] = session
+        self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return answer
