@@ -21,7 +21,6 @@ from urllib.parse import parse_qs, urlsplit
 from mcp.server.auth.handlers.authorize import AuthorizationHandler
 from mcp.server.auth.handlers.metadata import MetadataHandler, ProtectedResourceMetadataHandler
 from mcp.server.auth.handlers.register import RegistrationHandler
-from mcp.server.auth.handlers.revoke import RevocationHandler
 from mcp.server.auth.handlers.token import TokenHandler
 from mcp.server.auth.middleware.client_auth import ClientAuthenticator
 from mcp.server.auth.provider import (
@@ -93,7 +92,7 @@ class OAuth:
     """The authorization server, and the check of its tokens.
 
     `issuer`: the server's public base URL, such as https://wa.example.com. `find`: the App with an id, None if it is
-    not there or disabled; it is called on the event loop.
+    not there or disabled; it may be called from any thread.
     """
 
     def __init__(self, issuer: str, find: Find, store: Store) -> None:
@@ -112,7 +111,10 @@ class OAuth:
         Raises:
             StoreAway: it cannot be told.
         """
-        grant = await in_thread(self._state.of_access, token)
+        return await in_thread(self._app_of, token)
+
+    def _app_of(self, token: str) -> tuple[App, str] | None:
+        grant = self._state.of_access(token)
         app = None if grant is None else self._app(grant.app, grant.account)
         return None if grant is None or app is None else (app, f"oauth/{grant.id}")
 
@@ -132,7 +134,6 @@ class OAuth:
 
     def routes(self) -> list[Route]:
         """The routes of discovery, of the protocol and of the page."""
-        authenticator = ClientAuthenticator(self._provider)
         protected = ProtectedResourceMetadataHandler(
             ProtectedResourceMetadata.model_validate(
                 {
@@ -162,8 +163,7 @@ class OAuth:
             )
         )
         registration = RegistrationHandler(self._provider, ClientRegistrationOptions(enabled=True))
-        revocation = RevocationHandler(self._provider, authenticator)
-        self._tokens = TokenHandler(self._provider, authenticator)
+        self._tokens = TokenHandler(self._provider, ClientAuthenticator(self._provider))
         posted = ["POST", "OPTIONS"]
         return [
             *(
@@ -182,7 +182,7 @@ class OAuth:
             self._guarded(_CONSENT, request_response(self._consent), ["GET", "POST"]),
             self._guarded("/token", cors_middleware(self._token, posted), posted),
             self._guarded("/register", cors_middleware(registration.handle, posted), posted),
-            self._guarded("/revoke", cors_middleware(revocation.handle, posted), posted),
+            self._guarded("/revoke", cors_middleware(self._revoke, posted), posted),
         ]
 
     def _guarded(self, path: str, app: ASGIApp, methods: list[str]) -> Route:
@@ -200,6 +200,15 @@ class OAuth:
             )
         answer: Response = await self._tokens.handle(request)
         return answer
+
+    async def _revoke(self, request: Request) -> Response:
+        """End the grant of a token (RFC 7009). The SDK's handler wants a secret of every client."""
+        form = await request.form()
+        client, token = str(form.get("client_id", "")), str(form.get("token", ""))
+        if await in_thread(self._clients.get, client) is None:
+            return JSONResponse({"error": "invalid_client"}, 401, {"Cache-Control": "no-store"})
+        await in_thread(self._state.revoke, client, token)
+        return Response(headers={"Cache-Control": "no-store"})
 
     async def _authorize(self, request: Request) -> Response:
         """Open the page. What is wrong is said here and not at the redirect URI, which a stranger has chosen.
@@ -399,12 +408,10 @@ class _Refresh(RefreshToken):
     grant: Grant
 
 
-class _Access(AccessToken):
-    grant: str
-
-
-class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, _Access]):
-    """What the SDK's handlers ask. `app(app_id, account)`: the App, while it is as it was consented to."""
+class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
+    """What the SDK's handlers ask, as far as they are used here. `app(app_id, account)`: the App, while it
+    is as it was consented to.
+    """
 
     def __init__(
         self,
@@ -484,9 +491,8 @@ class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, _Access]):
         await in_thread(self._clients.used, client.client_id)
         return OAuthToken(access_token=tokens.access, refresh_token=tokens.refresh, expires_in=int(ACCESS_LIFE))
 
-    async def load_access_token(self, token: str) -> _Access | None:
-        grant = await in_thread(self._state.of_access, token)
-        return None if grant is None else _Access(token=token, client_id=grant.client, scopes=[], grant=grant.id)
+    async def load_access_token(self, token: str) -> AccessToken | None:
+        """None: only the SDK's own revocation would ask."""
 
-    async def revoke_token(self, token: _Access | _Refresh) -> None:
-        await in_thread(self._state.end, token.grant if isinstance(token, _Access) else token.grant.id)
+    async def revoke_token(self, token: AccessToken | _Refresh) -> None:
+        """Nothing, as above."""

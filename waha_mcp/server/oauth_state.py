@@ -219,6 +219,12 @@ class State:
             self.end(grant.id)
         return tokens
 
+    def revoke(self, client: str, token: str) -> None:
+        """End the grant of a client's token, of either kind."""
+        grant = self.of_access(token) or self.of_refresh(client, token)
+        if grant is not None and grant.client == client:
+            self.end(grant.id)
+
     def _of(self, kind: str, token: str) -> Grant | None:
         match = _TOKEN.fullmatch(token)
         if match is None or match["kind"] != kind:
