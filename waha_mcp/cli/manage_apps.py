@@ -222,8 +222,8 @@ def code(app: AppId, folder: Folder = None, as_json: AsJson = False) -> None:
     """
     from waha_mcp.policy.one_time_codes import LIFETIME, issue
 
-    # Only the file counts, not the environment; the key is not needed.
-    app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, environ={}).id
+    # The key is not needed, and may be only where the server runs.
+    app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, alone=True).id
     try:
         with closing(user_store()) as store:
             found = issue(store, "oauth", app_id)
