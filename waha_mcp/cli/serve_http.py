@@ -6,13 +6,14 @@ import gc
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from waha_mcp.app.folder import AppFolder, Template
-from waha_mcp.app.urls import parse_host
+from waha_mcp.app.urls import parse, parse_host
 from waha_mcp.cli.common import Failure
 from waha_mcp.log import configure_logging
 from waha_mcp.places import config_dir
@@ -29,6 +30,7 @@ def serve_over_http(
     open_: bool,
     template: Path | None,
     sessions: bool,
+    oauth: str | None,
     insecure: bool,
 ) -> None:
     """Serve until a signal. `given`: the options that choose an App; of them only the URL and the log's level count.
@@ -44,13 +46,30 @@ def serve_over_http(
         raise Failure("--template: only with --open")
     if given["url"] is not None and not open_:
         raise Failure("--url: only with --open; each definition has its own")
+    if oauth is not None:
+        site = _reached_at(oauth, site)
+        if open_:
+            raise Failure("--oauth: not with --open: what somebody consents to is an App with a definition")
     _check_reach(site, insecure)
     folder = None if open_ and apps is None else AppFolder(apps or config_dir())
     strangers = Template(template, given["url"] or os.environ.get("WAHA_URL")) if open_ else None
     if folder is not None and not folder.apps() and strangers is None:
         raise Failure(f"no App to serve in {apps or config_dir()}: make one with `waha-mcp init`, or see the log above")
     with_store = user_store()
-    server = HttpServer(site, Credentials(folder, strangers), with_store, sessions=sessions)
+    if oauth is None or folder is None:
+        server = HttpServer(site, Credentials(folder, strangers), with_store, sessions=sessions)
+    else:
+        from waha_mcp.server.oauth import TOKEN_PREFIX, OAuth
+
+        granted = OAuth(oauth, folder.by_id, with_store)
+        server = HttpServer(
+            site,
+            Credentials(folder, tokens=granted.app_of, token_prefix=TOKEN_PREFIX),
+            with_store,
+            sessions=sessions,
+            routes=granted.routes(),
+            challenge=granted.challenge,
+        )
     gc.freeze()
     gc.enable()
     try:
@@ -62,6 +81,17 @@ def serve_over_http(
         ) from None
     finally:
         with_store.close()
+
+
+def _reached_at(oauth: str, site: Site) -> Site:
+    """The site, which is reached under the host of OAuth's issuer as well."""
+    from waha_mcp.server.oauth import checked_issuer
+
+    try:
+        host = parse(checked_issuer(oauth)).host
+    except ValueError as error:
+        raise Failure(f"--oauth: {error}") from None
+    return replace(site, hosts=(*site.hosts, host))
 
 
 def _check_reach(site: Site, insecure: bool) -> None:
