@@ -169,6 +169,8 @@ class HttpServer:
             await self._refusal(refusal)(scope, receive, send)
 
     async def _serve(self, caller: Caller, bridge: Bridge, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._draining:
+            raise Refused(503, _LATER, "This process is about to end: try again.", 1.0)
         # A session of the older era is its owner's alone; the SDK compares this user.
         token = AccessToken(token="", client_id=caller.owner, scopes=[])
         scope = {**scope, _BRIDGE: bridge, "user": AuthenticatedUser(token)}
