@@ -7,8 +7,8 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,10 +113,14 @@ def write_app(apps: Path, app_id: str, sandbox: SandboxInfo, key: str, text: str
     return path
 
 
-def connected(url: str, key: str, era: Era = "auto", *, verify: Any = True) -> Client:
-    """A client of the SDK's, to be entered, on a server's `/mcp`."""
-    http = httpx2.AsyncClient(headers={"X-Api-Key": key}, timeout=httpx2.Timeout(60), verify=verify)
-    return Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=era)
+@asynccontextmanager
+async def connected(url: str, key: str, era: Era = "auto", *, verify: Any = False) -> AsyncIterator[Client]:
+    """A client of the SDK's on a server's `/mcp`. `verify`: the TLS context, where the server has TLS."""
+    async with (
+        httpx2.AsyncClient(headers={"X-Api-Key": key}, timeout=httpx2.Timeout(60), verify=verify) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=era) as client,
+    ):
+        yield client
 
 
 def trail(state: Path, app_id: str) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -304,6 +305,8 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         OSError: the address is taken or is not one of this machine.
         AppError: the certificate cannot be used.
     """
+    # It would end each response that is a stream with the signal, answers to calls under way among them.
+    AppStatus.disable_automatic_graceful_drain()
     config = uvicorn.Config(
         server.app,
         log_config=None,
