@@ -23,6 +23,7 @@ ORDER = (
     "concurrency",
     "steps",
     "log",
+    "observing",
     "whatsapp",
     "app",
     "waha",

@@ -17,6 +17,7 @@ from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
 from waha_mcp.feed.live import Feed
 from waha_mcp.log import hide, redact_answer
+from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.directory import Directory, everyone
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
@@ -76,13 +77,15 @@ class _NotResolved(ArgumentError):
 
 
 #: What the trail has as the decision on a call that ends so before the gate.
-_EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
+EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
 
 
 class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
-    def __init__(self, app: App, *, paced: bool = True, shared: SharedEvents | None = None) -> None:
+    def __init__(
+        self, app: App, *, paced: bool = True, shared: SharedEvents | None = None, observer: Observer = NOBODY
+    ) -> None:
         """Load the App's toolsets. Makes no request.
 
         `paced`: whether filling the index leaves WAHA time for others. `shared`: the connections for events of a
@@ -105,7 +108,8 @@ class Bridge:
         self.app = app
         for secret in app.secrets():
             hide(secret)
-        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
+        self._observer = observer
+        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file, observer=self._observer)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)
         #: Awaited whenever the exposed tools have changed.
@@ -152,7 +156,7 @@ class Bridge:
         """The policy. Imported with the first call; listings do not need it."""
         from waha_mcp.policy.gate import Policy
 
-        return Policy(self.app, self.people)
+        return Policy(self.app, self.people, self._observer)
 
     @cached_property
     def references(self) -> References:
@@ -210,7 +214,7 @@ class Bridge:
         try:
             made = await self._made(name, arguments, ask, client, progress, began)
         except BaseException as error:
-            decision = next((word for kind, word in _EARLY.items() if isinstance(error, kind)), None)
+            decision = next((word for kind, word in EARLY.items() if isinstance(error, kind)), None)
             outcome = "refused" if decision else "failed" if isinstance(error, Exception) else "broken off"
             ms = round((time.monotonic() - began) * 1000, 1)
             self.policy.note(name, arguments, client=client, decision=decision or "not checked", outcome=outcome, ms=ms)

@@ -584,7 +584,7 @@ async def test_where_the_pace_is_not_known_that_is_the_reason(
     ("end", "decision", "outcome"),
     [
         (None, "allowed", "done"),
-        (Refusal("too odd", "No."), "too odd", "refused"),
+        (Refusal("too fast", "No."), "too fast", "refused"),
         (OutcomeUnknown("Perhaps."), "allowed", "unknown"),
         (ArgumentError("Wrong."), "allowed", "failed"),
         (BadAnswer("Odd."), "allowed", "failed"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -15,11 +17,13 @@ import anyio
 from waha_mcp.app.folder import AppFolder, Template
 from waha_mcp.app.urls import parse, parse_host
 from waha_mcp.cli.common import Failure
-from waha_mcp.log import configure_logging
+from waha_mcp.log import LogFormat, configure_logging
 from waha_mcp.places import config_dir
 from waha_mcp.server.credentials import Credentials
 from waha_mcp.server.http import HttpServer, Site, serve_http
 from waha_mcp.store.folders import user_store
+
+logger = logging.getLogger(__name__)
 
 
 def serve_over_http(
@@ -32,13 +36,14 @@ def serve_over_http(
     sessions: bool,
     oauth: str | None,
     insecure: bool,
+    log_format: LogFormat,
 ) -> None:
     """Serve until a signal. `given`: the options that choose an App; of them only the URL and the log's level count.
 
     Raises:
         Failure, AppError: what was asked for makes no sense, is not safe, or cannot be had.
     """
-    configure_logging(given["log_level"])
+    configure_logging(given["log_level"], log_format)
     wrong = [name for name, value in given.items() if value is not None and name not in ("log_level", "url")]
     if wrong:
         raise Failure(f"--{wrong[0].replace('_', '-')}: not with --http, where the definitions in --apps say it")
@@ -73,7 +78,7 @@ def serve_over_http(
     gc.freeze()
     gc.enable()
     try:
-        anyio.run(serve_http, server, site, _announce)
+        anyio.run(serve_http, server, site, _say if log_format == "text" else _log)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise Failure(
@@ -101,6 +106,11 @@ def _check_reach(site: Site, insecure: bool) -> None:
             parse_host(name.rsplit(":", 1)[0] if name.rsplit(":", 1)[-1].isdecimal() else name)
         except ValueError as error:
             raise Failure(f"--allowed-host: {error}") from None
+    for proxy in site.proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise Failure(f"--trusted-proxy: {error}") from None
     if site.local:
         return
     if not site.hosts:
@@ -115,5 +125,10 @@ def _check_reach(site: Site, insecure: bool) -> None:
         )
 
 
-def _announce(url: str) -> None:
+def _say(url: str) -> None:
     print(f"Serving MCP on {url}", file=sys.stderr, flush=True)
+
+
+def _log(url: str) -> None:
+    # Whatever the level: who reads logs by a program waits for this line, too.
+    logger.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, f"Serving MCP on {url}", (), None))

@@ -18,6 +18,7 @@ import anyio
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.log import redact_answer
+from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
@@ -59,9 +60,9 @@ T = TypeVar("T")
 class Policy:
     """The policy of one App."""
 
-    def __init__(self, app: App, table: FilledTable) -> None:
+    def __init__(self, app: App, table: FilledTable, observer: Observer = NOBODY) -> None:
         """`table` resolves people. Makes no request."""
-        self._app = app
+        self._app, self._observer = app, observer
         self.store = user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people, app.listen.allow, app.index_chats)
@@ -470,13 +471,17 @@ class Policy:
 
     def note(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> None:
         """Record a call that did not come as far as `run`. `more`: further fields of its line."""
+        self._observer.called(tool, more["outcome"])
+        if more["outcome"] == "refused":
+            self._observer.refused(more["decision"])
         if self._trail is not None:
             shown = arguments if self._app.audit == "text" else None
             self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
 
     def _write_ended(self, call: Call, outcome: str) -> None:
+        call.ended = True
+        self._observer.called(call.tool.name, outcome)
         if self._trail is not None:
-            call.ended = True
             self._trail.write_now(self._record(call, outcome))
 
     def _record(self, call: Call, outcome: str) -> dict[str, Any]:
@@ -489,6 +494,7 @@ class Policy:
             yield
         except Refusal as error:
             call.decision, outcome = error.decision, "refused"
+            self._observer.refused(error.why)
             raise
         except Asked:
             call.decision, outcome = "asked at the client", "waiting"
@@ -503,11 +509,13 @@ class Policy:
             outcome = "unknown" if self._happened(call, error) else "broken off"
             raise
         finally:
-            if self._trail is not None and not call.ended:
+            if not call.ended:
                 if call.tool.effect:
                     await in_thread(self._write_ended, call, outcome)
                 else:
-                    self._trail.write(self._record(call, outcome))
+                    self._observer.called(call.tool.name, outcome)
+                    if self._trail is not None:
+                        self._trail.write(self._record(call, outcome))
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:
