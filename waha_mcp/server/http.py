@@ -298,6 +298,13 @@ class _Server(uvicorn.Server):
                 signal.signal(each, handler)
 
 
+def _listening(site: Site) -> socket.socket:
+    family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
+    made = socket.create_server((site.host, site.port), family=family)
+    # asyncio switches Nagle's algorithm off only where it sees the protocol; else each answer waits 40 ms for an ACK.
+    return socket.socket(made.family, made.type, socket.IPPROTO_TCP, fileno=made.detach())
+
+
 async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], object]) -> None:
     """Serve until SIGTERM or SIGINT; `announce` gets the URL once connections are accepted.
 
@@ -321,7 +328,6 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         config.load()
     except OSError as error:  # of ssl, too
         raise AppError(f"--certfile, --keyfile: they cannot be used: {error.strerror or error}") from None
-    family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
-    with socket.create_server((site.host, site.port), family=family) as listening:
+    with _listening(site) as listening:
         url = f"{'https' if site.certfile else 'http'}://{site.name}:{listening.getsockname()[1]}{PATH}"
         await _Server(config, lambda: announce(url), server.drain).serve([listening])
