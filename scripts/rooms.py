@@ -81,6 +81,8 @@ LATE: tuple[tuple[str, str, str], ...] = (
     ("server.sdk", "pydantic", "the answer to a prepared opening does not wait for it"),
     ("server.stdio", "mcp", "Windows only"),
     ("steps", "difflib", "only a name that there is not needs it"),
+    ("store.changes", "redis", "an extra: only a store for several machines needs it"),
+    ("store.changes", "store.redis", "an extra: only a store for several machines needs it"),
     ("store.folders", "store.redis", "an extra: only a store for several machines needs it"),
     ("store.folders", "store.sqlite", "only what keeps state needs SQLite"),
     ("tools.core.search", "history.index_records", "only an App with an index needs it"),

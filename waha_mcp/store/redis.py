@@ -41,6 +41,8 @@ TIMEOUT = 2.0
 BEAT, LIVES = 3.0, 15.0
 #: Seconds between two looks at how Redis is set up.
 LOOK = 60.0
+#: Where processes tell each other of changes (`changes`).
+CHANNEL = f"{PREFIX}changes"
 #: Milliseconds for which a swap that was made can be told from one that was not.
 _DONE = 20_000
 #: The oldest Redis whose scripts may write after they have asked for the time.
@@ -179,13 +181,13 @@ class Redis:
             pipe.execute(raise_on_error=False)
 
     def publish(self, message: str) -> None:
-        """Send a message to all who listen on `scripts.PREFIX` + "changes" now.
+        """Send a message to all who listen on `CHANNEL` now.
 
         Raises:
             StoreAway: it may not have gone out.
         """
         with self._errors():
-            self._connected().publish(f"{PREFIX}changes", message)
+            self._connected().publish(CHANNEL, message)
 
     def close(self) -> None:
         """Disconnect; the process is not alive any more under its id. The next step connects, under another id."""
@@ -352,7 +354,9 @@ class Redis:
         return f"it has not answered within {self._timeout:.0f} s. Is it running, and can it be reached?"
 
     def _away(self, why: str) -> StoreAway:
-        return StoreAway(f"The store in Redis at {self.url.where} cannot be used: {why}{'' if why[-1] in '?)' else '.'}")
+        return StoreAway(
+            f"The store in Redis at {self.url.where} cannot be used: {why}{'' if why[-1] in '?)' else '.'}"
+        )
 
 
 _LOST = (

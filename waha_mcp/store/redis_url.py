@@ -7,7 +7,7 @@ A private certificate authority and a certificate of ours are files in its query
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -24,15 +24,15 @@ _SHAPE = "must be a URL such as redis://127.0.0.1:6379/0, or rediss://user:passw
 class RedisUrl:
     """Where a Redis is and how to log in. `files`: certificates, by the name of the option."""
 
+    #: As it was written.
+    text: SecretStr
     tls: bool
     host: str
     port: int
     database: int
-    user: str | None = None
-    password: SecretStr | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
-    #: As it was written.
-    text: SecretStr = SecretStr("")
+    user: str | None
+    password: SecretStr | None
+    files: Mapping[str, str]
 
     @property
     def where(self) -> str:
@@ -89,6 +89,7 @@ def parse_redis_url(text: str) -> RedisUrl:
     if not tls and not is_local(plain_host):
         raise ValueError(f"plain redis:// would send all that is stored unencrypted to {plain_host}; use rediss://")
     return RedisUrl(
+        text=SecretStr(text.strip()),
         tls=tls,
         host=host,
         port=port or _PORT,
@@ -96,5 +97,4 @@ def parse_redis_url(text: str) -> RedisUrl:
         user=unquote(parts.username) if parts.username else None,
         password=SecretStr(unquote(parts.password)) if parts.password else None,
         files=files,
-        text=SecretStr(text.strip()),
     )
