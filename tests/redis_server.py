@@ -76,7 +76,8 @@ class RedisServer:
     def end(self, *, kill: bool = False) -> None:
         """End it, in good order or not."""
         if self._process is not None:
-            self.signal(signal.SIGCONT)
-            self.signal(signal.SIGKILL if kill else signal.SIGTERM)
-            self._process.wait(timeout=20)
+            if self._process.poll() is None:
+                self.signal(signal.SIGCONT)
+                self.signal(signal.SIGKILL if kill else signal.SIGTERM)
+                self._process.wait(timeout=20)
             self._process = None

@@ -351,7 +351,8 @@ class Redis:
             raise self._away(_why(error)) from None
 
     def _no_answer(self) -> str:
-        return f"it has not answered within {self._timeout:.0f} s. Is it running, and can it be reached?"
+        reached = "does it speak TLS there" if self.url.tls else "can it be reached"
+        return f"it has not answered within {self._timeout:g} s. Is it running, and {reached}?"
 
     def _away(self, why: str) -> StoreAway:
         return StoreAway(
