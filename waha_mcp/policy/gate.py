@@ -31,7 +31,7 @@ from waha_mcp.policy.kill_switch import paused
 from waha_mcp.policy.links import Others, brought_links, shown
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
-from waha_mcp.policy.pace import Counted, Pacer, PaceUnknown
+from waha_mcp.policy.pace import Counted, Pacer
 from waha_mcp.policy.question import digest_of
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeat_guard import RepeatGuard
@@ -67,7 +67,7 @@ class Policy:
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people, app.listen.allow, app.index_chats)
         account = OwnAccount(app.url, table, self.store)
-        self._pacer = Pacer(app.id, app.pace, self.store, account.key)
+        self._pacer = Pacer(app.pace, self.store, account.key)
         self._first_contacts = FirstContacts(app, self._people, account, self._pacer)
         self._trail = Trail(app.id, app.key) if app.audit != "off" else None
         self._approver = Approver(app, self._people, self.store)
@@ -79,8 +79,7 @@ class Policy:
         self._held = 0
 
     async def aclose(self) -> None:
-        """Flush the trail; close the store and the connections to Redis."""
-        await self._pacer.aclose()
+        """Flush the trail; close the store."""
         await in_thread(self.store.close)
         self.end_trail()
 
@@ -460,11 +459,6 @@ class Policy:
         except TooFast as error:
             raise Refusal(
                 "too fast", f"{error}. Nothing was done. Do other things meanwhile, or tell the user."
-            ) from None
-        except PaceUnknown as error:
-            logger.error("The pace cannot be checked: %s", error)
-            raise Refusal(
-                "pace unknown", "How much was sent lately cannot be found out, so nothing is sent. Tell the user."
             ) from None
 
     # The trail
