@@ -23,6 +23,7 @@ from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.steps import did_you_mean
+from waha_mcp.store import Store
 from waha_mcp.tools.catalog import (
     CATALOG,
     ArgumentError,
@@ -84,12 +85,18 @@ class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
     def __init__(
-        self, app: App, *, paced: bool = True, shared: SharedEvents | None = None, observer: Observer = NOBODY
+        self,
+        app: App,
+        *,
+        paced: bool = True,
+        shared: SharedEvents | None = None,
+        store: Store | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
         """Load the App's toolsets. Makes no request.
 
-        `paced`: whether filling the index leaves WAHA time for others. `shared`: the connections for events of a
-        process with several bridges.
+        `paced`: whether filling the index leaves WAHA time for others. `shared`, `store`: the connections for events
+        and the store of a process with several bridges; without a store, the bridge opens one.
 
         Raises:
             AppError: the App names an unknown toolset or tool.
@@ -108,7 +115,7 @@ class Bridge:
         self.app = app
         for secret in app.secrets():
             hide(secret)
-        self._observer = observer
+        self._observer, self._store = observer, store
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file, observer=self._observer)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)
@@ -156,7 +163,7 @@ class Bridge:
         """The policy. Imported with the first call; listings do not need it."""
         from waha_mcp.policy.gate import Policy
 
-        return Policy(self.app, self.people, self._observer)
+        return Policy(self.app, self.people, self._observer, store=self._store)
 
     @cached_property
     def references(self) -> References:

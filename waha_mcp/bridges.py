@@ -24,8 +24,9 @@ MOST, IDLE = 1_000, 600.0
 #: Seconds after which WAHA is asked again about a key in use; after which it is tried again where WAHA did not answer;
 #: and for which a request waits for the answer.
 RECHECK, RETRY, ANSWER = 60.0, 10.0, 5.0
-#: Seconds between two rounds over the bridges in use, and for which they may close at the end.
-ROUND, CLOSING = 5.0, 5.0
+#: Seconds between two rounds over the bridges, after which an unused one closes its connections to WAHA, and for which
+#: bridges may close at the end.
+ROUND, RESTING, CLOSING = 5.0, 5.0, 5.0
 
 
 class KeyRefused(Exception):
@@ -260,8 +261,11 @@ class Bridges:
 
     async def _look_after(self, entry: _Entry) -> None:
         if not entry.leases:
-            if time.monotonic() - entry.used > self._idle:
+            unused = time.monotonic() - entry.used
+            if unused > self._idle:
                 await self._retire(entry)
+            elif unused > RESTING:
+                await entry.bridge.waha.rest()
         elif not await self._stands(entry.app):
             await self._retire(entry)
         elif self._tasks is not None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from waha_mcp.app.definition import App, AppError, Disabled, load_app, read_definition
 from waha_mcp.app.inputs import digest
+from waha_mcp.files import stamp_of
 from waha_mcp.log import hide
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class _Read:
     @property
     def stands(self) -> bool:
         # What is wrong with it may be mended elsewhere: in its key's file, or the keyring.
-        return not self.why and all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+        return not self.why and all(stamp_of(path) == stamp for path, stamp in self.stamps.items())
 
 
 class AppFolder:
@@ -110,7 +111,7 @@ class AppFolder:
 
 def _load(path: Path) -> _Read:
     # Before it is read: what changes meanwhile is read again.
-    stamps: dict[Path, object] = {path: _stamp(path)}
+    stamps: dict[Path, object] = {path: stamp_of(path)}
     try:
         app = load_app(str(path), alone=True)
     except Disabled:
@@ -119,15 +120,7 @@ def _load(path: Path) -> _Read:
         return _Read(None, str(error), stamps)
     for secret in app.secrets():
         hide(secret)
-    return _Read(app, "", stamps | {Path(name): _stamp(Path(name)) for name in (app.inputs or {}).get("files", ())})
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return _Read(app, "", stamps | {Path(name): stamp_of(Path(name)) for name in (app.inputs or {}).get("files", ())})
 
 
 #: What the ids of Apps begin with that are made for keys without a definition.

@@ -104,10 +104,10 @@ class HttpServer:
         routes: Sequence[BaseRoute] = (),
         challenge: str = "Bearer",
     ) -> None:
-        """`store` is asked by `/readyz`. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
+        """`store`: of all Apps. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
         self._credentials, self._store, self._challenge = credentials, store, challenge
         self._metrics = Metrics(lambda: len(self.bridges))
-        make = partial(Bridge, observer=self._metrics)
+        make = partial(Bridge, store=store, observer=self._metrics)
         self.bridges = Bridges(stands=credentials.stands, make=make) if bridges is None else bridges
         self.protocol = Protocol(_bridge_of, connected=sessions)
         self.protocol.server.middleware.insert(0, self._hold)
