@@ -46,7 +46,7 @@ class AppFolder:
     """The Apps in a folder (`*.toml`, `*.json`), by key and by id. Files are read again when they change.
 
     An App that is disabled, cannot be read, or shares its key or id with another is not found; the log says why. The
-    methods block, for a few milliseconds, and may be called from any thread.
+    methods may be called from any thread, and block for some milliseconds where a look at the folder is `due`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,22 +67,32 @@ class AppFolder:
         self._by_id: dict[str, App] = {}
         self.apps()
 
-    def apps(self) -> list[App]:
-        """The Apps that can be used, in the order of their files' names."""
-        with self._lock:
-            if time.monotonic() - self._looked >= LOOK_EVERY:
+    @property
+    def due(self) -> bool:
+        """Whether the folder is to be looked at. While one thread does so, what was found before stands for others."""
+        return time.monotonic() - self._looked >= LOOK_EVERY and not self._lock.locked()
+
+    def _keep_up(self) -> None:
+        if self.due and self._lock.acquire(blocking=False):
+            try:
                 self._look()
                 self._looked = time.monotonic()
-            return list(self._by_id.values())
+            finally:
+                self._lock.release()
+
+    def apps(self) -> list[App]:
+        """The Apps that can be used, in the order of their files' names."""
+        self._keep_up()
+        return list(self._by_id.values())
 
     def by_key(self, key: SecretStr) -> App | None:
         """The App with this key; None if there is none."""
-        self.apps()
+        self._keep_up()
         return self._by_key.get(key_digest(key))
 
     def by_id(self, app_id: str) -> App | None:
         """The App with this id; None if there is none."""
-        self.apps()
+        self._keep_up()
         return self._by_id.get(app_id)
 
     def _look(self) -> None:

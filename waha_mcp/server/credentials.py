@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from pydantic import SecretStr
@@ -28,6 +28,8 @@ from waha_mcp.tools.catalog import CATALOG, EVERY
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Longest key or token in characters.
 LONGEST = 512
@@ -94,7 +96,7 @@ class Credentials:
         """Whether an App is still to be served as it is."""
         if self._folder is None:
             return True
-        found = await anyio.to_thread.run_sync(self._folder.by_id, app.id)
+        found = await _found(self._folder, self._folder.by_id, app.id)
         if found is None:
             return self._template is not None and app.id.startswith(OPEN)
         # What a request narrows makes no other definition.
@@ -123,7 +125,7 @@ class Credentials:
     async def _of_key(self, key: SecretStr, address: str) -> Caller:
         digest = key_digest(key)
         if self._folder is not None:
-            app = await anyio.to_thread.run_sync(self._folder.by_key, key)
+            app = await _found(self._folder, self._folder.by_key, key)
             if app is not None:
                 return Caller(app, digest)
         if self._template is None:
@@ -133,6 +135,11 @@ class Credentials:
             return Caller(await anyio.to_thread.run_sync(self._template.app_for, key), digest, known=False)
         except AppError:
             raise Refused(401, "invalid_token", "That is no key.") from None
+
+
+async def _found(folder: AppFolder, find: Callable[[T], App | None], what: T) -> App | None:
+    """What the folder has; a thread for each request would cost more than the look-up."""
+    return await anyio.to_thread.run_sync(find, what) if folder.due else find(what)
 
 
 class Attempts:
