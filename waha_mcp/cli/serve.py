@@ -76,6 +76,15 @@ def serve(
             rich_help_panel=_HTTP,
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Redis for several machines, such as redis://localhost; with a password: WAHA_MCP_STORE.",
+            show_default="SQLite, for this machine",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.", rich_help_panel=_HTTP)] = "text",
     allow_insecure_http: Annotated[
         bool,
@@ -105,6 +114,7 @@ def serve(
             template=template,
             sessions=sessions,
             oauth=oauth,
+            store=store,
             insecure=allow_insecure_http,
             log_format=log_format,
         )

@@ -21,7 +21,7 @@ from waha_mcp.log import LogFormat, configure_logging
 from waha_mcp.places import config_dir
 from waha_mcp.server.credentials import Credentials
 from waha_mcp.server.http import HttpServer, Site, serve_http
-from waha_mcp.store.folders import user_store
+from waha_mcp.store.folders import VARIABLE, user_store
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ def serve_over_http(
     template: Path | None,
     sessions: bool,
     oauth: str | None,
+    store: str | None,
     insecure: bool,
     log_format: LogFormat,
 ) -> None:
@@ -60,6 +61,8 @@ def serve_over_http(
     strangers = Template(template, given["url"] or os.environ.get("WAHA_URL")) if open_ else None
     if folder is not None and not folder.apps() and strangers is None:
         raise Failure(f"no App to serve in {apps or config_dir()}: make one with `waha-mcp init`, or see the log above")
+    if store is not None:
+        os.environ[VARIABLE] = store
     with_store = user_store()
     if oauth is None or folder is None:
         server = HttpServer(site, Credentials(folder, strangers), with_store, sessions=sessions)
