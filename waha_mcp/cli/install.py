@@ -137,7 +137,7 @@ def _entries(host: Host, name: str | None, app: str | None, path: Path | None) -
         Failure: there is none, or several to choose among.
         HostError: the file cannot be read.
     """
-    from waha_mcp.hosts.launch import app_id_of, definition_of
+    from waha_mcp.hosts.launch import app_id_of, definition_of, url_of
 
     entries = _entries_of(host, path)
     if app is not None:
@@ -149,7 +149,8 @@ def _entries(host: Host, name: str | None, app: str | None, path: Path | None) -
     if len(entries) > 1:
         where = ["--config", str(path)] if path else []
         commands = (
-            f"`{shlex.join(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}` (App {app_id_of(entry)})"
+            f"`{shlex.join(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}`"
+            f" ({url_of(entry) or f'App {app_id_of(entry)}'})"
             for each, entry in entries.items()
         )
         raise Failure(f"{host.title} has several entries of waha-mcp: {', '.join(commands)}")
@@ -253,6 +254,8 @@ def _say_where_the_key_is(host: Host, target: Launch | Remote, change: Change) -
 
     if target.key_variable:
         print(f"The key is not in the file: {host.title} takes it from {target.key_variable}.")
+        if isinstance(target, Remote) and host.name != "goose":
+            print("It has to be set where that starts; --write-key puts the key itself into the file.")
     elif change.private:
         print("The key is in that file, which nobody but you can read: keep it out of shared folders and repositories.")
     elif isinstance(target, Remote) and host.logs_in:

@@ -147,7 +147,7 @@ def definition_of(entry: Any) -> Path | None:
 def app_id_of(entry: Any) -> str:
     """The id of the App that an entry launches, or its file's name where that cannot be read; a server's host name."""
     if (url := url_of(entry)) is not None:
-        return urlsplit(url).hostname or url
+        return urlsplit(url).hostname or "server"
     definition = definition_of(entry)
     if definition is None:
         return DEFAULT_ID
