@@ -34,6 +34,7 @@ ORDER = (
     "tools",
     "policy",
     "bridge",
+    "bridges",
     "listening",
     "console",
     "server",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import anyio
 import typer
@@ -17,6 +18,8 @@ from waha_mcp.server.prepared import Prepared
 from waha_mcp.server.sdk import without_uvicorn
 from waha_mcp.server.wire import Wire
 
+_HTTP = "Serving over HTTP"
+
 
 @with_app(log_level="warning")
 def serve(
@@ -25,13 +28,60 @@ def serve(
     channel: Annotated[
         bool, typer.Option("--channel", help="Tell Claude Code of new messages, whose the App says under [listen].")
     ] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="Serve over HTTP; the key of each request decides.", rich_help_panel=_HTTP)
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_HTTP)] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.", rich_help_panel=_HTTP)
+    ] = 8080,
+    apps: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the definitions to serve.", show_default="the config folder", rich_help_panel=_HTTP
+        ),
+    ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Serve any scoped key of WAHA's.", rich_help_panel=_HTTP)
+    ] = False,
+    template: Annotated[
+        Path | None,
+        typer.Option(help="Definition for keys without one.", show_default="strict", rich_help_panel=_HTTP),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which clients reach it; repeatable.", rich_help_panel=_HTTP)
+    ] = None,
+    sessions: Annotated[
+        bool,
+        typer.Option(
+            "--sessions", help="Keep sessions for older clients; needs sticky routing.", rich_help_panel=_HTTP
+        ),
+    ] = False,
+    certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).", rich_help_panel=_HTTP)] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_HTTP)] = None,
+    allow_insecure_http: Annotated[
+        bool,
+        typer.Option("--allow-insecure-http", help="No TLS for other machines: a proxy has it.", rich_help_panel=_HTTP),
+    ] = False,
     *,
     load: Callable[..., App],
+    given: Mapping[str, Any],
 ) -> None:
-    """Serve MCP over stdio, until stdin ends: what a client launches.
+    """Serve MCP over stdio, until stdin ends: what a client launches. With --http over HTTP, until it is stopped.
 
     Example: waha-mcp serve --app assistant
     """
+    if http:
+        from waha_mcp.cli.serve_http import serve_over_http
+        from waha_mcp.server.http import Site
+
+        if (certfile is None) != (keyfile is None):
+            raise Failure("--certfile and --keyfile belong together")
+        site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile)
+        serve_over_http(
+            site, given, apps, open_=open_, template=template, sessions=sessions, insecure=allow_insecure_http
+        )
+        return
     prepared, wire = context.obj
     if sandbox:
         anyio.run(_serve_sandbox, load, channel)
