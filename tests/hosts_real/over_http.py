@@ -29,11 +29,12 @@ REACHING: dict[str, Host] = {
 
 @dataclass(frozen=True)
 class Reached:
-    """What the host's listing and its model saw. `entry`: the file that `install` wrote."""
+    """What the host's listing and its model saw. `entry`: the file that `install` wrote; `key`: the App's."""
 
     listing: str
     session: Session
     entry: str
+    key: str
 
 
 def reached(host: Host, home: Path, server: Callable[[Desk], AbstractContextManager[str]]) -> Reached:
@@ -49,4 +50,4 @@ def reached(host: Host, home: Path, server: Callable[[Desk], AbstractContextMana
         listing = made.listing(WAHA_API_KEY=key)
         looks = {f"look {n}": call for n, call in enumerate(host.through.looks if host.through else ())}
         session = made.session(looks | {"list": Call("list_chats", {"limit": 10})}, WAHA_API_KEY=key)
-        return Reached(listing, session, made.entry())
+        return Reached(listing, session, made.entry(), key)
