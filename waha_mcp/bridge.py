@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from waha_mcp.indexing import Indexing
     from waha_mcp.policy.call import Call
     from waha_mcp.policy.gate import Policy
+    from waha_mcp.waha.shared_events import SharedEvents
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,11 @@ _EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentErro
 class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
-    def __init__(self, app: App, *, paced: bool = True) -> None:
-        """Load the App's toolsets. Makes no request. `paced`: whether filling the index leaves WAHA time for others.
+    def __init__(self, app: App, *, paced: bool = True, shared: SharedEvents | None = None) -> None:
+        """Load the App's toolsets. Makes no request.
+
+        `paced`: whether filling the index leaves WAHA time for others. `shared`: the connections for events of a
+        process with several bridges.
 
         Raises:
             AppError: the App names an unknown toolset or tool.
@@ -114,7 +118,7 @@ class Bridge:
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
         #: What happens in WhatsApp. It listens from when a tool needs it.
-        self.feed = Feed(self.waha, live=app.feed == "live")
+        self.feed = Feed(self.waha, live=app.feed == "live", shared=shared)
         self.feed.listeners.add(self._heard)
         self.feed.refused = partial(self.key.doubt, Action.READ)
         #: The local index; None: the App has none, or it is not known yet whether the key may read.

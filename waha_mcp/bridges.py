@@ -15,6 +15,7 @@ from waha_mcp.app.definition import App
 from waha_mcp.app.folder import key_digest
 from waha_mcp.bridge import Bridge
 from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.shared_events import SharedEvents
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +77,10 @@ class Bridges:
         most: int = MOST,
         idle: float = IDLE,
         stands: Callable[[App], Awaitable[bool]] = _always,
-        make: Callable[[App], Bridge] = Bridge,
+        make: Callable[..., Bridge] = Bridge,
     ) -> None:
         """`stands` tells whether an App is still to be served as it is; asked each round of those in use."""
+        self._events = SharedEvents()
         self._most, self._idle, self._stands, self._make = most, idle, stands, make
         self._entries: dict[tuple[object, ...], _Entry] = {}
         #: Those that are open; some of them are retired.
@@ -104,6 +106,7 @@ class Bridges:
         upkeep = anyio.CancelScope()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            self._events.start = tasks.start_soon
             tasks.start_soon(self._keep, upkeep)
             try:
                 yield
@@ -192,7 +195,7 @@ class Bridges:
         """Keep a bridge open until it is ended: it is entered and left in one task."""
         entry = None
         try:
-            async with self._make(app) as bridge:
+            async with self._make(app, shared=self._events) as bridge:
                 entry = self._entries[key] = _Entry(app, key, bridge)
                 self._open.add(entry)
                 task_status.started(entry)
