@@ -57,6 +57,10 @@ def serve(
             "--sessions", help="Keep sessions for older clients; needs sticky routing.", rich_help_panel=_HTTP
         ),
     ] = False,
+    console: Annotated[
+        bool,
+        typer.Option("--console", help="Serve the approvals page at /console, too.", rich_help_panel=_HTTP),
+    ] = False,
     certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).", rich_help_panel=_HTTP)] = None,
     keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_HTTP)] = None,
     allow_insecure_http: Annotated[
@@ -79,7 +83,14 @@ def serve(
             raise Failure("--certfile and --keyfile belong together")
         site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile)
         serve_over_http(
-            site, given, apps, open_=open_, template=template, sessions=sessions, insecure=allow_insecure_http
+            site,
+            given,
+            apps,
+            open_=open_,
+            template=template,
+            sessions=sessions,
+            console=console,
+            insecure=allow_insecure_http,
         )
         return
     prepared, wire = context.obj

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from starlette.routing import BaseRoute
 
 from waha_mcp.app.folder import AppFolder, Template
 from waha_mcp.app.urls import parse_host
 from waha_mcp.cli.common import Failure
+from waha_mcp.console.login import console_routes
 from waha_mcp.log import configure_logging
 from waha_mcp.places import config_dir
-from waha_mcp.server.credentials import Credentials
+from waha_mcp.server.credentials import Credentials, client_address
 from waha_mcp.server.http import HttpServer, Site, serve_http
 from waha_mcp.store.folders import user_store
 
@@ -29,6 +31,7 @@ def serve_over_http(
     open_: bool,
     template: Path | None,
     sessions: bool,
+    console: bool,
     insecure: bool,
 ) -> None:
     """Serve until a signal. `given`: the options that choose an App; of them only the URL and the log's level count.
@@ -50,7 +53,12 @@ def serve_over_http(
     if folder is not None and not folder.apps() and strangers is None:
         raise Failure(f"no App to serve in {apps or config_dir()}: make one with `waha-mcp init`, or see the log above")
     with_store = user_store()
-    server = HttpServer(site, Credentials(folder, strangers), with_store, sessions=sessions)
+    routes: list[BaseRoute] = []
+    if console:
+        if folder is None:
+            raise Failure("--console: it is for Apps with a definition, so name their folder with --apps")
+        routes += console_routes(with_store, folder.by_id, client_address)
+    server = HttpServer(site, Credentials(folder, strangers), with_store, sessions=sessions, routes=routes)
     gc.freeze()
     gc.enable()
     try:
