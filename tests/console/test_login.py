@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +63,24 @@ class Server:
 class Visitor:
     """A browser's requests with its cookies, right but for what a case changes."""
 
-    def __init__(self, server: Server) -> None:
-        self._http = httpx.Client(base_url=server.url, headers={"Origin": server.url})
-        self.cookies = self._http.cookies
+    def __init__(self, server: Server, cookies: httpx.Cookies | None = None) -> None:
+        self._url, self.cookies = server.url, httpx.Cookies(cookies)
 
     def __call__(self, method: str, path: str, **headers: str) -> httpx.Response:
-        changed = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self._http.request(method, f"/console{path}", headers=changed)
+        return self._ask(method, path, None, headers)
 
     def enter(self, code: str, **headers: str) -> httpx.Response:
-        return self._http.post("/console/login", data={"code": code}, headers=headers)
+        return self._ask("POST", "/login", {"code": code}, headers)
+
+    def _ask(
+        self, method: str, path: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        given = {"Origin": self._url} | {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name: value for name, value in given.items() if value}
+        with httpx.Client(base_url=self._url, cookies=self.cookies) as http:
+            answer = http.request(method, f"/console{path}", data=form, headers=sent)
+            self.cookies = http.cookies
+        return answer
 
     def ids(self) -> list[str]:
         """The ids of the questions that the page shows."""
@@ -85,7 +94,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, state: str) -> Iterator[Server]:
-    apps = tmp_path_factory.mktemp("apps")
+    with serving(tmp_path_factory.mktemp("apps"), state) as server:
+        yield server
+
+
+@contextmanager
+def serving(apps: Path, state: str) -> Iterator[Server]:
     for app_id in APPS:
         Server("", apps).define(app_id)
     with http_process(apps, "--console", env={"XDG_STATE_HOME": state}) as url:
@@ -216,9 +230,8 @@ def test_no_other_page_decides_logs_in_or_logs_out_with_the_cookie(case: str, se
 
 def test_a_picture_of_another_site_asks_in_vain(server: Server) -> None:
     visitor = server.logged_in()
-    http = httpx.Client(base_url=server.url, cookies=visitor.cookies)
-    assert http.get("/console/approvals", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
-    assert http.get("/console/approvals", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert visitor("GET", "/approvals", Origin="", Sec_Fetch_Site="cross-site").status_code == 403
+    assert visitor("GET", "/approvals", Origin="", Sec_Fetch_Site="same-origin").status_code == 200
 
 
 def test_another_host_is_not_answered(server: Server) -> None:
@@ -229,19 +242,19 @@ def test_another_host_is_not_answered(server: Server) -> None:
 
 def test_a_log_out_ends_it_here_and_for_whoever_has_the_cookie(server: Server) -> None:
     visitor = server.logged_in()
-    copy = httpx.Client(base_url=server.url, cookies=dict(visitor.cookies))
-    assert copy.get("/console/approvals").status_code == 200
+    copy = Visitor(server, visitor.cookies)
+    assert copy("GET", "/approvals").status_code == 200
     assert visitor("POST", "/logout").status_code == 204
     assert COOKIE not in visitor.cookies
-    assert copy.get("/console/approvals").status_code == 401
+    assert copy("GET", "/approvals").status_code == 401
     assert opened_store().rows("console_login") == []
 
 
 def test_a_new_log_in_ends_the_one_before(server: Server) -> None:
     visitor = server.logged_in()
-    before = dict(visitor.cookies)
+    before = Visitor(server, visitor.cookies)
     assert visitor.enter(server.code("on_call")).status_code == 303
-    assert httpx.get(f"{server.url}/console/approvals", cookies=before).status_code == 401
+    assert before("GET", "/approvals").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -253,18 +266,17 @@ def test_a_new_log_in_ends_the_one_before(server: Server) -> None:
     ],
     ids=["disabled", "another key", "removed"],
 )
-def test_with_its_app_a_log_in_ends_for_good(ended: object, server: Server) -> None:
+def test_with_its_app_a_log_in_ends_for_good(ended: Callable[[Server], object], server: Server) -> None:
     visitor, other = server.logged_in(), server.logged_in("on_call")
-    entry, code = wait_for(), server.code()
+    entry = wait_for()
     try:
-        assert callable(ended)
         ended(server)
         until(lambda: visitor("GET", "/approvals").status_code == 401)  # the folder is looked at each second
         assert visitor("POST", f"/approvals/{entry.id}/approve").status_code == 401
         assert other("GET", "/approvals").status_code == 200
     finally:
         server.define("assistant")
-    until(lambda: server.visitor().enter(code).status_code == 303)
+    until(lambda: server.visitor().enter(server.code()).status_code == 303)
     assert visitor("GET", "/approvals").status_code == 401
     assert states("assistant") == ["waiting"]
 
@@ -280,11 +292,17 @@ def test_disabling_an_app_by_the_command_logs_everybody_out(server: Server, monk
     assert [json.loads(row.value)["app"] for row in opened_store().rows("console_login")] == ["on_call"]
 
 
-def test_guessing_is_stopped_and_a_right_code_does_not_help_then(server: Server) -> None:
-    visitor, code = server.visitor(), server.code()
-    for n in range(WRONG_FROM_ONE.amount):
-        assert visitor.enter(f"{n:012}").status_code == 403
-    answer = visitor.enter(code)
+def test_guessing_is_stopped_and_a_right_code_does_not_help_then(
+    tmp_path: Path, state_home: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    apps = tmp_path / "apps"
+    apps.mkdir()
+    with serving(apps, str(tmp_path)) as server:
+        visitor, code = server.visitor(), server.code()
+        for n in range(WRONG_FROM_ONE.amount):
+            assert visitor.enter(f"{n:012}").status_code == 403
+        answer = visitor.enter(code)
     assert answer.status_code == 429
     assert "Too many wrong codes" in answer.text
 
@@ -318,8 +336,7 @@ def test_the_pages_load_nothing_and_are_shown_within_no_other(server: Server) ->
         assert answer.headers["x-frame-options"] == "DENY"
 
 
-def until(holds: object) -> None:
-    assert callable(holds)
+def until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 15
     while not holds():
         assert time.monotonic() < deadline
