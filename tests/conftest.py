@@ -11,6 +11,7 @@ import pytest
 
 from tests import quick
 from tests.harness import OPENED, Admin, sandbox_server
+from tests.redis_server import RedisServer
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.tools.toolsets import load_tools
 
@@ -69,6 +70,22 @@ def state_home(state_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     yield
     while OPENED:
         OPENED.pop().close()
+
+
+@pytest.fixture(scope="session")
+def redis_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One redis-server per test process; skips where there is none."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def redis_server(redis_of_tests: RedisServer) -> RedisServer:
+    """A redis-server without any data."""
+    with redis_of_tests.client() as client:
+        client.flushall()
+    return redis_of_tests
 
 
 @pytest.fixture

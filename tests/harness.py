@@ -23,6 +23,7 @@ from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import Pace
 from waha_mcp.policy.approval import Approvals
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.store import Store
 from waha_mcp.store.folders import user_store
 from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.presenting import View, present, with_references
@@ -52,13 +53,15 @@ def app_for(sandbox: SandboxInfo, key: str, **fields: Any) -> App:
 
 
 #: Stores that a test has opened, closed at its end.
-OPENED: list[Sqlite] = []
+OPENED: list[Store] = []
 
 
 def opened_store() -> Sqlite:
     """The user's store, beside what the test's subject has open."""
-    OPENED.append(user_store())
-    return OPENED[-1]
+    store = user_store()
+    assert isinstance(store, Sqlite)
+    OPENED.append(store)
+    return store
 
 
 def approvals_of(app_id: str) -> Approvals:

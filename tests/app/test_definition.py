@@ -477,19 +477,17 @@ def test_the_secrets_of_an_app_are_all_that_stand_in_it(toml: Any, monkeypatch: 
     monkeypatch.setenv("SPEECH", "sample-speech-key")
     source = toml(
         f'key = "{KEY}"\ntranscriber = {{ url = "https://example.com/v1", key_env = "SPEECH" }}\n'
-        'pace = { redis = { env = "COUNTERS" } }\n'
         'approval = { when = "send", notify = { url = "https://example.com/hook" } }'
     )
-    url = "redis://:sample%2Fword@127.0.0.1:6379/0"
-    found = [each.get_secret_value() for each in load_app(source, environ={"COUNTERS": url}).secrets()]
-    assert found == [KEY, "sample-speech-key", url, "sample%2Fword", "sample/word", "https://example.com/hook"]
+    found = [each.get_secret_value() for each in load_app(source, environ={}).secrets()]
+    assert found == [KEY, "sample-speech-key", "https://example.com/hook"]
     assert [each.get_secret_value() for each in load_app(toml(f'key = "{KEY}"'), environ={}).secrets()] == [KEY]
 
 
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ('pace = {redis = {env = "MY_REDIS"}}\n', NoKey, "no key"),
+        ('pace = {total = "20/day"}\n', NoKey, "no key"),
         ('urll = "http://localhost"\n', AppError, "urll: unknown field; did you mean 'url'?"),
     ],
 )
@@ -498,6 +496,6 @@ def test_that_the_key_is_missing_is_said_where_nothing_else_is_wrong(
 ) -> None:
     (tmp_path / "app.toml").write_text(text, encoding="utf-8")
     with pytest.raises(AppError) as caught:
-        load_app(str(tmp_path / "app.toml"), environ={"MY_REDIS": "redis://localhost:6379"})
+        load_app(str(tmp_path / "app.toml"), environ={})
     assert type(caught.value) is error
     assert says in str(caught.value)

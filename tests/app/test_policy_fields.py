@@ -94,7 +94,13 @@ def test_a_gap_that_is_none_is_refused(gap: Any) -> None:
 
 def test_an_error_in_a_policy_does_not_tell_what_was_written() -> None:
     with pytest.raises(ValidationError) as error:
-        PolicyFields.model_validate({"pace": {"total": "20/day", "redis": ["redis://:password@127.0.0.1"]}})
+        PolicyFields.model_validate({"pace": {"total": "20/day"}, "media_hosts": ["password@nas.example"]})
+    assert "password" not in str(error.value)
+
+
+def test_counters_in_redis_of_earlier_versions_are_refused_with_what_to_set_instead() -> None:
+    with pytest.raises(ValidationError, match="WAHA_MCP_STORE") as error:
+        PolicyFields.model_validate({"pace": {"total": "20/day", "redis": "redis://:password@127.0.0.1"}})
     assert "password" not in str(error.value)
 
 

@@ -25,10 +25,12 @@ from waha_mcp.policy import Refusal
 from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.gate import Policy
-from waha_mcp.policy.pace import Pacer, PaceUnknown
+from waha_mcp.policy.pace import Pacer
 from waha_mcp.policy.question import Question
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
+from waha_mcp.store import StoreAway
+from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool
 from waha_mcp.tools.params import MessageReference, Reference
 from waha_mcp.waha.client import Waha
@@ -565,18 +567,18 @@ async def test_that_a_message_was_reacted_to_does_not_make_it_our_own(sandbox: S
 
 
 @pytest.mark.parametrize("approval", ["never", "all"])
-async def test_where_the_pace_is_not_known_that_is_the_reason(
+async def test_where_the_pace_is_not_known_nothing_is_done(
     approval: str, sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unknown(*_: object) -> None:
-        raise PaceUnknown("away")
+        raise StoreAway("The store is away.")
 
     # Before a person is asked, and before it is done.
     monkeypatch.setattr(Pacer, "check" if approval == "all" else "take", unknown)
     async with bridge_with(sandbox, approval=approval) as bridge:
         await admin.clear()
-        told = await refused(bridge, "send_text", {"chat": SAM, "text": "x"}, "pace unknown")
-        assert "nothing is sent" in told
+        told = await refused(bridge, "send_text", {"chat": SAM, "text": "x"}, "store away")
+        assert "this was not done" in told
         assert await effects(admin) == []
 
 
@@ -584,7 +586,7 @@ async def test_where_the_pace_is_not_known_that_is_the_reason(
     ("end", "decision", "outcome"),
     [
         (None, "allowed", "done"),
-        (Refusal("too odd", "No."), "too odd", "refused"),
+        (Refusal("too fast", "No."), "too fast", "refused"),
         (OutcomeUnknown("Perhaps."), "allowed", "unknown"),
         (ArgumentError("Wrong."), "allowed", "failed"),
         (BadAnswer("Odd."), "allowed", "failed"),
@@ -645,13 +647,14 @@ async def test_the_summary_says_that_no_links_are_listed(sandbox: SandboxInfo) -
         assert bridge.policy.summary().endswith("; links to: none, others: refuse")
 
 
-async def test_leaving_closes_what_counts_the_pace(sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[Pacer] = []
+async def test_leaving_closes_the_store(sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, close = list[Sqlite](), Sqlite.close
 
-    async def close(self: Pacer) -> None:
-        closed.append(self)
+    def noted(store: Sqlite) -> None:
+        closed.append(store)
+        close(store)
 
-    monkeypatch.setattr(Pacer, "aclose", close)
+    monkeypatch.setattr(Sqlite, "close", noted)
     async with bridge_with(sandbox) as bridge:
         assert bridge.policy
     assert len(closed) == 1

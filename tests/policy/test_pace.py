@@ -1,29 +1,25 @@
-"""How fast: limits per App and chat, first contacts, the gap between sends, Redis, and acting human."""
+"""How fast: limits per App and chat, first contacts, the gap between sends, and acting human."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
+from contextlib import closing, suppress
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
-from pydantic import SecretStr
 
 from tests.harness import Admin
 from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
+from tests.redis_server import RedisServer
 from waha_mcp.app.policy_fields import Pace
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, delivery
 from waha_mcp.policy.gap import MAX_WAIT, TooFast
-from waha_mcp.policy.pace import Pacer, PaceUnknown
+from waha_mcp.policy.pace import Pacer
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store import StoreAway
+from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.memory import Memory
 
 pytestmark = pytest.mark.anyio
@@ -31,13 +27,13 @@ pytestmark = pytest.mark.anyio
 OFF: dict[str, Any] = {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}
 
 
-def pacer_of(app_id: str, settings: Pace, store: Memory | None = None, account: str = "12025550100") -> Pacer:
+def pacer_of(settings: Pace, store: Store | None = None, account: str = "12025550100") -> Pacer:
     """A pacer that counts in a store, of its own unless one is given."""
 
     async def key() -> str:
         return account
 
-    return Pacer(app_id, settings, store or Memory(), key)
+    return Pacer(settings, store or Memory(), key)
 
 
 def limits(**changes: Any) -> dict[str, Any]:
@@ -95,62 +91,42 @@ async def test_every_chat_that_one_call_reaches_counts(sandbox: SandboxInfo) -> 
 
 @pytest.mark.slow
 async def test_a_short_gap_is_waited_out_and_a_long_one_is_answered() -> None:
-    pacer = pacer_of("gap", Pace.model_validate(OFF | {"gap": [0.1, 0.2]}))
+    pacer = pacer_of(Pace.model_validate(OFF | {"gap": [0.1, 0.2]}))
     started = time.monotonic()
     for _ in range(3):
         await pacer.take([SAM], [])
     assert 0.2 <= time.monotonic() - started < 2
-    slow = pacer_of("gap", Pace.model_validate(OFF | {"gap": [50, 60]}))
+    slow = pacer_of(Pace.model_validate(OFF | {"gap": [50, 60]}))
     await slow.take([SAM], [])
     with anyio.fail_after(5), pytest.raises(TooFast) as refusal:
         await slow.take([SAM], [])
     assert 49 < refusal.value.wait <= 60
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A redis-server of the tests' own, on a socket in a folder."""
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed (apt-get install redis-server)")
-    folder = tmp_path_factory.mktemp("redis")
-    socket = folder / "redis.sock"
-    process = subprocess.Popen(
-        [server, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while not Path(socket).exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        yield f"unix://{socket}"
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+@pytest.mark.slow
+async def test_machines_on_one_redis_share_the_limits_of_an_account(redis_server: RedisServer) -> None:
+    settings = Pace.model_validate(OFF | {"total": "3/minute"})
+    with closing(redis_server.store()) as one, closing(redis_server.store()) as other:
+        beside = [pacer_of(settings, one), pacer_of(settings, other)]
+        passed = 0
+        for number in range(6):
+            with suppress(TooFast):
+                await beside[number % 2].take([SAM], [])
+                passed += 1
+        assert passed == 3
+        await pacer_of(settings, other, account="12025550177").take([SAM], [])
 
 
-async def test_processes_that_share_an_app_share_its_limits_in_redis(redis_url: str) -> None:
-    settings = Pace.model_validate(OFF | {"total": "3/minute", "redis": SecretStr(redis_url)})
-    beside = [pacer_of("shared", settings), pacer_of("shared", settings)]
-    passed = 0
-    for number in range(6):
-        with suppress(TooFast):
-            await beside[number % 2].take([SAM], [])
-            passed += 1
-    assert passed == 3
-    other = pacer_of("another app", settings)
-    await other.take([SAM], [])
-    for each in (*beside, other):
-        await each.aclose()
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    made: Store = Memory() if request.param == "memory" else request.getfixturevalue("redis_server").store()
+    yield made
+    made.close()
 
 
-@pytest.mark.parametrize("kept", ["memory", pytest.param("redis", marks=pytest.mark.slow)])
-async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(
-    kept: str, request: pytest.FixtureRequest
-) -> None:
-    shared = {"redis": SecretStr(request.getfixturevalue("redis_url"))} if kept == "redis" else {}
+async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(store: Store) -> None:
     limits = {"total": "3/minute; 9/hour", "chat": "2/minute", "first_contacts": "1/minute"}
-    pacer = pacer_of(f"back-{kept}", Pace.model_validate(OFF | limits | shared))
+    pacer = pacer_of(Pace.model_validate(OFF | limits), store)
     await pacer.take([MAYA], [])
     counted = await pacer.take([SAM], [SAM])
     with pytest.raises(TooFast):
@@ -160,11 +136,10 @@ async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(
     await pacer.take([MAYA], [])
     with pytest.raises(TooFast):  # three in all, as if the one that was given back had never been
         await pacer.take([SAM], [])
-    await pacer.aclose()
 
 
 async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
-    pacer = pacer_of("halfway", Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
+    pacer = pacer_of(Pace.model_validate(OFF | {"total": "1/minute", "chat": "1/minute"}))
     await pacer.take([MAYA], [])
     for _ in range(3):
         with pytest.raises(TooFast, match="in all"):
@@ -175,7 +150,7 @@ async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
 
 
 async def test_the_wait_that_is_told_ends_when_the_window_does() -> None:
-    pacer = pacer_of("window", Pace.model_validate(OFF | {"total": "1/minute"}))
+    pacer = pacer_of(Pace.model_validate(OFF | {"total": "1/minute"}))
     await pacer.take([SAM], [])
     for counting in (pacer.take, pacer.check):
         with pytest.raises(
@@ -212,7 +187,7 @@ class Away(Memory):
 
 async def test_limits_of_a_store_that_is_away_let_nothing_pass() -> None:
     store = Away()
-    pacer = pacer_of("lost", Pace.model_validate(OFF | {"total": "1/minute"}), store)
+    pacer = pacer_of(Pace.model_validate(OFF | {"total": "1/minute"}), store)
     store.lost = {"take", "check"}
     for counting in (pacer.take, pacer.check):
         with pytest.raises(StoreAway, match="The store is away"):
@@ -223,7 +198,7 @@ async def test_limits_of_a_store_that_is_away_let_nothing_pass() -> None:
 
 async def test_a_count_that_cannot_be_given_back_stays_and_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
     store = Away()
-    pacer = pacer_of("stays", Pace.model_validate(OFF | {"total": "1/minute"}), store)
+    pacer = pacer_of(Pace.model_validate(OFF | {"total": "1/minute"}), store)
     counted = await pacer.take([SAM], [])
     store.lost = {"give_back"}
     await pacer.give_back(counted)
@@ -234,10 +209,10 @@ async def test_a_count_that_cannot_be_given_back_stays_and_fails_nothing(caplog:
 
 async def test_the_apps_of_one_account_count_together_each_by_limits_of_its_own() -> None:
     store = Memory()
-    strict = pacer_of("strict", Pace.model_validate(OFF | {"total": "2/minute"}), store)
-    loose = pacer_of("loose", Pace.model_validate(OFF | {"total": "3/minute"}), store)
-    free = pacer_of("free", Pace.model_validate(OFF), store)
-    elsewhere = pacer_of("strict", Pace.model_validate(OFF | {"total": "2/minute"}), store, "12025550177")
+    strict = pacer_of(Pace.model_validate(OFF | {"total": "2/minute"}), store)
+    loose = pacer_of(Pace.model_validate(OFF | {"total": "3/minute"}), store)
+    free = pacer_of(Pace.model_validate(OFF), store)
+    elsewhere = pacer_of(Pace.model_validate(OFF | {"total": "2/minute"}), store, "12025550177")
     await free.take([SAM], [])
     await loose.take([SAM], [])
     with pytest.raises(TooFast, match="2 per minute"):
@@ -247,84 +222,6 @@ async def test_the_apps_of_one_account_count_together_each_by_limits_of_its_own(
         await loose.take([SAM], [])
     await free.take([SAM], [])
     await elsewhere.take([SAM], [])
-
-
-@pytest.mark.parametrize("asked", ["hit", "get_window_stats"])
-async def test_a_redis_that_cannot_be_asked_whether_or_how_long_a_limit_holds_is_unknown(
-    asked: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limiter = "limits.aio.strategies.MovingWindowRateLimiter"
-    away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "1/minute"}
-    pacer = pacer_of("lost", Pace.model_validate(OFF | away))
-
-    async def full(*_: Any) -> bool:
-        return False
-
-    async def lost(*_: Any) -> None:
-        raise ConnectionError
-
-    monkeypatch.setattr(f"{limiter}.hit", full)
-    monkeypatch.setattr(f"{limiter}.{asked}", lost)
-    with pytest.raises(PaceUnknown, match="ConnectionError"):
-        await pacer.take([SAM], [])
-    await pacer.aclose()
-
-
-async def test_a_call_that_is_cancelled_gives_back_what_redis_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    limiter = "limits.aio.strategies.MovingWindowRateLimiter"
-    limits = {"total": "1/minute", "chat": "1/minute", "redis": SecretStr("redis://127.0.0.1:9")}
-    pacer = pacer_of("cancelled", Pace.model_validate(OFF | limits))
-    second = anyio.Event()
-    given_back: list[str] = []
-
-    async def never_the_second(limiter: Any, item: Any, app_id: str, key: str) -> bool:
-        if key == "total":
-            second.set()
-            await anyio.sleep_forever()
-        return True
-
-    async def lpop(client: Any, name: str, count: int | None = None) -> None:
-        await anyio.lowlevel.checkpoint()
-        given_back.append(name)
-
-    monkeypatch.setattr(f"{limiter}.hit", never_the_second)
-    monkeypatch.setattr("redis.asyncio.Redis.lpop", lpop)
-    async with anyio.create_task_group() as calls:
-        calls.start_soon(pacer.take, [SAM], [])
-        await second.wait()
-        calls.cancel_scope.cancel()
-    [name] = given_back
-    assert f"cancelled/chat:{SAM}" in name
-    await pacer.aclose()
-
-
-async def test_the_connections_to_redis_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[Any] = []
-
-    async def disconnect(pool: Any, inuse_connections: bool = True) -> None:
-        closed.append(pool)
-
-    monkeypatch.setattr("redis.asyncio.ConnectionPool.disconnect", disconnect)
-    away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}
-    pacer = pacer_of("closed", Pace.model_validate(OFF | away))
-    with pytest.raises(PaceUnknown):
-        await pacer.check([SAM], [])
-    await pacer.aclose()
-    await pacer.aclose()
-    assert len(closed) == 1
-
-
-async def test_limits_that_cannot_be_asked_let_nothing_pass(sandbox: SandboxInfo, admin: Admin) -> None:
-    away = {"redis": SecretStr("redis://127.0.0.1:9"), "total": "5/minute"}
-    pacer = pacer_of("away", Pace.model_validate(OFF | away))
-    with pytest.raises(PaceUnknown):
-        await pacer.take([SAM], [])
-    await pacer.aclose()
-    async with bridge_with(sandbox, **limits(**away)) as bridge:
-        await admin.clear()
-        with pytest.raises(Refusal, match="nothing is sent"):
-            await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
-        assert await effects(admin) == []
 
 
 @pytest.mark.slow

@@ -91,7 +91,9 @@ def site(store: Path, *apps: App, issuer: str | None = None) -> Iterator[Site]:
 
     server = uvicorn.Server(
         uvicorn.Config(
-            Starlette(routes=[*oauth.routes(), Route("/mcp", resource, methods=["GET", "POST"]), Route("/callback", callback)]),
+            Starlette(
+                routes=[*oauth.routes(), Route("/mcp", resource, methods=["GET", "POST"]), Route("/callback", callback)]
+            ),
             log_config=None,
             lifespan="off",
         )
@@ -208,7 +210,7 @@ class Client:
     def revoke(self, token: str, **changes: str) -> httpx.Response:
         return self.http.post("/revoke", data={"token": token, "client_id": self.id} | changes)
 
-    def connected(self, app_id: str = "assistant") -> dict[str, str]:
+    def connected(self, app_id: str = "assistant") -> dict[str, Any]:
         """Tokens, after everything that leads to them."""
-        tokens: dict[str, str] = self.exchange(self.allowed(app_id)).raise_for_status().json()
+        tokens: dict[str, Any] = self.exchange(self.allowed(app_id)).raise_for_status().json()
         return tokens

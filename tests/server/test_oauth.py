@@ -13,9 +13,10 @@ import httpx
 import httpx2
 import pytest
 from mcp.client.auth import OAuthClientProvider
-from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 from pydantic import AnyUrl
 
+from tests.server.oauth_kept import Kept
 from tests.server.oauth_site import REDIRECT, Client, Page, Site, an_app, site
 from waha_mcp.server import oauth as subject
 from waha_mcp.server import oauth_clients, oauth_state
@@ -34,26 +35,6 @@ def here(tmp_path: Path) -> Iterator[Site]:
 
 
 # The flow
-
-
-class Kept:
-    """Where the SDK's client keeps what it has."""
-
-    def __init__(self) -> None:
-        self.tokens: OAuthToken | None = None
-        self.client: OAuthClientInformationFull | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.client = client_info
 
 
 @pytest.mark.anyio
@@ -81,7 +62,8 @@ async def test_the_sdks_client_is_connected_and_renews_its_token(here: Site) -> 
     async with httpx2.AsyncClient(auth=auth()) as http:
         assert (await http.post(f"{here.url}/mcp")).json()["app"] == "assistant"
     first = kept.tokens
-    assert kept.client is not None and not kept.client.client_secret
+    assert kept.client is not None
+    assert not kept.client.client_secret
 
     # The token is gone, as after its hour: the client renews it, and asks nobody.
     provider = auth()
@@ -105,7 +87,7 @@ def test_tokens_open_the_app_whose_code_was_typed_and_no_other(tmp_path: Path) -
 def test_what_a_client_gets_says_what_it_is(here: Site) -> None:
     tokens = Client(here).connected()
     assert tokens["token_type"] == "Bearer"
-    assert tokens["expires_in"] == 3_600  # type: ignore[comparison-overlap]
+    assert tokens["expires_in"] == 3_600
     assert tokens["access_token"].startswith(TOKEN_PREFIX)
     assert tokens["refresh_token"].startswith(TOKEN_PREFIX)
     assert here.app_of(tokens["refresh_token"]) is None

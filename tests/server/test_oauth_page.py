@@ -36,8 +36,8 @@ def test_the_way_is_the_code_what_it_opens_and_the_decision(here: Site) -> None:
     assert "One-time code" in asked.text
     assert "assistant" not in asked.text
     shown = client.post(asked, "code", code=here.code().lower().replace("-", " "))
-    assert "Read messages, chats and contacts: all." in shown.text
-    assert "session default of WAHA" in shown.text
+    assert "Read messages, chats and contacts: all of them." in shown.text
+    assert "session “default” in WAHA" in shown.text
     assert client.post(shown, "allow").returned.keys() == {"code", "state", "iss"}
 
 
@@ -261,12 +261,12 @@ def test_a_client_without_a_name_has_none(here: Site) -> None:
 
 
 WORDS: list[tuple[dict[str, Any], list[str], list[str]]] = [
-    ({"actions": ["read"]}, ["Read messages, chats and contacts: all."], ["Write", "Nobody"]),
+    ({"actions": ["read"]}, ["Read messages, chats and contacts: all of them."], ["Write", "Nobody"]),
     ({"actions": ["send"]}, ["to anybody", "Nobody is asked"], ["Read messages"]),
     ({"approval": "send"}, ["asked first about each message"], ["Nobody is asked"]),
     (
         {"chats": {"send": {"allow": ["+12025550123"], "ask": ["people"]}, "read": {"deny": ["Maya"]}}},
-        ["to +12025550123; to people once a person has said yes", "all; never Maya"],
+        ["to +12025550123; to people once a person has said yes", "all of them; never: Maya"],
         ["Nobody is asked", "to anybody"],
     ),
     ({"chats": {"existing_only": True}}, ["only in chats that have messages already"], []),
@@ -323,7 +323,7 @@ def test_a_person_types_the_code_reads_and_allows_in_a_browser(here: Site, tmp_p
         typed(window, WRONG_CODE)
         assert "You have 4 more tries" in window.wait_for("not a code that is good")
         typed(window, here.code().lower())
-        assert "Write messages and change chats: to anybody." in window.wait_for("The agent will be able to")
+        assert "Write messages and change chats: to anybody." in window.wait_for("agent will be able to do")
         assert window.run("return document.title") == "Allow access to WhatsApp · waha-mcp"
         window.click("button[value=allow]")
         window.wait_for("Back at the client")

@@ -1,4 +1,4 @@
-"""Several real processes on one file."""
+"""Several real processes on one file, or on one Redis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.processes import ended, go, start, together
+from tests.store.processes import ended, go, opened, start, together
 from waha_mcp.store import Count, Full, Limit
 from waha_mcp.store.sqlite import Sqlite
 
@@ -21,28 +21,38 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "store.sqlite"
 
 
-def test_a_number_that_all_count_up_misses_no_step(path: Path) -> None:
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest) -> Path | str:
+    """Where the store is, as `opened` takes it."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_server").url
+        return url
+    path: Path = request.getfixturevalue("path")
+    return path
+
+
+def test_a_number_that_all_count_up_misses_no_step(place: Path | str) -> None:
     lines = """
 for _ in range(100):
     while not store.swap("a", "n", before := store.get("a", "n"), str(int(before or 0) + 1)):
         pass
 """
-    together(path, lines, 4)
-    with closing(Sqlite(path)) as store:
+    together(place, lines, 4)
+    with closing(opened(place)) as store:
         assert store.get("a", "n") == "400"
 
 
-def test_of_all_who_want_a_row_one_gets_it(path: Path) -> None:
+def test_of_all_who_want_a_row_one_gets_it(place: Path | str) -> None:
     lines = """
 for n in range(100):
     if store.swap("a", str(n), None, str(number)):
         print(n)
 """
-    won = [line for out in together(path, lines, 4) for line in out.split()]
+    won = [line for out in together(place, lines, 4) for line in out.split()]
     assert Counter(won) == {str(n): 1 for n in range(100)}
 
 
-def test_all_together_take_what_the_limit_allows_and_give_back_their_own(path: Path) -> None:
+def test_all_together_take_what_the_limit_allows_and_give_back_their_own(place: Path | str) -> None:
     lines = """
 counts = [Count("chat", (Limit(1000, 3600),)), Count("total", (Limit(50, 3600),))]
 for n in range(60):
@@ -55,8 +65,8 @@ for n in range(60):
     else:
         store.give_back(taken)
 """
-    sent = sum(out.count("sent") for out in together(path, lines, 4))
-    with closing(Sqlite(path)) as store:
+    sent = sum(out.count("sent") for out in together(place, lines, 4))
+    with closing(opened(place)) as store:
         left = 0
         while True:
             try:
@@ -100,13 +110,13 @@ sys.stdin.readline()
         ended(running[1:])
 
 
-def test_a_process_that_still_has_it_open_sees_another_of_ours_alive(path: Path) -> None:
-    with closing(Sqlite(path)) as store, closing(Sqlite(path)) as beside:
+def test_a_process_that_still_has_it_open_sees_another_of_ours_alive(place: Path | str) -> None:
+    with closing(opened(place)) as store, closing(opened(place)) as beside:
         names = f"{store.process} {beside.process}"
-        [out] = together(path, f"print([store.alive(name) for name in {names!r}.split()])", 1)
+        [out] = together(place, f"print([store.alive(name) for name in {names!r}.split()])", 1)
         assert out == "[True, True]\n"
         beside.close()
-        [out] = together(path, f"print([store.alive(name) for name in {names!r}.split()])", 1)
+        [out] = together(place, f"print([store.alive(name) for name in {names!r}.split()])", 1)
         assert out == "[True, False]\n"
 
 
@@ -139,6 +149,22 @@ while True:
             assert counts[f"a/{number}"] == counts[f"b/{number}"]
 
 
+def test_of_processes_that_repeat_the_same_call_one_begins(place: Path | str) -> None:
+    lines = """
+from waha_mcp.policy.repeats import Repeated, Repeats
+repeats = Repeats("one", store)
+for n in range(20):
+    try:
+        attempt = repeats.begin(f"digest {n}")
+    except Repeated:
+        continue
+    print(n)
+    repeats.end(f"digest {n}", attempt, "done")
+"""
+    begun = [line for out in together(place, lines, 4) for line in out.split()]
+    assert Counter(begun) == {str(n): 1 for n in range(20)}
+
+
 def test_whoever_is_killed_while_it_opens_the_store_holds_up_nobody(path: Path) -> None:
     lines = """
 store.process
@@ -156,7 +182,7 @@ with store._holders.opening(1):
         assert store.swap("a", "key", None, "value")
 
 
-def test_a_window_that_is_full_for_one_process_is_full_for_the_next(path: Path) -> None:
+def test_a_window_that_is_full_for_one_process_is_full_for_the_next(place: Path | str) -> None:
     lines = """
 try:
     store.take([Count("total", (Limit(3, 3600),))])
@@ -165,9 +191,9 @@ except Full as full:
     print("full")
 store.close()
 """
-    found = [together(path, lines, 1)[0].strip() for _ in range(5)]
+    found = [together(place, lines, 1)[0].strip() for _ in range(5)]
     assert found == ["sent", "sent", "sent", "full", "full"]
-    with closing(Sqlite(path)) as store:
+    with closing(opened(place)) as store:
         store.check([Count("total", (Limit(4, 3600),))])
 
 
@@ -199,9 +225,9 @@ print(store.get("a", "key"))
     assert together(path, lines, 4) == ["value\n"] * 4
 
 
-def test_an_event_of_the_limit_counts_for_all(path: Path) -> None:
+def test_an_event_of_the_limit_counts_for_all(place: Path | str) -> None:
     limit = Limit(1, 3600)
-    with closing(Sqlite(path)) as one, closing(Sqlite(path)) as other:
+    with closing(opened(place)) as one, closing(opened(place)) as other:
         one.take([Count("total", (limit,))])
         with pytest.raises(Full):
             other.take([Count("total", (limit,))])

@@ -1,32 +1,72 @@
-"""What every store keeps to, in memory or in a file."""
+"""What every store keeps to, in memory, in a file or in Redis."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from redis import Redis as Client
 
-from waha_mcp.store import KEPT, Count, Full, Limit, Store, in_thread
+from tests.redis_server import RedisServer
+from waha_mcp.store import KEPT, Count, Full, Limit, Store, away, in_thread, redis_scripts
 from waha_mcp.store.memory import Memory
+from waha_mcp.store.redis import Redis
+from waha_mcp.store.redis_url import parse_redis_url
 from waha_mcp.store.sqlite import Sqlite
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class Clock(list[float]):
+    """The time that the store reads, in its only item."""
+
+    #: Of a store in Redis, which has a clock of its own.
+    client: Client | None = None
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        super().__setitem__(at, value)
+        if self.client is not None:
+            self.client.set("clock", f"{value * 1e6:.0f}")
+
+
+class Clocked(Redis):
+    """A store in Redis that knows the clock at any time, not from its last step on."""
+
+    clock: Clock | None = None
+
+    def now(self) -> float:
+        return super().now() if self.clock is None else self.clock[0]
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = Memory() if request.param == "memory" else Sqlite(tmp_path / "store.sqlite")
+    made: Store
+    match request.param:
+        case "memory":
+            made = Memory()
+        case "sqlite":
+            made = Sqlite(tmp_path / "store.sqlite")
+        case _:
+            server: RedisServer = request.getfixturevalue("redis_server")
+            made = Clocked(parse_redis_url(server.url))
     yield made
     made.close()
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the store reads, in its only item."""
-    now = [1_800_000_000.0]
+def clock(monkeypatch: pytest.MonkeyPatch, store: Store, request: pytest.FixtureRequest) -> Iterator[Clock]:
+    now = Clock([1_800_000_000.0])
     monkeypatch.setattr("time.time", lambda: now[0])
-    return now
+    if isinstance(store, Clocked):
+        monkeypatch.setattr(redis_scripts, "CLOCK", "local now = tonumber(redis.call('GET', 'clock'))")
+        store.clock = now
+        now.client = request.getfixturevalue("redis_server").client()
+        now[0] = now[0]
+    yield now
+    if now.client is not None:
+        now.client.close()
 
 
 # Rows
@@ -63,7 +103,7 @@ def test_rows_are_those_of_a_prefix_in_the_order_of_their_first_writing(store: S
     assert store.rows("a", "c") == []
 
 
-def test_a_row_ends_when_it_expires(store: Store, clock: list[float]) -> None:
+def test_a_row_ends_when_it_expires(store: Store, clock: Clock) -> None:
     store.swap("a", "key", None, "one", expires=clock[0] + 10)
     clock[0] += 9.9
     assert store.get("a", "key") == "one"
@@ -76,7 +116,7 @@ def test_a_row_ends_when_it_expires(store: Store, clock: list[float]) -> None:
     assert store.get("a", "key") == "two"
 
 
-def test_a_swap_sets_when_the_row_expires_anew(store: Store, clock: list[float]) -> None:
+def test_a_swap_sets_when_the_row_expires_anew(store: Store, clock: Clock) -> None:
     store.swap("a", "key", None, "one", expires=clock[0] + 10)
     store.swap("a", "key", "one", "two", expires=clock[0] + 20)
     clock[0] += 19
@@ -108,7 +148,7 @@ def taken(store: Store, *counts: Count) -> bool:
     return True
 
 
-def test_events_fill_a_window_and_leave_it(store: Store, clock: list[float]) -> None:
+def test_events_fill_a_window_and_leave_it(store: Store, clock: Clock) -> None:
     count = Count("key", (Limit(2, 60),))
     assert taken(store, count)
     clock[0] += 20
@@ -151,7 +191,7 @@ def test_one_key_that_is_counted_twice_at_once_counts_twice(store: Store) -> Non
     assert not taken(store, first)
 
 
-def test_each_compares_what_all_have_counted_with_its_own_limits(store: Store, clock: list[float]) -> None:
+def test_each_compares_what_all_have_counted_with_its_own_limits(store: Store, clock: Clock) -> None:
     assert all(taken(store, Count("key")) for _ in range(3))
     clock[0] += 3000
     assert taken(store, Count("key", (Limit(1, 60),)))
@@ -186,7 +226,7 @@ def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(store: St
     assert not taken(store, count)
 
 
-def test_events_are_kept_for_the_longest_window_and_no_longer(store: Store, clock: list[float]) -> None:
+def test_events_are_kept_for_the_longest_window_and_no_longer(store: Store, clock: Clock) -> None:
     assert taken(store, Count("key"))
     clock[0] += KEPT - 1
     assert not taken(store, Count("key", (Limit(1, KEPT),)))
@@ -194,13 +234,20 @@ def test_events_are_kept_for_the_longest_window_and_no_longer(store: Store, cloc
     assert taken(store, Count("key", (Limit(1, KEPT),)))
 
 
-def test_a_clock_that_is_set_back_counts_what_was_from_now_on(store: Store, clock: list[float]) -> None:
+def test_a_clock_that_is_set_back_counts_what_was_from_now_on(store: Store, clock: Clock) -> None:
     count = Count("key", (Limit(1, 60),))
     assert taken(store, count)
     clock[0] -= 1e6
     with pytest.raises(Full) as full:
         store.take([count])
     assert full.value.wait == pytest.approx(60)
+
+
+def test_events_without_limits_are_never_too_many(store: Store) -> None:
+    assert store.take([]) == []
+    store.check([])
+    store.give_back([])
+    assert taken(store, Count("key"), Count("key"))
 
 
 # Who has it open
@@ -213,10 +260,15 @@ def test_a_store_knows_itself_alive_and_nobody_made_up(store: Store) -> None:
         assert not store.alive(name)
 
 
-def test_the_time_is_that_of_the_clock(store: Store, clock: list[float]) -> None:
+def test_the_time_is_that_of_the_clock(store: Store, clock: Clock) -> None:
     assert store.now() == clock[0]
     clock[0] += 1
     assert store.now() == clock[0]
+
+
+def test_a_store_that_is_there_is_not_away(store: Store) -> None:
+    assert away(store) is None
+    assert store.rows("probe") == []
 
 
 # Threads

@@ -18,7 +18,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
@@ -211,12 +210,6 @@ class App(PolicyFields):
         found = [self.key]
         if self.transcriber is not None and self.transcriber.url is not None:
             found.append(SecretStr(os.environ.get(self.transcriber.key_env or "", "")))
-        if self.pace.redis is not None:
-            found.append(self.pace.redis)
-            # It may stand in the environment alone, too.
-            with contextlib.suppress(ValueError):
-                password = urlsplit(self.pace.redis.get_secret_value()).password or ""
-                found += [SecretStr(password), SecretStr(unquote(password))]
         if self.approval.notify is not None and self.approval.notify.url is not None:
             found.append(self.approval.notify.url)
         return [each for each in found if each.get_secret_value()]
@@ -448,9 +441,6 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
             fields[name] = base / _expanded(fields[name])
     if isinstance(fields.get("ca_file"), str):
         fields["ca_file"] = base / _expanded(fields["ca_file"])
-    match fields.get("pace"):
-        case {"redis": {"env": str(name), **rest}} if not rest:
-            fields["pace"] = {**fields["pace"], "redis": SecretStr(_variable("pace.redis", name, env))}
     return fields
 
 

@@ -121,15 +121,23 @@ class Pace(Settings):
     """Rate limits on effects that reach others, as "count/period; ..." or "" for none.
 
     `first_contacts` limits chats that this account has never written to. `gap` is the shortest and longest pause in
-    seconds between two sends; each pause is random within it. `redis` is the URL of counters that processes of one App
-    share.
+    seconds between two sends; each pause is random within it.
     """
 
     total: Rates = "20/minute; 200/hour"
     chat: Rates = "10/minute; 60/hour"
     first_contacts: Rates = "2/minute; 10/hour; 30/day"
     gap: Annotated[tuple[float, float], AfterValidator(_ordered), BeforeValidator(_listed)] = (0.0, 1.5)
-    redis: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_redis(cls, data: object) -> object:
+        if isinstance(data, dict) and "redis" in data:
+            raise ValueError(
+                "redis is no field of it any more: set the environment variable WAHA_MCP_STORE to the URL, for all "
+                "that is counted and kept"
+            )
+        return data
 
 
 #: Seconds of a question's lifetime: the default, the shortest and the longest.

@@ -229,8 +229,8 @@ def code(
     """
     from waha_mcp.policy.one_time_codes import LIFETIME, issue
 
-    # Only the file counts, not the environment; the key is not needed.
-    app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, environ={}).id
+    # The key is not needed, and may be only where the server runs.
+    app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, alone=True).id
     try:
         with closing(user_store()) as store:
             found = issue(store, "console" if console else "oauth", app_id)

@@ -14,6 +14,7 @@ import typer
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import NOBODY
 from waha_mcp.cli.common import SANDBOX_ID, Failure, with_app
+from waha_mcp.log import LogFormat
 from waha_mcp.server.prepared import Prepared
 from waha_mcp.server.sdk import without_uvicorn
 from waha_mcp.server.wire import Wire
@@ -61,8 +62,34 @@ def serve(
         bool,
         typer.Option("--console", help="Serve the approvals page at /console, too.", rich_help_panel=_HTTP),
     ] = False,
+    oauth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The server's public URL: connect claude.ai and ChatGPT to it by OAuth.",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
     certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).", rich_help_panel=_HTTP)] = None,
     keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_HTTP)] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy whose X-Forwarded-For counts; repeatable.",
+            show_default="127.0.0.1",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Redis for several machines, such as redis://localhost; with a password: WAHA_MCP_STORE.",
+            show_default="SQLite, for this machine",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.", rich_help_panel=_HTTP)] = "text",
     allow_insecure_http: Annotated[
         bool,
         typer.Option("--allow-insecure-http", help="No TLS for other machines: a proxy has it.", rich_help_panel=_HTTP),
@@ -81,7 +108,8 @@ def serve(
 
         if (certfile is None) != (keyfile is None):
             raise Failure("--certfile and --keyfile belong together")
-        site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile)
+        proxies = tuple(trusted_proxy or Site.proxies)
+        site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile, proxies)
         serve_over_http(
             site,
             given,
@@ -89,8 +117,11 @@ def serve(
             open_=open_,
             template=template,
             sessions=sessions,
+            oauth=oauth,
             console=console,
+            store=store,
             insecure=allow_insecure_http,
+            log_format=log_format,
         )
         return
     prepared, wire = context.obj

@@ -18,7 +18,7 @@ from waha_mcp.whatsapp.untrusted import reveal
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --go: #0a7a50; --no: #b3261e; --page: #fff; }
-@media (prefers-color-scheme: dark) { :root { --go: #1c9b69; --no: #f2928c; --page: #16181a; } }
+@media (prefers-color-scheme: dark) { :root { --go: #17805a; --no: #f2928c; --page: #16181a; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; background: var(--page); max-width: 34rem; margin: 0 auto;
   padding: 1.5rem 1rem 3rem; overflow-wrap: anywhere; }
@@ -119,7 +119,7 @@ def decision_page(
     body = f"""<h1>Let {asker.title} use the App “{escape(app)}”?</h1>
 {asker.rows()}
 <dl><dt>App</dt><dd><strong>{escape(app)}</strong></dd><dt>WhatsApp account</dt><dd>{escape(account)}</dd></dl>
-<h2>The agent will be able to</h2>
+<h2>What the agent will be able to do</h2>
 <ul>{can}</ul>
 {care}<details><summary>Its {len(tools)} tools</summary><p>{escape("; ".join(tools))}</p></details>
 {form(buttons)}

@@ -62,7 +62,7 @@ def risks(app: App) -> str | None:
 
 
 def _read(rule: ReadRule) -> str:
-    return f"{'all' if rule.allow == ('*',) else f'only {_who(rule.allow)}'}{_never(rule)}"
+    return f"{'all of them' if '*' in rule.allow else f'only of {_who(rule.allow)}'}{_never(rule)}"
 
 
 def _sent(rule: SendRule, existing_only: bool) -> str:
@@ -76,7 +76,7 @@ def _sent(rule: SendRule, existing_only: bool) -> str:
 
 
 def _never(rule: ReadRule) -> str:
-    return f"; never {_who(rule.deny)}" if rule.deny else ""
+    return f"; never: {_who(rule.deny)}" if rule.deny else ""
 
 
 def _who(names: Iterable[str]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -26,18 +29,21 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import AppError
-from waha_mcp.bridge import Bridge
+from waha_mcp.app.inputs import digest
+from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.bridges import AdminKey, Bridges, KeyRefused, TooMany, Unconfirmed
 from waha_mcp.server.credentials import Caller, Credentials, Refused
+from waha_mcp.server.metrics import Metrics, may_look
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.store.changes import Changes
 
 logger = logging.getLogger(__name__)
 
 #: The path of MCP.
 PATH = "/mcp"
-#: For load balancers: whether the process is there, and whether clients should be sent to it.
-HEALTHY, READY = "/healthz", "/readyz"
+#: For load balancers: whether the process is there, and whether clients should be sent to it. For Prometheus: metrics.
+HEALTHY, READY, METRICS = "/healthz", "/readyz", "/metrics"
 #: Most bytes of a request: tools take files of up to 32 MiB as base64.
 MOST_BODY = 48 * 2**20
 #: Seconds for which calls under way may end after SIGTERM.
@@ -57,6 +63,8 @@ class Site:
     hosts: Sequence[str] = ()
     certfile: Path | None = None
     keyfile: Path | None = None
+    #: Addresses or networks of proxies: the client's address is the one that they name in X-Forwarded-For.
+    proxies: Sequence[str] = ("127.0.0.1",)
 
     @property
     def local(self) -> bool:
@@ -93,13 +101,16 @@ class HttpServer:
         store: Store,
         *,
         sessions: bool = False,
-        bridges: Bridges | None = None,
         routes: Sequence[BaseRoute] = (),
         challenge: str = "Bearer",
     ) -> None:
-        """`store` is asked by `/readyz`. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
+        """`store` is that of all bridges. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
         self._credentials, self._store, self._challenge = credentials, store, challenge
-        self.bridges = bridges or Bridges(stands=credentials.stands)
+        self._metrics = Metrics(lambda: len(self.bridges))
+        self.bridges = Bridges(stands=credentials.stands, shared=Shared(store, observer=self._metrics))
+        #: What processes on one store tell each other: the digest of an App's id, of which they may remember too much.
+        self._changes = Changes(store)
+        self.bridges.changed.add(lambda app: self._changes.tell(digest(app.id)))
         self.protocol = Protocol(_bridge_of, connected=sessions)
         self.protocol.server.middleware.insert(0, self._hold)
         self.bridges.retiring.add(self._retire)
@@ -115,20 +126,28 @@ class HttpServer:
                 Route(PATH, _Asgi(self._mcp)),
                 Route(HEALTHY, _healthy),
                 Route(READY, self._ready),
+                Route(METRICS, self._measured),
                 *routes,
             ],
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
-        self.app: ASGIApp = _KnownHosts(app, site.security())
+        self.app: ASGIApp = _KnownHosts(app, site.security(), self._metrics.turned_away)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self.bridges.run(), self._manager.run():
+        async with self.bridges.run(), self._manager.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hear)
             yield
+            tasks.cancel_scope.cancel()
+
+    async def _hear(self) -> None:
+        async for topic in self._changes.heard():
+            self.bridges.doubt(lambda app, topic=topic: topic in (None, digest(app.id)))  # type: ignore[misc]
 
     def drain(self) -> None:
         """End what would stay open by itself: the process is about to end. Calls under way go on."""
+        logger.info("Ending: calls under way may end within %d s", DRAIN)
         self._draining = True
         self.protocol.end_subscriptions()
         for bridge in tuple(self._streams):
@@ -159,6 +178,8 @@ class HttpServer:
             await self._refusal(refusal)(scope, receive, send)
 
     async def _serve(self, caller: Caller, bridge: Bridge, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._draining:
+            raise Refused(503, _LATER, "This process is about to end: try again.", 1.0)
         # A session of the older era is its owner's alone; the SDK compares this user.
         token = AccessToken(token="", client_id=caller.owner, scopes=[])
         scope = {**scope, _BRIDGE: bridge, "user": AuthenticatedUser(token)}
@@ -189,6 +210,7 @@ class HttpServer:
             stream.cancel()
 
     def _refusal(self, refusal: Refused) -> Response:
+        self._metrics.turned_away(refusal.status)
         headers = {}
         if refusal.status == 401:
             headers["WWW-Authenticate"] = self._challenge
@@ -203,10 +225,15 @@ class HttpServer:
         problem = "shutting down" if self._draining else None
         if problem is None:
             try:
-                await in_thread(self._store.now)
+                await in_thread(self._store.get, "ready", "")
             except StoreAway as error:
                 problem = str(error)
         return JSONResponse({"ready": problem is None, "problem": problem}, 200 if problem is None else 503)
+
+    async def _measured(self, request: Request) -> Response:
+        if not may_look(request.client.host if request.client else None):
+            return PlainTextResponse("Only for this machine and private networks.", 403)
+        return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
 
 async def _healthy(_: Request) -> Response:
@@ -229,13 +256,14 @@ class _KnownHosts:
     Load balancers and Prometheus come by the machine's address: what is for them tells nothing worth stealing.
     """
 
-    def __init__(self, app: ASGIApp, settings: TransportSecuritySettings) -> None:
-        self._app, self._security = app, TransportSecurityMiddleware(settings)
+    def __init__(self, app: ASGIApp, settings: TransportSecuritySettings, turned_away: Callable[[int], object]) -> None:
+        self._app, self._security, self._turned_away = app, TransportSecurityMiddleware(settings), turned_away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in (HEALTHY, READY):
+        if scope["type"] == "http" and scope["path"] not in (HEALTHY, READY, METRICS):
             refused = await self._security.validate_request(Request(scope))
             if refused is not None:
+                self._turned_away(refused.status_code)
                 await refused(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -264,6 +292,26 @@ class _Server(uvicorn.Server):
         self._drain()
         await super().shutdown(sockets)
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but the process does not end by the signal in the end: that it was stopped is no failure."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def _listening(site: Site) -> socket.socket:
+    family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
+    made = socket.create_server((site.host, site.port), family=family)
+    # asyncio switches Nagle's algorithm off only where it sees the protocol; else each answer waits 40 ms for an ACK.
+    return socket.socket(made.family, made.type, socket.IPPROTO_TCP, fileno=made.detach())
+
 
 async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], object]) -> None:
     """Serve until SIGTERM or SIGINT; `announce` gets the URL once connections are accepted.
@@ -272,11 +320,14 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         OSError: the address is taken or is not one of this machine.
         AppError: the certificate cannot be used.
     """
+    # It would end each response that is a stream with the signal, answers to calls under way among them.
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
         server.app,
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(site.proxies),
         ssl_certfile=site.certfile,
         ssl_keyfile=site.keyfile,
         timeout_graceful_shutdown=DRAIN,
@@ -285,7 +336,6 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         config.load()
     except OSError as error:  # of ssl, too
         raise AppError(f"--certfile, --keyfile: they cannot be used: {error.strerror or error}") from None
-    family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
-    with socket.create_server((site.host, site.port), family=family) as listening:
+    with _listening(site) as listening:
         url = f"{'https' if site.certfile else 'http'}://{site.name}:{listening.getsockname()[1]}{PATH}"
         await _Server(config, lambda: announce(url), server.drain).serve([listening])

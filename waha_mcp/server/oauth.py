@@ -97,7 +97,7 @@ class OAuth:
 
     def __init__(self, issuer: str, find: Find, store: Store) -> None:
         """Raises ValueError if `issuer` is none: one line that says why."""
-        self._issuer = _checked(issuer)
+        self._issuer = checked_issuer(issuer)
         self._secure = self._issuer.startswith("https:")
         self.resource = f"{self._issuer}/mcp"
         self._store, self._clients, self._state = store, Clients(store), State(store, self.resource)
@@ -281,7 +281,7 @@ class OAuth:
         app = self._app(found.app, found.account)
         if app is None:
             return problem_page(f"The App {found.app} is not there any more, or disabled.")
-        account = f"session {app.session} of WAHA" if app.session else "the one that the App's key is for"
+        account = f"session “{app.session}” in WAHA" if app.session else "the one that the App's key is for"
         return decision_page(
             page,
             _asker(found),
@@ -341,8 +341,12 @@ class OAuth:
         return answer
 
 
-def _checked(issuer: str) -> str:
-    """An issuer's URL as an origin. Raises ValueError."""
+def checked_issuer(issuer: str) -> str:
+    """An issuer's URL as an origin.
+
+    Raises:
+        ValueError: it is none, or not to be used as one: one line that says why.
+    """
     url = parse(issuer)
     if url.scheme != "https" and url.host not in LOOPBACK:
         raise ValueError("the issuer must be an https URL (http on loopback alone)")

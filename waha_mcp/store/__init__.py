@@ -1,8 +1,8 @@
-"""The Store interface for state that outlives a call; implemented in memory and in SQLite.
+"""The Store interface for state that outlives a call; implemented in memory, in SQLite and in Redis.
 
 A store holds rows (a text under a table and a key) and events (a key and a time), whose meaning is up to the caller.
-Its methods block: usually for less than a millisecond, at most about `sqlite.WAIT` seconds while another process holds
-the file. Call them from an event loop through `in_thread`.
+Its methods block: usually for about a millisecond, at most about `sqlite.WAIT` seconds while another process holds the
+file or Redis does not answer. Call them from an event loop through `in_thread`.
 """
 
 from __future__ import annotations
@@ -55,12 +55,20 @@ class Full(Exception):
         self.count, self.limit, self.wait = count, limit, wait
 
 
-#: The ids of the events that `take` has counted, for `give_back`.
-Taken = Sequence[int]
+#: The ids of the events that `take` has counted, as this store has them, for `give_back`.
+Taken = Sequence[int | str]
 
 
 class Store(Protocol):
-    """Each method is atomic among all threads and processes that use the store, and may raise StoreAway."""
+    """Each method is atomic among all threads and processes that use the store, and may raise StoreAway.
+
+    Where a method that writes raises it, what it would write may be written.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes of other machines may use it, too."""
+        ...
 
     @property
     def process(self) -> str:
@@ -72,7 +80,7 @@ class Store(Protocol):
         ...
 
     def now(self) -> float:
-        """The current time in Unix seconds."""
+        """The current time in Unix seconds, by the clock that all who use the store share. Hardly ever blocks."""
         ...
 
     def get(self, table: str, key: str) -> str | None:
@@ -126,6 +134,16 @@ class Store(Protocol):
     def close(self) -> None:
         """Close files and release locks. The next step opens the store again, under another id."""
         ...
+
+
+def away(store: Store) -> str | None:
+    """Why the store cannot be written now, in one line for the user; None: it can. Blocks."""
+    try:
+        # The smallest step that writes.
+        store.swap("probe", "", None, None)
+    except StoreAway as error:
+        return str(error)
+    return None
 
 
 async def in_thread(step: Callable[[*Arguments], T], *arguments: *Arguments) -> T:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from waha_mcp.app.definition import AppError
 from waha_mcp.files import make_private
+from waha_mcp.log import hide
 from waha_mcp.places import STORE, state_root
+from waha_mcp.store.redis_url import RedisUrl, parse_redis_url
 
 if TYPE_CHECKING:
+    from waha_mcp.store.redis import Redis
     from waha_mcp.store.sqlite import Sqlite
+
+#: The environment variable that names a store for several machines.
+VARIABLE = "WAHA_MCP_STORE"
 
 
 def state_dir(app_id: str) -> Path:
@@ -38,8 +47,43 @@ def app_ids() -> list[str]:
     )
 
 
-def user_store() -> Sqlite:
-    """The store that all Apps and processes of the user share. The file is opened with the first step."""
-    from waha_mcp.store.sqlite import Sqlite
+def redis_url() -> RedisUrl | None:
+    """The Redis that the user's store is in, from the environment variable WAHA_MCP_STORE; None: it is in SQLite.
 
-    return Sqlite(state_root() / f"{STORE}.sqlite")
+    No log line shows its password from then on.
+
+    Raises:
+        AppError: the variable holds no such URL.
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        url = parse_redis_url(text)
+    except ValueError as error:
+        raise AppError(f"{VARIABLE}: {error}") from None
+    for secret in url.secrets():
+        hide(secret)
+    return url
+
+
+def user_store() -> Sqlite | Redis:
+    """The store that all Apps and processes of the user share: a file, or the Redis that `redis_url` names.
+
+    It is opened with the first step.
+
+    Raises:
+        AppError: what the environment says of Redis cannot be used.
+    """
+    url = redis_url()
+    if url is None:
+        from waha_mcp.store.sqlite import Sqlite
+
+        return Sqlite(state_root() / f"{STORE}.sqlite")
+    try:
+        from waha_mcp.store.redis import Redis
+    except ModuleNotFoundError:
+        raise AppError(f"{VARIABLE}: the extra for Redis is not installed (pip install 'waha-mcp[redis]')") from None
+    # Several installations of one machine may use several.
+    name = hashlib.sha256(f"{url.host}:{url.port}/{url.database}".encode()).hexdigest()[:16]
+    return Redis(url, state_root() / f"{STORE}.redis-{name}")

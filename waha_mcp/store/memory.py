@@ -15,6 +15,8 @@ from waha_mcp.store import KEPT, Count, Full, Row, Taken
 class Memory:
     """A Store in this process's memory."""
 
+    shared = False
+
     def __init__(self) -> None:
         self.process = secrets.token_hex(8)
         self._lock = threading.Lock()

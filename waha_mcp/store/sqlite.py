@@ -22,6 +22,8 @@ _END = "\U0010ffff"
 class Sqlite(Database):
     """A Store in a file."""
 
+    shared = False
+
     MIGRATIONS = (
         (
             """CREATE TABLE row (

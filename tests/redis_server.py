@@ -1,0 +1,83 @@
+"""A redis-server of the tests' own: on loopback, in a folder, ended by its own id."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis as Client
+from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError
+
+from waha_mcp.store.redis import Redis
+from waha_mcp.store.redis_url import parse_redis_url
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """A redis-server with these options, which keeps its port over restarts. Without any it keeps nothing."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.skip("redis-server is not installed (apt-get install redis-server)")
+        self.port = port or free_port()
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self._command = [
+            *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""),
+            *options,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> RedisServer:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return self
+            except ResponseError:
+                return self  # it answers, and wants to know who asks
+            except (ConnectionError, BusyLoadingError) as error:
+                if "Authentication" in type(error).__name__:
+                    return self
+                assert time.monotonic() < deadline
+                assert self._process.poll() is None
+                time.sleep(0.02)
+
+    def client(self) -> Client:
+        return Client(port=self.port, decode_responses=True, protocol=2)
+
+    def store(self, memory: Path | None = None, timeout: float = 2.0) -> Redis:
+        return Redis(parse_redis_url(self.url), memory, timeout=timeout)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def end(self, *, kill: bool = False) -> None:
+        """End it, in good order or not."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self.signal(signal.SIGCONT)
+                self.signal(signal.SIGKILL if kill else signal.SIGTERM)
+                self._process.wait(timeout=20)
+            self._process = None

@@ -1,0 +1,100 @@
+"""The URL of a Redis, as the user writes it: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
+
+A private certificate authority and a certificate of ours are files in its query: `ssl_ca_certs`, `ssl_certfile` and
+`ssl_keyfile`. No other option is taken, so that none can turn off what protects the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from waha_mcp.app.urls import is_local, parse_host
+
+_PORT = 6379
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_SHAPE = "must be a URL such as redis://127.0.0.1:6379/0, or rediss://user:password@host for TLS"
+
+
+@dataclass(frozen=True)
+class RedisUrl:
+    """Where a Redis is and how to log in. `files`: certificates, by the name of the option."""
+
+    #: As it was written.
+    text: SecretStr
+    tls: bool
+    host: str
+    port: int
+    database: int
+    user: str | None
+    password: SecretStr | None
+    files: Mapping[str, str]
+
+    @property
+    def where(self) -> str:
+        """Host and port, for people."""
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of a client of the library `redis`, synchronous or not."""
+        tls = {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True} if self.tls else {}
+        return {
+            "host": self.host,
+            "port": self.port,
+            "db": self.database,
+            "username": self.user,
+            "password": None if self.password is None else self.password.get_secret_value(),
+            **tls,
+            **self.files,
+        }
+
+    def secrets(self) -> Iterator[SecretStr]:
+        """Everything of it that no log and no other program may get."""
+        if self.password is not None:
+            yield self.text
+            yield self.password
+            yield SecretStr(urlsplit(self.text.get_secret_value()).password or "")
+
+
+def parse_redis_url(text: str) -> RedisUrl:
+    """Parse the URL of a Redis.
+
+    Raises:
+        ValueError: it is none, or it would send what is stored over a public network as plain text. The message quotes
+            at most the host.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(_SHAPE) from None
+    if parts.scheme not in ("redis", "rediss") or not host or port == 0 or parts.fragment:
+        raise ValueError(_SHAPE)
+    try:
+        plain_host = parse_host(host)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    database = parts.path.strip("/") or "0"
+    if not (database.isascii() and database.isdecimal()):
+        raise ValueError(f"{_SHAPE}: after the host comes the number of a database, or nothing")
+    files = dict(parse_qsl(parts.query, keep_blank_values=True))
+    tls = parts.scheme == "rediss"
+    if not files.keys() <= set(_FILES) or (files and not tls) or not all(files.values()):
+        raise ValueError(f"takes no options but files of certificates, with rediss://: {', '.join(_FILES)}")
+    if not tls and not is_local(plain_host):
+        raise ValueError(f"plain redis:// would send all that is stored unencrypted to {plain_host}; use rediss://")
+    return RedisUrl(
+        text=SecretStr(text.strip()),
+        tls=tls,
+        host=host,
+        port=port or _PORT,
+        database=int(database),
+        user=unquote(parts.username) if parts.username else None,
+        password=SecretStr(unquote(parts.password)) if parts.password else None,
+        files=files,
+    )
