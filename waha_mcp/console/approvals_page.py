@@ -10,6 +10,7 @@ import hmac
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import File
 from waha_mcp.policy.shown_files import read
 from waha_mcp.store import StoreAway
+from waha_mcp.store.folders import user_store
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
@@ -135,7 +137,10 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
 
 def _copy_of(entry_id: str, number: int) -> bytes | None:
     """The copy of a file, for as long as its question waits."""
-    return read(entry_id, number) if any(entry.id == entry_id for entry in waiting()) else None
+    if not any(entry.id == entry_id for entry in waiting()):
+        return None
+    with closing(user_store()) as store:
+        return read(store, entry_id, number)
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
