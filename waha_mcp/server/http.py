@@ -313,7 +313,7 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         AppError: the certificate cannot be used.
     """
     # It would end each response that is a stream with the signal, answers to calls under way among them.
-    AppStatus.disable_automatic_graceful_drain()
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
         server.app,
         log_config=None,
