@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from tests.console.browser import Browser, browser, missing
 from tests.harness import approvals_of, opened_store, run
-from tests.http_process import http_process
+from tests.http_server import http_server, until
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console import login
@@ -102,8 +102,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, state: str) -> Iterator[Ser
 def serving(apps: Path, state: str) -> Iterator[Server]:
     for app_id in APPS:
         Server("", apps).define(app_id)
-    with http_process(apps, "--console", env={"XDG_STATE_HOME": state}) as url:
-        yield Server(url.removesuffix("/mcp"), apps)
+    with http_server("--apps", str(apps), "--console", XDG_STATE_HOME=state) as server:
+        yield Server(server.base, apps)
 
 
 @pytest.fixture
@@ -334,13 +334,6 @@ def test_the_pages_load_nothing_and_are_shown_within_no_other(server: Server) ->
         assert "unsafe" not in policy
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-frame-options"] == "DENY"
-
-
-def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def enter(window: Browser, server: Server, app_id: str = "assistant") -> None:
