@@ -64,6 +64,8 @@ def serve_over_http(
     if folder is not None and not folder.apps() and strangers is None:
         raise Failure(f"no App to serve in {apps or config_dir()}: make one with `waha-mcp init`, or see the log above")
     if store is not None:
+        if "@" in store:
+            raise Failure(f"--store: other users of this machine see a password there; put the URL into {VARIABLE}")
         os.environ[VARIABLE] = store
     with_store = user_store()
     if console and folder is None:

@@ -11,6 +11,7 @@ import hmac
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -28,6 +29,7 @@ from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import File
 from waha_mcp.policy.shown_files import read
 from waha_mcp.store import StoreAway
+from waha_mcp.store.folders import user_store
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
@@ -84,7 +86,10 @@ class Sight:
 
     def copy_of(self, entry_id: str, number: int) -> bytes | None:
         """The copy of a file, for as long as its question waits."""
-        return read(entry_id, number) if any(entry.id == entry_id for entry in self.waiting()) else None
+        if not any(entry.id == entry_id for entry in self.waiting()):
+            return None
+        with closing(user_store()) as store:
+            return read(store, entry_id, number)
 
 
 #: The questions of all Apps of the user.
