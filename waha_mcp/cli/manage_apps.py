@@ -201,8 +201,10 @@ def remove(
         print(f"WAHA {'removed its app and key' if found else 'had no such app or key'}.")
     entries = entries_launching(path)
     app_id = _id_of(path)
-    if app_id is not None and (ended := _ended(_disconnect(app_id))):
-        print(ended)
+    if app_id is not None:
+        if ended := _ended(_disconnect(app_id)):
+            print(ended)
+        _log_out(app_id)
     forget(path)
     print(f"{path} is gone.")
     if app_id is not None and (gone := drop(app_id)):
@@ -214,11 +216,17 @@ def remove(
 
 
 @apps.command()
-def code(app: AppId, folder: Folder = None, as_json: AsJson = False) -> None:
+def code(
+    app: AppId,
+    console: Annotated[bool, typer.Option("--console", help="A code for the server's console instead.")] = False,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
     """Print a one-time code that connects a program by OAuth.
 
     It goes into the page that a program such as claude.ai opens, within ten minutes, and is for this App. A new one
-    takes the place of the last.
+    takes the place of the last. With --console it lets a person approve what the App's agents ask for, at /console of
+    the server.
 
     Example: waha-mcp apps code assistant
     """
@@ -228,14 +236,18 @@ def code(app: AppId, folder: Folder = None, as_json: AsJson = False) -> None:
     app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, alone=True).id
     try:
         with closing(user_store()) as store:
-            found = issue(store, "oauth", app_id)
+            found = issue(store, "console" if console else "oauth", app_id)
     except StoreAway as error:
         raise Failure(str(error), code=1) from None
     if as_json:
         print(json.dumps({"app": app_id, "code": found, "seconds": LIFETIME}))
         return
-    print(f"{found}\n\nIt is good once, for {LIFETIME / 60:.0f} minutes, in the page that the program opened.")
-    print(f"Whoever types it there can have a program of theirs use App '{app_id}': give it to nobody else.")
+    where = "at /console of the server" if console else "in the page that the program opened"
+    gives = (
+        f"approve what agents of App '{app_id}' ask for" if console else f"have a program of theirs use App '{app_id}'"
+    )
+    print(f"{found}\n\nIt is good once, for {LIFETIME / 60:.0f} minutes, {where}.")
+    print(f"Whoever types it there can {gives}: give it to nobody else.")
 
 
 @apps.command()
@@ -292,6 +304,17 @@ def _ended(number: int) -> str:
     return f"{programs} connected by OAuth can use it no longer." if number else ""
 
 
+def _log_out(app_id: str) -> None:
+    """Log everybody out of the App's console on a server."""
+    from waha_mcp.console.login import end_logins
+
+    try:
+        with closing(user_store()) as store:
+            end_logins(store, app_id)
+    except StoreAway as error:
+        raise Failure(f"{error} Who is logged in at the console of App '{app_id}' still is", code=1) from None
+
+
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "minutes")
 
@@ -314,9 +337,10 @@ def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool)
     else:
         _save(_plan(path, enabled=enabled), admin_key_file)
     print(f"App '{app}' is {'enabled' if enabled else 'disabled'}{' here' if here else ''}.")
-    app_id = None if enabled else _id_of(path)
-    if app_id is not None and (ended := _ended(_disconnect(app_id))):
-        print(ended)
+    if not enabled and (app_id := _id_of(path)) is not None:
+        if ended := _ended(_disconnect(app_id)):
+            print(ended)
+        _log_out(app_id)
 
 
 def _save(plan: Plan, admin_key_file: Path | None) -> None:
