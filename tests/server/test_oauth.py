@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -25,6 +26,7 @@ from waha_mcp.server.oauth import TOKEN_PREFIX, OAuth
 from waha_mcp.store import Limit, Store
 from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
+from waha_mcp.waha.web_fetch import MayAsk, NotAllowed, WebFile
 
 pytestmark = pytest.mark.slow
 
@@ -549,10 +551,6 @@ DOCUMENT = "https://client.example/oauth/metadata.json"
 
 def described(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
     """Let the address of `DOCUMENT` hold one; the addresses that were asked for."""
-    import json
-
-    from waha_mcp.waha.web_fetch import WebFile
-
     asked: list[str] = []
     document = {"client_id": DOCUMENT, "client_name": "Described", "redirect_uris": [REDIRECT]} | changes
 
@@ -620,6 +618,23 @@ def test_what_is_no_address_of_a_document_is_not_fetched(
     asked = described(monkeypatch)
     assert Client(here).open(client_id=address).answer.status_code == 400
     assert asked == []
+
+
+def test_a_document_that_has_moved_is_not_followed(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def fetch(url: str, *, why_not: MayAsk, **limits: Any) -> WebFile:
+        for host in ("client.example", "client.example"):
+            if why := why_not(host):
+                raise NotAllowed(why)
+            asked.append(host)
+        raise AssertionError("it was followed")
+
+    monkeypatch.setattr(oauth_clients, "fetch", fetch)
+    answer = Client(here).open(client_id=DOCUMENT).answer
+    assert answer.status_code == 400
+    assert "redirected" in answer.text
+    assert asked == ["client.example"]
 
 
 def test_documents_are_fetched_so_often_in_all(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
