@@ -18,7 +18,7 @@ from waha_mcp.sandbox import SandboxInfo
 #: Needed by other commands, by extras, or by few calls.
 HEAVY = {
     *("PIL", "json5", "jsonschema", "keyring", "limits", "phonenumbers", "pygments", "rapidfuzz", "redis", "regex"),
-    *("rich", "ruamel", "segno", "tomlkit", "uvicorn", "vobject", "websockets"),
+    *("prometheus_client", "rich", "ruamel", "segno", "tomlkit", "uvicorn", "vobject", "websockets"),
 }
 #: A line of `-X importtime`: a module that has been imported, or that None in sys.modules stops, as this one.
 _IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +([\w.]+)", re.MULTILINE)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +18,7 @@ from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
 from waha_mcp.feed.live import Feed
 from waha_mcp.log import hide, redact_answer
+from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.directory import Directory, everyone
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from waha_mcp.indexing import Indexing
     from waha_mcp.policy.call import Call
     from waha_mcp.policy.gate import Policy
+    from waha_mcp.store import Store
+    from waha_mcp.waha.shared_events import SharedEvents
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +79,25 @@ class _NotResolved(ArgumentError):
 
 
 #: What the trail has as the decision on a call that ends so before the gate.
-_EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
+EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a bridge has in common with the others of its process; by default it has each for itself, or none."""
+
+    store: Store | None = None
+    events: SharedEvents | None = None
+    observer: Observer = NOBODY
+
+
+ALONE = Shared()
 
 
 class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
-    def __init__(self, app: App, *, paced: bool = True) -> None:
+    def __init__(self, app: App, *, paced: bool = True, shared: Shared = ALONE) -> None:
         """Load the App's toolsets. Makes no request. `paced`: whether filling the index leaves WAHA time for others.
 
         Raises:
@@ -101,7 +117,8 @@ class Bridge:
         self.app = app
         for secret in app.secrets():
             hide(secret)
-        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file)
+        self._shared = shared
+        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file, observer=shared.observer)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)
         #: Awaited whenever the exposed tools have changed.
@@ -114,7 +131,7 @@ class Bridge:
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
         #: What happens in WhatsApp. It listens from when a tool needs it.
-        self.feed = Feed(self.waha, live=app.feed == "live")
+        self.feed = Feed(self.waha, live=app.feed == "live", shared=shared.events)
         self.feed.listeners.add(self._heard)
         self.feed.refused = partial(self.key.doubt, Action.READ)
         #: The local index; None: the App has none, or it is not known yet whether the key may read.
@@ -148,7 +165,7 @@ class Bridge:
         """The policy. Imported with the first call; listings do not need it."""
         from waha_mcp.policy.gate import Policy
 
-        return Policy(self.app, self.people)
+        return Policy(self.app, self.people, self._shared.observer, self._shared.store)
 
     @cached_property
     def references(self) -> References:
@@ -206,7 +223,7 @@ class Bridge:
         try:
             made = await self._made(name, arguments, ask, client, progress, began)
         except BaseException as error:
-            decision = next((word for kind, word in _EARLY.items() if isinstance(error, kind)), None)
+            decision = next((word for kind, word in EARLY.items() if isinstance(error, kind)), None)
             outcome = "refused" if decision else "failed" if isinstance(error, Exception) else "broken off"
             ms = round((time.monotonic() - began) * 1000, 1)
             self.policy.note(name, arguments, client=client, decision=decision or "not checked", outcome=outcome, ms=ms)

@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from pydantic import SecretStr
 from waha_mcp.steps import for_person
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 
 
 #: All secrets of this process. They are kept for good, since later lines may still contain an unused one.
@@ -31,11 +33,24 @@ def hide(secret: SecretStr) -> None:
 class _Redacting(logging.Formatter):
     """A formatter that redacts hidden secrets in the finished line, tracebacks included."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
     def format(self, record: logging.LogRecord) -> str:
         return redact(for_person(super().format(record)), *_hidden)
+
+
+class _Json(_Redacting):
+    """Each record as one JSON object. A traceback is part of its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        level, name = record.levelname.lower(), record.name
+        # Redacted before it is quoted: what is cut out of quoted text may leave half an escape.
+        return json.dumps({"time": time, "level": level, "logger": name, "message": super().format(record)})
+
+
+_FORMATTERS: dict[LogFormat, logging.Formatter] = {
+    "text": _Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"),
+    "json": _Json(),
+}
 
 
 def redact(text: str, *secrets: SecretStr) -> str:
@@ -209,10 +224,10 @@ def _base64(data: bytes, at: int, fold: str) -> str:
     return fold.join(apart.get(each, each) for each in own)
 
 
-def configure_logging(level: LogLevel) -> None:
+def configure_logging(level: LogLevel, form: LogFormat = "text") -> None:
     """Send log records to stderr: those of waha_mcp from `level`, of other packages from warning; log crashes, too."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting())
+    handler.setFormatter(_FORMATTERS[form])
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("waha_mcp").setLevel(level.upper())
     sys.excepthook = _log_crash

@@ -17,7 +17,12 @@ def config_dir() -> Path:
 
 def definitions() -> list[Path]:
     """The files of the user's App definitions, sorted."""
-    return sorted(p for p in config_dir().glob("*.*") if p.suffix in (".toml", ".json") and p.is_file())
+    return definitions_in(config_dir())
+
+
+def definitions_in(folder: Path) -> list[Path]:
+    """The files of App definitions in a folder, sorted."""
+    return sorted(p for p in folder.glob("*.*") if p.suffix in (".toml", ".json") and p.is_file())
 
 
 def state_root() -> Path:

@@ -479,8 +479,8 @@ DEFENCES = (
             ("server/asking.py", 'if answer.action == "decline":', "if False:"),
             (
                 "server/asking.py",
-                "self._open.pop(state, None)\n            return None",
-                "self._open.pop(state, None)\n            return True",
+                "self._waiting -= 1\n            return None",
+                "self._waiting -= 1\n            return True",
             ),
         ),
         ("wire::nothing_goes_out_where_a_client_answers", "wire::a_yes_is_good_for_one_call"),

@@ -112,7 +112,7 @@ YES = (
     ),
     Defence(
         "forms at a client are bounded",
-        (("server/asking.py", "if len(self._open) >= _MOST_OPEN:", "if False:"),),
+        (("server/asking.py", "if self._waiting >= _MOST_OPEN:", "if False:"),),
         ("yes::so_many_forms_are_open_at_the_client_and_no_more",),
     ),
     Defence(

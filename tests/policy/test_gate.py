@@ -586,7 +586,7 @@ async def test_where_the_pace_is_not_known_nothing_is_done(
     ("end", "decision", "outcome"),
     [
         (None, "allowed", "done"),
-        (Refusal("too odd", "No."), "too odd", "refused"),
+        (Refusal("too fast", "No."), "too fast", "refused"),
         (OutcomeUnknown("Perhaps."), "allowed", "unknown"),
         (ArgumentError("Wrong."), "allowed", "failed"),
         (BadAnswer("Odd."), "allowed", "failed"),

@@ -10,12 +10,15 @@ import anyio
 import pytest
 from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
+from pydantic import SecretStr
 
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
+from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.question import Question
 from waha_mcp.server import asking
 from waha_mcp.server.asking import Asking, InputNeeded, read_answer
+from waha_mcp.store.memory import Memory
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +35,20 @@ def question(digest: str = "a", lasts: float = LIFETIME) -> Question:
     """A question that is good for so many seconds from now."""
     recipients, expires = ("Sam Okafor (+12025550123)",), time.time() + lasts
     return Question("app", "send_text", "Send a text", recipients, {"text": "Hello"}, digest, expires)
+
+
+class Clock(Memory):
+    """A store whose time goes on only when it is told to."""
+
+    later = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.later
+
+
+def asking_of(store: Memory | None = None, app_id: str = "app", key: str = "key_sample_0000") -> Asking:
+    kept = store or Memory()
+    return Asking(App(id=app_id, key=SecretStr(key)), lambda: kept)
 
 
 class Session:
@@ -99,7 +116,7 @@ async def test_only_a_client_that_can_show_a_form_is_asked(
 ) -> None:
     session = Session(TICKED, None if declared is None else types.ClientCapabilities.model_validate(declared))
     what = question()
-    answer = await call(Asking(), what, version, session)
+    answer = await call(asking_of(), what, version, session)
     if not asked:
         assert answer is None
     elif version == MODERN:
@@ -114,7 +131,7 @@ async def test_only_a_client_that_can_show_a_form_is_asked(
 async def test_a_form_shows_a_question_in_the_words_of_all(text: str, version: str) -> None:
     what, session = hostile_question(text), Session(TICKED)
     # `call` compares the words of the newer era.
-    await call(Asking(), what, version, session)
+    await call(asking_of(), what, version, session)
     assert session.shown == ([what.text()] if version == LEGACY else [])
     assert_nothing_forged(what.text(), what)
 
@@ -141,7 +158,7 @@ VERDICTS: dict[str, tuple[Any, bool | None]] = {
 @ERAS
 @pytest.mark.parametrize(("given", "verdict"), VERDICTS.values(), ids=VERDICTS)
 async def test_only_a_tick_is_a_yes_and_only_a_person_says_no(given: Any, verdict: bool | None, version: str) -> None:
-    asks, session = Asking(), Session(given)
+    asks, session = asking_of(), Session(given)
     if version == LEGACY:
         assert await call(asks, question(), version, session) is verdict
     else:
@@ -163,7 +180,7 @@ async def test_only_a_tick_is_a_yes_and_only_a_person_says_no(given: Any, verdic
     ids=str,
 )
 async def test_a_round_trip_that_comes_back_with_no_answer_in_it_is_no_answer(responses: Any) -> None:
-    asks = Asking()
+    asks = asking_of()
     state = await call(asks, question())
     assert await call(asks, question(), requestState=state, inputResponses=responses) is None
 
@@ -181,36 +198,36 @@ async def test_a_round_trip_that_comes_back_with_no_answer_in_it_is_no_answer(re
 )
 async def test_a_client_that_fails_to_ask_asked_nobody(failure: Exception) -> None:
     session, what = Session(failure), question()
-    assert await call(Asking(), what, LEGACY, session) is None
+    assert await call(asking_of(), what, LEGACY, session) is None
     assert session.shown == [what.text()]
 
 
 @pytest.mark.parametrize("nonsense", [{}, {"action": "ACCEPT"}, {"action": "accept", "content": "approve"}], ids=str)
 async def test_a_client_that_answers_out_of_the_protocol_asked_nobody(nonsense: Any) -> None:
-    assert await call(Asking(), question(), LEGACY, Session(nonsense)) is None
+    assert await call(asking_of(), question(), LEGACY, Session(nonsense)) is None
 
 
 async def test_a_client_that_shows_the_question_for_ever_asked_nobody() -> None:
     with anyio.fail_after(10):
-        assert await call(Asking(), question(lasts=0.01), LEGACY, Session()) is None
+        assert await call(asking_of(), question(lasts=0.01), LEGACY, Session()) is None
 
 
 @pytest.mark.parametrize("sent", [{}, {"inputResponses": None}, {"inputResponses": YES, "requestState": None}], ids=str)
 async def test_what_brings_no_answer_or_no_state_is_asked_again(sent: dict[str, Any]) -> None:
-    asks = Asking()
+    asks = asking_of()
     state = await call(asks, question())
     assert isinstance(await call(asks, question(), **({"requestState": state} | sent)), str)
 
 
 @pytest.mark.parametrize("state", ["made-up", "", 5, True, [], {}], ids=repr)
 async def test_a_state_that_is_none_of_ours_is_asked_again(state: Any) -> None:
-    asks = Asking()
+    asks = asking_of()
     await call(asks, question())
     assert isinstance(await call(asks, question(), requestState=state, inputResponses=YES), str)
 
 
 async def test_an_answer_counts_once_and_for_its_own_question() -> None:
-    asks = Asking()
+    asks = asking_of()
     state = await call(asks, question("a"))
     assert isinstance(await call(asks, question("b"), requestState=state, inputResponses=YES), str)
     assert isinstance(await call(asks, question("a"), requestState=state, inputResponses=YES), str)
@@ -219,44 +236,57 @@ async def test_an_answer_counts_once_and_for_its_own_question() -> None:
     assert isinstance(await call(asks, question("a"), requestState=state, inputResponses=YES), str)
 
 
-async def test_the_state_of_one_client_is_none_at_another() -> None:
-    state = await call(Asking(), question())
-    assert isinstance(await call(Asking(), question(), requestState=state, inputResponses=YES), str)
+@pytest.mark.parametrize("other", [{"key": "key_sample_0001"}, {"app_id": "app2"}], ids=["key", "App"])
+async def test_the_state_of_one_key_or_app_is_none_of_another(other: dict[str, str]) -> None:
+    store = Memory()
+    state = await call(asking_of(store), question())
+    assert isinstance(await call(asking_of(store, **other), question(), requestState=state, inputResponses=YES), str)
+    assert await call(asking_of(store), question(), requestState=state, inputResponses=YES) is True
+
+
+async def test_another_process_takes_the_answer() -> None:
+    store = Memory()
+    state = await call(asking_of(store), question())
+    assert await call(asking_of(store), question(), requestState=state, inputResponses=YES) is True
+    assert isinstance(await call(asking_of(store), question(), requestState=state, inputResponses=YES), str)
+
+
+async def test_the_state_itself_does_not_stand_in_the_store() -> None:
+    store = Memory()
+    state = await call(asking_of(store), question())
+    assert isinstance(state, str)
+    assert state not in repr(store.rows("asked"))
 
 
 @pytest.mark.parametrize(("later", "counts"), [(LIFETIME - 1, True), (LIFETIME, False), (LIFETIME + 1, False)])
-async def test_an_answer_counts_for_the_lifetime_of_its_question(
-    later: float, counts: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = time.monotonic()
-    asks = Asking()
-    monkeypatch.setattr("waha_mcp.server.asking.time.monotonic", lambda: now)
+async def test_an_answer_counts_for_the_lifetime_of_its_question(later: float, counts: bool) -> None:
+    store = Clock()
+    asks = asking_of(store)
     state = await call(asks, question())
-    now += later
+    store.later = later
     answer = await call(asks, question(), requestState=state, inputResponses=YES)
     assert answer is True if counts else isinstance(answer, str)
 
 
 @pytest.mark.parametrize("how", ["answered", "expired"])
 async def test_one_question_more_than_may_be_open_is_not_asked_until_one_is_over(
-    how: str, monkeypatch: pytest.MonkeyPatch
+    how: str,
 ) -> None:
-    now = time.monotonic()
-    asks = Asking()
-    monkeypatch.setattr("waha_mcp.server.asking.time.monotonic", lambda: now)
+    store = Clock()
+    asks = asking_of(store)
     states = [await call(asks, question()) for _ in range(asking._MOST_OPEN)]
     assert len(set(states)) == len(states)
     assert await call(asks, question()) is None
     if how == "answered":
         assert await call(asks, question(), requestState=states[1], inputResponses=YES) is True
     else:
-        now += LIFETIME
+        store.later = LIFETIME + 1
     assert isinstance(await call(asks, question()), str)
 
 
 @pytest.mark.parametrize("answer", [TICKED, RuntimeError("no")], ids=["answered", "failed"])
 async def test_so_many_forms_are_open_at_a_client_and_no_more(answer: Any) -> None:
-    asks, idle, last = Asking(), Session(), Session(answer)
+    asks, idle, last = asking_of(), Session(), Session(answer)
     async with anyio.create_task_group() as tasks:
         for _ in range(asking._MOST_OPEN - 1):
             tasks.start_soon(call, asks, question(), LEGACY, idle)

@@ -145,6 +145,8 @@ class App(PolicyFields):
     outbox: Path | None = None
     #: The only folder into which get_media saves files. None: it saves nothing.
     downloads: Path | None = None
+    #: Let clients of a server over HTTP use these two folders, which are on the server's machine.
+    remote_files: bool = False
     #: Let get_media return links for a browser, which contain the session's media-only key.
     media_links: bool = False
     #: The service that transcribes voice notes. None: no transcription.
@@ -218,16 +220,18 @@ def load_app(
     *,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    alone: bool = False,
 ) -> App:
     """Load the App from a file (`source`: a path, or the id of a definition in `config_dir()`), environment and flags.
 
     `overrides`: values of flags by field name; None values are ignored. Empty environment variables count as unset.
+    `alone`: the environment gives only the variables that the file names, as for one App of many.
 
     Raises:
         AppError: the definition is missing, unreadable, invalid or disabled.
     """
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if v.strip()}
-    source = source or env.get("WAHA_MCP_APP")
+    source = source or (None if alone else env.get("WAHA_MCP_APP"))
     _check_filled_in({"app": source})
     where = find_definition(source) if source else None
     fields = read_definition(where) if where else {}
@@ -235,7 +239,7 @@ def load_app(
         fields["id"] = id_of(where, fields)
     if where and isinstance(fields.get("key"), str):
         _warn_if_open(where)
-    fields |= _from_environment(env) | {k: v for k, v in (overrides or {}).items() if v is not None}
+    fields |= ({} if alone else _from_environment(env)) | {k: v for k, v in (overrides or {}).items() if v is not None}
     _check_filled_in(fields)
     base = where.parent if where else Path.cwd()
     inputs = _inputs_of(source, where, fields, base)

@@ -179,10 +179,16 @@ def check_store() -> None:
 
 
 def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: add the options that choose an App. The command gets `load(**fields)`; `fields` override the rest."""
+    """Decorator: add the options that choose an App. The command gets `load(**fields)`; `fields` override the rest.
+
+    One that has a parameter `given` gets the options themselves in it, by field name, with `source` and `log_level`.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "load"]
+        takes_given = "given" in inspect.signature(command).parameters
+        own = [
+            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in ("load", "given")
+        ]
         shared = [
             p.replace(default=log_level) if p.name == "log_level" else p
             for p in inspect.signature(_app_options, eval_str=True).parameters.values()
@@ -191,6 +197,8 @@ def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable
         @functools.wraps(command)
         def wrapped(**values: Any) -> None:
             options = _app_options(**{p.name: values.pop(p.name) for p in shared})
+            if takes_given:
+                values["given"] = dict(options)
             source, level = options.pop("source"), options.pop("log_level")
 
             def load(**fields: Any) -> App:

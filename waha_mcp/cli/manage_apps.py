@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +19,11 @@ from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.profiles import parse_choice
-from waha_mcp.places import config_dir, definitions
+from waha_mcp.cli.terminal import visible
+from waha_mcp.places import config_dir, definitions, definitions_in
 from waha_mcp.steps import did_you_mean, for_person
+from waha_mcp.store import StoreAway
+from waha_mcp.store.folders import user_store
 
 if TYPE_CHECKING:
     from waha_mcp.cli.setup import Plan
@@ -34,6 +39,10 @@ def _app_ids() -> list[str]:
 AppId = Annotated[str, typer.Argument(help="Id of the App.", show_default=False, autocompletion=_app_ids)]
 HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; ask WAHA nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--apps", metavar="DIR", help="Folder of the definitions.", show_default="the config folder"),
+]
 
 
 @apps.command("list")
@@ -105,7 +114,7 @@ def update(
 def disable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = False) -> None:
     """Switch an App off: its key stops working at once.
 
-    And waha-mcp no longer starts with it.
+    And waha-mcp no longer starts with it. Programs that were connected to it by OAuth have to be connected anew.
 
     Example: waha-mcp apps disable assistant
     """
@@ -175,7 +184,7 @@ def remove(
 ) -> None:
     """Remove an App, here and on WAHA, with its key.
 
-    Its index of messages goes, too; the trail stays.
+    Its index of messages goes, too, and what was connected by OAuth; the trail stays.
 
     Example: waha-mcp apps remove assistant --yes
     """
@@ -192,6 +201,10 @@ def remove(
         print(f"WAHA {'removed its app and key' if found else 'had no such app or key'}.")
     entries = entries_launching(path)
     app_id = _id_of(path)
+    if app_id is not None:
+        if ended := _ended(_disconnect(app_id)):
+            print(ended)
+        _log_out(app_id)
     forget(path)
     print(f"{path} is gone.")
     if app_id is not None and (gone := drop(app_id)):
@@ -200,6 +213,110 @@ def remove(
         print("Clients that still launch it, and what takes their entries out:")
     for host, name in entries:
         say(f"  {host.title:<16} waha-mcp uninstall {host.name} --name {shlex.quote(name)}")
+
+
+@apps.command()
+def code(
+    app: AppId,
+    console: Annotated[bool, typer.Option("--console", help="A code for the server's console instead.")] = False,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a one-time code that connects a program by OAuth.
+
+    It goes into the page that a program such as claude.ai opens, within ten minutes, and is for this App. A new one
+    takes the place of the last. With --console it lets a person approve what the App's agents ask for, at /console of
+    the server.
+
+    Example: waha-mcp apps code assistant
+    """
+    from waha_mcp.policy.one_time_codes import LIFETIME, issue
+
+    # The key is not needed, and may be only where the server runs.
+    app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, alone=True).id
+    try:
+        with closing(user_store()) as store:
+            found = issue(store, "console" if console else "oauth", app_id)
+    except StoreAway as error:
+        raise Failure(str(error), code=1) from None
+    if as_json:
+        print(json.dumps({"app": app_id, "code": found, "seconds": LIFETIME}))
+        return
+    where = "at /console of the server" if console else "in the page that the program opened"
+    gives = (
+        f"approve what agents of App '{app_id}' ask for" if console else f"have a program of theirs use App '{app_id}'"
+    )
+    print(f"{found}\n\nIt is good once, for {LIFETIME / 60:.0f} minutes, {where}.")
+    print(f"Whoever types it there can {gives}: give it to nobody else.")
+
+
+@apps.command()
+def oauth(
+    app: AppId,
+    end: Annotated[bool, typer.Option("--end", help="End them all, at once. The App and its key stay.")] = False,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the programs that are connected by OAuth, or end them.
+
+    Example: waha-mcp apps oauth assistant
+    """
+    from waha_mcp.server.oauth_state import grants
+
+    path = _definition(app, folder)
+    app_id = str(id_of(path, read_definition(path)))
+    if end:
+        ended = _disconnect(app_id)
+        print(json.dumps({"ended": ended}) if as_json else _ended(ended) or f"Nothing is connected to App '{app_id}'.")
+        return
+    try:
+        with closing(user_store()) as store:
+            found = grants(store, app_id)
+    except StoreAway as error:
+        raise Failure(str(error), code=1) from None
+    rows = [
+        {"name": each.name, "client": each.client, "since": _time(each.created), "renewed": _time(each.renewed)}
+        for each in found
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        print(f"Nothing is connected to App '{app_id}'.")
+    for row in rows:
+        print(visible(f"{row['name'] or '(no name)'}: since {row['since']}, renewed {row['renewed']}"))
+
+
+def _disconnect(app_id: str) -> int:
+    """End what is connected to the App by OAuth; how many programs."""
+    from waha_mcp.server.oauth_state import end_grants
+
+    try:
+        with closing(user_store()) as store:
+            return end_grants(store, app_id)
+    except StoreAway as error:
+        raise Failure(f"{error} What is connected to App '{app_id}' by OAuth was not ended", code=1) from None
+
+
+def _ended(number: int) -> str:
+    """What is said of programs that were disconnected; nothing of none."""
+    programs = "1 program that was" if number == 1 else f"{number} programs that were"
+    return f"{programs} connected by OAuth can use it no longer." if number else ""
+
+
+def _log_out(app_id: str) -> None:
+    """Log everybody out of the App's console on a server."""
+    from waha_mcp.console.login import end_logins
+
+    try:
+        with closing(user_store()) as store:
+            end_logins(store, app_id)
+    except StoreAway as error:
+        raise Failure(f"{error} Who is logged in at the console of App '{app_id}' still is", code=1) from None
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "minutes")
 
 
 def _id_of(path: Path) -> str | None:
@@ -220,6 +337,10 @@ def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool)
     else:
         _save(_plan(path, enabled=enabled), admin_key_file)
     print(f"App '{app}' is {'enabled' if enabled else 'disabled'}{' here' if here else ''}.")
+    if not enabled and (app_id := _id_of(path)) is not None:
+        if ended := _ended(_disconnect(app_id)):
+            print(ended)
+        _log_out(app_id)
 
 
 def _save(plan: Plan, admin_key_file: Path | None) -> None:
@@ -252,13 +373,14 @@ async def _on_waha(url: str, key: Any) -> list[Minted]:
         return await admin.all_apps()
 
 
-def _definition(app: str) -> Path:
-    """The file of the definition with this id in the config folder."""
-    path = next((each for each in definitions() if each.stem == app), None)
+def _definition(app: str, folder: Path | None = None) -> Path:
+    """The file of the definition with this id in a folder (None: the config folder)."""
+    found = definitions() if folder is None else definitions_in(folder)
+    path = next((each for each in found if each.stem == app), None)
     if path is None:
-        known = [each.stem for each in definitions()]
+        known = [each.stem for each in found]
         there = ", ".join(known) or "none"
-        raise AppError(f"no App '{app}' in {config_dir()}: there are {there}{did_you_mean(app, known)}")
+        raise AppError(f"no App '{app}' in {folder or config_dir()}: there are {there}{did_you_mean(app, known)}")
     return path
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import anyio
 import typer
@@ -13,9 +14,12 @@ import typer
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import NOBODY
 from waha_mcp.cli.common import SANDBOX_ID, Failure, with_app
+from waha_mcp.log import LogFormat
 from waha_mcp.server.prepared import Prepared
 from waha_mcp.server.sdk import without_uvicorn
 from waha_mcp.server.wire import Wire
+
+_HTTP = "Serving over HTTP"
 
 
 @with_app(log_level="warning")
@@ -25,13 +29,101 @@ def serve(
     channel: Annotated[
         bool, typer.Option("--channel", help="Tell Claude Code of new messages, whose the App says under [listen].")
     ] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="Serve over HTTP; the key of each request decides.", rich_help_panel=_HTTP)
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_HTTP)] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.", rich_help_panel=_HTTP)
+    ] = 8080,
+    apps: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the definitions to serve.", show_default="the config folder", rich_help_panel=_HTTP
+        ),
+    ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Serve any scoped key of WAHA's.", rich_help_panel=_HTTP)
+    ] = False,
+    template: Annotated[
+        Path | None,
+        typer.Option(help="Definition for keys without one.", show_default="strict", rich_help_panel=_HTTP),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which clients reach it; repeatable.", rich_help_panel=_HTTP)
+    ] = None,
+    sessions: Annotated[
+        bool,
+        typer.Option(
+            "--sessions", help="Keep sessions for older clients; needs sticky routing.", rich_help_panel=_HTTP
+        ),
+    ] = False,
+    console: Annotated[
+        bool,
+        typer.Option("--console", help="Serve the approvals page at /console, too.", rich_help_panel=_HTTP),
+    ] = False,
+    oauth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The server's public URL: connect claude.ai and ChatGPT to it by OAuth.",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).", rich_help_panel=_HTTP)] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_HTTP)] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy whose X-Forwarded-For counts; repeatable.",
+            show_default="127.0.0.1",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Redis for several machines, such as redis://localhost; with a password: WAHA_MCP_STORE.",
+            show_default="SQLite, for this machine",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.", rich_help_panel=_HTTP)] = "text",
+    allow_insecure_http: Annotated[
+        bool,
+        typer.Option("--allow-insecure-http", help="No TLS for other machines: a proxy has it.", rich_help_panel=_HTTP),
+    ] = False,
     *,
     load: Callable[..., App],
+    given: Mapping[str, Any],
 ) -> None:
-    """Serve MCP over stdio, until stdin ends: what a client launches.
+    """Serve MCP over stdio, until stdin ends: what a client launches. With --http over HTTP, until it is stopped.
 
     Example: waha-mcp serve --app assistant
     """
+    if http:
+        from waha_mcp.cli.serve_http import serve_over_http
+        from waha_mcp.server.http import Site
+
+        if (certfile is None) != (keyfile is None):
+            raise Failure("--certfile and --keyfile belong together")
+        proxies = tuple(trusted_proxy or Site.proxies)
+        site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile, proxies)
+        serve_over_http(
+            site,
+            given,
+            apps,
+            open_=open_,
+            template=template,
+            sessions=sessions,
+            oauth=oauth,
+            console=console,
+            store=store,
+            insecure=allow_insecure_http,
+            log_format=log_format,
+        )
+        return
     prepared, wire = context.obj
     if sandbox:
         anyio.run(_serve_sandbox, load, channel)

@@ -8,7 +8,8 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 
@@ -22,6 +23,9 @@ from waha_mcp.waha.event_socket import Arrived, NoEvents, NoneForThisKey, NoneHe
 from waha_mcp.waha.events import Event, event_from, message_event
 from waha_mcp.waha.parsing import iso_time, listing, mapping_of
 from waha_mcp.waha.rows import briefly
+
+if TYPE_CHECKING:
+    from waha_mcp.waha.shared_events import SharedEvents
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +54,8 @@ OPENING = 10
 class Feed:
     """What happens in WhatsApp, from when it is first needed on."""
 
-    def __init__(self, waha: Waha, *, live: bool = True) -> None:
-        """Makes no request. Without `live`, it polls."""
+    def __init__(self, waha: Waha, *, live: bool = True, shared: SharedEvents | None = None) -> None:
+        """Makes no request. Without `live`, it polls. `shared`: the connections of a process with several bridges."""
         self.record = Record()
         self.state: State = "off"
         #: Why it is not live, in a few words; None: it is, or nobody has needed it.
@@ -65,6 +69,7 @@ class Feed:
         #: Starts a task in the background (`start_soon` of a task group).
         self.start: Callable[..., object] | None = None
         self.waha, self._live = waha, live
+        self._connect = waha.listening if shared is None else partial(shared.listening, waha)
         self._opening = anyio.Lock()
         self._running: anyio.CancelScope | None = None
         #: Attempts in a row that gave no connection, or none that works.
@@ -147,7 +152,7 @@ class Feed:
             try:
                 if not self._live:
                     raise NoneHere(self.why or "")
-                async with self.waha.listening() as arriving:
+                async with self._connect() as arriving:
                     began = time.monotonic()
                     await self._catch_up()
                     await self._listen(arriving)

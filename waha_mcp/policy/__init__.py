@@ -6,7 +6,7 @@ The gate is imported with the first call; this module holds the types that are n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from waha_mcp.policy.question import Question
@@ -31,12 +31,37 @@ class Asked(Exception):
     """An `Ask` raises it where the call ends with the question, and is made again with the answer. Nothing was done."""
 
 
+#: Why the policy refuses calls, in the words of the trail.
+Why = Literal[
+    "changed while asked",
+    "declined at the client",
+    "link refused",
+    "name on a list",
+    "not found",
+    "not readable",
+    "pace unknown",
+    "paused",
+    "question gone",
+    "recipient refused",
+    "recipients changed while asked",
+    "refused by a person",
+    "repeat refused",
+    "store away",
+    "too fast",
+    "too many approvals",
+    "too many files",
+    "unknown message",
+    "url refused",
+    "waiting for approval",
+]
+
+
 class Refusal(Exception):
     """The policy refuses a call. Nothing was changed; the text says why and what the agent can do.
 
-    `decision` is the value of the same field in the trail.
+    `decision` is the value of the same field in the trail: why, and by whom where that says more.
     """
 
-    def __init__(self, decision: str, text: str) -> None:
+    def __init__(self, why: Why, text: str, *, by: str = "") -> None:
         super().__init__(text)
-        self.decision = decision
+        self.why, self.decision = why, f"{why} {by}".rstrip()

@@ -222,10 +222,11 @@ class Approver:
 
 def _declined(client: str) -> Refusal:
     return Refusal(
-        f"declined at the client {client}",
+        "declined at the client",
         f"Declined at the client {client}, so it was not done; do not ask for it again. Some clients decline by "
         'themselves, without asking anybody: there, the user can set ask_at = "console" under [approval] in the App '
         "file and start the server again, to approve on the page of `waha-mcp approvals` or in a terminal.",
+        by=client,
     )
 
 

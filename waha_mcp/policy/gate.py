@@ -18,6 +18,7 @@ import anyio
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.log import redact_answer
+from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
 from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
@@ -38,7 +39,7 @@ from waha_mcp.policy.repeats import Outcome
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.policy.sweep import swept
 from waha_mcp.policy.url_checks import UrlChecks
-from waha_mcp.store import StoreAway, in_thread
+from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
@@ -59,10 +60,11 @@ T = TypeVar("T")
 class Policy:
     """The policy of one App."""
 
-    def __init__(self, app: App, table: FilledTable) -> None:
-        """`table` resolves people. Makes no request."""
-        self._app = app
-        self.store = user_store()
+    def __init__(self, app: App, table: FilledTable, observer: Observer = NOBODY, store: Store | None = None) -> None:
+        """`table` resolves people. `store`: the user's, where others use it as well. Makes no request."""
+        self._app, self._observer = app, observer
+        self._owns_store = store is None
+        self.store: Store = store or user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people, app.listen.allow, app.index_chats)
         account = OwnAccount(app.url, table, self.store)
@@ -78,8 +80,9 @@ class Policy:
         self._held = 0
 
     async def aclose(self) -> None:
-        """Flush the trail; close the store."""
-        await in_thread(self.store.close)
+        """Flush the trail; close the store, if nobody else uses it."""
+        if self._owns_store:
+            await in_thread(self.store.close)
         self.end_trail()
 
     def end_trail(self) -> None:
@@ -464,13 +467,17 @@ class Policy:
 
     def note(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> None:
         """Record a call that did not come as far as `run`. `more`: further fields of its line."""
+        self._observer.called(tool, more["outcome"])
+        if more["outcome"] == "refused":
+            self._observer.refused(more["decision"])
         if self._trail is not None:
             shown = arguments if self._app.audit == "text" else None
             self._trail.write(early_record(redact_answer(tool, self._app.key), shown, **more))
 
     def _write_ended(self, call: Call, outcome: str) -> None:
+        call.ended = True
+        self._observer.called(call.tool.name, outcome)
         if self._trail is not None:
-            call.ended = True
             self._trail.write_now(self._record(call, outcome))
 
     def _record(self, call: Call, outcome: str) -> dict[str, Any]:
@@ -483,6 +490,7 @@ class Policy:
             yield
         except Refusal as error:
             call.decision, outcome = error.decision, "refused"
+            self._observer.refused(error.why)
             raise
         except Asked:
             call.decision, outcome = "asked at the client", "waiting"
@@ -497,11 +505,13 @@ class Policy:
             outcome = "unknown" if self._happened(call, error) else "broken off"
             raise
         finally:
-            if self._trail is not None and not call.ended:
+            if not call.ended:
                 if call.tool.effect:
                     await in_thread(self._write_ended, call, outcome)
                 else:
-                    self._trail.write(self._record(call, outcome))
+                    self._observer.called(call.tool.name, outcome)
+                    if self._trail is not None:
+                        self._trail.write(self._record(call, outcome))
 
 
 def _as_unknown(call: Call, error: BaseException) -> BaseException:

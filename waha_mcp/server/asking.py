@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -14,13 +15,19 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from waha_mcp.app.definition import App
+from waha_mcp.app.folder import key_digest
+from waha_mcp.app.inputs import digest
 from waha_mcp.policy import Ask, Asked
 from waha_mcp.policy.question import Question
+from waha_mcp.store import Store, in_thread
 
 logger = logging.getLogger(__name__)
 
 #: The key of the question in `input_requests` and `input_responses`.
 _KEY = "approval"
+#: The store's table of the newer era's open questions: App, key and state (digests), to the question's digest.
+_TABLE = "asked"
 #: Questions of one App that may be open at its clients at once; one more is asked at the console.
 _MOST_OPEN = 20
 
@@ -38,57 +45,54 @@ class InputNeeded(Asked):
         self.result = result
 
 
-@dataclass(frozen=True)
-class _Open:
-    """A question without an answer so far. `digest`: of the question; `expires`: seconds of the monotonic clock."""
-
-    digest: str
-    expires: float
-
-
 class Asking:
     """Asks the persons at the clients of one bridge.
 
-    An open question is stored under a random request state. In the newer era the client returns it with the answer; it
-    is valid once, and only for its own question; nothing else that the client sends is trusted.
+    In the newer era an open question stands in the store under a random request state, so that any process can take
+    the answer. The client returns the state with it; it is valid once, and only for its own question, App and key;
+    nothing else that the client sends is trusted.
     """
 
-    def __init__(self) -> None:
-        self._open: dict[str, _Open] = {}
+    def __init__(self, app: App, store: Callable[[], Store]) -> None:
+        """`store` is called with the first question: the policy, which holds it, is loaded late."""
+        self._whose, self._store = f"{app.id}/{key_digest(app.key)}/", store
+        #: Questions that wait over connections of the older era.
+        self._waiting = 0
 
     def asker(self, ctx: ServerRequestContext[Any, Any], params: types.CallToolRequestParams) -> Ask:
         """The `Ask` for one call. In the newer era it raises InputNeeded if there is no answer yet.
 
         It returns None if the client cannot ask, has `_MOST_OPEN` questions open, cancels, fails, times out, or answers
-        neither yes nor no.
+        neither yes nor no. It raises StoreAway.
         """
 
         async def ask(question: Question) -> bool | None:
             if not _can_ask(ctx):
                 return None
             if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
-                return self._round_trip(params, question)
-            state = self._opened(question)
-            if state is None:
+                return await self._round_trip(params, question)
+            if self._waiting >= _MOST_OPEN:
                 return None
+            self._waiting += 1
             try:
                 with anyio.move_on_after(question.expires - time.time()):
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
             except Exception as error:  # an error, nonsense, or a client that has gone: nobody was asked
                 logger.info("The client did not ask: %s", type(error).__name__)
             finally:
-                self._open.pop(state, None)
+                self._waiting -= 1
             return None
 
         return ask
 
-    def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool | None:
-        asked = self._open.pop(params.request_state, None) if params.request_state else None
+    async def _round_trip(self, params: types.CallToolRequestParams, question: Question) -> bool | None:
+        state = params.request_state
+        asked = await in_thread(self._closed, state) if state else None
         answer = (params.input_responses or {}).get(_KEY)
         # An answer to another question does not count; ask again.
-        if asked and asked.expires > time.monotonic() and answer is not None and asked.digest == question.digest:
+        if asked == question.digest and answer is not None:
             return _verdict(answer) if isinstance(answer, types.ElicitResult) else None
-        state = self._opened(question)
+        state = await in_thread(self._opened, question)
         if state is None:
             return None
         request = types.ElicitRequest(
@@ -97,14 +101,19 @@ class Asking:
         raise InputNeeded(types.InputRequiredResult(input_requests={_KEY: request}, request_state=state))
 
     def _opened(self, question: Question) -> str | None:
-        """The state under which a question is now open; None if `_MOST_OPEN` are."""
-        now = time.monotonic()
-        self._open = {state: each for state, each in self._open.items() if each.expires > now}
-        if len(self._open) >= _MOST_OPEN:
+        """The state under which a question is open now; None if `_MOST_OPEN` are."""
+        store = self._store()
+        if len(store.rows(_TABLE, self._whose)) >= _MOST_OPEN:
             return None
         state = secrets.token_urlsafe(24)
-        self._open[state] = _Open(question.digest, now + question.expires - time.time())
-        return state
+        kept = store.swap(_TABLE, self._whose + digest(state), None, question.digest, expires=question.expires)
+        return state if kept else None
+
+    def _closed(self, state: str) -> str | None:
+        """The digest of the question that was open under a state until now; None if there is none."""
+        store, key = self._store(), self._whose + digest(state)
+        asked = store.get(_TABLE, key)
+        return asked if asked is not None and store.swap(_TABLE, key, asked, None) else None
 
 
 async def read_answer(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

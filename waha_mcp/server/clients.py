@@ -58,7 +58,7 @@ class Clients:
     def __init__(self, bridge: Bridge) -> None:
         """Subscribe to changes of the bridge's tools."""
         self.bridge = bridge
-        self.asking = Asking()
+        self.asking = Asking(bridge.app, lambda: bridge.policy.store)
         self.resources, self.prompts = Resources(bridge), Prompts(bridge)
         self.subscriptions = Subscriptions(bridge, self.resources)
         self._streams = set[_Stream]()

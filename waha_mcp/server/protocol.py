@@ -13,7 +13,7 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.subscriptions import PromptsListChanged, ResourcesListChanged, ServerEvent, ToolsListChanged
 from mcp.shared.exceptions import MCPError
-from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -48,13 +48,25 @@ _CHANGES: dict[str, ServerEvent] = {
 _Request = ServerRequestContext[Any, Any]
 
 
+class _Server(Server[dict[str, Any]]):
+    """A server that says in the older era's handshake which changes it announces."""
+
+    announces = NotificationOptions()
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *arguments: Any, **named: Any
+    ) -> InitializationOptions:
+        return super().create_initialization_options(notification_options or self.announces, *arguments, **named)
+
+
 class Protocol:
     """An MCP server. Each request is served by the bridge that `bridge_for` returns for it."""
 
-    def __init__(self, bridge_for: Callable[[_Request], Bridge]) -> None:
-        self._bridge_for = bridge_for
+    def __init__(self, bridge_for: Callable[[_Request], Bridge], *, connected: bool = True) -> None:
+        """`connected`: clients of the older era have a connection, over which they can be asked and told something."""
+        self._bridge_for, self._connected = bridge_for, connected
         self._clients: dict[Bridge, Clients] = {}
-        self.server: Server[dict[str, Any]] = Server(
+        self.server = _Server(
             "waha-mcp",
             version=__version__,
             title="WhatsApp",
@@ -73,19 +85,26 @@ class Protocol:
             on_completion=self._complete,
             on_subscriptions_listen=self._listen,
         )
+        if connected:
+            self.server.announces = NotificationOptions(
+                tools_changed=True, resources_changed=True, prompts_changed=True
+            )
         self.server.middleware += [self._hide_keys, read_answer, self._introduce]
-
-    @property
-    def options(self) -> InitializationOptions:
-        """The options of the older era's handshake, with its capabilities."""
-        return self.server.create_initialization_options(
-            NotificationOptions(tools_changed=True, resources_changed=True, prompts_changed=True)
-        )
 
     def end_subscriptions(self) -> None:
         """Close all subscription streams, before the server stops."""
         for clients in self._clients.values():
             clients.close()
+
+    async def retire(self, bridge: Bridge) -> None:
+        """Tell the bridge's clients that its listings may be others now, and close their subscription streams."""
+        if (clients := self._clients.get(bridge)) is not None:
+            await clients.announce(set(_CHANGES.values()))
+            clients.close()
+
+    def forget(self, bridge: Bridge) -> None:
+        """Drop the state of a closed bridge's clients."""
+        self._clients.pop(bridge, None)
 
     async def announce(self, bridge: Bridge, listings: Iterable[str]) -> None:
         """Tell the bridge's clients that these requests for listings are answered otherwise than they were."""
@@ -124,7 +143,8 @@ class Protocol:
                 info.pop(name, None)
         if first:
             announced = result.get("capabilities", {}).get("resources")
-            if announced is not None and not self._of(ctx).resources.watched:
+            watched = bool(self._of(ctx).resources.watched) and self._told(ctx)
+            if announced is not None and not watched:
                 announced.pop("subscribe", None)
             return result | {"instructions": instructions(bridge.app, bridge.key.grant, bridge.phone)}
         return result
@@ -134,10 +154,14 @@ class Protocol:
     ) -> types.SubscriptionsListenResult:
         return await self._of(ctx).listen(ctx, params)
 
+    def _told(self, ctx: _Request) -> bool:
+        """Whether this client can be told something besides the answers to its requests."""
+        return self._connected or ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+
     def _listed(self, ctx: _Request) -> Clients:
         """The clients of the request's bridge, with this one registered as having a listing."""
         clients = self._of(ctx)
-        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS and self._connected:
             clients.listed(ctx.session)
         return clients
 
@@ -201,6 +225,8 @@ class Protocol:
         return await self._of(ctx).resources.read(params.uri)
 
     async def _subscribe(self, ctx: _Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        if not self._told(ctx):
+            raise MCPError(METHOD_NOT_FOUND, "This server tells no changes: it is run without --sessions")
         await self._of(ctx).subscribe(ctx, params.uri)
         return types.EmptyResult()
 

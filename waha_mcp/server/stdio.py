@@ -69,7 +69,9 @@ async def serve_stdio(
         connection = _Connection(protocol, wire, rehearsal, handshake=channel is not None)
         async with bridge:
             tasks.start_soon(rehearsal.watch)
-            await protocol.server.run(connection.incoming, connection.outgoing, protocol.options)
+            await protocol.server.run(
+                connection.incoming, connection.outgoing, protocol.server.create_initialization_options()
+            )
         tasks.cancel_scope.cancel()
 
 

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from waha_mcp import __version__
 from waha_mcp.app.actions import Action
+from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.waha.connecting import Departure, certificates, connection_error, lasts
 from waha_mcp.waha.errors import (
     BadAnswer,
@@ -53,6 +54,8 @@ _VERSION, VERSION_WAIT = "GET /api/server/version", 3.0
 #: Attempts of a GET, and the longest `Retry-After` in seconds that is waited for instead of reported.
 TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
+#: How downloads of files are named, whose paths are WAHA's.
+_FILES = "/api/files/{path}"
 
 
 #: Operations whose body accepts a client-chosen `id` for the new message.
@@ -86,7 +89,15 @@ class Waha:
     put into the path if the operation has `{session}`, else into the query of a GET or the body of other methods.
     """
 
-    def __init__(self, url: str, key: SecretStr, session: str | None = None, *, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: SecretStr,
+        session: str | None = None,
+        *,
+        ca_file: Path | None = None,
+        observer: Observer = NOBODY,
+    ) -> None:
         """Bind to the WAHA at `url` (scheme, host, optional port and path prefix). No request is made yet.
 
         An empty key is not sent. `ca_file` holds the CA certificates (PEM) that replace the default ones for an https
@@ -96,6 +107,7 @@ class Waha:
         self.session = session
         self._key = key
         self._ca_file = ca_file
+        self._observer = observer
         #: (client for looks, with keep-alive connections; client for changes, each on a new connection)
         self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._message_id: str | None = None
@@ -267,7 +279,7 @@ class Waha:
         deadline = DEADLINE + cap / BYTES_PER_SECOND
         try:
             with anyio.move_on_after(deadline):
-                async with self._send(request, template, departure) as response:
+                async with self._send(request, _FILES, departure) as response:
                     if not response.is_success:
                         await self._answer(response)
                     return await body_of(response, cap, "The file")
@@ -339,19 +351,11 @@ class Waha:
     @asynccontextmanager
     async def _send(self, request: httpx.Request, template: str, departure: Departure) -> AsyncIterator[httpx.Response]:
         request.extensions["trace"] = departure.trace
-        started = time.perf_counter()
+        started, response = time.perf_counter(), None
         looks, changes = self._clients()
         try:
             response = await (looks if request.method == "GET" else changes).send(request, stream=True)
-        except httpx.TransportError as failure:
-            departure.failed(failure)
-            raise
-        except ssl.SSLError as failure:
-            # httpx passes on an alert that comes after the handshake as it is.
-            departure.left = True
-            raise httpx.ReadError("") from failure
-        departure.left = departure.answered = self._answered = True
-        try:
+            departure.left = departure.answered = self._answered = True
             logger.debug(
                 "%s %s -> %d in %.0f ms",
                 request.method,
@@ -360,10 +364,19 @@ class Waha:
                 (time.perf_counter() - started) * 1e3,
             )
             yield response
+        except httpx.TransportError as failure:
+            if response is None:
+                departure.failed(failure)
+            raise
         except ssl.SSLError as failure:
+            # httpx passes on an alert that comes after the handshake as it is.
+            departure.left = True
             raise httpx.ReadError("") from failure
         finally:
-            await response.aclose()
+            status = None if response is None else response.status_code
+            self._observer.asked(f"{request.method} {template}", status, time.perf_counter() - started)
+            if response is not None:
+                await response.aclose()
 
     def _require_session(self) -> str:
         if self.session is None:

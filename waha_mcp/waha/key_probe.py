@@ -67,6 +67,8 @@ class KeyProbe:
         self.listeners: set[Callable[[Grant], Awaitable[None]]] = set()
         #: Whether `identify` has succeeded. Before that no action is used: it may be an admin key.
         self.identified = False
+        #: Whether WAHA's last word on the key is that there is no such key (any more).
+        self.unauthorized = False
         #: When WAHA last confirmed what a start finds out (seconds since 1970); None: not yet, or an action without a
         #: probe is off, which the next start tries again.
         self.confirmed: float | None = None
@@ -80,6 +82,11 @@ class KeyProbe:
     def known(self) -> bool:
         """Whether the grant is WAHA's last word: nothing in it is unknown."""
         return self.identified and not self.grant.unknown
+
+    @property
+    def admin(self) -> bool:
+        """Whether it is known to be an admin key, which this App may not use."""
+        return self.grant.problem == _ADMIN_KEY
 
     def withdrawn(self, action: Action) -> bool:
         """Whether the key is known not to allow an action (any more). What cannot be asked withdraws nothing."""
@@ -120,7 +127,7 @@ class KeyProbe:
                 raise self._failure
 
     async def _look(self) -> None:
-        problem = None
+        problem, unauthorized = None, False
         try:
             await self._waha.call(_ADMIN_PROBE, bound=False, unread=True)
             admin = True
@@ -129,13 +136,13 @@ class KeyProbe:
         except (NotFound, UnknownOperation):
             admin, problem = False, None if self._app.allow_admin_key else _NO_SCOPED_KEYS
         except Unauthorized as error:
-            admin, problem = False, str(error)
+            admin, problem, unauthorized = False, str(error), True
         # Any other error is no evidence that the key is scoped, so it is raised.
         if admin and not self._app.allow_admin_key:
             problem = _ADMIN_KEY if await self._is_waha() else _NO_WAHA
         elif problem is None and self._waha.session is None:
             problem = await self._find_session()
-        self.identified = True
+        self.identified, self.unauthorized = True, unauthorized
         await self._apply(self.grant.refused(problem))
         if problem:
             logger.warning("%s", problem)
@@ -170,7 +177,7 @@ class KeyProbe:
             try:
                 evidence = await self._probe(operation)
             except Unauthorized as error:
-                await self._apply(self.grant.refused(str(error)))
+                await self.refuse(str(error))
             except WahaError as error:
                 open_questions.add(action)
                 logger.warning("Could not find out about %s: %s", operation, error)
@@ -222,7 +229,8 @@ class KeyProbe:
             await self._check_session()
 
     async def refuse(self, why: str) -> None:
-        """Withdraw all actions, because WAHA refuses the key. `why`: the problem to show."""
+        """Withdraw all actions, because WAHA does not know the key. `why`: the problem to show."""
+        self.unauthorized = True
         await self._apply(self.grant.refused(why))
 
     async def watch(self, then: Callable[[], Awaitable[None]]) -> None:

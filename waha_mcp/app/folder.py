@@ -1,0 +1,165 @@
+"""A folder of App definitions that a server serves, each found by its key or its id."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from waha_mcp.app.definition import App, AppError, Disabled, load_app, read_definition
+from waha_mcp.app.inputs import digest
+from waha_mcp.log import hide
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which the folder is not looked at again.
+LOOK_EVERY = 1.0
+
+
+def key_digest(key: SecretStr) -> str:
+    """What a key is known by: its SHA-256 in hexadecimal digits."""
+    return digest(key.get_secret_value())
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A definition as it was read: the App, None if it cannot be used, and the state of each file it was read from."""
+
+    app: App | None
+    why: str
+    stamps: dict[Path, object]
+
+    @property
+    def stands(self) -> bool:
+        # What is wrong with it may be mended elsewhere: in its key's file, or the keyring.
+        return not self.why and all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+
+
+class AppFolder:
+    """The Apps in a folder (`*.toml`, `*.json`), by key and by id. Files are read again when they change.
+
+    An App that is disabled, cannot be read, or shares its key or id with another is not found; the log says why. The
+    methods block, for a few milliseconds, and may be called from any thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the folder.
+
+        Raises:
+            AppError: there is no such folder.
+        """
+        if not path.is_dir():
+            raise AppError(f"--apps: {path} is no folder")
+        self._path = path
+        self._lock = threading.Lock()
+        self._looked = float("-inf")
+        self._read: dict[Path, _Read] = {}
+        #: Why each definition cannot be used, as it was logged.
+        self._said: dict[Path, str] = {}
+        self._by_key: dict[str, App] = {}
+        self._by_id: dict[str, App] = {}
+        self.apps()
+
+    def apps(self) -> list[App]:
+        """The Apps that can be used, in the order of their files' names."""
+        with self._lock:
+            if time.monotonic() - self._looked >= LOOK_EVERY:
+                self._look()
+                self._looked = time.monotonic()
+            return list(self._by_id.values())
+
+    def by_key(self, key: SecretStr) -> App | None:
+        """The App with this key; None if there is none."""
+        self.apps()
+        return self._by_key.get(key_digest(key))
+
+    def by_id(self, app_id: str) -> App | None:
+        """The App with this id; None if there is none."""
+        self.apps()
+        return self._by_id.get(app_id)
+
+    def _look(self) -> None:
+        before, self._read = self._read, {}
+        for path in sorted(self._path.glob("*.*")):
+            if path.suffix in (".toml", ".json"):
+                read = before.get(path)
+                self._read[path] = read if read is not None and read.stands else _load(path)
+        found = {path: read.app for path, read in self._read.items() if read.app is not None}
+        keys = Counter(key_digest(app.key) for app in found.values())
+        # State is kept under the id, in files whose system may not tell letters by their case.
+        ids = Counter(app.id.casefold() for app in found.values())
+        said = {path: read.why for path, read in self._read.items()}
+        for path, app in tuple(found.items()):
+            twice = "id" if ids[app.id.casefold()] > 1 else "key" if keys[key_digest(app.key)] > 1 else None
+            if twice is not None:
+                said[path] = f"{path}: another definition in the folder has the same {twice}"
+                del found[path]
+        for path, why in said.items():
+            if why and self._said.get(path) != why:
+                logger.error("Not served: %s", why)
+        self._said = said
+        self._by_id = {app.id: app for app in found.values()}
+        self._by_key = {key_digest(app.key): app for app in found.values()}
+
+
+def _load(path: Path) -> _Read:
+    # Before it is read: what changes meanwhile is read again.
+    stamps: dict[Path, object] = {path: _stamp(path)}
+    try:
+        app = load_app(str(path), alone=True)
+    except Disabled:
+        return _Read(None, "", stamps)
+    except AppError as error:
+        return _Read(None, str(error), stamps)
+    for secret in app.secrets():
+        hide(secret)
+    return _Read(app, "", stamps | {Path(name): _stamp(Path(name)) for name in (app.inputs or {}).get("files", ())})
+
+
+def _stamp(path: Path) -> object:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+#: What the ids of Apps begin with that are made for keys without a definition.
+OPEN = "open-"
+
+
+class Template:
+    """The definition for keys that no definition names: a file without key, id and session, or the strict one.
+
+    The strict one: reading and writing as far as the key allows, and a person is asked before each effect.
+    """
+
+    def __init__(self, path: Path | None, url: str | None) -> None:
+        """`url`: WAHA's, in place of the file's.
+
+        Raises:
+            AppError: the file cannot be used.
+        """
+        fields = {} if path is None else read_definition(path)
+        if own := sorted({"key", "id", "session"} & fields.keys()):
+            raise AppError(f"--template: {path}: {', '.join(own)}: each key has its own, so leave it out")
+        strict = {"approval": "all"} if path is None else {}
+        self._load = partial(load_app, None if path is None else str(path), alone=True)
+        self._fields = strict | ({} if url is None else {"url": url})
+        #: The App of each key, the last ones.
+        self.app_for = lru_cache(maxsize=1_000)(self._app_for)
+        self._app_for(SecretStr("unknown-yet"))
+
+    def _app_for(self, key: SecretStr) -> App:
+        """The App of a key.
+
+        Raises:
+            AppError: the key can be none.
+        """
+        return self._load(overrides=self._fields | {"key": key, "id": f"{OPEN}{key_digest(key)[:16]}"})

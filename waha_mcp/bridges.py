@@ -1,0 +1,276 @@
+"""The bridges of a process that serves many Apps: one per App and key, made when first asked for, closed when idle."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from waha_mcp.app.definition import App
+from waha_mcp.app.folder import key_digest
+from waha_mcp.bridge import ALONE, Bridge, Shared
+from waha_mcp.waha.errors import WahaError
+from waha_mcp.waha.shared_events import SharedEvents
+
+logger = logging.getLogger(__name__)
+
+#: Most bridges at a time, and seconds without a request after which one is closed.
+MOST, IDLE = 1_000, 600.0
+#: Seconds after which WAHA is asked again about a key in use; after which it is tried again where WAHA did not answer;
+#: and for which a request waits for the answer.
+RECHECK, RETRY, ANSWER = 60.0, 10.0, 5.0
+#: Seconds between two rounds over the bridges in use, and for which they may close at the end.
+ROUND, CLOSING = 5.0, 5.0
+
+
+class KeyRefused(Exception):
+    """WAHA does not know the key (any more)."""
+
+
+class AdminKey(Exception):
+    """The key is an admin key, which would put no limit on the agent."""
+
+
+class Unconfirmed(Exception):
+    """WAHA could not be asked about the key, and no definition vouches for it."""
+
+
+class TooMany(Exception):
+    """There are as many bridges as there may be, and requests use all of them."""
+
+
+async def _always(_: App) -> bool:
+    return True
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A bridge and its use. Times are of the monotonic clock."""
+
+    app: App
+    #: App, key and what the request narrows. Another definition under the same one replaces it.
+    key: tuple[object, ...]
+    bridge: Bridge
+    #: Whether no request gets it any more.
+    retired: bool = False
+    #: Set: it is to be closed.
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    #: The requests that use it.
+    leases: int = 0
+    used: float = field(default_factory=time.monotonic)
+    #: When WAHA is to be asked about the key.
+    due: float = 0.0
+    checking: anyio.Lock = field(default_factory=anyio.Lock)
+
+
+class Bridges:
+    """Lends bridges to requests, while `run` is entered."""
+
+    def __init__(
+        self,
+        *,
+        most: int = MOST,
+        idle: float = IDLE,
+        stands: Callable[[App], Awaitable[bool]] = _always,
+        shared: Shared = ALONE,
+    ) -> None:
+        """`stands` tells whether an App is still to be served as it is; asked each round of those in use."""
+        self._events = SharedEvents()
+        self._shared = replace(shared, events=self._events)
+        self._most, self._idle, self._stands = most, idle, stands
+        self._entries: dict[tuple[object, ...], _Entry] = {}
+        #: Those that are open; some of them are retired.
+        self._open: set[_Entry] = set()
+        self._making = anyio.Lock()
+        self._tasks: TaskGroup | None = None
+        #: Awaited with each bridge that no request gets any more: streams of its clients are to end.
+        self.retiring: set[Callable[[Bridge], Awaitable[object]]] = set()
+        #: Called with each bridge that is closed.
+        self.closed: set[Callable[[Bridge], object]] = set()
+        #: Awaited with each App whose key WAHA has refused, or whose tools are others than they were.
+        self.changed: set[Callable[[App], Awaitable[object]]] = set()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Bridge]:
+        return iter([entry.bridge for entry in self._entries.values()])
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Keep the bridges while the block runs; at its end all of them are closed."""
+        upkeep = anyio.CancelScope()
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            self._events.start = tasks.start_soon
+            tasks.start_soon(self._keep, upkeep)
+            try:
+                yield
+            finally:
+                self._tasks = None
+                upkeep.cancel()
+                for entry in self._open:
+                    entry.ended.set()
+                tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
+
+    @asynccontextmanager
+    async def lease(self, app: App, *, vouched: bool = True) -> AsyncIterator[Bridge]:
+        """The App's bridge, which stays open while the block runs. `vouched`: a definition names the key.
+
+        Raises:
+            KeyRefused, AdminKey, Unconfirmed, TooMany: it gets none.
+            AppError: the App names an unknown toolset or tool.
+        """
+        entry = await self._leased(app)
+        try:
+            await self._check(entry)
+            key = entry.bridge.key
+            if key.unauthorized:
+                raise KeyRefused
+            if key.admin:
+                await self._retire(entry)
+                raise AdminKey
+            if not key.identified and not vouched:
+                raise Unconfirmed
+            yield entry.bridge
+        finally:
+            self._give_back(entry)
+            with anyio.CancelScope(shield=True):
+                await self._drop_if_refused(entry)
+
+    @contextmanager
+    def using(self, bridge: Bridge) -> Iterator[None]:
+        """Keep a leased bridge open while the block runs, which may outlast the lease."""
+        entry = next((entry for entry in self._open if entry.bridge is bridge), None)
+        if entry is None:
+            yield
+            return
+        entry.leases += 1
+        try:
+            yield
+        finally:
+            self._give_back(entry)
+
+    def doubt(self, concerns: Callable[[App], bool]) -> None:
+        """Ask WAHA about the keys of these Apps: at once of those in use, before the next request of the others."""
+        for entry in self._entries.values():
+            if concerns(entry.app):
+                entry.due = 0.0
+                if entry.leases and self._tasks is not None:
+                    self._tasks.start_soon(self._check, entry)
+
+    @staticmethod
+    def _give_back(entry: _Entry) -> None:
+        entry.leases -= 1
+        entry.used = time.monotonic()
+        if entry.retired and not entry.leases:
+            entry.ended.set()
+
+    async def _leased(self, app: App) -> _Entry:
+        # What a request may narrow makes another bridge; any other difference is a definition that has changed.
+        key = (app.id, key_digest(app.key), app.actions, app.exclude)
+        async with self._making:
+            entry = self._entries.get(key)
+            if entry is not None and entry.app != app:
+                await self._retire(entry)
+                entry = None
+            if entry is None:
+                await self._make_room()
+                if self._tasks is None:
+                    raise TooMany
+                entry = await self._tasks.start(self._work, app, key)
+            entry.leases += 1
+            return entry
+
+    async def _make_room(self) -> None:
+        while len(self._entries) >= self._most:
+            idle = [entry for entry in self._entries.values() if not entry.leases]
+            if not idle:
+                raise TooMany
+            await self._retire(min(idle, key=lambda entry: entry.used))
+
+    async def _work(self, app: App, key: tuple[object, ...], *, task_status: TaskStatus[_Entry]) -> None:
+        """Keep a bridge open until it is ended: it is entered and left in one task."""
+        entry = None
+        try:
+            async with Bridge(app, shared=self._shared) as bridge:
+                entry = self._entries[key] = _Entry(app, key, bridge)
+                self._open.add(entry)
+                bridge.listeners.add(partial(self._tell, app))
+                task_status.started(entry)
+                await entry.ended.wait()
+        except Exception:
+            if entry is None:
+                raise
+            logger.exception("The bridge of App %s has failed", app.id)
+            await self._retire(entry)
+        finally:
+            if entry is not None:
+                self._open.discard(entry)
+                for listener in tuple(self.closed):
+                    listener(entry.bridge)
+
+    async def _check(self, entry: _Entry) -> None:
+        """Ask WAHA about the key if that is due; without an answer everything stays as it is."""
+        if time.monotonic() < entry.due:
+            return
+        async with entry.checking:
+            if time.monotonic() < entry.due:
+                return
+            first, entry.due = entry.due == 0.0 and not entry.bridge.key.identified, time.monotonic() + RETRY
+            with anyio.move_on_after(ANSWER):
+                if first:
+                    # The bridge asks by itself when it starts.
+                    await entry.bridge.key.settle(ANSWER)
+                try:
+                    if not first or not entry.bridge.key.identified:
+                        await entry.bridge.key.confirm()
+                    entry.due = time.monotonic() + RECHECK
+                except WahaError as error:
+                    logger.info("WAHA does not tell about the key of App %s: %s", entry.app.id, error)
+        await self._drop_if_refused(entry)
+
+    async def _drop_if_refused(self, entry: _Entry) -> None:
+        if entry.bridge.key.unauthorized and await self._retire(entry):
+            await self._tell(entry.app)
+
+    async def _tell(self, app: App) -> None:
+        for listener in tuple(self.changed):
+            await listener(app)
+
+    async def _retire(self, entry: _Entry) -> bool:
+        """Lend the bridge to no further request, and close it once none uses it; False if that was so already."""
+        if entry.retired:
+            return False
+        entry.retired = True
+        del self._entries[entry.key]
+        for listener in tuple(self.retiring):
+            await listener(entry.bridge)
+        if not entry.leases:
+            entry.ended.set()
+        return True
+
+    async def _keep(self, upkeep: anyio.CancelScope) -> None:
+        with upkeep:
+            while True:
+                await anyio.sleep(ROUND)
+                for entry in tuple(self._entries.values()):
+                    try:
+                        await self._look_after(entry)
+                    except Exception:
+                        logger.exception("The bridge of App %s could not be looked after", entry.app.id)
+
+    async def _look_after(self, entry: _Entry) -> None:
+        if not entry.leases:
+            if time.monotonic() - entry.used > self._idle:
+                await self._retire(entry)
+        elif not await self._stands(entry.app):
+            await self._retire(entry)
+        elif self._tasks is not None:
+            self._tasks.start_soon(self._check, entry)

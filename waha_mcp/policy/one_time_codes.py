@@ -1,0 +1,73 @@
+"""One-time codes: who can run a command on the server shows a page, by typing what it printed, that an App is theirs.
+
+A code is for one App and one purpose; it is good once, for `LIFETIME` seconds, and a newer one of the same App and
+purpose takes its place. The store holds its digest alone. Wrong codes are counted in the store, so for all replicas
+together: with 60 bits to guess, the limits leave no chance. All functions block and may raise StoreAway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Literal
+
+from waha_mcp.store import Count, Limit, Store
+
+#: What a code opens: the consent of OAuth, or the console on a server.
+Purpose = Literal["oauth", "console"]
+
+#: Seconds for which a code is good.
+LIFETIME = 600.0
+#: Most wrong codes, from one address and in all.
+WRONG_FROM_ONE, WRONG = Limit(20, 600.0), Limit(200, 600.0)
+
+#: Keys are `<purpose>/<App id>`.
+_TABLE = "one_time_code"
+#: Digits and letters without I, L, O and U, which are misread; and what they are read as all the same.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_READ_AS = str.maketrans("OIL", "011")
+_LENGTH, _GROUP = 12, 4
+
+
+def issue(store: Store, purpose: Purpose, app_id: str) -> str:
+    """A new code for an App, in groups, such as `K7F2-M9QX-WT3B`."""
+    code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+    key, row = f"{purpose}/{app_id}", json.dumps({"app": app_id, "digest": _digest(purpose, code)})
+    while not store.swap(_TABLE, key, store.get(_TABLE, key), row, expires=store.now() + LIFETIME):
+        pass
+    return "-".join(code[at : at + _GROUP] for at in range(0, _LENGTH, _GROUP))
+
+
+def redeem(store: Store, purpose: Purpose, text: str, address: str) -> str | None:
+    """Use up the code that was typed at an address; the id of its App, or None if it is none.
+
+    Raises:
+        Full: too many wrong ones were typed lately. Nothing was looked at.
+    """
+    # Counted before it is looked at, so that tries at the same time stay within the limits.
+    tried = store.take(
+        [
+            Count(f"{_TABLE}/{purpose}/{address}", (WRONG_FROM_ONE,)),
+            Count(f"{_TABLE}/{purpose}", (WRONG,)),
+        ]
+    )
+    digest, found = _digest(purpose, _plain(text)), None
+    for row in store.rows(_TABLE, f"{purpose}/"):
+        kept = json.loads(row.value)
+        if hmac.compare_digest(kept["digest"], digest):
+            found = row, str(kept["app"])
+    if found is None or not store.swap(_TABLE, found[0].key, found[0].value, None):
+        return None
+    store.give_back(tried)
+    return found[1]
+
+
+def _plain(text: str) -> str:
+    """What was typed, without blanks and dashes, in the letters of a code."""
+    return "".join(filter(str.isalnum, text)).upper().translate(_READ_AS)
+
+
+def _digest(purpose: Purpose, code: str) -> str:
+    return hashlib.sha256(f"{purpose}:{code}".encode("utf-8", "surrogatepass")).hexdigest()

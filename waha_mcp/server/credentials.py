@@ -1,0 +1,257 @@
+"""Whose request it is: the App of the key or token that an HTTP request carries.
+
+Nothing else in a request chooses an App, a key or a WAHA. A key of the server's own is never used in its place.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.to_thread
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+
+from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import App, AppError
+from waha_mcp.app.folder import OPEN, AppFolder, Template, key_digest
+from waha_mcp.steps import did_you_mean
+from waha_mcp.store import StoreAway
+from waha_mcp.tools.catalog import CATALOG, EVERY
+from waha_mcp.tools.toolsets import TOOLSETS, load_tools
+
+logger = logging.getLogger(__name__)
+
+#: Longest key or token in characters.
+LONGEST = 512
+#: Seconds for which a key that WAHA does not know is remembered, and how many are.
+REMEMBERED, MOST_REMEMBERED = 60.0, 10_000
+#: Unknown keys that one address, and all of them together, may try in `WINDOW` seconds.
+PER_ADDRESS, IN_ALL, WINDOW = 10, 100, 60.0
+
+
+class Refused(Exception):
+    """A request that is not served. `status` of HTTP; `code`: an OAuth error code; the text is for people."""
+
+    def __init__(self, status: int, code: str, text: str, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.status, self.code, self.wait = status, code, wait
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request: the App, with what the request narrows, and who owns the client's session.
+
+    `known`: a definition names the key.
+    """
+
+    app: App
+    owner: str
+    known: bool = True
+
+
+#: The App of an access token, and whose the token is; None if it is not valid.
+Tokens = Callable[[str], Awaitable[tuple[App, str] | None]]
+
+
+class Credentials:
+    """Finds the App of each request."""
+
+    def __init__(
+        self,
+        folder: AppFolder | None,
+        template: Template | None = None,
+        *,
+        tokens: Tokens | None = None,
+        token_prefix: str | None = None,
+    ) -> None:
+        """`template` makes the App of a key that the folder does not have; None: there is none for it."""
+        self._folder, self._template = folder, template
+        self._tokens, self._token_prefix = tokens, token_prefix
+        self._attempts = Attempts()
+
+    async def caller(self, request: HTTPConnection) -> Caller:
+        """The caller of a request.
+
+        Raises:
+            Refused: no key, several, or an unknown one; too many attempts; headers that make no sense; store away.
+        """
+        given = _credential(request.headers)
+        if self._token_prefix is not None and given.startswith(self._token_prefix):
+            caller = await self._of_token(given)
+        else:
+            caller = await self._of_key(SecretStr(given), client_address(request))
+        return Caller(narrowed(_remote(caller.app), request.headers), caller.owner, caller.known)
+
+    async def stands(self, app: App) -> bool:
+        """Whether an App is still to be served as it is."""
+        if self._folder is None:
+            return True
+        found = await anyio.to_thread.run_sync(self._folder.by_id, app.id)
+        if found is None:
+            return self._template is not None and app.id.startswith(OPEN)
+        # What a request narrows makes no other definition.
+        return _remote(found).model_copy(update={"actions": app.actions, "exclude": app.exclude}) == app
+
+    def unknown(self, app: App) -> None:
+        """Remember that WAHA does not know the App's key."""
+        self._attempts.failed(key_digest(app.key))
+
+    def confirmed(self, caller: Caller) -> None:
+        """Note that WAHA knows the caller's key: it was no attempt."""
+        if not caller.known:
+            self._attempts.succeeded(key_digest(caller.app.key))
+
+    async def _of_token(self, token: str) -> Caller:
+        assert self._tokens is not None
+        try:
+            found = await self._tokens(token)
+        except StoreAway as error:
+            raise Refused(503, "temporarily_unavailable", str(error), 5.0) from None
+        if found is None:
+            raise Refused(401, "invalid_token", "The access token is not valid (any more): authorize again.")
+        app, owner = found
+        return Caller(app, owner)
+
+    async def _of_key(self, key: SecretStr, address: str) -> Caller:
+        digest = key_digest(key)
+        if self._folder is not None:
+            app = await anyio.to_thread.run_sync(self._folder.by_key, key)
+            if app is not None:
+                return Caller(app, digest)
+        if self._template is None:
+            raise Refused(401, "invalid_token", "No App here has this key.")
+        self._attempts.begin(digest, address)
+        try:
+            return Caller(await anyio.to_thread.run_sync(self._template.app_for, key), digest, known=False)
+        except AppError:
+            raise Refused(401, "invalid_token", "That is no key.") from None
+
+
+class Attempts:
+    """Keys without a definition: how many an address may try, and which of them WAHA does not know."""
+
+    def __init__(self) -> None:
+        #: Digests of keys that WAHA did not know, with when they are forgotten.
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        #: Digests of keys that WAHA knew, the last ones. They are no attempts.
+        self._good: OrderedDict[str, None] = OrderedDict()
+        #: When each address, and all of them, tried a key that was not known to be good.
+        self._tried: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def begin(self, digest: str, address: str) -> None:
+        """Count an attempt.
+
+        Raises:
+            Refused: WAHA did not know the key a moment ago, or there were too many attempts.
+        """
+        now = time.monotonic()
+        if self._unknown.get(digest, -math.inf) > now:
+            raise Refused(401, "invalid_token", "WAHA does not know this key.")
+        if digest in self._good:
+            return
+        mine, everyone = self._recent(address, now), self._recent("*", now)
+        for tried, most in ((mine, PER_ADDRESS), (everyone, IN_ALL)):
+            if len(tried) >= most:
+                wait = tried[0] + WINDOW - now
+                raise Refused(429, "too_many_attempts", f"Too many unknown keys: wait {math.ceil(wait)} s.", wait)
+        mine.append(now)
+        everyone.append(now)
+
+    def failed(self, digest: str) -> None:
+        """WAHA does not know the key."""
+        self._good.pop(digest, None)
+        self._unknown[digest] = time.monotonic() + REMEMBERED
+        self._unknown.move_to_end(digest)
+        _bound(self._unknown)
+
+    def succeeded(self, digest: str) -> None:
+        """WAHA knows the key."""
+        self._good[digest] = None
+        self._good.move_to_end(digest)
+        _bound(self._good)
+
+    def _recent(self, address: str, now: float) -> deque[float]:
+        tried = self._tried.setdefault(address, deque())
+        self._tried.move_to_end(address)
+        _bound(self._tried)
+        while tried and tried[0] <= now - WINDOW:
+            tried.popleft()
+        return tried
+
+
+def _bound(kept: OrderedDict[str, Any]) -> None:
+    while len(kept) > MOST_REMEMBERED:
+        kept.popitem(last=False)
+
+
+def _credential(headers: Headers) -> str:
+    """The key or token of a request.
+
+    Raises:
+        Refused: there is none, or several that differ.
+    """
+    found = set(headers.getlist("x-api-key"))
+    for value in headers.getlist("authorization"):
+        scheme, _, rest = value.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refused(401, "invalid_request", "Authorization must be: Bearer, and the key.")
+        found.add(rest.strip())
+    found = {each.strip() for each in found}
+    if not found:
+        raise Refused(401, "invalid_request", "No key: send a session's scoped key in X-Api-Key, or as a bearer token.")
+    if len(found) > 1:
+        raise Refused(401, "invalid_request", "Two different keys: send one.")
+    [key] = found
+    if not 0 < len(key) <= LONGEST or not all("!" <= char <= "~" for char in key):
+        raise Refused(401, "invalid_token", "That is no key.")
+    return key
+
+
+def client_address(request: HTTPConnection) -> str:
+    """What attempts are counted by: the client's address; of IPv6 the network, which is one client's."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "unknown"
+    return str(ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address)
+
+
+def _remote(app: App) -> App:
+    """The App as clients on other machines get it: without the folders of this one, unless it says so."""
+    files = {} if app.remote_files else {"outbox": None, "downloads": None}
+    return app.model_copy(update={"allow_admin_key": False, **files})
+
+
+def narrowed(app: App, headers: Headers) -> App:
+    """The App with what the headers `X-Toolsets` and `X-Read-Only` take away. They can add nothing.
+
+    Raises:
+        Refused: a header has a value that means nothing.
+    """
+    toolsets, read_only = headers.getlist("x-toolsets"), headers.getlist("x-read-only")
+    wanted = {name.strip() for value in toolsets for name in value.split(",")} - {""}
+    if unknown := sorted(wanted - TOOLSETS):
+        meant = did_you_mean(unknown[0], TOOLSETS)
+        raise Refused(400, "invalid_request", f"X-Toolsets: there is no toolset {ascii(unknown[0])[:60]}{meant}")
+    if any(value.strip().lower() not in ("true", "false") for value in read_only):
+        raise Refused(400, "invalid_request", "X-Read-Only must be true or false")
+    changed: dict[str, object] = {}
+    if any(value.strip().lower() == "true" for value in read_only):
+        # No tool of this action changes anything in WhatsApp.
+        changed["actions"] = frozenset({Action.READ}) & (
+            frozenset({Action.READ}) if app.actions is None else app.actions
+        )
+    if toolsets and EVERY not in wanted:
+        load_tools()
+        others = (tool.name for tool in CATALOG.values() if tool.toolset not in wanted and tool.action is not None)
+        changed["exclude"] = app.exclude | frozenset(others)
+    return app.model_copy(update=changed) if changed else app

@@ -1,0 +1,268 @@
+"""What OAuth keeps in the store: requests for consent, authorization codes, and grants with their tokens.
+
+Everything is a row that each step changes by one compare-and-swap, so any replica can take the next one, and one of
+them alone does. What opens something is random, has 256 bits and stands in the store as its SHA-256 alone. Functions
+and methods block and may raise StoreAway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
+
+from waha_mcp.app.definition import App
+from waha_mcp.store import Store
+
+#: What all our tokens begin with, and no key of WAHA does.
+TOKEN_PREFIX = "wahamcp_"  # noqa: S105 - no secret
+
+#: Seconds: of a request for consent, of an authorization code, of an access token, and of a grant since its last token.
+REQUEST_LIFE, CODE_LIFE, ACCESS_LIFE, GRANT_LIFE = 600.0, 120.0, 3_600.0, 30 * 86_400.0
+#: Most wrong codes for one request; most requests that wait; most access tokens of one grant that are good at a time.
+MOST_TRIES, MOST_REQUESTS, MOST_ACCESS = 5, 1_000, 4
+
+_REQUESTS, _CODES, _GRANTS = "oauth_request", "oauth_code", "oauth_grant"
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}(?P<kind>[ar])_(?P<grant>[0-9a-f]{{32}})_[A-Za-z0-9_-]{{43}}")
+
+
+def digest(secret: str) -> str:
+    """What the store keeps of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def account_of(app: App) -> str:
+    """The WhatsApp account that an App is for. Who consented did so for this one, whatever key leads to it."""
+    return digest(f"{app.url} {app.session or ''}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A client's request for consent. `tries`: wrong codes so far. `app`, `account`: of the code, once it was typed."""
+
+    client: str
+    name: str | None
+    redirect: str
+    explicit: bool
+    state: str | None
+    challenge: str
+    expires: float
+    tries: int = 0
+    app: str | None = None
+    account: str | None = None
+
+
+@dataclass(frozen=True)
+class Code:
+    """An authorization code's claims. `grant`: the id of what it was exchanged for; None: not used yet."""
+
+    client: str
+    name: str | None
+    redirect: str
+    explicit: bool
+    challenge: str
+    app: str
+    account: str
+    expires: float
+    grant: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A consent in force. `access`: digest and end of each token that is good; `refresh`: digest of the one that is.
+
+    `resource` is the URL that its tokens are for, `created` and `renewed` are in Unix seconds.
+    """
+
+    id: str
+    client: str
+    name: str | None
+    app: str
+    account: str
+    resource: str
+    created: float
+    renewed: float
+    refresh: str
+    access: Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A pair of fresh tokens."""
+
+    access: str
+    refresh: str
+
+
+Kept = TypeVar("Kept", Request, Code, Grant)
+
+
+def _written(row: Request | Code | Grant) -> str:
+    return json.dumps(asdict(row))
+
+
+class State:
+    """The rows of one server's OAuth. `resource`: the URL that its tokens are for."""
+
+    def __init__(self, store: Store, resource: str) -> None:
+        self._store, self._resource = store, resource
+
+    def now(self) -> float:
+        """The time by which rows expire, in Unix seconds."""
+        return self._store.now()
+
+    def _read(self, kind: type[Kept], table: str, key: str) -> Kept | None:
+        text = self._store.get(table, key)
+        return None if text is None else kind(**json.loads(text))
+
+    # Requests for consent. Their id is the digest of what the browser holds.
+
+    def ask(self, request: Request) -> str:
+        """Keep a new request; the secret of the browser in which it is answered."""
+        browser = secrets.token_urlsafe(32)
+        self._store.swap(_REQUESTS, digest(browser), None, _written(request), expires=request.expires)
+        self._store.trim(_REQUESTS, "", MOST_REQUESTS)
+        return browser
+
+    def request(self, request_id: str) -> Request | None:
+        """The request with an id, while it waits."""
+        return self._read(Request, _REQUESTS, request_id)
+
+    def change(self, request_id: str, before: Request, after: Request | None) -> bool:
+        """Replace a request, or take it away; False if it is not as it was."""
+        new = None if after is None else _written(after)
+        return self._store.swap(_REQUESTS, request_id, _written(before), new, expires=before.expires)
+
+    # Authorization codes
+
+    def allow(self, request_id: str, request: Request) -> str | None:
+        """Make a code of a request for which a code was typed; None if it is not as it was."""
+        assert request.app is not None
+        assert request.account is not None
+        if not self.change(request_id, request, None):
+            return None
+        code = secrets.token_urlsafe(32)
+        claims = Code(
+            request.client,
+            request.name,
+            request.redirect,
+            request.explicit,
+            request.challenge,
+            request.app,
+            request.account,
+            self._store.now() + CODE_LIFE,
+        )
+        # It stays a while longer than it is good, so that its second use is known for one.
+        self._store.swap(_CODES, digest(code), None, _written(claims), expires=claims.expires + CODE_LIFE)
+        return code
+
+    def code(self, client: str, code: str) -> Code | None:
+        """The claims of a client's code. Its second use ends what the first one gave, since one of both is a thief's.
+
+        It may have expired.
+        """
+        found = self._read(Code, _CODES, digest(code))
+        if found is None or found.client != client:
+            return None
+        if found.grant is not None:
+            self.end(found.grant)
+            return None
+        return found
+
+    def exchange(self, code: str, claims: Code) -> Tokens | None:
+        """The tokens for a code; None if it is used already."""
+        secret, now = secrets.token_hex(16), self._store.now()
+        grant = Grant(
+            digest(secret), claims.client, claims.name, claims.app, claims.account, self._resource, now, now, "", ()
+        )
+        # The grant is there before the code counts as used, so that whoever finds it used can end it.
+        tokens = self._renew(secret, grant, None)
+        used = _written(replace(claims, grant=grant.id))
+        if self._store.swap(_CODES, digest(code), _written(claims), used, expires=claims.expires + CODE_LIFE):
+            return tokens
+        self.end(grant.id)
+        self.code(claims.client, code)
+        return None
+
+    # Grants. Their id is the digest of what all their tokens hold.
+
+    def of_access(self, token: str) -> Grant | None:
+        """The grant of an access token that is good."""
+        grant = self._of("a", token)
+        if grant is None:
+            return None
+        given, now = digest(token), self._store.now()
+        good = [until > now for known, until in grant.access if hmac.compare_digest(known, given)]
+        return grant if any(good) else None
+
+    def of_refresh(self, client: str, token: str) -> Grant | None:
+        """The grant of a client's refresh token that is good. An older one ends the grant: one of both is a thief's."""
+        grant = self._of("r", token)
+        if grant is None or grant.client != client:
+            return None
+        if not hmac.compare_digest(grant.refresh, digest(token)):
+            self.end(grant.id)
+            return None
+        return grant
+
+    def refresh(self, token: str, grant: Grant) -> Tokens | None:
+        """Fresh tokens for a refresh token; None if it is used already, which ends the grant."""
+        match = _TOKEN.fullmatch(token)
+        assert match is not None
+        tokens = self._renew(match["grant"], grant, _written(grant))
+        if tokens is None:
+            self.end(grant.id)
+        return tokens
+
+    def revoke(self, client: str, token: str) -> None:
+        """End the grant of a client's token, of either kind."""
+        grant = self.of_access(token) or self.of_refresh(client, token)
+        if grant is not None and grant.client == client:
+            self.end(grant.id)
+
+    def _of(self, kind: str, token: str) -> Grant | None:
+        match = _TOKEN.fullmatch(token)
+        if match is None or match["kind"] != kind:
+            return None
+        grant = self._read(Grant, _GRANTS, digest(match["grant"]))
+        return grant if grant is not None and grant.resource == self._resource else None
+
+    def _renew(self, secret: str, grant: Grant, before: str | None) -> Tokens | None:
+        tokens = Tokens(*(f"{TOKEN_PREFIX}{kind}_{secret}_{secrets.token_urlsafe(32)}" for kind in "ar"))
+        now = self._store.now()
+        # Calls that are on their way with the access token before keep it until it expires.
+        access = [
+            *((known, until) for known, until in grant.access if until > now),
+            (digest(tokens.access), now + ACCESS_LIFE),
+        ]
+        new = replace(grant, renewed=now, refresh=digest(tokens.refresh), access=access[-MOST_ACCESS:])
+        done = self._store.swap(_GRANTS, grant.id, before, _written(new), expires=now + GRANT_LIFE)
+        return tokens if done else None
+
+    def end(self, grant_id: str) -> None:
+        """End a grant: its tokens are none from now on."""
+        _end(self._store, grant_id)
+
+
+def grants(store: Store, app_id: str) -> list[Grant]:
+    """The grants of an App, oldest first."""
+    found = (Grant(**json.loads(row.value)) for row in store.rows(_GRANTS))
+    return [grant for grant in found if grant.app == app_id]
+
+
+def end_grants(store: Store, app_id: str) -> int:
+    """End all grants of an App; how many there were."""
+    found = grants(store, app_id)
+    for grant in found:
+        _end(store, grant.id)
+    return len(found)
+
+
+def _end(store: Store, grant_id: str) -> None:
+    while (text := store.get(_GRANTS, grant_id)) is not None and not store.swap(_GRANTS, grant_id, text, None):
+        pass

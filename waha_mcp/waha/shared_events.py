@@ -1,0 +1,141 @@
+"""One WebSocket per account for all bridges of a process that listen to it, each with a key of its own.
+
+The connection is opened with the key of whom it serves first, and ends with them: the others open the next one with
+theirs. Who joins is asked at WAHA first whether its own key may read, as WAHA itself does when a socket opens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from waha_mcp.waha.client import Waha
+from waha_mcp.waha.errors import Forbidden, Unauthorized, WahaError
+from waha_mcp.waha.event_socket import Arrived, NoEvents, NoneForThisKey
+
+logger = logging.getLogger(__name__)
+
+#: Events that wait for one who listens; one that falls further behind is cut off, and reads back.
+WAITING = 512
+#: What WAHA answers with 403 to a key that may not read.
+_MAY_READ = "GET /api/sessions/{session}"
+
+
+class SharedEvents:
+    """The connections of one process."""
+
+    def __init__(self) -> None:
+        #: Starts a task in the background (`start_soon` of a task group).
+        self.start: Callable[..., object] | None = None
+        self._connections: dict[tuple[str, str | None], _Connection] = {}
+
+    @asynccontextmanager
+    async def listening(self, waha: Waha) -> AsyncIterator[AsyncIterator[Arrived]]:
+        """As `Waha.listening`, over the account's connection.
+
+        Raises:
+            NoEvents: at any time, and also in the block that iterates: there is no connection, or no more.
+        """
+        assert self.start is not None
+        place = waha.url, waha.session
+        connection = self._connections.get(place)
+        if connection is None:
+            connection = self._connections[place] = _Connection(waha, partial(self._forget, place))
+            self.start(connection.run)
+        else:
+            await _check(waha)
+        send, receive = anyio.create_memory_object_stream[Arrived](WAITING)
+        connection.listeners.add(send)
+        try:
+            await connection.ready.wait()
+            connection.raise_if_ended(waha)
+            yield _arriving(connection, waha, receive)
+        finally:
+            connection.listeners.discard(send)
+            send.close()
+            receive.close()
+            if waha is connection.opener:
+                connection.cancel()
+
+    def _forget(self, place: tuple[str, str | None], connection: _Connection) -> None:
+        if self._connections.get(place) is connection:
+            del self._connections[place]
+
+
+class _Connection:
+    """One connection, opened with the key of `opener`."""
+
+    def __init__(self, opener: Waha, forget: Callable[[_Connection], object]) -> None:
+        self.opener = opener
+        self.listeners: set[MemoryObjectSendStream[Arrived]] = set()
+        #: Set once it stands or has failed.
+        self.ready = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._forget, self._why = forget, NoEvents("the connection broke")
+        self._over = False
+
+    async def run(self) -> None:
+        """Hand what arrives to all who listen, until the connection ends."""
+        try:
+            with self._scope:
+                async with self.opener.listening() as arriving:
+                    self.ready.set()
+                    async for arrived in arriving:
+                        self._hand_out(arrived)
+        except NoEvents as why:
+            self._why = why
+        except Exception:  # it must not end what runs beside it
+            logger.exception("Listening to what happens failed")
+        finally:
+            self._over = True
+            self._forget(self)
+            self.ready.set()
+            for listener in self.listeners:
+                listener.close()
+
+    def cancel(self) -> None:
+        """End it."""
+        self._forget(self)
+        self._scope.cancel()
+
+    def raise_if_ended(self, waha: Waha) -> None:
+        """Raise why it has ended, if it has. What WAHA says of the opener's key concerns nobody else."""
+        if self._over and isinstance(self._why, NoneForThisKey) and waha is not self.opener:
+            raise NoEvents("the connection was closed")
+        if self._over:
+            raise type(self._why)(str(self._why))
+
+    def _hand_out(self, arrived: Arrived) -> None:
+        for listener in tuple(self.listeners):
+            try:
+                listener.send_nowait(arrived)
+            except anyio.WouldBlock:
+                self.listeners.discard(listener)
+                listener.close()
+
+
+async def _arriving(connection: _Connection, waha: Waha, receive: Any) -> AsyncIterator[Arrived]:
+    async for arrived in receive:
+        yield arrived
+    connection.raise_if_ended(waha)
+    raise NoEvents("too much came at once")
+
+
+async def _check(waha: Waha) -> None:
+    """Find out whether a key may read, and so listen.
+
+    Raises:
+        NoEvents: it may not, or WAHA does not say.
+    """
+    try:
+        await waha.call(_MAY_READ)
+    except (Unauthorized, Forbidden):
+        raise NoneForThisKey("WAHA lets this key have no events") from None
+    except WahaError:
+        raise NoEvents("WAHA does not say whether this key may listen") from None
