@@ -226,10 +226,11 @@ class Redis:
             while True:
                 try:
                     state, result = self._ask(body, whole, arguments)
-                except exceptions.MovedError as error:
-                    if not again:
+                except exceptions.ResponseError as error:
+                    node = _moved(error)
+                    if node is None or not again:
                         raise
-                    self._go_to((error.host, error.port))
+                    self._go_to(node)
                 except exceptions.ConnectionError as error:
                     # Not those that are an answer: of a wrong password, or while it reads its data.
                     if not again or type(error) is not exceptions.ConnectionError:
@@ -371,6 +372,15 @@ _LOST = (
     "--accept-loss` goes on with what it has, and what is lost of what was sent lately, who was written to before, "
     "which questions are open and what is paused starts from zero"
 )
+
+
+def _moved(error: exceptions.ResponseError) -> tuple[str, int] | None:
+    """The node of a cluster that has our keys, where that is the answer. Older libraries have it as text."""
+    if isinstance(error, exceptions.MovedError):
+        return error.host, error.port
+    found = re.fullmatch(r"MOVED \d+ (.+):(\d+)", str(error))
+    return None if found is None else (found[1], int(found[2]))
+
 
 #: What Redis answers, by the first word, and what that means. Older versions have it within the text.
 _ANSWERS = {
