@@ -504,4 +504,15 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
             assert store.rows("a")
             store.publish("topic")
             store.flush()
-            assert store.alive(store.process)
+            # The other node takes the keys over, without what was in them.
+            two.end(kill=True)
+            with pytest.raises(StoreAway, match="cannot be reached"):
+                store.get("a", "key")
+            with one.client() as client:
+                client.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+                deadline = time.monotonic() + 30
+                while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            refused(store, "it has lost data")

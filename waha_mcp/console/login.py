@@ -138,7 +138,7 @@ def _sight(app_id: str, store: Store) -> Sight:
     approvals = Approvals(app_id, store)
 
     def waiting() -> list[Entry]:
-        shown_files.sweep()
+        shown_files.sweep(store)
         return [entry for entry in approvals.entries() if entry.state == "waiting"]
 
     return Sight(waiting, lambda entry_id, approve: approvals.decide(entry_id, approve=approve))
