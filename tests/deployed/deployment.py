@@ -62,7 +62,7 @@ class Proxy:
         else:
             moved |= {f"{SITE} {{": f"https://127.0.0.1:{self.port} {{\n\tbind 127.0.0.1\n\ttls {chain} {chain}\n"}
             moved |= {"lb_policy least_conn": "lb_policy header X-Api-Key"} if sticky else {}
-            options = f"{{\n\tstorage file_system {folder}\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}}\n"
+            options = f"{{\n\tstorage file_system {folder}\n\tadmin off\n\tauto_https disable_redirects\n}}\n"
             (folder / "Caddyfile").write_text(options + filled(SHIPPED / "Caddyfile", moved))
             self.command = [program, "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
         self._log = folder / "proxy.log"
