@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -90,6 +91,13 @@ class Replica:
     def get(self, path: str, **headers: str) -> httpx2.Response:
         """A GET of one of its paths besides MCP's."""
         return httpx2.get(self.url + path, headers=headers)
+
+    def await_ready(self) -> None:
+        """Wait until it is ready."""
+        ends = time.monotonic() + PATIENCE
+        while self.get("/readyz").status_code != 200:
+            assert time.monotonic() < ends, self.log
+            time.sleep(0.1)
 
     def metrics(self) -> dict[str, float]:
         """Its metrics: each sample as Prometheus's text has it, and its value."""

@@ -46,9 +46,7 @@ async def test_while_redis_is_away_nothing_is_sent_and_reads_go_on(here: Deploym
         payload(await client.call_tool("list_chats", {"limit": 2}))
         await anyio.to_thread.run_sync(here.redis.start)
         for each in here.replicas:
-            with anyio.fail_after(20):
-                while (await anyio.to_thread.run_sync(each.get, "/readyz")).status_code != 200:
-                    await anyio.sleep(0.1)
+            await anyio.to_thread.run_sync(each.await_ready)
         payload(await client.call_tool("send_text", call))
     assert here.judge.delivered("12025550123@c.us", "while it is away") == 1
 
