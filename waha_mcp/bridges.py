@@ -6,14 +6,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from waha_mcp.app.definition import App
 from waha_mcp.app.folder import key_digest
-from waha_mcp.bridge import Bridge
+from waha_mcp.bridge import ALONE, Bridge, Shared
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.shared_events import SharedEvents
 
@@ -77,11 +78,12 @@ class Bridges:
         most: int = MOST,
         idle: float = IDLE,
         stands: Callable[[App], Awaitable[bool]] = _always,
-        make: Callable[..., Bridge] = Bridge,
+        shared: Shared = ALONE,
     ) -> None:
         """`stands` tells whether an App is still to be served as it is; asked each round of those in use."""
         self._events = SharedEvents()
-        self._most, self._idle, self._stands, self._make = most, idle, stands, make
+        self._shared = replace(shared, events=self._events)
+        self._most, self._idle, self._stands = most, idle, stands
         self._entries: dict[tuple[object, ...], _Entry] = {}
         #: Those that are open; some of them are retired.
         self._open: set[_Entry] = set()
@@ -91,8 +93,8 @@ class Bridges:
         self.retiring: set[Callable[[Bridge], Awaitable[object]]] = set()
         #: Called with each bridge that is closed.
         self.closed: set[Callable[[Bridge], object]] = set()
-        #: Awaited with each App whose key WAHA has refused.
-        self.refused: set[Callable[[App], Awaitable[object]]] = set()
+        #: Awaited with each App whose key WAHA has refused, or whose tools are others than they were.
+        self.changed: set[Callable[[App], Awaitable[object]]] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -155,11 +157,13 @@ class Bridges:
         finally:
             self._give_back(entry)
 
-    def doubt(self, app_id: str | None) -> None:
-        """Ask WAHA about the App's key before its next request, and soon if it is in use. None: about all."""
+    def doubt(self, concerns: Callable[[App], bool]) -> None:
+        """Ask WAHA about the keys of these Apps: at once of those in use, before the next request of the others."""
         for entry in self._entries.values():
-            if app_id in (None, entry.app.id):
+            if concerns(entry.app):
                 entry.due = 0.0
+                if entry.leases and self._tasks is not None:
+                    self._tasks.start_soon(self._check, entry)
 
     @staticmethod
     def _give_back(entry: _Entry) -> None:
@@ -195,9 +199,10 @@ class Bridges:
         """Keep a bridge open until it is ended: it is entered and left in one task."""
         entry = None
         try:
-            async with self._make(app, shared=self._events) as bridge:
+            async with Bridge(app, shared=self._shared) as bridge:
                 entry = self._entries[key] = _Entry(app, key, bridge)
                 self._open.add(entry)
+                bridge.listeners.add(partial(self._tell, app))
                 task_status.started(entry)
                 await entry.ended.wait()
         except Exception:
@@ -233,8 +238,11 @@ class Bridges:
 
     async def _drop_if_refused(self, entry: _Entry) -> None:
         if entry.bridge.key.unauthorized and await self._retire(entry):
-            for listener in tuple(self.refused):
-                await listener(entry.app)
+            await self._tell(entry.app)
+
+    async def _tell(self, app: App) -> None:
+        for listener in tuple(self.changed):
+            await listener(app)
 
     async def _retire(self, entry: _Entry) -> bool:
         """Lend the bridge to no further request, and close it once none uses it; False if that was so already."""

@@ -65,7 +65,7 @@ async def chats(here: Served, kept: Kept, era: Era = "auto") -> Any:
 async def test_a_client_gets_to_whatsapp_with_a_code_from_the_command_line(era: Era, here: Served) -> None:
     kept = Kept()
     assert await chats(here, kept, era)
-    [connected] = here.command("connections")
+    [connected] = here.command("oauth")
     assert connected["name"] == "A client"
     assert kept.tokens is not None
     log = here.log.read_text()
@@ -88,8 +88,8 @@ async def test_what_was_connected_ends_at_the_command_line_and_with_the_definiti
         return httpx.post(f"{here.url}/mcp", json=body, headers=headers).status_code
 
     assert status() != 401
-    done = run("apps", "disconnect", "assistant", "--apps", str(here.apps))
-    assert "1 program connected by OAuth" in done.stdout
+    done = run("apps", "oauth", "assistant", "--end", "--apps", str(here.apps))
+    assert "1 program that was connected by OAuth" in done.stdout
     assert status() == 401
 
     await chats(here, again := Kept())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import environment
 from tests.redis_server import RedisServer, free_port
 from tests.store.processes import ended, go, start
 from waha_mcp.store import Count, Full, Limit, StoreAway, away
@@ -508,24 +505,3 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
             store.publish("topic")
             store.flush()
             assert store.alive(store.process)
-
-
-# Without the library
-
-
-def test_without_the_extra_that_is_said(tmp_path: Path) -> None:
-    lines = """
-import sys
-sys.modules["redis"] = None
-from waha_mcp.app.definition import AppError
-from waha_mcp.store.folders import user_store
-try:
-    user_store()
-except AppError as error:
-    print(error)
-"""
-    env = environment(WAHA_MCP_STORE="redis://127.0.0.1", HOME=str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", lines], env=env, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert "waha-mcp[redis]" in done.stdout

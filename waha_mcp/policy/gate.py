@@ -39,7 +39,7 @@ from waha_mcp.policy.repeats import Outcome
 from waha_mcp.policy.sameness import seen_digest
 from waha_mcp.policy.sweep import swept
 from waha_mcp.policy.url_checks import UrlChecks
-from waha_mcp.store import StoreAway, in_thread
+from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.local_files import MAX_FILE
@@ -60,10 +60,11 @@ T = TypeVar("T")
 class Policy:
     """The policy of one App."""
 
-    def __init__(self, app: App, table: FilledTable, observer: Observer = NOBODY) -> None:
-        """`table` resolves people. Makes no request."""
+    def __init__(self, app: App, table: FilledTable, observer: Observer = NOBODY, store: Store | None = None) -> None:
+        """`table` resolves people. `store`: the user's, where others use it as well. Makes no request."""
         self._app, self._observer = app, observer
-        self.store = user_store()
+        self._owns_store = store is None
+        self.store: Store = store or user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people, app.listen.allow, app.index_chats)
         account = OwnAccount(app.url, table, self.store)
@@ -79,8 +80,9 @@ class Policy:
         self._held = 0
 
     async def aclose(self) -> None:
-        """Flush the trail; close the store."""
-        await in_thread(self.store.close)
+        """Flush the trail; close the store, if nobody else uses it."""
+        if self._owns_store:
+            await in_thread(self.store.close)
         self.end_trail()
 
     def end_trail(self) -> None:

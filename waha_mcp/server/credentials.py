@@ -87,7 +87,7 @@ class Credentials:
         if self._token_prefix is not None and given.startswith(self._token_prefix):
             caller = await self._of_token(given)
         else:
-            caller = await self._of_key(SecretStr(given), _address(request))
+            caller = await self._of_key(SecretStr(given), client_address(request))
         return Caller(narrowed(_remote(caller.app), request.headers), caller.owner, caller.known)
 
     async def stands(self, app: App) -> bool:
@@ -215,7 +215,7 @@ def _credential(headers: Headers) -> str:
     return key
 
 
-def _address(request: HTTPConnection) -> str:
+def client_address(request: HTTPConnection) -> str:
     """What attempts are counted by: the client's address; of IPv6 the network, which is one client's."""
     host = request.client.host if request.client else ""
     try:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import AppError
-from waha_mcp.bridge import Bridge
+from waha_mcp.app.inputs import digest
+from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.bridges import AdminKey, Bridges, KeyRefused, TooMany, Unconfirmed
 from waha_mcp.server.credentials import Caller, Credentials, Refused
 from waha_mcp.server.metrics import Metrics, may_look
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.store.changes import Changes
 
 logger = logging.getLogger(__name__)
 
@@ -100,15 +101,16 @@ class HttpServer:
         store: Store,
         *,
         sessions: bool = False,
-        bridges: Bridges | None = None,
         routes: Sequence[BaseRoute] = (),
         challenge: str = "Bearer",
     ) -> None:
-        """`store` is asked by `/readyz`. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
+        """`store` is that of all bridges. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
         self._credentials, self._store, self._challenge = credentials, store, challenge
         self._metrics = Metrics(lambda: len(self.bridges))
-        make = partial(Bridge, observer=self._metrics)
-        self.bridges = Bridges(stands=credentials.stands, make=make) if bridges is None else bridges
+        self.bridges = Bridges(stands=credentials.stands, shared=Shared(store, observer=self._metrics))
+        #: What processes on one store tell each other: the digest of an App's id, of which they may remember too much.
+        self._changes = Changes(store)
+        self.bridges.changed.add(lambda app: self._changes.tell(digest(app.id)))
         self.protocol = Protocol(_bridge_of, connected=sessions)
         self.protocol.server.middleware.insert(0, self._hold)
         self.bridges.retiring.add(self._retire)
@@ -134,8 +136,14 @@ class HttpServer:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self.bridges.run(), self._manager.run():
+        async with self.bridges.run(), self._manager.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hear)
             yield
+            tasks.cancel_scope.cancel()
+
+    async def _hear(self) -> None:
+        async for topic in self._changes.heard():
+            self.bridges.doubt(lambda app, topic=topic: topic in (None, digest(app.id)))  # type: ignore[misc]
 
     def drain(self) -> None:
         """End what would stay open by itself: the process is about to end. Calls under way go on."""
