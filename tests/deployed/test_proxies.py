@@ -113,8 +113,25 @@ def test_what_a_client_says_of_its_address_is_dropped(name: ProxyName, tmp_path:
 
 @both
 def test_what_is_for_machines_inside_is_not_passed_on(name: ProxyName, tmp_path: Path) -> None:
-    passed = ("/mcp", "/authorize", "/oauth/consent", "/.well-known/oauth-protected-resource/mcp")
-    kept = ("/", "/metrics", "/readyz", "/healthz", "/mcp/../metrics", "/mcp%2f..%2fmetrics", "//metrics", "/mcp/x")
+    passed = (
+        "/mcp",
+        "/console",
+        "/console/login",
+        "/authorize",
+        "/oauth/consent",
+        "/.well-known/oauth-protected-resource/mcp",
+    )
+    kept = (
+        "/",
+        "/metrics",
+        "/readyz",
+        "/healthz",
+        "/mcp/../metrics",
+        "/mcp%2f..%2fmetrics",
+        "//metrics",
+        "/mcp/x",
+        "/consoles",
+    )
     with Upstream(_OK) as one, Upstream(_OK) as two, in_front(name, tmp_path, one.port, two.port) as client:
         for path in passed + kept:
             assert (path, client.post(path, content=b"END").status_code) == (path, 200 if path in passed else 404)
