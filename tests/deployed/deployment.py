@@ -48,7 +48,7 @@ class Proxy:
         folder.mkdir()
         self.port, made = free_port(), certificate("unknown authority", folder)
         # Under names without a blank, which the configurations do not quote.
-        chain, self._ca_file = made.chain.rename(folder / "chain.pem"), made.ca_file
+        chain, self.ca_file = made.chain.rename(folder / "chain.pem"), made.ca_file
         first, second = ports
         moved = {"replica-1:8080": f"127.0.0.1:{first}", "replica-2:8080": f"127.0.0.1:{second}"}
         if name == "nginx":
@@ -74,7 +74,7 @@ class Proxy:
     @property
     def trusted(self) -> ssl.SSLContext:
         """What clients need to trust it."""
-        return ssl.create_default_context(cafile=str(self._ca_file))
+        return ssl.create_default_context(cafile=str(self.ca_file))
 
     def __enter__(self) -> Proxy:
         with self._log.open("wb") as log:
