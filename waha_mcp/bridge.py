@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from waha_mcp.indexing import Indexing
     from waha_mcp.policy.call import Call
     from waha_mcp.policy.gate import Policy
+    from waha_mcp.store import Store
     from waha_mcp.waha.shared_events import SharedEvents
 
 logger = logging.getLogger(__name__)
@@ -81,22 +83,23 @@ class _NotResolved(ArgumentError):
 EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What a bridge has in common with the others of its process; by default it has each for itself, or none."""
+
+    store: Store | None = None
+    events: SharedEvents | None = None
+    observer: Observer = NOBODY
+
+
+ALONE = Shared()
+
+
 class Bridge:
     """One running App. Entering it starts to probe the grant of its key; leaving it closes its connections."""
 
-    def __init__(
-        self,
-        app: App,
-        *,
-        paced: bool = True,
-        shared: SharedEvents | None = None,
-        store: Store | None = None,
-        observer: Observer = NOBODY,
-    ) -> None:
-        """Load the App's toolsets. Makes no request.
-
-        `paced`: whether filling the index leaves WAHA time for others. `shared`, `store`: the connections for events
-        and the store of a process with several bridges; without a store, the bridge opens one.
+    def __init__(self, app: App, *, paced: bool = True, shared: Shared = ALONE) -> None:
+        """Load the App's toolsets. Makes no request. `paced`: whether filling the index leaves WAHA time for others.
 
         Raises:
             AppError: the App names an unknown toolset or tool.
@@ -115,8 +118,8 @@ class Bridge:
         self.app = app
         for secret in app.secrets():
             hide(secret)
-        self._observer, self._store = observer, store
-        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file, observer=self._observer)
+        self._shared = shared
+        self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file, observer=shared.observer)
         self.key = KeyProbe(app, self.waha)
         self.key.listeners.add(self._grant_changed)
         #: Awaited whenever the exposed tools have changed.
@@ -129,7 +132,7 @@ class Bridge:
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
         #: What happens in WhatsApp. It listens from when a tool needs it.
-        self.feed = Feed(self.waha, live=app.feed == "live", shared=shared)
+        self.feed = Feed(self.waha, live=app.feed == "live", shared=shared.events)
         self.feed.listeners.add(self._heard)
         self.feed.refused = partial(self.key.doubt, Action.READ)
         #: The local index; None: the App has none, or it is not known yet whether the key may read.
@@ -163,7 +166,7 @@ class Bridge:
         """The policy. Imported with the first call; listings do not need it."""
         from waha_mcp.policy.gate import Policy
 
-        return Policy(self.app, self.people, self._observer, store=self._store)
+        return Policy(self.app, self.people, self._shared.observer, self._shared.store)
 
     @cached_property
     def references(self) -> References:

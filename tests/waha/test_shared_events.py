@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness import Admin, app_for
 from waha_mcp.app.actions import Action
-from waha_mcp.bridge import Bridge
+from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.feed import live
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.waha.event_socket import NoEvents, NoneForThisKey
@@ -38,7 +38,7 @@ async def sharing(sandbox: SandboxInfo, *keys: str) -> AsyncIterator[list[Bridge
         bridges = []
         for number, key in enumerate(keys):
             app = app_for(sandbox, key, id=f"app{number}")
-            bridge = await stack.enter_async_context(Bridge(app, shared=shared))
+            bridge = await stack.enter_async_context(Bridge(app, shared=Shared(events=shared)))
             await bridge.key.settle()
             await bridge.feed.open()
             bridges.append(bridge)

@@ -58,6 +58,10 @@ def serve(
             "--sessions", help="Keep sessions for older clients; needs sticky routing.", rich_help_panel=_HTTP
         ),
     ] = False,
+    console: Annotated[
+        bool,
+        typer.Option("--console", help="Serve the approvals page at /console, too.", rich_help_panel=_HTTP),
+    ] = False,
     oauth: Annotated[
         str | None,
         typer.Option(
@@ -73,6 +77,15 @@ def serve(
         typer.Option(
             help="Address or network of a proxy whose X-Forwarded-For counts; repeatable.",
             show_default="127.0.0.1",
+            rich_help_panel=_HTTP,
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Redis for several machines, such as redis://localhost; with a password: WAHA_MCP_STORE.",
+            show_default="SQLite, for this machine",
             rich_help_panel=_HTTP,
         ),
     ] = None,
@@ -105,6 +118,8 @@ def serve(
             template=template,
             sessions=sessions,
             oauth=oauth,
+            console=console,
+            store=store,
             insecure=allow_insecure_http,
             log_format=log_format,
         )

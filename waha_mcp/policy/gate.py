@@ -60,12 +60,11 @@ T = TypeVar("T")
 class Policy:
     """The policy of one App."""
 
-    def __init__(
-        self, app: App, table: FilledTable, observer: Observer = NOBODY, *, store: Store | None = None
-    ) -> None:
-        """`table` resolves people. `store`: one that others use as well; without it, its own. Makes no request."""
+    def __init__(self, app: App, table: FilledTable, observer: Observer = NOBODY, store: Store | None = None) -> None:
+        """`table` resolves people. `store`: the user's, where others use it as well. Makes no request."""
         self._app, self._observer = app, observer
-        self.store, self._own_store = (user_store(), True) if store is None else (store, False)
+        self._owns_store = store is None
+        self.store: Store = store or user_store()
         self._people = People(table)
         self._recipients = Recipients(app.chats, self._people, app.listen.allow, app.index_chats)
         account = OwnAccount(app.url, table, self.store)
@@ -81,8 +80,8 @@ class Policy:
         self._held = 0
 
     async def aclose(self) -> None:
-        """Flush the trail; close the store if it is its own."""
-        if self._own_store:
+        """Flush the trail; close the store, if nobody else uses it."""
+        if self._owns_store:
             await in_thread(self.store.close)
         self.end_trail()
 

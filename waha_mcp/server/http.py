@@ -11,7 +11,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
@@ -30,12 +28,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import AppError
-from waha_mcp.bridge import Bridge
+from waha_mcp.app.inputs import digest
+from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.bridges import AdminKey, Bridges, KeyRefused, TooMany, Unconfirmed
 from waha_mcp.server.credentials import Caller, Credentials, Refused
+from waha_mcp.server.known_hosts import KnownHosts
 from waha_mcp.server.metrics import Metrics, may_look
+from waha_mcp.server.patience import Impatient
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.store.changes import Changes
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +77,10 @@ class Site:
         """Its address as a URL has it."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
-    def security(self) -> TransportSecuritySettings:
-        """What `Host` and `Origin` may be, against DNS rebinding: these names, with any port."""
-        names = {*self.hosts, self.name, *(("127.0.0.1", "localhost", "[::1]") if self.local else ())}
-        hosts = [form for name in sorted(names) for form in (name, f"{name}:*")]
-        origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
-        return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
+    @property
+    def names(self) -> set[str]:
+        """What `Host` and `Origin` may name: these, with any port or with their own."""
+        return {*self.hosts, self.name, *(("127.0.0.1", "localhost", "[::1]") if self.local else ())}
 
 
 def is_address(host: str) -> bool:
@@ -100,15 +100,16 @@ class HttpServer:
         store: Store,
         *,
         sessions: bool = False,
-        bridges: Bridges | None = None,
         routes: Sequence[BaseRoute] = (),
         challenge: str = "Bearer",
     ) -> None:
-        """`store`: of all Apps. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
+        """`store` is that of all bridges. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
         self._credentials, self._store, self._challenge = credentials, store, challenge
         self._metrics = Metrics(lambda: len(self.bridges))
-        make = partial(Bridge, store=store, observer=self._metrics)
-        self.bridges = Bridges(stands=credentials.stands, make=make) if bridges is None else bridges
+        self.bridges = Bridges(stands=credentials.stands, shared=Shared(store, observer=self._metrics))
+        #: What processes on one store tell each other: the digest of an App's id, of which they may remember too much.
+        self._changes = Changes(store)
+        self.bridges.changed.add(lambda app: self._changes.tell(digest(app.id)))
         self.protocol = Protocol(_bridge_of, connected=sessions)
         self.protocol.server.middleware.insert(0, self._hold)
         self.bridges.retiring.add(self._retire)
@@ -130,12 +131,21 @@ class HttpServer:
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
-        self.app: ASGIApp = _KnownHosts(app, site.security(), self._metrics.turned_away)
+        # Load balancers and Prometheus come by the machine's address: what is for them tells nothing worth stealing.
+        self.app: ASGIApp = KnownHosts(
+            app, site.names, free=(HEALTHY, READY, METRICS), turned_away=self._metrics.turned_away
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self.bridges.run(), self._manager.run():
+        async with self.bridges.run(), self._manager.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hear)
             yield
+            tasks.cancel_scope.cancel()
+
+    async def _hear(self) -> None:
+        async for topic in self._changes.heard():
+            self.bridges.doubt(lambda app, topic=topic: topic in (None, digest(app.id)))  # type: ignore[misc]
 
     def drain(self) -> None:
         """End what would stay open by itself: the process is about to end. Calls under way go on."""
@@ -151,7 +161,7 @@ class HttpServer:
         try:
             caller = await self._credentials.caller(HTTPConnection(scope))
             try:
-                async with self.bridges.lease(caller.app, vouched=caller.known) as bridge:
+                async with self.bridges.lease(caller.app, caller.whole, vouched=caller.known) as bridge:
                     self._credentials.confirmed(caller)
                     await self._serve(caller, bridge, scope, receive, send)
             except KeyRefused:
@@ -194,8 +204,10 @@ class HttpServer:
             return await call_next(ctx)
 
     async def _retire(self, bridge: Bridge) -> None:
-        await self.protocol.retire(bridge)
-        self._cut(bridge)
+        try:
+            await self.protocol.retire(bridge)
+        finally:
+            self._cut(bridge)
 
     def _cut(self, bridge: Bridge) -> None:
         for stream in tuple(self._streams.get(bridge, ())):
@@ -219,7 +231,9 @@ class HttpServer:
             try:
                 await in_thread(self._store.get, "ready", "")
             except StoreAway as error:
-                problem = str(error)
+                # Anybody may ask: where the store is stands in the log.
+                logger.warning("Not ready: %s", error)
+                problem = "the store cannot be used"
         return JSONResponse({"ready": problem is None, "problem": problem}, 200 if problem is None else 503)
 
     async def _measured(self, request: Request) -> Response:
@@ -239,25 +253,6 @@ class _Asgi:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-class _KnownHosts:
-    """Middleware that refuses another `Host` or `Origin` before anything is looked at, the key included.
-
-    Load balancers and Prometheus come by the machine's address: what is for them tells nothing worth stealing.
-    """
-
-    def __init__(self, app: ASGIApp, settings: TransportSecuritySettings, turned_away: Callable[[int], object]) -> None:
-        self._app, self._security, self._turned_away = app, TransportSecurityMiddleware(settings), turned_away
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in (HEALTHY, READY, METRICS):
-            refused = await self._security.validate_request(Request(scope))
-            if refused is not None:
-                self._turned_away(refused.status_code)
-                await refused(scope, receive, send)
-                return
         await self._app(scope, receive, send)
 
 
@@ -313,9 +308,10 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         AppError: the certificate cannot be used.
     """
     # It would end each response that is a stream with the signal, answers to calls under way among them.
-    AppStatus.disable_automatic_graceful_drain()
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
         server.app,
+        http=Impatient,
         log_config=None,
         access_log=False,
         server_header=False,

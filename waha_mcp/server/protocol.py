@@ -101,8 +101,10 @@ class Protocol:
     async def retire(self, bridge: Bridge) -> None:
         """Tell the bridge's clients that its listings may be others now, and close their subscription streams."""
         if (clients := self._clients.get(bridge)) is not None:
-            await clients.announce(set(_CHANGES.values()))
-            clients.close()
+            try:
+                await clients.announce(set(_CHANGES.values()))
+            finally:
+                clients.close()
 
     def forget(self, bridge: Bridge) -> None:
         """Drop the state of a closed bridge's clients."""
