@@ -206,11 +206,19 @@ class Caller:
         self.headers = dict(headers)
         self.elicits = elicits
         self._number = 0
+        self._last = 0.0
+        self._streams: list[Caller] = []
         where = urlsplit(url)
         assert where.hostname
         self._http = HTTPConnection(
             where.hostname, where.port, timeout=SOON, source_address=(local, 0) if local else None
         )
+
+    def hang_up(self) -> None:
+        """End the streams: who reads from one gets no more."""
+        for each in self._streams:
+            if each._http.sock is not None:
+                each._http.sock.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         return self
@@ -256,6 +264,9 @@ class Caller:
         """Any request, and the begin of its answer, which is to be read before the next one."""
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         given = {name.lower() for name, _ in pairs}
+        if time.monotonic() - self._last > 2:  # the server may hang up on a connection that is idle
+            self._http.close()
+        self._last = time.monotonic()
         self._http.putrequest(method, path, skip_host="host" in given, skip_accept_encoding=True)
         if "content-length" not in given and "transfer-encoding" not in given and (content or method == "POST"):
             pairs.append(("Content-Length", str(len(content))))
@@ -283,7 +294,11 @@ class Caller:
         with other:
             response = other.begin(method, "/mcp", self._whole(message, headers), content)
             assert response.status == 200, response.read()
-            yield (json.loads(line[5:]) for line in response if line.startswith(b"data:") and line[5:].strip())
+            self._streams.append(other)
+            try:
+                yield (json.loads(line[5:]) for line in response if line.startswith(b"data:") and line[5:].strip())
+            finally:
+                response.close()
 
     def ask(self, method: str, headers: Headers = NONE, **params: Any) -> Answer:
         return self.post(self.message(method, params), headers)

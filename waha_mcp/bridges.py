@@ -22,11 +22,16 @@ logger = logging.getLogger(__name__)
 
 #: Most bridges at a time, and seconds without a request after which one is closed.
 MOST, IDLE = 1_000, 600.0
+#: Most bridges of one App at a time: what its requests narrow must not crowd out other Apps.
+MOST_OF_ONE = 8
 #: Seconds after which WAHA is asked again about a key in use; after which it is tried again where WAHA did not answer;
 #: and for which a request waits for the answer.
 RECHECK, RETRY, ANSWER = 60.0, 10.0, 5.0
-#: Seconds between two rounds over the bridges in use, and for which they may close at the end.
-ROUND, CLOSING = 5.0, 5.0
+#: Seconds between two rounds over the bridges, after which an unused one closes its connections to WAHA, and for which
+#: bridges may close at the end.
+ROUND, RESTING, CLOSING = 5.0, 5.0, 5.0
+#: Seconds for which the clients of a bridge are told that it is retired.
+TELLING = 2.0
 
 
 class KeyRefused(Exception):
@@ -42,7 +47,7 @@ class Unconfirmed(Exception):
 
 
 class TooMany(Exception):
-    """There are as many bridges as there may be, and requests use all of them."""
+    """There are as many bridges as there may be, in all or of the App, and requests use all of them."""
 
 
 async def _always(_: App) -> bool:
@@ -53,7 +58,8 @@ async def _always(_: App) -> bool:
 class _Entry:
     """A bridge and its use. Times are of the monotonic clock."""
 
-    app: App
+    #: The App as it is defined, without what requests narrow.
+    whole: App
     #: App, key and what the request narrows. Another definition under the same one replaces it.
     key: tuple[object, ...]
     bridge: Bridge
@@ -61,8 +67,8 @@ class _Entry:
     retired: bool = False
     #: Set: it is to be closed.
     ended: anyio.Event = field(default_factory=anyio.Event)
-    #: The requests that use it.
-    leases: int = 0
+    #: The requests that use it: at first the one that it is made for.
+    leases: int = 1
     used: float = field(default_factory=time.monotonic)
     #: When WAHA is to be asked about the key.
     due: float = 0.0
@@ -80,13 +86,13 @@ class Bridges:
         stands: Callable[[App], Awaitable[bool]] = _always,
         shared: Shared = ALONE,
     ) -> None:
-        """`stands` tells whether an App is still to be served as it is; asked each round of those in use."""
+        """`stands` tells whether an App is still to be served as it is; asked each round."""
         self._events = SharedEvents()
         self._shared = replace(shared, events=self._events)
         self._most, self._idle, self._stands = most, idle, stands
         self._entries: dict[tuple[object, ...], _Entry] = {}
         #: Those that are open; some of them are retired.
-        self._open: set[_Entry] = set()
+        self._open: dict[Bridge, _Entry] = {}
         self._making = anyio.Lock()
         self._tasks: TaskGroup | None = None
         #: Awaited with each bridge that no request gets any more: streams of its clients are to end.
@@ -115,26 +121,28 @@ class Bridges:
             finally:
                 self._tasks = None
                 upkeep.cancel()
-                for entry in self._open:
+                for entry in self._open.values():
                     entry.ended.set()
                 tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
 
     @asynccontextmanager
-    async def lease(self, app: App, *, vouched: bool = True) -> AsyncIterator[Bridge]:
-        """The App's bridge, which stays open while the block runs. `vouched`: a definition names the key.
+    async def lease(self, app: App, whole: App | None = None, *, vouched: bool = True) -> AsyncIterator[Bridge]:
+        """The App's bridge, which stays open while the block runs.
+
+        `whole`: the App of which `app` is what the request narrows it to. `vouched`: a definition names the key.
 
         Raises:
             KeyRefused, AdminKey, Unconfirmed, TooMany: it gets none.
             AppError: the App names an unknown toolset or tool.
         """
-        entry = await self._leased(app)
+        entry = await self._leased(app, whole or app)
         try:
             await self._check(entry)
             key = entry.bridge.key
             if key.unauthorized:
                 raise KeyRefused
             if key.admin:
-                await self._retire(entry)
+                # The bridge stays, so that WAHA is not asked again with each request.
                 raise AdminKey
             if not key.identified and not vouched:
                 raise Unconfirmed
@@ -147,7 +155,7 @@ class Bridges:
     @contextmanager
     def using(self, bridge: Bridge) -> Iterator[None]:
         """Keep a leased bridge open while the block runs, which may outlast the lease."""
-        entry = next((entry for entry in self._open if entry.bridge is bridge), None)
+        entry = self._open.get(bridge)
         if entry is None:
             yield
             return
@@ -160,7 +168,7 @@ class Bridges:
     def doubt(self, concerns: Callable[[App], bool]) -> None:
         """Ask WAHA about the keys of these Apps: at once of those in use, before the next request of the others."""
         for entry in self._entries.values():
-            if concerns(entry.app):
+            if concerns(entry.whole):
                 entry.due = 0.0
                 if entry.leases and self._tasks is not None:
                     self._tasks.start_soon(self._check, entry)
@@ -172,37 +180,47 @@ class Bridges:
         if entry.retired and not entry.leases:
             entry.ended.set()
 
-    async def _leased(self, app: App) -> _Entry:
+    async def _leased(self, app: App, whole: App) -> _Entry:
         # What a request may narrow makes another bridge; any other difference is a definition that has changed.
-        key = (app.id, key_digest(app.key), app.actions, app.exclude)
+        key = (app.id, key_digest(app.key), app.exclude)
         async with self._making:
             entry = self._entries.get(key)
-            if entry is not None and entry.app != app:
+            if entry is not None and (entry.bridge.app, entry.whole) != (app, whole):
                 await self._retire(entry)
                 entry = None
-            if entry is None:
-                await self._make_room()
-                if self._tasks is None:
-                    raise TooMany
-                entry = await self._tasks.start(self._work, app, key)
-            entry.leases += 1
-            return entry
+            if entry is not None:
+                entry.leases += 1
+                return entry
+            await self._make_room(app.id)
+            if self._tasks is None:
+                raise TooMany
+            made: _Entry = await self._tasks.start(self._work, app, whole, key)
+            return made
 
-    async def _make_room(self) -> None:
-        while len(self._entries) >= self._most:
-            idle = [entry for entry in self._entries.values() if not entry.leases]
+    async def _make_room(self, app_id: str) -> None:
+        """Make room for another bridge of an App: first among its own ones.
+
+        Raises:
+            TooMany: all that would have to go are in use.
+        """
+        own = [entry for entry in self._entries.values() if entry.whole.id == app_id]
+        for entries, most in ((own, MOST_OF_ONE), ([*self._entries.values()], self._most)):
+            if len(entries) < most:
+                continue
+            idle = [entry for entry in entries if not entry.leases]
             if not idle:
                 raise TooMany
             await self._retire(min(idle, key=lambda entry: entry.used))
+            return
 
-    async def _work(self, app: App, key: tuple[object, ...], *, task_status: TaskStatus[_Entry]) -> None:
+    async def _work(self, app: App, whole: App, key: tuple[object, ...], *, task_status: TaskStatus[_Entry]) -> None:
         """Keep a bridge open until it is ended: it is entered and left in one task."""
         entry = None
         try:
             async with Bridge(app, shared=self._shared) as bridge:
-                entry = self._entries[key] = _Entry(app, key, bridge)
-                self._open.add(entry)
-                bridge.listeners.add(partial(self._tell, app))
+                entry = self._entries[key] = _Entry(whole, key, bridge)
+                self._open[bridge] = entry
+                bridge.listeners.add(partial(self._tell, whole))
                 task_status.started(entry)
                 await entry.ended.wait()
         except Exception:
@@ -212,7 +230,10 @@ class Bridges:
             await self._retire(entry)
         finally:
             if entry is not None:
-                self._open.discard(entry)
+                if not entry.retired:  # its maker has gone before it could use it, or the process ends
+                    entry.retired = True
+                    del self._entries[key]
+                del self._open[entry.bridge]
                 for listener in tuple(self.closed):
                     listener(entry.bridge)
 
@@ -233,12 +254,12 @@ class Bridges:
                         await entry.bridge.key.confirm()
                     entry.due = time.monotonic() + RECHECK
                 except WahaError as error:
-                    logger.info("WAHA does not tell about the key of App %s: %s", entry.app.id, error)
+                    logger.info("WAHA does not tell about the key of App %s: %s", entry.whole.id, error)
         await self._drop_if_refused(entry)
 
     async def _drop_if_refused(self, entry: _Entry) -> None:
         if entry.bridge.key.unauthorized and await self._retire(entry):
-            await self._tell(entry.app)
+            await self._tell(entry.whole)
 
     async def _tell(self, app: App) -> None:
         for listener in tuple(self.changed):
@@ -251,7 +272,9 @@ class Bridges:
         entry.retired = True
         del self._entries[entry.key]
         for listener in tuple(self.retiring):
-            await listener(entry.bridge)
+            # A client that does not read what it is told holds up nobody.
+            with anyio.move_on_after(TELLING):
+                await listener(entry.bridge)
         if not entry.leases:
             entry.ended.set()
         return True
@@ -264,13 +287,14 @@ class Bridges:
                     try:
                         await self._look_after(entry)
                     except Exception:
-                        logger.exception("The bridge of App %s could not be looked after", entry.app.id)
+                        logger.exception("The bridge of App %s could not be looked after", entry.whole.id)
 
     async def _look_after(self, entry: _Entry) -> None:
-        if not entry.leases:
-            if time.monotonic() - entry.used > self._idle:
-                await self._retire(entry)
-        elif not await self._stands(entry.app):
+        unused = 0.0 if entry.leases else time.monotonic() - entry.used
+        # Without requests, too: a bridge may be filling its index.
+        if unused > self._idle or not await self._stands(entry.whole):
             await self._retire(entry)
-        elif self._tasks is not None:
+        elif entry.leases and self._tasks is not None:
             self._tasks.start_soon(self._check, entry)
+        elif unused > RESTING:
+            await entry.bridge.waha.rest()

@@ -13,8 +13,8 @@ import pytest
 from tests.harness import run
 from waha_mcp.policy import one_time_codes
 from waha_mcp.server.oauth_state import Code, State, Tokens, digest
+from waha_mcp.store import Store
 from waha_mcp.store.folders import user_store
-from waha_mcp.store.sqlite import Sqlite
 
 RESOURCE = "https://wa.example.com/mcp"
 
@@ -31,13 +31,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def store() -> Iterator[Sqlite]:
+def store() -> Iterator[Store]:
     """The user's store."""
     with closing(user_store()) as opened:
         yield opened
 
 
-def connected(store: Sqlite, app: str = "assistant", name: str = "Claude") -> Tokens:
+def connected(store: Store, app: str = "assistant", name: str = "Claude") -> Tokens:
     """Tokens of a program that is connected."""
     claims = Code("client", name, "https://client.example", True, "x", app, "account", store.now() + 60)
     store.swap("oauth_code", digest("code"), store.get("oauth_code", digest("code")), json.dumps(asdict(claims)))
@@ -46,11 +46,11 @@ def connected(store: Sqlite, app: str = "assistant", name: str = "Claude") -> To
     return tokens
 
 
-def good(store: Sqlite, tokens: Tokens) -> bool:
+def good(store: Store, tokens: Tokens) -> bool:
     return State(store, RESOURCE).of_access(tokens.access) is not None
 
 
-def test_the_code_that_is_printed_opens_the_app(config: Path, store: Sqlite) -> None:
+def test_the_code_that_is_printed_opens_the_app(config: Path, store: Store) -> None:
     done = run("apps", "code", "assistant")
     assert done.returncode == 0
     first, *rest = done.stdout.splitlines()
@@ -58,7 +58,7 @@ def test_the_code_that_is_printed_opens_the_app(config: Path, store: Sqlite) -> 
     assert one_time_codes.redeem(store, "oauth", first, "") == "assistant"
 
 
-def test_the_code_is_for_the_apps_own_id_in_any_folder(config: Path, store: Sqlite, tmp_path: Path) -> None:
+def test_the_code_is_for_the_apps_own_id_in_any_folder(config: Path, store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "apps"
     folder.mkdir()
     (folder / "one.toml").write_text('id = "two"\nkey = "unused-key"\n')
@@ -68,7 +68,7 @@ def test_the_code_is_for_the_apps_own_id_in_any_folder(config: Path, store: Sqli
     assert one_time_codes.redeem(store, "oauth", found["code"], "") == "two"
 
 
-def test_there_is_no_code_for_an_app_that_is_disabled_or_not_there(config: Path, store: Sqlite) -> None:
+def test_there_is_no_code_for_an_app_that_is_disabled_or_not_there(config: Path, store: Store) -> None:
     file = config / "assistant.toml"
     file.write_text(f"enabled = false\n{file.read_text()}")
     done = run("apps", "code", "assistant")
@@ -79,7 +79,7 @@ def test_there_is_no_code_for_an_app_that_is_disabled_or_not_there(config: Path,
     assert store.rows("one_time_code") == []
 
 
-def test_what_is_connected_is_listed_and_ended(config: Path, store: Sqlite) -> None:
+def test_what_is_connected_is_listed_and_ended(config: Path, store: Store) -> None:
     assert "Nothing is connected" in run("apps", "oauth", "assistant").stdout
     tokens, other = connected(store, name="Claude\x1b[2J"), connected(store, "other")
     listed = run("apps", "oauth", "assistant").stdout
@@ -95,7 +95,7 @@ def test_what_is_connected_is_listed_and_ended(config: Path, store: Sqlite) -> N
 
 @pytest.mark.parametrize("command", [["disable"], ["remove", "--yes"]], ids=["disable", "remove"])
 def test_an_app_that_is_switched_off_or_removed_takes_along_what_is_connected(
-    command: list[str], config: Path, store: Sqlite
+    command: list[str], config: Path, store: Store
 ) -> None:
     tokens, other = connected(store), connected(store, "other")
     done = run("apps", command[0], "assistant", "--here", *command[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.applications import Starlette
 
 from tests.console.browser import Browser, browser, missing
 from tests.harness import approvals_of, opened_store, run
-from tests.http_process import http_process
+from tests.http_server import http_server, until
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console import login
 from waha_mcp.console.login import COOKIE, Logins
 from waha_mcp.policy.approval import Entry
-from waha_mcp.policy.one_time_codes import WRONG_FROM_ONE
+from waha_mcp.policy.one_time_codes import WRONG_FROM_ONE, issue
 from waha_mcp.policy.question import File, Question
+from waha_mcp.store import Count, StoreAway, Taken
 from waha_mcp.store.memory import Memory
 
 KEY = "key_sample_{}"
@@ -102,8 +104,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, state: str) -> Iterator[Ser
 def serving(apps: Path, state: str) -> Iterator[Server]:
     for app_id in APPS:
         Server("", apps).define(app_id)
-    with http_process(apps, "--console", env={"XDG_STATE_HOME": state}) as url:
-        yield Server(url.removesuffix("/mcp"), apps)
+    with http_server("--apps", str(apps), "--console", XDG_STATE_HOME=state) as server:
+        yield Server(server.base, apps)
 
 
 @pytest.fixture
@@ -326,6 +328,45 @@ def test_it_lasts_for_twelve_hours_by_the_stores_clock() -> None:
     assert logins.app_of(cookie) is None
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("base", ["https://wa.example.com", "http://wa.example.com"])
+async def test_on_other_machines_the_cookie_goes_over_tls_alone(base: str) -> None:
+    """Also where a proxy has the TLS, and does not say so."""
+    store = Memory()
+    app = App(id="assistant", key=SecretStr("key_sample"), session="default")
+    console = Starlette(routes=login.console_routes(store, {"assistant": app}.get, lambda request: "one"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(console), base_url=base) as client:
+
+        async def enter(origin: str) -> httpx.Response:
+            code = {"code": issue(store, "console", "assistant")}
+            return await client.post("/console/login", data=code, headers={"Origin": origin})
+
+        answer = await enter("https://wa.example.com")
+        assert answer.status_code == 303
+        assert "; secure" in answer.headers["set-cookie"].lower()
+        in_clear = await enter("http://wa.example.com")
+        assert in_clear.status_code == (403 if base.startswith("https") else 303)
+
+
+@pytest.mark.anyio
+async def test_without_the_store_nobody_logs_in_and_nothing_is_shown() -> None:
+    class Away(Memory):
+        def get(self, table: str, key: str) -> str | None:
+            raise StoreAway("The store cannot be reached.")
+
+        def take(self, counts: Iterable[Count]) -> Taken:
+            raise StoreAway("The store cannot be reached.")
+
+    console = Starlette(routes=login.console_routes(Away(), lambda _: None, lambda request: "one"))
+    here = "http://127.0.0.1"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(console), base_url=here) as client:
+        client.cookies.set(COOKIE, "x")
+        assert (await client.get("/console")).status_code == 503
+        assert (await client.get("/console/approvals")).status_code == 503
+        posted = await client.post("/console/login", data={"code": "x"}, headers={"Origin": here})
+        assert posted.status_code == 503
+
+
 def test_the_pages_load_nothing_and_are_shown_within_no_other(server: Server) -> None:
     for answer in (server.visitor()("GET", ""), server.logged_in()("GET", "")):
         policy = answer.headers["content-security-policy"]
@@ -334,13 +375,6 @@ def test_the_pages_load_nothing_and_are_shown_within_no_other(server: Server) ->
         assert "unsafe" not in policy
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-frame-options"] == "DENY"
-
-
-def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def enter(window: Browser, server: Server, app_id: str = "assistant") -> None:

@@ -16,13 +16,13 @@ from tests.hosts_real.hosts import CODEX
 from tests.hosts_real.over_http import REACHING, reached
 from tests.hosts_real.packages import NotInstalled
 from tests.hosts_real.world import Desk, desk
-from tests.http_process import http_process
+from tests.http_server import http_server
 
 
 @contextmanager
 def served(made: Desk) -> Iterator[str]:
-    with http_process(made.app.parent, env={"HOME": str(made.home)}) as url:
-        yield url
+    with http_server("--apps", str(made.app.parent), HOME=str(made.home)) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize("name", REACHING)

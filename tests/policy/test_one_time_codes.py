@@ -46,7 +46,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("case", SPELLINGS)
 def test_a_code_may_be_typed_as_it_was_heard(case: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = iter("01" * 6)
-    monkeypatch.setattr(one_time_codes.secrets, "choice", lambda alphabet: next(digits))
+    monkeypatch.setattr("secrets.choice", lambda alphabet: next(digits))
     code = issue(store, "oauth", "assistant")
     assert code == "0101-0101-0101"
     assert redeem(store, "oauth", SPELLINGS[case](code), ONE) == "assistant"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +13,7 @@ import pytest
 
 from tests.attacks.judge import Judge
 from tests.harness import NO_PACE_TEXT, sandbox_server
-from tests.http_server import LEGACY, MODERN, Answer, Caller, Served, http_server, until, write_app
+from tests.http_server import LEGACY, MODERN, Answer, Served, http_server, until, write_app
 from waha_mcp.sandbox import SandboxInfo
 
 pytestmark = pytest.mark.slow
@@ -259,8 +257,29 @@ def test_a_key_that_waha_no_longer_knows_gets_in_nowhere_after_its_own_call_was_
                     assert refused(caller.post(caller.message(method, params)))
 
 
-#: A minute that lasts as long as a test can wait.
-SHORT_MINUTE = "import waha_mcp.bridges as bridges, waha_mcp.waha.grants as grants\n"
+def test_a_key_that_waha_has_revoked_asks_waha_no_more_however_often_it_comes(
+    sandbox: SandboxInfo, tmp_path: Path, judge: Judge
+) -> None:
+    key = minted(judge)
+    write_app(tmp_path, "brief", sandbox, key["key"])
+    revoke(judge, key)
+    judge.forget()
+    with http_server("--apps", str(tmp_path)) as server, server.caller(key["key"]) as caller:
+        for _ in range(50):
+            assert refused(caller.ask("tools/list"))
+    assert len(judge.requests()) <= 5
+
+
+def test_a_key_that_is_revoked_while_it_is_in_use_is_refused_once_it_is_time_to_ask_again(
+    sandbox: SandboxInfo, tmp_path: Path, judge: Judge
+) -> None:
+    key = minted(judge)
+    write_app(tmp_path, "brief", sandbox, key["key"])
+    sooner = "import waha_mcp.bridges as bridges\nbridges.RECHECK = 1.0\n"
+    with http_server("--apps", str(tmp_path), first=sooner) as server, server.caller(key["key"]) as caller:
+        assert caller.ask("tools/list").status == 200
+        revoke(judge, key)
+        until(lambda: refused(caller.ask("tools/list")), 5)
 
 
 # A flood of keys
@@ -277,12 +296,12 @@ def test_a_flood_of_unknown_keys_from_one_address_does_not_reach_waha(
 ) -> None:
     with http_server("--open", "--url", sandbox.url, state=tmp_path) as server:
         judge.forget()
-        statuses = flood(server, 300)
+        statuses = flood(server, 100)
         asked = len(judge.requests())
         assert set(statuses) <= {401, 429}
         assert asked <= 40
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: flood(server, 50), range(4)))
+            list(pool.map(lambda _: flood(server, 15), range(4)))
         assert len(judge.requests()) <= asked + 20
         # Who is known at the same address keeps his way.
         with server.caller(sandbox.keys["read"], local="127.0.0.2") as reader:
@@ -297,8 +316,8 @@ def test_a_flood_of_unknown_keys_from_many_addresses_is_bounded_as_a_whole(
         with server.caller(sandbox.keys["read"]) as reader:
             assert reader.tool("get_status").good
             before = len(judge.requests())
-            for host in range(2, 62):
-                flood(server, 8, local=f"127.0.1.{host}")
+            for host in range(2, 42):
+                flood(server, 5, local=f"127.0.1.{host}")
             assert len(judge.requests()) - before <= 200
             assert reader.tool("get_status").good
 
@@ -310,15 +329,15 @@ def test_one_unknown_key_is_asked_about_once(opened: Served, judge: Judge) -> No
     assert len(judge.requests()) <= 2
 
 
-def test_forwarded_addresses_are_not_believed_of_anybody(sandbox: SandboxInfo, judge: Judge, tmp_path: Path) -> None:
-    with http_server("--open", "--url", sandbox.url, state=tmp_path) as server, server.caller(None) as stranger:
+def test_a_forwarded_address_is_believed_of_no_stranger(sandbox: SandboxInfo, judge: Judge, tmp_path: Path) -> None:
+    with (
+        http_server("--open", "--url", sandbox.url, state=tmp_path) as server,
+        server.caller(None, local="127.0.0.9") as stranger,
+    ):
         judge.forget()
-        for n in range(200):
-            where = {
-                "X-Forwarded-For": f"203.0.113.{n}",
-                "Forwarded": f"for=203.0.113.{n}",
-                "X-Real-IP": f"203.0.113.{n}",
-            }
+        for n in range(60):
+            address = f"203.0.113.{n}"
+            where = {"X-Forwarded-For": address, "Forwarded": f"for={address}", "X-Real-IP": address}
             stranger.ask("tools/list", where | {"X-Api-Key": f"key_{os.urandom(16).hex()}"})
         assert len(judge.requests()) <= 40
 
@@ -326,32 +345,40 @@ def test_forwarded_addresses_are_not_believed_of_anybody(sandbox: SandboxInfo, j
 # WAHA away
 
 
-def test_while_waha_does_not_answer_nobody_unknown_is_let_in(
-    sandbox: SandboxInfo, judge: Judge, tmp_path: Path
-) -> None:
-    with http_server("--open", "--url", "http://127.0.0.1:1", state=tmp_path) as server:
-        with server.caller(sandbox.keys["read"]) as caller:
-            answer = caller.ask("tools/list")
-            assert answer.status in (401, 502, 503)
-            assert "result" not in answer.text
+def test_while_waha_does_not_answer_nobody_unknown_is_let_in(sandbox: SandboxInfo, tmp_path: Path) -> None:
+    with (
+        http_server("--open", "--url", "http://127.0.0.1:1", state=tmp_path) as server,
+        server.caller(sandbox.keys["read"]) as caller,
+    ):
+        assert refused(caller.ask("tools/list"), 401, 503)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [{"status": 500}, {"status": 404}, {"drop": True}, {"malformed": True}, {"body": "[]"}, {"body": "null"}, {"body": "{}"},
-     {"body": '"<html>"', "content_type": "text/html"}, {"body": '[{"name": "default"}, {"name": "work"}]'}],
-    ids=str,
-)  # fmt: skip
-def test_what_waha_answers_oddly_about_a_key_lets_nobody_in(
-    fault: dict[str, Any], opened: Served, judge: Judge, tmp_path: Path
-) -> None:
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"status": 500},
+    {"status": 404},
+    {"drop": True},
+    {"malformed": True},
+    {"body": "[]"},
+    {"body": "null"},
+    {"body": '"<html>"', "content_type": "text/html"},
+    {"body": '[{"name": "default"}, {"name": "work"}]'},
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_what_waha_answers_oddly_about_a_key_opens_nothing(fault: dict[str, Any], opened: Served, judge: Judge) -> None:
     judge.fault("*", count=200, **fault)
-    with opened.caller(
-        f"key_{os.urandom(16).hex()}", local=f"127.0.3.{int.from_bytes(os.urandom(1)) % 250 + 1}"
-    ) as caller:
+    address = f"127.0.3.{FAULTS.index(fault) + 1}"
+    with opened.caller(f"key_{os.urandom(16).hex()}", local=address) as caller:
         answer = caller.ask("tools/list")
-        assert answer.status in (401, 403, 429, 502, 503)
+        if answer.status == 200:
+            assert [each["name"] for each in answer.result["tools"]] == ["get_status"]
+        else:
+            assert answer.status in (401, 403, 503)
         judge.no_faults()
+        judge.forget()
+        assert not caller.tool("send_text", chat="+12025550123", text="odd").good
+        assert judge.effects() == []
 
 
 # Definitions
@@ -385,10 +412,7 @@ def test_a_definition_that_takes_rights_away_does_so_for_who_is_at_work(sandbox:
         assert "send_text" in caller.tools()
         write_app(tmp_path, "mine", sandbox, key, actions=["read"])
         until(lambda: "send_text" not in caller.tools(), 10)
-        assert (
-            not caller.tool("send_text", chat="+12025550123", text="no more").status == 200
-            or not caller.tool("send_text", chat="+12025550123", text="no more").good
-        )
+        assert not caller.tool("send_text", chat="+12025550123", text="no more").good
         write_app(tmp_path, "mine", sandbox, key, NO_PACE_TEXT + '[chats]\nread = { allow = ["+12025550123"] }\n')
         until(lambda: "Maya" not in caller.tool("list_chats").words, 10)
 
@@ -418,6 +442,64 @@ def test_of_two_definitions_with_one_id_neither_serves(sandbox: SandboxInfo, tmp
                 assert refused(caller.ask("tools/list"))
         with server.caller(sandbox.keys["read"]) as caller:
             assert caller.tools()
+
+
+@pytest.mark.parametrize("spoiled", ["disabled", "broken", "its key is gone", "twice"])
+def test_the_key_of_a_definition_that_is_not_served_does_not_get_the_template(
+    spoiled: str, sandbox: SandboxInfo, tmp_path: Path
+) -> None:
+    apps, key = tmp_path / "apps", sandbox.keys["full"]
+    apps.mkdir()
+    path = write_app(apps, "strict", sandbox, key, actions=["read"])
+    with (
+        http_server("--open", "--url", sandbox.url, "--apps", str(apps), state=tmp_path / "state") as server,
+        server.caller(key) as caller,
+        server.caller(sandbox.keys["send"]) as other,
+    ):
+        assert "send_text" not in caller.tools()
+        assert "send_text" in other.tools()
+        if spoiled == "disabled":
+            write_app(apps, "strict", sandbox, key, enabled=False)
+        elif spoiled == "broken":
+            write_app(apps, "strict", sandbox, key, "[chats]\nread = { alow = [] }\n")
+        elif spoiled == "its key is gone":
+            path.write_text('key = { file = "nowhere" }\n')
+        else:
+            write_app(apps, "again", sandbox, key)
+        until(lambda: refused(caller.ask("tools/list")), 10)
+        # Others' keys are served by the template: the spoiled definition does not name them.
+        assert "send_text" in other.tools()
+        path.unlink()
+        (apps / "again.toml").unlink(missing_ok=True)
+
+
+def test_while_the_key_of_a_definition_cannot_be_read_no_other_gets_the_template(
+    sandbox: SandboxInfo, tmp_path: Path
+) -> None:
+    apps = tmp_path / "apps"
+    apps.mkdir()
+    (apps / "broken.toml").write_text("this is no TOML")
+    with (
+        http_server("--open", "--url", sandbox.url, "--apps", str(apps), state=tmp_path / "state") as server,
+        server.caller(sandbox.keys["full"]) as caller,
+    ):
+        assert refused(caller.ask("tools/list"))
+        (apps / "broken.toml").unlink()
+        until(lambda: caller.ask("tools/list").status == 200, 10)
+
+
+def test_a_template_that_changes_holds_for_who_is_at_work(sandbox: SandboxInfo, tmp_path: Path) -> None:
+    template = tmp_path / "template.toml"
+    template.write_text(NO_PACE_TEXT)
+    with (
+        http_server("--open", "--url", sandbox.url, "--template", str(template), state=tmp_path / "state") as server,
+        server.caller(sandbox.keys["full"]) as caller,
+    ):
+        assert "send_text" in caller.tools()
+        template.write_text('actions = ["read"]\n')
+        assert "send_text" not in caller.tools()
+        template.write_text("this is no TOML")
+        assert refused(caller.ask("tools/list"))
 
 
 # What a stranger finds out

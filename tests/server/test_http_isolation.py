@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ import pytest
 
 from tests.attacks.judge import Judge
 from tests.harness import NO_PACE_TEXT, sandbox_server
-from tests.http_server import LEGACY, MODERN, Answer, Caller, Headers, Served, http_server, until, write_app
+from tests.http_server import LEGACY, MODERN, SOON, Answer, Caller, Headers, Served, http_server, until, write_app
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.tools.toolsets import TOOLSETS
 
 pytestmark = pytest.mark.slow
 
@@ -166,12 +169,15 @@ def test_ids_that_are_guessed_beside_a_reference_name_nothing(pair: Pair) -> Non
 
 
 def test_a_question_of_one_key_is_answered_with_no_other(pair: Pair, judge: Judge) -> None:
-    text = "A question of A's"
-    with pair.a(elicits=True) as a, pair.b(elicits=True) as b:
+    text = f"A question of A's {pair.key_b[-4:]}"
+    with (
+        pair.a(elicits=True) as a,
+        pair.b(elicits=True) as b,
+        pair.servers[1].caller(pair.key_b, elicits=True) as elsewhere,
+    ):
         judge.forget()
         state = asked(a, chat=FRIEND, text=text)
-        for caller in (b, pair.servers[1].caller(pair.key_b, elicits=True)):
-            answered(caller, state, chat=SEALED, text=text)
+        for caller in (b, elsewhere):
             assert not answered(caller, state, chat=SEALED, text=text).good
         # B itself asks nobody for this one: what it sends is its own.
         answered(b, state, chat=FRIEND, text=text + " by B")
@@ -202,10 +208,16 @@ def test_a_yes_is_for_the_very_call_that_was_asked_about(
 
 @pytest.mark.parametrize(
     "answers",
-    [{}, {"approval": {"action": "accept"}}, {"approval": {"action": "decline"}}, {"other": YES["approval"]},
-     {"approval": {"action": "accept", "content": {"approve": "true"}}}, {"approval": {"action": "accept", "content": {"approve": 1}}}],
+    [
+        {},
+        {"approval": {"action": "accept"}},
+        {"approval": {"action": "decline"}},
+        {"other": YES["approval"]},
+        {"approval": {"action": "accept", "content": {"approve": "true"}}},
+        {"approval": {"action": "accept", "content": {"approve": 1}}},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_state_without_a_true_yes_sends_nothing(answers: dict[str, Any], pair: Pair, judge: Judge) -> None:
     arguments = {"chat": FRIEND, "text": f"No yes {answers}"}
     judge.forget()
@@ -223,7 +235,7 @@ def test_a_state_that_nobody_was_given_is_none(state: str, pair: Pair, judge: Ju
 
 
 def test_one_yes_sends_once_whoever_takes_it_and_however_often(pair: Pair, judge: Judge) -> None:
-    text = "Once, at both servers"
+    text = f"Once, at both servers {pair.key_b[-4:]}"
     judge.forget()
     with pair.a(elicits=True) as a:
         state = asked(a, chat=FRIEND, text=text)
@@ -253,8 +265,7 @@ def test_resources_of_a_sealed_chat_are_not_read_or_watched_by_another_key(pair:
             answer = b.ask("resources/read", uri=uri)
             assert '"result"' not in answer.text, answer.text
             assert "can you ask Sam" not in answer.text
-        unread = b.ask("resources/read", uri="waha://unread").text
-        assert "Maya" not in unread
+        assert "can you ask Sam" not in b.ask("resources/read", uri="waha://unread").text
         for uri in (f"waha://chats/{SEALED}", "waha://chats/Maya%20Lindqvist"):
             listen = b.message("subscriptions/listen", {"notifications": {"resourceSubscriptions": [uri]}})
             assert '"error"' in b.post(listen).text
@@ -287,26 +298,27 @@ def test_prompts_hold_nothing_of_another_key(pair: Pair) -> None:
 
 
 def test_events_of_a_sealed_chat_are_told_to_who_may_read_it_alone(pair: Pair, judge: Judge) -> None:
-    with pair.a() as a, pair.b() as b:
+    def watching(caller: Caller) -> AbstractContextManager[Iterator[dict[str, Any]]]:
         wish = {"notifications": {"resourceSubscriptions": ["waha://unread"]}}
-        with (
-            a.stream(a.message("subscriptions/listen", wish)) as told_a,
-            b.stream(b.message("subscriptions/listen", wish)) as told_b,
-        ):
-            assert next(told_a)["method"] == next(told_b)["method"]
-            place = json.loads(b.tool("get_updates").words)["cursor"]
-            judge.arrive(SEALED, "only for A")
-            assert next(told_a)["method"] == "notifications/resources/updated"
-            assert "only for A" not in b.tool("get_updates", after=place).text
-            # The next that B is told of is for both.
-            heard: list[Any] = []
-            thread = threading.Thread(target=lambda: heard.append(next(told_b, None)))
-            thread.start()
-            judge.arrive(FRIEND, "for both")
-            if pair.key_b == judge.sandbox.keys["read_send"]:
-                thread.join(15)
-                assert len(heard) == 1
-                assert "only for A" not in str(heard)
+        return caller.stream(caller.message("subscriptions/listen", wish))
+
+    of_b: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    with pair.a() as a, pair.b() as b, watching(a) as told_a, watching(b) as told_b, ThreadPoolExecutor(1) as pool:
+        hears = pool.submit(lambda: [of_b.put(each) for each in told_b])
+        assert "acknowledged" in next(told_a)["method"]
+        assert "acknowledged" in of_b.get(timeout=SOON)["method"]
+        place = json.loads(b.tool("get_updates").words)["cursor"]
+        judge.arrive(SEALED, "only for A")
+        assert next(told_a)["method"] == "notifications/resources/updated"
+        assert "only for A" not in b.tool("get_updates", after=place).text
+        judge.arrive(FRIEND, "for both")
+        assert next(told_a)["method"] == "notifications/resources/updated"
+        if pair.key_b == judge.sandbox.keys["read_send"]:
+            assert of_b.get(timeout=SOON)["method"] == "notifications/resources/updated"
+        # What was for A alone would have come a second before.
+        assert of_b.empty()
+        b.hang_up()
+        hears.result(SOON)
 
 
 # One request among others
@@ -347,7 +359,7 @@ ELSEWHERE: dict[str, list[tuple[str, str]]] = {
     "an App": [("X-App", "alpha"), ("X-Waha-App", "alpha"), ("X-Mcp-App", "alpha"), ("App", "alpha")],
     "a session": [("X-Session", "default"), ("X-Waha-Session", "default")],
     "a URL": [("X-Waha-Url", "http://127.0.0.1:9"), ("X-Url", "http://127.0.0.1:9"), ("Waha-Url", "http://127.0.0.1:9")],
-    "a forwarded host": [("X-Forwarded-Host", "alpha"), ("Forwarded", "for=1;host=alpha"), ("X-Forwarded-Prefix", "/alpha")],
+    "a forwarded host": [("X-Forwarded-Host", "alpha"), ("Forwarded", "for=1;host=alpha"), ("X-Forwarded-Path", "/a")],
     "another method": [("X-HTTP-Method-Override", "DELETE"), ("X-Original-URL", "/alpha"), ("X-Rewrite-URL", "/alpha")],
     "actions": [("X-Actions", "read,send,delete"), ("X-Scopes", "all"), ("X-Approval", "never")],
     "a session id": [("Mcp-Session-Id", "alpha")],
@@ -385,9 +397,9 @@ def test_errors_name_no_other_app(pair: Pair) -> None:
             b.tool("get_messages", chat="Nobody at all"),
             b.tool("no_such_tool"),
             b.tool("send_text", chat=SEALED, text="x"),
-            b.ask("resources/read", uri="waha://alpha"),
+            b.ask("resources/read", uri="waha://nothing"),
             b.ask("resources/read", uri="file:///etc/passwd"),
-            b.ask("prompts/get", name="alpha"),
+            b.ask("prompts/get", name="nothing"),
             b.post(b"["),
             b.post(b"\xff\xfe"),
         ):
@@ -486,16 +498,14 @@ def test_narrowed_requests_have_one_pace_and_one_memory_of_repeats(
 
 def test_thousands_of_narrowed_variants_cost_no_more_than_one(sandbox: SandboxInfo, tmp_path: Path) -> None:
     write_app(tmp_path, "plain", sandbox, sandbox.keys["full"], toolsets=["all"])
-    names = ["core", "groups", "channels", "labels", "profile", "status", "presence", "privacy", "calls", "media"]
+    names = sorted(TOOLSETS - {"all"})
     with http_server("--apps", str(tmp_path)) as server, server.caller(sandbox.keys["full"]) as caller:
-        known = [each for each in names if caller.ask("tools/list", {"X-Toolsets": each}).status == 200]
-        assert len(known) >= 3
-        before = server.memory()
-        for number in range(400):
-            chosen = [each for bit, each in enumerate(names) if number >> bit & 1] or ["core"]
-            caller.ask("tools/list", {"X-Toolsets": ",".join(chosen), "X-Read-Only": "true" if number % 2 else "false"})
-        assert server.memory() - before < 64 << 20
-        assert caller.tool("get_status").good
+        for number in range(1, 61):
+            chosen = [each for bit, each in enumerate(names) if number >> bit & 1]
+            assert caller.ask("tools/list", {"X-Toolsets": ",".join(chosen)}).status == 200
+        metrics = caller.send("GET", "/metrics").text
+        [bridges] = [line.split()[-1] for line in metrics.splitlines() if line.startswith("waha_mcp_bridges ")]
+        assert float(bridges) <= 8
 
 
 # Files of the server's machine
@@ -515,14 +525,14 @@ def test_files_of_the_servers_machine_are_out_of_reach_unless_the_app_says_so(
     with http_server("--apps", str(apps)) as server:
         with server.caller(sandbox.keys["full"]) as caller:
             judge.forget()
-            assert not caller.tool("send_media", chat=FRIEND, kind="document", path="note.txt").good
-            assert not caller.tool("send_media", chat=FRIEND, kind="document", path=str(outbox / "note.txt")).good
+            assert not caller.tool("send_media", chat=FRIEND, kind="file", path="note.txt").good
+            assert not caller.tool("send_media", chat=FRIEND, kind="file", path=str(outbox / "note.txt")).good
             assert judge.effects() == []
             caller.tool("get_media", message_id=picture, save=True)
             assert [*downloads.iterdir()] == []
             assert str(tmp_path) not in caller.tool("get_status").text
         with server.caller(sandbox.keys["read_send"]) as caller:
-            assert caller.tool("send_media", chat=FRIEND, kind="document", path="note.txt").good
+            assert caller.tool("send_media", chat=FRIEND, kind="file", path="note.txt").good
             assert caller.tool("get_media", message_id=picture, save=True).good
             assert len([*downloads.iterdir()]) == 1
 

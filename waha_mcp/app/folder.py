@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from waha_mcp.app.definition import App, AppError, Disabled, load_app, read_definition
+from waha_mcp.app.definition import App, AppError, Disabled, load_app, read_definition, resolve_key
 from waha_mcp.app.inputs import digest
+from waha_mcp.files import stamp_of
 from waha_mcp.log import hide
 
 logger = logging.getLogger(__name__)
@@ -29,23 +31,27 @@ def key_digest(key: SecretStr) -> str:
 
 @dataclass(frozen=True)
 class _Read:
-    """A definition as it was read: the App, None if it cannot be used, and the state of each file it was read from."""
+    """A definition as it was read: the App, None if it cannot be used, and the state of each file it was read from.
+
+    `claim`: the digest of the key that it names, whether it can be used or not; None: that is not known.
+    """
 
     app: App | None
     why: str
     stamps: dict[Path, object]
+    claim: str | None
 
     @property
     def stands(self) -> bool:
         # What is wrong with it may be mended elsewhere: in its key's file, or the keyring.
-        return not self.why and all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+        return not self.why and all(stamp_of(path) == stamp for path, stamp in self.stamps.items())
 
 
 class AppFolder:
     """The Apps in a folder (`*.toml`, `*.json`), by key and by id. Files are read again when they change.
 
     An App that is disabled, cannot be read, or shares its key or id with another is not found; the log says why. The
-    methods block, for a few milliseconds, and may be called from any thread.
+    methods may be called from any thread, and block for some milliseconds where a look at the folder is `due`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,32 +70,53 @@ class AppFolder:
         self._said: dict[Path, str] = {}
         self._by_key: dict[str, App] = {}
         self._by_id: dict[str, App] = {}
+        #: The digests of the keys that definitions name, those that cannot be used included; None for one that is not
+        #: known.
+        self._claims: set[str | None] = set()
         self.apps()
+
+    @property
+    def due(self) -> bool:
+        """Whether the folder is to be looked at. While one thread does so, what was found before stands for others."""
+        return time.monotonic() - self._looked >= LOOK_EVERY and not self._lock.locked()
+
+    def _keep_up(self) -> None:
+        if self.due and self._lock.acquire(blocking=False):
+            try:
+                self._look()
+                self._looked = time.monotonic()
+            finally:
+                self._lock.release()
 
     def apps(self) -> list[App]:
         """The Apps that can be used, in the order of their files' names."""
-        with self._lock:
-            if time.monotonic() - self._looked >= LOOK_EVERY:
-                self._look()
-                self._looked = time.monotonic()
-            return list(self._by_id.values())
+        self._keep_up()
+        return list(self._by_id.values())
 
     def by_key(self, key: SecretStr) -> App | None:
         """The App with this key; None if there is none."""
-        self.apps()
+        self._keep_up()
         return self._by_key.get(key_digest(key))
 
     def by_id(self, app_id: str) -> App | None:
         """The App with this id; None if there is none."""
-        self.apps()
+        self._keep_up()
         return self._by_id.get(app_id)
+
+    def withholds(self, key: SecretStr) -> bool:
+        """Whether a definition that is not served names this key, or may name it, as one whose key cannot be read."""
+        self.apps()
+        known = key_digest(key)
+        return known not in self._by_key and not self._claims.isdisjoint({known, None})
 
     def _look(self) -> None:
         before, self._read = self._read, {}
         for path in sorted(self._path.glob("*.*")):
             if path.suffix in (".toml", ".json"):
                 read = before.get(path)
-                self._read[path] = read if read is not None and read.stands else _load(path)
+                self._read[path] = (
+                    read if read is not None and read.stands else _load(path, read.claim if read else None)
+                )
         found = {path: read.app for path, read in self._read.items() if read.app is not None}
         keys = Counter(key_digest(app.key) for app in found.values())
         # State is kept under the id, in files whose system may not tell letters by their case.
@@ -104,30 +131,32 @@ class AppFolder:
             if why and self._said.get(path) != why:
                 logger.error("Not served: %s", why)
         self._said = said
+        self._claims = {read.claim for read in self._read.values()}
         self._by_id = {app.id: app for app in found.values()}
         self._by_key = {key_digest(app.key): app for app in found.values()}
 
 
-def _load(path: Path) -> _Read:
+def _load(path: Path, last_claim: str | None) -> _Read:
     # Before it is read: what changes meanwhile is read again.
-    stamps: dict[Path, object] = {path: _stamp(path)}
+    stamps: dict[Path, object] = {path: stamp_of(path)}
     try:
         app = load_app(str(path), alone=True)
     except Disabled:
-        return _Read(None, "", stamps)
+        return _Read(None, "", stamps, _claim(path) or last_claim)
     except AppError as error:
-        return _Read(None, str(error), stamps)
+        return _Read(None, str(error), stamps, _claim(path) or last_claim)
     for secret in app.secrets():
         hide(secret)
-    return _Read(app, "", stamps | {Path(name): _stamp(Path(name)) for name in (app.inputs or {}).get("files", ())})
+    stamps |= {Path(name): stamp_of(Path(name)) for name in (app.inputs or {}).get("files", ())}
+    return _Read(app, "", stamps, key_digest(app.key))
 
 
-def _stamp(path: Path) -> object:
+def _claim(path: Path) -> str | None:
+    """The digest of the key that a definition names which cannot be used; None if it cannot be read."""
     try:
-        found = path.stat()
-    except OSError:
+        return key_digest(resolve_key(read_definition(path).get("key"), path.parent, os.environ))
+    except AppError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 #: What the ids of Apps begin with that are made for keys without a definition.
@@ -152,14 +181,22 @@ class Template:
         strict = {"approval": "all"} if path is None else {}
         self._load = partial(load_app, None if path is None else str(path), alone=True)
         self._fields = strict | ({} if url is None else {"url": url})
+        self._path = path
+        self._stamp = stamp_of(path) if path else None
         #: The App of each key, the last ones.
-        self.app_for = lru_cache(maxsize=1_000)(self._app_for)
-        self._app_for(SecretStr("unknown-yet"))
+        self._made = lru_cache(maxsize=1_000)(self._make)
+        self._make(SecretStr("unknown-yet"))
 
-    def _app_for(self, key: SecretStr) -> App:
-        """The App of a key.
+    def app_for(self, key: SecretStr) -> App:
+        """The App of a key, as the file is now. Blocks, and may be called from any thread.
 
         Raises:
-            AppError: the key can be none.
+            AppError: the key can be none, or the file cannot be used any more.
         """
+        if self._path is not None and (stamp := stamp_of(self._path)) != self._stamp:
+            self._made.cache_clear()
+            self._stamp = stamp
+        return self._made(key)
+
+    def _make(self, key: SecretStr) -> App:
         return self._load(overrides=self._fields | {"key": key, "id": f"{OPEN}{key_digest(key)[:16]}"})

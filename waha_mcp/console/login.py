@@ -13,7 +13,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -138,7 +138,7 @@ def _sight(app_id: str, store: Store) -> Sight:
     approvals = Approvals(app_id, store)
 
     def waiting() -> list[Entry]:
-        shown_files.sweep()
+        shown_files.sweep(store)
         return [entry for entry in approvals.entries() if entry.state == "waiting"]
 
     return Sight(waiting, lambda entry_id, approve: approvals.decide(entry_id, approve=approve))
@@ -148,11 +148,11 @@ def _of_this_origin(request: Request) -> bool:
     """Whether a request comes from a page of this origin; one that only looks may come without saying from where."""
     origin = request.headers.get("origin")
     if origin is None:
-        return request.method == "GET" and request.headers.get("sec-fetch-site", "same-origin") in (
-            "same-origin",
-            "none",
-        )
-    return urlsplit(origin).netloc == request.headers.get("host") and origin.startswith(("http://", "https://"))
+        return request.method == "GET" and request.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+    host = request.headers.get("host")
+    # A proxy with TLS may come without it, and without saying so.
+    schemes = ("https",) if request.url.scheme == "https" else ("https", "http")
+    return origin in {f"{scheme}://{host}" for scheme in schemes}
 
 
 async def _code(request: Request) -> str:

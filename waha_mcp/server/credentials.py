@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from pydantic import SecretStr
@@ -21,7 +21,7 @@ from starlette.requests import HTTPConnection
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App, AppError
-from waha_mcp.app.folder import OPEN, AppFolder, Template, key_digest
+from waha_mcp.app.folder import AppFolder, Template, key_digest
 from waha_mcp.steps import did_you_mean
 from waha_mcp.store import StoreAway
 from waha_mcp.tools.catalog import CATALOG, EVERY
@@ -29,10 +29,12 @@ from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: Longest key or token in characters.
 LONGEST = 512
-#: Seconds for which a key that WAHA does not know is remembered, and how many are.
-REMEMBERED, MOST_REMEMBERED = 60.0, 10_000
+#: Seconds for which a key that WAHA does not know is remembered (it may be switched on again), and how many are.
+REMEMBERED, MOST_REMEMBERED = 30.0, 10_000
 #: Unknown keys that one address, and all of them together, may try in `WINDOW` seconds.
 PER_ADDRESS, IN_ALL, WINDOW = 10, 100, 60.0
 
@@ -47,11 +49,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request: the App, with what the request narrows, and who owns the client's session.
+    """Who makes a request: the App, whole and as the request narrows it, and who owns the client's session.
 
     `known`: a definition names the key.
     """
 
+    whole: App
     app: App
     owner: str
     known: bool = True
@@ -84,21 +87,33 @@ class Credentials:
             Refused: no key, several, or an unknown one; too many attempts; headers that make no sense; store away.
         """
         given = _credential(request.headers)
+        known = True
         if self._token_prefix is not None and given.startswith(self._token_prefix):
-            caller = await self._of_token(given)
+            app, owner = await self._of_token(given)
         else:
-            caller = await self._of_key(SecretStr(given), client_address(request))
-        return Caller(narrowed(_remote(caller.app), request.headers), caller.owner, caller.known)
+            key = SecretStr(given)
+            owner = key_digest(key)
+            app, known = await self._of_key(key, owner, client_address(request))
+        app = _remote(app)
+        return Caller(app, narrowed(app, request.headers), owner, known)
 
-    async def stands(self, app: App) -> bool:
+    async def stands(self, whole: App) -> bool:
         """Whether an App is still to be served as it is."""
-        if self._folder is None:
-            return True
-        found = await anyio.to_thread.run_sync(self._folder.by_id, app.id)
-        if found is None:
-            return self._template is not None and app.id.startswith(OPEN)
-        # What a request narrows makes no other definition.
-        return _remote(found).model_copy(update={"actions": app.actions, "exclude": app.exclude}) == app
+        return await anyio.to_thread.run_sync(self._still, whole)
+
+    def _still(self, whole: App) -> bool:
+        found = None if self._folder is None else self._folder.by_key(whole.key)
+        if found is None and self._is_open_to(whole.key):
+            assert self._template is not None
+            try:
+                found = self._template.app_for(whole.key)
+            except AppError:
+                return False
+        return found is not None and _remote(found) == whole
+
+    def _is_open_to(self, key: SecretStr) -> bool:
+        """Whether the template is for this key: no definition names it, served or not. Blocks."""
+        return self._template is not None and not (self._folder is not None and self._folder.withholds(key))
 
     def unknown(self, app: App) -> None:
         """Remember that WAHA does not know the App's key."""
@@ -109,7 +124,7 @@ class Credentials:
         if not caller.known:
             self._attempts.succeeded(key_digest(caller.app.key))
 
-    async def _of_token(self, token: str) -> Caller:
+    async def _of_token(self, token: str) -> tuple[App, str]:
         assert self._tokens is not None
         try:
             found = await self._tokens(token)
@@ -117,22 +132,28 @@ class Credentials:
             raise Refused(503, "temporarily_unavailable", str(error), 5.0) from None
         if found is None:
             raise Refused(401, "invalid_token", "The access token is not valid (any more): authorize again.")
-        app, owner = found
-        return Caller(app, owner)
+        return found
 
-    async def _of_key(self, key: SecretStr, address: str) -> Caller:
-        digest = key_digest(key)
+    async def _of_key(self, key: SecretStr, digest: str, address: str) -> tuple[App, bool]:
+        """The App of a key, and whether a definition names it."""
         if self._folder is not None:
-            app = await anyio.to_thread.run_sync(self._folder.by_key, key)
+            app = await _found(self._folder, self._folder.by_key, key)
             if app is not None:
-                return Caller(app, digest)
-        if self._template is None:
+                self._attempts.check(digest)
+                return app, True
+        if self._template is None or not await anyio.to_thread.run_sync(self._is_open_to, key):
             raise Refused(401, "invalid_token", "No App here has this key.")
         self._attempts.begin(digest, address)
         try:
-            return Caller(await anyio.to_thread.run_sync(self._template.app_for, key), digest, known=False)
-        except AppError:
-            raise Refused(401, "invalid_token", "That is no key.") from None
+            return await anyio.to_thread.run_sync(self._template.app_for, key), False
+        except AppError as error:
+            logger.info("No App is made for a key: %s", error)
+            raise Refused(401, "invalid_token", "No App is made here for this key.") from None
+
+
+async def _found(folder: AppFolder, find: Callable[[T], App | None], what: T) -> App | None:
+    """What the folder has; a thread for each request would cost more than the look-up."""
+    return await anyio.to_thread.run_sync(find, what) if folder.due else find(what)
 
 
 class Attempts:
@@ -152,11 +173,10 @@ class Attempts:
         Raises:
             Refused: WAHA did not know the key a moment ago, or there were too many attempts.
         """
-        now = time.monotonic()
-        if self._unknown.get(digest, -math.inf) > now:
-            raise Refused(401, "invalid_token", "WAHA does not know this key.")
+        self.check(digest)
         if digest in self._good:
             return
+        now = time.monotonic()
         mine, everyone = self._recent(address, now), self._recent("*", now)
         for tried, most in ((mine, PER_ADDRESS), (everyone, IN_ALL)):
             if len(tried) >= most:
@@ -164,6 +184,15 @@ class Attempts:
                 raise Refused(429, "too_many_attempts", f"Too many unknown keys: wait {math.ceil(wait)} s.", wait)
         mine.append(now)
         everyone.append(now)
+
+    def check(self, digest: str) -> None:
+        """Refuse a key that WAHA did not know a moment ago, whoever names it.
+
+        Raises:
+            Refused: it is one.
+        """
+        if self._unknown.get(digest, -math.inf) > time.monotonic():
+            raise Refused(401, "invalid_token", "WAHA does not know this key.")
 
     def failed(self, digest: str) -> None:
         """WAHA does not know the key."""
@@ -222,7 +251,10 @@ def client_address(request: HTTPConnection) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return "unknown"
-    return str(ipaddress.ip_network((address, 64), strict=False) if address.version == 6 else address)
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _remote(app: App) -> App:
@@ -244,14 +276,18 @@ def narrowed(app: App, headers: Headers) -> App:
         raise Refused(400, "invalid_request", f"X-Toolsets: there is no toolset {ascii(unknown[0])[:60]}{meant}")
     if any(value.strip().lower() not in ("true", "false") for value in read_only):
         raise Refused(400, "invalid_request", "X-Read-Only must be true or false")
-    changed: dict[str, object] = {}
-    if any(value.strip().lower() == "true" for value in read_only):
-        # No tool of this action changes anything in WhatsApp.
-        changed["actions"] = frozenset({Action.READ}) & (
-            frozenset({Action.READ}) if app.actions is None else app.actions
-        )
-    if toolsets and EVERY not in wanted:
-        load_tools()
-        others = (tool.name for tool in CATALOG.values() if tool.toolset not in wanted and tool.action is not None)
-        changed["exclude"] = app.exclude | frozenset(others)
-    return app.model_copy(update=changed) if changed else app
+    # No tool of this action changes anything in WhatsApp.
+    only_read = any(value.strip().lower() == "true" for value in read_only)
+    chosen = bool(toolsets) and EVERY not in wanted
+    if not only_read and not chosen:
+        return app
+    load_tools()
+    # Tools are left out, and actions stay as they are: those that an App declares are listed before WAHA has confirmed
+    # them, and a header declares nothing.
+    left_out = {
+        tool.name
+        for tool in CATALOG.values()
+        if tool.action is not None
+        and ((only_read and tool.action is not Action.READ) or (chosen and tool.toolset not in wanted))
+    }
+    return app.model_copy(update={"exclude": app.exclude | left_out})

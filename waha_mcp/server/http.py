@@ -20,7 +20,6 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
@@ -33,7 +32,9 @@ from waha_mcp.app.inputs import digest
 from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.bridges import AdminKey, Bridges, KeyRefused, TooMany, Unconfirmed
 from waha_mcp.server.credentials import Caller, Credentials, Refused
+from waha_mcp.server.known_hosts import KnownHosts
 from waha_mcp.server.metrics import Metrics, may_look
+from waha_mcp.server.patience import Impatient
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.store.changes import Changes
@@ -76,12 +77,10 @@ class Site:
         """Its address as a URL has it."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
-    def security(self) -> TransportSecuritySettings:
-        """What `Host` and `Origin` may be, against DNS rebinding: these names, with any port."""
-        names = {*self.hosts, self.name, *(("127.0.0.1", "localhost", "[::1]") if self.local else ())}
-        hosts = [form for name in sorted(names) for form in (name, f"{name}:*")]
-        origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
-        return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
+    @property
+    def names(self) -> set[str]:
+        """What `Host` and `Origin` may name: these, with any port or with their own."""
+        return {*self.hosts, self.name, *(("127.0.0.1", "localhost", "[::1]") if self.local else ())}
 
 
 def is_address(host: str) -> bool:
@@ -132,7 +131,10 @@ class HttpServer:
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
-        self.app: ASGIApp = _KnownHosts(app, site.security(), self._metrics.turned_away)
+        # Load balancers and Prometheus come by the machine's address: what is for them tells nothing worth stealing.
+        self.app: ASGIApp = KnownHosts(
+            app, site.names, free=(HEALTHY, READY, METRICS), turned_away=self._metrics.turned_away
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -159,7 +161,7 @@ class HttpServer:
         try:
             caller = await self._credentials.caller(HTTPConnection(scope))
             try:
-                async with self.bridges.lease(caller.app, vouched=caller.known) as bridge:
+                async with self.bridges.lease(caller.app, caller.whole, vouched=caller.known) as bridge:
                     self._credentials.confirmed(caller)
                     await self._serve(caller, bridge, scope, receive, send)
             except KeyRefused:
@@ -202,8 +204,10 @@ class HttpServer:
             return await call_next(ctx)
 
     async def _retire(self, bridge: Bridge) -> None:
-        await self.protocol.retire(bridge)
-        self._cut(bridge)
+        try:
+            await self.protocol.retire(bridge)
+        finally:
+            self._cut(bridge)
 
     def _cut(self, bridge: Bridge) -> None:
         for stream in tuple(self._streams.get(bridge, ())):
@@ -227,7 +231,9 @@ class HttpServer:
             try:
                 await in_thread(self._store.get, "ready", "")
             except StoreAway as error:
-                problem = str(error)
+                # Anybody may ask: where the store is stands in the log.
+                logger.warning("Not ready: %s", error)
+                problem = "the store cannot be used"
         return JSONResponse({"ready": problem is None, "problem": problem}, 200 if problem is None else 503)
 
     async def _measured(self, request: Request) -> Response:
@@ -247,25 +253,6 @@ class _Asgi:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-class _KnownHosts:
-    """Middleware that refuses another `Host` or `Origin` before anything is looked at, the key included.
-
-    Load balancers and Prometheus come by the machine's address: what is for them tells nothing worth stealing.
-    """
-
-    def __init__(self, app: ASGIApp, settings: TransportSecuritySettings, turned_away: Callable[[int], object]) -> None:
-        self._app, self._security, self._turned_away = app, TransportSecurityMiddleware(settings), turned_away
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in (HEALTHY, READY, METRICS):
-            refused = await self._security.validate_request(Request(scope))
-            if refused is not None:
-                self._turned_away(refused.status_code)
-                await refused(scope, receive, send)
-                return
         await self._app(scope, receive, send)
 
 
@@ -324,6 +311,7 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
         server.app,
+        http=Impatient,
         log_config=None,
         access_log=False,
         server_header=False,
