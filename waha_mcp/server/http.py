@@ -66,7 +66,7 @@ class Site:
     certfile: Path | None = None
     keyfile: Path | None = None
     #: Addresses or networks of proxies: the client's address is the one that they name in X-Forwarded-For.
-    proxies: Sequence[str] = ("127.0.0.1",)
+    proxies: Sequence[str] = ()
 
     @property
     def local(self) -> bool:
