@@ -9,7 +9,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY waha_mcp ./waha_mcp
 RUN python -m venv /opt/waha-mcp \
- && /opt/waha-mcp/bin/pip install --no-cache-dir --constraint constraints.txt . \
+ && /opt/waha-mcp/bin/pip install --no-cache-dir --constraint constraints.txt '.[redis]' \
  && /opt/waha-mcp/bin/python -m compileall -q /opt/waha-mcp/lib
 
 FROM python:3.13.16-slim-trixie

@@ -8,12 +8,15 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis as Client
 from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError
 
+from waha_mcp.store import redis_scripts
 from waha_mcp.store.redis import Redis
 from waha_mcp.store.redis_url import parse_redis_url
 
@@ -81,3 +84,33 @@ class RedisServer:
                 self.signal(signal.SIGKILL if kill else signal.SIGTERM)
                 self._process.wait(timeout=20)
             self._process = None
+
+
+class Clock(list[float]):
+    """A time to set, in its only item; `told` gets each."""
+
+    told: Callable[[float], object] | None = None
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        super().__setitem__(at, value)
+        if self.told is not None:
+            self.told(value)
+
+
+class ClockedRedis(Redis):
+    """A store in Redis whose clock can be set."""
+
+    clock: Clock | None = None
+
+    def now(self) -> float:
+        return super().now() if self.clock is None else self.clock[0]
+
+    def read_from(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take this for the clock of Redis."""
+        monkeypatch.setattr(redis_scripts, "CLOCK", "local now = tonumber(redis.call('GET', 'clock'))")
+        self.clock = clock
+        clock.told = self._tell
+        self._tell(clock[0])
+
+    def _tell(self, time: float) -> None:
+        self._connected().set("clock", f"{time * 1e6:.0f}")

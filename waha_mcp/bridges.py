@@ -27,8 +27,9 @@ MOST_OF_ONE = 8
 #: Seconds after which WAHA is asked again about a key in use; after which it is tried again where WAHA did not answer;
 #: and for which a request waits for the answer.
 RECHECK, RETRY, ANSWER = 60.0, 10.0, 5.0
-#: Seconds between two rounds over the bridges in use, and for which they may close at the end.
-ROUND, CLOSING = 5.0, 5.0
+#: Seconds between two rounds over the bridges, after which an unused one closes its connections to WAHA, and for which
+#: bridges may close at the end.
+ROUND, RESTING, CLOSING = 5.0, 5.0, 5.0
 #: Seconds for which the clients of a bridge are told that it is retired.
 TELLING = 2.0
 
@@ -289,9 +290,11 @@ class Bridges:
                         logger.exception("The bridge of App %s could not be looked after", entry.whole.id)
 
     async def _look_after(self, entry: _Entry) -> None:
-        idle = not entry.leases and time.monotonic() - entry.used > self._idle
+        unused = 0.0 if entry.leases else time.monotonic() - entry.used
         # Without requests, too: a bridge may be filling its index.
-        if idle or not await self._stands(entry.whole):
+        if unused > self._idle or not await self._stands(entry.whole):
             await self._retire(entry)
         elif entry.leases and self._tasks is not None:
             self._tasks.start_soon(self._check, entry)
+        elif unused > RESTING:
+            await entry.bridge.waha.rest()

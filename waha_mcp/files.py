@@ -102,3 +102,12 @@ def open_private(path: Path, flags: int) -> int:
             with contextlib.suppress(PermissionError):  # some file systems have no modes
                 os.fchmod(file, 0o600)
     return file
+
+
+def stamp_of(path: Path) -> object:
+    """What is another one once a file was written or replaced. None: it cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -19,6 +19,8 @@ from pathlib import Path
 from tests.bench.calls import calls, policy
 from tests.bench.hear import hear
 from tests.bench.lookup import lookup
+from tests.bench.many_apps import apps
+from tests.bench.many_clients import http
 from tests.bench.scale import many, scale
 from tests.bench.servers import FULL, SMALL, Bench
 from tests.bench.sizes import sizes
@@ -39,6 +41,8 @@ MEASURES: dict[str, Callable[[Bench], Section]] = {
     "scale": scale,
     "many": many,
     "lookup": lookup,
+    "apps": apps,
+    "http": http,
 }
 
 

@@ -47,10 +47,15 @@ class Sizes:
     #: Messages of the local index, and searches of each kind in it.
     indexed: int
     searches: int
+    #: Apps of one process over HTTP.
+    apps: int
+    #: Clients at a time over HTTP, and seconds for which each number of them asks.
+    clients: tuple[int, ...]
+    load: float
 
 
-FULL = Sizes(11, 3, 300, 9, 3, 10, 99, (2_000, 1_000, 200, 200_000), 10_000, 1_000_000, 300)
-SMALL = Sizes(2, 1, 20, 2, 1, 3, 3, (100, 80, 20, 1_000), 1_000, 5_000, 20)
+FULL = Sizes(11, 3, 300, 9, 3, 10, 99, (2_000, 1_000, 200, 200_000), 10_000, 1_000_000, 300, 200, (1, 16, 64, 256), 5.0)
+SMALL = Sizes(2, 1, 20, 2, 1, 3, 3, (100, 80, 20, 1_000), 1_000, 5_000, 20, 10, (1, 16), 0.5)
 
 
 class Bench:

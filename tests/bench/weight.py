@@ -81,14 +81,18 @@ def _size(there: Distribution) -> int:
 
 
 def memory_of(pid: int) -> dict[str, int]:
-    """The bytes of a process and of all that it has started, as `{"RSS": …, "PSS": …}`; nothing where none is told."""
-    held = {"RSS": 0, "PSS": 0}
+    """The bytes of a process and of all that it has started, as `{"RSS": …, "PSS": …, "USS": …}`.
+
+    USS is what no other process shares. Empty where none is told.
+    """
+    kinds = {"Rss": "RSS", "Pss": "PSS", "Private_Clean": "USS", "Private_Dirty": "USS"}
+    held = dict.fromkeys(kinds.values(), 0)
     try:
         for each in _tree(pid):
             for line in Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii").splitlines():
                 name, _, size = line.partition(":")
-                if name.upper() in held:
-                    held[name.upper()] += int(size.split()[0]) * 1024
+                if name in kinds:
+                    held[kinds[name]] += int(size.split()[0]) * 1024
     except OSError:
         return {}
     return held

@@ -55,7 +55,8 @@ class Setup:
         path.write_text(entry if isinstance(entry, str) else json.dumps({"mcpServers": {"whatsapp": entry}}))
 
     async def findings(self) -> list[Finding]:
-        return [*[finding async for finding in look(str(self.definition))], *look_at_hosts()]
+        found = [finding async for finding in look(str(self.definition))]
+        return found + [finding async for finding in look_at_hosts()]
 
 
 @pytest.fixture
@@ -79,17 +80,17 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=lambda host: host.name)
-def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path: Path) -> None:
-    def says(command: str, definition: Path) -> str:
+async def test_the_entry_of_each_host_is_understood(host: Host, setup: Setup, tmp_path: Path) -> None:
+    async def says(command: str, definition: Path) -> str:
         launch = Launch(command, ("waha-mcp", "serve", "--app", str(definition)), {}, "WAHA_API_KEY")
         install(host, "whatsapp", host.entry("whatsapp", launch))
-        return " ".join(finding.says for finding in look_at_hosts())
+        return " ".join([finding.says async for finding in look_at_hosts()])
 
-    assert "can be launched" in says("/bin/sh", setup.definition)
-    assert "launches '/gone/sh'" in says("/gone/sh", setup.definition)
-    assert f"names the App {tmp_path / 'gone.toml'}" in says("/bin/sh", tmp_path / "gone.toml")
-    says("/gone/sh", setup.definition)
-    [finding] = look_at_hosts()
+    assert "can be launched" in await says("/bin/sh", setup.definition)
+    assert "launches '/gone/sh'" in await says("/gone/sh", setup.definition)
+    assert f"names the App {tmp_path / 'gone.toml'}" in await says("/bin/sh", tmp_path / "gone.toml")
+    await says("/gone/sh", setup.definition)
+    [finding] = [finding async for finding in look_at_hosts()]
     assert f"`waha-mcp install {host.name} --name whatsapp --app {setup.definition}`" in (finding.fix or "")
 
 

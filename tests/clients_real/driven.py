@@ -77,7 +77,7 @@ class Driven:
         ) | dict(client.env)  # fmt: skip
         self.env.pop("PYTHONPATH", None)
         self.stderr = folder / f"{notes}.stderr"
-        command = [*_launch(client, self.env), "serve", "--app", "whatsapp"]
+        command = [*launch(client, self.env), "serve", "--app", "whatsapp"]
         with self.stderr.open("wb") as log:
             self._process = subprocess.Popen(
                 command, env=self.env, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
@@ -177,7 +177,7 @@ def driven(client: Client, folder: Path) -> Iterator[Driven]:
     Raises:
         NotInstalled: it cannot be installed here.
     """
-    _launch(client, {})  # installs, before anything is started
+    launch(client, {})  # installs, before anything is started
     with sandbox_server() as sandbox:
         judge = Judge(sandbox)
         body = {"isAdmin": False, "session": "default", "isActive": True, "actions": {"read": True, "send": True}}
@@ -202,7 +202,7 @@ def driven(client: Client, folder: Path) -> Iterator[Driven]:
             judge.close()
 
 
-def _launch(client: Client, env: dict[str, str]) -> list[str]:
+def launch(client: Client, env: dict[str, str]) -> list[str]:
     """The command of a client's driver, with the client installed. Adds to `env` what the driver needs.
 
     Raises:

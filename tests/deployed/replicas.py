@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,6 +92,13 @@ class Replica:
         """A GET of one of its paths besides MCP's."""
         return httpx2.get(self.url + path, headers=headers)
 
+    def await_ready(self) -> None:
+        """Wait until it is ready."""
+        ends = time.monotonic() + PATIENCE
+        while self.get("/readyz").status_code != 200:
+            assert time.monotonic() < ends, self.log
+            time.sleep(0.1)
+
     def metrics(self) -> dict[str, float]:
         """Its metrics: each sample as Prometheus's text has it, and its value."""
         lines = self.get("/metrics").raise_for_status().text.splitlines()
@@ -129,8 +138,9 @@ def trail(state: Path, app_id: str) -> list[dict[str, Any]]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on, and that no outgoing connection gets."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randrange(12_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -57,7 +57,7 @@ def test_mcp_remote_is_let_in_by_a_person_in_a_browser(tmp_path: Path) -> None:
             finally:
                 first.terminate()
         assert "Sam Okafor" in anyio.run(chats)
-        [connected] = here.command("connections")
+        [connected] = here.command("oauth")
         assert connected["name"]
 
 

@@ -28,6 +28,7 @@ from tests.hosts_real import packages
 from tests.hosts_real.hosts import Host, Place
 from tests.hosts_real.model import Call, Model, Turn, serving
 from tests.hosts_real.wires import Attachment, Offered, Shown
+from waha_mcp.hosts.table import HOSTS as INSTALLS
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.toolsets import load_tools
@@ -132,10 +133,15 @@ class Desk:
         self.install()
         self.before_yes = 0
 
-    def install(self) -> None:
+    def install(self, *arguments: str) -> None:
         """Put the App into the host's file, with the offers that it needs."""
         offers = [word for name in self.host.offers for word in ("--with", name)]
-        self.waha_mcp("install", self.host.install or self.host.name, *offers)
+        self.waha_mcp("install", self.host.install or self.host.name, *offers, *arguments)
+
+    def entry(self) -> str:
+        """The host's file."""
+        place = {"HOME": str(self.home)}
+        return INSTALLS[self.host.install or self.host.name].file(environ=place).read_text(encoding="utf-8")
 
     def _command(self) -> list[str]:
         """`waha-mcp` that installs a launcher of this checkout: hosts pass PYTHONPATH on to nobody."""
@@ -247,11 +253,11 @@ class Desk:
             seconds=time.monotonic() - began,
         )
 
-    def listing(self) -> str:
+    def listing(self, **env: str) -> str:
         """What the host's listing prints, asked again where it did not wait for the server: Gemini CLI's waits 5 s."""
         said = ""
         for _ in range(3):
-            listing = self.run(*self.host.listing)
+            listing = self.run(*self.host.listing, **env)
             said = listing.stdout + listing.stderr
             if self.host.accepts in said:
                 break

@@ -564,4 +564,4 @@ async def test_bytes_in_base64_are_shown_as_a_file_is(sandbox: SandboxInfo) -> N
     digest = hashlib.sha256(content).hexdigest()[:16]
     assert f"data: bytes in base64\nwhat data holds: 308 bytes, image/png by its bytes, SHA-256 {digest}…" in lines
     assert data[:20] not in lines
-    assert shown_files.read(entry.id, 0) == content
+    assert shown_files.read(opened_store(), entry.id, 0) == content

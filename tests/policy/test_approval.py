@@ -479,7 +479,7 @@ async def test_an_approval_expires(sandbox: SandboxInfo, monkeypatch: pytest.Mon
         await waits(bridge)
         [entry] = waiting()
         decide(entry.id, approve=True)
-        monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+        monkeypatch.setattr("time.time", lambda: entry.expires + 1)
         assert waiting() == []
         await waits(bridge)
 
@@ -490,7 +490,7 @@ async def test_one_that_waited_too_long_cannot_be_approved(
     async with bridge_with(sandbox, approval="send") as bridge:
         await waits(bridge)
         [entry] = waiting()
-        monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+        monkeypatch.setattr("time.time", lambda: entry.expires + 1)
         assert not decide(entry.id, approve=True)
 
 
@@ -715,7 +715,7 @@ def test_an_approval_that_is_no_longer_good_is_not_taken(monkeypatch: pytest.Mon
     assert approvals.decide(approvals.entries()[0].id, approve=True)
     [entry] = approvals.entries()
     with monkeypatch.context() as later:
-        later.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+        later.setattr("time.time", lambda: entry.expires + 1)
         assert not approvals.use(entry)
     assert approvals.use(entry)
     assert not approvals.use(entry)
@@ -837,7 +837,7 @@ def test_a_row_that_is_not_as_it_was_written_is_gone(content: str) -> None:
 def test_a_question_that_expired_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     approvals = approvals_of("one")
     entry = approvals.ask(question())
-    monkeypatch.setattr("waha_mcp.policy.approval.time.time", lambda: entry.expires + 1)
+    monkeypatch.setattr("time.time", lambda: entry.expires + 1)
     assert not approvals.decide(entry.id, approve=True)
     assert opened_store().rows("question") == []
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.redis_server import Clock, ClockedRedis
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.approval import Approvals
 from waha_mcp.policy.question import Question
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.store import Store
 from waha_mcp.store.memory import Memory
+from waha_mcp.store.redis_url import parse_redis_url
 from waha_mcp.store.sqlite import Sqlite
 
 HOUR = 3600.0
@@ -22,15 +24,32 @@ Set = Callable[[float], None]
 
 
 @pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> Set:
+def set_clock(monkeypatch: pytest.MonkeyPatch, store: Store) -> Set:
     """Set the clock to so many seconds after now."""
     real = time.time
-    return lambda seconds: monkeypatch.setattr(time, "time", lambda: real() + seconds)
+    clock = Clock([real()])
+    if isinstance(store, ClockedRedis):
+        store.read_from(clock, monkeypatch)
+
+    def set_to(seconds: float) -> None:
+        clock[0] = real() + seconds
+        monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+    return set_to
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return Memory() if request.param == "memory" else Sqlite(tmp_path / "state" / "store.sqlite")
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store
+    match request.param:
+        case "memory":
+            made = Memory()
+        case "sqlite":
+            made = Sqlite(tmp_path / "state" / "store.sqlite")
+        case _:
+            made = ClockedRedis(parse_redis_url(request.getfixturevalue("redis_server").url))
+    yield made
+    made.close()
 
 
 def asked(approvals: Approvals) -> str:

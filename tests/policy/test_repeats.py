@@ -621,6 +621,35 @@ def test_what_came_of_a_call_is_known_although_it_could_not_be_written(
     assert guard._unwritten == {}
 
 
+class Answerless(Memory):
+    """A store that writes, and whose answer can be lost."""
+
+    lost = False
+
+    def swap(self, *arguments: Any, **more: Any) -> bool:
+        done = super().swap(*arguments, **more)
+        if self.lost:
+            raise StoreAway("The answer was lost.")
+        return done
+
+
+def test_a_call_that_could_not_begin_stands_in_the_way_of_nobody_though_it_was_written_down() -> None:
+    store = Answerless()
+    guard, beside = Repeats("one", store), Repeats("one", store)
+    guard.begin("first")
+    beside.begin("second")
+    store.lost = True
+    with pytest.raises(StoreAway):
+        guard.begin("a")
+    store.lost = False
+    assert [each.outcome for each in beside.before("a")] == ["under way"]
+    assert guard.before("a") == []
+    guard.begin("another")
+    assert beside.before("a") == []
+    assert (guard._stray, guard._unwritten) == ({}, {})
+    beside.begin("a")
+
+
 @pytest.mark.slow
 def test_of_processes_that_begin_the_same_at_once_one_does(tmp_path: Path) -> None:
     lines = """

@@ -44,8 +44,8 @@ def test_a_copy_is_for_the_user_alone() -> None:
     entry = filed(SOUP)
     [copy] = copies()
     assert copy.read_bytes() == SOUP
-    assert shown_files.read(entry.id, 0) == SOUP
-    assert shown_files.read(entry.id, 1) is None
+    assert shown_files.read(opened_store(), entry.id, 0) == SOUP
+    assert shown_files.read(opened_store(), entry.id, 1) is None
     if os.name == "posix":
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700

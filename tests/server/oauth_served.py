@@ -34,8 +34,8 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    """The server, in debug."""
+def served(folder: Path, issuer: str | None = None) -> Iterator[Served]:
+    """The server, in debug. `issuer`: its public URL, if it is not the one that it listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url, apps, log = f"http://127.0.0.1:{port}", folder / "apps", folder / "log"
@@ -50,7 +50,7 @@ def served(folder: Path) -> Iterator[Served]:
         file = apps / "assistant.toml"
         file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in definition.items()))
         file.chmod(0o600)
-        arguments = ["serve", "--http", "--port", str(port), "--apps", str(apps), "--oauth", url]
+        arguments = ["serve", "--http", "--port", str(port), "--apps", str(apps), "--oauth", issuer or url]
         with (
             log.open("w") as errors,
             subprocess.Popen(

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from waha_mcp.app.definition import App
 from waha_mcp.policy import one_time_codes
 from waha_mcp.server.oauth import OAuth
-from waha_mcp.store import StoreAway
+from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.sqlite import Sqlite
 
 REDIRECT = "https://client.example/callback"
@@ -45,7 +45,7 @@ class Site:
 
     url: str
     apps: dict[str, App]
-    store: Sqlite
+    store: Store
     oauth: OAuth = field(repr=False)
     #: What came back to `/callback`, which plays a client's.
     returned: list[dict[str, str]] = field(default_factory=list)
@@ -68,12 +68,12 @@ class Site:
 
 
 @contextmanager
-def site(store: Path, *apps: App, issuer: str | None = None) -> Iterator[Site]:
-    """A replica on a free port, with its store in a file."""
+def site(store: Path | Store, *apps: App, issuer: str | None = None) -> Iterator[Site]:
+    """A replica on a free port, with its store, or the file for one."""
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     known = {app.id: app for app in apps or (an_app(),)}
-    opened = Sqlite(store)
+    opened = Sqlite(store) if isinstance(store, Path) else store
     oauth = OAuth(issuer or url, known.get, opened)
 
     async def resource(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -16,13 +17,16 @@ from mcp.client.auth import OAuthClientProvider
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 from pydantic import AnyUrl
 
+from tests.redis_server import RedisServer
 from tests.server.oauth_kept import Kept
 from tests.server.oauth_site import REDIRECT, Client, Page, Site, an_app, site
 from waha_mcp.server import oauth as subject
 from waha_mcp.server import oauth_clients, oauth_state
 from waha_mcp.server.oauth import TOKEN_PREFIX, OAuth
-from waha_mcp.store import Limit
+from waha_mcp.store import Limit, Store
 from waha_mcp.store.memory import Memory
+from waha_mcp.store.sqlite import Sqlite
+from waha_mcp.waha.web_fetch import MayAsk, NotAllowed, WebFile
 
 pytestmark = pytest.mark.slow
 
@@ -134,9 +138,18 @@ def test_an_issuer_is_an_https_origin_or_on_loopback(issuer: str) -> None:
         OAuth(issuer, lambda app_id: None, Memory())
 
 
-def test_a_replica_takes_each_step_after_another(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "redis"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Store]:
+    """One store, opened twice."""
+    if request.param == "sqlite":
+        return Sqlite(tmp_path / "s.sqlite"), Sqlite(tmp_path / "s.sqlite")
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.store(), server.store()
+
+
+def test_a_replica_takes_each_step_after_another(stores: tuple[Store, Store]) -> None:
     """As behind a proxy that sends each request to another one: both have one address."""
-    with site(tmp_path / "s.sqlite") as one, site(tmp_path / "s.sqlite", issuer=one.url) as two:
+    with site(stores[0]) as one, site(stores[1], issuer=one.url) as two:
         client = Client(one)
         page = client.open()
 
@@ -152,6 +165,13 @@ def test_a_replica_takes_each_step_after_another(tmp_path: Path) -> None:
         renewed = client.refresh(tokens["refresh_token"]).json()
         assert two.app_of(renewed["access_token"]) == one.app_of(renewed["access_token"]) == "assistant"
         client.revoke(renewed["access_token"])
+        assert two.app_of(renewed["access_token"]) is None
+        # An old refresh token ends the grant at another replica than the one that gave the new.
+        tokens = client.connected()
+        client.http.base_url = two.url
+        renewed = client.refresh(tokens["refresh_token"]).json()
+        client.http.base_url = one.url
+        assert client.refresh(tokens["refresh_token"]).status_code == 400
         assert two.app_of(renewed["access_token"]) is None
 
 
@@ -438,6 +458,23 @@ def test_an_address_asks_so_often_over_all_replicas(path: str, tmp_path: Path, m
     assert int(answers[-1].headers["retry-after"]) > 500
 
 
+def test_behind_a_proxy_the_address_that_it_names_is_the_one_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(subject._LIMITS, "/token", Limit(2, 600.0))
+    with site(tmp_path / "s.sqlite") as here:
+
+        def status(forwarded: str) -> int:
+            return httpx.post(f"{here.url}/token", headers={"X-Forwarded-For": forwarded}).status_code
+
+        assert [status("192.0.2.1") == 429 for _ in range(3)] == [False, False, True]
+        assert status("192.0.2.2") != 429
+        # What a client puts before it changes nothing, and a network of IPv6 is one client's.
+        assert status("192.0.2.7, 192.0.2.1") == 429
+        assert [status(f"2001:db8::{number}") == 429 for number in range(3)] == [False, False, True]
+        assert status("2001:db8:0:1::1") != 429
+
+
 @pytest.mark.parametrize("path", ["/register", "/token", "/revoke", "/authorize", "/oauth/consent"])
 def test_a_huge_body_is_not_taken(path: str, here: Site) -> None:
     def endless() -> Iterator[bytes]:
@@ -492,6 +529,7 @@ def test_without_its_store_nothing_is_given_and_no_path_told(here: Site, monkeyp
     client = Client(here)
     tokens, code = client.connected(), client.allowed()
     here.store.close()
+    assert isinstance(here.store, Sqlite)
     away = here.store.path
     away.unlink()
     away.mkdir()
@@ -513,10 +551,6 @@ DOCUMENT = "https://client.example/oauth/metadata.json"
 
 def described(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
     """Let the address of `DOCUMENT` hold one; the addresses that were asked for."""
-    import json
-
-    from waha_mcp.waha.web_fetch import WebFile
-
     asked: list[str] = []
     document = {"client_id": DOCUMENT, "client_name": "Described", "redirect_uris": [REDIRECT]} | changes
 
@@ -584,6 +618,23 @@ def test_what_is_no_address_of_a_document_is_not_fetched(
     asked = described(monkeypatch)
     assert Client(here).open(client_id=address).answer.status_code == 400
     assert asked == []
+
+
+def test_a_document_that_has_moved_is_not_followed(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def fetch(url: str, *, why_not: MayAsk, **limits: Any) -> WebFile:
+        for host in ("client.example", "client.example"):
+            if why := why_not(host):
+                raise NotAllowed(why)
+            asked.append(host)
+        raise AssertionError("it was followed")
+
+    monkeypatch.setattr(oauth_clients, "fetch", fetch)
+    answer = Client(here).open(client_id=DOCUMENT).answer
+    assert answer.status_code == 400
+    assert "redirected" in answer.text
+    assert asked == ["client.example"]
 
 
 def test_documents_are_fetched_so_often_in_all(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:

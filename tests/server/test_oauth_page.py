@@ -15,7 +15,10 @@ from tests.server.oauth_site import REDIRECT, Client, Page, Site, an_app, site
 from waha_mcp.policy import one_time_codes
 from waha_mcp.server.consent_words import exposed, powers, risks
 from waha_mcp.server.oauth_state import MOST_TRIES, REQUEST_LIFE, grants
-from waha_mcp.store import Limit
+from waha_mcp.store import Limit, Store
+from waha_mcp.store.sqlite import Sqlite
+
+pytestmark = pytest.mark.slow
 
 WRONG_CODE = "0000-0000-0000"
 
@@ -200,11 +203,16 @@ def test_what_was_shown_is_not_allowed_once_the_app_is_for_another_account(here:
     assert "disabled" in answer.text
 
 
-def test_guessing_is_stopped_over_all_replicas_requests_and_addresses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_guessing_is_stopped_over_all_replicas_and_requests(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setattr(one_time_codes, "WRONG", Limit(6, 600.0))
-    with site(tmp_path / "s.sqlite") as one, site(tmp_path / "s.sqlite") as two:
+
+    def store() -> Store:
+        return Sqlite(tmp_path / "s.sqlite") if kind == "sqlite" else request.getfixturevalue("redis_server").store()
+
+    with site(store()) as one, site(store()) as two:
         code = one.code()
         answers: list[int] = []
         for number in range(10):
@@ -312,7 +320,6 @@ def typed(window: Browser, code: str) -> None:
     window.click("button[value=code]")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_a_person_types_the_code_reads_and_allows_in_a_browser(here: Site, tmp_path: Path) -> None:
     with site(tmp_path / "client.sqlite") as client_site, browser(tmp_path / "profile") as window:
@@ -333,7 +340,6 @@ def test_a_person_types_the_code_reads_and_allows_in_a_browser(here: Site, tmp_p
         assert here.app_of(client.exchange(code).json()["access_token"]) == "assistant"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_another_site_cannot_frame_the_page_nor_send_its_form(here: Site, tmp_path: Path) -> None:
     client = Client(here)

@@ -65,7 +65,7 @@ async def chats(here: Served, kept: Kept, era: Era = "auto") -> Any:
 async def test_a_client_gets_to_whatsapp_with_a_code_from_the_command_line(era: Era, here: Served) -> None:
     kept = Kept()
     assert await chats(here, kept, era)
-    [connected] = here.command("connections")
+    [connected] = here.command("oauth")
     assert connected["name"] == "A client"
     assert kept.tokens is not None
     log = here.log.read_text()
@@ -88,8 +88,8 @@ async def test_what_was_connected_ends_at_the_command_line_and_with_the_definiti
         return httpx.post(f"{here.url}/mcp", json=body, headers=headers).status_code
 
     assert status() != 401
-    done = run("apps", "disconnect", "assistant", "--apps", str(here.apps))
-    assert "1 program connected by OAuth" in done.stdout
+    done = run("apps", "oauth", "assistant", "--end", "--apps", str(here.apps))
+    assert "1 program that was connected by OAuth" in done.stdout
     assert status() == 401
 
     await chats(here, again := Kept())
@@ -109,6 +109,27 @@ def test_a_refused_call_says_where_to_authorize(here: Served) -> None:
         found = re.search(r'resource_metadata="([^"]+)"', answer.headers["www-authenticate"])
         assert found
         assert httpx.get(found[1]).json()["resource"] == f"{here.url}/mcp"
+
+
+def test_behind_a_proxy_it_is_reached_by_its_public_name(tmp_path: Path) -> None:
+    """As nginx or Caddy with TLS pass requests on: to loopback, with the public host."""
+    public = "https://wa.example.com"
+    with served(tmp_path, public) as here, httpx.Client(base_url=here.url) as browser:
+        proxied = {"Host": "wa.example.com", "X-Forwarded-Proto": "https"}
+        found = browser.get("/.well-known/oauth-authorization-server", headers=proxied).json()
+        assert found["authorization_endpoint"] == f"{public}/authorize"
+        registration = {"redirect_uris": ["https://client.example/callback"]}
+        client = browser.post("/register", json=registration, headers=proxied).json()["client_id"]
+        asked = {"client_id": client, "response_type": "code", "code_challenge": "x" * 43, "resource": f"{public}/mcp"}
+        opened = browser.get("/authorize", params=asked, headers=proxied)
+        cookie = opened.headers["set-cookie"].partition(";")[0]
+        with_cookie = proxied | {"Cookie": cookie}
+        page = Page(browser.get(opened.headers["location"], headers=with_cookie))
+        body = page.hidden | {"step": "code", "code": here.code()}
+        for origin, status in (("https://evil.example", 403), (public, 303)):
+            answer = browser.post("/oauth/consent", data=body, headers=with_cookie | {"Origin": origin})
+            assert answer.status_code == status
+        assert browser.get("/authorize", params=asked, headers={"Host": "evil.example"}).status_code == 421
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import environment
 from tests.redis_server import RedisServer, free_port
 from tests.store.processes import ended, go, start
 from waha_mcp.store import Count, Full, Limit, StoreAway, away
@@ -507,25 +504,15 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
             assert store.rows("a")
             store.publish("topic")
             store.flush()
-            assert store.alive(store.process)
-
-
-# Without the library
-
-
-def test_without_the_extra_that_is_said(tmp_path: Path) -> None:
-    lines = """
-import sys
-sys.modules["redis"] = None
-from waha_mcp.app.definition import AppError
-from waha_mcp.store.folders import user_store
-try:
-    user_store()
-except AppError as error:
-    print(error)
-"""
-    env = environment(WAHA_MCP_STORE="redis://127.0.0.1", HOME=str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", lines], env=env, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert "waha-mcp[redis]" in done.stdout
+            # The other node takes the keys over, without what was in them.
+            two.end(kill=True)
+            with pytest.raises(StoreAway, match="cannot be reached"):
+                store.get("a", "key")
+            with one.client() as client:
+                client.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+                deadline = time.monotonic() + 30
+                while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+            refused(store, "it has lost data")

@@ -5,39 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
-from redis import Redis as Client
 
-from tests.redis_server import RedisServer
-from waha_mcp.store import KEPT, Count, Full, Limit, Store, away, in_thread, redis_scripts
+from tests.redis_server import Clock, ClockedRedis, RedisServer
+from waha_mcp.store import KEPT, Count, Full, Limit, Store, away, in_thread
 from waha_mcp.store.memory import Memory
-from waha_mcp.store.redis import Redis
 from waha_mcp.store.redis_url import parse_redis_url
 from waha_mcp.store.sqlite import Sqlite
-
-
-class Clock(list[float]):
-    """The time that the store reads, in its only item."""
-
-    #: Of a store in Redis, which has a clock of its own.
-    client: Client | None = None
-
-    def __setitem__(self, at: Any, value: Any) -> None:
-        super().__setitem__(at, value)
-        if self.client is not None:
-            self.client.set("clock", f"{value * 1e6:.0f}")
-
-
-class Clocked(Redis):
-    """A store in Redis that knows the clock at any time, not from its last step on."""
-
-    clock: Clock | None = None
-
-    def now(self) -> float:
-        return super().now() if self.clock is None else self.clock[0]
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.slow)])
@@ -50,23 +26,19 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             made = Sqlite(tmp_path / "store.sqlite")
         case _:
             server: RedisServer = request.getfixturevalue("redis_server")
-            made = Clocked(parse_redis_url(server.url))
+            made = ClockedRedis(parse_redis_url(server.url))
     yield made
     made.close()
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch, store: Store, request: pytest.FixtureRequest) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch, store: Store) -> Clock:
+    """The time that the store reads."""
     now = Clock([1_800_000_000.0])
     monkeypatch.setattr("time.time", lambda: now[0])
-    if isinstance(store, Clocked):
-        monkeypatch.setattr(redis_scripts, "CLOCK", "local now = tonumber(redis.call('GET', 'clock'))")
-        store.clock = now
-        now.client = request.getfixturevalue("redis_server").client()
-        now[0] = now[0]
-    yield now
-    if now.client is not None:
-        now.client.close()
+    if isinstance(store, ClockedRedis):
+        store.read_from(now, monkeypatch)
+    return now
 
 
 # Rows

@@ -788,7 +788,7 @@ async def test_whatever_waha_answers_no_error_holds_the_key_a_stack_or_an_echoed
         lambda request: httpx.Response(status, stream=_Stream(_once(body)), headers=headers)
     )
     waha = Waha(BASE, SecretStr(KEY), "default")
-    waha._http = httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
+    waha._connections.clients = httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
     async with waha:
         with pytest.raises(WahaError) as caught:
             await waha.call(operation, body={"text": _MARK} if operation == SEND else None)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from waha_mcp.app.definition import App, AppError, Disabled, load_app, read_definition, resolve_key
 from waha_mcp.app.inputs import digest
+from waha_mcp.files import stamp_of
 from waha_mcp.log import hide
 
 logger = logging.getLogger(__name__)
@@ -43,14 +44,14 @@ class _Read:
     @property
     def stands(self) -> bool:
         # What is wrong with it may be mended elsewhere: in its key's file, or the keyring.
-        return not self.why and all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+        return not self.why and all(stamp_of(path) == stamp for path, stamp in self.stamps.items())
 
 
 class AppFolder:
     """The Apps in a folder (`*.toml`, `*.json`), by key and by id. Files are read again when they change.
 
     An App that is disabled, cannot be read, or shares its key or id with another is not found; the log says why. The
-    methods block, for a few milliseconds, and may be called from any thread.
+    methods may be called from any thread, and block for some milliseconds where a look at the folder is `due`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,22 +75,32 @@ class AppFolder:
         self._claims: set[str | None] = set()
         self.apps()
 
-    def apps(self) -> list[App]:
-        """The Apps that can be used, in the order of their files' names."""
-        with self._lock:
-            if time.monotonic() - self._looked >= LOOK_EVERY:
+    @property
+    def due(self) -> bool:
+        """Whether the folder is to be looked at. While one thread does so, what was found before stands for others."""
+        return time.monotonic() - self._looked >= LOOK_EVERY and not self._lock.locked()
+
+    def _keep_up(self) -> None:
+        if self.due and self._lock.acquire(blocking=False):
+            try:
                 self._look()
                 self._looked = time.monotonic()
-            return list(self._by_id.values())
+            finally:
+                self._lock.release()
+
+    def apps(self) -> list[App]:
+        """The Apps that can be used, in the order of their files' names."""
+        self._keep_up()
+        return list(self._by_id.values())
 
     def by_key(self, key: SecretStr) -> App | None:
         """The App with this key; None if there is none."""
-        self.apps()
+        self._keep_up()
         return self._by_key.get(key_digest(key))
 
     def by_id(self, app_id: str) -> App | None:
         """The App with this id; None if there is none."""
-        self.apps()
+        self._keep_up()
         return self._by_id.get(app_id)
 
     def withholds(self, key: SecretStr) -> bool:
@@ -127,7 +138,7 @@ class AppFolder:
 
 def _load(path: Path, last_claim: str | None) -> _Read:
     # Before it is read: what changes meanwhile is read again.
-    stamps: dict[Path, object] = {path: _stamp(path)}
+    stamps: dict[Path, object] = {path: stamp_of(path)}
     try:
         app = load_app(str(path), alone=True)
     except Disabled:
@@ -136,7 +147,7 @@ def _load(path: Path, last_claim: str | None) -> _Read:
         return _Read(None, str(error), stamps, _claim(path) or last_claim)
     for secret in app.secrets():
         hide(secret)
-    stamps |= {Path(name): _stamp(Path(name)) for name in (app.inputs or {}).get("files", ())}
+    stamps |= {Path(name): stamp_of(Path(name)) for name in (app.inputs or {}).get("files", ())}
     return _Read(app, "", stamps, key_digest(app.key))
 
 
@@ -146,14 +157,6 @@ def _claim(path: Path) -> str | None:
         return key_digest(resolve_key(read_definition(path).get("key"), path.parent, os.environ))
     except AppError:
         return None
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 #: What the ids of Apps begin with that are made for keys without a definition.
@@ -176,7 +179,7 @@ class Template:
         self._load = partial(load_app, None if path is None else str(path), alone=True)
         self._fields = strict | ({} if url is None else {"url": url})
         self._path = path
-        self._stamp = _stamp(path) if path else None
+        self._stamp = stamp_of(path) if path else None
         #: The App of each key, the last ones.
         self._made = lru_cache(maxsize=1_000)(self._make)
         self._make(SecretStr("unknown-yet"))
@@ -187,7 +190,7 @@ class Template:
         Raises:
             AppError: the key can be none, or the file cannot be used any more.
         """
-        if self._path is not None and (stamp := _stamp(self._path)) != self._stamp:
+        if self._path is not None and (stamp := stamp_of(self._path)) != self._stamp:
             self._made.cache_clear()
             self._stamp = stamp
         return self._made(key)

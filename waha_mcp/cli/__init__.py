@@ -38,6 +38,7 @@ _COMMANDS = {
     "resume": "pause",
     "forget": "forget",
     "index": "message_index",
+    "store": "store_command",
     "demo": "demo",
     "sandbox": "sandbox",
 }

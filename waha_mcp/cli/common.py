@@ -166,6 +166,18 @@ def _app_options(
     }
 
 
+def check_store() -> None:
+    """Look whether the environment names a store that can be opened.
+
+    Raises:
+        AppError: it does not.
+    """
+    from waha_mcp.store.folders import redis_url, user_store
+
+    if redis_url() is not None:
+        user_store()
+
+
 def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: add the options that choose an App. The command gets `load(**fields)`; `fields` override the rest.
 
@@ -194,6 +206,7 @@ def with_app(*, log_level: LogLevel) -> Callable[[Callable[..., None]], Callable
                 app = load_app(chosen(source, given), overrides=given)
                 for secret in app.secrets():
                     hide(secret)
+                check_store()
                 configure_logging(level)
                 return app
 

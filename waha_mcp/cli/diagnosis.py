@@ -33,9 +33,10 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.bridge import Bridge
 from waha_mcp.cli.index_files import files_of
+from waha_mcp.cli.remote_server import ask
 from waha_mcp.history.index_file import no_trigrams
-from waha_mcp.hosts.installation import HostError, entries_of
-from waha_mcp.hosts.launch import app_of, command_of, environment_of
+from waha_mcp.hosts.installation import HostError, entries_of, read_by_others
+from waha_mcp.hosts.launch import app_of, command_of, environment_of, key_of, url_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.indexing import index_files, index_path
 from waha_mcp.people.filling import FilledTable
@@ -357,8 +358,8 @@ def look_at_definitions() -> Iterator[Finding]:
             yield Finding("warning", "keys", says, "make a key for each with `waha-mcp init`")
 
 
-def look_at_hosts() -> Iterator[Finding]:
-    """Check our entries in the configuration of each host on this machine."""
+async def look_at_hosts() -> AsyncIterator[Finding]:
+    """Check our entries in the configuration of each host on this machine, and the servers that they reach."""
     for host in HOSTS.values():
         try:
             entries = entries_of(host)
@@ -366,7 +367,31 @@ def look_at_hosts() -> Iterator[Finding]:
             yield Finding("warning", host.title, str(error), f"correct {host.file()}")
             continue
         for name, entry in entries.items():
-            yield _entry(host, name, entry)
+            url = url_of(entry)
+            yield _entry(host, name, entry) if url is None else await _remote_entry(host, name, entry, url)
+
+
+async def _remote_entry(host: Host, name: str, entry: Mapping[str, Any], url: str) -> Finding:
+    where = f"the entry '{name}' in {host.file()}"
+    for command in command_of(entry)[:1]:
+        if shutil.which(command) is None:
+            return Finding("problem", host.title, f"{where} needs {command!r}, which is not there", "install Node.js")
+    variable, key = key_of(entry)
+    if variable:
+        key = os.environ.get(variable, "").strip() or None
+    answer = await ask(url, key)
+    if key is not None and answer.what == "refused":
+        step = f"give {variable} the App's key" if variable else f"`waha-mcp install {host.name} --url {url}`"
+        return Finding("problem", host.title, f"{where}: {answer.says}", f"{step}, or {answer.step}")
+    if answer.what == "other" and (key is not None or variable is None):
+        return Finding("problem", host.title, f"{where}: {answer.says}", answer.step or "start the server there")
+    if variable is None and key and read_by_others(host.file()):
+        fix = f"`chmod 600 {shlex.quote(str(host.file()))}`"
+        return Finding("warning", host.title, f"{where} holds the key, and others may read the file", fix)
+    if variable and key is None:
+        says = f"{where} takes the key from {variable}, which is not set here: {url} was not tried with it"
+        return Finding("ok", host.title, says)
+    return Finding("ok", host.title, f"{where}: {answer.says}")
 
 
 def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:

@@ -49,7 +49,8 @@ async def _look(source: str | None, quiet: bool) -> list[Finding]:
         async for finding in look(each):
             findings.append(finding)
             _show(finding, quiet)
-    for finding in (*look_at_definitions(), *look_at_hosts(), *look_at_bytecode()):
+    hosts = [finding async for finding in look_at_hosts()]
+    for finding in (*look_at_definitions(), *hosts, *look_at_bytecode()):
         findings.append(finding)
         _show(finding, quiet)
     return findings

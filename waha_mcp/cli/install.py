@@ -17,7 +17,8 @@ from waha_mcp.cli.common import AppOption, Failure, only_definition
 from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
-    from waha_mcp.hosts.table import Host, Launch, Offer
+    from waha_mcp.hosts.installation import Change
+    from waha_mcp.hosts.table import Host, Launch, Offer, Remote
 
 
 def _host_names() -> list[str]:
@@ -48,10 +49,30 @@ def install(
     ] = None,
     config: ConfigFile = None,
     only_print: Annotated[bool, typer.Option("--print", help="Print the entry and change nothing.")] = False,
+    url: Annotated[
+        str | None, typer.Option(help="A server that `waha-mcp serve --http` runs, in place of one launched here.")
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="With --url: file with the App's key; - is stdin.", show_default="asks, or the variable"),
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(help="With --url: the variable that the client takes the key from.", show_default="WAHA_API_KEY"),
+    ] = None,
+    write_key: Annotated[
+        bool,
+        typer.Option("--write-key", help="With --url: the key itself goes into the file, which only you can read."),
+    ] = False,
+    oauth: Annotated[bool, typer.Option("--oauth", help="With --url: no key, the client logs in.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="With --url: only tools that read.")] = False,
+    toolsets: Annotated[str | None, typer.Option(help="With --url: only these toolsets of the App.")] = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="With --url: do not ask the server.")] = False,
 ) -> None:
     """Add an entry for an App to a client's configuration.
 
-    Everything else in it stays as it is.
+    Everything else in it stays as it is. With --url the client reaches a server over HTTP, which is first asked whether
+    it takes the key.
 
     The hosts: claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, openclaw, gemini-cli, qwen-code,
     copilot-cli, lm-studio, opencode, codex.
@@ -60,7 +81,19 @@ def install(
     """
     record = find_host(host)
     chosen = choose_offers(record, offers, ask=False)
-    add_entry(record, launch_for(record, app), name, config, offers=chosen, only_print=only_print)
+    target: Launch | Remote
+    if url is not None:
+        from waha_mcp.cli.remote_server import Wanted, remote_for
+
+        if app is not None:
+            raise Failure("--url or --app: an App of a server is the one whose key is given")
+        wanted = Wanted(url, key_file, key_env, write_key, oauth, read_only, toolsets, not (no_check or only_print))
+        target = remote_for(record, wanted, only_print)
+    elif key_file or key_env or write_key or oauth or read_only or toolsets or no_check:
+        raise Failure("--key-file, --key-env, --write-key, --oauth, --read-only, --toolsets and --no-check need --url")
+    else:
+        target = launch_for(record, app)
+    add_entry(record, target, name, config, offers=chosen, only_print=only_print)
     if offers is None:
         for offer in record.offers:
             if not offer.default and not _has(record, offer, config):
@@ -104,7 +137,7 @@ def _entries(host: Host, name: str | None, app: str | None, path: Path | None) -
         Failure: there is none, or several to choose among.
         HostError: the file cannot be read.
     """
-    from waha_mcp.hosts.launch import app_id_of, definition_of
+    from waha_mcp.hosts.launch import app_id_of, definition_of, url_of
 
     entries = _entries_of(host, path)
     if app is not None:
@@ -116,7 +149,8 @@ def _entries(host: Host, name: str | None, app: str | None, path: Path | None) -
     if len(entries) > 1:
         where = ["--config", str(path)] if path else []
         commands = (
-            f"`{shlex.join(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}` (App {app_id_of(entry)})"
+            f"`{shlex.join(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}`"
+            f" ({url_of(entry) or f'App {app_id_of(entry)}'})"
             for each, entry in entries.items()
         )
         raise Failure(f"{host.title} has several entries of waha-mcp: {', '.join(commands)}")
@@ -165,7 +199,7 @@ def _has(host: Host, offer: Offer, path: Path | None) -> bool:
 
 def add_entry(
     host: Host,
-    launch: Launch,
+    target: Launch | Remote,
     name: str | None,
     path: Path | None = None,
     *,
@@ -176,15 +210,15 @@ def add_entry(
     from waha_mcp.hosts import edit
     from waha_mcp.hosts.installation import HostError, free_name
     from waha_mcp.hosts.installation import install as put_in
-    from waha_mcp.hosts.launch import app_id_of, definition_of, link_for
+    from waha_mcp.hosts.launch import link_for
 
     try:
-        name = entry_name(name) if name else free_name(host, launch, path)
+        name = entry_name(name) if name else free_name(host, target, path)
     except HostError as error:
         if not only_print:
             raise Failure(str(error)) from None
         name = "whatsapp"
-    entry, link = host.entry(name, launch), link_for(host, name, launch)
+    entry, link = host.entry(name, target), link_for(host, name, target)
     if only_print:
         entry |= {k: v for offer in offers for k, v in offer.fields.items() if v is not None}
         print(edit.show(host.format, host.place, name, entry).rstrip())
@@ -197,15 +231,35 @@ def add_entry(
     done = {"unchanged": "already has", "replaced": "has a new"}.get(change.what, "has the")
     kept = f" (your own file is kept as {change.backup})" if change.backup else ""
     print(f"{host.title} {done} entry '{name}' in {change.path}{kept}.")
-    if change.old is not None and (before := definition_of(change.old)) != definition_of(entry):
-        where = f", {before}" if before else ""
-        print(f"The one that it replaces launched the App '{app_id_of(change.old)}'{where}.")
+    _say_what_went(change, entry)
     for offer in offers:
         if not offer.default and None not in offer.fields.values():
             print(f"With {offer.name}, {offer.says}.")
-    if launch.key_variable:
-        print(f"The key is not in the file: {host.title} takes it from {launch.key_variable}.")
+    _say_where_the_key_is(host, target, change)
     print(host.after)
+
+
+def _say_what_went(change: Change, entry: dict[str, Any]) -> None:
+    from waha_mcp.hosts.launch import app_id_of, definition_of, target_of, url_of
+
+    if change.old is not None and target_of(change.old) != target_of(entry):
+        before = definition_of(change.old)
+        where = f", {before}" if before else ""
+        led = f"reached {url}" if (url := url_of(change.old)) else f"launched the App '{app_id_of(change.old)}'{where}"
+        print(f"The one that it replaces {led}.")
+
+
+def _say_where_the_key_is(host: Host, target: Launch | Remote, change: Change) -> None:
+    from waha_mcp.hosts.table import Remote
+
+    if target.key_variable:
+        print(f"The key is not in the file: {host.title} takes it from {target.key_variable}.")
+        if isinstance(target, Remote) and host.name != "goose":
+            print("It has to be set where that starts; --write-key puts the key itself into the file.")
+    elif change.private:
+        print("The key is in that file, which nobody but you can read: keep it out of shared folders and repositories.")
+    elif isinstance(target, Remote) and host.logs_in:
+        print(host.logs_in)
 
 
 def _about(link: str) -> str:

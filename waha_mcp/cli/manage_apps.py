@@ -19,6 +19,7 @@ from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.profiles import parse_choice
+from waha_mcp.cli.terminal import visible
 from waha_mcp.places import config_dir, definitions, definitions_in
 from waha_mcp.steps import did_you_mean, for_person
 from waha_mcp.store import StoreAway
@@ -201,7 +202,9 @@ def remove(
     entries = entries_launching(path)
     app_id = _id_of(path)
     if app_id is not None:
-        _disconnect(app_id)
+        if ended := _ended(_disconnect(app_id)):
+            print(ended)
+        _log_out(app_id)
     forget(path)
     print(f"{path} is gone.")
     if app_id is not None and (gone := drop(app_id)):
@@ -213,10 +216,17 @@ def remove(
 
 
 @apps.command()
-def code(app: AppId, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Print a one-time code that connects a program such as claude.ai to an App, by OAuth.
+def code(
+    app: AppId,
+    console: Annotated[bool, typer.Option("--console", help="A code for the server's console instead.")] = False,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a one-time code that connects a program by OAuth.
 
-    It goes into the page that the program opens, within ten minutes; a new one takes the place of the last.
+    It goes into the page that a program such as claude.ai opens, within ten minutes, and is for this App. A new one
+    takes the place of the last. With --console it lets a person approve what the App's agents ask for, at /console of
+    the server.
 
     Example: waha-mcp apps code assistant
     """
@@ -226,25 +236,39 @@ def code(app: AppId, folder: Folder = None, as_json: AsJson = False) -> None:
     app_id = load_app(str(_definition(app, folder)), overrides={"key": "unused"}, alone=True).id
     try:
         with closing(user_store()) as store:
-            found = issue(store, "oauth", app_id)
+            found = issue(store, "console" if console else "oauth", app_id)
     except StoreAway as error:
         raise Failure(str(error), code=1) from None
     if as_json:
         print(json.dumps({"app": app_id, "code": found, "seconds": LIFETIME}))
         return
-    print(f"{found}\n\nIt is good once, for {LIFETIME / 60:.0f} minutes, in the page that the program opened.")
-    print(f"Whoever types it there can have a program of theirs use App '{app_id}': give it to nobody else.")
+    where = "at /console of the server" if console else "in the page that the program opened"
+    gives = (
+        f"approve what agents of App '{app_id}' ask for" if console else f"have a program of theirs use App '{app_id}'"
+    )
+    print(f"{found}\n\nIt is good once, for {LIFETIME / 60:.0f} minutes, {where}.")
+    print(f"Whoever types it there can {gives}: give it to nobody else.")
 
 
 @apps.command()
-def connections(app: AppId, folder: Folder = None, as_json: AsJson = False) -> None:
-    """List the programs that are connected to an App by OAuth.
+def oauth(
+    app: AppId,
+    end: Annotated[bool, typer.Option("--end", help="End them all, at once. The App and its key stay.")] = False,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the programs that are connected by OAuth, or end them.
 
-    Example: waha-mcp apps connections assistant
+    Example: waha-mcp apps oauth assistant
     """
     from waha_mcp.server.oauth_state import grants
 
-    app_id = _known_id(app, folder)
+    path = _definition(app, folder)
+    app_id = str(id_of(path, read_definition(path)))
+    if end:
+        ended = _disconnect(app_id)
+        print(json.dumps({"ended": ended}) if as_json else _ended(ended) or f"Nothing is connected to App '{app_id}'.")
+        return
     try:
         with closing(user_store()) as store:
             found = grants(store, app_id)
@@ -258,39 +282,37 @@ def connections(app: AppId, folder: Folder = None, as_json: AsJson = False) -> N
         print(json.dumps(rows, indent=2))
         return
     if not rows:
-        print(f"Nothing is connected to App '{app_id}' by OAuth.")
+        print(f"Nothing is connected to App '{app_id}'.")
     for row in rows:
-        say(f"{row['name'] or 'no name'}  (calls itself so; connected {row['since']}, renewed {row['renewed']})")
-
-
-@apps.command()
-def disconnect(app: AppId, folder: Folder = None) -> None:
-    """End what was connected to an App by OAuth, at once. The App and its key stay.
-
-    Example: waha-mcp apps disconnect assistant
-    """
-    app_id = _known_id(app, folder)
-    if not _disconnect(app_id):
-        print(f"Nothing was connected to App '{app_id}' by OAuth.")
+        print(visible(f"{row['name'] or '(no name)'}: since {row['since']}, renewed {row['renewed']}"))
 
 
 def _disconnect(app_id: str) -> int:
-    """End the App's grants, and say so; how many there were."""
+    """End what is connected to the App by OAuth; how many programs."""
     from waha_mcp.server.oauth_state import end_grants
 
     try:
         with closing(user_store()) as store:
-            ended = end_grants(store, app_id)
+            return end_grants(store, app_id)
     except StoreAway as error:
         raise Failure(f"{error} What is connected to App '{app_id}' by OAuth was not ended", code=1) from None
-    if ended:
-        print(f"{ended} {'program' if ended == 1 else 'programs'} connected by OAuth can use it no longer.")
-    return ended
 
 
-def _known_id(app: str, folder: Path | None) -> str:
-    path = _definition(app, folder)
-    return str(id_of(path, read_definition(path)))
+def _ended(number: int) -> str:
+    """What is said of programs that were disconnected; nothing of none."""
+    programs = "1 program that was" if number == 1 else f"{number} programs that were"
+    return f"{programs} connected by OAuth can use it no longer." if number else ""
+
+
+def _log_out(app_id: str) -> None:
+    """Log everybody out of the App's console on a server."""
+    from waha_mcp.console.login import end_logins
+
+    try:
+        with closing(user_store()) as store:
+            end_logins(store, app_id)
+    except StoreAway as error:
+        raise Failure(f"{error} Who is logged in at the console of App '{app_id}' still is", code=1) from None
 
 
 def _time(seconds: float) -> str:
@@ -316,7 +338,9 @@ def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool)
         _save(_plan(path, enabled=enabled), admin_key_file)
     print(f"App '{app}' is {'enabled' if enabled else 'disabled'}{' here' if here else ''}.")
     if not enabled and (app_id := _id_of(path)) is not None:
-        _disconnect(app_id)
+        if ended := _ended(_disconnect(app_id)):
+            print(ended)
+        _log_out(app_id)
 
 
 def _save(plan: Plan, admin_key_file: Path | None) -> None:

@@ -58,6 +58,10 @@ def serve(
             "--sessions", help="Keep sessions for older clients; needs sticky routing.", rich_help_panel=_HTTP
         ),
     ] = False,
+    console: Annotated[
+        bool,
+        typer.Option("--console", help="Serve the approvals page at /console, too.", rich_help_panel=_HTTP),
+    ] = False,
     oauth: Annotated[
         str | None,
         typer.Option(
@@ -114,6 +118,7 @@ def serve(
             template=template,
             sessions=sessions,
             oauth=oauth,
+            console=console,
             store=store,
             insecure=allow_insecure_http,
             log_format=log_format,

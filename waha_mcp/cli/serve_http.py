@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from starlette.routing import BaseRoute
 
 from waha_mcp.app.folder import AppFolder, Template
 from waha_mcp.app.urls import parse, parse_host
 from waha_mcp.cli.common import Failure
 from waha_mcp.log import LogFormat, configure_logging
 from waha_mcp.places import config_dir
-from waha_mcp.server.credentials import Credentials
+from waha_mcp.server.credentials import Credentials, client_address
 from waha_mcp.server.http import HttpServer, Site, serve_http
 from waha_mcp.store.folders import VARIABLE, user_store
 
@@ -35,6 +36,7 @@ def serve_over_http(
     template: Path | None,
     sessions: bool,
     oauth: str | None,
+    console: bool,
     store: str | None,
     insecure: bool,
     log_format: LogFormat,
@@ -62,22 +64,25 @@ def serve_over_http(
     if folder is not None and not folder.apps() and strangers is None:
         raise Failure(f"no App to serve in {apps or config_dir()}: make one with `waha-mcp init`, or see the log above")
     if store is not None:
+        if "@" in store:
+            raise Failure(f"--store: other users of this machine see a password there; put the URL into {VARIABLE}")
         os.environ[VARIABLE] = store
     with_store = user_store()
-    if oauth is None or folder is None:
-        server = HttpServer(site, Credentials(folder, strangers), with_store, sessions=sessions)
-    else:
+    if console and folder is None:
+        raise Failure("--console: it is for Apps with a definition, so name their folder with --apps")
+    routes: list[BaseRoute] = []
+    if console and folder is not None:
+        from waha_mcp.console.login import console_routes
+
+        routes += console_routes(with_store, folder.by_id, client_address)
+    credentials, challenge = Credentials(folder, strangers), "Bearer"
+    if oauth is not None and folder is not None:
         from waha_mcp.server.oauth import TOKEN_PREFIX, OAuth
 
         granted = OAuth(oauth, folder.by_id, with_store)
-        server = HttpServer(
-            site,
-            Credentials(folder, tokens=granted.app_of, token_prefix=TOKEN_PREFIX),
-            with_store,
-            sessions=sessions,
-            routes=granted.routes(),
-            challenge=granted.challenge,
-        )
+        credentials = Credentials(folder, tokens=granted.app_of, token_prefix=TOKEN_PREFIX)
+        routes, challenge = [*routes, *granted.routes()], granted.challenge
+    server = HttpServer(site, credentials, with_store, sessions=sessions, routes=routes, challenge=challenge)
     gc.freeze()
     gc.enable()
     try:

@@ -1,7 +1,8 @@
-"""The approvals page: a single HTML file and its JSON endpoints, served on loopback, with a token.
+"""The approvals page: a single HTML file and its JSON endpoints. Who may see and decide what, a `Who` tells.
 
-The token is in the fragment of the printed URL, so it reaches no server, log or referrer; the page sends it as a
-header, which other sites cannot make a browser do. `Host` and `Origin` are checked against DNS rebinding and CSRF.
+Here it is served on loopback, with a token. The token is in the fragment of the printed URL, so it reaches no server,
+log or referrer; the page sends it as a header, which other sites cannot make a browser do. `Host` and `Origin` are
+checked against DNS rebinding and CSRF. On a server (`console.login`) it takes a log-in per App.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import hmac
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from html import escape
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,13 +29,14 @@ from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import File
 from waha_mcp.policy.shown_files import read
 from waha_mcp.store import StoreAway
+from waha_mcp.store.folders import user_store
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
 #: Types by their first bytes that the page shows; all others can only be downloaded.
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -59,25 +64,71 @@ async def serve_approvals(port: int, announce: Callable[[str], None], host: str 
 
 def approvals_app(token: str, port: int) -> Starlette:
     """The ASGI app: the page, the list of waiting questions and the decision. `port`: where it will be served."""
-    reading = anyio.CapacityLimiter(2)
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def page(request: Request) -> Response:
-        nonce = secrets.token_urlsafe(16)
-        text = resources.files("waha_mcp.console").joinpath("approvals_page.html").read_text(encoding="utf-8")
-        policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-            "img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        return HTMLResponse(text.replace("NONCE", nonce), headers={"Content-Security-Policy": policy})
+        return _refusal(request, hosts, None) or approvals_page()
 
-    async def listed(request: Request) -> Response:
-        entries = await anyio.to_thread.run_sync(waiting)
+    async def who(request: Request) -> Sight | Response:
+        return _refusal(request, hosts, token) or EVERYTHING
+
+    app = Starlette(routes=[Route("/", shown_as_is(page)), *approval_routes("", who)])
+    app.router.redirect_slashes = False
+    return app
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The questions that somebody may see and decide: those that wait, and what decides one of them by its id."""
+
+    waiting: Callable[[], list[Entry]]
+    decide: Callable[[str, bool], bool]
+
+    def copy_of(self, entry_id: str, number: int) -> bytes | None:
+        """The copy of a file, for as long as its question waits."""
+        if not any(entry.id == entry_id for entry in self.waiting()):
+            return None
+        with closing(user_store()) as store:
+            return read(store, entry_id, number)
+
+
+#: The questions of all Apps of the user.
+EVERYTHING = Sight(waiting, lambda entry_id, approve: decide(entry_id, approve=approve))
+
+#: What the sender of a request may see; or the answer to who may see nothing.
+Who = Callable[[Request], Awaitable[Sight | Response]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def approvals_page(app_id: str = "") -> Response:
+    """The page. `app_id`: the App that somebody has logged in for."""
+    return html_page("approvals_page.html", "connect-src 'self'; img-src blob:; form-action 'none'", APP=app_id)
+
+
+def html_page(file: str, policy: str, status: int = 200, **texts: str) -> Response:
+    """A page of this package, with these texts (escaped) in place of their names. `policy`: what it may do besides."""
+    nonce = secrets.token_urlsafe(16)
+    text = resources.files("waha_mcp.console").joinpath(file).read_text(encoding="utf-8")
+    for name, value in (texts | {"NONCE": nonce}).items():
+        text = text.replace(f"{{{name}}}", escape(value))
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; {policy}; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return HTMLResponse(text, status, headers={"Content-Security-Policy": policy})
+
+
+def approval_routes(prefix: str, who: Who) -> list[Route]:
+    """What the page asks for, under a path."""
+    reading = anyio.CapacityLimiter(2)
+
+    async def listed(sight: Sight, request: Request) -> Response:
+        entries = await anyio.to_thread.run_sync(sight.waiting)
         return JSONResponse([_shown(entry) for entry in entries])
 
-    async def file(request: Request) -> Response:
+    async def file(sight: Sight, request: Request) -> Response:
         content = await anyio.to_thread.run_sync(
-            _copy_of, request.path_params["entry"], request.path_params["number"], limiter=reading
+            sight.copy_of, request.path_params["entry"], request.path_params["number"], limiter=reading
         )
         if content is None:
             return PlainTextResponse("There is no such copy", 404)
@@ -87,37 +138,40 @@ def approvals_app(token: str, port: int) -> Starlette:
         headers = {"Content-Disposition": "attachment", "Content-Security-Policy": "default-src 'none'; sandbox"}
         return Response(content, media_type=kind, headers=headers)
 
-    async def decided(request: Request) -> Response:
+    async def decided(sight: Sight, request: Request) -> Response:
         approve = request.path_params["decision"] == "approve"
         if request.path_params["decision"] not in ("approve", "refuse"):
             return PlainTextResponse("Not found", 404)
-        found = await anyio.to_thread.run_sync(lambda: decide(request.path_params["entry"], approve=approve))
+        found = await anyio.to_thread.run_sync(sight.decide, request.path_params["entry"], approve)
         return JSONResponse({"done": True}) if found else PlainTextResponse("Nothing waits under that id", 404)
 
-    def guarded(
-        handler: Callable[[Request], Awaitable[Response]], *, secret: bool
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def seen_by(handler: Callable[[Sight, Request], Awaitable[Response]]) -> Handler:
         async def handle(request: Request) -> Response:
-            refused = _refusal(request, hosts, token if secret else None)
-            try:
-                response = refused or await handler(request)
-            except StoreAway as error:
-                response = PlainTextResponse(str(error), 503)
-            response.headers.update(_HEADERS)
-            return response
+            sight = await who(request)
+            return await handler(sight, request) if isinstance(sight, Sight) else sight
 
-        return handle
+        return shown_as_is(handle)
 
-    app = Starlette(
-        routes=[
-            Route("/", guarded(page, secret=False)),
-            Route("/approvals", guarded(listed, secret=True)),
-            Route("/approvals/{entry}/files/{number:int}", guarded(file, secret=True)),
-            Route("/approvals/{entry}/{decision}", guarded(decided, secret=True), methods=["POST"]),
-        ]
-    )
-    app.router.redirect_slashes = False
-    return app
+    return [
+        Route(f"{prefix}/approvals", seen_by(listed)),
+        Route(f"{prefix}/approvals/{{entry}}/files/{{number:int}}", seen_by(file)),
+        Route(f"{prefix}/approvals/{{entry}}/{{decision}}", seen_by(decided), methods=["POST"]),
+    ]
+
+
+def shown_as_is(handler: Handler) -> Handler:
+    """A handler whose answers are kept nowhere and shown within no other page; a store that is away is a 503."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            response = await handler(request)
+        except StoreAway as error:
+            response = PlainTextResponse(str(error), 503)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return handle
 
 
 def _refusal(request: Request, hosts: set[str], token: str | None) -> Response | None:
@@ -131,11 +185,6 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
         if not hmac.compare_digest(given.encode(), token.encode()):
             return PlainTextResponse("Wrong token", 403)
     return None
-
-
-def _copy_of(entry_id: str, number: int) -> bytes | None:
-    """The copy of a file, for as long as its question waits."""
-    return read(entry_id, number) if any(entry.id == entry_id for entry in waiting()) else None
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from typing import Any, Literal, TypeVar
 
 from waha_mcp.files import write_atomically
 from waha_mcp.hosts import edit
-from waha_mcp.hosts.launch import app_id_of, definition_of, is_ours
-from waha_mcp.hosts.table import HOSTS, Host, Launch, Offer
+from waha_mcp.hosts.launch import app_id_of, definition_of, is_ours, key_of, target_of, url_of
+from waha_mcp.hosts.table import HOSTS, Host, Launch, Offer, Remote
 
 T = TypeVar("T")
 
@@ -30,8 +30,12 @@ _NAME = "whatsapp"
 #: Characters of a name that we make: with it before them, the longest names of tools stay within the 64 of models.
 _LONGEST = 30
 
-#: For an entry with every key that a host's shape can have.
-_FULL = Launch("waha-mcp", ("serve",), {"WAHA_URL": ""}, "WAHA_API_KEY")
+#: For entries with every key that a host's shapes can have.
+_FULL = (
+    Launch("waha-mcp", ("serve",), {"WAHA_URL": ""}, "WAHA_API_KEY"),
+    Remote("https://waha.example/mcp", key_variable="WAHA_API_KEY"),
+    Remote("https://waha.example/mcp"),
+)
 
 
 class HostError(Exception):
@@ -41,12 +45,13 @@ class HostError(Exception):
 @dataclass(frozen=True)
 class Change:
     """A change of a file. `backup`: where the user's own file is kept, None where there is none; `old`: our entry that
-    was replaced or removed."""
+    was replaced or removed. A file that holds a key is `private`: nobody but its owner reads it."""
 
     path: Path
     what: Literal["added", "replaced", "removed", "unchanged"]
     backup: Path | None = None
     old: Any = None
+    private: bool = False
 
 
 def install(
@@ -55,7 +60,8 @@ def install(
     """Merge one entry into the host's file, which is made if it is missing.
 
     What a user has added to our entry, such as a list of the tools that the host may call, stays, and so do offers
-    that were chosen before, as long as the entry launches the same App.
+    that were chosen before, as long as the entry leads to the same App. With a key in the entry the file becomes
+    readable for its owner alone.
 
     Raises:
         HostError: nothing was changed.
@@ -64,18 +70,19 @@ def install(
     text, old = _look(host, name, path)
     if old is not None and not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: choose another name with --name")
-    made = {*host.entry(name, _FULL), *entry} - host.once
+    made = {*entry}.union(*(host.entry(name, full) for full in _FULL)) - host.once
     kept = {} if old is None else {key: value for key, value in old.items() if key not in made}
-    if old is not None and definition_of(old) != definition_of(entry):
+    if old is not None and target_of(old) != target_of(entry):
         kept = {k: v for k, v in kept.items() if not any(k in offer.fields for offer in host.offers)}
     for offer in offers:
         # A value of the user's own is worth more than one that nobody has asked for.
         kept |= {k: v for k, v in offer.fields.items() if not (offer.default and k in kept)}
     entry = {k: v for k, v in {**entry, **kept}.items() if v is not None}
-    if old == entry:
-        return Change(path, "unchanged", old=old)
+    private = holds_key(entry)
+    if old == entry and not (private and read_by_others(path)):
+        return Change(path, "unchanged", old=old, private=private)
     backup = _change(host, path, text, name, entry)
-    return Change(path, "added" if old is None else "replaced", backup, old)
+    return Change(path, "added" if old is None else "replaced", backup, old, private)
 
 
 def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
@@ -94,6 +101,16 @@ def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
     if not is_ours(old):
         raise HostError(f"{path} has an entry '{name}' that is not waha-mcp's: name ours with --name")
     return Change(path, "removed", _change(host, path, text, name, None), old)
+
+
+def holds_key(entry: Mapping[str, Any]) -> bool:
+    """Whether the key of a server over HTTP stands in an entry itself."""
+    return url_of(entry) is not None and key_of(entry)[1] is not None
+
+
+def read_by_others(path: Path) -> bool:
+    """Whether other users of this machine may read a file; not known on Windows, where files are the user's own."""
+    return os.name != "nt" and bool(path.stat().st_mode & 0o077)
 
 
 def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:
@@ -118,7 +135,7 @@ def entries_launching(definition: Path) -> list[tuple[Host, str]]:
     return found
 
 
-def free_name(host: Host, launch: Launch, path: Path | None = None) -> str:
+def free_name(host: Host, target: Launch | Remote, path: Path | None = None) -> str:
     """The name for the entry of an App: that of its entry of before, else `whatsapp`, else one with the App's id.
 
     Raises:
@@ -126,8 +143,8 @@ def free_name(host: Host, launch: Launch, path: Path | None = None) -> str:
     """
     path = path or host.file()
     inside = _usable(path, lambda: _inside(host, _read(path)))
-    entry = host.entry(_NAME, launch)
-    ours = [name for name, old in inside.items() if is_ours(old) and definition_of(old) == definition_of(entry)]
+    entry = host.entry(_NAME, target)
+    ours = [name for name, old in inside.items() if is_ours(old) and target_of(old) == target_of(entry)]
     if ours:
         return _NAME if _NAME in ours else ours[0]
     # Goose tells entries apart by a name within them.
@@ -186,17 +203,18 @@ def _change(host: Host, path: Path, text: str, name: str, entry: Mapping[str, An
     """Write the file, which reads `text`, with this entry, or none of that name; where a backup is kept."""
     now = _usable(path, lambda: _ours(host, text))
     then = {key: value for key, value in now.items() if key != name} | ({} if entry is None else {name: entry})
+    private = any(holds_key(each) for each in then.values())
     # Without an entry of ours the file is the user's own.
     own = _own(host, path, text, now, then) if now else text
     if own is not None:
         missing = _missing(host, own, then)
         after = _usable(path, partial(edit.put_all, own, host.format, host.place, missing))
-        return _write(path, text, after, keep=not now, done=not missing)
+        return _write(path, text, after, keep=not now, done=not missing, private=private)
     if entry is None:
         after = _usable(path, lambda: edit.drop(text, host.format, host.place, name))
     else:
         after = _usable(path, lambda: edit.put(text, host.format, host.place, name, entry))
-    return _write(path, text, after, keep=not backup_of(path).exists())
+    return _write(path, text, after, keep=not backup_of(path).exists(), private=private)
 
 
 def _missing(host: Host, own: str, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,15 +238,18 @@ def _own(host: Host, path: Path, text: str, now: Mapping[str, Any], then: Mappin
     return own if explained == text else None
 
 
-def _write(path: Path, before: str, after: str, *, keep: bool, done: bool = False) -> Path | None:
+def _write(
+    path: Path, before: str, after: str, *, keep: bool, done: bool = False, private: bool = False
+) -> Path | None:
     """Replace a file that still reads `before`; where a backup is kept.
 
     `keep`: it is to be kept as it is. `done`: the new text is the user's own, so that there is nothing to keep.
+    `private`: nobody but its owner may read the text, now or in the backup.
     """
     real, backup = path.resolve(), backup_of(path)  # a link into someone's dotfiles stays a link
     try:
         there = real.exists()
-        mode = real.stat().st_mode & 0o7777 if there else 0o600
+        mode = (real.stat().st_mode if there else 0o600) & (0o700 if private else 0o7777)
         if keep:
             _set_aside(backup, before if there else None)
             if there:

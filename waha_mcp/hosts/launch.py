@@ -1,19 +1,24 @@
-"""The command that launches this installation, and the links that hosts open to add an entry themselves."""
+"""What an entry leads to, the command that launches this installation, and the links that hosts open to add an entry.
+
+An entry of ours launches waha-mcp, or reaches one that serves over HTTP.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from waha_mcp.app.definition import DEFAULT_ID, AppError, find_definition, id_of, read_definition
-from waha_mcp.hosts.table import Host, Launch
+from waha_mcp.hosts.table import OURS, Host, Launch, Remote
 from waha_mcp.places import config_dir
 
 #: Links of hosts that take an entry as JSON in base64.
@@ -51,8 +56,68 @@ def environment_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def is_ours(entry: Any) -> bool:
-    """Whether a host's entry launches waha-mcp."""
-    return any(Path(word).stem in ("waha-mcp", "waha_mcp") for word in command_of(entry))
+    """Whether a host's entry launches waha-mcp, or is one that `install` wrote for a server over HTTP."""
+    return (
+        any(Path(word).stem in ("waha-mcp", "waha_mcp") for word in command_of(entry))
+        or OURS.items() <= headers_of(entry).items()
+    )
+
+
+def url_of(entry: Any) -> str | None:
+    """The URL of the server that an entry reaches over HTTP; None where it launches one."""
+    if not isinstance(entry, Mapping):
+        return None
+    found = [entry[name] for name in ("httpUrl", "serverUrl", "url", "uri") if name in entry]
+    if any(word.startswith("mcp-remote") for word in command_of(entry)):
+        found += [word for word in command_of(entry) if word.startswith(("http://", "https://"))]
+    return next((each for each in found if isinstance(each, str)), None)
+
+
+def headers_of(entry: Any) -> dict[str, str]:
+    """The headers that an entry sends, as they stand in it."""
+    if not isinstance(entry, Mapping):
+        return {}
+    inside = [entry[name] for name in ("headers", "http_headers") if isinstance(entry.get(name), Mapping)]
+    found = {name: value for each in inside for name, value in each.items() if isinstance(value, str)}
+    words = command_of(entry)
+    for word, after in pairwise(words):
+        if word == "--header":
+            name, _, value = after.partition(":")
+            found[name] = value
+    return found
+
+
+def key_of(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Where the key of an entry for a server over HTTP is: the environment variable that has it, or the key itself.
+
+    Neither: the host logs in by itself.
+    """
+    if isinstance(variable := entry.get("bearer_token_env_var"), str):
+        return variable, None
+    said = headers_of(entry).get("Authorization", "")
+    own = environment_of(entry)
+    for name in _VARIABLE.findall(said):
+        if name in own:
+            said = str(own[name])
+    key = said.removeprefix("Bearer ")
+    if variables := _VARIABLE.findall(key):
+        return variables[0], None
+    return None, key or None
+
+
+#: A variable of the environment as hosts write it: $NAME, ${NAME}, ${env:NAME}, {env:NAME}.
+_VARIABLE = re.compile(r"(?:\$\{?|\{)(?:env:)?([A-Za-z_][A-Za-z0-9_]*)\}?")
+
+
+def target_of(entry: Any) -> tuple[str, ...]:
+    """What tells the entries of one App from those of others: its definition, or a server's URL and the key's variable.
+
+    Nothing: the App comes from the environment.
+    """
+    if (url := url_of(entry)) is not None:
+        return (url, key_of(entry)[0] or "")
+    definition = definition_of(entry)
+    return () if definition is None else (str(definition),)
 
 
 def app_of(entry: Any) -> str | None:
@@ -80,7 +145,9 @@ def definition_of(entry: Any) -> Path | None:
 
 
 def app_id_of(entry: Any) -> str:
-    """The id of the App that an entry launches, or its file's name where that cannot be read."""
+    """The id of the App that an entry launches, or its file's name where that cannot be read; a server's host name."""
+    if (url := url_of(entry)) is not None:
+        return urlsplit(url).hostname or "server"
     definition = definition_of(entry)
     if definition is None:
         return DEFAULT_ID
@@ -90,18 +157,20 @@ def app_id_of(entry: Any) -> str:
         return definition.stem
 
 
-def link_for(host: Host, name: str, launch: Launch) -> str | None:
-    """The link that makes a host offer to add the entry; None where the host has none."""
+def link_for(host: Host, name: str, target: Launch | Remote) -> str | None:
+    """The link that makes a host offer to add the entry; None where the host has none, or the entry holds a key."""
+    if isinstance(target, Remote) and target.key:
+        return None
     if host.name in _LINKS:
-        config = json.dumps(host.entry(name, launch), separators=(",", ":"))
+        config = json.dumps(host.entry(name, target), separators=(",", ":"))
         encoded = base64.b64encode(config.encode()).decode()
         return f"{_LINKS[host.name]}?name={quote(name)}&config={quote(encoded)}"
-    if host.name == "goose":
+    if host.name == "goose" and isinstance(target, Launch):
         # Goose's links start only a few launchers, of which uvx is ours.
-        arguments = launch.args[launch.args.index("serve") :]
+        arguments = target.args[target.args.index("serve") :]
         query: list[tuple[str, str]] = [("cmd", "uvx"), ("arg", "waha-mcp"), *(("arg", a) for a in arguments)]
         query += [("timeout", "300"), ("id", name), ("name", name)]
         query += [("description", "WhatsApp through WAHA")]
-        query += [("env", f"{launch.key_variable}=The session's scoped key")] if launch.key_variable else []
+        query += [("env", f"{target.key_variable}=The session's scoped key")] if target.key_variable else []
         return f"goose://extension?{urlencode(query, quote_via=quote)}"
     return None

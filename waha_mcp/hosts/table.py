@@ -26,6 +26,32 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Remote:
+    """How a host reaches a server over HTTP.
+
+    `headers` are those besides the key's. `key_variable` is the environment variable that the host takes the key from;
+    `key` is the key itself, which then stands in the host's file. Without either the host logs in by itself (OAuth).
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    key_variable: str | None = None
+    key: str | None = field(default=None, repr=False)
+
+    def sent(self, reference: str | None) -> dict[str, str]:
+        """All headers; `reference`: how the host writes a variable of its environment in one.
+
+        The key goes as `Authorization`, which clients leave out when a server redirects them elsewhere.
+        """
+        key = reference.format(self.key_variable) if reference and self.key_variable else self.key
+        return dict(self.headers) | ({"Authorization": f"Bearer {key}"} if key else {})
+
+
+#: In every remote entry of ours, which else has nothing to know it by: a URL may be anybody's.
+OURS = {"X-Installed-By": "waha-mcp"}
+
+
+@dataclass(frozen=True)
 class Offer:
     """Settings of a host for our entry that a user may want.
 
@@ -53,8 +79,10 @@ class Host:
     of them, to a file that the host takes instead where there is one with content, or no other. `place` is the path of
     keys down to the object that holds the entries. `shape` makes an entry from its name, the launch and
     `key_reference`, which is how a value of `env` refers to a variable of the host's own environment; None where the
-    host knows no such thing. `folder` is the host's own folder, where that is not the configuration file's.
-    `once` are fields of an entry that are made with it and then the user's to change.
+    host knows no such thing. `remote` and `header_reference` are the same for a server over HTTP, whose key stands in a
+    header; `logs_in` says how a user logs in at one without a key (OAuth), None where the host cannot. `folder` is the
+    host's own folder, where that is not the configuration file's. `once` are fields of an entry that are made with it
+    and then the user's to change.
     """
 
     name: str
@@ -63,7 +91,10 @@ class Host:
     place: tuple[str, ...]
     files: Mapping[str, str]
     shape: Callable[[str, Launch, str | None], dict[str, Any]]
+    remote: Callable[[str, Remote, str | None], dict[str, Any]]
     key_reference: str | None = None
+    header_reference: str | None = None
+    logs_in: str | None = None
     moved: Mapping[str, str] = field(default_factory=dict)
     rather: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
@@ -71,9 +102,11 @@ class Host:
     offers: tuple[Offer, ...] = ()
     after: str = "It takes effect after a restart."
 
-    def entry(self, name: str, launch: Launch) -> dict[str, Any]:
+    def entry(self, name: str, target: Launch | Remote) -> dict[str, Any]:
         """The entry of this name, without offers."""
-        return self.shape(name, launch, self.key_reference)
+        if isinstance(target, Remote):
+            return self.remote(name, target, self.header_reference)
+        return self.shape(name, target, self.key_reference)
 
     def file(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
         """The user's configuration file of this host."""
@@ -150,6 +183,69 @@ def _opencode(name: str, launch: Launch, reference: str | None) -> dict[str, Any
     return {"type": "local", "command": [launch.command, *launch.args]} | env
 
 
+def _web(place: str = "url", **fields: Any) -> Callable[[str, Remote, str | None], dict[str, Any]]:
+    """The shape of most hosts for a server over HTTP: the URL under this name, and the headers."""
+
+    def shape(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+        return fields | {place: remote.url, "headers": remote.sent(reference)}
+
+    return shape
+
+
+def _copilot_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+    return _web(type="http")(name, remote, reference) | {"tools": ["*"]}
+
+
+def _goose_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+    """Goose puts `env_keys`, as for a command, in place of their names in headers."""
+    return {
+        "type": "streamable_http",
+        "name": name,
+        "description": "WhatsApp through WAHA",
+        "enabled": True,
+        "uri": remote.url,
+        "headers": remote.sent(reference),
+        "env_keys": [remote.key_variable] if remote.key_variable else [],
+        "timeout": 300,
+    }
+
+
+def _codex_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+    """Codex puts no variables into `http_headers`; it has a setting of its own for the key's."""
+    variable = {"bearer_token_env_var": remote.key_variable} if remote.key_variable else {}
+    return {"url": remote.url} | variable | {"http_headers": remote.sent(None)}
+
+
+def _openclaw_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+    """OpenClaw logs in only where it is told to."""
+    login = {} if remote.key or remote.key_variable else {"auth": "oauth"}
+    return _web(transport="streamable-http")(name, remote, reference) | login
+
+
+def _opencode_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+    """opencode offers a log-in where a key is refused, unless it is told not to."""
+    login = {"oauth": False} if remote.key or remote.key_variable else {}
+    return _web(type="remote")(name, remote, reference) | login
+
+
+#: What brings a server over HTTP to hosts that only start commands.
+_BRIDGE = "mcp-remote@0.15.1"
+
+
+def _bridged(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
+    """Claude Desktop's file knows commands only. On Windows it mangles arguments with blanks."""
+    args = ["-y", _BRIDGE, remote.url, "--transport", "http-only", "--protocol", "auto"]
+    env: dict[str, str] = {}
+    if remote.url.startswith("http:"):
+        args.append("--allow-http")
+    for header, value in remote.sent(reference).items():
+        if header == "Authorization":
+            # Arguments can be read by every user of the machine.
+            env, value = {"WAHA_MCP_AUTHORIZATION": value}, "${WAHA_MCP_AUTHORIZATION}"
+        args += ["--header", f"{header}:{value}"]
+    return {"command": "npx", "args": args} | ({"env": env} if env else {})
+
+
 _SERVERS = ("mcpServers",)
 
 #: Gemini CLI and its fork Qwen Code.
@@ -169,6 +265,8 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{config}/Claude/claude_desktop_config.json"},
             _plain,
+            _bridged,
+            logs_in="A browser opens for the log-in when it starts.",
             after="Quit Claude Desktop and start it again: it reads its configuration only then.",
         ),
         Host(
@@ -178,7 +276,10 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{home}/.claude.json"},
             _typed,
+            _web(type="http"),
             key_reference="${{{}}}",
+            header_reference="${{{}}}",
+            logs_in="Log in with /mcp.",
             moved={"CLAUDE_CONFIG_DIR": "{value}/.claude.json"},
             rather={"": "{home}/.claude/.config.json", "CLAUDE_CONFIG_DIR": "{value}/.config.json"},
             folder="{home}/.claude",
@@ -199,11 +300,25 @@ HOSTS: dict[str, Host] = {
             ("extensions",),
             {"*": "{xdg}/goose/config.yaml", "win32": "{config}/Block/goose/config/config.yaml"},
             _goose,
+            _goose_web,
             key_reference="env_keys",
+            header_reference="${{{}}}",
+            logs_in="A browser opens for the log-in when a session starts.",
             once=frozenset({"timeout"}),
             after="Start a new session.",
         ),
-        Host("cursor", "Cursor", "json", _SERVERS, {"*": "{home}/.cursor/mcp.json"}, _plain, "${{env:{}}}"),
+        Host(
+            "cursor",
+            "Cursor",
+            "json",
+            _SERVERS,
+            {"*": "{home}/.cursor/mcp.json"},
+            _plain,
+            _web(),
+            key_reference="${{env:{}}}",
+            header_reference="${{env:{}}}",
+            logs_in="Log in where its settings list the server.",
+        ),
         Host(
             "vscode",
             "VS Code",
@@ -211,7 +326,10 @@ HOSTS: dict[str, Host] = {
             ("servers",),
             {"*": "{config}/Code/User/mcp.json"},
             _typed,
+            _web(type="http"),
             key_reference="${{env:{}}}",
+            header_reference="${{env:{}}}",
+            logs_in="It asks for the log-in when the server starts.",
             after="Run 'MCP: List Servers' in the command palette and start it.",
         ),
         Host(
@@ -221,7 +339,10 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{home}/.codeium/windsurf/mcp_config.json"},
             _plain,
+            _web("serverUrl"),
             key_reference="${{env:{}}}",
+            header_reference="${{env:{}}}",
+            logs_in="Cascade asks for the log-in.",
             after="Press Refresh in Cascade's list of MCP servers.",
         ),
         Host(
@@ -231,6 +352,8 @@ HOSTS: dict[str, Host] = {
             ("context_servers",),
             {"*": "{xdg}/zed/settings.json", "win32": "{config}/Zed/settings.json"},
             _plain,
+            _web(),
+            logs_in="Log in where the agent panel's settings list the server.",
             after="Zed loads it at once; the agent panel's settings show it.",
         ),
         Host(
@@ -240,7 +363,10 @@ HOSTS: dict[str, Host] = {
             ("mcp", "servers"),
             {"*": "{home}/.openclaw/openclaw.json"},
             _plain,
+            _openclaw_web,
             key_reference="${{{}}}",
+            header_reference="${{{}}}",
+            logs_in="Log in with `openclaw mcp login` and the entry's name.",
             moved={
                 "OPENCLAW_CONFIG_PATH": "{value}",
                 "OPENCLAW_STATE_DIR": "{value}/openclaw.json",
@@ -256,7 +382,10 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{home}/.gemini/settings.json"},
             _plain,
+            _web("httpUrl"),
             key_reference="${}",
+            header_reference="${}",
+            logs_in="Log in with /mcp auth and the entry's name.",
             moved={"GEMINI_CLI_HOME": "{value}/.gemini/settings.json"},
             offers=(_TRUST,),
             after="Start a new session, in a folder that you trust (it starts no servers elsewhere); /mcp shows it.",
@@ -268,7 +397,10 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{home}/.qwen/settings.json"},
             _plain,
+            _web("httpUrl"),
             key_reference="${}",
+            header_reference="${}",
+            logs_in="Log in with /mcp auth and the entry's name.",
             moved={"QWEN_HOME": "{value}/settings.json"},
             offers=(
                 _TRUST,
@@ -287,7 +419,10 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{home}/.copilot/mcp-config.json"},
             _copilot,
+            _copilot_web,
             key_reference="${{{}}}",
+            header_reference="${{{}}}",
+            logs_in="A browser opens for the log-in when a session starts.",
             moved={"COPILOT_HOME": "{value}/mcp-config.json"},
             once=frozenset({"tools"}),
             offers=(
@@ -307,6 +442,7 @@ HOSTS: dict[str, Host] = {
             _SERVERS,
             {"*": "{home}/.lmstudio/mcp.json"},
             _plain,
+            _web(),
             after="Start LM Studio again; its Program tab shows the server.",
         ),
         Host(
@@ -316,7 +452,10 @@ HOSTS: dict[str, Host] = {
             ("mcp",),
             {"*": "{xdg}/opencode/opencode.json"},
             _opencode,
+            _opencode_web,
             key_reference="{{env:{}}}",
+            header_reference="{{env:{}}}",
+            logs_in="Log in with `opencode mcp auth` and the entry's name.",
             rather={"": "{xdg}/opencode/opencode.jsonc"},
             after="Start a new session; `opencode mcp list` tries it.",
         ),
@@ -327,7 +466,10 @@ HOSTS: dict[str, Host] = {
             ("mcp_servers",),
             {"*": "{home}/.codex/config.toml"},
             _codex,
+            _codex_web,
             key_reference="env_vars",
+            header_reference="bearer_token_env_var",
+            logs_in="Log in with `codex mcp login` and the entry's name.",
             moved={"CODEX_HOME": "{value}/config.toml"},
             offers=(
                 Offer(

@@ -12,7 +12,6 @@ import json
 import re
 import secrets
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -51,7 +50,7 @@ class TooManyWaiting(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A question in the store; `created` and `expires` in Unix seconds."""
+    """A question in the store; `created` and `expires` in Unix seconds of the store's clock."""
 
     id: str
     state: State
@@ -82,7 +81,7 @@ class Approvals:
     def _found(self, digest: str) -> tuple[str | None, Entry | None]:
         """The row under the key of a digest, and the entry in it."""
         row = self._store.get(_TABLE, self._key(digest))
-        found = _read(row)
+        found = _read(row, self._store.now())
         return row, found if found is not None and found.question.digest == digest else None
 
     def refused(self, digest: str, seen: str) -> Entry | None:
@@ -118,15 +117,18 @@ class Approvals:
                 self._remove(entry)
             for entry in _surplus(others, question):
                 self._remove(entry)
+                others.remove(entry)
             entry_id = secrets.token_hex(6)
             if contents is not None:
-                files = shown_files.keep(self._app_id, entry_id, question.files, contents, question.expires)
+                files = shown_files.keep(
+                    self._store, self._app_id, entry_id, question.files, contents, question.expires, _copied(others)
+                )
                 question = replace(question, files=files)
-            entry = Entry(entry_id, "waiting", time.time(), question.expires, question)
+            entry = Entry(entry_id, "waiting", self._store.now(), question.expires, question)
             if self._put(row, entry):
                 self._filed(entry)
                 return entry
-            shown_files.drop(entry_id)
+            shown_files.drop(self._store, entry_id)
 
     def decide(self, entry_id: str, *, approve: bool) -> bool:
         """Approve or refuse a waiting question; False if none with that id waits."""
@@ -134,26 +136,26 @@ class Approvals:
             if (entry.id, entry.state) == (entry_id, "waiting"):
                 done = self._put(_written(entry), replace(entry, state="approved" if approve else "refused"))
                 if done:
-                    shown_files.drop(entry_id)
+                    shown_files.drop(self._store, entry_id)
                 return done
         return False
 
     def use(self, entry: Entry) -> bool:
         """Consume an approval; False if there is none, it has expired, or another process consumed it."""
         approved = replace(entry, state="approved")
-        good = entry.expires > time.time()
+        good = entry.expires > self._store.now()
         return good and self._store.swap(_TABLE, self._key(entry.question.digest), _written(approved), None)
 
     def give_back(self, entry: Entry) -> None:
         """Make an approval usable again until it expires. A later refusal of the same stays."""
         digest = entry.question.digest
-        while entry.expires > time.time():
+        while entry.expires > self._store.now():
             row, found = self._found(digest)
             if found is not None and found.state != "waiting":
                 return
             if self._put(row, replace(entry, state="approved")):
                 if found is not None:
-                    shown_files.drop(found.id)
+                    shown_files.drop(self._store, found.id)
                 return
 
     def withdraw(self, question: Question) -> None:
@@ -164,7 +166,7 @@ class Approvals:
 
     def decline(self, question: Question, client: str) -> None:
         """Note that a call was declined at a client of this name, for the lifetime of its question."""
-        key, text = self._key(question.seen), json.dumps({"client": client, "created": time.time()})
+        key, text = self._key(question.seen), json.dumps({"client": client, "created": self._store.now()})
         while not self._store.swap(_DECLINED, key, self._store.get(_DECLINED, key), text, expires=question.expires):
             pass
         self._store.trim(_DECLINED, f"{self._app_id}/", MOST_DECLINED)
@@ -174,7 +176,7 @@ class Approvals:
         """The name of the client at which a call that looks the same was declined lately; None if none was."""
         try:
             row = json.loads(self._store.get(_DECLINED, self._key(seen)) or "null")
-            return str(row["client"]) if row["created"] <= time.time() + _ASTRAY else None
+            return str(row["client"]) if row["created"] <= self._store.now() + _ASTRAY else None
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -184,7 +186,7 @@ class Approvals:
 
     def _remove(self, entry: Entry) -> None:
         if self._store.swap(_TABLE, self._key(entry.question.digest), _written(entry), None):
-            shown_files.drop(entry.id)
+            shown_files.drop(self._store, entry.id)
 
     def _key(self, digest: str) -> str:
         return f"{self._app_id}/{digest}"
@@ -208,13 +210,18 @@ def _surplus(waiting: Sequence[Entry], question: Question) -> list[Entry]:
     return gone
 
 
+def _copied(waiting: Sequence[Entry]) -> int:
+    """How many bytes of files of these questions are copied."""
+    return sum(file.size for entry in waiting for file in entry.question.files if file.copied)
+
+
 def _about(question: Question) -> tuple[str, ...]:
     """The chats of a question. Questions about none count as about one."""
     return question.chats or ("",)
 
 
 def _entries(store: Store, prefix: str = "") -> list[Entry]:
-    found = [_read(row.value) for row in store.rows(_TABLE, prefix)]
+    found = [_read(row.value, store.now()) for row in store.rows(_TABLE, prefix)]
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.created)
 
 
@@ -222,11 +229,11 @@ def _written(entry: Entry) -> str:
     return json.dumps(asdict(entry))
 
 
-def _read(text: str | None) -> Entry | None:
+def _read(text: str | None, now: float) -> Entry | None:
     try:
         row = json.loads(text or "null")
         entry = Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
-        return entry if entry.created <= time.time() + _ASTRAY else None
+        return entry if entry.created <= now + _ASTRAY else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -237,8 +244,8 @@ def waiting() -> list[Entry]:
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    shown_files.sweep()
     with closing(user_store()) as store:
+        shown_files.sweep(store)
         for folder in state_root().glob("*/approvals"):
             _take_over(store, folder.parent.name)
         return [entry for entry in _entries(store) if entry.state == "waiting"]
@@ -267,8 +274,8 @@ def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
     gone = [
         row for row in store.rows(_TABLE, prefix) if about(row.value) and store.swap(_TABLE, row.key, row.value, None)
     ]
-    for entry in filter(None, (_read(row.value) for row in gone)):
-        shown_files.drop(entry.id)
+    for entry in filter(None, (_read(row.value, store.now()) for row in gone)):
+        shown_files.drop(store, entry.id)
     return len(gone)
 
 

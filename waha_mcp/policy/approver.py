@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -54,7 +53,7 @@ class Approver:
     """Gets a person's approval for the calls of one App."""
 
     def __init__(self, app: App, people: People, store: Store) -> None:
-        self._app_id, self._rules, self._people = app.id, app.approval, people
+        self._app_id, self._rules, self._people, self._store = app.id, app.approval, people, store
         self._approvals = Approvals(app.id, store, Notices(app.id, app.approval.notify, store).send)
         #: Approvals to give back that could not be written: digest to entry.
         self._unwritten: dict[str, Entry] = {}
@@ -127,7 +126,7 @@ class Approver:
         answer = await call.ask(question) if self._rules.ask_at == "client" else None
         if answer is None:
             # The client may have waited until the question was about to expire.
-            return await self._at_console(call, replace(question, expires=time.time() + self._rules.lifetime))
+            return await self._at_console(call, replace(question, expires=self._store.now() + self._rules.lifetime))
         if answer is False:
             client = reveal(call.client or "that asked")
             await in_thread(self._approvals.decline, question, client)
@@ -137,7 +136,7 @@ class Approver:
         except StoreAway as error:
             # The yes is one all the same: without the store the call goes no further, and it is given back.
             logger.warning("A question that was answered at the client cannot be taken back: %s", error)
-        return Entry(secrets.token_hex(6), "approved", time.time(), question.expires, question)
+        return Entry(secrets.token_hex(6), "approved", self._store.now(), question.expires, question)
 
     async def _at_console(self, call: Call, question: Question) -> Entry:
         """File a question for the approvals page and the terminal, and wait for its answer. Raises as `approved`."""
@@ -172,7 +171,7 @@ class Approver:
             "waiting for approval",
             f"Not done yet: it is waiting for approval, id {filed.id}. Ask the user to approve it, on the page that "
             f"`waha-mcp approvals` opens or with `waha-mcp approve {filed.id}`, and then make exactly the same call "
-            f"again. It expires in {max(1, round((filed.expires - time.time()) / 60))} min.",
+            f"again. It expires in {max(1, round((filed.expires - self._store.now()) / 60))} min.",
         )
 
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
@@ -197,7 +196,7 @@ class Approver:
             recipients=tuple(names[chat] for chat in call.reached),
             content=people | content | call.quoted_texts(),
             digest=call.digest,
-            expires=time.time() + self._rules.lifetime,
+            expires=self._store.now() + self._rules.lifetime,
             why=tuple(reason.text(names) for reason in why),
             files=call.files,
             chats=chats,

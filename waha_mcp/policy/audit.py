@@ -22,6 +22,8 @@ from waha_mcp.store.line_file import LineFile
 
 logger = logging.getLogger(__name__)
 
+#: Seconds after which the thread that writes ends for want of lines.
+LINGER = 2.0
 #: Size of one file in bytes, and the number of older files kept.
 MAX_BYTES, KEPT = 5 * 2**20, 5
 #: The outcome in the line that is written before an effect leaves.
@@ -43,21 +45,25 @@ def trail_file(app_id: str) -> LineFile:
 
 
 class Trail:
-    """The trail of one App. The thread is started with the first line that it writes. `secrets` are redacted."""
+    """The trail of one App. A thread that writes is there while there are lines. `secrets` are redacted."""
 
     def __init__(self, app_id: str, *secrets: SecretStr) -> None:
         self._app_id, self._secrets = app_id, secrets
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        #: Held to start and end the thread.
+        self._turn = threading.Lock()
         self._writer: threading.Thread | None = None
         self._file: LineFile | None = None
         self._reported = False
 
     def write(self, entry: dict[str, Any]) -> None:
         """Queue one line."""
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._drain, name="trail", daemon=True)
-            self._writer.start()
-        self._waiting.put(self._line(entry))
+        line = self._line(entry)
+        with self._turn:
+            self._waiting.put(line)
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._drain, name="trail", daemon=True)
+                self._writer.start()
 
     def write_now(self, entry: dict[str, Any]) -> None:
         """Write one line to the file. Blocks."""
@@ -65,14 +71,26 @@ class Trail:
 
     def close(self) -> None:
         """Write what is queued and end the thread."""
-        writer, self._writer = self._writer, None
+        with self._turn:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                self._waiting.put(None)
         if writer is not None:
-            self._waiting.put(None)
             writer.join()
 
     def _drain(self) -> None:
-        while (line := self._waiting.get()) is not None:
-            self._append(line)
+        while True:
+            try:
+                line = self._waiting.get(timeout=LINGER)
+            except queue.Empty:
+                with self._turn:
+                    if self._waiting.empty():
+                        self._writer = None
+                        return
+            else:
+                if line is None:
+                    return
+                self._append(line)
 
     def _line(self, entry: dict[str, Any]) -> str:
         line, _ = redact_json(entry, *self._secrets)

@@ -93,7 +93,7 @@ class Repeats:
     """The recent attempts of one App, by digest.
 
     Its methods block, but for `over`. `end` never raises: an outcome that cannot be written is kept in this
-    process and written with the next change of the row.
+    process and written with the next change of the row, or before the next call begins.
     """
 
     def __init__(self, app_id: str, store: Store) -> None:
@@ -101,6 +101,8 @@ class Repeats:
         #: Outcomes that are not written, by attempt id; None: the attempt did not happen.
         self._unwritten: dict[str, Attempt | None] = {}
         self._swept = False
+        #: Keys of rows that may say of an attempt that it is under way, though it is over or never was, by its id.
+        self._stray: dict[str, str] = {}
 
     def before(self, digest: str) -> list[Attempt]:
         """The attempts that block this call if nobody allows it, the least certain outcome first.
@@ -142,7 +144,14 @@ class Repeats:
                 raise Repeated(_by_certainty(blocking)[0])
             return [*attempts, attempt]
 
-        self._change(self._key(digest), added)
+        key = self._key(digest)
+        try:
+            self._change(key, added)
+        except StoreAway:
+            # It may be written all the same.
+            self._unwritten[attempt.id] = None
+            self._stray[attempt.id] = key
+            raise
         return attempt
 
     def found(self, digest: str, attempt: Attempt, message_id: str, at: float | None) -> Attempt:
@@ -189,6 +198,7 @@ class Repeats:
         try:
             self._change(self._key(digest), changed)
         except StoreAway as error:
+            self._stray[attempt.id] = self._key(digest)
             logger.error("What came of a call cannot be written down: %s", error)
 
     def _key(self, digest: str) -> str:
@@ -221,11 +231,15 @@ class Repeats:
         return found
 
     def _sweep(self) -> None:
-        """On the first call: rewrite all rows of the App, which removes attempts that no longer hold."""
+        """Rewrite rows, which removes attempts that no longer hold: on the first call all of the App; stray ones."""
         if not self._swept:
             for row in self._store.rows(_TABLE, f"{self._app_id}/"):
                 self._change(row.key, lambda attempts: attempts)
             self._swept = True
+        for id_, key in list(self._stray.items()):
+            self._change(key, lambda attempts: attempts)
+            for of in (self._stray, self._unwritten):
+                of.pop(id_, None)
 
 
 _stored = attrgetter(*_FIELDS)

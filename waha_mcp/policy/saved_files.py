@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from waha_mcp.store import Store
 #: How many saved files the store keeps per App.
 MOST_SAVED = 20_000
 
-#: Keys are `<App id>/<path>`, values chat ids.
+#: Keys are `<App id>/<path>`, values chat ids; in a shared store each with a blank and the name of the machine.
 _TABLE = "saved"
 
 
@@ -20,8 +21,8 @@ def remember(store: Store, app_id: str, path: str, chat: str) -> None:
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    key = f"{app_id}/{path}"
-    while not store.swap(_TABLE, key, store.get(_TABLE, key), chat):
+    key, value = f"{app_id}/{path}", f"{chat} {platform.node()}" if store.shared else chat
+    while not store.swap(_TABLE, key, store.get(_TABLE, key), value):
         pass
     store.trim(_TABLE, f"{app_id}/", MOST_SAVED)
 
@@ -29,15 +30,20 @@ def remember(store: Store, app_id: str, path: str, chat: str) -> None:
 def forget(store: Store, prefix: str, has: Callable[[str], bool]) -> tuple[list[str], list[str]]:
     """Delete the files of the chats that `has` accepts; the paths of those deleted, and what went wrong, as texts.
 
-    `prefix`: of the keys in the store. A file that is gone, or a link in its place, is left.
+    `prefix`: of the keys in the store. A file that is gone, or a link in its place, is left. One on another machine
+    is left, too, and is a problem.
 
     Raises:
         StoreAway: the store cannot be read or written.
     """
     deleted, problems = [], []
     for row in store.rows(_TABLE, prefix):
-        if has(row.value):
+        chat, _, machine = row.value.partition(" ")
+        if has(chat):
             path = Path(row.key.partition("/")[2])
+            if machine not in ("", platform.node()) and not path.exists():
+                problems.append(f"{path} is on {machine}: run it there, too")
+                continue
             try:
                 if path.is_file() and not path.is_symlink():
                     path.unlink()

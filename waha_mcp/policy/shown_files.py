@@ -2,11 +2,13 @@
 
 A call sends the bytes that it has read itself, never a copy. Each copy is a file `<entry id>-<number>` (0600) in the
 folder `questions` (0700) of the App's state folder. Its modification time is the expiry of its question, so that any
-process can delete what has expired, without the store.
+process can delete what has expired, without the store. Of a store that several machines share, it is a row there, in
+base64, so that the console of any machine can show it.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import os
@@ -19,35 +21,57 @@ from pathlib import Path
 from waha_mcp.files import create_atomically, make_private
 from waha_mcp.places import state_root
 from waha_mcp.policy.question import File
+from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.folders import state_dir
 
 logger = logging.getLogger(__name__)
 
-#: Most bytes of the copies of one question, all together.
+#: Most bytes of the copies of one question, all together; in a shared store, of all questions of one App.
 MOST_COPIED = 20_000_000
 #: Seconds for which a copy outlives its question, since a new file does not have its expiry yet.
 _AFTER = 60.0
 
 _FOLDER = "questions"
+#: Keys are `<entry id>-<number>`.
+_TABLE = "copy"
 #: Held by the thread of this process that sweeps.
 _sweeping = threading.Lock()
 
 
 def keep(
-    app_id: str, entry_id: str, files: Sequence[File], contents: Sequence[bytes], expires: float
+    store: Store,
+    app_id: str,
+    entry_id: str,
+    files: Sequence[File],
+    contents: Sequence[bytes],
+    expires: float,
+    others: int = 0,
 ) -> tuple[File, ...]:
     """Copy the files of a question, as far as `MOST_COPIED` allows; the files with `copied` set.
 
-    What cannot be written is logged and counts as not copied.
+    `others`: bytes that are copied for the App's other questions. What cannot be written is logged and counts as not
+    copied.
     """
-    room, kept = MOST_COPIED, list[File]()
+    room, kept, written = MOST_COPIED - (others if store.shared else 0), list[File](), False
     for number, (file, content) in enumerate(zip(files, contents, strict=True)):
-        copied = len(content) <= room and _write(app_id, f"{entry_id}-{number}", content, expires)
+        name = f"{entry_id}-{number}"
+        copied = len(content) <= room and (
+            _put(store, name, content, expires) if store.shared else _write(app_id, name, content, expires)
+        )
         room -= len(content) * copied
+        written = written or copied
         kept.append(replace(file, copied=copied))
-    if room < MOST_COPIED and _sweeping.acquire(blocking=False):
+    if written and not store.shared and _sweeping.acquire(blocking=False):
         threading.Thread(target=_sweep_on, args=(_sweeping,), name="copies", daemon=True).start()
     return tuple(kept)
+
+
+def _put(store: Store, name: str, content: bytes, expires: float) -> bool:
+    try:
+        return store.swap(_TABLE, name, None, base64.b64encode(content).decode(), expires=expires + _AFTER)
+    except StoreAway as error:
+        logger.warning("A file cannot be kept to be shown with its question: %s", error)
+        return False
 
 
 def _write(app_id: str, name: str, content: bytes, expires: float) -> bool:
@@ -63,24 +87,44 @@ def _write(app_id: str, name: str, content: bytes, expires: float) -> bool:
     return True
 
 
-def read(entry_id: str, number: int) -> bytes | None:
-    """The copy of one file of a question; None if there is none."""
+def read(store: Store, entry_id: str, number: int) -> bytes | None:
+    """The copy of one file of a question; None if there is none.
+
+    Raises:
+        StoreAway: the copies are in the store, which cannot be read.
+    """
+    name = f"{entry_id}-{number}"
+    if store.shared:
+        row = store.get(_TABLE, name)
+        return None if row is None else base64.b64decode(row)
     try:
-        return next((path.read_bytes() for path in _found(f"{entry_id}-{number}")), None)
+        return next((path.read_bytes() for path in _found(name)), None)
     except OSError:
         return None
 
 
-def drop(entry_id: str) -> None:
-    """Delete the copies of a question, which is decided or gone."""
-    _delete(_found(f"{entry_id}-*"))
+def drop(store: Store, entry_id: str) -> None:
+    """Delete the copies of a question, which is decided or gone. Never raises: they expire by themselves."""
+    if store.shared:
+        try:
+            store.trim(_TABLE, f"{entry_id}-", 0)
+        except StoreAway as error:
+            logger.warning("A file kept to be shown with a question cannot be deleted: %s", error)
+    else:
+        _delete(_found(f"{entry_id}-*"))
 
 
-def sweep() -> int:
+def sweep(store: Store | None = None) -> int:
     """Delete the copies of all Apps whose questions have expired, and what a process that died left half written.
 
-    Returns how many are left.
+    Returns how many files are left. With a shared store, also the rows there.
+
+    Raises:
+        StoreAway: the store cannot be written.
     """
+    if store is not None and store.shared:
+        # A swap deletes the expired rows of its table.
+        store.swap(_TABLE, "", None, None)
     before, left = time.time() - _AFTER, 0
     for path in list(_found("*")):
         with contextlib.suppress(FileNotFoundError):

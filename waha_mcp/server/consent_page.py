@@ -124,7 +124,7 @@ def decision_page(
 {care}<details><summary>Its {len(tools)} tools</summary><p>{escape("; ".join(tools))}</p></details>
 {form(buttons)}
 <footer>It holds until it is not used for 30 days, or you end it:
-<code>waha-mcp apps disconnect {escape(app)}</code>. What you change in the App holds for it at once.</footer>"""
+<code>waha-mcp apps oauth {escape(app)} --end</code>. What you change in the App holds for it at once.</footer>"""
     return _page("Allow access to WhatsApp", body)
 
 

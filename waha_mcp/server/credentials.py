@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from pydantic import SecretStr
@@ -28,6 +28,8 @@ from waha_mcp.tools.catalog import CATALOG, EVERY
 from waha_mcp.tools.toolsets import TOOLSETS, load_tools
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Longest key or token in characters.
 LONGEST = 512
@@ -91,7 +93,7 @@ class Credentials:
         else:
             key = SecretStr(given)
             owner = key_digest(key)
-            app, known = await self._of_key(key, owner, _address(request))
+            app, known = await self._of_key(key, owner, client_address(request))
         app = _remote(app)
         return Caller(app, narrowed(app, request.headers), owner, known)
 
@@ -135,7 +137,7 @@ class Credentials:
     async def _of_key(self, key: SecretStr, digest: str, address: str) -> tuple[App, bool]:
         """The App of a key, and whether a definition names it."""
         if self._folder is not None:
-            app = await anyio.to_thread.run_sync(self._folder.by_key, key)
+            app = await _found(self._folder, self._folder.by_key, key)
             if app is not None:
                 self._attempts.check(digest)
                 return app, True
@@ -147,6 +149,11 @@ class Credentials:
         except AppError as error:
             logger.info("No App is made for a key: %s", error)
             raise Refused(401, "invalid_token", "No App is made here for this key.") from None
+
+
+async def _found(folder: AppFolder, find: Callable[[T], App | None], what: T) -> App | None:
+    """What the folder has; a thread for each request would cost more than the look-up."""
+    return await anyio.to_thread.run_sync(find, what) if folder.due else find(what)
 
 
 class Attempts:
@@ -237,7 +244,7 @@ def _credential(headers: Headers) -> str:
     return key
 
 
-def _address(request: HTTPConnection) -> str:
+def client_address(request: HTTPConnection) -> str:
     """What attempts are counted by: the client's address; of IPv6 the network, which is one client's."""
     host = request.client.host if request.client else ""
     try:

@@ -326,6 +326,8 @@ class OAuth:
         code = await in_thread(self._state.allow, page.request, found)
         if code is None:
             return problem_page(_ELSEWHERE, 403)
+        # From now on no flood of others pushes it out.
+        await in_thread(self._clients.used, found.client)
         return self._sent_back(page, found, code=code)
 
     async def _refused(self, page: Form, found: oauth_state.Request) -> Response:

@@ -73,6 +73,8 @@ class Protocol:
             description=DESCRIPTION,
             website_url=WEBSITE,
             icons=[types.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
+            # No tool takes an argument from an HTTP header; else the SDK would list all tools before each call.
+            get_tool_input_schema=lambda _: None,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_list_resources=self._list_resources,

@@ -95,9 +95,10 @@ class Redis:
 
     def _held_on(self, process: str, *, new: bool = False) -> bool:
         asked = time.monotonic()
-        lives = self._step(scripts.HOLD, [f"process:{process}"], int(new), round(LIVES * 1000))
-        self._held = asked
-        return bool(lives)
+        lives = bool(self._step(scripts.HOLD, [f"process:{process}"], int(new), round(LIVES * 1000)))
+        if lives:
+            self._held = asked
+        return lives
 
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(BEAT):
@@ -225,16 +226,16 @@ class Redis:
             while True:
                 try:
                     state, result = self._ask(body, whole, arguments)
-                except exceptions.MovedError as error:
-                    if not again:
+                except exceptions.ResponseError as error:
+                    node = _moved(error)
+                    if node is None or not again:
                         raise
-                    self._disconnect()
-                    self._node = (error.host, error.port)
+                    self._go_to(node)
                 except exceptions.ConnectionError as error:
-                    if not again or type(error) not in (exceptions.ConnectionError, ConnectionError):
+                    # Not those that are an answer: of a wrong password, or while it reads its data.
+                    if not again or type(error) is not exceptions.ConnectionError:
                         raise
-                    # Of a cluster, another node may have our keys by now.
-                    self._node, self._looked = None, float("-inf")
+                    self._looked = float("-inf")
                 else:
                     if state == "ok":
                         return result
@@ -325,6 +326,12 @@ class Redis:
         self._set_clock(seconds + micros / 1e6, sent)
         self._looked = time.monotonic()
 
+    def _go_to(self, node: tuple[str, int] | None) -> None:
+        """Use this node of a cluster from now on; None: the one of the URL, which knows the others."""
+        if node != self._node:
+            self._node = node
+            self._disconnect()
+
     def _disconnect(self) -> None:
         with self._lock:
             client, self._client = self._client, None
@@ -343,11 +350,11 @@ class Redis:
         except exceptions.TimeoutError:
             self._hangs = time.monotonic() + self._timeout
             self._looked = float("-inf")
+            self._go_to(None)
             raise self._away(self._no_answer()) from None
         except (exceptions.RedisError, OSError) as error:
             self._looked = float("-inf")
-            if isinstance(error, exceptions.ConnectionError):
-                self._node = None
+            self._go_to(None)
             raise self._away(_why(error)) from None
 
     def _no_answer(self) -> str:
@@ -366,6 +373,15 @@ _LOST = (
     "which questions are open and what is paused starts from zero"
 )
 
+
+def _moved(error: exceptions.ResponseError) -> tuple[str, int] | None:
+    """The node of a cluster that has our keys, where that is the answer. Older libraries have it as text."""
+    if isinstance(error, exceptions.MovedError):
+        return error.host, error.port
+    found = re.fullmatch(r"MOVED \d+ (.+):(\d+)", str(error))
+    return None if found is None else (found[1], int(found[2]))
+
+
 #: What Redis answers, by the first word, and what that means. Older versions have it within the text.
 _ANSWERS = {
     "NOPERM": "its user may not do that (ACL). It needs the keys and channels {waha-mcp}:* and +@all -@dangerous +info",
@@ -374,7 +390,7 @@ _ANSWERS = {
     "MISCONF": "it cannot write to its disk. Look at its log",
     "LOADING": "it is reading its data after a start. Try again soon",
     "MASTERDOWN": "it is a replica without its primary. Name the primary in WAHA_MCP_STORE",
-    "CLUSTERDOWN": "its cluster is down",
+    "CLUSTERDOWN": "its cluster is down. Look at its nodes",
     "BUSY": "it is busy with a script of somebody",
     "NOAUTH": "it asks for a password. Put it into the URL in WAHA_MCP_STORE",
     "WRONGPASS": "it does not take the user and password in WAHA_MCP_STORE",
@@ -395,6 +411,10 @@ def _why(error: Exception) -> str:
             return _ANSWERS["READONLY"]
         case exceptions.OutOfMemoryError():
             return _ANSWERS["OOM"]
+        case exceptions.MasterDownError():
+            return _ANSWERS["MASTERDOWN"]
+        case exceptions.ClusterDownError():
+            return _ANSWERS["CLUSTERDOWN"]
         case exceptions.NoPermissionError() | exceptions.AuthorizationError():
             return _ANSWERS["NOPERM"]
         case exceptions.AuthenticationError():

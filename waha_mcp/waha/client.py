@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from waha_mcp import __version__
 from waha_mcp.app.actions import Action
 from waha_mcp.observing import NOBODY, Observer
-from waha_mcp.waha.connecting import Departure, certificates, connection_error, lasts
+from waha_mcp.waha.connecting import Departure, connection_error, lasts, trusted
 from waha_mcp.waha.errors import (
     BadAnswer,
     OnlyInPlus,
@@ -82,6 +82,15 @@ class Changes:
     before: Callable[[], Awaitable[None]] | None = None
 
 
+@dataclass
+class _Connections:
+    """What a client and its copies for changes share. `clients`: see `Waha._open`; None: not open."""
+
+    clients: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
+    #: The requests under way.
+    busy: int = 0
+
+
 class Waha:
     """Client of WAHA's REST API with one session's key.
 
@@ -108,8 +117,7 @@ class Waha:
         self._key = key
         self._ca_file = ca_file
         self._observer = observer
-        #: (client for looks, with keep-alive connections; client for changes, each on a new connection)
-        self._http: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
+        self._connections = _Connections()
         self._message_id: str | None = None
         self._changes = Changes()
         self._state = SessionState()
@@ -117,12 +125,7 @@ class Waha:
         self._answered = False
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
-        """A copy of this client that counts in `changes` and sends `message_id` with operations that accept one.
-
-        Raises:
-            Unreachable: the environment's proxy or certificate settings cannot be used.
-        """
-        self._clients()  # opened first, so that both share them
+        """A copy of this client that counts in `changes` and sends `message_id` with operations that accept one."""
         twin = copy.copy(self)
         twin._changes, twin._message_id = changes, message_id
         return twin
@@ -135,9 +138,14 @@ class Waha:
 
     async def aclose(self) -> None:
         """Close the connections. The client opens new ones if it is used again."""
-        http, self._http = self._http, None
-        for client in http or ():
+        clients, self._connections.clients = self._connections.clients, None
+        for client in clients or ():
             await client.aclose()
+
+    async def rest(self) -> None:
+        """Close the connections unless a request is under way: WAHA keeps none for long either."""
+        if not self._connections.busy:
+            await self.aclose()
 
     async def call(
         self,
@@ -353,6 +361,7 @@ class Waha:
         request.extensions["trace"] = departure.trace
         started, response = time.perf_counter(), None
         looks, changes = self._clients()
+        self._connections.busy += 1
         try:
             response = await (looks if request.method == "GET" else changes).send(request, stream=True)
             departure.left = departure.answered = self._answered = True
@@ -373,6 +382,7 @@ class Waha:
             departure.left = True
             raise httpx.ReadError("") from failure
         finally:
+            self._connections.busy -= 1
             status = None if response is None else response.status_code
             self._observer.asked(f"{request.method} {template}", status, time.perf_counter() - started)
             if response is not None:
@@ -384,21 +394,20 @@ class Waha:
         return self.session
 
     def _clients(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-        if self._http is None:
+        if self._connections.clients is None:
             try:
-                self._http = self._open()
+                self._connections.clients = self._open()
             except (ImportError, OSError, ValueError, httpx.InvalidURL):
                 raise Unreachable(
                     "The environment's proxy or certificate settings cannot be used (HTTP_PROXY, HTTPS_PROXY, "
                     "ALL_PROXY, SSL_CERT_FILE).",
                     "ask the user to correct or unset them for waha-mcp",
                 ) from None
-        return self._http
+        return self._connections.clients
 
     def _open(self) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-        # Plain http needs no certificates: loading none starts faster, and an empty store trusts no server.
-        secure = self.url.lower().startswith("https:")
-        trusted = certificates(self._ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        """A client for looks, which keeps connections, and one for changes, each of which goes out on a new one."""
+        verify = trusted(self.url, self._ca_file)
         key = self._key.get_secret_value()
         # A kept connection may be closing, or hold a surplus answer that would be taken for the answer to a change.
         looks, changes = (
@@ -413,7 +422,7 @@ class Waha:
                 timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
                 # Node closes an idle connection after 5 s; expiring it first avoids retries.
                 limits=httpx.Limits(max_connections=100, max_keepalive_connections=kept, keepalive_expiry=4.0),
-                verify=trusted,
+                verify=verify,
                 # httpx would send X-Api-Key to the other origin.
                 follow_redirects=False,
             )

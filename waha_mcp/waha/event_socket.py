@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from waha_mcp.app.urls import is_local, parse
-from waha_mcp.waha.connecting import certificates
+from waha_mcp.waha.connecting import trusted
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -81,7 +81,7 @@ async def listening(
     try:
         async with NoRedirect(
             f"ws{url.removeprefix('http')}/ws?{query}",
-            ssl=certificates(ca_file) if url.startswith("https:") else None,
+            ssl=trusted(url, ca_file) if url.startswith("https:") else None,
             user_agent_header=None,
             open_timeout=OPEN_TIMEOUT,
             ping_interval=PING,

@@ -8,6 +8,12 @@ export const load = createRequire(process.env.CLIENT_FOLDER + "/");
 
 export const server = { command: "waha-mcp", args: process.argv.slice(2), env: process.env };
 
+// A server over HTTP in its place: what its transport takes.
+export const remote = process.env.MCP_URL && [
+  new URL(process.env.MCP_URL),
+  { requestInit: { headers: { "X-Api-Key": process.env.WAHA_API_KEY } } },
+];
+
 let asked = [];
 
 export const approve = (request) => {

@@ -1,7 +1,7 @@
 """What the drivers share: each answers requests about what its client, or its agent framework, hands to a model.
 
 A driver runs in its client's environment, which has neither waha-mcp nor pytest. It launches `waha-mcp` with its own
-arguments, reads one request a line from stdin and writes one answer a line to stdout, all JSON:
+arguments (some connect to MCP_URL with WAHA_API_KEY instead, where it is set), reads one request a line from stdin and writes one answer a line to stdout, all JSON:
 
     {"do": "tools"}                                -> {"tools": {name: {"description", "schema"}}}
     {"do": "call", "tool": name, "arguments": {}}  -> {"text", "pictures": [base64], "sounds": [base64]}
@@ -23,6 +23,8 @@ from typing import Any
 
 #: How to launch the server.
 COMMAND, ARGUMENTS, ENVIRONMENT = "waha-mcp", sys.argv[1:], dict(os.environ)
+#: A server over HTTP in its place: its URL, and the headers of each request.
+URL, HEADERS = os.environ.get("MCP_URL"), {"X-Api-Key": os.environ.get("WAHA_API_KEY", "")}
 #: The messages of questions since the last answer.
 ASKED: list[str] = []
 

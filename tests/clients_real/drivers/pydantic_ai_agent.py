@@ -3,8 +3,8 @@
 import asyncio
 import base64
 
-from fastmcp.client.transports import StdioTransport
-from lines import ARGUMENTS, ASKED, COMMAND, ENVIRONMENT, got, serve
+from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
+from lines import ARGUMENTS, ASKED, COMMAND, ENVIRONMENT, HEADERS, URL, got, serve
 from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import BinaryContent, ModelResponse, RetryPromptPart, TextPart, ToolCallPart, ToolReturnPart
@@ -17,7 +17,10 @@ async def approve(message, response_type, params, context):
 
 
 async def main():
-    transport = StdioTransport(command=COMMAND, args=ARGUMENTS, env=ENVIRONMENT)
+    if URL is None:
+        transport = StdioTransport(command=COMMAND, args=ARGUMENTS, env=ENVIRONMENT)
+    else:
+        transport = StreamableHttpTransport(URL, HEADERS)
     # A busy machine starts no server in the 5 s that it waits.
     toolset = MCPToolset(transport, elicitation_handler=approve, init_timeout=60)
     wanted, seen, listed = [], [], {}
