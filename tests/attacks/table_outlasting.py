@@ -22,7 +22,7 @@ OUTLASTING = (
         (
             (
                 _GATE,
-                "self.store = user_store()",
+                "self.store: Store = store or user_store()",
                 'self.store = __import__("waha_mcp.store.memory").store.memory.Memory()',
             ),
         ),
