@@ -223,7 +223,7 @@ def test_a_valid_key_of_waha_without_an_app_is_unknown_and_waha_is_not_asked(
 def test_a_server_with_a_key_of_its_own_in_the_environment_uses_it_for_nobody(
     sandbox: SandboxInfo, tmp_path: Path, judge: Judge
 ) -> None:
-    environment: dict[str, Any] = {
+    own: dict[str, Any] = {
         "WAHA_API_KEY": sandbox.keys["full"],
         "WAHA_URL": sandbox.url,
         "WAHA_SESSION": "default",
