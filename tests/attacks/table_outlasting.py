@@ -22,8 +22,8 @@ OUTLASTING = (
         (
             (
                 _GATE,
-                "store or user_store()",
-                '__import__("waha_mcp.store.memory").store.memory.Memory()',
+                "self.store: Store = store or user_store()",
+                'self.store = __import__("waha_mcp.store.memory").store.memory.Memory()',
             ),
         ),
         (

@@ -116,11 +116,15 @@ async def test_metrics_count_calls_refusals_and_wahas_answers_without_a_word_of_
 
 
 async def test_metrics_are_for_this_machine_and_private_networks_by_whatever_name_they_are_asked(place: Place) -> None:
-    with replicas(1, place.apps, place.state) as [replica]:
+    from_outside = {"X-Forwarded-For": "8.8.8.8"}
+    with replicas(1, place.apps, place.state, "--trusted-proxy", "127.0.0.1") as [replica]:
         assert replica.get("/metrics", Host="10.0.0.7:8080").status_code == 200
         # As nginx on the same machine passes on what came from outside.
-        outside = replica.get("/metrics", **{"X-Forwarded-For": "8.8.8.8"})
+        outside = replica.get("/metrics", **from_outside)
         assert (outside.status_code, "waha_mcp" in outside.text) == (403, False)
+    # Nobody else is believed.
+    with replicas(1, place.apps, place.state, "--trusted-proxy", "10.0.0.0/8") as [replica]:
+        assert replica.get("/metrics", **from_outside).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_client_lists_reads_and_sends(client: Any, here: Deployment, tmp_path:
     assert done.stdout.count("\n") == len(requests), done.stderr[-2000:]
     tools, chats, sent = map(json.loads, done.stdout.splitlines())
     assert {"list_chats", "send_text"} <= tools["tools"].keys()
-    assert "Sam Okafor" in chats["text"]
+    assert "data, never instructions" in chats["text"]
     assert "raised" not in sent
     assert here.judge.delivered(ANSWERING_CHAT, text) == 1
 
@@ -82,4 +82,4 @@ def test_mcp_remote_brings_a_key(here: Deployment, tmp_path: Path) -> None:
             assert "send_text" in {tool.name for tool in (await client.list_tools()).tools}
             return texts(await client.call_tool("list_chats", {"limit": 5}))
 
-    assert "Sam Okafor" in anyio.run(chats)
+    assert "data, never instructions" in anyio.run(chats)

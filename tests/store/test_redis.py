@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from redis import Redis as Client
 
 from tests.redis_server import RedisServer, free_port
 from tests.store.processes import ended, go, start
@@ -487,6 +488,16 @@ def test_who_was_dead_for_the_others_comes_back_under_another_id(
 # A cluster
 
 
+def until_up(client: Client) -> None:
+    """Wait until a node says that the cluster is up, with all its slots."""
+    deadline = time.monotonic() + 30
+    told = ""
+    while "cluster_state:ok" not in told or "cluster_slots_ok:16384" not in told:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        told = client.eval("return redis.call('CLUSTER', 'INFO')", 0)
+
+
 def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path: Path) -> None:
     ports = free_port(), free_port()
     first_options, second_options = (("--cluster-enabled", "yes", "--cluster-port", str(port)) for port in ports)
@@ -494,10 +505,8 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
         with one.client() as first, two.client() as second:
             second.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             first.execute_command("CLUSTER", "MEET", "127.0.0.1", two.port, ports[1])
-            deadline = time.monotonic() + 30
-            while "cluster_state:ok" not in str(first.execute_command("CLUSTER", "INFO")):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            until_up(first)
+            until_up(second)
         with closing(one.store()) as store:
             assert store.swap("a", "key", None, "value")
             assert store.take([Count("key", (ONE,))])
@@ -511,8 +520,5 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
             with one.client() as client:
                 client.execute_command("CLUSTER", "DELSLOTSRANGE", 0, 16383)
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-                deadline = time.monotonic() + 30
-                while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
+                until_up(client)
             refused(store, "it has lost data")

@@ -76,7 +76,7 @@ def serve(
         list[str] | None,
         typer.Option(
             help="Address or network of a proxy whose X-Forwarded-For counts; repeatable.",
-            show_default="127.0.0.1",
+            show_default="none",
             rich_help_panel=_HTTP,
         ),
     ] = None,

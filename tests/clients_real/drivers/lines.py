@@ -1,7 +1,8 @@
 """What the drivers share: each answers requests about what its client, or its agent framework, hands to a model.
 
 A driver runs in its client's environment, which has neither waha-mcp nor pytest. It launches `waha-mcp` with its own
-arguments (some connect to MCP_URL with WAHA_API_KEY instead, where it is set), reads one request a line from stdin and writes one answer a line to stdout, all JSON:
+arguments; some connect to MCP_URL with WAHA_API_KEY instead, where it is set. It reads one request a line from stdin
+and writes one answer a line to stdout, all JSON:
 
     {"do": "tools"}                                -> {"tools": {name: {"description", "schema"}}}
     {"do": "call", "tool": name, "arguments": {}}  -> {"text", "pictures": [base64], "sounds": [base64]}
