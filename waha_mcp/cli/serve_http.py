@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import ipaddress
 import logging
@@ -85,6 +86,7 @@ def serve_over_http(
     server = HttpServer(site, credentials, with_store, sessions=sessions, routes=routes, challenge=challenge)
     gc.freeze()
     gc.enable()
+    _take_all_descriptors()
     try:
         anyio.run(serve_http, server, site, _say if log_format == "text" else _log)
     except OSError as error:
@@ -105,6 +107,16 @@ def _reached_at(oauth: str, site: Site) -> Site:
     except ValueError as error:
         raise Failure(f"--oauth: {error}") from None
     return replace(site, hosts=(*site.hosts, host))
+
+
+def _take_all_descriptors() -> None:
+    """Let the process have as many open files, and so clients, as the system allows it: the default is often 1,024."""
+    if os.name == "posix":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check_reach(site: Site, insecure: bool) -> None:
