@@ -29,6 +29,7 @@ def loaded(name: str) -> ModuleType:
 
 
 mutants: Any = loaded("mutants")
+reaching: Any = loaded("mutants_reached")
 worker: Any = loaded("mutants_worker")
 
 
@@ -236,7 +237,7 @@ def living(source: str) -> tuple[dict[str, Any], dict[tuple[str, str, int], list
     names: dict[str, Any] = {}
     exec(compile(source, "x.py", "exec"), names)
     functions = [names["early"], names["C"].method]
-    return names, {worker._key(each.__code__): [each] for each in functions}
+    return names, {reaching.key_of(each.__code__): [each] for each in functions}
 
 
 def test_a_function_that_lives_gets_its_new_code_and_no_other_does() -> None:
@@ -259,10 +260,10 @@ def test_a_change_whose_function_nobody_has_seen_cannot_be_patched() -> None:
 
 def test_probes_say_which_statements_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     hits: set[tuple[str, int]] = set()
-    monkeypatch.setattr(builtins, worker.Probes.HIT, hits.add, raising=False)
+    monkeypatch.setattr(builtins, reaching.Probes.HIT, hits.add, raising=False)
     source = "X = 1\ndef f(a):\n    if a:\n        return 1\n    elif X:\n        return 2\n    return 3\n"
     names: dict[str, Any] = {}
-    exec(compile(worker.Probes("x.py").visit(ast.parse(source)), "x.py", "exec"), names)
+    exec(compile(reaching.Probes("x.py").visit(ast.parse(source)), "x.py", "exec"), names)
     assert hits == set()
     assert names["f"](False) == 2
     assert hits == {("x.py", 3), ("x.py", 5), ("x.py", 6)}
