@@ -25,6 +25,9 @@ from waha_mcp.server.credentials import Credentials, client_address
 from waha_mcp.server.http import HttpServer, Site, serve_http
 from waha_mcp.store.folders import VARIABLE, user_store
 
+if sys.platform != "win32":
+    import resource
+
 logger = logging.getLogger(__name__)
 
 
@@ -111,9 +114,7 @@ def _reached_at(oauth: str, site: Site) -> Site:
 
 def _take_all_descriptors() -> None:
     """Let the process have as many open files, and so clients, as the system allows it: the default is often 1,024."""
-    if os.name == "posix":
-        import resource
-
+    if sys.platform != "win32":
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
