@@ -315,7 +315,11 @@ class Caller:
 
     def opened(self, **capabilities: Any) -> Answer:
         """The answer to `initialize`; what is asked from then on carries the session's id, where there is one."""
-        hello = {"protocolVersion": LEGACY, "capabilities": capabilities, "clientInfo": {"name": "x", "version": "1"}}
+        hello: dict[str, Any] = {
+            "protocolVersion": LEGACY,
+            "capabilities": capabilities,
+            "clientInfo": {"name": "x", "version": "1"},
+        }
         answer = self.ask("initialize", **hello)
         if session := answer.headers.get("mcp-session-id"):
             self.headers["Mcp-Session-Id"] = session

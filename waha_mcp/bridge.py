@@ -24,7 +24,6 @@ from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.steps import did_you_mean
-from waha_mcp.store import Store
 from waha_mcp.tools.catalog import (
     CATALOG,
     ArgumentError,

@@ -14,6 +14,7 @@ from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
 from tests.attacks.table_sealed_index import SEALED_INDEX
 from tests.attacks.table_secrets import SECRETS
+from tests.attacks.table_served import SERVED
 from tests.attacks.table_yes import YES
 
 
@@ -583,4 +584,5 @@ DEFENCES = (
     *HEARING,
     *MEMORY,
     *SEALED_INDEX,
+    *SERVED,
 )

@@ -155,6 +155,20 @@ async def test_leaving_an_app_ends_the_thread_that_writes(sandbox: SandboxInfo) 
     assert writing() == []
 
 
+def test_the_thread_that_writes_ends_for_want_of_lines_and_comes_back_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audit, "LINGER", 0.01)
+    trail = Trail("default")
+    for number in range(3):
+        trail.write({"call": str(number)})
+        for writer in [each for each in threading.enumerate() if each.name == "trail"]:
+            writer.join(10)
+            assert not writer.is_alive()
+    trail.close()
+    assert [line["call"] for line in lines()] == ["0", "1", "2"]
+
+
 async def test_the_file_is_for_the_user_alone(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox) as bridge:
         await bridge.call("send_text", TEXT)

@@ -223,10 +223,14 @@ def test_a_valid_key_of_waha_without_an_app_is_unknown_and_waha_is_not_asked(
 def test_a_server_with_a_key_of_its_own_in_the_environment_uses_it_for_nobody(
     sandbox: SandboxInfo, tmp_path: Path, judge: Judge
 ) -> None:
-    environment = {"WAHA_API_KEY": sandbox.keys["full"], "WAHA_URL": sandbox.url, "WAHA_SESSION": "default"}
+    own: dict[str, Any] = {
+        "WAHA_API_KEY": sandbox.keys["full"],
+        "WAHA_URL": sandbox.url,
+        "WAHA_SESSION": "default",
+    }
     write_app(tmp_path, "reads", sandbox, sandbox.keys["read"])
     judge.forget()
-    with http_server("--apps", str(tmp_path), **environment) as server:
+    with http_server("--apps", str(tmp_path), **own) as server:
         with server.caller(None) as stranger, server.caller(sandbox.keys["full"]) as full:
             assert refused(stranger.ask("tools/list"))
             assert refused(full.ask("tools/list"))

@@ -111,18 +111,19 @@ def test_references_of_one_key_mean_nothing_to_another(pair: Pair) -> None:
         assert group.startswith("g")
         for each in messages:
             assert a.tool("get_message", message_id=each).good
-            for tool, arguments in (
+            attempts: list[tuple[str, dict[str, Any]]] = [
                 ("get_message", {"message_id": each}),
                 ("get_media", {"message_id": each}),
                 ("forward_message", {"chat": FRIEND, "message_id": each}),
                 ("react", {"message_id": each, "emoji": "x"}),
                 ("send_text", {"chat": FRIEND, "text": "quoting", "reply_to": each}),
-            ):
+            ]
+            for tool, arguments in attempts:
                 answer = b.tool(tool, **arguments)
                 assert not answer.good, (tool, answer.text)
                 assert SEALED_NAME not in answer.text
-        for tool in ("get_messages", "get_group"):
-            assert not b.tool(tool, **{"chat" if tool == "get_messages" else "group": group}).good
+        assert not b.tool("get_messages", chat=group).good
+        assert not b.tool("get_group", group=group).good
 
 
 def test_a_listing_is_not_gone_on_with_by_another_key(pair: Pair) -> None:
@@ -303,8 +304,13 @@ def test_events_of_a_sealed_chat_are_told_to_who_may_read_it_alone(pair: Pair, j
         return caller.stream(caller.message("subscriptions/listen", wish))
 
     of_b: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def hear(messages: Iterator[dict[str, Any]]) -> None:
+        for each in messages:
+            of_b.put(each)
+
     with pair.a() as a, pair.b() as b, watching(a) as told_a, watching(b) as told_b, ThreadPoolExecutor(1) as pool:
-        hears = pool.submit(lambda: [of_b.put(each) for each in told_b])
+        hears = pool.submit(hear, told_b)
         assert "acknowledged" in next(told_a)["method"]
         assert "acknowledged" in of_b.get(timeout=SOON)["method"]
         place = json.loads(b.tool("get_updates").words)["cursor"]
@@ -540,6 +546,14 @@ def test_files_of_the_servers_machine_are_out_of_reach_unless_the_app_says_so(
 # Sessions of the older era
 
 
+def ends(stream: Iterator[dict[str, Any]]) -> bool:
+    """Whether a stream is closed by the server before long."""
+    reader = threading.Thread(target=lambda: [*stream], daemon=True)
+    reader.start()
+    reader.join(15)
+    return not reader.is_alive()
+
+
 @pytest.fixture(scope="module")
 def sticky(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder, state = tmp_path_factory.mktemp("apps"), tmp_path_factory.mktemp("state")
@@ -614,9 +628,7 @@ def test_a_session_ends_with_its_key(sandbox: SandboxInfo, judge: Judge, tmp_pat
             path.unlink()
             until(lambda: a.ask("tools/list").status == 401, 10)
             # The open stream ends, too.
-            ended = threading.Event()
-            threading.Thread(target=lambda: ([*told], ended.set()), daemon=True).start()
-            assert ended.wait(15)
+            assert ends(told)
 
 
 def test_a_stream_of_the_newer_era_ends_with_its_key(sandbox: SandboxInfo, tmp_path: Path) -> None:
@@ -629,6 +641,4 @@ def test_a_stream_of_the_newer_era_ends_with_its_key(sandbox: SandboxInfo, tmp_p
         with a.stream(wish) as told:
             assert "acknowledged" in next(told)["method"]
             path.unlink()
-            ended = threading.Event()
-            threading.Thread(target=lambda: ([*told], ended.set()), daemon=True).start()
-            assert ended.wait(15)
+            assert ends(told)

@@ -175,9 +175,6 @@ class Template:
         Raises:
             AppError: the file cannot be used.
         """
-        fields = {} if path is None else read_definition(path)
-        if own := sorted({"key", "id", "session"} & fields.keys()):
-            raise AppError(f"--template: {path}: {', '.join(own)}: each key has its own, so leave it out")
         strict = {"approval": "all"} if path is None else {}
         self._load = partial(load_app, None if path is None else str(path), alone=True)
         self._fields = strict | ({} if url is None else {"url": url})
@@ -199,4 +196,7 @@ class Template:
         return self._made(key)
 
     def _make(self, key: SecretStr) -> App:
+        fields = {} if self._path is None else read_definition(self._path)
+        if own := sorted({"key", "id", "session"} & fields.keys()):
+            raise AppError(f"--template: {self._path}: {', '.join(own)}: each key has its own, so leave it out")
         return self._load(overrides=self._fields | {"key": key, "id": f"{OPEN}{key_digest(key)[:16]}"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import ipaddress
 import logging
@@ -23,6 +24,9 @@ from waha_mcp.places import config_dir
 from waha_mcp.server.credentials import Credentials, client_address
 from waha_mcp.server.http import HttpServer, Site, serve_http
 from waha_mcp.store.folders import VARIABLE, user_store
+
+if sys.platform != "win32":
+    import resource
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +89,7 @@ def serve_over_http(
     server = HttpServer(site, credentials, with_store, sessions=sessions, routes=routes, challenge=challenge)
     gc.freeze()
     gc.enable()
+    _take_all_descriptors()
     try:
         anyio.run(serve_http, server, site, _say if log_format == "text" else _log)
     except OSError as error:
@@ -105,6 +110,14 @@ def _reached_at(oauth: str, site: Site) -> Site:
     except ValueError as error:
         raise Failure(f"--oauth: {error}") from None
     return replace(site, hosts=(*site.hosts, host))
+
+
+def _take_all_descriptors() -> None:
+    """Let the process have as many open files, and so clients, as the system allows it: the default is often 1,024."""
+    if sys.platform != "win32":
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check_reach(site: Site, insecure: bool) -> None:

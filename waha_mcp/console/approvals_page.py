@@ -93,7 +93,7 @@ class Sight:
 
 
 #: The questions of all Apps of the user.
-EVERYTHING = Sight(waiting, lambda entry_id, approve: decide(entry_id, approve=approve))
+EVERYTHING = Sight(lambda: waiting(), lambda entry_id, approve: decide(entry_id, approve=approve))
 
 #: What the sender of a request may see; or the answer to who may see nothing.
 Who = Callable[[Request], Awaitable[Sight | Response]]

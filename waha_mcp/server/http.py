@@ -8,6 +8,7 @@ import math
 import signal
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from waha_mcp.server.known_hosts import KnownHosts
 from waha_mcp.server.metrics import Metrics, may_look
 from waha_mcp.server.patience import Impatient
 from waha_mcp.server.protocol import Protocol
-from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.store import Store, away, in_thread
 from waha_mcp.store.changes import Changes
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,9 @@ class HttpServer:
         #: The responses that stay open until the client leaves, by their bridge.
         self._streams: dict[Bridge, set[anyio.CancelScope]] = {}
         self._draining = False
+        #: Why the store cannot be used, as of the last look, and when it is looked at again (monotonic clock).
+        self._store_away: str | None = None
+        self._store_due = 0.0
         app = Starlette(
             routes=[
                 Route(PATH, _Asgi(self._mcp)),
@@ -228,11 +232,13 @@ class HttpServer:
         """Whether clients should be sent here: the store is there, and the process is not about to end."""
         problem = "shutting down" if self._draining else None
         if problem is None:
-            try:
-                await in_thread(self._store.get, "ready", "")
-            except StoreAway as error:
+            if time.monotonic() >= self._store_due:
+                # Whoever asks again and again has the store written once a second.
+                self._store_due = time.monotonic() + 1.0
+                self._store_away = await in_thread(away, self._store)
+            if (why := self._store_away) is not None:
                 # Anybody may ask: where the store is stands in the log.
-                logger.warning("Not ready: %s", error)
+                logger.warning("Not ready: %s", why)
                 problem = "the store cannot be used"
         return JSONResponse({"ready": problem is None, "problem": problem}, 200 if problem is None else 503)
 

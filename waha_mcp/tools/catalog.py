@@ -522,4 +522,5 @@ def session_advice(session: str, status: str, app: App, grant: Grant) -> str:
 
 def exposed(app: App, grant: Grant) -> list[Tool]:
     """The tools of an App under a grant, in a stable order."""
-    return [tool.under(grant.actions) for tool in CATALOG.values() if why_hidden(tool, app, grant) is None]
+    actions = grant.actions
+    return [tool.under(actions) for tool in CATALOG.values() if why_hidden(tool, app, grant) is None]

@@ -65,7 +65,7 @@ class Departure:
 def trusted(url: str, ca_file: Path | None) -> ssl.SSLContext:
     """What connections to `url` check a certificate against; not to be changed, since all connections share it.
 
-    The default authorities take 20 ms to load, and half a megabyte. `ca_file` replaces them.
+    The default authorities take tens of milliseconds to load, and most of a megabyte. `ca_file` replaces them.
     """
     if not url.lower().startswith("https:"):
         # Plain http needs none, and an empty store trusts no server.
