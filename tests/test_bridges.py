@@ -106,6 +106,7 @@ async def test_what_outlasts_its_request_keeps_the_bridge_open(sandbox: SandboxI
             pass
 
 
+@pytest.mark.slow
 async def test_a_request_that_gives_up_while_its_bridge_is_made_leaves_none_behind(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one")
     async with at_work() as bridges:
@@ -131,6 +132,7 @@ async def test_a_request_that_gives_up_while_its_bridge_is_made_leaves_none_behi
                 pass
 
 
+@pytest.mark.slow
 async def test_what_requests_narrow_takes_room_from_its_own_app_alone(sandbox: SandboxInfo) -> None:
     greedy = app_for(sandbox, sandbox.keys["read"], id="greedy")
     modest = app_for(sandbox, sandbox.keys["send"], id="modest")
@@ -152,6 +154,7 @@ async def test_what_requests_narrow_takes_room_from_its_own_app_alone(sandbox: S
                 assert again is kept
 
 
+@pytest.mark.slow
 async def test_a_bridge_in_use_is_not_evicted(sandbox: SandboxInfo) -> None:
     one, two, three = (app_for(sandbox, sandbox.keys["read"], id=each) for each in ("one", "two", "three"))
     async with at_work(most=2) as bridges:
@@ -251,6 +254,7 @@ async def test_an_admin_key_gets_no_bridge_and_costs_waha_one_look(sandbox: Sand
         assert len(looks) <= 2
 
 
+@pytest.mark.slow
 async def test_without_waha_only_a_key_that_a_definition_names_gets_a_bridge(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one").model_copy(update={"url": "http://127.0.0.1:1"})
     async with at_work() as bridges:

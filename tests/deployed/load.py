@@ -33,6 +33,9 @@ _NONCE = re.compile(r"nonce-\d+-\d+-end")
 AGAIN = 0.3
 #: Seconds that a call may take at most, one with the other.
 PER_CALL = 0.5
+_SEND = "/api/sendText"
+#: How many sends WAHA leaves unanswered when a process is killed.
+HELD = 4
 #: Seconds that the process which was killed is away.
 AWAY = 1.0
 
@@ -43,7 +46,8 @@ class Load:
 
     clients: int
     calls: int
-    killed: int
+    #: How many processes were killed.
+    killed: int = 0
     made: int = 0
     #: Calls whose answer did not come, each of which was made again.
     lost: int = 0
@@ -92,7 +96,7 @@ class Load:
         false = len(self.broken()) - len(self.wrong) - twice
         cells = [
             f"{self.clients} x {self.calls}",
-            "one, in the middle" if self.killed else "none",
+            str(self.killed),
             str(self.made),
             str(self.lost),
             str(len(self.wrong)),
@@ -187,14 +191,24 @@ async def run(here: Deployment, clients: int, calls: int, *, kill: bool) -> Load
     people = [str(each["id"]) for each in overview if str(each["id"]).endswith("@c.us")]
     # The last ones: the first of them answers.
     chats = dict(zip((*APPS, PACED), people[-len(APPS) - 1 :], strict=True))
-    load = Load(clients, calls, int(kill))
+    load = Load(clients, calls)
     trust, began = here.proxy.trusted, time.perf_counter()
 
     async def kill_one() -> None:
         await load.half.wait()
-        await anyio.to_thread.run_sync(here.replicas[0].kill)
-        await anyio.sleep(AWAY)
-        await anyio.to_thread.run_sync(here.replicas[0].start)
+        # Some sends take long, so that one is under way in a process that is killed: in the first, or else the second.
+        here.judge.forget()
+        here.judge.fault(_SEND, count=HELD, delay=60)
+        await anyio.to_thread.run_sync(here.judge.await_request, _SEND)
+        for replica in here.replicas:
+            await anyio.to_thread.run_sync(replica.kill)
+            load.killed += 1
+            await anyio.sleep(AWAY)
+            await anyio.to_thread.run_sync(replica.start)
+            if load.lost:
+                break
+        await anyio.to_thread.run_sync(here.judge.no_faults)
+        await anyio.to_thread.run_sync(here.judge.settle)
 
     with anyio.fail_after(60 + clients * calls * PER_CALL):
         async with anyio.create_task_group() as tasks:

@@ -26,6 +26,7 @@ async def test_no_answer_is_wrong_and_nothing_is_sent_twice_while_a_process_is_k
     load = await run(here, 8, 10, kill=True)
     assert load.broken() == []
     assert load.lost
+    assert load.killed
     # Both have had their part, the one that was killed since it was started again.
     for each in here.replicas:
         found = each.metrics()
@@ -63,7 +64,7 @@ async def test_while_redis_is_away_nothing_is_sent_and_reads_go_on(here: Deploym
     ],
 )
 def test_a_load_tells_what_is_false(said: str, sent: int, why: str) -> None:
-    load = Load(1, 1, 0, said={"anna": said}, paced=LIMIT)
+    load = Load(1, 1, said={"anna": said}, paced=LIMIT)
     load.sent["anna"] = sent
     [found] = load.broken()
     assert why in found
@@ -71,5 +72,5 @@ def test_a_load_tells_what_is_false(said: str, sent: int, why: str) -> None:
 
 @pytest.mark.parametrize(("paced", "lost", "good"), [(8, 0, True), (9, 0, False), (7, 0, False), (7, 1, True)])
 def test_a_load_tells_a_limit_that_was_not_kept(paced: int, lost: int, good: bool) -> None:
-    load = Load(1, 1, 0, paced=paced, unsure={f"paced {number}" for number in range(lost)})
+    load = Load(1, 1, paced=paced, unsure={f"paced {number}" for number in range(lost)})
     assert (load.broken() == []) is good
