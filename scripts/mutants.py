@@ -13,8 +13,8 @@ chance: it fails only with so few killed as would come up in less than 1 % of sa
 
 An id is file:function:operator:number. tests/mutants.toml names the mutants that change no behaviour, and the reason
 for each that survives. The checkout is never changed: workers have copies of their own. Each runs the tests that
-start no process and reach the changed line, fastest first, until one fails; with --processes, what survives those
-meets the tests that start processes.
+start no process and reach the changed line, fastest first, until one fails. What survives those meets the tests of
+its own files that start processes; with --processes, also those of whole folders.
 What was found is kept in .mutants/, where a run of the tests with -p scripts.mutants_reached leaves what they reach.
 """
 
@@ -59,8 +59,12 @@ ROOMS = {
     "policy": ("policy/*.py",),
     "trail": ("store/line_file.py",),
     "keys": ("cli/rotation.py",),
-    "bridge": ("bridge.py", "waha/key_probe.py"),
+    "bridge": ("bridge.py", "bridges.py", "waha/key_probe.py", "app/folder.py"),
     "asking": ("server/asking.py",),
+    "http": ("server/http.py", "server/credentials.py"),
+    "oauth": ("server/oauth*.py", "console/login.py"),
+    "redis": ("store/redis*.py", "waha/shared_events.py"),
+    "history": ("history/index*.py", "indexing.py"),
     "opening": ("app/inputs.py", "server/prepared.py", "server/rehearsal.py", "server/wire.py"),
     "untrusted": ("whatsapp/untrusted.py",),
     "engines": ("waha/choices.py", "waha/session_state.py"),
@@ -559,7 +563,7 @@ def in_parallel(workers: list[Worker], jobs: Iterable[Any], work: Any) -> None:
 
 
 def reached(listed: dict[str, list[str]], folder: Path, workers: int) -> dict[str, Any]:
-    """{"tests": {id: [seconds, {file: [lines it reaches]}]}, "processes": ids of those that start some}.
+    """{"tests": {id: [seconds, {file: [lines it reaches]}]}, "processes": {id of one that starts some: seconds}}.
 
     What a run of the tests with the plugin mutants_reached has kept is not run again; the rest is run in this copy.
     """
@@ -579,11 +583,13 @@ def reached(listed: dict[str, list[str]], folder: Path, workers: int) -> dict[st
             said = log.read_text("utf-8", "replace")[-2000:]
             raise SystemExit(f"no test reaches any line of these files, so that none could notice a change: {said}")
         _write(REACHED / "earlier.json", {"key": reached_key(), "tests": tests})
-    return {"tests": tests, "processes": listed["others"]}
+    # How long one takes is known where a run of the whole suite was recorded.
+    others = {test: tests.get(test, (1.0,))[0] for test in listed["others"]}
+    return {"tests": tests, "processes": {test: seconds for test, seconds in others.items() if seconds is not None}}
 
 
 def kept(folder: Path) -> dict[str, Any]:
-    """{test: [seconds, {file: [lines]}]} kept for this code. A test that failed without any mutant reaches nothing."""
+    """{test: [seconds, {file: [lines]}]} kept for this code; [None, {}] of one that failed without any mutant."""
     found: dict[str, Any] = {}
     key = reached_key()
     for part in map(_read, folder.glob("*.json")):
@@ -591,33 +597,42 @@ def kept(folder: Path) -> dict[str, Any]:
             found |= part["tests"]
             for test in part.get("failed", ()):
                 print(f"fails without any mutant, so it is left out: {test}", file=sys.stderr)
-                found[test] = [0.0, {}]
+                found[test] = [None, {}]
     return found
 
 
-def chosen(mutant: Mutant, known: dict[str, Any], first: str | None) -> tuple[list[str], list[str]]:
-    """The tests that reach a mutant, and those with processes.
+def chosen(
+    mutant: Mutant, known: dict[str, Any], first: str | None, *, processes: bool = False
+) -> tuple[list[str], list[str]]:
+    """The tests that reach a mutant, and those that start processes: of its own files, or of whole folders.
 
-    First what killed it before, then those of its own files (test_<name>*.py) and of its folder, fast ones first.
+    First what killed it before, then those of its own files (test_*<name>*.py) and of its folder, fast ones first.
     """
-    path = f"waha_mcp/{mutant.file}"
+    path = Path("waha_mcp", mutant.file).as_posix()
     beside = f"tests/{Path(mutant.file).parent}/"
-    own = f"{beside}test_{Path(mutant.file).stem}"
+    own = re.compile(f"{re.escape(beside)}test_[^/]*{re.escape(Path(mutant.file).stem)}[^/]*::")
     hits = []
     for test, (seconds, lines) in known["tests"].items():
         on = lines.get(path, ())
         if on and (not mutant.lines or not mutant.lines.isdisjoint(on)):
-            near = (not test.startswith(own), seconds * (1 if test.startswith(beside) else ELSEWHERE))
+            near = (not own.match(test), seconds * (1 if test.startswith(beside) else ELSEWHERE))
             hits.append((test != first, near, seconds, test))
-    room = mutant.file.partition("/")[0]
-    folders = WITH_PROCESSES.get(room, WITH_PROCESSES["policy"])
-    others = [test for test in known["processes"] if test.startswith(folders)]
-    alone, left = [], MOST_SECONDS
-    for _, _, seconds, test in sorted(hits):
+    alone = _in_time((seconds, test) for _, _, seconds, test in sorted(hits))
+    others = [(test != first, seconds, test) for test, seconds in known["processes"].items()]
+    with_processes = _in_time((seconds, test) for _, seconds, test in sorted(others) if own.match(test))
+    if processes:
+        folders = WITH_PROCESSES.get(mutant.file.partition("/")[0], WITH_PROCESSES["policy"])
+        with_processes += [test for _, _, test in sorted(others) if test.startswith(folders)]
+    return alone, list(dict.fromkeys(with_processes))
+
+
+def _in_time(tests: Iterable[tuple[float, str]]) -> list[str]:
+    found, left = [], MOST_SECONDS
+    for seconds, test in tests:
         if left > 0:
-            alone.append(test)
+            found.append(test)
         left -= seconds
-    return alone, sorted(others, key=lambda test: test != first)
+    return found
 
 
 def run(
@@ -641,11 +656,11 @@ def run(
             print(f"{len(known['tests'])} tests traced in {time.monotonic() - began:.0f} s", flush=True)
 
             def work(worker: Worker, mutant: Mutant) -> None:
-                alone, others = chosen(mutant, known, results.killer(mutant))
+                alone, others = chosen(mutant, known, results.killer(mutant), processes=processes)
                 source = sources[mutant.file]
                 began = time.monotonic()
                 answer: dict[str, Any] = {"killed": False, "by": None}
-                for tests in (alone, others if processes else []):
+                for tests in (alone, others):
                     if tests and not answer["killed"]:
                         seconds = sum(known["tests"].get(test, (1,))[0] for test in tests)
                         answer = worker.ask(
@@ -656,7 +671,7 @@ def run(
                             seconds=20 + 5 * seconds,
                         )
                 answer["seconds"] = round(time.monotonic() - began, 1)
-                answer["tests"] = len(alone)
+                answer["tests"] = len(alone) + len(others)
                 results.put(mutant, source, answer)
                 done[mutant.id] = answer
                 word = "killed  " if answer["killed"] else "SURVIVED"
@@ -750,7 +765,7 @@ def main() -> int:
     parser.add_argument("--rooms", help=f"of {', '.join(ROOMS)}, or files below waha_mcp/, with commas between")
     parser.add_argument("--only", metavar="ID", help="one mutant, or a glob of ids")
     parser.add_argument("--all", action="store_true", help=f"also {', '.join(sorted(MINOR))}")
-    parser.add_argument("--processes", action="store_true", help="try survivors on the tests that start processes, too")
+    parser.add_argument("--processes", action="store_true", help="try survivors on more tests that start processes")
     parser.add_argument(
         "--sample",
         type=int,

@@ -1,8 +1,8 @@
 """The pytest plugin that keeps which statements each test reaches, for scripts/mutants.py: -p scripts.mutants_reached.
 
-Only of the files that decide, and only for tests that start no process. Each process that runs tests writes
-.mutants/reached/<its name>.json: {"key": reached_key(), "tests": {id: [seconds, {file: [first lines of statements]}]},
-"failed": [ids]}.
+Only of the files that decide; of a test that starts processes, only how long it takes. Each process that runs tests
+writes .mutants/reached/<its name>.json: {"key": reached_key(), "tests": {id: [seconds, {file: [first lines of
+statements]}]}, "failed": [ids]}.
 
 With MUTANTS_ONLY, a file of ids, no other test is run.
 """
@@ -110,9 +110,9 @@ def alone(items: Iterable[pytest.Item]) -> list[str]:
 class Recorder:
     """Notes for each test what it reaches and how long it takes."""
 
-    def __init__(self, name: str, tests: Iterable[str]) -> None:
+    def __init__(self, name: str, alone: Iterable[str]) -> None:
         self._path = REACHED / f"{name}.json"
-        self._tests = set(tests)
+        self._alone = set(alone)
         self._found: dict[str, Any] = {"key": reached_key(), "tests": {}, "failed": []}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -123,11 +123,10 @@ class Recorder:
         try:
             return (yield)
         finally:
-            if item.nodeid in self._tests:
-                lines: dict[str, list[int]] = {}
-                for name, line in sorted(hits):
-                    lines.setdefault(name, []).append(line)
-                self._found["tests"][item.nodeid] = [round(time.perf_counter() - began, 3), lines]
+            lines: dict[str, list[int]] = {}
+            for name, line in sorted(hits if item.nodeid in self._alone else ()):
+                lines.setdefault(name, []).append(line)
+            self._found["tests"][item.nodeid] = [round(time.perf_counter() - began, 3), lines]
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import json
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -278,5 +279,28 @@ def test_tests_of_a_mutants_own_file_come_before_all_others_that_are_faster() ->
         "tests/policy/test_pace.py::test_fast": [0.2, on],
         "tests/policy/test_gap.py::test_elsewhere": [0.1, {"waha_mcp/policy/gap.py": [1]}],
     }
-    alone, _ = mutants.chosen(mutant, {"tests": tests, "processes": []}, None)
+    alone, _ = mutants.chosen(mutant, {"tests": tests, "processes": {}}, None)
     assert [each.partition("::")[2] for each in alone] == ["test_slow", "test_fast", "test_a"]
+
+
+def test_what_survives_meets_the_tests_of_its_own_files_that_start_processes_and_whole_folders_when_asked() -> None:
+    [mutant, *_] = mutants.mutants_of("server/http.py", b"def f(x):\n    return x == 1\n")
+    processes = {
+        "tests/server/test_http_hosts.py::test_slow": 19.0,
+        "tests/server/test_http_hosts.py::test_slower": 30.0,
+        "tests/server/test_http_hosts.py::test_too_slow": 40.0,
+        "tests/server/test_stdio.py::test_b": 0.1,
+        "tests/people/test_http_people.py::test_c": 0.1,
+    }
+    known = {"tests": {}, "processes": processes}
+    own = ["test_slow", "test_slower"]
+    assert [each.partition("::")[2] for each in mutants.chosen(mutant, known, None)[1]] == own
+    more = mutants.chosen(mutant, known, None, processes=True)[1]
+    assert [each.partition("::")[2] for each in more] == [*own, "test_b", "test_too_slow"]
+
+
+def test_what_a_run_of_the_tests_has_kept_holds_for_this_code_only(tmp_path: Path) -> None:
+    ours, theirs = {"tests": {"a": [0.1, {"x.py": [1]}], "b": [0.2, {}]}, "failed": ["b"]}, {"tests": {"c": [0.1, {}]}}
+    (tmp_path / "gw0.json").write_text(json.dumps(ours | {"key": mutants.reached_key()}))
+    (tmp_path / "gw1.json").write_text(json.dumps(theirs | {"key": "of another code", "failed": []}))
+    assert mutants.kept(tmp_path) == {"a": [0.1, {"x.py": [1]}], "b": [None, {}]}
