@@ -18,7 +18,7 @@ from tests.harness import command_after, environment
 QUICK = (
     "from waha_mcp.feed import live, settling\n"
     "settling.SETTLE, settling.LONGEST_SETTLE = 0.4, 3.0\n"
-    "live.FIRST_PAUSE = live.LONGEST_PAUSE = 0.1\n"
+    "live.FIRST_PAUSE = live.LONGEST_PAUSE = live.TRY_AGAIN = 0.1\n"
 )
 #: Seconds until a line that does not come counts as missing.
 PATIENCE = 30.0

@@ -166,14 +166,14 @@ def test_ids_stay_when_lines_move_and_other_functions_change() -> None:
 
 
 @pytest.mark.slow
-def test_every_mutant_of_the_rooms_compiles_differs_and_has_an_id_of_its_own() -> None:
+def test_every_mutant_of_the_rooms_parses_differs_and_has_an_id_of_its_own() -> None:
     ids = set()
     for file in mutants.files():
         source = (mutants.PACKAGE / file).read_bytes()
         for each in mutants.mutants_of(file, source):
             changed = each.applied(source)
             assert changed != source, each.id
-            compile(changed, file, "exec")
+            ast.parse(changed, file)
             assert each.id not in ids
             ids.add(each.id)
     assert len(ids) > 1000

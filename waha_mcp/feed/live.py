@@ -47,6 +47,8 @@ PATIENT, NONE_HERE = 2, 300.0
 POLL, SLOWEST_POLL = 5.0, 30.0
 #: Requests and seconds to read back what came while nothing was heard, and how often that is tried.
 REQUESTS, SECONDS, TRIES = 200, 60.0, 3
+#: Seconds before the second of these tries, and twice as many before the third.
+TRY_AGAIN = 2.0
 #: Requests when it begins.
 OPENING = 10
 
@@ -222,7 +224,7 @@ class Feed:
         start = self.record.mark().start
         for attempt in range(tries):
             if attempt:
-                await anyio.sleep(_about(2.0**attempt))
+                await anyio.sleep(_about(TRY_AGAIN * 2 ** (attempt - 1)))
             try:
                 found = await read_back(self.waha, start, Budget(REQUESTS, SECONDS))
             except WahaError as error:

@@ -172,8 +172,10 @@ async def test_a_forged_cursor_is_refused(bridge: Bridge, state: list[Any]) -> N
 
 
 async def test_clients_are_told_when_the_feed_finds_out_that_the_key_may_not_read_any_more(
-    sandbox: SandboxInfo, admin: Admin
+    sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("FIRST_PAUSE", "TRY_AGAIN"):
+        monkeypatch.setattr(live, name, 0.05)
     made = await admin.mint([Action.READ, Action.SEND])
     told = anyio.Event()
 
@@ -251,7 +253,10 @@ async def test_whatever_fails_in_the_wait_the_message_was_sent(bridge: Bridge, m
     assert sent["notes"][0].startswith("It was sent; waiting for an answer failed: an error inside.")
 
 
-async def test_an_answer_counts_as_one_though_wahas_clock_is_ahead_of_whatsapps(bridge: Bridge, admin: Admin) -> None:
+async def test_an_answer_counts_as_one_though_wahas_clock_is_ahead_of_whatsapps(
+    bridge: Bridge, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "SETTLE", 0.5)
     found: list[Any] = []
     await ask(bridge, "get_updates")
 

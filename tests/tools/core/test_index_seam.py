@@ -117,10 +117,10 @@ async def test_what_is_not_in_it_yet_is_read_back_and_nothing_is_lost_or_doubled
         Bridge(app_for(sandbox, sandbox.keys["read_send"])) as without,
     ):
         for query in QUERIES:
+            wanted = await all_hits(without, query=query, limit=100)
             for limit in (9, 100):
                 found = await pages(bridge, query=query, limit=limit)
                 hits = [hit for page in found for hit in page["hits"]]
-                wanted = await all_hits(without, query=query, limit=100)
                 assert without_special(hits) == without_special(wanted), query
                 # Chat by chat, each is newest first.
                 if "Searched chat by chat" not in str(found):
