@@ -94,6 +94,17 @@ async def test_what_comes_while_it_is_read_back_is_told_as_well(
     assert "meanwhile" in said(await ask(bridge, "get_updates", after=elsewhere(start=1_000)))
 
 
+async def test_where_more_chats_have_news_than_can_be_read_back_the_way_to_the_rest_is_told(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(*_: Any) -> ReadBack:
+        return ReadBack(whole=False)
+
+    monkeypatch.setattr(since, "read_back", cut)
+    found = await ask(bridge, "get_updates", after=elsewhere(start=1_000))
+    assert "Too many chats have new messages: see get_unread" in str(found["notes"])
+
+
 async def test_a_message_that_was_read_back_before_it_was_heard_is_told_once(bridge: Bridge, admin: Admin) -> None:
     await ask(bridge, "get_updates")
     bridge.feed.deaf_since = time.time()
@@ -312,6 +323,19 @@ async def test_proxy_settings_that_cannot_be_used_do_not_end_the_bridge(
 
 
 # WEBJS tells of it only where its settings say so.
+@pytest.mark.parametrize("sandbox", ["gows", "noweb", "wpp"], indirect=True)
+@pytest.mark.parametrize("how", ["typing", "recording"])
+async def test_who_types_or_records_has_not_finished(how: str, bridge: Bridge, admin: Admin) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    await come(admin, MAYA, "Hello")
+    await happen(admin, "presence", chatId=MAYA, presence=how)
+    while not [each for each in bridge.feed.record.entries if each.event.what == how]:
+        await bridge.feed.record.more(bridge.feed.record.last)
+    found = await ask(bridge, "wait_for_messages", chat=MAYA, after=cursor, settle=1, timeout=1)
+    assert said(found) == ["Hello"]
+    assert found["typing"]
+
+
 @pytest.mark.parametrize("sandbox", ["gows", "noweb", "wpp"], indirect=True)
 async def test_who_has_stopped_typing_is_not_typing(bridge: Bridge, admin: Admin) -> None:
     cursor = (await ask(bridge, "get_updates"))["cursor"]
