@@ -13,8 +13,8 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from waha_mcp.app.definition import App
-from waha_mcp.app.folder import key_digest
 from waha_mcp.bridge import ALONE, Bridge, Shared
+from waha_mcp.digests import key_digest
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.shared_events import SharedEvents
 

@@ -8,7 +8,6 @@ from a page of this very origin.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from waha_mcp.app.definition import App
-from waha_mcp.app.folder import key_digest
 from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, html_page, shown_as_is
+from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.approval import Approvals, Entry
 from waha_mcp.policy.one_time_codes import redeem
@@ -102,12 +101,12 @@ class Logins:
             return None
         cookie = secrets.token_urlsafe(32)
         row = json.dumps({"app": app.id, "key": key_digest(app.key)})
-        self.store.swap(_TABLE, _digest(cookie), None, row, expires=self.store.now() + LIFETIME)
+        self.store.swap(_TABLE, digest(cookie), None, row, expires=self.store.now() + LIFETIME)
         return cookie
 
     def app_of(self, cookie: str) -> App | None:
         """The App that somebody is logged in for; what has ended with its App is forgotten."""
-        row = self.store.get(_TABLE, _digest(cookie)) if cookie else None
+        row = self.store.get(_TABLE, digest(cookie)) if cookie else None
         if row is None:
             return None
         kept = json.loads(row)
@@ -119,7 +118,7 @@ class Logins:
 
     def end(self, cookie: str) -> None:
         """Log somebody out."""
-        key = _digest(cookie)
+        key = digest(cookie)
         self.store.swap(_TABLE, key, self.store.get(_TABLE, key), None)
 
 
@@ -127,10 +126,6 @@ def end_logins(store: Store, app_id: str) -> int:
     """Log everybody out of an App's console; how many there were. It blocks and may raise StoreAway."""
     rows = [row for row in store.rows(_TABLE) if json.loads(row.value)["app"] == app_id]
     return sum(store.swap(_TABLE, row.key, row.value, None) for row in rows)
-
-
-def _digest(cookie: str) -> str:
-    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _sight(app_id: str, store: Store) -> Sight:

@@ -29,9 +29,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import AppError
-from waha_mcp.app.inputs import digest
 from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.bridges import AdminKey, Bridges, KeyRefused, TooMany, Unconfirmed
+from waha_mcp.digests import digest
 from waha_mcp.server.credentials import Caller, Credentials, Refused
 from waha_mcp.server.known_hosts import KnownHosts
 from waha_mcp.server.metrics import Metrics, may_look

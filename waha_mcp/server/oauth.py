@@ -45,6 +45,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import App
 from waha_mcp.app.urls import parse
+from waha_mcp.digests import digest
 from waha_mcp.policy import one_time_codes
 from waha_mcp.server import consent_words, oauth_state
 from waha_mcp.server.consent_page import Asker, Form, code_page, decision_page, problem_page, return_page
@@ -59,7 +60,6 @@ from waha_mcp.server.oauth_state import (
     State,
     Tokens,
     account_of,
-    digest,
 )
 from waha_mcp.store import Count, Full, Limit, Store, StoreAway, in_thread
 
