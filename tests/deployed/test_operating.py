@@ -21,7 +21,6 @@ from tests.attacks.judge import Judge
 from tests.deployed.replicas import Replica, connected, replicas, trail, write_app
 from tests.harness import ERAS, Era, payload, run, sandbox_server, texts
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
-from waha_mcp.server.metrics import may_look
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -125,24 +124,6 @@ async def test_metrics_are_for_this_machine_and_private_networks_by_whatever_nam
     # Nobody else is believed.
     with replicas(1, place.apps, place.state, "--trusted-proxy", "10.0.0.0/8") as [replica]:
         assert replica.get("/metrics", **from_outside).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("address", "may"),
-    [
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("10.1.2.3", True),
-        ("fd00::1", True),
-        ("8.8.8.8", False),
-        ("2a00::1", False),
-        ("", False),
-        (None, False),
-        ("proxy", False),
-    ],
-)
-async def test_who_may_look_is_told_by_the_address(address: str | None, may: bool) -> None:
-    assert may_look(address) is may
 
 
 # Logs

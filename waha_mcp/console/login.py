@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from waha_mcp.app.definition import App
+from waha_mcp.app.urls import is_loopback
 from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, html_page, shown_as_is
 from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import shown_files
@@ -169,5 +170,5 @@ def _login_page(problem: str = "", status: int = 200) -> Response:
 
 def _set_cookie(request: Request, response: Response, cookie: str, age: int) -> None:
     """Set the cookie, out of reach of scripts and other sites. Only on loopback does it go without TLS."""
-    plain = request.url.scheme == "http" and request.url.hostname in ("127.0.0.1", "localhost", "::1")
+    plain = request.url.scheme == "http" and is_loopback(request.url.hostname or "")
     response.set_cookie(COOKIE, cookie, max_age=age, path=PATH, secure=not plain, httponly=True, samesite="strict")
