@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -20,7 +21,8 @@ from starlette.routing import Route
 
 from waha_mcp.app.definition import App
 from waha_mcp.app.urls import is_loopback
-from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, html_page, shown_as_is
+from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, shown_as_is
+from waha_mcp.console.pages import as_page, page_text
 from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.approval import Approvals, Entry
@@ -137,7 +139,11 @@ def _sight(app_id: str, store: Store) -> Sight:
         shown_files.sweep(store)
         return [entry for entry in approvals.entries() if entry.state == "waiting"]
 
-    return Sight(waiting, lambda entry_id, approve: approvals.decide(entry_id, approve=approve))
+    return Sight(
+        waiting,
+        lambda entry_id, approve: approvals.decide(entry_id, approve=approve),
+        partial(shown_files.read, store),
+    )
 
 
 def _of_this_origin(request: Request) -> bool:
@@ -162,10 +168,9 @@ async def _code(request: Request) -> str:
 
 
 def _login_page(problem: str = "", status: int = 200) -> Response:
-    response = html_page("login_page.html", "form-action 'self'", status, PROBLEM=problem, LOGIN=f"{PATH}/login")
-    # With no referrer at all, a browser sends no origin with a form, either.
-    response.headers["Referrer-Policy"] = "same-origin"
-    return response
+    nonce = secrets.token_urlsafe(16)
+    text = page_text("login_page.html", NONCE=nonce, PROBLEM=problem, LOGIN=f"{PATH}/login")
+    return as_page(text, nonce, status, posts=True)
 
 
 def _set_cookie(request: Request, response: Response, cookie: str, age: int) -> None:
