@@ -92,12 +92,13 @@ class Replica:
         """A GET of one of its paths besides MCP's."""
         return httpx2.get(self.url + path, headers=headers)
 
-    def await_ready(self) -> None:
-        """Wait until it is ready."""
+    def await_ready(self, status: int = 200) -> Any:
+        """Wait until `/readyz` has this status, which it finds out once a second; what it says then."""
         ends = time.monotonic() + PATIENCE
-        while self.get("/readyz").status_code != 200:
+        while (answer := self.get("/readyz")).status_code != status:
             assert time.monotonic() < ends, self.log
             time.sleep(0.1)
+        return answer.json()
 
     def metrics(self) -> dict[str, float]:
         """Its metrics: each sample as Prometheus's text has it, and its value."""

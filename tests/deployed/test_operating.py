@@ -180,9 +180,7 @@ async def test_it_is_not_ready_while_the_store_cannot_be_read_and_is_again_after
         for each in store.parent.glob("store.sqlite*"):
             each.rename(aside / each.name)
         store.mkdir()
-        answer = replica.get("/readyz")
-        assert (answer.status_code, answer.json()["ready"]) == (503, False)
-        assert "store" in answer.json()["problem"]
+        assert replica.await_ready(503) == {"ready": False, "problem": "the store cannot be used"}
         assert replica.get("/healthz").status_code == 200
         async with connected(replica.url, place.key) as client:
             assert "store" in texts(await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "away"}))
@@ -191,7 +189,7 @@ async def test_it_is_not_ready_while_the_store_cannot_be_read_and_is_again_after
         store.rmdir()
         for each in aside.iterdir():
             each.rename(store.with_name(each.name))
-        assert replica.get("/readyz").status_code == 200
+        assert replica.await_ready()["ready"]
 
 
 # The end
