@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -89,7 +90,11 @@ def memory_client(server: Server[Any], era: Era) -> AbstractAsyncContextManager[
 
 
 def run(
-    *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", timeout: float = 60
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    timeout: float = 60,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `waha-mcp` to its end."""
     return subprocess.run(
@@ -100,6 +105,7 @@ def run(
         text=True,
         timeout=timeout,
         check=False,
+        cwd=cwd,
     )
 
 

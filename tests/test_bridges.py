@@ -129,6 +129,7 @@ async def test_a_bridge_is_not_closed_at_the_end_before_what_was_cut_off_has_end
     assert happened == ["written", "closed"]
 
 
+@pytest.mark.slow
 async def test_a_request_that_gives_up_while_its_bridge_is_made_leaves_none_behind(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one")
     async with at_work() as bridges:
@@ -154,6 +155,7 @@ async def test_a_request_that_gives_up_while_its_bridge_is_made_leaves_none_behi
                 pass
 
 
+@pytest.mark.slow
 async def test_what_requests_narrow_takes_room_from_its_own_app_alone(sandbox: SandboxInfo) -> None:
     greedy = app_for(sandbox, sandbox.keys["read"], id="greedy")
     modest = app_for(sandbox, sandbox.keys["send"], id="modest")
@@ -175,6 +177,7 @@ async def test_what_requests_narrow_takes_room_from_its_own_app_alone(sandbox: S
                 assert again is kept
 
 
+@pytest.mark.slow
 async def test_a_bridge_in_use_is_not_evicted(sandbox: SandboxInfo) -> None:
     one, two, three = (app_for(sandbox, sandbox.keys["read"], id=each) for each in ("one", "two", "three"))
     async with at_work(most=2) as bridges:
@@ -274,6 +277,7 @@ async def test_an_admin_key_gets_no_bridge_and_costs_waha_one_look(sandbox: Sand
         assert len(looks) <= 2
 
 
+@pytest.mark.slow
 async def test_without_waha_only_a_key_that_a_definition_names_gets_a_bridge(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one").model_copy(update={"url": "http://127.0.0.1:1"})
     async with at_work() as bridges:

@@ -1,4 +1,4 @@
-"""`waha-mcp serve`: the MCP server on stdin and stdout."""
+"""`waha-mcp serve`: the MCP server, on stdin and stdout or over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from waha_mcp.server.prepared import Prepared
 from waha_mcp.server.sdk import without_uvicorn
 from waha_mcp.server.wire import Wire
 
-_HTTP = "Serving over HTTP"
+#: The parameters that mean something with --http alone, and those that mean nothing there.
+_OF_HTTP = (
+    "host", "port", "apps", "open_", "template", "allowed_host", "sessions", "console", "oauth", "certfile", "keyfile",
+    "trusted_proxy", "store", "log_format", "allow_insecure_http",
+)  # fmt: skip
+_NOT_OF_HTTP = ("sandbox", "channel")
 
 
 @with_app(log_level="warning")
@@ -29,55 +34,41 @@ def serve(
     channel: Annotated[
         bool, typer.Option("--channel", help="Tell Claude Code of new messages, whose the App says under [listen].")
     ] = False,
-    http: Annotated[
-        bool, typer.Option("--http", help="Serve over HTTP; the key of each request decides.", rich_help_panel=_HTTP)
-    ] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on.", rich_help_panel=_HTTP)] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.", rich_help_panel=_HTTP)
-    ] = 8080,
+    http: Annotated[bool, typer.Option("--http", help="Serve over HTTP; the key of each request decides.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     apps: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the definitions to serve.", show_default="the config folder", rich_help_panel=_HTTP
-        ),
+        typer.Option(help="Folder of the definitions to serve.", show_default="the config folder"),
     ] = None,
-    open_: Annotated[
-        bool, typer.Option("--open", help="Serve any scoped key of WAHA's.", rich_help_panel=_HTTP)
-    ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Serve any scoped key of WAHA's.")] = False,
     template: Annotated[
         Path | None,
-        typer.Option(help="Definition for keys without one.", show_default="strict", rich_help_panel=_HTTP),
+        typer.Option(help="Definition for keys without one.", show_default="strict"),
     ] = None,
-    allowed_host: Annotated[
-        list[str] | None, typer.Option(help="Name by which clients reach it; repeatable.", rich_help_panel=_HTTP)
-    ] = None,
+    allowed_host: Annotated[list[str] | None, typer.Option(help="Name by which clients reach it; repeatable.")] = None,
     sessions: Annotated[
         bool,
-        typer.Option(
-            "--sessions", help="Keep sessions for older clients; needs sticky routing.", rich_help_panel=_HTTP
-        ),
+        typer.Option("--sessions", help="Keep sessions for older clients; needs sticky routing."),
     ] = False,
     console: Annotated[
         bool,
-        typer.Option("--console", help="Serve the approvals page at /console, too.", rich_help_panel=_HTTP),
+        typer.Option("--console", help="Serve the approvals page at /console, too."),
     ] = False,
     oauth: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
             help="The server's public URL: connect claude.ai and ChatGPT to it by OAuth.",
-            rich_help_panel=_HTTP,
         ),
     ] = None,
-    certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).", rich_help_panel=_HTTP)] = None,
-    keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).", rich_help_panel=_HTTP)] = None,
+    certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).")] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
             help="Address or network of a proxy whose X-Forwarded-For counts; repeatable.",
             show_default="none",
-            rich_help_panel=_HTTP,
         ),
     ] = None,
     store: Annotated[
@@ -86,13 +77,12 @@ def serve(
             metavar="URL",
             help="Redis for several machines, such as redis://localhost; with a password: WAHA_MCP_STORE.",
             show_default="SQLite, for this machine",
-            rich_help_panel=_HTTP,
         ),
     ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.", rich_help_panel=_HTTP)] = "text",
+    log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.")] = "text",
     allow_insecure_http: Annotated[
         bool,
-        typer.Option("--allow-insecure-http", help="No TLS for other machines: a proxy has it.", rich_help_panel=_HTTP),
+        typer.Option("--allow-insecure-http", help="No TLS for other machines: a proxy has it."),
     ] = False,
     *,
     load: Callable[..., App],
@@ -102,6 +92,10 @@ def serve(
 
     Example: waha-mcp serve --app assistant
     """
+    for name in _NOT_OF_HTTP if http else _OF_HTTP:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise Failure(f"--{name.strip('_').replace('_', '-')}: {'not' if http else 'only'} with --http")
     if http:
         from waha_mcp.cli.serve_http import serve_over_http
         from waha_mcp.server.http import Site

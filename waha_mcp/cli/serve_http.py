@@ -20,7 +20,7 @@ from waha_mcp.app.folder import AppFolder, Template
 from waha_mcp.app.urls import parse, parse_host
 from waha_mcp.cli.common import Failure
 from waha_mcp.log import LogFormat, configure_logging
-from waha_mcp.places import config_dir
+from waha_mcp.places import config_dir, definitions
 from waha_mcp.server.credentials import Credentials, client_address
 from waha_mcp.server.http import HttpServer, Site, serve_http
 from waha_mcp.store.folders import VARIABLE, user_store
@@ -53,7 +53,8 @@ def serve_over_http(
     configure_logging(given["log_level"], log_format)
     wrong = [name for name, value in given.items() if value is not None and name not in ("log_level", "url")]
     if wrong:
-        raise Failure(f"--{wrong[0].replace('_', '-')}: not with --http, where the definitions in --apps say it")
+        name = {"source": "app", "key": "key-file"}.get(wrong[0], wrong[0])
+        raise Failure(f"--{name}: not with --http, where the definitions in --apps say it")
     if template is not None and not open_:
         raise Failure("--template: only with --open")
     if given["url"] is not None and not open_:
@@ -63,6 +64,8 @@ def serve_over_http(
         if open_:
             raise Failure("--oauth: not with --open: what somebody consents to is an App with a definition")
     _check_reach(site, insecure)
+    if apps is None and not open_ and not definitions():
+        raise Failure(f"no App to serve in {config_dir()}: make one with `waha-mcp init`, or name a folder with --apps")
     folder = None if open_ and apps is None else AppFolder(apps or config_dir())
     strangers = Template(template, given["url"] or os.environ.get("WAHA_URL")) if open_ else None
     if folder is not None and not folder.apps() and strangers is None:
