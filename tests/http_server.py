@@ -141,9 +141,10 @@ class Served:
         """A GET of one of its paths besides MCP's."""
         return httpx2.get(self.base + path, headers=headers, trust_env=False)
 
-    def await_ready(self, *, ready: bool = True) -> None:
-        """Wait until it says so, or says that it is not."""
-        until(lambda: (self.get("/readyz").status_code == 200) is ready)
+    def await_ready(self, status: int = 200) -> Any:
+        """Wait until `/readyz` has this status, which it finds out once a second; what it says then."""
+        until(lambda: self.get("/readyz").status_code == status)
+        return self.get("/readyz").json()
 
     def metrics(self) -> dict[str, float]:
         """Its metrics: each sample as Prometheus's text has it, and its value."""

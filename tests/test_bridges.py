@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -104,6 +105,28 @@ async def test_what_outlasts_its_request_keeps_the_bridge_open(sandbox: SandboxI
         await closed.until(1)
         with bridges.using(bridge):  # closed by now: nothing to hold
             pass
+
+
+async def test_a_bridge_is_not_closed_at_the_end_before_what_was_cut_off_has_ended(sandbox: SandboxInfo) -> None:
+    app, happened, begun = app_for(sandbox, sandbox.keys["read"], id="one"), list[str](), anyio.Event()
+
+    async def request() -> None:
+        async with bridges.lease(app):
+            try:
+                begun.set()
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.2)
+                    happened.append("written")
+
+    async with at_work() as bridges:
+        bridges.closed.add(lambda _: happened.append("closed"))
+        # As uvicorn does it, which waits no longer.
+        cut_off = asyncio.create_task(request())
+        await begun.wait()
+        cut_off.cancel()
+    assert happened == ["written", "closed"]
 
 
 @pytest.mark.slow

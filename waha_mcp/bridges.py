@@ -121,9 +121,12 @@ class Bridges:
             finally:
                 self._tasks = None
                 upkeep.cancel()
+                tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
+                # Calls that were cut off write down what they know, and would lose it with the process.
+                while any(entry.leases for entry in self._open.values()):  # noqa: ASYNC110 - once, for a moment
+                    await anyio.sleep(0.02)
                 for entry in self._open.values():
                     entry.ended.set()
-                tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
 
     @asynccontextmanager
     async def lease(self, app: App, whole: App | None = None, *, vouched: bool = True) -> AsyncIterator[Bridge]:

@@ -13,11 +13,15 @@ from tests.serving import free_port
 
 
 @contextmanager
-def replicas(count: int, apps: Path, state: Path, *arguments: str, first: str = "", **env: str) -> Iterator[list[Served]]:
+def replicas(
+    count: int, apps: Path, state: Path, *arguments: str, first: str = "", **env: str
+) -> Iterator[list[Served]]:
     """So many processes, each with a port that it keeps over restarts, ended with the block. `first`: as of `Served`."""
     with ExitStack() as stack:
         yield [
-            stack.enter_context(Served("--apps", str(apps), *arguments, state=state, first=first, port=free_port(), **env))
+            stack.enter_context(
+                Served("--apps", str(apps), *arguments, state=state, first=first, port=free_port(), **env)
+            )
             for _ in range(count)
         ]
 
