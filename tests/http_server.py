@@ -201,7 +201,7 @@ async def connected(
 
 def http_server(*arguments: str, first: str = "", state: Path | None = None, **env: str) -> Served:
     """`waha-mcp serve --http --port 0`, which takes requests in the block; it runs the Python lines `first` before."""
-    return Served(*arguments, first=first, state=state, **env)
+    return Served(*arguments, first=first, state=state, port=0, **env)
 
 
 class Answer:
