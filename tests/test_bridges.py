@@ -229,23 +229,22 @@ async def test_a_bridge_whose_definition_does_not_stand_any_more_is_retired(
 
 async def test_a_client_that_does_not_listen_holds_up_no_request(sandbox: SandboxInfo) -> None:
     one, two = (app_for(sandbox, sandbox.keys["read"], id=each) for each in ("one", "two"))
-    telling, gone = anyio.Event(), anyio.Event()
+    telling, listens, told = anyio.Event(), anyio.Event(), list[Bridge]()
 
-    async def never(_: Bridge) -> None:
+    async def tell(bridge: Bridge) -> None:
         telling.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            gone.set()
+        await listens.wait()
+        told.append(bridge)
 
     async with at_work() as bridges:
-        bridges.retiring.add(never)
-        async with bridges.lease(one):
+        bridges.retiring.add(tell)
+        async with bridges.lease(one) as old:
             pass
         async with bridges.lease(one.model_copy(update={"budget": 5_000})), bridges.lease(two):
-            with anyio.fail_after(10):
-                await telling.wait()
-            assert not gone.is_set()
+            await telling.wait()
+            assert told == []
+        listens.set()
+    assert told == [old]
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "broken"])
