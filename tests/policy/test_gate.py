@@ -141,7 +141,8 @@ async def _everything_shown(bridge: Bridge) -> str:
         if tool.effect or tool.action is not Action.READ:
             continue
         schema = tool.input_schema
-        arguments = {"query": "a", "text": "a"} if "query" in schema.get("required", ()) else {}
+        asked = {"query": "a", "text": "a"} if "query" in schema.get("required", ()) else {}
+        arguments: dict[str, Any] = asked | {"timeout": 0}
         if set(schema.get("required", ())) - {"query"}:
             continue
         try:
