@@ -10,8 +10,8 @@ import pytest
 
 from tests.deployed.deployment import Deployment, missing
 from tests.deployed.load import APPS, LIMIT, Load, place, run
-from tests.deployed.replicas import connected
 from tests.harness import payload, texts
+from tests.http_server import connected
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.skipif(bool(missing("nginx")), reason=missing("nginx"))]
 

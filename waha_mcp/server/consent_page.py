@@ -13,6 +13,7 @@ from html import escape
 from pydantic import AnyUrl
 from starlette.responses import HTMLResponse
 
+from waha_mcp.console.pages import as_page
 from waha_mcp.server.oauth_clients import LOOPBACK
 from waha_mcp.whatsapp.untrusted import reveal
 
@@ -147,17 +148,4 @@ def _page(title: str, body: str, status: int = 200, head: str = "") -> HTMLRespo
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} · waha-mcp</title>{head}<style nonce="{nonce}">{_STYLE}</style></head>
 <body><main>{body}</main></body></html>"""
-    return HTMLResponse(
-        text,
-        status,
-        {
-            "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; "
-            "base-uri 'none'; frame-ancestors 'none'",
-            "Cache-Control": "no-store",
-            # With no referrer at all, a browser sends no origin with a form, either.
-            "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "X-Robots-Tag": "noindex",
-        },
-    )
+    return as_page(text, nonce, status, posts=True)
