@@ -37,8 +37,11 @@ def digest(secret: str) -> str:
 
 
 def account_of(app: App) -> str:
-    """The WhatsApp account that an App is for. Who consented did so for this one, whatever key leads to it."""
-    return digest(f"{app.url} {app.session or ''}")
+    """The WhatsApp account that an App is for. Who consented did so for this one, whatever key leads to it.
+
+    Where the definition names no session, nothing but the key says which one it is.
+    """
+    return digest(f"{app.url} {app.session or digest(app.key.get_secret_value())}")
 
 
 @dataclass(frozen=True)
