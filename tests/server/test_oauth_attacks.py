@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from tests.server.oauth_site import Client, Page, Site, an_app, site
 from waha_mcp.policy.one_time_codes import WRONG_FROM_ONE, issue, redeem
 from waha_mcp.server.consent_words import powers
+from waha_mcp.server.oauth_state import end_grants
 from waha_mcp.store import Full
 from waha_mcp.store.memory import Memory
 
@@ -37,7 +38,7 @@ WIDER: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("wider", WIDER, ids=str)
 def test_no_more_is_allowed_than_was_read(wider: dict[str, Any], here: Site) -> None:
-    narrow = {"approval": "all", "chats": {"read": {"deny": ["Maya"]}}}
+    narrow: dict[str, Any] = {"approval": "all", "chats": {"read": {"deny": ["Maya"]}}}
     here.apps["assistant"] = an_app(**narrow)
     client = Client(here)
     page = read(client)
@@ -64,6 +65,22 @@ def test_a_key_of_another_session_ends_the_grant_of_an_app_that_names_none(here:
     assert here.app_of(tokens["access_token"]) is None
     assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     assert client.exchange(code).json()["error"] == "invalid_grant"
+
+
+def test_a_code_that_was_on_its_way_does_not_outlast_the_end_of_all_grants(here: Site) -> None:
+    client, other = Client(here), Client(here)
+    code, page = client.allowed(), read(other)
+    assert end_grants(here.store, "assistant") == 0
+    assert client.exchange(code).json()["error"] == "invalid_grant"
+    assert other.post(page, "allow").answer.status_code == 403
+
+
+def test_the_end_of_one_apps_grants_leaves_those_of_another(tmp_path: Path) -> None:
+    with site(tmp_path / "s.sqlite", an_app(), an_app("other")) as here:
+        client = Client(here)
+        code = client.allowed("other")
+        end_grants(here.store, "assistant")
+        assert client.exchange(code).status_code == 200
 
 
 UNSAID: list[tuple[dict[str, Any], str]] = [

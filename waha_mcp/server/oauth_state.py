@@ -259,13 +259,18 @@ def grants(store: Store, app_id: str) -> list[Grant]:
 
 
 def end_grants(store: Store, app_id: str) -> int:
-    """End all grants of an App; how many there were."""
+    """End all grants of an App, and what would become one, its requests and codes; how many grants there were."""
+    # First these, so that none of them becomes a grant meanwhile.
+    for table in (_REQUESTS, _CODES):
+        for row in store.rows(table):
+            if json.loads(row.value)["app"] == app_id:
+                _end(store, row.key, table)
     found = grants(store, app_id)
     for grant in found:
         _end(store, grant.id)
     return len(found)
 
 
-def _end(store: Store, grant_id: str) -> None:
-    while (text := store.get(_GRANTS, grant_id)) is not None and not store.swap(_GRANTS, grant_id, text, None):
+def _end(store: Store, key: str, table: str = _GRANTS) -> None:
+    while (text := store.get(table, key)) is not None and not store.swap(table, key, text, None):
         pass
