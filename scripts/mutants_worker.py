@@ -3,7 +3,6 @@
 Requests and answers are lines of JSON on two pipes:
 
 - {"do": "listed"}: the ids of the tests that start no process, and of the others.
-- {"do": "record", "tests"}: which lines of the files that decide each test runs, and how long it takes.
 - {"do": "run", "file", "source", "tests", "seconds"}: whether one of the tests fails with a file that has this source.
 
 The file is on the disk while the tests run, for the processes that they start. In the fork itself, the functions that
@@ -12,10 +11,6 @@ differ get their new code; where something differs that ran at import, a new pyt
 
 from __future__ import annotations
 
-import ast
-import builtins
-import gc
-import importlib
 import json
 import os
 import select
@@ -30,40 +25,10 @@ from typing import Any
 
 import pytest
 
-from tests.quick import in_process
+from scripts.mutants_reached import Key, alone, key_of, living, nested
 
 OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: a function's code, and not a module's or a class's
 ROOT = Path(__file__).resolve().parent.parent
-FILES = set(json.loads(os.environ.get("MUTANTS_FILES", "[]")))
-
-
-class Probes(ast.NodeTransformer):
-    """Puts a call in front of every statement of every function that notes the file and the statement's first line.
-
-    A tracer would cost every call of every library several times its own time.
-    """
-
-    HIT = "__mutants_hit__"
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self._functions = 0
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        self._functions += function
-        super().generic_visit(node)
-        for name in ("body", "orelse", "finalbody"):
-            body = getattr(node, name, None)
-            if self._functions and isinstance(body, list):
-                setattr(node, name, [new for each in body for new in (self._hit(each), each)])
-        self._functions -= function
-        return node
-
-    def _hit(self, statement: ast.stmt) -> ast.stmt:
-        place = ast.Tuple([ast.Constant(self.file), ast.Constant(statement.lineno)], ast.Load())
-        call = ast.Expr(ast.Call(ast.Name(self.HIT, ast.Load()), [place], []))
-        return ast.fix_missing_locations(ast.copy_location(call, statement))
 
 
 class Server:
@@ -73,15 +38,7 @@ class Server:
         self.session = session
         self.items = {item.nodeid: item for item in session.items}
         self.failed: list[str] = []
-        self.live: dict[tuple[str, str, int], list[FunctionType]] = {}
-        # What is loaded with the first call only would else be missing: no test would reach it.
-        for path in FILES:
-            importlib.import_module(".".join(Path(path).relative_to(ROOT).with_suffix("").parts))
-        # What is frozen is not among the objects.
-        gc.unfreeze()
-        for each in gc.get_objects():
-            if isinstance(each, FunctionType) and each.__code__.co_filename in FILES:
-                self.live.setdefault(_key(each.__code__), []).append(each)
+        self.live = living()
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -89,23 +46,8 @@ class Server:
             self.failed.append(report.nodeid)
 
     def listed(self) -> dict[str, list[str]]:
-        alone = {n for n, item in self.items.items() if isinstance(item, pytest.Function) and in_process(item)}
-        return {"alone": [n for n in self.items if n in alone], "others": [n for n in self.items if n not in alone]}
-
-    def record(self, tests: list[str]) -> dict[str, Any]:
-        def work() -> dict[str, Any]:
-            for path in FILES:
-                probed = Probes(Path(path).relative_to(ROOT).as_posix()).visit(ast.parse(Path(path).read_bytes()))
-                for code in _all(compile(probed, path, "exec", dont_inherit=True)):
-                    for function in self.live.get(_key(code), []):
-                        function.__code__ = code
-            found: dict[str, Any] = {}
-            for _ in self._run(tests, found):
-                pass
-            return {"tests": {k: v for k, v in found.items() if k not in self.failed}, "failed": self.failed}
-
-        answer: dict[str, Any] = in_fork(work, 1800)
-        return answer
+        found = dict.fromkeys(alone(self.items.values()))
+        return {"alone": list(found), "others": [test for test in self.items if test not in found]}
 
     def run(self, file: str, source: str, tests: list[str], seconds: float) -> dict[str, Any]:
         path = ROOT / file
@@ -128,20 +70,11 @@ class Server:
         finally:
             path.write_text(original, "utf-8")
 
-    def _run(self, tests: Sequence[str], tracing: dict[str, Any] | None = None) -> Iterator[str]:
+    def _run(self, tests: Sequence[str]) -> Iterator[str]:
         """Run tests in a fork, as pytest's own loop would; the id of each once it is over."""
         items = [self.items[test] for test in tests]
         for item, following in zip(items, [*items[1:], None], strict=True):
-            hits: set[tuple[str, int]] = set()
-            setattr(builtins, Probes.HIT, hits.add)
-            began = time.perf_counter()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            seconds = time.perf_counter() - began
-            if tracing is not None:
-                lines: dict[str, list[int]] = {}
-                for name, line in sorted(hits):
-                    lines.setdefault(name, []).append(line)
-                tracing[item.nodeid] = [round(seconds, 3), lines]
             yield item.nodeid
 
     def _anew(self, tests: list[str], seconds: float) -> dict[str, Any]:
@@ -196,20 +129,6 @@ def in_fork(work: Any, seconds: float) -> Any:
     return json.loads(answer) if answer else None
 
 
-def _key(code: CodeType) -> tuple[str, str, int]:
-    return code.co_filename, code.co_qualname, code.co_firstlineno
-
-
-def _nested(code: CodeType) -> list[CodeType]:
-    return [each for each in code.co_consts if isinstance(each, CodeType)]
-
-
-def _all(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for each in _nested(code):
-        yield from _all(each)
-
-
 def _own(code: CodeType) -> tuple[Any, ...]:
     """What a code object does itself, whatever line it stands on."""
     consts = tuple(repr(each) for each in code.co_consts if not isinstance(each, CodeType))
@@ -217,12 +136,12 @@ def _own(code: CodeType) -> tuple[Any, ...]:
 
 
 def _same(old: CodeType, new: CodeType) -> bool:
-    before, after = _nested(old), _nested(new)
+    before, after = nested(old), nested(new)
     return _own(old) == _own(new) and len(before) == len(after) and all(map(_same, before, after))
 
 
 def patches(
-    original: str, source: str, filename: str, live: dict[tuple[str, str, int], list[FunctionType]]
+    original: str, source: str, filename: str, live: dict[Key, list[FunctionType]]
 ) -> list[tuple[FunctionType, CodeType]] | None:
     """The functions that exist and the code that each gets; None when that would not be the whole change."""
     found: list[tuple[FunctionType, CodeType]] = []
@@ -231,12 +150,12 @@ def patches(
         if _same(old, new):
             return True
         if old.co_flags & OPTIMIZED:
-            functions = live.get(_key(old), [])
+            functions = live.get(key_of(old), [])
             if not functions or old.co_freevars != new.co_freevars:
                 return False
             found.extend((each, new) for each in functions)
             return True
-        before, after = _nested(old), _nested(new)
+        before, after = nested(old), nested(new)
         return _own(old) == _own(new) and len(before) == len(after) and all(map(walk, before, after))
 
     compiled = [compile(text, filename, "exec", dont_inherit=True) for text in (original, source)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import json
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,6 +30,7 @@ def loaded(name: str) -> ModuleType:
 
 
 mutants: Any = loaded("mutants")
+reaching: Any = loaded("mutants_reached")
 worker: Any = loaded("mutants_worker")
 
 
@@ -236,7 +238,7 @@ def living(source: str) -> tuple[dict[str, Any], dict[tuple[str, str, int], list
     names: dict[str, Any] = {}
     exec(compile(source, "x.py", "exec"), names)
     functions = [names["early"], names["C"].method]
-    return names, {worker._key(each.__code__): [each] for each in functions}
+    return names, {reaching.key_of(each.__code__): [each] for each in functions}
 
 
 def test_a_function_that_lives_gets_its_new_code_and_no_other_does() -> None:
@@ -259,10 +261,10 @@ def test_a_change_whose_function_nobody_has_seen_cannot_be_patched() -> None:
 
 def test_probes_say_which_statements_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     hits: set[tuple[str, int]] = set()
-    monkeypatch.setattr(builtins, worker.Probes.HIT, hits.add, raising=False)
+    monkeypatch.setattr(builtins, reaching.Probes.HIT, hits.add, raising=False)
     source = "X = 1\ndef f(a):\n    if a:\n        return 1\n    elif X:\n        return 2\n    return 3\n"
     names: dict[str, Any] = {}
-    exec(compile(worker.Probes("x.py").visit(ast.parse(source)), "x.py", "exec"), names)
+    exec(compile(reaching.Probes("x.py").visit(ast.parse(source)), "x.py", "exec"), names)
     assert hits == set()
     assert names["f"](False) == 2
     assert hits == {("x.py", 3), ("x.py", 5), ("x.py", 6)}
@@ -277,5 +279,28 @@ def test_tests_of_a_mutants_own_file_come_before_all_others_that_are_faster() ->
         "tests/policy/test_pace.py::test_fast": [0.2, on],
         "tests/policy/test_gap.py::test_elsewhere": [0.1, {"waha_mcp/policy/gap.py": [1]}],
     }
-    alone, _ = mutants.chosen(mutant, {"tests": tests, "processes": []}, None)
+    alone, _ = mutants.chosen(mutant, {"tests": tests, "processes": {}}, None)
     assert [each.partition("::")[2] for each in alone] == ["test_slow", "test_fast", "test_a"]
+
+
+def test_what_survives_meets_the_tests_of_its_own_files_that_start_processes_and_whole_folders_when_asked() -> None:
+    [mutant, *_] = mutants.mutants_of("server/http.py", b"def f(x):\n    return x == 1\n")
+    processes = {
+        "tests/server/test_http_hosts.py::test_slow": 19.0,
+        "tests/server/test_http_hosts.py::test_slower": 30.0,
+        "tests/server/test_http_hosts.py::test_too_slow": 40.0,
+        "tests/server/test_stdio.py::test_b": 0.1,
+        "tests/people/test_http_people.py::test_c": 0.1,
+    }
+    known = {"tests": {}, "processes": processes}
+    own = ["test_slow", "test_slower"]
+    assert [each.partition("::")[2] for each in mutants.chosen(mutant, known, None)[1]] == own
+    more = mutants.chosen(mutant, known, None, processes=True)[1]
+    assert [each.partition("::")[2] for each in more] == [*own, "test_b", "test_too_slow"]
+
+
+def test_what_a_run_of_the_tests_has_kept_holds_for_this_code_only(tmp_path: Path) -> None:
+    ours, theirs = {"tests": {"a": [0.1, {"x.py": [1]}], "b": [0.2, {}]}, "failed": ["b"]}, {"tests": {"c": [0.1, {}]}}
+    (tmp_path / "gw0.json").write_text(json.dumps(ours | {"key": mutants.reached_key()}))
+    (tmp_path / "gw1.json").write_text(json.dumps(theirs | {"key": "of another code", "failed": []}))
+    assert mutants.kept(tmp_path) == {"a": [0.1, {"x.py": [1]}], "b": [None, {}]}

@@ -7,12 +7,12 @@ together: with 60 bits to guess, the limits leave no chance. All functions block
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
 from typing import Literal
 
+from waha_mcp.digests import digest
 from waha_mcp.store import Count, Limit, Store
 
 #: What a code opens: the consent of OAuth, or the console on a server.
@@ -54,10 +54,10 @@ def redeem(store: Store, purpose: Purpose, text: str, address: str) -> str | Non
             Count(f"{_TABLE}/{purpose}", (WRONG,)),
         ]
     )
-    digest, found = _digest(purpose, _plain(text)), None
+    typed, found = _digest(purpose, _plain(text)), None
     for row in store.rows(_TABLE, f"{purpose}/"):
         kept = json.loads(row.value)
-        if hmac.compare_digest(kept["digest"], digest):
+        if hmac.compare_digest(kept["digest"], typed):
             found = row, str(kept["app"])
     if found is None or not store.swap(_TABLE, found[0].key, found[0].value, None):
         return None
@@ -71,4 +71,4 @@ def _plain(text: str) -> str:
 
 
 def _digest(purpose: Purpose, code: str) -> str:
-    return hashlib.sha256(f"{purpose}:{code}".encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(f"{purpose}:{code}")

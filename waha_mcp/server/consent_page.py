@@ -5,7 +5,6 @@ Everything that is put into it is escaped here. What a client says of itself is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from dataclasses import asdict, dataclass
@@ -14,6 +13,8 @@ from html import escape
 from pydantic import AnyUrl
 from starlette.responses import HTMLResponse
 
+from waha_mcp.console.pages import as_page
+from waha_mcp.digests import digest
 from waha_mcp.server.consent_words import Terms
 from waha_mcp.server.oauth_clients import LOOPBACK
 from waha_mcp.whatsapp.untrusted import reveal
@@ -112,7 +113,7 @@ here. You see what the App may do before anything is allowed.</p>
 
 def shown(terms: Terms) -> str:
     """What stands for these terms in the form, so that nothing else is allowed than what was read."""
-    return hashlib.sha256(json.dumps(asdict(terms)).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(json.dumps(asdict(terms)))
 
 
 def decision_page(form: Form, asker: Asker, terms: Terms, changed: bool = False) -> HTMLResponse:
@@ -155,17 +156,4 @@ def _page(title: str, body: str, status: int = 200, head: str = "") -> HTMLRespo
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} · waha-mcp</title>{head}<style nonce="{nonce}">{_STYLE}</style></head>
 <body><main>{body}</main></body></html>"""
-    return HTMLResponse(
-        text,
-        status,
-        {
-            "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; "
-            "base-uri 'none'; frame-ancestors 'none'",
-            "Cache-Control": "no-store",
-            # With no referrer at all, a browser sends no origin with a form, either.
-            "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "X-Robots-Tag": "noindex",
-        },
-    )
+    return as_page(text, nonce, status, posts=True)
