@@ -20,8 +20,9 @@ Purpose = Literal["oauth", "console"]
 
 #: Seconds for which a code is good.
 LIFETIME = 600.0
-#: Most wrong codes, from one address and in all.
-WRONG_FROM_ONE, WRONG = Limit(20, 600.0), Limit(200, 600.0)
+#: Most wrong codes, from one address and in all. Who guesses from a hundred addresses locks everybody out, and still
+#: has no chance: 2,000 of 2^60 are one in 10^14.
+WRONG_FROM_ONE, WRONG = Limit(20, 600.0), Limit(2_000, 600.0)
 
 #: Keys are `<purpose>/<App id>`.
 _TABLE = "one_time_code"

@@ -47,7 +47,7 @@ from waha_mcp.app.urls import parse
 from waha_mcp.digests import digest
 from waha_mcp.policy import one_time_codes
 from waha_mcp.server import consent_words, oauth_state
-from waha_mcp.server.consent_page import Asker, Form, code_page, decision_page, problem_page, return_page
+from waha_mcp.server.consent_page import Asker, Form, code_page, decision_page, problem_page, return_page, shown
 from waha_mcp.server.credentials import client_address
 from waha_mcp.server.oauth_clients import LOOPBACK, Clients, NoDocument, is_document
 from waha_mcp.server.oauth_state import (
@@ -270,27 +270,18 @@ class OAuth:
             case "code" if found.app is None:
                 return await self._code_typed(request, page, found, str(form.get("code", "")))
             case "allow" if found.app is not None:
-                return await self._allowed(page, found)
+                return await self._allowed(page, found, str(form.get("shown", "")))
             case "refuse":
                 return await self._refused(page, found)
         return self._shown(page, found)
 
-    def _shown(self, page: Form, found: oauth_state.Request) -> Response:
+    def _shown(self, page: Form, found: oauth_state.Request, changed: bool = False) -> Response:
         if found.app is None or found.account is None:
             return code_page(page, _asker(found))
         app = self._app(found.app, found.account)
         if app is None:
             return problem_page(f"The App {found.app} is not there any more, or disabled.")
-        account = f"session “{app.session}” in WAHA" if app.session else "the one that the App's key is for"
-        return decision_page(
-            page,
-            _asker(found),
-            app.id,
-            account,
-            consent_words.powers(app),
-            [tool.title for tool in consent_words.exposed(app)],
-            consent_words.risks(app),
-        )
+        return decision_page(page, _asker(found), consent_words.terms(app), changed)
 
     async def _code_typed(self, request: Request, page: Form, found: oauth_state.Request, text: str) -> Response:
         # Counted before it is looked at; who tries twice at the same time is told to do it once.
@@ -320,9 +311,10 @@ class OAuth:
             return problem_page(_ELSEWHERE, 403)
         return RedirectResponse(f"{_CONSENT}?request={page.request}", 303, {"Cache-Control": "no-store"})
 
-    async def _allowed(self, page: Form, found: oauth_state.Request) -> Response:
-        if self._app(found.app or "", found.account or "") is None:
-            return problem_page(f"The App {found.app} is not there any more, or disabled.")
+    async def _allowed(self, page: Form, found: oauth_state.Request, read: str) -> Response:
+        app = self._app(found.app or "", found.account or "")
+        if app is None or read != shown(consent_words.terms(app)):
+            return self._shown(page, found, changed=True)
         code = await in_thread(self._state.allow, page.request, found)
         if code is None:
             return problem_page(_ELSEWHERE, 403)
