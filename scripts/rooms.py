@@ -19,6 +19,7 @@ from pathlib import Path
 #: The rooms, from the ground up.
 ORDER = (
     "places",
+    "digests",
     "files",
     "concurrency",
     "steps",

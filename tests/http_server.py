@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 from urllib.parse import urlsplit
 
 import httpx2
@@ -31,6 +32,7 @@ SOON = 20.0
 
 def write_app(folder: Path, name: str, sandbox: SandboxInfo, key: str, more: str = NO_PACE_TEXT, **fields: Any) -> Path:
     """Put a definition into a folder, whole or not at all, as people's editors do; its path."""
+    folder.mkdir(exist_ok=True)
     values = {"url": sandbox.url, "key": key, "session": sandbox.session} | fields
     text = "".join(f"{field} = {json.dumps(value)}\n" for field, value in values.items() if value is not None)
     path = folder / f"{name}.toml"
@@ -49,26 +51,106 @@ def until(condition: Callable[[], bool], seconds: float = SOON) -> None:
         time.sleep(0.02)
 
 
-@dataclass
 class Served:
-    """A server: where it is, and what it wrote on stderr."""
+    """A server in a process of its own, ended with the block.
 
-    url: str
-    process: subprocess.Popen[str] = field(repr=False)
-    lines: list[str] = field(repr=False)
+    `url` is MCP's; `lines` is what it wrote on stderr. Started again, it has the same port.
+    """
+
+    def __init__(self, *arguments: str, first: str = "", state: Path | None = None, port: int = 0, **env: str) -> None:
+        """`first`: lines of Python that it runs first. `state`: the folder of its store. `port`: 0 takes a free one."""
+        self._command = [*command_after(first), "serve", "--http", *arguments, "--port"]
+        self._env = environment(**env) | ({} if state is None else {"XDG_STATE_HOME": str(state)})
+        self._port = port
+        self.url = ""
+        self.lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self.ended(15)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        self._process = subprocess.Popen(
+            [*self._command, str(self._port)],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        told: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stderr, told), daemon=True)
+        self._reader.start()
+        self.url = told.get(timeout=SOON)
+        assert self.url, self.log()
+        self._port = self.port
+
+    def _read(self, stream: IO[str], told: queue.SimpleQueue[str]) -> None:
+        with stream:
+            for line in stream:
+                self.lines.append(line)
+                if said := re.search(r"Serving MCP on ([^\s\"]+)", line):
+                    told.put(said[1])
+        told.put("")
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self._process.pid
 
     @property
     def base(self) -> str:
+        """The URL without MCP's path."""
         return self.url.removesuffix("/mcp")
 
     @property
     def address(self) -> tuple[str, int]:
         host, _, port = self.base.rpartition("://")[2].rpartition(":")
         return host, int(port)
+
+    @property
+    def port(self) -> int:
+        return self.address[1]
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def ended(self, timeout: float = SOON) -> int:
+        """Its exit code, once it has ended."""
+        code = self._process.wait(timeout)
+        self._reader.join(SOON)
+        return code
+
+    def stop(self) -> int:
+        """End it gently; its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def kill(self) -> None:
+        """End it as a machine ends that loses its power."""
+        self._process.kill()
+        self.ended()
+
+    def get(self, path: str, **headers: str) -> httpx2.Response:
+        """A GET of one of its paths besides MCP's."""
+        return httpx2.get(self.base + path, headers=headers, trust_env=False)
+
+    def await_ready(self, status: int = 200) -> Any:
+        """Wait until `/readyz` has this status, which it finds out once a second; what it says then."""
+        until(lambda: self.get("/readyz").status_code == status)
+        return self.get("/readyz").json()
+
+    def metrics(self) -> dict[str, float]:
+        """Its metrics: each sample as Prometheus's text has it, and its value."""
+        lines = self.get("/metrics").raise_for_status().text.splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {sample: float(value) for sample, _, value in samples}
 
     def log(self) -> str:
         return "".join(self.lines)
@@ -94,55 +176,32 @@ class Served:
     def caller(self, key: str | None, **options: Any) -> Caller:
         return Caller(self.url, {} if key is None else {"X-Api-Key": key}, **options)
 
-    @asynccontextmanager
-    async def client(
-        self, key: str, era: Era = "auto", headers: Mapping[str, str] | None = None, **options: Any
-    ) -> AsyncIterator[Client]:
-        """The SDK's client with a key, and what else it sends with each request."""
-        http = httpx2.AsyncClient(
-            headers={"X-Api-Key": key, **(headers or {})}, timeout=30, verify=False, trust_env=False
-        )
-        async with http, Client(streamable_http_client(self.url, http_client=http), mode=era, **options) as client:
-            yield client
+    def client(self, key: str, era: Era = "auto", **options: Any) -> AbstractAsyncContextManager[Client]:
+        """The SDK's client with a key; `options` as of `connected`."""
+        return connected(self.base, key, era, **options)
 
 
-@contextmanager
-def http_server(*arguments: str, first: str = "", state: Path | None = None, **env: str) -> Iterator[Served]:
-    """`waha-mcp serve --http --port 0`, once it takes requests; it runs the Python lines `first` before."""
-    values = environment(**env) | ({} if state is None else {"XDG_STATE_HOME": str(state)})
-    process = subprocess.Popen(
-        [*command_after(first), "serve", "--http", "--port", "0", *arguments],
-        env=values,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+@asynccontextmanager
+async def connected(
+    base: str, key: str, era: Era = "auto", *, headers: Mapping[str, str] = {}, verify: Any = False, **options: Any
+) -> AsyncIterator[Client]:
+    """The SDK's client on a server's `/mcp`, with a key and what else it sends with each request.
+
+    `verify`: the TLS context, where the server has TLS. `options`: of the client.
+    """
+    http = httpx2.AsyncClient(
+        headers={"X-Api-Key": key, **headers}, timeout=httpx2.Timeout(60), verify=verify, trust_env=False
     )
-    assert process.stderr is not None
-    lines: list[str] = []
-    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    async with (
+        http,
+        Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=era, **options) as client,
+    ):
+        yield client
 
-    def read(stream: Any) -> None:
-        for line in stream:
-            lines.append(line)
-            if line.startswith("Serving MCP on "):
-                told.put(line.split()[-1])
-        told.put("")
 
-    reader = threading.Thread(target=read, args=(process.stderr,), daemon=True)
-    reader.start()
-    try:
-        url = told.get(timeout=SOON)
-        assert url, "".join(lines)
-        yield Served(url, process, lines)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.join(timeout=5)
-        process.stderr.close()
+def http_server(*arguments: str, first: str = "", state: Path | None = None, **env: str) -> Served:
+    """`waha-mcp serve --http --port 0`, which takes requests in the block; it runs the Python lines `first` before."""
+    return Served(*arguments, first=first, state=state, port=0, **env)
 
 
 class Answer:

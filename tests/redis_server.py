@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,16 +15,10 @@ import pytest
 from redis import Redis as Client
 from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError
 
+from tests.serving import free_port
 from waha_mcp.store import redis_scripts
 from waha_mcp.store.redis import Redis
 from waha_mcp.store.redis_url import parse_redis_url
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class RedisServer:

@@ -1,11 +1,13 @@
-"""Runs a socket server in a thread."""
+"""Socket servers in threads, and ports for servers that are told theirs."""
 
 from __future__ import annotations
 
+import random
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -19,3 +21,12 @@ def serving(server: socketserver.BaseServer) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, and that no outgoing connection gets."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randrange(12_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            return port

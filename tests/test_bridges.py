@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -106,6 +107,28 @@ async def test_what_outlasts_its_request_keeps_the_bridge_open(sandbox: SandboxI
             pass
 
 
+async def test_a_bridge_is_not_closed_at_the_end_before_what_was_cut_off_has_ended(sandbox: SandboxInfo) -> None:
+    app, happened, begun = app_for(sandbox, sandbox.keys["read"], id="one"), list[str](), anyio.Event()
+
+    async def request() -> None:
+        async with bridges.lease(app):
+            try:
+                begun.set()
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.2)
+                    happened.append("written")
+
+    async with at_work() as bridges:
+        bridges.closed.add(lambda _: happened.append("closed"))
+        # As uvicorn does it, which waits no longer.
+        cut_off = asyncio.create_task(request())
+        await begun.wait()
+        cut_off.cancel()
+    assert happened == ["written", "closed"]
+
+
 @pytest.mark.slow
 async def test_a_request_that_gives_up_while_its_bridge_is_made_leaves_none_behind(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one")
@@ -204,23 +227,46 @@ async def test_a_bridge_whose_definition_does_not_stand_any_more_is_retired(
     assert set(map(id, asked)) == {id(app)}
 
 
-@pytest.mark.slow
-async def test_a_client_that_does_not_listen_holds_up_no_other_app(
-    sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TELLING", 0.2)
+async def test_a_client_that_does_not_listen_holds_up_no_request(sandbox: SandboxInfo) -> None:
     one, two = (app_for(sandbox, sandbox.keys["read"], id=each) for each in ("one", "two"))
+    telling, listens, told = anyio.Event(), anyio.Event(), list[Bridge]()
 
-    async def never(_: Bridge) -> None:
-        await anyio.sleep_forever()
+    async def tell(bridge: Bridge) -> None:
+        telling.set()
+        await listens.wait()
+        told.append(bridge)
 
     async with at_work() as bridges:
-        bridges.retiring.add(never)
-        async with bridges.lease(one):
+        bridges.retiring.add(tell)
+        async with bridges.lease(one) as old:
             pass
-        with anyio.fail_after(10):
-            async with bridges.lease(one.model_copy(update={"budget": 5_000})), bridges.lease(two):
-                pass
+        async with bridges.lease(one.model_copy(update={"budget": 5_000})), bridges.lease(two):
+            await telling.wait()
+            assert told == []
+        listens.set()
+    assert told == [old]
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "broken"])
+async def test_the_bridge_of_a_client_that_cannot_be_told_is_closed_all_the_same(
+    silent: bool, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TELLING", 0.05)
+    app = app_for(sandbox, sandbox.keys["read"], id="one")
+
+    async def tell(_: Bridge) -> None:
+        if silent:
+            await anyio.sleep_forever()
+        raise RuntimeError("a client's connection broke")
+
+    async with at_work() as bridges:
+        closed = Closed(bridges)
+        bridges.retiring.add(tell)
+        async with bridges.lease(app) as old:
+            pass
+        async with bridges.lease(app.model_copy(update={"budget": 5_000})):
+            await closed.until(1)
+        assert closed.bridges == [old]
 
 
 # Keys
@@ -254,6 +300,7 @@ async def test_an_admin_key_gets_no_bridge_and_costs_waha_one_look(sandbox: Sand
         assert len(looks) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 async def test_without_waha_only_a_key_that_a_definition_names_gets_a_bridge(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one").model_copy(update={"url": "http://127.0.0.1:1"})

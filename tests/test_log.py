@@ -13,13 +13,15 @@ import pytest
 from pydantic import SecretStr
 
 from waha_mcp import log
-from waha_mcp.log import configure_logging, hide, redact, redact_answer, redact_json, unmistakable
+from waha_mcp.log import configure_logging, hidden, hide, redact, redact_answer, redact_json, unmistakable
 
 KEY = "k-4f9a1c77d2e84b0f"
 
 
 @pytest.fixture(autouse=True)
-def forms_made_anew() -> None:
+def nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_for_good", "_in_use", "_used"):
+        monkeypatch.setattr(log, name, type(getattr(log, name))())
     for made in (log._plain, log._escaped, log._encoded):
         made.cache_clear()
 
@@ -49,6 +51,33 @@ def test_the_key_is_taken_out_of_lines_and_tracebacks(capsys: pytest.CaptureFixt
     assert KEY not in err
     assert err.count("[key]") >= 2
     assert "ValueError" in err
+
+
+def logged(text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    configure_logging("info")
+    logging.getLogger("waha_mcp.test").info("%s", text)
+    return capsys.readouterr().err
+
+
+def test_a_key_is_hidden_while_somebody_uses_it_and_in_lines_that_are_on_their_way(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine = SecretStr("key_of_somebody_0")
+    with hidden(mine):
+        with hidden(mine):
+            assert "[key]" in logged(mine.get_secret_value(), capsys)
+        assert "[key]" in logged(mine.get_secret_value(), capsys)
+    assert "[key]" in logged(mine.get_secret_value(), capsys)
+
+
+def test_strangers_who_send_many_keys_leave_no_more_than_the_last_ones_to_look_for() -> None:
+    hide(SecretStr("key_for_good_0"))
+    for number in range(3 * log._LATE):
+        with hidden(SecretStr(f"key_of_stranger_{number}")):
+            pass
+    assert len(log._hidden()) == 1 + log._LATE
+    assert SecretStr("key_for_good_0") in log._hidden()
+    assert SecretStr(f"key_of_stranger_{3 * log._LATE - 1}") in log._hidden()
 
 
 def test_ours_show_from_the_chosen_level_and_others_from_warning_on(capsys: pytest.CaptureFixture[str]) -> None:

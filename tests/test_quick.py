@@ -58,7 +58,7 @@ def test_most_tests_are_quick_and_so_is_something_of_every_folder(request: pytes
     found = request.config.stash[COLLECTED]
     if len({test.partition("::")[0] for test in found}) < 40:
         pytest.skip("not the whole suite")
-    assert sum(found.values()) > 0.8 * len(found)
+    assert sum(found.values()) > 0.75 * len(found)
     folders: dict[str, bool] = {}
     for test, chosen in found.items():
         folder = test.partition("::")[0].rpartition("/")[0]

@@ -17,7 +17,7 @@ import anyio.to_thread
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
 from waha_mcp.feed.live import Feed
-from waha_mcp.log import hide, redact_answer
+from waha_mcp.log import hidden, redact_answer
 from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.directory import Directory, everyone
 from waha_mcp.people.filling import FilledTable
@@ -115,8 +115,6 @@ class Bridge:
                 meant = did_you_mean(unknown[0], known)
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: {there}{meant}")
         self.app = app
-        for secret in app.secrets():
-            hide(secret)
         self._shared = shared
         self.waha = Waha(app.url, app.key, app.session, ca_file=app.ca_file, observer=shared.observer)
         self.key = KeyProbe(app, self.waha)
@@ -141,6 +139,7 @@ class Bridge:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        self._stack.enter_context(hidden(*self.app.secrets()))
         await self._stack.enter_async_context(self.waha)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)

@@ -13,8 +13,8 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from waha_mcp.app.definition import App
-from waha_mcp.app.folder import key_digest
 from waha_mcp.bridge import ALONE, Bridge, Shared
+from waha_mcp.digests import key_digest
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.shared_events import SharedEvents
 
@@ -121,9 +121,12 @@ class Bridges:
             finally:
                 self._tasks = None
                 upkeep.cancel()
+                tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
+                # Calls that were cut off write down what they know, and would lose it with the process.
+                while any(entry.leases for entry in self._open.values()):  # noqa: ASYNC110 - once, for a moment
+                    await anyio.sleep(0.02)
                 for entry in self._open.values():
                     entry.ended.set()
-                tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
 
     @asynccontextmanager
     async def lease(self, app: App, whole: App | None = None, *, vouched: bool = True) -> AsyncIterator[Bridge]:
@@ -183,21 +186,30 @@ class Bridges:
     async def _leased(self, app: App, whole: App) -> _Entry:
         # What a request may narrow makes another bridge; any other difference is a definition that has changed.
         key = (app.id, key_digest(app.key), app.exclude)
+        if (entry := self._taken(key, app, whole)) is not None:
+            return entry
         async with self._making:
-            entry = self._entries.get(key)
-            if entry is not None and (entry.bridge.app, entry.whole) != (app, whole):
-                await self._retire(entry)
-                entry = None
-            if entry is not None:
-                entry.leases += 1
+            # Another request may have made it meanwhile.
+            if (entry := self._taken(key, app, whole)) is not None:
                 return entry
-            await self._make_room(app.id)
+            self._make_room(app.id)
             if self._tasks is None:
                 raise TooMany
             made: _Entry = await self._tasks.start(self._work, app, whole, key)
             return made
 
-    async def _make_room(self, app_id: str) -> None:
+    def _taken(self, key: tuple[object, ...], app: App, whole: App) -> _Entry | None:
+        """The entry under a key, for one request more; None if there is none for this definition."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if (entry.bridge.app, entry.whole) != (app, whole):
+            self._retire(entry)
+            return None
+        entry.leases += 1
+        return entry
+
+    def _make_room(self, app_id: str) -> None:
         """Make room for another bridge of an App: first among its own ones.
 
         Raises:
@@ -210,7 +222,7 @@ class Bridges:
             idle = [entry for entry in entries if not entry.leases]
             if not idle:
                 raise TooMany
-            await self._retire(min(idle, key=lambda entry: entry.used))
+            self._retire(min(idle, key=lambda entry: entry.used))
             return
 
     async def _work(self, app: App, whole: App, key: tuple[object, ...], *, task_status: TaskStatus[_Entry]) -> None:
@@ -227,7 +239,7 @@ class Bridges:
             if entry is None:
                 raise
             logger.exception("The bridge of App %s has failed", app.id)
-            await self._retire(entry)
+            self._retire(entry)
         finally:
             if entry is not None:
                 if not entry.retired:  # its maker has gone before it could use it, or the process ends
@@ -258,26 +270,34 @@ class Bridges:
         await self._drop_if_refused(entry)
 
     async def _drop_if_refused(self, entry: _Entry) -> None:
-        if entry.bridge.key.unauthorized and await self._retire(entry):
+        if entry.bridge.key.unauthorized and self._retire(entry):
             await self._tell(entry.whole)
 
     async def _tell(self, app: App) -> None:
         for listener in tuple(self.changed):
             await listener(app)
 
-    async def _retire(self, entry: _Entry) -> bool:
+    def _retire(self, entry: _Entry) -> bool:
         """Lend the bridge to no further request, and close it once none uses it; False if that was so already."""
         if entry.retired:
             return False
         entry.retired = True
         del self._entries[entry.key]
-        for listener in tuple(self.retiring):
+        if self._tasks is not None:
             # A client that does not read what it is told holds up nobody.
-            with anyio.move_on_after(TELLING):
-                await listener(entry.bridge)
+            self._tasks.start_soon(self._send_off, entry)
+        return True
+
+    async def _send_off(self, entry: _Entry) -> None:
+        """Tell the clients of a retired bridge, and close it unless a request uses it."""
+        for listener in tuple(self.retiring):
+            try:
+                with anyio.move_on_after(TELLING):
+                    await listener(entry.bridge)
+            except Exception:  # it must not end what runs beside it
+                logger.exception("The clients of App %s could not be told of a change", entry.whole.id)
         if not entry.leases:
             entry.ended.set()
-        return True
 
     async def _keep(self, upkeep: anyio.CancelScope) -> None:
         with upkeep:
@@ -293,7 +313,7 @@ class Bridges:
         unused = 0.0 if entry.leases else time.monotonic() - entry.used
         # Without requests, too: a bridge may be filling its index.
         if unused > self._idle or not await self._stands(entry.whole):
-            await self._retire(entry)
+            self._retire(entry)
         elif entry.leases and self._tasks is not None:
             self._tasks.start_soon(self._check, entry)
         elif unused > RESTING:

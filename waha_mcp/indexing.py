@@ -6,7 +6,6 @@ the gaps of `history.index`: at first each chat from its newest message on, late
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import random
@@ -20,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import anyio
 
+from waha_mcp.digests import digest
 from waha_mcp.feed.live import Feed
 from waha_mcp.feed.reading_back import last_of
 from waha_mcp.history.index import Index
@@ -70,7 +70,7 @@ def index_path(app_id: str, number: str) -> Path:
     Raises:
         OSError: the App's folder cannot be made.
     """
-    return state_dir(app_id) / f"index-{hashlib.sha256(number.encode()).hexdigest()[:8]}.sqlite"
+    return state_dir(app_id) / f"index-{digest(number)[:8]}.sqlite"
 
 
 def index_files(app_id: str) -> list[Path]:

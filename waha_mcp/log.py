@@ -7,7 +7,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -21,20 +23,48 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
 
-#: All secrets of this process. They are kept for good, since later lines may still contain an unused one.
-_hidden: dict[SecretStr, None] = {}
+#: Secrets that are hidden for good, and those that are hidden while something uses them, with by how many.
+_for_good: dict[SecretStr, None] = {}
+_in_use: Counter[SecretStr] = Counter()
+#: Those that were in use, the last `_LATE` ones: a line that is on its way may contain one.
+_used: dict[SecretStr, None] = {}
+_LATE = 100
+#: How many secrets have their patterns at hand. With more of them, each line would take seconds.
+_PATTERNS = 2048
 
 
 def hide(secret: SecretStr) -> None:
     """Redact a secret in every log line of the process from now on."""
-    _hidden[secret] = None
+    _for_good[secret] = None
+
+
+@contextmanager
+def hidden(*secrets: SecretStr) -> Iterator[None]:
+    """Redact secrets in log lines while the block runs, and for a while after it: anybody's, who may send many."""
+    _in_use.update(secrets)
+    try:
+        yield
+    finally:
+        for secret in secrets:
+            _in_use[secret] -= 1
+            if not _in_use[secret]:
+                del _in_use[secret]
+                _used.pop(secret, None)
+                _used[secret] = None
+        while len(_used) > _LATE:
+            del _used[next(iter(_used))]
+
+
+def _hidden() -> set[SecretStr]:
+    # Copies, since another thread may change them meanwhile.
+    return {*tuple(_for_good), *tuple(_in_use), *tuple(_used)}
 
 
 class _Redacting(logging.Formatter):
     """A formatter that redacts hidden secrets in the finished line, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(for_person(super().format(record)), *_hidden)
+        return redact(for_person(super().format(record)), *_hidden())
 
 
 class _Json(_Redacting):
@@ -100,7 +130,7 @@ def _replaced(text: str, values: Iterable[str]) -> str:
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment for another program: without our variables, and without any that holds a hidden secret."""
-    return {k: v for k, v in environ.items() if not k.startswith("WAHA_") and redact(v, *_hidden) == v}
+    return {k: v for k, v in environ.items() if not k.startswith("WAHA_") and redact(v, *_hidden()) == v}
 
 
 def _without(data: Any, values: list[str]) -> Any:
@@ -139,19 +169,19 @@ def _forms(value: str, text: str) -> tuple[re.Pattern[str], ...]:
     return (plain(value, fold), *_encoded(value, fold))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_PATTERNS)
 def _plain(value: str, fold: str) -> re.Pattern[str]:
     """In any case, with `fold` between its characters."""
     return _compiled(fold.join(_one_of(map(re.escape, _cases(char))) for char in value), value)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_PATTERNS)
 def _escaped(value: str, fold: str) -> re.Pattern[str]:
     """In any case, each character as it is or escaped for URLs, JSON or HTML, also repeatedly."""
     return _compiled(fold.join(map(_spelled, value)), value)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_PATTERNS)
 def _encoded(value: str, fold: str) -> tuple[re.Pattern[str], ...]:
     """In base64 and hex."""
     data = value.encode("utf-8", "surrogatepass")

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from waha_mcp.app import folder as folder_module
 from waha_mcp.app.definition import AppError
-from waha_mcp.app.folder import OPEN, AppFolder, Template, key_digest
+from waha_mcp.app.folder import OPEN, AppFolder, Template
+from waha_mcp.digests import key_digest
 
 KEY, OTHER = SecretStr("key_sample_one_0000"), SecretStr("key_sample_two_0000")
 

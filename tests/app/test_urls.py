@@ -14,7 +14,16 @@ from ada_url import URL
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from waha_mcp.app.urls import MAX_URL, is_local, not_public, parse, parse_base, parse_host
+from waha_mcp.app.urls import (
+    MAX_URL,
+    is_local,
+    is_local_address,
+    is_loopback,
+    not_public,
+    parse,
+    parse_base,
+    parse_host,
+)
 
 #: What Node's `new URL(text)` reads (versions 20 and 24 agree); `host` is null where it refuses the text.
 NODE: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "node_urls.json").read_text("utf-8"))
@@ -299,6 +308,43 @@ def test_a_name_that_no_public_resolver_knows_is_private_with_a_dot_at_its_end_t
 )  # fmt: skip
 def test_only_this_machine_and_private_networks_are_local(host: str, local: bool) -> None:
     assert is_local(host) is local
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.1.2.3", True),
+        ("fd00::1", True),
+        ("8.8.8.8", False),
+        ("::ffff:8.8.8.8", False),
+        ("2a00::1", False),
+        ("", False),
+        ("proxy", False),
+        ("localhost", False),
+    ],
+)
+def test_a_name_is_no_local_address(address: str, local: bool) -> None:
+    assert is_local_address(address) is local
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("localhost.example", False),
+        ("", False),
+    ],
+)
+def test_what_is_this_machine_alone_is_told(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ YES = (
     ),
     Defence(
         "a notice gets no key",
-        (("log.py", 'if not k.startswith("WAHA_") and redact(v, *_hidden) == v}', "}"),),
+        (("log.py", 'if not k.startswith("WAHA_") and redact(v, *_hidden()) == v}', "}"),),
         ("yes::a_notice_gets_no_key",),
     ),
     Defence(

@@ -17,8 +17,8 @@ from tests.bench.many_apps import definitions
 from tests.bench.replay import replaying
 from tests.bench.servers import LIST_CHATS, Bench
 from tests.bench.table import Row, Section, times
-from tests.deployed.replicas import free_port
 from tests.http_server import http_server, write_app
+from tests.serving import free_port
 
 #: Apps that share the clients.
 APPS = 8

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness import run
+from waha_mcp.digests import digest
 from waha_mcp.policy import one_time_codes
-from waha_mcp.server.oauth_state import Code, State, Tokens, digest
+from waha_mcp.server.oauth_state import Code, State, Tokens
 from waha_mcp.store import Store
 from waha_mcp.store.folders import user_store
 

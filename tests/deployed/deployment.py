@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 from tests.attacks.judge import Judge
-from tests.deployed.replicas import PATIENCE, Replica, free_port, replicas, write_app
+from tests.deployed.replicas import replicas
 from tests.harness import sandbox_server
+from tests.http_server import SOON, Served, write_app
 from tests.redis_server import RedisServer
+from tests.serving import free_port
 from tests.tls import certificate
 from waha_mcp.sandbox import SandboxInfo
 
@@ -79,7 +81,7 @@ class Proxy:
     def __enter__(self) -> Proxy:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + SOON
         while not _accepts(self.port):
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < ends, self._log.read_text()
@@ -89,7 +91,7 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(SOON)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -119,7 +121,7 @@ class Deployment:
     sandbox: SandboxInfo
     judge: Judge
     redis: RedisServer
-    replicas: list[Replica]
+    replicas: list[Served]
     proxy: Proxy
     keys: Mapping[str, str]
     state: Path

@@ -18,9 +18,9 @@ from typing import Any
 import anyio
 
 from tests.deployed.deployment import Deployment, deployed
-from tests.deployed.replicas import connected
 from tests.faults.cells import class_of
 from tests.harness import ERAS, NO_PACE_TEXT, texts
+from tests.http_server import connected
 
 #: Each has its own key, and its own chat to write to.
 APPS = ("anna", "ben", "cleo", "dan")

@@ -10,8 +10,8 @@ import pytest
 
 from tests.deployed.deployment import Deployment, missing
 from tests.deployed.load import APPS, LIMIT, Load, place, run
-from tests.deployed.replicas import connected
 from tests.harness import payload, texts
+from tests.http_server import connected
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.skipif(bool(missing("nginx")), reason=missing("nginx"))]
 
@@ -39,8 +39,7 @@ async def test_while_redis_is_away_nothing_is_sent_and_reads_go_on(here: Deploym
         payload(await client.call_tool("list_chats", {"limit": 2}))
         await anyio.to_thread.run_sync(here.redis.end)
         for each in here.replicas:
-            answer = await anyio.to_thread.run_sync(each.get, "/readyz")
-            assert (answer.status_code, answer.json()["ready"]) == (503, False)
+            assert not (await anyio.to_thread.run_sync(each.await_ready, 503))["ready"]
         refused = await client.call_tool("send_text", call)
         assert refused.is_error
         assert "was not done" in texts(refused)

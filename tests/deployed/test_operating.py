@@ -18,10 +18,10 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from tests.attacks.judge import Judge
-from tests.deployed.replicas import Replica, connected, replicas, trail, write_app
+from tests.deployed.replicas import replicas, trail
 from tests.harness import ERAS, Era, payload, run, sandbox_server, texts
+from tests.http_server import Served, connected, write_app
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
-from waha_mcp.server.metrics import may_look
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -38,13 +38,13 @@ class Place:
         write_app(self.apps, "shop", sandbox, self.key)
 
     @asynccontextmanager
-    async def held_send(self, replica: Replica, text: str, era: Era = "auto") -> AsyncIterator[list[Any]]:
+    async def held_send(self, replica: Served, text: str, era: Era = "auto") -> AsyncIterator[list[Any]]:
         """A send under way, which WAHA does not answer before `settle`. Its result or error is in the list then."""
         got: list[Any] = []
 
         async def send() -> None:
             try:
-                async with connected(replica.url, self.key, era) as client:
+                async with connected(replica.base, self.key, era) as client:
                     await client.list_tools()  # the SDK would do so after the call
                     got.append(await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": text}))
             except Exception as error:
@@ -75,7 +75,7 @@ def place(servant: SandboxInfo, tmp_path: Path) -> Iterator[Place]:
     judge.close()
 
 
-async def refuses_connections(replica: Replica) -> None:
+async def refuses_connections(replica: Served) -> None:
     with anyio.fail_after(10):
         while True:
             try:
@@ -91,14 +91,14 @@ async def refuses_connections(replica: Replica) -> None:
 async def test_metrics_count_calls_refusals_and_wahas_answers_without_a_word_of_the_clients(place: Place) -> None:
     write_app(place.apps, "shop", place.sandbox, place.key, '[chats]\nsend = { deny = ["*"] }\n')
     with replicas(1, place.apps, place.state) as [replica]:
-        async with connected(replica.url, place.key) as client:
+        async with connected(replica.base, place.key) as client:
             payload(await client.call_tool("list_chats", {"limit": 3}))
             refused = await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "made-up words"})
             assert refused.is_error
             with pytest.raises(MCPError):
                 await client.call_tool("made_up_tool", {"secret_name": 1})
-        assert httpx2.post(f"{replica.url}/mcp", headers={"X-Api-Key": "made_up_key_1"}).status_code == 401
-        assert httpx2.post(f"{replica.url}/mcp", headers={"Host": "made.up"}).status_code == 421
+        assert httpx2.post(f"{replica.base}/mcp", headers={"X-Api-Key": "made_up_key_1"}).status_code == 401
+        assert httpx2.post(f"{replica.base}/mcp", headers={"Host": "made.up"}).status_code == 421
         found = replica.metrics()
         shown = replica.get("/metrics").text
     assert found['waha_mcp_calls_total{outcome="done",tool="list_chats"}'] == 1
@@ -127,39 +127,21 @@ async def test_metrics_are_for_this_machine_and_private_networks_by_whatever_nam
         assert replica.get("/metrics", **from_outside).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("address", "may"),
-    [
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("10.1.2.3", True),
-        ("fd00::1", True),
-        ("8.8.8.8", False),
-        ("2a00::1", False),
-        ("", False),
-        (None, False),
-        ("proxy", False),
-    ],
-)
-async def test_who_may_look_is_told_by_the_address(address: str | None, may: bool) -> None:
-    assert may_look(address) is may
-
-
 # Logs
 
 
 async def test_json_logs_are_an_object_a_line_without_keys(place: Place) -> None:
     place.judge.fault("/api/sendText", status=500, body="a fault")
     with replicas(1, place.apps, place.state, "--log-format", "json", "--log-level", "debug") as [replica]:
-        async with connected(replica.url, place.key) as client:
+        async with connected(replica.base, place.key) as client:
             assert (await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": place.key})).is_error
         assert replica.stop() == 0
-    lines = [json.loads(line) for line in replica.log]
+    lines = [json.loads(line) for line in replica.lines]
     assert {frozenset(line) for line in lines} == {frozenset({"time", "level", "logger", "message"})}
     assert {line["level"] for line in lines} >= {"debug", "info"}
     assert all(datetime.fromisoformat(line["time"]).utcoffset() is not None for line in lines)
     assert any(re.fullmatch(r"POST /api/sendText -> 500 in \d+ ms", line["message"]) for line in lines)
-    assert place.key not in "\n".join(replica.log)
+    assert place.key not in "\n".join(replica.lines)
 
 
 def test_a_proxy_is_an_address_or_a_network(tmp_path: Path) -> None:
@@ -180,18 +162,16 @@ async def test_it_is_not_ready_while_the_store_cannot_be_read_and_is_again_after
         for each in store.parent.glob("store.sqlite*"):
             each.rename(aside / each.name)
         store.mkdir()
-        answer = replica.get("/readyz")
-        assert (answer.status_code, answer.json()["ready"]) == (503, False)
-        assert "store" in answer.json()["problem"]
+        assert replica.await_ready(503) == {"ready": False, "problem": "the store cannot be used"}
         assert replica.get("/healthz").status_code == 200
-        async with connected(replica.url, place.key) as client:
+        async with connected(replica.base, place.key) as client:
             assert "store" in texts(await client.call_tool("send_text", {"chat": ANSWERING_CHAT, "text": "away"}))
             payload(await client.call_tool("list_chats", {}))
         assert place.judge.delivered(ANSWERING_CHAT, "away") == 0
         store.rmdir()
         for each in aside.iterdir():
             each.rename(store.with_name(each.name))
-        assert replica.get("/readyz").status_code == 200
+        assert replica.await_ready()["ready"]
 
 
 # The end
@@ -245,7 +225,7 @@ async def test_what_stays_open_by_itself_does_not_hold_the_end_up(era: Era, plac
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert idle.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(connected(replica.url, place.key, era))
+            client = await stack.enter_async_context(connected(replica.base, place.key, era))
             if era == "auto":
                 await stack.enter_async_context(client.listen(tools_list_changed=True))
             else:  # the SDK's client has a stream open by now, or is about to

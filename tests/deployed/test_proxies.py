@@ -13,8 +13,9 @@ import httpx2
 import pytest
 
 from tests.deployed.deployment import SHIPPED, Deployment, Proxy, ProxyName, deployed, missing
-from tests.deployed.replicas import connected, free_port
 from tests.harness import NO_PACE_TEXT, payload
+from tests.http_server import connected
+from tests.serving import free_port
 from waha_mcp.server.http import MOST_BODY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.harness import COMMAND, environment, run, sandbox_server
+from tests.harness import run, sandbox_server
+from tests.http_server import Served, write_app
+from tests.serving import free_port
 
 
 @dataclass(frozen=True)
-class Served:
-    """The server: its public URL, the folder with the App `assistant`, and the file that it logs into."""
+class WithOAuth:
+    """The server, and the folder with the App `assistant`."""
 
-    url: str
+    server: Served
     apps: Path
-    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where it is, without MCP's path."""
+        return self.server.base
 
     def command(self, *arguments: str) -> Any:
         """What a command of `waha-mcp apps` prints of the App, as JSON."""
@@ -34,36 +38,11 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, issuer: str | None = None) -> Iterator[Served]:
+def served(folder: Path, issuer: str | None = None) -> Iterator[WithOAuth]:
     """The server, in debug. `issuer`: its public URL, if it is not the one that it listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url, apps, log = f"http://127.0.0.1:{port}", folder / "apps", folder / "log"
-    apps.mkdir()
+    port, apps = free_port(), folder / "apps"
+    arguments = ["--apps", str(apps), "--oauth", issuer or f"http://127.0.0.1:{port}", "--log-level", "debug"]
     with sandbox_server() as sandbox:
-        definition = {
-            "url": sandbox.url,
-            "key": sandbox.keys["full"],
-            "session": sandbox.session,
-            "actions": ["read", "send"],
-        }
-        file = apps / "assistant.toml"
-        file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in definition.items()))
-        file.chmod(0o600)
-        arguments = ["serve", "--http", "--port", str(port), "--apps", str(apps), "--oauth", issuer or url]
-        with (
-            log.open("w") as errors,
-            subprocess.Popen(
-                [*COMMAND, *arguments, "--log-level", "debug"], stderr=subprocess.PIPE, text=True, env=environment()
-            ) as process,
-        ):
-            assert process.stderr is not None
-            try:
-                for line in process.stderr:
-                    errors.write(line)
-                    if line.startswith("Serving MCP on"):
-                        break
-                yield Served(url, apps, log)
-            finally:
-                process.terminate()
-                errors.write(process.communicate(timeout=60)[1])
+        write_app(apps, "assistant", sandbox, sandbox.keys["full"], "", actions=["read", "send"])
+        with Served(*arguments, port=port) as server:
+            yield WithOAuth(server, apps)

@@ -19,20 +19,20 @@ from pydantic import AnyUrl
 
 from tests.harness import ERAS, Era, payload, run
 from tests.server.oauth_kept import Kept
-from tests.server.oauth_served import Served, served
+from tests.server.oauth_served import WithOAuth, served
 from tests.server.oauth_site import Page
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Served]:
+def here(tmp_path: Path) -> Iterator[WithOAuth]:
     """The server with the App `assistant`."""
     with served(tmp_path) as found:
         yield found
 
 
-def auth(here: Served, kept: Kept) -> OAuthClientProvider:
+def auth(here: WithOAuth, kept: Kept) -> OAuthClientProvider:
     """The SDK's part of OAuth, with a person who types a code and allows."""
     returned: dict[str, str] = {}
 
@@ -51,7 +51,7 @@ def auth(here: Served, kept: Kept) -> OAuthClientProvider:
     return OAuthClientProvider(f"{here.url}/mcp", metadata, kept, person, back)
 
 
-async def chats(here: Served, kept: Kept, era: Era = "auto") -> Any:
+async def chats(here: WithOAuth, kept: Kept, era: Era = "auto") -> Any:
     """What a client that is connected gets of the App's chats."""
     async with (
         httpx2.AsyncClient(auth=auth(here, kept), timeout=60) as http,
@@ -62,18 +62,18 @@ async def chats(here: Served, kept: Kept, era: Era = "auto") -> Any:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_client_gets_to_whatsapp_with_a_code_from_the_command_line(era: Era, here: Served) -> None:
+async def test_a_client_gets_to_whatsapp_with_a_code_from_the_command_line(era: Era, here: WithOAuth) -> None:
     kept = Kept()
     assert await chats(here, kept, era)
     [connected] = here.command("oauth")
     assert connected["name"] == "A client"
     assert kept.tokens is not None
-    log = here.log.read_text()
+    log = here.server.log()
     assert kept.tokens.access_token not in log
 
 
 @pytest.mark.anyio
-async def test_what_was_connected_ends_at_the_command_line_and_with_the_definition(here: Served) -> None:
+async def test_what_was_connected_ends_at_the_command_line_and_with_the_definition(here: WithOAuth) -> None:
     kept = Kept()
     await chats(here, kept)
     assert kept.tokens is not None
@@ -102,7 +102,7 @@ async def test_what_was_connected_ends_at_the_command_line_and_with_the_definiti
             await anyio.sleep(0.1)
 
 
-def test_a_refused_call_says_where_to_authorize(here: Served) -> None:
+def test_a_refused_call_says_where_to_authorize(here: WithOAuth) -> None:
     for headers in ({}, {"Authorization": "Bearer wahamcp_a_no_token"}, {"X-Api-Key": "unknown-key-1234567890"}):
         answer = httpx.post(f"{here.url}/mcp", headers=headers, json={})
         assert answer.status_code == 401

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from redis import Redis as Client
 
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
+from tests.serving import free_port
 from tests.store.processes import ended, go, start
 from waha_mcp.store import Count, Full, Limit, StoreAway, away
 from waha_mcp.store import redis as redis_store

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import environment, run
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
+from tests.serving import free_port
 from waha_mcp.app.definition import AppError
 from waha_mcp.log import _Redacting, without_secrets
 from waha_mcp.places import state_root

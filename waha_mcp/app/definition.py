@@ -7,7 +7,6 @@ environment, and the environment over the file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from waha_mcp.app.inputs import observed
 from waha_mcp.app.policy_fields import Hosts, Names, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
+from waha_mcp.digests import digest
 from waha_mcp.places import config_dir, definitions
 from waha_mcp.steps import did_you_mean
 
@@ -411,7 +411,7 @@ def id_of(path: Path, fields: Mapping[str, Any]) -> Any:
     plain = _NO_ID.sub("-", path.stem).strip("_.-")
     if plain == path.stem:
         return plain
-    return f"{plain or 'app'}-{hashlib.sha256(path.stem.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+    return f"{plain or 'app'}-{digest(path.stem)[:6]}"
 
 
 def shared_ids() -> dict[str, list[Path]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from waha_mcp.app.definition import App, AppError, Disabled, load_app, read_definition, resolve_key
-from waha_mcp.app.inputs import digest
+from waha_mcp.digests import key_digest
 from waha_mcp.files import stamp_of
 from waha_mcp.log import hide
 
@@ -22,11 +22,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which the folder is not looked at again.
 LOOK_EVERY = 1.0
-
-
-def key_digest(key: SecretStr) -> str:
-    """What a key is known by: its SHA-256 in hexadecimal digits."""
-    return digest(key.get_secret_value())
 
 
 @dataclass(frozen=True)

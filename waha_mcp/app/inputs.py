@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from waha_mcp.digests import digest
 from waha_mcp.places import definitions
 
 
@@ -26,11 +27,6 @@ def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
 def unchanged(inputs: dict[str, Any]) -> bool:
     """Whether what `observed` returned is still so."""
     return observed(inputs["files"], inputs["variables"]) == inputs
-
-
-def digest(text: str) -> str:
-    """The SHA-256 of a text, in hexadecimal digits."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _digest_of_file(path: str) -> str | None:

@@ -111,6 +111,17 @@ def not_public(host: str) -> str | None:
     return _special(address)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone, by its address or as `localhost`."""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def is_local_address(text: str) -> bool:
+    """Whether a text is an address, and one on this machine or a private network."""
+    return _address(text) is not None and is_local(text)
+
+
 def is_local(host: str) -> bool:
     """Whether a host is on this machine or a private network, by its address or by a private name."""
     address = _address(host)

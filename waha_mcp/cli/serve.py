@@ -100,10 +100,7 @@ def serve(
         from waha_mcp.cli.serve_http import serve_over_http
         from waha_mcp.server.http import Site
 
-        if (certfile is None) != (keyfile is None):
-            raise Failure("--certfile and --keyfile belong together")
-        proxies = tuple(trusted_proxy or Site.proxies)
-        site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile, proxies)
+        site = Site(host, port, tuple(allowed_host or ()), certfile, keyfile, tuple(trusted_proxy or ()))
         serve_over_http(
             site,
             given,

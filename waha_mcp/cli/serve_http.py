@@ -55,6 +55,8 @@ def serve_over_http(
     if wrong:
         name = {"source": "app", "key": "key-file"}.get(wrong[0], wrong[0])
         raise Failure(f"--{name}: not with --http, where the definitions in --apps say it")
+    if (site.certfile is None) != (site.keyfile is None):
+        raise Failure("--certfile and --keyfile belong together")
     if template is not None and not open_:
         raise Failure("--template: only with --open")
     if given["url"] is not None and not open_:

@@ -13,8 +13,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
-from html import escape
-from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,9 +20,10 @@ import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from waha_mcp.console.pages import HEADERS, as_page, page_text
 from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import File
 from waha_mcp.policy.shown_files import read
@@ -35,14 +34,6 @@ from waha_mcp.whatsapp.untrusted import reveal
 
 #: Types by their first bytes that the page shows; all others can only be downloaded.
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 async def serve_approvals(port: int, announce: Callable[[str], None], host: str = "127.0.0.1") -> None:
@@ -83,17 +74,22 @@ class Sight:
 
     waiting: Callable[[], list[Entry]]
     decide: Callable[[str, bool], bool]
+    #: The copy of one file of a question, None if there is none.
+    copy: Callable[[str, int], bytes | None]
 
     def copy_of(self, entry_id: str, number: int) -> bytes | None:
         """The copy of a file, for as long as its question waits."""
-        if not any(entry.id == entry_id for entry in self.waiting()):
-            return None
-        with closing(user_store()) as store:
-            return read(store, entry_id, number)
+        waits = any(entry.id == entry_id for entry in self.waiting())
+        return self.copy(entry_id, number) if waits else None
+
+
+def _copy(entry_id: str, number: int) -> bytes | None:
+    with closing(user_store()) as store:
+        return read(store, entry_id, number)
 
 
 #: The questions of all Apps of the user.
-EVERYTHING = Sight(lambda: waiting(), lambda entry_id, approve: decide(entry_id, approve=approve))
+EVERYTHING = Sight(lambda: waiting(), lambda entry_id, approve: decide(entry_id, approve=approve), _copy)
 
 #: What the sender of a request may see; or the answer to who may see nothing.
 Who = Callable[[Request], Awaitable[Sight | Response]]
@@ -102,20 +98,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def approvals_page(app_id: str = "") -> Response:
     """The page. `app_id`: the App that somebody has logged in for."""
-    return html_page("approvals_page.html", "connect-src 'self'; img-src blob:; form-action 'none'", APP=app_id)
-
-
-def html_page(file: str, policy: str, status: int = 200, **texts: str) -> Response:
-    """A page of this package, with these texts (escaped) in place of their names. `policy`: what it may do besides."""
     nonce = secrets.token_urlsafe(16)
-    text = resources.files("waha_mcp.console").joinpath(file).read_text(encoding="utf-8")
-    for name, value in (texts | {"NONCE": nonce}).items():
-        text = text.replace(f"{{{name}}}", escape(value))
-    policy = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; {policy}; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    )
-    return HTMLResponse(text, status, headers={"Content-Security-Policy": policy})
+    text = page_text("approvals_page.html", NONCE=nonce, APP=app_id)
+    return as_page(text, nonce, more=f"script-src 'nonce-{nonce}'; connect-src 'self'; img-src blob:; ")
 
 
 def approval_routes(prefix: str, who: Who) -> list[Route]:

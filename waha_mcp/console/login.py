@@ -8,11 +8,11 @@ from a page of this very origin.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -20,8 +20,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from waha_mcp.app.definition import App
-from waha_mcp.app.folder import key_digest
-from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, html_page, shown_as_is
+from waha_mcp.app.urls import is_loopback
+from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, shown_as_is
+from waha_mcp.console.pages import as_page, page_text
+from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.approval import Approvals, Entry
 from waha_mcp.policy.one_time_codes import redeem
@@ -102,12 +104,12 @@ class Logins:
             return None
         cookie = secrets.token_urlsafe(32)
         row = json.dumps({"app": app.id, "key": key_digest(app.key)})
-        self.store.swap(_TABLE, _digest(cookie), None, row, expires=self.store.now() + LIFETIME)
+        self.store.swap(_TABLE, digest(cookie), None, row, expires=self.store.now() + LIFETIME)
         return cookie
 
     def app_of(self, cookie: str) -> App | None:
         """The App that somebody is logged in for; what has ended with its App is forgotten."""
-        row = self.store.get(_TABLE, _digest(cookie)) if cookie else None
+        row = self.store.get(_TABLE, digest(cookie)) if cookie else None
         if row is None:
             return None
         kept = json.loads(row)
@@ -119,7 +121,7 @@ class Logins:
 
     def end(self, cookie: str) -> None:
         """Log somebody out."""
-        key = _digest(cookie)
+        key = digest(cookie)
         self.store.swap(_TABLE, key, self.store.get(_TABLE, key), None)
 
 
@@ -127,10 +129,6 @@ def end_logins(store: Store, app_id: str) -> int:
     """Log everybody out of an App's console; how many there were. It blocks and may raise StoreAway."""
     rows = [row for row in store.rows(_TABLE) if json.loads(row.value)["app"] == app_id]
     return sum(store.swap(_TABLE, row.key, row.value, None) for row in rows)
-
-
-def _digest(cookie: str) -> str:
-    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _sight(app_id: str, store: Store) -> Sight:
@@ -141,7 +139,11 @@ def _sight(app_id: str, store: Store) -> Sight:
         shown_files.sweep(store)
         return [entry for entry in approvals.entries() if entry.state == "waiting"]
 
-    return Sight(waiting, lambda entry_id, approve: approvals.decide(entry_id, approve=approve))
+    return Sight(
+        waiting,
+        lambda entry_id, approve: approvals.decide(entry_id, approve=approve),
+        partial(shown_files.read, store),
+    )
 
 
 def _of_this_origin(request: Request) -> bool:
@@ -166,13 +168,12 @@ async def _code(request: Request) -> str:
 
 
 def _login_page(problem: str = "", status: int = 200) -> Response:
-    response = html_page("login_page.html", "form-action 'self'", status, PROBLEM=problem, LOGIN=f"{PATH}/login")
-    # With no referrer at all, a browser sends no origin with a form, either.
-    response.headers["Referrer-Policy"] = "same-origin"
-    return response
+    nonce = secrets.token_urlsafe(16)
+    text = page_text("login_page.html", NONCE=nonce, PROBLEM=problem, LOGIN=f"{PATH}/login")
+    return as_page(text, nonce, status, posts=True)
 
 
 def _set_cookie(request: Request, response: Response, cookie: str, age: int) -> None:
     """Set the cookie, out of reach of scripts and other sites. Only on loopback does it go without TLS."""
-    plain = request.url.scheme == "http" and request.url.hostname in ("127.0.0.1", "localhost", "::1")
+    plain = request.url.scheme == "http" and is_loopback(request.url.hostname or "")
     response.set_cookie(COOKIE, cookie, max_age=age, path=PATH, secure=not plain, httponly=True, samesite="strict")

@@ -39,7 +39,6 @@ Why = Literal[
     "name on a list",
     "not found",
     "not readable",
-    "pace unknown",
     "paused",
     "question gone",
     "recipient refused",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from waha_mcp.app.actions import Action
+from waha_mcp.digests import digest
 from waha_mcp.feed.record import Mark
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import Entry
@@ -240,6 +240,5 @@ def as_list(value: Any) -> list[str]:
 def told(value: Any) -> Any:
     """An argument as it is shown to people, JSON-ready: a text longer than `FULL` as its length and SHA-256."""
     if isinstance(value, str) and len(value) > FULL:
-        digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{len(value)} characters, sha256 {digest}"
+        return f"{len(value)} characters, sha256 {digest(value)}"
     return to_jsonable_python(value, exclude_none=True)

@@ -349,6 +349,7 @@ class Policy:
             outcome: Outcome | None = "unknown" if happened else None
             self._guard.over(call, outcome)
             await in_thread(self._guard.end, call, outcome)
+            self._settle()
             if happened:
                 raise _as_unknown(call, error) from None
             await self._approver.give_back(call)
@@ -359,11 +360,17 @@ class Policy:
         call.message_id = found if isinstance(found, str) else None
         self._guard.over(call, "done")
         await in_thread(self._write_down, call, self._first_contacts.met(call))
+        self._settle()
         if call.tool.result is Sent:
             self._people.table.behind(self._message_ids.get_spare, call.tool, call.context)
         if isinstance(saved := getattr(result, "saved", None), str):
             await self._note_saved(saved, call.message_chats()[0])
         return result.touching(*call.touched(self.readable)).reaching(*await self._names(call))
+
+    def _settle(self) -> None:
+        """See to it that what could not be stored of a call is, later."""
+        if self._guard.unsettled:
+            self._people.table.behind(self._guard.settle)
 
     def _write_down(self, call: Call, met: Iterable[str]) -> None:
         """Store all that is to be known of an effect that was done, and write its line. Never raises.

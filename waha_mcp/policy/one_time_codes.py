@@ -7,12 +7,12 @@ together: with 60 bits to guess, the limits leave no chance. All functions block
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import secrets
 from typing import Literal
 
+from waha_mcp.digests import digest
 from waha_mcp.store import Count, Limit, Store
 
 #: What a code opens: the consent of OAuth, or the console on a server.
@@ -20,8 +20,9 @@ Purpose = Literal["oauth", "console"]
 
 #: Seconds for which a code is good.
 LIFETIME = 600.0
-#: Most wrong codes, from one address and in all.
-WRONG_FROM_ONE, WRONG = Limit(20, 600.0), Limit(200, 600.0)
+#: Most wrong codes, from one address and in all. Who guesses from a hundred addresses locks everybody out, and still
+#: has no chance: 2,000 of 2^60 are one in 10^14.
+WRONG_FROM_ONE, WRONG = Limit(20, 600.0), Limit(2_000, 600.0)
 
 #: Keys are `<purpose>/<App id>`.
 _TABLE = "one_time_code"
@@ -53,10 +54,10 @@ def redeem(store: Store, purpose: Purpose, text: str, address: str) -> str | Non
             Count(f"{_TABLE}/{purpose}", (WRONG,)),
         ]
     )
-    digest, found = _digest(purpose, _plain(text)), None
+    typed, found = _digest(purpose, _plain(text)), None
     for row in store.rows(_TABLE, f"{purpose}/"):
         kept = json.loads(row.value)
-        if hmac.compare_digest(kept["digest"], digest):
+        if hmac.compare_digest(kept["digest"], typed):
             found = row, str(kept["app"])
     if found is None or not store.swap(_TABLE, found[0].key, found[0].value, None):
         return None
@@ -70,4 +71,4 @@ def _plain(text: str) -> str:
 
 
 def _digest(purpose: Purpose, code: str) -> str:
-    return hashlib.sha256(f"{purpose}:{code}".encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(f"{purpose}:{code}")

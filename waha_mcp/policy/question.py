@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
 
+from waha_mcp.digests import digest
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
 
@@ -147,4 +148,4 @@ def clock(moment: float) -> str:
 def digest_of(*parts: Any) -> str:
     """SHA-256 in hex of values in canonical JSON (sorted keys); models and times are converted first."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=to_jsonable_python)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import anyio
+
 from waha_mcp.app.actions import Action
 from waha_mcp.policy import Refusal, delivery
 from waha_mcp.policy.call import Call
@@ -12,6 +14,9 @@ from waha_mcp.policy.question import clock
 from waha_mcp.policy.repeats import WINDOW, Attempt, Outcome, Repeated, Repeats
 from waha_mcp.store import Store, in_thread
 
+#: Seconds between two tries to store what came of a call.
+_SETTLE_EVERY = 1.0
+
 
 class RepeatGuard:
     """The guard of one App's calls; idempotent tools pass it."""
@@ -19,6 +24,7 @@ class RepeatGuard:
     def __init__(self, app_id: str, store: Store, messages: NamedMessages) -> None:
         """A message that is found after all is noted in `messages`."""
         self._repeats, self._messages = Repeats(app_id, store), messages
+        self._settling = False
 
     async def check(self, call: Call) -> frozenset[str]:
         """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after.
@@ -66,6 +72,20 @@ class RepeatGuard:
         """Store what came of a call. Blocks, and never raises."""
         if call.attempt is not None:
             self._repeats.end(call.seen, call.attempt, outcome)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what came of a call could not be stored, and nothing tries to."""
+        return self._repeats.unsettled and not self._settling
+
+    async def settle(self) -> None:
+        """Store what came of calls once the store is back: for other processes they are under way until then."""
+        self._settling = True
+        try:
+            while not await in_thread(self._repeats.settle):  # noqa: ASYNC110 - no event tells that the store is back
+                await anyio.sleep(_SETTLE_EVERY)
+        finally:
+            self._settling = False
 
     async def _look_again(self, call: Call, attempt: Attempt) -> Attempt | None:
         """Look for the message of an attempt with an unknown outcome; the attempt as done, or None."""

@@ -93,7 +93,7 @@ class Repeats:
     """The recent attempts of one App, by digest.
 
     Its methods block, but for `over`. `end` never raises: an outcome that cannot be written is kept in this
-    process and written with the next change of the row, or before the next call begins.
+    process and written by `settle`, with the next change of the row, or before the next call begins.
     """
 
     def __init__(self, app_id: str, store: Store) -> None:
@@ -236,6 +236,22 @@ class Repeats:
             for row in self._store.rows(_TABLE, f"{self._app_id}/"):
                 self._change(row.key, lambda attempts: attempts)
             self._swept = True
+        self._write_strays()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether rows may say of an attempt of this process that it is under way, though it is over or never was."""
+        return bool(self._stray)
+
+    def settle(self) -> bool:
+        """Write what could not be written; whether all is."""
+        try:
+            self._write_strays()
+        except StoreAway:
+            return False
+        return True
+
+    def _write_strays(self) -> None:
         for id_, key in list(self._stray.items()):
             self._change(key, lambda attempts: attempts)
             for of in (self._stray, self._unwritten):

@@ -16,8 +16,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from waha_mcp.app.definition import App
-from waha_mcp.app.folder import key_digest
-from waha_mcp.app.inputs import digest
+from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import Ask, Asked
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store, in_thread

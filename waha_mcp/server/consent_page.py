@@ -5,14 +5,17 @@ Everything that is put into it is escaped here. What a client says of itself is 
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 
 from pydantic import AnyUrl
 from starlette.responses import HTMLResponse
 
+from waha_mcp.console.pages import as_page
+from waha_mcp.digests import digest
+from waha_mcp.server.consent_words import Terms
 from waha_mcp.server.oauth_clients import LOOPBACK
 from waha_mcp.whatsapp.untrusted import reveal
 
@@ -108,24 +111,30 @@ here. You see what the App may do before anything is allowed.</p>
     return _page("Connect to WhatsApp", body, 400 if wrong else 200)
 
 
-def decision_page(
-    form: Form, asker: Asker, app: str, account: str, powers: Sequence[str], tools: Sequence[str], risks: str | None
-) -> HTMLResponse:
-    """The second step: what would be allowed, and the buttons. `account`: how the session is called, and where."""
-    care = f'<p class="care">{escape(risks)}</p>' if risks else ""
-    can = "".join(f"<li>{escape(each)}</li>" for each in powers)
-    buttons = """<div class="buttons"><button class="go" name="step" value="allow">Allow</button>
+def shown(terms: Terms) -> str:
+    """What stands for these terms in the form, so that nothing else is allowed than what was read."""
+    return digest(json.dumps(asdict(terms)))
+
+
+def decision_page(form: Form, asker: Asker, terms: Terms, changed: bool = False) -> HTMLResponse:
+    """The second step: what would be allowed, and the buttons. `changed`: the terms are others than a moment ago."""
+    alert = '<p class="wrong" role="alert">The App has just been changed: read this again.</p>' if changed else ""
+    care = f'<p class="care">{escape(terms.risks)}</p>' if terms.risks else ""
+    can = "".join(f"<li>{escape(each)}</li>" for each in terms.powers)
+    buttons = f"""<input type="hidden" name="shown" value="{shown(terms)}">
+<div class="buttons"><button class="go" name="step" value="allow">Allow</button>
 <button name="step" value="refuse">Refuse</button></div>"""
-    body = f"""<h1>Let {asker.title} use the App “{escape(app)}”?</h1>
-{asker.rows()}
-<dl><dt>App</dt><dd><strong>{escape(app)}</strong></dd><dt>WhatsApp account</dt><dd>{escape(account)}</dd></dl>
+    body = f"""<h1>Let {asker.title} use the App “{escape(terms.app)}”?</h1>
+{alert}{asker.rows()}
+<dl><dt>App</dt><dd><strong>{escape(terms.app)}</strong></dd>
+<dt>WhatsApp account</dt><dd>{escape(terms.account)}</dd></dl>
 <h2>What the agent will be able to do</h2>
 <ul>{can}</ul>
-{care}<details><summary>Its {len(tools)} tools</summary><p>{escape("; ".join(tools))}</p></details>
+{care}<details><summary>Its {len(terms.tools)} tools</summary><p>{escape("; ".join(terms.tools))}</p></details>
 {form(buttons)}
 <footer>It holds until it is not used for 30 days, or you end it:
-<code>waha-mcp apps oauth {escape(app)} --end</code>. What you change in the App holds for it at once.</footer>"""
-    return _page("Allow access to WhatsApp", body)
+<code>waha-mcp apps oauth {escape(terms.app)} --end</code>. What you change in the App holds for it at once.</footer>"""
+    return _page("Allow access to WhatsApp", body, 409 if changed else 200)
 
 
 def return_page(asker: Asker, target: str, allowed: bool) -> HTMLResponse:
@@ -147,17 +156,4 @@ def _page(title: str, body: str, status: int = 200, head: str = "") -> HTMLRespo
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} · waha-mcp</title>{head}<style nonce="{nonce}">{_STYLE}</style></head>
 <body><main>{body}</main></body></html>"""
-    return HTMLResponse(
-        text,
-        status,
-        {
-            "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; "
-            "base-uri 'none'; frame-ancestors 'none'",
-            "Cache-Control": "no-store",
-            # With no referrer at all, a browser sends no origin with a form, either.
-            "Referrer-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "X-Robots-Tag": "noindex",
-        },
-    )
+    return as_page(text, nonce, status, posts=True)

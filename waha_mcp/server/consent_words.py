@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from waha_mcp.app.actions import UNNAMED_ACTIONS, Action, Grant
 from waha_mcp.app.definition import App
@@ -24,7 +25,25 @@ _ASKED = {
     "destructive": "A person is asked first before it deletes, leaves, blocks or logs out.",
     "all": "A person is asked first about everything but reading.",
 }
-_KINDS = {"*": "everybody", "status": "status stories", "public": "open audiences, such as the profile"}
+_KINDS = {"*": "anybody", "status": "status stories", "public": "open audiences, such as the profile"}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a person consents to, as the page says it. `tools`: their titles."""
+
+    app: str
+    account: str
+    powers: tuple[str, ...]
+    tools: tuple[str, ...]
+    risks: str | None
+
+
+def terms(app: App) -> Terms:
+    """What the App, as it is now, lets an agent do."""
+    account = f"session “{app.session}” in WAHA" if app.session else "the one that the App's key is for"
+    tools = tuple(tool.title for tool in exposed(app))
+    return Terms(app.id, account, tuple(powers(app)), tools, risks(app))
 
 
 def exposed(app: App) -> list[Tool]:
@@ -36,13 +55,22 @@ def exposed(app: App) -> list[Tool]:
 
 def powers(app: App) -> list[str]:
     """What the agent will be able to do, a sentence or two for each thing."""
-    actions = {tool.action for tool in exposed(app)}
+    tools = exposed(app)
+    actions = {tool.action for tool in tools}
     found = []
     if Action.READ in actions:
         found.append(f"Read messages, chats and contacts: {_read(app.chats.read)}.")
     if Action.SEND in actions:
         found.append(f"Write messages and change chats: {_sent(app.chats.send, app.chats.existing_only)}.")
     found += [text for action, text in _DOES.items() if action in actions]
+    if final := [tool.title for tool in tools if tool.hints.destructive]:
+        found.append(f"What is hard to take back: {'; '.join(final)}.")
+    if app.media_links and Action.READ in actions:
+        found.append("Get links to attachments. They hold a key for the session's media, which goes on being good.")
+    if app.remote_files and app.outbox is not None and Action.SEND in actions:
+        found.append(f"Send files of the server's folder {app.outbox}.")
+    if app.remote_files and app.downloads is not None and Action.READ in actions:
+        found.append(f"Save attachments in the server's folder {app.downloads}.")
     if actions - {None, Action.READ}:
         asks = bool(app.chats.send.ask) and Action.SEND in actions
         if (asked := _ASKED.get(app.approval.when)) is not None:
@@ -68,7 +96,9 @@ def _read(rule: ReadRule) -> str:
 def _sent(rule: SendRule, existing_only: bool) -> str:
     whom = []
     if rule.allow:
-        whom.append("to anybody" if "*" in rule.allow else f"to {_who(rule.allow)}")
+        # Stories and open audiences have to be named beside `*`.
+        named = [name for name in rule.allow if name in ("status", "public")]
+        whom.append(f"to {_who(['*', *named] if '*' in rule.allow else rule.allow)}")
     if rule.ask:
         whom.append(f"to {_who(rule.ask)} once a person has said yes")
     known = ", only in chats that have messages already" if existing_only else ""

@@ -21,7 +21,8 @@ from starlette.requests import HTTPConnection
 
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App, AppError
-from waha_mcp.app.folder import AppFolder, Template, key_digest
+from waha_mcp.app.folder import AppFolder, Template
+from waha_mcp.digests import key_digest
 from waha_mcp.steps import did_you_mean
 from waha_mcp.store import StoreAway
 from waha_mcp.tools.catalog import CATALOG, EVERY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import signal
@@ -10,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,13 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import AppError
-from waha_mcp.app.inputs import digest
+from waha_mcp.app.urls import is_local_address, is_loopback
 from waha_mcp.bridge import Bridge, Shared
 from waha_mcp.bridges import AdminKey, Bridges, KeyRefused, TooMany, Unconfirmed
+from waha_mcp.digests import digest
 from waha_mcp.server.credentials import Caller, Credentials, Refused
 from waha_mcp.server.known_hosts import KnownHosts
-from waha_mcp.server.metrics import Metrics, may_look
+from waha_mcp.server.metrics import Metrics
 from waha_mcp.server.patience import Impatient
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import Store, away, in_thread
@@ -71,7 +71,7 @@ class Site:
     @property
     def local(self) -> bool:
         """Whether it listens on this machine's loopback alone."""
-        return self.host == "localhost" or (is_address(self.host) and ipaddress.ip_address(self.host).is_loopback)
+        return is_loopback(self.host)
 
     @property
     def name(self) -> str:
@@ -82,13 +82,6 @@ class Site:
     def names(self) -> set[str]:
         """What `Host` and `Origin` may name: these, with any port or with their own."""
         return {*self.hosts, self.name, *(("127.0.0.1", "localhost", "[::1]") if self.local else ())}
-
-
-def is_address(host: str) -> bool:
-    """Whether it is an IP address and no name."""
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
-    return False
 
 
 class HttpServer:
@@ -243,7 +236,7 @@ class HttpServer:
         return JSONResponse({"ready": problem is None, "problem": problem}, 200 if problem is None else 503)
 
     async def _measured(self, request: Request) -> Response:
-        if not may_look(request.client.host if request.client else None):
+        if request.client is None or not is_local_address(request.client.host):
             return PlainTextResponse("Only for this machine and private networks.", 403)
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
-from contextlib import suppress
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -70,11 +68,3 @@ class Metrics(Observer):
     def text(self) -> bytes:
         """All of it, in Prometheus's text format."""
         return generate_latest(self._registry)
-
-
-def may_look(address: str | None) -> bool:
-    """Whether a client with this address may see the metrics: one on this machine or in a private network."""
-    with suppress(ValueError):
-        found = ipaddress.ip_address(address or "")
-        return found.is_loopback or found.is_private
-    return False

@@ -10,7 +10,6 @@ ends it.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import logging
 import re
@@ -38,16 +37,18 @@ from mcp.server.auth.settings import ClientRegistrationOptions
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken, ProtectedResourceMetadata
 from pydantic import AnyUrl
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waha_mcp.app.definition import App
 from waha_mcp.app.urls import parse
+from waha_mcp.digests import digest
 from waha_mcp.policy import one_time_codes
 from waha_mcp.server import consent_words, oauth_state
-from waha_mcp.server.consent_page import Asker, Form, code_page, decision_page, problem_page, return_page
+from waha_mcp.server.consent_page import Asker, Form, code_page, decision_page, problem_page, return_page, shown
+from waha_mcp.server.credentials import client_address
 from waha_mcp.server.oauth_clients import LOOPBACK, Clients, NoDocument, is_document
 from waha_mcp.server.oauth_state import (
     ACCESS_LIFE,
@@ -59,7 +60,6 @@ from waha_mcp.server.oauth_state import (
     State,
     Tokens,
     account_of,
-    digest,
 )
 from waha_mcp.store import Count, Full, Limit, Store, StoreAway, in_thread
 
@@ -103,6 +103,7 @@ class OAuth:
         self._store, self._clients, self._state = store, Clients(store), State(store, self.resource)
         self._find = find
         self._provider = Provider(self._clients, self._state, self._app, self._refused_resource)
+        self._tokens = TokenHandler(self._provider, ClientAuthenticator(self._provider))
         self.challenge = f'Bearer resource_metadata="{self._issuer}/.well-known/oauth-protected-resource/mcp"'
 
     async def app_of(self, token: str) -> tuple[App, str] | None:
@@ -163,7 +164,6 @@ class OAuth:
             )
         )
         registration = RegistrationHandler(self._provider, ClientRegistrationOptions(enabled=True))
-        self._tokens = TokenHandler(self._provider, ClientAuthenticator(self._provider))
         posted = ["POST", "OPTIONS"]
         return [
             *(
@@ -270,27 +270,18 @@ class OAuth:
             case "code" if found.app is None:
                 return await self._code_typed(request, page, found, str(form.get("code", "")))
             case "allow" if found.app is not None:
-                return await self._allowed(page, found)
+                return await self._allowed(page, found, str(form.get("shown", "")))
             case "refuse":
                 return await self._refused(page, found)
         return self._shown(page, found)
 
-    def _shown(self, page: Form, found: oauth_state.Request) -> Response:
+    def _shown(self, page: Form, found: oauth_state.Request, changed: bool = False) -> Response:
         if found.app is None or found.account is None:
             return code_page(page, _asker(found))
         app = self._app(found.app, found.account)
         if app is None:
             return problem_page(f"The App {found.app} is not there any more, or disabled.")
-        account = f"session “{app.session}” in WAHA" if app.session else "the one that the App's key is for"
-        return decision_page(
-            page,
-            _asker(found),
-            app.id,
-            account,
-            consent_words.powers(app),
-            [tool.title for tool in consent_words.exposed(app)],
-            consent_words.risks(app),
-        )
+        return decision_page(page, _asker(found), consent_words.terms(app), changed)
 
     async def _code_typed(self, request: Request, page: Form, found: oauth_state.Request, text: str) -> Response:
         # Counted before it is looked at; who tries twice at the same time is told to do it once.
@@ -298,7 +289,7 @@ class OAuth:
         if not await in_thread(self._state.change, page.request, found, tried):
             return problem_page(_ELSEWHERE, 403)
         try:
-            app_id = await in_thread(one_time_codes.redeem, self._store, "oauth", text, _address(request.scope))
+            app_id = await in_thread(one_time_codes.redeem, self._store, "oauth", text, client_address(request))
         except Full as full:
             answer = code_page(page, _asker(found), "Too many wrong codes were typed lately. Try again later.")
             answer.status_code, answer.headers["Retry-After"] = 429, f"{full.wait:.0f}"
@@ -320,9 +311,10 @@ class OAuth:
             return problem_page(_ELSEWHERE, 403)
         return RedirectResponse(f"{_CONSENT}?request={page.request}", 303, {"Cache-Control": "no-store"})
 
-    async def _allowed(self, page: Form, found: oauth_state.Request) -> Response:
-        if self._app(found.app or "", found.account or "") is None:
-            return problem_page(f"The App {found.app} is not there any more, or disabled.")
+    async def _allowed(self, page: Form, found: oauth_state.Request, read: str) -> Response:
+        app = self._app(found.app or "", found.account or "")
+        if app is None or read != shown(consent_words.terms(app)):
+            return self._shown(page, found, changed=True)
         code = await in_thread(self._state.allow, page.request, found)
         if code is None:
             return problem_page(_ELSEWHERE, 403)
@@ -361,16 +353,6 @@ def _asker(found: oauth_state.Request) -> Asker:
     return Asker(found.name, found.redirect, found.client if is_document(found.client) else None)
 
 
-def _address(scope: Scope) -> str:
-    """Where a request comes from, for limits: an IPv4 address, or the network that an IPv6 address is one of."""
-    host = (scope.get("client") or ("",))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
-
-
 class _Guard:
     """Limits in front of a route, and an answer for when the store is away."""
 
@@ -394,7 +376,9 @@ class _Guard:
         if scope["method"] == "OPTIONS":
             return None
         try:
-            await in_thread(self._store.take, [Count(f"oauth{self._name}/{_address(scope)}", (self._limit,))])
+            await in_thread(
+                self._store.take, [Count(f"oauth{self._name}/{client_address(HTTPConnection(scope))}", (self._limit,))]
+            )
         except Full as full:
             return PlainTextResponse("Too many requests.\n", 429, {"Retry-After": f"{full.wait:.0f}"})
         return None

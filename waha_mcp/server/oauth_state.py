@@ -7,7 +7,6 @@ and methods block and may raise StoreAway.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from waha_mcp.app.definition import App
+from waha_mcp.digests import digest, key_digest
 from waha_mcp.store import Store
 
 #: What all our tokens begin with, and no key of WAHA does.
@@ -31,14 +31,12 @@ _REQUESTS, _CODES, _GRANTS = "oauth_request", "oauth_code", "oauth_grant"
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}(?P<kind>[ar])_(?P<grant>[0-9a-f]{{32}})_[A-Za-z0-9_-]{{43}}")
 
 
-def digest(secret: str) -> str:
-    """What the store keeps of a secret."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def account_of(app: App) -> str:
-    """The WhatsApp account that an App is for. Who consented did so for this one, whatever key leads to it."""
-    return digest(f"{app.url} {app.session or ''}")
+    """The WhatsApp account that an App is for. Who consented did so for this one, whatever key leads to it.
+
+    Where the definition names no session, nothing but the key says which one it is.
+    """
+    return digest(f"{app.url} {app.session or key_digest(app.key)}")
 
 
 @dataclass(frozen=True)
@@ -256,13 +254,18 @@ def grants(store: Store, app_id: str) -> list[Grant]:
 
 
 def end_grants(store: Store, app_id: str) -> int:
-    """End all grants of an App; how many there were."""
+    """End all grants of an App, and what would become one, its requests and codes; how many grants there were."""
+    # First these, so that none of them becomes a grant meanwhile.
+    for table in (_REQUESTS, _CODES):
+        for row in store.rows(table):
+            if json.loads(row.value)["app"] == app_id:
+                _end(store, row.key, table)
     found = grants(store, app_id)
     for grant in found:
         _end(store, grant.id)
     return len(found)
 
 
-def _end(store: Store, grant_id: str) -> None:
-    while (text := store.get(_GRANTS, grant_id)) is not None and not store.swap(_GRANTS, grant_id, text, None):
+def _end(store: Store, key: str, table: str = _GRANTS) -> None:
+    while (text := store.get(table, key)) is not None and not store.swap(table, key, text, None):
         pass

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from waha_mcp import __version__
-from waha_mcp.app.inputs import digest, unchanged
+from waha_mcp.app.inputs import unchanged
+from waha_mcp.digests import digest
 from waha_mcp.places import STORE, state_root
 
 #: The request for the listing, for which clients wait.

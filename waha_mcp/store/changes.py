@@ -83,6 +83,7 @@ class Changes:
                             yield topic or None
             except errors as error:
                 logger.warning("Changes on other machines are not heard now: %s", type(error).__name__)
+                missed = True
             await anyio.sleep(AGAIN)
 
     async def _messages(self) -> AsyncIterator[str | None]:

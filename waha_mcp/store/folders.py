@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waha_mcp.app.definition import AppError
+from waha_mcp.digests import digest
 from waha_mcp.files import make_private
 from waha_mcp.log import hide
 from waha_mcp.places import STORE, state_root
@@ -85,5 +85,5 @@ def user_store() -> Sqlite | Redis:
     except ModuleNotFoundError:
         raise AppError(f"{VARIABLE}: the extra for Redis is not installed (pip install 'waha-mcp[redis]')") from None
     # Several installations of one machine may use several.
-    name = hashlib.sha256(f"{url.host}:{url.port}/{url.database}".encode()).hexdigest()[:16]
+    name = digest(f"{url.host}:{url.port}/{url.database}")[:16]
     return Redis(url, state_root() / f"{STORE}.redis-{name}")
