@@ -141,14 +141,8 @@ async def _everything_shown(bridge: Bridge) -> str:
         if tool.effect or tool.action is not Action.READ:
             continue
         schema = tool.input_schema
-<<<<<<< HEAD
-        # What waits for messages says at once that there is none.
-        arguments: dict[str, Any] = {"timeout": 0}
-        arguments |= {"query": "a", "text": "a"} if "query" in schema.get("required", ()) else {}
-=======
         asked = {"query": "a", "text": "a"} if "query" in schema.get("required", ()) else {}
         arguments: dict[str, Any] = asked | {"timeout": 0}
->>>>>>> main
         if set(schema.get("required", ())) - {"query"}:
             continue
         try:
