@@ -15,6 +15,7 @@ from tests.attacks.judge import Judge
 from tests.harness import NO_PACE_TEXT, sandbox_server
 from tests.http_server import LEGACY, MODERN, Answer, Served, http_server, until, write_app
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.server.credentials import WINDOW
 
 pytestmark = pytest.mark.slow
 
@@ -304,6 +305,10 @@ def test_a_flood_of_unknown_keys_from_one_address_does_not_reach_waha(
         asked = len(judge.requests())
         assert set(statuses) <= {401, 429}
         assert asked <= 40
+        with server.caller(None) as stranger:
+            answer = stranger.ask("tools/list", {"X-Api-Key": f"key_{os.urandom(16).hex()}"})
+            assert answer.status == 429
+            assert 1 <= int(answer.headers["retry-after"]) <= WINDOW
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: flood(server, 15), range(4)))
         assert len(judge.requests()) <= asked + 20

@@ -21,7 +21,7 @@ from waha_mcp.tools.catalog import ArgumentError, Context
 from waha_mcp.tools.core import hearing, what_came
 from waha_mcp.tools.paging import encode_cursor
 from waha_mcp.waha.errors import WahaError
-from waha_mcp.waha.events import event_from, message_event
+from waha_mcp.waha.events import Event, event_from, message_event
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +103,18 @@ async def test_where_more_chats_have_news_than_can_be_read_back_the_way_to_the_r
     monkeypatch.setattr(since, "read_back", cut)
     found = await ask(bridge, "get_updates", after=elsewhere(start=1_000))
     assert "Too many chats have new messages: see get_unread" in str(found["notes"])
+
+
+@pytest.mark.parametrize("order", [("delivered", "read"), ("read", "delivered"), ("read", "read")])
+async def test_of_the_receipts_of_a_message_the_furthest_is_told_in_whichever_order_they_come(
+    order: tuple[str, ...], bridge: Bridge
+) -> None:
+    cursor = (await ask(bridge, "get_updates"))["cursor"]
+    for number, what in enumerate(order):
+        row = {"number": number}
+        bridge.feed.take(Event("receipt", time.time(), MAYA, row, about="3EB0", by=MAYA, what=what), 10)
+    updates = (await ask(bridge, "get_updates", after=cursor))["updates"]
+    assert [each["what"] for each in updates] == ["read"]
 
 
 async def test_a_message_that_was_read_back_before_it_was_heard_is_told_once(bridge: Bridge, admin: Admin) -> None:
