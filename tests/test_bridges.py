@@ -300,7 +300,12 @@ async def test_an_admin_key_gets_no_bridge_and_costs_waha_one_look(sandbox: Sand
         assert len(looks) <= 2
 
 
-@pytest.mark.slow
+async def test_a_key_that_waha_knows_gets_a_bridge_without_a_definition(sandbox: SandboxInfo) -> None:
+    app = app_for(sandbox, sandbox.keys["read"], id="one")
+    async with at_work() as bridges, bridges.lease(app, vouched=False) as bridge:
+        assert bridge.key.identified
+
+
 @pytest.mark.slow
 async def test_without_waha_only_a_key_that_a_definition_names_gets_a_bridge(sandbox: SandboxInfo) -> None:
     app = app_for(sandbox, sandbox.keys["read"], id="one").model_copy(update={"url": "http://127.0.0.1:1"})
