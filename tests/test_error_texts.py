@@ -234,7 +234,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a misspelt command": Row(
         command("srve"),
-        "No such command 'srve'. Did you mean 'serve'? (see waha-mcp --help)",
+        "No such command 'srve'. Did you mean 'serve', 'store'? (see waha-mcp --help)",
         "typer finds the command that is meant; the help lists all.",
     ),
     "an unknown option": Row(
