@@ -139,9 +139,10 @@ class Recorder:
         self._path.write_text(json.dumps(self._found), "utf-8")
 
 
-def pytest_configure() -> None:
-    # It is for this run, and not for a pytest that a test starts.
-    os.environ.pop("PYTEST_ADDOPTS", None)
+def pytest_configure(config: pytest.Config) -> None:
+    # It is for this run, and not for a pytest that a test starts. Workers of xdist learn of the plugin by it.
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        os.environ.pop("PYTEST_ADDOPTS", None)
 
 
 @pytest.hookimpl(trylast=True)
