@@ -68,18 +68,21 @@ def succeeded(body: bytes) -> None:
 class Connection(asyncio.Protocol):
     """One kept connection, which sends the same bytes again and again. No client library is in the measurement."""
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    def __init__(self, url: str, request: bytes) -> None:
+        self._url, self._request = url, request
         self._buffer = bytearray()
         self._answer: asyncio.Future[bytes] | None = None
         self._transport: asyncio.Transport | None = None
 
     @classmethod
     async def opened(cls, url: str, request: bytes) -> Connection:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or 80
-        _, made = await asyncio.get_running_loop().create_connection(lambda: cls(request), host, port)
+        made = cls(url, request)
+        await made._open()
         return made
+
+    async def _open(self) -> None:
+        parts = urlsplit(self._url)
+        await asyncio.get_running_loop().create_connection(lambda: self, parts.hostname or "", parts.port or 80)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -91,6 +94,9 @@ class Connection(asyncio.Protocol):
 
     async def ask(self) -> bytes:
         """The body of the answer, with the sizes of its chunks where it has some."""
+        if self._transport is None or self._transport.is_closing():
+            # While the first answers of others were waited for, the server closed it, as one that is not used.
+            await self._open()
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(self._request)

@@ -103,8 +103,8 @@ def _nginx(program: str, folder: Path, servers: Sequence[tuple[str, int]]) -> It
     )
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/pid; error_log stderr; worker_processes 1; events {{ worker_connections 2048; }}\n"
-        f"http {{ access_log off; {kept}\n"
-        f"upstream replicas {{ {upstream}keepalive 256; }}\n"
+        f"http {{ access_log off; keepalive_requests 1000000; {kept}\n"
+        f"upstream replicas {{ {upstream}keepalive 256; keepalive_requests 1000000; }}\n"
         f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://replicas; proxy_http_version 1.1;\n"
         'proxy_set_header Connection ""; proxy_set_header Host $http_host; proxy_buffering off; } } }\n'
     )
