@@ -32,7 +32,7 @@ async def bridge(sandbox: SandboxInfo) -> AsyncIterator[Bridge]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts to connect, and polls, follow at once."""
-    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "SLOWEST_POLL", "TRY_AGAIN"):
+    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "SLOWEST_POLL"):
         monkeypatch.setattr(live, name, 0.02)
 
 

@@ -25,7 +25,7 @@ MAYA = "447700900142@c.us"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts to connect follow at once."""
-    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "SLOWEST_POLL", "TRY_AGAIN"):
+    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "SLOWEST_POLL"):
         monkeypatch.setattr(live, name, 0.02)
 
 
