@@ -11,8 +11,12 @@ import pytest
 
 from tests import quick
 from tests.harness import OPENED, Admin, sandbox_server
-from tests.redis_server import RedisServer
+from tests.redis_server import ClockedRedis, RedisServer
 from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.store import Store
+from waha_mcp.store.memory import Memory
+from waha_mcp.store.redis_url import parse_redis_url
+from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.toolsets import load_tools
 
 # Tests speak of the whole catalog; what a start-up loads of it is tested in processes of their own.
@@ -86,6 +90,21 @@ def redis_server(redis_of_tests: RedisServer) -> RedisServer:
     with redis_of_tests.client() as client:
         client.flushall()
     return redis_of_tests
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store of each kind, for tests that do not make their own."""
+    made: Store
+    match request.param:
+        case "memory":
+            made = Memory()
+        case "sqlite":
+            made = Sqlite(tmp_path / "state" / "store.sqlite")
+        case _:
+            made = ClockedRedis(parse_redis_url(request.getfixturevalue("redis_server").url))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -104,6 +104,15 @@ def open_private(path: Path, flags: int) -> int:
     return file
 
 
+def read_by_others(path: Path) -> bool:
+    """Whether other users of this machine may read or write a file; not known off POSIX, where files are the user's.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+
+
 def stamp_of(path: Path) -> object:
     """What is another one once a file was written or replaced. None: it cannot be looked at."""
     try:

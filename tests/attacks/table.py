@@ -38,7 +38,7 @@ _BOMB = "wire::memory_stays_bounded_when_what_is_answered_is"
 _LOOKED_UP = "outcomes::it_stays_unknown_where_a_look_up_answers"
 
 _MISS_PASSES = (_NAMED, "if row is None and not await self._is_own_for_sure(claim):", "if False:")
-_REFUSES_AT_ONCE = ("waha/key_probe.py", "if action in _PROBES:", "if False:")
+_REFUSES_AT_ONCE = ("waha/key_probe.py", "if action in PROBES:", "if False:")
 #: On a slow machine, not all of a bomb is unpacked within a short deadline.
 _NO_DEADLINE = (
     (_CLIENT, "deadline = DEADLINE + len(request.content)", "deadline = 1e9 + len(request.content)"),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -14,9 +13,6 @@ from waha_mcp.policy.approval import Approvals
 from waha_mcp.policy.question import Question
 from waha_mcp.policy.repeats import WINDOW, Repeats
 from waha_mcp.store import Store
-from waha_mcp.store.memory import Memory
-from waha_mcp.store.redis_url import parse_redis_url
-from waha_mcp.store.sqlite import Sqlite
 
 HOUR = 3600.0
 
@@ -36,20 +32,6 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, store: Store) -> Set:
         monkeypatch.setattr(time, "time", lambda: real() + seconds)
 
     return set_to
-
-
-@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store
-    match request.param:
-        case "memory":
-            made = Memory()
-        case "sqlite":
-            made = Sqlite(tmp_path / "state" / "store.sqlite")
-        case _:
-            made = ClockedRedis(parse_redis_url(request.getfixturevalue("redis_server").url))
-    yield made
-    made.close()
 
 
 def asked(approvals: Approvals) -> str:

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.redis_server import Clock, ClockedRedis, RedisServer
+from tests.redis_server import Clock, ClockedRedis
 from waha_mcp.store import KEPT, Count, Full, Limit, Store, away, in_thread
 from waha_mcp.store.memory import Memory
-from waha_mcp.store.redis_url import parse_redis_url
 from waha_mcp.store.sqlite import Sqlite
-
-
-@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store
-    match request.param:
-        case "memory":
-            made = Memory()
-        case "sqlite":
-            made = Sqlite(tmp_path / "store.sqlite")
-        case _:
-            server: RedisServer = request.getfixturevalue("redis_server")
-            made = ClockedRedis(parse_redis_url(server.url))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import ssl
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from waha_mcp.app.policy_fields import Hosts, Names, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
 from waha_mcp.digests import digest
+from waha_mcp.files import read_by_others
 from waha_mcp.places import config_dir, definitions
 from waha_mcp.steps import did_you_mean
 
@@ -302,7 +302,7 @@ def _check_filled_in(fields: Mapping[str, Any]) -> None:
 
 def _warn_if_open(path: Path) -> None:
     """Warn if others may read a file that contains a key."""
-    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if read_by_others(path):
         logger.warning(
             "%s holds a key and others on this machine may read it: chmod 600 it, "
             'or name an environment variable instead (key = {env = "WAHA_API_KEY"})',

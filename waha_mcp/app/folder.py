@@ -100,25 +100,26 @@ class AppFolder:
 
     def withholds(self, key: SecretStr) -> bool:
         """Whether a definition that is not served names this key, or may name it, as one whose key cannot be read."""
-        self.apps()
+        self._keep_up()
         known = key_digest(key)
         return known not in self._by_key and not self._claims.isdisjoint({known, None})
 
     def _look(self) -> None:
         before, self._read = self._read, {}
         for path in sorted(self._path.glob("*.*")):
+            # A link that leads nowhere counts: it is a definition that cannot be read.
             if path.suffix in (".toml", ".json"):
                 read = before.get(path)
                 self._read[path] = (
                     read if read is not None and read.stands else _load(path, read.claim if read else None)
                 )
         found = {path: read.app for path, read in self._read.items() if read.app is not None}
-        keys = Counter(key_digest(app.key) for app in found.values())
+        keys = Counter(self._read[path].claim for path in found)
         # State is kept under the id, in files whose system may not tell letters by their case.
         ids = Counter(app.id.casefold() for app in found.values())
         said = {path: read.why for path, read in self._read.items()}
         for path, app in tuple(found.items()):
-            twice = "id" if ids[app.id.casefold()] > 1 else "key" if keys[key_digest(app.key)] > 1 else None
+            twice = "id" if ids[app.id.casefold()] > 1 else "key" if keys[self._read[path].claim] > 1 else None
             if twice is not None:
                 said[path] = f"{path}: another definition in the folder has the same {twice}"
                 del found[path]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
-from waha_mcp.files import write_atomically
+from waha_mcp.files import read_by_others, write_atomically
 
 _SERVICE = "waha-mcp"
 
@@ -103,7 +102,7 @@ def open_to_others(reference: Any, definition: Path) -> Path | None:
         case _:
             return None
     try:
-        return path if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) else None
+        return path if read_by_others(path) else None
     except OSError:
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,7 +11,7 @@ import anyio
 import typer
 from pydantic import SecretStr
 
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import Failure, secret_in
 from waha_mcp.cli.dialog import interactive
 
 T = TypeVar("T")
@@ -41,13 +40,10 @@ def given_admin_key(file: Path | None) -> str | None:
     """
     if file is None:
         return os.environ.get("WAHA_ADMIN_KEY", "").strip() or None
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"cannot read the admin key from {file}: {getattr(error, 'strerror', None) or error}") from None
-    if not text.strip():
+    text = secret_in(file, "the admin key")
+    if not text:
         raise Failure(NO_ADMIN_KEY)
-    return text.strip()
+    return text
 
 
 def admin_key(file: Path | None) -> SecretStr:

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -164,6 +165,19 @@ def _app_options(
         field: split_names(names) if names is not None else None
         for field, names in {"actions": actions, "toolsets": toolsets, "include": include, "exclude": exclude}.items()
     }
+
+
+def secret_in(file: Path, what: str) -> str:
+    """The secret in a file (- is stdin), without what is blank around it. `what` it is, in the error.
+
+    Raises:
+        Failure: the file cannot be read.
+    """
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"cannot read {what} from {file}: {getattr(error, 'strerror', None) or error}") from None
+    return text.strip()
 
 
 def check_store() -> None:

@@ -34,8 +34,9 @@ from waha_mcp.app.definition import (
 from waha_mcp.bridge import Bridge
 from waha_mcp.cli.index_files import files_of
 from waha_mcp.cli.remote_server import ask
+from waha_mcp.files import read_by_others
 from waha_mcp.history.index_file import no_trigrams
-from waha_mcp.hosts.installation import HostError, entries_of, read_by_others
+from waha_mcp.hosts.installation import HostError, entries_of
 from waha_mcp.hosts.launch import app_of, command_of, environment_of, key_of, url_of
 from waha_mcp.hosts.table import HOSTS, Host
 from waha_mcp.indexing import index_files, index_path

@@ -202,9 +202,7 @@ def remove(
     entries = entries_launching(path)
     app_id = _id_of(path)
     if app_id is not None:
-        if ended := _ended(_disconnect(app_id)):
-            print(ended)
-        _log_out(app_id)
+        _cut_off(app_id)
     forget(path)
     print(f"{path} is gone.")
     if app_id is not None and (gone := drop(app_id)):
@@ -304,10 +302,12 @@ def _ended(number: int) -> str:
     return f"{programs} connected by OAuth can use it no longer." if number else ""
 
 
-def _log_out(app_id: str) -> None:
-    """Log everybody out of the App's console on a server."""
+def _cut_off(app_id: str) -> None:
+    """End what is connected to the App by OAuth, and log everybody out of its console on a server."""
     from waha_mcp.console.login import end_logins
 
+    if ended := _ended(_disconnect(app_id)):
+        print(ended)
     try:
         with closing(user_store()) as store:
             end_logins(store, app_id)
@@ -338,9 +338,7 @@ def _switch(app: str, admin_key_file: Path | None, here: bool, *, enabled: bool)
         _save(_plan(path, enabled=enabled), admin_key_file)
     print(f"App '{app}' is {'enabled' if enabled else 'disabled'}{' here' if here else ''}.")
     if not enabled and (app_id := _id_of(path)) is not None:
-        if ended := _ended(_disconnect(app_id)):
-            print(ended)
-        _log_out(app_id)
+        _cut_off(app_id)
 
 
 def _save(plan: Plan, admin_key_file: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +14,7 @@ import typer
 
 from waha_mcp.app.definition import split_names
 from waha_mcp.app.urls import is_local, parse
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import Failure, secret_in
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.steps import did_you_mean
 
@@ -117,16 +116,9 @@ def _key(file: Path | None, variable: str) -> str:
     Raises:
         Failure: there is none, or it cannot be one.
     """
-    try:
-        if file is not None:
-            text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        else:
-            text = os.environ.get(variable, "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"cannot read the key from {file}: {getattr(error, 'strerror', None) or error}") from None
-    if not text.strip() and file is None and interactive():
-        text = typer.prompt("The App's key", hide_input=True)
-    key: str = text.strip()
+    key = os.environ.get(variable, "").strip() if file is None else secret_in(file, "the key")
+    if not key and file is None and interactive():
+        key = typer.prompt("The App's key", hide_input=True).strip()
     if not key:
         raise Failure(f"no key: set {variable}, or name a file that holds it with --key-file (- reads it from stdin)")
     if not (key.isascii() and key.isprintable()) or " " in key:

@@ -76,22 +76,22 @@ def serve_over_http(
         if "@" in store:
             raise Failure(f"--store: other users of this machine see a password there; put the URL into {VARIABLE}")
         os.environ[VARIABLE] = store
-    with_store = user_store()
-    if console and folder is None:
-        raise Failure("--console: it is for Apps with a definition, so name their folder with --apps")
+    opened = user_store()
     routes: list[BaseRoute] = []
-    if console and folder is not None:
+    if console:
         from waha_mcp.console.login import console_routes
 
-        routes += console_routes(with_store, folder.by_id, client_address)
+        if folder is None:
+            raise Failure("--console: it is for Apps with a definition, so name their folder with --apps")
+        routes += console_routes(opened, folder.by_id, client_address)
     credentials, challenge = Credentials(folder, strangers), "Bearer"
     if oauth is not None and folder is not None:
         from waha_mcp.server.oauth import TOKEN_PREFIX, OAuth
 
-        granted = OAuth(oauth, folder.by_id, with_store)
+        granted = OAuth(oauth, folder.by_id, opened)
         credentials = Credentials(folder, tokens=granted.app_of, token_prefix=TOKEN_PREFIX)
         routes, challenge = [*routes, *granted.routes()], granted.challenge
-    server = HttpServer(site, credentials, with_store, sessions=sessions, routes=routes, challenge=challenge)
+    server = HttpServer(site, credentials, opened, sessions=sessions, routes=routes, challenge=challenge)
     gc.freeze()
     gc.enable()
     _take_all_descriptors()
@@ -103,7 +103,7 @@ def serve_over_http(
             f"cannot serve on {site.name} port {site.port}: {why}; choose others with --host and --port"
         ) from None
     finally:
-        with_store.close()
+        opened.close()
 
 
 def _reached_at(oauth: str, site: Site) -> Site:

@@ -27,7 +27,7 @@ from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.approval import Approvals, Entry
 from waha_mcp.policy.one_time_codes import redeem
-from waha_mcp.store import Full, Store, in_thread
+from waha_mcp.store import Full, Store, in_thread, remove
 
 #: Where the console is.
 PATH = "/console"
@@ -121,8 +121,7 @@ class Logins:
 
     def end(self, cookie: str) -> None:
         """Log somebody out."""
-        key = digest(cookie)
-        self.store.swap(_TABLE, key, self.store.get(_TABLE, key), None)
+        remove(self.store, _TABLE, digest(cookie))
 
 
 def end_logins(store: Store, app_id: str) -> int:

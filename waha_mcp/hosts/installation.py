@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from waha_mcp.files import write_atomically
+from waha_mcp.files import read_by_others, write_atomically
 from waha_mcp.hosts import edit
 from waha_mcp.hosts.launch import app_id_of, definition_of, is_ours, key_of, target_of, url_of
 from waha_mcp.hosts.table import HOSTS, Host, Launch, Offer, Remote
@@ -106,11 +106,6 @@ def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
 def holds_key(entry: Mapping[str, Any]) -> bool:
     """Whether the key of a server over HTTP stands in an entry itself."""
     return url_of(entry) is not None and key_of(entry)[1] is not None
-
-
-def read_by_others(path: Path) -> bool:
-    """Whether other users of this machine may read a file; not known on Windows, where files are the user's own."""
-    return os.name != "nt" and bool(path.stat().st_mode & 0o077)
 
 
 def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Literal
 from waha_mcp.places import state_root
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.question import Question
-from waha_mcp.store import Store
+from waha_mcp.store import Store, put
 from waha_mcp.store.folders import user_store
 
 #: Questions of one App that may wait at once, in all and about the same chats, so that an agent cannot hide one among
@@ -167,8 +167,7 @@ class Approvals:
     def decline(self, question: Question, client: str) -> None:
         """Note that a call was declined at a client of this name, for the lifetime of its question."""
         key, text = self._key(question.seen), json.dumps({"client": client, "created": self._store.now()})
-        while not self._store.swap(_DECLINED, key, self._store.get(_DECLINED, key), text, expires=question.expires):
-            pass
+        put(self._store, _DECLINED, key, text, expires=question.expires)
         self._store.trim(_DECLINED, f"{self._app_id}/", MOST_DECLINED)
         self.withdraw(question)
 

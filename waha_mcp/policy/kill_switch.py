@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from waha_mcp.policy.question import clock
-from waha_mcp.store import Store
+from waha_mcp.store import Store, remove
 
 _TABLE, _ALL = "pause", "*"
 
@@ -70,11 +70,7 @@ def resume(store: Store, app_id: str | None) -> bool:
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    key = app_id or _ALL
-    while (before := store.get(_TABLE, key)) is not None:
-        if store.swap(_TABLE, key, before, None):
-            return True
-    return False
+    return remove(store, _TABLE, app_id or _ALL)
 
 
 def paused_apps(store: Store) -> list[str]:

@@ -13,7 +13,7 @@ import secrets
 from typing import Literal
 
 from waha_mcp.digests import digest
-from waha_mcp.store import Count, Limit, Store
+from waha_mcp.store import Count, Limit, Store, put
 
 #: What a code opens: the consent of OAuth, or the console on a server.
 Purpose = Literal["oauth", "console"]
@@ -35,9 +35,8 @@ _LENGTH, _GROUP = 12, 4
 def issue(store: Store, purpose: Purpose, app_id: str) -> str:
     """A new code for an App, in groups, such as `K7F2-M9QX-WT3B`."""
     code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
-    key, row = f"{purpose}/{app_id}", json.dumps({"app": app_id, "digest": _digest(purpose, code)})
-    while not store.swap(_TABLE, key, store.get(_TABLE, key), row, expires=store.now() + LIFETIME):
-        pass
+    row = json.dumps({"app": app_id, "digest": _digest(purpose, code)})
+    put(store, _TABLE, f"{purpose}/{app_id}", row, expires=store.now() + LIFETIME)
     return "-".join(code[at : at + _GROUP] for at in range(0, _LENGTH, _GROUP))
 
 

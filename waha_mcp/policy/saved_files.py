@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
-from waha_mcp.store import Store
+from waha_mcp.store import Store, put
 
 #: How many saved files the store keeps per App.
 MOST_SAVED = 20_000
@@ -21,9 +21,7 @@ def remember(store: Store, app_id: str, path: str, chat: str) -> None:
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    key, value = f"{app_id}/{path}", f"{chat} {platform.node()}" if store.shared else chat
-    while not store.swap(_TABLE, key, store.get(_TABLE, key), value):
-        pass
+    put(store, _TABLE, f"{app_id}/{path}", f"{chat} {platform.node()}" if store.shared else chat)
     store.trim(_TABLE, f"{app_id}/", MOST_SAVED)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -74,7 +73,7 @@ class Asking:
                 return None
             self._waiting += 1
             try:
-                with anyio.move_on_after(question.expires - time.time()):
+                with anyio.move_on_after(question.expires - self._store().now()):
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
             except Exception as error:  # an error, nonsense, or a client that has gone: nobody was asked
                 logger.info("The client did not ask: %s", type(error).__name__)

@@ -457,8 +457,7 @@ class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
         self, client: OAuthClientInformationFull, authorization_code: _Code
     ) -> OAuthToken:
         claims = authorization_code.claims
-        if self._app(claims.app, claims.account) is None:
-            raise TokenError("invalid_grant", "the App is not there any more, or disabled")
+        self._check_app(claims)
         return await self._given(client, await in_thread(self._state.exchange, authorization_code.code, claims))
 
     async def load_refresh_token(self, client: OAuthClientInformationFull, refresh_token: str) -> _Refresh | None:
@@ -471,9 +470,12 @@ class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
         self, client: OAuthClientInformationFull, refresh_token: _Refresh, scopes: list[str]
     ) -> OAuthToken:
         grant = refresh_token.grant
-        if self._app(grant.app, grant.account) is None:
-            raise TokenError("invalid_grant", "the App is not there any more, or disabled")
+        self._check_app(grant)
         return await self._given(client, await in_thread(self._state.refresh, refresh_token.token, grant))
+
+    def _check_app(self, of: Code | Grant) -> None:
+        if self._app(of.app, of.account) is None:
+            raise TokenError("invalid_grant", "the App is not there any more, or disabled")
 
     async def _given(self, client: OAuthClientInformationFull, tokens: Tokens | None) -> OAuthToken:
         if tokens is None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from waha_mcp.app.definition import App
 from waha_mcp.digests import digest, key_digest
-from waha_mcp.store import Store
+from waha_mcp.store import Store, remove
 
 #: What all our tokens begin with, and no key of WAHA does.
 TOKEN_PREFIX = "wahamcp_"  # noqa: S105 - no secret
@@ -244,7 +244,7 @@ class State:
 
     def end(self, grant_id: str) -> None:
         """End a grant: its tokens are none from now on."""
-        _end(self._store, grant_id)
+        remove(self._store, _GRANTS, grant_id)
 
 
 def grants(store: Store, app_id: str) -> list[Grant]:
@@ -259,13 +259,8 @@ def end_grants(store: Store, app_id: str) -> int:
     for table in (_REQUESTS, _CODES):
         for row in store.rows(table):
             if json.loads(row.value)["app"] == app_id:
-                _end(store, row.key, table)
+                remove(store, table, row.key)
     found = grants(store, app_id)
     for grant in found:
-        _end(store, grant.id)
+        remove(store, _GRANTS, grant.id)
     return len(found)
-
-
-def _end(store: Store, key: str, table: str = _GRANTS) -> None:
-    while (text := store.get(table, key)) is not None and not store.swap(table, key, text, None):
-        pass

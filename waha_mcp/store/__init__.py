@@ -136,6 +136,20 @@ class Store(Protocol):
         ...
 
 
+def put(store: Store, table: str, key: str, value: str, *, expires: float | None = None) -> None:
+    """Write a row, whatever stands there. Blocks, and may raise StoreAway."""
+    while not store.swap(table, key, store.get(table, key), value, expires=expires):
+        pass
+
+
+def remove(store: Store, table: str, key: str) -> bool:
+    """Delete a row, whatever it says; whether there was one. Blocks, and may raise StoreAway."""
+    while (before := store.get(table, key)) is not None:
+        if store.swap(table, key, before, None):
+            return True
+    return False
+
+
 def away(store: Store) -> str | None:
     """Why the store cannot be written now, in one line for the user; None: it can. Blocks."""
     try:

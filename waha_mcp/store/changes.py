@@ -95,15 +95,7 @@ class Changes:
         from waha_mcp.store.redis import CHANNEL, TIMEOUT, Redis
 
         assert isinstance(self._store, Redis)
-        client = Client(
-            **self._store.url.options,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            decode_responses=True,
-        )
+        client = Client(**self._store.url.connecting(TIMEOUT), retry=Retry(NoBackoff(), 0))
         try:
             async with client.pubsub() as listening:
                 await listening.subscribe(CHANNEL)

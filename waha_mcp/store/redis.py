@@ -291,19 +291,10 @@ class Redis:
         """The client, once Redis is known to be set up as it must be."""
         with self._lock:
             if self._client is None:
-                options = self.url.options
+                options = self.url.connecting(self._timeout)
                 if self._node is not None:
                     options["host"], options["port"] = self._node
-                self._client = Client(
-                    **options,
-                    socket_timeout=self._timeout,
-                    socket_connect_timeout=self._timeout,
-                    socket_keepalive=True,
-                    retry=Retry(NoBackoff(), 0),
-                    protocol=2,
-                    decode_responses=True,
-                    encoding_errors="surrogatepass",
-                )
+                self._client = Client(**options, retry=Retry(NoBackoff(), 0), encoding_errors="surrogatepass")
             client = self._client
         if time.monotonic() - self._looked > LOOK:
             self._look(client)

@@ -53,6 +53,16 @@ class RedisUrl:
             **self.files,
         }
 
+    def connecting(self, timeout: float) -> dict[str, Any]:
+        """`options`, with the time limit in seconds of connecting and of an answer, and how texts are passed."""
+        return self.options | {
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            "socket_keepalive": True,
+            "protocol": 2,
+            "decode_responses": True,
+        }
+
     def secrets(self) -> Iterator[SecretStr]:
         """Everything of it that no log and no other program may get."""
         if self.password is not None:
@@ -75,10 +85,7 @@ def parse_redis_url(text: str) -> RedisUrl:
         raise ValueError(_SHAPE) from None
     if parts.scheme not in ("redis", "rediss") or not host or port == 0 or parts.fragment:
         raise ValueError(_SHAPE)
-    try:
-        plain_host = parse_host(host)
-    except ValueError as error:
-        raise ValueError(str(error)) from None
+    plain_host = parse_host(host)
     database = parts.path.strip("/") or "0"
     if not (database.isascii() and database.isdecimal()):
         raise ValueError(f"{_SHAPE}: after the host comes the number of a database, or nothing")

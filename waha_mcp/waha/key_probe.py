@@ -37,7 +37,7 @@ RETRY_FIRST, RETRY_MOST = 2.0, 60.0
 
 #: Harmless GETs that show whether a key has an action: without it, WAHA's guard answers 403. control, setting and
 #: delete have none.
-_PROBES = {
+PROBES = {
     Action.READ: "GET /api/sessions/{session}",
     Action.SEND: "GET /api/{session}/status/new-message-id",
     Action.APP: "GET /api/apps",
@@ -185,12 +185,12 @@ class KeyProbe:
                 await self._apply(self.grant.with_evidence({action: evidence}))
 
         async with anyio.create_task_group() as tasks:
-            for action, operation in _PROBES.items():
+            for action, operation in PROBES.items():
                 if action in wanted and self.grant.problem is None:
                     tasks.start_soon(ask, action, operation)
         if any(self.grant.evidence[action] is Evidence.REFUSED for action in wanted):
             await self._check_session()
-        lost = any(e is Evidence.REFUSED and action not in _PROBES for action, e in self.grant.evidence.items())
+        lost = any(e is Evidence.REFUSED and action not in PROBES for action, e in self.grant.evidence.items())
         if self.known and not self.grant.problem and not open_questions and not lost and set(only) == set(Action):
             self.confirmed = time.time()
             await self._tell(self.grant)
@@ -221,7 +221,7 @@ class KeyProbe:
 
         The 403 does not say why. If the action has a harmless probe, the probe decides; else it counts as refused.
         """
-        if action in _PROBES:
+        if action in PROBES:
             await self.probe({action})
         else:
             self.confirmed = None

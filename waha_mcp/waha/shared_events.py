@@ -15,16 +15,16 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
+from waha_mcp.app.actions import Action
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Forbidden, Unauthorized, WahaError
 from waha_mcp.waha.event_socket import Arrived, NoEvents, NoneForThisKey
+from waha_mcp.waha.key_probe import PROBES
 
 logger = logging.getLogger(__name__)
 
 #: Events that wait for one who listens; one that falls further behind is cut off, and reads back.
 WAITING = 512
-#: What WAHA answers with 403 to a key that may not read.
-_MAY_READ = "GET /api/sessions/{session}"
 
 
 class SharedEvents:
@@ -134,7 +134,7 @@ async def _check(waha: Waha) -> None:
         NoEvents: it may not, or WAHA does not say.
     """
     try:
-        await waha.call(_MAY_READ)
+        await waha.call(PROBES[Action.READ])
     except (Unauthorized, Forbidden):
         raise NoneForThisKey("WAHA lets this key have no events") from None
     except WahaError:
