@@ -127,6 +127,10 @@ class Served:
         self._reader.join(SOON)
         return code
 
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
     def stop(self) -> int:
         """End it gently; its exit code."""
         self.signal(signal.SIGTERM)
@@ -254,11 +258,19 @@ NONE: Headers = ()
 class Caller:
     """Requests that carry the same headers, one at a time. `version`: the era whose form they have.
 
-    They go out as they are given, without a client's own checks. `local`: the address that they come from.
+    They go out as they are given, without a client's own checks. `local`: the address that they come from; `seconds`:
+    how long the server may be silent.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], *, version: str = MODERN, elicits: bool = False, local: str = ""
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        version: str = MODERN,
+        elicits: bool = False,
+        local: str = "",
+        seconds: float = SOON,
     ) -> None:
         self.url = url
         self.version = version
@@ -270,7 +282,7 @@ class Caller:
         where = urlsplit(url)
         assert where.hostname
         self._http = HTTPConnection(
-            where.hostname, where.port, timeout=SOON, source_address=(local, 0) if local else None
+            where.hostname, where.port, timeout=seconds, source_address=(local, 0) if local else None
         )
 
     def hang_up(self) -> None:

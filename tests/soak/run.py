@@ -1,0 +1,251 @@
+"""One run: places, their clients, and what befalls them by the schedule."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.soak.places import LONG, PATIENCE, SESSION, HttpPlace, Place, StdioPlace
+from tests.soak.schedule import Disturbance, drawn
+from tests.soak.verdict import Bounds, Findings, Growth, Run, Span, judged
+
+PLACES = ("stdio", "http")
+#: Bytes that a process may gain in a run that is too short for it to have warmed up.
+SHORT_GROWTH = 25e6
+#: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
+#: looks at what waits.
+SAMPLED, ARRIVES, LOOKS = 1.0, 0.4, 3.0
+_SEND = "/api/send*"
+_PAGE = {"body": "<html><h1>Bad gateway</h1></html>", "content_type": "text/html"}
+
+
+@dataclass
+class Soak:
+    """What came of it."""
+
+    seed: int
+    seconds: float
+    found: Findings
+    calls: Counter[str] = field(default_factory=Counter)
+    disturbed: Counter[str] = field(default_factory=Counter)
+    growth: list[Growth] = field(default_factory=list)
+    said: Counter[str] = field(default_factory=Counter)
+    redis: bool = True
+
+    @property
+    def broken(self) -> bool:
+        return any(self.found.values())
+
+
+def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = print) -> Soak:
+    """Run for so many seconds, and judge."""
+    schedule = drawn(seed, seconds, PLACES)
+    with ExitStack() as stack:
+        places: dict[str, Place] = {}
+        for made in (StdioPlace(folder / "stdio", seed, seconds), HttpPlace(folder / "http", seed, seconds)):
+            places[made.name] = stack.enter_context(made)
+        note(f"seed {seed}: {sum(len(each.clients) for each in places.values())} clients for {seconds:.0f} s")
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def guarded(work: Callable[[], None]) -> Callable[[], None]:
+            def run() -> None:
+                try:
+                    work()
+                except BaseException as error:
+                    failures.append(error)
+                    raise
+
+            return run
+
+        began = time.monotonic()
+        lanes = [
+            threading.Thread(
+                target=guarded(_lane(places[place], [e for e in schedule if (e.place, e.lane) == (place, lane)], began))
+            )
+            for place in PLACES
+            for lane in dict.fromkeys(each.lane for each in schedule)
+        ]
+        beside = [
+            threading.Thread(target=guarded(_every(wait, work, stop)))
+            for place in places.values()
+            for wait, work in ((SAMPLED, place.sample), (ARRIVES, place.arrive), (LOOKS, place.decide))
+        ]
+        for thread in [*lanes, *beside, *(client for each in places.values() for client in each.clients)]:
+            thread.start()
+        time.sleep(max(began + seconds - time.monotonic(), 0))
+        for thread in lanes:
+            thread.join()
+        for place in places.values():
+            place.shared.stop.set()
+        stop.set()
+        for thread in [*beside, *(client for each in places.values() for client in each.clients)]:
+            thread.join(2 * PATIENCE)
+        for place in places.values():
+            failures += place.shared.failures
+        if failures:
+            raise ExceptionGroup("the soak itself failed", [each for each in failures if isinstance(each, Exception)])
+        run = Run(bounds=Bounds() if seconds >= LONG else Bounds(memory=SHORT_GROWTH))
+        for place in places.values():
+            place.tell(run, began)
+        redis = places["http"].clocked is False
+    found = judged(run)
+    return Soak(
+        seed,
+        seconds,
+        found,
+        Counter(call.place for call in run.calls),
+        Counter(each.kind for each in schedule),
+        run.growth,
+        Counter(call.said for call in run.calls if call.mark),
+        redis,
+    )
+
+
+def _every(seconds: float, work: Callable[[], None], stop: threading.Event) -> Callable[[], None]:
+    def run() -> None:
+        while not stop.wait(seconds):
+            work()
+
+    return run
+
+
+def _lane(place: Place, disturbances: Sequence[Disturbance], began: float) -> Callable[[], None]:
+    def run() -> None:
+        for each in disturbances:
+            time.sleep(max(began + each.at - time.monotonic(), 0))
+            _KINDS[each.kind](place, each)
+
+    return run
+
+
+# What befalls them
+
+
+def _fault(*faults: dict[str, Any]) -> Callable[[Place, Disturbance], None]:
+    def add(place: Place, what: Disturbance) -> None:
+        for each in faults:
+            # How many requests it spoils, where it says at most how many.
+            count = 1 + what.choice % each.get("count", 1)
+            place.surely("POST", "/sandbox/faults", each | {"count": count})
+
+    return add
+
+
+def _no_answer(place: Place, what: Disturbance) -> None:
+    """WAHA does it after the bridge has given up."""
+    late = 33.0 if place.seconds >= LONG else 4.0
+    place.surely("POST", "/sandbox/faults", {"path": _SEND, "late": late, "count": 1})
+
+
+def _key_repeated(place: Place, what: Disturbance) -> None:
+    """An error page with the headers of the request, of a path that the App's own requests alone have; and the same key
+    in a message that it may read."""
+    app = sorted(place.rules)[what.choice % len(place.rules)]
+    key, own = place.key_of(app), place.chats.own[app]
+    body = json.dumps({"error": "Bad Gateway", "headers": {"x-api-key": key}})
+    place.surely(
+        "POST", "/sandbox/faults", {"path": f"/api/{SESSION}/chats/{own}/messages", "status": 502, "body": body}
+    )
+    place.surely("POST", "/sandbox/messages", {"chatId": own, "text": f"My key is {key}"})
+
+
+def _sockets(place: Place, what: Disturbance) -> None:
+    draw = Random(what.choice)
+    place.surely("POST", "/sandbox/socket", draw.choice([{"drop": True}, {"half_open": True}, {"garbage": 3}]))
+
+
+def _session_down(place: Place, what: Disturbance) -> None:
+    place.surely("POST", "/sandbox/session", {"status": "STARTING"})
+    time.sleep(what.seconds)  # so long it is down
+    place.surely("POST", "/sandbox/session", {"status": "WORKING"})
+
+
+def _restart_waha(place: Place, what: Disturbance) -> None:
+    place.waha.go_away()
+    time.sleep(min(what.seconds, 10.0))  # so long it is away
+    place.waha.come_back()
+
+
+def _kill(place: Place, what: Disturbance) -> None:
+    place.kill(what.choice, what.seconds)
+
+
+def _store_away(place: Place, what: Disturbance) -> None:
+    place.store_away(min(what.seconds, 10.0))
+
+
+def _forward(place: Place, what: Disturbance) -> None:
+    place.set_clock(Random(what.choice).choice([30.0, 3_700.0, 90_000.0]))
+
+
+def _back(place: Place, what: Disturbance) -> None:
+    place.set_clock(-Random(what.choice).choice([30.0, 3_700.0, 90_000.0]))
+
+
+def _app(place: Place, what: Disturbance) -> str:
+    return sorted(place.rules)[what.choice % len(place.rules)]
+
+
+def _revoke(place: Place, what: Disturbance) -> None:
+    app = _app(place, what)
+    row = place.learn_key(app)
+    body = {name: row[name] for name in ("isAdmin", "session", "isActive", "actions")}
+    place.surely("PUT", f"/api/keys/{row['id']}", body | {"isActive": False})
+    begins = time.time()
+    time.sleep(what.seconds)  # so long it is revoked
+    ends = time.time()
+    place.surely("PUT", f"/api/keys/{row['id']}", body)
+    place.known.revoked.append(Span(app, begins, ends))
+
+
+def _rotate(place: Place, what: Disturbance) -> None:
+    app = _app(place, what)
+    place.command("apps", "rotate", app, "--json", WAHA_ADMIN_KEY=place.waha.info.admin_key)
+    place.learn_key(app)
+    place.restart(app)
+
+
+def _pause(place: Place, what: Disturbance) -> None:
+    app = _app(place, what)
+    place.until_done("pause", app)
+    begins = time.time()
+    time.sleep(what.seconds)  # so long it is paused
+    ends = time.time()
+    place.until_done("resume", app)
+    place.known.paused.append(Span(app, begins, ends))
+
+
+_KINDS: dict[str, Callable[[Place, Disturbance], None]] = {
+    "an answer is lost, the effect is there": _fault({"path": _SEND, "drop": True, "after": True, "count": 2}),
+    "a connection is cut before anything is done": _fault({"path": "/api/", "drop": True, "count": 3}),
+    "a proxy gives up, and WAHA does it after that": _fault(
+        {"path": _SEND, "late": 0.5, "status": 502, "count": 2}, {"path": _SEND, "late": 3.0, "status": 504, **_PAGE}
+    ),
+    "no answer in time": _no_answer,
+    "answers of 500 to 503": _fault(
+        {"path": "/api/", "status": 503, "count": 3, **_PAGE},
+        {"path": _SEND, "after": True, "status": 500, "body": '{"exception": {}}'},
+    ),
+    "an answer that is no JSON": _fault({"path": f"/api/{SESSION}/", "malformed": True, "count": 3}),
+    "an answer that repeats the key": _key_repeated,
+    "slow answers": _fault({"path": f"/api/{SESSION}/", "delay": 1.5, "count": 4}),
+    "the event sockets break": _sockets,
+    "the session is down": _session_down,
+    "WAHA is restarted": _restart_waha,
+    "the bridge is killed": _kill,
+    "the store is away": _store_away,
+    "the clock is set forward": _forward,
+    "the clock is set back": _back,
+    "a key is revoked and given back": _revoke,
+    "a key is rotated": _rotate,
+    "an App is paused": _pause,
+}
