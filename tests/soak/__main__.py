@@ -1,9 +1,9 @@
-"""`python -m tests.soak --minutes 10`: a mixed load while all that it stands on fails; 1 where a column is not zero.
+"""`python -m tests.soak --minutes 10`: a mixed load while all that it stands on fails; 1 where something is not 0.
 
-Processes over stdio on a SQLite store, and two of `serve --http` on a Redis, each before a WAHA of its own, with clients
-that do what agents do, and what they may not. Meanwhile WAHA, the store, the bridge, clocks, keys and people do what
-`tests/soak/schedule.py` draws from the seed (`--schedule` prints it). Judged by WAHA's own log and messages, and by what
-processes wrote: see `tests/soak/verdict.py`.
+Processes over stdio on a SQLite store, and two of `serve --http` on a Redis, each before a WAHA of its own, with
+clients that do what agents do, and what they may not. Meanwhile WAHA, the store, the bridge, clocks, keys and people do
+what `tests/soak/schedule.py` draws from the seed (`--schedule` prints it). Judged by WAHA's own log and messages, and
+by what processes wrote: see `tests/soak/verdict.py`.
 """
 
 from __future__ import annotations
@@ -42,17 +42,19 @@ def section(run: Soak) -> str:
         f"{run.calls['http']:,} over HTTP to two processes (NOWEB, {store}), what agents do and what they may not. "
         f"{made_on()}.",
         "",
-        f"Meanwhile, by the schedule of that seed ({befell}), while messages came in, and a person answered questions or "
-        "did not. Who has lost an answer makes the same call again.",
+        f"Meanwhile, by the schedule of that seed ({befell}), while messages came in, and a person answered questions "
+        "or did not. Who has lost an answer makes the same call again.",
         "",
         *table(run),
         "",
-        "*lost*: said to be sent, and WAHA has it not. *doubled*: sent more than once. *false words*: said not to be sent, "
-        "and it is there. *outside policy*: an effect at WAHA that the App may not have (chat, action, pace, pause, yes of "
-        "a person), or words of a chat that it may not read. *leaked keys*: in output, answers, trail, index or store, "
-        "plain, escaped, in hex or base64. *cross-key*: words of one App's calls before another. *growth*: a process that "
-        "has more after the end than 10 % and 5 MB of memory, or 10 files, threads or tasks, above what it had after "
-        "warming up. *hung*: no answer after all times that a call may take.",
+        "*lost*: said to be sent, and WAHA has it not. *doubled*: sent more than once. *false words*: said not to be "
+        "sent, and it is there. *outside policy*: an effect at WAHA that the App may not have (chat, action, pace, "
+        "pause, yes of a person), or words of a chat that it may not read. *leaked keys*: in output, answers, trail, "
+        "index or store, plain, escaped, in hex or base64. *cross-key*: words of one App's calls before another. "
+        "*growth*: a process that nobody killed has, at the end, more than 10 % and 5 MB of memory, or 10 files, "
+        "threads or tasks, above what it had after warming up. *hung*: no answer after all times that a call may take.",
+        "",
+        f"What of it was met: {', '.join(f'{what} {count:,}' for what, count in sorted(run.told.items()))}.",
         "",
         "| Process | memory | open files | threads | tasks |",
         "|---|---|---|---|---|",
@@ -89,6 +91,7 @@ def main() -> int:
         if len(run.found[column]) > SHOWN:
             print(f"{column.upper()} ... and {len(run.found[column]) - SHOWN} more")
     print("\n".join(table(run)))
+    print(f"met: {dict(run.told)}")
     print(f"of what was to be done, it was said: {dict(run.said)}")
     for each in run.growth:
         print(f"{each.name}: {dict(each.before)} → {dict(each.after)}")

@@ -1,4 +1,4 @@
-"""A client: a random mix of what agents do, and of what they may not, and the same call again where its outcome is open."""
+"""A client: what agents do and what they may not, in a random mix, and again where the outcome is open."""
 
 from __future__ import annotations
 

@@ -42,9 +42,11 @@ SHORTER = (
 )
 #: A run of at least so many seconds has the product's own times.
 LONG = 240.0
-#: From which part of a run to which one what a process has is what it had after its warm-up, and what it has at the end.
+#: The parts of a run in which a process has what it had after its warm-up, and what it has at the end.
 WARM, LAST = (0.2, 0.3), (0.9, 1.0)
 SESSION = "default"
+#: Seconds between an answer and the next call of a client, at least and at most.
+THINK = (0.1, 0.9)
 
 
 class Place:
@@ -175,7 +177,8 @@ class Place:
         """Answer some of the questions that wait, or none."""
         listed = self.command("approvals", "--list", "--json")
         with suppress(ValueError):
-            for each in json.loads(listed.stdout or b"[]"):
+            waiting = json.loads(listed.stdout or b"[]")
+            for each in self.draw.sample(waiting, min(len(waiting), 2)):
                 choice = self.draw.random()
                 if choice < 0.4:
                     continue
@@ -275,14 +278,14 @@ class Place:
         run.calls += self.shared.calls
         run.secrets |= self.secrets
         run.ended += self.ended
-        for path in sorted(self.folder.rglob("*")):
-            beneath = path.relative_to(self.folder)
-            if not path.is_file() or beneath.parts[0] in ("config", "clock", "tasks"):
+        for file in sorted(self.folder.rglob("*")):
+            beneath = file.relative_to(self.folder)
+            if not file.is_file() or beneath.parts[0] in ("config", "clock", "tasks"):
                 continue
             name = f"{self.name}/{beneath}"
-            (run.outputs if beneath.parts[0] == "out" else run.files)[name] = path.read_bytes()
+            (run.outputs if beneath.parts[0] == "out" else run.files)[name] = file.read_bytes()
             for app in self.rules:
-                if app in beneath.parts or path.name.startswith(f"{app}."):
+                if app in beneath.parts or file.name.startswith(f"{app}."):
                     run.of[name] = self.name, app
         for name, samples in self.samples.items():
             warm, last = (self._median(samples, began, *part) for part in (WARM, LAST))
@@ -302,6 +305,7 @@ class StdioPlace(Place):
     def __init__(self, folder: Path, seed: int, seconds: float) -> None:
         super().__init__("stdio", "gows", KINDS, folder, seed, seconds)
         self._ways: dict[str, list[Stdio]] = {}
+        self._numbers: dict[Stdio, int] = {}
 
     def start(self) -> None:
         # Two processes of the same App, one of which nobody kills.
@@ -319,14 +323,12 @@ class StdioPlace(Place):
         self.clients = [
             Client(
                 number, self.name, self.rules[app], self.chats, way, self.shared,
-                seed=self.seed, think=(0.02, 0.4) if self.seconds < LONG else (0.1, 0.8),
+                seed=self.seed, think=THINK,
             )
             for app, ways in self._ways.items()
             for way in ways
-            for number in [self._number[id(way)]]
+            for number in [self._numbers[way]]
         ]  # fmt: skip
-
-    _number: dict[int, int] = {}
 
     def _begin(self, number: int, app: str) -> None:
         name = f"{app}.{number}"
@@ -340,7 +342,7 @@ class StdioPlace(Place):
         )
         self._stack.callback(way.close)
         self.known.makers[number] = app
-        self._number[id(way)] = number
+        self._numbers[way] = number
         self._ways.setdefault(app, []).append(way)
 
     def kill(self, choice: int, seconds: float) -> None:
@@ -406,7 +408,7 @@ class HttpPlace(Place):
             self.clients.append(
                 Client(
                     number, self.name, self.rules[app], self.chats, way, self.shared,
-                    seed=self.seed, think=(0.02, 0.4) if self.seconds < LONG else (0.1, 0.8),
+                    seed=self.seed, think=THINK,
                 )
             )  # fmt: skip
 

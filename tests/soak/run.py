@@ -23,6 +23,17 @@ SHORT_GROWTH = 25e6
 #: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
 #: looks at what waits.
 SAMPLED, ARRIVES, LOOKS = 1.0, 0.4, 3.0
+#: By which words it shows that a limit was met, and a disturbance felt.
+WORDS = {
+    "refused by a list": "may not write to",
+    "over the pace": "Over the App's limit",
+    "paused": "aused by the user",
+    "waited for a person": "waits for",
+    "no store": "cannot be used",
+    "key refused": "401",
+    "outcome not known": "outcome is unknown",
+    "no connection": "Connecting to WAHA",
+}
 _SEND = "/api/send*"
 _PAGE = {"body": "<html><h1>Bad gateway</h1></html>", "content_type": "text/html"}
 
@@ -38,6 +49,8 @@ class Soak:
     disturbed: Counter[str] = field(default_factory=Counter)
     growth: list[Growth] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
+    #: How many answers had which of `WORDS`.
+    told: Counter[str] = field(default_factory=Counter)
     redis: bool = True
 
     @property
@@ -106,6 +119,9 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
         Counter(each.kind for each in schedule),
         run.growth,
         Counter(call.said for call in run.calls if call.mark),
+        Counter(
+            what for call in run.calls for what, words in WORDS.items() if call.is_error and words in (call.text or "")
+        ),
         redis,
     )
 
@@ -147,8 +163,7 @@ def _no_answer(place: Place, what: Disturbance) -> None:
 
 
 def _key_repeated(place: Place, what: Disturbance) -> None:
-    """An error page with the headers of the request, of a path that the App's own requests alone have; and the same key
-    in a message that it may read."""
+    """An error page with the headers of a request that only this App makes, and a message with its key."""
     app = sorted(place.rules)[what.choice % len(place.rules)]
     key, own = place.key_of(app), place.chats.own[app]
     body = json.dumps({"error": "Bad Gateway", "headers": {"x-api-key": key}})
@@ -211,6 +226,8 @@ def _rotate(place: Place, what: Disturbance) -> None:
     app = _app(place, what)
     place.command("apps", "rotate", app, "--json", WAHA_ADMIN_KEY=place.waha.info.admin_key)
     place.learn_key(app)
+    # WAHA's name in the log for the key of an MCP App, which rotating makes.
+    place.known.keys[f"app:{app}"] = app
     place.restart(app)
 
 

@@ -26,7 +26,7 @@ COLUMNS = (
 MARGIN = 3.0
 #: Words of something that broke inside.
 _BROKE = re.compile(
-    r"Traceback \(most recent call last\)|failed inside|Exception ignored in|exception was never retrieved"
+    r"Traceback \(most recent call last\)|waha-mcp failed inside|Exception ignored in|exception was never retrieved"
 )
 #: What a call with these words has done, or may have.
 CLAIMS = {"done", "repeat: done", "repeat: found"}
@@ -317,17 +317,17 @@ def spellings(secret: str) -> set[bytes]:
 
 def _left(run: Run, found: Findings) -> None:
     """What is in outputs, answers and files."""
-    needles = {needle: number for number, secret in enumerate(sorted(run.secrets)) for needle in spellings(secret)}
-    pattern = re.compile(b"|".join(map(re.escape, sorted(needles)))) if needles else None
     answers = {
         f"answers to {app}": "\n".join(call.text or "" for call in run.calls if call.app == app).encode()
         for app in {call.app for call in run.calls}
     }
+    forms = [(number, spellings(secret)) for number, secret in enumerate(sorted(run.secrets))]
     for name, content in [*run.outputs.items(), *run.files.items(), *answers.items()]:
         lower = content.lower()
-        for number, at in {(needles[match[0]], match.start()) for match in pattern.finditer(lower)} if pattern else ():
-            # The secret itself is not shown, nor what stands around it.
-            found["leaked keys"].append(f"{name}: the secret number {number}, at byte {at}")
+        for number, needles in forms:
+            if places := [at for needle in needles if (at := lower.find(needle)) >= 0]:
+                # The secret itself is not shown, nor what stands around it.
+                found["leaked keys"].append(f"{name}: the secret number {number}, at byte {min(places)}")
     for name, content in [*run.outputs.items(), *run.files.items()]:
         text = content.decode(errors="replace")
         if name not in run.files or name.endswith(".jsonl"):

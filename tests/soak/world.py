@@ -95,7 +95,7 @@ def _rules(app: str, kind: str, chats: Chats) -> Rules:
         more = '[approval]\nwhen = "send"\nask_at = "console"\n'
     if kind == FORMED:
         more = '[approval]\nwhen = "send"\n'
-    head = {"actions": list(actions), "toolsets": ["core", "messages"]}
+    head: dict[str, object] = {"actions": list(actions), "toolsets": ["core", "messages"]}
     if kind == "narrow":
         head |= {"index": True, "audit": "text"}
     else:
