@@ -250,6 +250,11 @@ class Place:
         if self.clocked:
             self.known.jumps.append(time.time())
 
+    @property
+    def rotated(self) -> list[str]:
+        """The Apps whose keys are rotated."""
+        return sorted(self.rules)
+
     def restart(self, app: str) -> None:
         """Let a server read its App again, where it does not by itself."""
 
@@ -349,6 +354,11 @@ class StdioPlace(Place):
         ways = [way for ways in self._ways.values() for way in ways if way.pid not in self.lasting.values()]
         # Its client starts it again with the next call.
         ways[choice % len(ways)].kill()
+
+    @property
+    def rotated(self) -> list[str]:
+        # Their processes have to start again, and what is to last must not.
+        return sorted(app for app in self.rules if app not in self.lasting)
 
     def restart(self, app: str) -> None:
         for way in self._ways[app]:

@@ -66,7 +66,7 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
         for made in (StdioPlace(folder / "stdio", seed, seconds), HttpPlace(folder / "http", seed, seconds)):
             places[made.name] = stack.enter_context(made)
         note(f"seed {seed}: {sum(len(each.clients) for each in places.values())} clients for {seconds:.0f} s")
-        stop = threading.Event()
+        stop, failed = threading.Event(), threading.Event()
         failures: list[BaseException] = []
 
         def guarded(work: Callable[[], None]) -> Callable[[], None]:
@@ -75,6 +75,7 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
                     work()
                 except BaseException as error:
                     failures.append(error)
+                    failed.set()
                     raise
 
             return run
@@ -82,20 +83,23 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
         began = time.monotonic()
         lanes = [
             threading.Thread(
-                target=guarded(_lane(places[place], [e for e in schedule if (e.place, e.lane) == (place, lane)], began))
+                target=guarded(
+                    _lane(places[place], [e for e in schedule if (e.place, e.lane) == (place, lane)], began)
+                ),
+                daemon=True,
             )
             for place in PLACES
             for lane in dict.fromkeys(each.lane for each in schedule)
         ]
         beside = [
-            threading.Thread(target=guarded(_every(wait, work, stop)))
+            threading.Thread(target=guarded(_every(wait, work, stop)), daemon=True)
             for place in places.values()
             for wait, work in ((SAMPLED, place.sample), (ARRIVES, place.arrive), (LOOKS, place.decide))
         ]
         for thread in [*lanes, *beside, *(client for each in places.values() for client in each.clients)]:
             thread.start()
-        time.sleep(max(began + seconds - time.monotonic(), 0))
-        for thread in lanes:
+        failed.wait(max(began + seconds - time.monotonic(), 0))
+        for thread in () if failed.is_set() else lanes:
             thread.join()
         for place in places.values():
             place.shared.stop.set()
@@ -223,7 +227,7 @@ def _revoke(place: Place, what: Disturbance) -> None:
 
 
 def _rotate(place: Place, what: Disturbance) -> None:
-    app = _app(place, what)
+    app = place.rotated[what.choice % len(place.rotated)]
     place.command("apps", "rotate", app, "--json", WAHA_ADMIN_KEY=place.waha.info.admin_key)
     place.learn_key(app)
     # WAHA's name in the log for the key of an MCP App, which rotating makes.
