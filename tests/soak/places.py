@@ -47,6 +47,8 @@ WARM, LAST = (0.2, 0.3), (0.9, 1.0)
 SESSION = "default"
 #: Seconds between an answer and the next call of a client, at least and at most.
 THINK = (0.1, 0.9)
+#: The Apps that keep their keys.
+LASTING = ("open", "narrow")
 
 
 class Place:
@@ -76,7 +78,7 @@ class Place:
             people = [str(each["id"]) for each in overview if str(each["id"]).endswith("@c.us")]
             self.chats = Chats.of(people, apps_of(self.name, self._kinds))
             self.rules = rules_of(self.name, self._kinds, self.chats)
-            self.known = Known(self.name, self.rules)
+            self.known = Known(self.name, self.rules, self.chats)
             lids = self.judge.get(f"/api/{SESSION}/lids?limit=1000")
             self.known.hidden = {each["lid"]: each["pn"] for each in lids}
             self.secrets = {self.waha.info.admin_key}
@@ -252,8 +254,13 @@ class Place:
 
     @property
     def rotated(self) -> list[str]:
-        """The Apps whose keys are rotated."""
-        return sorted(self.rules)
+        """The Apps whose keys are rotated, and whose processes over stdio start again with it."""
+        return sorted(app for app, rules in self.rules.items() if rules.kind not in LASTING)
+
+    @property
+    def repeated(self) -> list[str]:
+        """The Apps whose keys WAHA and others repeat: no server knows a key by which it does not work any more."""
+        return sorted(app for app, rules in self.rules.items() if rules.kind in LASTING)
 
     def restart(self, app: str) -> None:
         """Let a server read its App again, where it does not by itself."""
@@ -293,6 +300,8 @@ class Place:
                 if app in beneath.parts or file.name.startswith(f"{app}."):
                     run.of[name] = self.name, app
         for name, samples in self.samples.items():
+            lines = [json.dumps({"at": round(at - began, 1), **had}) + "\n" for at, had in samples]
+            (self.folder / f"{name}.samples.jsonl").write_text("".join(lines))
             warm, last = (self._median(samples, began, *part) for part in (WARM, LAST))
             run.growth.append(Growth(f"{self.name}/{name}", warm, last))
 
@@ -323,7 +332,7 @@ class StdioPlace(Place):
         for thread in starting:
             thread.join()
         assert sum(map(len, self._ways.values())) == len(apps), "not every server started"
-        for app in (f"{self.name}-open", f"{self.name}-narrow"):
+        for app in self.repeated:
             self.lasting[app] = self._ways[app][0].pid
         self.clients = [
             Client(
@@ -354,11 +363,6 @@ class StdioPlace(Place):
         ways = [way for ways in self._ways.values() for way in ways if way.pid not in self.lasting.values()]
         # Its client starts it again with the next call.
         ways[choice % len(ways)].kill()
-
-    @property
-    def rotated(self) -> list[str]:
-        # Their processes have to start again, and what is to last must not.
-        return sorted(app for app in self.rules if app not in self.lasting)
 
     def restart(self, app: str) -> None:
         for way in self._ways[app]:

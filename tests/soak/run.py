@@ -168,7 +168,7 @@ def _no_answer(place: Place, what: Disturbance) -> None:
 
 def _key_repeated(place: Place, what: Disturbance) -> None:
     """An error page with the headers of a request that only this App makes, and a message with its key."""
-    app = sorted(place.rules)[what.choice % len(place.rules)]
+    app = place.repeated[what.choice % len(place.repeated)]
     key, own = place.key_of(app), place.chats.own[app]
     body = json.dumps({"error": "Bad Gateway", "headers": {"x-api-key": key}})
     place.surely(

@@ -36,7 +36,7 @@ def call(text: str | None, *, app: str = OPEN, mark: str = "", error: bool = Fal
 
 def good() -> Run:
     """A run in which one text was sent, and all is well."""
-    place = Place("here", rules_of("here", KINDS, CHATS))
+    place = Place("here", rules_of("here", KINDS, CHATS), CHATS)
     place.makers = dict(enumerate(apps_of("here", KINDS))) | {OTHERS: "others"}
     place.keys = {app: app for app in place.rules}
     place.log = [entry(OPEN, OWN, SENT)]
@@ -123,6 +123,7 @@ BAD: dict[str, tuple[str, Callable[[Run], None]]] = {
     "a text that was said to be sent is not there": ("lost", gone),
     "a text that was said not to be sent is there": ("false words", denied),
     "a chat on no list was written to": ("outside policy", did(OPEN, CHATS.unwritable)),
+    "who is on no list that allows was written to": ("outside policy", did(PACED, "120363000000000001@g.us")),
     "another App's chat was written to": ("outside policy", did(OPEN, CHATS.own[ASKED])),
     "an App that may only read wrote": ("outside policy", did("here-reader", CHATS.common)),
     "nobody asked for it": ("outside policy", did(OPEN, OWN, "mk0000099x")),
@@ -167,6 +168,7 @@ FINE: dict[str, Callable[[Run], None]] = {
     "an own call is quoted": answered("nobody is called mk0000005x", error=True),
     "an answer has words of a chat that may be read": answered("mkff00002x"),
     "as many sends as the pace allows": often(LIMIT),
+    "where lists say what is not allowed, others are": did(OPEN, "120363000000000001@g.us"),
     "WAHA refused it": did(OPEN, CHATS.sealed, performed=None),
     "the admin did it": did("admin", CHATS.sealed),
 }  # fmt: skip

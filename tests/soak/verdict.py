@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from tests.faults.cells import class_of
-from tests.soak.world import MARK, Rules, maker_of
+from tests.soak.world import MARK, Chats, Rules, maker_of
 
 #: The columns, each of which must be empty.
 COLUMNS = (
@@ -104,6 +104,7 @@ class Place:
 
     name: str
     rules: dict[str, Rules]
+    chats: Chats
     #: The App of each client's number, and of each key's name in WAHA's log.
     makers: dict[int, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
@@ -209,7 +210,7 @@ def _outside(place: Place, calls: Iterable[Call]) -> Iterator[str]:
         what = f"{app}: {each['method']} {unquote(each['path'])} to {chat} at {each['time']:.2f}"
         if "send" not in rules.actions:
             yield f"{what}: it may not send"
-        elif chat is not None and chat not in rules.sends:
+        elif chat is not None and not rules.may_send(chat, place.chats):
             yield f"{what}: it may not write there"
         elif chat is None:
             yield f"{what}: it names no chat"
@@ -273,7 +274,8 @@ class _Seen:
         chats = self._chats.get(mark)
         if chats is None:
             return "cross-key", f"{mark} of {self._place.makers.get(maker_of(mark), 'nobody here')}"
-        if chats.isdisjoint(self._place.rules[app].reads):
+        rules = self._place.rules[app]
+        if not any(rules.may_read(chat, self._place.chats) for chat in chats):
             return "outside policy", f"{mark} of the chat {', '.join(sorted(chats))}, which it may not read"
         return None
 

@@ -50,6 +50,7 @@ class Chats:
 
     @property
     def all(self) -> list[str]:
+        """All that somebody's lists name."""
         return [self.common, self.unwritable, self.sealed, *self.own.values()]
 
 
@@ -69,6 +70,14 @@ class Rules:
     limit: int | None = None
     #: Whether a person has to say yes first.
     asks: bool = False
+    #: Where its lists say what is not allowed: who is on none of the place's roles may be written to and read.
+    others: bool = False
+
+    def may_send(self, chat: str, chats: Chats) -> bool:
+        return chat in self.sends or (self.others and chat not in chats.all)
+
+    def may_read(self, chat: str, chats: Chats) -> bool:
+        return chat in self.reads or (self.others and chat not in chats.all)
 
 
 def apps_of(place: str, kinds: Sequence[str]) -> list[str]:
@@ -113,5 +122,5 @@ def _rules(app: str, kind: str, chats: Chats) -> Rules:
         app, kind, frozenset(reads), frozenset(sends), actions,
         # The reader's key may all: what holds it is its definition.
         both if kind == "reader" else actions,
-        fields + lists + more + pace, limit, asks=kind in ("asked", FORMED),
+        fields + lists + more + pace, limit, asks=kind in ("asked", FORMED), others=kind == "open",
     )  # fmt: skip
