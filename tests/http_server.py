@@ -76,7 +76,7 @@ class Served:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def start(self) -> None:
+    def start(self, seconds: float = SOON) -> None:
         """Start it, and wait until it accepts connections."""
         self._process = subprocess.Popen(
             [*self._command, str(self._port)],
@@ -88,7 +88,7 @@ class Served:
         told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr, told), daemon=True)
         self._reader.start()
-        self.url = told.get(timeout=SOON)
+        self.url = told.get(timeout=seconds)
         assert self.url, self.log()
         self._port = self.port
 

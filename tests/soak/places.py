@@ -429,7 +429,7 @@ class HttpPlace(Place):
     def kill(self, choice: int, seconds: float) -> None:
         self.servers[1].kill()
         time.sleep(min(seconds, 5.0))  # so long it is away
-        self.servers[1].start()
+        self.servers[1].start(PATIENCE)  # a machine under load takes its time
 
     def store_away(self, seconds: float) -> None:
         if self.redis is None:
