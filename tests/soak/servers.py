@@ -19,8 +19,16 @@ from tests.harness import environment
 from tests.http_server import LEGACY, Caller, Served
 
 #: Python lines for a server: its wall clock is as far off as the file says that SOAK_CLOCK names (a double), and it
-#: writes how many tasks it has into the folder SOAK_TASKS whenever it gets SIGUSR1.
+#: writes how many tasks it has into the folder SOAK_TASKS whenever it gets SIGUSR1. What it remembers up to a greatest
+#: number, it remembers less of, so that all of that is full once it has warmed up.
 FIRST = """
+import functools
+_lru_cache = functools.lru_cache
+functools.lru_cache = lambda maxsize=128, typed=False: _lru_cache(
+    min(maxsize, 256) if isinstance(maxsize, int) else maxsize, typed
+)
+import waha_mcp.feed.record as record
+record.MOST, record.MOST_BYTES, record.RECOGNIZED = 100, 2**18, 400
 import asyncio, datetime, mmap, os, signal, struct, time
 _shared = mmap.mmap(os.open(os.environ["SOAK_CLOCK"], os.O_RDWR), 8)
 _time = time.time
