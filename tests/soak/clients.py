@@ -17,9 +17,9 @@ from tests.soak.verdict import CLAIMS, Call
 from tests.soak.world import Chats, Rules, marks
 from waha_mcp.sandbox.sample_files import jpeg
 
-#: Ids of messages in answers, and ids of questions that wait for a person.
+#: Ids of messages in answers, and the words of a call that waits for a person.
 _MESSAGE = re.compile(r'"(?:id|message_id)":"(m[0-9]+)"')
-_WAITS = re.compile(r"waits for|has to approve|not decided|approve", re.IGNORECASE)
+_WAITS = re.compile(r"waiting for approval, id")
 _PICTURE = base64.b64encode(jpeg()).decode()
 
 #: What an agent does of each word that it hears of something it wanted done: how often the same again, and after which

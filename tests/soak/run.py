@@ -28,7 +28,9 @@ WORDS = {
     "refused by a list": "may not write to",
     "over the pace": "Over the App's limit",
     "paused": "aused by the user",
-    "waited for a person": "waits for",
+    "waited for a person": "waiting for approval",
+    "refused by a person": "efused this",
+    "declined at the client": "Declined at the client",
     "no store": "cannot be used",
     "key refused": "401",
     "outcome not known": "outcome is unknown",
@@ -58,7 +60,11 @@ class Soak:
         return any(self.found.values())
 
 
-def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = print) -> Soak:
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = _print) -> Soak:
     """Run for so many seconds, and judge."""
     schedule = drawn(seed, seconds, PLACES)
     with ExitStack() as stack:
