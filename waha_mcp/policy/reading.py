@@ -112,7 +112,10 @@ class Reading:
             if self._store.swap(_TABLE, self._key, before, after, expires=self._store.now() + LIFE):
                 self._seen = after
                 return
-            before = self._store.get(_TABLE, self._key)
+            before = self._row()
+
+    def _row(self) -> str | None:
+        return self._store.get(_TABLE, self._key)
 
     def _joined(self, before: str | None, read: str) -> str:
         """What has been read, with one more chat."""
@@ -137,7 +140,7 @@ class Reading:
         if not self._asks or not call.reached:
             return []
         await self._write()
-        row = await in_thread(self._store.get, _TABLE, self._key)
+        row = await in_thread(self._row)
         while row is not None and _is_person(row):
             if await knows(row):
                 return []
@@ -145,7 +148,7 @@ class Reading:
             if await in_thread(self._mark, row):
                 row += _STRANGER
             else:
-                row = await in_thread(self._store.get, _TABLE, self._key)
+                row = await in_thread(self._row)
         if row is None:
             return []
         chat = _chat(row)
