@@ -40,7 +40,7 @@ READING = (
     Defence(
         "names that others chose are their words",
         ((_READING, "if names and not _is_trusted(fields[bearer], people):", "if False:"),),
-        _each("who somebody is", "a group's subject", "who is in a group"),
+        _each("who somebody is", "who is in a group"),
     ),
     Defence(
         "an answer to an effect may show a message",
