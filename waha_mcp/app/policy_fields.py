@@ -290,6 +290,8 @@ class PolicyFields(Settings):
     humanize: bool = False
     audit: Audit = "digest"
     links: Links = Links.model_construct()
+    #: Whether a person is asked before others are reached than those whose words were read within the last hour.
+    after_reading_strangers: Literal["allow", "ask"] = "allow"
     listen: Listen = Listen.model_construct()
     #: Who fetches media URLs: this bridge, from the address that it has checked, or WAHA by itself.
     media_fetch: Literal["bridge", "waha"] = "bridge"
