@@ -55,7 +55,7 @@ def init(
     actions: Annotated[
         str | None,
         typer.Option(
-            help="What the agent may do: assistant, read, notify, reply, or actions such as read,send.",
+            help="What the agent may do: assistant, careful, read, notify, reply, or actions such as read,send.",
             show_default="asks; with --yes: read",
         ),
     ] = None,
@@ -369,6 +369,8 @@ def _tell(plan: Plan, *, own_lists: bool) -> None:
         print(f"It writes to {', '.join(send['allow']) or 'nobody'} without asking{asks}.")
     elif own_lists:
         print("Whom it may write to and read stands under [chats] in its definition, which stays as it is.")
+    elif "first_contact" in plan.limits.get("approval", ()):
+        print("It asks you before it writes to anyone you have never written to, sends a link or deletes something.")
     elif plan.actions >= {Action.READ, Action.SEND}:
         print(
             "Whoever writes to this account can try to steer an agent that reads and sends: "
