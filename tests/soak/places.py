@@ -224,12 +224,12 @@ class Place:
         raise NotImplementedError
 
     def store_away(self, seconds: float) -> None:
-        """Let nobody write into the store for so long."""
+        """Let nobody write into the store for so long: longer than who writes waits for it, which is 5 s."""
         path = self.folder / "state/waha-mcp/store.sqlite"
         until(path.exists)
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(seconds)  # that long it is held
+            time.sleep(min(max(seconds, 6.0), 10.0))  # so long it is held
             connection.execute("ROLLBACK")
 
     #: Whether the store goes by the clock of those who use it.
@@ -436,7 +436,7 @@ class HttpPlace(Place):
             super().store_away(seconds)
             return
         self.redis.end(kill=True)
-        time.sleep(seconds)  # so long it is away
+        time.sleep(min(max(seconds, 2.5), 10.0))  # so long it is away
         self.redis.start()
 
     def tell(self, run: Run, began: float) -> None:

@@ -18,8 +18,8 @@ from tests.soak.schedule import LANES, Disturbance, drawn
 from tests.soak.verdict import Bounds, Findings, Growth, Run, Span, judged
 
 PLACES = ("stdio", "http")
-#: Bytes that a process may gain in a run that is too short for it to have warmed up.
-SHORT_GROWTH = 25e6
+#: What a process may gain in a run that is too short for it to have warmed up.
+SHORT_GROWTH = Bounds(memory=25e6, others={"files": 60, "threads": 20, "tasks": 100})
 #: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
 #: looks at what waits.
 SAMPLED, ARRIVES, LOOKS = 1.0, 0.4, 3.0
@@ -115,7 +115,7 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
             failures += here.shared.failures
         if failures:
             raise ExceptionGroup("the soak itself failed", [each for each in failures if isinstance(each, Exception)])
-        run = Run(bounds=Bounds() if seconds >= LONG else Bounds(memory=SHORT_GROWTH))
+        run = Run(bounds=Bounds() if seconds >= LONG else SHORT_GROWTH)
         for here in places.values():
             here.tell(run, began)
         redis = places["http"].clocked is False
@@ -211,7 +211,7 @@ def _kill(place: Place, what: Disturbance) -> None:
 
 
 def _store_away(place: Place, what: Disturbance) -> None:
-    place.store_away(min(what.seconds, 10.0))
+    place.store_away(what.seconds)
 
 
 def _forward(place: Place, what: Disturbance) -> None:
