@@ -22,7 +22,7 @@ PLACES = ("stdio", "http")
 SHORT_GROWTH = Bounds(memory=25e6, others={"files": 60, "threads": 20, "tasks": 100})
 #: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
 #: looks at what waits.
-SAMPLED, ARRIVES, LOOKS = 1.0, 0.4, 3.0
+SAMPLED, ARRIVES, LOOKS = 1.0, 0.8, 3.0
 #: By which words it shows that a limit was met, and a disturbance felt.
 WORDS = {
     "refused by a list": "may not write to",
