@@ -9,10 +9,14 @@ with a row makes it none. The functions block and may raise StoreAway.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from waha_mcp.app.actions import Action
+from waha_mcp.policy.approval import Approvals
+from waha_mcp.policy.audit import Trail, trail_path
 from waha_mcp.policy.question import clock
 from waha_mcp.policy.recipients import kind
 from waha_mcp.store import ASTRAY, Store, put, remove
@@ -21,9 +25,6 @@ from waha_mcp.tools.catalog import Tool
 #: The longest time in seconds, the shortest, and the most messages to each chat. The first and the last are the
 #: defaults, too.
 MOST_SECONDS, LEAST_SECONDS, MOST_MESSAGES = 1_800.0, 60.0, 5
-#: The bounds in words.
-SPAN = f"{MOST_SECONDS / 60:.0f} minutes, {MOST_MESSAGES} messages"
-
 #: The kinds of chats that there are grants for.
 KINDS = ("people", "groups")
 #: The toolsets whose tools send, change or mark messages of a chat, and do nothing else to it.
@@ -56,12 +57,21 @@ class TaskGrant:
     @property
     def text(self) -> str:
         """To whom, how many and until when, in a few words."""
-        return f"{self.shown}: {self.left} message{'s' * (self.left != 1)} left until {clock(self.expires)}"
+        return f"{self.shown}: {_messages(self.left)} left until {clock(self.expires)}"
 
     @property
     def key(self) -> str:
         """Its key in the store."""
         return f"{self.app_id}/{self.chat}"
+
+
+def amount(messages: int = MOST_MESSAGES, seconds: float = MOST_SECONDS) -> str:
+    """How much a grant is, in words; by default the most."""
+    return f"{_messages(messages)} in {seconds / 60:.0f} min"
+
+
+def _messages(number: int) -> str:
+    return f"{number} message{'s' * (number != 1)}"
 
 
 def covers(tool: Tool) -> bool:
@@ -97,7 +107,7 @@ def give(
         ValueError: that is more than there may be, or a chat is no person and no group.
     """
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS or not 1 <= messages <= MOST_MESSAGES or not may_be_given(chats):
-        raise ValueError(f"a task grant is for people and groups, {SPAN} at most")
+        raise ValueError(f"a task grant is for people and groups, {amount()} at most")
     now = store.now()
     given = [TaskGrant(app_id, chat, shown, now, now, seconds, messages) for chat, shown in chats.items()]
     for grant in given:
@@ -167,6 +177,32 @@ def end(store: Store, app_id: str | None = None, about: Callable[[TaskGrant], bo
             ended.append(grant)
     store.flush()
     return ended
+
+
+def allow_for_a_while(approvals: Approvals, store: Store, entry_id: str) -> bool:
+    """Approve a waiting question and open a window for the chats that it reaches; False where that cannot be.
+
+    `approvals` are those of the question's App.
+    """
+    waiting = (each for each in approvals.entries() if each.id == entry_id and each.state == "waiting")
+    question = next((each.question for each in waiting), None)
+    if question is None or not question.open_to or not approvals.decide(entry_id, approve=True):
+        return False
+    given = give(store, question.app, question.open_to)
+    if trail_path(question.app).exists():
+        note("given", given, "the approvals page")
+    return True
+
+
+def note(what: Literal["given", "ended"], grants: Sequence[TaskGrant], client: str) -> None:
+    """Write a line into the trail of the App that these grants are of. Blocks. `client`: where a person did it."""
+    if not grants:
+        return
+    line: dict[str, Any] = {"client": client, "chats": [each.chat for each in grants]}
+    line["decision"] = f"task grant {what} by the user"
+    line["of"] = amount(grants[0].left, grants[0].seconds)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    Trail(grants[0].app_id).write_now({"time": now, **line, "outcome": "done"})
 
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
