@@ -426,8 +426,8 @@ class Policy:
             call.place = feed.record.mark()
 
     def _departing(self, call: Call) -> None:
-        self._check_not_paused()
         self._approver.check_still_granted(call)
+        self._check_not_paused()
         self._guard.begin(call)
         if self._trail is not None and not call.begun:
             call.begun = True
