@@ -1,0 +1,52 @@
+"""A player's hands on a server: calls are made, counted and kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.bench.pipe import Pipe
+from tests.bench.tokens import read_by_model, tokens
+
+
+@dataclass(frozen=True)
+class Made:
+    """One call that was made: `text` is what it answered, `error` whether as an error."""
+
+    tool: str
+    arguments: dict[str, Any]
+    text: str
+    error: bool
+    #: Tokens of the tool's name and arguments, and of the answer.
+    cost: int
+
+
+@dataclass
+class Desk:
+    """The tools of one server during one task."""
+
+    pipe: Pipe
+    #: What tools/list said.
+    tools: list[dict[str, Any]]
+    made: list[Made] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        return sum(each.cost for each in self.made)
+
+    def schema(self, tool: str) -> dict[str, Any]:
+        """The input schema of a tool."""
+        found: dict[str, Any] = next(each["inputSchema"] for each in self.tools if each["name"] == tool)
+        return found
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> Made:
+        """Make a call. A tool that is not on offer is answered as hosts do."""
+        if any(each["name"] == tool for each in self.tools):
+            answer = self.pipe.ask("tools/call", name=tool, arguments=arguments)
+            text, error = read_by_model(answer), bool(answer.get("isError"))
+        else:
+            text, error = f"There is no tool {tool}.", True
+        written = tool + json.dumps(arguments, ensure_ascii=False)
+        self.made.append(Made(tool, arguments, text, error, tokens(written) + tokens(text)))
+        return self.made[-1]
