@@ -466,7 +466,7 @@ async def test_an_argument_is_never_taken_under_the_name_that_it_most_likely_mea
     server: Server, given: dict[str, str]
 ) -> None:
     async with settled(app()) as (bridge, _):
-        with pytest.raises(ArgumentError, match="perhaps (chat|text) is meant"):
+        with pytest.raises(ArgumentError, match=r"perhaps (chat|text) is meant"):
             await bridge.call("send_text", given)
     assert "/api/sendText" not in server.requests
 

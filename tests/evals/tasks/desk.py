@@ -42,11 +42,16 @@ class Desk:
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Made:
         """Make a call. A tool that is not on offer is answered as hosts do."""
-        if any(each["name"] == tool for each in self.tools):
-            answer = self.pipe.ask("tools/call", name=tool, arguments=arguments)
-            text, error = read_by_model(answer), bool(answer.get("isError"))
-        else:
-            text, error = f"There is no tool {tool}.", True
+        if not any(each["name"] == tool for each in self.tools):
+            return self.refuse(tool, json.dumps(arguments, ensure_ascii=False), f"There is no tool {tool}.")
+        answer = self.pipe.ask("tools/call", name=tool, arguments=arguments)
         written = tool + json.dumps(arguments, ensure_ascii=False)
+        return self._keep(tool, arguments, written, read_by_model(answer), bool(answer.get("isError")))
+
+    def refuse(self, tool: str, written: str, text: str) -> Made:
+        """Keep a call that never reached the server; `text` is what it is answered."""
+        return self._keep(tool, {}, tool + written, text, True)
+
+    def _keep(self, tool: str, arguments: dict[str, Any], written: str, text: str, error: bool) -> Made:
         self.made.append(Made(tool, arguments, text, error, tokens(written) + tokens(text)))
         return self.made[-1]
