@@ -22,6 +22,12 @@ class Made:
     cost: int
 
 
+def _read(answer: dict[str, Any]) -> str:
+    """The texts of an answer; pictures and sound by their types."""
+    others = [f"[{block['mimeType']}]" for block in answer["content"] if "mimeType" in block]
+    return "\n".join([read_by_model(answer), *others]).strip()
+
+
 @dataclass
 class Desk:
     """The tools of one server during one task."""
@@ -46,7 +52,7 @@ class Desk:
             return self.refuse(tool, json.dumps(arguments, ensure_ascii=False), f"There is no tool {tool}.")
         answer = self.pipe.ask("tools/call", name=tool, arguments=arguments)
         written = tool + json.dumps(arguments, ensure_ascii=False)
-        return self._keep(tool, arguments, written, read_by_model(answer), bool(answer.get("isError")))
+        return self._keep(tool, arguments, written, _read(answer), bool(answer.get("isError")))
 
     def refuse(self, tool: str, written: str, text: str) -> Made:
         """Keep a call that never reached the server; `text` is what it is answered."""

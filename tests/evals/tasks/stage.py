@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.attacks.judge import Judge
 from tests.bench.pipe import Pipe
@@ -28,7 +29,8 @@ class Stage:
 
     pipe: Pipe
     judge: Judge
-    tools: list[dict[str, object]] = field(default_factory=list)
+    outbox: Path
+    tools: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tools = self.pipe.ask("tools/list")["tools"]
@@ -36,11 +38,9 @@ class Stage:
     @property
     def effects(self) -> set[str]:
         """The tools that change something."""
-        return {
-            str(each["name"])
-            for each in self.tools
-            if not (each.get("annotations") or {}).get("readOnlyHint")  # type: ignore[attr-defined]
-        } - {"get_media"}
+        return {str(each["name"]) for each in self.tools if not (each.get("annotations") or {}).get("readOnlyHint")} - {
+            "get_media"
+        }
 
     @property
     def listing(self) -> int:
@@ -62,7 +62,7 @@ def ours(world: World) -> Iterator[Stage]:
         app.write_text(f'id = "tasks"\nactions = ["read", "send"]\n{text}{NO_PACE_TEXT}', encoding="utf-8")
         env = {"WAHA_API_KEY": info.keys["full"], "XDG_STATE_HOME": str(folder)} | ZONE
         with _pipe([*command_after(CLOCK), "serve", "--app", str(app)], env) as pipe:
-            yield Stage(pipe, judge)
+            yield Stage(pipe, judge, folder / "outbox")
 
 
 @contextmanager
@@ -70,8 +70,10 @@ def peers(world: World, command: list[str]) -> Iterator[Stage]:
     """A world with another server; `{url}`, `{key}` and `{outbox}` stand in its command."""
     with _sandbox(world) as (info, judge, folder):
         found = {"url": info.url, "key": info.keys["full"], "outbox": str(folder / "outbox")}
-        with _pipe([filled(each, found) for each in command], {"HOME": str(folder)} | ZONE) as pipe:
-            yield Stage(pipe, judge)
+        # They have no time zone but the process's.
+        env = {"HOME": str(folder), "TZ": world.app.timezone}
+        with _pipe([filled(each, found) for each in command], env) as pipe:
+            yield Stage(pipe, judge, folder / "outbox")
 
 
 @contextmanager

@@ -44,7 +44,8 @@ class _Strict(BaseModel):
 class Effect(_Strict):
     """One request that WAHA has carried out.
 
-    `do`: "METHOD /path", where `*` stands for anything. `chat`: a chat id, or a group's subject; None: none is named.
+    `do`: "METHOD /path", where `*` stands for anything, or several with `|` between. `chat`: a chat id, or a group's
+    subject; None: none is named.
     `of`, `reply_to`: a text that only one message of `source` (unless given: `chat`) holds: the one that it is done to,
     and the one that it quotes. `text`: what the request holds; see the module. `has`: fields of its body, exact.
     """

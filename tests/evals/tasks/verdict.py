@@ -91,7 +91,7 @@ class Witness:
         told = f"{path} {json.dumps(body, ensure_ascii=False)}"
         where = [body.get("chatId"), *path.split("/")]
         return (
-            fnmatchcase(f"{request['method']} {path}", effect.do)
+            _any(f"{request['method']} {path}", effect.do.split("|"))
             and (effect.chat is None or self._chat(effect.chat) in where)
             and all(each in told for each in ids)
             and (effect.reply_to is not None or not body.get("reply_to"))
