@@ -149,7 +149,7 @@ def test_the_template_makes_an_app_of_its_own_of_each_key(tmp_path: Path) -> Non
     assert one.id.startswith(OPEN)
     assert one.key == KEY
     assert KEY.get_secret_value() not in one.id
-    assert one.approval.when == "all"
+    assert one.approval.when == {"all"}
     assert one.url == "http://localhost:3001"
     assert template.app_for(KEY) is one
 

@@ -15,7 +15,7 @@ from waha_mcp.whatsapp.ids import parse_chat
 KINDS = ("people", "groups", "channels", "broadcasts", "status", "public")
 
 #: Which effects need a person's approval first.
-When = Literal["never", "first_contact", "send", "destructive", "all"]
+OCCASIONS = ("first_contact", "send", "destructive", "all")
 #: How the trail records a call's arguments.
 Audit = Literal["off", "digest", "text"]
 
@@ -201,10 +201,21 @@ class Notify(Settings):
         return self
 
 
+def _occasions(value: object) -> object:
+    """Parse "never", one of `OCCASIONS`, or a list of them, as a set."""
+    if value == "never":
+        return frozenset()
+    named = value if isinstance(value, list) else [value]
+    if not named or not all(each in OCCASIONS for each in named):
+        raise ValueError(f"must be 'never', one of {', '.join(map(repr, OCCASIONS))}, or a list of several of these")
+    return frozenset(named)
+
+
 class Approval(Settings):
     """When a person is asked, where, and for how long; `approval = "send"` is short for `{when = "send"}`."""
 
-    when: When = "never"
+    #: Any of `OCCASIONS`; empty for never.
+    when: Annotated[frozenset[str], BeforeValidator(_occasions)] = frozenset()
     #: "client": at the client if it can ask, else at the console; "console": always on the page or in a terminal.
     ask_at: Literal["client", "console"] = "client"
     notify: Notify | None = None
@@ -221,7 +232,7 @@ def _approval(value: object) -> object:
             "say when a person is asked: when = 'first_contact', 'send', 'destructive' or 'all' "
             "('never': only as the lists of chats and links say)"
         )
-    return {"when": value} if isinstance(value, str) else value
+    return {"when": value} if isinstance(value, str | list) else value
 
 
 #: Host names or addresses, normalized like `urls.Url.host`. A list in the App definition.

@@ -55,7 +55,7 @@ def init(
     actions: Annotated[
         str | None,
         typer.Option(
-            help="What the agent may do: assistant, read, notify, reply, or actions such as read,send.",
+            help="What the agent may do: assistant, careful, read, notify, reply, or actions such as read,send.",
             show_default="asks; with --yes: read",
         ),
     ] = None,
@@ -367,6 +367,8 @@ def _tell(plan: Plan, *, own_lists: bool) -> None:
     if send is not None:
         asks = ", and asks you about others" if "ask" in send else ""
         print(f"It writes to {', '.join(send['allow']) or 'nobody'} without asking{asks}.")
+    elif plan.limits:
+        print("It asks you before it writes to anyone you have never written to, sends a link or deletes something.")
     elif own_lists:
         print("Whom it may write to and read stands under [chats] in its definition, which stays as it is.")
     elif plan.actions >= {Action.READ, Action.SEND}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from waha_mcp.app.actions import Action, parse_action
@@ -15,19 +15,23 @@ from waha_mcp.cli.terminal import set_in
 from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from waha_mcp.app.definition import App
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What an agent may do. `listed`: it writes to those on a list. `asks`: a person is asked about all others."""
+    """What an agent may do. `limits`: fields of its App.
+
+    `listed`: it writes to those on a list. `asks`: a person is asked about all others.
+    """
 
     name: str
     actions: tuple[Action, ...]
     does: str
     protects: str
+    limits: Mapping[str, Any] = field(default_factory=dict)
     listed: bool = False
     asks: bool = False
 
@@ -36,8 +40,17 @@ CHOICES = (
     Choice(
         "assistant",
         (Action.READ, Action.SEND),
+        "reads, answers those you have written to, and asks you before anything to others, links and deletions",
+        "a stranger's message cannot make it write to strangers or send links without your yes",
+        {"approval": ["first_contact", "destructive"], "links": {"others": "ask"}},
+        asks=True,
+    ),
+    Choice(
+        "careful",
+        (Action.READ, Action.SEND),
         "reads, writes to people you name, and asks you before each message to anyone else",
         "a stranger's message cannot make it write to others without your yes",
+        {"approval": "destructive", "links": {"others": "ask"}},
         listed=True,
         asks=True,
     ),
@@ -102,7 +115,7 @@ def ask_limits(asking: Asking, app: Callable[..., App], may: Choice, send_to: st
             raise Failure("--send-to: without the action send the agent writes to nobody")
         return {}
     if send_to is None and not may.listed:
-        return {}
+        return dict(may.limits)
 
     def rule(answer: str) -> dict[str, Any]:
         return _rule(app, may, split_names(answer))
@@ -113,7 +126,7 @@ def ask_limits(asking: Asking, app: Callable[..., App], may: Choice, send_to: st
             "\nWhom may it write to without asking you? Numbers or names of saved contacts, with commas (Enter: nobody)"
         )
     allowed = asking.until(question, rule, given=send_to, default="" if may.asks or not asking.on else None)
-    return {"chats": {"send": allowed}} | ({"approval": "destructive"} if may.asks else {})
+    return {"chats": {"send": allowed}} | may.limits
 
 
 def _rule(app: Callable[..., App], may: Choice, names: list[str]) -> dict[str, Any]:

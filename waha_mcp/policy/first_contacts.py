@@ -30,7 +30,7 @@ class FirstContacts:
 
     async def among(self, call: Call, verdicts: Mapping[str, Verdict]) -> list[str]:
         """Recipients not known to have been written to by this account; those allowed by name don't count."""
-        if not self._app.pace.first_contacts and self._app.approval.when != "first_contact":
+        if not self._app.pace.first_contacts and "first_contact" not in self._app.approval.when:
             return []
         can_read = Action.READ in call.context.grant.actions
         return [

@@ -144,7 +144,7 @@ class Policy:
     def summary(self) -> str:
         """One line: who can be written to and read, when a person is asked, and which links may go out."""
         when = self._app.approval.when
-        asked = "" if when == "never" else f"; approval: {when}"
+        asked = f"; approval: {', '.join(sorted(when))}" if when else ""
         rule = self._app.links
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
@@ -312,20 +312,20 @@ class Policy:
             why.append(Reason("the App's list of chats to ask about covers {}", listed))
         if others:
             why.append(Reason(f"the App's list of links does not cover {others}"))
-        match self._app.approval.when:
-            case "first_contact":
-                if call.tool.saved_names:
-                    why.append(Reason("it changes whom a name means"))
-                if first:
-                    why.append(Reason("first contact: this account is not known to have written to {}", first))
-                if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
-                    why.append(Reason("first contact: it reaches {}, strangers perhaps among them", many))
-            case "send" if call.reached:
-                why.append(Reason("the App asks before whatever reaches somebody"))
-            case "destructive" if call.tool.hints.destructive:
-                why.append(Reason("it takes something away that does not come back by itself"))
-            case "all":
-                why.append(Reason("the App asks before every change"))
+        when = self._app.approval.when
+        if "first_contact" in when:
+            if call.tool.saved_names:
+                why.append(Reason("it changes whom a name means"))
+            if first:
+                why.append(Reason("first contact: this account is not known to have written to {}", first))
+            if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
+                why.append(Reason("first contact: it reaches {}, strangers perhaps among them", many))
+        if "send" in when and call.reached:
+            why.append(Reason("the App asks before whatever reaches somebody"))
+        if "destructive" in when and call.tool.hints.destructive:
+            why.append(Reason("it takes something away that does not come back by itself"))
+        if "all" in when:
+            why.append(Reason("the App asks before every change"))
         return why
 
     # Doing it

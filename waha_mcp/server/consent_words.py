@@ -72,10 +72,9 @@ def powers(app: App) -> list[str]:
     if app.remote_files and app.downloads is not None and Action.READ in actions:
         found.append(f"Save attachments in the server's folder {app.downloads}.")
     if actions - {None, Action.READ}:
+        found += [text for occasion, text in _ASKED.items() if occasion in app.approval.when]
         asks = bool(app.chats.send.ask) and Action.SEND in actions
-        if (asked := _ASKED.get(app.approval.when)) is not None:
-            found.append(asked)
-        elif not asks:
+        if not app.approval.when and not asks:
             found.append("Nobody is asked before it does any of this.")
     return found or ["Nothing but ask how the session is."]
 
@@ -83,7 +82,7 @@ def powers(app: App) -> list[str]:
 def risks(app: App) -> str | None:
     """What the person has to know of the dangers; None if nothing stands out."""
     actions = {tool.action for tool in exposed(app)}
-    asked = app.approval.when in ("send", "all")
+    asked = not app.approval.when.isdisjoint(("send", "all"))
     if {Action.READ, Action.SEND} <= actions and "*" in app.chats.send.allow and not asked:
         return "Whoever writes to this account can try to make the agent send them what it reads here."
     return None
