@@ -2,8 +2,9 @@
 
 What it is given: `SYSTEM`, behind it the server's own instructions as hosts pass them on, the tools as a model sees
 them, and the task's prompt as the person's message. Nothing else is said: no temperature, no examples. Of an answer it
-gets the texts, and pictures and sound by their types alone. It has `TURNS` turns; its last word is the text of the first
-turn in which it calls nothing. A turn that is cut off, refused or never comes ends the task with that as the last word.
+gets the texts, and pictures and sound by their types alone. It has `TURNS` turns; its last word is the text of the
+first turn in which it calls nothing. A turn that is cut off, refused or never comes ends the task with that as the last
+word.
 
 A task is done when `verdict.faults` finds nothing: the same as for the scripted players, the last word included.
 

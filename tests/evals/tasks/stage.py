@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import tomlkit
 
 from tests.attacks.judge import Judge
 from tests.bench.pipe import Pipe
@@ -19,6 +20,7 @@ from tests.evals.tasks.seeds import play
 from tests.evals.tasks.task import Task, World
 from tests.evals.tasks.verdict import Witness
 from tests.harness import NO_PACE_TEXT, command_after, sandbox_server
+from waha_mcp.cli.profiles import CHOICES
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.sample_files import jpeg, ogg, pdf
 
@@ -57,9 +59,17 @@ def ours(world: World) -> Iterator[Stage]:
     """A world with `waha-mcp serve`."""
     with _sandbox(world) as (info, judge, folder):
         app = folder / "app.toml"
-        fields = {"url": info.url, "timezone": world.app.timezone, "toolsets": world.app.toolsets, "outbox": "outbox"}
-        text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
-        app.write_text(f'id = "tasks"\nactions = ["read", "send"]\n{text}{NO_PACE_TEXT}', encoding="utf-8")
+        [choice] = [each for each in CHOICES if each.name == world.app.profile]
+        fields = {
+            "id": "tasks",
+            "url": info.url,
+            "actions": [str(each) for each in choice.actions],
+            "toolsets": list(world.app.toolsets),
+            "timezone": world.app.timezone,
+            "outbox": "outbox",
+            **choice.limits,
+        }
+        app.write_text(f"{tomlkit.dumps(fields)}\n{NO_PACE_TEXT}", encoding="utf-8")
         env = {"WAHA_API_KEY": info.keys["full"], "XDG_STATE_HOME": str(folder)} | ZONE
         with _pipe([*command_after(CLOCK), "serve", "--app", str(app)], env) as pipe:
             yield Stage(pipe, judge, folder / "outbox")
