@@ -77,13 +77,14 @@ def played(
             return []
         with opens(world) as stage:
             player = player_on(stage)
-            return [_score(world, task, stage, player, terms) for task in tasks]
+            return [scored(world, task, stage, player, terms) for task in tasks]
 
     with ThreadPoolExecutor(at_once) as pool:
         return [score for scores in pool.map(in_world, worlds()) for score in scores]
 
 
-def _score(world: World, task: Task, stage: Stage, player: Player, terms: Terms) -> Score:
+def scored(world: World, task: Task, stage: Stage, player: Player, terms: Terms) -> Score:
+    """How a player does one task of the world on the stage."""
     desk, witness = stage.begin(task)
     said = player(task, desk)
     wrong = faults(task, witness, desk.made, said, stage.effects, ways=terms.ways)
