@@ -114,7 +114,7 @@ class Witness:
 
 
 #: Fields of a request that no person reads: ids have digits that a text may be looked for.
-UNREAD = {"session", "chatId", "reply_to", "messageId", "pollMessageId", "data"}
+UNREAD = {"id", "session", "chatId", "reply_to", "messageId", "pollMessageId", "data"}
 
 
 def _words(body: Any) -> str:
