@@ -26,12 +26,12 @@ from waha_mcp.waha.errors import ONE_OPERATION, WahaError, no_session
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
-from waha_mcp.whatsapp.untrusted import Name
+from waha_mcp.whatsapp.untrusted import OwnName
 
 
 class Account(Result):
     id: str
-    name: Name | None = None
+    name: OwnName | None = None
     phone: str | None = None
 
 
