@@ -475,19 +475,17 @@ async def test_one_error_tells_of_a_wrong_argument_and_of_a_name_that_nobody_has
     async with settled(app()) as (bridge, _):
         with pytest.raises(ArgumentError) as caught:
             await bridge.call("send_text", {"recipient": "Zzyzx", "text": "hi"})
-    first, second = str(caught.value).split("\n")
+    first, _, second = str(caught.value).partition(". chat: 'Zzyzx'")
     assert "recipient: unknown property, perhaps chat is meant" in first
-    assert second.startswith("chat: 'Zzyzx' is nobody's name here, and nothing was done")
+    assert second.startswith(" is nobody's name here, and nothing was done")
 
 
 async def test_one_error_tells_of_all_ids_that_no_answer_gave(server: Server) -> None:
     async with settled(app()) as (bridge, _):
         with pytest.raises(ArgumentError) as caught:
             await bridge.call("send_text", TEXT | {"chat": "g799086624", "reply_to": "m799086624"})
-    assert {line.partition(" was not given")[0] for line in str(caught.value).split("\n")} == {
-        "chat: g799086624",
-        "reply_to: m799086624",
-    }
+    for each in ("chat: g799086624", "reply_to: m799086624"):
+        assert f"{each} was not given by any answer" in str(caught.value)
 
 
 async def test_a_key_that_may_only_send_is_told_why_it_has_no_names(server: Server) -> None:

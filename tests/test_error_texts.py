@@ -763,20 +763,10 @@ TOOLS: dict[str, Row] = {
         "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",
     ),
-    "an argument of another name with a name that nobody has": Row(
-        tool("send_text", to="Sam Okafr", text="Hello"),
-        "Wrong arguments for send_text. chat: required (Name, number with + or id); to: unknown "
-        "property, perhaps chat is meant; send_text takes chat (required), text (required), reply_to, "
-        "mentions, link_preview, wait_for_reply, allow_repeat\n"
-        "chat: nobody is saved under exactly the name 'Sam Okafr', and nothing was done. Ask the user who is "
-        "meant, and pass that id:\n"
-        "- 12025550123@c.us: person saved as 'Sam Okafor', last active DATE",
-        "Both that `to` is called `chat` and that nobody has the name: one look at what is wrong is enough.",
-    ),
     "an argument of another name with an id that no answer gave": Row(
         tool("react", messageId="m799086624", emoji="👍"),
         "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property, perhaps "
-        "message_id is meant; react takes message_id (required), emoji (required)\n"
+        "message_id is meant; react takes message_id (required), emoji (required). "
         "message_id: m799086624 was not given by any answer to this App; take the id from get_messages or "
         "search_messages again",
         "Both that the argument is called `message_id` and that its value is no message here.",

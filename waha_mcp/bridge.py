@@ -79,8 +79,8 @@ class _NotResolved(ArgumentError):
 
 
 def _both(first: ArgumentError | None, second: ArgumentError) -> ArgumentError:
-    """What tells both, each in its line."""
-    return ArgumentError(f"{first}\n{second}") if first else second
+    """What tells both."""
+    return ArgumentError(f"{first}. {second}") if first else second
 
 
 #: What the trail has as the decision on a call that ends so before the gate.

@@ -131,7 +131,7 @@ MEANT = {"chat": "Anna Schmidt", "limit": 5, "message_id": "m123456789"}
     [
         (UNKNOWN, {"to": "Anna", "text": "x"}, {"chat": "Anna", "text": "x"}),
         (NOBODY, {"chat": "Ana"}, {"chat": "1@c.us"}),
-        (f"{UNKNOWN}\n{NOBODY}", {"to": "Ana", "text": "x"}, {"chat": "1@c.us", "text": "x"}),
+        (f"{UNKNOWN}. {NOBODY}", {"to": "Ana", "text": "x"}, {"chat": "1@c.us", "text": "x"}),
         (
             "message_id: m1 was not given by any answer to this App; take it again",
             {"message_id": "m1"},
