@@ -318,6 +318,7 @@ class Bridge:
             self.feed,
             began,
             indexing=self.indexing,
+            task_grants=policy.task_grants,
         )
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:

@@ -156,7 +156,8 @@ class Reading:
         if not others:
             return []
         read = (await self._shown(chat)).replace("{", "{{").replace("}", "}}")
-        return [Reason(f"it has read messages of {read} within the last hour, and reaches {{}} now", others)]
+        words = f"it has read messages of {read} within the last hour, and reaches {{}} now"
+        return [Reason(words, others, by_grant=True)]
 
     def _mark(self, row: str) -> bool:
         # The store does not tell when a row expires, so this extends it, once.
