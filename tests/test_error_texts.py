@@ -349,7 +349,7 @@ COMMAND_LINE: dict[str, Row] = {
     "an unknown action": Row(
         command("apps", "update", "assistant", "--actions", "read,fly", app=APP, env=ADMIN),
         "unknown action 'fly': the actions are read, send, control, setting, app, delete (or one of "
-        "assistant, read, notify, reply)",
+        "assistant, careful, read, notify, reply)",
         "The one that is unknown, and all that there are; none is near enough to be meant.",
     ),
     "a new key for a disabled App": Row(
@@ -382,7 +382,7 @@ COMMAND_LINE: dict[str, Row] = {
     "init with an unknown action": Row(
         command(*INIT, "--actions", "reed", env=ADMIN),
         "unknown action 'reed': the actions are read, send, control, setting, app, delete (or one of "
-        "assistant, read, notify, reply); did you mean 'read'?",
+        "assistant, careful, read, notify, reply); did you mean 'read'?",
         "'reed' is neither action nor profile; 'read' is meant.",
     ),
     "init with an unknown session": Row(
@@ -762,6 +762,20 @@ TOOLS: dict[str, Row] = {
         "property, perhaps chat is meant; send_text takes chat (required), text (required), reply_to, "
         "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",
+    ),
+    "an argument of another name with an id that no answer gave": Row(
+        tool("react", messageId="m799086624", emoji="👍"),
+        "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property, perhaps "
+        "message_id is meant; react takes message_id (required), emoji (required). "
+        "message_id: m799086624 was not given by any answer to this App; take the id from get_messages or "
+        "search_messages again",
+        "Both that the argument is called `message_id` and that its value is no message here.",
+    ),
+    "a cursor that no answer gave": Row(
+        tool("get_messages", chat=SAM, cursor="c799086624"),
+        "cursor: c799086624 was not given by any answer to this App; pass the one that the last page gave, or ask for "
+        "the first page again, without a cursor",
+        "A misread cursor is mended without beginning again.",
     ),
     "an empty text": Row(
         tool("send_text", chat=SAM, text=""),

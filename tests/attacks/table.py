@@ -13,6 +13,7 @@ from tests.attacks.table_hearing import HEARING
 from tests.attacks.table_memory import MEMORY
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
+from tests.attacks.table_reading import READING
 from tests.attacks.table_sealed_index import SEALED_INDEX
 from tests.attacks.table_secrets import SECRETS
 from tests.attacks.table_served import SERVED
@@ -578,6 +579,7 @@ DEFENCES = (
     *OUTLASTING,
     *table_whom.DEFENCES,
     *PAUSE,
+    *READING,
     *YES,
     *ANSWERS,
     *BUTTONS,

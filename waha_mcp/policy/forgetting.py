@@ -1,8 +1,8 @@
 """Deletes what is kept of chats.
 
 That is in trails, questions, task grants, saved files, own messages, first contacts and indexes. What limits an App
-stays: the guard against repeats, the counts of the pace and pauses. The first two expire by themselves, within a day at
-most.
+stays: the guard against repeats, the counts of the pace, what was read and pauses. The first three expire by
+themselves, within a day at most.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer
 from waha_mcp.policy.question import digest_of
+from waha_mcp.policy.reading import Reading
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeat_guard import RepeatGuard
 from waha_mcp.policy.repeats import Outcome
@@ -75,6 +76,7 @@ class Policy:
         self._messages = NamedMessages(app.id, self._people, self.store)
         self._guard = RepeatGuard(app.id, self.store, self._messages)
         self._urls = UrlChecks(app)
+        self._reading = Reading(app, self._people, self.store)
         self._message_ids = delivery.MessageIds()
         #: Bytes of files that calls hold.
         self._held = 0
@@ -145,6 +147,8 @@ class Policy:
         """One line: who can be written to and read, when a person is asked, and which links may go out."""
         when = self._app.approval.when
         asked = f"; approval: {', '.join(sorted(when))}" if when else ""
+        if self._app.after_reading_strangers == "ask":
+            asked += "; asks before others are reached than the one chat that was read"
         rule = self._app.links
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
@@ -180,6 +184,17 @@ class Policy:
             return f"not known, so everything but reading is refused: {error}"
         return None if pause is None else pause.text
 
+    async def hands_out(self, result: Result, *, names: bool = True) -> None:
+        """Note whose words a result holds, before it is handed out. Never raises.
+
+        `names`: whether names of chats count, other than where they say whom an effect has reached.
+        """
+        await self._reading.note(result, names=names)
+
+    async def hands_out_names(self, chats: Iterable[str]) -> None:
+        """Note that the names of these chats are handed out. Never raises."""
+        await self._reading.note_names(chats)
+
     async def run(self, call: Call) -> Result:
         """Check one call, run it and record it in the trail.
 
@@ -200,6 +215,9 @@ class Policy:
                     "store away",
                     f"What was done lately cannot be looked up, so this was not done. {error} Tell the user.",
                 ) from None
+            except (ArgumentError, WahaError):
+                await self._reading.note_failed(call)
+                raise
             finally:
                 self._held -= call.held
 
@@ -256,6 +274,7 @@ class Policy:
         first = await self._first_contacts.among(call, verdicts)
         counting = [*first, *await self._first_contacts.strangers_in(call, first)]
         why = self._reasons_to_ask(call, verdicts, first, others)
+        why += await self._reading.reasons(call, partial(self._knows, call))
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
@@ -324,6 +343,12 @@ class Policy:
                     "The App's lists name people as they are saved, and this would change whom a name on them means. "
                     "Only the user can do that, on the phone. Nothing was done.",
                 )
+
+    async def _knows(self, call: Call, chat: str) -> bool:
+        """Whether a person is no stranger: a list names them, or this account has written to them."""
+        if await self._recipients.verdict(chat) is Verdict.NAMED:
+            return True
+        return await self._first_contacts.has_met(chat, Action.READ in call.context.grant.actions)
 
     def _reasons_to_ask(
         self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
