@@ -205,8 +205,8 @@ def _occasions(value: object) -> object:
     """Parse "never", one of `OCCASIONS`, or a list of them, as a set."""
     if value == "never":
         return frozenset()
-    named = value if isinstance(value, list) else [value]
-    if not named or not all(each in OCCASIONS for each in named):
+    named = list(value) if isinstance(value, list | frozenset) else [value]
+    if not named or not all(isinstance(each, str) and each in OCCASIONS for each in named):
         raise ValueError(f"must be 'never', one of {', '.join(map(repr, OCCASIONS))}, or a list of several of these")
     return frozenset(named)
 
