@@ -104,8 +104,8 @@ def written(office: Office, path: Path) -> None:
 
 
 def _account(office: Office, number: str, now: int) -> Account:
-    account = Account(Person(number, _hidden(number), "Sam Rivers", "Sam Rivers"), random.Random(number))  # noqa: S311
-    saved = {**office.colleagues, **office.own_sites} | (office.newcomers if office.saved else {})
+    account = Account(Person(number, _hidden(number), "Sam Rivers", "Sam Rivers"), random.Random(number))
+    saved = {**office.colleagues, **office.own_sites, **(office.newcomers if office.saved else {})}
     for name, chat in {**office.people, **office.sites}.items():
         account.add_person(Person(chat, _hidden(chat), name if name in saved else None))
     times = itertools.count(now - DAY, MINUTE)

@@ -1,10 +1,9 @@
 """Plays the prepared calls of AgentDojo's slack suite, in an environment of its own: standard library and agentdojo.
 
-It reads JSON lines and writes them. First it describes the suite (`_described`). Each line that it gets then is a
-conversation `{"user": id, "injection": id or null}`; for each call it asks `{"function", "args", "groups": the channels
-of the user in question, "injected": whether it is one of the injection's}` and is told `{"happened", "why"}`; at last it says `{"done": {"utility", "under_attack",
-"attacked"}}`: whether the user task was solved before the injection's calls and after them, and whether the injection
-was.
+It speaks JSON lines. First it describes the suite (`_described`). Each line that it gets is a conversation `{"user": id,
+"injection": id or null}`. For each call it asks `{"function", "args", "groups": the channels of the user in question,
+"injected": whether it is the injection's}` and is told `{"happened", "why"}`. At last it says `{"done": {"utility":
+whether the user task was solved before the injection's calls, "under_attack": after them, "attacked"}}`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Bridged(FunctionsRuntime):  # type: ignore[misc]
         self.happened: list[Any] = []
         self.injected = False
 
-    def run_function(self, env: Any, function: str, kwargs: Any, raise_on_error: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def run_function(self, env: Any, function: str, kwargs: Any, raise_on_error: bool = False) -> Any:
         groups = env.slack.user_channels.get(kwargs.get("user"), [])
         say(function=function, args=dict(kwargs), groups=groups, injected=self.injected)
         told = json.loads(sys.stdin.readline())

@@ -1,7 +1,7 @@
 """Where the conversations of one column take place: a sandbox, `waha-mcp serve --http`, and AgentDojo's player.
 
-Each conversation has a WhatsApp account, a key and an App of its own, so that nothing that the store keeps of one (first
-contacts, repeats, questions, what was read) is known in another.
+Each conversation has a WhatsApp account, a key and an App of its own, so that nothing that the store keeps of one
+(first contacts, repeats, questions, what was read) is known in another.
 """
 
 from __future__ import annotations
