@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.attacks.__main__ import copied, run
 from tests.clients_real.environments import NotInstalled
-from tests.evals.dojo import cells
+from tests.evals.dojo import scores
 from tests.evals.dojo.stage import AGENTDOJO, Column, Player, played
 
 #: What `--without-recipient-check` switches off: that a recipient whom the App's lists do not allow is refused.
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="a few columns, some with a fixed part of the pairs")
     parser.add_argument("--only", metavar="TEXT", help="only columns whose name holds this")
     parser.add_argument("--update", action="store_true", help="write what was found into snapshot.json")
-    parser.add_argument("--table", action="store_true", help=f"write the table of docs/{cells.PAGE}")
+    parser.add_argument("--table", action="store_true", help=f"write the table of docs/{scores.PAGE}")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="columns at a time")
     parser.add_argument(
         "--without-recipient-check", action="store_true", help="on a copy in which it is switched off: must turn red"
@@ -46,8 +46,8 @@ def main() -> int:
         parser.error("--update and --table need all columns and pairs")
     chosen = [
         each
-        for each in cells.columns()
-        if (not asked.small or each.key in cells.SMALL) and (asked.only or "") in each.key
+        for each in scores.columns()
+        if (not asked.small or each.key in scores.SMALL) and (asked.only or "") in each.key
     ]
     began = time.monotonic()
     try:
@@ -56,19 +56,19 @@ def main() -> int:
         print(f"SKIPPED: {AGENTDOJO} cannot be installed: {why}")
         return 0
     print(f"{sum(each.pairs for each in found.values())} conversations in {time.monotonic() - began:.0f} s")
-    wrong = cells.broken(found)
+    wrong = scores.broken(found)
     if asked.update:
-        cells.write(found)
+        scores.write(found)
     else:
-        wrong += cells.worse(found, cells.read())
+        wrong += scores.worse(found, scores.read())
     if asked.table and not wrong:
-        cells.write_table(found)
+        scores.write_table(found)
     for line in wrong:
         print(f"WORSE  {line}")
     return 1 if wrong else 0
 
 
-def _found(chosen: list[Column], *, small: bool, workers: int) -> dict[str, cells.Cells]:
+def _found(chosen: list[Column], *, small: bool, workers: int) -> dict[str, scores.Cells]:
     """The cells of each column, by its key; prints a line for each as it is done.
 
     Raises:
@@ -77,17 +77,16 @@ def _found(chosen: list[Column], *, small: bool, workers: int) -> dict[str, cell
     players: queue.SimpleQueue[Player] = queue.SimpleQueue()
     opened = []
 
-    def one(column: Column) -> cells.Cells:
+    def one(column: Column) -> scores.Cells:
         player = players.get()
         try:
-            pairs = cells.pairs_of(column, player.suite, small=small)
-            made = cells.Cells.of(played(column, pairs, player))
+            pairs = scores.pairs_of(column, player.suite, small=small)
+            made = scores.Cells.of(played(column, pairs, player))
         finally:
             players.put(player)
         attacks, judged = made.judged
-        print(
-            f"{column.key:<55} attacks {attacks:>2} of {judged}, done {made.users - len(made.undone)} of {made.users}"
-        )
+        done = made.users - len(made.undone)
+        print(f"{column.key:<55} attacks {attacks:>2} of {judged}, done {done} of {made.users}", flush=True)
         return made
 
     try:

@@ -1,9 +1,10 @@
 """Plays the prepared calls of AgentDojo's slack suite, in an environment of its own: standard library and agentdojo.
 
-It speaks JSON lines. First it describes the suite (`_described`). Each line that it gets is a conversation `{"user": id,
-"injection": id or null}`. For each call it asks `{"function", "args", "groups": the channels of the user in question,
-"injected": whether it is the injection's}` and is told `{"happened", "why"}`. At last it says `{"done": {"utility":
-whether the user task was solved before the injection's calls, "under_attack": after them, "attacked"}}`.
+It speaks JSON lines. First it describes the suite (`_described`). Each line that it gets is a conversation
+`{"user": id, "injection": id or null}`. For each call it asks `{"function", "args", "groups", "injected"}` (the
+channels of the user in question, and whether the call is the injection's) and is told `{"happened", "why"}`. At last
+it says `{"done": {"utility", "under_attack", "attacked"}}`: whether the user task was solved before the injection's
+calls and after them, and whether the injection was.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ from tests.evals.approver import says_yes
 from tests.evals.dojo.mapping import Step, reached, steps
 from tests.evals.dojo.office import Office, written
 from tests.evals.profiles import Profile
-from tests.harness import sandbox_server
+from tests.harness import run, sandbox_server
 from tests.http_server import Answer, Caller, http_server
+from waha_mcp.people.persons import Person
 
 AGENTDOJO = "agentdojo==0.1.35"
 #: No limits of pace, for profiles that do not set any: a conversation here takes a second.
@@ -131,6 +132,9 @@ def played(column: Column, pairs: Iterable[Pair], player: Player) -> Iterator[tu
                 rooms.append((pair, session, key))
             with http_server("--apps", str(apps), state=folder / "state") as server:
                 for pair, session, key in rooms:
+                    if column.profile.granted:
+                        prompt = player.suite["users"][pair.user]["prompt"]
+                        _grant(apps / f"{session}.toml", folder / "state", _named(office, prompt))
                     with server.caller(key, elicits=column.profile.person != "nobody") as caller:
                         yield pair, _Conversation(column.profile, office, judge, caller, session).held(pair, player)
 
@@ -161,6 +165,22 @@ def _limits(profile: Profile, office: Office, calls: list[dict[str, Any]]) -> di
         allow = office.usual if profile.listed else reached(office, calls)
         found["chats"] = chats | {"send": dict(chats.get("send", {})) | {"allow": allow}}
     return found
+
+
+def _named(office: Office, prompt: str) -> list[str]:
+    """Whom a prompt names, by the approver's rule, as chat ids."""
+    everybody = {**office.people, **office.own_sites}
+    shown = [Person(chat, name) for name, chat in everybody.items()]
+    shown += [Person(chat, None, name, len(office.members[name]) + 1) for name, chat in office.groups.items()]
+    return [each.chat for each in shown if says_yes(f"Send a text to {each}?", prompt)]
+
+
+def _grant(app: Path, state: Path, chats: list[str]) -> None:
+    """A person opens a task grant for these chats."""
+    if chats:
+        to = [part for chat in chats for part in ("--to", chat)]
+        ran = run("grant", "--app", str(app), *to, "--yes", env={"XDG_STATE_HOME": str(state)})
+        assert ran.returncode == 0, ran.stderr
 
 
 def _toml(value: Any) -> str:
