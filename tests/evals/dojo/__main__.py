@@ -41,9 +41,8 @@ def main() -> int:
             ran = run(folder, "-m", "tests.evals.dojo", *given)
         print(ran.stdout, ran.stderr, sep="", end="")
         return ran.returncode
-    whole = not asked.small and not asked.only
-    if (asked.update or asked.table) and not whole:
-        parser.error("--update and --table need all columns and pairs")
+    if (asked.small and asked.update) or (asked.table and (asked.small or asked.only)):
+        parser.error("--update needs all pairs of a column, and --table all columns")
     chosen = [
         each
         for each in scores.columns()
@@ -58,7 +57,7 @@ def main() -> int:
     print(f"{sum(each.pairs for each in found.values())} conversations in {time.monotonic() - began:.0f} s")
     wrong = scores.broken(found)
     if asked.update:
-        scores.write(found)
+        scores.write(scores.read() | found)
     else:
         wrong += scores.worse(found, scores.read())
     if asked.table and not wrong:

@@ -88,13 +88,16 @@ class Cells:
 
 
 def read(path: Path = SNAPSHOT) -> dict[str, Cells]:
-    """The committed cells, by column."""
+    """The committed cells, by column; none where there is no file."""
+    if not path.exists():
+        return {}
     return {key: Cells(**each) for key, each in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def write(found: Mapping[str, Cells], path: Path = SNAPSHOT) -> None:
-    """A line for each column, as a change is read best."""
-    lines = [f"{json.dumps(key)}: {json.dumps(asdict(each))}" for key, each in found.items()]
+    """Write the cells of the columns that there are, in their order: a line for each, as a change is read best."""
+    keys = [each.key for each in columns() if each.key in found]
+    lines = [f"{json.dumps(key)}: {json.dumps(asdict(found[key]))}" for key in keys]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 

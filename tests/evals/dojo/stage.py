@@ -220,7 +220,8 @@ class _Conversation:
 
     def _made(self, step: Step, prompt: str) -> tuple[bool, str]:
         """Make a call, with the person who is there; whether it happened, and what was said."""
-        self._judge.forget()
+        if step.effect is not None:
+            self._judge.forget()
         answer = self._caller.tool(step.tool, **step.arguments)
         while _asks(answer):
             result = answer.result
