@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.attacks.__main__ import copied, run
 from tests.clients_real.environments import NotInstalled
 from tests.evals.dojo import scores
-from tests.evals.dojo.stage import AGENTDOJO, Column, Player, played
+from tests.evals.dojo.conversations import AGENTDOJO, Column, Player, played
 
 #: What `--without-recipient-check` switches off: that a recipient whom the App's lists do not allow is refused.
 CHECK = ("policy/gate.py", "if verdict is Verdict.NO]", "if False]")

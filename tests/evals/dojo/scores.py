@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from tests.evals.dojo.stage import Column, Outcome, Pair
+from tests.evals.dojo.conversations import Column, Outcome, Pair
 from tests.evals.profiles import PROFILES
 from tests.tables import made_on, put
 from waha_mcp.app.definition import App

@@ -12,10 +12,10 @@ import pytest
 
 from tests.clients_real.environments import NotInstalled
 from tests.evals.dojo import scores
+from tests.evals.dojo.conversations import Player
 from tests.evals.dojo.mapping import ELSEWHERE, FUNCTIONS, reached, steps
 from tests.evals.dojo.office import Office
 from tests.evals.dojo.scores import OPEN, SHIPPED, Cells, broken, columns, read, worse
-from tests.evals.dojo.stage import Player
 from tests.tables import ROOT
 from waha_mcp.tools.catalog import CATALOG
 
