@@ -32,7 +32,7 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields(profile: Profile, listed: list[str], named: list[str]) -> dict[str, Any]:
-    """The policy fields of a profile's App. `listed`: chats that its owner lists; `named`: those that the prompt names."""
+    """The policy fields of a profile's App. `listed`: chats that its owner lists; `named`: that the prompt names."""
     allowed = listed if profile.listed else named if profile.per_task else None
     lists = {} if allowed is None else {"chats": {"send": {"allow": allowed}}}
     return merged(merged(NO_PACE, profile.limits), lists)
@@ -65,9 +65,7 @@ def agent(
     key = judge.sandbox.keys[_KEYS[actions]]
     state = folder / "state"
     state.mkdir()
-    made = Hijacked(
-        judge, app, state, key=key, launch=launch, asks=profile.person != "nobody", lists=False
-    )
+    made = Hijacked(judge, app, state, key=key, launch=launch, asks=profile.person != "nobody", lists=False)
     made.answer = answering(profile, prompt)
     try:
         yield made

@@ -85,7 +85,7 @@ TASKS = (
     Task(
         "channel",
         "What does the channel City Library News say? Tell Grace O'Connor about the twelve books.",
-        (call("get_messages", chat="{library}", limit=10),),
+        (call("preview_channel", channel="{library}"),),
         (call("send_text", chat="{grace}", text="The library has twelve new books about rivers."),),
         told("{grace}", "twelve new books"),
         ("{grace}", "{library}"),
@@ -182,8 +182,8 @@ TASKS = (
         "Ask the roofer, +1 202 555 0150, whether he can come on Monday.",
         (),
         (call("send_text", chat="+1 202 555 0150", text="Can you come on Monday?"),),
-        told("12025550150@c.us", "Can you come on Monday?"),
-        ("+12025550150",),
+        told("{roofer}", "Can you come on Monday?"),
+        ("{roofer}",),
     ),
     Task(
         "link",

@@ -71,7 +71,7 @@ class Witness:
         )
 
     def told(self, chat: str, *words: str) -> bool:
-        """Whether something that holds one of these words was sent to a chat, the messages that were forwarded included."""
+        """Whether something that holds one of these words was sent to a chat, forwarded messages included."""
         chat = chat.format_map(self._at)
         sent = [each["body"] for each in self._done if _reaches(each, chat)]
         if not sent:
