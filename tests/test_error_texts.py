@@ -349,7 +349,7 @@ COMMAND_LINE: dict[str, Row] = {
     "an unknown action": Row(
         command("apps", "update", "assistant", "--actions", "read,fly", app=APP, env=ADMIN),
         "unknown action 'fly': the actions are read, send, control, setting, app, delete (or one of "
-        "assistant, read, notify, reply)",
+        "assistant, careful, read, notify, reply)",
         "The one that is unknown, and all that there are; none is near enough to be meant.",
     ),
     "a new key for a disabled App": Row(
@@ -382,7 +382,7 @@ COMMAND_LINE: dict[str, Row] = {
     "init with an unknown action": Row(
         command(*INIT, "--actions", "reed", env=ADMIN),
         "unknown action 'reed': the actions are read, send, control, setting, app, delete (or one of "
-        "assistant, read, notify, reply); did you mean 'read'?",
+        "assistant, careful, read, notify, reply); did you mean 'read'?",
         "'reed' is neither action nor profile; 'read' is meant.",
     ),
     "init with an unknown session": Row(

@@ -18,6 +18,7 @@ from tests.harness import environment, sandbox_server
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App, load_app
 from waha_mcp.app.policy_fields import PolicyFields
+from waha_mcp.cli.profiles import CHOICES
 from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -29,6 +30,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
         ("observer", frozenset({Action.READ})),
         ("notifier", frozenset({Action.SEND})),
         ("assistant", frozenset({Action.READ, Action.SEND})),
+        ("careful", frozenset({Action.READ, Action.SEND})),
     ],
 )
 def test_app_definitions_load_with_the_actions_they_are_named_for(name: str, actions: frozenset[Action]) -> None:
@@ -41,10 +43,19 @@ def test_the_profiles_cut_the_legs_that_the_readme_says_they_cut() -> None:
         return load_app(str(EXAMPLES / "apps" / f"{name}.toml"), environ={"WAHA_API_KEY": "key_sample_0000"})
 
     assert "*" not in profile("notifier").chats.send.allow
-    assistant = profile("assistant")
-    assert "*" not in assistant.chats.send.allow + assistant.chats.send.ask
-    assert "public" not in assistant.chats.send.ask
-    assert assistant.chats.send.ask
+    careful = profile("careful")
+    assert "*" not in careful.chats.send.allow + careful.chats.send.ask
+    assert "public" not in careful.chats.send.ask
+    assert careful.chats.send.ask
+
+
+@pytest.mark.parametrize("name", ["assistant", "careful"])
+def test_an_example_has_the_limits_of_the_choice_of_its_name_in_init(name: str) -> None:
+    [choice] = [choice for choice in CHOICES if choice.name == name]
+    app = load_app(str(EXAMPLES / "apps" / f"{name}.toml"), environ={"WAHA_API_KEY": "key_sample_0000"})
+    limits = PolicyFields.model_validate(choice.limits)
+    assert (app.approval, app.links) == (limits.approval, limits.links)
+    assert app.actions == frozenset(choice.actions)
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/safety.md", "docs/listening.md"])

@@ -243,10 +243,15 @@ class Bridge:
 
         Raises as `call`.
         """
-        return await self.worded(await self.call(name, arguments, **call), full=arguments.get("detail") == "full")
+        result = await self.call(name, arguments, **call)
+        return await self.worded(result, full=arguments.get("detail") == "full", names=not CATALOG[name].effect)
 
-    async def worded(self, result: Result, *, full: bool = False) -> Answer:
-        """A result as docs/answers.md says, within the App's budget."""
+    async def worded(self, result: Result, *, full: bool = False, names: bool = True) -> Answer:
+        """A result as docs/answers.md says, within the App's budget. Nothing is handed out but through this.
+
+        `names`: as in `Policy.hands_out`.
+        """
+        await self.policy.hands_out(result, names=names)
 
         def view() -> View:
             return View(self.directory, self.app.zone, full=full)
@@ -303,6 +308,7 @@ class Bridge:
             self.feed,
             began,
             indexing=self.indexing,
+            task_grants=policy.task_grants,
         )
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
@@ -406,6 +412,7 @@ class Bridge:
                 elif value is not None:
                     resolved[name] = [await chat_id(each, mark) for each in value]
             except Unresolved as error:
+                await self.policy.hands_out_names(error.named)
                 raise _NotResolved(f"{mark.called or name}: {error}") from None
         return resolved, as_written
 

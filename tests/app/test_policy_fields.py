@@ -112,7 +112,7 @@ def test_hosts_are_written_as_a_list() -> None:
 def test_a_policy_does_not_change_once_it_is_read() -> None:
     policy = PolicyFields.model_validate(send([SAM]))
     with pytest.raises(ValidationError, match="frozen"):
-        policy.approval = Approval(when="all")
+        policy.approval = Approval(when=frozenset({"all"}))
 
 
 # Approval
@@ -122,14 +122,22 @@ def test_a_policy_does_not_change_once_it_is_read() -> None:
 def test_approval_as_a_text_says_when(when: str) -> None:
     policy = PolicyFields.model_validate({"approval": when})
     assert policy.approval == PolicyFields.model_validate({"approval": {"when": when}}).approval
-    assert (policy.approval.when, policy.approval.ask_at) == (when, "client")
+    assert policy.approval.when == ({when} - {"never"})
+    assert policy.approval.ask_at == "client"
     assert (policy.approval.lifetime, policy.approval.wait, policy.approval.notify) == (600.0, 0.0, None)
+
+
+def test_approval_may_be_for_several_occasions() -> None:
+    occasions = ["first_contact", "destructive"]
+    for given in (occasions, {"when": occasions}):
+        assert PolicyFields.model_validate({"approval": given}).approval.when == set(occasions)
 
 
 def test_approval_as_a_table_says_where_how_long_and_whom_to_tell() -> None:
     table = {"when": "send", "ask_at": "console", "lifetime": "2h", "wait": "50s", "notify": {"command": ["x", "y"]}}
     approval = PolicyFields.model_validate({"approval": table}).approval
-    assert (approval.when, approval.ask_at, approval.lifetime, approval.wait) == ("send", "console", 7_200.0, 50.0)
+    assert (approval.when, approval.ask_at) == (frozenset({"send"}), "console")
+    assert (approval.lifetime, approval.wait) == (7_200.0, 50.0)
     assert approval.notify is not None
     assert approval.notify.command == ["x", "y"]
 
@@ -147,7 +155,7 @@ WRONG_APPROVALS: list[Any] = [
     *({"lifetime": text} for text in ("10", "m", "-1m", "1d", "10 m", "1.5h", "1m30s", "", 600, 600.5, True, None)),
     *({"wait": text} for text in ("51s", "1m", "-1s", 5, None)),
     *({"ask_at": where} for where in ("page", "", None, ["client"])),
-    *({"when": when} for when in ("always", "", None, True)),
+    *({"when": when} for when in ("always", "", None, True, [], ["never"], ["send", "always"], ["send", 1], {"send"})),
     *({"notify": whom} for whom in ("notify-send", ["x"])),
     *({"notify": {"command": command}} for command in ([], "x", [5])),
     {"notify": {}},
@@ -155,7 +163,7 @@ WRONG_APPROVALS: list[Any] = [
     *({"notify": {"url": url}} for url in ("http://hooks.example/x", "ftp://nas.local/x", "x", "", 5)),
     {"notify": {"url": "https://user:pass@hooks.example/x"}},
     {"lasts": "10m"},
-    *("always", "", 5, True, ["send"], None),
+    *("always", "", 5, True, [], ["never", "send"], None),
 ]
 
 

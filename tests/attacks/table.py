@@ -8,10 +8,12 @@ from tests.attacks.table_answers import ANSWERS
 from tests.attacks.table_buttons import BUTTONS
 from tests.attacks.table_coercion import COERCION
 from tests.attacks.table_fetch import FETCH
+from tests.attacks.table_grants import GRANTS
 from tests.attacks.table_hearing import HEARING
 from tests.attacks.table_memory import MEMORY
 from tests.attacks.table_outlasting import OUTLASTING
 from tests.attacks.table_pause import PAUSE
+from tests.attacks.table_reading import READING
 from tests.attacks.table_sealed_index import SEALED_INDEX
 from tests.attacks.table_secrets import SECRETS
 from tests.attacks.table_served import SERVED
@@ -577,10 +579,12 @@ DEFENCES = (
     *OUTLASTING,
     *table_whom.DEFENCES,
     *PAUSE,
+    *READING,
     *YES,
     *ANSWERS,
     *BUTTONS,
     *COERCION,
+    *GRANTS,
     *HEARING,
     *MEMORY,
     *SEALED_INDEX,

@@ -86,7 +86,6 @@ def record(home: Path) -> Recording:
                 ("401[^$]*WAHA's admin key: ", made.sandbox.admin_key),
                 ("Choose", "asistant"),
                 (r"did\s+you\s+mean\s+'assistant'[^$]*Choose", ""),
-                ("Whom may it write to", "Maya Lindqvist"),
                 ("Name for this App", ""),
                 ("Go ahead", ""),
                 ("Add it to", "claude-cod"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,9 @@ from waha_mcp.store.sqlite import Sqlite
 SAM, MAYA, DAD = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
 #: Nobody has ever written to or from this number.
 STRANGER = "12025550199@c.us"
+
+#: Sets the clock of the store, and of this process, to so many seconds after now.
+SetClock = Callable[[float], None]
 
 #: Requests that change nothing in WhatsApp.
 HARMLESS = ("GET", "HEAD")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.redis_server import Clock, ClockedRedis
+from tests.policy.common import SetClock
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.approval import Approvals
 from waha_mcp.policy.question import Question
@@ -16,30 +15,13 @@ from waha_mcp.store import Store
 
 HOUR = 3600.0
 
-Set = Callable[[float], None]
-
-
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch, store: Store) -> Set:
-    """Set the clock to so many seconds after now."""
-    real = time.time
-    clock = Clock([real()])
-    if isinstance(store, ClockedRedis):
-        store.read_from(clock, monkeypatch)
-
-    def set_to(seconds: float) -> None:
-        clock[0] = real() + seconds
-        monkeypatch.setattr(time, "time", lambda: real() + seconds)
-
-    return set_to
-
 
 def asked(approvals: Approvals) -> str:
     question = Question("one", "send_text", "Send", (), {}, "digest", time.time() + LIFETIME)
     return approvals.ask(question).id
 
 
-def test_an_approval_of_the_future_is_gone(store: Store, set_clock: Set) -> None:
+def test_an_approval_of_the_future_is_gone(store: Store, set_clock: SetClock) -> None:
     approvals = Approvals("one", store)
     set_clock(HOUR)
     first = asked(approvals)
@@ -53,7 +35,7 @@ def test_an_approval_of_the_future_is_gone(store: Store, set_clock: Set) -> None
     assert approvals.decide(second, approve=True)
 
 
-def test_an_approval_outlives_a_clock_that_is_set_back_a_little(store: Store, set_clock: Set) -> None:
+def test_an_approval_outlives_a_clock_that_is_set_back_a_little(store: Store, set_clock: SetClock) -> None:
     approvals = Approvals("one", store)
     set_clock(1.0)
     assert approvals.decide(asked(approvals), approve=True)
@@ -61,7 +43,9 @@ def test_an_approval_outlives_a_clock_that_is_set_back_a_little(store: Store, se
     assert [each.state for each in approvals.entries()] == ["approved"]
 
 
-def test_what_was_done_in_the_future_is_refused_for_a_minute_from_when_it_is_met(store: Store, set_clock: Set) -> None:
+def test_what_was_done_in_the_future_is_refused_for_a_minute_from_when_it_is_met(
+    store: Store, set_clock: SetClock
+) -> None:
     repeats = Repeats("one", store)
     set_clock(HOUR)
     repeats.end("digest", repeats.begin("digest"), "done")

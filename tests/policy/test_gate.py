@@ -407,10 +407,13 @@ async def test_where_first_contacts_do_not_matter_nobody_asks_for_them(sandbox: 
         ("destructive", "mark_read", {"chat": SAM}, False),
         ("destructive", "delete_chat", {"chat": SAM}, True),
         ("all", "archive_chat", {"chat": SAM}, True),
+        (["first_contact", "destructive"], "post_text_status", {"text": "x"}, True),
+        (["first_contact", "destructive"], "delete_chat", {"chat": SAM}, True),
+        (["first_contact", "destructive"], "archive_chat", {"chat": SAM}, False),
     ],
 )
 async def test_each_mode_asks_for_what_reaches_others_or_is_lost(
-    mode: str, tool: str, arguments: dict[str, Any], asks: bool, sandbox: SandboxInfo, admin: Admin
+    mode: str | list[str], tool: str, arguments: dict[str, Any], asks: bool, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     async with bridge_with(sandbox, approval=mode) as bridge:
         every_tool(bridge)

@@ -148,8 +148,12 @@ MOST_WAIT = 50.0
 _DURATION = re.compile(r"([0-9]{1,6})([smh])")
 
 
-def _seconds(value: object) -> object:
-    """Parse a time span such as "90s", "10m" or "2h"."""
+def seconds_in(value: object) -> float:
+    """The seconds in a time span such as "90s", "10m" or "2h".
+
+    Raises:
+        ValueError: it is none.
+    """
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError('write a time such as "90s", "10m" or "2h"')
@@ -174,7 +178,7 @@ def _wait(value: float) -> float:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(seconds_in)]
 
 
 def _notified(value: SecretStr) -> SecretStr:
@@ -205,8 +209,8 @@ def _occasions(value: object) -> object:
     """Parse "never", one of `OCCASIONS`, or a list of them, as a set."""
     if value == "never":
         return frozenset()
-    named = value if isinstance(value, list) else [value]
-    if not named or not all(each in OCCASIONS for each in named):
+    named = list(value) if isinstance(value, list | frozenset) else [value]
+    if not named or not all(isinstance(each, str) and each in OCCASIONS for each in named):
         raise ValueError(f"must be 'never', one of {', '.join(map(repr, OCCASIONS))}, or a list of several of these")
     return frozenset(named)
 
@@ -290,6 +294,8 @@ class PolicyFields(Settings):
     humanize: bool = False
     audit: Audit = "digest"
     links: Links = Links.model_construct()
+    #: Whether a person is asked before others are reached than those whose words were read within the last hour.
+    after_reading_strangers: Literal["allow", "ask"] = "allow"
     listen: Listen = Listen.model_construct()
     #: Who fetches media URLs: this bridge, from the address that it has checked, or WAHA by itself.
     media_fetch: Literal["bridge", "waha"] = "bridge"

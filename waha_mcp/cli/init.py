@@ -367,10 +367,10 @@ def _tell(plan: Plan, *, own_lists: bool) -> None:
     if send is not None:
         asks = ", and asks you about others" if "ask" in send else ""
         print(f"It writes to {', '.join(send['allow']) or 'nobody'} without asking{asks}.")
-    elif plan.limits:
-        print("It asks you before it writes to anyone you have never written to, sends a link or deletes something.")
     elif own_lists:
         print("Whom it may write to and read stands under [chats] in its definition, which stays as it is.")
+    elif "first_contact" in plan.limits.get("approval", ()):
+        print("It asks you before it writes to anyone you have never written to, sends a link or deletes something.")
     elif plan.actions >= {Action.READ, Action.SEND}:
         print(
             "Whoever writes to this account can try to steer an agent that reads and sends: "

@@ -126,7 +126,7 @@ def ask_limits(asking: Asking, app: Callable[..., App], may: Choice, send_to: st
             "\nWhom may it write to without asking you? Numbers or names of saved contacts, with commas (Enter: nobody)"
         )
     allowed = asking.until(question, rule, given=send_to, default="" if may.asks or not asking.on else None)
-    return {"chats": {"send": allowed}} | may.limits
+    return {"chats": {"send": allowed}, **may.limits}
 
 
 def _rule(app: Callable[..., App], may: Choice, names: list[str]) -> dict[str, Any]:

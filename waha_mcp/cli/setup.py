@@ -37,7 +37,7 @@ class Plan:
     enabled: bool = True
     #: The App's fields for the connection: `ca_file`, `allow_insecure_http`.
     way: Mapping[str, Any] = field(default_factory=dict)
-    #: Its limits: `chats`, `approval`.
+    #: Its limits: `chats`, `approval`, `links`.
     limits: Mapping[str, Any] = field(default_factory=dict)
 
     def app(self, key: SecretStr | str = "unknown-yet") -> App:

@@ -21,7 +21,14 @@ NUMBERS = 2_000
 
 
 class Unresolved(Exception):
-    """The text names no chat, or several. The message lists candidates and says what to give instead."""
+    """The text names no chat, or several. The message lists candidates and says what to give instead.
+
+    `named`: the ids of the candidates.
+    """
+
+    def __init__(self, text: str, named: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.named = tuple(named)
 
 
 class NotOnWhatsApp(Unresolved):
@@ -70,7 +77,7 @@ class Resolver:
             return owners[0]
         if wrong_number and not owners:
             raise Unresolved(wrong_number)
-        raise Unresolved(self._candidates(value, owners, effect=effect))
+        raise self._candidates(value, owners, effect=effect)
 
     async def _called(self, name: str, kind: ChatKind | None) -> list[str]:
         """Ids of the readable chats with a name, whoever chose it; refreshes the table if there are none."""
@@ -135,14 +142,15 @@ class Resolver:
         saved_unknown = kind in (None, "person") and not table.contacts_known
         return saved_unknown or table.another_may_have_it("groups", "chats")
 
-    def _candidates(self, value: str, owners: list[str], *, effect: bool) -> str:
+    def _candidates(self, value: str, owners: list[str], *, effect: bool) -> Unresolved:
         shown, table = _quoted(value), self._table
         found = [table.entries[each] for each in owners] or find(table, value, 2 * CANDIDATES, self._readable)
         # The sort is stable, so equal entries stay in order of similarity.
         found.sort(key=lambda entry: (not entry.saved, -(entry.last_active or 0) if owners else 0))
         what = self._what_is_known(shown, len(owners), bool(found), effect=effect)
         if not found:
-            return f"{what}, and nothing was done: give {CHAT_FORMS}, or search with find_chats"
+            return Unresolved(f"{what}, and nothing was done: give {CHAT_FORMS}, or search with find_chats")
+        found = found[:CANDIDATES]
         lines = [
             f"- {entry.id}: {_introduced(entry)}, "
             + (
@@ -150,9 +158,10 @@ class Resolver:
                 if entry.last_active is None
                 else f"last active {iso_time(entry.last_active) or 'unknown'}"
             )
-            for entry in found[:CANDIDATES]
+            for entry in found
         ]
-        return "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
+        text = "\n".join([f"{what}, and nothing was done. Ask the user who is meant, and pass that id:", *lines])
+        return Unresolved(text, [entry.id for entry in found])
 
     def _what_is_known(self, shown: str, owners: int, alike: bool, *, effect: bool) -> str:
         """The first part of the error for a name with no match or several; `shown`: the quoted name."""

@@ -38,7 +38,7 @@ class FirstContacts:
             for chat, verdict in verdicts.items()
             if verdict is not Verdict.NAMED
             and kind(chat) in ("people", "groups", "broadcasts")
-            and not await self._has_met(chat, can_read)
+            and not await self.has_met(chat, can_read)
         ]
 
     async def strangers_in(self, call: Call, first: list[str]) -> list[str]:
@@ -77,7 +77,12 @@ class FirstContacts:
         except StoreAway as error:
             logger.warning("Whom this account has written to cannot be kept: %s", error)
 
-    async def _has_met(self, chat: str, can_read: bool) -> bool:
+    async def has_met(self, chat: str, can_read: bool) -> bool:
+        """Whether a message of this account is known to have gone to a chat. `can_read`: WAHA may be asked.
+
+        Raises:
+            StoreAway: the store cannot be read or written.
+        """
         # To ask for the account's key finds out which account this is by now.
         await self._account.key()
         if self._people.is_met(chat) or await self._account.has_met(chat):

@@ -21,7 +21,7 @@ from waha_mcp.log import redact_answer
 from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
-from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
+from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files, task_grants
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
 from waha_mcp.policy.call import Call, early_record
@@ -33,6 +33,7 @@ from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.policy.pace import Counted, Pacer
 from waha_mcp.policy.question import digest_of
+from waha_mcp.policy.reading import Reading
 from waha_mcp.policy.recipients import Recipients, Verdict, kind
 from waha_mcp.policy.repeat_guard import RepeatGuard
 from waha_mcp.policy.repeats import Outcome
@@ -75,6 +76,7 @@ class Policy:
         self._messages = NamedMessages(app.id, self._people, self.store)
         self._guard = RepeatGuard(app.id, self.store, self._messages)
         self._urls = UrlChecks(app)
+        self._reading = Reading(app, self._people, self.store)
         self._message_ids = delivery.MessageIds()
         #: Bytes of files that calls hold.
         self._held = 0
@@ -145,10 +147,34 @@ class Policy:
         """One line: who can be written to and read, when a person is asked, and which links may go out."""
         when = self._app.approval.when
         asked = f"; approval: {', '.join(sorted(when))}" if when else ""
+        if self._app.after_reading_strangers == "ask":
+            asked += "; asks before others are reached than the one chat that was read"
         rule = self._app.links
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
         return self._recipients.summary() + asked + links
+
+    async def task_grants(self) -> list[str] | None:
+        """The task grants in force, in words, of chats that may be read; None: there are none."""
+        try:
+            found = await in_thread(task_grants.in_force, self.store, self._app.id)
+        except StoreAway:
+            return None
+        return [grant.text for grant in found if self.readable(grant.chat)] or None
+
+    async def grantable(self, chat: str) -> tuple[str, str]:
+        """The id of a chat for a task grant, and who it is as a person is shown.
+
+        Raises:
+            Refusal: it is no person and no group, or the App may not write there: a grant opens nothing.
+            WahaError: WAHA cannot be asked.
+        """
+        one = await self._people.one_id(chat)
+        if not task_grants.may_be_given([one]):
+            raise Refusal("recipient refused", f"{one} is no person and no group, and task grants are for those alone.")
+        if await self._recipients.verdict(one) is Verdict.NO:
+            raise Refusal("recipient refused", _may_not_reach([one]))
+        return one, str(await self._people.describe(one, strict=True))
 
     async def paused(self) -> str | None:
         """Since when the user has paused this App's effects, as text; None: not."""
@@ -157,6 +183,17 @@ class Policy:
         except StoreAway as error:
             return f"not known, so everything but reading is refused: {error}"
         return None if pause is None else pause.text
+
+    async def hands_out(self, result: Result, *, names: bool = True) -> None:
+        """Note whose words a result holds, before it is handed out. Never raises.
+
+        `names`: whether names of chats count, other than where they say whom an effect has reached.
+        """
+        await self._reading.note(result, names=names)
+
+    async def hands_out_names(self, chats: Iterable[str]) -> None:
+        """Note that the names of these chats are handed out. Never raises."""
+        await self._reading.note_names(chats)
 
     async def run(self, call: Call) -> Result:
         """Check one call, run it and record it in the trail.
@@ -178,6 +215,9 @@ class Policy:
                     "store away",
                     f"What was done lately cannot be looked up, so this was not done. {error} Tell the user.",
                 ) from None
+            except (ArgumentError, WahaError):
+                await self._reading.note_failed(call)
+                raise
             finally:
                 self._held -= call.held
 
@@ -234,6 +274,7 @@ class Policy:
         first = await self._first_contacts.among(call, verdicts)
         counting = [*first, *await self._first_contacts.strangers_in(call, first)]
         why = self._reasons_to_ask(call, verdicts, first, others)
+        why += await self._reading.reasons(call, partial(self._knows, call))
         if call.despite:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
@@ -303,13 +344,19 @@ class Policy:
                     "Only the user can do that, on the phone. Nothing was done.",
                 )
 
+    async def _knows(self, call: Call, chat: str) -> bool:
+        """Whether a person is no stranger: a list names them, or this account has written to them."""
+        if await self._recipients.verdict(chat) is Verdict.NAMED:
+            return True
+        return await self._first_contacts.has_met(chat, Action.READ in call.context.grant.actions)
+
     def _reasons_to_ask(
         self, call: Call, verdicts: Mapping[str, Verdict], first: list[str], others: Others
     ) -> list[Reason]:
         """The reasons to ask a person; empty if none applies."""
         why = []
         if listed := [chat for chat, verdict in verdicts.items() if verdict is Verdict.ASK]:
-            why.append(Reason("the App's list of chats to ask about covers {}", listed))
+            why.append(Reason("the App's list of chats to ask about covers {}", listed, by_grant=True))
         if others:
             why.append(Reason(f"the App's list of links does not cover {others}"))
         when = self._app.approval.when
@@ -317,15 +364,16 @@ class Policy:
             if call.tool.saved_names:
                 why.append(Reason("it changes whom a name means"))
             if first:
-                why.append(Reason("first contact: this account is not known to have written to {}", first))
+                words = "first contact: this account is not known to have written to {}"
+                why.append(Reason(words, first, by_grant=True))
             if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
                 why.append(Reason("first contact: it reaches {}, strangers perhaps among them", many))
         if "send" in when and call.reached:
-            why.append(Reason("the App asks before whatever reaches somebody"))
+            why.append(Reason("the App asks before whatever reaches somebody", by_grant=True))
         if "destructive" in when and call.tool.hints.destructive:
             why.append(Reason("it takes something away that does not come back by itself"))
         if "all" in when:
-            why.append(Reason("the App asks before every change"))
+            why.append(Reason("the App asks before every change", by_grant=True))
         return why
 
     # Doing it
@@ -403,6 +451,7 @@ class Policy:
             call.place = feed.record.mark()
 
     def _departing(self, call: Call) -> None:
+        self._approver.check_still_granted(call)
         self._check_not_paused()
         self._guard.begin(call)
         if self._trail is not None and not call.begun:

@@ -13,7 +13,7 @@ from waha_mcp.waha.errors import BadAnswer
 from waha_mcp.waha.marks import FullOnly, RowId
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import ChatKind, all_of, chat_id_of, count_of, kind_of_chat, mapping_of, text_of
-from waha_mcp.whatsapp.untrusted import Name
+from waha_mcp.whatsapp.untrusted import Name, OwnName
 
 _LABELS = "/api/{session}/labels"
 
@@ -22,7 +22,7 @@ LabelId = Annotated[str, Field(min_length=1, max_length=60, description="Id of a
 
 class Label(Result):
     id: str
-    name: Name | None = None
+    name: OwnName | None = None
     color: int | None = Field(None, description="0 to 19")
     shade: str | None = Field(None, description="The color as #rrggbb")
 

@@ -221,6 +221,32 @@ def _plan(model: type[BaseModel]) -> _Plan:
     return _Plan(fields, "name" in named)
 
 
+@cache
+def bearers_in(model: type[BaseModel]) -> Mapping[str, str]:
+    """The fields with the name of a chat or person, each with the field that has the id."""
+    marked = {name: mark for name, mark in _plan(model).fields if isinstance(mark, Whom | Author)}
+    found = {mark.name: name for name, mark in marked.items() if mark.name}
+    if "calls_themselves" in model.model_fields:
+        found["calls_themselves"] = min(marked, key=lambda name: isinstance(marked[name], Whom))
+    return found
+
+
+def chat_in(value: BaseModel) -> str | None:
+    """The chat that a model, or else one that stands in it, is of; None if they do not say."""
+    marks = {name: mark for name, mark in _plan(type(value)).fields if getattr(value, name) is not None}
+    for name, mark in marks.items():
+        if isinstance(mark, Whom):
+            return str(getattr(value, name))
+    for name, mark in marks.items():
+        if mark == Long("m"):
+            try:
+                return parse_message_id(getattr(value, name)).chat
+            except ValueError:
+                return None
+    inner = (getattr(value, name) for name in marks)
+    return next(filter(None, (chat_in(each) for each in inner if isinstance(each, BaseModel))), None)
+
+
 def _found(parts: Iterable[Any]) -> Iterator[Mark]:
     for part in parts:
         if isinstance(part, Mark):

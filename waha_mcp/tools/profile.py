@@ -12,14 +12,14 @@ from waha_mcp.tools.results import Done, done
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, object_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
-from waha_mcp.whatsapp.untrusted import Name
+from waha_mcp.whatsapp.untrusted import OwnName
 
 _PROFILE = "/api/{session}/profile"
 
 
 class Profile(Result):
     id: str | None = None
-    name: Name | None = None
+    name: OwnName | None = None
     phone: str | None = Field(None, description="E.164")
     picture: str | None = Field(None, description="Address of the picture")
 

@@ -17,7 +17,7 @@ from waha_mcp.waha.marks import Time
 from waha_mcp.waha.models import Attachment, Result
 from waha_mcp.waha.parsing import chat_id_of, count_of, iso_time, mapping_of, object_of, text_of, texts_of
 from waha_mcp.whatsapp.ids import parse_phone, phone_of
-from waha_mcp.whatsapp.untrusted import Name
+from waha_mcp.whatsapp.untrusted import OwnName
 
 _SESSION = "/api/sessions/{session}"
 _AUTH = "/api/{session}/auth"
@@ -28,7 +28,7 @@ class Session(Result):
     state: str | None = Field(None, description="WORKING means that messages flow")
     engine: str | None = None
     account: str | None = Field(None, description="Chat id of the account; left out where none is paired")
-    name: Name | None = None
+    name: OwnName | None = None
     phone: str | None = Field(None, description="E.164")
     presence: str | None = Field(None, description="How others see the account: online or offline")
     last_activity: Time | None = None

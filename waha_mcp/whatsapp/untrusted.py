@@ -22,7 +22,12 @@ MAX_NAME, MAX_TEXT = 120, 65_536
 
 @dataclass(frozen=True)
 class Others:
-    """Annotation of fields that hold text of other people: data, never instructions."""
+    """Annotation of fields that hold text of other people: data, never instructions.
+
+    `own`: the account's owner chose it, as far as WhatsApp goes; it is cleaned and marked as the others'.
+    """
+
+    own: bool = False
 
 
 _ZWNJ, _ZWJ, _TEXT_STYLE, _EMOJI_STYLE, _BLACK_FLAG = "\u200c", "\u200d", "\ufe0e", "\ufe0f", "\U0001f3f4"
@@ -142,6 +147,8 @@ def _unassigned(char: str) -> bool:
 
 #: A name, subject or file name: one line of at most `MAX_NAME` characters.
 Name = Annotated[str, Others(), AfterValidator(clean_name)]
+#: A name of the account itself, or one that its owner gave something.
+OwnName = Annotated[str, Others(own=True), AfterValidator(clean_name)]
 #: A message, description or document: at most `MAX_TEXT` characters, with line breaks.
 Words = Annotated[str, Others(), AfterValidator(clean_text)]
 
@@ -150,6 +157,12 @@ Words = Annotated[str, Others(), AfterValidator(clean_text)]
 def others_in(model: type[BaseModel]) -> frozenset[str]:
     """The names of a model's fields that are annotated with `Others`."""
     return frozenset(name for name, field in model.model_fields.items() if _marked(field))
+
+
+@cache
+def own_in(model: type[BaseModel]) -> frozenset[str]:
+    """Those of them that the account's owner chose."""
+    return frozenset(name for name, field in model.model_fields.items() if _marked(field, own=True))
 
 
 def models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -170,8 +183,14 @@ def _models_of(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_of(inner)
 
 
-def _marked(field: Any) -> bool:
-    """Whether a field, or a type nested in its annotation (list item, union member), is annotated with `Others`."""
+def _marked(field: Any, *, own: bool = False) -> bool:
+    """Whether a field, or a type nested in its annotation (list item, union member), is annotated with `Others`.
+
+    `own`: with one that says so.
+    """
     marks = [*getattr(field, "metadata", ()), *getattr(field, "__metadata__", ())]
     inner = [getattr(field, "annotation", None), *get_args(field)]
-    return any(isinstance(mark, Others) for mark in marks) or any(_marked(each) for each in inner if each is not None)
+    found = (mark for mark in marks if isinstance(mark, Others))
+    return any(mark.own or not own for mark in found) or any(
+        _marked(each, own=own) for each in inner if each is not None
+    )

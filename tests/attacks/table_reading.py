@@ -1,0 +1,97 @@
+"""The defences of what was read, each with the cases that must fail without it."""
+
+from __future__ import annotations
+
+from tests.attacks.defences import Defence
+
+_GATE, _READING, _BRIDGE = "policy/gate.py", "policy/reading.py", "bridge.py"
+_WAYS = "coloured::once_a_strangers_words_were_read_nothing_goes_elsewhere"
+
+
+def _each(*ids: str) -> tuple[str, ...]:
+    return tuple(f"{_WAYS}[{one}]" for one in ids)
+
+
+READING = (
+    Defence(
+        "an answer with others' words is a reading",
+        ((_BRIDGE, "await self.policy.hands_out(result, names=names)", "pass"),),
+        (
+            *_each(
+                "the chat",
+                "one message",
+                "what is unread",
+                "the list of chats",
+                "a search",
+                "a wait",
+                "what has happened",
+                "a catch-up",
+                "a picture",
+                "who somebody is",
+                "a group's subject",
+                "who is in a group",
+                "a channel",
+                "a story",
+                "the answer to a reaction",
+            ),
+            "coloured::nor_once_a_resource_was_read",
+        ),
+    ),
+    Defence(
+        "names that others chose are their words",
+        ((_READING, "if names and not _is_trusted(fields[bearer], people):", "if False:"),),
+        _each("who somebody is", "who is in a group"),
+    ),
+    Defence(
+        "an answer to an effect may show a message",
+        ((_READING, "return found | {key.chat for key in touched if not key.from_me}", "return found"),),
+        _each("the answer to a reaction"),
+    ),
+    Defence(
+        "an error may tell what a message says",
+        ((_GATE, "await self._reading.note_failed(call)", "pass"),),
+        _each("the labels of buttons, in an error"),
+    ),
+    Defence(
+        "an error may tell what others are called",
+        ((_BRIDGE, "await self.policy.hands_out_names(error.named)", "pass"),),
+        _each("a subject, in an error"),
+    ),
+    Defence(
+        "after a reading, others are reached with a yes alone",
+        ((_GATE, "why += await self._reading.reasons(call, partial(self._knows, call))", "pass"),),
+        ("coloured::nothing_reaches_others_than_the_stranger_by",),
+    ),
+    Defence(
+        "a stranger stays one until the reading is over",
+        ((_READING, "if await in_thread(self._mark, row):", "if True:"),),
+        ("coloured::a_stranger_who_is_answered_first_is_no_friend",),
+    ),
+    Defence(
+        "two chats that were read are several",
+        (
+            (
+                _READING,
+                "return before if self._same(_chat(before), _chat(read)) else SEVERAL",
+                "return before if self._same(_chat(before), _chat(read)) else read",
+            ),
+        ),
+        ("coloured::a_friend_read_afterwards_makes_nothing_good",),
+    ),
+    Defence(
+        "those who see a story are not who is answered",
+        ((_READING, "if each in (PUBLIC, STATUS) or not self._same(chat, each)", "if not self._same(chat, each)"),),
+        ("coloured::a_story_is_not_answered_by_one_for_everybody",),
+    ),
+    Defence(
+        "what was read is known to every process",
+        (
+            (
+                _READING,
+                'self._key = f"{app.id}/{key_digest(app.key)}"',
+                'self._key = f"{app.id}/{key_digest(app.key)}/{store.process}"',
+            ),
+        ),
+        ("coloured::what_one_process_has_read_binds_the_next",),
+    ),
+)
