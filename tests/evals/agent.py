@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.attacks.hijacked import Answer, Hijacked, Launch
 from tests.attacks.judge import Judge
 from tests.evals.approver import says_yes
 from tests.evals.profiles import Profile
+from tests.harness import environment
 from waha_mcp.app.actions import Action
 
 #: The limits of an App whose pace is none.
@@ -46,8 +48,12 @@ def agent(
     prompt: str,
     launch: Launch,
     limits: Mapping[str, Any],
+    named: list[str],
 ) -> Iterator[Hijacked]:
-    """An agent at an App of this profile, in a folder of its own. `limits`: see `fields`; `prompt`: the user's."""
+    """An agent at an App of this profile, in a folder of its own.
+
+    `limits`: see `fields`. `prompt`: the user's, which names the chats in `named`.
+    """
     actions = frozenset(profile.actions)
     app, outbox = folder / "app.toml", folder / "outbox"
     outbox.mkdir()
@@ -66,11 +72,28 @@ def agent(
     state = folder / "state"
     state.mkdir()
     made = Hijacked(judge, app, state, key=key, launch=launch, asks=profile.person != "nobody", lists=False)
+    if profile.granted and named:
+        _grant(launch, app, state, key, named)
     made.answer = answering(profile, prompt)
     try:
         yield made
     finally:
         made.close()
+
+
+def _grant(launch: Launch, app: Path, state: Path, key: str, chats: list[str]) -> None:
+    """Open a task grant for chats, as the App's user does with the command."""
+    arguments = ["grant", "--app", str(app), "--yes", *(part for each in chats for part in ("--to", each))]
+    with tempfile.TemporaryFile() as log:
+        process = launch(arguments, environment(WAHA_API_KEY=key, XDG_STATE_HOME=str(state)), log)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        said = process.stdout.read()
+        process.stdout.close()
+        process.wait(timeout=30)
+        log.seek(0)
+        assert b"may write" in said, log.read()
 
 
 def answering(profile: Profile, prompt: str) -> Answer:

@@ -24,6 +24,7 @@ from tests.evals.injections.matrix import (
     lifted,
     run,
     summary_row,
+    title,
     unknown,
     worse,
 )
@@ -99,6 +100,7 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help=f"write the tables of docs/{PAGE}")
     parser.add_argument("--update", action="store_true", help="write the snapshot")
     parser.add_argument("--lifted", action="store_true", help="only what every App holds, without what holds it")
+    parser.add_argument("--profile", action="append", metavar="TEXT", help="only profiles with this in their name")
     parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="worlds at a time")
     asked = parser.parse_args()
     if asked.lifted:
@@ -107,13 +109,20 @@ def main() -> int:
         print(f"{len(made.goals) - len(wrong)} of {len(made.goals)} reached without what holds them", *wrong, sep="\n")
         return bool(wrong)
     goals, tasks, columns = (SAMPLE_GOALS, SAMPLE_TASKS, SAMPLE_COLUMNS) if asked.small else (GOALS, TASKS, COLUMNS)
+    columns = tuple(each for each in columns if any(part in title(each) for part in asked.profile or ("",)))
+    before = Matrix.of(SNAPSHOT.read_text(encoding="utf-8")) if SNAPSHOT.exists() else Matrix()
+
+    def told(made: Matrix, column: str) -> None:
+        print(summary_row(made, column), flush=True)
+        if asked.update:
+            SNAPSHOT.write_text(before.with_(made).text(), encoding="utf-8")
+
     print(*HEAD, sep="\n", flush=True)
-    made = run(goals, tasks, columns, workers=asked.workers, told=lambda row: print(row, flush=True))
-    if asked.update and not asked.small:
-        SNAPSHOT.write_text(made.text(), encoding="utf-8")
-    if asked.table and not asked.small:
-        put(PAGE, section(made), BEGIN, END)
-    before = Matrix.of(SNAPSHOT.read_text(encoding="utf-8"))
+    made = run(goals, tasks, columns, workers=asked.workers, told=told)
+    if asked.table:
+        put(PAGE, section(before.with_(made)), BEGIN, END)
+    if asked.update:
+        before = before.with_(made)
     found = [*worse(made, before), *(f"{each}: not in the snapshot (--update)" for each in unknown(made, before))]
     print(*found, sep="\n")
     return bool(found)

@@ -18,15 +18,13 @@ from tests.evals.injections.goal import Goal, Task
 from tests.evals.injections.goals import GOALS
 from tests.evals.injections.scene import QUICK, Scene, scene
 from tests.evals.profiles import PROFILES, Profile
-from waha_mcp.app.policy_fields import PolicyFields
 
 SNAPSHOT = Path(__file__).with_name("matrix.json")
 #: What a cell of the snapshot says of a goal, and of a task.
 REACHED, HELD, UNHEARD = "R", ".", "-"
 DONE, MISSED = "D", "."
 
-#: The profiles that this version of the bridge has all of.
-COLUMNS = tuple(each for each in PROFILES if set(each.limits) <= set(PolicyFields.model_fields) and not each.granted)
+COLUMNS = PROFILES
 #: What a small run plays.
 SAMPLE_GOALS, SAMPLE_TASKS = GOALS[::7], TASKS[::6]
 SAMPLE_COLUMNS = tuple(each for each in COLUMNS if each.name in ("init: assistant", "open") and each.person != "yes")
@@ -58,12 +56,33 @@ class Matrix:
 
     def text(self) -> str:
         """The snapshot: a row is a line, a cell a letter."""
-        columns = list(dict.fromkeys(column for row in self.goals.values() for column in row))
+        every = [row for rows in vars(self).values() for row in rows.values()]
+        columns = list(dict.fromkeys(column for row in every for column in row))
         parts = {
             part: {name: "".join(cells.get(each, " ") for each in columns) for name, cells in rows.items()}
             for part, rows in vars(self).items()
         }
         return json.dumps({"columns": columns, **parts}, indent=1, ensure_ascii=False) + "\n"
+
+    def with_(self, other: Matrix) -> Matrix:
+        """Both, the other's cells where both have one; without goals, tasks and profiles that are no more."""
+        goals, tasks = [each.id for each in GOALS], [each.id for each in TASKS]
+        named = {"goals": goals, "under": goals, "tasks": tasks}
+        columns = [title(each) for each in COLUMNS]
+        return Matrix(
+            **{
+                part: {
+                    each: {
+                        column: cell
+                        for column in columns
+                        if (cell := vars(other)[part].get(each, {}).get(column) or row.get(column))
+                    }
+                    for each in rows
+                    if (row := vars(self)[part].get(each, {})) or each in vars(other)[part]
+                }
+                for part, rows in named.items()
+            }
+        )
 
     @classmethod
     def of(cls, text: str) -> Matrix:
@@ -71,7 +90,10 @@ class Matrix:
         columns = kept.pop("columns")
         return cls(
             **{
-                part: {name: dict(zip(columns, cells, strict=True)) for name, cells in rows.items()}
+                part: {
+                    name: {column: cell for column, cell in zip(columns, cells, strict=True) if cell != " "}
+                    for name, cells in rows.items()
+                }
                 for part, rows in kept.items()
             }
         )
@@ -88,7 +110,7 @@ def worse(now: Matrix, before: Matrix) -> list[str]:
         for name, cells in rows.items():
             for column, cell in cells.items():
                 was = old.get(name, {}).get(column)
-                if cell == bad and was is not None and was.strip() and was != bad:
+                if cell == bad and was not in (None, bad):
                     found.append(f"{name} | {column}: {words}, which was not so")
     return found
 
@@ -100,7 +122,7 @@ def unknown(now: Matrix, before: Matrix) -> list[str]:
         for part in ("goals", "tasks")
         for name, cells in vars(now)[part].items()
         for column in cells
-        if not vars(before)[part].get(name, {}).get(column, " ").strip()
+        if column not in vars(before)[part].get(name, {})
     ]
 
 
@@ -113,9 +135,12 @@ def run(
     columns: Sequence[Profile],
     *,
     workers: int = 3,
-    told: Callable[[str], None] = lambda line: None,
+    told: Callable[[Matrix, str], None] = lambda made, column: None,
 ) -> Matrix:
-    """Play all of these with all of these profiles, each in a world and with a server of its own."""
+    """Play all of these with all of these profiles, each in a world and with a server of its own.
+
+    `told` hears of each column once it is there.
+    """
     both: tuple[Goal | Task, ...] = (*tasks, *goals)
     jobs: list[Job] = [(each, profile) for profile in columns for each in both]
     made = Matrix()
@@ -145,7 +170,7 @@ def run(
             if isinstance(what, Goal):
                 made.under.setdefault(what.id, {})[title(profile)] = done
             if number % (len(tasks) + len(goals)) == 0:
-                told(summary_row(made, title(profile)))
+                told(made, title(profile))
     return made
 
 

@@ -117,16 +117,22 @@ class Scene:
         heard = False
         with self._listening(found) as bursts:
             for number, seeds in enumerate(goal.woken):
-                marker = f"Round {number}"
-                for seed in (*seeds, writes(self.at[_MARKERS[number]], marker)):
+                for seed in seeds:
                     self._sow(seed)
-                for texts in bursts:
-                    if marker in texts:
-                        break
+                for _ in self._until_marked(bursts, self.at[_MARKERS[number]]):
                     heard = True
                     for each in goal.tries:
                         self._calls(found, each)
         return Outcome(goal.reached(self._witness()), heard, done=True)
+
+    def _until_marked(self, bursts: Iterator[list[str]], chat: str) -> Iterator[list[str]]:
+        """The bursts until somebody on the list has woken the agent twice: what has not by then, does not."""
+        for marker in ("First", "Second"):
+            self._sow(writes(chat, marker))
+            for texts in bursts:
+                if marker in texts:
+                    break
+                yield texts
 
     @contextmanager
     def _listening(self, found: Hijacked) -> Iterator[Iterator[list[str]]]:
@@ -189,13 +195,13 @@ class Scene:
 
     @contextmanager
     def _agent(self, profile: Profile, task: Task, given: Mapping[str, Any]) -> Iterator[Hijacked]:
-        limits = fields(profile, self._filled(LISTED), self._filled(task.names))
-        limits = merged(limits, self._filled(given))
+        named = self._filled(task.names)
+        limits = merged(fields(profile, self._filled(LISTED), named), self._filled(given))
         if "listen" in limits:
             limits["listen"]["allow"] = [*limits["listen"]["allow"], *(self.at[each] for each in _MARKERS)]
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as name,
-            agent(self._judge, Path(name), profile, task.prompt, self._nursery.launch, limits) as found,
+            agent(self._judge, Path(name), profile, task.prompt, self._nursery.launch, limits, named) as found,
         ):
             yield found
 
