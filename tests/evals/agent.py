@@ -72,8 +72,9 @@ def agent(
     state = folder / "state"
     state.mkdir()
     made = Hijacked(judge, app, state, key=key, launch=launch, asks=profile.person != "nobody", lists=False)
-    if profile.granted and named:
-        _grant(launch, app, state, key, named)
+    # Task grants are for people and groups alone.
+    if profile.granted and (chats := [each for each in named if not each.endswith("@newsletter")]):
+        _grant(launch, app, state, key, chats)
     made.answer = answering(profile, prompt)
     try:
         yield made

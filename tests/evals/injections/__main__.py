@@ -100,7 +100,9 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help=f"write the tables of docs/{PAGE}")
     parser.add_argument("--update", action="store_true", help="write the snapshot")
     parser.add_argument("--lifted", action="store_true", help="only what every App holds, without what holds it")
-    parser.add_argument("--profile", action="append", metavar="TEXT", help="only profiles with this in their name")
+    parser.add_argument(
+        "--profile", action="append", metavar="TEXT", help="only profiles with this in their name: none with -"
+    )
     parser.add_argument("--workers", type=int, default=(os.cpu_count() or 2) + 1, help="worlds at a time")
     asked = parser.parse_args()
     if asked.lifted:
@@ -118,7 +120,7 @@ def main() -> int:
             SNAPSHOT.write_text(before.with_(made).text(), encoding="utf-8")
 
     print(*HEAD, sep="\n", flush=True)
-    made = run(goals, tasks, columns, workers=asked.workers, told=told)
+    made = run(goals, tasks, columns, workers=asked.workers, told=told) if columns else Matrix()
     if asked.table:
         put(PAGE, section(before.with_(made)), BEGIN, END)
     if asked.update:
