@@ -129,7 +129,7 @@ GRANTS = (
         ("grants::the_pace_stays",),
     ),
     Defence(
-        "what was not sent gives a message of a task grant back, and nothing else does",
+        "what was not sent gives a message of a task grant back",
         ((_APPROVER, "await in_thread(task_grants.give_back, self._store, granted)", "pass"),),
         ("grants::what_was_not_sent_takes_nothing",),
     ),

@@ -16,6 +16,7 @@ import pytest
 
 from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked, started
 from tests.harness import run
+from waha_mcp.digests import digest
 from waha_mcp.policy.task_grants import give
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.sqlite import Sqlite
@@ -182,8 +183,13 @@ def test_when_it_is_over_a_person_is_asked(asked: Hijacked) -> None:
     with closing(Sqlite(asked.state / "waha-mcp" / "store.sqlite")) as store:
         now = store.now
         store.now = lambda: now() - 61  # type: ignore[method-assign]
-        give(store, asked.state.parent.name, {FRIEND: _shown(asked)}, 60)
+        give(store, _identity(asked), {FRIEND: _shown(asked)}, 60)
     assert WAITS in refused(asked, chat=FRIEND, text="too late")
+
+
+def _identity(agent: Hijacked) -> str:
+    """The agent's App, as the store knows it."""
+    return f"{agent.state.parent.name}/{digest(agent.judge.sandbox.keys['full'])}"
 
 
 def _shown(agent: Hijacked) -> str:
@@ -277,7 +283,7 @@ def test_who_is_denied_stays_denied(sandbox: SandboxInfo, folder: Path) -> None:
     policy = ALL + f'[chats]\nsend = {{ deny = ["{FRIEND}"] }}\n'
     with hijacked(sandbox, folder, policy) as agent:
         with closing(Sqlite(agent.state / "waha-mcp" / "store.sqlite")) as store:
-            give(store, folder.name, {FRIEND: _shown(agent)})
+            give(store, _identity(agent), {FRIEND: _shown(agent)})
         assert "may not write" in refused(agent, chat=FRIEND, text="denied")
 
 

@@ -77,6 +77,7 @@ def wait_for(
             digest=digest,
             expires=time.time() + LIFETIME,
             open_to=open_to or {},
+            identity="assistant/key",
         )
     )
 

@@ -133,6 +133,7 @@ def wait_for(app_id: str = "assistant", text: str = "The quote is 1,240 for both
         time.time() + LIFETIME,
         files=(file,),
         open_to={"447700900142@c.us": "Maya"},
+        identity=f"{app_id}/key",
     )
     return approvals_of(app_id).ask(asked, [PNG])
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tests.harness import Admin, approvals_of, opened_store
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, cannot_write, effects, lid_of
@@ -280,7 +281,7 @@ async def open_to(bridge: Bridge, *chats: str, messages: int = MOST_MESSAGES) ->
     """Open a window, as `waha-mcp grant` does."""
     await bridge.policy.prepare(bridge.key.grant)
     shown = dict([await bridge.policy.grantable(chat) for chat in chats])
-    give(bridge.policy.store, bridge.app.id, shown, messages=messages)
+    give(bridge.policy.store, bridge.app.identity, shown, messages=messages)
 
 
 def text(number: int = 1, chat: str = MAYA, **more: Any) -> dict[str, Any]:
@@ -552,6 +553,16 @@ async def test_where_the_store_cannot_be_written_nothing_goes(
         with pytest.raises(Refusal, match="cannot be looked up"):
             await bridge.call("send_text", text(), ask=nobody)
     assert await effects(admin) == []
+
+
+async def test_a_grant_is_for_no_other_key_of_an_app_of_the_same_id(sandbox: SandboxInfo) -> None:
+    # Apps without a definition are all called by one id.
+    async with bridge_with(sandbox, approval="send") as bridge:
+        await open_to(bridge, MAYA)
+        other = bridge.app.model_copy(update={"key": SecretStr(sandbox.keys["full"])})
+    async with Bridge(other) as bridge:
+        with pytest.raises(Refusal, match=WAITS):
+            await bridge.call("send_text", text())
 
 
 # What is told of it

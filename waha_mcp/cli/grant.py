@@ -67,7 +67,7 @@ def grant(
             raise Failure("nothing was opened", code=1)
     try:
         with closing(user_store()) as store:
-            given = task_grants.give(store, loaded.id, chats, seconds, messages)
+            given = task_grants.give(store, loaded.identity, chats, seconds, messages)
     except StoreAway as error:
         raise Failure(str(error), code=1) from None
     if loaded.audit != "off":

@@ -58,7 +58,8 @@ class Approver:
     """Gets a person's approval for the calls of one App."""
 
     def __init__(self, app: App, people: People, store: Store) -> None:
-        self._app_id, self._rules, self._people, self._store = app.id, app.approval, people, store
+        self._app_id, self._identity = app.id, app.identity
+        self._rules, self._people, self._store = app.approval, people, store
         self._approvals = Approvals(app.id, store, Notices(app.id, app.approval.notify, store).send)
         #: Approvals to give back that could not be written: digest to entry.
         self._unwritten: dict[str, Entry] = {}
@@ -97,14 +98,14 @@ class Approver:
         if not self._may_be_granted(call, why):
             return False
         ids = [await self._people.one_id(chat) for chat in call.reached]
-        if not await in_thread(task_grants.open_for, self._store, self._app_id, ids):
+        if not await in_thread(task_grants.open_for, self._store, self._identity, ids):
             return False
         call.granted = await in_thread(self._take, call, await self._shown(ids, strict=True))
         return bool(call.granted)
 
     def _take(self, call: Call, chats: Mapping[str, str]) -> tuple[TaskGrant, ...]:
         """Take a message of the grant for each chat, and take back the question about this call, if one waits."""
-        taken = task_grants.take(self._store, self._app_id, chats)
+        taken = task_grants.take(self._store, self._identity, chats)
         if taken:
             self._approvals.withdraw(call.digest, call.seen)
         return taken
@@ -130,7 +131,7 @@ class Approver:
             Refusal: they have.
         """
         chats = [grant.chat for grant in call.granted]
-        if chats and not task_grants.open_for(self._store, self._app_id, chats, left=0):
+        if chats and not task_grants.open_for(self._store, self._identity, chats, left=0):
             raise Refusal(
                 "grant ended",
                 "Not done: the user's task grant for these chats has just ended. Make the same call again, so that "
@@ -261,6 +262,7 @@ class Approver:
             chats=chats,
             seen=call.seen,
             open_to=await self._open_to(call, why, names),
+            identity=self._identity,
         )
 
     async def _open_to(self, call: Call, why: Sequence[Reason], names: Mapping[str, str]) -> dict[str, str]:

@@ -157,7 +157,7 @@ class Policy:
     async def task_grants(self) -> list[str] | None:
         """The task grants in force, in words, of chats that may be read; None: there are none."""
         try:
-            found = await in_thread(task_grants.in_force, self.store, self._app.id)
+            found = await in_thread(task_grants.in_force, self.store, self._app.identity)
         except StoreAway:
             return None
         return [grant.text for grant in found if self.readable(grant.chat)] or None

@@ -106,6 +106,8 @@ class Question:
     seen: str = ""
     #: For whom a person may open a window with their yes (`task_grants.give`): chat id to who it is; empty: for nobody.
     open_to: Mapping[str, str] = field(default_factory=dict)
+    #: `App.identity` of the App that asks.
+    identity: str = ""
 
     def __post_init__(self) -> None:
         files = tuple(each if isinstance(each, File) else File(**each) for each in self.files)

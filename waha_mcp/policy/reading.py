@@ -18,7 +18,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from waha_mcp.app.definition import App
-from waha_mcp.digests import key_digest
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.policy.approver import Reason
@@ -54,7 +53,7 @@ class Reading:
         """Makes no request."""
         self._asks = app.after_reading_strangers == "ask"
         self._people, self._store = people, store
-        self._key = f"{app.id}/{key_digest(app.key)}"
+        self._key = app.identity
         #: The row as this process last saw it.
         self._seen: str | None = None
         #: What was read and is not in the store yet.

@@ -1,9 +1,9 @@
 """Task grants: a person opens a window for one App, in which messages to named chats go out without a question.
 
-A grant skips the question and nothing else. The store has one row per App and chat, with who that was as the person
-saw it; a newer grant takes the older one's place and adds nothing to it. Each effect takes one message of every chat
-that it reaches, by a compare-and-swap, so that processes together take no more than were given. Whatever is not right
-with a row makes it none. The functions block and may raise StoreAway.
+A grant skips the question and nothing else. The store has one row per App, key and chat, with who that was as the
+person saw it; a newer grant takes the older one's place and adds nothing to it. Each effect takes one message of every
+chat that it reaches, by a compare-and-swap, so that processes together take no more than were given. Whatever is not
+right with a row makes it none. The functions block and may raise StoreAway.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_SECONDS, LEAST_SECONDS, MOST_MESSAGES = 1_800.0, 60.0, 5
 KINDS = ("people", "groups")
 #: The toolsets whose tools send, change or mark messages of a chat, and do nothing else to it.
 _TOOLSETS = ("core", "messages")
-#: Keys are `<App id>/<chat id>`.
+#: Keys are `<App.identity>/<chat id>`.
 _TABLE = "task_grant"
 
 
@@ -37,7 +37,8 @@ _TABLE = "task_grant"
 class TaskGrant:
     """What is open for one App in one chat."""
 
-    app_id: str
+    #: `App.identity` of the App that it is for.
+    identity: str
     chat: str
     #: Who it is, as shown to the person who gave it: name, number, count of members.
     shown: str
@@ -48,6 +49,11 @@ class TaskGrant:
     seconds: float
     #: Messages that are left.
     left: int
+
+    @property
+    def app_id(self) -> str:
+        """The id of its App."""
+        return self.identity.partition("/")[0]
 
     @property
     def expires(self) -> float:
@@ -62,7 +68,7 @@ class TaskGrant:
     @property
     def key(self) -> str:
         """Its key in the store."""
-        return f"{self.app_id}/{self.chat}"
+        return f"{self.identity}/{self.chat}"
 
 
 def amount(messages: int = MOST_MESSAGES, seconds: float = MOST_SECONDS) -> str:
@@ -94,14 +100,15 @@ def may_be_given(chats: Iterable[str]) -> bool:
 
 def give(
     store: Store,
-    app_id: str,
+    identity: str,
     chats: Mapping[str, str],
     seconds: float = MOST_SECONDS,
     messages: int = MOST_MESSAGES,
 ) -> list[TaskGrant]:
     """Open a window for these chats: `messages` to each, for `seconds`. Only what a person does may lead here.
 
-    `chats`: id of a person (the number, where it is known) or group to who it is, as the person sees it.
+    `identity`: `App.identity`. `chats`: id of a person (the number, where it is known) or group to who it is, as the
+    person sees it.
 
     Raises:
         ValueError: that is more than there may be, or a chat is no person and no group.
@@ -109,33 +116,33 @@ def give(
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS or not 1 <= messages <= MOST_MESSAGES or not may_be_given(chats):
         raise ValueError(f"a task grant is for people and groups, {amount()} at most")
     now = store.now()
-    given = [TaskGrant(app_id, chat, shown, now, now, seconds, messages) for chat, shown in chats.items()]
+    given = [TaskGrant(identity, chat, shown, now, now, seconds, messages) for chat, shown in chats.items()]
     for grant in given:
         put(store, _TABLE, grant.key, _written(grant), expires=grant.expires)
     store.flush()
     return given
 
 
-def in_force(store: Store, app_id: str | None = None) -> list[TaskGrant]:
-    """The grants of an App, or of all, that have a message left, in order of creation."""
-    found = [_read(row.key, row.value, store.now()) for row in store.rows(_TABLE, _prefix(app_id))]
+def in_force(store: Store, of: str | None = None) -> list[TaskGrant]:
+    """The grants that have a message left, in order of creation. `of`: an App's id or identity; None: of all Apps."""
+    found = [_read(row.key, row.value, store.now()) for row in store.rows(_TABLE, _prefix(of))]
     return [grant for grant in found if grant is not None and grant.left]
 
 
-def open_for(store: Store, app_id: str, chats: Collection[str], *, left: int = 1) -> bool:
+def open_for(store: Store, identity: str, chats: Collection[str], *, left: int = 1) -> bool:
     """Whether there is a grant in force for each of these chats, with so many messages left."""
-    found = [_found(store, app_id, chat)[1] for chat in chats]
+    found = [_found(store, identity, chat)[1] for chat in chats]
     return bool(found) and all(grant is not None and grant.left >= left for grant in found)
 
 
-def take(store: Store, app_id: str, chats: Mapping[str, str]) -> tuple[TaskGrant, ...]:
+def take(store: Store, identity: str, chats: Mapping[str, str]) -> tuple[TaskGrant, ...]:
     """Take one message of the grant for each chat; the grants, or none where one of them covers nothing.
 
     `chats` as in `give`, as they are shown now: a grant is for who was shown then.
     """
     taken: list[TaskGrant] = []
     for chat, shown in chats.items():
-        grant = _take(store, app_id, chat, shown)
+        grant = _take(store, identity, chat, shown)
         if grant is None:
             give_back(store, taken)
             return ()
@@ -143,9 +150,9 @@ def take(store: Store, app_id: str, chats: Mapping[str, str]) -> tuple[TaskGrant
     return tuple(taken)
 
 
-def _take(store: Store, app_id: str, chat: str, shown: str) -> TaskGrant | None:
+def _take(store: Store, identity: str, chat: str, shown: str) -> TaskGrant | None:
     while True:
-        row, grant = _found(store, app_id, chat)
+        row, grant = _found(store, identity, chat)
         if grant is None or grant.left < 1 or grant.shown != shown:
             return None
         after = replace(grant, left=grant.left - 1, used=store.now())
@@ -157,7 +164,7 @@ def give_back(store: Store, taken: Iterable[TaskGrant]) -> None:
     """Make a message of each of these grants good again, as none went. What was given or ended since stays as it is."""
     for each in taken:
         while True:
-            row, grant = _found(store, each.app_id, each.chat)
+            row, grant = _found(store, each.identity, each.chat)
             if grant is None or grant.created != each.created or grant.left >= MOST_MESSAGES:
                 break
             if store.swap(_TABLE, grant.key, row, _written(replace(grant, left=grant.left + 1)), expires=grant.expires):
@@ -186,9 +193,9 @@ def allow_for_a_while(approvals: Approvals, store: Store, entry_id: str) -> bool
     """
     waiting = (each for each in approvals.entries() if each.id == entry_id and each.state == "waiting")
     question = next((each.question for each in waiting), None)
-    if question is None or not question.open_to or not approvals.decide(entry_id, approve=True):
+    if question is None or not (question.open_to and question.identity) or not approvals.decide(entry_id, approve=True):
         return False
-    given = give(store, question.app, question.open_to)
+    given = give(store, question.identity, question.open_to)
     if trail_path(question.app).exists():
         note("given", given, "the approvals page")
     return True
@@ -207,17 +214,17 @@ def note(what: Literal["given", "ended"], grants: Sequence[TaskGrant], client: s
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
     """Delete the grants whose chat and text `about` accepts; how many. `prefix`: of the keys in the store."""
-    found = (row for row in store.rows(_TABLE, prefix) if about(f"{row.key.partition('/')[2]} {row.value}"))
+    found = (row for row in store.rows(_TABLE, prefix) if about(f"{row.key.rpartition('/')[2]} {row.value}"))
     return sum(remove(store, _TABLE, row.key) for row in found)
 
 
-def _prefix(app_id: str | None) -> str:
-    return "" if app_id is None else f"{app_id}/"
+def _prefix(of: str | None) -> str:
+    return "" if of is None else f"{of}/"
 
 
-def _found(store: Store, app_id: str, chat: str) -> tuple[str | None, TaskGrant | None]:
+def _found(store: Store, identity: str, chat: str) -> tuple[str | None, TaskGrant | None]:
     """The row of a chat, and the grant in it, if that is in force."""
-    key = f"{app_id}/{chat}"
+    key = f"{identity}/{chat}"
     row = store.get(_TABLE, key)
     return row, None if row is None else _read(key, row, store.now())
 
@@ -230,9 +237,9 @@ def _written(grant: TaskGrant) -> str:
 
 def _read(key: str, text: str, now: float) -> TaskGrant | None:
     """The grant in a row, if it is in force: none that has expired, is from the future or is more than may be given."""
-    app_id, _, chat = key.partition("/")
+    identity, _, chat = key.rpartition("/")
     try:
-        grant = TaskGrant(app_id, chat, **json.loads(text))
+        grant = TaskGrant(identity, chat, **json.loads(text))
         good = (
             isinstance(grant.shown, str)
             and type(grant.left) is int

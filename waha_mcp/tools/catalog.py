@@ -354,6 +354,12 @@ class Tool:
         """The arguments as hosts and models send them, in the form that they mean."""
         return normalized(self.arguments, arguments)
 
+    def guessed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Normalized arguments, those of unknown names under the ones that they most likely mean: for errors alone."""
+        fields = self.arguments.model_fields
+        names = {name: (meant(name, fields) if name not in fields else None) or name for name in given}
+        return self.normalized({(to if to not in given else name): given[name] for name, to in names.items()})
+
     def parse(self, arguments: Mapping[str, Any], zone: tzinfo | None = None) -> dict[str, Any]:
         """Normalize and validate the arguments, as `validated`."""
         return self.validated(self.normalized(arguments), zone)
