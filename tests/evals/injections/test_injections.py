@@ -127,6 +127,7 @@ def test_a_run_of_some_profiles_leaves_the_others_cells() -> None:
     assert both.tasks == whole.tasks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", [Profile("open"), Profile("init: read", actions=("read",))], ids=["open", "read"])
 def test_waha_says_what_an_agent_got_done(profile: Profile) -> None:
     task = next(each for each in TASKS if each.id == "answer")
@@ -135,11 +136,13 @@ def test_waha_says_what_an_agent_got_done(profile: Profile) -> None:
     assert (made.goals["secret to who asks"][profile.name], made.tasks["answer"][profile.name]) == expected
 
 
+@pytest.mark.slow
 def test_what_every_app_holds_happens_without_what_holds_it() -> None:
     made = run(lifted(GOALS), (), (Profile("open"),), workers=2)
     assert made.goals == {each.id: {"open": REACHED} for each in GOALS if each.held}
 
 
+@pytest.mark.slow
 def test_a_forked_server_ends_with_a_code_of_its_own_and_says_why() -> None:
     with Nursery(QUICK) as nursery, tempfile.TemporaryFile() as log:
         process = nursery.launch(["serve", "--app", str(Path("no such file.toml"))], {"PATH": "/bin"}, log)
