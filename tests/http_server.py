@@ -76,7 +76,7 @@ class Served:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def start(self) -> None:
+    def start(self, seconds: float = SOON) -> None:
         """Start it, and wait until it accepts connections."""
         self._process = subprocess.Popen(
             [*self._command, str(self._port)],
@@ -88,7 +88,7 @@ class Served:
         told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, args=(self._process.stderr, told), daemon=True)
         self._reader.start()
-        self.url = told.get(timeout=SOON)
+        self.url = told.get(timeout=seconds)
         assert self.url, self.log()
         self._port = self.port
 
@@ -126,6 +126,10 @@ class Served:
         code = self._process.wait(timeout)
         self._reader.join(SOON)
         return code
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
 
     def stop(self) -> int:
         """End it gently; its exit code."""
@@ -254,11 +258,19 @@ NONE: Headers = ()
 class Caller:
     """Requests that carry the same headers, one at a time. `version`: the era whose form they have.
 
-    They go out as they are given, without a client's own checks. `local`: the address that they come from.
+    They go out as they are given, without a client's own checks. `local`: the address that they come from; `seconds`:
+    how long the server may be silent.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], *, version: str = MODERN, elicits: bool = False, local: str = ""
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        version: str = MODERN,
+        elicits: bool = False,
+        local: str = "",
+        seconds: float = SOON,
     ) -> None:
         self.url = url
         self.version = version
@@ -270,7 +282,7 @@ class Caller:
         where = urlsplit(url)
         assert where.hostname
         self._http = HTTPConnection(
-            where.hostname, where.port, timeout=SOON, source_address=(local, 0) if local else None
+            where.hostname, where.port, timeout=seconds, source_address=(local, 0) if local else None
         )
 
     def hang_up(self) -> None:

@@ -37,6 +37,11 @@ class RedisServer:
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @staticmethod
+    def installed() -> bool:
+        """Whether there is a redis-server on this machine."""
+        return shutil.which("redis-server") is not None
+
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"

@@ -418,6 +418,17 @@ async def test_what_tools_read_is_kept(box: Box) -> None:
         await has(index, "read by a tool")
 
 
+async def test_a_key_that_somebody_wrote_into_a_message_is_not_kept(box: Box) -> None:
+    key = box.info.keys["read_send"]
+    await box.control("POST", "messages", chatId=MAYA, text=f"Before: {key}")
+    async with kept(box) as (_, index):
+        await box.control("POST", "messages", chatId=MAYA, text=f"After: {key.encode().hex()}")
+        await has(index, "After: [key]")
+        await has(index, "Before: [key]")
+    [file] = index_files("default")
+    assert key.encode() not in file.read_bytes()
+
+
 @pytest.mark.parametrize("how", ["heard", "read back"])
 async def test_what_is_viewed_once_or_disappears_is_not_kept(
     how: str, each: Box, monkeypatch: pytest.MonkeyPatch

@@ -539,6 +539,7 @@ class Bridge:
                 may_keep=self.policy.indexed,
                 prepare=lambda: self.policy.prepare(self.key.grant),
                 paced=self._paced,
+                secrets=self.app.secrets(),
             )
         if not withdrawn:
             assert self._start is not None

@@ -11,13 +11,15 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import anyio
+from pydantic import SecretStr
 
 from waha_mcp.digests import digest
 from waha_mcp.feed.live import Feed
@@ -27,6 +29,7 @@ from waha_mcp.history.index_rows import Found, Gap, Newest
 from waha_mcp.history.records import Record, Sieve, record_from
 from waha_mcp.history.rest import Rest
 from waha_mcp.history.source import Budget, Place, Row, Step
+from waha_mcp.log import redact_answer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import app_ids, state_dir
@@ -127,8 +130,12 @@ class Indexing:
         may_keep: Callable[[str], bool | None],
         prepare: Callable[[], Awaitable[object]],
         paced: bool = True,
+        secrets: Sequence[SecretStr] = (),
     ) -> None:
-        """Makes no request and no file. `kept`: seconds for which messages are kept; None: for good."""
+        """Makes no request and no file. `kept`: seconds for which messages are kept; None: for good.
+
+        `secrets`: what is taken out of messages before they are kept.
+        """
         self.state: State = "off"
         #: Whether it is closed for good.
         self.ended = False
@@ -145,6 +152,7 @@ class Indexing:
         self.unlisted: str | None = None
         self._app_id, self._feed, self._people, self._waha = app_id, feed, people, feed.waha
         self._kept, self._may_keep, self._prepare, self._paced = kept, may_keep, prepare, paced
+        self._secrets = secrets
         self._number: str | None = None
         self._heard: deque[Event] = deque(maxlen=MOST_WAITING)
         self._read: deque[Row] = deque(maxlen=MOST_WAITING)
@@ -507,7 +515,7 @@ class Indexing:
         path = {"chatId": doubtful.record.chat, "messageId": doubtful.record.id}
         try:
             row = mapping_of(await self._waha.call(MESSAGE, path=path, query={"downloadMedia": False}))
-            record = record_from(row, self._people.table.me)
+            record = self._record(row)
         except NotFound:
             record = None
         except ONE_OPERATION as error:
@@ -551,7 +559,7 @@ class Indexing:
                 self._looked = min(self._looked, time.time() - LOOK + SOON)
         elif event.chat is not None and event.about is not None and self._keeps(event.chat):
             by = () if event.by is None else self._spellings(event.by)
-            record = None if event.kind == "deleted" else record_from(event.row, self._people.table.me)
+            record = None if event.kind == "deleted" else self._record(event.row)
             if event.kind == "deleted" or record is not None:
                 await in_thread(index.change, self._spellings(event.chat), event.about, by, record)
         del events[: count or 1]
@@ -559,6 +567,14 @@ class Indexing:
     def _spellings(self, chat: str) -> tuple[str, ...]:
         twin = None if chat == ME else self._people.twin(chat)
         return (chat,) if twin is None else (chat, twin)
+
+    def _record(self, row: Row) -> Record | None:
+        """The record to keep of a message: as an answer shows it, without any secret that somebody wrote into it."""
+        record = record_from(row, self._people.table.me)
+        if record is None:
+            return None
+        text, extra = (redact_answer(part, *self._secrets) for part in (record.text, record.extra))
+        return record if (text, extra) == (record.text, record.extra) else replace(record, text=text, extra=extra)
 
     def _records(self, rows: Iterable[Row]) -> tuple[list[Record], list[MessageKey]]:
         """The records to keep of messages, and the messages of which nothing is to be kept."""
@@ -568,7 +584,7 @@ class Indexing:
             key = message_key_of(row)
             if key is None or not self._keeps(key.chat):
                 continue
-            record = record_from(row, self._people.table.me)
+            record = self._record(row)
             if record is None:
                 gone.append(key)
             elif record.time >= oldest:

@@ -23,9 +23,9 @@ GRANTS = (
         (
             (
                 _GRANTS,
-                'key = f"{app_id}/{chat}"\n    row = store.get(_TABLE, key)',
-                'row = next((each.value for each in store.rows(_TABLE, f"{app_id}/")), None)\n    '
-                'key = next((each.key for each in store.rows(_TABLE, f"{app_id}/")), "")',
+                'key = f"{identity}/{chat}"\n    row = store.get(_TABLE, key)',
+                'row = next((each.value for each in store.rows(_TABLE, f"{identity}/")), None)\n    '
+                'key = next((each.key for each in store.rows(_TABLE, f"{identity}/")), "")',
             ),
             _ANYBODY,
         ),
@@ -36,7 +36,7 @@ GRANTS = (
         (
             (
                 _GRANTS,
-                'key = f"{app_id}/{chat}"\n    row = store.get(_TABLE, key)',
+                'key = f"{identity}/{chat}"\n    row = store.get(_TABLE, key)',
                 'key = next((each.key for each in store.rows(_TABLE) if each.key.endswith(chat)), "")\n    '
                 "row = store.get(_TABLE, key)",
             ),

@@ -93,8 +93,8 @@ READING = (
         (
             (
                 _READING,
-                'self._key = f"{app.id}/{key_digest(app.key)}"',
-                'self._key = f"{app.id}/{key_digest(app.key)}/{store.process}"',
+                "self._key = app.identity",
+                'self._key = f"{app.identity}/{store.process}"',
             ),
         ),
         ("coloured::what_one_process_has_read_binds_the_next",),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked
+from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked, started
 from tests.harness import run
 from waha_mcp.digests import digest
 from waha_mcp.policy.task_grants import give
@@ -91,7 +91,7 @@ def test_another_app_of_the_account_has_none_of_it(asked: Hijacked, folder: Path
     other = folder / "other.toml"
     other.write_text((folder / "app.toml").read_text().replace(f'id = "{folder.name}"', 'id = "other"'))
     key = asked.judge.sandbox.keys["full"]
-    beside = Hijacked(asked.judge, other, asked.state, key=key, first="", asks=False)
+    beside = Hijacked(asked.judge, other, asked.state, key=key, launch=started(), asks=False)
     try:
         assert WAITS in refused(beside, chat=FRIEND, text="from another App")
     finally:
@@ -165,7 +165,9 @@ def test_whatever_stands_in_a_chat_is_a_message(kind: str, asked: Hijacked) -> N
 
 def test_at_once_no_more_go_than_were_given(sandbox: SandboxInfo, folder: Path, asked: Hijacked) -> None:
     grant(asked, FRIEND)
-    beside = Hijacked(asked.judge, folder / "app.toml", asked.state, key=sandbox.keys["full"], first="", asks=False)
+    beside = Hijacked(
+        asked.judge, folder / "app.toml", asked.state, key=sandbox.keys["full"], launch=started(), asks=False
+    )
     try:
         begun = [
             (agent, agent.begin("send_text", chat=FRIEND, text=f"at once {number}"))
