@@ -122,6 +122,7 @@ def questions() -> list[Entry]:
                 digest=tool,
                 expires=1795710900,
                 why=("the App asks before whatever reaches somebody",),
+                open_to={"447700900142@c.us": maya} if tool == "send_text" else {},
             ),
         )
         for tool, (recipients, content) in asked.items()

@@ -458,6 +458,36 @@ async def test_every_chat_of_a_list_is_resolved_and_one_left_out_is_none(server:
     assert len(bodies) == 2
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"to": TEXT["chat"], "text": "hi"}, {"chat": TEXT["chat"], "body": "hi"}, {"to": TEXT["chat"], "message": "hi"}],
+)
+async def test_an_argument_is_never_taken_under_the_name_that_it_most_likely_means(
+    server: Server, given: dict[str, str]
+) -> None:
+    async with settled(app()) as (bridge, _):
+        with pytest.raises(ArgumentError, match=r"perhaps (chat|text) is meant"):
+            await bridge.call("send_text", given)
+    assert "/api/sendText" not in server.requests
+
+
+async def test_one_error_tells_of_a_wrong_argument_and_of_a_name_that_nobody_has(server: Server) -> None:
+    async with settled(app()) as (bridge, _):
+        with pytest.raises(ArgumentError) as caught:
+            await bridge.call("send_text", {"recipient": "Zzyzx", "text": "hi"})
+    first, _, second = str(caught.value).partition(". chat: 'Zzyzx'")
+    assert "recipient: unknown property, perhaps chat is meant" in first
+    assert second.startswith(" is nobody's name here, and nothing was done")
+
+
+async def test_one_error_tells_of_all_ids_that_no_answer_gave(server: Server) -> None:
+    async with settled(app()) as (bridge, _):
+        with pytest.raises(ArgumentError) as caught:
+            await bridge.call("send_text", TEXT | {"chat": "g799086624", "reply_to": "m799086624"})
+    for each in ("chat: g799086624", "reply_to: m799086624"):
+        assert f"{each} was not given by any answer" in str(caught.value)
+
+
 async def test_a_key_that_may_only_send_is_told_why_it_has_no_names(server: Server) -> None:
     async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
         server.requests.clear()

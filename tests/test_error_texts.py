@@ -763,6 +763,20 @@ TOOLS: dict[str, Row] = {
         "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",
     ),
+    "an argument of another name with an id that no answer gave": Row(
+        tool("react", messageId="m799086624", emoji="👍"),
+        "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property, perhaps "
+        "message_id is meant; react takes message_id (required), emoji (required). "
+        "message_id: m799086624 was not given by any answer to this App; take the id from get_messages or "
+        "search_messages again",
+        "Both that the argument is called `message_id` and that its value is no message here.",
+    ),
+    "a cursor that no answer gave": Row(
+        tool("get_messages", chat=SAM, cursor="c799086624"),
+        "cursor: c799086624 was not given by any answer to this App; pass the one that the last page gave, or ask for "
+        "the first page again, without a cursor",
+        "A misread cursor is mended without beginning again.",
+    ),
     "an empty text": Row(
         tool("send_text", chat=SAM, text=""),
         "Wrong arguments for send_text. text: must not be blank (WhatsApp's *bold* _italic_ ~strike~ work)",

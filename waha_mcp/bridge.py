@@ -78,6 +78,11 @@ class _NotResolved(ArgumentError):
     """A name, number or id in the arguments leads to no chat, or to several."""
 
 
+def _both(first: ArgumentError | None, second: ArgumentError) -> ArgumentError:
+    """What tells both."""
+    return ArgumentError(f"{first}. {second}") if first else second
+
+
 #: What the trail has as the decision on a call that ends so before the gate.
 EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
 
@@ -273,7 +278,7 @@ class Bridge:
             # It may be listed since a start before this one; WAHA's word is needed for a call, or why there is none.
             await self.key.confirm()
         tool = self._offered(name)
-        parsed = tool.validated(await self._with_long_ids(tool, tool.normalized(arguments)), self.app.zone)
+        parsed, wrong = await self._parsed(tool, arguments)
         completed = {name: value for name, value in parsed.items() if name not in tool.arguments.model_fields}
         parsed |= await self._with_long_ids(tool, completed)
         allow_repeat = bool(parsed.pop("allow_repeat", False))
@@ -289,7 +294,12 @@ class Bridge:
             if tool.action is not None:
                 await self.policy.prepare(grant)
                 await self._begin_to_index()
-            parsed, written = await self._with_chat_ids(tool, parsed)
+            try:
+                parsed, written = await self._with_chat_ids(tool, parsed)
+            except _NotResolved as error:
+                raise _both(wrong, error) from None
+            if wrong:
+                raise wrong
             beside = {name: parsed.pop(name) for name in tool.needs if name in parsed}
             await self._ready_for(tool, beside, parsed)
         return Call(tool, parsed, self._context(grant, progress, began), ask, client, allow_repeat, written, beside)
@@ -308,6 +318,7 @@ class Bridge:
             self.feed,
             began,
             indexing=self.indexing,
+            task_grants=policy.task_grants,
         )
 
     async def chat_names(self, beginning: str, limit: int = 20) -> list[str]:
@@ -366,6 +377,32 @@ class Bridge:
                 error.args = (session_advice(str(self.waha.session), error.status, self.app, self.key.grant),)
             raise
 
+    async def _parsed(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], ArgumentError | None]:
+        """The arguments, validated and with what references stand for; and what is wrong where they are guessed.
+
+        Arguments of unknown names are guessed, so that one error tells what else is wrong with them. It is raised
+        when their names have been looked up, and nothing else is done with them.
+
+        Raises:
+            ArgumentError: invalid arguments.
+        """
+        given = tool.normalized(arguments)
+        guessed = tool.guessed(given)
+        wrong: ArgumentError | None = None
+        if guessed != given:
+            try:
+                tool.validated(given, self.app.zone)
+            except ArgumentError as error:
+                wrong = error
+        try:
+            long = await self._with_long_ids(tool, guessed)
+        except ArgumentError as error:
+            raise _both(wrong, error) from None
+        try:
+            return tool.validated(long, self.app.zone), wrong
+        except ArgumentError as error:
+            raise wrong or error from None
+
     async def _with_long_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with what each reference in them stands for.
 
@@ -386,9 +423,15 @@ class Bridge:
         ]
         given = [(kinds, name) for kinds, names in marked for name in names if name in arguments]
         called = {name: mark.called or name for name, mark in tool.references.items()}
-        return dict(arguments) | {
-            name: await long(kinds, called.get(name, name), arguments[name]) for kinds, name in given
-        }
+        expanded, wrong = dict(arguments), None
+        for kinds, name in given:
+            try:
+                expanded[name] = await long(kinds, called.get(name, name), arguments[name])
+            except ArgumentError as error:
+                wrong = _both(wrong, error)
+        if wrong:
+            raise wrong
+        return expanded
 
     async def _with_chat_ids(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The arguments with every chat and person (id, number or name) resolved to a chat id; each id as written.

@@ -14,7 +14,6 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from waha_mcp.app.definition import App
 from waha_mcp.bridge import ALONE, Bridge, Shared
-from waha_mcp.digests import key_digest
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.waha.shared_events import SharedEvents
 
@@ -185,7 +184,7 @@ class Bridges:
 
     async def _leased(self, app: App, whole: App) -> _Entry:
         # What a request may narrow makes another bridge; any other difference is a definition that has changed.
-        key = (app.id, key_digest(app.key), app.exclude)
+        key = (app.identity, app.exclude)
         if (entry := self._taken(key, app, whole)) is not None:
             return entry
         async with self._making:

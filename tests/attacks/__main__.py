@@ -36,8 +36,8 @@ class NoProof(Exception):
 
 
 @contextmanager
-def copied(off: Iterable[tuple[str, str, str]] = ()) -> Iterator[Path]:
-    """A folder with a copy of the package in which this is switched off, and the attacks.
+def copied(off: Iterable[tuple[str, str, str]] = (), more: Iterable[str] = ()) -> Iterator[Path]:
+    """A folder with a copy of the package in which this is switched off, the attacks, and `more` of the tests.
 
     Raises:
         NoProof: what is to be replaced does not stand there once, or the copy is not what is imported there.
@@ -48,7 +48,7 @@ def copied(off: Iterable[tuple[str, str, str]] = ()) -> Iterator[Path]:
         shutil.copytree(ROOT / "waha_mcp", folder / "waha_mcp", ignore=skipped)
         shutil.copy(ROOT / "pyproject.toml", folder)
         (folder / "tests").mkdir()
-        for each in TESTS:
+        for each in (*TESTS, *more):
             source = ROOT / "tests" / each
             if source.is_dir():
                 shutil.copytree(source, folder / "tests" / each, ignore=skipped)

@@ -29,6 +29,10 @@ WITHOUT = (
     "coercion::a_person_is_asked_about_the_arguments_as_they_are_taken",
     "defences",
     "ways_out",
+    # No code opens a window but that of the command and of the page.
+    "grants::nothing_that_an_agent_or_a_host_says_opens_one",
+    # Nobody can be given a grant for those who see a story or the profile.
+    "grants::no_audience_without_bounds_is_reached",
     "limits::an_approval_cannot_be_guessed",
     "limits::no_tool_approves",
     "limits::who_is_denied_is_not_even_asked_about",

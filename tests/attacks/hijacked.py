@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from tests.attacks.judge import Judge
 from tests.harness import NO_PACE_TEXT, command_after, environment
@@ -42,23 +42,36 @@ SOONER = (
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+class Process(Protocol):
+    """What is used of a `subprocess.Popen` with pipes at stdin and stdout."""
+
+    pid: int
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> object: ...
+
+
+#: Runs `waha-mcp` with these arguments and this environment, and stderr going there.
+Launch = Callable[[list[str], dict[str, str], IO[bytes]], Process]
+
+
 class Hijacked:
     """One server process, spoken to in bare JSON lines. `judge` says what came of it."""
 
-    def __init__(self, judge: Judge, app: Path, state: Path, *, key: str, first: str, asks: bool) -> None:
+    def __init__(
+        self, judge: Judge, app: Path, state: Path, *, key: str, launch: Launch, asks: bool, lists: bool = True
+    ) -> None:
         self.judge = judge
-        self.state = state
+        self.app, self.state, self.key = app, state, key
         #: What the person at the client answers; without it, there is nobody to ask.
         self.answer: Answer = lambda question: {"result": {"action": "cancel"}}
         descriptor, _ = tempfile.mkstemp(dir=state.parent, prefix="log-")
         self._log = os.fdopen(descriptor, "w+b")
-        self._process = subprocess.Popen(
-            [*command_after(first), "serve", "--app", str(app)],
-            env=environment(WAHA_API_KEY=key, XDG_STATE_HOME=str(state)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
+        env = environment(WAHA_API_KEY=key, XDG_STATE_HOME=str(state))
+        self._process = launch(["serve", "--app", str(app)], env, self._log)
         self.pid = self._process.pid
         self._number = 0
         self._answered: dict[Any, Any] = {}
@@ -74,7 +87,8 @@ class Hijacked:
         }
         self.answer_to(self.write("initialize", hello))
         self.line({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        self.tools = self.listed()
+        #: The tools on offer at the start.
+        self.tools = self.listed() if lists else set()
 
     # Lines
 
@@ -179,6 +193,16 @@ class Hijacked:
         self._log.close()
 
 
+def started(first: str = "") -> Launch:
+    """Start a process, which runs the Python lines `first` before anything else."""
+
+    def launch(arguments: list[str], env: dict[str, str], log: IO[bytes]) -> Process:
+        command = [*command_after(first), *arguments]
+        return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+
+    return launch
+
+
 @contextmanager
 def hijacked(
     sandbox: SandboxInfo,
@@ -211,7 +235,7 @@ def hijacked(
     everything = f'actions = {json.dumps(actions)}\ntoolsets = ["all"]\noutbox = "outbox"\n'
     app.write_text(head + everything + policy)
     judge = Judge(sandbox)
-    agent = Hijacked(judge, app, folder / "state", key=sandbox.keys.get(key, key), first=first, asks=asks)
+    agent = Hijacked(judge, app, folder / "state", key=sandbox.keys.get(key, key), launch=started(first), asks=asks)
     try:
         yield agent
     finally:

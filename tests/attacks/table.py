@@ -8,6 +8,7 @@ from tests.attacks.table_answers import ANSWERS
 from tests.attacks.table_buttons import BUTTONS
 from tests.attacks.table_coercion import COERCION
 from tests.attacks.table_fetch import FETCH
+from tests.attacks.table_grants import GRANTS
 from tests.attacks.table_hearing import HEARING
 from tests.attacks.table_memory import MEMORY
 from tests.attacks.table_outlasting import OUTLASTING
@@ -583,6 +584,7 @@ DEFENCES = (
     *ANSWERS,
     *BUTTONS,
     *COERCION,
+    *GRANTS,
     *HEARING,
     *MEMORY,
     *SEALED_INDEX,

@@ -79,6 +79,11 @@ READING = (
         ("coloured::a_friend_read_afterwards_makes_nothing_good",),
     ),
     Defence(
+        "what is quoted out of another chat is not of this one",
+        ((_READING, "if isinstance(value, Quoted) and _is_from_elsewhere(value, chat, people):", "if False:"),),
+        ("coloured::a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend",),
+    ),
+    Defence(
         "those who see a story are not who is answered",
         ((_READING, "if each in (PUBLIC, STATUS) or not self._same(chat, each)", "if not self._same(chat, each)"),),
         ("coloured::a_story_is_not_answered_by_one_for_everybody",),
@@ -88,8 +93,8 @@ READING = (
         (
             (
                 _READING,
-                'self._key = f"{app.id}/{key_digest(app.key)}"',
-                'self._key = f"{app.id}/{key_digest(app.key)}/{store.process}"',
+                "self._key = app.identity",
+                'self._key = f"{app.identity}/{store.process}"',
             ),
         ),
         ("coloured::what_one_process_has_read_binds_the_next",),

@@ -12,7 +12,7 @@ SERVED = (
         (
             (
                 "server/asking.py",
-                'f"{app.id}/{key_digest(app.key)}/"',
+                'f"{app.identity}/"',
                 '"all/"',
             ),
         ),

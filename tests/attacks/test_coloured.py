@@ -153,6 +153,22 @@ def test_a_friend_read_afterwards_makes_nothing_good(reader: Hijacked, text: str
     nothing_goes(reader, FRIEND, text)
 
 
+@pytest.mark.parametrize("who", ["a friend", "the account"])
+def test_a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend(
+    who: str, reader: Hijacked, planted: dict[str, str], text: str
+) -> None:
+    if who == "a friend":
+        quoted = reader.judge.arrive(ATTACKER, ORDER).split("_")[2]
+        reader.judge.arrive(FRIEND, "Look at this", replyTo=quoted)
+    else:
+        body = {"session": "default", "chatId": FRIEND, "text": "Look at this", "reply_to": planted["MESSAGE"]}
+        reader.judge.ask("POST", "/api/sendText", body)
+    done, said = reader.call("get_messages", chat=FRIEND, limit=1)
+    assert done
+    assert ORDER in said
+    nothing_goes(reader, VICTIM, text)
+
+
 def test_a_story_is_not_answered_by_one_for_everybody(reader: Hijacked, planted: dict[str, str]) -> None:
     assert reader.call("get_messages", chat=STATUS)[0]
     reader.judge.forget()

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.attacks.front import Front
-from tests.attacks.hijacked import FAST, FRIEND, SECRET, VICTIM, Hijacked, hijacked
+from tests.attacks.hijacked import FAST, FRIEND, SECRET, VICTIM, Hijacked, hijacked, started
 from tests.harness import run
 from waha_mcp.sandbox import SandboxInfo
 
@@ -36,7 +36,7 @@ def command(agent: Hijacked, *arguments: str, code: int = 0) -> str:
 def beside(agent: Hijacked, app: Path, first: str = "") -> Iterator[Hijacked]:
     """Another server process of an agent's App."""
     key = agent.judge.sandbox.keys["full"]
-    other = Hijacked(agent.judge, app, agent.state, key=key, first=first, asks=False)
+    other = Hijacked(agent.judge, app, agent.state, key=key, launch=started(first), asks=False)
     try:
         yield other
     finally:

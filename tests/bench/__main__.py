@@ -4,8 +4,9 @@ Times are medians of repetitions that take turns on this machine, so read the ra
 the exit code stays 0, because a busy machine is no defect.
 
 `--peer NAME=COMMAND` measures another server beside, with `{url}` and `{key}` in its command, and `--calls NAME=FILE`
-says how its tools are called: as for tests.bench.tokens. `--table docs/performance.md` writes the page. `--small` takes
-about a minute. `--mixed N` makes so many mixed calls, `--only NAME` measures one section alone.
+says how its tools are called: as for tests.bench.tokens. `--table docs/performance.md` writes the page, and
+leaves what others have generated between marks in it. `--small` takes about a minute. `--mixed N` makes so many mixed
+calls, `--only NAME` measures one section alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.bench.tokens import Peer, add_peers, peers_of
 from tests.bench.weight import weight
 from tests.harness import sandbox_server
 from tests.tables import made_on
+from tests.tables import sections as sections_of
 
 MEASURES: dict[str, Callable[[Bench], Section]] = {
     "start": start,
@@ -80,7 +82,9 @@ def main() -> None:
             sections.append(MEASURES[name](bench))
             print(f"\n{sections[-1].text()}", flush=True)
     if chosen.table:
-        chosen.table.write_text(page(sections, made_on()), encoding="utf-8")
+        others = sections_of(chosen.table.read_text(encoding="utf-8")) if chosen.table.exists() else ""
+        written = "\n".join(filter(None, [page(sections, made_on()), others]))
+        chosen.table.write_text(f"{written.rstrip()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

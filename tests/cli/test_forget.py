@@ -48,6 +48,7 @@ def test_a_script_reads_what_was_forgotten(home: dict[str, str]) -> None:
     done = run("forget", "--all", "--json", env=home)
     assert json.loads(done.stdout) == {
         "chats": [], "one_id_only": [], "trail_lines": 2, "questions": 0, "sent_messages": 0, "first_contacts": 0,
+        "task_grants": 0,
         "indexed_messages": 0, "saved_files": [], "problems": [],
     }  # fmt: skip
     assert chats() == [None, None]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console.approvals_page import approvals_app
 from waha_mcp.policy.approval import Entry, waiting
 from waha_mcp.policy.question import File, Line, Question
+from waha_mcp.policy.task_grants import in_force
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +55,18 @@ def nothing_waits(
         return
     monkeypatch.setenv("XDG_STATE_HOME", page_state)
     store = opened_store()
-    for row in store.rows("question"):
-        store.swap("question", row.key, row.value, None)
+    for table in ("question", "task_grant"):
+        for row in store.rows(table):
+            store.swap(table, row.key, row.value, None)
 
 
-def wait_for(text: str = "The quote is 1,240 for both rooms.", digest: str = "d1", who: str = "Maya") -> Entry:
-    """Put a question where the page finds it."""
+def wait_for(
+    text: str = "The quote is 1,240 for both rooms.",
+    digest: str = "d1",
+    who: str = "Maya",
+    open_to: Mapping[str, str] | None = None,
+) -> Entry:
+    """Put a question where the page finds it. `open_to`: for whom a window may be opened with a yes."""
     return approvals_of("assistant").ask(
         Question(
             app="assistant",
@@ -68,6 +76,8 @@ def wait_for(text: str = "The quote is 1,240 for both rooms.", digest: str = "d1
             content={"text": text},
             digest=digest,
             expires=time.time() + LIFETIME,
+            open_to=open_to or {},
+            identity="assistant/key",
         )
     )
 
@@ -190,7 +200,7 @@ async def test_the_page_gets_a_question_in_the_words_of_all(
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:4000") as client:
         [found] = (await client.get("/approvals", headers={"X-Approvals-Token": "the-secret"})).json()
     shown = "\n".join(str(Line(*line)) for line in found.pop("lines"))
-    assert found == {"id": entry.id, "app": "one", "tool": "send_media", "files": []}
+    assert found == {"id": entry.id, "app": "one", "tool": "send_media", "files": [], "window": None}
     assert shown == question.text()
     assert_nothing_forged(shown, question)
 
@@ -219,6 +229,79 @@ def test_a_person_reads_approves_and_refuses_in_a_browser(page: str, tmp_path: P
         window.click(f'[data-id="{refused.id}"] .refuse')
         window.click(f'article:not([data-id="{refused.id}"]) .approve')
         window.wait_for("Nothing is waiting.")
+    states = {entry.question.digest: entry.state for entry in approvals_of("assistant").entries()}
+    assert states == {"d1": "approved", "d2": "refused"}
+
+
+# For a while
+
+MAYA = {"447700900142@c.us": "Maya (+447700900142)"}
+HOSTILE_NAME = {"447700900142@c.us": "+447700900142, who calls themselves “<b>x</b>\u202e”"}
+
+
+def opened() -> list[tuple[str, str, int, float]]:
+    return [(each.app_id, each.shown, each.left, each.seconds) for each in in_force(opened_store())]
+
+
+def test_a_yes_for_a_while_approves_the_question_and_opens_the_window(page: str) -> None:
+    entry, caller = wait_for(open_to=MAYA), Caller(page)
+    [listed] = caller("GET", "/approvals").json()
+    assert listed["window"] == "then without a question to Maya (+447700900142): 5 messages in 30 min at most"
+    assert caller("POST", f"/approvals/{entry.id}/open").status_code == 200
+    assert [each.state for each in approvals_of("assistant").entries()] == ["approved"]
+    assert opened() == [("assistant", "Maya (+447700900142)", 5, 1800.0)]
+    assert caller("POST", f"/approvals/{entry.id}/open").status_code == 404
+
+
+def test_a_question_that_may_open_nothing_opens_nothing(page: str) -> None:
+    entry, caller = wait_for(), Caller(page)
+    assert caller("POST", f"/approvals/{entry.id}/open").status_code == 404
+    assert [each.state for each in approvals_of("assistant").entries()] == ["waiting"]
+    assert opened() == []
+
+
+@pytest.mark.parametrize("decision", ["approve", "refuse"])
+def test_any_other_decision_opens_nothing(decision: str, page: str) -> None:
+    entry = wait_for(open_to=MAYA)
+    assert Caller(page)("POST", f"/approvals/{entry.id}/{decision}").status_code == 200
+    assert opened() == []
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_who_is_not_the_page_opens_no_window(case: str, page: str) -> None:
+    entry = wait_for(open_to=MAYA)
+    changes, status = WRONG[case]
+    assert Caller(page)("POST", f"/approvals/{entry.id}/open", **changes).status_code == status
+    assert opened() == []
+
+
+def test_the_trail_of_an_app_that_keeps_one_says_that_a_window_was_opened(page: str, page_state: str) -> None:
+    trail = Path(page_state) / "waha-mcp" / "assistant" / "trail.jsonl"
+    trail.parent.mkdir(parents=True, exist_ok=True)
+    trail.write_text("")
+    entry = wait_for(open_to=MAYA)
+    assert Caller(page)("POST", f"/approvals/{entry.id}/open").status_code == 200
+    [line] = map(json.loads, trail.read_text().splitlines())
+    trail.unlink()
+    assert (line["decision"], line["client"], line["chats"]) == (
+        "task grant given by the user", "the approvals page", list(MAYA),
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_person_allows_for_a_while_in_a_browser(page: str, tmp_path: Path) -> None:
+    entry = wait_for(open_to=HOSTILE_NAME)
+    other = wait_for("Only this once", "d2")
+    with browser(tmp_path / "profile") as window:
+        window.open(page)
+        shown = window.wait_for("Only this once")
+        assert "“Allow for a while”: this, and then without a question to +447700900142" in shown
+        assert "<b>x</b><U+202E>”: 5 messages in 30 min at most." in shown
+        assert window.run(f"return document.querySelectorAll('[data-id=\"{other.id}\"] .open').length") == 0
+        window.click(f'[data-id="{entry.id}"] .open')
+        window.click(f'[data-id="{other.id}"] .refuse')
+        window.wait_for("Nothing is waiting.")
+    assert [(app, left) for app, _, left, _ in opened()] == [("assistant", 5)]
     states = {entry.question.digest: entry.state for entry in approvals_of("assistant").entries()}
     assert states == {"d1": "approved", "d2": "refused"}
 

@@ -25,6 +25,7 @@ from waha_mcp.console.login import COOKIE, Logins
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.one_time_codes import WRONG_FROM_ONE, issue
 from waha_mcp.policy.question import File, Question
+from waha_mcp.policy.task_grants import in_force
 from waha_mcp.store import Count, StoreAway, Taken
 from waha_mcp.store.memory import Memory
 
@@ -113,7 +114,7 @@ def server(served: Server, state_home: None, state: str, monkeypatch: pytest.Mon
     """The server, with nothing in its store from another test, and that store as the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", state)
     store = opened_store()
-    for table in ("question", "console_login", "one_time_code"):
+    for table in ("question", "console_login", "one_time_code", "task_grant"):
         for row in store.rows(table):
             store.swap(table, row.key, row.value, None)
     return served
@@ -131,6 +132,8 @@ def wait_for(app_id: str = "assistant", text: str = "The quote is 1,240 for both
         f"{app_id}{text}",
         time.time() + LIFETIME,
         files=(file,),
+        open_to={"447700900142@c.us": "Maya"},
+        identity=f"{app_id}/key",
     )
     return approvals_of(app_id).ask(asked, [PNG])
 
@@ -194,13 +197,21 @@ def test_another_app_is_as_one_that_is_not_there(server: Server) -> None:
     mine, theirs = wait_for("assistant"), wait_for("on_call")
     visitor = server.logged_in("assistant")
     assert visitor.ids() == [mine.id]
-    for path in (f"/approvals/{theirs.id}/approve", f"/approvals/{theirs.id}/refuse"):
+    for path in (f"/approvals/{theirs.id}/{decision}" for decision in ("approve", "refuse", "open")):
         answer, unknown = visitor("POST", path), visitor("POST", path.replace(theirs.id, "0" * 12))
         assert (answer.status_code, answer.text) == (unknown.status_code, unknown.text) == (404, unknown.text)
     answer, unknown = (visitor("GET", f"/approvals/{each}/files/0") for each in (theirs.id, "0" * 12))
     assert (answer.status_code, answer.text) == (unknown.status_code, unknown.text) == (404, unknown.text)
     assert visitor("GET", f"/approvals/{mine.id}/files/0").content == PNG
     assert states("on_call") == ["waiting"]
+    assert in_force(opened_store()) == []
+
+
+def test_who_is_logged_in_opens_a_window_for_their_app(server: Server) -> None:
+    entry = wait_for("assistant")
+    assert server.logged_in("assistant")("POST", f"/approvals/{entry.id}/open").json() == {"done": True}
+    assert states("assistant") == ["approved"]
+    assert [(each.app_id, each.shown) for each in in_force(opened_store())] == [("assistant", "Maya")]
 
 
 def test_the_code_of_one_purpose_or_app_is_none_for_another(server: Server) -> None:

@@ -808,7 +808,7 @@ def test_what_is_withdrawn_leaves_the_others_waiting() -> None:
     approvals = approvals_of("one")
     approvals.ask(about(SAM, digest="a", seen="s"))
     kept = approvals.ask(about(SAM, digest="b", seen="t"))
-    approvals.withdraw(about(SAM, digest="c", seen="s"))
+    approvals.withdraw("c", "s")
     assert approvals.entries() == [kept]
 
 

@@ -61,7 +61,7 @@ def test_a_decided_question_has_no_copy(approve: bool) -> None:
 
 def test_a_question_that_is_taken_back_has_no_copy() -> None:
     filed(SOUP)
-    approvals_of("one").withdraw(asked(SOUP))
+    approvals_of("one").withdraw(asked(SOUP).digest, asked(SOUP).seen)
     assert copies() == []
     assert waiting() == []
 
@@ -82,7 +82,7 @@ def test_a_question_whose_call_has_its_approval_back_has_no_copy() -> None:
 def test_what_was_decided_is_not_taken_back() -> None:
     entry = filed(SOUP)
     assert decide(entry.id, approve=True)
-    approvals_of("one").withdraw(asked(SOUP))
+    approvals_of("one").withdraw(asked(SOUP).digest, asked(SOUP).seen)
     assert [each.state for each in approvals_of("one").entries()] == ["approved"]
 
 

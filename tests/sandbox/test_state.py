@@ -372,3 +372,35 @@ async def test_what_the_engine_can_be_taught_shows_in_later_reads(gows: Box) -> 
     assert await gows.messages(SAM) == []
     await gows.do("DELETE", f"/api/default/chats/{SAM}")
     assert SAM not in [each["id"] for each in await gows.get("/api/default/chats", limit=-1)]
+
+
+async def test_a_reset_leaves_nothing_of_what_was_done_and_the_keys_that_were_there(gows: Box) -> None:
+    before = [row["id"] for row in await gows.get("/api/default/chats/overview")]
+    made = await gows.do("POST", "/api/keys", {"isAdmin": False, "session": "default", "isActive": True}, key="admin")
+    await gows.control("POST", "messages", chatId="12025550199@c.us", text="Hello")
+    await gows.control("POST", "faults", path="/api", status=500, count=9)
+    await gows.control("POST", "reset")
+    assert [row["id"] for row in await gows.get("/api/default/chats/overview")] == before
+    assert (await gows.ask("GET", "/api/default/chats/overview", key=made["key"])).status_code == 401
+
+
+async def test_a_message_arrives_with_the_file_and_of_the_kind_that_it_was_given(gows: Box) -> None:
+    await gows.control("POST", "messages", chatId=MAYA, text="", mimetype="text/plain", data="SGk=", filename="a.txt")
+    [message] = await gows.messages(MAYA, limit=1, downloadMedia="true")
+    assert (message["media"]["filename"], message["hasMedia"]) == ("a.txt", True)
+    await gows.control(
+        "POST",
+        "messages",
+        chatId=MAYA,
+        text="",
+        content={"kind": "location", "latitude": 1, "longitude": 2, "name": "X"},
+    )
+    [message] = await gows.messages(MAYA, limit=1)
+    assert message["location"]["name"] == "X"
+
+
+async def test_somebody_elses_group_is_joined_by_the_link_to_it(gows: Box) -> None:
+    made = await gows.control("POST", "groups", subject="Run", **{"from": MAYA}, invited=True)
+    assert made["id"] not in [row["JID"] for row in await gows.get("/api/default/groups")]
+    await gows.do("POST", "/api/default/groups/join", {"code": made["invite"]})
+    assert made["id"] in [row["JID"] for row in await gows.get("/api/default/groups")]

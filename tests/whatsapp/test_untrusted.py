@@ -155,6 +155,7 @@ WRITTEN_BY_OTHERS = {
     "Reaction": {"emoji", "by"},
     "Seen": {"name"},
     "Session": {"name"},
+    "Status": {"task_grants"},
     "UnreadChat": {"name"},
     "Writer": {"sender_name"},
 }

@@ -26,7 +26,7 @@ from waha_mcp.app.inputs import observed
 from waha_mcp.app.policy_fields import Hosts, Names, PolicyFields
 from waha_mcp.app.transcriber import Transcriber
 from waha_mcp.app.urls import is_local, parse, parse_base
-from waha_mcp.digests import digest
+from waha_mcp.digests import digest, key_digest
 from waha_mcp.files import read_by_others
 from waha_mcp.places import config_dir, definitions
 from waha_mcp.steps import did_you_mean
@@ -204,6 +204,11 @@ class App(PolicyFields):
             return True
         except AppError:
             return False
+
+    @property
+    def identity(self) -> str:
+        """Its id and the digest of its key: what the store has under it is of this App with this key alone."""
+        return f"{self.id}/{key_digest(self.key)}"
 
     def secrets(self) -> list[SecretStr]:
         """Everything of it that no log and no other program may get."""

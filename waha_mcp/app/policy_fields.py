@@ -148,8 +148,12 @@ MOST_WAIT = 50.0
 _DURATION = re.compile(r"([0-9]{1,6})([smh])")
 
 
-def _seconds(value: object) -> object:
-    """Parse a time span such as "90s", "10m" or "2h"."""
+def seconds_in(value: object) -> float:
+    """The seconds in a time span such as "90s", "10m" or "2h".
+
+    Raises:
+        ValueError: it is none.
+    """
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError('write a time such as "90s", "10m" or "2h"')
@@ -174,7 +178,7 @@ def _wait(value: float) -> float:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(seconds_in)]
 
 
 def _notified(value: SecretStr) -> SecretStr:

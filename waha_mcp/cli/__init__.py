@@ -33,6 +33,7 @@ _COMMANDS = {
     "listen": "listen",
     "approvals": "approvals",
     "approve": "approvals",
+    "grant": "grant",
     "log": "show_trail",
     "pause": "pause",
     "resume": "pause",

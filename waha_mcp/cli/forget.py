@@ -75,6 +75,7 @@ def _tell(done: Forgotten, alone: list[str]) -> None:
         "saved files": len(done.saved_files),
         "ids of sent messages": done.sent_messages,
         "first contacts": done.first_contacts,
+        "task grants": done.task_grants,
         "messages of the index": done.indexed_messages,
     }
     told = [f"{what}: {count}" for what, count in counts.items() if count]

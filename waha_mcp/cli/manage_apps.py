@@ -303,16 +303,20 @@ def _ended(number: int) -> str:
 
 
 def _cut_off(app_id: str) -> None:
-    """End what is connected to the App by OAuth, and log everybody out of its console on a server."""
+    """End what is connected to the App by OAuth and its task grants, and log everybody out of its console."""
     from waha_mcp.console.login import end_logins
+    from waha_mcp.policy import task_grants
 
     if ended := _ended(_disconnect(app_id)):
         print(ended)
     try:
         with closing(user_store()) as store:
+            task_grants.end(store, app_id)
             end_logins(store, app_id)
     except StoreAway as error:
-        raise Failure(f"{error} Who is logged in at the console of App '{app_id}' still is", code=1) from None
+        raise Failure(
+            f"{error} Task grants of App '{app_id}' and who is logged in at its console are still there", code=1
+        ) from None
 
 
 def _time(seconds: float) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal, get_args
 
 import anyio
 import uvicorn
@@ -24,10 +24,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from waha_mcp.console.pages import HEADERS, as_page, page_text
-from waha_mcp.policy.approval import Entry, decide, waiting
-from waha_mcp.policy.question import File
+from waha_mcp.policy.approval import Approvals, Entry, waiting
+from waha_mcp.policy.question import File, Question
 from waha_mcp.policy.shown_files import read
-from waha_mcp.store import StoreAway
+from waha_mcp.policy.task_grants import allow_for_a_while, amount
+from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.folders import user_store
 from waha_mcp.tools.sniff import sniff
 from waha_mcp.whatsapp.untrusted import reveal
@@ -68,12 +69,16 @@ def approvals_app(token: str, port: int) -> Starlette:
     return app
 
 
+#: `open` is a yes that opens a window as well (`policy.task_grants`).
+Decision = Literal["approve", "refuse", "open"]
+
+
 @dataclass(frozen=True)
 class Sight:
     """The questions that somebody may see and decide: those that wait, and what decides one of them by its id."""
 
     waiting: Callable[[], list[Entry]]
-    decide: Callable[[str, bool], bool]
+    decide: Callable[[str, Decision], bool]
     #: The copy of one file of a question, None if there is none.
     copy: Callable[[str, int], bytes | None]
 
@@ -88,8 +93,24 @@ def _copy(entry_id: str, number: int) -> bytes | None:
         return read(store, entry_id, number)
 
 
+def _decide(entry_id: str, decision: Decision) -> bool:
+    app_id = next((entry.question.app for entry in waiting() if entry.id == entry_id), None)
+    if app_id is None:
+        return False
+    with closing(user_store()) as store:
+        return decided_in(store, app_id, entry_id, decision)
+
+
+def decided_in(store: Store, app_id: str, entry_id: str, decision: Decision) -> bool:
+    """Decide a waiting question of an App; False where that cannot be. Blocks, and may raise StoreAway."""
+    approvals = Approvals(app_id, store)
+    if decision == "open":
+        return allow_for_a_while(approvals, store, entry_id)
+    return approvals.decide(entry_id, approve=decision == "approve")
+
+
 #: The questions of all Apps of the user.
-EVERYTHING = Sight(lambda: waiting(), lambda entry_id, approve: decide(entry_id, approve=approve), _copy)
+EVERYTHING = Sight(lambda: waiting(), _decide, _copy)
 
 #: What the sender of a request may see; or the answer to who may see nothing.
 Who = Callable[[Request], Awaitable[Sight | Response]]
@@ -124,10 +145,10 @@ def approval_routes(prefix: str, who: Who) -> list[Route]:
         return Response(content, media_type=kind, headers=headers)
 
     async def decided(sight: Sight, request: Request) -> Response:
-        approve = request.path_params["decision"] == "approve"
-        if request.path_params["decision"] not in ("approve", "refuse"):
+        decision = request.path_params["decision"]
+        if decision not in get_args(Decision):
             return PlainTextResponse("Not found", 404)
-        found = await anyio.to_thread.run_sync(sight.decide, request.path_params["entry"], approve)
+        found = await anyio.to_thread.run_sync(sight.decide, request.path_params["entry"], decision)
         return JSONResponse({"done": True}) if found else PlainTextResponse("Nothing waits under that id", 404)
 
     def seen_by(handler: Callable[[Sight, Request], Awaitable[Response]]) -> Handler:
@@ -173,9 +194,10 @@ def _refusal(request: Request, hosts: set[str], token: str | None) -> Response |
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
-    """A question as JSON for the page: `{id, app, tool, lines: [[name, text], ...], files: [...]}`.
+    """A question as JSON for the page: `{id, app, tool, lines: [[name, text], ...], files: [...], window}`.
 
-    `files` are those with a copy: number, name and whether it is an image to show. All texts are escaped.
+    `files` are those with a copy: number, name and whether it is an image to show. `window`: what a yes may open as
+    well, in words; None: nothing. All texts are escaped.
     """
     question = entry.question
     files = [
@@ -183,7 +205,14 @@ def _shown(entry: Entry) -> dict[str, Any]:
         for number, file in enumerate(question.files)
         if file.copied
     ]
-    return {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines(), "files": files}
+    shown = {"id": entry.id, "app": question.app, "tool": question.tool, "lines": question.lines(), "files": files}
+    return shown | {"window": _window(question)}
+
+
+def _window(question: Question) -> str | None:
+    """What a yes to a question may open as well, in words; None: nothing."""
+    to = reveal(", ".join(question.open_to.values()))
+    return f"then without a question to {to}: {amount()} at most" if to else None
 
 
 def _file_name(file: File) -> str:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from waha_mcp.app.definition import App
 from waha_mcp.app.urls import is_loopback
-from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, shown_as_is
+from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, decided_in, shown_as_is
 from waha_mcp.console.pages import as_page, page_text
 from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy import shown_files
@@ -140,7 +140,7 @@ def _sight(app_id: str, store: Store) -> Sight:
 
     return Sight(
         waiting,
-        lambda entry_id, approve: approvals.decide(entry_id, approve=approve),
+        partial(decided_in, store, app_id),
         partial(shown_files.read, store),
     )
 

@@ -80,6 +80,12 @@ class People:
         """The second id of a person, looked up if it is not known; see `FilledTable.learn`."""
         return await self.table.learn(chat, again)
 
+    async def one_id(self, chat: str) -> str:
+        """The one id of a chat: of a person the number, also for a hidden id, where WAHA tells it."""
+        if chat.endswith("@lid"):
+            await self.learn(chat)
+        return self.table.canonical(chat)
+
     async def learn_all(self) -> None:
         """Read WAHA's whole list of hidden ids.
 

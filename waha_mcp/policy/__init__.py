@@ -35,6 +35,7 @@ class Asked(Exception):
 Why = Literal[
     "changed while asked",
     "declined at the client",
+    "grant ended",
     "link refused",
     "name on a list",
     "not found",

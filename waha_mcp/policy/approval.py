@@ -22,7 +22,7 @@ from typing import Literal
 from waha_mcp.places import state_root
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.question import Question
-from waha_mcp.store import Store, put
+from waha_mcp.store import ASTRAY, Store, put
 from waha_mcp.store.folders import user_store
 
 #: Questions of one App that may wait at once, in all and about the same chats, so that an agent cannot hide one among
@@ -30,10 +30,6 @@ from waha_mcp.store.folders import user_store
 MOST_WAITING, MOST_PER_CHATS = 20, 3
 #: Calls declined at a client that are kept per App.
 MOST_DECLINED = 1_000
-
-#: Seconds by which a clock may be set back without anything else to it. What was written in a future farther away is
-#: gone: nobody can tell how long it would still be good.
-_ASTRAY = 5.0
 
 State = Literal["waiting", "approved", "refused"]
 #: Keys are `<App id>/<digest of the call>`, so that the same call is asked about once.
@@ -158,10 +154,10 @@ class Approvals:
                     shown_files.drop(self._store, found.id)
                 return
 
-    def withdraw(self, question: Question) -> None:
-        """Take back what waits and looks the same to the recipients, because it was answered at a client."""
+    def withdraw(self, digest: str, seen: str) -> None:
+        """Take back what waits and looks the same to the recipients, because it was answered elsewhere."""
         for entry in self.entries():
-            if entry.state == "waiting" and _alike(entry, question.digest, question.seen):
+            if entry.state == "waiting" and _alike(entry, digest, seen):
                 self._remove(entry)
 
     def decline(self, question: Question, client: str) -> None:
@@ -169,13 +165,13 @@ class Approvals:
         key, text = self._key(question.seen), json.dumps({"client": client, "created": self._store.now()})
         put(self._store, _DECLINED, key, text, expires=question.expires)
         self._store.trim(_DECLINED, f"{self._app_id}/", MOST_DECLINED)
-        self.withdraw(question)
+        self.withdraw(question.digest, question.seen)
 
     def declined(self, seen: str) -> str | None:
         """The name of the client at which a call that looks the same was declined lately; None if none was."""
         try:
             row = json.loads(self._store.get(_DECLINED, self._key(seen)) or "null")
-            return str(row["client"]) if row["created"] <= self._store.now() + _ASTRAY else None
+            return str(row["client"]) if row["created"] <= self._store.now() + ASTRAY else None
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -232,7 +228,7 @@ def _read(text: str | None, now: float) -> Entry | None:
     try:
         row = json.loads(text or "null")
         entry = Entry(row["id"], row["state"], row["created"], row["expires"], Question(**row["question"]))
-        return entry if entry.created <= now + _ASTRAY else None
+        return entry if entry.created <= now + ASTRAY else None
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
 
 from waha_mcp.app.definition import App
 from waha_mcp.people.persons import People
-from waha_mcp.policy import Refusal, shown_files
+from waha_mcp.policy import Refusal, shown_files, task_grants
 from waha_mcp.policy.approval import Approvals, Entry, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
 from waha_mcp.policy.links import foreign_hosts, link_lines, shown
 from waha_mcp.policy.notices import Notices
 from waha_mcp.policy.question import Question
+from waha_mcp.policy.task_grants import TaskGrant
 from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.waha.errors import Unreachable
 from waha_mcp.whatsapp.untrusted import reveal
@@ -34,10 +35,14 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a person is asked. In `words`, `{}` is replaced by the names of `chats` (ids), if there are any."""
+    """Why a person is asked. In `words`, `{}` is replaced by the names of `chats` (ids), if there are any.
+
+    `by_grant`: whether a task grant for all whom the call reaches answers it beforehand.
+    """
 
     words: str
     chats: Sequence[str] = ()
+    by_grant: bool = False
 
     def text(self, names: Mapping[str, str]) -> str:
         """The reason in words. `names`: chat id to display name."""
@@ -53,14 +58,15 @@ class Approver:
     """Gets a person's approval for the calls of one App."""
 
     def __init__(self, app: App, people: People, store: Store) -> None:
-        self._app_id, self._rules, self._people, self._store = app.id, app.approval, people, store
+        self._app_id, self._identity = app.id, app.identity
+        self._rules, self._people, self._store = app.approval, people, store
         self._approvals = Approvals(app.id, store, Notices(app.id, app.approval.notify, store).send)
         #: Approvals to give back that could not be written: digest to entry.
         self._unwritten: dict[str, Entry] = {}
         shown_files.sweep()
 
     async def approved(self, call: Call, why: Sequence[Reason]) -> None:
-        """Get a person's approval of exactly this call, an earlier unused one or a new one.
+        """Get a person's approval of exactly this call: an earlier unused one, a task grant's or a new one.
 
         `why` holds the reasons shown in the question.
 
@@ -73,6 +79,9 @@ class Approver:
         call.approval = await in_thread(self._use_earlier, call)
         if call.approval is not None and not await self._is_as_shown(call, call.approval):
             call.approval, why = None, [*why, _CHANGED]
+        if call.approval is None and await self._is_granted(call, why):
+            call.decision = "allowed by a task grant"
+            return
         if call.approval is None:
             call.approval = await self._answer(call, why)
             if not await self._is_as_shown(call, call.approval):
@@ -84,8 +93,59 @@ class Approver:
                 )
         call.decision = "approved"
 
+    async def _is_granted(self, call: Call, why: Sequence[Reason]) -> bool:
+        """Whether task grants stand in for a yes to this call, and take a message of each. Raises as `approved`."""
+        if not self._may_be_granted(call, why):
+            return False
+        ids = [await self._people.one_id(chat) for chat in call.reached]
+        if not await in_thread(task_grants.open_for, self._store, self._identity, ids):
+            return False
+        call.granted = await in_thread(self._take, call, await self._shown(ids, strict=True))
+        return bool(call.granted)
+
+    def _take(self, call: Call, chats: Mapping[str, str]) -> tuple[TaskGrant, ...]:
+        """Take a message of the grant for each chat, and take back the question about this call, if one waits."""
+        taken = task_grants.take(self._store, self._identity, chats)
+        if taken:
+            self._approvals.withdraw(call.digest, call.seen)
+        return taken
+
+    @staticmethod
+    def _may_be_granted(call: Call, why: Sequence[Reason]) -> bool:
+        """Whether a task grant may stand in for a yes to a call.
+
+        Not where a server would be asked for something: it learns the URL, and is none of those that were named.
+        """
+        asks_a_server = call.urls() or any(call.arguments.get(name) for name in call.tool.link_previews)
+        return (
+            task_grants.covers(call.tool)
+            and task_grants.may_be_given(call.reached)
+            and not asks_a_server
+            and all(reason.by_grant for reason in why)
+        )
+
+    def check_still_granted(self, call: Call) -> None:
+        """Refuse a call whose task grants have ended since it took a message of each. Blocks, and may raise StoreAway.
+
+        Raises:
+            Refusal: they have.
+        """
+        chats = [grant.chat for grant in call.granted]
+        if chats and not task_grants.open_for(self._store, self._identity, chats, left=0):
+            raise Refusal(
+                "grant ended",
+                "Not done: the user's task grant for these chats has just ended. Make the same call again, so that "
+                "the user is asked.",
+            )
+
     async def give_back(self, call: Call) -> None:
         """Make the approval of a call usable again, because the call certainly had no effect. Never raises."""
+        if call.granted:
+            granted, call.granted = call.granted, ()
+            try:
+                await in_thread(task_grants.give_back, self._store, granted)
+            except StoreAway as error:
+                logger.warning("A message of a task grant that was not used stays taken: %s", error)
         if call.approval is not None:
             self._unwritten[call.digest] = call.approval
             try:
@@ -132,7 +192,7 @@ class Approver:
             await in_thread(self._approvals.decline, question, client)
             raise _declined(client)
         try:
-            await in_thread(self._approvals.withdraw, question)
+            await in_thread(self._approvals.withdraw, question.digest, question.seen)
         except StoreAway as error:
             # The yes is one all the same: without the store the call goes no further, and it is given back.
             logger.warning("A question that was answered at the client cannot be taken back: %s", error)
@@ -201,7 +261,16 @@ class Approver:
             files=call.files,
             chats=chats,
             seen=call.seen,
+            open_to=await self._open_to(call, why, names),
+            identity=self._identity,
         )
+
+    async def _open_to(self, call: Call, why: Sequence[Reason], names: Mapping[str, str]) -> dict[str, str]:
+        """For whom a task grant may be given with a yes to a call: id to who it is. `names`: of those it reaches."""
+        if not self._may_be_granted(call, why):
+            return {}
+        ids = [await self._people.one_id(chat) for chat in call.reached]
+        return {**await self._shown(set(ids) - names.keys()), **{each: names[each] for each in ids if each in names}}
 
     async def _is_as_shown(self, call: Call, approval: Entry) -> bool:
         """Whether the recipients are shown now as they were when a person approved this.
@@ -216,8 +285,12 @@ class Approver:
             raise
 
     async def _names(self, call: Call, *, strict: bool = False) -> dict[str, str]:
-        """The recipients of a call as they are shown now: by id, with name, number and count of members."""
-        return {chat: str(await self._people.describe(chat, strict=strict)) for chat in call.reached}
+        """The recipients of a call as they are shown now."""
+        return await self._shown(call.reached, strict=strict)
+
+    async def _shown(self, chats: Iterable[str], *, strict: bool = False) -> dict[str, str]:
+        """Chats as they are shown now: by id, with name, number and count of members."""
+        return {chat: str(await self._people.describe(chat, strict=strict)) for chat in chats}
 
 
 def _declined(client: str) -> Refusal:

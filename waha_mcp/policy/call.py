@@ -19,6 +19,7 @@ from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.question import File
 from waha_mcp.policy.repeats import Attempt
+from waha_mcp.policy.task_grants import TaskGrant
 from waha_mcp.tools.catalog import Context, Tool
 from waha_mcp.tools.local_files import decoded, from_outbox
 from waha_mcp.waha.client import Changes
@@ -77,6 +78,8 @@ class Call:
     changes: Changes = field(default_factory=Changes)
     #: The person's approval, used up; None without one.
     approval: Entry | None = None
+    #: The task grants of which it has taken a message each.
+    granted: tuple[TaskGrant, ...] = ()
     started: float = field(default_factory=time.perf_counter)
     #: Its id in the trail.
     id: str = field(default_factory=lambda: secrets.token_hex(6))

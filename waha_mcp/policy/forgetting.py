@@ -1,7 +1,8 @@
-"""Deletes what is kept of chats: from the trails, questions, saved files, own messages, first contacts and indexes.
+"""Deletes what is kept of chats.
 
-What limits an App stays: the guard against repeats, the counts of the pace, what was read and pauses. The first three
-expire by themselves, within a day at most.
+That is in trails, questions, task grants, saved files, own messages, first contacts and indexes. What limits an App
+stays: the guard against repeats, the counts of the pace, what was read and pauses. The first three expire by
+themselves, within a day at most.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from waha_mcp.history.index import Index
 from waha_mcp.indexing import index_files
-from waha_mcp.policy import approval, named, own_account, saved_files
+from waha_mcp.policy import approval, named, own_account, saved_files, task_grants
 from waha_mcp.policy.audit import Trail, parsed, trail_file
 from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.folders import app_ids
@@ -39,6 +40,7 @@ class Forgotten:
     questions: int = 0
     sent_messages: int = 0
     first_contacts: int = 0
+    task_grants: int = 0
     indexed_messages: int = 0
     saved_files: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -106,6 +108,7 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
     prefix = f"{app_id}/" if app_id else ""
     done.questions = approval.forget(store, prefix, chats.in_text)
     done.sent_messages = named.forget(store, prefix, chats.has)
+    done.task_grants = task_grants.forget(store, prefix, chats.in_text)
     references.forget(store, prefix, chats.in_text)
     done.saved_files, problems = saved_files.forget(store, prefix, chats.has)
     done.problems += problems

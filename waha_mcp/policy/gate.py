@@ -21,7 +21,7 @@ from waha_mcp.log import redact_answer
 from waha_mcp.observing import NOBODY, Observer
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People, Person
-from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files
+from waha_mcp.policy import NOT_FOUND, Asked, Refusal, delivery, saved_files, task_grants
 from waha_mcp.policy.approver import Approver, Reason
 from waha_mcp.policy.audit import BEGUN, Trail
 from waha_mcp.policy.call import Call, early_record
@@ -153,6 +153,28 @@ class Policy:
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
         return self._recipients.summary() + asked + links
+
+    async def task_grants(self) -> list[str] | None:
+        """The task grants in force, in words, of chats that may be read; None: there are none."""
+        try:
+            found = await in_thread(task_grants.in_force, self.store, self._app.identity)
+        except StoreAway:
+            return None
+        return [grant.text for grant in found if self.readable(grant.chat)] or None
+
+    async def grantable(self, chat: str) -> tuple[str, str]:
+        """The id of a chat for a task grant, and who it is as a person is shown.
+
+        Raises:
+            Refusal: it is no person and no group, or the App may not write there: a grant opens nothing.
+            WahaError: WAHA cannot be asked.
+        """
+        one = await self._people.one_id(chat)
+        if not task_grants.may_be_given([one]):
+            raise Refusal("recipient refused", f"{one} is no person and no group, and task grants are for those alone.")
+        if await self._recipients.verdict(one) is Verdict.NO:
+            raise Refusal("recipient refused", _may_not_reach([one]))
+        return one, str(await self._people.describe(one, strict=True))
 
     async def paused(self) -> str | None:
         """Since when the user has paused this App's effects, as text; None: not."""
@@ -334,7 +356,7 @@ class Policy:
         """The reasons to ask a person; empty if none applies."""
         why = []
         if listed := [chat for chat, verdict in verdicts.items() if verdict is Verdict.ASK]:
-            why.append(Reason("the App's list of chats to ask about covers {}", listed))
+            why.append(Reason("the App's list of chats to ask about covers {}", listed, by_grant=True))
         if others:
             why.append(Reason(f"the App's list of links does not cover {others}"))
         when = self._app.approval.when
@@ -342,15 +364,16 @@ class Policy:
             if call.tool.saved_names:
                 why.append(Reason("it changes whom a name means"))
             if first:
-                why.append(Reason("first contact: this account is not known to have written to {}", first))
+                words = "first contact: this account is not known to have written to {}"
+                why.append(Reason(words, first, by_grant=True))
             if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
                 why.append(Reason("first contact: it reaches {}, strangers perhaps among them", many))
         if "send" in when and call.reached:
-            why.append(Reason("the App asks before whatever reaches somebody"))
+            why.append(Reason("the App asks before whatever reaches somebody", by_grant=True))
         if "destructive" in when and call.tool.hints.destructive:
             why.append(Reason("it takes something away that does not come back by itself"))
         if "all" in when:
-            why.append(Reason("the App asks before every change"))
+            why.append(Reason("the App asks before every change", by_grant=True))
         return why
 
     # Doing it
@@ -428,6 +451,7 @@ class Policy:
             call.place = feed.record.mark()
 
     def _departing(self, call: Call) -> None:
+        self._approver.check_still_granted(call)
         self._check_not_paused()
         self._guard.begin(call)
         if self._trail is not None and not call.begun:

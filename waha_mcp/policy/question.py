@@ -9,7 +9,7 @@ import hashlib
 import json
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -104,6 +104,10 @@ class Question:
     chats: tuple[str, ...] = ()
     #: Digest of what the recipients would see (`sameness.seen_digest`); empty in what earlier versions have written.
     seen: str = ""
+    #: For whom a person may open a window with their yes (`task_grants.give`): chat id to who it is; empty: for nobody.
+    open_to: Mapping[str, str] = field(default_factory=dict)
+    #: `App.identity` of the App that asks.
+    identity: str = ""
 
     def __post_init__(self) -> None:
         files = tuple(each if isinstance(each, File) else File(**each) for each in self.files)

@@ -18,13 +18,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from waha_mcp.app.definition import App
-from waha_mcp.digests import key_digest
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.policy.approver import Reason
 from waha_mcp.policy.call import Call
 from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.tools.presenting import bearers_in, chat_in
+from waha_mcp.waha.messages import Quoted
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import kind_of_chat
 from waha_mcp.whatsapp.ids import NOT_KNOWN, parse_message_id
@@ -54,7 +54,7 @@ class Reading:
         """Makes no request."""
         self._asks = app.after_reading_strangers == "ask"
         self._people, self._store = people, store
-        self._key = f"{app.id}/{key_digest(app.key)}"
+        self._key = app.identity
         #: The row as this process last saw it.
         self._seen: str | None = None
         #: What was read and is not in the store yet.
@@ -156,7 +156,8 @@ class Reading:
         if not others:
             return []
         read = (await self._shown(chat)).replace("{", "{{").replace("}", "}}")
-        return [Reason(f"it has read messages of {read} within the last hour, and reaches {{}} now", others)]
+        words = f"it has read messages of {read} within the last hour, and reaches {{}} now"
+        return [Reason(words, others, by_grant=True)]
 
     def _mark(self, row: str) -> bool:
         # The store does not tell when a row expires, so this extends it, once.
@@ -203,6 +204,15 @@ def chats_read(result: Result, people: FilledTable, *, names: bool) -> set[str]:
     return found | {key.chat for key in touched if not key.from_me}
 
 
+def _is_from_elsewhere(quoted: Quoted, chat: str | None, people: FilledTable) -> bool:
+    """Whether a reply in `chat` quotes words of another one: a friend's chat holds a stranger's words so."""
+    if quoted.of == "another chat":
+        return True
+    if chat is None or quoted.sender is None or kind_of_chat(chat) != "person":
+        return False
+    return quoted.sender != "me" and people.canonical(quoted.sender) != people.canonical(chat)
+
+
 def _words(value: Any, chat: str | None, people: FilledTable, *, mine: bool, names: bool) -> Iterator[str]:
     """The chat of each field with others' words. `chat`: of what is around it; `mine`: in an own message."""
     if isinstance(value, list | dict):
@@ -213,6 +223,8 @@ def _words(value: Any, chat: str | None, people: FilledTable, *, mine: bool, nam
         chat = chat or chat_in(value)
         if "sender" in fields:
             mine = fields["sender"] == "me" and not fields.get("forwarded")
+        if isinstance(value, Quoted) and _is_from_elsewhere(value, chat, people):
+            chat = NOT_KNOWN
         for name, found in fields.items():
             if found is None or found == []:
                 continue

@@ -19,11 +19,13 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   `DELETE /sandbox/requests` forgets them.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
 - `POST /sandbox/messages` {"chatId", "text", "from"?, "fromMe"?: from one's phone, "pushName"?, "id"?, "timestamp"?,
-  "replyTo"?, "mentions"?: [ids], "mimetype"?, "timer"?: seconds after which it disappears, "raw"?, "told"?: [0],
-  "session"?} lets a message arrive, with a sample file of that type and the `raw` fields in its raw data; its event
-  comes after each of the `told` seconds: late, twice, or with [] never.
-  `POST /sandbox/groups` {"subject", "from", "session"?} lets somebody else make a group with the account in it, and
-  `POST /sandbox/calls` {"from", "session"?} a call come.
+  "replyTo"?, "mentions"?: [ids], "forwarded"?, "mimetype"?, "data"?: base64, "filename"?, "content"?: {"kind", ...},
+  "timer"?: seconds after which it disappears, "raw"?, "told"?: [0], "session"?} lets a message arrive, with a file of
+  that type (a sample, unless its data are given), of that kind (such as "location", with what `Message.extra` has of
+  one), and the `raw` fields in its raw data; its event comes after each of the `told` seconds: late, twice, or with []
+  never. `POST /sandbox/groups` {"subject", "from", "invited"?, "session"?} lets somebody else make a group with the
+  account in it, or only invited, and answers with the code of its link; `POST /sandbox/calls` {"from", "session"?}
+  lets a call come.
 - `POST /sandbox/events` {"kind", ..., "session"?} lets something else happen. `from` is who does it, the chat's own
   person unless given; a message is named by its whole or its bare id.
   "edited" {"messageId", "text"}, "revoked" {"messageId", "from"?}, "reaction" {"messageId", "reaction": "" takes it
@@ -44,6 +46,7 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   "events", "answered": the last ping, "half_open"}], "slow", "refuse", "absent"}.
 - `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, delays, late work, a script, a
   slow feed) happen now, and answers when it is done.
+- `POST /sandbox/reset` lets the account, the session, WAHA apps and the log be as at the start; named keys stay.
 - `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.
 """
 

@@ -139,6 +139,11 @@ def change_engine(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
     return {"engine": engine.name, "lacks": sorted(engine.lacks)}
 
 
+def begin_anew(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
+    sandbox.begin_anew()
+    return {"requests": 0}
+
+
 ROUTES: dict[tuple[str, str], Callable[[Sandbox, dict[str, Any]], Any]] = {
     ("POST", "faults"): add_fault,
     ("PUT", "faults"): replace_faults,
@@ -154,5 +159,6 @@ ROUTES: dict[tuple[str, str], Callable[[Sandbox, dict[str, Any]], Any]] = {
     ("POST", "socket"): spoil_feed,
     ("GET", "socket"): list_sockets,
     ("POST", "settle"): settle,
+    ("POST", "reset"): begin_anew,
     ("POST", "engine"): change_engine,
 }

@@ -6,6 +6,7 @@ KeyErrors or TypeErrors.
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from waha_mcp.sandbox.account import ACKS, Account, Group, Media, Message, Perso
 from waha_mcp.sandbox.handlers.lookups import find_message
 from waha_mcp.sandbox.happenings import CallEnded, CallStarted, GroupChanged, GroupEntered
 from waha_mcp.sandbox.sample_files import sample
+from waha_mcp.sandbox.seed import invite_code
 from waha_mcp.sandbox.state import Sandbox, Session
 
 Wish = dict[str, Any]
@@ -48,7 +50,7 @@ def _message(account: Account, wish: Wish) -> Message:
 
 
 def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
-    """A message from somebody else arrives, or one's own from the phone; with a sample file if it has a `mimetype`."""
+    """A message from somebody else arrives, or one's own from the phone; with a file if it has a `mimetype`."""
     session, account = _place(sandbox, wish)
     chat_id, mine = wish["chatId"], bool(wish.get("fromMe"))
     if mine and chat_id.endswith("@lid"):
@@ -58,8 +60,8 @@ def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
     person = account.person(author)
     if person is not None and "pushName" in wish:
         person.push_name = wish["pushName"]
-    mimetype = wish.get("mimetype")
-    kind = "text" if mimetype is None else mimetype.partition("/")[0].replace("audio", "voice")
+    content = dict(wish.get("content", {}))
+    file = _file(wish)
     message = Message(
         id=wish.get("id") or account.new_id(from_me=mine),
         chat=chat_id,
@@ -67,16 +69,30 @@ def receive_message(sandbox: Sandbox, wish: Wish) -> Any:
         author=author,
         time=int(wish.get("timestamp") or time.time()),
         text=wish["text"],
-        kind=kind,
-        media=None if mimetype is None else Media(mimetype, sample(mimetype)),
+        kind=content.pop("kind", "text" if file is None else _kind_of(file)),
+        media=file,
         ack=1 if mine else 2,
         quoted=wish.get("replyTo"),
         mentions=tuple(wish.get("mentions", ())),
+        extra=content or None,
+        forwarded=bool(wish.get("forwarded")),
         timer=int(wish.get("timer", 0)),
         raw=wish.get("raw"),
     )
     doings.arrive(sandbox, session, account, message, wish.get("told", [0]))
     return {"id": sandbox.engine.message_id(account, message)}
+
+
+def _file(wish: Wish) -> Media | None:
+    mimetype, data = wish.get("mimetype"), wish.get("data")
+    if mimetype is None:
+        return None
+    return Media(mimetype, sample(mimetype) if data is None else base64.b64decode(data), wish.get("filename"))
+
+
+def _kind_of(file: Media) -> str:
+    kind = file.mimetype.partition("/")[0].replace("audio", "voice")
+    return kind if kind in ("image", "video", "voice") else "document"
 
 
 def flood(sandbox: Sandbox, count: int, chat_id: str) -> None:
@@ -86,17 +102,20 @@ def flood(sandbox: Sandbox, count: int, chat_id: str) -> None:
 
 
 def receive_group(sandbox: Sandbox, wish: Wish) -> Any:
-    """Somebody else makes a group and puts the account into it."""
+    """Somebody else makes a group and puts the account into it, or has a link for it where it is only `invited`."""
     session, account = _place(sandbox, wish)
     owner, now = wish["from"], int(time.time())
     if account.person(owner) is None:
         account.add_person(Person(owner))
     group_id = f"1203635{account.rng.randrange(10**10, 10**11)}@g.us"
-    members = {owner: "superadmin", account.me.id: "participant"}
-    group = account.groups[group_id] = Group(group_id, wish["subject"], owner, now, members)
-    account.chat(group_id, started=now)
-    sandbox.emit(session, GroupEntered(group, owner))
-    return {"id": group_id}
+    group = Group(group_id, wish["subject"], owner, now, {owner: "superadmin"}, invite=invite_code(account.rng))
+    account.invites[group.invite] = group
+    if not wish.get("invited"):
+        group.members[account.me.id] = "participant"
+        account.groups[group_id] = group
+        account.chat(group_id, started=now)
+        sandbox.emit(session, GroupEntered(group, owner))
+    return {"id": group_id, "invite": group.invite}
 
 
 def receive_call(sandbox: Sandbox, wish: Wish) -> Any:

@@ -94,7 +94,7 @@ class Sandbox:
         self._numbers = count(1)
         self._born = int(self.started) if now is None else now
         self._size = size
-        self.sessions = {"default": Session("default", WORKING, default_config(), self.paired_account())}
+        self.sessions = {"default": self._first_session()}
         self.named_keys = {
             name: self.keys.create(session="default", actions=every_action(on=on), label=name).secret
             for name, on in NAMED_KEYS.items()
@@ -115,6 +115,20 @@ class Sandbox:
     def now(self) -> float:
         """The time that new messages get."""
         return time.time()
+
+    def _first_session(self) -> Session:
+        return Session("default", WORKING, default_config(), self.paired_account())
+
+    def begin_anew(self) -> None:
+        """Be as at the start, with the same keys and listeners. What was pending does not happen."""
+        self._drop_pending()
+        self.apps.clear()
+        self.faults.active.clear()
+        self.log.clear()
+        for key_id, key in list(self.keys.stored.items()):
+            if key.secret not in self.named_keys.values():
+                self.keys.delete(key_id)
+        self.sessions = {"default": self._first_session()}
 
     def paired_account(self) -> Account:
         """A fresh account, for a session that has just been paired."""
@@ -205,12 +219,15 @@ class Sandbox:
 
     def close(self) -> None:
         """Forget what is pending: nothing happens after the server has gone."""
+        self._drop_pending()
+        self.stream.close()
+
+    def _drop_pending(self) -> None:
         for pending in self._pending.values():
             pending.handle.cancel()
         self._pending.clear()
         for task in self._background:
             task.cancel()
-        self.stream.close()
 
     async def in_status(self, name: str, wanted: str) -> Session:
         """The session once it has the wanted status.

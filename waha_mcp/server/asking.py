@@ -15,7 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from waha_mcp.app.definition import App
-from waha_mcp.digests import digest, key_digest
+from waha_mcp.digests import digest
 from waha_mcp.policy import Ask, Asked
 from waha_mcp.policy.question import Question
 from waha_mcp.store import Store, in_thread
@@ -53,7 +53,7 @@ class Asking:
 
     def __init__(self, app: App, store: Callable[[], Store]) -> None:
         """`store` is called with the first question: the policy, which holds it, is loaded late."""
-        self._whose, self._store = f"{app.id}/{key_digest(app.key)}/", store
+        self._whose, self._store = f"{app.identity}/", store
         #: Questions that wait over connections of the older era.
         self._waiting = 0
 

@@ -16,6 +16,9 @@ import anyio.to_thread
 
 #: Seconds for which an event is kept: the longest window of a limit.
 KEPT = 86_400.0
+#: Seconds by which a clock may be set back without anything else to it. A permission that was written in a future
+#: farther away is gone: nobody can tell how long it would still be good.
+ASTRAY = 5.0
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")

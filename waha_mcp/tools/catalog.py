@@ -79,6 +79,11 @@ async def not_paused() -> str | None:
     return None
 
 
+async def none_granted() -> list[str] | None:
+    """The `task_grants` of a context without a policy: None."""
+    return None
+
+
 async def no_progress(done: float, total: float | None, message: str) -> None:
     """A `Progress` that does nothing."""
 
@@ -89,8 +94,8 @@ class Context:
 
     `readable`: whether a chat id may be shown; every tool that lists, searches, counts or reads chats must check it.
     `reach`: one line on who can be written to and read. `paused`: since when the user has stopped effects, as text;
-    None: not. `progress(done, total, message)` reports on a long job to the
-    client; total None: unknown.
+    None: not. `task_grants`: the windows that the user has opened, as texts; None: none.
+    `progress(done, total, message)` reports on a long job to the client; total None: unknown.
     """
 
     app: App
@@ -113,6 +118,7 @@ class Context:
     fetched: Mapping[str, WebFile] = field(default_factory=dict)
     #: The local index of messages, for tools that read; None: there is none.
     indexing: Indexing | None = None
+    task_grants: Callable[[], Awaitable[list[str] | None]] = none_granted
 
     def noticed(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Have the index take messages that were read, as far as it may keep them."""
@@ -347,6 +353,12 @@ class Tool:
     def normalized(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as hosts and models send them, in the form that they mean."""
         return normalized(self.arguments, arguments)
+
+    def guessed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Normalized arguments, those of unknown names under the ones that they most likely mean: for errors alone."""
+        fields = self.arguments.model_fields
+        names = {name: (meant(name, fields) if name not in fields else None) or name for name in given}
+        return self.normalized({(to if to not in given else name): given[name] for name, to in names.items()})
 
     def parse(self, arguments: Mapping[str, Any], zone: tzinfo | None = None) -> dict[str, Any]:
         """Normalize and validate the arguments, as `validated`."""

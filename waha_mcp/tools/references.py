@@ -41,7 +41,7 @@ _WHAT: Mapping[str, str] = {
 _SOURCE: Mapping[str, str] = {
     "m": "take the id from get_messages or search_messages again",
     "gnp": "give the chat's name or number, or take the id from list_chats or find_chats again",
-    "c": "ask for the first page again, without a cursor",
+    "c": "pass the one that the last page gave, or ask for the first page again, without a cursor",
     "mc": "take an id or cursor from an answer again, or leave it out",
 }
 

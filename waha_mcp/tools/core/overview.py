@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
 from waha_mcp.feed.live import POLL, SLOWEST_POLL
@@ -26,7 +26,7 @@ from waha_mcp.waha.errors import ONE_OPERATION, WahaError, no_session
 from waha_mcp.waha.models import Result
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
-from waha_mcp.whatsapp.untrusted import OwnName
+from waha_mcp.whatsapp.untrusted import Others, OwnName, clean_text
 
 
 class Account(Result):
@@ -51,6 +51,9 @@ class Status(Result):
     actions: dict[str, str] = Field(description="The actions in force, and how that is known")
     reach: str | None = Field(None, description="Who can be written to and read")
     paused: str | None = Field(None, description="Since when the user has stopped everything but reading, if so")
+    task_grants: list[Annotated[str, Others(own=True), AfterValidator(clean_text)]] | None = Field(
+        None, description="To whom messages go out without a question, for now"
+    )
     feed: str | None = Field(None, description="How it is heard what happens, once a tool has needed it")
     index: str | None = Field(None, description="How far the local index of messages is filled, if there is one")
     hidden: list[Hidden] | None = Field(None, description="Tools that are not offered, and why")
@@ -107,6 +110,7 @@ async def get_status(
         actions={a: ctx.grant.evidence[a] for a in Action if a in ctx.grant.actions},
         reach=ctx.reach() or None,
         paused=await ctx.paused(),
+        task_grants=await ctx.task_grants(),
         feed=_feed(ctx),
         index=await _index(ctx),
         hidden=[Hidden(why=why, tools=names) for why, names in hidden.items()] or None,
