@@ -20,8 +20,8 @@ from tests.http_server import LEGACY, Caller, Served
 
 #: Python lines for a server: its wall clock is as far off as the file says that SOAK_CLOCK names (a double), and it
 #: gives back what memory is free and writes how many tasks it has into the folder SOAK_TASKS whenever it gets SIGUSR1:
-#: what is left is what it holds, and not the most that it ever needed at once. What it remembers up to a greatest number,
-#: it remembers less of, so that all of that is full once it has warmed up.
+#: what is left is what it holds, and not the most that it ever needed at once. What it remembers up to a greatest
+#: number, it remembers less of, so that all of that is full once it has warmed up.
 FIRST = """
 import functools
 _lru_cache = functools.lru_cache
