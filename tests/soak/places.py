@@ -206,9 +206,11 @@ class Place:
         for name, pid in self.lasting.items():
             os.kill(pid, signal.SIGUSR1)
             told = self.folder / f"tasks/{pid}"
-            before = self.samples.get(name)
-            tasks = float(told.read_text() or 0) if told.exists() else (before[-1][1]["tasks"] if before else 0.0)
-            self.samples.setdefault(name, []).append((time.monotonic(), memory_of(pid) | {"tasks": tasks}))
+            # What it has told by now is of the sample before; nothing where it is just writing.
+            tasks, blocks = [*map(float, told.read_text().split() if told.exists() else ()), 0.0, 0.0][:2]
+            if blocks:
+                had = memory_of(pid) | {"tasks": tasks, "blocks": blocks}
+                self.samples.setdefault(name, []).append((time.monotonic(), had))
 
     # For stdio and HTTP
 

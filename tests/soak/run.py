@@ -15,11 +15,11 @@ from typing import Any
 
 from tests.soak.places import LONG, PATIENCE, SESSION, HttpPlace, Place, StdioPlace
 from tests.soak.schedule import LANES, Disturbance, drawn
-from tests.soak.verdict import Bounds, Findings, Growth, Run, Span, judged
+from tests.soak.verdict import BOUNDS, Findings, Growth, Run, Span, judged
 
 PLACES = ("stdio", "http")
 #: What a process may gain in a run that is too short for it to have warmed up.
-SHORT_GROWTH = Bounds(memory=25e6, others={"files": 60, "threads": 20, "tasks": 100})
+SHORT = BOUNDS | {"memory": (0.25, 25e6), "blocks": (0.5, 0), "files": (0, 60), "threads": (0, 20), "tasks": (0, 100)}
 #: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
 #: looks at what waits.
 SAMPLED, ARRIVES, LOOKS = 2.0, 0.8, 3.0
@@ -115,7 +115,7 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
             failures += here.shared.failures
         if failures:
             raise ExceptionGroup("the soak itself failed", [each for each in failures if isinstance(each, Exception)])
-        run = Run(bounds=Bounds() if seconds >= LONG else SHORT_GROWTH)
+        run = Run(bounds=BOUNDS if seconds >= LONG else SHORT)
         for here in places.values():
             here.tell(run, began)
         redis = places["http"].clocked is False

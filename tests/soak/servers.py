@@ -18,9 +18,9 @@ from typing import IO, Any, NamedTuple, Protocol
 from tests.harness import environment
 from tests.http_server import LEGACY, Caller, Served
 
-#: Python lines for a server: its wall clock is as far off as the file says that SOAK_CLOCK names (a double), and it
-#: gives back what memory is free and writes how many tasks it has into the folder SOAK_TASKS whenever it gets SIGUSR1:
-#: what is left is what it holds, and not the most that it ever needed at once. What it remembers up to a greatest
+#: Python lines for a server: its wall clock is as far off as the file says that SOAK_CLOCK names (a double). On SIGUSR1
+#: it gives back what memory is free, so that what is left is what it holds, and writes how many tasks and how many
+#: blocks of memory for Python's objects it has into a file in the folder SOAK_TASKS. What it remembers up to a greatest
 #: number, it remembers less of, so that all of that is full once it has warmed up.
 FIRST = """
 import functools
@@ -30,7 +30,7 @@ functools.lru_cache = lambda maxsize=128, typed=False: _lru_cache(
 )
 import waha_mcp.feed.record as record
 record.MOST, record.MOST_BYTES, record.RECOGNIZED = 100, 2**18, 400
-import asyncio, ctypes, datetime, gc, mmap, os, signal, struct, time
+import asyncio, ctypes, datetime, gc, mmap, os, signal, struct, sys, time
 _shared = mmap.mmap(os.open(os.environ["SOAK_CLOCK"], os.O_RDWR), 8)
 _time = time.time
 time.time = lambda: _time() + struct.unpack("d", _shared)[0]
@@ -43,7 +43,7 @@ def _count(*_):
     gc.collect()
     getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
     with open(os.environ["SOAK_TASKS"] + f"/{os.getpid()}", "w") as told:
-        told.write(str(len(asyncio.all_tasks())))
+        told.write(f"{len(asyncio.all_tasks())} {sys.getallocatedblocks()}")
 signal.signal(signal.SIGUSR1, _count)
 """
 

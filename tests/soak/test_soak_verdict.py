@@ -10,7 +10,7 @@ import pytest
 
 from tests.soak.run import _KINDS, PLACES, soak
 from tests.soak.schedule import LANES, drawn
-from tests.soak.verdict import COLUMNS, Bounds, Call, Growth, Place, Run, Span, judged, spellings
+from tests.soak.verdict import BOUNDS, COLUMNS, Call, Growth, Place, Run, Span, judged, outgrown, spellings
 from tests.soak.world import LIMIT, MARK, OTHERS, Chats, apps_of, marks, rules_of
 
 KINDS = ("open", "reader", "paced", "asked")
@@ -144,7 +144,7 @@ BAD: dict[str, tuple[str, Callable[[Run], None]]] = {
     "a process printed the key": ("leaked keys", printed(b"X-Api-Key: " + KEY.encode())),
     "an answer has the key in hex": ("leaked keys", answered(HEX.decode().upper())),
     "a file has the key in base64": ("leaked keys", kept("store", BASE64)),
-    "a process has more memory": ("growth", grown(memory=72e6, files=20)),
+    "a process has more memory": ("growth", grown(memory=81e6, files=20)),
     "a process has more files": ("growth", grown(memory=60e6, files=31)),
     "a call was not answered": ("hung", answered(None, hung=True)),
 }
@@ -206,11 +206,12 @@ def test_a_key_is_found_at_each_place_of_a_longer_text_in_base64(before: str) ->
     assert not any(each in text for each in spellings(KEY[::-1]))
 
 
-def test_a_bound_is_a_share_and_so_many_bytes() -> None:
-    bounds = Bounds()
-    before = {"memory": 100e6, "tasks": 5.0}
-    assert list(bounds.broken(Growth("a", before, {"memory": 114.9e6, "tasks": 15.0}))) == []
-    assert len(list(bounds.broken(Growth("a", before, {"memory": 115.1e6, "tasks": 16.0})))) == 2
+def test_a_bound_is_a_share_and_so_many_besides() -> None:
+    before = {"memory": 100e6, "blocks": 300e3, "tasks": 5.0}
+    within = {"memory": 129e6, "blocks": 349e3, "tasks": 15.0}
+    assert list(outgrown(Growth("a", before, within), BOUNDS)) == []
+    beyond = {"memory": 131e6, "blocks": 351e3, "tasks": 16.0}
+    assert len(list(outgrown(Growth("a", before, beyond), BOUNDS))) == 3
 
 
 def test_a_schedule_has_each_kind_at_least_once_and_is_the_same_for_the_same_seed() -> None:
