@@ -52,8 +52,9 @@ def section(run: Soak) -> str:
         "pause, yes of a person), or words of a chat that it may not read. *leaked keys*: in output, answers, trail, "
         "index or store, plain, escaped, in hex or base64. *cross-key*: words of one App's calls before another. "
         "*growth*: a process that nobody killed has, at the end, more than 10 % and 5 MB of memory, or 10 files, "
-        "threads or tasks, above what it had after warming up (what it may remember of events and texts is cut short "
-        "for that, so that it is full by then). *hung*: no answer after all times that a call may take.",
+        "threads or tasks, above what it had after warming up (free memory is given back before, and what it may "
+        "remember of events and texts is cut short, so that it is full by then). *hung*: no answer after all times "
+        "that a call may take.",
         "",
         f"What of it was met: {', '.join(f'{what} {count:,}' for what, count in sorted(run.told.items()))}.",
         "",

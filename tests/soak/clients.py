@@ -82,6 +82,10 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         try:
+            # Each way to read once: what a server loads for it, it has then.
+            for wish in [*self._reads(), *self._looks()] if self._rules.reads else ():
+                if not self._shared.stop.is_set():
+                    self._step(wish)
             while not self._shared.stop.is_set():
                 self._step(self._next())
                 self._shared.stop.wait(self._draw.uniform(*self._think))
@@ -159,31 +163,33 @@ class Client(threading.Thread):
         return self._draw.choice(self._shared.ids) if self._shared.ids else "m000000001"
 
     def _read(self) -> _Wish:
+        return self._draw.choice(self._reads())
+
+    def _reads(self) -> list[_Wish]:
         mark = next(self._marks)
         chat = self._of(self._rules.reads)
-        return self._draw.choice(
-            [
-                _Wish("list_chats", {"limit": self._draw.randint(1, 30)}),
-                _Wish("get_messages", {"chat": chat, "limit": self._draw.randint(1, 40)}),
-                _Wish("get_messages", {"chat": self._own, "limit": 10}),
-                _Wish("search_messages", {"query": "mk", "limit": 10}),
-                _Wish("search_messages", {"query": f"nobody said {mark}"}),
-                _Wish("get_unread", {"lines": 3}),
-                _Wish("get_catch_up", {}),
-                _Wish("get_updates", {}),
-                _Wish("wait_for_messages", {"timeout": 1}),
-                _Wish("list_groups", {}),
-                _Wish("get_status", {}),
-            ]
-        )
+        return [
+            _Wish("list_chats", {"limit": self._draw.randint(1, 30)}),
+            _Wish("get_messages", {"chat": chat, "limit": self._draw.randint(1, 40)}),
+            _Wish("get_messages", {"chat": self._own, "limit": 10}),
+            _Wish("search_messages", {"query": "mk", "limit": 10}),
+            _Wish("search_messages", {"query": f"nobody said {mark}"}),
+            _Wish("get_unread", {"lines": 3}),
+            _Wish("get_catch_up", {}),
+            _Wish("get_updates", {}),
+            _Wish("wait_for_messages", {"timeout": 1}),
+            _Wish("list_groups", {}),
+            _Wish("get_status", {}),
+        ]
 
     def _look(self) -> _Wish:
-        return self._draw.choice(
-            [
-                _Wish("get_message", {"message_id": self._id(), "before": 2}),
-                _Wish("get_media", {"message_id": self._id()}),
-            ]
-        )
+        return self._draw.choice(self._looks())
+
+    def _looks(self) -> list[_Wish]:
+        return [
+            _Wish("get_message", {"message_id": self._id(), "before": 2}),
+            _Wish("get_media", {"message_id": self._id()}),
+        ]
 
     def _send(self) -> _Wish:
         mark, chat = next(self._marks), self._of(self._rules.sends)

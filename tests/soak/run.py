@@ -22,7 +22,7 @@ PLACES = ("stdio", "http")
 SHORT_GROWTH = Bounds(memory=25e6, others={"files": 60, "threads": 20, "tasks": 100})
 #: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
 #: looks at what waits.
-SAMPLED, ARRIVES, LOOKS = 1.0, 0.4, 3.0
+SAMPLED, ARRIVES, LOOKS = 2.0, 0.8, 3.0
 #: By which words it shows that a limit was met, and a disturbance felt.
 WORDS = {
     "refused by a list": "may not write to",
@@ -99,7 +99,7 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
         beside = [
             threading.Thread(target=guarded(_every(wait, work, stop)), daemon=True)
             for here in places.values()
-            for wait, work in ((SAMPLED, here.sample), (ARRIVES, here.arrive), (LOOKS, here.decide))
+            for wait, work in ((min(SAMPLED, seconds / 20), here.sample), (ARRIVES, here.arrive), (LOOKS, here.decide))
         ]
         for thread in [*lanes, *beside, *(client for each in places.values() for client in each.clients)]:
             thread.start()

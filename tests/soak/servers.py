@@ -19,7 +19,8 @@ from tests.harness import environment
 from tests.http_server import LEGACY, Caller, Served
 
 #: Python lines for a server: its wall clock is as far off as the file says that SOAK_CLOCK names (a double), and it
-#: writes how many tasks it has into the folder SOAK_TASKS whenever it gets SIGUSR1. What it remembers up to a greatest
+#: gives back what memory is free and writes how many tasks it has into the folder SOAK_TASKS whenever it gets SIGUSR1:
+#: what is left is what it holds, and not the most that it ever needed at once. What it remembers up to a greatest
 #: number, it remembers less of, so that all of that is full once it has warmed up.
 FIRST = """
 import functools
@@ -29,7 +30,7 @@ functools.lru_cache = lambda maxsize=128, typed=False: _lru_cache(
 )
 import waha_mcp.feed.record as record
 record.MOST, record.MOST_BYTES, record.RECOGNIZED = 100, 2**18, 400
-import asyncio, datetime, mmap, os, signal, struct, time
+import asyncio, ctypes, datetime, gc, mmap, os, signal, struct, time
 _shared = mmap.mmap(os.open(os.environ["SOAK_CLOCK"], os.O_RDWR), 8)
 _time = time.time
 time.time = lambda: _time() + struct.unpack("d", _shared)[0]
@@ -39,6 +40,8 @@ class _Shifted(datetime.datetime):
         return cls.fromtimestamp(time.time(), tz)
 datetime.datetime = _Shifted
 def _count(*_):
+    gc.collect()
+    getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
     with open(os.environ["SOAK_TASKS"] + f"/{os.getpid()}", "w") as told:
         told.write(str(len(asyncio.all_tasks())))
 signal.signal(signal.SIGUSR1, _count)
