@@ -263,7 +263,7 @@ DEFENCES = (
             ("policy/approval.py", 'return f"{self._app_id}/{digest}"', 'return f"{self._app_id}/"'),
             ("policy/approval.py", "if found is not None and found.question.digest == digest else", "if found else"),
             # Nor is it for others than those who were shown.
-            ("policy/approver.py", "return approval.question.recipients == tuple((await", "return True or ((await"),
+            ("policy/approver.py", "return before.recipients == tuple(", "return True or before.recipients == tuple("),
         ),
         ("limits::an_approval_cannot_be_swapped",),
     ),

@@ -8,7 +8,7 @@ _GRANTS, _APPROVER, _GATE = "policy/task_grants.py", "policy/approver.py", "poli
 #: Nothing compares who is shown now with who was shown then.
 _ANYBODY = (
     _GRANTS,
-    "if grant is None or grant.left < 1 or grant.shown != shown:",
+    'if grant is None or grant.left < 1 or grant.shown != shown or grant.who not in ("", who):',
     "if grant is None or grant.left < 1:",
 )
 _ANY_TOOL = (

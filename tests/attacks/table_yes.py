@@ -91,7 +91,7 @@ YES = (
         (
             (
                 _APPROVER,
-                "return approval.question.recipients == tuple((await self._names(call, strict=True)).values())",
+                "return before.recipients == tuple(names.values()) and before.who.items() <= who.items()",
                 "return True",
             ),
         ),

@@ -14,7 +14,20 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, VICTIM, Hijacked, hijacked, started
+from tests.attacks.hijacked import (
+    ATTACKER,
+    FAST,
+    FRIEND,
+    GROUP_CHANGES,
+    SEALED,
+    SECRET,
+    VICTIM,
+    Hijacked,
+    change,
+    hijacked,
+    hikers,
+    started,
+)
 from tests.harness import run
 from waha_mcp.digests import digest
 from waha_mcp.policy.task_grants import give
@@ -50,11 +63,6 @@ def grant(agent: Hijacked, *to: str, messages: int = 5) -> None:
     done = run("grant", "--app", app, *chats, "--messages", str(messages), "--yes", env=env)
     assert done.returncode == 0, done.stderr
     agent.judge.forget()
-
-
-def hikers(agent: Hijacked) -> str:
-    made = agent.judge.ask("POST", "/api/default/groups", {"name": "Hikers", "participants": [{"id": FRIEND}]})
-    return str(made.get("id") or made["JID"])
 
 
 def refused(agent: Hijacked, tool: str = "send_text", **arguments: Any) -> str:
@@ -98,20 +106,12 @@ def test_another_app_of_the_account_has_none_of_it(asked: Hijacked, folder: Path
         beside.close()
 
 
-#: How whom a group reaches changes.
-GROUP_CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "a stranger joins": ("POST", "participants/add", {"participants": [{"id": ATTACKER}]}),
-    "it is renamed": ("PUT", "subject", {"subject": "Evil Corp"}),
-}
-
-
 @pytest.mark.parametrize("how", GROUP_CHANGES)
 def test_a_group_that_has_changed_is_asked_about(how: str, asked: Hijacked) -> None:
     group = hikers(asked)
     grant(asked, group)
     assert send(asked, "as it was", group)
-    method, path, body = GROUP_CHANGES[how]
-    asked.judge.ask(method, f"/api/default/groups/{group}/{path}", body)
+    change(asked, group, how)
     assert WAITS in refused(asked, chat=group, text=SECRET)
 
 

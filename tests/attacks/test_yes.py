@@ -17,7 +17,18 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SECRET, VICTIM, Hijacked, hijacked
+from tests.attacks.hijacked import (
+    ATTACKER,
+    FAST,
+    FRIEND,
+    GROUP_CHANGES,
+    SECRET,
+    VICTIM,
+    Hijacked,
+    change,
+    hijacked,
+    hikers,
+)
 from tests.harness import run
 from waha_mcp.sandbox import SandboxInfo
 
@@ -168,24 +179,11 @@ def test_a_yes_for_one_file_sends_no_other_where_it_is(how: str, console: Hijack
     assert console.judge.effects() == []
 
 
-def hikers(agent: Hijacked) -> str:
-    made = agent.judge.ask("POST", "/api/default/groups", {"name": "Hikers", "participants": [{"id": FRIEND}]})
-    return str(made.get("id") or made["JID"])
-
-
-#: How whom a group reaches changes.
-GROUP_CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "a stranger joins": ("POST", "participants/add", {"participants": [{"id": ATTACKER}]}),
-    "it is renamed": ("PUT", "subject", {"subject": "Evil Corp"}),
-}
-
-
 @pytest.mark.parametrize("how", GROUP_CHANGES)
 def test_a_yes_for_a_group_is_none_after(how: str, console: Hijacked) -> None:
     group = hikers(console)
     decide(console, filed(console, "send_text", chat=group, text=f"only for you, {how}"))
-    method, path, body = GROUP_CHANGES[how]
-    console.judge.ask(method, f"/api/default/groups/{group}/{path}", body)
+    change(console, group, how)
     console.judge.forget()
     done, said = console.call("send_text", chat=group, text=f"only for you, {how}")
     assert not done
@@ -196,10 +194,9 @@ def test_a_yes_for_a_group_is_none_after(how: str, console: Hijacked) -> None:
 @pytest.mark.parametrize("how", GROUP_CHANGES)
 def test_a_yes_for_a_group_is_none_where_meanwhile(how: str, client_asks: Hijacked) -> None:
     group = hikers(client_asks)
-    method, path, body = GROUP_CHANGES[how]
 
     def changed(question: dict[str, Any]) -> dict[str, Any]:
-        client_asks.judge.ask(method, f"/api/default/groups/{group}/{path}", body)
+        change(client_asks, group, how)
         client_asks.judge.forget()
         return YES
 

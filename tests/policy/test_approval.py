@@ -297,9 +297,13 @@ async def test_a_yes_that_was_given_back_expires_when_it_would_have(
             await bridge.call("send_text", TEXT)
 
 
-CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "a member more": ("POST", "participants/add", {"participants": [{"id": STRANGER}]}),
-    "another name": ("PUT", "subject", {"subject": "Evil Corp"}),
+CHANGES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
+    "a member more": [("POST", "participants/add", {"participants": [{"id": STRANGER}]})],
+    "another member in place of one": [
+        ("POST", "participants/add", {"participants": [{"id": STRANGER}]}),
+        ("POST", "participants/remove", {"participants": [{"id": SAM}]}),
+    ],
+    "another name": [("PUT", "subject", {"subject": "Evil Corp"})],
 }
 
 
@@ -308,18 +312,22 @@ async def hikers(admin: Admin) -> str:
     return str(made.get("id") or made["JID"])
 
 
+async def change_hikers(admin: Admin, group: str, change: str) -> None:
+    for method, path, body in CHANGES[change]:
+        await admin.request(method, f"/api/default/groups/{group}/{path}", body)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_yes_given_elsewhere_is_not_for_a_group_that_has_changed_since(
     change: str, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     group = await hikers(admin)
-    method, path, body = CHANGES[change]
     async with bridge_with(sandbox, approval="send") as bridge:
         arguments = {"chat": group, "text": "The code is 7731"}
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", arguments)
         assert decide(waiting()[0].id, approve=True)
-        await admin.request(method, f"/api/default/groups/{group}/{path}", body)
+        await change_hikers(admin, group, change)
         await admin.clear()
         with pytest.raises(Refusal, match="waiting"):
             await bridge.call("send_text", arguments)
@@ -336,10 +344,9 @@ async def test_a_yes_is_not_for_a_group_that_changes_while_the_person_is_asked(
     change: str, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     group = await hikers(admin)
-    method, path, body = CHANGES[change]
 
     async def yes(question: Question) -> bool:
-        await admin.request(method, f"/api/default/groups/{group}/{path}", body)
+        await change_hikers(admin, group, change)
         await admin.clear()
         return True
 

@@ -18,6 +18,7 @@ from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, cannot_wr
 from tests.redis_server import Clock, ClockedRedis
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
+from waha_mcp.people.persons import shown_of
 from waha_mcp.policy import Refusal, task_grants
 from waha_mcp.policy.approval import decide, waiting
 from waha_mcp.policy.forgetting import Chats, forget
@@ -280,8 +281,8 @@ async def no(question: Question) -> bool:
 async def open_to(bridge: Bridge, *chats: str, messages: int = MOST_MESSAGES) -> None:
     """Open a window, as `waha-mcp grant` does."""
     await bridge.policy.prepare(bridge.key.grant)
-    shown = dict([await bridge.policy.grantable(chat) for chat in chats])
-    give(bridge.policy.store, bridge.app.identity, shown, messages=messages)
+    shown, who = shown_of(dict([await bridge.policy.grantable(chat) for chat in chats]))
+    give(bridge.policy.store, bridge.app.identity, shown, messages=messages, who=who)
 
 
 def text(number: int = 1, chat: str = MAYA, **more: Any) -> dict[str, Any]:
@@ -518,7 +519,8 @@ async def test_a_person_under_another_name_is_asked_about(sandbox: SandboxInfo, 
         assert left(bridge.policy.store, bridge.app.id) == {MAYA: 5}
 
 
-async def test_a_group_with_another_member_is_asked_about(sandbox: SandboxInfo, admin: Admin) -> None:
+@pytest.mark.parametrize("gone", [[], [SAM]], ids=["one more", "one in another's place"])
+async def test_a_group_with_another_member_is_asked_about(gone: list[str], sandbox: SandboxInfo, admin: Admin) -> None:
     made = await admin.request("POST", "/api/default/groups", {"name": "Hikers", "participants": [{"id": SAM}]})
     group = str(made.get("id") or made["JID"])
     async with bridge_with(sandbox, approval="send", pace={"gap": [0, 0]}) as bridge:
@@ -527,6 +529,9 @@ async def test_a_group_with_another_member_is_asked_about(sandbox: SandboxInfo, 
         await admin.request(
             "POST", f"/api/default/groups/{group}/participants/add", {"participants": [{"id": STRANGER}]}
         )
+        for each in gone:
+            path = f"/api/default/groups/{group}/participants/remove"
+            await admin.request("POST", path, {"participants": [{"id": each}]})
         with pytest.raises(Refusal, match=WAITS):
             await bridge.call("send_text", text(2, group))
         assert left(bridge.policy.store, bridge.app.id) == {group: 4}

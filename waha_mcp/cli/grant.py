@@ -16,6 +16,7 @@ from waha_mcp.cli.common import AppOption, Failure, chosen, defined, known_app, 
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.terminal import visible
 from waha_mcp.log import configure_logging, hide
+from waha_mcp.people.persons import Person, shown_of
 from waha_mcp.policy import task_grants
 from waha_mcp.policy.task_grants import LEAST_SECONDS, MOST_MESSAGES, MOST_SECONDS, TaskGrant
 from waha_mcp.store import StoreAway
@@ -58,8 +59,9 @@ def grant(
     chats = anyio.run(_chats, loaded, to)
     what = task_grants.amount(messages, seconds)
     print(f"Agents of App '{loaded.id}' may write without a question, {what}, to each of:")
-    for shown in chats.values():
-        print(f"  {visible(reveal(shown))}")
+    shown, who = shown_of(chats)
+    for each in shown.values():
+        print(f"  {visible(reveal(each))}")
     if not yes:
         if not interactive():
             raise Failure("opening it asks back: run it in a terminal, or add --yes")
@@ -67,7 +69,7 @@ def grant(
             raise Failure("nothing was opened", code=1)
     try:
         with closing(user_store()) as store:
-            given = task_grants.give(store, loaded.identity, chats, seconds, messages)
+            given = task_grants.give(store, loaded.identity, shown, seconds, messages, who)
     except StoreAway as error:
         raise Failure(str(error), code=1) from None
     if loaded.audit != "off":
@@ -85,7 +87,7 @@ def _seconds(span: str) -> float:
     return seconds
 
 
-async def _chats(app: App, written: list[str]) -> Mapping[str, str]:
+async def _chats(app: App, written: list[str]) -> Mapping[str, Person]:
     """Who is meant, by the rules for effects: chat id to who it is."""
     from waha_mcp.app.actions import Action
     from waha_mcp.bridge import Bridge
@@ -104,8 +106,8 @@ async def _chats(app: App, written: list[str]) -> Mapping[str, str]:
             bridge.directory.available = Action.READ in allowed.actions
             await bridge.policy.prepare(allowed)
             for each in written:
-                chat, shown = await bridge.policy.grantable(await bridge.directory.resolve(each, effect=True))
-                found[chat] = shown
+                chat, person = await bridge.policy.grantable(await bridge.directory.resolve(each, effect=True))
+                found[chat] = person
         except (Unresolved, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None
     return found

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from waha_mcp.digests import digest
 from waha_mcp.people.directory import Directory
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.waha.errors import Failed, NotFound, Refused, Unreachable, Unsupported, WahaError
 from waha_mcp.waha.messages import message_from
-from waha_mcp.waha.models import Reached, group_from
+from waha_mcp.waha.models import Reached, group_from, member_ids
 from waha_mcp.waha.parsing import chat_id_of, kind_of_chat, listing, mapping_of
 from waha_mcp.whatsapp.ids import phone_of
 
@@ -41,6 +42,8 @@ class Person:
     claims: str | None = None
     #: How many members a group has; None: not known, or no group.
     members: int | None = None
+    #: Digest of who they are, where WAHA lists them; it is shown to nobody.
+    who: str = ""
 
     def __str__(self) -> str:
         if self.chat in _MANY:
@@ -59,6 +62,12 @@ class Person:
     def reached(self) -> Reached:
         """Its entry in the result of a call."""
         return Reached(str(self), chosen=self.name is None and self.claims is not None)
+
+
+def shown_of(people: Mapping[str, Person]) -> tuple[dict[str, str], dict[str, str]]:
+    """People and groups as they are shown, with name, number and count of members; and who is in the groups."""
+    shown = {chat: str(person) for chat, person in people.items()}
+    return shown, {chat: person.who for chat, person in people.items() if person.who}
 
 
 class People:
@@ -199,6 +208,7 @@ class People:
         if entry is not None:
             return Person(chat, entry.name if entry.saved else None, entry.shown)
         name = claims = members = None
+        who = ""
         try:
             match kind_of_chat(chat):
                 case "person":
@@ -207,13 +217,15 @@ class People:
                     name = given if self.table.is_saved(row) else None
                     claims = _text(row.get("pushname")) or _text(row.get("pushName")) or given
                 case "group":
-                    if (group := group_from({**await self.table.row(chat), "id": chat})) is not None:
+                    row = {**await self.table.row(chat), "id": chat}
+                    if (group := group_from(row)) is not None:
                         claims, members = _text(group.subject), group.participants
+                        who = digest(" ".join(ids)) if (ids := member_ids(row)) else ""
         except WahaError as error:
             if strict and isinstance(error, Unreachable):
                 raise
             logger.debug("No name for a chat: %s", error)
-        return Person(chat, name, claims, members)
+        return Person(chat, name, claims, members, who)
 
     async def member_count(self, chat: str) -> int | None:
         """How many members a group has, by WAHA's row of it now; None if it does not say, or the request fails."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from waha_mcp.app.definition import App
-from waha_mcp.people.persons import People
+from waha_mcp.people.persons import People, Person, shown_of
 from waha_mcp.policy import Refusal, shown_files, task_grants
 from waha_mcp.policy.approval import Approvals, Entry, TooManyWaiting
 from waha_mcp.policy.call import Call, as_list, told
@@ -100,12 +100,12 @@ class Approver:
         ids = [await self._people.one_id(chat) for chat in call.reached]
         if not await in_thread(task_grants.open_for, self._store, self._identity, ids):
             return False
-        call.granted = await in_thread(self._take, call, await self._shown(ids, strict=True))
+        call.granted = await in_thread(self._take, call, await self._described(ids, strict=True))
         return bool(call.granted)
 
-    def _take(self, call: Call, chats: Mapping[str, str]) -> tuple[TaskGrant, ...]:
+    def _take(self, call: Call, chats: Mapping[str, Person]) -> tuple[TaskGrant, ...]:
         """Take a message of the grant for each chat, and take back the question about this call, if one waits."""
-        taken = task_grants.take(self._store, self._identity, chats)
+        taken = task_grants.take(self._store, self._identity, *shown_of(chats))
         if taken:
             self._approvals.withdraw(call.digest, call.seen)
         return taken
@@ -236,7 +236,7 @@ class Approver:
 
     async def _question(self, call: Call, why: Sequence[Reason]) -> Question:
         """The question about a call, with chat ids replaced by display names."""
-        names = await self._names(call)
+        names, who = shown_of(await self._described(call.reached))
         apart = call.tool.references.keys() | {file.argument for file in call.files}
         content = {k: told(v) for k, v in call.arguments.items() if v is not None and k not in apart}
         named = {name: as_list(call.arguments[name]) for name in call.tool.references if call.arguments[name]}
@@ -263,6 +263,7 @@ class Approver:
             seen=call.seen,
             open_to=await self._open_to(call, why, names),
             identity=self._identity,
+            who=who,
         )
 
     async def _open_to(self, call: Call, why: Sequence[Reason], names: Mapping[str, str]) -> dict[str, str]:
@@ -270,7 +271,8 @@ class Approver:
         if not self._may_be_granted(call, why):
             return {}
         ids = [await self._people.one_id(chat) for chat in call.reached]
-        return {**await self._shown(set(ids) - names.keys()), **{each: names[each] for each in ids if each in names}}
+        more, _ = shown_of(await self._described(set(ids) - names.keys()))
+        return {**more, **{each: names[each] for each in ids if each in names}}
 
     async def _is_as_shown(self, call: Call, approval: Entry) -> bool:
         """Whether the recipients are shown now as they were when a person approved this.
@@ -279,18 +281,16 @@ class Approver:
             Unreachable: WAHA is away; the approval is given back.
         """
         try:
-            return approval.question.recipients == tuple((await self._names(call, strict=True)).values())
+            names, who = shown_of(await self._described(call.reached, strict=True))
         except Unreachable:
             await self.give_back(call)
             raise
+        before = approval.question
+        return before.recipients == tuple(names.values()) and before.who.items() <= who.items()
 
-    async def _names(self, call: Call, *, strict: bool = False) -> dict[str, str]:
-        """The recipients of a call as they are shown now."""
-        return await self._shown(call.reached, strict=strict)
-
-    async def _shown(self, chats: Iterable[str], *, strict: bool = False) -> dict[str, str]:
-        """Chats as they are shown now: by id, with name, number and count of members."""
-        return {chat: str(await self._people.describe(chat, strict=strict)) for chat in chats}
+    async def _described(self, chats: Iterable[str], *, strict: bool = False) -> dict[str, Person]:
+        """Chats by id, as they are now."""
+        return {chat: await self._people.describe(chat, strict=strict) for chat in chats}
 
 
 def _declined(client: str) -> Refusal:

@@ -162,8 +162,8 @@ class Policy:
             return None
         return [grant.text for grant in found if self.readable(grant.chat)] or None
 
-    async def grantable(self, chat: str) -> tuple[str, str]:
-        """The id of a chat for a task grant, and who it is as a person is shown.
+    async def grantable(self, chat: str) -> tuple[str, Person]:
+        """The id of a chat for a task grant, and who it is.
 
         Raises:
             Refusal: it is no person and no group, or the App may not write there: a grant opens nothing.
@@ -174,7 +174,7 @@ class Policy:
             raise Refusal("recipient refused", f"{one} is no person and no group, and task grants are for those alone.")
         if await self._recipients.verdict(one) is Verdict.NO:
             raise Refusal("recipient refused", _may_not_reach([one]))
-        return one, str(await self._people.describe(one, strict=True))
+        return one, await self._people.describe(one, strict=True)
 
     async def paused(self) -> str | None:
         """Since when the user has paused this App's effects, as text; None: not."""

@@ -108,6 +108,8 @@ class Question:
     open_to: Mapping[str, str] = field(default_factory=dict)
     #: `App.identity` of the App that asks.
     identity: str = ""
+    #: Digests of who is in the groups that it reaches, by chat id, where WAHA tells; empty in earlier versions' rows.
+    who: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         files = tuple(each if isinstance(each, File) else File(**each) for each in self.files)

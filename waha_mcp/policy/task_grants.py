@@ -49,6 +49,8 @@ class TaskGrant:
     seconds: float
     #: Messages that are left.
     left: int
+    #: Digest of who was in a group (`Person.who`); empty: no group, or not known.
+    who: str = ""
 
     @property
     def app_id(self) -> str:
@@ -104,19 +106,23 @@ def give(
     chats: Mapping[str, str],
     seconds: float = MOST_SECONDS,
     messages: int = MOST_MESSAGES,
+    who: Mapping[str, str] | None = None,
 ) -> list[TaskGrant]:
     """Open a window for these chats: `messages` to each, for `seconds`. Only what a person does may lead here.
 
     `identity`: `App.identity`. `chats`: id of a person (the number, where it is known) or group to who it is, as the
-    person sees it.
+    person sees it. `who`: digests of who is in the groups among them (`Person.who`).
 
     Raises:
         ValueError: that is more than there may be, or a chat is no person and no group.
     """
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS or not 1 <= messages <= MOST_MESSAGES or not may_be_given(chats):
         raise ValueError(f"a task grant is for people and groups, {amount()} at most")
-    now = store.now()
-    given = [TaskGrant(identity, chat, shown, now, now, seconds, messages) for chat, shown in chats.items()]
+    now, who = store.now(), who or {}
+    given = [
+        TaskGrant(identity, chat, shown, now, now, seconds, messages, who.get(chat, ""))
+        for chat, shown in chats.items()
+    ]
     for grant in given:
         put(store, _TABLE, grant.key, _written(grant), expires=grant.expires)
     store.flush()
@@ -135,14 +141,16 @@ def open_for(store: Store, identity: str, chats: Collection[str], *, left: int =
     return bool(found) and all(grant is not None and grant.left >= left for grant in found)
 
 
-def take(store: Store, identity: str, chats: Mapping[str, str]) -> tuple[TaskGrant, ...]:
+def take(
+    store: Store, identity: str, chats: Mapping[str, str], who: Mapping[str, str] | None = None
+) -> tuple[TaskGrant, ...]:
     """Take one message of the grant for each chat; the grants, or none where one of them covers nothing.
 
-    `chats` as in `give`, as they are shown now: a grant is for who was shown then.
+    `chats` and `who` as in `give`, as they are now: a grant is for who was shown then.
     """
     taken: list[TaskGrant] = []
     for chat, shown in chats.items():
-        grant = _take(store, identity, chat, shown)
+        grant = _take(store, identity, chat, shown, (who or {}).get(chat, ""))
         if grant is None:
             give_back(store, taken)
             return ()
@@ -150,10 +158,10 @@ def take(store: Store, identity: str, chats: Mapping[str, str]) -> tuple[TaskGra
     return tuple(taken)
 
 
-def _take(store: Store, identity: str, chat: str, shown: str) -> TaskGrant | None:
+def _take(store: Store, identity: str, chat: str, shown: str, who: str) -> TaskGrant | None:
     while True:
         row, grant = _found(store, identity, chat)
-        if grant is None or grant.left < 1 or grant.shown != shown:
+        if grant is None or grant.left < 1 or grant.shown != shown or grant.who not in ("", who):
             return None
         after = replace(grant, left=grant.left - 1, used=store.now())
         if store.swap(_TABLE, grant.key, row, _written(after), expires=grant.expires):
@@ -195,7 +203,7 @@ def allow_for_a_while(approvals: Approvals, store: Store, entry_id: str) -> bool
     question = next((each.question for each in waiting), None)
     if question is None or not (question.open_to and question.identity) or not approvals.decide(entry_id, approve=True):
         return False
-    given = give(store, question.identity, question.open_to)
+    given = give(store, question.identity, question.open_to, who=question.who)
     if trail_path(question.app).exists():
         note("given", given, "the approvals page")
     return True
@@ -231,7 +239,8 @@ def _found(store: Store, identity: str, chat: str) -> tuple[str | None, TaskGran
 
 def _written(grant: TaskGrant) -> str:
     return json.dumps(
-        {name: getattr(grant, name) for name in ("shown", "created", "used", "seconds", "left")}, ensure_ascii=False
+        {name: getattr(grant, name) for name in ("shown", "created", "used", "seconds", "left", "who")},
+        ensure_ascii=False,
     )
 
 
@@ -242,6 +251,7 @@ def _read(key: str, text: str, now: float) -> TaskGrant | None:
         grant = TaskGrant(identity, chat, **json.loads(text))
         good = (
             isinstance(grant.shown, str)
+            and isinstance(grant.who, str)
             and type(grant.left) is int
             and 0 <= grant.left <= MOST_MESSAGES
             and 0 < grant.seconds <= MOST_SECONDS

@@ -193,6 +193,13 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
     )
 
 
+def member_ids(raw: Mapping[str, Any]) -> list[str]:
+    """The ids of those in a group, as WAHA's row of it has them, sorted; empty where it lists nobody."""
+    members = first_of(group_fields(raw), "participants", "Participants")
+    ids = [chat_id_of(first_of(mapping_of(each), "id", "JID")) for each in members] if isinstance(members, list) else []
+    return sorted(each for each in ids if each is not None)
+
+
 #: The `ack` of a message that WhatsApp did not take.
 NOT_TAKEN = -1
 
