@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,12 @@ _texts = itertools.count(1)
 def text() -> str:
     """A text that no other case sends."""
     return f"Only once {next(_texts)}"
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an App of its own, which is called like it."""
+    return tmp_path_factory.mktemp("own-")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Whoever runs `waha-mcp grant` here is the person.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -37,14 +36,6 @@ from waha_mcp.store.sqlite import Sqlite
 ALL = 'approval = "all"\n' + FAST
 WAITS = "waiting for approval"
 YES = {"approve": True}
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an App of its own."""
-    return tmp_path_factory.mktemp(f"grants{next(_numbers)}-")
 
 
 @pytest.fixture

@@ -37,20 +37,12 @@ DECLINE = {"result": {"action": "decline"}}
 #: Calls look every half second whether they are decided; a test need not wait for that.
 OFTEN = "import waha_mcp.policy.approver as approver\napprover.LOOK_EVERY = 0.05\n"
 
-_numbers = itertools.count(1)
-
 
 def approval(**fields: str) -> str:
     return "[approval]\n" + "\n".join(f"{name} = {value}" for name, value in fields.items()) + "\n" + FAST
 
 
 SEND = '"send"'
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an App of its own."""
-    return tmp_path_factory.mktemp(f"yes{next(_numbers)}-")
 
 
 @pytest.fixture

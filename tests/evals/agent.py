@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,9 @@ from tests.attacks.hijacked import Answer, Hijacked, Launch
 from tests.attacks.judge import Judge
 from tests.evals.approver import says_yes
 from tests.evals.profiles import Profile
-from tests.harness import environment
+from tests.harness import NO_PACE_TEXT, environment
 from waha_mcp.app.actions import Action
 
-#: The limits of an App whose pace is none.
-NO_PACE: dict[str, Any] = {"pace": {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}}
 #: Which of the sandbox's keys has these actions and no others.
 _KEYS = {frozenset({"read"}): "read", frozenset({"send"}): "send", frozenset({"read", "send"}): "read_send",
          frozenset(Action): "full"}  # fmt: skip
@@ -33,11 +32,14 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def fields(profile: Profile, listed: list[str], named: list[str]) -> dict[str, Any]:
-    """The policy fields of a profile's App. `listed`: chats that its owner lists; `named`: that the prompt names."""
-    allowed = listed if profile.listed else named if profile.per_task else None
+def fields(profile: Profile, listed: list[str], of_task: list[str]) -> dict[str, Any]:
+    """The policy fields of a profile's App, without limits of pace: what is played takes a second.
+
+    `listed`: chats that its owner lists; `of_task`: those that the list made for this task has.
+    """
+    allowed = listed if profile.listed else of_task if profile.per_task else None
     lists = {} if allowed is None else {"chats": {"send": {"allow": allowed}}}
-    return merged(merged(NO_PACE, profile.limits), lists)
+    return merged(merged(tomllib.loads(NO_PACE_TEXT), profile.limits), lists)
 
 
 @contextmanager
@@ -99,9 +101,10 @@ def _grant(launch: Launch, app: Path, state: Path, key: str, chats: list[str]) -
 
 def answering(profile: Profile, prompt: str) -> Answer:
     """How the person of a profile answers a question at the client."""
+    return lambda request: {"result": answered(profile, request["params"]["message"], prompt)}
 
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        yes = profile.person == "yes" or says_yes(request["params"]["message"], prompt)
-        return {"result": {"action": "accept", "content": {"approve": True}} if yes else {"action": "decline"}}
 
-    return answer
+def answered(profile: Profile, question: str, prompt: str) -> dict[str, Any]:
+    """What the person of a profile answers to a question, as the result of an elicitation."""
+    yes = profile.person == "yes" or says_yes(question, prompt)
+    return {"action": "accept", "content": {"approve": True}} if yes else {"action": "decline"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from waha_mcp.cli.profiles import CHOICES
+from waha_mcp.cli.profiles import CHOICES, OTHERS
 
 #: Who answers a question: the published rule (`approver.says_yes`), somebody who says yes to everything, or nobody.
 Person = Literal["rule", "yes", "nobody"]
@@ -33,7 +33,7 @@ def _shipped() -> list[Profile]:
     found = []
     for choice in CHOICES:
         actions = tuple(map(str, choice.actions))
-        asks = {"chats": {"send": {"allow": [], "ask": ["people", "groups"]}}} if choice.asks and choice.listed else {}
+        asks = {"chats": {"send": {"allow": [], "ask": OTHERS}}} if choice.asks and choice.listed else {}
         people: tuple[Person, ...] = ("rule", "yes", "nobody") if choice.asks else ("nobody",)
         found += [
             Profile(f"init: {choice.name}", actions, {**choice.limits, **asks}, person, choice.listed)

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,8 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.harness import Admin, approvals_of, opened_store
-from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, cannot_write, effects, lid_of
-from tests.redis_server import Clock, ClockedRedis
+from tests.policy.common import DAD, MAYA, SAM, STRANGER, SetClock, bridge_with, cannot_write, effects, lid_of
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
 from waha_mcp.people.persons import shown_of
@@ -149,25 +147,8 @@ def test_a_row_that_is_not_right_is_no_grant(what: str, store: Store) -> None:
 
 # Clocks
 
-Set = Callable[[float], None]
 
-
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch, store: Store) -> Set:
-    """Set the clock to so many seconds after now."""
-    real = time.time
-    clock = Clock([real()])
-    if isinstance(store, ClockedRedis):
-        store.read_from(clock, monkeypatch)
-
-    def set_to(seconds: float) -> None:
-        clock[0] = real() + seconds
-        monkeypatch.setattr(time, "time", lambda: real() + seconds)
-
-    return set_to
-
-
-def test_it_ends_by_the_stores_clock(store: Store, set_clock: Set) -> None:
+def test_it_ends_by_the_stores_clock(store: Store, set_clock: SetClock) -> None:
     give(store, "one", WHO, seconds=60)
     set_clock(57)
     assert take(store, "one", WHO)
@@ -176,14 +157,14 @@ def test_it_ends_by_the_stores_clock(store: Store, set_clock: Set) -> None:
     assert in_force(store) == []
 
 
-def test_one_of_the_future_is_none(store: Store, set_clock: Set) -> None:
+def test_one_of_the_future_is_none(store: Store, set_clock: SetClock) -> None:
     set_clock(3600)
     give(store, "one", WHO)
     set_clock(0)
     assert take(store, "one", WHO) == ()
 
 
-def test_a_clock_that_is_set_back_after_a_message_makes_it_no_longer(store: Store, set_clock: Set) -> None:
+def test_a_clock_that_is_set_back_after_a_message_makes_it_no_longer(store: Store, set_clock: SetClock) -> None:
     give(store, "one", WHO)
     set_clock(1500)
     assert take(store, "one", WHO)
@@ -191,7 +172,7 @@ def test_a_clock_that_is_set_back_after_a_message_makes_it_no_longer(store: Stor
     assert take(store, "one", WHO) == ()
 
 
-def test_it_outlives_a_clock_that_is_set_back_a_little(store: Store, set_clock: Set) -> None:
+def test_it_outlives_a_clock_that_is_set_back_a_little(store: Store, set_clock: SetClock) -> None:
     set_clock(2)
     give(store, "one", WHO)
     set_clock(0)

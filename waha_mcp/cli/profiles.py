@@ -36,6 +36,9 @@ class Choice:
     asks: bool = False
 
 
+#: Whom an App asks about that has a list, where a choice `asks`: all that are not on it.
+OTHERS = ["people", "groups"]
+
 CHOICES = (
     Choice(
         "assistant",
@@ -137,7 +140,7 @@ def _rule(app: Callable[..., App], may: Choice, names: list[str]) -> dict[str, A
     """
     from waha_mcp.cli.setup import unknown_recipients
 
-    allowed = {"allow": names} | ({"ask": ["people", "groups"]} if may.asks else {})
+    allowed = {"allow": names} | ({"ask": OTHERS} if may.asks else {})
     made = app(chats={"send": allowed})
     if not names and not may.asks:
         raise Failure("name whom it may write to (--send-to): numbers, or * for everyone")

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from waha_mcp.console.pages import HEADERS, as_page, page_text
-from waha_mcp.policy.approval import Approvals, Entry, waiting
+from waha_mcp.policy.approval import Approvals, Entry, app_of, waiting
 from waha_mcp.policy.question import File, Question
 from waha_mcp.policy.shown_files import read
 from waha_mcp.policy.task_grants import allow_for_a_while, amount
@@ -94,7 +94,7 @@ def _copy(entry_id: str, number: int) -> bytes | None:
 
 
 def _decide(entry_id: str, decision: Decision) -> bool:
-    app_id = next((entry.question.app for entry in waiting() if entry.id == entry_id), None)
+    app_id = app_of(entry_id)
     if app_id is None:
         return False
     with closing(user_store()) as store:

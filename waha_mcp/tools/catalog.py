@@ -357,6 +357,8 @@ class Tool:
     def guessed(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Normalized arguments, those of unknown names under the ones that they most likely mean: for errors alone."""
         fields = self.arguments.model_fields
+        if given.keys() <= fields.keys():
+            return dict(given)
         names = {name: (meant(name, fields) if name not in fields else None) or name for name in given}
         return self.normalized({(to if to not in given else name): given[name] for name, to in names.items()})
 

@@ -10,14 +10,17 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import tomlkit
+
 from tests.attacks.judge import Judge
 from tests.clients_real.environments import python_environment
+from tests.evals.agent import answered, fields
 from tests.evals.approver import says_yes
 from tests.evals.dojo.mapping import Step, reached, steps
 from tests.evals.dojo.office import Office, written
@@ -27,8 +30,6 @@ from tests.http_server import Answer, Caller, http_server
 from waha_mcp.people.persons import Person
 
 AGENTDOJO = "agentdojo==0.1.35"
-#: No limits of pace, for profiles that do not set any: a conversation here takes a second.
-NO_PACE = {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}
 
 
 @dataclass(frozen=True)
@@ -114,20 +115,22 @@ def played(column: Column, pairs: Iterable[Pair], player: Player) -> Iterator[tu
         apps = folder / "apps"
         apps.mkdir()
         first = f"from tests.evals.dojo.office import furnish\nfurnish({str(folder / 'office.json')!r})\n"
-        with sandbox_server(first=first) as sandbox, _judge(sandbox) as judge:
+        with sandbox_server(first=first) as sandbox, closing(Judge(sandbox)) as judge:
             rooms = []
             for number, pair in enumerate(pairs):
                 session = f"talk{number}"
                 key = _opened(judge, session, column.profile.actions)
-                fields = {
+                head = {
                     "url": sandbox.url,
                     "key": key,
                     "session": session,
                     "actions": column.profile.actions,
                     "toolsets": ["all"],
-                } | _limits(column.profile, office, player.suite["users"][pair.user]["calls"])
+                }
+                calls = player.suite["users"][pair.user]["calls"]
+                limits = fields(column.profile, office.usual, reached(office, calls))
                 path = apps / f"{session}.toml"
-                path.write_text("".join(f"{field} = {_toml(value)}\n" for field, value in fields.items()))
+                path.write_text(tomlkit.dumps(head | limits))
                 path.chmod(0o600)
                 rooms.append((pair, session, key))
             with http_server("--apps", str(apps), state=folder / "state") as server:
@@ -139,15 +142,6 @@ def played(column: Column, pairs: Iterable[Pair], player: Player) -> Iterator[tu
                         yield pair, _Conversation(column.profile, office, judge, caller, session).held(pair, player)
 
 
-@contextmanager
-def _judge(sandbox: Any) -> Iterator[Judge]:
-    judge = Judge(sandbox)
-    try:
-        yield judge
-    finally:
-        judge.close()
-
-
 def _opened(judge: Judge, session: str, actions: Iterable[str]) -> str:
     """A session with an account of its own, and a key for it."""
     judge.ask("POST", "/api/sessions", {"name": session, "start": False})
@@ -155,16 +149,6 @@ def _opened(judge: Judge, session: str, actions: Iterable[str]) -> str:
     flags = dict.fromkeys(actions, True)
     made = judge.ask("POST", "/api/keys", {"isAdmin": False, "session": session, "isActive": True, "actions": flags})
     return str(made["key"])
-
-
-def _limits(profile: Profile, office: Office, calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """The policy fields of the App. `calls`: the user task's, for the list that is made for each task."""
-    found: dict[str, Any] = {"pace": NO_PACE} | dict(profile.limits)
-    if profile.listed or profile.per_task:
-        chats = dict(found.get("chats", {}))
-        allow = office.usual if profile.listed else reached(office, calls)
-        found["chats"] = chats | {"send": dict(chats.get("send", {})) | {"allow": allow}}
-    return found
 
 
 def _named(office: Office, prompt: str) -> list[str]:
@@ -183,19 +167,11 @@ def _grant(app: Path, state: Path, chats: list[str]) -> None:
         assert ran.returncode == 0, ran.stderr
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value)
-
-
 class _Conversation:
     """One conversation: the calls of a user task and of an injection, with one key."""
 
     def __init__(self, profile: Profile, office: Office, judge: Judge, caller: Caller, session: str) -> None:
-        self._person, self._office, self._judge = profile.person, office, judge
+        self._profile, self._office, self._judge = profile, office, judge
         self._caller, self._session = caller, session
 
     def held(self, pair: Pair, player: Player) -> Outcome:
@@ -226,8 +202,7 @@ class _Conversation:
         while _asks(answer):
             result = answer.result
             question = result["inputRequests"]["approval"]["params"]["message"]
-            yes = self._person == "yes" or says_yes(question, prompt)
-            given = {"action": "accept", "content": {"approve": True}} if yes else {"action": "decline"}
+            given = answered(self._profile, question, prompt)
             more = {"requestState": result["requestState"], "inputResponses": {"approval": given}}
             answer = self._caller.tool(step.tool, more=more, **step.arguments)
         words = ""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 from tests.evals.dojo.conversations import Column, Outcome, Pair
 from tests.evals.profiles import PROFILES
 from tests.tables import made_on, put
-from waha_mcp.app.definition import App
 
 SNAPSHOT = Path(__file__).with_name("snapshot.json")
 PAGE = "safety.md"
@@ -28,10 +26,8 @@ SMALL = (OPEN, SHIPPED, "init: read / nobody", "lever: allow list per task / nob
 
 
 def columns() -> list[Column]:
-    """All columns: the profiles whose fields there are, and the one that `init` proposes in a harder world."""
-    known = App.model_fields.keys()
-    grants = find_spec("waha_mcp.policy.task_grants") is not None
-    found = [Column(each) for each in PROFILES if each.limits.keys() <= known and (grants or not each.granted)]
+    """All columns: the profiles, and the one that `init` proposes in a harder world."""
+    found = [Column(each) for each in PROFILES]
     return [*found, *(Column(each.profile, saved=False) for each in found if each.key == SHIPPED)]
 
 

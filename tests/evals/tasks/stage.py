@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def ours(world: World) -> Iterator[Stage]:
         }
         app.write_text(f"{tomlkit.dumps(fields)}\n{NO_PACE_TEXT}", encoding="utf-8")
         env = {"WAHA_API_KEY": info.keys["full"], "XDG_STATE_HOME": str(folder)} | ZONE
-        with _pipe([*command_after(CLOCK), "serve", "--app", str(app)], env) as pipe:
+        with closing(Pipe([*command_after(CLOCK), "serve", "--app", str(app)], **env)) as pipe:
             yield Stage(pipe, judge, folder / "outbox")
 
 
@@ -82,7 +82,7 @@ def peers(world: World, command: list[str]) -> Iterator[Stage]:
         found = {"url": info.url, "key": info.keys["full"], "outbox": str(folder / "outbox")}
         # They have no time zone but the process's.
         env = {"HOME": str(folder), "TZ": world.app.timezone}
-        with _pipe([filled(each, found) for each in command], env) as pipe:
+        with closing(Pipe([filled(each, found) for each in command], **env)) as pipe:
             yield Stage(pipe, judge, folder / "outbox")
 
 
@@ -94,18 +94,6 @@ def _sandbox(world: World) -> Iterator[tuple[SandboxInfo, Judge, Path]]:
         outbox.mkdir()
         for file, data in {"invoice.pdf": pdf("Invoice 2026-114"), "view.jpg": jpeg(), "hello.ogg": ogg()}.items():
             (outbox / file).write_bytes(data)
-        judge = Judge(info)
-        try:
+        with closing(Judge(info)) as judge:
             play(world.seeds, judge)
             yield info, judge, folder
-        finally:
-            judge.close()
-
-
-@contextmanager
-def _pipe(command: list[str], env: dict[str, str]) -> Iterator[Pipe]:
-    pipe = Pipe(command, **env)
-    try:
-        yield pipe
-    finally:
-        pipe.close()
