@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -579,6 +581,31 @@ async def test_a_key_that_is_refused_while_the_index_is_filled_leaves_no_file(
             assert indexing.state == "deleted"
         assert index_files("default") == []
     await admin.aclose()
+
+
+async def test_an_index_that_ends_while_it_is_opened_leaves_no_file(
+    box: Box, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked, ended = threading.Event(), threading.Event()
+    path_of = indexing_module.index_path
+
+    def late(app_id: str, number: str) -> Path:
+        path = path_of(app_id, number)
+        looked.set()
+        assert ended.wait(30)
+        return path
+
+    monkeypatch.setattr(indexing_module, "index_path", late)
+    async with filling(box) as indexing:
+        assert await anyio.to_thread.run_sync(looked.wait, 30)
+        await indexing.end(delete=True)
+        ended.set()
+
+        async def closed() -> bool:
+            return "The index was closed." in caplog.text
+
+        await until(closed)
+        assert index_files("default") == []
 
 
 async def test_while_waha_is_away_nothing_is_deleted(box: Box) -> None:

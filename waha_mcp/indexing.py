@@ -317,10 +317,11 @@ class Indexing:
         self._feed.listeners.discard(self.heard)
         if delete:
             self._set("deleted")
-            for path in await in_thread(index_files, self._app_id):
-                await in_thread(Index(path).delete)
         if index is not None:
             await in_thread(index.delete if delete else index.close)
+        if delete:
+            for path in await in_thread(index_files, self._app_id):
+                await in_thread(Index(path).delete)
 
     def _wait(self, why: str, error: Exception) -> None:
         if not self.ended:
@@ -402,14 +403,18 @@ class Indexing:
             self._reading.clear()
             self._heard.clear()
             self._read.clear()
+            self._refuse_ended()
+            # From here on, `end` closes or deletes it.
             self.index = Index(path)
             self.unread = await in_thread(self.index.unread)
-        if self.ended:
-            self.index = None
-            raise StoreAway("The index was closed.")
+        self._refuse_ended()
         self._asked, self._sure = asked, sessions == self._sessions
         self._set(self.state)
         return self.index
+
+    def _refuse_ended(self) -> None:
+        if self.ended:
+            raise StoreAway("The index was closed.")
 
     async def _look(self, index: Index) -> None:
         """Look at all chats for messages that are not here, and leave out what may not be."""

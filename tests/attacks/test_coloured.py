@@ -157,15 +157,17 @@ def test_a_friend_read_afterwards_makes_nothing_good(reader: Hijacked, text: str
 def test_a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend(
     who: str, reader: Hijacked, planted: dict[str, str], text: str
 ) -> None:
+    look = f"Look at this, {text}"
     if who == "a friend":
         quoted = reader.judge.arrive(ATTACKER, ORDER).split("_")[2]
-        reader.judge.arrive(FRIEND, "Look at this", replyTo=quoted)
+        reader.judge.arrive(FRIEND, look, replyTo=quoted)
     else:
-        body = {"session": "default", "chatId": FRIEND, "text": "Look at this", "reply_to": planted["MESSAGE"]}
+        body = {"session": "default", "chatId": FRIEND, "text": look, "reply_to": planted["MESSAGE"]}
         reader.judge.ask("POST", "/api/sendText", body)
-    done, said = reader.call("get_messages", chat=FRIEND, limit=1)
+    done, said = reader.call("get_messages", chat=FRIEND)
     assert done
-    assert ORDER in said
+    # Of messages of one second, any may be the newest.
+    assert ORDER in said.partition(look)[2]
     nothing_goes(reader, VICTIM, text)
 
 

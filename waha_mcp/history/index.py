@@ -58,7 +58,6 @@ class Index:
         """The file is made with the first step."""
         self.path = path
         self._write, self._read = IndexFile(path), IndexFile(path)
-        self._deleted = False
 
     def close(self) -> None:
         """Close the file. The next step opens it again."""
@@ -71,8 +70,8 @@ class Index:
         Raises:
             OSError: a file cannot be deleted.
         """
-        self._deleted = True
-        self.close()
+        for file in (self._read, self._write):
+            file.close(for_good=True)
         self._write.delete()
         self.delete_damaged()
 
@@ -113,8 +112,6 @@ class Index:
 
     @contextmanager
     def _step(self, file: IndexFile, *, write: bool = False) -> Iterator[Connection]:
-        if self._deleted:
-            raise StoreAway("The index was deleted.")
         try:
             with file.step(write=write) as connection:
                 yield connection

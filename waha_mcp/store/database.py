@@ -56,6 +56,7 @@ class Database:
         self._holders: Holders | None = None
         #: The id of this open file; empty before it is opened.
         self.holder = ""
+        self._retired = False
 
     @property
     def process(self) -> str:
@@ -92,9 +93,10 @@ class Database:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("BEGIN")
 
-    def close(self) -> None:
-        """Close the file. The next step opens it again, under another id."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Close the file. The next step opens it again, under another id; `for_good`: it raises StoreAway."""
         with self._lock:
+            self._retired |= for_good
             self._close_file()
             holders, self._holders = self._holders, None
             if holders is not None:
@@ -175,6 +177,9 @@ class Database:
         """The connection to the current file, reopened if the user or another process has replaced it."""
         if self._connection is not None and _identity(self.path) == self._opened:
             return self._connection
+        # Asked in a step's turn: one that waited for its turn meanwhile would make the file anew.
+        if self._retired:
+            raise self._away("it was deleted")
         self._close_file()
         make_private(self.path.parent)
         if self._holders is None:
