@@ -85,8 +85,8 @@ def page(sections: list[Section], made_on: str) -> str:
         "# Performance",
         "",
         "What waha-mcp costs, compared with a bare server and with other servers. One run on the sandbox, over stdio "
-        "unless stated otherwise, with alternating repetitions; times are medians. Absolute times depend on the machine, "
-        "so read the ratios.",
+        "unless stated otherwise, with alternating repetitions; times are medians. Absolute times depend on the "
+        "machine, so read the ratios.",
         "",
         f"{made_on}.",
     ]

@@ -24,10 +24,10 @@ def main() -> None:
         "",
         "# Broken connections",
         "",
-        "Whether messages are lost or reported twice when the connection to WAHA breaks. Messages arrive in three chats, "
-        f"one of them under a hidden id, while all WebSockets are cut {chosen.cuts} times at random moments. Each tool "
-        "receives them at the same time, in a bridge of its own, and so does `waha-mcp listen`, in a process of its own. "
-        "Out of order: reported before an earlier message of the same chat.",
+        "Whether messages are lost or reported twice when the connection to WAHA breaks. Messages arrive in three "
+        f"chats, one of them under a hidden id, while all WebSockets are cut {chosen.cuts} times at random moments. "
+        "Each tool receives them at the same time, in a bridge of its own, and so does `waha-mcp listen`, in a process "
+        "of its own. Out of order: reported before an earlier message of the same chat.",
         "",
         f"{made_on()}.",
         "",
