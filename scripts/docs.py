@@ -1,4 +1,4 @@
-"""Write the reference pages from the code: the tools, the App definition, the commands.
+"""Write the reference pages from the code: docs/app.md, docs/commands.md and docs/tools.md.
 
 python scripts/docs.py           write them
 python scripts/docs.py --check   say what is stale, and exit with 1 if anything is
@@ -275,6 +275,7 @@ def commands_page(page: str) -> str:
     return section(page, "commands", "\n".join([*table(["command", "what it does"], rows), "", *details]))
 
 
+#: What each page becomes; the first two keep what is written by hand between the marks.
 PAGES: dict[str, Callable[[str], str]] = {
     "app.md": app_page,
     "commands.md": commands_page,
@@ -283,14 +284,14 @@ PAGES: dict[str, Callable[[str], str]] = {
 
 
 def main() -> int:
-    now = {name: (DOCS / name).read_text(encoding="utf-8") for name in PAGES}
-    stale = {name: new for name, write in PAGES.items() if (new := write(now[name])) != now[name]}
+    wanted = {DOCS / name: write((DOCS / name).read_text(encoding="utf-8")) for name, write in PAGES.items()}
+    stale = [f for f, new in wanted.items() if f.read_text(encoding="utf-8") != new]
     if "--check" in sys.argv[1:]:
-        for name in stale:
-            print(f"docs/{name} is stale: run python scripts/docs.py", file=sys.stderr)
+        for file in stale:
+            print(f"{file.relative_to(ROOT)} is stale: run python scripts/docs.py", file=sys.stderr)
         return 1 if stale else 0
-    for name, new in stale.items():
-        (DOCS / name).write_text(new, encoding="utf-8")
+    for file in stale:
+        file.write_text(wanted[file], encoding="utf-8")
     return 0
 
 
