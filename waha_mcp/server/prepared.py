@@ -209,6 +209,6 @@ def _read_private(path: Path) -> Any:
     """
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
-        if os.name == "posix" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
+        if sys.platform != "win32" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
             raise ValueError
         return json.loads(file.read())

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -228,7 +229,7 @@ class Database:
                 _beside(new, each).unlink(missing_ok=True)
 
     def _make_private(self) -> None:
-        if os.name == "posix":
+        if sys.platform != "win32":
             for each in ("", *BESIDE):
                 with contextlib.suppress(FileNotFoundError, PermissionError):  # some file systems have no modes
                     _beside(self.path, each).chmod(0o600)
