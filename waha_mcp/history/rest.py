@@ -29,6 +29,7 @@ class Rest:
 
     def __init__(self, waha: Waha, chat: str, *, from_me: bool | None = None, page: int = 100) -> None:
         """`from_me`: only own messages, or only others'. `page`: messages of one request."""
+        #: What could not be done as asked, in words for the agent.
         self.notes: list[str] = []
         #: Messages of one request, and whether the engine filters by time, as far as is known.
         filters = waha.engine not in _FILTERS_LATE
@@ -39,7 +40,13 @@ class Rest:
     async def rows(
         self, place: Place, since: float | None, until: float | None, budget: Budget
     ) -> AsyncGenerator[Step]:
-        """See `MessageSource.rows`."""
+        """The messages from `place` on, newest first, from `since` to `until` (Unix seconds, both included).
+
+        Where the budget ends before the messages do, the last step has no row. Each message comes once.
+
+        Raises:
+            WahaError: WAHA could not be read.
+        """
         if until is not None and (place.time is None or until < place.time):
             place = Place(int(until))
         reading = _Reading(self, place, since, budget)
