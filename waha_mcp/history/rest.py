@@ -15,9 +15,9 @@ from waha_mcp.waha.parsing import all_of, epoch, listing
 from waha_mcp.waha.rows import SHRINK
 
 MESSAGES = "GET /api/{session}/chats/{chatId}/messages"
-#: Engines that filter only what they have fetched, so that a page with a filter says nothing of what is behind it.
+#: Engines that filter only after fetching: a short page with a filter does not mean that the messages end there.
 _FILTERS_LATE = frozenset({"WPP"})
-#: The chat id that stands for all chats, on the engines that can read them at once.
+#: The chat id for all chats, on engines that can read them at once.
 ALL = "all"
 
 
@@ -67,7 +67,7 @@ class Rest:
             budget.spend()
             query = self._query(at, since)
             try:
-                # A request that takes longer than the budget is let go of, but for the first: each call gets on.
+                # A request that outlasts the budget is abandoned, except the first: every call makes progress.
                 with anyio.move_on_after(budget.left if budget.requests > 1 else None):
                     answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=query)
                     return all_of(answer, "messages", lambda row: row if message_id_of(row.get("id")) else None)
