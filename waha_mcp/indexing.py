@@ -165,8 +165,8 @@ class Indexing:
         self._later: dict[int, float] = {}
         #: When all chats were last looked at (Unix seconds); 0: never.
         self._looked = 0.0
-        #: Whether the index belongs to the account that was paired when last asked (monotonic clock), with no sign since
-        #: that another phone may be paired; and the number of such signs.
+        #: Whether the index belongs to the account that was paired when last asked (monotonic clock), and nothing since
+        #: suggests that another phone may be paired; and how often something did.
         self._sure, self._asked, self._sessions = False, -math.inf, 0
         self._changed = anyio.Event()
 
