@@ -140,7 +140,7 @@ class Listener:
                 if attempt == tries:
                     raise
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
-                logger.warning("%s It is tried again in %.0f s.", error, pause)
+                logger.warning("%s Trying again in %.0f s.", error, pause)
             await anyio.sleep(pause)
         raise AssertionError
 
@@ -151,7 +151,7 @@ class Listener:
         try:
             found = await self._reading(take)
         except WahaError as error:
-            logger.error("What happened in %s woke nobody, since it is not known whose it is: %s", event.chat, error)
+            logger.error("An event in %s woke nobody, because its chat is unknown: %s", event.chat, error)
             return
         if isinstance(found, str):
             self._leave(found, 1, "wakes nobody now: too many chats wait already")

@@ -131,7 +131,7 @@ class Feed:
                 try:
                     await self._keep_on()
                 except Exception:  # it must not stop what runs beside it
-                    logger.exception("Listening to what happens failed, and begins again")
+                    logger.exception("Listening for events failed; starting again")
                     self._deafen("starting", NoEvents("listening failed"))
                     await anyio.sleep(_about(LONGEST_PAUSE))
 

@@ -110,7 +110,7 @@ class IndexRecords:
         stops = False
         try:
             if self._index is None:
-                raise StoreAway("The index is not at hand.")
+                raise StoreAway("The index is not available.")
             if await self._knows(self._index, sieve):
                 seam = await self._seam(self._index, sieve, second)
                 kept = replace(

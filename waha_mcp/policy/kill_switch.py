@@ -23,7 +23,7 @@ class Pause:
 
     @property
     def text(self) -> str:
-        """In a few words: by whom, since when, and how it ends."""
+        """Who paused, since when, and how to resume, in a few words."""
         since = datetime.fromtimestamp(self.since, UTC).astimezone()
         day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
         of = f"App '{self.app_id}'" if self.app_id else "all Apps"

@@ -91,7 +91,7 @@ class Reading:
             await self._write()
         except StoreAway as error:
             # Effects are refused while the store is away.
-            logger.warning("What was read is kept in this process, until the store takes it: %s", error)
+            logger.warning("The chats that were read are kept in memory until the store is available: %s", error)
 
     async def _write(self) -> None:
         """Store the chats read but not stored yet.

@@ -58,7 +58,7 @@ class Holders:
                     holders._held.add(byte)
                     return holders, str(byte)
             holders._close_if_unused()
-            raise OSError("no lock is to be had")
+            raise OSError("no byte could be locked")
 
     def leave(self, holder: str) -> None:
         """Release the holder's byte; closes the file after the last one."""
