@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.harness import run
+from tests.platforms import mode_of
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.install import add_entry, choose_offers, launch_for
 from waha_mcp.cli.install import install as cli_install
@@ -55,9 +56,10 @@ def test_a_file_with_foreign_entries_comes_back_byte_for_byte(name: str, tmp_pat
     host, path = HOSTS[name], tmp_path / "config"
     path.write_text(foreign(host))
     path.chmod(0o640)
+    mode = mode_of(path)
     assert install(host, "whatsapp", entry(host), path).what == "added"
     assert "# keep" in path.read_text() or "// keep" in path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert mode_of(path) == mode
     assert uninstall(host, "whatsapp", path).what == "removed"
     assert path.read_text() == foreign(host)
     assert os.listdir(tmp_path) == ["config"]
