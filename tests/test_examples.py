@@ -150,7 +150,7 @@ def test_an_example_without_a_key_runs_on_a_sandbox_of_its_own(script: str, show
 
 
 def test_every_example_is_run_by_the_checks() -> None:
-    listed = re.search(r"^for example in (.*); do$", (EXAMPLES.parent / ".ci" / "run").read_text(), re.MULTILINE)
+    listed = re.search(r"^ *for example in (.*); do$", (EXAMPLES.parent / ".ci" / "run").read_text(), re.MULTILINE)
     assert listed is not None
     assert {f"{name}.py" for name in listed[1].split()} == {path.name for path in EXAMPLES.glob("*.py")}
 
