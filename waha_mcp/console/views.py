@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from waha_mcp.console.trail import TRAIL
 from waha_mcp.console.view import View
 from waha_mcp.console.waiting import WAITING
 
-VIEWS: tuple[View, ...] = (WAITING,)
+VIEWS: tuple[View, ...] = (WAITING, TRAIL)
