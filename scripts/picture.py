@@ -160,6 +160,7 @@ def trail() -> list[dict[str, Any]]:
             "chats": chats,
             "decision": decision,
             "outcome": outcome,
+            "ms": 120 + 37 * number,
         }
         for number, (ago, client, tool, chats, decision, outcome) in enumerate(calls)
     ]
