@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -39,6 +40,16 @@ def test_the_registry_entry_is_valid_and_the_readme_owns_it() -> None:
     assert f"<!-- mcp-name: {SERVER['name']} -->" in (ROOT / "README.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert [package["identifier"] for package in SERVER["packages"]] == [project["name"]]
+
+
+def test_every_link_of_the_readme_on_pypi_leads_to_the_repository() -> None:
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]
+    text = (ROOT / "README.md").read_text()
+    for each in hook["fancy-pypi-readme"]["substitutions"]:
+        text, made = re.subn(each["pattern"], each["replacement"], text)
+        assert made
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https://")] == []
+    assert f"]({SERVER['repository']['url']}/blob/main/docs/start.md)" in text
 
 
 def test_the_variables_of_the_packages_are_the_commands_own(tmp_path: Path) -> None:

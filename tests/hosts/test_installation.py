@@ -559,11 +559,11 @@ def test_each_offer_that_costs_something_is_asked_about_once_with_what_it_costs(
     assert "default_tools_approval_mode" not in text
 
 
-def test_the_help_of_install_and_the_readme_name_every_host_and_its_offers() -> None:
+def test_the_help_of_install_and_the_documents_name_every_host_and_its_offers() -> None:
     helped = " ".join((cli_install.__doc__ or "").split())
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text()
     assert re.findall(r"The hosts: (.*?)\.", helped) == [", ".join(HOSTS)]
-    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| `~/.* \| (.*)\|$", readme)
+    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| `~/.* \| (.*)\|$", page)
     offered = {name: ", ".join(f"`{offer.name}`" for offer in host.offers) for name, host in HOSTS.items()}
     assert [(name, text.strip()) for name, text in rows] == [*offered.items()]
 
