@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Observer:
-    """Notified of calls and requests to WAHA as they end. Methods may be called from any thread; they must not block."""
+    """Notified of calls and requests to WAHA as they end. Methods may run in any thread; they must not block."""
 
     def called(self, tool: str, outcome: str) -> None:
         """A call has ended. `tool` is the client's word; `outcome` as in the trail."""

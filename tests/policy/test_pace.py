@@ -202,7 +202,7 @@ async def test_a_count_that_cannot_be_given_back_stays_and_fails_nothing(caplog:
     counted = await pacer.take([SAM], [])
     store.lost = {"give_back"}
     await pacer.give_back(counted)
-    assert [record.getMessage() for record in caplog.records] == ["What was not sent stays counted: StoreAway"]
+    assert [record.getMessage() for record in caplog.records] == ["A call that sent nothing stays counted: StoreAway"]
     with pytest.raises(TooFast):
         await pacer.check([SAM], [])
 
