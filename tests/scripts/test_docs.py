@@ -15,6 +15,7 @@ from scripts.rooms import ORDER
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.tools
 def test_the_readme_and_the_list_of_tools_are_as_the_catalog_has_them() -> None:
     """`python scripts/docs.py` writes them."""
     done = subprocess.run(
