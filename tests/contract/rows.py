@@ -230,6 +230,7 @@ def hands_out_others_words(tool: Tool) -> bool:
 
 def arguments(world: World) -> dict[str, dict[str, Any]]:
     """Right arguments for each tool, by name."""
+    assert not lacking(), missing()
     return {name: row.arguments(world) for name, row in ROWS.items()}
 
 

@@ -198,6 +198,8 @@ def _breaches(entry: dict[str, Any], calls: tuple[str, ...]) -> list[str]:
     problems = [] if str(operation) in {*calls, *AROUND} else [f"{operation} is not among its calls"]
     query = {name: values if len(values) > 1 else values[0] for name, values in parse_qs(entry["query"]).items()}
     problems += contract().query_errors(operation, dict(query))
+    if operation.session_from == "none" and "session" in query:
+        problems.append("it concerns no session: call it with bound=False")
     return problems + contract().body_errors(operation, entry["body"])
 
 
