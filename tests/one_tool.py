@@ -6,10 +6,17 @@ through all of them by itself (marked `tools`), what concerns this one: it asks 
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.contract import rows
+from waha_mcp.tools import toolsets
 from waha_mcp.tools.catalog import CATALOG, Tool
+
+#: How `@tool(...)` names a toolset, or not: then it is core.
+_DECORATED = re.compile(r"^@tool\((.*?)^(?:async )?def ", re.DOTALL | re.MULTILINE)
 
 
 def offer(parser: pytest.Parser) -> None:
@@ -25,10 +32,22 @@ def chosen(config: pytest.Config) -> None:
     """
     rows.only = config.getoption("--tool")
     if rows.only is not None and rows.only not in CATALOG:
-        raise pytest.UsageError(
-            f"There is no tool {rows.only}. The module of a tool stands under its toolset in "
-            "waha_mcp/tools/toolsets.py; tests/tools/test_catalog.py says which line is missing."
-        )
+        raise pytest.UsageError(f"There is no tool {rows.only}. {unlisted()}".strip())
+
+
+def unlisted() -> str:
+    """What to write into toolsets.py so that a start-up loads every module with tools; empty: nothing."""
+    folder = Path(toolsets.__file__).parent
+    lines = []
+    for path in sorted(folder.rglob("*.py")):
+        module = ".".join(path.relative_to(folder).with_suffix("").parts)
+        named = [re.search(r'toolset="(\w+)"', found) for found in _DECORATED.findall(path.read_text(encoding="utf-8"))]
+        for toolset in sorted({each[1] if each else "core" for each in named}):
+            modules = toolsets._MODULES.get(toolset, ())
+            if module not in modules:
+                row = ", ".join(f'"{each}"' for each in (*modules, module)) + ("" if modules else ",")
+                lines.append(f'    "{toolset}": ({row}),')
+    return "\n".join(["Write into _MODULES in waha_mcp/tools/toolsets.py:", *lines]) if lines else ""
 
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> None:

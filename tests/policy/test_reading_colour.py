@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 from pydantic import BaseModel, SecretStr
 
-from tests.contract.rows import ROWS, arguments, chosen, hands_out_others_words, reads
+from tests.contract.rows import ROWS, arguments, chosen, hands_out_others_words, missing, reads
 from tests.contract.world import furnish
 from tests.harness import Admin, payload, sandbox_server, stdio_client, texts, with_buttons
 from tests.policy.canned import BASE, Canned, canned
@@ -263,6 +263,7 @@ NOBODYS = {name for name, row in ROWS.items() if row.nobodys}
 @pytest.mark.tools
 @pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
 def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words(tool: Tool) -> None:
+    assert tool.name in ROWS, missing()
     said = [tool.name in COLOURS, tool.name in NOBODYS].count(True)
     assert said == reads(tool), f"in tests/contract/rows.py, the row of {tool.name} needs " + (
         "others= or nobodys=, and not both" if reads(tool) else "neither others= nor nobodys=: it does not read"

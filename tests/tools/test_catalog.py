@@ -1,24 +1,21 @@
 """The catalog: arguments, schemas and exposure follow from one record per tool."""
 
-import re
 import subprocess
 import sys
 from itertools import chain, combinations
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from pydantic import Field, SecretStr
 
+from tests.one_tool import unlisted
 from waha_mcp.app.actions import Action, Evidence, Grant
 from waha_mcp.app.definition import App
-from waha_mcp.tools import toolsets
 from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool, exposed, tool, why_hidden
 from waha_mcp.tools.toolsets import TOOLSETS
 from waha_mcp.waha.models import Result
 
 EVERY = frozenset(Action)
-FOLDER = Path(toolsets.__file__).parent
 
 
 class Made(Result):
@@ -173,27 +170,9 @@ def test_toolsets_are_those_of_the_tools_and_all() -> None:
     assert {name for t in CATALOG.values() for name in t.toolsets} | {"all"} == TOOLSETS
 
 
-#: How `@tool(...)` names a toolset, or not: then it is core.
-DECORATED = re.compile(r"^@tool\((.*?)^(?:async )?def ", re.DOTALL | re.MULTILINE)
-
-
-def toolsets_in(source: str) -> set[str]:
-    """The toolsets of the tools that a module defines."""
-    named = [re.search(r'toolset="(\w+)"', found) for found in DECORATED.findall(source)]
-    return {each[1] if each else "core" for each in named}
-
-
 @pytest.mark.tools
 def test_every_module_with_tools_stands_under_their_toolsets() -> None:
-    missing = []
-    for path in sorted(FOLDER.rglob("*.py")):
-        module = ".".join(path.relative_to(FOLDER).with_suffix("").parts)
-        for toolset in toolsets_in(path.read_text(encoding="utf-8")):
-            modules = toolsets._MODULES.get(toolset, ())
-            if module not in modules:
-                row = ", ".join(f'"{each}"' for each in (*modules, module)) + ("" if modules else ",")
-                missing.append(f'    "{toolset}": ({row}),')
-    assert missing == [], "\n".join(["Write into _MODULES in waha_mcp/tools/toolsets.py:", *missing])
+    assert not unlisted(), unlisted()
 
 
 @pytest.mark.parametrize("toolset", sorted(TOOLSETS - {"all", "destructive"}))

@@ -39,7 +39,7 @@ def test_title_and_description_say_what_it_does_within_bounds(tool: Tool) -> Non
 @TOOLS
 def test_every_property_is_described(tool: Tool) -> None:
     for name, schema in tool.input_schema["properties"].items():
-        assert schema.get("description"), name
+        assert schema.get("description"), f'{name}: Annotated[..., Field(description="...")]'
 
 
 @TOOLS
@@ -93,12 +93,22 @@ def test_a_tool_with_an_effect_says_whom_it_reaches_and_one_without_does_not(too
         assert tool.reaches is None
 
 
+NAMES_CHATS = re.compile(
+    r"(^|_)(chats?|persons?|people|members?|participants?|mentions|recipients?|groups?|message_ids?)$"
+)
+
+
 @TOOLS
 def test_a_parameter_that_is_named_like_a_chat_a_message_or_a_url_is_marked_as_one(tool: Tool) -> None:
     marked = tool.references.keys() | tool.messages.keys() | tool.fetched.keys()
     for name in tool.input_schema["properties"]:
-        if re.search(r"(^|_)(chats?|persons?|people|members?|participants?|mentions|recipients?|message_ids?)$", name):
-            assert name in marked, name
+        if re.search(
+            r"(^|_)(chats?|persons?|people|members?|participants?|mentions|recipients?|groups?|channels?|message_ids?)$",
+            name,
+        ):
+            assert name in marked, (
+                f"{name}: take its type from waha_mcp/tools/params.py (Chat, Person, GroupId, MessageId)"
+            )
         if re.search(r"(^|_)urls?$", name) and tool.effect:
             assert name in tool.fetched, name
 
