@@ -102,13 +102,8 @@ NAMES_CHATS = re.compile(
 def test_a_parameter_that_is_named_like_a_chat_a_message_or_a_url_is_marked_as_one(tool: Tool) -> None:
     marked = tool.references.keys() | tool.messages.keys() | tool.fetched.keys()
     for name in tool.input_schema["properties"]:
-        if re.search(
-            r"(^|_)(chats?|persons?|people|members?|participants?|mentions|recipients?|groups?|channels?|message_ids?)$",
-            name,
-        ):
-            assert name in marked, (
-                f"{name}: take its type from waha_mcp/tools/params.py (Chat, Person, GroupId, MessageId)"
-            )
+        if NAMES_CHATS.search(name):
+            assert name in marked, f"{name}: Chat, Person, GroupId, MessageId, or another type of waha_mcp/tools/params.py"
         if re.search(r"(^|_)urls?$", name) and tool.effect:
             assert name in tool.fetched, name
 
