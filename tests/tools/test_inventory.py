@@ -103,7 +103,7 @@ def test_a_parameter_that_is_named_like_a_chat_a_message_or_a_url_is_marked_as_o
     marked = tool.references.keys() | tool.messages.keys() | tool.fetched.keys()
     for name in tool.input_schema["properties"]:
         if NAMES_CHATS.search(name):
-            assert name in marked, f"{name}: Chat, Person, GroupId, MessageId, or another type of waha_mcp/tools/params.py"
+            assert name in marked, f"{name}: type it as Chat, GroupId, MessageId (waha_mcp/tools/params.py)"
         if re.search(r"(^|_)urls?$", name) and tool.effect:
             assert name in tool.fetched, name
 
