@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.contract.world import World
+from tests.models import models_in
 from waha_mcp.app.actions import Action
 from waha_mcp.policy.reading import SEVERAL
 from waha_mcp.sandbox import ANSWERING_CHAT
 from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 from waha_mcp.tools.catalog import CATALOG, Tool
-from waha_mcp.whatsapp.untrusted import models_in, others_in, own_in
+from waha_mcp.whatsapp.untrusted import others_in, own_in
 
 #: The one tool that `--tool` names; None: all are tested.
 only: str | None = None

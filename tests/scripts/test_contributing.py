@@ -53,7 +53,7 @@ def test_the_walk_makes_a_tool_and_without_one_of_its_steps_the_tests_say_what_i
     with (copy / MODULE).open("a", encoding="utf-8") as module:
         module.write(f"\n\n{CODE}")
 
-    forgotten = run(copy, check, *FEWER, "has_a_row or for_a_reason or as_the_catalog").stdout
+    forgotten = run(copy, check, *FEWER, "has_a_row or for_a_reason or as_the_code").stdout
     assert re.search(rf'delete "{re.escape(operation)}" in {NOT_MAPPED}:\d+', forgotten)
     assert f"Write into ROWS in {ROWS}" in forgotten
     assert ROW.strip().partition("(")[0] in forgotten

@@ -6,7 +6,7 @@ The store has one row per pause, `*` for all Apps or the App's id, with the time
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from waha_mcp.policy.question import clock
 from waha_mcp.store import Store, remove
@@ -23,8 +23,8 @@ class Pause:
 
     @property
     def text(self) -> str:
-        """In a few words: by whom, since when, and how it ends."""
-        since = datetime.fromtimestamp(self.since).astimezone()
+        """Who paused, since when, and how to resume, in a few words."""
+        since = datetime.fromtimestamp(self.since, UTC).astimezone()
         day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
         of = f"App '{self.app_id}'" if self.app_id else "all Apps"
         resume = f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
