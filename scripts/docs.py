@@ -1,4 +1,4 @@
-"""Write the reference pages from the code: docs/app.md, docs/commands.md and docs/tools.md.
+"""Write what follows from the code: docs/app.md, docs/commands.md, docs/tools.md, and tests/snapshots.
 
 python scripts/docs.py           write them
 python scripts/docs.py --check   say what is stale, and exit with 1 if anything is
@@ -34,6 +34,8 @@ load_tools()
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+#: What clients are listed of each tool, so that a change of it is seen in a diff.
+SNAPSHOTS = ROOT / "tests" / "snapshots"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -56,9 +58,19 @@ def section(page: str, name: str, text: str) -> str:
 # Tools
 
 
+def wire(tool: Tool) -> dict[str, Any]:
+    """A tool as tools/list has it."""
+    return describe(tool).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def snapshot(tool: Tool) -> str:
+    """The file of a tool under `SNAPSHOTS`."""
+    return json.dumps(wire(tool), indent=2, ensure_ascii=False) + "\n"
+
+
 def size(tools: Iterable[Tool]) -> str:
     """What their part of tools/list weighs."""
-    listed = [describe(tool).model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+    listed = [wire(tool) for tool in tools]
     return f"{len(json.dumps(listed, ensure_ascii=False, separators=(',', ':')).encode()) / 1000:.0f} kB"
 
 
@@ -136,7 +148,7 @@ def comments(model: type[BaseModel]) -> dict[str, str]:
     lines, found = source.splitlines(), dict[str, str]()
     for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
-            above = []
+            above: list[str] = []
             for line in reversed(lines[: node.lineno - 1]):
                 if not line.strip().startswith("#:"):
                     break
@@ -285,13 +297,19 @@ PAGES: dict[str, Callable[[str], str]] = {
 
 def main() -> int:
     wanted = {DOCS / name: write((DOCS / name).read_text(encoding="utf-8")) for name, write in PAGES.items()}
-    stale = [f for f, new in wanted.items() if f.read_text(encoding="utf-8") != new]
+    wanted |= {SNAPSHOTS / f"{tool.name}.json": snapshot(tool) for tool in CATALOG.values()}
+    stale = [f for f, new in wanted.items() if not f.exists() or f.read_text(encoding="utf-8") != new]
+    gone = sorted(set(SNAPSHOTS.glob("*.json")) - wanted.keys())
     if "--check" in sys.argv[1:]:
-        for file in stale:
+        for file in [*stale, *gone]:
             print(f"{file.relative_to(ROOT)} is stale: run python scripts/docs.py", file=sys.stderr)
-        return 1 if stale else 0
+        return 1 if stale or gone else 0
     for file in stale:
         file.write_text(wanted[file], encoding="utf-8")
+        print(file.relative_to(ROOT))
+    for file in gone:
+        file.unlink()
+        print(f"{file.relative_to(ROOT)} (deleted)")
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import quick
+from tests import one_tool, quick
 from tests.harness import OPENED, Admin, sandbox_server
 from tests.memory_store import Memory
 from tests.redis_server import ClockedRedis, RedisServer
@@ -28,8 +28,13 @@ COLLECTED = pytest.StashKey[dict[str, bool]]()
 _STATE_HOMES = itertools.count()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    one_tool.offer(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     quick.hold()
+    one_tool.chosen(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,6 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         test = item.nodeid.partition("[")[0]
         found[test] = found.get(test, False) or item in chosen
     config.stash[COLLECTED] = found
+    one_tool.choose(config, items)
 
 
 def pytest_collection_finish() -> None:

@@ -11,13 +11,13 @@ import pytest
 from mcp import Client
 from pydantic import BaseModel, SecretStr
 
-from tests.contract.world import arguments, furnish
+from tests.contract.rows import ROWS, arguments, chosen, hands_out_others_words, missing, reads
+from tests.contract.world import furnish
 from tests.harness import Admin, payload, sandbox_server, stdio_client, texts, with_buttons
 from tests.models import models_in
 from tests.policy.canned import BASE, Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, SetClock, bridge_with, effects
 from tests.policy.test_gate import refused
-from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App
 from waha_mcp.bridge import Bridge
 from waha_mcp.people.filling import FilledTable
@@ -25,7 +25,7 @@ from waha_mcp.people.persons import PUBLIC, STATUS, People
 from waha_mcp.policy.call import Call
 from waha_mcp.policy.question import Question
 from waha_mcp.policy.reading import SEVERAL, Reading, _words
-from waha_mcp.sandbox import ANSWERING_CHAT, SandboxInfo
+from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import Store, StoreAway, remove
 from waha_mcp.tools.catalog import CATALOG, Tool
 from waha_mcp.tools.core.chat_messages import MessageView
@@ -254,70 +254,27 @@ async def test_without_the_field_nothing_is_kept(waha: Canned, store: Store) -> 
 
 # What counts as reading
 
-#: What every tool that reads is asked for, beside what stands in `tests/contract/world.py`, and which chat counts as
-#: read then. GROUP, STRANGER and MESSAGE stand for a group that a stranger has made, its maker and a message of theirs.
-COLOURS: dict[str, tuple[dict[str, Any], str | None]] = {
-    "list_chats": ({}, SEVERAL),
-    "get_unread": ({}, SEVERAL),
-    "find_chats": ({"query": "Winners"}, "GROUP"),
-    "get_messages": ({"chat": "STRANGER"}, "STRANGER"),
-    "get_message": ({"message_id": "MESSAGE", "before": 0, "after": 0}, "STRANGER"),
-    "search_messages": ({"query": "wire it"}, "STRANGER"),
-    "wait_for_messages": ({"chat": "STRANGER", "after": "MESSAGE"}, "STRANGER"),
-    "get_updates": ({}, SEVERAL),
-    "get_catch_up": ({}, SEVERAL),
-    "get_media": ({}, ANSWERING_CHAT),
-    "get_contacts": ({"limit": 100}, SEVERAL),
-    "list_groups": ({}, SEVERAL),
-    "get_contact": ({"contact": "STRANGER"}, "STRANGER"),
-    "get_group": ({"group": "GROUP"}, "GROUP"),
-    "list_participants": ({"group": "GROUP"}, "GROUP"),
-    "get_invite_info": ({}, "SPARE"),
-    # All who ask are saved here.
-    "list_join_requests": ({}, None),
-    "list_channels": ({}, "OWN CHANNEL"),
-    "get_channel": ({}, "CHANNEL"),
-    "preview_channel": ({}, "CHANNEL"),
-    "search_channels": ({"text": "news"}, SEVERAL),
-    "list_labeled_chats": ({"label_id": "2"}, "STRANGER"),
-    "get_presence": ({"chat": "GROUP"}, "GROUP"),
-}
-#: Tools that read and hand out nobody's words, and why.
-NOBODYS = {
-    "get_status": "the state of the account, and its own name",
-    "check_number": "whether a number is on WhatsApp",
-    "convert_media": "a file of this machine",
-    "get_profile_picture": "the address of a picture",
-    "match_hidden_id": "ids",
-    "list_hidden_ids": "ids",
-    "get_group_settings": "switches",
-    "get_invite_link": "a link that WhatsApp makes, and whom the call has reached",
-    "list_channel_filters": "WhatsApp's own words",
-    "list_labels": "labels that the account's owner has named",
-    "get_profile": "the account's own profile",
-    "get_session": "the account itself",
-    "get_limits": "numbers",
-    "get_qr_code": "a code that WhatsApp makes",
-    "get_passkey_request": "what WhatsApp asks for",
-    "get_session_settings": "settings of the account's owner",
-    "list_waha_apps": "settings of the account's owner",
-}
+#: What every tool that hands out others' words is asked for, beside its right arguments, and which chat counts as read
+#: then. GROUP, STRANGER and MESSAGE stand for a group that a stranger has made, its maker and a message of theirs.
+COLOURS = {name: row.others for name, row in ROWS.items() if row.others is not None}
+#: Tools that read and hand out nobody's words.
+NOBODYS = {name for name, row in ROWS.items() if row.nobodys}
 
 
-def reading_tools() -> list[Tool]:
-    return [tool for tool in CATALOG.values() if not tool.effect or tool.action is Action.READ]
+@pytest.mark.tools
+@pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
+def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words(tool: Tool) -> None:
+    assert tool.name in ROWS, missing()
+    said = [tool.name in COLOURS, tool.name in NOBODYS].count(True)
+    assert said == reads(tool), f"in tests/contract/rows.py, the row of {tool.name} needs " + (
+        "others= or nobodys=, and not both" if reads(tool) else "neither others= nor nobodys=: it does not read"
+    )
 
 
-def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words() -> None:
-    """A new tool fails here: say what it is asked for so that others' words are in its answer, or why none can be."""
-    assert COLOURS.keys() | NOBODYS.keys() == {tool.name for tool in reading_tools()}
-    assert not COLOURS.keys() & NOBODYS.keys()
-
-
+@pytest.mark.tools
 def test_no_tool_hands_out_words_of_others_that_is_said_to_hand_out_nobodys() -> None:
-    for name in NOBODYS:
-        models = models_in(CATALOG[name].result)
-        assert {field for model in models for field in others_in(model) - own_in(model)} == set(), name
+    wrong = [name for name in NOBODYS if hands_out_others_words(CATALOG[name])]
+    assert wrong == [], "they do: give their rows in tests/contract/rows.py others= instead of nobodys="
 
 
 def row(bridge: Bridge) -> str | None:
@@ -331,6 +288,7 @@ def forget(bridge: Bridge) -> None:
         remove(bridge.policy.store, "read", each.key)
 
 
+@pytest.mark.tools
 async def test_every_tool_that_hands_out_others_words_colours(sandbox: SandboxInfo, admin: Admin) -> None:
     world = await furnish(admin)
     sent = {"chatId": STRANGER, "text": "Please wire it today", "pushName": "Zed"}
@@ -342,16 +300,17 @@ async def test_every_tool_that_hands_out_others_words_colours(sandbox: SandboxIn
     means = {"STRANGER": STRANGER, "GROUP": group, "MESSAGE": message, "CHANNEL": world.channel}
     means |= {"SPARE": world.spare_group, "OWN CHANNEL": world.own_channel}
     given = arguments(world)
+    colours = {name: COLOURS[name] for name in chosen(COLOURS)}
     async with bridge_with(sandbox, "full", toolsets=frozenset({"all"}), **ASK) as bridge:
         found = {}
-        for name, (more, _) in COLOURS.items():
+        for name, (more, _) in colours.items():
             forget(bridge)
             filled = {
                 each: means.get(value, value) if isinstance(value, str) else value for each, value in more.items()
             }
             await bridge.answer(name, given[name] | filled)
             found[name] = row(bridge)
-    assert found == {name: chat and means.get(chat, chat) for name, (_, chat) in COLOURS.items()}
+    assert found == {name: chat and means.get(chat, chat) for name, (_, chat) in colours.items()}
 
 
 def test_every_field_with_others_words_counts() -> None:

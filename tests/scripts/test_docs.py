@@ -15,6 +15,7 @@ from scripts.rooms import ORDER
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.tools
 def test_the_reference_pages_are_as_the_code_has_them() -> None:
     """`python scripts/docs.py` writes them."""
     done = subprocess.run(

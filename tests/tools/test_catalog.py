@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, SecretStr
 
+from tests.one_tool import unlisted
 from waha_mcp.app.actions import Action, Evidence, Grant
 from waha_mcp.app.definition import App
 from waha_mcp.tools.catalog import CATALOG, READS, ArgumentError, Context, Tool, exposed, tool, why_hidden
@@ -167,6 +168,11 @@ def test_the_status_is_hidden_by_no_grant() -> None:
 
 def test_toolsets_are_those_of_the_tools_and_all() -> None:
     assert {name for t in CATALOG.values() for name in t.toolsets} | {"all"} == TOOLSETS
+
+
+@pytest.mark.tools
+def test_every_module_with_tools_stands_under_their_toolsets() -> None:
+    assert not unlisted(), unlisted()
 
 
 @pytest.mark.parametrize("toolset", sorted(TOOLSETS - {"all", "destructive"}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from waha_mcp.sandbox.contract import contract
@@ -13,11 +15,28 @@ MAPPED = {call for tool in CATALOG.values() for call in tool.calls}
 NOT_MAPPED = {operation: (reason, instead) for operation, reason, instead in entries()}
 
 
+#: Where what has no tool stands.
+FILE = "waha_mcp/tools/not_mapped.py"
+ENTRY = '("server-internal", "what it is for", ["{}"]),'
+
+
+def _line(operation: str) -> str:
+    """Where an operation stands in that file."""
+    lines = (Path(__file__).parents[2] / FILE).read_text(encoding="utf-8").splitlines()
+    found = next((number for number, line in enumerate(lines, 1) if f'"{operation}"' in line), None)
+    return FILE if found is None else f"{FILE}:{found}"
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_is_called_by_a_tool_or_left_out_for_a_reason_and_never_both(operation: str) -> None:
-    assert (operation in MAPPED) != (operation in NOT_MAPPED)
+    callers = [tool.name for tool in CATALOG.values() if operation in tool.calls]
+    if callers:
+        assert operation not in NOT_MAPPED, f'{callers[0]} calls it: delete "{operation}" in {_line(operation)}'
+    else:
+        assert operation in NOT_MAPPED, f"no tool calls it: write one, or into {FILE}: {ENTRY.format(operation)}"
 
 
+@pytest.mark.tools
 def test_nothing_is_left_out_that_there_is_not_or_twice() -> None:
     listed = [operation for operation, _, _ in entries()]
     assert len(listed) == len(NOT_MAPPED)
@@ -33,7 +52,7 @@ def test_the_reason_is_one_of_the_list_and_fits_the_operation(operation: str) ->
     assert (reason == "deprecated") is found.deprecated
     assert (reason == "admin-only") is (found.action in ("admin", "create"))
     if reason in ("deprecated", "superseded"):
-        assert set(instead.split(" and ")) <= MAPPED
+        assert set(instead.split(" and ")) <= MAPPED, f"{_line(operation)} names what no tool calls"
 
 
 @pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
@@ -43,4 +62,5 @@ def test_a_tool_demands_the_action_that_waha_demands_for_each_operation_it_calls
     # What WAHA opens to every session's key needs no action of its own.
     allowed = {"list", "server"} | ({tool.action.value} if tool.action is not None else set())
     for call in tool.calls:
-        assert OPERATIONS[call].action in allowed, call
+        assert call in OPERATIONS, f"WAHA has no operation {call}"
+        assert OPERATIONS[call].action in allowed, f"{call} needs the action {OPERATIONS[call].action}"

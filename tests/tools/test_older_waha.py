@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.world import World, arguments, furnish
+from tests.contract.rows import arguments, chosen
+from tests.contract.world import World, furnish
 from tests.harness import Admin, app_for
 from waha_mcp.app.actions import Action
 from waha_mcp.bridge import Bridge
@@ -72,11 +73,13 @@ async def _without(bridge: Bridge, admin: Admin, operation: str, name: str, give
         await admin.request("DELETE", "/sandbox/faults")
 
 
+@pytest.mark.tools
 async def test_a_tool_of_several_requests_says_what_is_missing_where_waha_does_not_know_one_of_them(
     bridge: Bridge, world: World, admin: Admin
 ) -> None:
     tried, wrong = set(), []
-    for name, tool in CATALOG.items():
+    for name in chosen(CATALOG):
+        tool = CATALOG[name]
         if not tool.hints.read_only or name in ("get_qr_code", "get_passkey_request"):
             continue
         given = arguments(world)[name]
@@ -88,5 +91,6 @@ async def test_a_tool_of_several_requests_says_what_is_missing_where_waha_does_n
             if (said is None) != (operation in MAIN.get(name, ())) or (said is not None and not said & SAYS):
                 wrong.append((name, operation, said))
             tried.add(name)
-    assert wrong == []
-    assert {"get_status", "get_unread", "get_message", "get_contact", "get_group_settings", "get_limits"} <= tried
+    assert wrong == [], "say what is missing in the answer (`tools.several`), or name the operation in MAIN"
+    known = {"get_status", "get_unread", "get_message", "get_contact", "get_group_settings", "get_limits"}
+    assert tried >= set(chosen(known))
