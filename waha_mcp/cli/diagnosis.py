@@ -32,8 +32,8 @@ from waha_mcp.app.definition import (
     shared_ids,
 )
 from waha_mcp.bridge import Bridge
-from waha_mcp.cli.index_files import files_of
 from waha_mcp.cli.remote_server import ask
+from waha_mcp.console.index_files import files_of
 from waha_mcp.files import read_by_others
 from waha_mcp.history.index_file import no_trigrams
 from waha_mcp.hosts.installation import HostError, entries_of

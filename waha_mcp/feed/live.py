@@ -68,6 +68,8 @@ class Feed:
         self.listeners: set[Callable[[Event], object]] = set()
         #: Awaited when WAHA refuses the key its events, and now and then, to find out whether it may still read.
         self.refused: Callable[[], Awaitable[object]] | None = None
+        #: Called whenever `state` or `why` may have changed. It does not raise.
+        self.turned: Callable[[], object] = lambda: None
         #: Starts a task in the background (`start_soon` of a task group).
         self.start: Callable[..., object] | None = None
         self.waha, self._live = waha, live
@@ -97,6 +99,7 @@ class Feed:
             before = [message_event(row) for row in last]
             self.record.begin(newest, frozenset(short(event.key) for event in before if event and event.key))
             self.state, self.deaf_since = "starting", now
+            self.turned()
             assert self.start is not None
             self._running, self._failures = anyio.CancelScope(), 0
             self.start(self._run, self._running)
@@ -112,6 +115,7 @@ class Feed:
             self._running.cancel()
         self.record.wake()
         self.record, self.state, self.deaf_since = Record(), "off", None
+        self.turned()
 
     def see_typing(self, chat: str) -> None:
         """Have WAHA tell of typing in a chat, which it does once it was asked for who is there."""
@@ -181,6 +185,7 @@ class Feed:
         if self.deaf_since is not None:
             self.record.gaps.append((self.deaf_since, time.time()))
         self.state, self.why, self.deaf_since = "live", None, None
+        self.turned()
         self.record.wake()
         async for arrived in arriving:
             event = event_from(arrived.raw)
@@ -199,6 +204,7 @@ class Feed:
         if self.state == "live":
             logger.info("No live events: %s", why)
         self.state, self.why = state, str(why)
+        self.turned()
         self.deaf_since = self.deaf_since or time.time()
         # Who waits may have to say so.
         self.record.wake()

@@ -5,9 +5,12 @@ The store has one row per pause, `*` for all Apps or the App's id, with the time
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Literal
 
+from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.question import clock
 from waha_mcp.store import Store, remove
 
@@ -71,6 +74,23 @@ def resume(store: Store, app_id: str | None) -> bool:
         StoreAway: the store cannot be read or written.
     """
     return remove(store, _TABLE, app_id or _ALL)
+
+
+def note(command: Literal["pause", "resume"], of: str | None, apps: Iterable[str], client: str) -> None:
+    """Write into the trail of each of `apps` that the user has paused or resumed the App `of`, or all. Blocks.
+
+    `client`: where the user did it.
+    """
+    for app_id in apps:
+        Trail(app_id).write_now(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "client": client,
+                "decision": f"{command}d by the user",
+                "of": of or "all Apps",
+                "outcome": "done",
+            }
+        )
 
 
 def paused_apps(store: Store) -> list[str]:

@@ -133,9 +133,10 @@ class Protocol:
     async def _introduce(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
         """Middleware that makes the server's name and instructions those of the bridge."""
         result = await call_next(ctx)
+        bridge = self._of(ctx).bridge
+        bridge.presence.saw(_client_name(ctx) or "a client without a name", "http" if ctx.request else "stdio")
         if not isinstance(result, dict):
             return result
-        bridge = self._of(ctx).bridge
         first = ctx.method in ("initialize", "server/discover")
         if first:
             await bridge.key.listable(INTRODUCING)
