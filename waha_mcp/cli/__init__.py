@@ -31,6 +31,7 @@ _COMMANDS = {
     "tools": "tools",
     "call": "call_tool",
     "listen": "listen",
+    "console": "console_page",
     "approvals": "approvals",
     "approve": "approvals",
     "grant": "grant",

@@ -1,4 +1,4 @@
-"""The console on a server: the approvals page of one App, for whoever has logged in with a one-time code.
+"""The console on a server: the page of one App, for whoever has logged in with a one-time code.
 
 The log-in is neither the App's key nor an access token, and neither of them opens it. It is a cookie of 256 random
 bits, of which the store keeps the digest. It ends after `LIFETIME`, with a log-out, and with the App: when that is
@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -21,11 +20,10 @@ from starlette.routing import Route
 
 from waha_mcp.app.definition import App
 from waha_mcp.app.urls import is_loopback
-from waha_mcp.console.approvals_page import Sight, approval_routes, approvals_page, decided_in, shown_as_is
-from waha_mcp.console.pages import as_page, page_text
+from waha_mcp.console.pages import as_page, rendered
+from waha_mcp.console.shell import form_of, page_routes, shell_page, shown_as_is, view_routes
+from waha_mcp.console.sight import Sight
 from waha_mcp.digests import digest, key_digest
-from waha_mcp.policy import shown_files
-from waha_mcp.policy.approval import Approvals, Entry
 from waha_mcp.policy.one_time_codes import redeem
 from waha_mcp.store import Full, Store, in_thread, remove
 
@@ -52,16 +50,16 @@ def console_routes(store: Store, find: Callable[[str], App | None], address: Cal
         if not _of_this_origin(request):
             return PlainTextResponse("Wrong Origin", 403)
         app = await in_thread(logins.app_of, request.cookies.get(COOKIE, ""))
-        return PlainTextResponse("Log in first", 401) if app is None else _sight(app.id, store)
+        return PlainTextResponse("Log in first", 401) if app is None else sight_of(app.id, store, find)
 
     async def page(request: Request) -> Response:
         app = await in_thread(logins.app_of, request.cookies.get(COOKIE, ""))
-        return _login_page() if app is None else approvals_page(app.id)
+        return _login_page() if app is None else shell_page(PATH, app.id)
 
     async def login(request: Request) -> Response:
         if not _of_this_origin(request):
             return PlainTextResponse("Wrong Origin", 403)
-        code = await _code(request)
+        code = (await form_of(request, _MOST_FORM)).get("code", "")
         try:
             app_id = await in_thread(redeem, store, "console", code, address(request))
         except Full as full:
@@ -83,10 +81,10 @@ def console_routes(store: Store, find: Callable[[str], App | None], address: Cal
         return response
 
     return [
-        Route(PATH, shown_as_is(page)),
         Route(f"{PATH}/login", shown_as_is(login), methods=["POST"]),
         Route(f"{PATH}/logout", shown_as_is(logout), methods=["POST"]),
-        *approval_routes(PATH, who),
+        *page_routes(PATH, page),
+        *view_routes(PATH, who),
     ]
 
 
@@ -130,19 +128,9 @@ def end_logins(store: Store, app_id: str) -> int:
     return sum(store.swap(_TABLE, row.key, row.value, None) for row in rows)
 
 
-def _sight(app_id: str, store: Store) -> Sight:
-    """The questions of one App: those of others are as unknown ones."""
-    approvals = Approvals(app_id, store)
-
-    def waiting() -> list[Entry]:
-        shown_files.sweep(store)
-        return [entry for entry in approvals.entries() if entry.state == "waiting"]
-
-    return Sight(
-        waiting,
-        partial(decided_in, store, app_id),
-        partial(shown_files.read, store),
-    )
+def sight_of(app_id: str, store: Store, find: Callable[[str], App | None]) -> Sight:
+    """What is seen by who is logged in for an App: that App, and others as ones that are not there."""
+    return Sight(app_id, lambda: nullcontext(store), find)
 
 
 def _of_this_origin(request: Request) -> bool:
@@ -156,19 +144,9 @@ def _of_this_origin(request: Request) -> bool:
     return origin in {f"{scheme}://{host}" for scheme in schemes}
 
 
-async def _code(request: Request) -> str:
-    """The code of the form; nothing where there is none."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_FORM:
-            return ""
-    return parse_qs(body.decode("utf-8", "replace")).get("code", [""])[0]
-
-
 def _login_page(problem: str = "", status: int = 200) -> Response:
     nonce = secrets.token_urlsafe(16)
-    text = page_text("login_page.html", NONCE=nonce, PROBLEM=problem, LOGIN=f"{PATH}/login")
+    text = rendered("login.html", nonce=nonce, problem=problem, login=f"{PATH}/login")
     return as_page(text, nonce, status, posts=True)
 
 

@@ -1,11 +1,16 @@
-"""HTML pages for people, of the console and of OAuth: what a browser is told with each of them."""
+"""HTML pages for people, of the console and of OAuth: how they are made, and what a browser is told with each."""
 
 from __future__ import annotations
 
-from html import escape
+import functools
 from importlib import resources
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
+
+from waha_mcp.whatsapp.untrusted import reveal
 
 #: Of all answers to a person's browser: they are kept nowhere, and shown within no other page.
 HEADERS = {
@@ -34,9 +39,31 @@ def as_page(text: str, nonce: str, status: int = 200, *, posts: bool = False, mo
     return HTMLResponse(text, status, headers)
 
 
-def page_text(file: str, **texts: str) -> str:
-    """A file of this package, with these texts (escaped) in place of their names."""
-    text = resources.files("waha_mcp.console").joinpath(file).read_text(encoding="utf-8")
-    for name, value in texts.items():
-        text = text.replace(f"{{{name}}}", escape(value))
-    return text
+def rendered(template: str, **values: Any) -> str:
+    """A file of `templates/` with these values, which are escaped as they are put in."""
+    return _environment().get_template(template).render(values)
+
+
+def revealed(text: str) -> str:
+    """A text of several lines, with each character in it that hides, turns or commands as its `<U+…>`."""
+    return "\n".join(map(reveal, text.split("\n")))
+
+
+@functools.cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("waha_mcp.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["revealed"] = revealed
+    made.globals["source"] = source
+    return made
+
+
+@functools.cache
+def source(file: str) -> Markup:
+    """The style or the script of the console, which stands in its pages as it is."""
+    return Markup(resources.files("waha_mcp.console").joinpath(file).read_text(encoding="utf-8"))  # noqa: S704

@@ -234,16 +234,25 @@ def _read(text: str | None, now: float) -> Entry | None:
 
 
 def waiting() -> list[Entry]:
-    """The waiting questions of all Apps, oldest first. Deletes the copies of files of questions that have expired.
+    """The waiting questions of all Apps, as `waiting_in` gives them from the user's store. Raises as `waiting_in`."""
+    with closing(user_store()) as store:
+        return waiting_in(store)
+
+
+def waiting_in(store: Store, app_id: str | None = None) -> list[Entry]:
+    """The waiting questions of an App, or of all, oldest first. Deletes the copies of files of expired questions.
 
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    with closing(user_store()) as store:
-        shown_files.sweep(store)
+    shown_files.sweep(store)
+    if app_id is not None:
+        found = Approvals(app_id, store).entries()
+    else:
         for folder in state_root().glob("*/approvals"):
             _take_over(store, folder.parent.name)
-        return [entry for entry in _entries(store) if entry.state == "waiting"]
+        found = _entries(store)
+    return [entry for entry in found if entry.state == "waiting"]
 
 
 def decide(entry_id: str, *, approve: bool) -> bool:
