@@ -13,6 +13,8 @@ import anyio
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, AppError
 from waha_mcp.bridge import Bridge, Shared
+from waha_mcp.console.sight import Sight
+from waha_mcp.log import hide
 from waha_mcp.people.persons import People
 from waha_mcp.policy.own_account import OwnAccount, known_key
 from waha_mcp.policy.pace import used
@@ -73,6 +75,39 @@ class Looks:
                 look = await look_at(app, store)
                 known = self._found[app.id] = app, time.monotonic(), look
             return known[2]
+
+
+_LOOKS = Looks()
+
+
+async def looked_at(sight: Sight) -> dict[str, tuple[App, Look] | str]:
+    """Of each visible App, by its id, the App and what WAHA says of it; or why it cannot be used, in words."""
+    apps = await in_thread(lambda: {app_id: _defined(sight, app_id) for app_id in sight.app_ids()})
+    found: dict[str, tuple[App, Look] | str] = dict.fromkeys(apps, "")
+
+    async def look(app_id: str, app: App) -> None:
+        found[app_id] = app, await _LOOKS.at(app, store)
+
+    with sight.opened() as store:
+        async with anyio.create_task_group() as tasks:
+            for app_id, app in apps.items():
+                if isinstance(app, str):
+                    found[app_id] = app
+                else:
+                    tasks.start_soon(look, app_id, app)
+    return found
+
+
+def _defined(sight: Sight, app_id: str) -> App | str:
+    try:
+        app = sight.app(app_id)
+    except AppError as error:
+        return str(error)
+    if app is None:
+        return "There is no definition of it here: the program that starts its server knows what it may do."
+    for secret in app.secrets():
+        hide(secret)
+    return app
 
 
 async def look_at(app: App, store: Store, patience: float = PATIENCE) -> Look:

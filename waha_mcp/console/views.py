@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from waha_mcp.console.connections import CONNECTIONS
+from waha_mcp.console.reach import REACH
 from waha_mcp.console.view import View
 from waha_mcp.console.waiting import WAITING
 
-VIEWS: tuple[View, ...] = (WAITING,)
+VIEWS: tuple[View, ...] = (WAITING, REACH, CONNECTIONS)

@@ -254,6 +254,15 @@ class Feed:
                 listener(event)
 
 
+def in_words(state: State, why: str | None) -> str:
+    """How it is heard what happens. `why`: why it is not live, as of `Feed`."""
+    if state == "polling":
+        return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {why}"
+    if state == "starting":
+        return f"connecting again: {why}" if why else "connecting"
+    return "live" if state == "live" else "not needed yet"
+
+
 def _about(seconds: float) -> float:
     """Jitter keeps several bridges from doing the same at the same time."""
     return seconds * random.uniform(0.7, 1.3)  # noqa: S311
