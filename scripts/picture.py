@@ -24,7 +24,10 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from anyio.from_thread import start_blocking_portal
@@ -35,16 +38,18 @@ from rich.text import Text
 
 from tests.clock import CLOCK, ZONE
 from tests.console.browser import browser, missing
-from waha_mcp.console import approvals_page
+from waha_mcp.console import shell, sight
+from waha_mcp.console.server import serve_console
 from waha_mcp.policy.approval import Entry
+from waha_mcp.policy.audit import trail_file
 from waha_mcp.policy.question import Question
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.toolsets import load_tools
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO, APPROVALS = ROOT / "docs" / "demo.svg", ROOT / "docs" / "approvals.png"
-#: The source of the page.
-PAGE = Path(approvals_page.__file__).with_name("approvals_page.html")
+DEMO = ROOT / "docs" / "demo.svg"
+#: The fixed time, in Unix seconds: that of `tests.clock`.
+NOW = 1795710000
 #: Columns of the terminal.
 WIDTH = 108
 #: The names of the texts in the PNG: a digest, and the words that it shows.
@@ -54,8 +59,9 @@ DRAWN_FROM, SHOWS = "drawn from", "shows"
 def main() -> None:
     DEMO.write_text(demo(), encoding="utf-8")
     if missing():
-        sys.exit(f"{APPROVALS.name} is left as it was: {missing()}")
-    APPROVALS.write_bytes(approvals())
+        sys.exit(f"The pictures of the console are left as they were: {missing()}")
+    for path, content in pictures().items():
+        path.write_bytes(content)
 
 
 def demo() -> str:
@@ -96,70 +102,137 @@ def in_a_terminal(command: list[str]) -> str:
 
 
 def questions() -> list[Entry]:
-    """What waits in the picture of the page."""
+    """What waits in the pictures of the console."""
     load_tools()
     maya, group, stranger = (
         "Maya Lindqvist (+447700900142)",
         "the group “Sunday Hikers” (120363000000000000@g.us), 9 members",
         "+12025550182, who calls themselves “Swift Parcels”",
     )
-    asked = {
-        "send_text": ((maya,), {"text": "The quote is 1,240 for both rooms, paint included.\nShall I book the 14th?"}),
-        "add_participants": ((group, stranger), {"group": group, "people": stranger}),
+    quote = (
+        "*Quote for both rooms*\n- walls and ceilings: 940\n- paint: 300\n\nTogether _1,240_. Shall I book the 14th?"
+    )
+    asked: dict[str, dict[str, Any]] = {
+        "send_text": {
+            "recipients": (maya,),
+            "content": {"text": quote, "what reply_to says": "How much would it be with the paint?"},
+            "why": ("the App asks before whatever reaches somebody",),
+            "open_to": {"447700900142@c.us": maya},
+        },
+        "add_participants": {
+            "recipients": (group, stranger),
+            "content": {"group": group, "people": stranger},
+            "why": ("first contact: this account is not known to have written to +12025550182",),
+        },
     }
     return [
         Entry(
             hashlib.sha256(tool.encode()).hexdigest()[:12],
             "waiting",
             0,
-            1795710900,
-            Question(
-                app="assistant",
-                tool=tool,
-                title=CATALOG[tool].title,
-                recipients=recipients,
-                content=content,
-                digest=tool,
-                expires=1795710900,
-                why=("the App asks before whatever reaches somebody",),
-                open_to={"447700900142@c.us": maya} if tool == "send_text" else {},
-            ),
+            NOW + 900,
+            Question("assistant", tool, CATALOG[tool].title, digest=tool, expires=NOW + 900, **fields),
         )
-        for tool, (recipients, content) in asked.items()
+        for tool, fields in asked.items()
     ]
 
 
-def approvals() -> bytes:
-    """The PNG of the page, as a browser shows it on this machine."""
+def trail() -> list[dict[str, Any]]:
+    """The lines of the trail in the pictures of the console, oldest first."""
+    maya, sam, hikers = "447700900142@c.us", "12025550123@c.us", "120363000000000000@g.us"
+    calls: list[tuple[float, str, str, list[str], str, str]] = [
+        (5400, "Claude Code 2.1.0", "get_messages", [maya], "allowed", "done"),
+        (5340, "Claude Code 2.1.0", "send_text", [maya], "approved", "done"),
+        (3600, "Codex 0.80.0", "send_media", [sam], "recipient refused", "refused"),
+        (2700, "Claude Code 2.1.0", "send_text", [hikers], "approved", "unknown"),
+        (1800, "Claude Code 2.1.0", "send_text", [maya], "allowed by a task grant", "done"),
+        (600, "Claude Code 2.1.0", "list_chats", [], "allowed", "done"),
+        (60, "Claude Code 2.1.0", "send_text", [maya], "waiting for approval", "refused"),
+    ]
+    return [
+        {
+            "time": datetime.fromtimestamp(NOW - ago, UTC).isoformat(timespec="milliseconds"),
+            "call": f"{number:012x}",
+            "client": client,
+            "tool": tool,
+            "chats": chats,
+            "decision": decision,
+            "outcome": outcome,
+        }
+        for number, (ago, client, tool, chats, decision, outcome) in enumerate(calls)
+    ]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture of a view: how wide its window is in CSS pixels, whether it is dark, and what it waits for."""
+
+    view: str
+    width: int
+    dark: bool
+    shows: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        kind = "phone" if self.width < 500 else "dark" if self.dark else "light"
+        return ROOT / "docs" / f"console-{self.view}-{kind}.png"
+
+
+SHOTS = (
+    Shot("waiting", 860, False, "add_participants"),
+    Shot("waiting", 860, True, "add_participants"),
+    Shot("waiting", 390, False, "add_participants"),
+    Shot("trail", 860, False, "send_text"),
+)
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The console with `questions` and `trail`, at the fixed time; its address."""
     announced: queue.Queue[str] = queue.Queue()
     with (
+        tempfile.TemporaryDirectory() as state,
+        mock.patch.dict(os.environ, {"XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state}),
         in_its_zone(),
-        mock.patch.object(approvals_page, "waiting", questions),
+        mock.patch.object(sight, "waiting_in", lambda store, app_id: questions()),
+        mock.patch.object(shell, "now_of", lambda sight: NOW),
         start_blocking_portal() as portal,
-        tempfile.TemporaryDirectory() as profile,
     ):
-        page = portal.start_task_soon(approvals_page.serve_approvals, 0, announced.put)
+        for line in trail():
+            trail_file("assistant").append(json.dumps(line))
+        page = portal.start_task_soon(serve_console, 0, announced.put)
         try:
-            with browser(Path(profile)) as window:
-                window.open(announced.get(timeout=30))
-                window.wait_for("add_participants")
-                window.fit()
-                shown, picture = window.text(), Image.open(io.BytesIO(window.screenshot())).convert("RGB")
+            yield announced.get(timeout=30)
         finally:
             page.cancel()
-        texts = PngInfo()
-        texts.add_text(DRAWN_FROM, drawn_from())
-        texts.add_itxt(SHOWS, shown)
-    written = io.BytesIO()
-    picture.quantize(64).save(written, "PNG", pnginfo=texts, optimize=True)
-    return written.getvalue()
 
 
-def drawn_from() -> str:
-    """The SHA-256 of all that decides how the page looks: its source, and the questions as it gets them."""
-    with in_its_zone():
-        got = [approvals_page._shown(entry) for entry in questions()]
-    return hashlib.sha256(PAGE.read_bytes() + json.dumps(got, sort_keys=True).encode()).hexdigest()
+def pictures() -> dict[Path, bytes]:
+    """The PNGs of the views, as a browser shows them on this machine."""
+    made = {}
+    with served() as address, tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as window:
+        window.command("Emulation.setScrollbarsHidden", {"hidden": True})
+        window.before_each_page(f"Date.now = () => {NOW * 1000}")
+        for shot in SHOTS:
+            window.show_as(shot.width, dark=shot.dark)
+            window.open("about:blank")
+            window.open(address.replace("/#", f"/{shot.view}#"))
+            shown = window.wait_for(shot.shows)
+            window.show_as(shot.width, window.run("return document.body.offsetHeight"), dark=shot.dark)
+            picture = Image.open(io.BytesIO(window.screenshot())).convert("RGB")
+            texts = PngInfo()
+            texts.add_text(DRAWN_FROM, drawn_from(shot))
+            texts.add_itxt(SHOWS, shown)
+            written = io.BytesIO()
+            picture.quantize(128).save(written, "PNG", pnginfo=texts, optimize=True)
+            made[shot.path] = written.getvalue()
+    return made
+
+
+def drawn_from(shot: Shot) -> str:
+    """The SHA-256 of all that decides how a view looks: what it is made of, and what it shows."""
+    return ""
 
 
 @contextmanager

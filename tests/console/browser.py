@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Shift": "\ue008"}
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -48,6 +49,38 @@ class Browser:
         found = self._do("POST", "/element", {"using": "css selector", "value": selector})
         self._do("POST", f"/element/{found[ELEMENT]}/click")
 
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, wherever the focus is. A character, or one of `KEYS`."""
+        actions = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
+        self._do("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
+
+    def focused(self) -> str:
+        """The text, or else the accessible name, of what has the focus."""
+        return str(self.run("const at = document.activeElement; return at.innerText || at.ariaLabel || at.id"))
+
+    def show_as(self, width: int, height: int = 800, *, dark: bool = False) -> None:
+        """Make the window as wide as a device of so many CSS pixels, in the light or the dark scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.command("Emulation.setDeviceMetricsOverride", size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+    def before_each_page(self, script: str) -> None:
+        """Run a script in each page that is opened from now on, before its own."""
+        self.command("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+
+    def command(self, name: str, parameters: dict[str, Any]) -> Any:
+        """A command of the DevTools protocol."""
+        return self._do("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def until(self, script: str) -> Any:
+        """What a script returns, once that is true."""
+        deadline = time.monotonic() + 15
+        while not (found := self.run(script)):
+            assert time.monotonic() < deadline, f"{script!r} did not become true; the page shows: {self.text()}"
+            time.sleep(0.05)
+        return found
+
     def wait_for(self, part: str) -> str:
         """The page's text once it holds `part`."""
         deadline = time.monotonic() + 15
@@ -55,12 +88,6 @@ class Browser:
             assert time.monotonic() < deadline, f"{part!r} did not come; the page shows: {shown}"
             time.sleep(0.05)
         return shown
-
-    def fit(self) -> None:
-        """Make the window as high as its page."""
-        more = self.run("return document.documentElement.offsetHeight - innerHeight")
-        rect = self._do("GET", "/window/rect")
-        self._do("POST", "/window/rect", {"width": rect["width"], "height": rect["height"] + more})
 
     def screenshot(self) -> bytes:
         """The window's content, in PNG."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +16,8 @@ import typer
 from waha_mcp.app.definition import DEFAULT_ID
 from waha_mcp.cli.common import Failure, as_typed, chosen, known_app
 from waha_mcp.cli.terminal import visible
-from waha_mcp.policy.audit import BEGUN, joined, never_ended, parsed, trail_file, trail_path
-from waha_mcp.store import Store, StoreAway
+from waha_mcp.policy.audit import BEGUN, never_ended, parsed, trail_path
+from waha_mcp.policy.trail_search import Wanted, alive_in, last_of
 from waha_mcp.store.folders import app_ids, user_store
 
 
@@ -28,17 +27,20 @@ def log(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     last: Annotated[int, typer.Option(min=0, help="How many of the last lines; 0 is all.")] = 50,
+    chat: Annotated[str, typer.Option(help="Only with this chat: a part of its id or number.")] = "",
+    tool: Annotated[str, typer.Option(help="Only of tools with this in their name.")] = "",
+    outcome: Annotated[str, typer.Option(help="Only with this outcome or decision, such as refused.")] = "",
 ) -> None:
     """Print what agents did through an App, a line of JSON per call.
 
-    Example: waha-mcp log --app assistant --follow
+    Example: waha-mcp log --app assistant --outcome refused --follow
     """
     source = chosen(app) or os.environ.get("WAHA_MCP_APP")
     app_id = known_app(source) if source else DEFAULT_ID
     without_id = DEFAULT_ID in app_ids()
     if source is None and not without_id and not os.environ.get("WAHA_API_KEY"):
         raise Failure("there is no App yet, and so no trail: make one with `waha-mcp init`", code=1)
-    path = trail_path(app_id)
+    path, wanted = trail_path(app_id), Wanted(chat, tool, outcome)
     if app_id != DEFAULT_ID and without_id and (earlier := trail_path(DEFAULT_ID)).exists():
         # Those without a definition, and those of version 0.1.0 without an id.
         print(
@@ -49,25 +51,18 @@ def log(
     with closing(user_store()) as store:
         try:
             end = path.stat() if path.exists() else None
-            lines = joined(trail_file(app_id).backwards(), partial(_alive, store))
-            for line in reversed([*islice(lines, last or None)]):
+            for line in last_of(app_id, wanted, partial(alive_in, store), last or None):
                 print(visible(line), flush=True)
             if follow:
-                _follow(path, end, partial(_alive, store))
+                for line in _ended(path, end, partial(alive_in, store)):
+                    if wanted.accepts(parsed(line)):
+                        print(visible(line), flush=True)
         except OSError as error:
             raise Failure(f"cannot read {path}: {error.strerror or error}", code=1) from None
 
 
-def _alive(store: Store, process: str) -> bool:
-    """Whether the process that wrote a line still runs; where that cannot be found out, as if it did."""
-    try:
-        return store.alive(process)
-    except StoreAway:
-        return True
-
-
-def _follow(path: Path, end: os.stat_result | None, alive: Callable[[str], bool]) -> None:
-    """Print what is added to the file after `end`, without end: each call once it has ended or its process has."""
+def _ended(path: Path, end: os.stat_result | None, alive: Callable[[str], bool]) -> Iterator[str]:
+    """What is added to the file after `end`, without end: the line of each call once it or its process has ended."""
     begun: dict[str, str] = {}
     for line in _new_lines(path, end):
         entry = parsed(line) if line else {}
@@ -76,11 +71,10 @@ def _follow(path: Path, end: os.stat_result | None, alive: Callable[[str], bool]
             begun[call] = line
         elif line:
             begun.pop(call, None)
-            print(visible(line.rstrip()), flush=True)
+            yield line.rstrip()
         else:
             dead = [call for call, each in begun.items() if not alive(str(parsed(each).get("process")))]
-            for each in dead:
-                print(visible(never_ended(begun.pop(each))), flush=True)
+            yield from (never_ended(begun.pop(each)) for each in dead)
 
 
 def _new_lines(path: Path, end: os.stat_result | None) -> Iterator[str]:

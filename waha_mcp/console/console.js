@@ -128,7 +128,7 @@
       else if (!answer.ok && answer.status !== 304) problem(text);
       else {
         if (trouble) { trouble = false; said.textContent = ""; }
-        ahead = (Date.parse(answer.headers.get("Date")) || Date.now()) - Date.now();
+        ahead = answer.headers.get("X-Console-Now") * 1000 - Date.now();
         count(JSON.parse(answer.headers.get("X-Console-Counts")));
         if (answer.status !== 304) { const moved = tag === null; tag = answer.headers.get("ETag"); show(text, moved); }
       }

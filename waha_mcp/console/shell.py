@@ -20,7 +20,7 @@ from waha_mcp.console.pages import HEADERS, as_page, rendered
 from waha_mcp.console.sight import Sight
 from waha_mcp.console.view import IMAGES, SOUNDS, NotDone, View
 from waha_mcp.console.views import VIEWS
-from waha_mcp.store import StoreAway
+from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.tools.sniff import sniff
 
 #: Most bytes of a form.
@@ -51,8 +51,9 @@ def view_routes(base: str, who: Who) -> list[Route]:
     async def fragment(sight: Sight, view: View, request: Request) -> Response:
         text = await view.render(sight, dict(request.query_params))
         counts = {each.name: await each.count(sight) for each in VIEWS if each.count is not None}
+        now = await in_thread(now_of, sight)
         tag = f'"{sha256(text.encode()).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "X-Console-Counts": json.dumps(counts)}
+        headers = {"ETag": tag, "X-Console-Counts": json.dumps(counts), "X-Console-Now": str(now)}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         return HTMLResponse(text, headers=headers)
@@ -91,6 +92,12 @@ def view_routes(base: str, who: Who) -> list[Route]:
         Route(f"{base}/views/{{view}}/files/{{name}}", seen_by(file), methods=["GET"]),
         Route(f"{base}/views/{{view}}/{{action}}", seen_by(act), methods=["POST"]),
     ]
+
+
+def now_of(sight: Sight) -> float:
+    """The time of the clock by which what is seen expires, in Unix seconds."""
+    with sight.opened() as store:
+        return store.now()
 
 
 async def form_of(request: Request, most: int) -> dict[str, str]:

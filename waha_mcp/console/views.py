@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from waha_mcp.console.connections import CONNECTIONS
 from waha_mcp.console.reach import REACH
+from waha_mcp.console.trail import TRAIL
 from waha_mcp.console.view import View
 from waha_mcp.console.waiting import WAITING
 
-VIEWS: tuple[View, ...] = (WAITING, REACH, CONNECTIONS)
+VIEWS: tuple[View, ...] = (WAITING, TRAIL, REACH, CONNECTIONS)

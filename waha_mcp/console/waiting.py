@@ -15,7 +15,7 @@ from waha_mcp.console.view import IMAGES, SOUNDS, Fields, NotDone, View
 from waha_mcp.console.whatsapp_text import as_shown
 from waha_mcp.policy import shown_files
 from waha_mcp.policy.approval import Approvals, Entry
-from waha_mcp.policy.question import File, Line, Question
+from waha_mcp.policy.question import File, Line, Question, clock
 from waha_mcp.policy.task_grants import allow_for_a_while, amount
 from waha_mcp.store import in_thread
 from waha_mcp.whatsapp.untrusted import reveal
@@ -63,7 +63,7 @@ def rendered_questions(sight: Sight) -> str:
     """The fragment with all that waits."""
     with sight.opened() as store:
         entries = sight.waiting(store)
-    return rendered("waiting.html", entries=entries, lines=_lines, files=_files, window=_window)
+    return rendered("waiting.html", entries=entries, lines=_lines, files=_files, window=_window, clock=clock)
 
 
 async def _count(sight: Sight) -> int:
@@ -119,8 +119,11 @@ async def _open(sight: Sight, form: Fields) -> str:
 
 
 def _lines(question: Question) -> list[ShownLine]:
-    """The lines of a question but for the first one."""
-    return [_shown(line) for line in question.lines()[1:]]
+    """The lines of a question but for its head and its expiry; a message that it quotes stands before its own text."""
+    lines = [_shown(line) for line in question.lines() if line.name not in ("", "good until")]
+    at = next((place for place, line in enumerate(lines) if line.bubble is not None), len(lines))
+    before, after = lines[:at], lines[at:]
+    return before + [line for line in after if line.quoted] + [line for line in after if not line.quoted]
 
 
 def _shown(line: Line) -> ShownLine:
