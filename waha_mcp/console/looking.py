@@ -188,7 +188,7 @@ class _Asking:
             answer = await self._bridge.waha.call("GET /api/{session}/auth/qr", query={"format": "raw"})
             self.note(qr=text_of(mapping_of(answer).get("value")))
         except Forbidden:
-            self.note(no_qr="the App's key may not read the QR code: it lacks the action control")
+            self.note(no_qr="the App's key lacks the action control")
         except WahaError as error:
             self.note(no_qr=for_person(str(error)))
 

@@ -75,7 +75,7 @@ def _shown(sight: Sight, store: Store, app_id: str, found: tuple[App, Look] | st
         return Shown(app_id, pause, grants, why=found)
     app, look = found
     bars = [_bar(row, look, named=sight.only is None) for row in used(app.pace, store, look.account)]
-    shown = Shown(app_id, pause, grants, reach=reach_of(app), bars=bars, problem=look.problem)
+    shown = Shown(app_id, pause, grants, reach=reach_of(app, look.grant), bars=bars, problem=look.problem)
     if look.grant is None:
         return shown
     tools, hidden = list[Tool](), dict[str, list[str]]()

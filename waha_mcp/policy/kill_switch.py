@@ -25,15 +25,19 @@ class Pause:
     since: float
 
     @property
-    def text(self) -> str:
-        """In a few words: by whom, since when, and how it ends."""
+    def began(self) -> str:
+        """Since when, for people; with the day where it is another one."""
         since = datetime.fromtimestamp(self.since).astimezone()
         day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
+        return f"{day}{clock(self.since)}"
+
+    @property
+    def text(self) -> str:
+        """In a few words: by whom, since when, and how it ends."""
         of = f"App '{self.app_id}'" if self.app_id else "all Apps"
         resume = f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
         return (
-            f"paused by the user since {day}{clock(self.since)}, {of}; reading chats goes on; only the user can resume "
-            f"({resume})"
+            f"paused by the user since {self.began}, {of}; reading chats goes on; only the user can resume ({resume})"
         )
 
 
