@@ -20,7 +20,7 @@ from waha_mcp.policy.own_account import OwnAccount, known_key
 from waha_mcp.policy.pace import used
 from waha_mcp.steps import for_person
 from waha_mcp.store import Store, StoreAway, in_thread
-from waha_mcp.waha.errors import Forbidden, WahaError, no_session, session_step
+from waha_mcp.waha.errors import Forbidden, Unauthorized, WahaError, no_session, session_step
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
 
@@ -42,7 +42,7 @@ class Look:
     problem: str | None = None
     version: str | None = None
     engine: str | None = None
-    #: Seconds of the first answer.
+    #: Seconds until WAHA's first answer; None: there was none.
     seconds: float | None = None
     session: str | None = None
     state: str | None = None
@@ -150,7 +150,10 @@ class _Asking:
         """
         waha, key = self._bridge.waha, self._bridge.key
         began = time.monotonic()
-        version = mapping_of(await waha.call("GET /api/server/version", bound=False))
+        version: Mapping[str, Any] = {}
+        # It tells nothing to a key that it does not know: what is wrong with that, the probe says.
+        with suppress(Unauthorized):
+            version = mapping_of(await waha.call("GET /api/server/version", bound=False))
         self.note(
             seconds=time.monotonic() - began,
             version=text_of(version.get("version")),

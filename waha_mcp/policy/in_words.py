@@ -58,7 +58,7 @@ def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
 
 
 def _lacks(action: Action, grant: Grant | None) -> str:
-    """That nobody is reached for want of an action, and why; empty where the action is in force or that is not known."""
+    """That nobody is reached for want of an action, and why; empty where it is in force, or that is not known."""
     if grant is None or action in grant.actions or action in grant.unknown:
         return ""
     return "nobody: the key cannot be used" if grant.problem else f"nobody: {grant.why_not(action)}"
