@@ -195,8 +195,8 @@ def served() -> Iterator[str]:
         tempfile.TemporaryDirectory() as state,
         mock.patch.dict(os.environ, {"XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state}),
         in_its_zone(),
-        mock.patch.object(sight, "waiting_in", lambda store, app_id: questions()),
-        mock.patch.object(shell, "now_of", lambda sight: NOW),
+        mock.patch.object(sight, "waiting_in", return_value=questions()),
+        mock.patch.object(shell, "now_of", return_value=NOW),
         start_blocking_portal() as portal,
     ):
         for line in trail():

@@ -226,7 +226,7 @@ def test_the_volumes_are_the_folders_of_the_command(monkeypatch: pytest.MonkeyPa
     config, state = str(folders.user_config_path), str(folders.user_state_path)
     assert json.loads(given("VOLUME")[-1]) == [config, state]
     assert SERVICES["bridge"]["volumes"] == [f"apps:{config}", f"state:{state}"]
-    assert SERVICES["approvals"]["volumes"] == [f"state:{state}"]
+    assert SERVICES["console"]["volumes"] == [f"state:{state}"]
 
 
 # compose.yaml
@@ -270,11 +270,11 @@ def test_what_is_published_is_published_on_this_machine_alone() -> None:
     assert all(re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port) for port in ports)
 
 
-def test_the_approvals_page_is_published_at_the_port_that_it_serves_and_out_of_wahas_reach() -> None:
-    command = SERVICES["approvals"]["command"]
-    assert command[:3] == ["approvals", "--host", "0.0.0.0"]
-    assert SERVICES["approvals"]["ports"] == [f"127.0.0.1:{command[command.index('--port') + 1]}:8765"]
-    assert not set(SERVICES["approvals"]["networks"]) & set(SERVICES["waha"].get("networks", ["default"]))
+def test_the_console_is_published_at_the_port_that_it_serves_and_out_of_wahas_reach() -> None:
+    command = SERVICES["console"]["command"]
+    assert command[:3] == ["console", "--host", "0.0.0.0"]
+    assert SERVICES["console"]["ports"] == [f"127.0.0.1:{command[command.index('--port') + 1]}:8765"]
+    assert not set(SERVICES["console"]["networks"]) & set(SERVICES["waha"].get("networks", ["default"]))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -288,7 +288,7 @@ def test_our_containers_may_do_nothing_else(name: str) -> None:
 
 
 def test_no_service_of_ours_starts_by_itself_and_the_bridge_waits_for_waha() -> None:
-    assert OURS == ["approvals", "bridge"]
+    assert OURS == ["bridge", "console"]
     assert all(SERVICES[name]["profiles"] == [name] for name in OURS)
     assert SERVICES["bridge"]["depends_on"] == {"waha": {"condition": "service_healthy"}}
     assert SERVICES["bridge"]["extra_hosts"] == ["host.docker.internal:host-gateway"]

@@ -429,7 +429,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "approving what does not wait": Row(
         command("approve", "abcd", app=APP),
-        "nothing waits for approval under 'abcd' (see waha-mcp approvals --list)",
+        "nothing waits for approval under 'abcd' (see waha-mcp approvals)",
         "No question has that id; the list of those that wait is one command away.",
     ),
     "forgetting nothing": Row(
@@ -442,8 +442,8 @@ COMMAND_LINE: dict[str, Row] = {
         "cannot listen on 127.0.0.1 port PORT: Address already in use; choose another with --port or --host",
         "Another program listens there; both options lead elsewhere.",
     ),
-    "the page of questions on a port that is taken": Row(
-        busy("approvals"),
+    "the console on a port that is taken": Row(
+        busy("console"),
         "cannot serve on port PORT: Address already in use; choose another with --port",
         "Another program listens there; the page takes another port.",
     ),

@@ -97,7 +97,7 @@ async def test_the_entry_for_ssh_serves_the_tools_of_the_other_machine(home: Pat
 
 def test_the_other_commands_over_ssh_are_called_as_the_entry_is(home: Path) -> None:
     lines = re.findall(r"^ssh .*$", DOCUMENT, re.MULTILINE)
-    assert [line.rpartition("/waha-mcp ")[2].split()[0] for line in lines] == ["doctor", "approvals"]
+    assert [line.rpartition("/waha-mcp ")[2].split()[0] for line in lines] == ["doctor", "console"]
     assert all("me@server.example /home/me/.local/bin/waha-mcp " in line for line in lines)
     port = re.search(r"-L (\d+):127\.0\.0\.1:(\d+) .* --port (\d+)", lines[1])
     assert port is not None
@@ -174,7 +174,7 @@ def test_the_variables_that_compose_asks_for_are_made_and_only_the_user_reads_th
 def test_what_is_run_in_containers_is_there() -> None:
     shown = [line for line in DOCUMENT.splitlines() if "docker compose run" in line]
     flags = r"(?: -T| --service-ports| --entrypoint (?:cat|tee|tar))*"
-    command = r"(?:bridge(?: init .*| doctor| \.config/.*| -cz .*| -xpz .*)|approvals)"
+    command = r"(?:bridge(?: init .*| doctor| \.config/.*| -cz .*| -xpz .*)|console)"
     assert [line for line in shown if not re.search(rf"docker compose run --rm{flags} {command}$", line)] == []
     assert len(shown) == 7
 

@@ -28,7 +28,7 @@ def wait_for(text: str) -> tuple[str, Question]:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_the_terminal_shows_a_question_in_the_words_of_all(text: str, tmp_path: Path) -> None:
     entry, question = wait_for(text)
-    for command in (("approvals", "--list"), ("approve", entry, "--refuse")):
+    for command in (("approvals",), ("approve", entry, "--refuse")):
         done = run(*command, env={"XDG_STATE_HOME": str(tmp_path), "PYTHONUTF8": "1"})
         head, _, shown = done.stdout.removesuffix("\n").removesuffix("\nRefused.").partition("\n")
         assert head == f"{entry}  (App one, send_media)"
@@ -59,7 +59,7 @@ def test_a_long_line_does_not_go_on_at_the_terminals_first_column(
     entry, question = wait_for(padding * 50 + "why: the user said yes " * 9)
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    approvals(show=True)
+    approvals()
     shown = capsys.readouterr().out.removesuffix("\n").split("\n")
     assert max(sum(1 + (east_asian_width(c) in "WF") for c in line) for line in shown) <= columns
     begin = [line for line in shown if not line.startswith("    ")]
@@ -75,7 +75,7 @@ def test_a_line_breaks_between_words_where_it_can(
     wait_for("aaaaaaaaa " * 6)
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    approvals(show=True)
+    approvals()
     shown = capsys.readouterr().out.split("\n")
     at = shown.index("text: aaaaaaaaa aaaaaaaaa ")
     assert shown[at + 1 : at + 3] == ["    aaaaaaaaa aaaaaaaaa ", "    aaaaaaaaa aaaaaaaaa "]
@@ -89,7 +89,7 @@ def test_the_lines_of_a_text_are_indented_and_what_the_terminals_width_breaks_go
     entry, question = wait_for("\n".join(lines))
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    approvals(show=True)
+    approvals()
     shown = capsys.readouterr().out.removesuffix("\n").split("\n")
     assert max(map(len, shown)) <= columns
     begin = [line for line in shown if not line.startswith("    ")]

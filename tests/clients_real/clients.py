@@ -53,7 +53,7 @@ class Client:
 
 
 def _asks_nobody(file: str, code: str) -> Limit:
-    return Limit(CONSOLE, "declares no elicitation, so that questions go to `waha-mcp approvals`", file, code)
+    return Limit(CONSOLE, "declares no elicitation, so that questions go to `waha-mcp console`", file, code)
 
 
 _ADK_DUMPS = Limit(

@@ -123,7 +123,7 @@ def asks(client: Driven) -> str:
     else:
         how = CONSOLE
         assert client.judge.delivered(ASKED, text) == 0
-        [waiting] = json.loads(client.waha_mcp("approvals", "--list", "--json"))
+        [waiting] = json.loads(client.waha_mcp("approvals", "--json"))
         assert waiting["id"] in got.text, got
         client.waha_mcp("approve", waiting["id"], "--yes")
         got = client.call("send_text", chat="Maya Lindqvist", text=text)

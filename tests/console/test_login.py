@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from tests.console.browser import Browser, browser, missing
+from tests.console.page import add_line, parsed, questions_in
 from tests.harness import approvals_of, opened_store, run
 from tests.http_server import http_server, until
 from waha_mcp.app.definition import App
@@ -87,7 +89,10 @@ class Visitor:
 
     def ids(self) -> list[str]:
         """The ids of the questions that the page shows."""
-        return [each["id"] for each in self("GET", "/approvals").raise_for_status().json()]
+        return [each.id for each in questions_in(self("GET", "/views/waiting").raise_for_status().text)]
+
+    def decide(self, entry_id: str, decision: str = "approve", **headers: str) -> httpx.Response:
+        return self._ask("POST", f"/views/waiting/{decision}", {"id": entry_id}, headers)
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +154,11 @@ def test_a_code_opens_the_page_of_its_app_once(server: Server) -> None:
     assert visitor.enter(code).headers["location"] == "/console"
     assert "assistant" in visitor("GET", "").text
     assert visitor.ids() == [entry.id]
-    assert visitor("POST", f"/approvals/{entry.id}/approve").json() == {"done": True}
+    assert visitor.decide(entry.id).text == "Allowed once."
     assert states("assistant") == ["approved"]
     again = server.visitor()
     assert again.enter(code).status_code == 403
-    assert again("GET", "/approvals").status_code == 401
+    assert again("GET", "/views/waiting").status_code == 401
 
 
 def test_a_code_is_read_without_dashes_and_in_any_case(server: Server) -> None:
@@ -176,13 +181,13 @@ def test_the_cookie_is_out_of_reach_and_the_store_has_no_more_than_its_digest(se
 def test_everybody_else_gets_nothing_and_decides_nothing(server: Server) -> None:
     entry = wait_for()
     key = KEY.format("assistant")
-    for headers in ({}, {"Authorization": f"Bearer {key}"}, {"X-Api-Key": key}, {"X-Approvals-Token": key}):
+    for headers in ({}, {"Authorization": f"Bearer {key}"}, {"X-Api-Key": key}, {"X-Console-Token": key}):
         visitor = server.visitor()
-        assert visitor("GET", "/approvals", **headers).status_code == 401
-        assert visitor("GET", f"/approvals/{entry.id}/files/0", **headers).status_code == 401
-        assert visitor("POST", f"/approvals/{entry.id}/approve", **headers).status_code == 401
+        assert visitor("GET", "/views/waiting", **headers).status_code == 401
+        assert visitor("GET", f"/views/waiting/files/{entry.id}-0", **headers).status_code == 401
+        assert visitor.decide(entry.id, **headers).status_code == 401
     for cookie in (key, "", "x" * 43, hashlib.sha256(b"x").hexdigest(), '"; assistant'):
-        assert server.visitor()("GET", "/approvals", Cookie=f"{COOKIE}={cookie}").status_code == 401
+        assert server.visitor()("GET", "/views/waiting", Cookie=f"{COOKIE}={cookie}").status_code == 401
     assert server.visitor().enter(key).status_code == 403
     assert states("assistant") == ["waiting"]
 
@@ -190,26 +195,46 @@ def test_everybody_else_gets_nothing_and_decides_nothing(server: Server) -> None
 def test_the_digest_in_the_store_opens_nothing(server: Server) -> None:
     server.logged_in()
     [row] = opened_store().rows("console_login")
-    assert server.visitor()("GET", "/approvals", Cookie=f"{COOKIE}={row.key}").status_code == 401
+    assert server.visitor()("GET", "/views/waiting", Cookie=f"{COOKIE}={row.key}").status_code == 401
 
 
 def test_another_app_is_as_one_that_is_not_there(server: Server) -> None:
     mine, theirs = wait_for("assistant"), wait_for("on_call")
     visitor = server.logged_in("assistant")
     assert visitor.ids() == [mine.id]
-    for path in (f"/approvals/{theirs.id}/{decision}" for decision in ("approve", "refuse", "open")):
-        answer, unknown = visitor("POST", path), visitor("POST", path.replace(theirs.id, "0" * 12))
-        assert (answer.status_code, answer.text) == (unknown.status_code, unknown.text) == (404, unknown.text)
-    answer, unknown = (visitor("GET", f"/approvals/{each}/files/0") for each in (theirs.id, "0" * 12))
+    for decision in ("approve", "refuse", "open"):
+        answer, unknown = visitor.decide(theirs.id, decision), visitor.decide("0" * 12, decision)
+        assert (answer.status_code, answer.text) == (unknown.status_code, unknown.text) == (409, unknown.text)
+    answer, unknown = (visitor("GET", f"/views/waiting/files/{each}-0") for each in (theirs.id, "0" * 12))
     assert (answer.status_code, answer.text) == (unknown.status_code, unknown.text) == (404, unknown.text)
-    assert visitor("GET", f"/approvals/{mine.id}/files/0").content == PNG
+    assert visitor("GET", f"/views/waiting/files/{mine.id}-0").content == PNG
     assert states("on_call") == ["waiting"]
     assert in_force(opened_store()) == []
 
 
+def test_the_trail_of_another_app_is_as_one_that_is_not_there(server: Server, state: str) -> None:
+    for trail in Path(state).glob("waha-mcp/*/trail.jsonl"):
+        trail.unlink()
+    add_line("assistant", tool="get_messages")
+    add_line("on_call", tool="send_text", client="secret")
+    visitor = server.logged_in("assistant")
+    for query in ("", "?app=assistant"):
+        shown = visitor("GET", f"/views/trail{query}").raise_for_status().text
+        assert [each.text for each in parsed(shown).all("strong", "tool")] == ["get_messages"]
+        assert not re.search("on_call|secret|send_text", shown)
+    unknown = visitor("GET", "/views/trail?app=nobody").text
+    assert visitor("GET", "/views/trail?app=on_call").text == unknown.replace("nobody", "on_call")
+
+
+def test_the_page_of_each_view_takes_a_log_in(server: Server) -> None:
+    for path in ("", "/waiting", "/trail"):
+        assert "One-time code" in server.visitor()("GET", path).text
+        assert "App assistant" in server.logged_in()("GET", path).text
+
+
 def test_who_is_logged_in_opens_a_window_for_their_app(server: Server) -> None:
     entry = wait_for("assistant")
-    assert server.logged_in("assistant")("POST", f"/approvals/{entry.id}/open").json() == {"done": True}
+    assert server.logged_in("assistant").decide(entry.id, "open").text == "Allowed for a while."
     assert states("assistant") == ["approved"]
     assert [(each.app_id, each.shown) for each in in_force(opened_store())] == [("assistant", "Maya")]
 
@@ -234,8 +259,8 @@ CROSS: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("case", CROSS)
 def test_no_other_page_decides_logs_in_or_logs_out_with_the_cookie(case: str, server: Server) -> None:
     entry, visitor, code = wait_for(), server.logged_in(), server.code()
-    for path in (f"/approvals/{entry.id}/approve", "/logout"):
-        assert visitor("POST", path, **CROSS[case]).status_code == 403
+    assert visitor.decide(entry.id, **CROSS[case]).status_code == 403
+    assert visitor("POST", "/logout", **CROSS[case]).status_code == 403
     assert visitor.enter(code, **CROSS[case]).status_code == 403
     assert visitor.ids() == [entry.id]
     assert visitor.enter(code).status_code == 303  # it was not used up
@@ -243,23 +268,23 @@ def test_no_other_page_decides_logs_in_or_logs_out_with_the_cookie(case: str, se
 
 def test_a_picture_of_another_site_asks_in_vain(server: Server) -> None:
     visitor = server.logged_in()
-    assert visitor("GET", "/approvals", Origin="", Sec_Fetch_Site="cross-site").status_code == 403
-    assert visitor("GET", "/approvals", Origin="", Sec_Fetch_Site="same-origin").status_code == 200
+    assert visitor("GET", "/views/waiting", Origin="", Sec_Fetch_Site="cross-site").status_code == 403
+    assert visitor("GET", "/views/waiting", Origin="", Sec_Fetch_Site="same-origin").status_code == 200
 
 
 def test_another_host_is_not_answered(server: Server) -> None:
     visitor = server.logged_in()
     assert visitor("GET", "", Host="evil.example").status_code == 421
-    assert visitor("GET", "/approvals", Host="evil.example").status_code == 421
+    assert visitor("GET", "/views/waiting", Host="evil.example").status_code == 421
 
 
 def test_a_log_out_ends_it_here_and_for_whoever_has_the_cookie(server: Server) -> None:
     visitor = server.logged_in()
     copy = Visitor(server, visitor.cookies)
-    assert copy("GET", "/approvals").status_code == 200
+    assert copy("GET", "/views/waiting").status_code == 200
     assert visitor("POST", "/logout").status_code == 204
     assert COOKIE not in visitor.cookies
-    assert copy("GET", "/approvals").status_code == 401
+    assert copy("GET", "/views/waiting").status_code == 401
     assert opened_store().rows("console_login") == []
 
 
@@ -267,7 +292,7 @@ def test_a_new_log_in_ends_the_one_before(server: Server) -> None:
     visitor = server.logged_in()
     before = Visitor(server, visitor.cookies)
     assert visitor.enter(server.code("on_call")).status_code == 303
-    assert before("GET", "/approvals").status_code == 401
+    assert before("GET", "/views/waiting").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -284,13 +309,13 @@ def test_with_its_app_a_log_in_ends_for_good(ended: Callable[[Server], object], 
     entry = wait_for()
     try:
         ended(server)
-        until(lambda: visitor("GET", "/approvals").status_code == 401)  # the folder is looked at each second
-        assert visitor("POST", f"/approvals/{entry.id}/approve").status_code == 401
-        assert other("GET", "/approvals").status_code == 200
+        until(lambda: visitor("GET", "/views/waiting").status_code == 401)  # the folder is looked at each second
+        assert visitor.decide(entry.id).status_code == 401
+        assert other("GET", "/views/waiting").status_code == 200
     finally:
         server.define("assistant")
     until(lambda: server.visitor().enter(server.code()).status_code == 303)
-    assert visitor("GET", "/approvals").status_code == 401
+    assert visitor("GET", "/views/waiting").status_code == 401
     assert states("assistant") == ["waiting"]
 
 
@@ -373,7 +398,7 @@ async def test_without_the_store_nobody_logs_in_and_nothing_is_shown() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(console), base_url=here) as client:
         client.cookies.set(COOKIE, "x")
         assert (await client.get("/console")).status_code == 503
-        assert (await client.get("/console/approvals")).status_code == 503
+        assert (await client.get("/console/views/waiting")).status_code == 503
         posted = await client.post("/console/login", data={"code": "x"}, headers={"Origin": here})
         assert posted.status_code == 503
 
@@ -394,7 +419,7 @@ def enter(window: Browser, server: Server, app_id: str = "assistant") -> None:
     window.wait_for("One-time code")
     window.run(f"document.getElementById('code').value = {json.dumps(server.code(app_id))}")
     window.click("button")
-    window.wait_for("Waiting for your approval")
+    window.wait_for("Waiting for you")
 
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -409,7 +434,7 @@ def test_a_person_logs_in_decides_and_logs_out_in_a_browser(server: Server, tmp_
         window.wait_for("not a code that can be used now")
         enter(window, server)
         shown = window.wait_for("1,240")
-        assert "Waiting for your approval, App assistant" in shown
+        assert "App assistant" in shown
         assert "Not for you" not in shown
         assert window.run("return document.cookie") == ""
         until(lambda: window.run("return document.querySelector('img').naturalWidth") is not None)

@@ -594,7 +594,7 @@ async def test_the_terminal_lists_approves_and_refuses(sandbox: SandboxInfo, tmp
     async with bridge_with(sandbox, approval="send") as bridge:
         await waits(bridge)
         [entry] = waiting()
-        listed = await waha_mcp("approvals", "--list")
+        listed = await waha_mcp("approvals")
         assert entry.id in listed.stdout
         assert "Sam Okafor (+12025550123)" in listed.stdout
         assert json.loads((await waha_mcp("approvals", "--json")).stdout)[0]["id"] == entry.id
@@ -949,7 +949,7 @@ def test_a_file_stays_as_long_as_the_store_is_away(tmp_path: Path) -> None:
 
 def test_commands_say_in_one_line_that_the_store_is_away(tmp_path: Path) -> None:
     (tmp_path / "waha-mcp" / "store.sqlite").mkdir(parents=True)
-    for arguments in (["approvals", "--list"], ["approve", "00000000000a", "--yes"]):
+    for arguments in (["approvals"], ["approve", "00000000000a", "--yes"]):
         done = run(*arguments, env={"XDG_STATE_HOME": str(tmp_path)})
         assert done.returncode != 0
         assert "cannot be used" in done.stderr

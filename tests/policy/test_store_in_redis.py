@@ -18,7 +18,8 @@ from tests.policy.common import MAYA, SAM, bridge_with, effects
 from tests.policy.test_shown_files import asked
 from tests.redis_server import RedisServer
 from waha_mcp.bridge import Bridge
-from waha_mcp.console.approvals_page import EVERYTHING
+from waha_mcp.console.server import EVERYTHING
+from waha_mcp.console.waiting import copy_of
 from waha_mcp.places import state_root
 from waha_mcp.policy import Refusal, approval, saved_files, shown_files
 from waha_mcp.policy.approval import decide, waiting
@@ -153,10 +154,10 @@ async def test_the_console_of_another_machine_shows_a_question_with_its_files_an
         on_machine("console", tmp_path, monkeypatch)
         [entry] = waiting()
         assert entry.question.files[0].copied
-        assert EVERYTHING.copy_of(entry.id, 0) == b"soup of the day"
-        assert EVERYTHING.copy_of(entry.id, 1) is None
+        assert copy_of(EVERYTHING, entry.id, 0) == b"soup of the day"
+        assert copy_of(EVERYTHING, entry.id, 1) is None
         assert decide(entry.id, approve=True)
-        assert EVERYTHING.copy_of(entry.id, 0) is None
+        assert copy_of(EVERYTHING, entry.id, 0) is None
         with closing(user_store()) as store:
             assert store.rows("copy") == []
         await admin.clear()

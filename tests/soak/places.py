@@ -177,7 +177,7 @@ class Place:
 
     def decide(self) -> None:
         """Answer some of the questions that wait, or none."""
-        listed = self.command("approvals", "--list", "--json")
+        listed = self.command("approvals", "--json")
         with suppress(ValueError):
             waiting = json.loads(listed.stdout or b"[]")
             for each in self.draw.sample(waiting, min(len(waiting), 2)):

@@ -98,7 +98,7 @@ def test_its_password_is_in_no_log_line_and_in_no_other_programs_environment(mon
 @pytest.mark.parametrize(
     "command",
     [
-        ("pause",), ("resume",), ("approvals", "--list"), ("approve", "x"), ("forget", "--all", "--yes"), ("store",),
+        ("pause",), ("resume",), ("approvals",), ("approve", "x"), ("forget", "--all", "--yes"), ("store",),
         ("log", "--app", "default"), ("tools",), ("serve",),
     ],
     ids=lambda command: command[0],

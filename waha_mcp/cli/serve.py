@@ -53,7 +53,7 @@ def serve(
     ] = False,
     console: Annotated[
         bool,
-        typer.Option("--console", help="Serve the approvals page at /console, too."),
+        typer.Option("--console", help="Serve the console at /console, too."),
     ] = False,
     oauth: Annotated[
         str | None,

@@ -151,21 +151,21 @@
     look();
   }
 
-  async function act(form, action) {
-    const buttons = [...form.querySelectorAll("button")];
+  async function act(form, button) {
+    const buttons = [...form.querySelectorAll("button")], body = new URLSearchParams(new FormData(form));
     for (const each of buttons) each.disabled = true;
     try {
-      const body = new URLSearchParams(new FormData(form));
-      const answer = await ask(`/views/${here.view}/${action}`, { method: "POST", body });
+      const answer = await ask(`/views/${here.view}/${button.value}`, { method: "POST", body });
       const text = await answer.text();
       if (answer.status === 401) { location.reload(); return; }
       tell(text);
-      if (!answer.ok) for (const each of buttons) each.disabled = false;
     } catch {
       problem("That did not reach waha-mcp: look whether it has happened.");
-      for (const each of buttons) each.disabled = false;
     }
     await look();
+    for (const each of buttons) each.disabled = false;
+    // What is disabled or gone loses the focus.
+    if (document.activeElement === document.body) (button.isConnected ? button : main.querySelector("h1"))?.focus();
   }
 
   document.addEventListener("click", event => {
@@ -177,7 +177,7 @@
   });
   document.addEventListener("submit", event => {
     event.preventDefault();
-    if (event.target.method === "post") { act(event.target, event.submitter.value); return; }
+    if (event.target.method === "post") { act(event.target, event.submitter); return; }
     const query = new URLSearchParams([...new FormData(event.target)].filter(([, value]) => value)).toString();
     go(here.view, query && `?${query}`);
   });

@@ -1,6 +1,6 @@
 """A person's answers, in the store: they hold over restarts, for all processes and clients.
 
-One row per question at the console (the approvals page or a terminal). Each transition is one compare-and-swap, so only
+One row per question at the console (its page or a terminal). Each transition is one compare-and-swap, so only
 one process makes it: waiting -> approved -> deleted when used, or waiting -> refused. An approval that was given back,
 wherever it came from, is a row in the state approved. What was declined at a client has a row in a table of its own.
 """

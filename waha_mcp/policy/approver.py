@@ -1,6 +1,6 @@
 """Gets a person's approval for a call: at the client if it can ask, else at the console.
 
-The console is the approvals page or a terminal, out of the agent's reach.
+The console is its page or a terminal, out of the agent's reach.
 """
 
 from __future__ import annotations
@@ -199,14 +199,14 @@ class Approver:
         return Entry(secrets.token_hex(6), "approved", self._store.now(), question.expires, question)
 
     async def _at_console(self, call: Call, question: Question) -> Entry:
-        """File a question for the approvals page and the terminal, and wait for its answer. Raises as `approved`."""
+        """File a question for the console, and wait for its answer. Raises as `approved`."""
         try:
             filed = await in_thread(self._approvals.ask, question, call.contents)
         except TooManyWaiting:
             raise Refusal(
                 "too many approvals",
                 "Too many things for the same recipients are waiting for approval already. Ask the user to look at "
-                "them first (waha-mcp approvals).",
+                "them first (waha-mcp console).",
             ) from None
         entry: Entry | None = filed
         began = anyio.current_time()
@@ -230,7 +230,7 @@ class Approver:
         raise Refusal(
             "waiting for approval",
             f"Not done yet: it is waiting for approval, id {filed.id}. Ask the user to approve it, on the page that "
-            f"`waha-mcp approvals` opens or with `waha-mcp approve {filed.id}`, and then make exactly the same call "
+            f"`waha-mcp console` opens or with `waha-mcp approve {filed.id}`, and then make exactly the same call "
             f"again. It expires in {max(1, round((filed.expires - self._store.now()) / 60))} min.",
         )
 
@@ -298,7 +298,7 @@ def _declined(client: str) -> Refusal:
         "declined at the client",
         f"Declined at the client {client}, so it was not done; do not ask for it again. Some clients decline by "
         'themselves, without asking anybody: there, the user can set ask_at = "console" under [approval] in the App '
-        "file and start the server again, to approve on the page of `waha-mcp approvals` or in a terminal.",
+        "file and start the server again, to approve on the page of `waha-mcp console` or in a terminal.",
         by=client,
     )
 

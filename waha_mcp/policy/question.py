@@ -1,6 +1,6 @@
 """The question that a person is asked before an effect.
 
-The client's form, the approvals page and the terminal all show `Question.lines`, in which untrusted text is escaped.
+The client's form, the console's page and the terminal all show `Question.lines`, in which untrusted text is escaped.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class File:
     #: The MIME types by its first bytes and by its name; None if unknown.
     found_type: str | None
     named_type: str | None
-    #: Whether a copy is kept for the approvals page; None where the question is at a client, which can show none.
+    #: Whether a copy is kept for the console; None where the question is at a client, which can show none.
     copied: bool | None = None
 
     @classmethod

@@ -205,7 +205,7 @@ def allow_for_a_while(approvals: Approvals, store: Store, entry_id: str) -> bool
         return False
     given = give(store, question.identity, question.open_to, who=question.who)
     if trail_path(question.app).exists():
-        note("given", given, "the approvals page")
+        note("given", given, "the console")
     return True
 
 
