@@ -33,7 +33,9 @@ def tools(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Show the tools that an App exposes, why others are hidden, and how much of its limits is used.
+    """Show the tools that an App exposes, and why others are hidden.
+
+    And how much of its limits is used, and whether it is paused.
 
     Example: waha-mcp tools --app assistant
     """

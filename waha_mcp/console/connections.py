@@ -10,14 +10,13 @@ from markupsafe import Markup
 
 from waha_mcp.app.definition import App
 from waha_mcp.console.index_files import IndexFile, files_of
-from waha_mcp.console.looking import Look, looked_at
+from waha_mcp.console.looking import Look, client_in_words, looked_at
 from waha_mcp.console.pages import rendered
 from waha_mcp.console.sight import Sight
 from waha_mcp.console.view import Fields, View
 from waha_mcp.feed.live import in_words
-from waha_mcp.policy.question import clock
 from waha_mcp.store import in_thread
-from waha_mcp.store.attendance import Client, Present, present
+from waha_mcp.store.attendance import Present, present
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def rendered_apps(sight: Sight, looks: Mapping[str, tuple[App, Look] | str]) -> 
         index = files_of(app_id) if app.index else ()
         qr = None if look.qr is None else _picture(look.qr)
         apps.append(Shown(app_id, there[app_id], index, None, app, look, qr))
-    return rendered("connections.html", apps=apps, feed=in_words, client=_client)
+    return rendered("connections.html", apps=apps, feed=in_words, client=client_in_words)
 
 
 def _picture(value: str) -> Markup:
@@ -60,13 +59,6 @@ def _picture(value: str) -> Markup:
     drawn = code.svg_inline(border=4, light="#fff", dark="#000", omitsize=True, svgclass="qr", lineclass=None)
     # Only what segno draws is in it: the value itself is not.
     return Markup(drawn)  # noqa: S704
-
-
-def _client(client: Client) -> str:
-    """A client in words."""
-    over = f", over {client.over}" if client.over else ""
-    last = f", last heard of at {clock(client.seen)}" if client.over == "http" else ""
-    return f"{client.name}{over}, since {clock(client.since)}{last}"
 
 
 CONNECTIONS = View("connections", "Connections", _render)

@@ -18,8 +18,10 @@ from waha_mcp.log import hide
 from waha_mcp.people.persons import People
 from waha_mcp.policy.own_account import OwnAccount, known_key
 from waha_mcp.policy.pace import used
+from waha_mcp.policy.question import clock
 from waha_mcp.steps import for_person
 from waha_mcp.store import Store, StoreAway, in_thread
+from waha_mcp.store.attendance import Client
 from waha_mcp.waha.errors import Forbidden, Unauthorized, WahaError, no_session, session_step
 from waha_mcp.waha.parsing import chat_id_of, listing, mapping_of, text_of
 from waha_mcp.whatsapp.ids import phone_of
@@ -72,7 +74,7 @@ class Looks:
         async with self._turns.setdefault(app.id, anyio.Lock()):
             known = self._found.get(app.id)
             if known is None or known[0] != app or time.monotonic() - known[1] > FRESH:
-                look = await look_at(app, store)
+                look = await look_at(app, store, PATIENCE)
                 known = self._found[app.id] = app, time.monotonic(), look
             return known[2]
 
@@ -110,7 +112,7 @@ def _defined(sight: Sight, app_id: str) -> App | str:
     return app
 
 
-async def look_at(app: App, store: Store, patience: float = PATIENCE) -> Look:
+async def look_at(app: App, store: Store, patience: float) -> Look:
     """Ask WAHA about an App, for at most `patience` seconds. `store`: the user's; it may be away."""
     try:
         bridge = Bridge(app, shared=Shared(store))
@@ -130,6 +132,13 @@ async def look_at(app: App, store: Store, patience: float = PATIENCE) -> Look:
         with suppress(StoreAway):
             asking.note(account=await in_thread(known_key, store, app.url, app.session))
     return asking.found
+
+
+def client_in_words(client: Client) -> str:
+    """A client in words."""
+    over = f", over {client.over}" if client.over else ""
+    last = f", last heard of at {clock(client.seen)}" if client.over == "http" else ""
+    return f"{client.name}{over}, since {clock(client.since)}{last}"
 
 
 class _Asking:

@@ -254,8 +254,8 @@ class Feed:
                 listener(event)
 
 
-def in_words(state: State, why: str | None) -> str:
-    """How it is heard what happens. `why`: why it is not live, as of `Feed`."""
+def in_words(state: str, why: str | None) -> str:
+    """How it is heard what happens. `state` and `why`: as of `Feed`."""
     if state == "polling":
         return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {why}"
     if state == "starting":
