@@ -1,9 +1,9 @@
-"""Draw the pictures of the documents: docs/demo.svg, what `waha-mcp demo` prints, and docs/approvals.png, the page.
+"""Draw the pictures of the documents: docs/demo.svg, what `waha-mcp demo` prints, and docs/console-*.png, the console.
 
 python -m scripts.picture
 
-Both are drawn of what runs, at a fixed time, so that they change with what they show and with nothing else. The page
-needs Chromium; fonts differ between machines, so its picture holds what it was drawn from (see `drawn_from`).
+Both are drawn of what runs, at a fixed time, so that they change with what they show and with nothing else. The console
+needs Chromium; fonts differ between machines, so its pictures hold what they were drawn from (see `drawn_from`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import anyio
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -37,9 +38,10 @@ from rich.console import Console
 from rich.text import Text
 
 from tests.clock import CLOCK, ZONE
-from tests.console.browser import browser, missing
-from waha_mcp.console import shell, sight
-from waha_mcp.console.server import serve_console
+from tests.console.browser import Browser, browser, missing
+from waha_mcp.console import pages, shell, sight
+from waha_mcp.console.server import EVERYTHING, serve_console
+from waha_mcp.console.views import VIEWS
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.audit import trail_file
 from waha_mcp.policy.question import Question
@@ -60,8 +62,8 @@ def main() -> None:
     DEMO.write_text(demo(), encoding="utf-8")
     if missing():
         sys.exit(f"The pictures of the console are left as they were: {missing()}")
-    for path, content in pictures().items():
-        path.write_bytes(content)
+    for shot, content in pictures().items():
+        shot.path.write_bytes(content)
 
 
 def demo() -> str:
@@ -188,19 +190,25 @@ SHOTS = (
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """The console with `questions` and `trail`, at the fixed time; its address."""
-    announced: queue.Queue[str] = queue.Queue()
+def world() -> Iterator[None]:
+    """The fixed time, with `questions` and `trail`, for what this process shows."""
     with (
         tempfile.TemporaryDirectory() as state,
         mock.patch.dict(os.environ, {"XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state}),
         in_its_zone(),
         mock.patch.object(sight, "waiting_in", return_value=questions()),
         mock.patch.object(shell, "now_of", return_value=NOW),
-        start_blocking_portal() as portal,
     ):
         for line in trail():
             trail_file("assistant").append(json.dumps(line))
+        yield
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The console in that world; its address."""
+    announced: queue.Queue[str] = queue.Queue()
+    with world(), start_blocking_portal() as portal:
         page = portal.start_task_soon(serve_console, 0, announced.put)
         try:
             yield announced.get(timeout=30)
@@ -208,31 +216,36 @@ def served() -> Iterator[str]:
             page.cancel()
 
 
-def pictures() -> dict[Path, bytes]:
+def pictures(shots: Iterable[Shot] = SHOTS) -> dict[Shot, bytes]:
     """The PNGs of the views, as a browser shows them on this machine."""
-    made = {}
     with served() as address, tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as window:
-        window.command("Emulation.setScrollbarsHidden", {"hidden": True})
         window.before_each_page(f"Date.now = () => {NOW * 1000}")
-        for shot in SHOTS:
-            window.show_as(shot.width, dark=shot.dark)
-            window.open("about:blank")
-            window.open(address.replace("/#", f"/{shot.view}#"))
-            shown = window.wait_for(shot.shows)
-            window.show_as(shot.width, window.run("return document.body.offsetHeight"), dark=shot.dark)
-            picture = Image.open(io.BytesIO(window.screenshot())).convert("RGB")
-            texts = PngInfo()
-            texts.add_text(DRAWN_FROM, drawn_from(shot))
-            texts.add_itxt(SHOWS, shown)
-            written = io.BytesIO()
-            picture.quantize(128).save(written, "PNG", pnginfo=texts, optimize=True)
-            made[shot.path] = written.getvalue()
-    return made
+        return {shot: _taken(shot, window, address) for shot in shots}
+
+
+def _taken(shot: Shot, window: Browser, address: str) -> bytes:
+    window.show_as(shot.width, dark=shot.dark)
+    window.command("Emulation.setScrollbarsHidden", {"hidden": True})
+    window.open("about:blank")
+    window.open(address.replace("/#", f"/{shot.view}#"))
+    shown = window.wait_for(shot.shows)
+    window.show_as(shot.width, window.run("return document.body.offsetHeight"), dark=shot.dark)
+    picture = Image.open(io.BytesIO(window.screenshot())).convert("RGB")
+    texts = PngInfo()
+    texts.add_text(DRAWN_FROM, drawn_from(shot))
+    texts.add_itxt(SHOWS, shown)
+    written = io.BytesIO()
+    picture.quantize(128).save(written, "PNG", pnginfo=texts, optimize=True)
+    return written.getvalue()
 
 
 def drawn_from(shot: Shot) -> str:
-    """The SHA-256 of all that decides how a view looks: what it is made of, and what it shows."""
-    return ""
+    """The SHA-256 of all that decides how a view looks: the page with its style and script, and the view's fragment."""
+    view = next(view for view in VIEWS if view.name == shot.view)
+    with world():
+        page = pages.rendered("shell.html", nonce="", base="", app_id="", views=VIEWS)
+        fragment = anyio.run(view.render, EVERYTHING, {})
+    return hashlib.sha256(f"{shot}{page}{fragment}".encode()).hexdigest()
 
 
 @contextmanager

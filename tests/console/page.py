@@ -108,7 +108,7 @@ def wait_with(*files: tuple[str, bytes], digest: str = "f") -> Entry:
     return approvals_of("assistant").ask(asked, [content for _, content in files])
 
 
-def add_line(app_id: str = "assistant", **fields: Any) -> None:
+def add_line(app_id: str = "assistant", /, **fields: Any) -> None:
     """Write a line into the trail of an App."""
     line = {"time": "2026-11-26T15:00:00.000+00:00", "tool": "send_text", "decision": "allowed", "outcome": "done"}
     trail_file(app_id).append(json.dumps(line | fields))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageFilter, ImageStat
@@ -13,12 +12,13 @@ from tests.console.browser import missing
 pytest.importorskip("pty")
 
 from scripts import picture
+from waha_mcp.console import pages
 
 AGAIN = "draw it again: python -m scripts.picture"
 
 
-def committed() -> Image.Image:
-    return Image.open(io.BytesIO(picture.APPROVALS.read_bytes()))
+def committed(shot: picture.Shot = picture.SHOTS[0]) -> Image.Image:
+    return Image.open(io.BytesIO(shot.path.read_bytes()))
 
 
 def alike(one: Image.Image, other: Image.Image) -> bool:
@@ -34,27 +34,33 @@ def test_the_picture_of_the_demo_is_what_the_demo_prints_now() -> None:
     assert picture.demo() == picture.DEMO.read_text(encoding="utf-8"), AGAIN
 
 
-def test_the_picture_of_the_approvals_page_is_drawn_from_the_page_and_the_words_of_now() -> None:
-    assert committed().info[picture.DRAWN_FROM] == picture.drawn_from(), AGAIN
+@pytest.mark.parametrize("shot", picture.SHOTS, ids=lambda shot: shot.path.stem)
+def test_each_picture_of_the_console_is_drawn_from_the_page_and_the_words_of_now(shot: picture.Shot) -> None:
+    assert committed(shot).info[picture.DRAWN_FROM] == picture.drawn_from(shot), AGAIN
+
+
+def test_docs_has_no_other_picture_of_the_console() -> None:
+    assert set(picture.ROOT.glob("docs/console-*")) == {shot.path for shot in picture.SHOTS}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_the_picture_of_the_approvals_page_is_what_a_browser_shows_now() -> None:
-    now, then = Image.open(io.BytesIO(picture.approvals())), committed()
-    assert now.info[picture.SHOWS] == then.info[picture.SHOWS], AGAIN
-    assert alike(now, then), AGAIN
+def test_each_picture_of_the_console_is_what_a_browser_shows_now() -> None:
+    for shot, content in picture.pictures().items():
+        now, then = Image.open(io.BytesIO(content)), committed(shot)
+        assert now.info[picture.SHOWS] == then.info[picture.SHOWS], AGAIN
+        assert alike(now, then), AGAIN
 
 
-def test_another_wording_or_another_page_needs_another_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = picture.drawn_from()
+def test_another_wording_or_another_style_needs_another_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    [shot, *_] = picture.SHOTS
+    before = picture.drawn_from(shot)
     with monkeypatch.context() as other:
-        other.setattr("waha_mcp.policy.question.clock", lambda moment: "soon")
-        assert picture.drawn_from() != before
-    changed = tmp_path / "page.html"
-    changed.write_bytes(picture.PAGE.read_bytes().replace(b"1.3rem", b"1.4rem"))
-    monkeypatch.setattr(picture, "PAGE", changed)
-    assert picture.drawn_from() != before
+        other.setattr("waha_mcp.console.waiting.clock", lambda moment: "soon")
+        assert picture.drawn_from(shot) != before
+    style = pages.source("console.css")
+    monkeypatch.setitem(pages._environment().globals, "source", lambda file: style.replace("1.5rem", "1.4rem"))
+    assert picture.drawn_from(shot) != before
 
 
 def test_a_picture_of_something_else_is_not_alike() -> None:

@@ -57,13 +57,15 @@
     fresh.innerHTML = trusted.createHTML(html);
     if (moved) main.replaceChildren();
     merge(main, fresh);
-    for (const each of main.querySelectorAll("[data-file]:not([src])")) load(each);
-    for (const link of main.querySelectorAll("a[href^='?']")) link.hash = location.hash;
+    for (const each of main.querySelectorAll("[data-file]")) if (!loaded.has(each)) load(each);
+    for (const link of main.querySelectorAll("a")) if (isOurs(link)) link.hash = location.hash;
     tick();
     // What had the focus is gone: the next thing is found from the heading.
     if (moved || (held && !main.contains(document.activeElement))) main.querySelector("h1")?.focus();
   }
 
+  const isOurs = link => link.origin === location.origin;
+  const loaded = new WeakSet();
   async function copyOf(name, type) {
     const answer = await ask(`/views/${here.view}/files/${name}`);
     if (!answer.ok) throw new Error("no copy");
@@ -71,11 +73,11 @@
     return URL.createObjectURL(new Blob([await answer.arrayBuffer()], { type: given }));
   }
   function load(node) {
-    node.src = "";
+    loaded.add(node);
     copyOf(node.dataset.file, true).then(url => {
       if (node.localName === "img") node.onload = () => URL.revokeObjectURL(url);
       node.src = url;
-    }, () => { node.removeAttribute("src"); node.alt = "The copy cannot be shown."; });
+    }, () => { node.alt = "The copy cannot be shown."; });
   }
   // As bytes of no type, a browser opens it nowhere.
   async function save(button) {
@@ -139,8 +141,8 @@
     if (asked === here) timer = setTimeout(() => { if (!document.hidden) look(); }, EVERY);
   }
 
-  function go(view, query, how = "pushState") {
-    history[how](null, "", `${base}/${view}${query}${location.hash}`);
+  function go(path, query) {
+    history.pushState(null, "", path + query + location.hash);
     arrive();
   }
   function arrive() {
@@ -172,14 +174,13 @@
     const link = event.target.closest("a"), button = event.target.closest("[data-save]");
     if (button) save(button);
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    if (link.dataset.view) { event.preventDefault(); go(link.dataset.view, ""); }
-    else if (link.getAttribute("href")?.startsWith("?")) { event.preventDefault(); go(here.view, link.search); }
+    if (isOurs(link)) { event.preventDefault(); go(link.pathname, link.search); }
   });
   document.addEventListener("submit", event => {
     event.preventDefault();
     if (event.target.method === "post") { act(event.target, event.submitter); return; }
     const query = new URLSearchParams([...new FormData(event.target)].filter(([, value]) => value)).toString();
-    go(here.view, query && `?${query}`);
+    go(location.pathname, query && `?${query}`);
   });
   addEventListener("popstate", arrive);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });

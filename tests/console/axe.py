@@ -1,0 +1,39 @@
+"""axe-core, which finds what a page keeps from those who do not see it or use no mouse. It comes from npm, once."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from tests.clients_real.environments import NotInstalled, node_environment
+from tests.console.browser import Browser
+
+AXE = "axe-core@4.11.0"
+
+
+@functools.cache
+def axe() -> str:
+    """The source of axe.
+
+    Raises:
+        NotInstalled: it cannot be had here.
+    """
+    return (node_environment([AXE]) / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
+def axe_missing() -> str | None:
+    """Why there is no axe; None where it is there."""
+    try:
+        axe()
+    except NotInstalled as why:
+        return f"{AXE} cannot be installed: {why}"
+    return None
+
+
+def violations(window: Browser) -> list[str]:
+    """What axe finds in the page that a window shows: each rule, and where it is broken."""
+    window.run(axe())
+    found: list[dict[str, Any]] = window.run(
+        "return axe.run(document, {resultTypes: ['violations', 'incomplete']}).then(found => found.violations)"
+    )
+    return [f"{each['id']}: {each['help']}: {node['html']}" for each in found for node in each["nodes"]]
