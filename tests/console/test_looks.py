@@ -52,7 +52,7 @@ def hostile() -> None:
         said = text.replace("\ud800", "")
         names = dict.fromkeys(("client", "tool", "decision", "outcome", said[:30]), said)
         add_line(**names | {"call": f"c{number}", "chats": [said]})
-        task_grants.give(opened_store(), "assistant/key", {f"1202555010{number}@c.us": text})
+        task_grants.give(opened_store(), "assistant/key", {f"1202555010{number}@c.us": said})
         add_client("assistant", text)
     wait_with((f"{LONG}<script>.png", DOT), (f"\u202e{TEMPLATE}.exe", b"MZ"))
 

@@ -96,7 +96,7 @@ class Presence:
             present(store, self._app_id)
             self._key = key
         row = {"feed": feed, "why": why, "clients": [asdict(each) for each in tuple(self._clients.values())]}
-        put(store, _TABLE, key, json.dumps(row, ensure_ascii=False))
+        put(store, _TABLE, key, json.dumps(row))
 
     def end(self) -> None:
         """Delete what is written, where the process goes on without the bridge. Blocks; never raises."""
