@@ -17,6 +17,7 @@ from waha_mcp.sandbox import SandboxInfo
 
 #: Needed by other commands, by extras, or by few calls.
 HEAVY = {
+    "jinja2",
     *("PIL", "json5", "jsonschema", "keyring", "limits", "phonenumbers", "pygments", "rapidfuzz", "redis", "regex"),
     *("prometheus_client", "rich", "ruamel", "segno", "tomlkit", "uvicorn", "vobject", "websockets"),
 }

@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 
-KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Shift": "\ue008"}
+#: The code points of keys without a character.
+KEYS = {"Tab": "\ue004", "Enter": "\ue007"}
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 

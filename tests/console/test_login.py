@@ -16,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
+from tests.console.axe import violations
 from tests.console.browser import Browser, browser, missing
 from tests.console.page import add_line, parsed, questions_in
 from tests.harness import approvals_of, opened_store, run
@@ -455,3 +456,14 @@ def test_a_page_that_is_open_turns_to_the_log_in_when_its_log_in_ends(server: Se
         window.wait_for("1,240")
         assert login.end_logins(opened_store(), "assistant") == 1
         assert "1,240" not in window.wait_for("One-time code")
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_the_log_in_fits_a_phone_and_axe_finds_nothing(server: Server, tmp_path: Path) -> None:
+    with browser(tmp_path / "profile") as window:
+        for dark in (False, True):
+            window.show_as(360, dark=dark)
+            window.open(f"{server.url}/console")
+            window.wait_for("One-time code")
+            assert window.run("return document.documentElement.scrollWidth") <= 360
+            assert violations(window) == []

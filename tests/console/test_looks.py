@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.console.axe import axe_missing, violations
+from tests.console.axe import violations
 from tests.console.browser import Browser
 from tests.console.page import add_client, add_line, open_page, wait_for, wait_with
 from tests.harness import opened_store
@@ -105,7 +105,6 @@ def test_names_and_texts_are_texts_and_nothing_more(view: str, page: str, window
     assert not [url for url in asked if not url.startswith((own, f"blob:{own}"))]
 
 
-@pytest.mark.skipif(axe_missing() is not None, reason=str(axe_missing()))
 @pytest.mark.parametrize("view", [view.name for view in VIEWS])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 860])
@@ -119,7 +118,6 @@ def test_axe_finds_nothing(view: str, dark: bool, width: int, page: str, window:
     assert violations(window) == []
 
 
-@pytest.mark.skipif(axe_missing() is not None, reason=str(axe_missing()))
 def test_axe_finds_what_is_wrong(page: str, window: Browser) -> None:
     shown(window, page, "waiting")
     window.run("document.querySelector('main').append(document.createElement('input'))")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from mcp import Client
 
 from tests.console.browser import Browser
 from tests.console.page import console, open_page
@@ -20,7 +21,7 @@ FILE = """
 key = {{ env = "WAHA_API_KEY" }}
 url = "{url}"
 session = "default"
-approval = {{ when = "send", ask_at = "console", wait = 30 }}
+approval = {{ when = "send", ask_at = "console", wait = "30s" }}
 """
 
 
@@ -31,32 +32,27 @@ async def test_what_an_agent_asks_for_goes_once_a_person_has_allowed_it(
     app.write_text(FILE.format(url=sandbox.url))
     state = str(tmp_path / "state")
 
-    def decide(text: str, button: str) -> None:
-        window.wait_for(text)
-        window.click(button)
-        window.wait_for("Nothing is waiting.")
+    async def decided(client: Client, text: str, button: str) -> Any:
+        """The answer to a call about which a person presses a button."""
 
+        def decide() -> None:
+            window.wait_for(text.replace("*", ""))
+            window.click(button)
+            window.wait_for("Nothing is waiting.")
+
+        async with anyio.create_task_group() as person:
+            person.start_soon(anyio.to_thread.run_sync, decide)
+            return await client.call_tool("send_text", {"chat": SAM, "text": text})
+
+    arguments = (sandbox, sandbox.keys["read_send"], "--app", str(app))
     with console(state) as address:
         open_page(window, address)
-        async with (
-            stdio_client(sandbox, sandbox.keys["read_send"], "--app", str(app), XDG_STATE_HOME=state) as client,
-            anyio.create_task_group() as group,
-        ):
+        async with stdio_client(*arguments, XDG_STATE_HOME=state) as client:
             await admin.clear()
-            answers = []
-
-            async def send(text: str) -> None:
-                answers.append(await client.call_tool("send_text", {"chat": SAM, "text": text}))
-
-            for text, button in (("The *first* one", ".approve"), ("The second one", ".refuse")):
-                group.start_soon(send, text)
-                await anyio.to_thread.run_sync(partial(decide, text.replace("*", ""), button))
-                with anyio.fail_after(30):
-                    while len(answers) < (1 if "first" in text else 2):
-                        await anyio.sleep(0.02)
+            allowed = await decided(client, "The *first* one", ".approve")
+            refused = await decided(client, "The second one", ".refuse")
         window.click("nav a[data-view=trail]")
         shown = window.wait_for("refused by a person")
-    allowed, refused = answers
     assert not allowed.is_error
     assert refused.is_error
     assert "refused" in texts(refused)

@@ -23,6 +23,9 @@ SHOWN = {
     "** __ ~~ ``": "** __ ~~ ``",
     "*one\nline*": "*one\nline*",
     "*open": "*open",
+    "**twice**": "*<strong>twice</strong>*",
+    "_a*b_": "<em>a*b</em>",
+    "*a _b* c_": "<strong>a _b</strong> c_",
     ">tight": "&gt;tight",
     "-5 or - ": "-5 or - ",
     "*<b>*": "<strong>&lt;b&gt;</strong>",
@@ -36,7 +39,16 @@ def test_a_text_is_shown_as_whatsapp_shows_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [*HOSTILE, "*" * 5_000, "*a_b~" * 2_000, "```" * 999, "_*" * 3_000 + "a" + "*_" * 3_000]
+    "text",
+    [
+        *HOSTILE,
+        "*" * 5_000,
+        "*a_b~" * 2_000,
+        "```" * 999,
+        "_*" * 3_000 + "a" + "*_" * 3_000,
+        " *a" * 20_000,
+        "*a* " * 15_000,
+    ],
 )
 def test_whatever_it_is_its_words_stay_and_no_element_comes_in(text: str) -> None:
     shown = as_shown(text)

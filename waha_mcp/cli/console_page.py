@@ -20,9 +20,9 @@ def console(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on; another one is for containers.")] = LOOPBACK,
 ) -> None:
-    """Serve the page where you see what agents ask for and do, and approve or refuse it.
+    """Serve the page that shows what agents ask for and do.
 
-    It is on this machine only, until Ctrl-C.
+    You approve and refuse there. It is on this machine only, until Ctrl-C.
 
     Example: waha-mcp console
     """

@@ -16,7 +16,7 @@
     const name = location.pathname.slice(base.length + 1);
     return { view: titles.has(name) ? name : links[0].dataset.view, query: location.search };
   };
-  let here = place(), tag = null, counts = {}, ahead = 0, trouble = false, timer;
+  let here = place(), tag = null, counts = {}, ahead = 0, trouble = false, timer, turns = 0;
 
   // Make `old` what `fresh` is and touch nothing that is the same, so that focus, scrolling, sound and what somebody
   // types stay. `was`: the HTML that an element came as; the script may have changed it since.
@@ -119,12 +119,12 @@
 
   async function look() {
     clearTimeout(timer);
-    const asked = here;
+    const asked = here, turn = ++turns;
     try {
       const headers = tag ? { "If-None-Match": tag } : {};
       const answer = await ask(`/views/${asked.view}${asked.query}`, { headers });
       const text = await answer.text();
-      if (asked !== here) return;  // somewhere else by now, and that has its own turn
+      if (turn !== turns) return;  // it was asked again since
       if (answer.status === 401) { location.reload(); return; }  // to the log-in
       if (answer.status === 403) problem("This address has no right to look: open the one that waha-mcp printed.");
       else if (!answer.ok && answer.status !== 304) problem(text);
@@ -138,7 +138,7 @@
       if (!(error instanceof TypeError)) throw error;
       problem(app ? "The server cannot be reached." : "waha-mcp console is not running any more.");
     }
-    if (asked === here) timer = setTimeout(() => { if (!document.hidden) look(); }, EVERY);
+    if (turn === turns) timer = setTimeout(() => { if (!document.hidden) look(); }, EVERY);
   }
 
   function go(path, query) {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 
 from markupsafe import Markup, escape
 
 _BLOCK = re.compile(r"```(.+?)```", re.DOTALL)
-#: A pair of marks counts where neither stands inside a word, and no blank stands right inside of them.
-_PAIR = re.compile(r"(?<![^\W_])(?P<mark>[*_~`])(?=[^\s*_~`]|[*_~`](?!(?P=mark)))(?P<inside>.*?\S)(?P=mark)(?![^\W_])")
-_TAGS = {"*": "strong", "_": "em", "~": "s", "`": "code"}
 _BULLET = re.compile(r"[*-] (?=\S)")
+#: The element of each mark.
+_TAGS = {"*": "strong", "_": "em", "~": "s", "`": "code"}
 
 
 def as_shown(text: str) -> Markup:
@@ -34,12 +34,35 @@ def _line(line: str) -> Markup:
 
 
 def _inline(text: str) -> Markup:
-    match = _PAIR.search(text)
-    if match is None:
-        return escape(text)
-    mark, inside = match["mark"], match["inside"]
-    shown = escape(inside) if mark == "`" else _inline(inside)
-    return escape(text[: match.start()]) + _tagged(_TAGS[mark], shown) + _inline(text[match.end() :])
+    """A line with its pairs of marks. The inside of a pair has no such pair, so that this goes four deep at most."""
+    closing: dict[str, list[int]] = {mark: [] for mark in _TAGS}
+    for at, char in enumerate(text):
+        if char in _TAGS and _closes(text, at):
+            closing[char].append(at)
+    parts, plain, at = list[Markup](), 0, 0
+    while at < len(text):
+        mark = text[at]
+        if mark in _TAGS and _opens(text, at):
+            ends = closing[mark]
+            if (next_one := bisect(ends, at + 1)) < len(ends):
+                inside = text[at + 1 : ends[next_one]]
+                shown = escape(inside) if mark == "`" else _inline(inside)
+                parts += [escape(text[plain:at]), _tagged(_TAGS[mark], shown)]
+                plain = at = ends[next_one] + 1
+                continue
+        at += 1
+    return Markup("").join([*parts, escape(text[plain:])])
+
+
+def _opens(text: str, at: int) -> bool:
+    """Whether a mark stands at the beginning of a word."""
+    after = text[at + 1 : at + 2]
+    return not text[at - 1 : at].isalnum() and not after.isspace() and after not in ("", text[at])
+
+
+def _closes(text: str, at: int) -> bool:
+    """Whether a mark stands at the end of a word."""
+    return at > 0 and not text[at - 1].isspace() and not text[at + 1 : at + 2].isalnum()
 
 
 def _tagged(tag: str, inside: Markup) -> Markup:
