@@ -155,7 +155,8 @@ class Pacer:
     def _kinds(self, chats: Iterable[str], first: Iterable[str]) -> list[Kind]:
         # Narrow limits first: an effect that they refuse is not counted against the wider ones.
         to_one = [_to_one(chat, self._chat) for chat in sorted(set(chats))]
-        return [*to_one, *(_first(self._first) for _ in set(first)), _in_all(self._total)]
+        contacts = [_first(self._first) for _ in set(first)]
+        return [*to_one, *contacts, _in_all(self._total)]
 
     async def _ask(self, step: Callable[[Sequence[Count]], T], kinds: Sequence[Kind]) -> T:
         account = await self._account()
