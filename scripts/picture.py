@@ -64,6 +64,8 @@ DEMO = ROOT / "docs" / "demo.svg"
 NOW = 1795710000
 #: Columns of the terminal.
 WIDTH = 108
+#: Narrower windows, in CSS pixels, are those of a phone, of which one screen is taken and not the whole page.
+PHONE = 500
 #: The names of the texts in the PNG: a digest, and the words that it shows.
 DRAWN_FROM, SHOWS = "drawn from", "shows"
 
@@ -83,7 +85,9 @@ def demo() -> str:
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     # An empty line at the end: the picture cuts off what goes below the last one.
     console.print(Text("$ waha-mcp demo\n\n", style="bold"), text, "\n", sep="")
-    return console.export_svg(title="waha-mcp demo", unique_id="demo")
+    drawn = console.export_svg(title="waha-mcp demo", unique_id="demo")
+    # Rich's font would come from another host.
+    return re.sub(r"\n *@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 
 
 def in_a_terminal(command: list[str]) -> str:
@@ -170,6 +174,7 @@ def trail() -> list[dict[str, Any]]:
             "chats": chats,
             "decision": decision,
             "outcome": outcome,
+            "ms": 120 + 37 * number,
         }
         for number, (ago, client, tool, chats, decision, outcome) in enumerate(calls)
     ]
@@ -237,7 +242,7 @@ class Shot:
     @property
     def path(self) -> Path:
         """Where it is kept."""
-        kind = "phone" if self.width < 500 else "dark" if self.dark else "light"
+        kind = "phone" if self.width < PHONE else "dark" if self.dark else "light"
         return ROOT / "docs" / f"console-{self.view}-{kind}.png"
 
 
@@ -301,7 +306,8 @@ def _taken(shot: Shot, window: Browser, address: str) -> bytes:
     window.open("about:blank")
     window.open(address.replace("/#", f"/{shot.view}#"))
     shown = window.wait_for(shot.shows)
-    window.show_as(shot.width, window.run("return document.body.offsetHeight"), dark=shot.dark)
+    height = 844 if shot.width < PHONE else window.run("return document.body.offsetHeight")
+    window.show_as(shot.width, height, dark=shot.dark)
     picture = Image.open(io.BytesIO(window.screenshot())).convert("RGB")
     texts = PngInfo()
     texts.add_text(DRAWN_FROM, drawn_from(shot))

@@ -11,10 +11,10 @@ import pytest
 
 from tests import quick
 from tests.harness import OPENED, Admin, sandbox_server
+from tests.memory_store import Memory
 from tests.redis_server import ClockedRedis, RedisServer
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.store import Store
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.redis_url import parse_redis_url
 from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.toolsets import load_tools

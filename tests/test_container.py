@@ -58,7 +58,7 @@ def as_user(*command: str) -> list[str]:
 
 def python_for_user() -> str | None:
     """A Python that the container's user may run here, and that can make environments."""
-    if os.name != "posix" or (os.geteuid() == 0 and shutil.which("setpriv") is None):
+    if sys.platform == "win32" or (os.geteuid() == 0 and shutil.which("setpriv") is None):
         return None
     able = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
     for each in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3"):

@@ -58,7 +58,7 @@ def test_an_example_has_the_limits_of_the_choice_of_its_name_in_init(name: str) 
     assert app.actions == frozenset(choice.actions)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/safety.md", "docs/listening.md"])
+@pytest.mark.parametrize("document", ["docs/safety.md", "docs/listening.md"])
 def test_the_policies_that_the_documents_show_are_good_ones(document: str) -> None:
     text = (EXAMPLES.parent / document).read_text()
     shown = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
@@ -66,6 +66,16 @@ def test_the_policies_that_the_documents_show_are_good_ones(document: str) -> No
     assert policies
     for table in policies:
         assert PolicyFields.model_validate(table).model_dump(exclude_unset=True)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/app.md"])
+def test_the_apps_that_the_documents_show_can_be_loaded(document: str, tmp_path: Path) -> None:
+    text = (EXAMPLES.parent / document).read_text()
+    shown = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert shown
+    for number, block in enumerate(shown):
+        (tmp_path / f"{number}.toml").write_text(block)
+        assert load_app(str(tmp_path / f"{number}.toml"), environ={"WAHA_API_KEY": "key_sample_0000"}).id == "assistant"
 
 
 #: What fetches waha-mcp from PyPI by its name: true once a release is there.
@@ -140,7 +150,7 @@ def test_an_example_without_a_key_runs_on_a_sandbox_of_its_own(script: str, show
 
 
 def test_every_example_is_run_by_the_checks() -> None:
-    listed = re.search(r"^for example in (.*); do$", (EXAMPLES.parent / ".ci" / "run").read_text(), re.MULTILINE)
+    listed = re.search(r"^ *for example in (.*); do$", (EXAMPLES.parent / ".ci" / "run").read_text(), re.MULTILINE)
     assert listed is not None
     assert {f"{name}.py" for name in listed[1].split()} == {path.name for path in EXAMPLES.glob("*.py")}
 

@@ -6,7 +6,6 @@ import base64
 import errno
 import json
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness import environment
+from tests.platforms import mode_of, posix
 from waha_mcp.files import create_atomically, make_folder, make_private, write_atomically
 from waha_mcp.sandbox import SandboxInfo
-
-posix = pytest.mark.skipif(os.name != "posix", reason="modes and limits of POSIX")
 
 #: Runs `waha-mcp` where no file can grow beyond a size in bytes: the write that would is the one that fails.
 LIMITED = """
@@ -52,10 +50,6 @@ def limited(size: int, *arguments: str, script: str = LIMITED, **env: str) -> su
         timeout=60,
         check=False,
     )
-
-
-def mode_of(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 def left_in(folder: Path) -> list[str]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+import zlib
+from collections import Counter
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from scripts import rooms
 from tests.harness import COMMAND, environment, run
 from waha_mcp import __version__
 from waha_mcp.app.definition import App
@@ -37,12 +42,40 @@ def test_the_registry_entry_is_valid_and_the_readme_owns_it() -> None:
     assert [package["identifier"] for package in SERVER["packages"]] == [project["name"]]
 
 
+def test_every_link_of_the_readme_on_pypi_leads_to_the_repository() -> None:
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]
+    text = (ROOT / "README.md").read_text()
+    for each in hook["fancy-pypi-readme"]["substitutions"]:
+        text, made = re.subn(each["pattern"], each["replacement"], text)
+        assert made
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https://")] == []
+    assert f"]({SERVER['repository']['url']}/blob/main/docs/start.md)" in text
+
+
 def test_the_variables_of_the_packages_are_the_commands_own(tmp_path: Path) -> None:
     registry = {v["name"] for package in SERVER["packages"] for v in package["environmentVariables"]}
     bundle = {name for name in MANIFEST["server"]["mcp_config"]["env"] if name.startswith("WAHA_")}
     known = {"WAHA_URL", "WAHA_API_KEY", *(f"WAHA_{field.upper()}" for field in App.model_fields)}
     assert registry | bundle <= known
     assert MANIFEST["user_config"]["waha_api_key"]["sensitive"] is True
+
+
+def test_the_sandbox_is_a_small_part_and_brings_no_dependency() -> None:
+    package = ROOT / "waha_mcp"
+    lines, sizes = Counter[bool](), Counter[bool]()
+    for path in package.rglob("*"):
+        if path.suffix in (".py", ".json", ".css", ".js", ".html", ".sql"):
+            inside, data = path.is_relative_to(package / "sandbox"), path.read_bytes()
+            sizes[inside] += len(zlib.compress(data))
+            lines[inside] += data.count(b"\n") if path.suffix == ".py" else 0
+    assert lines[True] < lines.total() / 5
+    assert sizes[True] < min(sizes.total() / 5, 150_000)
+    used = {each.imported for each in rooms.imports(ROOT) if not each.ours and each.importer.startswith("sandbox")}
+    others = {
+        each.imported for each in rooms.imports(ROOT) if not each.ours and not each.importer.startswith("sandbox")
+    }
+    assert used - others - set(sys.stdlib_module_names) <= {"jsonschema"}  # the MCP SDK asks for it
+    assert any(each.startswith("jsonschema") for each in requires("mcp") or ())
 
 
 @pytest.fixture

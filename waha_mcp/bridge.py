@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds before the policy is loaded, so that the client's first listing is answered before.
 LISTING_FIRST = 0.2
-#: Seconds for which a call waits for the feed to open before what it does.
+#: Seconds that a call waits for the feed to open first.
 OPENING = 5.0
 #: Substrings of the operations that may change names of people, groups or channels.
 _NAMED = ("/groups", "/contacts", "/channels")
@@ -127,7 +127,7 @@ class Bridge:
         self.key.listeners.add(self._grant_changed)
         #: Awaited whenever the exposed tools have changed.
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
-        #: The tools that were listed at any time, and when those of them that are gone went away.
+        #: All tools ever listed, and when removed ones were removed.
         self._listed: set[str] = set()
         #: What the App declares, which is listed before WAHA has answered, by another process of the App as well.
         self._declared = self.key.grant
@@ -167,7 +167,7 @@ class Bridge:
             await self.policy.aclose()
 
     def end_trail(self) -> None:
-        """Write what waits for the trail, before a process that ends without leaving the bridge. Blocks."""
+        """Write pending lines to the trail, for a process that ends without closing the bridge. Blocks."""
         if "policy" in self.__dict__:
             self.policy.end_trail()
 
@@ -201,7 +201,7 @@ class Bridge:
         return exposed(self.app, self.key.grant)
 
     def listing(self) -> list[Tool]:
-        """The exposed tools, for a client: a call of one of them that has gone meanwhile is told why."""
+        """The exposed tools, for a client: a later call of a removed one is told why."""
         found = self.tools()
         self._listed |= {tool.name for tool in found}
         return found
@@ -466,7 +466,7 @@ class Bridge:
         return resolved, as_written
 
     async def _ready_for(self, tool: Tool, beside: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        """Get ready for what is to follow on the call.
+        """Prepare for what the call will wait for.
 
         Raises:
             ArgumentError: it may not be done in the call's chat.
@@ -576,5 +576,5 @@ class Bridge:
         for listener in tuple(self.listeners):
             try:
                 await listener()
-            except Exception:  # a client that has gone must not stop what found the change, or the others
+            except Exception:  # a closed client must not stop the caller or the other listeners
                 logger.exception("Could not tell a client that the tools have changed")

@@ -1,4 +1,4 @@
-"""The bridges of a process that serves many Apps: one per App and key, made when first asked for, closed when idle."""
+"""The bridges of a process that serves many Apps: one per App and key, created on demand, closed when idle."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 #: Most bridges at a time, and seconds without a request after which one is closed.
 MOST, IDLE = 1_000, 600.0
-#: Most bridges of one App at a time: what its requests narrow must not crowd out other Apps.
+#: Most bridges of one App at a time, so that its narrowed variants cannot crowd out other Apps.
 MOST_OF_ONE = 8
-#: Seconds after which WAHA is asked again about a key in use; after which it is tried again where WAHA did not answer;
-#: and for which a request waits for the answer.
+#: Seconds after which WAHA is asked again about a key in use; before a retry when it did not answer; and that a
+#: request waits for the answer.
 RECHECK, RETRY, ANSWER = 60.0, 10.0, 5.0
-#: Seconds between two rounds over the bridges, after which an unused one closes its connections to WAHA, and for which
-#: bridges may close at the end.
+#: Seconds between two rounds over the bridges; after which an unused one closes its connections to WAHA; and that
+#: bridges have to close at shutdown.
 ROUND, RESTING, CLOSING = 5.0, 5.0, 5.0
-#: Seconds for which the clients of a bridge are told that it is retired.
+#: Seconds for telling the clients of a bridge that it is retired.
 TELLING = 2.0
 
 
@@ -46,7 +46,7 @@ class Unconfirmed(Exception):
 
 
 class TooMany(Exception):
-    """There are as many bridges as there may be, in all or of the App, and requests use all of them."""
+    """The limit of bridges, in total or for the App, is reached, and all are in use."""
 
 
 async def _always(_: App) -> bool:
@@ -57,16 +57,16 @@ async def _always(_: App) -> bool:
 class _Entry:
     """A bridge and its use. Times are of the monotonic clock."""
 
-    #: The App as it is defined, without what requests narrow.
+    #: The App as defined, before requests narrow it.
     whole: App
-    #: App, key and what the request narrows. Another definition under the same one replaces it.
+    #: App, key and what the request narrows. A changed definition with the same key replaces the entry.
     key: tuple[object, ...]
     bridge: Bridge
-    #: Whether no request gets it any more.
+    #: Whether it is no longer lent to requests.
     retired: bool = False
-    #: Set: it is to be closed.
+    #: Set when it is to close.
     ended: anyio.Event = field(default_factory=anyio.Event)
-    #: The requests that use it: at first the one that it is made for.
+    #: Requests that use it, initially the one that caused it.
     leases: int = 1
     used: float = field(default_factory=time.monotonic)
     #: When WAHA is to be asked about the key.
@@ -85,20 +85,20 @@ class Bridges:
         stands: Callable[[App], Awaitable[bool]] = _always,
         shared: Shared = ALONE,
     ) -> None:
-        """`stands` tells whether an App is still to be served as it is; asked each round."""
+        """`stands`: whether an App is still to be served with this definition; asked each round."""
         self._events = SharedEvents()
         self._shared = replace(shared, events=self._events)
         self._most, self._idle, self._stands = most, idle, stands
         self._entries: dict[tuple[object, ...], _Entry] = {}
-        #: Those that are open; some of them are retired.
+        #: The open ones, including retired ones.
         self._open: dict[Bridge, _Entry] = {}
         self._making = anyio.Lock()
         self._tasks: TaskGroup | None = None
-        #: Awaited with each bridge that no request gets any more: streams of its clients are to end.
+        #: Awaited with each retired bridge, so that the streams of its clients end.
         self.retiring: set[Callable[[Bridge], Awaitable[object]]] = set()
         #: Called with each bridge that is closed.
         self.closed: set[Callable[[Bridge], object]] = set()
-        #: Awaited with each App whose key WAHA has refused, or whose tools are others than they were.
+        #: Awaited with each App whose key WAHA refused or whose tools changed.
         self.changed: set[Callable[[App], Awaitable[object]]] = set()
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class Bridges:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Keep the bridges while the block runs; at its end all of them are closed."""
+        """Keep the bridges while the block runs, and close all of them at its end."""
         upkeep = anyio.CancelScope()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
@@ -121,7 +121,7 @@ class Bridges:
                 self._tasks = None
                 upkeep.cancel()
                 tasks.cancel_scope.deadline = anyio.current_time() + CLOSING
-                # Calls that were cut off write down what they know, and would lose it with the process.
+                # Calls that were cut off still have to write their outcome.
                 while any(entry.leases for entry in self._open.values()):  # noqa: ASYNC110 - once, for a moment
                     await anyio.sleep(0.02)
                 for entry in self._open.values():
@@ -131,7 +131,7 @@ class Bridges:
     async def lease(self, app: App, whole: App | None = None, *, vouched: bool = True) -> AsyncIterator[Bridge]:
         """The App's bridge, which stays open while the block runs.
 
-        `whole`: the App of which `app` is what the request narrows it to. `vouched`: a definition names the key.
+        `whole`: the App that the request narrowed to `app`. `vouched`: a definition names the key.
 
         Raises:
             KeyRefused, AdminKey, Unconfirmed, TooMany: it gets none.
@@ -144,7 +144,7 @@ class Bridges:
             if key.unauthorized:
                 raise KeyRefused
             if key.admin:
-                # The bridge stays, so that WAHA is not asked again with each request.
+                # The bridge stays, so that the next request need not ask WAHA again.
                 raise AdminKey
             if not key.identified and not vouched:
                 raise Unconfirmed
@@ -156,7 +156,7 @@ class Bridges:
 
     @contextmanager
     def using(self, bridge: Bridge) -> Iterator[None]:
-        """Keep a leased bridge open while the block runs, which may outlast the lease."""
+        """Keep a leased bridge open while the block runs, even beyond the lease."""
         entry = self._open.get(bridge)
         if entry is None:
             yield
@@ -168,7 +168,7 @@ class Bridges:
             self._give_back(entry)
 
     def doubt(self, concerns: Callable[[App], bool]) -> None:
-        """Ask WAHA about the keys of these Apps: at once of those in use, before the next request of the others."""
+        """Have WAHA confirm the keys of these Apps: at once for those in use, otherwise before the next request."""
         for entry in self._entries.values():
             if concerns(entry.whole):
                 entry.due = 0.0
@@ -183,12 +183,12 @@ class Bridges:
             entry.ended.set()
 
     async def _leased(self, app: App, whole: App) -> _Entry:
-        # What a request may narrow makes another bridge; any other difference is a definition that has changed.
+        # Each narrowing has its own bridge; any other difference means that the definition changed.
         key = (app.identity, app.exclude)
         if (entry := self._taken(key, app, whole)) is not None:
             return entry
         async with self._making:
-            # Another request may have made it meanwhile.
+            # Another request may have created it meanwhile.
             if (entry := self._taken(key, app, whole)) is not None:
                 return entry
             self._make_room(app.id)
@@ -198,7 +198,7 @@ class Bridges:
             return made
 
     def _taken(self, key: tuple[object, ...], app: App, whole: App) -> _Entry | None:
-        """The entry under a key, for one request more; None if there is none for this definition."""
+        """The entry for a key, leased once more; None if there is none with this definition."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -209,10 +209,10 @@ class Bridges:
         return entry
 
     def _make_room(self, app_id: str) -> None:
-        """Make room for another bridge of an App: first among its own ones.
+        """Make room for another bridge of an App, first among its own.
 
         Raises:
-            TooMany: all that would have to go are in use.
+            TooMany: all candidates are in use.
         """
         own = [entry for entry in self._entries.values() if entry.whole.id == app_id]
         for entries, most in ((own, MOST_OF_ONE), ([*self._entries.values()], self._most)):
@@ -225,7 +225,7 @@ class Bridges:
             return
 
     async def _work(self, app: App, whole: App, key: tuple[object, ...], *, task_status: TaskStatus[_Entry]) -> None:
-        """Keep a bridge open until it is ended: it is entered and left in one task."""
+        """Keep a bridge open until `ended` is set; one task enters and leaves it."""
         entry = None
         try:
             async with Bridge(app, shared=self._shared) as bridge:
@@ -241,7 +241,7 @@ class Bridges:
             self._retire(entry)
         finally:
             if entry is not None:
-                if not entry.retired:  # its maker has gone before it could use it, or the process ends
+                if not entry.retired:  # the request that caused it was cancelled, or the process ends
                     entry.retired = True
                     del self._entries[key]
                 del self._open[entry.bridge]
@@ -249,7 +249,7 @@ class Bridges:
                     listener(entry.bridge)
 
     async def _check(self, entry: _Entry) -> None:
-        """Ask WAHA about the key if that is due; without an answer everything stays as it is."""
+        """Ask WAHA about the key if due; without an answer nothing changes."""
         if time.monotonic() < entry.due:
             return
         async with entry.checking:
@@ -277,13 +277,13 @@ class Bridges:
             await listener(app)
 
     def _retire(self, entry: _Entry) -> bool:
-        """Lend the bridge to no further request, and close it once none uses it; False if that was so already."""
+        """Stop lending the bridge, and close it once it is unused; False if it was retired already."""
         if entry.retired:
             return False
         entry.retired = True
         del self._entries[entry.key]
         if self._tasks is not None:
-            # A client that does not read what it is told holds up nobody.
+            # In the background: a client that does not read must not block others.
             self._tasks.start_soon(self._send_off, entry)
         return True
 
@@ -293,7 +293,7 @@ class Bridges:
             try:
                 with anyio.move_on_after(TELLING):
                     await listener(entry.bridge)
-            except Exception:  # it must not end what runs beside it
+            except Exception:  # must not end the other tasks
                 logger.exception("The clients of App %s could not be told of a change", entry.whole.id)
         if not entry.leases:
             entry.ended.set()
@@ -310,7 +310,7 @@ class Bridges:
 
     async def _look_after(self, entry: _Entry) -> None:
         unused = 0.0 if entry.leases else time.monotonic() - entry.used
-        # Without requests, too: a bridge may be filling its index.
+        # Also without requests: a bridge may be filling its index.
         if unused > self._idle or not await self._stands(entry.whole):
             self._retire(entry)
         elif entry.leases and self._tasks is not None:

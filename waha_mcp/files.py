@@ -5,9 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+if sys.platform == "win32":
+    _BINARY = os.O_BINARY
+    #: A flag of `os.open`: a link is refused. Windows has none; who may make links there is an administrator.
+    NO_LINK = 0
+else:
+    _BINARY = 0
+    NO_LINK = os.O_NOFOLLOW
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
@@ -82,7 +91,7 @@ def make_private(folder: Path) -> None:
         OSError: it cannot be created, or its mode cannot be set (other than for lack of permission).
     """
     make_folder(folder)
-    if os.name == "posix":
+    if sys.platform != "win32":
         found = folder.stat()
         if found.st_uid == os.geteuid() and found.st_mode & 0o777 != 0o700:
             with contextlib.suppress(PermissionError):  # some file systems have no modes
@@ -95,8 +104,8 @@ def open_private(path: Path, flags: int) -> int:
     Raises:
         OSError: it cannot be opened.
     """
-    file = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
-    if os.name == "posix":
+    file = os.open(path, flags | _BINARY, 0o600)
+    if sys.platform != "win32":
         found = os.fstat(file).st_mode
         if stat.S_ISREG(found) and found & 0o777 != 0o600:
             with contextlib.suppress(PermissionError):  # some file systems have no modes
@@ -110,7 +119,7 @@ def read_by_others(path: Path) -> bool:
     Raises:
         OSError: it cannot be looked at.
     """
-    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+    return sys.platform != "win32" and bool(path.stat().st_mode & 0o077)
 
 
 def stamp_of(path: Path) -> object:

@@ -1,7 +1,8 @@
-"""Keeps the local index of one App filled: from WAHA in the background, from what is heard, and from what tools read.
+"""Fills the local index of one App: from WAHA in the background, from the feed, and from messages that tools read.
 
-One process fills an index; others of the same App read it, and take over when that one ends. What is to be read are
-the gaps of `history.index`: at first each chat from its newest message on, later what came while nobody listened.
+One process fills an index; other processes of the App read it, and one takes over when the first ends. The work to do
+is the gaps of `history.index`: at first each chat from its newest message back, later the messages that arrived while
+nobody listened.
 """
 
 from __future__ import annotations
@@ -44,26 +45,26 @@ from waha_mcp.whatsapp.ids import MessageKey, phone_of
 logger = logging.getLogger(__name__)
 
 MESSAGE = "GET /api/{session}/chats/{chatId}/messages/{messageId}"
-#: off: not begun. waiting: WAHA, or what is needed, is not there. follows: another process fills it.
+#: off: not begun. waiting: WAHA or the store is unavailable. follows: another process fills it.
 State = Literal["off", "waiting", "follows", "filling", "current", "deleted"]
 
-#: Messages of one request, requests of one gap, and how many gaps are read at once, a page of each at a time.
+#: Messages per request, requests per gap, and gaps that are read in turn, a page of each at a time.
 PAGE, MOST_REQUESTS, AT_ONCE = 200, 1_000_000, 16
-#: Between two requests passes at least this many seconds, and as long as the last one took.
+#: Least seconds between two requests; more if the last one took longer.
 PAUSE = 0.25
-#: Seconds between two looks at all chats, and between two tries to become or stay the process that fills.
+#: Seconds between two looks at all chats, and between attempts to become or remain the filling process.
 LOOK, CLAIM = 600.0, 10.0
-#: Seconds for which it counts as known which account is paired, while WAHA's events do not tell.
+#: Seconds for which the paired account counts as known while there are no live events.
 PAIRED = 30.0
-#: Seconds until it is looked, where a message is known to be missing.
+#: Seconds until the next look when a message is known to be missing.
 SOON = 2.0
-#: Chats of one request of a look; so many in a row that are as they were end it.
+#: Chats per request of a look; a look ends after so many unchanged chats in a row.
 CHATS, KNOWN = 100, 30
-#: Seconds until what failed is tried again.
+#: Seconds until a failed step is retried.
 AGAIN = 60.0
-#: Seconds for which a tool waits for an index that is just brought up to date.
+#: Seconds that a tool waits for an index that is being brought up to date.
 READY = 5.0
-#: Most events that wait to be written.
+#: Most events waiting to be written.
 MOST_WAITING = 10_000
 
 
@@ -77,7 +78,7 @@ def index_path(app_id: str, number: str) -> Path:
 
 
 def index_files(app_id: str) -> list[Path]:
-    """The indexes of an App, of any account; also one of which nothing but damaged files is left."""
+    """The indexes of an App, for any account, including those with only damaged files left."""
     if app_id not in app_ids():
         return []
     found = state_dir(app_id).glob("index-*.sqlite*")
@@ -87,8 +88,8 @@ def index_files(app_id: str) -> list[Path]:
 class Progress(NamedTuple):
     """How far an index is filled.
 
-    `chats`: how many are known; `whole`: of how many of them all messages are there; `since`: the second from which
-    on all are there, None where no more are to be read.
+    `chats`: how many are known; `whole`: how many of them are complete; `since`: the second from which all chats are
+    complete, None if nothing is left to read.
     """
 
     chats: int
@@ -97,27 +98,27 @@ class Progress(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The share of the chats that are whole, from 0 to 1. How many messages are to come, nobody knows."""
+        """The share of complete chats, from 0 to 1. The number of messages still to read is unknown."""
         return self.whole / self.chats if self.chats else 0.0
 
 
 def progress_of(index: Index, shown: Callable[[str], bool | None] = bool) -> Progress:
-    """How far an index is filled, as to the chats that are `shown`. Blocks.
+    """How far an index is filled, for the chats that are `shown`. Blocks.
 
     Raises:
         StoreAway: the index cannot be read.
     """
-    # What has no head was heard, and not looked at yet.
+    # A chat without a head was heard of but not looked at yet.
     chats = [each for each in index.chats() if each.head and shown(each.id)]
     since = max((each.second for each in index.gaps() if shown(each.chat)), default=None)
     return Progress(len(chats), sum(not each.gaps for each in chats), since)
 
 
 class Indexing:
-    """The index of one App at work.
+    """Keeps the index of one App filled.
 
-    `may_keep`: whether a chat is to be indexed; None: that is not known now. `prepare`: awaited before it is asked;
-    raises WahaError. `paced`: whether it leaves WAHA time for others.
+    `may_keep`: whether a chat is to be indexed; None: not known now. `prepare`: awaited before `may_keep` is called;
+    raises WahaError. `paced`: whether to leave WAHA time for other requests.
     """
 
     def __init__(
@@ -132,23 +133,23 @@ class Indexing:
         paced: bool = True,
         secrets: Sequence[SecretStr] = (),
     ) -> None:
-        """Makes no request and no file. `kept`: seconds for which messages are kept; None: for good.
+        """Makes no request and no file. `kept`: seconds for which messages are kept; None: forever.
 
-        `secrets`: what is taken out of messages before they are kept.
+        `secrets`: removed from messages before they are stored.
         """
         self.state: State = "off"
-        #: Whether it is closed for good.
+        #: Whether it is closed permanently.
         self.ended = False
         #: Why it waits, in a few words, and the error.
         self.why: str | None = None
         self.error: Exception | None = None
-        #: The index of the account at work; None: not known yet, or deleted.
+        #: The index of the current account; None: not known yet, or deleted.
         self.index: Index | None = None
-        #: Whether messages that came while nobody listened may be missing.
+        #: Whether messages that arrived while nobody listened may be missing.
         self.behind = True
         #: Chats whose messages cannot be read, and why.
         self.unread: dict[str, str] = {}
-        #: Why not all chats could be listed; None: they could.
+        #: Why the list of chats is incomplete; None: it is complete.
         self.unlisted: str | None = None
         self._app_id, self._feed, self._people, self._waha = app_id, feed, people, feed.waha
         self._kept, self._may_keep, self._prepare, self._paced = kept, may_keep, prepare, paced
@@ -158,25 +159,25 @@ class Indexing:
         self._read: deque[Row] = deque(maxlen=MOST_WAITING)
         self._writing = anyio.Lock()
         self._wake: anyio.Event | None = None
-        #: The gaps that are being read.
+        #: The gaps being read, by number.
         self._reading: dict[int, AsyncGenerator[Step]] = {}
-        #: Gaps that could not be read, and when they are tried again (monotonic clock).
+        #: Gaps that could not be read, and when to retry them (monotonic clock).
         self._later: dict[int, float] = {}
-        #: When all that there is was last looked at (Unix seconds); 0: not yet.
+        #: When all chats were last looked at (Unix seconds); 0: never.
         self._looked = 0.0
-        #: Whether the index was that of the account that is paired when that was asked (monotonic clock), and no event
-        #: said since that another phone may be; how many have.
+        #: Whether the index belongs to the account that was paired when last asked (monotonic clock), and nothing since
+        #: suggests that another phone may be paired; and how often something did.
         self._sure, self._asked, self._sessions = False, -math.inf, 0
         self._changed = anyio.Event()
 
-    # What comes in
+    # Input
 
     def heard(self, event: Event) -> None:
         """Take an event of the feed."""
         wanted = event.kind in ("message", "edited", "deleted") or (event.kind, event.what) == ("receipt", "sent")
         if wanted and self.state in ("filling", "current", "waiting"):
             if len(self._heard) == MOST_WAITING:
-                # The oldest one is lost: what came is read back.
+                # The oldest one is lost: read back.
                 self._looked = 0.0
             self._heard.append(event)
             self._awake()
@@ -196,10 +197,10 @@ class Indexing:
         if self._wake is not None:
             self._wake.set()
 
-    # Who searches
+    # Use by tools
 
     async def ready(self, seconds: float | None = None) -> Index | None:
-        """The index, with what came until now as far as `seconds` (`READY`) suffice for that; None: there is none."""
+        """The index, brought up to date if that takes at most `seconds` (`READY`); None: unavailable."""
         with anyio.move_on_after(READY if seconds is None else seconds):
             while not self.ended and self.state != "follows" and (not self._certain or self.behind):
                 if isinstance(self.error, StoreAway | OSError):
@@ -210,7 +211,7 @@ class Indexing:
         if index is not None:
             with suppress(StoreAway):
                 await self._write_what_came()
-                # The file may have been deleted, and be made anew.
+                # The file may have been deleted and created again.
                 there = "caught_up" if self.state == "follows" else "looked"
                 return index if await in_thread(index.noted, there) else None
         return None
@@ -220,7 +221,7 @@ class Indexing:
         return self._keeps(chat) is True
 
     async def progress(self) -> Progress | None:
-        """How far it is filled, as to the chats that are to be indexed; None: that is not known.
+        """How far it is filled, for the chats to be indexed; None: not known.
 
         Raises:
             StoreAway: the index cannot be read.
@@ -229,7 +230,7 @@ class Indexing:
         return await in_thread(progress_of, index, self._keeps) if self._certain and index is not None else None
 
     async def newest(self, chat: str, most: int) -> list[Record]:
-        """The newest messages of a chat, newest first, if they are known to be all here; else none."""
+        """The newest messages of a chat, newest first, if the index is known to have them all; else none."""
         with suppress(StoreAway):
             if self.index is not None and self._certain and self.state in ("filling", "current") and not self.behind:
                 await self._write_what_came()
@@ -239,9 +240,9 @@ class Indexing:
     async def since(
         self, second: int, shown: Callable[[str], bool], most: int
     ) -> tuple[list[Record], bool, dict[str, str]] | None:
-        """All messages since a second in chats that are `shown`, newest first; None where they are not all here.
+        """All messages since a second in the chats that are `shown`; None if the index lacks some.
 
-        At most `most` of them; whether there are more; and the chats that cannot be read, with why.
+        At most `most` of them, newest first; whether there are more; and the chats that cannot be read, with why.
         """
         index = await self.ready()
         if index is None or self.unlisted is not None or (self.behind and self.state != "follows"):
@@ -261,14 +262,14 @@ class Indexing:
         return None
 
     async def transcript(self, digest: bytes, shown: Callable[[str], bool]) -> str | None:
-        """What is said in a voice note whose bytes have this SHA-256, if that is kept of a chat that is `shown`."""
+        """The stored transcript of the voice note with this SHA-256, if its chat is `shown`."""
         with suppress(StoreAway):
             if self.index is not None and self._certain:
                 return await in_thread(self.index.transcript, digest, shown)
         return None
 
     async def transcribed(self, row: Row, digest: bytes, text: str) -> None:
-        """Keep what is said in a voice note, if its message is to be indexed."""
+        """Store the transcript of a voice note, if its message is to be indexed."""
         records, _ = self._records([row])
         with suppress(StoreAway):
             if records and self.index is not None and self._sure:
@@ -277,20 +278,20 @@ class Indexing:
 
     @property
     def _certain(self) -> bool:
-        """Whether the index is that of the account that is paired."""
+        """Whether the index is known to belong to the paired account."""
         return self._sure and (self._feed.state == "live" or time.monotonic() - self._asked < PAIRED)
 
     # In the background
 
     def begin(self, start: Callable[..., object]) -> None:
-        """Begin to fill it in the background, once. `start`: `start_soon` of a task group."""
+        """Start filling in the background, once. `start`: `start_soon` of a task group."""
         if self.state == "off":
             self.state = "waiting"
             self._feed.listeners.add(self.heard)
             start(self.run)
 
     async def run(self) -> None:
-        """Fill the index, and keep it so, until cancelled or `end`."""
+        """Fill the index and keep it filled, until cancelled or `end`."""
         pause = 1.0
         while not self.ended:
             try:
@@ -301,14 +302,14 @@ class Indexing:
             except (StoreAway, OSError) as error:
                 self._wait(str(error), error)
                 logger.warning("%s", error)
-            except Exception as error:  # it must not stop what runs beside it
+            except Exception as error:  # must not end the other tasks
                 logger.exception("The index could not be filled")
                 self._wait("filling it failed", error)
             await anyio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
             pause = min(pause * 2, AGAIN)
 
     async def end(self, *, delete: bool = False) -> None:
-        """Close the index; `delete`: and delete it, because it may not be kept any more.
+        """Close the index; with `delete`, delete it because it may no longer be kept.
 
         Raises:
             OSError: it could not be deleted.
@@ -336,14 +337,14 @@ class Indexing:
         self._changed = anyio.Event()
 
     async def _keep(self) -> None:
-        """Fill the index of the account that is paired now, until something fails.
+        """Fill the index of the currently paired account, until something fails.
 
         Raises:
             WahaError: WAHA could not be asked.
             StoreAway: the index could not be used.
         """
         self._looked, self.behind = 0.0, True
-        # The file may be another one.
+        # It may be a different file now.
         self._reading.clear()
         self._later.clear()
         index = await self._of_account()
@@ -385,7 +386,7 @@ class Indexing:
             self._set(self.state)
 
     async def _of_account(self) -> Index:
-        """The index of the account that is paired now.
+        """The index of the currently paired account.
 
         Raises:
             WahaError: WAHA does not tell.
@@ -417,11 +418,11 @@ class Indexing:
             raise StoreAway("The index was closed.")
 
     async def _look(self, index: Index) -> None:
-        """Look at all chats for messages that are not here, and leave out what may not be."""
+        """Look for missing messages in all chats, and drop chats that may not be indexed."""
         await self._prepare()
         now = time.time()
         heard = self._listened_since(self._looked)
-        # From now on it may be set back.
+        # Events that arrive meanwhile may reset it.
         self._looked, self.behind = now, True
         oldest = None if self._kept is None else now - self._kept
         await in_thread(index.expire, now, oldest)
@@ -438,7 +439,7 @@ class Indexing:
             if chat is not None and second is not None and second >= (oldest or 0) and self._keeps(chat):
                 newest.append(Newest(chat, second, message_key_of(mapping_of(row.get("lastMessage")))))
             if not self._sure:
-                return  # they may be another account's
+                return  # the chats may be those of another account
             if len(newest) >= CHATS // 2:
                 for as_it_was in await in_thread(look, newest):
                     known = known + 1 if as_it_was else 0
@@ -454,7 +455,7 @@ class Indexing:
         return self._may_keep(self._people.canonical(chat))
 
     def _listened_since(self, when: float) -> bool:
-        """Whether all that came since then was heard."""
+        """Whether the feed has missed nothing since then."""
         feed = self._feed
         return (
             when > 0
@@ -515,7 +516,7 @@ class Indexing:
             await anyio.sleep(max(PAUSE, time.monotonic() - began))
 
     async def _settle(self, index: Index, doubtful: Found) -> None:
-        """Ask WAHA what became of a message that somebody else is said to have changed."""
+        """Ask WAHA about a message that somebody else is said to have changed."""
         record: Record | None = doubtful.record
         path = {"chatId": doubtful.record.chat, "messageId": doubtful.record.id}
         try:
@@ -526,11 +527,11 @@ class Indexing:
         except ONE_OPERATION as error:
             logger.info("Whether a message has changed is not known: %s", briefly(error))
         if not self._sure:
-            return  # it may be another account's answer
+            return  # the answer may be that of another account
         await in_thread(index.settle, doubtful, record)
 
     async def _write_what_came(self) -> None:
-        """Write what was heard and read."""
+        """Write pending events and messages to the index."""
         async with self._writing:
             await self._write()
 
@@ -542,7 +543,7 @@ class Indexing:
                 while events:
                     await self._write_next(index, events)
             except StoreAway:
-                # Of what was edited or deleted, nothing else tells.
+                # Edits and deletions are reported only once.
                 self._heard.extendleft(reversed(events))
                 raise
         if index is not None and self._read and self._certain:
@@ -551,7 +552,7 @@ class Indexing:
             await in_thread(index.add, records, gone)
 
     async def _write_next(self, index: Index, events: list[Event]) -> None:
-        """Write the first event, or the messages that are the first ones, and take them off."""
+        """Write the first event, or the leading run of messages, and remove it from the list."""
         count = next((at for at, each in enumerate(events) if each.kind != "message"), len(events))
         event = events[0]
         if count:
@@ -560,7 +561,7 @@ class Indexing:
         elif event.kind == "receipt":
             key = message_key_of(event.row)
             if key is not None and self._keeps(key.chat) and not await in_thread(index.has, key):
-                # Some engines do not tell of own messages but by their receipts.
+                # Some engines report own messages only by their receipts.
                 self._looked = min(self._looked, time.time() - LOOK + SOON)
         elif event.chat is not None and event.about is not None and self._keeps(event.chat):
             by = () if event.by is None else self._spellings(event.by)
@@ -574,7 +575,7 @@ class Indexing:
         return (chat,) if twin is None else (chat, twin)
 
     def _record(self, row: Row) -> Record | None:
-        """The record to keep of a message: as an answer shows it, without any secret that somebody wrote into it."""
+        """The record to store for a message, with secrets redacted as in answers."""
         record = record_from(row, self._people.table.me)
         if record is None:
             return None
@@ -582,7 +583,7 @@ class Indexing:
         return record if (text, extra) == (record.text, record.extra) else replace(record, text=text, extra=extra)
 
     def _records(self, rows: Iterable[Row]) -> tuple[list[Record], list[MessageKey]]:
-        """The records to keep of messages, and the messages of which nothing is to be kept."""
+        """The records to store for these messages, and the messages that must not be stored."""
         oldest = 0.0 if self._kept is None else time.time() - self._kept
         records, gone = list[Record](), list[MessageKey]()
         for row in rows:
@@ -600,7 +601,7 @@ class Indexing:
         wake = self._wake = anyio.Event()
         if not (self._heard or self._read or not self._looked):
             later = min(self._later.values(), default=math.inf) - time.monotonic()
-            # It is looked now and then whether the file is still there.
+            # Wake now and then to check that the file still exists.
             with anyio.move_on_after(max(min(self._looked + LOOK - time.time(), later, CLAIM), 0.1)):
                 await wake.wait()
         self._wake = None

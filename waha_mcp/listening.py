@@ -1,4 +1,4 @@
-"""Wakes an agent with the settled bursts of messages of those who may do so: what `listen` and the channel share."""
+"""Wakes an agent with settled bursts of messages from those who may wake it; shared by `listen` and the channel."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How many bursts are with the agent at once.
+#: Bursts handled by the agent at the same time.
 AT_ONCE = 4
-#: How often WAHA is asked for one thing; seconds before the second time, doubled before each further one.
+#: Attempts at one request; seconds before the second one, doubled before each further one.
 TRIES, PAUSE, LONGEST_PAUSE = 6, 1.0, 30.0
-#: Of how many chats it is counted what woke nobody.
+#: Most chats for which unheard messages are counted.
 MOST_COUNTED = 10_000
 
 _NO_READ = "the key does not have the action read, without which nothing is heard"
@@ -43,7 +43,7 @@ class CannotRead(Exception):
 
 @dataclass(frozen=True)
 class Wake:
-    """What the agent is woken with. `chat`: a chat id; `line`: the burst as JSON, without the App's key."""
+    """One burst for the agent. `chat`: a chat id; `line`: the burst as JSON, without the App's key."""
 
     chat: str
     line: str
@@ -52,20 +52,20 @@ class Wake:
 
 @dataclass
 class Listener:
-    """Gives the agent what has settled, as far as the App's rules under [listen] let it.
+    """Gives settled bursts to the agent, within the App's rules under [listen].
 
-    `give` has the agent take a burst, and returns when it is through with it: until then the chat's next one waits.
-    `loses`: whether what comes meanwhile is left out where it is too much; else it waits in the record.
+    `give` hands a burst to the agent and returns when the agent is done; the chat's next burst waits until then.
+    `loses`: whether messages beyond the limits are skipped meanwhile; otherwise they wait in the record.
     """
 
     bridge: Bridge
     give: Callable[[Wake], Awaitable[None]]
     loses: bool = False
-    #: Why it had to end.
+    #: Why it ended.
     _failed: Exception | None = None
-    #: The chats whose burst is with the agent now.
+    #: The chats whose burst the agent is handling.
     _busy: set[str] = field(default_factory=set)
-    #: How many messages of each chat woke nobody since it last woke the agent; those of which that was said.
+    #: Messages of each chat that woke nobody since it last woke the agent; the chats for which that was logged.
     _unheard: Counter[str] = field(default_factory=Counter)
     _said: set[str] = field(default_factory=set)
 
@@ -74,7 +74,7 @@ class Listener:
         self._guard = LoopGuard(rules.per_hour, rules.turns)
 
     async def run(self) -> None:
-        """Listen from now on, until it fails. Called again, it goes on with what it has counted.
+        """Listen from now on, until it fails. A further call keeps the counts.
 
         Raises:
             CannotRead: nothing may be heard (any more).
@@ -124,10 +124,10 @@ class Listener:
                 await feed.record.more(came.number)
 
     async def _reading(self, step: Callable[[Context], Awaitable[T]], tries: int | None = TRIES) -> T:
-        """Do what needs WAHA, again and again if it fails; None: without an end.
+        """Run a step that needs WAHA, with retries; `tries` None: without limit.
 
         Raises:
-            WahaError: the last time it failed, too.
+            WahaError: the last attempt failed, too.
             CannotRead: the key may not read.
         """
         for attempt in itertools.count(1):
@@ -140,7 +140,7 @@ class Listener:
                 if attempt == tries:
                     raise
                 pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
-                logger.warning("%s It is tried again in %.0f s.", error, pause)
+                logger.warning("%s Trying again in %.0f s.", error, pause)
             await anyio.sleep(pause)
         raise AssertionError
 
@@ -151,7 +151,7 @@ class Listener:
         try:
             found = await self._reading(take)
         except WahaError as error:
-            logger.error("What happened in %s woke nobody, since it is not known whose it is: %s", event.chat, error)
+            logger.error("An event in %s woke nobody, because its chat is unknown: %s", event.chat, error)
             return
         if isinstance(found, str):
             self._leave(found, 1, "wakes nobody now: too many chats wait already")
@@ -160,7 +160,7 @@ class Listener:
             self._guard.wrote(found.chat, owner=owner)
 
     def _wake(self) -> None:
-        """Give what has settled to the agent, as far as it has time."""
+        """Give settled bursts to the agent, up to `AT_ONCE`."""
         while len(self._busy) < AT_ONCE and (ready := self._waking.settled(time.monotonic(), self._busy)):
             if not ready.is_empty:
                 self._busy.add(ready.chat)
@@ -187,7 +187,7 @@ class Listener:
 
         async def word(ctx: Context) -> Any:
             if not await self._waking.may(ctx, chat):
-                # The lists mean others than when it came, and nothing is said of it.
+                # The lists have changed since it arrived: say nothing about it.
                 return None
             return (await bridge.worded(await burst_of(ctx, gathered, self._unheard[chat]))).data
 
@@ -205,7 +205,7 @@ class Listener:
         await self.give(Wake(chat, line, [each["id"] for each in data["messages"]]))
 
     def _leave(self, chat: str, count: int, why: str) -> None:
-        """Leave messages of a chat, which wake nobody; it is said once until the chat wakes the agent again."""
+        """Skip messages of a chat; logged once until the chat wakes the agent again."""
         if len(self._unheard) >= MOST_COUNTED:
             self._unheard.clear()
             self._said.clear()

@@ -29,7 +29,7 @@ _in_use: Counter[SecretStr] = Counter()
 #: Those that were in use, the last `_LATE` ones: a line that is on its way may contain one.
 _used: dict[SecretStr, None] = {}
 _LATE = 100
-#: How many secrets have their patterns at hand. With more of them, each line would take seconds.
+#: Most secrets with compiled patterns: more would cost seconds per line.
 _PATTERNS = 2048
 
 

@@ -1,10 +1,10 @@
-"""What a server that measures itself is told. By default nobody listens, which costs an empty call."""
+"""Hooks for a server's metrics. By default nobody listens, at the cost of an empty call."""
 
 from __future__ import annotations
 
 
 class Observer:
-    """Told of calls and of requests to WAHA, as they end. Methods may be called from any thread, and return at once."""
+    """Notified of calls and requests to WAHA as they end. Methods may be called from any thread; they must not block."""
 
     def called(self, tool: str, outcome: str) -> None:
         """A call has ended. `tool` is the client's word; `outcome` as in the trail."""

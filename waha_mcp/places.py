@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -12,7 +14,7 @@ STORE = "store"
 
 def config_dir() -> Path:
     """The folder of App definitions (`<id>.toml` or `<id>.json`). It may not exist yet."""
-    return platformdirs.user_config_path("waha-mcp")
+    return _folder("XDG_CONFIG_HOME", platformdirs.user_config_path)
 
 
 def definitions() -> list[Path]:
@@ -27,4 +29,10 @@ def definitions_in(folder: Path) -> list[Path]:
 
 def state_root() -> Path:
     """The folder with the store, prepared listings and one state folder per App. It may not exist yet."""
-    return platformdirs.user_state_path("waha-mcp")
+    return _folder("XDG_STATE_HOME", platformdirs.user_state_path)
+
+
+def _folder(variable: str, default: Callable[[str], Path]) -> Path:
+    """The variable counts on every system; platformdirs asks for it on some."""
+    chosen = os.environ.get(variable, "").strip()
+    return Path(chosen, "waha-mcp") if os.path.isabs(chosen) else default("waha-mcp")

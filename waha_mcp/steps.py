@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 _ASK = re.compile(r"\b([Aa])sk the user (?:to )?(\w)(?=\w*)")
 _QUESTION = re.compile(r"\b([Aa])sk the user (?=who|which|whether)")
-#: What only an agent is told to do.
+#: Steps that only an agent can take.
 _AGENTS = re.compile(
     r"(?:[,;] or|;) (?:ask|tell) the user(?: that[^.;]*)?(?=[.;])| (?:Ask|Tell) the user\.| from the user"
 )

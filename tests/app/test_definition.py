@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The config folder, in a place of the test's own."""
     path = tmp_path / "config"
     path.mkdir()
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setattr(platformdirs, "user_config_path", lambda name: path)
     return path
 
@@ -449,7 +451,7 @@ def test_a_folder_is_not_a_definition(tmp_path: Path) -> None:
     assert "directory" in refused(str(tmp_path) + "/").lower()
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom permissions bind")
 def test_an_unreadable_file_is_named(toml: Any) -> None:
     source = toml(f'key = "{KEY}"')
     Path(source).chmod(0)

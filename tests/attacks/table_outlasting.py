@@ -23,7 +23,8 @@ OUTLASTING = (
             (
                 _GATE,
                 "self.store: Store = store or user_store()",
-                'self.store = __import__("waha_mcp.store.memory").store.memory.Memory()',
+                'self.store = __import__("waha_mcp.store.sqlite").store.sqlite.Sqlite('
+                '__import__("pathlib").Path(__import__("tempfile").mkdtemp(), "store.sqlite"))',
             ),
         ),
         (

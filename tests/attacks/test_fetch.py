@@ -425,7 +425,6 @@ def test_no_other_host_goes_out_however_it_is_written(how: str, linked: Hijacked
 
 
 EVENT = {"chat": FRIEND, "name": "a", "start": "2030-05-01T09:00:00+00:00"}
-SECTIONS = [{"rows": [{"title": "c", "description": "evil.test"}]}]
 PLACES: dict[str, tuple[str, dict[str, Any]]] = {
     "a caption": ("send_media", IMAGE | {"data": base64.b64encode(PNG).decode(), "caption": "evil.test"}),
     "a file's name": ("send_media", FILE | {"data": "QQ==", "filename": "evil.test"}),

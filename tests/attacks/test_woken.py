@@ -23,7 +23,6 @@ MAYA, MAYAS_NUMBER = "447700900142@c.us", "+44 7700 900142"
 #: A person of whom WAHA tells no number.
 UNKNOWN = "88005550199@lid"
 LISTED = f'allow = ["{MAYAS_NUMBER}"]\nper_hour = 1000'
-NOT_PACED = "[pace]\ngap = [0, 0]"
 
 Write = Callable[..., Path]
 

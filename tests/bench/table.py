@@ -84,9 +84,9 @@ def page(sections: list[Section], made_on: str) -> str:
         "",
         "# Performance",
         "",
-        "What waha-mcp costs, beside doing without it and beside other servers: one run on the sandbox, over stdio "
-        "where nothing else is said, of repetitions that take turns; times are medians. A machine's milliseconds say "
-        "little, so read the ratios.",
+        "What waha-mcp costs, compared with a bare server and with other servers. One run on the sandbox, over stdio "
+        "unless stated otherwise, with alternating repetitions; times are medians. Absolute times depend on the "
+        "machine, so read the ratios.",
         "",
         f"{made_on}.",
     ]

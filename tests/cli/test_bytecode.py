@@ -103,7 +103,7 @@ def test_a_folder_that_nothing_can_be_kept_in_is_named_with_both_ways_out(instal
     assert installed.warnings(PYTHONPYCACHEPREFIX=str(installed.home / "cache")) == []
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permission bits do not bind this user")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="permission bits do not bind this user")
 def test_a_read_only_folder_is_named_until_somebody_has_compiled_it(installed: Installed) -> None:
     installed.package.chmod(0o555)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -82,6 +81,7 @@ def test_nobody_is_asked_without_a_terminal_and_nothing_is_opened(home: dict[str
 
 @pytest.mark.parametrize(("answer", "opened"), [("y\n", 1), ("n\n", 0), ("\n", 0)])
 def test_in_a_terminal_it_asks_back(answer: str, opened: int, home: dict[str, str]) -> None:
+    pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     command = [*COMMAND, "grant", "--app", "work", "--to", MAYA]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**home)) as process:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from mcp import Client
 
 from tests.harness import COMMAND, Admin, command_after, environment, payload, run, sandbox_server, stdio_client
+from tests.platforms import posix
 from tests.policy.common import MAYA, SAM
 from waha_mcp.cli.diagnosis import Finding, look
 from waha_mcp.history.index import Index
@@ -112,7 +113,7 @@ def test_a_build_reads_all_there_is_and_says_how_much_and_what_not(home: Home) -
         assert index.check() is None
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes")
+@posix
 def test_only_the_user_can_read_what_is_indexed(home: Home) -> None:
     home.json("index", "build")
     with closing(Index(home.path)) as index:
@@ -198,7 +199,7 @@ def large() -> Iterator[SandboxInfo]:
         yield info
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a pseudo-terminal")
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal")
 def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it_for_the_next_to_go_on(
     large: SandboxInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +229,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it_for_the_next
         assert index.counts().messages == built["messages"] > 39_000
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_service_manager_ends_it_as_cleanly(
     large: SandboxInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

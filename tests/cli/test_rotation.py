@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.harness import Admin, run
+from tests.platforms import only_mine
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import AppError, load_app, read_definition
 from waha_mcp.cli.rotation import Place, rotate, shared_with
@@ -250,7 +251,7 @@ async def test_a_key_from_the_environment_stays_and_the_new_one_lies_beside_the_
     async with AdminApi(plan.app(sandbox.admin_key)) as api:
         file = await rotate(api, plan, Place.of(definition(home)))
     assert file == folder(home) / "assistant.key"
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert only_mine(file)
     assert await keys(admin) == before | {file.read_text().strip()}
 
 

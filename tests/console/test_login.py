@@ -21,6 +21,7 @@ from tests.console.browser import Browser, browser, missing
 from tests.console.page import add_line, parsed, questions_in
 from tests.harness import approvals_of, opened_store, run
 from tests.http_server import http_server, until
+from tests.memory_store import Memory
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.console import login
@@ -30,7 +31,6 @@ from waha_mcp.policy.one_time_codes import WRONG_FROM_ONE, issue
 from waha_mcp.policy.question import File, Question
 from waha_mcp.policy.task_grants import in_force
 from waha_mcp.store import Count, StoreAway, Taken
-from waha_mcp.store.memory import Memory
 
 KEY = "key_sample_{}"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)

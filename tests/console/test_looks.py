@@ -16,7 +16,7 @@ from waha_mcp.console.views import VIEWS
 from waha_mcp.policy import task_grants
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänswitwe" * 8
-TEMPLATE = "{{7919*7919}}{% for x in y %}${7919*7919}<%= 7919*7919 %>"
+TEMPLATE = "{{7*1234567}}{% for x in y %}${7*1234567}<%= 7*1234567 %>"
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -93,7 +93,7 @@ def test_names_and_texts_are_texts_and_nothing_more(view: str, page: str, window
     shown(window, page, view)
     text = window.text()
     assert TEMPLATE in text
-    assert "62710561" not in text
+    assert str(7 * 1234567) not in text
     assert "<script>" in text
     assert window.run("return document.querySelectorAll('script').length") == 1
     assert not set(text) & set("\u202e\u202c\u2066\u2069\u200b\u2060\ufeff\u00ad\x1b\x07")

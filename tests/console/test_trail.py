@@ -45,8 +45,10 @@ def test_the_trails_of_all_apps_are_one_newest_first(page: str) -> None:
     assert [link.text for link in newest.all("a")] == ["+12025550123", HIKERS]
     assert newest.all("span", "outcome")[0].text == "refused"
     assert "recipient refused" in newest.text
-    [more] = rows(shown)[3].all("details")
-    assert [each.text for each in more.all("dt") + more.all("dd")] == ["ms", "3.5"]
+    [more] = rows(shown)[2].all("details")
+    assert [each.text for each in more.all("dt") + more.all("dd")] == ["message_id", "true_x"]
+    assert "one 1.0 · allowed · 4 ms" in " ".join(rows(shown)[3].text.split())
+    assert rows(shown)[3].all("details") == []
 
 
 def test_each_filter_finds_what_is_looked_for_and_they_add_up(page: str) -> None:

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.platforms import posix
 from waha_mcp.history import index as index_module
 from waha_mcp.history import index_file, index_rows, index_search
 from waha_mcp.history.index import Index
@@ -32,8 +33,6 @@ from waha_mcp.history.source import START, Place
 from waha_mcp.store import StoreAway
 from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.whatsapp.ids import MessageKey
-
-posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
 
 SAM, MAYA, LIN = "12025550123@c.us", "12025550142@c.us", "12025550101@c.us"
 #: Sam by his hidden id.

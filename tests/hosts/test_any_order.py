@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hosts.test_edit import FOREIGN
+from tests.platforms import mode_of
 from waha_mcp.hosts import edit
 from waha_mcp.hosts.installation import HostError, install, uninstall
 from waha_mcp.hosts.launch import is_ours
@@ -100,10 +101,11 @@ def test_any_order_ends_with_the_users_own_file(
         if own is not None:
             path.write_bytes(own)
             path.chmod(0o640)
+        mode = mode_of(path) if own is not None else None
         for op in [*ops, *(("uninstall", name, None) for name in last)]:
             apply(host, path, *op)
         assert os.listdir(path.parent) == ([] if own is None else ["config"])
-        assert own is None or (path.read_bytes(), path.stat().st_mode & 0o777) == (own, 0o640)
+        assert own is None or (path.read_bytes(), mode_of(path)) == (own, mode)
 
     in_a_folder(work)
 

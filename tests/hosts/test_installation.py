@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.harness import run
+from tests.platforms import mode_of
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.install import add_entry, choose_offers, launch_for
 from waha_mcp.cli.install import install as cli_install
@@ -55,9 +56,10 @@ def test_a_file_with_foreign_entries_comes_back_byte_for_byte(name: str, tmp_pat
     host, path = HOSTS[name], tmp_path / "config"
     path.write_text(foreign(host))
     path.chmod(0o640)
+    mode = mode_of(path)
     assert install(host, "whatsapp", entry(host), path).what == "added"
     assert "# keep" in path.read_text() or "// keep" in path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert mode_of(path) == mode
     assert uninstall(host, "whatsapp", path).what == "removed"
     assert path.read_text() == foreign(host)
     assert os.listdir(tmp_path) == ["config"]
@@ -557,11 +559,11 @@ def test_each_offer_that_costs_something_is_asked_about_once_with_what_it_costs(
     assert "default_tools_approval_mode" not in text
 
 
-def test_the_help_of_install_and_the_readme_name_every_host_and_its_offers() -> None:
+def test_the_help_of_install_and_the_documents_name_every_host_and_its_offers() -> None:
     helped = " ".join((cli_install.__doc__ or "").split())
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text()
     assert re.findall(r"The hosts: (.*?)\.", helped) == [", ".join(HOSTS)]
-    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| `~/.* \| (.*)\|$", readme)
+    rows = re.findall(r"(?m)^\| `([a-z-]+)` \| `~/.* \| (.*)\|$", page)
     offered = {name: ", ".join(f"`{offer.name}`" for offer in host.offers) for name, host in HOSTS.items()}
     assert [(name, text.strip()) for name, text in rows] == [*offered.items()]
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.harness import run
+from tests.platforms import posix
 from tests.serving import serving
 from waha_mcp.cli.common import Failure
 from waha_mcp.cli.remote_server import server_url
@@ -118,6 +119,7 @@ def test_a_server_of_somebody_else_is_never_taken_for_ours(name: str) -> None:
     assert not is_ours(entry)
 
 
+@posix
 @pytest.mark.parametrize("name", sorted(LITERAL))
 def test_a_file_with_a_key_is_its_owners_alone_and_so_is_the_copy(name: str, tmp_path: Path) -> None:
     host, path = HOSTS[name], tmp_path / "config"
@@ -133,6 +135,7 @@ def test_a_file_with_a_key_is_its_owners_alone_and_so_is_the_copy(name: str, tmp
     assert path.read_text() == "{}\n"
 
 
+@posix
 def test_a_file_without_the_key_keeps_who_may_read_it(tmp_path: Path) -> None:
     host, path = HOSTS["cursor"], tmp_path / "config"
     path.write_text("{}\n")

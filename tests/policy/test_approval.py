@@ -17,6 +17,7 @@ from mcp import Client, types
 from pydantic import RootModel
 
 from tests.harness import ERAS, Admin, Era, approvals_of, opened_store, run, texts
+from tests.platforms import only_mine
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, bridge_with, effects, good_until, send
 from tests.store.processes import together
 from waha_mcp.app.policy_fields import LIFETIME, Approval
@@ -539,7 +540,7 @@ async def test_what_keeps_questions_is_for_the_user_alone(sandbox: SandboxInfo, 
     async with bridge_with(sandbox, approval="send") as bridge:
         await waits(bridge)
     folder = tmp_path / "waha-mcp"
-    assert {path.stat().st_mode & 0o077 for path in [*folder.rglob("*")]} == {0}
+    assert all(map(only_mine, folder.rglob("*")))
 
 
 MODES: dict[str, list[tuple[str, dict[str, Any], bool]]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import subprocess
 import threading
@@ -19,6 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.harness import COMMAND, Admin, environment, opened_store, run, stdio_client
+from tests.platforms import only_mine, posix
 from tests.policy.common import DAD, SAM, bridge_with, send
 from waha_mcp.bridge import UnknownTool
 from waha_mcp.policy import Asked, Refusal, audit
@@ -172,7 +172,7 @@ def test_the_thread_that_writes_ends_for_want_of_lines_and_comes_back_with_the_n
 async def test_the_file_is_for_the_user_alone(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox) as bridge:
         await bridge.call("send_text", TEXT)
-    assert trail_path("default").stat().st_mode & 0o077 == 0
+    assert only_mine(trail_path("default"))
 
 
 def test_it_is_rotated_and_old_ones_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_it_is_written_in_its_own_letters() -> None:
     assert "Grüße, Zoë" in trail_path("letters").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there are no modes")
+@posix
 def test_a_file_that_stood_open_is_closed_to_others() -> None:
     trail_path("open").touch()
     trail_path("open").chmod(0o644)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, opened_store
+from tests.memory_store import Memory
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, lid_of
 from tests.tools.core.test_attachments import message_of
 from waha_mcp.history.index import Index
@@ -24,7 +25,6 @@ from waha_mcp.policy.audit import Trail, trail_path
 from waha_mcp.policy.forgetting import Chats, forget, without
 from waha_mcp.policy.kill_switch import pause, paused
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.memory import Memory
 from waha_mcp.whatsapp.ids import MessageKey, parse_phone
 
 pytestmark = pytest.mark.anyio

@@ -10,11 +10,11 @@ import anyio
 import pytest
 
 from tests.harness import Admin
+from tests.memory_store import Memory
 from tests.policy.common import SAM, bridge_with
 from tests.store.processes import together
 from waha_mcp.policy.gap import MAX_WAIT, Gap, Slot, TooFast
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.memory import Memory
 from waha_mcp.waha.errors import WahaError
 
 pytestmark = pytest.mark.anyio

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, app_for, opened_store
+from tests.memory_store import Memory
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, effects
 from tests.policy.test_gate import EFFECTS, sample
 from waha_mcp.app.actions import Action
@@ -20,7 +21,6 @@ from waha_mcp.policy.kill_switch import Pause, pause, paused, paused_apps, resum
 from waha_mcp.policy.question import Question, clock
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import StoreAway
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
 
 pytestmark = pytest.mark.anyio

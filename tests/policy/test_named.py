@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, approvals_of
+from tests.memory_store import Memory
 from tests.policy.canned import Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, bridge_with, cannot_write, effects, lid_of
 from tests.policy.test_gate_alone import Gate
@@ -22,7 +23,6 @@ from waha_mcp.policy.named import NamedMessages
 from waha_mcp.sandbox import SandboxInfo, running
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.store import Store, StoreAway
-from waha_mcp.store.memory import Memory
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.toolsets import load_tools
 from waha_mcp.waha.errors import BadAnswer, NotFound, OutcomeUnknown, WahaError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -130,7 +129,7 @@ def test_a_command_that_fails_is_logged(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+@pytest.mark.skipif(sys.platform == "win32", reason="groups of processes are POSIX's")
 def test_what_a_command_has_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "LONGEST", 1.5)
     pid = tmp_path / "pid"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.memory_store import Memory
 from waha_mcp.policy import one_time_codes
 from waha_mcp.policy.one_time_codes import issue, redeem
 from waha_mcp.store import Full, Store
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
 
 ONE, OTHER = "192.0.2.1", "192.0.2.2"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.harness import NO_PACE, Admin
+from tests.memory_store import Memory
 from tests.policy.common import SAM, STRANGER, bridge_with, effects
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.own_account import OwnAccount
 from waha_mcp.sandbox import SandboxInfo
-from waha_mcp.store.memory import Memory
 from waha_mcp.waha.errors import Unreachable
 
 pytestmark = pytest.mark.anyio

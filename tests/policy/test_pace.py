@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from tests.harness import Admin
+from tests.memory_store import Memory
 from tests.policy.common import MAYA, SAM, STRANGER, bridge_with, effects
 from tests.redis_server import RedisServer
 from waha_mcp.app.policy_fields import Pace
@@ -20,7 +21,6 @@ from waha_mcp.policy.gap import MAX_WAIT, TooFast
 from waha_mcp.policy.pace import FULLEST, Pacer, used
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import Store, StoreAway
-from waha_mcp.store.memory import Memory
 
 pytestmark = pytest.mark.anyio
 

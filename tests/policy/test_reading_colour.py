@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 
 from tests.contract.world import arguments, furnish
 from tests.harness import Admin, payload, sandbox_server, stdio_client, texts, with_buttons
+from tests.models import models_in
 from tests.policy.canned import BASE, Canned, canned
 from tests.policy.common import DAD, MAYA, SAM, STRANGER, SetClock, bridge_with, effects
 from tests.policy.test_gate import refused
@@ -31,7 +32,7 @@ from waha_mcp.tools.core.chat_messages import MessageView
 from waha_mcp.tools.presenting import bearers_in
 from waha_mcp.waha.messages import message_from
 from waha_mcp.whatsapp.ids import NOT_KNOWN
-from waha_mcp.whatsapp.untrusted import models_in, others_in, own_in
+from waha_mcp.whatsapp.untrusted import others_in, own_in
 
 pytestmark = pytest.mark.anyio
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.memory_store import Memory
 from tests.policy.canned import Canned, canned
 from tests.policy.common import SAM
 from tests.policy.test_gate_alone import Gate
@@ -18,7 +19,6 @@ from waha_mcp.policy.call import Call
 from waha_mcp.policy.named import NamedMessages
 from waha_mcp.policy.question import clock
 from waha_mcp.policy.repeat_guard import RepeatGuard
-from waha_mcp.store.memory import Memory
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.toolsets import load_tools
 

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from tests.harness import Admin
+from tests.memory_store import Memory
 from tests.policy.common import MAYA, SAM, bridge_with, effects
 from tests.store.processes import together
 from waha_mcp.bridge import Bridge
@@ -20,7 +21,6 @@ from waha_mcp.policy.repeats import Attempt, Outcome, Repeated, Repeats
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.sandbox.contract import contract
 from waha_mcp.store import StoreAway
-from waha_mcp.store.memory import Memory
 from waha_mcp.waha import client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError

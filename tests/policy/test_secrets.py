@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import ssl
 import sys
@@ -24,6 +23,7 @@ from mcp import MCPError
 from pydantic import SecretStr
 
 from tests.harness import ERAS, NO_PACE, Era, memory_client, run
+from tests.platforms import posix
 from tests.policy.common import SAM, bridge_with
 from waha_mcp.app.definition import App, AppError, load_app
 from waha_mcp.bridge import Bridge
@@ -179,7 +179,7 @@ def test_a_crash_is_told_without_the_key(capsys: pytest.CaptureFixture[str], cap
 # Where keys and connections are set up
 
 
-@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+@posix
 def test_a_file_with_a_key_that_others_can_read_is_warned_about(tmp_path: Path) -> None:
     file = tmp_path / "app.toml"
     file.write_text('key = "key_0000000000"\nurl = "http://127.0.0.1:9"\n')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.harness import Admin, app_for, approvals_of, opened_store
+from tests.platforms import only_mine
 from tests.policy.common import SAM, effects
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
@@ -46,9 +46,8 @@ def test_a_copy_is_for_the_user_alone() -> None:
     assert copy.read_bytes() == SOUP
     assert shown_files.read(opened_store(), entry.id, 0) == SOUP
     assert shown_files.read(opened_store(), entry.id, 1) is None
-    if os.name == "posix":
-        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-        assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
+    assert only_mine(copy)
+    assert only_mine(copy.parent)
     assert entry.question.files[0].copied is True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,7 +103,7 @@ def calls(sandbox: SandboxInfo, folder: Path, texts: list[str], fields: str = ""
     """The exit codes of `waha-mcp call send_text`, two at a time."""
     app = folder / "beside.toml"
     app.write_text(f'id = "beside"\nurl = "{sandbox.url}"\nkey = "{sandbox.keys["read_send"]}"\n{fields}')
-    if os.name == "posix":
+    if sys.platform != "win32":
         app.chmod(0o600)
 
     def call(text: str) -> int:

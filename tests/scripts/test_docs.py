@@ -1,4 +1,4 @@
-"""What the docs say about tools is what the catalog says."""
+"""What the reference pages say is what the code says, and the site is built from them without a warning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.rooms import ORDER
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_readme_and_the_list_of_tools_are_as_the_catalog_has_them() -> None:
+def test_the_reference_pages_are_as_the_code_has_them() -> None:
     """`python scripts/docs.py` writes them."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "docs.py"), "--check"], capture_output=True, text=True, check=False
@@ -24,7 +24,7 @@ def test_the_readme_and_the_list_of_tools_are_as_the_catalog_has_them() -> None:
 
 
 def test_the_readme_stays_short() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 300
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 200
 
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

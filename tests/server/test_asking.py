@@ -12,13 +12,13 @@ from mcp import MCPError, types
 from mcp.server.context import ServerRequestContext
 from pydantic import SecretStr
 
+from tests.memory_store import Memory
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.app.definition import App
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.question import Question
 from waha_mcp.server import asking
 from waha_mcp.server.asking import Asking, InputNeeded, read_answer
-from waha_mcp.store.memory import Memory
 
 pytestmark = pytest.mark.anyio
 

@@ -17,6 +17,7 @@ from mcp.client.auth import OAuthClientProvider
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
 from pydantic import AnyUrl
 
+from tests.memory_store import Memory
 from tests.redis_server import RedisServer
 from tests.server.oauth_kept import Kept
 from tests.server.oauth_site import REDIRECT, Client, Page, Site, an_app, site
@@ -24,7 +25,6 @@ from waha_mcp.server import oauth as subject
 from waha_mcp.server import oauth_clients, oauth_state
 from waha_mcp.server.oauth import TOKEN_PREFIX, OAuth
 from waha_mcp.store import Limit, Store
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.waha.web_fetch import MayAsk, NotAllowed, WebFile
 

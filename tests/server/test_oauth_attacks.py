@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from tests.memory_store import Memory
 from tests.server.oauth_site import Client, Page, Site, an_app, site
 from waha_mcp.policy.one_time_codes import WRONG_FROM_ONE, issue, redeem
 from waha_mcp.server.consent_words import powers
 from waha_mcp.server.oauth_state import end_grants
 from waha_mcp.store import Full
-from waha_mcp.store.memory import Memory
 
 
 @pytest.fixture

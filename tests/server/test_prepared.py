@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from tests.harness import command_after, environment, sandbox_server
+from tests.platforms import only_mine
 from waha_mcp.places import state_root
 from waha_mcp.sandbox import SandboxInfo
 
@@ -476,9 +476,8 @@ def test_no_secret_and_no_other_user_reads_the_file(start: Start, sandbox: Sandb
     prepare(start(sandbox.keys["read_send"]))
     [path] = kept()
     assert sandbox.keys["read_send"] not in path.read_text()
-    if os.name == "posix":
-        assert path.stat().st_mode & 0o777 == 0o600
-        assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert only_mine(path)
+    assert only_mine(path.parent)
 
 
 def test_a_listing_that_waha_has_not_confirmed_is_not_kept(start: Start) -> None:

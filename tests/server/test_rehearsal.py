@@ -16,6 +16,7 @@ import anyio.to_thread
 import pytest
 
 from tests.harness import Admin
+from tests.platforms import only_mine
 from tests.server.test_prepared import OPENINGS, kept, names
 from tests.server.test_unconfirmed import LOOK, answer
 from waha_mcp.app.actions import Action
@@ -383,8 +384,7 @@ async def test_the_folder_is_made_private_and_what_is_old_in_it_deleted(serve: S
     old = old_file(folder)
     await prepare(serve, sandbox.keys["read_send"])
     assert old not in kept()
-    if os.name == "posix":
-        assert folder.stat().st_mode & 0o777 == 0o700
+    assert only_mine(folder)
 
 
 async def test_the_id_of_a_listing_that_was_cancelled_may_be_that_of_any_request(

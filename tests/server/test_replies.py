@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mcp.types import JSONRPCRequest
 
+from tests.platforms import posix
 from waha_mcp.app.inputs import observed
 from waha_mcp.files import make_private, write_atomically
 from waha_mcp.server.lines import read_line
@@ -208,14 +209,14 @@ def test_inputs_that_are_not_as_they_were_make_it_none(monkeypatch: pytest.Monke
     assert prepared().openings == {}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes and owners")
+@posix
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
 def test_a_file_that_others_may_read_or_write_is_as_none(mode: int) -> None:
     keep().chmod(mode)
     assert prepared().openings == {}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes and owners")
+@posix
 def test_a_file_of_another_user_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     keep()
     me = os.geteuid()

@@ -11,10 +11,10 @@ import anyio
 import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from tests.memory_store import Memory
 from tests.redis_server import RedisServer
 from waha_mcp.store import changes
 from waha_mcp.store.changes import Changes
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.redis import CHANNEL
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.platforms import posix
 from tests.store.processes import ended, go, start
 from waha_mcp.store import line_file
 from waha_mcp.store.file_locks import locked
 from waha_mcp.store.line_file import LineFile
-
-posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
 
 
 def a_file(path: Path, most: int = 1_000, kept: int = 3) -> LineFile:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.platforms import posix
 from waha_mcp.store import Count, Full, Limit, StoreAway
 from waha_mcp.store.folders import user_store
 from waha_mcp.store.holders import Holders
 from waha_mcp.store.sqlite import Sqlite
-
-posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
 
 #: The statements of the first version, as they were released.
 VERSION_1 = """
@@ -80,7 +79,7 @@ def test_what_was_written_is_there_after_closing(path: Path, store: Sqlite) -> N
 
 
 def test_the_users_store_lies_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_state_path", lambda name: tmp_path / name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with closing(user_store()) as store:
         assert store.swap("a", "key", None, "value")
     assert (tmp_path / "waha-mcp" / "store.sqlite").is_file()

@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.memory_store import Memory
 from tests.redis_server import Clock, ClockedRedis
 from waha_mcp.store import KEPT, Count, Full, Limit, Store, away, in_thread
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
 
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from waha_mcp.history import times
 from waha_mcp.history.times import moment
 from waha_mcp.tools.catalog import CATALOG, ArgumentError
 
@@ -116,3 +117,11 @@ def test_an_appointment_is_a_day_with_a_time(text: str, wanted: str) -> None:
 def test_an_appointment_is_nothing_that_means_another_time_at_each_call_and_no_day_alone(text: str) -> None:
     with pytest.raises(ArgumentError, match="start: must be date and time, such as"):
         CATALOG["send_event"].parse(EVENT | {"start": text}, BERLIN)
+
+
+def test_a_day_before_a_system_knows_its_zone_is_in_utc() -> None:
+    class OnWindows(datetime):
+        def astimezone(self, tz: tzinfo | None = None) -> Any:
+            raise OSError(22, "Invalid argument")
+
+    assert times._in(None, OnWindows(1960, 1, 1)) == datetime(1960, 1, 1, tzinfo=UTC)

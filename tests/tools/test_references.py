@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from tests.memory_store import Memory
 from waha_mcp.store import Store, StoreAway
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools import references
 from waha_mcp.tools.catalog import ArgumentError

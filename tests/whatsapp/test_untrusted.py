@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tests.harness import worded
+from tests.models import models_in
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.core.chat_messages import MessageView
 from waha_mcp.waha.messages import message_from
@@ -25,7 +26,6 @@ from waha_mcp.whatsapp.untrusted import (
     Words,
     clean_name,
     clean_text,
-    models_in,
     others_in,
     reveal,
 )

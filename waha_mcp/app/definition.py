@@ -124,45 +124,56 @@ def _check_days(value: str) -> str:
 class App(PolicyFields):
     """One App. Unknown fields are refused; the key is never part of a repr, a dump or an error."""
 
+    # The comments `#:` are the App reference: scripts/docs.py puts them into docs/app.md.
+    #: Name of the App in commands, the trail and the store. Of a file without one: the file's name.
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = DEFAULT_ID
+    #: WAHA's base URL.
     url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
+    #: The session's scoped key: `{ env = "NAME" }`, `{ file = "path" }`, `{ keyring = "name" }`, or the key itself.
     key: Annotated[SecretStr, AfterValidator(_check_key)]
-    #: None: the key's only session, from WAHA.
+    #: The WhatsApp session. Left out: the key's only session, as WAHA reports it.
     session: Annotated[str, Field(pattern=f"^{SESSION_NAME.pattern}$")] | None = None
+    #: Whether the App may be used. `waha-mcp apps disable ID` sets it to `false`.
     enabled: bool = True
-    #: None: not declared, so probe the key.
+    #: What the agent may do: `read`, `send`, `control`, `setting`, `app`, `delete`. Left out: `read` and `send`, as far
+    #: as a probe finds that the key has them.
     actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
+    #: Groups of tools to offer.
     toolsets: _Names = frozenset({"core"})
-    #: Tools added to those of the toolsets, and tools left out; `exclude` takes precedence.
+    #: Single tools to offer besides those of the toolsets.
     include: _Names = frozenset()
+    #: Single tools to leave out; takes precedence over `include`.
     exclude: _Names = frozenset()
+    #: Accept an admin key, which WAHA restricts in nothing.
     allow_admin_key: bool = False
-    #: The time zone of times in arguments and answers, by its IANA name. None: the machine's.
+    #: Time zone of times in arguments and answers, by its IANA name such as `Europe/Berlin`. Left out: the machine's.
     timezone: Annotated[str, AfterValidator(_check_timezone)] | None = None
-    #: Most characters of one result's JSON.
+    #: Maximum number of characters in one answer.
     budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
-    #: The only folder from which local files are sent. None: no local files.
+    #: The only folder from which local files are sent. Left out: no local files.
     outbox: Path | None = None
-    #: The only folder into which get_media saves files. None: it saves nothing.
+    #: The only folder into which `get_media` saves files. Left out: it saves none.
     downloads: Path | None = None
-    #: Let clients of a server over HTTP use these two folders, which are on the server's machine.
+    #: Let clients of a server over HTTP use `outbox` and `downloads`, which are on the server's machine.
     remote_files: bool = False
-    #: Let get_media return links for a browser, which contain the session's media-only key.
+    #: Let `get_media` return links for a browser, which contain the session's media-only key.
     media_links: bool = False
-    #: The service that transcribes voice notes. None: no transcription.
+    #: The service that transcribes voice notes. Left out: no transcription.
     transcriber: Transcriber | None = None
-    #: How it is heard what happens: by WAHA's WebSocket, whose URL carries the key, or by asking again and again.
+    #: How new messages are received: `live` over WAHA's WebSocket, whose URL contains the key, or `poll` by requests.
     feed: Literal["live", "poll"] = "live"
-    #: Keep an index of the messages on this machine's disk, for the search.
+    #: Keep a search index of the readable messages on this machine's disk.
     index: bool = False
-    #: The chats to index, of those that may be read: as in the lists of [chats].
+    #: The chats to index, out of those that may be read; entries as under `[chats]`.
     index_chats: Names = ("*",)
-    #: How long a message stays in the index, such as 365d. None: as long as it is in WhatsApp.
+    #: How long a message stays in the index, such as `"365d"`. Left out: as long as it is in WhatsApp.
     retention: Annotated[str, AfterValidator(_check_days)] | None = None
     #: CA certificates (PEM file) for WAHA's https. Verification cannot be switched off.
     ca_file: Annotated[Path, AfterValidator(_check_certificates)] | None = None
     #: Allow plain http, which sends key and messages unencrypted, to a host outside private networks.
     allow_insecure_http: bool = False
+    #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
+    outbound_hosts: Hosts = frozenset()
 
     @model_validator(mode="after")
     def _http_stays_private(self) -> Self:
@@ -174,8 +185,6 @@ class App(PolicyFields):
             )
         return self
 
-    #: Hosts allowed as webhooks and proxies in session settings. Empty: neither can be set.
-    outbound_hosts: Hosts = frozenset()
     #: What it was loaded from, see `inputs.observed`. None: not to be told, as of a key in a keyring or from a pipe.
     _inputs: dict[str, Any] | None = PrivateAttr(None)
     #: Where it was loaded from, as `load_app` takes it.
@@ -396,14 +405,23 @@ def _from_waha_json(data: dict[str, Any], path: Path) -> dict[str, Any]:
     return fields
 
 
+#: The fields that the environment may give, each with its variable.
+VARIABLES = {
+    "url": "WAHA_URL",
+    "key": "WAHA_API_KEY",
+    "session": "WAHA_SESSION",
+    "actions": "WAHA_ACTIONS",
+    "toolsets": "WAHA_TOOLSETS",
+    "include": "WAHA_INCLUDE",
+    "exclude": "WAHA_EXCLUDE",
+    "timezone": "WAHA_TIMEZONE",
+}
+_LISTS = ("actions", "toolsets", "include", "exclude")
+
+
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
-    names = {"url": "WAHA_URL", "key": "WAHA_API_KEY", "session": "WAHA_SESSION", "timezone": "WAHA_TIMEZONE"}
-    fields: dict[str, Any] = {field: env[name].strip() for field, name in names.items() if name in env}
-    lists = ("actions", "toolsets", "include", "exclude")
-    for field, name in {field: f"WAHA_{field.upper()}" for field in lists}.items():
-        if name in env:
-            fields[field] = split_names(env[name])
-    return fields
+    given = {field: env[name].strip() for field, name in VARIABLES.items() if name in env}
+    return {field: split_names(text) if field in _LISTS else text for field, text in given.items()}
 
 
 def id_of(path: Path, fields: Mapping[str, Any]) -> Any:

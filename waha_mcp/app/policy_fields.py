@@ -48,16 +48,23 @@ Names = Annotated[tuple[Annotated[str, AfterValidator(_entry)], ...], BeforeVali
 
 
 class ReadRule(Settings):
-    """Chats that may be read. An empty `allow` matches no chat; `deny` wins over `allow`."""
+    """Which chats may be read. Left out: all; an empty `allow`: none."""
 
+    #: Chats that may be read.
     allow: Names = ("*",)
+    #: Chats that may not be read; takes precedence over `allow`.
     deny: Names = ()
 
 
 class SendRule(ReadRule):
-    """Chats that may be written to. Chats under `ask` need a person's approval first; `deny` wins over both."""
+    """Which chats may be written to. Left out: all; an empty `allow`: none."""
 
+    #: Chats that may be written to without a question. With `ask` alone: none.
+    allow: Names = ("*",)
+    #: Chats that may be written to once a person has approved the call.
     ask: Names = ()
+    #: Chats that may not be written to; takes precedence over `allow` and `ask`.
+    deny: Names = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -69,10 +76,13 @@ class SendRule(ReadRule):
 
 
 class Chats(Settings):
-    """Which chats the agent may write to and read; with `existing_only`, only chats that already have messages."""
+    """Which chats the agent may write to and read."""
 
+    #: Which chats may be written to.
     send: SendRule = SendRule.model_construct()
+    #: Which chats may be read.
     read: ReadRule = ReadRule.model_construct()
+    #: Write only to chats that already have messages.
     existing_only: bool = False
 
 
@@ -118,15 +128,15 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 
 class Pace(Settings):
-    """Rate limits on effects that reach others, as "count/period; ..." or "" for none.
+    """Rate limits on effects that reach others, counted per account: `"count/period; ..."`, or `""` for none."""
 
-    `first_contacts` limits chats that this account has never written to. `gap` is the shortest and longest pause in
-    seconds between two sends; each pause is random within it.
-    """
-
+    #: Limit over all chats.
     total: Rates = "20/minute; 200/hour"
+    #: Limit for each chat.
     chat: Rates = "10/minute; 60/hour"
+    #: Limit on chats that this account has never written to.
     first_contacts: Rates = "2/minute; 10/hour; 30/day"
+    #: Shortest and longest pause in seconds between two sends; each pause is random within it.
     gap: Annotated[tuple[float, float], AfterValidator(_ordered), BeforeValidator(_listed)] = (0.0, 1.5)
 
     @model_validator(mode="before")
@@ -189,13 +199,11 @@ def _notified(value: SecretStr) -> SecretStr:
 
 
 class Notify(Settings):
-    """Whom to tell that a question waits: exactly one of `command` and `url`.
+    """How a person is notified of a pending question: exactly one of `command` and `url`."""
 
-    `command` gets one line of text as its last argument, without a shell. `url` gets a POST with JSON; it is a secret,
-    since addresses of such services often hold one.
-    """
-
+    #: A program, run without a shell, with one line of text as its last argument.
     command: Annotated[list[str], Field(min_length=1)] | None = None
+    #: A URL that gets a POST with JSON. It is treated as a secret, since such URLs often contain one.
     url: Annotated[SecretStr, AfterValidator(_notified)] | None = None
 
     @model_validator(mode="after")
@@ -216,16 +224,17 @@ def _occasions(value: object) -> object:
 
 
 class Approval(Settings):
-    """When a person is asked, where, and for how long; `approval = "send"` is short for `{when = "send"}`."""
+    """When a person must approve a call, and where they are asked. `approval = "send"` is short for `when = "send"`."""
 
-    #: Any of `OCCASIONS`; empty for never.
+    #: `"never"`, one of `"first_contact"`, `"send"`, `"destructive"`, `"all"`, or a list of these.
     when: Annotated[frozenset[str], BeforeValidator(_occasions)] = frozenset()
-    #: "client": at the client if it can ask, else at the console; "console": always on the page or in a terminal.
+    #: `client`: at the client if it can ask, otherwise at the console; `console`: always in the browser or a terminal.
     ask_at: Literal["client", "console"] = "client"
+    #: How a person is notified of a pending question. Left out: not at all.
     notify: Notify | None = None
-    #: Seconds for which a question and its approval are good.
+    #: How long a question and its approval are valid, from `1m` to `24h`.
     lifetime: Annotated[Seconds, AfterValidator(_lifetime)] = LIFETIME
-    #: Seconds for which a call waits for the decision at the console.
+    #: How long a call waits for a decision at the console, up to `50s`.
     wait: Annotated[Seconds, AfterValidator(_wait)] = 0.0
 
 
@@ -247,12 +256,11 @@ Hosts = Annotated[
 
 
 class Links(Settings):
-    """Which hosts may be named in what goes out; `others` says what happens with those that `allow` does not cover.
+    """Which hosts may appear in outgoing texts and URLs."""
 
-    A host covers its subdomains.
-    """
-
+    #: Hosts that may appear. A host includes its subdomains.
     allow: Hosts = frozenset()
+    #: What happens with all other hosts.
     others: Literal["allow", "ask", "refuse"] = "allow"
 
     @model_validator(mode="before")
@@ -272,32 +280,38 @@ NOBODY = (
 
 
 class Listen(Settings):
-    """Whose messages wake an agent (`listen` and `serve --channel`): nobody's, where `allow` is empty; and how often.
+    """Whose messages wake an agent (`listen` and `serve --channel`), and how often."""
 
-    `per_hour`: at most so often for each chat. `turns`: after so many answers to one chat, only once the account's
-    owner has written there. `time_limit`: seconds that the agent may take each time.
-    """
-
+    #: Whose messages wake it. Empty: nobody's.
     allow: Names = ()
+    #: How often one chat may wake it in any hour.
     per_hour: Annotated[int, Field(ge=1, le=1_000)] = 20
+    #: After so many answers in one chat, the account's owner has to write there before it wakes the agent again.
     turns: Annotated[int, Field(ge=1, le=1_000)] = 10
+    #: How long the woken program may run, from `1s` to `1h`.
     time_limit: Annotated[Seconds, AfterValidator(_run_time)] = 300.0
 
 
 class PolicyFields(Settings):
     """The fields of an App definition that make up its policy."""
 
+    #: Which chats the agent may write to and read.
     chats: Chats = Chats.model_construct()
+    #: When a person must approve a call.
     approval: Annotated[Approval, BeforeValidator(_approval)] = Approval.model_construct()
+    #: Rate limits.
     pace: Pace = Pace.model_construct()
     #: Mark as seen, show "typing" and pause before a message is sent, as a person would.
     humanize: bool = False
+    #: How the trail records a call's arguments.
     audit: Audit = "digest"
+    #: Which hosts may appear in outgoing texts and URLs.
     links: Links = Links.model_construct()
-    #: Whether a person is asked before others are reached than those whose words were read within the last hour.
+    #: Whether a person is asked before anyone is reached other than those whose words were read within the last hour.
     after_reading_strangers: Literal["allow", "ask"] = "allow"
+    #: Whose messages wake an agent.
     listen: Listen = Listen.model_construct()
-    #: Who fetches media URLs: this bridge, from the address that it has checked, or WAHA by itself.
+    #: Who fetches media URLs: waha-mcp, from the address that it has checked, or WAHA itself.
     media_fetch: Literal["bridge", "waha"] = "bridge"
-    #: Hosts on a private network that media may be fetched from nevertheless.
+    #: Hosts on a private network from which media may be fetched nevertheless.
     media_hosts: Hosts = frozenset()

@@ -10,17 +10,17 @@ from waha_mcp.app.urls import parse_base
 
 
 class Transcriber(BaseModel):
-    """Settings of the transcriber: exactly one of `command` and `url`.
-
-    `command` gets the audio file's path in place of `{file}`, else as its last argument, and prints the text. `url` is
-    the base URL, without `/audio/transcriptions`; `key_env` names the environment variable with its API key.
-    """
+    """What turns voice notes into text: exactly one of `command` and `url`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    #: A program that prints the text. It gets the audio file's path in place of `{file}`, or as its last argument.
     command: Annotated[list[str], Field(min_length=1)] | None = None
+    #: Base URL of an OpenAI-compatible service, without `/audio/transcriptions`.
     url: Annotated[str, AfterValidator(parse_base)] | None = None
+    #: The service's model.
     model: str = "whisper-1"
+    #: Environment variable with the service's API key.
     key_env: str | None = None
 
     @model_validator(mode="after")

@@ -51,15 +51,14 @@ async def _give(process: Process, text: str) -> None:
 
 
 async def _end(process: Process) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         # There are no process groups to signal; this ends the tree below it, too.
         await anyio.run_process(["taskkill", "/T", "/F", "/PID", str(process.pid)], check=False)
-        await process.wait()
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    with anyio.move_on_after(GRACE):
-        await process.wait()
-    # Others of the group may not have ended with it.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        os.killpg(process.pid, signal.SIGTERM)
+        with anyio.move_on_after(GRACE):
+            await process.wait()
+        # Others of the group may not have ended with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -7,12 +7,12 @@ does not where it is told not to: then whoever installs has to compile.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from pathlib import Path
 
+from waha_mcp.cli.common import typed
 from waha_mcp.cli.diagnosis import Finding
 
 #: What most of a start's time goes into: ours, what it stands on, and the standard library, for which `asyncio` stands.
@@ -34,7 +34,7 @@ def look_at_bytecode() -> Iterator[Finding]:
     says = f"Python keeps no bytecode of {', '.join(found)}, because {why}: each start compiles them again and is slow"
     # All that others need lies beside them.
     folders = dict.fromkeys(str(s.parent if name == "waha_mcp" else s.parent.parent) for name, s in found.items())
-    fix = f"`{shlex.join([sys.executable, '-m', 'compileall', '-q', *folders])}`"
+    fix = f"`{typed([sys.executable, '-m', 'compileall', '-q', *folders])}`"
     if closed:
         fix += " as a user who may write there, or PYTHONPYCACHEPREFIX=FOLDER (one of yours) where waha-mcp is started"
     yield Finding("warning", "bytecode", says, fix)

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +68,17 @@ def _program() -> str:
     command, found = own_command(), shutil.which("waha-mcp")
     if found and len(command) == 1 and os.path.realpath(found) == os.path.realpath(command[0]):
         return "waha-mcp"
-    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+    return typed(command)
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command as a line for the user's shell, quoted where need be."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def deleting(path: Path) -> str:
+    """The command that deletes a file."""
+    return typed(["del" if sys.platform == "win32" else "rm", str(path)])
 
 
 def say(text: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
@@ -32,6 +31,7 @@ from waha_mcp.app.definition import (
     shared_ids,
 )
 from waha_mcp.bridge import Bridge
+from waha_mcp.cli.common import deleting, typed
 from waha_mcp.cli.remote_server import ask
 from waha_mcp.console.index_files import files_of
 from waha_mcp.console.looking import client_in_words
@@ -172,7 +172,7 @@ def _files(app: App, source: str | None) -> Iterator[Finding]:
         opened = keys.open_to_others(fields.get("key"), path)
         if opened:
             says = f"others on this machine can read {opened}"
-            yield Finding("warning", "key file", says, f"chmod 600 {shlex.quote(str(opened))}")
+            yield Finding("warning", "key file", says, typed(["chmod", "600", str(opened)]))
     if app.outbox is not None and not app.outbox.is_dir():
         yield Finding("warning", "outbox", f"{app.outbox} is no folder: no local file can be sent", "make the folder")
 
@@ -197,7 +197,7 @@ def _index(app: App, made: _Made) -> Iterator[Finding]:
         yield Finding(state, "index", f"{each.path}, {each.size}: {each.state}", fix)
         for damaged in each.damaged:
             says = f"{damaged} is damaged and of no use, and holds messages"
-            yield Finding("warning", "index", says, f"rm {shlex.quote(str(damaged))}")
+            yield Finding("warning", "index", says, deleting(damaged))
     if not files:
         yield Finding("ok", "index", "nothing is indexed yet; a server with the App begins, or `waha-mcp index build`")
 
@@ -210,7 +210,7 @@ def _left_indexes(app: App, account: str | None) -> Iterator[Finding]:
     for path in index_files(app.id):
         if path != index_path(app.id, number):
             says = f"{path} holds the messages of another account, which was paired before"
-            yield Finding("warning", "index", says, f"rm {shlex.quote(str(path))}, unless that account comes back")
+            yield Finding("warning", "index", says, f"{deleting(path)}, unless that account comes back")
 
 
 def _clients(app: App) -> list[Finding]:
@@ -413,7 +413,7 @@ async def _remote_entry(host: Host, name: str, entry: Mapping[str, Any], url: st
     if answer.what == "other" and (key is not None or variable is None):
         return Finding("problem", host.title, f"{where}: {answer.says}", answer.step or "start the server there")
     if variable is None and key and read_by_others(host.file()):
-        fix = f"`chmod 600 {shlex.quote(str(host.file()))}`"
+        fix = f"`{typed(['chmod', '600', str(host.file())])}`"
         return Finding("warning", host.title, f"{where} holds the key, and others may read the file", fix)
     if variable and key is None:
         says = f"{where} takes the key from {variable}, which is not set here: {url} was not tried with it"
@@ -424,7 +424,7 @@ async def _remote_entry(host: Host, name: str, entry: Mapping[str, Any], url: st
 def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:
     source = app_of(entry)
     app = ["--app", source] if source is not None and _found(source) else []
-    again = f"`{shlex.join(['waha-mcp', 'install', host.name, '--name', name, *app])}` writes it anew"
+    again = f"`{typed(['waha-mcp', 'install', host.name, '--name', name, *app])}` writes it anew"
     where = f"the entry '{name}' in {host.file()}"
     command = command_of(entry)[0]
     if shutil.which(command) is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from waha_mcp.app.definition import find_definition, read_definition
-from waha_mcp.cli.common import AppOption, Failure, only_definition
+from waha_mcp.cli.common import AppOption, Failure, only_definition, typed
 from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _entries(host: Host, name: str | None, app: str | None, path: Path | None) -
     if len(entries) > 1:
         where = ["--config", str(path)] if path else []
         commands = (
-            f"`{shlex.join(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}`"
+            f"`{typed(['waha-mcp', 'uninstall', host.name, '--name', each, *where])}`"
             f" ({url_of(entry) or f'App {app_id_of(entry)}'})"
             for each, entry in entries.items()
         )

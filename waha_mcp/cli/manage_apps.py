@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import DEFAULT_URL, AppError, id_of, load_app, read_definition, shared_ids
 from waha_mcp.app.urls import parse
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
-from waha_mcp.cli.common import Failure, say
+from waha_mcp.cli.common import Failure, say, typed
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.cli.profiles import parse_choice
 from waha_mcp.cli.terminal import visible
@@ -210,7 +209,7 @@ def remove(
     if entries:
         print("Clients that still launch it, and what takes their entries out:")
     for host, name in entries:
-        say(f"  {host.title:<16} waha-mcp uninstall {host.name} --name {shlex.quote(name)}")
+        say(f"  {host.title:<16} waha-mcp uninstall {host.name} --name {typed([name])}")
 
 
 @apps.command()
@@ -320,7 +319,7 @@ def _cut_off(app_id: str) -> None:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "minutes")
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(" ", "minutes")
 
 
 def _id_of(path: Path) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,7 +76,7 @@ def contents(messages: int, chats: int, whole: int, since: int | None) -> str:
     if whole == chats and since is None:
         return f"{messages:,} messages of {chats:,} chats, complete"
     # Of a gap before which no message is known, there is no telling where it begins.
-    back = f", back to {datetime.fromtimestamp(since).astimezone():%Y-%m-%d}" if since else ""
+    back = f", back to {datetime.fromtimestamp(since, UTC).astimezone():%Y-%m-%d}" if since else ""
     return f"{messages:,} messages, {whole:,} of {chats:,} chats whole{back}"
 
 
@@ -125,6 +125,6 @@ def drop(app_id: str) -> list[Path]:
         try:
             Index(path).delete()
         except OSError as error:
-            why = "a program has it open: end it first" if os.name == "nt" else error.strerror
+            why = "a program has it open: end it first" if sys.platform == "win32" else error.strerror
             raise OSError(error.errno, why, error.filename or str(path)) from None
     return found

@@ -58,7 +58,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["revealed"] = revealed
+    made.filters |= {"reveal": reveal, "revealed": revealed}
     made.globals["source"] = source
     return made
 

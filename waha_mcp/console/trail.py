@@ -23,7 +23,7 @@ from waha_mcp.whatsapp.untrusted import reveal
 #: Decisions to choose from beside the outcomes.
 _DECISIONS = ("approved", "allowed by a task grant", "declined at the client", "not offered")
 #: Fields of a line that stand elsewhere in its row, or say nothing to a person.
-_SHOWN_APART = ("time", "call", "tool", "chats", "client", "decision", "outcome", "digest", "process")
+_SHOWN_APART = ("time", "call", "tool", "chats", "client", "decision", "outcome", "ms", "digest", "process")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Row:
     client: str
     decision: str
     outcome: str
+    #: How long, in words.
+    took: str
     #: The other fields, by name.
     more: Mapping[str, str]
 
@@ -110,6 +112,7 @@ def _row(app: str, line: str) -> Row:
         _text(entry.get("client")) if entry.get("tool") else "",
         _text(entry.get("decision")),
         _text(entry.get("outcome")),
+        _took(entry.get("ms")),
         dict(_more(entry)),
     )
 
@@ -123,6 +126,12 @@ def _more(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     return "" if value is None else reveal(str(value))
+
+
+def _took(milliseconds: Any) -> str:
+    if not isinstance(milliseconds, int | float):
+        return ""
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 1000 else f"{milliseconds:.0f} ms"
 
 
 def _chat(chat: str) -> str:

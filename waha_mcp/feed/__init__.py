@@ -1,1 +1,1 @@
-"""The feed: what happens in WhatsApp while we listen, and what came since a place in it."""
+"""The feed: events in WhatsApp while we listen, and everything since a mark in them."""

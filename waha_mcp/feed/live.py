@@ -1,4 +1,4 @@
-"""The feed of one bridge: it listens to WAHA's events, or asks where there are none, and fills the record."""
+"""The feed of one bridge: fills the record from WAHA's live events, or by polling where there are none."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ State = Literal["off", "starting", "live", "polling"]
 
 #: Seconds before the first attempt to connect again, and the longest before a later one.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-#: Seconds for which who needs it first waits for the connection.
+#: Seconds that the first user waits for the connection.
 CONNECTING = 2.0
-#: Seconds after which a connection on which nothing came counts as one that works.
+#: Seconds after which a silent connection counts as working.
 STEADY = 10.0
-#: Seconds between two looks whether the key may still read: WAHA looks no more once a connection stands.
+#: Seconds between checks that the key may still read: WAHA checks only when a connection opens.
 LOOK_AGAIN = 30.0
-#: Failed attempts in a row after which it polls between them; seconds between attempts where there is no WebSocket.
+#: Failed attempts in a row before it also polls; seconds between attempts where there is no WebSocket.
 PATIENT, NONE_HERE = 2, 300.0
-#: Seconds between two polls, at first and while nothing comes.
+#: Seconds between polls, at first and while nothing arrives.
 POLL, SLOWEST_POLL = 5.0, 30.0
-#: Requests and seconds to read back what came while nothing was heard, and how often that is tried.
+#: Requests and seconds for reading back what was missed, and the number of tries.
 REQUESTS, SECONDS, TRIES = 200, 60.0, 3
-#: Seconds before the second of these tries, and twice as many before the third.
+#: Seconds before the second try, doubled before the third.
 TRY_AGAIN = 2.0
-#: Requests when it begins.
+#: Requests for reading back when it opens.
 OPENING = 10
 
 
 class Feed:
-    """What happens in WhatsApp, from when it is first needed on."""
+    """Events in WhatsApp from the moment somebody first needs them."""
 
     def __init__(self, waha: Waha, *, live: bool = True, shared: SharedEvents | None = None) -> None:
         """Makes no request. Without `live`, it polls. `shared`: the connections of a process with several bridges."""
         self.record = Record()
         self.state: State = "off"
-        #: Why it is not live, in a few words; None: it is, or nobody has needed it.
+        #: Why it is not live, in a few words; None: it is live, or nobody has needed it.
         self.why: str | None = None if live else 'the App has feed = "poll"'
-        #: Since when (Unix seconds) only messages are heard of, by reading back; None: all is heard.
+        #: Since when (Unix seconds) only messages arrive, by reading back; None: all events do.
         self.deaf_since: float | None = None
-        #: Called with each event, before anybody who waits is told of it. They do not raise.
+        #: Called with each event before anybody waiting sees it. They do not raise.
         self.listeners: set[Callable[[Event], object]] = set()
-        #: Awaited when WAHA refuses the key its events, and now and then, to find out whether it may still read.
+        #: Awaited when WAHA refuses events to the key, and regularly, to check that the key may still read.
         self.refused: Callable[[], Awaitable[object]] | None = None
         #: Called whenever `state` or `why` may have changed. It does not raise.
         self.turned: Callable[[], object] = lambda: None
@@ -76,11 +76,11 @@ class Feed:
         self._connect = waha.listening if shared is None else partial(shared.listening, waha)
         self._opening = anyio.Lock()
         self._running: anyio.CancelScope | None = None
-        #: Attempts in a row that gave no connection, or none that works.
+        #: Attempts in a row that gave no working connection.
         self._failures = 0
 
     async def open(self) -> None:
-        """Begin to listen, if nobody has needed it yet: no message that comes from its first return on is missed.
+        """Begin to listen, unless it already does: no message is missed from the first return on.
 
         Raises:
             WahaError: WAHA cannot be asked what the newest message is.
@@ -94,7 +94,7 @@ class Feed:
             newest = max((second_of(second) for _, second in seconds), default=int(now) - LATE)
             last = [mapping_of(row.get("lastMessage")) for row, second in seconds if second >= newest]
             if last:
-                # There may be others of the same second, which are no news either.
+                # Others of the same second are not new either.
                 last += (await read_back(self.waha, newest, Budget(OPENING, SECONDS))).rows
             before = [message_event(row) for row in last]
             self.record.begin(newest, frozenset(short(event.key) for event in before if event and event.key))
@@ -104,13 +104,13 @@ class Feed:
             self._running, self._failures = anyio.CancelScope(), 0
             self.start(self._run, self._running)
             self.start(self._look_again, self._running)
-            # So that who begins here misses nothing else either.
+            # So that the caller misses no other events either.
             with anyio.move_on_after(CONNECTING):
                 while self.state == "starting":
                     await self.record.more(self.record.last)
 
     def close(self) -> None:
-        """Stop listening and forget what was heard, until somebody needs it again."""
+        """Stop listening and drop the record, until somebody needs it again."""
         if self._running is not None:
             self._running.cancel()
         self.record.wake()
@@ -118,7 +118,7 @@ class Feed:
         self.turned()
 
     def see_typing(self, chat: str) -> None:
-        """Have WAHA tell of typing in a chat, which it does once it was asked for who is there."""
+        """Make WAHA report typing in a chat, which it does once asked for the chat's presence."""
 
         async def ask() -> None:
             with suppress(WahaError):
@@ -135,7 +135,7 @@ class Feed:
                 try:
                     await self._keep_on()
                 except Exception:  # it must not stop what runs beside it
-                    logger.exception("Listening to what happens failed, and begins again")
+                    logger.exception("Listening for events failed; starting again")
                     self._deafen("starting", NoEvents("listening failed"))
                     await anyio.sleep(_about(LONGEST_PAUSE))
 
@@ -163,14 +163,14 @@ class Feed:
                     await self._catch_up()
                     await self._listen(arriving)
             except NoneForThisKey as error:
-                # It is not asked for again. Where the key may read all the same, that is how it is heard what happens.
+                # Do not ask again. If the key may read after all, polling is what remains.
                 self._live = False
                 self._deafen("polling", error)
                 assert self.start is not None
-                # Not within what it may end.
+                # As a task of its own: it may cancel this one.
                 self.start(self._doubt)
             except NoEvents as error:
-                # What takes connections and closes them at once is asked as seldom as what takes none.
+                # A server that accepts and closes at once is retried as rarely as one that refuses.
                 self._failures = 1 if time.monotonic() - began > STEADY else self._failures + 1
                 lasting = isinstance(error, NoneHere)
                 self._deafen("polling" if lasting or self._failures >= PATIENT else "starting", error)
@@ -194,10 +194,10 @@ class Feed:
             else:
                 self.take(event, arrived.size)
                 if event.kind != "session":
-                    # The state of the session proves nothing: whoever connects may be told it.
+                    # Session states prove nothing: WAHA sends one to every new connection.
                     self._failures = 0
                 if event.kind == "session" and event.what == "WORKING":
-                    # What came while the engine was not connected may have no events.
+                    # Messages that arrived while the engine was offline may have no events.
                     await self._catch_up(tries=1)
 
     def _deafen(self, state: State, why: NoEvents) -> None:
@@ -206,11 +206,11 @@ class Feed:
         self.state, self.why = state, str(why)
         self.turned()
         self.deaf_since = self.deaf_since or time.time()
-        # Who waits may have to say so.
+        # Waiting calls may have to report it.
         self.record.wake()
 
     async def _rest(self, longest: float) -> None:
-        """Wait until the next attempt to connect; poll meanwhile, where that may take longer."""
+        """Wait for the next attempt to connect, polling meanwhile if it may be long."""
         if self.state != "polling":
             await anyio.sleep(_about(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE)))
             return
@@ -226,7 +226,7 @@ class Feed:
                 return
 
     async def _catch_up(self, tries: int = TRIES) -> None:
-        """Read back what came since the newest message that is known, and what may have come late before it."""
+        """Read back messages since the newest known one, and any that arrived late before it."""
         start = self.record.mark().start
         for attempt in range(tries):
             if attempt:
@@ -243,12 +243,12 @@ class Feed:
                 return
             why, unread = "" if found.whole else ": there is too much", found.unread
         logger.warning("Not all messages since %s could be read back%s %s", iso_time(start), why, unread or "")
-        # Which chats, only those learn who may read them.
+        # Chats are named only to those who may read them.
         text = f"Messages since {iso_time(start)} may be missing{why}." if why else None
         self.record.missing.append(Missing(time.time(), text, unread))
 
     def take(self, event: Event, size: int) -> None:
-        """Take an event of `size` bytes, unless it is a message that is known."""
+        """Record an event of `size` bytes, unless it is a known message."""
         if self.record.add(event, size):
             for listener in tuple(self.listeners):
                 listener(event)

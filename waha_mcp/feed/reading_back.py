@@ -1,4 +1,4 @@
-"""Reading back over REST what came since a second, in all chats."""
+"""Reads back over REST the messages since a given second, in all chats."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from waha_mcp.waha.rows import Pages, briefly
 
 #: Chats of one request, and how many chats are read at once.
 PAGE, AT_ONCE = 20, 4
-#: So many chats in a row without anything new end the search for chats that have it.
+#: So many chats in a row without news end the search for chats that have some.
 OLD = 8
 
 
 @dataclass
 class ReadBack:
-    """What came, oldest first in each chat.
+    """Messages, oldest first.
 
-    `unread`: chat ids to why their messages are not all among the rows. `whole`: whether all chats were looked at.
-    `names`: of chats, as the list of chats has them.
+    `unread`: chat id to why its messages are incomplete. `whole`: whether all chats were looked at. `names`: chat id to
+    name, from the list of chats.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -47,9 +47,9 @@ async def read_back(
     wanted: Callable[[str], Awaitable[bool]] = _every,
     first: Callable[[str], bool] = lambda chat: True,
 ) -> ReadBack:
-    """The messages from the Unix second `start` on, of all chats, or of those that are `wanted`.
+    """The messages from the Unix second `start` on, of all chats or of the `wanted` ones.
 
-    `first`: whether a chat is read before the others, in case the budget ends. Both take the chat's id.
+    `first`: whether a chat is read before the others, in case the budget runs out. Both take a chat id.
 
     Raises:
         WahaError: the list of chats could not be read.
@@ -58,7 +58,7 @@ async def read_back(
     chats: list[str] = []
     pages = Pages(waha, OVERVIEW, "chats", size=PAGE)
     old = 0
-    # However many chats there are, some requests are left to read what is in them.
+    # However many chats there are, half of the requests remain for reading them.
     looking = Share(budget, max(budget.most // 2, 1))
     looking.spend()
     async for row in pages.rows():
@@ -70,7 +70,7 @@ async def read_back(
         chat = chat_id_of(row.get("id"))
         second = last_of(row)
         if second is None or second < start:
-            # Some engines have pinned chats first, and those without messages anywhere.
+            # Some engines list pinned chats first, and chats without messages anywhere.
             old += 1
             if old >= OLD:
                 break
@@ -84,7 +84,7 @@ async def read_back(
     found.whole = found.whole and pages.gap is None
     chats.sort(key=lambda chat: not first(chat))
     read = [_Reading(chat, _Rest(waha, chat, page=50)) for chat in chats]
-    # Whoever writes a lot leaves the others their share.
+    # A busy chat must not use up the share of the others.
     share = max((budget.most - budget.requests) // max(len(read), 1), 1)
     await each(read, lambda one: one.go_on(start, Share(budget, share)), at_once=AT_ONCE)
     await each([one for one in read if one.more], lambda one: one.go_on(start, budget), at_once=AT_ONCE)
@@ -96,7 +96,7 @@ async def read_back(
 
 @dataclass
 class _Reading:
-    """The messages of one chat, as far as they are read. `more`: there are more. `why`: why not all are read."""
+    """The messages read so far in one chat. `more`: there are more. `why`: why they are incomplete."""
 
     chat: str
     source: _Rest
@@ -125,9 +125,10 @@ class _Reading:
 
 
 class _Rest(Rest):
-    """Keeps the order in which WAHA's pages have the messages.
+    """Keeps the order of messages in WAHA's pages.
 
-    What comes while a chat is read stands before the rest of its second in the next page, and is given after it.
+    A message that arrives during the reading is listed before the rest of its second in the next page, but yielded
+    after it.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -147,12 +148,12 @@ class _Rest(Rest):
         return rows
 
     def places(self) -> dict[str | None, int]:
-        """The places of the messages by their ids, from the newest on."""
+        """Message id to position, counted from the newest."""
         return {message_id: place for place, message_id in enumerate(self._order)}
 
 
 def last_of(row: Mapping[str, object]) -> int | None:
-    """The second of the last message in a row of the overview; None where it does not tell."""
+    """The second of the last message in a row of the overview; None if it has none."""
     last, engine = mapping_of(row.get("lastMessage")), mapping_of(row.get("_chat"))
     times = [last.get("timestamp"), *(engine.get(name) for name in CHAT_TIMES)]
     return next((int(second) for each in times if (second := epoch(each)) is not None), None)

@@ -1,4 +1,4 @@
-"""The records of what came since a second, in all chats: what a summary is made of, wherever they come from."""
+"""The records of the messages since a given second, in all chats: the material of a summary."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def read_recent(
     wanted: Callable[[str], Awaitable[bool]],
     first: Callable[[str], bool],
 ) -> Recent:
-    """What came since the Unix second `start`, over REST. `me`: the account's own ids; the rest is as of `read_back`.
+    """Read the messages since the Unix second `start` over REST. `me`: own ids; the rest as in `read_back`.
 
     Raises:
         WahaError: the list of chats could not be read.

@@ -1,4 +1,4 @@
-"""What was heard, in the order in which it came. The record is bounded, and reading consumes nothing."""
+"""The events of a feed in order of arrival. The record is bounded, and reading does not consume it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from waha_mcp.waha.events import Event
 
 #: Most events that are kept, and most bytes of them; the oldest are dropped.
 MOST, MOST_BYTES = 5_000, 16 * 2**20
-#: How many messages are recognized when they come once more, by the feed or over REST.
+#: How many messages are recognized when they arrive again, by the feed or over REST.
 RECOGNIZED = 20_000
-#: A message may come so many seconds after ones that are newer; and how many messages a mark holds by themselves.
+#: Seconds by which a message may arrive after newer ones; and how many messages a mark lists by id.
 LATE, HELD = 60, 64
-#: How many times of deafness are kept.
+#: How many gaps, and how many notes of missed messages, are kept.
 MOST_GAPS = 100
 #: The last Unix second, and the largest number, that a mark may hold.
 _LAST = 10**11
 
 
 class Heard(NamedTuple):
-    """An event, its place in the record, and when it came (Unix seconds)."""
+    """An event, its number in the record, and when it arrived (Unix seconds)."""
 
     number: int
     when: float
@@ -39,11 +39,11 @@ class Heard(NamedTuple):
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in what happened: who holds it knows everything before it.
+    """A position in the feed: its holder knows everything before it.
 
-    In the record that made it, it is a number. Elsewhere (after a restart, in another process) it is a place in time:
-    what is to come are the messages from the Unix second `start` on, but for those that are `seen` (by `short`).
-    `when`: until when it was listened (Unix seconds).
+    In the record that made it, it is a number. Elsewhere (after a restart, in another process) it is a position in
+    time: the messages from the Unix second `start` on, except those in `seen` (by `short`), are new. `when`: until
+    when the feed was heard (Unix seconds).
     """
 
     record: str
@@ -74,10 +74,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Missing:
-    """What may have been missed.
+    """Messages that may have been missed.
 
-    `when`: when that was noticed (Unix seconds). `text`: in words for the agent, unless only chats are concerned.
-    `unread`: these chats, and why their messages are not all there.
+    `when`: when this was noticed (Unix seconds). `text`: in words for the agent, unless it concerns only single chats.
+    `unread`: these chats, and why their messages are incomplete.
     """
 
     when: float
@@ -93,22 +93,22 @@ class Record:
         self.entries: deque[Heard] = deque()
         #: The number of the last event; 0 before the first.
         self.last = 0
-        #: Times (Unix seconds) in which nothing was heard, from and to.
+        #: Intervals (Unix seconds) without live events: start and end.
         self.gaps: deque[tuple[float, float]] = deque(maxlen=MOST_GAPS)
         self.missing: deque[Missing] = deque(maxlen=MOST_GAPS)
         #: When it began (Unix seconds).
         self.begun = time.time()
         self._bytes = 0
         self._known: OrderedDict[str, None] = OrderedDict()
-        #: Number, second and short id of the last messages: of those that a mark of any event that is kept holds.
+        #: Number, second and short id of the latest messages: enough for a mark at any event that is kept.
         self._recent: deque[tuple[int, int, str]] = deque(maxlen=MOST + 8 * HELD)
         #: The second of the newest message when it began, and the messages of that second (by `short`).
         self.start, self._before = 0, frozenset[str]()
-        #: Set with the next event; None: nobody waits.
+        #: Set by the next event; None: nobody waits.
         self._came: anyio.Event | None = None
 
     def begin(self, start: int, seen: frozenset[str]) -> None:
-        """Begin at the newest message there is: its second, and the messages of that second (by `short`)."""
+        """Begin at the newest message: its second, and the messages of that second (by `short`)."""
         self.start, self._before, self.begun = second_of(start), seen, time.time()
 
     @property
@@ -121,7 +121,7 @@ class Record:
         return key in self._known or short(key) in self._before
 
     def add(self, event: Event, size: int) -> bool:
-        """Add an event of `size` bytes, and wake who waits for one; False for a message that is known already."""
+        """Add an event of `size` bytes and wake those who wait; False for a known message."""
         if event.key is not None:
             if self.knows(event.key):
                 return False
@@ -145,13 +145,13 @@ class Record:
             self._came = None
 
     async def more(self, number: int) -> None:
-        """Wait until there is something behind this number, or `wake` is called."""
+        """Wait for an event after this number, or for `wake`."""
         if self.last <= number:
             self._came = self._came or anyio.Event()
             await self._came.wait()
 
     def mark(self, number: int | None = None) -> Mark:
-        """The place behind the event with this number (default: the last, now)."""
+        """The mark right after the event with this number (default: the last one, now)."""
         when = time.time()
         if number is not None and number != self.last:
             when = next((each.when for each in self.entries if each.number == number), when)
@@ -166,20 +166,20 @@ class Record:
         return Mark(self.id, number, when, start, frozenset(seen | (self._before if start == self.start else set())))
 
     def since(self, number: int) -> tuple[list[Heard], int]:
-        """What came behind this number, and how many events of it are not kept any more."""
+        """The events after this number, and how many of them are no longer kept."""
         first = self.entries[0].number if self.entries else self.last + 1
         dropped = max(first - number - 1, 0)
         return [each for each in self.entries if each.number > number], dropped
 
 
 def second_of(when: float) -> int:
-    """The Unix second of a message as a place in time: not later than now, whatever it says of itself.
+    """The Unix second of a message as a position in time, at most now.
 
-    Else one message from the future would hide all that come after it.
+    Otherwise one message dated in the future would hide all later ones.
     """
     return int(min(when, time.time()))
 
 
 def short(key: str) -> str:
-    """A few characters for the key of a message."""
+    """A short hash of a message's key."""
     return hashlib.sha256(key.encode()).hexdigest()[:10]

@@ -1,13 +1,13 @@
-"""When what comes in one chat has settled."""
+"""When a burst of messages in one chat has settled."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-#: Seconds of quiet after which it has.
+#: Seconds of quiet after which a burst has settled.
 SETTLE = 4.0
-#: Seconds that messages and typing put it off, from its first message on.
+#: Most seconds for which messages and typing put that off, counted from the first message.
 LONGEST_SETTLE = 20.0
 _NEVER = float("-inf")
 
@@ -29,7 +29,7 @@ class Settling:
     _last: float = _NEVER
 
     def message(self, at: float) -> None:
-        """A message came."""
+        """A message arrived."""
         self._first = at if self._first == _NEVER else min(self._first, at)
         self._last = max(self._last, at)
 
@@ -38,14 +38,14 @@ class Settling:
         self.typed_at = at
 
     def paused(self) -> None:
-        """Who was typing has stopped."""
+        """The person typing has stopped."""
         self.typed_at = _NEVER
 
     def typing(self, now: float) -> bool:
-        """Whether somebody seems to be writing still."""
+        """Whether somebody still seems to be typing."""
         return self.typed_at > self._last and now - self.typed_at < self.longest
 
     @property
     def settled_from(self) -> float:
-        """From when on it has settled, if nothing more comes."""
+        """When it will have settled, if nothing more arrives."""
         return min(max(self._last, self.typed_at), self._first + self.longest) + self.settle

@@ -1,4 +1,4 @@
-"""What came since a mark: from the record where it reaches back to it, and over REST where it does not."""
+"""Everything since a mark: from the record if it reaches back that far, otherwise over REST."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REQUESTS, SECONDS = 20, 15.0
 
 @dataclass
 class Came:
-    """Events in the order in which they came, each with what gives the place behind it; older messages that were read
-    back stand first.
+    """Events in order of arrival, each with its time and a function that makes the mark after it; older messages that
+    were read back come first.
 
-    `number`: up to where in the record that is. `dropped`: how many events were too many to keep. `notes`: what may be
-    missing, in words for the agent; `unread`: chats whose messages could not all be read back, and why. `deaf`: times
-    (Unix seconds, the end None: until now) of which only messages are known.
+    `number`: the last number of the record that is covered. `dropped`: events that are no longer kept. `notes`: what
+    may be missing, in words for the agent; `unread`: chats whose messages could not all be read back, and why. `deaf`:
+    intervals (Unix seconds, end None: until now) for which only messages are known.
     """
 
     events: list[tuple[Event, float, Callable[[], Mark]]] = field(default_factory=list)
@@ -36,16 +36,16 @@ class Came:
 
 
 async def came_since(feed: Feed, mark: Mark) -> Came:
-    """What came since the mark.
+    """Everything since the mark.
 
     Raises:
-        WahaError: what has to be read back cannot be.
+        WahaError: older messages could not be read back.
     """
     record = feed.record
     here = mark.record == record.id
     behind = mark.number if here else 0
     dropped = record.since(behind)[1]
-    # Where it reaches back to the mark and nothing was missed, a place in time is found in it as well.
+    # A record that reaches back to the mark and missed nothing also covers a position in time.
     covers = here or (mark.start > record.start and feed.deaf_since is None)
     came, read = Came(dropped=dropped if here else 0), list[Event]()
     if not covers or dropped:
@@ -54,13 +54,13 @@ async def came_since(feed: Feed, mark: Mark) -> Came:
             if (event := message_event(row)) is not None:
                 read.append(event)
                 if event.time > record.start:
-                    # The feed has not heard it yet, and would tell of it once more.
+                    # The feed has not seen it yet and would report it again.
                     feed.take(event, len(str(row)))
         if not back.whole:
             since = iso_time(mark.start)
             came.notes.append(f"Too many chats have new messages: see get_unread, or get_messages with since={since}.")
         came.unread |= back.unread
-    # No sooner: more may have come meanwhile.
+    # Not earlier: more may have arrived meanwhile.
     kept, _ = record.since(behind)
     known = {each.event.key for each in kept}
     came.events += _with_marks([event for event in read if event.key not in known], mark)
@@ -79,7 +79,7 @@ async def came_since(feed: Feed, mark: Mark) -> Came:
 
 
 def deaf_since(feed: Feed, when: float) -> list[tuple[float, float | None]]:
-    """The times since then (Unix seconds) of which only messages are known."""
+    """The intervals since then (Unix seconds) for which only messages are known."""
     ended = [(max(start, when), end) for start, end in feed.record.gaps if end > when]
     begun = feed.record.begun
     before: list[tuple[float, float | None]] = [(when, begun)] if begun - when > 1.0 else []
@@ -94,7 +94,7 @@ def _is_new(event: Event, when: float, mark: Mark) -> bool:
 
 
 def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float, Callable[[], Mark]]]:
-    """The messages that were not seen, each with what gives the place behind it."""
+    """The unseen messages, each with a function that makes the mark after it."""
     found: list[tuple[Event, float, Callable[[], Mark]]] = []
     passed: list[tuple[int, str]] = []
     for event in events:
@@ -105,7 +105,7 @@ def _with_marks(events: Iterable[Event], mark: Mark) -> list[tuple[Event, float,
             continue
         start = max(mark.start, second - LATE)
         seen = frozenset(each for at, each in passed if at >= start)
-        # Those that were seen and are not there any more stay seen as long as they are looked for.
+        # Seen messages that are gone by now stay seen as long as the mark reaches back to them.
         seen |= mark.seen if start == mark.start else frozenset()
         found.append((event, event.time, partial(Mark, "", 0, mark.when, start, seen)))
     return found

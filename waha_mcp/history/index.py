@@ -1,7 +1,7 @@
-"""The local index of messages: one SQLite file, in which the newest of many matches are found first.
+"""The local index of messages: one SQLite file that returns the newest matches first.
 
-Candidates are looked at once more by whoever searches (`history.matching`). The methods block; call them through
-`store.in_thread`. Threads read while another one writes.
+A search returns candidates; the caller checks each with `history.matching`. The methods block: call them through
+`store.in_thread`. Several threads can read while one writes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from waha_mcp.store import StoreAway
 from waha_mcp.store.database import BESIDE, Damaged
 from waha_mcp.whatsapp.ids import MessageKey
 
-#: What only a row raises that cannot be there.
+#: Exceptions that only a corrupt row can raise.
 _ODD = (ValueError, TypeError, LookupError)
 
 
 def _is_odd(error: BaseException | None) -> bool:
-    """Whether it is an error of SQLite that says nothing of the file, the disk or who holds it."""
+    """Whether this is a generic SQLite error, one that does not name the file, the disk or a lock as the cause."""
     return isinstance(error, sqlite3.Error) and int(getattr(error, "sqlite_errorcode", 0)) & 0xFF in (0, 1)
 
 
 class Chat(NamedTuple):
-    """`head`: the second up to which its messages are here, but for gaps. `gaps`: whether there are any."""
+    """`head`: the second up to which its messages are indexed, except for gaps. `gaps`: whether it has any."""
 
     id: str
     head: int
@@ -43,7 +43,7 @@ class Chat(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How much is here. `oldest`: the second from which on all messages are; None: all there are."""
+    """How much is indexed. `oldest`: the second from which the index is complete; None: it is complete."""
 
     messages: int
     chats: int
@@ -55,7 +55,7 @@ class Index:
     """The messages of one account."""
 
     def __init__(self, path: Path) -> None:
-        """The file is made with the first step."""
+        """The first step creates the file."""
         self.path = path
         self._write, self._read = IndexFile(path), IndexFile(path)
 
@@ -65,7 +65,7 @@ class Index:
         self._write.close()
 
     def delete(self) -> None:
-        """Close and delete the file, with those that were damaged. Further steps raise StoreAway.
+        """Close and delete the file and any damaged copies. Further steps raise StoreAway.
 
         Raises:
             OSError: a file cannot be deleted.
@@ -76,7 +76,7 @@ class Index:
         self.delete_damaged()
 
     def delete_damaged(self) -> int:
-        """Delete the damaged files; how many.
+        """Delete the damaged files; return how many.
 
         Raises:
             OSError: one cannot be deleted.
@@ -88,7 +88,7 @@ class Index:
         return len(found)
 
     def size(self) -> int:
-        """Its size on the disk in bytes, with what SQLite keeps beside it and with damaged files."""
+        """Size on disk in bytes, including SQLite's side files and damaged files."""
         paths = (path.with_name(path.name + each) for path in (self.path, *self.damaged()) for each in ("", *BESIDE))
         return sum(path.stat().st_size for path in paths if path.exists())
 
@@ -105,7 +105,7 @@ class Index:
     def _writing(self) -> Iterator[Connection]:
         with self._step(self._write, write=True) as connection:
             if stored.meta(connection, "folding") != FOLDING:
-                # No other process may be half-way, and nothing was added yet in a new file.
+                # Under the write lock: no other process is half-way, and a new file has no rows yet.
                 connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
                 stored.set_meta(connection, "folding", FOLDING)
             yield connection
@@ -116,7 +116,7 @@ class Index:
             with file.step(write=write) as connection:
                 yield connection
         except (StoreAway, *_ODD) as error:
-            # SQLite does not see all damage, as in the bytes of a text.
+            # SQLite does not notice all damage, for example in the bytes of a text.
             if (isinstance(error, StoreAway) and not _is_odd(error.__context__)) or (why := self.check()) is None:
                 raise
             raise StoreAway(why) from None
@@ -124,9 +124,9 @@ class Index:
     # Writing
 
     def add(self, records: Iterable[Record], gone: Iterable[MessageKey] = (), *, backwards: bool = False) -> int:
-        """Add messages, or bring those that are there up to date; how many are new.
+        """Add messages, or update the existing ones; return how many are new.
 
-        `gone`: messages that are not to be here. `backwards`: they are newest first.
+        `gone`: messages to remove. `backwards`: they are ordered newest first.
 
         Raises:
             StoreAway: nothing was added.
@@ -136,12 +136,12 @@ class Index:
             return stored.add(connection, records, backwards=backwards)
 
     def change(self, chats: Collection[str], bare_id: str, by: Collection[str], record: Record | None) -> None:
-        """Bring the message with this bare id in one of these chats up to date, or with None delete it.
+        """Update the message with this bare id in one of these chats; with None, delete it.
 
-        Only its words are taken from the record: events of an edit do not tell what else there is.
+        Only its words are taken from the record: edit events carry nothing else.
 
-        `by`: the ids of who did that. Of a message by somebody else it is only noted that it may have changed: an
-        engine does not see to it that nobody changes others' messages (see `doubtful`).
+        `by`: the ids of the person who made the change. A message by anyone else is only marked as doubtful (see
+        `doubtful`): engines do not check that people change only their own messages.
         """
         with self._writing() as connection:
             for number, found in stored.with_id(connection, bare_id):
@@ -155,13 +155,13 @@ class Index:
                     stored.update(connection, number, found, stored.edited(found, record))
 
     def doubtful(self) -> Found | None:
-        """A message that may have changed; None: there is none."""
+        """A message that may have changed, or None."""
         with self._reading() as connection:
             row = connection.execute(stored.DOUBTFUL).fetchone()
             return row and Found(int(row[0]), stored.record_of(row))
 
     def settle(self, doubtful: Found, record: Record | None) -> None:
-        """Bring a message that was doubtful up to date, or with None delete it."""
+        """Update a message that was doubtful; with None, delete it."""
         with self._writing() as connection:
             connection.execute("DELETE FROM doubt WHERE number = ?", (doubtful.number,))
             if doubtful not in stored.with_id(connection, doubtful.record.key.id):
@@ -172,7 +172,7 @@ class Index:
                 stored.update(connection, doubtful.number, doubtful.record, record)
 
     def transcribed(self, message: MessageKey, digest: bytes, text: str) -> None:
-        """Keep the transcript of a voice note, under the SHA-256 of its bytes."""
+        """Store the transcript of a voice note under the SHA-256 of its bytes."""
         with self._writing() as connection:
             if (same := stored.find_same(connection, message)) is not None:
                 connection.execute(
@@ -181,7 +181,7 @@ class Index:
                 )
 
     def transcript(self, digest: bytes, shown: Callable[[str], bool] = bool) -> str | None:
-        """The transcript of bytes with this SHA-256, if one is kept of a chat that is `shown`."""
+        """The transcript of the bytes with this SHA-256, if one is stored for a chat that is `shown`."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT c.id, m.transcript FROM message m JOIN chat c ON c.number = m.chat"
@@ -193,7 +193,7 @@ class Index:
     # Gaps
 
     def claim(self) -> bool:
-        """Become the process that fills the index, or stay it; False while another one is."""
+        """Become, or remain, the process that fills the index; False while another process is."""
         with self._writing() as connection:
             mine, filling = self._write.holder, stored.meta(connection, "filling")
             if filling is not None and filling != mine and self._write.is_held(str(filling)):
@@ -204,20 +204,20 @@ class Index:
             return True
 
     def mine(self) -> bool:
-        """Whether this process still is the one that fills it: the file may have been deleted or replaced."""
+        """Whether this process still fills the index: the file may have been deleted or replaced."""
         with self._reading() as connection:
             return bool(self._write.holder) and stored.meta(connection, "filling") == self._write.holder
 
     def filled(self) -> bool:
-        """Whether a process that is running fills the index."""
+        """Whether a running process fills the index."""
         with self._reading() as connection:
             filling = stored.meta(connection, "filling")
             return filling is not None and self._read.is_held(str(filling))
 
     def look(self, newest: Iterable[Newest], *, heard: bool, oldest: float | None) -> list[bool]:
-        """Note the newest messages of chats; what may not be here becomes a gap. For each, whether it was known.
+        """Record each chat's newest message; what may be missing becomes a gap. For each, whether it was known.
 
-        `heard`: all that came since the last look was heard. `oldest`: the second before which nothing is kept.
+        `heard`: the feed missed nothing since the last look. `oldest`: the second before which nothing is kept.
         """
         with self._writing() as connection:
             forgotten = stored.all_forgotten(connection)
@@ -227,7 +227,7 @@ class Index:
             ]
 
     def next_gap(self, but: Collection[int] = ()) -> Gap | None:
-        """The gap that reaches nearest to now, but for those with these numbers; None: there is none."""
+        """The most recent gap whose number is not in `but`, or None."""
         with self._reading() as connection:
             found = connection.execute(
                 stored.GAPS,
@@ -244,10 +244,10 @@ class Index:
         *,
         unread: str | None = None,
     ) -> int:
-        """Add messages of a gap, newest first, which is read down to `place` with them, or closed; how many are new.
+        """Add messages of a gap, newest first, and move the gap to `place` (None: close it); return how many are new.
 
-        `gone`: messages that are read and not to be here. `unread`: why no more of the chat can be read, for good.
-        Nothing is done where the gap is not there any more: its chat was dropped or forgotten meanwhile.
+        `gone`: messages that were read and must not be indexed. `unread`: why the rest of the chat can never be read.
+        Does nothing if the gap no longer exists because its chat was dropped or forgotten meanwhile.
         """
         with self._writing() as connection:
             there = connection.execute("SELECT 1 FROM gap WHERE number = ?", (gap.number,)).fetchone()
@@ -264,10 +264,10 @@ class Index:
             stored.remove(connection, gone)
             return stored.add(connection, records, backwards=True)
 
-    # Leaving out
+    # Removing
 
     def expire(self, now: float, oldest: float | None) -> int:
-        """Delete messages that have disappeared, and those before the second `oldest`; how many."""
+        """Delete messages that have disappeared or are older than the second `oldest`; return how many."""
         with self._writing() as connection:
             gone = connection.execute("DELETE FROM message WHERE expires <= ?", (now,)).rowcount
             if oldest is not None:
@@ -280,11 +280,11 @@ class Index:
             return gone
 
     def drop(self, chats: Iterable[str]) -> int:
-        """Delete what is kept of chats; how many messages."""
+        """Delete everything stored for these chats; return how many messages."""
         with self._writing() as connection:
             gone = sum(stored.drop(connection, chat) for chat in chats)
             if gone:
-                # People are only known by what they wrote.
+                # A person without messages has no other reason to be stored.
                 connection.execute(
                     "DELETE FROM person WHERE number NOT IN (SELECT sender FROM message WHERE sender IS NOT NULL"
                     " UNION SELECT participant FROM message WHERE participant IS NOT NULL)"
@@ -295,9 +295,9 @@ class Index:
         return gone
 
     def forget(self, has: Callable[[str], bool], now: float, *, named: Iterable[str] = (), every: bool = False) -> int:
-        """As `drop`, of the chats and the people that `has` names; what is older than now is not read again.
+        """Like `drop`, for the chats and people for which `has` is true; nothing older than now is read again.
 
-        `named`: ids of them that may not be known here yet. `every`: all that there is, whatever `has` says.
+        `named`: ids of theirs that may not be stored yet. `every`: everything, whatever `has` says.
         """
         with self._writing() as connection:
             chats = {row[0] for row in connection.execute("SELECT id FROM chat") if every or has(row[0])}
@@ -321,7 +321,7 @@ class Index:
     # Reading
 
     def search(self, sieve: Sieve, *, before: int | None = None, after: int | None = None, most: int) -> list[Found]:
-        """Messages that may be what is wanted, newest first, at most `most`. `before`, `after`: numbers, excluded.
+        """Candidate messages, newest first, at most `most`. `before`, `after`: numbers, exclusive.
 
         Raises:
             StoreAway: the index cannot be read.
@@ -352,7 +352,7 @@ class Index:
             return older, newer
 
     def newest(self, chats: Collection[str], most: int) -> list[Record]:
-        """The newest messages of one chat, by its ids, newest first; only those behind which none is missing."""
+        """The newest messages of one chat (all its ids), newest first, down to its first gap."""
         with self._reading() as connection:
             numbers = json.dumps(stored.numbers(connection, "chat", chats))
             [gap] = connection.execute(
@@ -363,7 +363,7 @@ class Index:
             return [stored.record_of(row) for row in rows]
 
     def chats(self) -> list[Chat]:
-        """The chats that are known."""
+        """The known chats."""
         with self._reading() as connection:
             return [
                 Chat(str(row[0]), int(row[1]), bool(row[2]))
@@ -373,12 +373,12 @@ class Index:
             ]
 
     def has(self, key: MessageKey) -> bool:
-        """Whether a message is here."""
+        """Whether a message is indexed."""
         with self._reading() as connection:
             return stored.find_same(connection, key) is not None
 
     def gaps(self) -> list[Gap]:
-        """What is to be read, the newest first."""
+        """The messages still to be read, newest first."""
         with self._reading() as connection:
             rows = connection.execute(stored.GAPS, ("[]", -1))
             return list(map(stored.gap_of, rows))
@@ -389,7 +389,7 @@ class Index:
             return dict(connection.execute("SELECT id, unread FROM chat WHERE unread IS NOT NULL").fetchall())
 
     def counts(self) -> Counts:
-        """How much is here."""
+        """How much is indexed."""
         with self._reading() as connection:
             [messages] = connection.execute("SELECT count(*) FROM message").fetchone()
             [chats] = connection.execute("SELECT count(*) FROM chat").fetchone()
@@ -397,18 +397,18 @@ class Index:
             return Counts(messages, chats, gaps, oldest)
 
     def note(self, **values: Any) -> None:
-        """Keep values by name."""
+        """Store values by name."""
         with self._writing() as connection:
             for name, value in values.items():
                 stored.set_meta(connection, name, value)
 
     def noted(self, name: str) -> Any:
-        """A value that was kept; None if there is none."""
+        """A stored value, or None."""
         with self._reading() as connection:
             return stored.meta(connection, name)
 
     def check(self) -> str | None:
-        """Read the whole file; why it was moved aside as damaged, None if it is whole.
+        """Check the whole file; return why it was moved aside as damaged, None if it is intact.
 
         Raises:
             StoreAway: it cannot be read or written.
@@ -434,7 +434,7 @@ class Index:
         return None
 
     def optimize(self) -> None:
-        """Merge what was written bit by bit, which makes the file smaller and the search faster."""
+        """Merge the segments of the full-text index: a smaller file and faster searches."""
         with self._writing() as connection:
             connection.execute("INSERT INTO words (words) VALUES ('optimize')")
         # Messages that are added newest first leave half of each page free.

@@ -16,7 +16,7 @@ from waha_mcp.store import StoreAway
 from waha_mcp.store.database import Damaged, Database
 from waha_mcp.whatsapp.folding import fold_text
 
-#: What stands in `meta` for the folding: lines that were folded otherwise are indexed anew.
+#: The version of the folding, stored in `meta`: when it differs, all lines are indexed again.
 FOLDING = f"1/{unicodedata.unidata_version}"
 
 
@@ -27,12 +27,12 @@ class NoTrigrams(StoreAway):
 def lines_of(text: str | None, extra: str | None, transcript: str | None) -> str:
     """The folded lines of a message, as they are indexed."""
     whole = "\n".join(part for part in (text, extra, transcript) if part)
-    # Two more characters, so that each one begins a trigram.
+    # Two more characters, so that every character begins a trigram.
     return folded_lines(whole.splitlines()) + "\n\n" if whole else ""
 
 
 def folded_lines(lines: Iterable[str]) -> str:
-    """Lines, folded for the search."""
+    """Lines folded for searching."""
     return "\n".join(map(fold_text, lines))
 
 
@@ -67,11 +67,11 @@ class IndexFile(Database):
                 digest BLOB
             )""",
             "CREATE INDEX message_chat ON message (chat, number)",
-            # A part of the id tells nearly all messages apart, and takes half the room.
+            # A prefix of the id tells nearly all messages apart and takes half the space.
             "CREATE INDEX message_id ON message (substr(id, 1, 6))",
             "CREATE INDEX message_expires ON message (expires) WHERE expires IS NOT NULL",
             "CREATE INDEX message_digest ON message (digest) WHERE digest IS NOT NULL",
-            # A number is of one gap for good: whoever reads one may do so while it is dropped and others are made.
+            # Never reuse a number: a gap may be dropped, and others created, while it is being read.
             """CREATE TABLE gap (
                 number INTEGER PRIMARY KEY AUTOINCREMENT,
                 chat INTEGER NOT NULL,
@@ -118,7 +118,7 @@ class IndexFile(Database):
 
 
 def no_trigrams() -> str | None:
-    """Why this Python can have no index; None if it can."""
+    """Why this Python cannot have an index; None if it can."""
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
             _try_trigrams(connection)
@@ -128,7 +128,7 @@ def no_trigrams() -> str | None:
 
 
 def _try_trigrams(connection: Connection) -> None:
-    """See that parts of words can be indexed.
+    """Check that parts of words can be indexed.
 
     Raises:
         NoTrigrams: they cannot.

@@ -1,4 +1,4 @@
-"""The records of a search from the local index, and over REST what the index does not have."""
+"""Search results from the local index, and over REST for what the index lacks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.waha.parsing import iso_time
 from waha_mcp.whatsapp.ids import MessageKey
 
-#: Records of one look into the index.
+#: Records fetched from the index at a time.
 BATCH = 100
 
 
 class Extent(NamedTuple):
-    """What an index is to hold. Chats are asked for by ids as the engine gives them.
+    """What an index is supposed to hold. Chat ids are spelled as the engine gives them.
 
-    `readable`: whether a chat may be read; `keeps`: whether it is indexed. `every`: all that may be read are. `since`:
-    the second before which nothing is kept; None: all is. `unread`: chats that cannot be indexed, and why. `unlisted`:
-    why not all chats are known; None: they are.
+    `readable`: whether a chat may be read; `keeps`: whether it is indexed. `every`: all readable chats are indexed.
+    `since`: nothing older than this second is kept; None: no limit. `unread`: chats that cannot be indexed, and why.
+    `unlisted`: why the list of chats is incomplete; None: it is complete.
     """
 
     readable: Callable[[str], bool]
@@ -41,23 +41,23 @@ class Extent(NamedTuple):
 class IndexRecords:
     """See `RecordSource`.
 
-    Up to the newest second up to which a chat is still to be read, messages are read over REST; behind it, all of them
-    are in the index. The states of cursors:
+    Messages newer than every gap come from the index; from the newest gap on back, they are read over REST. Cursor
+    states:
 
-    - `["index", second, again]` goes on from a second, without the messages whose ids `again` holds in short: in the
-      index, or over REST where that is away;
-    - `["walk", second, again, state]` goes on over REST, with a state of `RestRecords`;
-    - a state of `RestRecords` is of a search that began without the index, and goes on without it.
+    - `["index", second, again]` continues at a second, skipping the messages whose short ids are in `again`: in the
+      index, or over REST if the index is unavailable;
+    - `["walk", second, again, state]` continues over REST, with a state of `RestRecords`;
+    - a state of `RestRecords` belongs to a search that began without the index, and continues without it.
     """
 
     looks_through = False
 
     def __init__(self, index: Index | None, rest: RestRecords, extent: Extent) -> None:
-        """`index`: None where there is none now, for the states of a search that began with it."""
+        """`index`: None if it is unavailable now; needed for states of a search that began with it."""
         self._index, self._rest, self._extent = index, rest, extent
-        #: The numbers of the records that the index gave.
+        #: The numbers of the records that came from the index.
         self._numbers: dict[MessageKey, int] = {}
-        #: The chats of which messages are still to be read.
+        #: The chats with gaps.
         self._partly = frozenset[str]()
 
     @property
@@ -106,11 +106,11 @@ class IndexRecords:
     async def _from_index(
         self, sieve: Sieve, second: int | None, again: list[str], budget: Budget
     ) -> AsyncGenerator[Found]:
-        """The records in the index from a second on, and what it does not have."""
+        """The records in the index from a second on back, then those it lacks."""
         stops = False
         try:
             if self._index is None:
-                raise StoreAway("The index is not at hand.")
+                raise StoreAway("The index is not available.")
             if await self._knows(self._index, sieve):
                 seam = await self._seam(self._index, sieve, second)
                 kept = replace(
@@ -142,7 +142,7 @@ class IndexRecords:
             yield each
 
     async def _in_order(self, index: Index, sieve: Sieve) -> AsyncGenerator[Numbered]:
-        """The records in the index, newest first also where more are of one second than it has numbers for."""
+        """The records in the index, newest first, even where a second has more messages than slots."""
         moved = int(await in_thread(index.noted, "moved") or 0)
         waiting: list[Numbered] = []
         before: int | None = None
@@ -153,7 +153,7 @@ class IndexRecords:
             for each in found:
                 before = each.number
                 insort(waiting, each, key=lambda one: -one.record.time)
-                # The latest second of any that follows.
+                # No later record can be newer than this.
                 following = before // SLOTS + moved
                 while waiting and waiting[0].record.time >= following:
                     yield waiting.pop(0)
@@ -164,7 +164,7 @@ class IndexRecords:
         return self._extent.readable(chat) and (sieve.chats is None or chat in sieve.chats)
 
     async def _knows(self, index: Index, sieve: Sieve) -> bool:
-        """Whether the chats that are named are indexed, all of them. Where none are, what is not is told."""
+        """Whether the index covers all the chats named. Without named chats it does, and notes say what it lacks."""
         extent, canonical = self._extent, self._rest.canonical
         if sieve.chats is not None:
             known = {canonical(each.id) for each in await in_thread(index.chats)}
@@ -176,7 +176,7 @@ class IndexRecords:
         return True
 
     async def _seam(self, index: Index, sieve: Sieve, second: int | None) -> _Seam | None:
-        """Up to where messages that may be wanted are not in the index; None: all are. `second`: that of the cursor."""
+        """Where the index stops being complete for this search; None: nowhere. `second`: that of the cursor."""
         unread = [why for chat, why in self._extent.unread.items() if self._is_of(chat, sieve)]
         if unread:
             self.not_told.append(f"messages of {_chats(len(unread))}: {unread[0]}")
@@ -197,7 +197,7 @@ class IndexRecords:
         found = max((each for each in (to_read, oldest if old else None) if each is not None), default=None)
         if found is None:
             return None
-        # What stands before the place of a cursor was shown, or came since then.
+        # Everything before the cursor was shown, or arrived since.
         upto = int(min(each for each in (found, sieve.until, second) if each is not None))
         if to_read is None:
             return _Seam(
@@ -206,7 +206,7 @@ class IndexRecords:
         return _Seam(upto, f"The index is being filled: what is from before {iso_time(upto)} is searched over WAHA.")
 
     async def _chats(self, index: Index, sieve: Sieve) -> frozenset[str] | None:
-        """The chats that may be read, of those wanted; None: all. What is of others does not leave the index."""
+        """The readable ones of the chats wanted; None: all. Messages of other chats never leave the index."""
         known = frozenset(each.id for each in await in_thread(index.chats))
         readable = frozenset(filter(self._extent.readable, known))
         if sieve.chats is None:
@@ -223,7 +223,7 @@ class IndexRecords:
 
 
 class _Seam(NamedTuple):
-    """Up to `second`, messages are not all in the index. `stops`: they are only read if the caller goes on."""
+    """Up to `second` the index is incomplete. `stops`: older messages are read only if the caller continues."""
 
     second: int
     note: str

@@ -1,7 +1,7 @@
-"""The rows of the local index: messages as records and back, what is to be read of each chat, what was forgotten.
+"""The rows of the local index: messages to and from records, the gaps of each chat, and what was forgotten.
 
-A message's number is its second and a slot in it, so that numbers are in order of time. Each function is a part of one
-transaction.
+A message's number combines its second and a slot in that second, so that numbers sort by time. Each function runs
+inside its caller's transaction.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from waha_mcp.waha.message_kinds import MessageKind
 from waha_mcp.waha.parsing import kind_of_chat
 from waha_mcp.whatsapp.ids import MessageKey
 
-#: Messages of one second that stand in it; further ones take the nearest numbers that are free.
+#: Slots per second; further messages of a second take the nearest free numbers.
 SLOTS = 8
-#: The numbers of kinds; new ones are only added behind them.
+#: A kind is stored as its place here: append new ones only.
 KINDS: tuple[MessageKind, ...] = get_args(MessageKind)
-#: Beside what a record has: whether it is the account's own.
+#: A flag beside those of `Has`: the account's own message.
 OWN = 1 << 10
-#: What stands for all chats and people among those that were forgotten.
+#: Stands for all chats and people in the table of the forgotten.
 EVERY = "*"
-#: The Unix seconds that a message may have. Moved numbers stay positive.
+#: The Unix seconds a message may have, so that moved numbers stay positive.
 FIRST, LAST = 2**24, 2**40
 
 
@@ -40,10 +40,10 @@ class Found(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Messages of a chat that are to be read: from `place` back to the second `since` (None: to the first one).
+    """Messages of a chat still to be read: from `place` back to the second `since` (None: to the first message).
 
-    `second`: of the place, or of the chat's newest message. `late`: they came while nobody listened; the others of the
-    chat were read before.
+    `second`: that of the place, or of the chat's newest message. `late`: they arrived while nobody listened; the rest
+    of the chat was read before.
     """
 
     number: int
@@ -67,7 +67,7 @@ SELECT = """SELECT m.number, m.moved, c.id, s.id, coalesce(s.pushname, p.pushnam
     FROM message m JOIN chat c ON c.number = m.chat
     LEFT JOIN person s ON s.number = m.sender LEFT JOIN person p ON p.number = m.participant"""
 
-#: The gaps but for some, the newest first, so many at most (-1: all).
+#: Parameters: a JSON list of numbers to skip, and the limit (-1: none). Newest first.
 GAPS = """SELECT gap.number, chat.id, late, since, second, place FROM gap JOIN chat ON chat.number = gap.chat
     WHERE gap.number NOT IN (SELECT value FROM json_each(?)) ORDER BY second DESC, gap.number LIMIT ?"""
 NEWEST = f"""{SELECT} WHERE m.chat IN (SELECT value FROM json_each(?)) AND m.number >= ?
@@ -99,7 +99,7 @@ def gap_of(row: Sequence[Any]) -> Gap:
 
 
 def _packed(bare_id: str) -> bytes | str:
-    """A message's bare id as it is kept: most are hexadecimal, which takes half the room as bytes."""
+    """A message's bare id as stored: most are hexadecimal, and bytes take half the space."""
     with suppress(ValueError):
         packed = bytes.fromhex(bare_id)
         if packed.hex().upper() == bare_id:
@@ -116,11 +116,11 @@ def with_id(connection: Connection, bare_id: str) -> list[Found]:
 
 
 def find_same(connection: Connection, key: MessageKey, record: Record | None = None) -> Found | None:
-    """The message with this identity. `record`: what is known of it besides.
+    """The stored message with this identity. `record`: the rest of it, if known.
 
-    Others choose the ids of their messages: one with an id that was there before, by somebody else or in another chat,
-    is another message. A person has two ids, which are not known here to be the same one's: messages by one of each
-    kind are the same if they are of the same second.
+    Senders choose the ids of their messages, so the same id by somebody else, or in another chat, is another message.
+    A person has two ids (number and hidden id), and this room cannot match them: two messages whose senders have one
+    of each kind are the same if their seconds are.
     """
     sender = _sender(key) if record is None else record.sender
     second = None if record is None else record.time
@@ -137,7 +137,7 @@ def _is_same(found: Record, key: MessageKey, sender: str, second: int | None) ->
 
 
 def _may_be_one(one: str, other: str) -> bool:
-    """Whether two ids may be of the same person."""
+    """Whether two ids may belong to the same person."""
     return "unknown" in (one, other) or {one.rpartition("@")[2], other.rpartition("@")[2]} == {"c.us", "lid"}
 
 
@@ -156,7 +156,7 @@ def look(connection: Connection, newest: Newest, forgotten: int | None, heard: b
         return True
     since = max((int(each) for each in (oldest, forgotten) if each is not None), default=None)
     if head:
-        # Where the newest one is not there any more, an older one is the newest.
+        # The newest message may have been deleted: then an older one is reported as the newest.
         since = max(min(head, second), since or 0)
     here = heard and head > 0 and last is not None and find_same(connection, last) is not None
     if not here and second >= (since or 0):
@@ -177,7 +177,7 @@ def remove(connection: Connection, keys: Iterable[MessageKey]) -> None:
 def add(connection: Connection, records: Iterable[Record], *, backwards: bool) -> int:
     count = 0
     forgotten = all_forgotten(connection)
-    #: Where the last number of a second was found.
+    #: The last number used for each second.
     last: dict[int, int] = {}
     for record in records:
         if (same := find_same(connection, record.key, record)) is not None:
@@ -225,12 +225,12 @@ def _whose(record: Record) -> Iterator[str]:
 
 
 def all_forgotten(connection: Connection) -> dict[bytes, int]:
-    """The digests of chats and people that were forgotten, and the last second of which nothing is kept."""
+    """Digests of the forgotten chats and people, each with the last second that must not be stored."""
     return {bytes(row[0]): int(row[1]) for row in connection.execute("SELECT chat, second FROM forgotten")}
 
 
 def last_forgotten(forgotten: Mapping[bytes, int], ids: Iterable[str]) -> int | None:
-    """The last second of which nothing is kept of any of these ids; None: all is."""
+    """The last second that must not be stored for any of these ids; None: no limit."""
     if not forgotten:
         return None
     return max((forgotten[key] for each in (*ids, EVERY) if (key := digest_of(each)) in forgotten), default=None)
@@ -243,9 +243,9 @@ def edited(before: Record, after: Record) -> Record:
 
 
 def update(connection: Connection, number: int, before: Record, record: Record) -> None:
-    """What may change of a message: its words, and what it has. When it was written, and by whom, do not.
+    """Update the parts that can change: text and flags, but neither time nor sender.
 
-    An edit may not tell that a message disappears.
+    An edit may lack the expiry of a disappearing message, which is then kept.
     """
     text, extra = clean(record.text), clean(record.extra)
     expires = before.expires if record.expires is None else record.expires
@@ -262,9 +262,9 @@ def update(connection: Connection, number: int, before: Record, record: Record) 
 
 
 def _free(connection: Connection, second: int, start: int | None, *, backwards: bool) -> int:
-    """The free number that is nearest to a second: from its first slot on, or back from its last one.
+    """The free number nearest to a second: forwards from its first slot, or backwards from its last.
 
-    `start`: a number up to which none of these is free.
+    `start`: where to begin, if everything before is known to be taken.
     """
     at = start if start is not None else second * SLOTS + (SLOTS - 1 if backwards else 0)
     compared, order, step = ("<=", "DESC", -1) if backwards else (">=", "ASC", 1)
@@ -279,7 +279,7 @@ def _free(connection: Connection, second: int, start: int | None, *, backwards: 
 
 
 def _chat(connection: Connection, chat: str) -> int:
-    """The number of a chat. A new one has no head: it is not looked at yet."""
+    """The number of a chat, created with head 0 (not looked at yet) if it is new."""
     found = connection.execute("SELECT number FROM chat WHERE id = ?", (chat,)).fetchone()
     if found is not None:
         return int(found[0])

@@ -12,18 +12,18 @@ from waha_mcp.history.index_rows import KINDS, LAST, OWN, SELECT, SLOTS, clean, 
 from waha_mcp.history.records import NOTHING, Sieve
 from waha_mcp.waha.parsing import kind_of_chat
 
-#: Messages of a chat up to which they are looked at one by one rather than found by their words.
+#: Chats with at most this many messages are scanned rather than searched by words.
 _FEW = 3_000
-#: Most trigrams of one part of a word that are looked for at once.
+#: Most trigrams that one short part of a word may expand to.
 _MOST_TERMS = 30_000
-#: Most characters of an expression of several parts.
+#: Most characters of an FTS5 expression with several parts.
 _LONGEST = 300_000
 
 
 def search(
     connection: Connection, sieve: Sieve, before: int | None, after: int | None, most: int
 ) -> list[Sequence[Any]]:
-    """The rows (as of `SELECT`) of messages that may be what is wanted, newest first, at most `most`."""
+    """The rows (as of `SELECT`) of candidate messages, newest first, at most `most`."""
     where, values = _conditions(connection, sieve, before, after)
     if where is None:
         return []
@@ -40,7 +40,7 @@ def search(
 def _conditions(
     connection: Connection, sieve: Sieve, before: int | None, after: int | None
 ) -> tuple[str | None, list[Any]]:
-    """The conditions of a search on messages, but for their words and chats; None where there can be none."""
+    """The SQL conditions other than words and chats, with their values; None if nothing can match."""
     parts = ["(m.expires IS NULL OR m.expires > ?)"]
     values: list[Any] = [time.time()]
     if before is not None:
@@ -95,7 +95,7 @@ def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any
         return []
     if not match:
         return connection.execute(f"{SELECT} WHERE {where} ORDER BY m.number DESC LIMIT ?", (*values, most)).fetchall()
-    # FTS5 gives its rows by number as well, so that the first ones are the newest.
+    # FTS5 can return its rows by number, too: the first ones are the newest.
     select = SELECT.replace("FROM message m", "FROM words w CROSS JOIN message m ON m.number = w.rowid")
     where = where.replace("m.number <", "w.rowid <").replace("m.number >", "w.rowid >")
     return connection.execute(
@@ -104,7 +104,7 @@ def _matching(connection: Connection, sieve: Sieve, where: str, values: list[Any
 
 
 def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None:
-    """The FTS5 expression for lines that may hold one of each of these; None where none does, "" where any may."""
+    """The FTS5 expression for lines that may hold one text of each group; None: none can, "": any may."""
     parts: list[str] = []
     length = 0
     for any_of in dict.fromkeys(words):
@@ -113,21 +113,21 @@ def _match(connection: Connection, words: Sequence[Sequence[str]]) -> str | None
             return None
         part = f"({' OR '.join(either)})"
         length += len(part)
-        # Whoever searches looks at each candidate once more, so that no part is needed.
+        # The caller checks each candidate, so any part may be left out.
         if "" not in either and (not parts or length <= _LONGEST):
             parts.append(part)
     return " AND ".join(parts)
 
 
 def _holding(connection: Connection, text: str) -> str | None:
-    """The expression for lines with a folded text; None where there are none, "" where any may have it."""
+    """The expression for lines that hold a folded text; None: no line does, "": any may."""
     text = clean(text)
     if not text:
         return ""
     if len(text) >= 3:
         grams = dict.fromkeys(text[at : at + 3] for at in range(len(text) - 2))
         return f"({' AND '.join(map(_quoted, grams))})"
-    # A shorter one is the beginning of some trigrams.
+    # A shorter text is the prefix of some trigrams.
     rows = connection.execute(
         "SELECT term FROM temp.terms WHERE term >= ? AND term <= ? LIMIT ?",
         (text, text + "\U0010ffff" * 2, _MOST_TERMS + 1),

@@ -1,4 +1,4 @@
-"""What is searched of a message: the same record from WAHA's row of it and from the index."""
+"""What a search sees of a message: the same record whether it comes from WAHA or from the index."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from waha_mcp.waha.parsing import epoch, iso_time, kind_of_chat
 from waha_mcp.whatsapp.ids import MessageKey, parse_message_id
 
 _LINK = re.compile(r"https?://|www\.[^\s.]+\.", re.IGNORECASE)
-#: Kinds of rows that nobody wrote; they are searched only if they have a text.
+#: Kinds of rows that nobody wrote: searched only if they have a text.
 _SILENT = ("reaction", "call", "system", "other")
 
 
 class Has(IntFlag):
-    """What a message has. MENTION: of the account itself. REPLY: a quote of a message of its own."""
+    """What a message has. MENTION: it mentions the account. REPLY: it quotes one of the account's messages."""
 
     LINK = 1
     FILE = 2
@@ -37,12 +37,12 @@ NOTHING = Has(0)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message as it is searched. Ids are as the engine gives them: a person may be the number or the hidden id.
+    """A message as a search sees it. Ids are spelled as the engine gives them: a number or a hidden id.
 
     `time`: Unix seconds. `sender`: "me", a chat id or "unknown". `pushname`: the name that the sender chose. `text`:
     the body or caption. `extra`: other lines that are searched (file name, options of a poll, place, contact cards,
-    preview). `transcript`: of a voice note, where it was made here. `expires`: when a disappearing message does (Unix
-    seconds).
+    preview). `transcript`: of a voice note, if one was made here. `expires`: when a disappearing message disappears
+    (Unix seconds).
     """
 
     key: MessageKey
@@ -66,7 +66,7 @@ class Record:
         return self.key.chat
 
     def lines(self) -> list[str]:
-        """The lines that are searched, as they are shown."""
+        """The searched lines, unfolded."""
         parts = (self.text, self.extra, self.transcript)
         return [line for part in parts for line in part.splitlines() if line.strip()]
 
@@ -74,7 +74,7 @@ class Record:
 def record_from(row: Row, me: frozenset[str] = frozenset()) -> Record | None:
     """The record of a WAMessage. `me`: the account's own ids.
 
-    None for what is not searched: deleted and expired messages, those to be viewed once, and rows that nobody wrote.
+    None for what no search may find: deleted and expired messages, view-once messages, and rows that nobody wrote.
     """
     message = message_from(row)
     try:
@@ -132,13 +132,13 @@ def _extra(message: Message) -> Iterator[str]:
 
 
 def sender_of_record(record: Record, names: Names) -> str:
-    """The canonical id of who wrote a message; "me" for the account, "unknown" where the engine tells nobody."""
+    """The canonical id of the sender; "me" for the account, "unknown" if the engine names nobody."""
     sender = names.canonical(record.sender)
     return "me" if record.sender in names.me or sender in names.me else sender
 
 
 def message_of(record: Record, names: Names, chat: str) -> Message:
-    """The message of a record, in the chat that is shown, as far as the record tells: without quotes and reactions."""
+    """The message of a record in the chat shown, without the quotes and reactions that a record lacks."""
     sender = sender_of_record(record, names)
     known = None if sender == "me" else names.name(sender)
     fields: dict[str, Any] = {
@@ -156,10 +156,10 @@ def message_of(record: Record, names: Names, chat: str) -> Message:
 
 @dataclass(frozen=True)
 class Sieve:
-    """Which records may be wanted, as far as an index can tell: those that pass are looked at more closely.
+    """What an index can test of a query; the caller checks the records that pass more closely.
 
-    `words`: of each, one of these folded texts is in one of the record's folded lines (`fold_text`). Sets hold ids in
-    every spelling; None: any. `has`: all of it. `since`, `until`: Unix seconds, both included.
+    `words`: of each group, one folded text must occur in a folded line of the record (`fold_text`). Sets hold ids in
+    every spelling; None: any. `has`: all of these flags. `since`, `until`: Unix seconds, inclusive.
     """
 
     words: tuple[tuple[str, ...], ...] = ()
@@ -172,9 +172,9 @@ class Sieve:
 
 
 class Found(NamedTuple):
-    """A record, and the state of a cursor that goes on right behind it.
+    """A record, and the JSON-ready cursor state that continues right after it.
 
-    Without a record: the source has stopped there, and not at the end. JSON-ready.
+    Without a record: the source stopped there, before the end.
     """
 
     state: Any
@@ -182,14 +182,14 @@ class Found(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The records around one in its chat, each list oldest first."""
+    """The records before and after one in its chat, each list oldest first."""
 
     before: list[Record]
     after: list[Record]
 
 
 class RecordSource(Protocol):
-    """Where the records of one search come from. What may be shown is decided by whoever asks, of each record."""
+    """Where the records of one search come from. The caller decides for each record whether it may be shown."""
 
     @property
     def by_time(self) -> bool:
@@ -198,21 +198,21 @@ class RecordSource(Protocol):
 
     @property
     def looks_through(self) -> bool:
-        """Whether every record is looked at, as without an index: then how many is told."""
+        """Whether it reads every record, as without an index; the count is then reported."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """What it could not do as it was asked, in words for the agent. More may be added."""
+        """What could not be done as asked, in words for the agent. More may be added."""
         ...
 
     @property
     def not_told(self) -> list[str]:
-        """What could not be read, with why."""
+        """What could not be read, and why."""
         ...
 
     def records(self, sieve: Sieve, state: Any, budget: Budget) -> AsyncGenerator[Found]:
-        """The records that pass the sieve, and perhaps others, from a state on; None: from the newest.
+        """The records that pass the sieve, and perhaps others, from a cursor state on; None: from the newest.
 
         Raises:
             NoPlace: the state is damaged, or of another search.

@@ -15,9 +15,9 @@ from waha_mcp.waha.parsing import all_of, epoch, listing
 from waha_mcp.waha.rows import SHRINK
 
 MESSAGES = "GET /api/{session}/chats/{chatId}/messages"
-#: Engines that filter only what they have fetched, so that a page with a filter says nothing of what is behind it.
+#: Engines that filter only after fetching: a short page with a filter does not mean that the messages end there.
 _FILTERS_LATE = frozenset({"WPP"})
-#: The chat id that stands for all chats, on the engines that can read them at once.
+#: The chat id for all chats, on engines that can read them at once.
 ALL = "all"
 
 
@@ -29,6 +29,7 @@ class Rest:
 
     def __init__(self, waha: Waha, chat: str, *, from_me: bool | None = None, page: int = 100) -> None:
         """`from_me`: only own messages, or only others'. `page`: messages of one request."""
+        #: What could not be done as asked, in words for the agent.
         self.notes: list[str] = []
         #: Messages of one request, and whether the engine filters by time, as far as is known.
         filters = waha.engine not in _FILTERS_LATE
@@ -39,7 +40,13 @@ class Rest:
     async def rows(
         self, place: Place, since: float | None, until: float | None, budget: Budget
     ) -> AsyncGenerator[Step]:
-        """See `MessageSource.rows`."""
+        """The messages from `place` on, newest first, from `since` to `until` (Unix seconds, both included).
+
+        Where the budget ends before the messages do, the last step has no row. Each message comes once.
+
+        Raises:
+            WahaError: WAHA could not be read.
+        """
         if until is not None and (place.time is None or until < place.time):
             place = Place(int(until))
         reading = _Reading(self, place, since, budget)
@@ -60,7 +67,7 @@ class Rest:
             budget.spend()
             query = self._query(at, since)
             try:
-                # A request that takes longer than the budget is let go of, but for the first: each call gets on.
+                # A request that outlasts the budget is abandoned, except the first: every call makes progress.
                 with anyio.move_on_after(budget.left if budget.requests > 1 else None):
                     answer = await self._waha.call(MESSAGES, path={"chatId": self._chat}, query=query)
                     return all_of(answer, "messages", lambda row: row if message_id_of(row.get("id")) else None)

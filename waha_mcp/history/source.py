@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from waha_mcp.waha.parsing import iso_time
 
@@ -110,20 +110,3 @@ def stopped(budget: Budget, place: Place, rest: str) -> str:
     """The note of a call whose budget ended at a place. `rest`: what was not looked at, in words."""
     back = f", back to {iso_time(place.time)}" if place.time is not None else ""
     return f"Stopped after {budget.requests} requests{back}: {rest}; the cursor goes on."
-
-
-class MessageSource(Protocol):
-    """The messages of one chat, or of all."""
-
-    #: What the source could not do as it was asked, in words for the agent.
-    notes: list[str]
-
-    def rows(self, place: Place, since: float | None, until: float | None, budget: Budget) -> AsyncGenerator[Step]:
-        """The messages from `place` on, newest first, from `since` to `until` (Unix seconds, both included).
-
-        Where the budget ends before the messages do, the last step has no row. Each message comes once.
-
-        Raises:
-            WahaError: WAHA could not be read.
-        """
-        ...

@@ -75,4 +75,9 @@ def _before(now: datetime, count: int, unit: str, zone: tzinfo | None) -> dateti
 
 
 def _in(zone: tzinfo | None, local: datetime) -> datetime:
-    return local.astimezone() if zone is None else local.replace(tzinfo=zone)
+    if zone is not None:
+        return local.replace(tzinfo=zone)
+    try:
+        return local.astimezone()
+    except OSError:  # Windows knows no zone of its own before 1970
+        return local.replace(tzinfo=UTC)

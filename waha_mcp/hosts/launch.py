@@ -30,7 +30,7 @@ def own_command() -> tuple[str, ...]:
     python = Path(sys.executable)
     if "archive-v0" in python.parts or "environments-v2" in python.parts:  # uvx's cache, which may be emptied
         return (shutil.which("uvx") or "uvx", "waha-mcp")
-    script = python.parent / ("waha-mcp.exe" if os.name == "nt" else "waha-mcp")
+    script = python.parent / ("waha-mcp.exe" if sys.platform == "win32" else "waha-mcp")
     return (str(script),) if script.exists() else (str(python), "-m", "waha_mcp")
 
 

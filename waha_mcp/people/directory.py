@@ -85,7 +85,7 @@ class Directory:
         return read(self), why
 
     async def load_if_small(self) -> bool:
-        """As `load`, but where the account is large and its lists are not at hand; whether they are.
+        """Like `load`, except for a large account whose lists are not loaded; whether they are loaded.
 
         They are always loaded where not all chats may be shown.
         """
@@ -133,7 +133,7 @@ class Directory:
         return self._readable(chat_id)
 
     def name(self, chat_id: str) -> str | None:
-        """The display name of a chat id; None if there is none."""
+        """The display name of a chat id, or None."""
         entry = self._people.entry(chat_id)
         return entry.shown if entry else None
 
@@ -183,7 +183,7 @@ class Directory:
 
 
 class _Asked:
-    """Names that note of which people they are asked."""
+    """Names that record whose names were looked up."""
 
     def __init__(self, names: Directory) -> None:
         self._names = names

@@ -59,7 +59,7 @@ class FilledTable:
         #: Hidden ids (`@lid`) to ids with numbers (`@c.us`), and the reverse. Never expire; WAHA may correct a pair.
         self._numbers: dict[str, str] = {}
         self._hidden: dict[str, str] = {}
-        #: Ids of which WAHA told no second one, and when (seconds of the monotonic clock).
+        #: Ids for which WAHA knew no second id, and when it was asked (monotonic clock).
         self._single: dict[str, float] = {}
         #: The people and groups of single rows, while the lists are not read.
         self._rows: dict[str, Entry] = {}
@@ -190,15 +190,15 @@ class FilledTable:
         self.table = table_of(dict(zip(SOURCES, parts, strict=True)), dict(self._numbers))
 
     def behind(self, step: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Run a step in the background, where there is one: nobody waits for it, and what it raises is logged."""
+        """Run a step in the background, if there is one: nobody waits for it, and its errors are logged."""
 
         async def run() -> None:
             try:
                 await step(*arguments)
             except WahaError as error:
-                logger.warning("What was to be had ahead of time was not: %s", error)
+                logger.warning("Fetching people in advance failed: %s", error)
             except Exception:  # it must not stop what runs beside it
-                logger.exception("What was to be had ahead of time was not")
+                logger.exception("Fetching people in advance failed")
 
         if self.start is not None:
             self.start(run)

@@ -94,7 +94,7 @@ class PeopleTable:
 
     @cached_property
     def by_name(self) -> Mapping[str, frozenset[str]]:
-        """Name (by `fold`) to the ids of its owners, whoever chose the name."""
+        """Name (by `fold`) to the ids of its owners, no matter who chose the name."""
         return _owners(zip(*self.spelled, strict=True))
 
     @cached_property

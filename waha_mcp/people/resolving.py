@@ -80,7 +80,7 @@ class Resolver:
         raise self._candidates(value, owners, effect=effect)
 
     async def _called(self, name: str, kind: ChatKind | None) -> list[str]:
-        """Ids of the readable chats with a name, whoever chose it; refreshes the table if there are none."""
+        """Ids of the readable chats with a name, no matter who chose it; refreshes the table if there are none."""
 
         def bearers() -> list[str]:
             owners = _of_kind(self._table.by_name.get(fold(name), ()), kind)

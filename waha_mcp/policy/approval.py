@@ -155,7 +155,7 @@ class Approvals:
                 return
 
     def withdraw(self, digest: str, seen: str) -> None:
-        """Take back what waits and looks the same to the recipients, because it was answered elsewhere."""
+        """Withdraw waiting questions that look the same to the recipients, because one was answered elsewhere."""
         for entry in self.entries():
             if entry.state == "waiting" and _alike(entry, digest, seen):
                 self._remove(entry)

@@ -1,4 +1,4 @@
-"""Who is written to for the first time: nobody to whom a message of this account is known to have gone."""
+"""First contacts: people to whom no message of this account is known to have been sent."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FirstContacts:
         return found
 
     def met(self, call: Call) -> set[str]:
-        """Note the chats in which a message of ours stands now; these chats under all their ids, for `remember`."""
+        """Record the chats that now hold a message of ours; return all their ids, for `remember`."""
         chats = call.posted_in()
         for chat in chats:
             self._people.remember(chat)
@@ -78,7 +78,7 @@ class FirstContacts:
             logger.warning("Whom this account has written to cannot be kept: %s", error)
 
     async def has_met(self, chat: str, can_read: bool) -> bool:
-        """Whether a message of this account is known to have gone to a chat. `can_read`: WAHA may be asked.
+        """Whether this account is known to have sent a message to a chat. `can_read`: WAHA may be asked.
 
         Raises:
             StoreAway: the store cannot be read or written.

@@ -34,7 +34,7 @@ _BETWEEN = r"[\s().\-/\u2010-\u2015]*"
 
 @dataclass
 class Forgotten:
-    """What was deleted, and what could not be."""
+    """The numbers of deleted items, and the failures."""
 
     trail_lines: int = 0
     questions: int = 0
@@ -128,7 +128,7 @@ def _forget_indexed(path: Path, chats: Chats) -> int:
         if chats.named is not None:
             return index.forget(chats.has, time.time(), named=chats.named)
         gone = index.counts().messages
-        # A file is sooner deleted than its rows, each of which has its words.
+        # Deleting the file is faster than deleting its rows, and each row holds words.
         index.delete()
     with closing(Index(path)) as index:
         index.forget(chats.has, time.time(), every=True)
@@ -153,7 +153,7 @@ def _forget_lines(app_id: str, chats: Chats) -> int:
 
 
 def without(line: str, chats: Chats) -> str:
-    """A line of the trail without what tells of the chats; not longer than it was."""
+    """A line of the trail without anything about the chats, and no longer than before."""
     if not chats.in_text(line):
         return line
     entry = parsed(line)

@@ -88,7 +88,7 @@ class Policy:
         self.end_trail()
 
     def end_trail(self) -> None:
-        """Write what waits for the trail. Blocks."""
+        """Write pending lines to the trail. Blocks."""
         if self._trail is not None:
             self._trail.close()
 
@@ -108,7 +108,7 @@ class Policy:
         return self._recipients.readable(chat_id)
 
     def indexed(self, chat_id: str) -> bool | None:
-        """Whether a chat is to be indexed; None where it is not, and may be once the App's lists are resolved."""
+        """Whether a chat is to be indexed; None: not now, but maybe once the App's lists are resolved."""
         return self._recipients.indexed(chat_id) or (False if self._recipients.certain else None)
 
     @property
@@ -421,7 +421,7 @@ class Policy:
             self._people.table.behind(self._guard.settle)
 
     def _write_down(self, call: Call, met: Iterable[str]) -> None:
-        """Store all that is to be known of an effect that was done, and write its line. Never raises.
+        """Store everything about an effect that was done, and write its line. Never raises.
 
         One step for all: a change of thread costs more than what is written.
         """

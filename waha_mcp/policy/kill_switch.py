@@ -27,13 +27,13 @@ class Pause:
     @property
     def began(self) -> str:
         """Since when, for people; with the day where it is another one."""
-        since = datetime.fromtimestamp(self.since).astimezone()
+        since = datetime.fromtimestamp(self.since, UTC).astimezone()
         day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
         return f"{day}{clock(self.since)}"
 
     @property
     def text(self) -> str:
-        """In a few words: by whom, since when, and how it ends."""
+        """Who paused, since when, and how to resume, in a few words."""
         of = f"App '{self.app_id}'" if self.app_id else "all Apps"
         resume = f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
         return (

@@ -1,4 +1,4 @@
-"""Links in what goes out: finds them, and judges their hosts by the App's `[links]`."""
+"""Links in outgoing texts: finds them, and judges their hosts by the App's `[links]`."""
 
 from __future__ import annotations
 

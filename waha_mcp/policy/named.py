@@ -59,7 +59,7 @@ class NamedMessages:
         try:
             return await self._is_own(claim)
         except StoreAway as error:
-            logger.warning("What this App has sent cannot be looked up: %s", error)
+            logger.warning("The messages sent by this App cannot be looked up: %s", error)
             return False
 
     async def sent_under(self, message: MessageKey) -> bool:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -86,7 +87,7 @@ def _run(words: list[str]) -> None:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process, and on POSIX those that it has started."""
     with contextlib.suppress(ProcessLookupError):
-        if os.name == "posix":
+        if sys.platform != "win32":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()

@@ -141,7 +141,7 @@ class Pacer:
                 if slot is not None:
                     await self._gap.give_back(slot)
             except Exception as error:  # it stays counted, which only makes the App slower
-                logger.warning("What was not sent stays counted: %s", type(error).__name__)
+                logger.warning("A call that sent nothing stays counted: %s", type(error).__name__)
 
     async def check(self, chats: Iterable[str], first: Iterable[str]) -> None:
         """Raise as `take` would, without counting or waiting for the gap."""

@@ -10,7 +10,7 @@ import json
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pydantic_core import to_jsonable_python
@@ -147,7 +147,7 @@ def _line(name: str, value: Any) -> Line:
 
 def clock(moment: float) -> str:
     """A Unix time in this machine's time zone, truncated to the minute: `14:32 (UTC+02:00)`."""
-    local = datetime.fromtimestamp(moment).astimezone()
+    local = datetime.fromtimestamp(moment, UTC).astimezone()
     return f"{local:%H:%M} (UTC{local.isoformat()[-6:]})"
 
 

@@ -1,12 +1,12 @@
-"""What was read colours what may go: with `after_reading_strangers = "ask"`, whoever has read what others wrote reaches
-for an hour nobody but the one chat that was read, unless a person says yes.
+"""Taint from reading: with `after_reading_strangers = "ask"`, an agent that has read other people's words can for an
+hour reach only the one chat it read, unless a person says yes.
 
-The store has one row per App and key: the one chat that was read, or `SEVERAL`. Nothing but time clears it, by the
-store's clock: each reading extends it, and an answer of a person is for the one call.
+The store has one row per App and key: the one chat that was read, or `SEVERAL`. Only time clears it, by the store's
+clock: each reading extends it, and a person's answer covers a single call.
 
-A chat counts as read once an answer with others' words in it is about to be handed out, whatever has made it. Own
-messages are nobody else's words, unless they quote or forward some. Names that others chose are, where something was
-read; those of people whom the account's owner has saved are not, and neither is the name of whom an effect has reached.
+A chat counts as read when an answer that holds others' words is about to be returned, whatever produced it. Own
+messages are not others' words, unless they quote or forward some. Names that others chose are others' words when
+something was read, except those of people whom the account's owner has saved and of those whom an effect reached.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from waha_mcp.whatsapp.untrusted import others_in, own_in
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after the last reading for which it colours what may go.
+#: Seconds after the last reading for which it restricts effects.
 LIFE = 3_600.0
-#: In the place of a chat: more than one, or one that cannot be told.
+#: Stands for more than one chat, or an unknown one.
 SEVERAL = "*"
-#: Follows the chat of a person whom the account had not written to when the first effect came after the reading.
+#: Suffix for a person to whom the account had never written at the time of the first effect after the reading.
 _STRANGER = " stranger"
 _TABLE = "read"
-#: Fields of an own message that hold what the account's owner wrote, where they are a text. What any other field has
-#: may be others': reactions, votes, the preview of a link.
+#: Text fields of an own message that hold the owner's words. Any other field may hold others' words: reactions, votes,
+#: the preview of a link.
 _OWN_WORDS = frozenset(
     {"about", "email", "filename", "invite_code", "label", "leads_to", "link", "mimetype", "name", "organization",
      "phone", "place", "text", "transcript"}
@@ -48,7 +48,7 @@ _OWN_WORDS = frozenset(
 
 
 class Reading:
-    """What was read with the key of one App."""
+    """The chats read with the key of one App."""
 
     def __init__(self, app: App, people: People, store: Store) -> None:
         """Makes no request."""
@@ -57,13 +57,13 @@ class Reading:
         self._key = app.identity
         #: The row as this process last saw it.
         self._seen: str | None = None
-        #: What was read and is not in the store yet.
+        #: Chats read but not stored yet.
         self._unwritten: str | None = None
 
-    # What is read
+    # Reading
 
     async def note(self, result: Result, *, names: bool) -> None:
-        """Note whose words a result holds, before it is handed out. Never raises.
+        """Record whose words a result holds, before it is returned. Never raises.
 
         `names`: whether names of chats count.
         """
@@ -71,12 +71,12 @@ class Reading:
             await self._note(chats_read(result, self._people.table, names=names))
 
     async def note_names(self, chats: Iterable[str]) -> None:
-        """Note that the names of these chats are handed out. Never raises."""
+        """Record that the names of these chats are returned. Never raises."""
         if self._asks:
             await self._note({chat for chat in chats if not _is_trusted(chat, self._people.table)})
 
     async def note_failed(self, call: Call) -> None:
-        """Note that a call failed: an error may say what stands in the messages that it names. Never raises."""
+        """Record a failed call: its error may quote the messages it names. Never raises."""
         if self._asks:
             keys = [parse_message_id(each) for each in call.named_messages]
             await self._note({key.chat for key in keys if not key.from_me})
@@ -90,11 +90,11 @@ class Reading:
         try:
             await self._write()
         except StoreAway as error:
-            # Effects are refused as long as it is away.
-            logger.warning("What was read is kept in this process, until the store takes it: %s", error)
+            # Effects are refused while the store is away.
+            logger.warning("The chats that were read are kept in memory until the store is available: %s", error)
 
     async def _write(self) -> None:
-        """Store what was read and is not stored yet.
+        """Store the chats read but not stored yet.
 
         Raises:
             StoreAway: the store cannot be read or written.
@@ -108,7 +108,7 @@ class Reading:
         before = self._seen
         while True:
             after = self._joined(before, read)
-            # Where nothing has happened since this process wrote last, as most often, this one step is all.
+            # Usually nothing changed since this process last wrote, and this one step is enough.
             if self._store.swap(_TABLE, self._key, before, after, expires=self._store.now() + LIFE):
                 self._seen = after
                 return
@@ -118,21 +118,21 @@ class Reading:
         return self._store.get(_TABLE, self._key)
 
     def _joined(self, before: str | None, read: str) -> str:
-        """What has been read, with one more chat."""
+        """The row after one more chat was read."""
         if before is None:
             return read
         return before if self._same(_chat(before), _chat(read)) else SEVERAL
 
     def _same(self, one: str, other: str) -> bool:
-        """Whether two ids are of one chat, as far as is known."""
+        """Whether two ids are known to be of one chat."""
         return one == other or self._people.twin(one) == other
 
-    # What may go
+    # Effects
 
     async def reasons(self, call: Call, knows: Callable[[str], Awaitable[bool]]) -> list[Reason]:
-        """Why a person must be asked about an effect because of what was read; empty: it needs nobody.
+        """Why a person must be asked about an effect because of what was read; empty: no need.
 
-        `knows`: whether a person is no stranger to this account.
+        `knows`: whether a person is known to this account, i.e. not a stranger.
 
         Raises:
             StoreAway: the store cannot be read or written.
@@ -144,7 +144,7 @@ class Reading:
         while row is not None and _is_person(row):
             if await knows(row):
                 return []
-            # Before anything goes: who is answered would be no stranger from then on.
+            # Before any effect: once answered, the person would no longer count as a stranger.
             if await in_thread(self._mark, row):
                 row += _STRANGER
             else:
@@ -160,7 +160,7 @@ class Reading:
         return [Reason(words, others, by_grant=True)]
 
     def _mark(self, row: str) -> bool:
-        # The store does not tell when a row expires, so this extends it, once.
+        # The store does not tell when a row expires, so this extends it, but only once.
         marked = row + _STRANGER
         return self._store.swap(_TABLE, self._key, row, marked, expires=self._store.now() + LIFE)
 
@@ -181,18 +181,18 @@ def _chat(row: str) -> str:
 
 
 def _is_person(row: str) -> bool:
-    """Whether a row is of one person who is not known as a stranger yet."""
+    """Whether a row names one person not marked as a stranger yet."""
     return row != SEVERAL and not row.endswith(_STRANGER) and kind_of_chat(row) == "person"
 
 
 def _is_trusted(chat: str, people: FilledTable) -> bool:
-    """Whether the names of a chat are no others' words: those of the account itself, and of people who are saved."""
+    """Whether the names of a chat are not others' words: the account itself, or a saved contact."""
     entry = people.entry(chat)
     return chat == "me" or chat in people.table.me or (entry is not None and entry.saved)
 
 
 def chats_read(result: Result, people: FilledTable, *, names: bool) -> set[str]:
-    """The chats whose words a result holds; `NOT_KNOWN` among them for what does not tell its chat.
+    """The chats whose words a result holds, with `NOT_KNOWN` for words of an unknown chat.
 
     `names`: as in `Reading.note`.
     """
@@ -205,7 +205,7 @@ def chats_read(result: Result, people: FilledTable, *, names: bool) -> set[str]:
 
 
 def _is_from_elsewhere(quoted: Quoted, chat: str | None, people: FilledTable) -> bool:
-    """Whether a reply in `chat` quotes words of another one: a friend's chat holds a stranger's words so."""
+    """Whether a reply in `chat` quotes another chat: that brings a stranger's words into a friend's chat."""
     if quoted.of == "another chat":
         return True
     if chat is None or quoted.sender is None or kind_of_chat(chat) != "person":
@@ -214,7 +214,7 @@ def _is_from_elsewhere(quoted: Quoted, chat: str | None, people: FilledTable) ->
 
 
 def _words(value: Any, chat: str | None, people: FilledTable, *, mine: bool, names: bool) -> Iterator[str]:
-    """The chat of each field with others' words. `chat`: of what is around it; `mine`: in an own message."""
+    """The chat of each field with others' words. `chat`: that of the enclosing model; `mine`: inside an own message."""
     if isinstance(value, list | dict):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _words(each, chat, people, mine=mine, names=names)

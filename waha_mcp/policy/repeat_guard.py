@@ -1,4 +1,4 @@
-"""Keeps a call from happening twice: says what came of the same before, and looks for it again while unknown."""
+"""Keeps a call from happening twice: reports the outcome of an equal earlier call, and checks again while unknown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waha_mcp.policy.question import clock
 from waha_mcp.policy.repeats import WINDOW, Attempt, Outcome, Repeated, Repeats
 from waha_mcp.store import Store, in_thread
 
-#: Seconds between two tries to store what came of a call.
+#: Seconds between attempts to store an outcome.
 _SETTLE_EVERY = 1.0
 
 
@@ -64,22 +64,22 @@ class RepeatGuard:
             raise _repeated(error.before) from None
 
     def over(self, call: Call, outcome: Outcome | None) -> None:
-        """Set what came of a call for this process at once; None: it certainly had no effect. `end` then stores it."""
+        """Set the outcome of a call in this process; None: it certainly had no effect. `end` then stores it."""
         if call.attempt is not None:
             self._repeats.over(call.attempt, outcome, call.message_id)
 
     def end(self, call: Call, outcome: Outcome | None) -> None:
-        """Store what came of a call. Blocks, and never raises."""
+        """Store the outcome of a call. Blocks, and never raises."""
         if call.attempt is not None:
             self._repeats.end(call.seen, call.attempt, outcome)
 
     @property
     def unsettled(self) -> bool:
-        """Whether what came of a call could not be stored, and nothing tries to."""
+        """Whether an outcome could not be stored and is not being retried."""
         return self._repeats.unsettled and not self._settling
 
     async def settle(self) -> None:
-        """Store what came of calls once the store is back: for other processes they are under way until then."""
+        """Store outcomes once the store is back; until then, other processes see these calls as under way."""
         self._settling = True
         try:
             while not await in_thread(self._repeats.settle):  # noqa: ASYNC110 - no event tells that the store is back

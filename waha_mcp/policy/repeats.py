@@ -1,4 +1,4 @@
-"""The repeat guard: refuses the same call for a time that depends on what came of it.
+"""The repeat guard: refuses an equal call for a time that depends on the outcome of the first.
 
 An attempt is stored as under way before a byte of its request leaves, and then as done or unknown; one that certainly
 had no effect is removed, and one whose process is gone counts as unknown. A done one refuses the same call for `WINDOW`
@@ -199,7 +199,7 @@ class Repeats:
             self._change(self._key(digest), changed)
         except StoreAway as error:
             self._stray[attempt.id] = self._key(digest)
-            logger.error("What came of a call cannot be written down: %s", error)
+            logger.error("The outcome of a call cannot be stored: %s", error)
 
     def _key(self, digest: str) -> str:
         return f"{self._app_id}/{digest}"

@@ -29,7 +29,7 @@ def swept(result: Result, readable: Callable[[str], bool]) -> Result:
 
 
 def _kept(value: Any, readable: Callable[[str], bool]) -> Any:
-    """A list, dict or model without such items, recursively, and None for such a field; what has none as it is."""
+    """A list, dict or model without such items, recursively; such a field becomes None. Unchanged if it has none."""
     if isinstance(value, list):
         items = [_kept(each, readable) for each in value if _may_show(each, readable)]
         return value if len(items) == len(value) and all(map(is_, items, value)) else items

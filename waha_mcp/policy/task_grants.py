@@ -1,9 +1,9 @@
-"""Task grants: a person opens a window for one App, in which messages to named chats go out without a question.
+"""Task grants: a person opens a window for one App in which messages to named chats are sent without a question.
 
-A grant skips the question and nothing else. The store has one row per App, key and chat, with who that was as the
-person saw it; a newer grant takes the older one's place and adds nothing to it. Each effect takes one message of every
-chat that it reaches, by a compare-and-swap, so that processes together take no more than were given. Whatever is not
-right with a row makes it none. The functions block and may raise StoreAway.
+A grant skips the question and nothing else. The store has one row per App, key and chat, which records whom the person
+was shown. A newer grant replaces an older one and does not add to it. Each effect takes one message from the grant of
+every chat it reaches, by compare-and-swap, so that processes together cannot exceed it. An invalid row counts as no
+grant. The functions block and may raise StoreAway.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from waha_mcp.policy.recipients import kind
 from waha_mcp.store import ASTRAY, Store, put, remove
 from waha_mcp.tools.catalog import Tool
 
-#: The longest time in seconds, the shortest, and the most messages to each chat. The first and the last are the
-#: defaults, too.
+#: The longest and the shortest time in seconds, and the most messages per chat. The longest and the most are the
+#: defaults.
 MOST_SECONDS, LEAST_SECONDS, MOST_MESSAGES = 1_800.0, 60.0, 5
-#: The kinds of chats that there are grants for.
+#: The kinds of chats that can have grants.
 KINDS = ("people", "groups")
 #: The toolsets whose tools send, change or mark messages of a chat, and do nothing else to it.
 _TOOLSETS = ("core", "messages")
@@ -35,21 +35,21 @@ _TABLE = "task_grant"
 
 @dataclass(frozen=True)
 class TaskGrant:
-    """What is open for one App in one chat."""
+    """The grant of one App for one chat."""
 
-    #: `App.identity` of the App that it is for.
+    #: `App.identity` of its App.
     identity: str
     chat: str
-    #: Who it is, as shown to the person who gave it: name, number, count of members.
+    #: The chat as shown to the person who gave it: name, number, count of members.
     shown: str
     #: When it was given and when a message was last taken, in Unix seconds of the store's clock.
     created: float
     used: float
-    #: For how long, in seconds.
+    #: Its duration in seconds.
     seconds: float
-    #: Messages that are left.
+    #: Messages left.
     left: int
-    #: Digest of who was in a group (`Person.who`); empty: no group, or not known.
+    #: Digest of a group's members (`Person.who`); empty: no group, or not known.
     who: str = ""
 
     @property
@@ -74,7 +74,7 @@ class TaskGrant:
 
 
 def amount(messages: int = MOST_MESSAGES, seconds: float = MOST_SECONDS) -> str:
-    """How much a grant is, in words; by default the most."""
+    """The size of a grant in words; by default the largest."""
     return f"{_messages(messages)} in {seconds / 60:.0f} min"
 
 
@@ -83,7 +83,7 @@ def _messages(number: int) -> str:
 
 
 def covers(tool: Tool) -> bool:
-    """Whether there are grants for what a tool does: a message, or something as small, in the chats that it names."""
+    """Whether grants cover a tool: it sends a message, or something as small, to the chats that it names."""
     return (
         tool.toolset in _TOOLSETS
         and tool.action is Action.SEND
@@ -95,7 +95,7 @@ def covers(tool: Tool) -> bool:
 
 
 def may_be_given(chats: Iterable[str]) -> bool:
-    """Whether there are grants for all these chats, and there is one at all."""
+    """Whether all these chats, at least one, can have grants."""
     kinds = set(map(kind, chats))
     return bool(kinds) and kinds.issubset(KINDS)
 
@@ -108,13 +108,13 @@ def give(
     messages: int = MOST_MESSAGES,
     who: Mapping[str, str] | None = None,
 ) -> list[TaskGrant]:
-    """Open a window for these chats: `messages` to each, for `seconds`. Only what a person does may lead here.
+    """Open a window for these chats: `messages` to each, for `seconds`. Only an action of a person may lead here.
 
-    `identity`: `App.identity`. `chats`: id of a person (the number, where it is known) or group to who it is, as the
-    person sees it. `who`: digests of who is in the groups among them (`Person.who`).
+    `identity`: `App.identity`. `chats`: id of a person (the number, if known) or group to the text shown to the person
+    who gives the grant. `who`: digests of the members of the groups among them (`Person.who`).
 
     Raises:
-        ValueError: that is more than there may be, or a chat is no person and no group.
+        ValueError: a limit is exceeded, or a chat is neither a person nor a group.
     """
     if not LEAST_SECONDS <= seconds <= MOST_SECONDS or not 1 <= messages <= MOST_MESSAGES or not may_be_given(chats):
         raise ValueError(f"a task grant is for people and groups, {amount()} at most")
@@ -130,13 +130,13 @@ def give(
 
 
 def in_force(store: Store, of: str | None = None) -> list[TaskGrant]:
-    """The grants that have a message left, in order of creation. `of`: an App's id or identity; None: of all Apps."""
+    """The grants with messages left, in order of creation. `of`: an App's id or identity; None: all Apps."""
     found = [_read(row.key, row.value, store.now()) for row in store.rows(_TABLE, _prefix(of))]
     return [grant for grant in found if grant is not None and grant.left]
 
 
 def open_for(store: Store, identity: str, chats: Collection[str], *, left: int = 1) -> bool:
-    """Whether there is a grant in force for each of these chats, with so many messages left."""
+    """Whether each of these chats has a grant in force with at least `left` messages."""
     found = [_found(store, identity, chat)[1] for chat in chats]
     return bool(found) and all(grant is not None and grant.left >= left for grant in found)
 
@@ -144,9 +144,9 @@ def open_for(store: Store, identity: str, chats: Collection[str], *, left: int =
 def take(
     store: Store, identity: str, chats: Mapping[str, str], who: Mapping[str, str] | None = None
 ) -> tuple[TaskGrant, ...]:
-    """Take one message of the grant for each chat; the grants, or none where one of them covers nothing.
+    """Take one message from the grant of each chat; the grants, or none at all if any chat is not covered.
 
-    `chats` and `who` as in `give`, as they are now: a grant is for who was shown then.
+    `chats` and `who` as in `give`, with their current values: a grant covers only what was shown.
     """
     taken: list[TaskGrant] = []
     for chat, shown in chats.items():
@@ -169,7 +169,7 @@ def _take(store: Store, identity: str, chat: str, shown: str, who: str) -> TaskG
 
 
 def give_back(store: Store, taken: Iterable[TaskGrant]) -> None:
-    """Make a message of each of these grants good again, as none went. What was given or ended since stays as it is."""
+    """Return one message to each of these grants, as none was sent. Grants given or ended since are left alone."""
     for each in taken:
         while True:
             row, grant = _found(store, each.identity, each.chat)
@@ -180,9 +180,9 @@ def give_back(store: Store, taken: Iterable[TaskGrant]) -> None:
 
 
 def end(store: Store, app_id: str | None = None, about: Callable[[TaskGrant], bool] | None = None) -> list[TaskGrant]:
-    """End the grants of an App, or of all; those that had a message left. `about`: only those that it accepts.
+    """End the grants of an App, or of all Apps; return those with messages left. `about`: only those it accepts.
 
-    Without `about`, rows that are no grants go, too.
+    Without `about`, invalid rows are deleted, too.
     """
     ended = []
     for row in store.rows(_TABLE, _prefix(app_id)):
@@ -195,9 +195,9 @@ def end(store: Store, app_id: str | None = None, about: Callable[[TaskGrant], bo
 
 
 def allow_for_a_while(approvals: Approvals, store: Store, entry_id: str) -> bool:
-    """Approve a waiting question and open a window for the chats that it reaches; False where that cannot be.
+    """Approve a waiting question and open a window for the chats it reaches; False if that is not possible.
 
-    `approvals` are those of the question's App.
+    `approvals`: those of the question's App.
     """
     waiting = (each for each in approvals.entries() if each.id == entry_id and each.state == "waiting")
     question = next((each.question for each in waiting), None)
@@ -210,7 +210,7 @@ def allow_for_a_while(approvals: Approvals, store: Store, entry_id: str) -> bool
 
 
 def note(what: Literal["given", "ended"], grants: Sequence[TaskGrant], client: str) -> None:
-    """Write a line into the trail of the App that these grants are of. Blocks. `client`: where a person did it."""
+    """Write a line to the trail of these grants' App. Blocks. `client`: where the person did it."""
     if not grants:
         return
     line: dict[str, Any] = {"client": client, "chats": [each.chat for each in grants]}
@@ -221,7 +221,7 @@ def note(what: Literal["given", "ended"], grants: Sequence[TaskGrant], client: s
 
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
-    """Delete the grants whose chat and text `about` accepts; how many. `prefix`: of the keys in the store."""
+    """Delete the grants whose chat and text `about` accepts; return how many. `prefix`: of the keys in the store."""
     found = (row for row in store.rows(_TABLE, prefix) if about(f"{row.key.rpartition('/')[2]} {row.value}"))
     return sum(remove(store, _TABLE, row.key) for row in found)
 
@@ -231,7 +231,7 @@ def _prefix(of: str | None) -> str:
 
 
 def _found(store: Store, identity: str, chat: str) -> tuple[str | None, TaskGrant | None]:
-    """The row of a chat, and the grant in it, if that is in force."""
+    """The row of a chat, and its grant if that is in force."""
     key = f"{identity}/{chat}"
     row = store.get(_TABLE, key)
     return row, None if row is None else _read(key, row, store.now())
@@ -245,7 +245,7 @@ def _written(grant: TaskGrant) -> str:
 
 
 def _read(key: str, text: str, now: float) -> TaskGrant | None:
-    """The grant in a row, if it is in force: none that has expired, is from the future or is more than may be given."""
+    """The grant in a row, if it is in force: not expired, not from the future, and within the limits."""
     identity, _, chat = key.rpartition("/")
     try:
         grant = TaskGrant(identity, chat, **json.loads(text))
@@ -255,7 +255,7 @@ def _read(key: str, text: str, now: float) -> TaskGrant | None:
             and type(grant.left) is int
             and 0 <= grant.left <= MOST_MESSAGES
             and 0 < grant.seconds <= MOST_SECONDS
-            # A clock that was set back would make it longer.
+            # A clock that was set back would extend it.
             and max(grant.created, grant.used) - ASTRAY <= now < grant.expires
         )
     except (ValueError, TypeError):

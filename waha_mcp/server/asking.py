@@ -44,7 +44,7 @@ class InputNeeded(Asked):
 
 
 class Asking:
-    """Asks the persons at the clients of one bridge.
+    """Asks the people at the clients of one bridge.
 
     In the newer era an open question stands in the store under a random request state, so that any process can take
     the answer. The client returns the state with it; it is valid once, and only for its own question, App and key;
@@ -75,7 +75,7 @@ class Asking:
             try:
                 with anyio.move_on_after(question.expires - self._store().now()):
                     return _verdict(await ctx.session.elicit_form(question.text(), _SCHEMA, ctx.request_id))
-            except Exception as error:  # an error, nonsense, or a client that has gone: nobody was asked
+            except Exception as error:  # an error, an invalid answer or a closed client: nobody was asked
                 logger.info("The client did not ask: %s", type(error).__name__)
             finally:
                 self._waiting -= 1
@@ -99,7 +99,7 @@ class Asking:
         raise InputNeeded(types.InputRequiredResult(input_requests={_KEY: request}, request_state=state))
 
     def _opened(self, question: Question) -> str | None:
-        """The state under which a question is open now; None if `_MOST_OPEN` are."""
+        """Open a question and return its state; None if `_MOST_OPEN` are open."""
         store = self._store()
         if len(store.rows(_TABLE, self._whose)) >= _MOST_OPEN:
             return None
@@ -108,7 +108,7 @@ class Asking:
         return state if kept else None
 
     def _closed(self, state: str) -> str | None:
-        """The digest of the question that was open under a state until now; None if there is none."""
+        """Close the question with this state and return its digest; None if none was open."""
         store, key = self._store(), self._whose + digest(state)
         asked = store.get(_TABLE, key)
         return asked if asked is not None and store.swap(_TABLE, key, asked, None) else None

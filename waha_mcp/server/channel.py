@@ -1,12 +1,12 @@
-"""A channel of Claude Code: messages that may wake an agent are told to the session that has started this server.
+"""A channel of Claude Code: sends messages that may wake an agent to the session that started this server.
 
-A channel is an MCP server over stdio with the experimental capability `claude/channel`. What it tells by notification,
-Claude Code shows its model as `<channel source="..." key="value">content</channel>`, and starts a turn with it. The
+A channel is an MCP server over stdio with the experimental capability `claude/channel`. Claude Code shows its
+notifications to the model as `<channel source="..." key="value">content</channel>`, and starts a turn with each. The
 contract is Claude Code's own, and a research preview: https://code.claude.com/docs/en/channels-reference.
 
-Everything of it is here, and nothing is imported of it without `serve --channel`. Whose messages are told, when and in
-which words is as for `waha-mcp listen` (`waha_mcp.listening`). Permissions are not relayed: that would let whoever
-holds the phone of somebody on a list approve what the session does on this machine.
+All of it is in this module, which is imported only with `serve --channel`. The same messages are sent, at the same
+times and in the same words, as by `waha-mcp listen` (`waha_mcp.listening`). Permission prompts are not relayed: anyone
+holding the phone of somebody on a list could approve what the session does on this machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from waha_mcp.waha.errors import WahaError
 logger = logging.getLogger(__name__)
 
 CAPABILITY, TELLS = "claude/channel", "notifications/claude/channel"
-#: Seconds after which it tries again to listen where it could not.
+#: Seconds before it tries to listen again after a failure.
 AGAIN = 30.0
 
 _TOLD = (
@@ -38,7 +38,7 @@ _ANSWERED = " To answer one, send_text to the chat_id that it names."
 
 
 class Channel:
-    """The channel of one stdio server. It begins when the client is initialized, and ends with the bridge."""
+    """The channel of one stdio server, from the client's initialization to the end of the bridge."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -46,9 +46,9 @@ class Channel:
         self._session: ServerSession | None = None
 
     async def middleware(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Declare the channel in the answer to `initialize`, and begin once the client has taken it.
+        """Declare the channel in the answer to `initialize`, and begin once the client has confirmed it.
 
-        Only of the older protocol era: the newer one has no notifications that were not asked for.
+        Only in the older protocol era: the newer one has no unsolicited notifications.
         """
         result = await call_next(ctx)
         if ctx.method == "initialize" and isinstance(result, dict):
@@ -81,7 +81,7 @@ class Channel:
                 await self._listener.run()
             except (CannotRead, WahaError) as error:
                 why = str(error)
-            except Exception as error:  # the tools must go on
+            except Exception as error:  # the tools must keep working
                 logger.exception("The channel failed")
                 why = type(error).__name__
             if why != said:
@@ -91,7 +91,7 @@ class Channel:
 
     async def _tell(self, wake: Wake) -> None:
         assert self._session is not None
-        # In JSON this means the same, and no text can end the block in which it is shown.
+        # Equivalent in JSON, and no text can close the block in which it is shown.
         content = wake.line.replace("<", "\\u003c")
         # Keys that are no identifiers are dropped there. Names and texts are in the content alone.
         meta = {"app": self._bridge.app.id, "chat_id": wake.chat, "message_id": wake.message_ids[-1]}

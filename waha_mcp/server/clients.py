@@ -1,4 +1,4 @@
-"""The state of one bridge's clients: their open questions, and who is told of changes."""
+"""The state of one bridge's clients: their open questions and subscriptions to changes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from waha_mcp.server.subscriptions import Subscriptions, resource_of
 
 logger = logging.getLogger(__name__)
 
-#: Most streams of the newer era that are open at a time.
+#: Most open streams of the newer era.
 MOST_STREAMS = 1024
-#: Of a connection's state: whether what it is subscribed to ends with it.
+#: In a connection's state: whether its subscriptions end with it.
 _SUBSCRIBED = "waha_mcp.subscribed"
 #: The notification for each change, in the older era.
 _ANNOUNCE: dict[type[ServerEvent], Callable[[ServerSession], Awaitable[None]]] = {
@@ -44,7 +44,7 @@ class _Stream:
     """One subscription stream of the newer era."""
 
     def __init__(self) -> None:
-        # A bus of its own: the same URI, with a name in it, may be another chat to another client.
+        # One bus per stream: a URI with a name in it may mean another chat to another client.
         self.bus = InMemorySubscriptionBus()
         self.handler = ListenHandler(self.bus)
 
@@ -102,7 +102,7 @@ class Clients:
             self._streams.discard(stream)
 
     def _is_told(self, uri: str) -> bool:
-        """Whether a subscription to a URI is served or refused; one to what never tells of changes is left out."""
+        """Whether a subscription to a URI is served or refused; one to a resource without changes is ignored."""
         resource = resource_of(uri)
         return resource is None or resource.watched or resource not in self.resources.offered()
 
@@ -116,7 +116,7 @@ class Clients:
         await self.subscriptions.add(owner, [uri], ctx.session.send_resource_updated)
         if not connection.state.setdefault(_SUBSCRIBED, False):
             connection.state[_SUBSCRIBED] = True
-            # The SDK tells in no other way that a session has ended.
+            # The SDK offers no other way to learn that a session has ended.
             connection.exit_stack.callback(self.subscriptions.remove, owner)
 
     def unsubscribe(self, ctx: ServerRequestContext[Any, Any], uri: str) -> None:
@@ -129,7 +129,7 @@ class Clients:
             stream.handler.close()
 
     async def changed(self) -> None:
-        """Tell all of them that the tools have changed, and resources and prompts if they have."""
+        """Notify all clients that the tools have changed, and the resources and prompts if they have."""
         changed: list[ServerEvent] = [ToolsListChanged()]
         resources, prompts = self._announced
         self._announced = self.resources.offered(), self.prompts.offered()
@@ -138,18 +138,18 @@ class Clients:
         if self._announced[1] != prompts:
             changed.append(PromptsListChanged())
         await self.announce(changed)
-        # Its client is told so that nothing more comes. Sessions of the older era learn it from the listings alone.
+        # Ending the stream tells its client. Sessions of the older era see it in the listings alone.
         for owner in self.subscriptions.withdrawn():
             if isinstance(owner, _Stream):
                 owner.handler.close()
 
     async def announce(self, changed: Collection[ServerEvent]) -> None:
-        """Tell all of them of these changes."""
+        """Notify all clients of these changes."""
         for client, session in tuple(self._sessions.items()):
             try:
                 for event in changed:
                     await _ANNOUNCE[type(event)](session)
-            except Exception as error:  # it has gone, which must keep nothing from the others
+            except Exception as error:  # a closed client must not keep the others from being notified
                 logger.info("A client cannot be told of a change: %s", type(error).__name__)
                 self._sessions.pop(client, None)
         for event in changed:
@@ -158,5 +158,5 @@ class Clients:
 
 
 def _owner(ctx: ServerRequestContext[Any, Any]) -> object:
-    """What stands for a session of the older era."""
+    """The key of a session of the older era."""
     return ctx.session._connection

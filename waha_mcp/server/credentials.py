@@ -1,6 +1,6 @@
-"""Whose request it is: the App of the key or token that an HTTP request carries.
+"""Authenticates HTTP requests: finds the App of the key or token that a request carries.
 
-Nothing else in a request chooses an App, a key or a WAHA. A key of the server's own is never used in its place.
+Nothing else in a request selects an App, a key or a WAHA. The server never substitutes a key of its own.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Credentials:
         return Caller(app, narrowed(app, request.headers), owner, known)
 
     async def stands(self, whole: App) -> bool:
-        """Whether an App is still to be served as it is."""
+        """Whether an App is still to be served with this definition."""
         return await anyio.to_thread.run_sync(self._still, whole)
 
     def _still(self, whole: App) -> bool:
@@ -121,7 +121,7 @@ class Credentials:
         self._attempts.failed(key_digest(app.key))
 
     def confirmed(self, caller: Caller) -> None:
-        """Note that WAHA knows the caller's key: it was no attempt."""
+        """Record that WAHA knows the caller's key: it does not count as an attempt."""
         if not caller.known:
             self._attempts.succeeded(key_digest(caller.app.key))
 

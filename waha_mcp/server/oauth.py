@@ -475,7 +475,7 @@ class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
 
     def _check_app(self, of: Code | Grant) -> None:
         if self._app(of.app, of.account) is None:
-            raise TokenError("invalid_grant", "the App is not there any more, or disabled")
+            raise TokenError("invalid_grant", "the App no longer exists or is disabled")
 
     async def _given(self, client: OAuthClientInformationFull, tokens: Tokens | None) -> OAuthToken:
         if tokens is None:

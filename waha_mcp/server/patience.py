@@ -1,4 +1,4 @@
-"""How long a connection may take to say what it wants."""
+"""Limits how long a connection may take to send its request."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Prepared:
         return sorted(mine, key=_modified, reverse=True)
 
     def text(self, inputs: dict[str, Any], opening: Iterable[tuple[str, dict[str, Any]]], confirmed: float) -> str:
-        """What stands in the file. `confirmed`: when WAHA confirmed it (seconds since 1970)."""
+        """The content of a file. `confirmed`: when WAHA confirmed it (seconds since 1970)."""
         kept = [(request, _unconfirmed(result)) for request, result in opening]
         return json.dumps({"confirmed": confirmed, "inputs": inputs, "opening": kept})
 
@@ -82,7 +82,7 @@ class Prepared:
         _delete(self._paths())
 
     def sweep(self) -> None:
-        """Delete the files of all ways of starting that are older than they may be, and what is too many of this."""
+        """Delete expired files of all ways of starting, and surplus files of this one."""
         _delete(path for path in _files(self.folder) if time.time() - _modified(path) > HOLDS)
         _delete(self._paths()[CLIENTS:])
 
@@ -136,7 +136,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _modified(path: Path) -> float:
-    """When a file was written (seconds since 1970); long ago for one that is gone."""
+    """When a file was written (seconds since 1970); long ago if it does not exist."""
     with suppress(OSError):
         return path.stat().st_mtime
     return 0.0
@@ -209,6 +209,6 @@ def _read_private(path: Path) -> Any:
     """
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
-        if os.name == "posix" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
+        if sys.platform != "win32" and (found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077):
             raise ValueError
         return json.loads(file.read())

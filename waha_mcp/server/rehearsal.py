@@ -1,4 +1,4 @@
-"""Keeps the opening for the next start, and checks the one that was prepared for this start."""
+"""Stores the opening for the next start, and checks the one prepared for this start."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Rehearsal:
         return item.model_copy(update={"id": number})
 
     def asked(self, item: JSONRPCRequest) -> None:
-        """Note a request that the SDK is about to answer."""
+        """Record a request that the SDK is about to answer."""
         # The id may be that of a request that was cancelled, and got no answer.
         self._asked.pop(item.id, None)
         if self._prepared is None:
@@ -106,7 +106,7 @@ class Rehearsal:
             self._asked[item.id] = request
 
     def answered(self, message: JSONRPCMessage) -> bool:
-        """Note what the SDK answers; whether the client has had an answer already."""
+        """Record the SDK's answer; whether the client already has one."""
         number: RequestId | None
         result: dict[str, Any] | None = None
         before = self._said
@@ -136,7 +136,7 @@ class Rehearsal:
         return True
 
     async def watch(self) -> None:
-        """Keep the opening whenever it is answered and confirmed; never returns."""
+        """Store the opening whenever it is answered and confirmed; never returns."""
         if self._prepared is None:
             return
         while True:
@@ -196,7 +196,7 @@ class Rehearsal:
             logger.info("The listing is not kept for the next start: %s", error)
 
     def _write(self, prepared: Prepared, inputs: dict[str, Any], path: Path, text: str) -> None:
-        # In the meantime the App's file may have become another's.
+        # Meanwhile the App's file may have been replaced.
         if unchanged(inputs):
             make_private(prepared.folder)
             write_atomically(path, text, 0o600)

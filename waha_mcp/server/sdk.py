@@ -1,4 +1,4 @@
-"""Imports no more of the MCP SDK than a server over stdio needs: its whole takes most of a second and 20 MB."""
+"""Imports only as much of the MCP SDK as a server over stdio needs: all of it takes most of a second and 20 MB."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def import_lazily() -> None:
 
 @contextmanager
 def without_uvicorn() -> Iterator[None]:
-    """Import, in this block, as if uvicorn were missing: the SDK's HTTP transport takes it only where it is there."""
+    """Import as if uvicorn were missing: the SDK's HTTP transport uses it only if it is installed."""
     if "uvicorn.main" in sys.modules:
         yield
         return

@@ -56,8 +56,8 @@ async def serve_stdio(
 ) -> None:
     """Serve until stdin or stdout is closed. SIGTERM or SIGINT ends the process at once.
 
-    `prepared`: where the opening is kept for the next start; None: nowhere. With `channel`, messages are told to the
-    client as they come.
+    `prepared`: where the opening is stored for the next start; None: nowhere. With `channel`, messages are sent to the
+    client as they arrive.
     """
     protocol = Protocol(lambda _: bridge)
     if channel is not None:
@@ -86,7 +86,7 @@ async def _exit_on_signal(bridge: Bridge) -> None:
 
 
 def _rebind() -> None:
-    """On Windows make the standard handles those of the descriptors that `Wire` has put in their place."""
+    """On Windows, point the standard handles to the descriptors that `Wire` has put in their place."""
     if sys.platform == "win32":
         from mcp.os.win32.utilities import rebind_std_handle_to_fd
 
@@ -112,7 +112,7 @@ class _Connection:
         #: Back pressure: the reading thread acquires it for each item, the loop releases it when it takes the item.
         self._taken = threading.Semaphore()
         self.incoming, self.outgoing = _Incoming(self), _Outgoing(self)
-        #: What came before there was a loop.
+        #: What arrived before the event loop ran.
         self._early = deque(wire.connect(self._receive, lambda: self._tell(self._arrived.close)))
 
     # In threads

@@ -1,7 +1,8 @@
-"""Subscriptions to single resources: a client is told that a chat, or what is unread, has changed.
+"""Subscriptions to single resources: a client is notified when a chat, or the list of unread chats, has changed.
 
-It is told only that, by the URI as it was subscribed to; what has changed, it reads. Who may read the resource may
-subscribe to it: a subscription begins with reading it, and whether a chat may still be read is looked up at each event.
+The notification holds only the URI as subscribed; the client reads the resource to see the change. Whoever may read a
+resource may subscribe to it: a subscription begins with reading it, and each event checks that the chat may still be
+read.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from waha_mcp.waha.parsing import kind_of_chat
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of quiet after which a change is told, and the longest that further changes put that off.
+#: Seconds of quiet before a notification, and the longest that further changes may delay it.
 QUIET, LONGEST = 1.0, 5.0
-#: Most resources to which one session or stream is subscribed, and all clients of an App together.
+#: Most subscriptions of one session or stream, and of all clients of an App together.
 MOST, MOST_OF_ALL = 50, 500
-#: How many hidden ids of new people are looked up at a time, where not all chats may be read.
+#: Most hidden ids of new people looked up at a time, if not all chats may be read.
 LOOKED_UP = 20
 
 #: Tells a client that the resource with this URI has changed.
@@ -37,10 +38,10 @@ Tell = Callable[[str], Awaitable[object]]
 
 @dataclass(eq=False)
 class _Subscription:
-    """One client's subscription to a URI. `chat`: the chat id; None: what is unread, of all chats.
+    """One client's subscription to a URI. `chat`: the chat id; None: the unread messages of all chats.
 
-    `tell` None: it has ended. `untold`: the changes that are not told; None: all are. `settling`: a task waits until
-    they can be told, or tells them.
+    `tell` None: it has ended. `untold`: the changes not sent yet; None: none. `settling`: a task is waiting to send
+    them, or sending them.
     """
 
     resource: Resource
@@ -53,7 +54,7 @@ class _Subscription:
 
 @dataclass
 class Subscriptions:
-    """All subscriptions of one bridge's clients. An owner is a session of the older era or a stream of the newer."""
+    """All subscriptions of one bridge's clients. Their owners are sessions (older era) and streams (newer era)."""
 
     bridge: Bridge
     resources: Resources
@@ -76,7 +77,7 @@ class Subscriptions:
             await self.bridge.feed.open()
         except WahaError as error:
             raise MCPError(INTERNAL_ERROR, f"Nothing can be heard of changes now: {error}") from None
-        # Meanwhile others may have come, and read may have gone.
+        # Meanwhile others may have subscribed, and the action read may have been lost.
         self._check_room(owner, uris)
         for each in added:
             if each.resource not in self.resources.offered():
@@ -96,7 +97,7 @@ class Subscriptions:
             self._by_owner.pop(owner, None)
 
     def withdrawn(self) -> list[object]:
-        """End the subscriptions to what is not offered any more; their owners."""
+        """End subscriptions to resources no longer offered; return their owners."""
         offered = self.resources.offered()
         gone = [(owner, each) for owner, mine in self._by_owner.items() for each in mine.values()]
         gone = [(owner, each) for owner, each in gone if each.resource not in offered]
@@ -130,7 +131,7 @@ class Subscriptions:
             chat = await self.bridge.directory.learn(chat)
         return _Subscription(resource, uri, chat, tell)
 
-    # What happens
+    # Events
 
     def _heard(self, event: Event) -> None:
         if not self._by_owner or event.chat is None:
@@ -141,7 +142,7 @@ class Subscriptions:
             self._look_up(event, chat)
 
     def _look_up(self, event: Event, chat: str) -> None:
-        """Have the number of a new person looked up: the lists may have it. What is told of others waits for none."""
+        """Look up the number of a new person, which may be on the lists, without delaying other notifications."""
         if chat in self._looking or len(self._looking) >= LOOKED_UP:
             return
         self._looking.add(chat)
@@ -162,7 +163,7 @@ class Subscriptions:
         return event.kind == "receipt" and event.by == ME and event.what in ("read", "played")
 
     def _changed(self, event: Event, chat: str) -> None:
-        """Note a change for those who are subscribed to what has it."""
+        """Record a change for the subscriptions it concerns."""
         if not self._may_show(event, chat):
             return
         in_chat = event.kind in ("message", "edited", "deleted", "reaction")
@@ -189,7 +190,7 @@ class Subscriptions:
             self._start(self._settle, subscription)
 
     async def _settle(self, subscription: _Subscription) -> None:
-        """Tell of changes, each time that it has been quiet for a moment, until all are told."""
+        """Send pending changes after each quiet moment, until none is left."""
         try:
             while subscription.untold is not None:
                 if (left := subscription.untold.settled_from - time.monotonic()) > 0:
@@ -199,7 +200,7 @@ class Subscriptions:
                     return
                 subscription.untold = None
                 await subscription.tell(subscription.uri)
-        except Exception as error:  # it has gone, which must keep nothing from the others
+        except Exception as error:  # a closed client must not keep the others from being notified
             logger.info("A client cannot be told of a change: %s", type(error).__name__)
         finally:
             subscription.settling = False
@@ -210,5 +211,5 @@ class Subscriptions:
 
 
 def resource_of(uri: str) -> Resource | None:
-    """The resource whose URI it is, offered or not."""
+    """The resource with this URI, offered or not."""
     return next((each for each in RESOURCES if each.match(uri) is not None), None)

@@ -1,7 +1,7 @@
 """The client's end of stdio: threads read lines from one descriptor and write lines to another.
 
-It can be opened before the event loop and the SDK are there. Lines wait in it until `connect`, and the requests of a
-prepared opening are answered at once. Nothing heavy is imported here.
+It opens before the event loop and the SDK are loaded. Lines wait in it until `connect`; the requests of a prepared
+opening are answered at once. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from waha_mcp.server.prepared import Prepared, Replies
 
 #: Longest line in bytes: tools take files of up to 32 MiB as base64.
 MOST = 64 * 2**20
-#: Bytes kept of each end of a line that is too long, in which its id is searched.
+#: Bytes kept of each end of a line that is too long, to find its id in.
 END = 4096
-#: Lines that wait for `connect`; the next ones stay with the client.
+#: Most lines waiting for `connect`; further ones are not read.
 _WAITING = 32
 #: Most bytes of one read.
 _CHUNK = 2**20
@@ -33,7 +33,7 @@ class TooLong(NamedTuple):
 
 
 class Early(NamedTuple):
-    """A line that came before `connect`, and the result with which it was answered; None: it was not."""
+    """A line that arrived before `connect`, and the result it was answered with; None: not answered."""
 
     line: bytes | TooLong
     result: dict[str, Any] | None
@@ -54,7 +54,7 @@ def lines(read: Callable[[], bytes], most: int = MOST) -> Iterator[bytes | TooLo
             if ends:
                 yield bytes(line) if tail is None else TooLong(bytes(line), tail)
                 line, tail = bytearray(), None
-    if line:  # the last one, left without a newline
+    if line:  # the last line, without a newline
         yield bytes(line) if tail is None else TooLong(bytes(line), tail)
 
 
@@ -62,9 +62,9 @@ class Wire:
     """stdin and stdout. The threads are daemons: the process does not wait for them."""
 
     def __init__(self, prepared: Prepared | None = None) -> None:
-        """Take stdin and stdout, and answer the opening that is prepared."""
+        """Take over stdin and stdout, and answer the prepared opening."""
         self._replies = None if prepared is None else Replies(prepared)
-        #: Set when the client has been answered the listing, or none is prepared for how it began, or stdin has ended.
+        #: Set when the listing has been answered, when no prepared opening matches, or when stdin has ended.
         self._opened = threading.Event()
         self._lock = threading.Lock()
         self._early: list[Early] = []
@@ -78,11 +78,11 @@ class Wire:
             threading.Thread(target=work, args=(descriptor,), daemon=True).start()
 
     def wait_for_opening(self, seconds: float) -> None:
-        """Wait until the listing is answered or not prepared, or the client has taken too long over asking for it."""
+        """Wait until the listing is answered or known not to be prepared, for at most `seconds`."""
         self._opened.wait(seconds)
 
     def connect(self, receive: Callable[[bytes | TooLong], bool], end: Callable[[], object]) -> list[Early]:
-        """From now on hand each line to `receive`, in the reading thread; the lines until now are returned.
+        """From now on pass each line to `receive`, in the reading thread; return the earlier lines.
 
         `receive` returns whether it takes more. `end` is called, in a thread, when stdin has ended or stdout is closed.
         """
@@ -143,7 +143,7 @@ class Wire:
                 try:
                     left = left[os.write(descriptor, left) :]
                 except OSError:
-                    # Nobody reads the answers any more: end as if stdin had been closed.
+                    # Nobody reads the answers: end as if stdin had been closed.
                     heard = False
                     self._connected.wait()
                     self._end()

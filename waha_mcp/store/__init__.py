@@ -1,4 +1,4 @@
-"""The Store interface for state that outlives a call; implemented in memory, in SQLite and in Redis.
+"""The Store interface for state that outlives a call; implemented in SQLite and in Redis.
 
 A store holds rows (a text under a table and a key) and events (a key and a time), whose meaning is up to the caller.
 Its methods block: usually for about a millisecond, at most about `sqlite.WAIT` seconds while another process holds the
@@ -16,8 +16,8 @@ import anyio.to_thread
 
 #: Seconds for which an event is kept: the longest window of a limit.
 KEPT = 86_400.0
-#: Seconds by which a clock may be set back without anything else to it. A permission that was written in a future
-#: farther away is gone: nobody can tell how long it would still be good.
+#: Seconds by which a clock may be set back harmlessly. A permission dated further in the future is void: nobody can
+#: tell how long it would still be valid.
 ASTRAY = 5.0
 
 T = TypeVar("T")
@@ -65,12 +65,12 @@ Taken = Sequence[int | str]
 class Store(Protocol):
     """Each method is atomic among all threads and processes that use the store, and may raise StoreAway.
 
-    Where a method that writes raises it, what it would write may be written.
+    If a method that writes raises it, the write may still have happened.
     """
 
     @property
     def shared(self) -> bool:
-        """Whether processes of other machines may use it, too."""
+        """Whether processes on other machines may use it, too."""
         ...
 
     @property
@@ -83,7 +83,7 @@ class Store(Protocol):
         ...
 
     def now(self) -> float:
-        """The current time in Unix seconds, by the clock that all who use the store share. Hardly ever blocks."""
+        """The current time in Unix seconds, by the clock that all users of the store share. Hardly ever blocks."""
         ...
 
     def get(self, table: str, key: str) -> str | None:
@@ -104,7 +104,7 @@ class Store(Protocol):
         ...
 
     def claim(self, table: str, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Add the rows (key to value) whose keys are free; the values that stand under all of these keys then."""
+        """Add the rows (key to value) whose keys are free; return the resulting values of all these keys."""
         ...
 
     def trim(self, table: str, prefix: str, most: int) -> None:
@@ -135,9 +135,9 @@ class Store(Protocol):
         ...
 
     def flush(self) -> None:
-        """Bring all that is written to the disk, so that it outlives a power cut; deleted rows leave no trace there.
+        """Sync all writes to disk, so that they survive a power cut and deleted rows leave no trace.
 
-        Only if no other process is writing at the moment.
+        Skipped if another process is writing at the moment.
         """
         ...
 
@@ -147,13 +147,13 @@ class Store(Protocol):
 
 
 def put(store: Store, table: str, key: str, value: str, *, expires: float | None = None) -> None:
-    """Write a row, whatever stands there. Blocks, and may raise StoreAway."""
+    """Write a row unconditionally. Blocks, and may raise StoreAway."""
     while not store.swap(table, key, store.get(table, key), value, expires=expires):
         pass
 
 
 def remove(store: Store, table: str, key: str) -> bool:
-    """Delete a row, whatever it says; whether there was one. Blocks, and may raise StoreAway."""
+    """Delete a row unconditionally; whether there was one. Blocks, and may raise StoreAway."""
     while (before := store.get(table, key)) is not None:
         if store.swap(table, key, before, None):
             return True
@@ -163,7 +163,7 @@ def remove(store: Store, table: str, key: str) -> bool:
 def away(store: Store) -> str | None:
     """Why the store cannot be written now, in one line for the user; None: it can. Blocks."""
     try:
-        # The smallest step that writes.
+        # The cheapest step that writes.
         store.swap("probe", "", None, None)
     except StoreAway as error:
         return str(error)

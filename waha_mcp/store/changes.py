@@ -1,4 +1,4 @@
-"""Tells the processes of other machines, over the store in Redis, of changes to what they may remember."""
+"""Tells processes on other machines, through a store in Redis, to drop cached values that changed."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from waha_mcp.store import Store, StoreAway, in_thread
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a listener that was cut off listens again.
+#: Seconds before a listener that was cut off reconnects.
 AGAIN = 1.0
-#: Seconds without a word after which a listener asks whether the connection still stands.
+#: Seconds of silence after which a listener checks its connection.
 QUIET = 10.0
-#: Topics that could not be told and are kept; of more, everybody hears that anything may have changed.
+#: Most unsent topics to keep; beyond that, listeners are told that anything may have changed.
 _MOST = 1_000
 
 
 class Changes:
-    """The changes that processes on one store tell each other. Only a store in Redis carries any.
+    """Announcements of changes among the processes of one store. Only a store in Redis carries any.
 
-    A topic is a short text without anything secret, such as a digest.
+    A topic is a short text without secrets, such as a digest.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._me = secrets.token_hex(8)
-        #: What could not be told, in order; None: anything may have changed.
+        #: Unsent topics, in order; None: anything may have changed.
         self._untold: dict[str | None, None] = {}
 
     async def tell(self, topic: str) -> None:
-        """Tell the other processes. What cannot be told now is told once the store is there again. Never raises."""
+        """Announce a topic to the other processes, now or once the store is back. Never raises."""
         if self._store.shared:
             await self._tell(topic)
 
@@ -58,9 +58,9 @@ class Changes:
         self._store.publish(f"{self._me} {'' if topic is None else topic}")
 
     async def heard(self) -> AsyncIterator[str | None]:
-        """The topics that other processes tell, without end; None where some may have been missed.
+        """The topics of other processes, endlessly; None where some may have been missed.
 
-        Of a store that is not shared, nothing, and it ends.
+        Ends at once for a store that is not shared.
         """
         if not self._store.shared:
             return

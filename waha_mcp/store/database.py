@@ -1,4 +1,4 @@
-"""A SQLite file that several processes of a user share: opening, migrations, privacy, and what happens to damage.
+"""A SQLite file shared by several processes of a user: opening, migrations, file modes, and damaged files.
 
 Beside the file are SQLite's `-wal` and `-shm`, and a lock file (see `holders`). A damaged file is moved aside, to
 `<name>.damaged-<time>`.
@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
@@ -35,13 +36,13 @@ BESIDE = ("-wal", "-shm", "-journal")
 
 
 class Damaged(Exception):
-    """The file is corrupt, or not one of these."""
+    """The file is corrupt, or not one of ours."""
 
 
 class Database:
-    """A file, opened with the first step. After StoreAway, the next step tries again. Threads take turns."""
+    """A file that the first step opens. After StoreAway, the next step tries again. Threads take turns."""
 
-    #: The statements that migrate each version of the file to the next. Released ones are never changed.
+    #: The statements that migrate each version of the file to the next. Never change released ones.
     MIGRATIONS: ClassVar[Sequence[Sequence[str]]]
     #: What the file is called in errors.
     WHAT: ClassVar[str]
@@ -65,7 +66,7 @@ class Database:
             return self.holder
 
     def alive(self, process: str) -> bool:
-        """Whether the file that was opened under this id is still open in its process."""
+        """Whether the file opened under this id is still open in its process."""
         with self.step():
             return self.is_held(process)
 
@@ -75,17 +76,17 @@ class Database:
         return self._holders.alive(process)
 
     def flush(self) -> None:
-        """Bring all that is written to the disk; deleted rows leave no trace there. Unless another process writes."""
+        """Sync all writes to disk, so that deleted rows leave no trace; skipped while another process writes."""
         with self.step() as connection:
             connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             connection.execute("BEGIN")
 
     def vacuum(self) -> None:
-        """Write the file anew, without free room in it. It takes as much room again meanwhile, and others cannot write.
+        """Rewrite the file without free space. Meanwhile it takes twice the space, and nobody else can write.
 
         Raises:
-            StoreAway: it is as it was.
+            StoreAway: the file is unchanged.
         """
         with self.step() as connection:
             connection.execute("COMMIT")
@@ -103,7 +104,7 @@ class Database:
                 holders.leave(self.holder)
 
     def delete(self) -> None:
-        """Close and delete the file. Who has it open makes a new one with the next step.
+        """Close and delete the file. Other processes create a new one with their next step.
 
         Raises:
             OSError: it cannot be deleted.
@@ -113,7 +114,7 @@ class Database:
             return
         holders, holder = Holders.join(self.path.with_suffix(".lock"))
         try:
-            # Nobody else may make the new file before what belongs to this one is gone.
+            # Under the lock: nobody may create a new file before the side files of this one are gone.
             with holders.opening(self._wait):
                 for each in ("", *BESIDE):
                     _beside(self.path, each).unlink(missing_ok=True)
@@ -152,7 +153,7 @@ class Database:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Hold off the other threads. Whoever stands behind many that wait for a held file does not wait for each."""
+        """Exclude other threads. Threads queued behind a locked file share one timeout rather than adding theirs up."""
         if not self._lock.acquire(timeout=self._wait):
             raise self._away(f"another process has held it for more than {self._wait:.0f} s")
         try:
@@ -177,7 +178,7 @@ class Database:
         """The connection to the current file, reopened if the user or another process has replaced it."""
         if self._connection is not None and _identity(self.path) == self._opened:
             return self._connection
-        # Asked in a step's turn: one that waited for its turn meanwhile would make the file anew.
+        # Checked in turn: a step that waited meanwhile would create the file again.
         if self._retired:
             raise self._away("it was deleted")
         self._close_file()
@@ -228,7 +229,7 @@ class Database:
                 _beside(new, each).unlink(missing_ok=True)
 
     def _make_private(self) -> None:
-        if os.name == "posix":
+        if sys.platform != "win32":
             for each in ("", *BESIDE):
                 with contextlib.suppress(FileNotFoundError, PermissionError):  # some file systems have no modes
                     _beside(self.path, each).chmod(0o600)
@@ -251,7 +252,7 @@ class Database:
             self._migrate(connection, version)
         except BaseException as error:
             connection.close()
-            # What SQLite says of damage may hold bytes of it.
+            # SQLite's message about the damage may quote stored bytes.
             if isinstance(error, UnicodeDecodeError) or (isinstance(error, sqlite3.Error) and _code(error) in _DAMAGED):
                 raise Damaged(str(error)) from None
             raise
@@ -264,13 +265,13 @@ class Database:
 
     def _set_up(self, connection: Connection) -> None:
         """Prepare a new connection."""
-        # A commit outlives the process, however it ends; a power cut may take the last ones.
+        # A commit survives any end of the process; a power cut may lose the last ones.
         connection.execute("PRAGMA synchronous = NORMAL")
-        # What is deleted is overwritten: `waha-mcp forget` counts on it.
+        # Deleted content is overwritten: `waha-mcp forget` relies on it.
         connection.execute("PRAGMA secure_delete = ON")
 
     def _check(self, connection: Connection) -> None:
-        """Look for damage when the file is opened.
+        """Check for damage on opening.
 
         Raises:
             Damaged: it is corrupt.
@@ -278,7 +279,7 @@ class Database:
 
     def _migrate(self, connection: Connection, version: int) -> None:
         if version >= len(self.MIGRATIONS):
-            return  # without waiting for who writes
+            return  # without waiting for writers
         connection.execute("BEGIN IMMEDIATE")
         try:
             for number, statements in enumerate(self.MIGRATIONS[version:], version + 1):
@@ -297,7 +298,7 @@ class Database:
         return sorted(self.path.parent.glob(f"{self.path.name}.damaged-*"))
 
     def _refuse_damaged(self) -> None:
-        """Whether a new file may take the place of a damaged one; by default it may.
+        """Decide whether a new file may replace a damaged one; by default it may.
 
         Raises:
             StoreAway: it may not.
@@ -307,7 +308,7 @@ class Database:
         return self._away(f"it was damaged and lies in {aside} now; it is made anew")
 
     def _given_up(self, why: str) -> StoreAway:
-        """Move the open file aside, because it is damaged, unless another process has replaced it already."""
+        """Move the damaged open file aside, unless another process has replaced it already."""
         damaged = self._opened
         self._close_file()
         assert self._holders is not None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from waha_mcp.files import open_private
+from waha_mcp.files import NO_LINK, open_private
 
 #: Seconds between two attempts to lock a file.
 _AGAIN = 0.001
@@ -24,7 +24,7 @@ def locked(path: Path, wait: float) -> Iterator[bool]:
     Raises:
         OSError: the file cannot be opened.
     """
-    file = open_private(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
+    file = open_private(path, os.O_RDWR | os.O_CREAT | NO_LINK)
     try:
         deadline = time.monotonic() + wait
         while not (held := _lock_all(file)) and time.monotonic() < deadline:

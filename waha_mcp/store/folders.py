@@ -24,13 +24,13 @@ VARIABLE = "WAHA_MCP_STORE"
 def state_dir(app_id: str) -> Path:
     """The App's state folder, created if missing, mode 0700.
 
-    It is named as the App, unless what all Apps share needs the name.
+    It is named after the App, unless shared state needs that name.
 
     Raises:
         OSError: it cannot be created.
     """
     make_private(state_root())
-    # No id holds this character. Some file systems do not tell letters by their case.
+    # No id holds this character. Some file systems ignore case.
     folder = state_root() / (f"~{app_id}" if app_id.casefold().startswith(f"{STORE}.") else app_id)
     make_private(folder)
     return folder
@@ -50,7 +50,7 @@ def app_ids() -> list[str]:
 def redis_url() -> RedisUrl | None:
     """The Redis that the user's store is in, from the environment variable WAHA_MCP_STORE; None: it is in SQLite.
 
-    No log line shows its password from then on.
+    From then on, no log line shows its password.
 
     Raises:
         AppError: the variable holds no such URL.
@@ -70,10 +70,10 @@ def redis_url() -> RedisUrl | None:
 def user_store() -> Sqlite | Redis:
     """The store that all Apps and processes of the user share: a file, or the Redis that `redis_url` names.
 
-    It is opened with the first step.
+    The first step opens it.
 
     Raises:
-        AppError: what the environment says of Redis cannot be used.
+        AppError: the environment names a Redis that cannot be used.
     """
     url = redis_url()
     if url is None:
@@ -84,6 +84,6 @@ def user_store() -> Sqlite | Redis:
         from waha_mcp.store.redis import Redis
     except ModuleNotFoundError:
         raise AppError(f"{VARIABLE}: the extra for Redis is not installed (pip install 'waha-mcp[redis]')") from None
-    # Several installations of one machine may use several.
+    # Several installations on one machine may use different ones.
     name = digest(f"{url.host}:{url.port}/{url.database}")[:16]
     return Redis(url, state_root() / f"{STORE}.redis-{name}")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from waha_mcp.files import NO_LINK, open_private
 from waha_mcp.store.file_locks import lock_byte, unlock_byte
 
 #: The byte locked while a process opens, creates, migrates or moves the store. Each other byte stands for a holder.
@@ -36,9 +37,7 @@ class Holders:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        if os.name == "posix":
-            os.fchmod(self._file, 0o600)
+        self._file = open_private(path, os.O_RDWR | os.O_CREAT | NO_LINK)
         self._held: set[int] = set()
         self._in_turn = threading.Lock()
 
@@ -59,7 +58,7 @@ class Holders:
                     holders._held.add(byte)
                     return holders, str(byte)
             holders._close_if_unused()
-            raise OSError("no lock is to be had")
+            raise OSError("no byte could be locked")
 
     def leave(self, holder: str) -> None:
         """Release the holder's byte; closes the file after the last one."""

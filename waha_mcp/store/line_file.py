@@ -1,7 +1,7 @@
-"""A file of lines, rotated by size, to which several processes append. No line is lost, and none is torn.
+"""A file of lines, rotated by size, to which several processes append without losing or tearing lines.
 
-Each step opens the files anew under a lock, so that it never writes to one that another process has moved, and so that
-Windows, which moves no open file, can rotate.
+Each step opens the files again under a lock, so that it never writes to a file that another process has rotated, and so
+that rotation works on Windows, where open files cannot be moved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LineFile:
         data = line.encode(errors="backslashreplace") + b"\n"
         with self._turn() as alone:
             if alone and (size := self._size()) and size + len(data) > self._most:
-                with contextlib.suppress(OSError):  # another program has one of them open, or may alone change names
+                with contextlib.suppress(OSError):  # another program has a file open, or the folder is not ours
                     self._rotate()
             file = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
@@ -53,9 +53,9 @@ class LineFile:
                 yield from filter(None, reversed(file.read().split("\n")))
 
     def rewrite(self, change: Callable[[str], str]) -> int:
-        """Replace lines in place by what `change` makes of them, which must not be longer; how many were changed.
+        """Replace lines in place by the result of `change`, which must not be longer; return how many changed.
 
-        The rest of a shorter line is filled with blanks, so nothing of the old one stays in the file.
+        A shorter line is padded with blanks, so that nothing of the old one remains.
 
         Raises:
             TimeoutError: another process holds the lock.
@@ -97,7 +97,7 @@ class LineFile:
             return 0
 
     def _rotate(self) -> None:
-        # From the oldest on, and not further where one cannot be moved: nothing but the oldest is overwritten.
+        # Oldest first, and stop if one cannot be moved: only the oldest is ever overwritten.
         for number in range(self._kept - 1, 0, -1):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self._older(number), self._older(number + 1))
@@ -107,7 +107,7 @@ class LineFile:
 def _append(file: int, data: bytes, alone: bool) -> None:
     size = os.fstat(file).st_size
     if size:
-        # A process that was killed while it wrote may have left half a line.
+        # A process killed while writing may have left half a line.
         os.lseek(file, size - 1, os.SEEK_SET)
         if os.read(file, 1) != b"\n":
             data = b"\n" + data

@@ -1,12 +1,11 @@
-"""A store in Redis, shared by the processes of several machines. Each step is one Lua script, on Redis's own clock.
+"""A store in Redis, shared by processes on several machines. Each step is one Lua script, on Redis's own clock.
 
-Every process knows the id of the store and how many writes it has seen; so does each machine, of the id, in a file of
-the state folder. A Redis with another id or fewer writes has lost data: it is marked so, and from then on every step
+Every process remembers the id of the store and how many writes it has seen; each machine keeps the id in a file of the
+state folder. A Redis with another id or fewer writes has lost data: it is marked as such, and from then on every step
 of every process raises StoreAway until the user accepts the loss (`accept_loss`), since counts would start from zero.
 
-A step is made once, however often it is asked for: where the connection breaks before the answer, it is asked for
-again under the same ids, once. A step that got no answer within `TIMEOUT` raises StoreAway and is not made later; it
-may have been made before.
+Steps are idempotent: if the connection breaks before the answer, the step is sent once more with the same ids. A step
+without an answer within `TIMEOUT` raises StoreAway; Redis will not run it later, but may have run it already.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ from waha_mcp.store.redis_url import RedisUrl
 
 logger = logging.getLogger(__name__)
 
-#: Timeout in seconds of connecting, and of an answer.
+#: Timeout in seconds for connecting and for an answer.
 TIMEOUT = 2.0
-#: Seconds between two signs of life of a process, and for which it counts as alive after one.
+#: Seconds between heartbeats of a process, and for which it counts as alive after one.
 BEAT, LIVES = 3.0, 15.0
-#: Seconds between two looks at how Redis is set up.
+#: Seconds between checks of Redis's configuration.
 LOOK = 60.0
-#: Where processes tell each other of changes (`changes`).
+#: The channel for announcements of changes (`changes`).
 CHANNEL = f"{PREFIX}changes"
-#: Milliseconds for which a swap that was made can be told from one that was not.
+#: Milliseconds for which a repeated swap is recognized.
 _DONE = 20_000
-#: The oldest Redis whose scripts may write after they have asked for the time.
+#: The oldest Redis whose scripts may write after reading the time.
 _OLDEST = 5
 
 _KEPT = round(KEPT * 1e6)
@@ -61,13 +60,13 @@ class Redis:
         self.url, self._memory, self._timeout = url, memory, timeout
         self._lock = threading.Lock()
         self._client: Client | None = None
-        #: Of a cluster, the node with our keys.
+        #: In a cluster, the node with our keys.
         self._node: tuple[str, int] | None = None
-        #: The id of the store, "" if it is not known, and how many of its writes were seen. None: not read yet.
+        #: The id of the store ("": not known), and how many of its writes were seen. None: not read yet.
         self._known: tuple[str, int] | None = None
-        #: What to add to the monotonic clock to have Redis's.
+        #: The offset from the monotonic clock to Redis's clock.
         self._offset: float | None = None
-        #: When Redis was looked at, and until when nobody asks a Redis that does not answer (monotonic).
+        #: When the configuration was checked, and until when an unresponsive Redis is left alone (monotonic).
         self._looked = self._hangs = float("-inf")
         self._process, self._held = "", float("-inf")
         self._holding = threading.Lock()
@@ -84,7 +83,7 @@ class Redis:
             return self._process
 
     def _hold(self) -> None:
-        """Show that this process lives, under a new id where it counts as dead under the one that it had."""
+        """Send a heartbeat, with a new id if the old one has expired."""
         if not self._process or not self._held_on(self._process):
             new = secrets.token_hex(8)
             self._held_on(new, new=True)
@@ -110,7 +109,7 @@ class Redis:
         return bool(self._step(scripts.ALIVE, [f"process:{process}"]))
 
     def now(self) -> float:
-        """The time of Redis's clock, as far as this process knows it. Blocks only before the first step."""
+        """Redis's time, as estimated by this process. Blocks only before the first step."""
         if self._offset is None:
             self._step("return answer('ok', 1)", [])
         assert self._offset is not None
@@ -179,9 +178,9 @@ class Redis:
     # The rest
 
     def flush(self) -> None:
-        """Wait until what is written is on the disk of Redis, where it can tell: from version 7.2, with `appendonly`.
+        """Wait until writes are on Redis's disk, if it can tell: from version 7.2, with `appendonly`.
 
-        What is deleted stays in that file until Redis writes it anew (BGREWRITEAOF).
+        Deleted data stays in that file until Redis rewrites it (BGREWRITEAOF).
         """
         with self._errors():
             pipe = self._connected().pipeline(transaction=False)
@@ -200,7 +199,7 @@ class Redis:
             self._connected().publish(CHANNEL, message)
 
     def close(self) -> None:
-        """Disconnect; the process is not alive any more under its id. The next step connects, under another id."""
+        """Disconnect and end this process's id. The next step connects with a new id."""
         with self._holding:
             self._stop.set()
             process, self._process = self._process, ""
@@ -210,10 +209,10 @@ class Redis:
         self._disconnect()
 
     def accept_loss(self) -> bool:
-        """Go on with a Redis that has lost data, for all processes of all machines; whether it had lost any.
+        """Accept a Redis that has lost data, for all processes on all machines; whether it had lost any.
 
         Raises:
-            StoreAway: it cannot be asked.
+            StoreAway: Redis cannot be reached.
         """
         with self._errors():
             client = self._connected()
@@ -224,7 +223,7 @@ class Redis:
     # Steps
 
     def _step(self, body: str, keys: Sequence[str], *arguments: str | int) -> Any:
-        """Run a script; its result. It is asked for once more where that cannot make it happen twice.
+        """Run a script and return its result, with one retry where that cannot run it twice.
 
         Raises:
             StoreAway: as the module says.
@@ -342,7 +341,7 @@ class Redis:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Errors of Redis as StoreAway. While it does not answer, nobody else waits for it."""
+        """Turn errors of Redis into StoreAway. While it is unresponsive, other callers do not wait for it."""
         if time.monotonic() < self._hangs:
             raise self._away(self._no_answer())
         try:
@@ -382,7 +381,7 @@ def _moved(error: exceptions.ResponseError) -> tuple[str, int] | None:
     return None if found is None else (found[1], int(found[2]))
 
 
-#: What Redis answers, by the first word, and what that means. Older versions have it within the text.
+#: Redis's error codes (first word) and their meaning. Older versions have them inside the text.
 _ANSWERS = {
     "NOPERM": "its user may not do that (ACL). It needs the keys and channels {waha-mcp}:* and +@all -@dangerous +info",
     "READONLY": "it is a replica. Name its primary in WAHA_MCP_STORE",
@@ -399,7 +398,7 @@ _ANSWERS = {
 
 
 def _why(error: Exception) -> str:
-    """What is wrong, and what to do. Never the text of an error, which may hold what was sent."""
+    """The problem and its fix. Never the text of an error, which may quote what was sent."""
     text = str(error)
     for word, meaning in _ANSWERS.items():
         if re.search(rf"\b{word}\b", text):

@@ -2,16 +2,16 @@
 
 All keys begin with `{waha-mcp}:`, whose braces put them on one node of a cluster:
 
-    id               the id of the store; made with its first use
+    id               the id of the store; created with its first use
     number           counts the writes
-    lost             the id of a store whose data is not all there; while it stands, nothing is read or written
+    lost             the id of a store that lost data; while it exists, nothing is read or written
     past             the ids of stores whose loss the user has accepted (a set)
     rows:<table>     key of a row -> `<number of its creation>:<when it expires, or nothing>:<value>` (a hash)
     keys:<table>     the keys of the rows (a sorted set, by their bytes)
     ends:<table>     the keys of the rows that expire, by when (a sorted set)
     events:<key>     the ids of the events of one key, by time (a sorted set)
-    process:<id>     stands as long as the process with this id lives; expires
-    done:<id>        stands for a while after the swap with this id was made; expires
+    process:<id>     exists while the process with this id is alive; expires
+    done:<id>        exists for a while after the swap with this id; expires
 
 Times are microseconds since 1970, by the clock of Redis.
 """

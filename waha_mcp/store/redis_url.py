@@ -1,7 +1,7 @@
 """The URL of a Redis, as the user writes it: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
 
 A private certificate authority and a certificate of ours are files in its query: `ssl_ca_certs`, `ssl_certfile` and
-`ssl_keyfile`. No other option is taken, so that none can turn off what protects the connection.
+`ssl_keyfile`. No other option is accepted, so that none can weaken the connection.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class RedisUrl:
         }
 
     def secrets(self) -> Iterator[SecretStr]:
-        """Everything of it that no log and no other program may get."""
+        """The parts that no log and no other program may get."""
         if self.password is not None:
             yield self.text
             yield self.password

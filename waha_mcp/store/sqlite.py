@@ -1,7 +1,7 @@
 """A store in one SQLite file, shared by all processes of a user on one machine.
 
-While a damaged file lies aside (see `database`), every step raises StoreAway: the counts are lost, and the user
-decides whether effects may start from zero, by deleting it or moving it elsewhere.
+While a damaged file exists beside it (see `database`), every step raises StoreAway: the counts are lost, and the user
+decides whether they may start from zero, by deleting the damaged file or moving it away.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ async def listening(
         # 5xx: WAHA is away behind a proxy.
         raise (NoEvents if status >= 500 else NoneHere)(f"what answers for /ws says {status}") from None
     except InvalidHandshake:
-        raise NoneHere("what answers for /ws speaks no WebSocket") from None
+        raise NoneHere("/ws does not answer as a WebSocket") from None
     except (OSError, ssl.SSLError, TimeoutError, WebSocketException, ValueError, EOFError, ImportError) as failure:
         raise NoEvents(f"no connection ({type(failure).__name__})") from None
     finally:

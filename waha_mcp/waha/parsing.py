@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from waha_mcp.waha.errors import BadAnswer
@@ -52,7 +52,7 @@ def _moment(value: Any) -> float | None:
 def iso_time(value: Any) -> str | None:
     """A WAHA timestamp (see `epoch`) as ISO 8601 in this machine's time zone, to the second; None if invalid."""
     seconds = epoch(value)
-    return None if seconds is None else datetime.fromtimestamp(int(seconds)).astimezone().isoformat()
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).astimezone().isoformat()
 
 
 def listing(answer: Any, what: str) -> list[Mapping[str, Any]]:

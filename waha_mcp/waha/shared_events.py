@@ -91,7 +91,7 @@ class _Connection:
         except NoEvents as why:
             self._why = why
         except Exception:  # it must not end what runs beside it
-            logger.exception("Listening to what happens failed")
+            logger.exception("Listening for events failed")
         finally:
             self._over = True
             self._forget(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Annotated, Any, get_args
@@ -163,24 +163,6 @@ def others_in(model: type[BaseModel]) -> frozenset[str]:
 def own_in(model: type[BaseModel]) -> frozenset[str]:
     """Those of them that the account's owner chose."""
     return frozenset(name for name, field in model.model_fields.items() if _marked(field, own=True))
-
-
-def models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """The model and every model nested in its fields, each once."""
-    found, left = {model}, [model]
-    while left:
-        current = left.pop()
-        yield current
-        inner = [each for field in current.model_fields.values() for each in _models_of(field.annotation)]
-        left += [each for each in dict.fromkeys(inner) if each not in found]
-        found.update(inner)
-
-
-def _models_of(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models_of(inner)
 
 
 def _marked(field: Any, *, own: bool = False) -> bool:

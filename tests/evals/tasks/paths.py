@@ -37,11 +37,6 @@ def filled(value: Any, answers: Sequence[str]) -> Any:
     return _REFERENCE.sub(lambda match: str(_taken(match, answers)), value)
 
 
-def refers(value: Any) -> bool:
-    """Whether a value is taken from an earlier answer."""
-    return bool(_REFERENCE.search(json.dumps(value, ensure_ascii=False)))
-
-
 def _taken(match: re.Match[str], answers: Sequence[str]) -> Any:
     number, how, path = int(match[1]), match[2], match[3]
     if number > len(answers):

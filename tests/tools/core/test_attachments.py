@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from tests.harness import Admin, app_for
+from tests.platforms import only_mine
 from waha_mcp.bridge import Bridge
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError
@@ -194,7 +195,7 @@ async def test_saving_writes_one_file_under_a_safe_name_in_the_downloads_folder(
     assert result.saved == again.saved == str(saved)
     assert saved.name.endswith("_Angebot_Druck.pdf")
     assert saved.read_bytes().startswith(b"%PDF")
-    assert saved.stat().st_mode & 0o077 == 0
+    assert only_mine(saved)
 
 
 async def test_a_full_disk_leaves_nothing_in_the_downloads_folder_and_is_told(

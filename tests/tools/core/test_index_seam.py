@@ -237,7 +237,7 @@ async def test_where_the_index_goes_away_between_pages_the_cursor_holds(
             second = await ask(bridge, "search_messages", query="needle", cursor=first["cursor"])
             monkeypatch.setattr(Indexing, "ready", ready)
             assert by_time(first["hits"] + second["hits"]) == by_time(wanted)
-            assert "The index is not at hand." in str(second["notes"])
+            assert "The index is not available." in str(second["notes"])
 
 
 async def test_a_search_that_began_without_the_index_goes_on_without_it(

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -213,7 +213,7 @@ def _safe_name(message: Message, mimetype: str | None, when: float | None) -> st
     stem, ending = os.path.splitext((message.media.filename if message.media else None) or "")
     stem = re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:60] or message.kind
     ending = re.sub(r"[^\w.]", "", ending)[:10] or mimetypes.guess_extension(mimetype or "") or ".bin"
-    day = datetime.fromtimestamp(when or 0).astimezone().strftime("%Y-%m-%d")
+    day = datetime.fromtimestamp(when or 0, UTC).astimezone().strftime("%Y-%m-%d")
     return f"{day}_{parse_message_id(message.id).id[-8:]}_{stem}{ending}"
 
 
