@@ -9,9 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.memory_store import Memory
 from waha_mcp.store import Store, attendance, put
 from waha_mcp.store.attendance import LINGERS, MOST, Presence, present
-from waha_mcp.store.memory import Memory
 from waha_mcp.store.sqlite import Sqlite
 
 pytestmark = pytest.mark.anyio

@@ -115,14 +115,13 @@ def _in_force(app: App, look: Look) -> dict[str, Any]:
     from waha_mcp.policy.kill_switch import paused
     from waha_mcp.policy.pace import used
     from waha_mcp.store.folders import user_store
-    from waha_mcp.store.memory import Memory
 
     with closing(user_store()) as store:
         try:
             pause, rows = paused(store, app.id), used(app.pace, store, look.account)
             text = None if pause is None else pause.text
         except StoreAway as error:
-            text, rows = f"not known to be allowed to act: {error}", used(app.pace, Memory(), None)
+            text, rows = f"not known to be allowed to act: {error}", used(app.pace, store, None)
     return {
         "paused": text,
         "limits": [

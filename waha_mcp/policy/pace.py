@@ -79,7 +79,7 @@ class Used:
 def used(pace: Pace, store: Store, account: str | None) -> list[Used]:
     """How much of each limit is used; of those per chat, of the `FULLEST` chats. Blocks.
 
-    `account`: its key in the store (`OwnAccount.key`); None: not known.
+    `account`: its key in the store (`OwnAccount.key`); None: not known, and the store is not asked.
 
     Raises:
         StoreAway: the counts cannot be read.
@@ -87,7 +87,7 @@ def used(pace: Pace, store: Store, account: str | None) -> list[Used]:
     total, chat, first = map(rates_in, (pace.total, pace.chat, pace.first_contacts))
     window = max((rate.window for rate in (*total, *chat, *first)), default=0.0)
     times = store.events(f"{account}/", window) if account and window else {}
-    now = store.now()
+    now = store.now() if times else 0.0
 
     def of(kind: Kind, to: str | None = None) -> list[Used]:
         found = times.get(f"{account}/{kind.key}", ())
