@@ -24,7 +24,7 @@ import termios
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,22 @@ from rich.text import Text
 
 from tests.clock import CLOCK, ZONE
 from tests.console.browser import Browser, browser, missing
-from waha_mcp.console import pages, shell, sight
+from waha_mcp.app.actions import Action, Grant
+from waha_mcp.app.definition import App
+from waha_mcp.app.policy_fields import rates_in
+from waha_mcp.console import connections, looking, pages, reach, shell, sight
+from waha_mcp.console.looking import SCAN, Look
 from waha_mcp.console.server import EVERYTHING, serve_console
 from waha_mcp.console.views import VIEWS
+from waha_mcp.places import config_dir
+from waha_mcp.policy import task_grants
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.audit import trail_file
+from waha_mcp.policy.pace import Used
 from waha_mcp.policy.question import Question
+from waha_mcp.policy.task_grants import TaskGrant
+from waha_mcp.store import Store
+from waha_mcp.store.attendance import Client, Present
 from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.tools.toolsets import load_tools
 
@@ -170,6 +180,56 @@ def trail() -> list[dict[str, Any]]:
     ]
 
 
+#: The definitions of the Apps in the pictures of the console, but for their keys.
+APPS = {
+    "assistant": """
+approval = ["first_contact", "destructive"]
+chats = { send = { deny = ["channels"] }, read = { deny = ["Dr. Amara Nwosu"] } }
+links = { allow = ["example.com"], others = "ask" }
+""",
+    "notifier": 'session = "shop"\nactions = ["send"]\n[chats.send]\nallow = ["Maya Lindqvist", "+12025550123"]\n',
+}
+
+
+async def look_at(app: App, *_: object) -> Look:
+    """What WAHA says of them."""
+    known = Look(
+        version="2026.9.2", engine="GOWS", seconds=0.009, session=app.session or "default", account="+12025550100"
+    )
+    if app.id == "notifier":
+        return replace(known, state=SCAN, grant=Grant.initial(app.actions), qr="2@" + "waha-mcp " * 16)
+    grant = Grant.initial(frozenset({Action.READ, Action.SEND}))
+    names = {"447700900142@c.us": "Maya Lindqvist (+447700900142)"}
+    return replace(known, state="WORKING", phone="+12025550100", name="Alex Rivers", grant=grant, names=names)
+
+
+def counts() -> list[Used]:
+    """How much of their limits is used."""
+    rows = (
+        ("in all", "20/minute; 200/hour", (3, 41), None),
+        ("first contacts", "2/minute; 10/hour", (0, 9), None),
+        ("to one chat", "10/minute; 60/hour", (3, 17), "447700900142@c.us"),
+    )
+    return [
+        Used(what, rate, number, chat)
+        for what, rates, numbers, chat in rows
+        for rate, number in zip(rates_in(rates), numbers, strict=True)
+    ]
+
+
+def grants(_: Store, app_id: str) -> list[TaskGrant]:
+    """The task grants that are open."""
+    shown = "Maya Lindqvist (+447700900142)"
+    given = TaskGrant("assistant/key", "447700900142@c.us", shown, NOW - 300, NOW - 60, 1_800, 3)
+    return [given] if app_id == "assistant" else []
+
+
+def clients(_: Store, app_id: str) -> list[Present]:
+    """The clients that are connected."""
+    found = (Client("Claude Code 2.1.0", "stdio", NOW - 5400, NOW), Client("Codex 0.80.0", "stdio", NOW - 3600, NOW))
+    return [Present("live", None, (each,)) for each in found] if app_id == "assistant" else []
+
+
 @dataclass(frozen=True)
 class Shot:
     """A picture of a view: how wide its window is in CSS pixels, whether it is dark, and what it waits for."""
@@ -191,6 +251,8 @@ SHOTS = (
     Shot("waiting", 860, True, "add_participants"),
     Shot("waiting", 390, False, "add_participants"),
     Shot("trail", 860, False, "send_text"),
+    Shot("reach", 860, False, "per minute"),
+    Shot("connections", 860, False, "reachable"),
 )
 
 
@@ -203,7 +265,17 @@ def world() -> Iterator[None]:
         in_its_zone(),
         mock.patch.object(sight, "waiting_in", return_value=questions()),
         mock.patch.object(shell, "now_of", return_value=NOW),
+        mock.patch.object(looking, "look_at", look_at),
+        mock.patch.object(looking, "_LOOKS", looking.Looks()),
+        mock.patch.object(reach, "used", return_value=counts()),
+        mock.patch.object(task_grants, "in_force", grants),
+        mock.patch.object(connections, "present", clients),
     ):
+        (folder := config_dir()).mkdir(parents=True)
+        for app_id, text in APPS.items():
+            path = folder / f"{app_id}.toml"
+            path.touch(0o600)
+            path.write_text(f'url = "http://localhost:3000"\nkey = "{app_id}"\n{text}')
         for line in trail():
             trail_file("assistant").append(json.dumps(line))
         yield

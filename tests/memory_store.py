@@ -112,6 +112,16 @@ class Memory:
         with self._lock:
             self._remove(taken)
 
+    def events(self, prefix: str, window: float) -> dict[str, list[float]]:
+        now = self.now()
+        with self._lock:
+            found = {
+                key: [min(at, now) for at, _ in events if at > now - window]
+                for key, events in self._events.items()
+                if key.startswith(prefix)
+            }
+        return {key: times for key, times in found.items() if times}
+
     def _remove(self, taken: Taken) -> None:
         gone = set(taken)
         for events in self._events.values():

@@ -24,6 +24,7 @@ from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.resolving import NotOnWhatsApp, Unresolved
 from waha_mcp.policy import Ask, cannot_ask
 from waha_mcp.steps import did_you_mean
+from waha_mcp.store.attendance import Presence
 from waha_mcp.tools.catalog import (
     CATALOG,
     ArgumentError,
@@ -137,6 +138,9 @@ class Bridge:
         self.feed = Feed(self.waha, live=app.feed == "live", shared=shared.events)
         self.feed.listeners.add(self._heard)
         self.feed.refused = partial(self.key.doubt, Action.READ)
+        #: What is written down for people who ask which clients there are.
+        self.presence = Presence(app.id, lambda: self.policy.store, lambda: (self.feed.state, self.feed.why))
+        self.feed.turned = self.presence.changed
         #: The local index; None: the App has none, or it is not known yet whether the key may read.
         self.indexing: Indexing | None = None
         self._paced = paced
@@ -148,7 +152,7 @@ class Bridge:
         await self._stack.enter_async_context(self.waha)
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
-        self.people.start = self.feed.start = self._start = tasks.start_soon
+        self.people.start = self.feed.start = self.presence.start = self._start = tasks.start_soon
         tasks.start_soon(self.key.watch, self._get_ready)
         return self
 
@@ -156,6 +160,9 @@ class Bridge:
         await self._stack.aclose()
         if self.indexing is not None:
             await self.indexing.end()
+        if self._shared.store is not None:
+            # Else it ends with the process's own store.
+            await anyio.to_thread.run_sync(self.presence.end)
         if "policy" in self.__dict__:
             await self.policy.aclose()
 

@@ -75,7 +75,7 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
     findings = await setup.findings()
     assert {finding.state for finding in findings} == {"ok"}
     assert [finding.about for finding in findings] == [
-        "App", "WAHA", "clock", "key", "actions", "tools", "session", "store", "recipients", "Cursor",
+        "App", "WAHA", "clock", "key", "actions", "tools", "session", "store", "recipients", "clients", "Cursor",
     ]  # fmt: skip
 
 

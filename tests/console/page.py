@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.console.browser import Browser
-from tests.harness import COMMAND, approvals_of, environment
+from tests.harness import COMMAND, approvals_of, environment, opened_store
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.audit import trail_file
 from waha_mcp.policy.question import File, Question
+from waha_mcp.store import put
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 #: Requests that are not those of the page, and the status that they get.
@@ -112,6 +113,14 @@ def add_line(app_id: str = "assistant", /, **fields: Any) -> None:
     """Write a line into the trail of an App."""
     line = {"time": "2026-11-26T15:00:00.000+00:00", "tool": "send_text", "decision": "allowed", "outcome": "done"}
     trail_file(app_id).append(json.dumps(line | fields))
+
+
+def add_client(app_id: str, name: str) -> None:
+    """Write down a client of an App's server, which is there until the test ends."""
+    store, now = opened_store(), time.time()
+    client = {"name": name, "over": "stdio", "since": now, "seen": now}
+    row = {"feed": "polling", "why": name, "clients": [client]}
+    put(store, "presence", f"{app_id}/{store.process}/{len(store.rows('presence'))}", json.dumps(row))
 
 
 def open_page(window: Browser, address: str) -> None:

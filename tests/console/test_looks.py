@@ -9,9 +9,11 @@ import pytest
 
 from tests.console.axe import violations
 from tests.console.browser import Browser
-from tests.console.page import add_line, open_page, wait_for, wait_with
+from tests.console.page import add_client, add_line, open_page, wait_for, wait_with
+from tests.harness import opened_store
 from tests.policy.common import HOSTILE
 from waha_mcp.console.views import VIEWS
+from waha_mcp.policy import task_grants
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänswitwe" * 8
 TEMPLATE = "{{7*1234567}}{% for x in y %}${7*1234567}<%= 7*1234567 %>"
@@ -29,6 +31,8 @@ def ordinary() -> None:
     for number, outcome in enumerate(("done", "refused", "unknown", "failed", "waiting", "begun")):
         add_line(call=f"c{number}", chats=["447700900142@c.us"], client="one 1.0", outcome=outcome, ms=number)
     add_line("on_call", call="b1", tool="get_messages")
+    task_grants.give(opened_store(), "assistant/key", MAYA)
+    add_client("assistant", "one 1.0")
 
 
 def hostile() -> None:
@@ -48,6 +52,8 @@ def hostile() -> None:
         said = text.replace("\ud800", "")
         names = dict.fromkeys(("client", "tool", "decision", "outcome", said[:30]), said)
         add_line(**names | {"call": f"c{number}", "chats": [said]})
+        task_grants.give(opened_store(), "assistant/key", {f"1202555010{number}@c.us": said})
+        add_client("assistant", text)
     wait_with((f"{LONG}<script>.png", DOT), (f"\u202e{TEMPLATE}.exe", b"MZ"))
 
 

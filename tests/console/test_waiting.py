@@ -156,7 +156,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_is_not_kept(page: str) -> Non
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
     assert not re.search(r"""\ssrc=|url\(|@import|<link""", answer.text)
-    assert re.findall(r'href="([^"]*)"', answer.text) == ["/waiting", "/trail"]
+    assert re.findall(r'href="([^"]*)"', answer.text) == ["/waiting", "/trail", "/reach", "/connections"]
     for name in ("script-src", "style-src"):
         assert re.search(rf"{name} 'nonce-[\w-]{{22}}';", answer.headers["content-security-policy"])
     for directive in ("frame-ancestors 'none'", "form-action 'none'", "base-uri 'none'"):

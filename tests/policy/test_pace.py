@@ -18,7 +18,7 @@ from waha_mcp.app.policy_fields import Pace
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal, delivery
 from waha_mcp.policy.gap import MAX_WAIT, TooFast
-from waha_mcp.policy.pace import Pacer
+from waha_mcp.policy.pace import FULLEST, Pacer, used
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store import Store, StoreAway
 
@@ -269,3 +269,46 @@ async def test_what_fails_of_acting_human_does_not_hold_up_the_send(
 def test_the_default_limits_are_on() -> None:
     assert all((Pace().total, Pace().chat, Pace().first_contacts, Pace().gap[1] > 0))
     assert MAX_WAIT < 5
+
+
+async def test_how_much_is_used_is_what_the_limits_count() -> None:
+    store = Memory()
+    settings = Pace.model_validate(OFF | {"total": "9/minute; 99/hour", "chat": "2/minute", "first_contacts": "3/day"})
+    pacer = pacer_of(settings, store)
+    assert [(row.what, row.used, row.chat) for row in used(settings, store, "12025550100")] == [
+        ("in all", 0, None),
+        ("in all", 0, None),
+        ("first contacts", 0, None),
+        ("to one chat", 0, None),
+    ]
+    await pacer.take([MAYA], [MAYA])
+    undone = await pacer.take([SAM], [])
+    await pacer.take([SAM, STRANGER], [])
+    await pacer.give_back(undone)
+    await pacer.take([SAM], [])
+    rows = used(settings, store, "12025550100")
+    assert [(row.what, row.used, str(row.rate)) for row in rows[:3]] == [
+        ("in all", 3, "9 per minute"),
+        ("in all", 3, "99 per hour"),
+        ("first contacts", 1, "3 per day"),
+    ]
+    assert (rows[3].chat, rows[3].used) == (SAM, 2)
+    assert {row.chat for row in rows[4:]} == {MAYA, STRANGER}
+    with pytest.raises(TooFast):
+        await pacer.check([SAM], [])
+    assert used(settings, store, "12025550101")[0].used == 0
+
+
+async def test_of_many_chats_the_fullest_are_told() -> None:
+    store, settings = Memory(), Pace.model_validate(OFF | {"chat": "100/hour"})
+    pacer = pacer_of(settings, store)
+    for number in range(2 * FULLEST):
+        for _ in range(number + 1):
+            await pacer.take([f"1202555010{number}@c.us"], [])
+    rows = used(settings, store, "12025550100")
+    assert [row.used for row in rows] == [2 * FULLEST - at for at in range(FULLEST)]
+
+
+async def test_of_an_account_that_is_not_known_nothing_is_told() -> None:
+    assert {row.used for row in used(Pace(), Memory(), None)} == {None}
+    assert used(Pace.model_validate(OFF), Memory(), None) == []

@@ -181,6 +181,23 @@ def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(store: St
     assert not taken(store, count)
 
 
+def test_the_events_of_a_prefix_are_told_with_their_times_as_far_back_as_is_asked(store: Store, clock: Clock) -> None:
+    keys = ("a/total", "a/chat:1", "a*b/total", "a", "ab/total", "a/[x]?")
+    store.take([Count(key) for key in keys])
+    clock[0] += 100
+    store.take([Count("a/total")])
+    now = clock[0]
+    found = store.events("a/", 3600)
+    assert found.keys() == {"a/total", "a/chat:1", "a/[x]?"}
+    assert found["a/total"] == pytest.approx([now - 100, now])
+    assert store.events("a/", 100) == {"a/total": pytest.approx([now])}
+    assert store.events("a/[", 3600).keys() == {"a/[x]?"}
+    assert store.events("a*", 3600).keys() == {"a*b/total"}
+    clock[0] -= 1000
+    # Of a clock that was set back: as they count.
+    assert store.events("a/total", 3600)["a/total"] == pytest.approx([clock[0], clock[0]])
+
+
 def test_events_are_kept_for_the_longest_window_and_no_longer(store: Store, clock: Clock) -> None:
     assert taken(store, Count("key"))
     clock[0] += KEPT - 1

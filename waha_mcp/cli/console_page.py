@@ -10,6 +10,7 @@ import anyio
 import typer
 
 from waha_mcp.cli.common import Failure
+from waha_mcp.log import configure_logging
 
 #: Where the page listens if nothing else is said.
 LOOPBACK = "127.0.0.1"
@@ -27,6 +28,7 @@ def console(
     """
     from waha_mcp.console.server import serve_console
 
+    configure_logging("error")
     if host != LOOPBACK:
         typer.echo(
             f"Listening on {host}: publish this port on your own machine's loopback alone, such as 127.0.0.1:{port}. "

@@ -1,7 +1,7 @@
 """Checks everything between an agent and WhatsApp, and yields a finding with a fix for each part.
 
-Nothing is changed (but that a damaged index is moved aside, as whoever opens it does) and no message is read: the
-requests are the probes of the key, and one for a single chat, whose content is discarded.
+Nothing is changed (but that a damaged index or store is moved aside, as whoever opens it does) and no message is read:
+the requests are the probes of the key, and one for a single chat, whose content is discarded.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from waha_mcp.app.definition import (
 )
 from waha_mcp.bridge import Bridge
 from waha_mcp.cli.common import deleting, typed
-from waha_mcp.cli.index_files import files_of
 from waha_mcp.cli.remote_server import ask
+from waha_mcp.console.index_files import files_of
+from waha_mcp.console.looking import client_in_words
+from waha_mcp.feed.live import in_words
 from waha_mcp.files import read_by_others
 from waha_mcp.history.index_file import no_trigrams
 from waha_mcp.hosts.installation import HostError, entries_of
@@ -45,6 +47,9 @@ from waha_mcp.people.persons import People
 from waha_mcp.places import definitions
 from waha_mcp.policy.recipients import Recipients
 from waha_mcp.steps import for_person
+from waha_mcp.store import StoreAway, in_thread
+from waha_mcp.store.attendance import present
+from waha_mcp.store.folders import user_store
 from waha_mcp.tools.catalog import exposed
 from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import (
@@ -101,6 +106,8 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
     async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
         async for finding in _waha(app, waha, _Made.of(source)):
             yield finding
+    for finding in await in_thread(_clients, app):
+        yield finding
 
 
 def _corrected(error: AppError, source: str | None) -> str:
@@ -204,6 +211,25 @@ def _left_indexes(app: App, account: str | None) -> Iterator[Finding]:
         if path != index_path(app.id, number):
             says = f"{path} holds the messages of another account, which was paired before"
             yield Finding("warning", "index", says, f"{deleting(path)}, unless that account comes back")
+
+
+def _clients(app: App) -> list[Finding]:
+    """What clients the App's servers have now, and how these hear what happens."""
+    try:
+        with contextlib.closing(user_store()) as store:
+            found = present(store, app.id)
+    except StoreAway as error:
+        return [Finding("problem", "clients", f"the store tells of none: {error}", "see to the store")]
+    if not found:
+        return [Finding("ok", "clients", "none is connected now")]
+    return [
+        Finding(
+            "ok",
+            "clients",
+            f"{'; '.join(map(client_in_words, each.clients)) or 'none'} (it hears: {in_words(each.feed, each.why)})",
+        )
+        for each in found
+    ]
 
 
 async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:

@@ -81,6 +81,7 @@ async def _listen(app: App, argv: list[str], as_json: bool) -> None:
 
     with stop_signals() as stopped:
         async with Bridge(app) as bridge, anyio.create_task_group() as tasks:
+            bridge.presence.saw("waha-mcp listen", "")
             # Who reads lines is told everything.
             tasks.start_soon(run, Listener(bridge, agent.take, loses=bool(argv)))
             await stopped()

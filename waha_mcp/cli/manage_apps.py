@@ -187,8 +187,8 @@ def remove(
 
     Example: waha-mcp apps remove assistant --yes
     """
-    from waha_mcp.cli.index_files import drop
     from waha_mcp.cli.setup import current_key, forget
+    from waha_mcp.console.index_files import drop
     from waha_mcp.hosts.installation import entries_launching
 
     path = _definition(app)

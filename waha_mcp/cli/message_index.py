@@ -19,8 +19,8 @@ from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import App, AppError, id_of, load_app, read_definition
 from waha_mcp.cli.common import AppOption, Failure, as_typed, chosen, known_app, say
 from waha_mcp.cli.dialog import interactive
-from waha_mcp.cli.index_files import IndexFile, contents, drop, files_of
 from waha_mcp.concurrency import stop_signals
+from waha_mcp.console.index_files import IndexFile, contents, drop, files_of
 from waha_mcp.history.index_file import NoTrigrams
 from waha_mcp.log import configure_logging, hide
 from waha_mcp.places import definitions

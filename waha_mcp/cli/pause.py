@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from waha_mcp.app.definition import DEFAULT_ID
 from waha_mcp.cli.common import Failure, defined, known_app, say
 from waha_mcp.policy import kill_switch
-from waha_mcp.policy.audit import Trail
 from waha_mcp.store import StoreAway
 from waha_mcp.store.folders import app_ids, user_store
 
@@ -63,18 +61,9 @@ def resume(app: AppName = None) -> None:
         say(f"Still paused by themselves: {', '.join(f'{each} (waha-mcp resume {each})' for each in still)}")
 
 
-def _note(command: str, app_id: str | None) -> None:
+def _note(command: Literal["pause", "resume"], app_id: str | None) -> None:
     """Write a line into the trail of each App that it concerns."""
     keeping = defined()
     concerned: Iterable[str] = [app_id] if app_id else sorted({*app_ids(), *keeping}) or [DEFAULT_ID]
-    for each in concerned:
-        if keeping.get(each, True):
-            Trail(each).write_now(
-                {
-                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "client": f"waha-mcp {command}",
-                    "decision": f"{command}d by the user",
-                    "of": app_id or "all Apps",
-                    "outcome": "done",
-                }
-            )
+    kept = [each for each in concerned if keeping.get(each, True)]
+    kill_switch.note(command, app_id, kept, f"waha-mcp {command}")

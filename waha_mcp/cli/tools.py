@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Annotated, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
 from waha_mcp.app.actions import Action, Grant
 from waha_mcp.app.definition import App, NoKey
-from waha_mcp.cli.common import Failure, with_app
-from waha_mcp.cli.terminal import wrapped
+from waha_mcp.cli.common import Failure, say, with_app
+from waha_mcp.cli.terminal import visible, wrapped
+from waha_mcp.store import StoreAway
+from waha_mcp.whatsapp.ids import phone_of
+from waha_mcp.whatsapp.untrusted import reveal
+
+if TYPE_CHECKING:
+    from waha_mcp.console.looking import Look
+
+#: Seconds that WAHA has for its answers.
+PATIENCE = 60.0
 
 
 @with_app(log_level="error")
@@ -24,6 +34,8 @@ def tools(
     load: Callable[..., App],
 ) -> None:
     """Show the tools that an App exposes, and why others are hidden.
+
+    And how much of its limits is used, and whether it is paused.
 
     Example: waha-mcp tools --app assistant
     """
@@ -39,9 +51,11 @@ def tools(
         reasons: dict[str, str | None] = {}
         about: dict[str, Any] = {}
     else:
-        grant, session = anyio.run(_find_out, app)
+        look = anyio.run(_find_out, app)
+        grant = look.grant or Grant()
         reasons = {tool.name: why_hidden(tool, app, grant) for tool in CATALOG.values()}
-        about = {"app": app.id, "session": session, "actions": [a for a in Action if a in grant.actions]}
+        about = {"app": app.id, "session": look.session, "actions": [a for a in Action if a in grant.actions]}
+        about |= _in_force(app, look)
     rows = [
         {
             "name": t.name,
@@ -58,7 +72,10 @@ def tools(
         print(json.dumps({**about, "tools": shown, "hidden": hidden}, ensure_ascii=False, indent=2))
         return
     if about:
-        print(f"App {about['app']}, session {about['session']}, actions: {', '.join(about['actions']) or 'none'}\n")
+        print(f"App {about['app']}, session {about['session']}, actions: {', '.join(about['actions']) or 'none'}")
+        if about["paused"]:
+            say(f"It is {about['paused']}.")
+        print()
     for row in rows:
         if every or row["why"] is None:
             note = f"  (hidden: {row['why']})" if row["why"] else ""
@@ -67,6 +84,8 @@ def tools(
             print(wrapped(line, "    "))
     if not every:
         _print_hidden(reasons)
+    if about:
+        _print_limits(about["limits"])
 
 
 def _print_hidden(reasons: dict[str, str | None]) -> None:
@@ -80,17 +99,51 @@ def _print_hidden(reasons: dict[str, str | None]) -> None:
         print(wrapped(f"  {why}: {', '.join(names)}", "    "))
 
 
-async def _find_out(app: App) -> tuple[Grant, str | None]:
-    from waha_mcp.bridge import Bridge
-    from waha_mcp.waha.errors import WahaError
+async def _find_out(app: App) -> Look:
+    from waha_mcp.console.looking import look_at
+    from waha_mcp.store.folders import user_store
 
-    bridge = Bridge(app)
-    async with bridge.waha:
+    with closing(user_store()) as store:
+        look = await look_at(app, store, PATIENCE)
+    if look.problem is not None:
+        raise Failure(look.problem)
+    return look
+
+
+def _in_force(app: App, look: Look) -> dict[str, Any]:
+    """Whether the App is paused, as text, and how much of its limits is used; not known where the store is away."""
+    from waha_mcp.policy.kill_switch import paused
+    from waha_mcp.policy.pace import used
+    from waha_mcp.store.folders import user_store
+
+    with closing(user_store()) as store:
         try:
-            await bridge.key.identify()
-            await bridge.key.probe()
-        except WahaError as error:
-            raise Failure(str(error)) from None
-    if bridge.key.grant.problem:
-        raise Failure(bridge.key.grant.problem)
-    return bridge.key.grant, bridge.waha.session
+            pause, rows = paused(store, app.id), used(app.pace, store, look.account)
+            text = None if pause is None else pause.text
+        except StoreAway as error:
+            text, rows = f"not known to be allowed to act: {error}", used(app.pace, store, None)
+    return {
+        "paused": text,
+        "limits": [
+            {
+                "what": row.what,
+                "most": row.rate.amount,
+                "per": row.rate.period,
+                "used": row.used,
+                "chat": row.chat,
+                "who": None if row.chat is None else look.names.get(row.chat, phone_of(row.chat) or row.chat),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _print_limits(limits: list[dict[str, Any]]) -> None:
+    by_what: defaultdict[str, list[str]] = defaultdict(list)
+    for row in limits:
+        what = row["what"] if row["who"] is None else f"to {visible(reveal(row['who']))}"
+        used = "an unknown number" if row["used"] is None else row["used"]
+        by_what[what].append(f"{used} of {row['most']} per {row['per']}")
+    print("\nUsed of the limits, by all Apps of the account together:" if by_what else "\nNothing limits how much.")
+    for what, counts in by_what.items():
+        print(wrapped(f"  {what}: {', '.join(counts)}", "    "))

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from waha_mcp.app.definition import App, AppError, id_of, load_app, read_definition
+from waha_mcp.app.inputs import unchanged
 from waha_mcp.places import definitions
 from waha_mcp.policy.approval import Entry, waiting_in
 from waha_mcp.store import Store
@@ -59,6 +60,10 @@ def defined_ids() -> dict[str, str]:
     return found
 
 
+#: The Apps by the paths of their definitions, until one of these changes: views ask for them all the time.
+_LOADED: dict[str, App] = {}
+
+
 def find_defined(app_id: str) -> App | None:
     """The App in the config folder with an id; None if there is none.
 
@@ -66,4 +71,9 @@ def find_defined(app_id: str) -> App | None:
         AppError: its definition cannot be used.
     """
     path = defined_ids().get(app_id)
-    return None if path is None else load_app(path, alone=True)
+    if path is None:
+        return None
+    app = _LOADED.get(path)
+    if app is None or app.inputs is None or not unchanged(app.inputs):
+        app = _LOADED[path] = load_app(path, alone=True)
+    return app

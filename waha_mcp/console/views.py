@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from waha_mcp.console.connections import CONNECTIONS
+from waha_mcp.console.reach import REACH
 from waha_mcp.console.trail import TRAIL
 from waha_mcp.console.view import View
 from waha_mcp.console.waiting import WAITING
 
-VIEWS: tuple[View, ...] = (WAITING, TRAIL)
+VIEWS: tuple[View, ...] = (WAITING, TRAIL, REACH, CONNECTIONS)

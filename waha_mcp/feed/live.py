@@ -68,6 +68,8 @@ class Feed:
         self.listeners: set[Callable[[Event], object]] = set()
         #: Awaited when WAHA refuses events to the key, and regularly, to check that the key may still read.
         self.refused: Callable[[], Awaitable[object]] | None = None
+        #: Called whenever `state` or `why` may have changed. It does not raise.
+        self.turned: Callable[[], object] = lambda: None
         #: Starts a task in the background (`start_soon` of a task group).
         self.start: Callable[..., object] | None = None
         self.waha, self._live = waha, live
@@ -97,6 +99,7 @@ class Feed:
             before = [message_event(row) for row in last]
             self.record.begin(newest, frozenset(short(event.key) for event in before if event and event.key))
             self.state, self.deaf_since = "starting", now
+            self.turned()
             assert self.start is not None
             self._running, self._failures = anyio.CancelScope(), 0
             self.start(self._run, self._running)
@@ -112,6 +115,7 @@ class Feed:
             self._running.cancel()
         self.record.wake()
         self.record, self.state, self.deaf_since = Record(), "off", None
+        self.turned()
 
     def see_typing(self, chat: str) -> None:
         """Make WAHA report typing in a chat, which it does once asked for the chat's presence."""
@@ -181,6 +185,7 @@ class Feed:
         if self.deaf_since is not None:
             self.record.gaps.append((self.deaf_since, time.time()))
         self.state, self.why, self.deaf_since = "live", None, None
+        self.turned()
         self.record.wake()
         async for arrived in arriving:
             event = event_from(arrived.raw)
@@ -199,6 +204,7 @@ class Feed:
         if self.state == "live":
             logger.info("No live events: %s", why)
         self.state, self.why = state, str(why)
+        self.turned()
         self.deaf_since = self.deaf_since or time.time()
         # Waiting calls may have to report it.
         self.record.wake()
@@ -246,6 +252,15 @@ class Feed:
         if self.record.add(event, size):
             for listener in tuple(self.listeners):
                 listener(event)
+
+
+def in_words(state: str, why: str | None) -> str:
+    """How it is heard what happens. `state` and `why`: as of `Feed`."""
+    if state == "polling":
+        return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {why}"
+    if state == "starting":
+        return f"connecting again: {why}" if why else "connecting"
+    return "live" if state == "live" else "not needed yet"
 
 
 def _about(seconds: float) -> float:

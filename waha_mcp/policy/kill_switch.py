@@ -5,9 +5,12 @@ The store has one row per pause, `*` for all Apps or the App's id, with the time
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
+from waha_mcp.policy.audit import Trail
 from waha_mcp.policy.question import clock
 from waha_mcp.store import Store, remove
 
@@ -22,15 +25,19 @@ class Pause:
     since: float
 
     @property
-    def text(self) -> str:
-        """Who paused, since when, and how to resume, in a few words."""
+    def began(self) -> str:
+        """Since when, for people; with the day where it is another one."""
         since = datetime.fromtimestamp(self.since, UTC).astimezone()
         day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
+        return f"{day}{clock(self.since)}"
+
+    @property
+    def text(self) -> str:
+        """Who paused, since when, and how to resume, in a few words."""
         of = f"App '{self.app_id}'" if self.app_id else "all Apps"
         resume = f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
         return (
-            f"paused by the user since {day}{clock(self.since)}, {of}; reading chats goes on; only the user can resume "
-            f"({resume})"
+            f"paused by the user since {self.began}, {of}; reading chats goes on; only the user can resume ({resume})"
         )
 
 
@@ -71,6 +78,23 @@ def resume(store: Store, app_id: str | None) -> bool:
         StoreAway: the store cannot be read or written.
     """
     return remove(store, _TABLE, app_id or _ALL)
+
+
+def note(command: Literal["pause", "resume"], of: str | None, apps: Iterable[str], client: str) -> None:
+    """Write into the trail of each of `apps` that the user has paused or resumed the App `of`, or all. Blocks.
+
+    `client`: where the user did it.
+    """
+    for app_id in apps:
+        Trail(app_id).write_now(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "client": client,
+                "decision": f"{command}d by the user",
+                "of": of or "all Apps",
+                "outcome": "done",
+            }
+        )
 
 
 def paused_apps(store: Store) -> list[str]:

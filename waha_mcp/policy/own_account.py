@@ -88,6 +88,15 @@ class OwnAccount:
             self._store.trim(_MET, f"{key}/", MOST_MET)
 
 
+def known_key(store: Store, url: str, session: str) -> str | None:
+    """The number of a session's account, as a process last stored it; None: none did. Blocks.
+
+    Raises:
+        StoreAway: the store cannot be read.
+    """
+    return store.get(_NUMBERS, digest_of(url, session))
+
+
 def forget(store: Store, has: Callable[[str], bool]) -> int:
     """Delete, of every account, that it has written to the chats that `has` accepts; how many.
 

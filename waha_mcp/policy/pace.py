@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Of how many chats it is told how much of a limit is used.
+FULLEST = 3
+#: What the keys of counts per chat begin with, in the store.
+_CHAT = "chat:"
 #: Timeout in seconds of undoing a count.
 GIVE_BACK = 2.0
 
@@ -34,12 +38,68 @@ class Kind:
     limits: Sequence[Rate]
 
 
+def _to_one(chat: str, limits: Sequence[Rate]) -> Kind:
+    return Kind("to one chat", f"{_CHAT}{chat}", limits)
+
+
+def _first(limits: Sequence[Rate]) -> Kind:
+    return Kind("first contacts", "first", limits)
+
+
+def _in_all(limits: Sequence[Rate]) -> Kind:
+    return Kind("in all", "total", limits)
+
+
 @dataclass(frozen=True)
 class Counted:
     """A count that can be undone: what the store has counted, and the reserved time."""
 
     taken: Taken
     slot: Slot | None
+
+
+@dataclass(frozen=True)
+class Used:
+    """How much of one limit of an App is used now, by all Apps of its account together.
+
+    `what`: as in `Kind`. `used` None: not known. `chat`: whose count it is, of a limit per chat; None: anybody's.
+    """
+
+    what: str
+    rate: Rate
+    used: int | None
+    chat: str | None = None
+
+    @property
+    def share(self) -> float:
+        """The used share of the limit, from 0 on: a limit that was lowered may be exceeded."""
+        return (self.used or 0) / self.rate.amount
+
+
+def used(pace: Pace, store: Store, account: str | None) -> list[Used]:
+    """How much of each limit is used; of those per chat, of the `FULLEST` chats. Blocks.
+
+    `account`: its key in the store (`OwnAccount.key`); None: not known, and the store is not asked.
+
+    Raises:
+        StoreAway: the counts cannot be read.
+    """
+    total, chat, first = map(rates_in, (pace.total, pace.chat, pace.first_contacts))
+    window = max((rate.window for rate in (*total, *chat, *first)), default=0.0)
+    times = store.events(f"{account}/", window) if account and window else {}
+    now = store.now() if times else 0.0
+
+    def of(kind: Kind, to: str | None = None) -> list[Used]:
+        found = times.get(f"{account}/{kind.key}", ())
+        counts = [sum(at > now - rate.window for at in found) if account else None for rate in kind.limits]
+        return [Used(kind.what, rate, count, to) for rate, count in zip(kind.limits, counts, strict=True)]
+
+    prefix = f"{account}/{_CHAT}"
+    chats = [key.removeprefix(prefix) for key in times if key.startswith(prefix)]
+    counted = [rows for rows in (of(_to_one(each, chat), each) for each in chats) if any(row.used for row in rows)]
+    counted.sort(key=lambda rows: max(row.share for row in rows), reverse=True)
+    fullest = counted[:FULLEST] or [of(_to_one("", chat))]
+    return [*of(_in_all(total)), *of(_first(first)), *(row for rows in fullest for row in rows)]
 
 
 class Pacer:
@@ -94,9 +154,9 @@ class Pacer:
 
     def _kinds(self, chats: Iterable[str], first: Iterable[str]) -> list[Kind]:
         # Narrow limits first: an effect that they refuse is not counted against the wider ones.
-        to_one = [Kind("to one chat", f"chat:{chat}", self._chat) for chat in sorted(set(chats))]
-        contacts = [Kind("first contacts", "first", self._first) for _ in set(first)]
-        return [*to_one, *contacts, Kind("in all", "total", self._total)]
+        to_one = [_to_one(chat, self._chat) for chat in sorted(set(chats))]
+        contacts = [_first(self._first) for _ in set(first)]
+        return [*to_one, *contacts, _in_all(self._total)]
 
     async def _ask(self, step: Callable[[Sequence[Count]], T], kinds: Sequence[Kind]) -> T:
         account = await self._account()

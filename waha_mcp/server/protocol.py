@@ -133,9 +133,11 @@ class Protocol:
     async def _introduce(self, ctx: _Request, call_next: CallNext) -> HandlerResult:
         """Middleware that makes the server's name and instructions those of the bridge."""
         result = await call_next(ctx)
+        bridge = self._of(ctx).bridge
+        if (name := _client_name(ctx)) is not None:
+            bridge.presence.saw(name, "http" if ctx.request else "stdio")
         if not isinstance(result, dict):
             return result
-        bridge = self._of(ctx).bridge
         first = ctx.method in ("initialize", "server/discover")
         if first:
             await bridge.key.listable(INTRODUCING)
@@ -285,7 +287,12 @@ def _block(attachment: Attachment) -> types.ContentBlock:
 
 def _client_name(ctx: _Request) -> str | None:
     info = ctx.session.client_params
-    return f"{info.client_info.name} {info.client_info.version}"[:80] if info else None
+    if info is not None:
+        return f"{info.client_info.name} {info.client_info.version}"[:80]
+    if ctx.method != "initialize" or ctx.params is None:
+        return None
+    said = ctx.params.get("clientInfo") or {}
+    return f"{said.get('name')} {said.get('version')}"[:80]
 
 
 def _error(text: str) -> types.CallToolResult:

@@ -127,6 +127,13 @@ class Store(Protocol):
         """Delete events, because they did not happen."""
         ...
 
+    def events(self, prefix: str, window: float) -> dict[str, list[float]]:
+        """When the events of the last `window` seconds happened (Unix seconds, oldest first), by their keys.
+
+        Of the keys that begin with `prefix`; a key without such events is left out.
+        """
+        ...
+
     def flush(self) -> None:
         """Sync all writes to disk, so that they survive a power cut and deleted rows leave no trace.
 

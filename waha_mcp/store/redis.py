@@ -166,6 +166,15 @@ class Redis:
         if events:
             self._step(scripts.GIVE_BACK, [f"events:{key}" for _, _, key in events], *(event for event, _, _ in events))
 
+    def events(self, prefix: str, window: float) -> dict[str, list[float]]:
+        whole = f"{PREFIX}events:{prefix}"
+        pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", whole) + "*"
+        found = self._step(scripts.EVENTS, [], whole, pattern, round(window * 1e6))
+        return {
+            f"{prefix}{rest}": [int(at) / 1e6 for at in times]
+            for rest, times in zip(found[::2], found[1::2], strict=True)
+        }
+
     # The rest
 
     def flush(self) -> None:

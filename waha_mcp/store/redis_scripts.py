@@ -194,6 +194,29 @@ for place = 5, #KEYS do redis.call('ZREM', KEYS[place], ARGV[place]) end
 return answer('ok', 1)
 """
 
+#: ARGV: the prefix of whole keys, as it is and as a pattern, and how far back. Keys without it, and the times of each.
+EVENTS = """
+local found, had, cursor = {}, {}, '0'
+repeat
+  local part = redis.call('SCAN', cursor, 'MATCH', ARGV[6], 'COUNT', 1000)
+  cursor = part[1]
+  for _, key in ipairs(part[2]) do
+    -- SCAN may give a key twice.
+    if not had[key] then
+      had[key] = true
+      local times = {}
+      local rows = redis.call('ZRANGEBYSCORE', key, '(' .. text(now - tonumber(ARGV[7])), '+inf', 'WITHSCORES')
+      for at = 2, #rows, 2 do times[#times + 1] = text(math.min(tonumber(rows[at]), now)) end
+      if #times > 0 then
+        found[#found + 1] = string.sub(key, #ARGV[5] + 1)
+        found[#found + 1] = times
+      end
+    end
+  end
+until cursor == '0'
+return answer('ok', found)
+"""
+
 #: KEYS: the process. ARGV: "1" for a new one, and how many milliseconds it lives. Whether it lives.
 HOLD = """
 if ARGV[5] == '1' then

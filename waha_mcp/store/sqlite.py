@@ -137,6 +137,18 @@ class Sqlite(Database):
         with self.step(write=True) as connection:
             connection.executemany("DELETE FROM event WHERE number = ?", [(number,) for number in taken])
 
+    def events(self, prefix: str, window: float) -> dict[str, list[float]]:
+        now = self.now()
+        times: dict[str, list[float]] = {}
+        with self.step() as connection:
+            found = connection.execute(
+                "SELECT key, at FROM event WHERE key >= ? AND key < ? AND at > ? ORDER BY at",
+                (prefix, prefix + _END, now - window),
+            )
+            for key, at in found:
+                times.setdefault(key, []).append(min(at, now))
+        return times
+
     # The file
 
     def _check(self, connection: Connection) -> None:

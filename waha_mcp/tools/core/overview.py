@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.feed.live import POLL, SLOWEST_POLL
+from waha_mcp.feed.live import in_words
 from waha_mcp.store import StoreAway
 from waha_mcp.tools.catalog import (
     CATALOG,
@@ -123,11 +123,7 @@ async def get_status(
 def _feed(ctx: Context) -> str | None:
     if ctx.feed is None or ctx.feed.state == "off" or Action.READ not in ctx.grant.actions:
         return None
-    if ctx.feed.state == "live":
-        return "live"
-    if ctx.feed.state == "polling":
-        return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {ctx.feed.why}"
-    return f"connecting again: {ctx.feed.why}" if ctx.feed.why else "connecting"
+    return in_words(ctx.feed.state, ctx.feed.why)
 
 
 async def _index(ctx: Context) -> str | None:
