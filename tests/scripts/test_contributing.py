@@ -26,7 +26,7 @@ FEWER = ["-n0", "-p", "no:cacheprovider", *SOME.split(), "-k"]
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """What the walk touches and runs."""
-    for name in ("waha_mcp", "scripts", "docs", "tests"):
+    for name in ("waha_mcp", "scripts", "docs", "tests", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
