@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -226,3 +227,18 @@ def worded(result: Result, *, full: bool = False) -> dict[str, Any]:
     view = View(Strangers(), UTC, full=full)
     worded: dict[str, Any] = with_references(present(result, view), str)
     return worded
+
+
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """Puts back what `configure_logging` changes in this process; pytest's own handlers stand aside, and stay open."""
+    root, ours, hook = logging.getLogger(), logging.getLogger("waha_mcp"), sys.excepthook
+    handlers, level, our_level = root.handlers[:], root.level, ours.level
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        ours.setLevel(our_level)
+        sys.excepthook = hook

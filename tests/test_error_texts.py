@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from tests.harness import Admin, run
+from tests.harness import Admin, own_logging, run
 from tests.policy.common import SAM, bridge_with
 from tests.waha.no_connection import CASES, Place
 from waha_mcp.app.definition import AppError, load_app
@@ -117,19 +115,6 @@ def command(
         return said.removeprefix("waha-mcp: ")
 
     return how
-
-
-@contextmanager
-def own_logging() -> Iterator[None]:
-    """Puts back what a command sets for its process."""
-    root, hook = logging.getLogger(), sys.excepthook
-    handlers, level = root.handlers, root.level
-    root.handlers = []
-    try:
-        yield
-    finally:
-        root.handlers, sys.excepthook = handlers, hook
-        root.setLevel(level)
 
 
 def definition(text: str, *, name: str = "assistant.toml", env: dict[str, str] | None = None, **more: str) -> How:

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from pydantic import SecretStr
 
+from tests.harness import own_logging
 from waha_mcp import log
 from waha_mcp.log import configure_logging, hidden, hide, redact, redact_answer, redact_json, unmistakable
 
@@ -28,13 +29,8 @@ def nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("waha_mcp")
-    handlers, level, our_level = root.handlers[:], root.level, ours.level
-    root.handlers[:] = []  # pytest's own would be closed by the configuration
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    ours.setLevel(our_level)
+    with own_logging():
+        yield
 
 
 def test_the_key_is_taken_out_of_lines_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:

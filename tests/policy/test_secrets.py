@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import ssl
 import sys
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from mcp import MCPError
 from pydantic import SecretStr
 
-from tests.harness import ERAS, NO_PACE, Era, memory_client, run
+from tests.harness import ERAS, NO_PACE, Era, memory_client, own_logging, run
 from tests.platforms import posix
 from tests.policy.common import SAM, bridge_with
 from waha_mcp.app.definition import App, AppError, load_app
@@ -52,13 +51,8 @@ PLACES = st.sampled_from(
 @pytest.fixture
 def captured(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    root, ours = logging.getLogger(), logging.getLogger("waha_mcp")
-    handlers, level, our_level = root.handlers[:], root.level, ours.level
-    root.handlers[:] = []
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    ours.setLevel(our_level)
+    with own_logging():
+        yield
 
 
 def planted(place: str, status: int) -> httpx.Response:
