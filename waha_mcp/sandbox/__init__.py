@@ -1,10 +1,10 @@
 """A WAHA in memory, over real HTTP and WebSocket on loopback: for the demo, for trying clients and for tests.
 
-It answers as WAHA does, odd answers included, tells what happens at `/ws`, and knows nothing of the bridge. The account
+It answers as WAHA does, including the odd answers, sends events at `/ws`, and knows nothing of the bridge. The account
 is made from a seed: the same seed gives the same people and messages, placed relative to the start; keys are random at
 every start. Sam Okafor (12025550123@c.us) answers what is sent to him, and types before he does. Media links name
-WAHA's own public address (http://waha.example.com:3000), which is not the one that was reached, as behind a reverse
-proxy.
+WAHA's own public address (http://waha.example.com:3000), which differs from the one that clients connect to, as behind
+a reverse proxy.
 
 Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSON both ways:
 
@@ -57,13 +57,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Who answers messages.
+#: The chat of the person who answers messages.
 ANSWERING_CHAT = "12025550123@c.us"
 
 
 @dataclass(frozen=True)
 class SandboxInfo:
-    """Where a running sandbox is and how to get in.
+    """The address of a running sandbox and the keys to it.
 
     `keys` maps `none`, `read`, `send`, `read_send` and `full` (every action, delete included) to a key of the session.
     """
@@ -99,16 +99,16 @@ async def running(
         host, port: where to listen; port 0 takes a free one.
         seed: makes the account.
         engine: `gows`, `noweb`, `webjs` or `wpp`: whose style the answers have.
-        contacts, messages, chats, groups: how many the account has in all; None is about 25, 600, 25 and 5.
-        now: Unix seconds that the account is dated from; None is the present.
+        contacts, messages, chats, groups: totals of the account; None is about 25, 600, 25 and 5.
+        now: Unix seconds relative to which the account is dated; None is the present.
         status_wait: seconds a request waits for a session to reach the status it needs (WAHA itself: 5 to 15).
-        reply_after: seconds until somebody who answers does so.
+        reply_after: seconds until an answering person replies.
 
     Raises:
-        OSError: the address is taken or can not be bound; nothing was started.
+        OSError: the address is in use or cannot be bound; nothing was started.
         ValueError: an unknown engine.
     """
-    # Starlette and uvicorn cost a start-up a fifth of a second that only a sandbox should pay.
+    # Importing Starlette and uvicorn takes a fifth of a second, which only a sandbox should pay.
     from waha_mcp.sandbox.http_server import serving
     from waha_mcp.sandbox.seed import Size
     from waha_mcp.sandbox.state import Sandbox
