@@ -20,7 +20,7 @@ _BOM = "\ufeff"
 
 
 class Unusable(Exception):
-    """A configuration text that cannot be read or edited. The text says what is wrong with it."""
+    """A configuration text that cannot be read or edited. The text names the problem."""
 
 
 def read(text: str, format: Format) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Host:
         return path
 
     def found(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> bool:
-        """Whether this host is on this machine: it has its configuration file, or a folder of its own."""
+        """Whether this host is on this machine: it has its configuration file, or its own folder."""
         file = self.file(platform, environ)
         folder = _path(self.folder, platform, environ) if self.folder else file.parent
         return file.is_file() or folder.is_dir()

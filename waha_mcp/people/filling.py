@@ -402,7 +402,7 @@ class FilledTable:
 
 
 class _Cell:
-    """The state of one list: its last result, the lock of whoever reads it, and an unfinished reading."""
+    """The state of one list: its last result, the lock of its current reader, and an unfinished reading."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()

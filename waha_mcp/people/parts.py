@@ -64,7 +64,7 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """One list as read. `gap`: what is missing, in a few words; `error`: the error that ended the reading.
+    """One list as read. `gap`: the missing part, in a few words; `error`: the error that ended the reading.
 
     `began`: when the reading began, `tried`: when it was last begun or resumed (seconds of the monotonic clock);
     `generation`: the count of invalidations at that time.

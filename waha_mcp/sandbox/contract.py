@@ -6,8 +6,8 @@ generated and has quirks that a strict validator does not accept; they are norma
 - `nullable` becomes a null type, `oneOf` becomes `anyOf` (WAHA takes a file with both `url` and `data`);
 - a bare `object` means "not described" (WAHA writes it for strings and booleans too) and accepts anything;
 - `required: true` inside a property is not JSON Schema: it is dropped, and a list of required lists is a plain list;
-- in requests, what has a default is not required, unless it is text, where defaults are examples; what is not
-  required may be null (class-validator's IsOptional);
+- in requests, a field with a default is optional, unless it is text, where defaults are examples; optional fields may
+  be null (class-validator's IsOptional);
 - in responses, null may stand for any property and deprecated ones may be missing, as WAHA does.
 """
 

@@ -188,7 +188,7 @@ class Waha:
 
     @property
     def engine(self) -> str | None:
-        """The name of the session's engine (NOWEB, GOWS, WEBJS, WPP); None while WAHA has not told it."""
+        """The name of the session's engine (NOWEB, GOWS, WEBJS, WPP); None until WAHA has reported it."""
         return self._state.engine
 
     async def _look_at_state(self, template: str) -> None:
@@ -200,7 +200,7 @@ class Waha:
         try:
             await self.call(SESSIONS, query={"all": True}, bound=False)
         except WahaError:
-            # WAHA itself then says what is wrong.
+            # WAHA itself then reports the problem.
             return
         if self._state.keeps_from(template):
             raise not_ready(self._require_session(), str(self._state.status))

@@ -94,13 +94,13 @@ class KeyProbe:
         return action not in grant.actions and action not in grant.unknown and grant.problem != _NO_WAHA
 
     async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
-        """Wait for the first probe, at most `budget` seconds; whether it has ended."""
+        """Wait for the first probe, at most `budget` seconds; return whether it has ended."""
         with anyio.move_on_after(budget):
             await self._settled.wait()
         return self._settled.is_set()
 
     async def listable(self, most: float = math.inf) -> bool:
-        """Wait for the first probe before a listing, at most `most` seconds; whether it has ended.
+        """Wait for the first probe before a listing, at most `most` seconds; return whether it has ended.
 
         Declared actions are listed without waiting; if WAHA refuses one, the change is notified.
         """
@@ -196,7 +196,7 @@ class KeyProbe:
             await self._tell(self.grant)
 
     async def _check_session(self) -> None:
-        """Check whether a refusal concerns the session: WAHA's 403 does not say, but a key lists only its own."""
+        """Check whether a refusal concerns the session: WAHA's 403 does not say, but it lists only a key's own."""
         if self.grant.problem is not None or self._waha.session is None:
             return
         try:

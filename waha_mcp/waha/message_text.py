@@ -78,7 +78,7 @@ def _words(part: Mapping[str, Any], depth: int) -> Iterator[str]:
 
 
 def _in_button(text: Any) -> Iterator[str]:
-    """The words of a button that opens a list or an order: its label, the order's number and what is in it."""
+    """The words of a button that opens a list or an order: its label, and the order's number and items."""
     try:
         found = json.loads(text) if isinstance(text, str) and len(text) <= _MOST_JSON else None
     except (ValueError, RecursionError):

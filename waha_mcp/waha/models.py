@@ -136,7 +136,7 @@ def marks_saved(raw: Mapping[str, Any]) -> bool | None:
 
 
 def keeps_apart(raw: Mapping[str, Any]) -> bool:
-    """Whether a contact has a field of its own, perhaps empty, for the name that the person chose."""
+    """Whether a contact has a separate field, perhaps empty, for the name that the person chose."""
     return any(field in raw for field in _CHOSEN)
 
 

@@ -114,7 +114,7 @@ async def body_of(response: httpx.Response, cap: int, what: str) -> bytes:
 
 
 def _check_done(answer: Any) -> None:
-    """Check what a successful answer to a change says.
+    """Check the content of a successful answer to a change.
 
     Raises:
         NotDone: it is false or has `success: false`, by which WAHA says that WhatsApp did not do it.
@@ -156,7 +156,7 @@ def _where(url: str) -> str:
 
 
 def outcome_unknown(how: str) -> OutcomeUnknown:
-    """The error for a change that may have reached WAHA; `how` says, as a clause, why it is not known."""
+    """The error for a change that may have reached WAHA; `how` is a clause that says why the outcome is unknown."""
     return OutcomeUnknown(
         f"The request may have reached WAHA, but {how}, so its outcome is unknown: it may or may not have happened. "
         + LOOK_FIRST

@@ -125,7 +125,7 @@ def _key(row: Any) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A whole list as far as it could be read. `gap` describes what is missing; `error` is what ended the reading."""
+    """A whole list as far as it could be read. `gap` describes what is missing; `error` ended the reading."""
 
     rows: Sequence[Row] = ()
     gap: str | None = None

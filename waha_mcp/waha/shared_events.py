@@ -1,4 +1,4 @@
-"""One WebSocket per account for all bridges of a process that listen to it, each with a key of its own.
+"""One WebSocket per account for all bridges of a process that listen to it, each with its own key.
 
 The connection is opened with the key of the first listener and ends when that one leaves: another listener then opens
 the next one with its own key. Before a listener joins, WAHA is asked whether its key may read, a check that WAHA itself

@@ -136,7 +136,8 @@ def parse_message_id(value: str) -> MessageKey:
 def chats_of(message_id: str) -> tuple[str, ...]:
     """The chats that a message is about: its chat, and for somebody else's status story (or broadcast) its author.
 
-    WhatsApp delivers reactions and answers to the author alone. The author is `NOT_KNOWN` if the id does not tell.
+    WhatsApp delivers reactions and answers to the author alone. The author is `NOT_KNOWN` if the id does not contain
+    it.
 
     Raises:
         ValueError: not a full message id.

@@ -42,7 +42,7 @@ class BrowserWording(Wording):
         mine = account.is_me(by)
         vote = replace(poll, from_me=mine, author=by)
         told: dict[str, Any] = {
-            # A vote has no id of its own.
+            # A vote has no id itself.
             "id": self.engine.message_id(account, vote),
             "from": by,
             "to": poll.chat if mine or in_group(poll) else account.me.id,
