@@ -32,7 +32,7 @@ def sandbox(
 ) -> None:
     """Run an embedded WAHA with a made-up account.
 
-    Until SIGTERM or Ctrl-C. No phone and no key needed.
+    It runs until SIGTERM or Ctrl-C, and needs no phone and no key.
 
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """

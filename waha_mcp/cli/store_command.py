@@ -19,7 +19,7 @@ def store(
 ) -> None:
     """Say where the store is, and whether it can be used.
 
-    It holds what was sent lately, open questions, pauses. WAHA_MCP_STORE puts it into a Redis.
+    It holds what was sent recently, open questions and pauses. WAHA_MCP_STORE puts it into Redis.
 
     Example: waha-mcp store
     """

@@ -35,7 +35,7 @@ def tools(
 ) -> None:
     """Show the tools that an App exposes, and why others are hidden.
 
-    And how much of its limits is used, and whether it is paused.
+    It also shows how much of its limits is used, and whether it is paused.
 
     Example: waha-mcp tools --app assistant
     """
