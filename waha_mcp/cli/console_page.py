@@ -20,9 +20,9 @@ def console(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on; another one is for containers.")] = LOOPBACK,
 ) -> None:
-    """Serve a page that shows what agents do, and which calls wait for your approval.
+    """Serve the page where you watch agents and approve calls.
 
-    You approve and refuse there. Only this machine can reach it. Ctrl-C ends it.
+    Only this machine can reach it. Ctrl-C ends it.
 
     Example: waha-mcp console
     """

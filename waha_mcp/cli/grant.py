@@ -34,9 +34,9 @@ def grant(
     messages: Annotated[int, typer.Option(min=1, max=MOST_MESSAGES, help="Messages to each of them.")] = MOST_MESSAGES,
     app: AppOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="Show what is open, and end.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Show the grants in force, and exit.")] = False,
     end: Annotated[
-        str | None, typer.Option("--end", metavar="CHAT|all", help="Close it again.", show_default=False)
+        str | None, typer.Option("--end", metavar="CHAT|all", help="End a grant early.", show_default=False)
     ] = None,
 ) -> None:
     """Let an agent write to somebody without asking, for a while.

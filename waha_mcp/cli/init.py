@@ -76,8 +76,8 @@ def init(
     allow_insecure_http: Annotated[
         bool, typer.Option("--allow-insecure-http", help="Plain http to a host outside private networks.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: defaults for what no flag says.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Look, and print what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: use defaults for missing flags.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Change nothing; print what would be done.")] = False,
 ) -> None:
     """Make an MCP App with its own key, and add it to your clients.
 
@@ -473,4 +473,4 @@ def _say_what_is_next(plan: Plan, done: Sequence[Host]) -> None:
         say("  Answer what it asks you:  waha-mcp console, where the client itself cannot ask")
     say(f"  See what the agent sees:  waha-mcp tools --app {plan.id}")
     say(f"  Change what it may do:    waha-mcp apps update {plan.id} --actions read")
-    say("  Something amiss:          waha-mcp doctor")
+    say("  If something is wrong:    waha-mcp doctor")

@@ -36,7 +36,7 @@ def _app_ids() -> list[str]:
 
 
 AppId = Annotated[str, typer.Argument(help="Id of the App.", show_default=False, autocompletion=_app_ids)]
-HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; ask WAHA nothing.")]
+HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; do not contact WAHA.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[
     Path | None,
@@ -46,7 +46,7 @@ Folder = Annotated[
 
 @apps.command("list")
 def list_apps(
-    on_waha: Annotated[bool, typer.Option("--waha", help="Also those on WAHA alone; needs the admin key.")] = False,
+    on_waha: Annotated[bool, typer.Option("--waha", help="Also those only on WAHA; needs the admin key.")] = False,
     url: Annotated[str | None, typer.Option(help="WAHA's URL, for --waha.", show_default="the Apps' own")] = None,
     admin_key_file: AdminKeyFile = None,
     as_json: AsJson = False,
@@ -74,7 +74,7 @@ def list_apps(
 
 @apps.command()
 def show(app: AppId, as_json: AsJson = False) -> None:
-    """Show an App: what its key really may do, and which clients launch it.
+    """Show an App: what its key really may do, which clients launch it.
 
     Example: waha-mcp apps show assistant
     """
@@ -250,11 +250,11 @@ def code(
 @apps.command()
 def oauth(
     app: AppId,
-    end: Annotated[bool, typer.Option("--end", help="End them all, at once. The App and its key stay.")] = False,
+    end: Annotated[bool, typer.Option("--end", help="Disconnect all at once. The App and its key stay.")] = False,
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the programs that are connected by OAuth, or disconnect them.
+    """List the programs connected by OAuth, or disconnect them.
 
     Example: waha-mcp apps oauth assistant
     """

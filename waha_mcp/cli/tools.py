@@ -29,7 +29,7 @@ PATIENCE = 60.0
 @with_app(log_level="error")
 def tools(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="List every tool there is, also without an App.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every tool, also without an App.")] = False,
     *,
     load: Callable[..., App],
 ) -> None:
