@@ -323,7 +323,13 @@ def drawn_from(shot: Shot) -> str:
     with world():
         page = pages.rendered("shell.html", nonce="", base="", app_id="", views=VIEWS)
         fragment = anyio.run(view.render, EVERYTHING, {})
-    return hashlib.sha256(f"{shot}{page}{fragment}".encode()).hexdigest()
+    return hashlib.sha256(f"{shot}{page}{but_hidden(fragment)}".encode()).hexdigest()
+
+
+def but_hidden(shown: str) -> str:
+    """A view without which tools, and how many, it lists as hidden: a new tool needs no new picture."""
+    shown = re.sub(r'(<details id="hidden-[^>]*>).*?</details>', r"\1</details>", shown, flags=re.DOTALL)
+    return re.sub(r"\b\d+ hidden\b", "hidden", shown)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def test_docs_has_no_other_picture_of_the_console() -> None:
 def test_each_picture_of_the_console_is_what_a_browser_shows_now() -> None:
     for shot, content in picture.pictures().items():
         now, then = Image.open(io.BytesIO(content)), committed(shot)
-        assert now.info[picture.SHOWS] == then.info[picture.SHOWS], AGAIN
+        assert picture.but_hidden(now.info[picture.SHOWS]) == picture.but_hidden(then.info[picture.SHOWS]), AGAIN
         assert alike(now, then), AGAIN
 
 
