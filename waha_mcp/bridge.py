@@ -80,17 +80,17 @@ class _NotResolved(ArgumentError):
 
 
 def _both(first: ArgumentError | None, second: ArgumentError) -> ArgumentError:
-    """What tells both."""
+    """An error with the text of both."""
     return ArgumentError(f"{first}. {second}") if first else second
 
 
-#: What the trail has as the decision on a call that ends so before the gate.
+#: The decision in the trail on a call that ends this way before the gate.
 EARLY = {UnknownTool: "not offered", _NotResolved: "not resolved", ArgumentError: "invalid arguments"}
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What a bridge has in common with the others of its process; by default it has each for itself, or none."""
+    """What a bridge shares with the others of its process; by default it has its own, or none."""
 
     store: Store | None = None
     events: SharedEvents | None = None
@@ -129,16 +129,16 @@ class Bridge:
         self.listeners: set[Callable[[], Awaitable[None]]] = set()
         #: All tools ever listed, and when removed ones were removed.
         self._listed: set[str] = set()
-        #: What the App declares, which is listed before WAHA has answered, by another process of the App as well.
+        #: What the App declares, which is listed before WAHA has answered, also by another process of the App.
         self._declared = self.key.grant
         self._gone: dict[str, datetime] = {}
         #: The table of people, shared by policy and directory.
         self.people = FilledTable(self.waha)
-        #: What happens in WhatsApp. It listens from when a tool needs it.
+        #: Events in WhatsApp. It listens from when a tool needs it.
         self.feed = Feed(self.waha, live=app.feed == "live", shared=shared.events)
         self.feed.listeners.add(self._heard)
         self.feed.refused = partial(self.key.doubt, Action.READ)
-        #: What is written down for people who ask which clients there are.
+        #: What is recorded for people who ask which clients there are.
         self.presence = Presence(app.id, lambda: self.policy.store, lambda: (self.feed.state, self.feed.why))
         self.feed.turned = self.presence.changed
         #: The local index; None: the App has none, or it is not known yet whether the key may read.
@@ -161,7 +161,7 @@ class Bridge:
         if self.indexing is not None:
             await self.indexing.end()
         if self._shared.store is not None:
-            # Else it ends with the process's own store.
+            # Otherwise it ends with the process's own store.
             await anyio.to_thread.run_sync(self.presence.end)
         if "policy" in self.__dict__:
             await self.policy.aclose()
@@ -207,7 +207,7 @@ class Bridge:
         return found
 
     def listed_before(self, names: Iterable[str]) -> None:
-        """Note tools that a client has been listed, as of a start before this one: see `listing`."""
+        """Record tools that a client was listed at an earlier start: see `listing`."""
         self._listed |= CATALOG.keys() & set(names)
 
     async def call(
@@ -259,7 +259,7 @@ class Bridge:
         return await self.worded(result, full=arguments.get("detail") == "full", names=not CATALOG[name].effect)
 
     async def worded(self, result: Result, *, full: bool = False, names: bool = True) -> Answer:
-        """A result as docs/answers.md says, within the App's budget. Nothing is handed out but through this.
+        """A result worded as docs/answers.md says, within the App's budget. Nothing is handed out except through this.
 
         `names`: as in `Policy.hands_out`.
         """
@@ -282,7 +282,7 @@ class Bridge:
 
         await self.key.settle()
         if name in self._listed and CATALOG[name].action is not None and not self.key.known:
-            # It may be listed since a start before this one; WAHA's word is needed for a call, or why there is none.
+            # It may have been listed at an earlier start; a call needs WAHA's word, or why there is none.
             await self.key.confirm()
         tool = self._offered(name)
         parsed, wrong = await self._parsed(tool, arguments)
@@ -344,7 +344,7 @@ class Bridge:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Context | None]:
-        """What reads and is no tool gets it; None without the action read. Errors in it count as those of a call.
+        """The context for reads other than tools; None without the action read. Errors in it count as those of a call.
 
         Raises:
             WahaError: WAHA could not be asked.
@@ -484,11 +484,11 @@ class Bridge:
         except NotOnWhatsApp as error:
             if not self.policy.read_limited or (effect and mark.reached):
                 raise
-            # The policy says the same of it as of a chat that may not be read.
+            # The policy says the same about it as about a chat that may not be read.
             chat = error.chat
         kind = kind_of_chat(chat)
         if mark.kind is not None and kind != mark.kind:
-            # As it was written: the id may be one that only those learn who may read the chat.
+            # As it was written: only those who may read the chat may learn the id.
             raise Unresolved(f"{clean_name(written, 60)} is a {kind}; this tool takes a {mark.kind}")
         return chat
 
@@ -511,7 +511,7 @@ class Bridge:
         # Some clients list the tools in one process and make each call in another.
         return tool.name in self._listed or why_hidden(tool, self.app, self._declared) is None
 
-    # What happens
+    # Events
 
     def _heard(self, event: Event) -> None:
         """Apply what an event changes in what is known."""
@@ -524,7 +524,7 @@ class Bridge:
 
     async def _get_ready(self) -> None:
         """Load the policy and resolve its lists, once the grant is known."""
-        # The client's pending listing goes first: it needs no policy, and loading the policy takes time.
+        # The client's pending listing comes first: it needs no policy, and loading the policy takes time.
         await anyio.sleep(LISTING_FIRST)
         await self._begin_to_index()
         await self.policy.prepare(self.key.grant)
@@ -555,7 +555,7 @@ class Bridge:
             await self._end_index()
 
     async def _end_index(self) -> None:
-        """Delete the index, since this key may not read any more; where the App has another by now, only close it."""
+        """Delete the index, since this key may no longer read; if the App has another key now, only close it."""
         assert self.indexing is not None
         try:
             await self.indexing.end(delete=not await anyio.to_thread.run_sync(self.app.replaced))

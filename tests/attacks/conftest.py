@@ -1,4 +1,4 @@
-"""A sandbox of each module's own, a front before it, and an agent that goes through the front."""
+"""A sandbox per module, a front before it, and an agent that uses the front."""
 
 from __future__ import annotations
 

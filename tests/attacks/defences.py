@@ -1,4 +1,4 @@
-"""What a defence is, and which cases are its own."""
+"""What a defence is, and which cases belong to it."""
 
 from __future__ import annotations
 

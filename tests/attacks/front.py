@@ -1,4 +1,4 @@
-"""What stands between the server and WAHA, and answers in its place or spoils what it answers."""
+"""A proxy between the server and WAHA that answers in its place or spoils its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What WAHA itself says of what was asked of it and done: the only witness in these tests."""
+"""WAHA's own record of requests and effects: the only witness in these tests."""
 
 from __future__ import annotations
 

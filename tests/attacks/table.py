@@ -211,8 +211,8 @@ DEFENCES = (
         (
             (
                 _GATE,
-                "except BaseException as error:\n            # That",
-                "except Exception as error:\n            # That",
+                "except BaseException as error:\n            # A cancelled",
+                "except Exception as error:\n            # A cancelled",
             ),
         ),
         (

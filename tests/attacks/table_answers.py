@@ -1,4 +1,4 @@
-"""The defences of what an answer gives away and claims, each with the cases that must fail without it."""
+"""The defences of what an answer reveals and claims, each with the cases that must fail without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The defences of what is heard, and of the agent that messages wake."""
+"""The defences of incoming events, and of the agent woken by messages."""
 
 from __future__ import annotations
 

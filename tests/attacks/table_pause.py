@@ -1,4 +1,4 @@
-"""The defences of what the user stops, writes down and takes away."""
+"""The defences of pauses, the trail and withdrawn rights."""
 
 from __future__ import annotations
 

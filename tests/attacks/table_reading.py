@@ -1,4 +1,4 @@
-"""The defences of what was read, each with the cases that must fail without it."""
+"""The defences after reading, each with the cases that must fail without it."""
 
 from __future__ import annotations
 

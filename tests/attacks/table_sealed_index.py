@@ -1,4 +1,4 @@
-"""The defences of what the local index holds, each with the cases that must fail without it."""
+"""The defences of the content of the local index, each with the cases that must fail without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The defences that hold whom an effect reaches, each with the cases that must fail without it."""
+"""The defences that limit whom an effect reaches, each with the cases that must fail without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The defences of a person's yes, each with the cases that must fail without it."""
+"""The defences of a person's approval, each with the cases that must fail without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer gives away of chats that may not be read, and what it claims of where a message went."""
+"""What an answer reveals about chats that may not be read, and what it claims about where a message went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buttons of a message: their labels are what a chat says, and only what was read can be pressed."""
+"""Buttons of a message: their labels are a chat's words, and only buttons that were read can be pressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message id only claims which chat the message is in: nothing moves on a claim."""
+"""A message id only claims which chat the message is in: no effect relies on the claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments in odd forms: what they are taken as is what the policy sees, and reaches nobody more."""
+"""Arguments in odd forms: the policy sees the converted form, and no conversion reaches more people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was read: a stranger's words that reach the agent in any way, and what it then sends elsewhere."""
+"""Taint from reading: strangers' words reach the agent in any way, and it then tries to send elsewhere."""
 
 from __future__ import annotations
 

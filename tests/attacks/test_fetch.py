@@ -1,4 +1,4 @@
-"""What is fetched by URL and which links go out: nothing inside is asked, and no way out is left beside the lists."""
+"""Fetching by URL and outgoing links: no internal host is asked, and no way out bypasses the lists."""
 
 from __future__ import annotations
 

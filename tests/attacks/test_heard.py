@@ -1,4 +1,4 @@
-"""What is heard: chats outside the lists, floods, endless typing, forged places, and what others do to messages."""
+"""Incoming events: chats outside the lists, floods, endless typing, forged positions, changes by others to messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Approvals and limits: a person's yes is good once and for exactly that, and no way of calling outruns a limit."""
+"""Approvals and limits: an approval works once and for exactly one call, and no way of calling exceeds a limit."""
 
 from __future__ import annotations
 

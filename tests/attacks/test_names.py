@@ -1,4 +1,4 @@
-"""Names that strangers choose: what is sent to a saved name reaches the one who was saved under it, or nobody."""
+"""Names that strangers choose: a message to a saved name reaches the person saved under it, or nobody."""
 
 from __future__ import annotations
 

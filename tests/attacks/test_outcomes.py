@@ -1,4 +1,4 @@
-"""Absence is no proof: what may have gone out is neither denied nor done again, and what never left is."""
+"""Unknown outcomes: a possible effect is neither denied nor repeated, and a request that never left is denied."""
 
 from __future__ import annotations
 

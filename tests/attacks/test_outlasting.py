@@ -1,4 +1,4 @@
-"""What was done, and what is not known, outlasts the process: over restarts, crashes and several processes at once."""
+"""Effects and unknown outcomes outlast the process: over restarts, crashes and several processes at once."""
 
 from __future__ import annotations
 

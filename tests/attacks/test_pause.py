@@ -1,4 +1,4 @@
-"""What the user stops stays stopped, what was done leaves a line, and what was taken away is gone."""
+"""A pause holds, every effect leaves a line, and withdrawn rights are gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hijacked agent can get of a sealed chat out of an index that was filled before."""
+"""What a hijacked agent can learn about a sealed chat from an index that was filled before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must stay secret stays so: the key in whatever form it shows, media to be seen once, tools never offered."""
+"""Secrets stay secret: the key in every form, media that can be seen once, tools never offered."""
 
 from __future__ import annotations
 

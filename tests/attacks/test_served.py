@@ -1,4 +1,4 @@
-"""Over HTTP, a true key reaches what is another's with nothing that is sent beside it; a web page reaches nothing."""
+"""Over HTTP, a valid key reaches nobody else's state, whatever is sent with it; a web page reaches nothing."""
 
 from __future__ import annotations
 

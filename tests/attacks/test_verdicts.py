@@ -1,4 +1,4 @@
-"""What a refusal proves of a key, and what an answer that could not be read proves of a name."""
+"""What a refusal proves about a key, and what an unreadable answer proves about a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message can make an agent try, and that nothing gets out: the log of the WAHA behind it is the judge."""
+"""A message makes an agent try every way out, and nothing gets out: the log of the WAHA behind it is the judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom an effect reaches: names that look alike or are not known, first contacts, opened groups, sealed chats."""
+"""Whom an effect reaches: look-alike or unknown names, first contacts, opened groups, sealed chats."""
 
 from __future__ import annotations
 

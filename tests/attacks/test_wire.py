@@ -1,4 +1,4 @@
-"""What comes over the wire: answers that are bombs or never end, lines and answers of people that are none."""
+"""Input from the wire: huge or endless answers, malformed lines and invalid answers of people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The woken agent: what strangers and friends do to `waha-mcp listen` so that it wakes, misleads, blocks or loops."""
+"""The woken agent: strangers and friends try to make `waha-mcp listen` wake, mislead, block or loop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`waha-mcp apps code` and `apps oauth`, and what `disable` and `remove` do to what is connected."""
+"""`waha-mcp apps code` and `apps oauth`, and what `disable` and `remove` do to OAuth connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions in a terminal: the words that the client and the page show, in lines that nothing forges."""
+"""Questions in a terminal: the same words as at the client and on the page, in lines that cannot be forged."""
 
 from __future__ import annotations
 

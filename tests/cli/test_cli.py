@@ -1,4 +1,4 @@
-"""The command line as a person in a shell meets it."""
+"""The command line as used from a shell."""
 
 from __future__ import annotations
 

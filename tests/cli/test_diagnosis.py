@@ -1,4 +1,4 @@
-"""The doctor names the cause of what is broken, with the fix, and changes nothing."""
+"""The doctor names the cause of each problem, with the fix, and changes nothing."""
 
 from __future__ import annotations
 

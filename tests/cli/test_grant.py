@@ -1,4 +1,4 @@
-"""`waha-mcp grant`: whom it is for, what it asks back, and what shows and closes it."""
+"""`waha-mcp grant`: for whom it can be, which questions it asks, and how grants are shown and ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads: every command explains itself with an example, and the documents quote what is said."""
+"""Help and documents: every command explains itself with an example, and the documents quote the real output."""
 
 from __future__ import annotations
 

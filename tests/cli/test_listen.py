@@ -1,4 +1,4 @@
-"""`waha-mcp listen`: whose messages wake an agent, with what, and what keeps it from doing so for ever."""
+"""`waha-mcp listen`: whose messages wake an agent, with which input, and what stops endless loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`waha-mcp apps rotate`: a new key, the old one dead, and an App that works whatever fails on the way."""
+"""`waha-mcp apps rotate`: a new key, the old one revoked, and an App that works whichever step fails."""
 
 from __future__ import annotations
 

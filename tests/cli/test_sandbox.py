@@ -1,4 +1,4 @@
-"""`waha-mcp sandbox` from its start to its end."""
+"""`waha-mcp sandbox` from start to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`waha-mcp serve --http`: what makes no sense or is not safe is said before anything is started."""
+"""`waha-mcp serve --http`: options that make no sense or are not safe are refused before anything is started."""
 
 from __future__ import annotations
 

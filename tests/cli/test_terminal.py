@@ -1,4 +1,4 @@
-"""What a terminal shows is wrapped at its width, between words; what goes into a pipe or a file is not."""
+"""Output to a terminal is wrapped at its width, between words; output to a pipe or a file is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A WAHA that gives the answers it is told to, for what the sandbox's account does not hold."""
+"""A WAHA with canned answers, for what the sandbox's account does not hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person's answers hold over restarts, processes and clients, and a flood of questions keeps no other out."""
+"""A person's answers hold over restarts, processes and clients, and a flood of questions displaces no other."""
 
 from __future__ import annotations
 

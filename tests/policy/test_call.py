@@ -1,4 +1,4 @@
-"""A call on its way through the gate: whom it names, and what people and the trail are told of it."""
+"""A call on its way through the gate: the chats it names, and what people and the trail are told about it."""
 
 from __future__ import annotations
 

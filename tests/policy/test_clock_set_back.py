@@ -1,4 +1,4 @@
-"""What the store has from before a clock was set back is good no longer than it would have been."""
+"""Rows in the store from before a clock was set back are valid no longer than they would have been."""
 
 from __future__ import annotations
 

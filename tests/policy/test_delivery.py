@@ -1,4 +1,4 @@
-"""Sending itself: as a person would, with an id given beforehand, and found again where the answer was lost."""
+"""Sending itself: typing as a person would, an id given beforehand, and a look-up if the answer was lost."""
 
 from __future__ import annotations
 

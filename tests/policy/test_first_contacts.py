@@ -1,4 +1,4 @@
-"""First contact: whom a message of this account has gone to, and who else counts when one goes out."""
+"""First contacts: to whom this account has sent messages, and who else counts when one is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forgetting a chat: what is kept of it goes, what limits an App stays."""
+"""Forgetting a chat: the data kept about it is deleted, the data that limits an App stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gate decides by itself, with tools of the test's own and a WAHA that answers as it is told."""
+"""The decisions of the gate itself, with the test's own tools and a WAHA with canned answers."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path

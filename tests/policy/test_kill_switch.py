@@ -1,4 +1,4 @@
-"""The kill switch: what is paused does nothing but read, in every process, until the user resumes."""
+"""The kill switch: a paused App can only read, in every process, until the user resumes it."""
 
 from __future__ import annotations
 

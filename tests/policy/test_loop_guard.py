@@ -1,4 +1,4 @@
-"""An agent that messages wake does not talk with another machine for ever."""
+"""An agent woken by messages does not talk with another machine for ever."""
 
 from __future__ import annotations
 

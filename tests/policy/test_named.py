@@ -1,4 +1,4 @@
-"""An id only claims which chat a message is in: every message that a call names is looked at before anything moves."""
+"""An id only claims which chat a message is in: every message that a call names is looked up before any effect."""
 
 from __future__ import annotations
 

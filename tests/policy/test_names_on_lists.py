@@ -1,4 +1,4 @@
-"""A name on one of the App's lists means whoever the account's owner has saved so by now, not at the start."""
+"""A name on one of the App's lists means whoever has that name among the saved contacts now, not at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody is told that a question waits: by a command or a URL, and never at the cost of the call."""
+"""Notices that a question waits: by a command or a URL, and never at the cost of the call."""
 
 from __future__ import annotations
 

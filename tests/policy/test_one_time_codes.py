@@ -1,4 +1,4 @@
-"""One-time codes: what they open, how often, and how many may be tried."""
+"""One-time codes: what they open, how often, and how many attempts are allowed."""
 
 from __future__ import annotations
 

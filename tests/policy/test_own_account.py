@@ -1,4 +1,4 @@
-"""What the store keeps of an account: its name there, and whom it has written to."""
+"""What the store keeps about an account: its name there, and whom it has written to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast: limits per App and chat, first contacts, the gap between sends, and acting human."""
+"""Rate limits: per App and chat, for first contacts, the gap between sends, and acting human."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the agent can reach and read."""
+"""Whom the agent can write to and read."""
 
 from __future__ import annotations
 

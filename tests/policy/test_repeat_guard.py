@@ -1,4 +1,4 @@
-"""What the guard answers where what came of the same is not known: it looks for the message once more."""
+"""The guard's answer to a repeat of a call with an unknown outcome: it looks for the message again first."""
 
 from __future__ import annotations
 

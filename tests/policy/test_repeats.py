@@ -1,4 +1,4 @@
-"""No double effects, and what is said of a send whose answer was lost."""
+"""No double effects, and what is reported about a send whose answer was lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that share a store which is away for a while: what one of them has done is no secret to the others."""
+"""Processes that share a store which is away for a while: the effects of one are known to the others."""
 
 from __future__ import annotations
 

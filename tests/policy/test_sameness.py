@@ -1,4 +1,4 @@
-"""What the repeat guard takes for the same: what the recipient would see, however a call spells it."""
+"""Which calls the repeat guard treats as equal: those that look the same to the recipient, in any spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key, planted wherever WAHA could echo it, comes out nowhere."""
+"""The key, planted wherever WAHA could echo it, never appears in any output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private copies of files, to show them with the question that waits, and for nothing else."""
+"""Private copies of files, only for showing them with the question that waits."""
 
 from __future__ import annotations
 

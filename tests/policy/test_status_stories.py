@@ -1,4 +1,4 @@
-"""A status story is its author's: who may not be reached or read is not, through their stories either."""
+"""A status story belongs to its author: a person who may not be reached or read is not, through stories either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Without the store: effects are refused with a word on what to do, and reading goes on. And several real processes."""
+"""Without the store: effects are refused with advice, and reading continues. And several real processes."""
 
 from __future__ import annotations
 

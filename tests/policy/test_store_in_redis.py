@@ -1,4 +1,4 @@
-"""Apps on several machines with one store in Redis: what one has done counts for the others, and what if it is away."""
+"""Apps on several machines with one store in Redis: effects of one count for the others, also when it is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken out of an answer that was not asked for by chat, where some chats may not be read."""
+"""Items removed from results that were not requested by chat, if some chats may not be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task grant skips the question, in the chats and for as much and as long as a person said, and nothing else."""
+"""A task grant skips the question, in the chats and within the limits that a person set, and nothing else."""
 
 from __future__ import annotations
 

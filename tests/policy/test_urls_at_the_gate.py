@@ -1,4 +1,4 @@
-"""A URL that passes the gate: what is fetched and what a person is shown are what was judged."""
+"""A URL that passes the gate: the URL fetched and the one shown to a person are the one that was checked."""
 
 from __future__ import annotations
 

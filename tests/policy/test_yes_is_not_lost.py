@@ -1,4 +1,4 @@
-"""A person's yes counts for the next try where the call came to nothing before it began."""
+"""A person's approval counts for the next attempt if the call failed before it began."""
 
 from __future__ import annotations
 

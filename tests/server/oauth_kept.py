@@ -1,4 +1,4 @@
-"""Where the SDK's client of OAuth keeps what it has."""
+"""Storage for the SDK's OAuth client."""
 
 from __future__ import annotations
 

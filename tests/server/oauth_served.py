@@ -1,4 +1,4 @@
-"""`waha-mcp serve --http --oauth` in a process of its own, with one App on a sandbox."""
+"""`waha-mcp serve --http --oauth` in a separate process, with one App on a sandbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server with OAuth's routes and a resource, and the steps of a client and of a person against it."""
+"""A server with OAuth's routes and a resource, and the steps of a client and of a person on it."""
 
 from __future__ import annotations
 

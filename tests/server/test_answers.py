@@ -1,4 +1,4 @@
-"""What a client answers to a question of ours, as raw lines to a real process, in both protocol eras."""
+"""A client's answers to our questions, as raw lines to a real process, in both protocol eras."""
 
 from __future__ import annotations
 

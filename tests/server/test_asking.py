@@ -1,4 +1,4 @@
-"""Asking the person at the client, without a process: who is asked, and which answer counts for what and how long."""
+"""Asking the person at the client, without a process: who is asked, and which answer counts for which call."""
 
 from __future__ import annotations
 

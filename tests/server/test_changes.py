@@ -1,4 +1,4 @@
-"""What changes while clients are connected: a tool that is gone says why, and clients of both eras learn of it."""
+"""Changes while clients are connected: a withdrawn tool says why, and clients of both eras are notified."""
 
 from __future__ import annotations
 

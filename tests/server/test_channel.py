@@ -1,4 +1,4 @@
-"""`waha-mcp serve --channel`: what a session of Claude Code is told of messages, and when it is told nothing."""
+"""`waha-mcp serve --channel`: which messages a session of Claude Code is told about, and when none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes while clients are connected over HTTP: within a minute each of them sees the tools that are right."""
+"""Changes while clients are connected over HTTP: within a minute each of them sees the right tools."""
 
 from __future__ import annotations
 

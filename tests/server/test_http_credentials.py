@@ -1,4 +1,4 @@
-"""Whose request it is, over HTTP: who gets in with what, who does not, and what a stranger can find out or cost."""
+"""Authentication over HTTP: which requests are served, which are not, and what a stranger can learn or cost."""
 
 from __future__ import annotations
 

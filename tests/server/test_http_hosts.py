@@ -1,4 +1,4 @@
-"""What web pages, odd clients and floods get from a server over HTTP: nothing, and it goes on serving."""
+"""Web pages, odd clients and floods get nothing from a server over HTTP, and it keeps serving."""
 
 from __future__ import annotations
 

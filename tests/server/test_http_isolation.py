@@ -1,4 +1,4 @@
-"""What belongs to one key, over HTTP, is reached with no other: not even on the same account, and in no process."""
+"""State that belongs to one key cannot be reached with another over HTTP, even on the same account or process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of stdio: what is a message, and what is answered to everything else."""
+"""Lines of stdio: which are messages, and how the others are answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several bridges and several clients in one process: none reaches what is another's."""
+"""Several bridges and several clients in one process: none reaches another's state."""
 
 from __future__ import annotations
 

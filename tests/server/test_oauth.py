@@ -1,4 +1,4 @@
-"""OAuth over real HTTP: the flow, and what gets through it nowhere."""
+"""OAuth over real HTTP: the flow, and the requests that it refuses."""
 
 from __future__ import annotations
 

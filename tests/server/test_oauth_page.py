@@ -1,4 +1,4 @@
-"""The page of consent: whose it is, what it says, and that nothing gets around it; and the page in a real browser."""
+"""The consent page: whose it is, what it says, and that it cannot be bypassed; and the page in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prepared opening: the client's first requests, answered while the SDK is still to be imported."""
+"""The prepared opening: the client's first requests, answered while the SDK is still being imported."""
 
 from __future__ import annotations
 

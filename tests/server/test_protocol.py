@@ -1,4 +1,4 @@
-"""Calls, errors and instructions as a client meets them, in both protocol eras."""
+"""Calls, errors and instructions as a client sees them, in both protocol eras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The opening of a server on pipes in this process: what is kept of it, and what becomes of a prepared one."""
+"""The opening of a server on pipes in this process: what is stored of it, and how a prepared one is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prepared opening, without a process: when the file is taken, and which lines it answers."""
+"""The prepared opening, without a process: when the file is used, and which lines it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscriptions to single resources, in both eras: who is told of what, how often, and when that ends."""
+"""Subscriptions to single resources, in both eras: who is notified of what, how often, and when that ends."""
 
 from __future__ import annotations
 

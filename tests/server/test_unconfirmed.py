@@ -1,4 +1,4 @@
-"""Declared actions are listed before WAHA has confirmed them, and nothing is called before."""
+"""Declared actions are listed before WAHA has confirmed them, but not callable until then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's end of stdio: lines out of chunks, what waits until somebody takes it, and how both directions end."""
+"""The client's end of stdio: chunks become lines, lines wait until they are taken, and how both directions end."""
 
 from __future__ import annotations
 

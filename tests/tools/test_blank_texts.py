@@ -1,4 +1,4 @@
-"""What WAHA refuses for being blank or double is refused before anybody is asked, and the sandbox refuses it too."""
+"""Texts that WAHA refuses as blank or duplicate are refused before anybody is asked, and by the sandbox too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine does not know of a channel is left out, and not said to be none."""
+"""Facts about a channel that an engine does not know are left out, and not reported as none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coverage as data: every operation of WAHA is called by a tool, or stands among those that are not, with a reason."""
+"""Coverage as data: every operation of WAHA is called by a tool, or is listed as not mapped, with a reason."""
 
 from __future__ import annotations
 

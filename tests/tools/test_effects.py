@@ -1,4 +1,4 @@
-"""What the tools change is what they show afterwards."""
+"""The effects of tools show in later results."""
 
 from __future__ import annotations
 

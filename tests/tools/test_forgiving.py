@@ -1,4 +1,4 @@
-"""Arguments as hosts and models really send them: what is taken, and what stays an error."""
+"""Arguments as hosts and models really send them: which are accepted, and which stay errors."""
 
 from __future__ import annotations
 

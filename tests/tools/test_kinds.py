@@ -1,4 +1,4 @@
-"""The kind of a file that is sent: told from what it is, and never against it."""
+"""The kind of a file that is sent: determined from its content, and never against it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels: a change leaves alone what it does not name."""
+"""Labels: a change leaves the other fields as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a WAHA without one of the operations that a tool asks for, the tool answers what the others tell, and says so."""
+"""On a WAHA without one of a tool's operations, the tool answers with the others, and says so."""
 
 from __future__ import annotations
 

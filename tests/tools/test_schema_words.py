@@ -1,4 +1,4 @@
-"""Input schemas: what hosts and converters do with them leaves every fact in place."""
+"""Input schemas: no fact is lost through what hosts and converters do to them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ async def run(argv: Sequence[str], given: str, environ: Mapping[str, str], limit
 
 async def _give(process: Process, text: str) -> None:
     assert process.stdin is not None
-    # It need not read.
+    # It need not read its input.
     with contextlib.suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         await process.stdin.send(text.encode())
         await process.stdin.aclose()

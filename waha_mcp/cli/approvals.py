@@ -17,7 +17,7 @@ from waha_mcp.store import StoreAway
 
 
 def approvals(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
-    """Print what agents ask for and waits for your yes.
+    """Print the calls of agents that wait for your approval.
 
     Example: waha-mcp approvals
     """
@@ -30,7 +30,7 @@ def approve(
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it instead.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
 ) -> None:
-    """Show what waits under an id, and approve or refuse it.
+    """Show the waiting call with an id, and approve or refuse it.
 
     Example: waha-mcp approve 3f9a
     """

@@ -1,7 +1,7 @@
 """Whether Python compiles waha-mcp again at each start, which makes a start about three times as long.
 
 Python keeps the bytecode of what it has compiled beside the source. It cannot where the user may not write there, and
-does not where it is told not to: then whoever installs has to compile.
+does not where it is told not to: then the installer has to compile.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _source(name: str) -> Path | None:
 
 
 def _has_bytecode(source: Path) -> bool:
-    """Whether there is bytecode that Python takes: of this version, and of the source as it is now."""
+    """Whether there is valid bytecode: of this Python version, and of the source as it is now."""
     try:
         head = Path(cache_from_source(source)).read_bytes()[:16]
     except OSError:
@@ -66,7 +66,7 @@ def _folder(source: Path) -> Path:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or else the nearest above it that there is: Python makes those that are missing."""
+    """The folder, or else its nearest parent that exists: Python creates the missing ones."""
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 

@@ -178,7 +178,7 @@ def _app_options(
 
 
 def secret_in(file: Path, what: str) -> str:
-    """The secret in a file (- is stdin), without what is blank around it. `what` it is, in the error.
+    """The secret in a file (- is stdin), without surrounding blanks. `what` names it in the error.
 
     Raises:
         Failure: the file cannot be read.
@@ -191,7 +191,7 @@ def secret_in(file: Path, what: str) -> str:
 
 
 def check_store() -> None:
-    """Look whether the environment names a store that can be opened.
+    """Check whether the environment names a store that can be opened.
 
     Raises:
         AppError: it does not.

@@ -1,4 +1,4 @@
-"""`waha-mcp console`: the page on which a person sees what agents do and want, and decides about it."""
+"""`waha-mcp console`: the page on which a person sees the calls of agents and decides about those that wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from waha_mcp.cli.common import Failure
 from waha_mcp.log import configure_logging
 
-#: Where the page listens if nothing else is said.
+#: Where the page listens by default.
 LOOPBACK = "127.0.0.1"
 
 
@@ -20,9 +20,9 @@ def console(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on; another one is for containers.")] = LOOPBACK,
 ) -> None:
-    """Serve the page that shows what agents ask for and do.
+    """Serve the page where you watch agents and approve calls.
 
-    You approve and refuse there. It is on this machine only, until Ctrl-C.
+    Only this machine can reach it. Ctrl-C ends it.
 
     Example: waha-mcp console
     """

@@ -1,6 +1,6 @@
 """Checks everything between an agent and WhatsApp, and yields a finding with a fix for each part.
 
-Nothing is changed (but that a damaged index or store is moved aside, as whoever opens it does) and no message is read:
+Nothing is changed (except that a damaged index or store is moved aside, as at any opening) and no message is read:
 the requests are the probes of the key, and one for a single chat, whose content is discarded.
 """
 
@@ -148,7 +148,7 @@ class _Made:
 
     @property
     def again(self) -> str:
-        """Makes the App's key anew."""
+        """Makes a new key for the App."""
         return f"`waha-mcp init --id {self.id}`" if self.id else "`waha-mcp init`"
 
     def give(self, actions: Collection[Action]) -> str:
@@ -178,7 +178,7 @@ def _files(app: App, source: str | None) -> Iterator[Finding]:
 
 
 def _index(app: App, made: _Made) -> Iterator[Finding]:
-    """Check the local index, and whether messages are kept that are not to be."""
+    """Check the local index, and whether messages are kept that should not be."""
     files = files_of(app.id)
     drop = f"`waha-mcp index drop --app {app.id}`"
     if not app.index:
@@ -214,7 +214,7 @@ def _left_indexes(app: App, account: str | None) -> Iterator[Finding]:
 
 
 def _clients(app: App) -> list[Finding]:
-    """What clients the App's servers have now, and how these hear what happens."""
+    """The current clients of the App's servers, and how these hear of events."""
     try:
         with contextlib.closing(user_store()) as store:
             found = present(store, app.id)

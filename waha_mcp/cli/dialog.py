@@ -1,4 +1,4 @@
-"""Questions at a terminal. What is wrong with an answer is said, and the question comes again."""
+"""Questions at a terminal. An error in an answer is shown, and the question is repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def interactive() -> bool:
 
 
 class Asking:
-    """Asks, where `on`; else a given answer or the default counts, and what is wrong with it ends the command.
+    """Asks, if `on`; else a given answer or the default is used, and an error in it ends the command.
 
     Questions stand outside event loops, which would keep Ctrl-C from them.
     """
@@ -40,10 +40,10 @@ class Asking:
         hidden: bool = False,
         none: str = "",
     ) -> T:
-        """What `accept` makes of the answer; where it raises Failure or AppError, that is said and asked again.
+        """The result of `accept` for the answer; if it raises Failure or AppError, that is shown and asked again.
 
         `given`: a flag's or the environment's answer, taken without a question. `default`: that of the Enter key.
-        `none`: the error where there is no answer and nobody can be asked.
+        `none`: the error if there is no answer and nobody can be asked.
 
         Raises:
             Failure, AppError: nobody can be asked, and the answer is wrong or there is none.
@@ -75,7 +75,7 @@ class Asking:
 
 
 def one_of(answer: str, names: Sequence[str], what: str) -> str:
-    """The name that an answer is, or whose number in the list (from 1) it is.
+    """The name given as an answer, or the one whose number in the list (from 1) is given.
 
     Raises:
         Failure: neither; the text has all names.
@@ -88,5 +88,5 @@ def one_of(answer: str, names: Sequence[str], what: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Show what is wrong, wrapped to the terminal."""
+    """Show an error, wrapped to the terminal."""
     typer.secho(set_in(as_typed(for_person(text)), "  "), fg="yellow")

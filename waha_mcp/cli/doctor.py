@@ -21,10 +21,10 @@ def doctor(
     app: Annotated[str | None, typer.Option(help="App definition: a file, or its id in the config folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find what is amiss, from the client to WhatsApp, and the fix.
+    """Find problems between the client and WhatsApp, and their fixes.
 
-    It looks at the App, WAHA, the key, the session, the lists of recipients, the clients' entries
-    and whether Python keeps what it has compiled.
+    It checks the App, WAHA, the key, the session, the lists of recipients, the clients' entries
+    and whether Python keeps the bytecode that it compiles.
     Without --app it checks every App defined here. Exits with 1 when there is a problem.
 
     Example: waha-mcp doctor --app assistant

@@ -1,4 +1,4 @@
-"""`waha-mcp forget`: deletes what is kept of a chat."""
+"""`waha-mcp forget`: deletes the data kept about a chat."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Delete what is kept here of a chat.
+    """Delete the data kept here about a chat.
 
-    That is what the trail, questions, saved files, own messages and the index hold. WhatsApp keeps its own.
+    It is in the trail, questions, saved files, own messages and the index. WhatsApp keeps its own data.
 
     Example: waha-mcp forget '+1 202 555 0123'
     """

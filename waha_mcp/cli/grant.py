@@ -34,15 +34,15 @@ def grant(
     messages: Annotated[int, typer.Option(min=1, max=MOST_MESSAGES, help="Messages to each of them.")] = MOST_MESSAGES,
     app: AppOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="Show what is open, and end.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Show the grants in force, and exit.")] = False,
     end: Annotated[
-        str | None, typer.Option("--end", metavar="CHAT|all", help="Close it again.", show_default=False)
+        str | None, typer.Option("--end", metavar="CHAT|all", help="End a grant early.", show_default=False)
     ] = None,
 ) -> None:
     """Let an agent write to somebody without asking, for a while.
 
     It skips the question and nothing else: lists, pace, links and pauses stay, and what deletes or changes settings
-    is asked about as ever. A new one for the same chat takes the place of the last.
+    is asked about as ever. A new grant for the same chat replaces the last one.
 
     Example: waha-mcp grant --to "Maya Lindqvist" --for 30m --messages 5
     """
@@ -88,7 +88,7 @@ def _seconds(span: str) -> float:
 
 
 async def _chats(app: App, written: list[str]) -> Mapping[str, Person]:
-    """Who is meant, by the rules for effects: chat id to who it is."""
+    """The people and groups meant, by the rules for effects: chat id to who it is."""
     from waha_mcp.app.actions import Action
     from waha_mcp.bridge import Bridge
     from waha_mcp.people.resolving import Unresolved
@@ -147,7 +147,7 @@ def _end(chat: str, app: str | None) -> None:
 
 
 def _meant(written: str, found: list[TaskGrant]) -> set[str]:
-    """The keys of the grants for a chat: by its number or id, else by what stands in who it is."""
+    """The keys of the grants for a chat: by its number or id, else by a part of the text on who it is."""
     with contextlib.suppress(ValueError):
         chat = parse_chat(written)
         if by_id := {each.key for each in found if each.chat == chat}:

@@ -76,8 +76,8 @@ def init(
     allow_insecure_http: Annotated[
         bool, typer.Option("--allow-insecure-http", help="Plain http to a host outside private networks.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: defaults for what no flag says.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Look, and print what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: use defaults for missing flags.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Change nothing; print what would be done.")] = False,
 ) -> None:
     """Make an MCP App with its own key, and add it to your clients.
 
@@ -149,7 +149,7 @@ class _Waha:
         return run(opened)
 
     def look(self, asking: Asking, work: Callable[[Admin], Awaitable[T]]) -> T:
-        """As `admin`; where that fails, the person may try it again."""
+        """As `admin`; if it fails, the person may try again."""
         while True:
             try:
                 return self.admin(work)
@@ -305,7 +305,7 @@ def _make(
     app_id: str | None,
     dry_run: bool,
 ) -> tuple[Plan, Path] | None:
-    """Make the App on WAHA and here; None if only what would be done is to be shown."""
+    """Make the App on WAHA and here; None if the changes are only shown."""
     from waha_mcp.cli.setup import Plan, make
 
     here = {path.stem: path for path in definitions()}
@@ -330,7 +330,7 @@ def _make(
     while True:
         chosen = asking.until("\nName for this App", accept, given=given, default=free)
         old = read_definition(here[chosen]) if chosen in here else {}
-        # What the user has written there stays.
+        # The user's changes to the file stay.
         new = {name: value for name, value in limits.items() if name not in old}
         plan = Plan(chosen, waha.url, session.name, frozenset(may.actions), way=waha.way, limits=new)
         _tell(plan, own_lists="chats" in old)
@@ -389,7 +389,7 @@ def _show_dry(plan: Plan) -> None:
 def _add_to_clients(
     asking: Asking, path: Path, hosts: Sequence[Host] | None, name: str | None
 ) -> tuple[list[Host], list[str]]:
-    """Add the entry to the hosts; those that have it now, and the names of those that have not."""
+    """Add the entry to the hosts; those that have it now, and the names of those that do not."""
     if hosts is None:
         hosts = _chosen_hosts(asking)
     if hosts and asking.on and name is None:
@@ -408,7 +408,7 @@ def _add_to_clients(
 
 
 def _add_to(asking: Asking, host: Host, path: Path, name: str | None) -> None:
-    """Add the entry to a host; where that fails, the person may give it another name.
+    """Add the entry to a host; if that fails, the person may give it another name.
 
     Raises:
         Failure, AppError: it could not be added.
@@ -450,7 +450,7 @@ def _chosen_hosts(asking: Asking) -> list[Host]:
 
 
 def _entry_name(asking: Asking, host: Host, path: Path) -> str | None:
-    """The name of the entry; None where the person leaves it to each client's file."""
+    """The name of the entry; None if the person leaves it to each client's file."""
     from waha_mcp.hosts.installation import HostError, free_name
 
     try:
@@ -473,4 +473,4 @@ def _say_what_is_next(plan: Plan, done: Sequence[Host]) -> None:
         say("  Answer what it asks you:  waha-mcp console, where the client itself cannot ask")
     say(f"  See what the agent sees:  waha-mcp tools --app {plan.id}")
     say(f"  Change what it may do:    waha-mcp apps update {plan.id} --actions read")
-    say("  Something amiss:          waha-mcp doctor")
+    say("  If something is wrong:    waha-mcp doctor")

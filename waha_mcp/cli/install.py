@@ -61,7 +61,7 @@ def install(
     ] = None,
     write_key: Annotated[
         bool,
-        typer.Option("--write-key", help="With --url: the key itself goes into the file, which only you can read."),
+        typer.Option("--write-key", help="With --url: write the key itself into the file, which only you can read."),
     ] = False,
     oauth: Annotated[bool, typer.Option("--oauth", help="With --url: no key, the client logs in.")] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="With --url: only tools that read.")] = False,

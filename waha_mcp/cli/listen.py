@@ -41,9 +41,9 @@ def listen(
     *,
     load: Callable[..., App],
 ) -> None:
-    """Wake an agent when somebody writes who may do so.
+    """Wake an agent when a permitted person writes.
 
-    Whose messages do, the App says under [listen]. It goes on from now until SIGTERM or Ctrl-C.
+    The App says under [listen] who is permitted. It runs from now on until SIGTERM or Ctrl-C.
 
     Example: waha-mcp listen --app assistant --exec python answer.py
     """
@@ -82,12 +82,12 @@ async def _listen(app: App, argv: list[str], as_json: bool) -> None:
     with stop_signals() as stopped:
         async with Bridge(app) as bridge, anyio.create_task_group() as tasks:
             bridge.presence.saw("waha-mcp listen", "")
-            # Who reads lines is told everything.
+            # A reader of lines gets all of them.
             tasks.start_soon(run, Listener(bridge, agent.take, loses=bool(argv)))
             await stopped()
             tasks.cancel_scope.cancel()
     if agent.stalled:
-        # The thread that prints would keep the process until somebody reads.
+        # The printing thread would keep the process until somebody reads.
         if failed and isinstance(failed[0], Failure):
             logger.error("%s", failed[0])
         os._exit(1 if failed else 0)
@@ -107,7 +107,7 @@ class _Agent:
     _printing: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def take(self, wake: Wake) -> None:
-        """Give the agent a burst; returns when it is through with it.
+        """Give the agent a burst; returns when the agent has finished with it.
 
         Raises:
             BrokenPipeError: nobody reads the lines.
@@ -119,7 +119,7 @@ class _Agent:
 
     async def _print(self, line: str) -> None:
         async with self._printing:
-            # A reader that does not read keeps nobody but this from going on.
+            # A reader that does not read delays only this thread.
             self.stalled = True
             await anyio.to_thread.run_sync(partial(print, line, flush=True), abandon_on_cancel=True)
             self.stalled = False

@@ -36,7 +36,7 @@ def _app_ids() -> list[str]:
 
 
 AppId = Annotated[str, typer.Argument(help="Id of the App.", show_default=False, autocompletion=_app_ids)]
-HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; ask WAHA nothing.")]
+HereOnly = Annotated[bool, typer.Option("--here", help="Change only the definition here; do not contact WAHA.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[
     Path | None,
@@ -46,12 +46,12 @@ Folder = Annotated[
 
 @apps.command("list")
 def list_apps(
-    on_waha: Annotated[bool, typer.Option("--waha", help="Also those on WAHA alone; needs the admin key.")] = False,
+    on_waha: Annotated[bool, typer.Option("--waha", help="Also those only on WAHA; needs the admin key.")] = False,
     url: Annotated[str | None, typer.Option(help="WAHA's URL, for --waha.", show_default="the Apps' own")] = None,
     admin_key_file: AdminKeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the Apps, and with --waha those that only WAHA knows.
+    """List the Apps; with --waha also those that only WAHA knows.
 
     Example: waha-mcp apps list --waha
     """
@@ -113,7 +113,7 @@ def update(
 def disable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = False) -> None:
     """Switch an App off: its key stops working at once.
 
-    And waha-mcp no longer starts with it. Programs that were connected to it by OAuth have to be connected anew.
+    waha-mcp no longer starts with it, either. Programs that were connected by OAuth have to be connected again.
 
     Example: waha-mcp apps disable assistant
     """
@@ -133,7 +133,7 @@ def enable(app: AppId, admin_key_file: AdminKeyFile = None, here: HereOnly = Fal
 def rotate(app: AppId, admin_key_file: AdminKeyFile = None, as_json: AsJson = False) -> None:
     """Give an App a new key; the old one stops working at once.
 
-    It is stored where the old one was.
+    It is stored in the place of the old one.
 
     Example: waha-mcp apps rotate assistant
     """
@@ -183,7 +183,7 @@ def remove(
 ) -> None:
     """Remove an App, here and on WAHA, with its key.
 
-    Its index of messages goes, too, and what was connected by OAuth; the trail stays.
+    Its index of messages and its OAuth connections are removed, too; the trail stays.
 
     Example: waha-mcp apps remove assistant --yes
     """
@@ -221,8 +221,8 @@ def code(
 ) -> None:
     """Print a one-time code that connects a program by OAuth.
 
-    It goes into the page that a program such as claude.ai opens, within ten minutes, and is for this App. A new one
-    takes the place of the last. With --console it lets a person approve what the App's agents ask for, at /console of
+    You type it into the page that a program such as claude.ai opens, within ten minutes; it is for this App only. A new
+    code replaces the last one. With --console it lets a person approve the calls of the App's agents, at /console of
     the server.
 
     Example: waha-mcp apps code assistant
@@ -250,11 +250,11 @@ def code(
 @apps.command()
 def oauth(
     app: AppId,
-    end: Annotated[bool, typer.Option("--end", help="End them all, at once. The App and its key stay.")] = False,
+    end: Annotated[bool, typer.Option("--end", help="Disconnect all at once. The App and its key stay.")] = False,
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the programs that are connected by OAuth, or end them.
+    """List the programs connected by OAuth, or disconnect them.
 
     Example: waha-mcp apps oauth assistant
     """
@@ -296,7 +296,7 @@ def _disconnect(app_id: str) -> int:
 
 
 def _ended(number: int) -> str:
-    """What is said of programs that were disconnected; nothing of none."""
+    """The text on programs that were disconnected; empty if there are none."""
     programs = "1 program that was" if number == 1 else f"{number} programs that were"
     return f"{programs} connected by OAuth can use it no longer." if number else ""
 
@@ -323,7 +323,7 @@ def _time(seconds: float) -> str:
 
 
 def _id_of(path: Path) -> str | None:
-    """The id that an App keeps its state under; None where that cannot be told, or another App has the same."""
+    """The id under which an App keeps its state; None if it cannot be determined, or another App has the same."""
     try:
         app_id = str(id_of(path, read_definition(path)))
     except AppError:

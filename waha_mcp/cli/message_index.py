@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 index = typer.Typer(help="Build, show and delete the local index of messages.", no_args_is_help=True)
 
-#: Seconds between two looks at how far it is, and between two lines where stdout is no terminal.
+#: Seconds between two checks of the progress, and between two lines if stdout is no terminal.
 TICK, LINE = 0.25, 10.0
 #: Seconds for which WAHA may be away, or another process hold the file, before a build gives up.
 PATIENCE = 20.0
 #: The characters of a bar.
 BAR = 10
-#: How many chats that could not be read are named.
+#: Most chats named that could not be read.
 NAMED = 10
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -50,7 +50,7 @@ _OneApp = Annotated[str | None, typer.Option("--app", help="The App: its id, or 
 def build(app: AppOption = None, as_json: _AsJson = False) -> None:
     """Fill an App's index now, as fast as WAHA answers.
 
-    A server with the App does so by itself, slower. Ctrl-C ends it: the next build, or a server, goes on there.
+    A server with the App does so by itself, slower. Ctrl-C stops it: the next build, or a server, continues there.
 
     Example: waha-mcp index build --app assistant
     """
@@ -68,7 +68,7 @@ def build(app: AppOption = None, as_json: _AsJson = False) -> None:
 
 @index.command()
 def status(app: _OneApp = None, as_json: _AsJson = False) -> None:
-    """Show where each App's index lies, and how far it is filled.
+    """Show where each App's index is, and how far it is filled.
 
     Example: waha-mcp index status --json
     """
@@ -96,7 +96,7 @@ def status(app: _OneApp = None, as_json: _AsJson = False) -> None:
 def drop_index(
     app: _OneApp = None, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
-    """Delete an App's index, of all its accounts.
+    """Delete an App's index, for all its accounts.
 
     Example: waha-mcp index drop --app assistant
     """
@@ -175,7 +175,7 @@ class _Build:
     app: App
     quiet: bool
     began: float = field(default_factory=time.monotonic)
-    #: What is known of it in the end.
+    #: The final state.
     path: Path | None = None
     messages: int = 0
     chats: int = 0
@@ -253,11 +253,11 @@ class _Build:
 
     @property
     def summary(self) -> str:
-        """How far it is, in words."""
+        """The progress, in words."""
         return contents(self.messages, self.chats, self.whole, self.since)
 
     def tell(self, as_json: bool) -> None:
-        """Print what has come of it.
+        """Print the result.
 
         Raises:
             Failure: it failed, or not everything could be read.
@@ -301,7 +301,7 @@ class _Build:
 
 
 class _Shown:
-    """How far it is: a bar on a terminal, else a line now and then."""
+    """The progress: a bar on a terminal, else a line now and then."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -333,6 +333,6 @@ class _Shown:
             self._last, self._when = text, time.monotonic()
 
     def _write(self, line: str, end: str = "") -> None:
-        """Put a line in the place of the last one."""
+        """Replace the last line."""
         columns = shutil.get_terminal_size().columns - 1
         print(f"\r{line[:columns]:<{columns}}", end=end, flush=True)

@@ -1,4 +1,4 @@
-"""`waha-mcp pause` and `waha-mcp resume`: the user stops and starts again what agents may do, but for reading."""
+"""`waha-mcp pause` and `waha-mcp resume`: the user stops and restarts everything that agents may do, except reading."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ AppName = Annotated[
 
 
 def pause(app: AppName = None) -> None:
-    """Stop at once all that agents do but reading.
+    """Stop at once everything that agents do except reading.
 
-    In every process, until you resume.
+    This holds in every process, until you resume.
 
     Example: waha-mcp pause
     """

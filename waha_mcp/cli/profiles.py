@@ -36,7 +36,7 @@ class Choice:
     asks: bool = False
 
 
-#: Whom an App asks about that has a list, where a choice `asks`: all that are not on it.
+#: Whom an App with a list asks about, if a choice `asks`: everybody not on it.
 OTHERS = ["people", "groups"]
 
 CHOICES = (
@@ -136,7 +136,7 @@ def _rule(app: Callable[..., App], may: Choice, names: list[str]) -> dict[str, A
     """The list `chats.send` with these names, which are looked up.
 
     Raises:
-        Failure, AppError: one of them is nobody.
+        Failure, AppError: one of them cannot be found.
     """
     from waha_mcp.cli.setup import unknown_recipients
 

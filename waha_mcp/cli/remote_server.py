@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 #: The variable that clients take the key from, unless another is named.
 KEY_VARIABLE = "WAHA_API_KEY"
-#: What stands for a key where an entry is only shown.
+#: Placeholder for a key in an entry that is only shown.
 SHOWN = "THE-KEY"
-#: Seconds that a server has for its answer.
+#: Seconds that a server may take to answer.
 PATIENCE = 10.0
 
 
@@ -46,7 +46,7 @@ class Wanted:
 def remote_for(host: Host, wanted: Wanted, only_shown: bool = False) -> Remote:
     """How the host reaches the server, which was asked, unless it was not to be.
 
-    `only_shown`: for an entry that is only shown, where a key would stand a word stands for it.
+    `only_shown`: for an entry that is only shown; a placeholder stands for the key.
 
     Raises:
         Failure: wrong usage, there is no key, or the server does not take it.
@@ -81,7 +81,7 @@ def server_url(text: str) -> str:
     """The URL of a server's MCP address; without a path it is `/mcp`.
 
     Raises:
-        Failure: it is no http or https URL, holds more than that, or would send the key in clear over the internet.
+        Failure: it is not an http or https URL, holds more than that, or would send the key in clear over the internet.
     """
     try:
         url = parse(text.strip())
@@ -114,7 +114,7 @@ def _key(file: Path | None, variable: str) -> str:
     """The App's key, from a file (- is stdin), the variable or a hidden prompt.
 
     Raises:
-        Failure: there is none, or it cannot be one.
+        Failure: there is none, or it cannot be a key.
     """
     key = os.environ.get(variable, "").strip() if file is None else secret_in(file, "the key")
     if not key and file is None and interactive():

@@ -123,7 +123,7 @@ def shared_with(place: Place) -> list[str]:
 
 
 async def _made(admin: Admin, plan: Plan, make: Callable[[], Awaitable[Minted]]) -> Minted:
-    """Make a key; if that fails, the error names the keys that have come up meanwhile."""
+    """Make a key; if that fails, the error names the keys that were created meanwhile."""
     before = await admin.key_ids(plan.session)
     try:
         made = await make()

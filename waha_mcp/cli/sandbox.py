@@ -21,7 +21,7 @@ def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 3000,
     seed: Annotated[int, typer.Option(help="Another seed makes another account.")] = 1,
-    engine: Annotated[Literal["gows", "noweb", "webjs", "wpp"], typer.Option(help="Whose answers it gives.")] = "gows",
+    engine: Annotated[Literal["gows", "noweb", "webjs", "wpp"], typer.Option(help="Engine to imitate.")] = "gows",
     contacts: Annotated[
         int | None, typer.Option(min=1, max=79_000, help="How many contacts.", show_default="about 25")
     ] = None,
@@ -32,7 +32,7 @@ def sandbox(
 ) -> None:
     """Run an embedded WAHA with a made-up account.
 
-    Until SIGTERM or Ctrl-C. No phone and no key needed.
+    It runs until SIGTERM or Ctrl-C, and needs no phone and no key.
 
     Example: waha-mcp sandbox --port 3000 --engine noweb
     """

@@ -32,7 +32,7 @@ def serve(
     context: typer.Context,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Serve an embedded WAHA instead of a real one.")] = False,
     channel: Annotated[
-        bool, typer.Option("--channel", help="Tell Claude Code of new messages, whose the App says under [listen].")
+        bool, typer.Option("--channel", help="Tell Claude Code of new messages from the people under [listen].")
     ] = False,
     http: Annotated[bool, typer.Option("--http", help="Serve over HTTP; the key of each request decides.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -41,7 +41,7 @@ def serve(
         Path | None,
         typer.Option(help="Folder of the definitions to serve.", show_default="the config folder"),
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Serve any scoped key of WAHA's.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Accept any scoped key of WAHA.")] = False,
     template: Annotated[
         Path | None,
         typer.Option(help="Definition for keys without one.", show_default="strict"),
@@ -82,7 +82,7 @@ def serve(
     log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.")] = "text",
     allow_insecure_http: Annotated[
         bool,
-        typer.Option("--allow-insecure-http", help="No TLS for other machines: a proxy has it."),
+        typer.Option("--allow-insecure-http", help="Serve other machines without TLS: a proxy provides it."),
     ] = False,
     *,
     load: Callable[..., App],

@@ -48,7 +48,7 @@ def serve_over_http(
     """Serve until a signal. `given`: the options that choose an App; of them only the URL and the log's level count.
 
     Raises:
-        Failure, AppError: what was asked for makes no sense, is not safe, or cannot be had.
+        Failure, AppError: the options make no sense, are not safe, or cannot be met.
     """
     configure_logging(given["log_level"], log_format)
     wrong = [name for name, value in given.items() if value is not None and name not in ("log_level", "url")]

@@ -60,14 +60,14 @@ class Plan:
         }
 
 
-#: Seconds in which WAHA is put back as it was.
+#: Seconds in which WAHA's former state is restored.
 _UNDO_LIMIT = 10.0
 
 
 async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
     """Create or change the key in WAHA, check that it has exactly the planned actions, and write `<id>.toml`.
 
-    If the check fails or it is cancelled, WAHA is put back as it was and nothing is written.
+    If the check fails or it is cancelled, WAHA's former state is restored and nothing is written.
 
     Raises:
         AppError: the existing definition with this id cannot be read.
@@ -122,7 +122,7 @@ async def _check(admin: Admin, plan: Plan, minted: Minted) -> None:
 
 
 async def _put_back(admin: Admin, plan: Plan, earlier: Minted | None, minted: Minted | None) -> str:
-    """Give WAHA the app or key of before, or none; a sentence about what came of it, also where it is cancelled."""
+    """Restore the former app or key in WAHA, or none; a sentence about the result, also if it is cancelled."""
     unknown = f"Whether WAHA keeps '{plan.id}' is not known: look at the session's apps and keys in its dashboard."
     with anyio.CancelScope(shield=True), anyio.move_on_after(_UNDO_LIMIT):
         try:

@@ -25,10 +25,10 @@ def log(
     app: Annotated[
         str | None, typer.Option(help="The App: its id, or its file.", show_default="the only one there")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     last: Annotated[int, typer.Option(min=0, help="How many of the last lines; 0 is all.")] = 50,
-    chat: Annotated[str, typer.Option(help="Only with this chat: a part of its id or number.")] = "",
-    tool: Annotated[str, typer.Option(help="Only of tools with this in their name.")] = "",
+    chat: Annotated[str, typer.Option(help="Only calls about this chat: a part of its id or number.")] = "",
+    tool: Annotated[str, typer.Option(help="Only tools with this in their name.")] = "",
     outcome: Annotated[str, typer.Option(help="Only with this outcome or decision, such as refused.")] = "",
 ) -> None:
     """Print what agents did through an App, a line of JSON per call.

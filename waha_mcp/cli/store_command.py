@@ -14,12 +14,14 @@ from waha_mcp.store.folders import VARIABLE, redis_url, user_store
 
 
 def store(
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Go on with a Redis that has lost data.")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Continue with a Redis that has lost data.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Say where the store is, and whether it can be used.
 
-    It holds what was sent lately, open questions, pauses. WAHA_MCP_STORE puts it into a Redis.
+    It holds what was sent recently, open questions and pauses. WAHA_MCP_STORE puts it into Redis.
 
     Example: waha-mcp store
     """

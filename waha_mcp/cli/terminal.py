@@ -10,7 +10,7 @@ import unicodedata
 
 
 def visible(text: str) -> str:
-    """A text with what would command the terminal, hide or turn a line around as its escape; line feeds stay.
+    """A text with escapes for all that would command the terminal, hide text or reverse a line; line feeds stay.
 
     The escapes are those of JSON, so that JSON stays JSON.
     """

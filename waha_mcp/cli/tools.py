@@ -29,13 +29,13 @@ PATIENCE = 60.0
 @with_app(log_level="error")
 def tools(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="List every tool there is, also without an App.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every tool, also without an App.")] = False,
     *,
     load: Callable[..., App],
 ) -> None:
     """Show the tools that an App exposes, and why others are hidden.
 
-    And how much of its limits is used, and whether it is paused.
+    It also shows how much of its limits is used, and whether it is paused.
 
     Example: waha-mcp tools --app assistant
     """

@@ -1,4 +1,4 @@
-"""Which messages are looked for, the line that shows why, and how well it fits."""
+"""Which messages match a search, the line that shows why, and how well it fits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from waha_mcp.whatsapp.folding import fold_text
 
 #: Characters of the line that is shown of a message.
 LINE = 160
-#: Of how many people the mentions are looked up by their numbers; of more, every mention is looked at.
+#: For how many people mentions are looked up by their numbers; for more, every mention is examined.
 MENTIONED = 50
 #: A mention of a person as it stands in a text: the digits of an id, alone or in a number or hidden id.
 _MENTION = re.compile(r"@\+?([0-9]{5,20})(?![0-9])(?:@lid\b)?")
@@ -64,7 +64,7 @@ class Sought:
         return {digits: fold_text(f"@{name}") for digits, name in self.called.items()}
 
     def sieve(self, ids: Callable[[str], Iterable[str]]) -> Sieve:
-        """What an index can tell of it: every record that `match` finds passes. `ids`: all spellings of an id."""
+        """What an index can check of it: every record that `match` finds passes. `ids`: all spellings of an id."""
         single = self.query.has if self.query.has.bit_count() == 1 else NOTHING
         return Sieve(
             tuple(map(self._alternatives, self.query.terms)),
@@ -84,7 +84,7 @@ class Sought:
         return (term, *(f"@{plus}{digits}" for digits in found for plus in ("", "+")))
 
     def match(self, record: Record, names: Names) -> Match | None:
-        """Why a record is found; None if it is not looked for."""
+        """Why a record matches; None if it does not."""
         if not self._is_of(record, names):
             return None
         lines = record.lines()
@@ -122,7 +122,7 @@ class Sought:
         return (self.senders is None or sender in self.senders) and sender not in self.not_senders
 
     def _folded(self, line: str) -> str:
-        """A line as it is searched: behind it the names that are shown in it, each on a line of its own."""
+        """A line as it is searched: followed by the names shown in it, each on its own line."""
         folded = fold_text(line)
         if "@" not in line:
             return folded
@@ -140,7 +140,7 @@ def _fit(term: str, line: str) -> int:
 
 
 def first_line(record: Record) -> str:
-    """What is shown of a message that nothing was searched in; empty for a file without a text."""
+    """What is shown of a message in which nothing was searched; empty for a file without a text."""
     return _window(next(iter(record.lines()), ""), ())
 
 
@@ -154,7 +154,7 @@ def _window(line: str, terms: Iterable[str]) -> str:
         return line
     folded = fold_text(line)
     term = next((each for each in terms if each in folded), "")
-    # What is folded has other lengths: the beginning that just holds the term ends where the term does.
+    # Folded text has other lengths: the shortest beginning that holds the term ends where the term does.
     end = bisect_left(range(len(line)), True, key=lambda count: term in fold_text(line[:count]))
     start = max(0, min(end - LINE // 2, len(line) - LINE)) if term else 0
     cut = line[start : start + LINE]

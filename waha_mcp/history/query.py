@@ -1,4 +1,4 @@
-"""The query language of the search: a text becomes what is looked for. docs/search.md tells users of it."""
+"""The query language of the search: parses a text into what is looked for. docs/search.md describes it for users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST = 500
 ME = "me"
 
 _FIELDS = ("from", "in", "kind", "has", "after", "before")
-#: What other searches, and parameters of tools, call our fields.
+#: Names of our fields in other searches and in parameters of tools.
 _OTHERS_FIELDS: Mapping[str, str] = {
     "since": "after",
     "until": "before",
@@ -50,7 +50,7 @@ _HAS: Mapping[str, Has] = {
     "reply": Has.QUOTE,
     "edited": Has.EDITED,
 }
-#: The names among them that errors tell.
+#: Those of the names that errors mention.
 _TOLD_HAS = ("link", "file", "mention", "quote", "edited")
 #: Operators of other languages.
 _OPERATORS = frozenset({"OR", "AND", "NOT"})

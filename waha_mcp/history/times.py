@@ -28,7 +28,7 @@ def moment(value: Any, zone: tzinfo | None, use: Use = "since") -> Any:
     a time, and nothing that would mean another time at each call. `zone` None: the machine's.
 
     Raises:
-        ValueError: the text is not understood; says what is.
+        ValueError: the text is not understood; the error says which texts are.
     """
     if not isinstance(value, str) or _UNIX.fullmatch(value.strip()):
         return value

@@ -28,7 +28,7 @@ async def cannot_ask(question: Question) -> bool | None:
 
 
 class Asked(Exception):
-    """An `Ask` raises it where the call ends with the question, and is made again with the answer. Nothing was done."""
+    """An `Ask` raises it to end the call with the question; the call is repeated with the answer. Nothing was done."""
 
 
 #: Why the policy refuses calls, in the words of the trail.

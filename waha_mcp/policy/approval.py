@@ -1,8 +1,8 @@
 """A person's answers, in the store: they hold over restarts, for all processes and clients.
 
 One row per question at the console (its page or a terminal). Each transition is one compare-and-swap, so only
-one process makes it: waiting -> approved -> deleted when used, or waiting -> refused. An approval that was given back,
-wherever it came from, is a row in the state approved. What was declined at a client has a row in a table of its own.
+one process makes it: waiting -> approved -> deleted when used, or waiting -> refused. An approval that was given back
+is a row in the state approved, whatever its origin. Calls declined at a client have a table of their own.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ MOST_DECLINED = 1_000
 State = Literal["waiting", "approved", "refused"]
 #: Keys are `<App id>/<digest of the call>`, so that the same call is asked about once.
 _TABLE = "question"
-#: Keys are `<App id>/<Question.seen>`: what was declined at a client holds for all that looks the same.
+#: Keys are `<App id>/<Question.seen>`: a call declined at a client stands for all calls that look the same.
 _DECLINED = "declined"
 #: File names of questions written by versions without a store, in the folder `approvals` of the App's state.
 _FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
 
 
 class TooManyWaiting(Exception):
-    """`MOST_PER_CHATS` questions about the same chats wait already."""
+    """`MOST_PER_CHATS` questions about the same chats are already waiting."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Approvals:
     def __init__(self, app_id: str, store: Store, filed: Callable[[Entry], object] = lambda entry: None) -> None:
         """`filed` is called with each new question."""
         self._app_id, self._store, self._filed = app_id, store, filed
-        #: Held while a question is filed, so that calls at the same time stay within the bounds.
+        #: Held while a question is filed, so that concurrent calls stay within the bounds.
         self._filing = threading.Lock()
 
     def entries(self) -> list[Entry]:
@@ -81,19 +81,19 @@ class Approvals:
         return row, found if found is not None and found.question.digest == digest else None
 
     def refused(self, digest: str, seen: str) -> Entry | None:
-        """An entry that a person has refused, of this digest or of what looks the same to its recipients."""
+        """A refused entry with this digest, or for a call that looks the same to its recipients."""
         found = (entry for entry in self.entries() if entry.state == "refused")
         return next((entry for entry in found if _alike(entry, digest, seen)), None)
 
     def ask(self, question: Question, contents: Sequence[bytes] | None = None) -> Entry:
         """The entry with the question's digest, a refused one that looks the same, or a new one in the state `waiting`.
 
-        A new one takes the place of a waiting one that looks the same to the recipients. `contents` are the bytes of
-        the question's files, of which copies are kept to be shown. If `MOST_WAITING` questions wait, the oldest about
-        the chat with the most of them makes room.
+        A new one replaces a waiting one that looks the same to the recipients. `contents` are the bytes of the
+        question's files, which are copied to be shown. If `MOST_WAITING` questions wait, the oldest one about the
+        chat with the most of them is removed.
 
         Raises:
-            TooManyWaiting: `MOST_PER_CHATS` other questions about the same chats wait already.
+            TooManyWaiting: `MOST_PER_CHATS` other questions about the same chats are already waiting.
         """
         with self._filing:
             return self._ask(question, contents)
@@ -143,7 +143,7 @@ class Approvals:
         return good and self._store.swap(_TABLE, self._key(entry.question.digest), _written(approved), None)
 
     def give_back(self, entry: Entry) -> None:
-        """Make an approval usable again until it expires. A later refusal of the same stays."""
+        """Make an approval usable again until it expires. A later refusal of the same call stays."""
         digest = entry.question.digest
         while entry.expires > self._store.now():
             row, found = self._found(digest)
@@ -161,14 +161,14 @@ class Approvals:
                 self._remove(entry)
 
     def decline(self, question: Question, client: str) -> None:
-        """Note that a call was declined at a client of this name, for the lifetime of its question."""
+        """Record that a call was declined at a client of this name, for the lifetime of its question."""
         key, text = self._key(question.seen), json.dumps({"client": client, "created": self._store.now()})
         put(self._store, _DECLINED, key, text, expires=question.expires)
         self._store.trim(_DECLINED, f"{self._app_id}/", MOST_DECLINED)
         self.withdraw(question.digest, question.seen)
 
     def declined(self, seen: str) -> str | None:
-        """The name of the client at which a call that looks the same was declined lately; None if none was."""
+        """The name of the client where a call that looks the same was recently declined; None if none was."""
         try:
             row = json.loads(self._store.get(_DECLINED, self._key(seen)) or "null")
             return str(row["client"]) if row["created"] <= self._store.now() + ASTRAY else None
@@ -188,14 +188,14 @@ class Approvals:
 
 
 def _alike(entry: Entry, digest: str, seen: str) -> bool:
-    """Whether an entry is about a call of this digest, or one that looks the same to its recipients."""
+    """Whether an entry is for the call with this digest, or for one that looks the same to its recipients."""
     return entry.question.digest == digest or (seen != "" and entry.question.seen == seen)
 
 
 def _surplus(waiting: Sequence[Entry], question: Question) -> list[Entry]:
-    """The waiting entries, oldest first, that make room for a new question: of the chat with the most each time.
+    """The waiting entries to remove for a new question, oldest first: each time one of the chat with the most.
 
-    So a flood about some chats, in whatever company, makes room itself for a question about another.
+    So a flood about some chats, alone or with others, displaces itself and not a question about another chat.
     """
     left, gone = list(waiting), list[Entry]()
     while len(left) >= MOST_WAITING:
@@ -206,12 +206,12 @@ def _surplus(waiting: Sequence[Entry], question: Question) -> list[Entry]:
 
 
 def _copied(waiting: Sequence[Entry]) -> int:
-    """How many bytes of files of these questions are copied."""
+    """The total size in bytes of the copied files of these questions."""
     return sum(file.size for entry in waiting for file in entry.question.files if file.copied)
 
 
 def _about(question: Question) -> tuple[str, ...]:
-    """The chats of a question. Questions about none count as about one."""
+    """The chats of a question. All questions without chats count as being about one and the same."""
     return question.chats or ("",)
 
 
@@ -278,14 +278,14 @@ def app_of(entry_id: str) -> str | None:
 
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
-    """Delete the questions, in any state, whose text `about` accepts, with their copies of files; how many.
+    """Delete the questions, in any state, whose text `about` accepts, and their file copies; return how many.
 
     `prefix`: of the keys in the store.
 
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    waiting()  # takes over the files of earlier versions
+    waiting()  # imports the files of earlier versions
     gone = [
         row for row in store.rows(_TABLE, prefix) if about(row.value) and store.swap(_TABLE, row.key, row.value, None)
     ]
@@ -295,7 +295,7 @@ def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
 
 
 def _take_over(store: Store, app_id: str) -> None:
-    """Move an App's question files into the store. Only the process that deletes a file imports it, so once."""
+    """Move an App's question files into the store. Only the process that deletes a file imports it: each once."""
     folder = state_root() / app_id / "approvals"
     with contextlib.suppress(OSError):
         for path in list(folder.iterdir()):

@@ -27,7 +27,7 @@ from waha_mcp.whatsapp.untrusted import reveal
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks whether a question is decided, while a call waits.
+#: Seconds between two checks whether the question of a waiting call is decided.
 LOOK_EVERY = 0.5
 #: Chats that a reason lists by name; the rest are given as a count.
 _MOST_NAMED = 5
@@ -37,7 +37,7 @@ _MOST_NAMED = 5
 class Reason:
     """Why a person is asked. In `words`, `{}` is replaced by the names of `chats` (ids), if there are any.
 
-    `by_grant`: whether a task grant for all whom the call reaches answers it beforehand.
+    `by_grant`: whether task grants for all chats that the call reaches can answer it beforehand.
     """
 
     words: str
@@ -61,7 +61,7 @@ class Approver:
         self._app_id, self._identity = app.id, app.identity
         self._rules, self._people, self._store = app.approval, people, store
         self._approvals = Approvals(app.id, store, Notices(app.id, app.approval.notify, store).send)
-        #: Approvals to give back that could not be written: digest to entry.
+        #: Approvals that could not be given back yet: digest to entry.
         self._unwritten: dict[str, Entry] = {}
         shown_files.sweep()
 
@@ -71,10 +71,10 @@ class Approver:
         `why` holds the reasons shown in the question.
 
         Raises:
-            Refusal: it was declined or refused, nobody has answered yet, too many questions wait already, or whom it
-                reaches changed while the person was asked.
+            Refusal: it was declined or refused, nobody has answered yet, too many questions are already waiting, or its
+                recipients changed while the person was asked.
             StoreAway: the store cannot be read or written.
-            Unreachable: WAHA is away, so whether whom it reaches is as it was shown is not known.
+            Unreachable: WAHA is away, so it is not known whether the recipients are still as shown.
         """
         call.approval = await in_thread(self._use_earlier, call)
         if call.approval is not None and not await self._is_as_shown(call, call.approval):
@@ -94,7 +94,7 @@ class Approver:
         call.decision = "approved"
 
     async def _is_granted(self, call: Call, why: Sequence[Reason]) -> bool:
-        """Whether task grants stand in for a yes to this call, and take a message of each. Raises as `approved`."""
+        """Whether task grants replace an approval of this call; takes a message from each. Raises as `approved`."""
         if not self._may_be_granted(call, why):
             return False
         ids = [await self._people.one_id(chat) for chat in call.reached]
@@ -104,7 +104,7 @@ class Approver:
         return bool(call.granted)
 
     def _take(self, call: Call, chats: Mapping[str, Person]) -> tuple[TaskGrant, ...]:
-        """Take a message of the grant for each chat, and take back the question about this call, if one waits."""
+        """Take a message from the grant of each chat, and withdraw the question about this call if one waits."""
         taken = task_grants.take(self._store, self._identity, *shown_of(chats))
         if taken:
             self._approvals.withdraw(call.digest, call.seen)
@@ -112,9 +112,9 @@ class Approver:
 
     @staticmethod
     def _may_be_granted(call: Call, why: Sequence[Reason]) -> bool:
-        """Whether a task grant may stand in for a yes to a call.
+        """Whether a task grant may stand in for an approval of a call.
 
-        Not where a server would be asked for something: it learns the URL, and is none of those that were named.
+        Not where a server would get a request: it learns the URL, and no grant names it.
         """
         asks_a_server = call.urls() or any(call.arguments.get(name) for name in call.tool.link_previews)
         return (
@@ -125,10 +125,10 @@ class Approver:
         )
 
     def check_still_granted(self, call: Call) -> None:
-        """Refuse a call whose task grants have ended since it took a message of each. Blocks, and may raise StoreAway.
+        """Refuse a call whose task grants have ended since it took a message from each. Blocks; may raise StoreAway.
 
         Raises:
-            Refusal: they have.
+            Refusal: one has ended.
         """
         chats = [grant.chat for grant in call.granted]
         if chats and not task_grants.open_for(self._store, self._identity, chats, left=0):
@@ -159,19 +159,19 @@ class Approver:
             self._unwritten.pop(digest, None)
 
     def _use_earlier(self, call: Call) -> Entry | None:
-        """An earlier approval, used up by this; None if there is none. Blocks. Raises as `approved`.
+        """An earlier approval, which is consumed; None if there is none. Blocks. Raises as `approved`.
 
-        An approval is for exactly this call; a no is also for what looks the same to the recipients.
+        An approval covers exactly this call; a refusal also covers calls that look the same to the recipients.
         """
         self._write(call.digest)
-        # Who is not asked at the client is not bound by what a client declined.
+        # A call that is not asked about at the client is not bound by what was declined at one.
         client = self._approvals.declined(call.seen) if self._rules.ask_at == "client" else None
         if client is not None:
             raise _declined(client)
         return self._used(self._approvals.refused(call.digest, call.seen) or self._approvals.find(call.digest))
 
     def _used(self, entry: Entry | None) -> Entry | None:
-        """The entry if it is an approval, used up by this; else None. Blocks.
+        """The entry if it is an approval, which is consumed; else None. Blocks.
 
         Raises:
             Refusal: a person refused it.
@@ -181,7 +181,7 @@ class Approver:
         return entry if entry is not None and entry.state == "approved" and self._approvals.use(entry) else None
 
     async def _answer(self, call: Call, why: Sequence[Reason]) -> Entry:
-        """Ask; the approval, used up. Raises as `approved`."""
+        """Ask; return the approval, consumed. Raises as `approved`."""
         question = await self._question(call, why)
         answer = await call.ask(question) if self._rules.ask_at == "client" else None
         if answer is None:
@@ -194,7 +194,7 @@ class Approver:
         try:
             await in_thread(self._approvals.withdraw, question.digest, question.seen)
         except StoreAway as error:
-            # The yes is one all the same: without the store the call goes no further, and it is given back.
+            # It is an approval all the same: without the store the call stops here, and the approval is given back.
             logger.warning("A question that was answered at the client cannot be taken back: %s", error)
         return Entry(secrets.token_hex(6), "approved", self._store.now(), question.expires, question)
 
@@ -214,7 +214,7 @@ class Approver:
             waited = anyio.current_time() - began
             if waited >= self._rules.wait:
                 break
-            # A client that takes no progress must not hold the call up.
+            # A client that accepts no progress must not delay the call.
             with anyio.move_on_after(LOOK_EVERY):
                 await call.context.progress(waited, self._rules.wait, f"Waiting for approval, id {filed.id}")
             await anyio.sleep(min(LOOK_EVERY, self._rules.wait - waited))
@@ -267,7 +267,7 @@ class Approver:
         )
 
     async def _open_to(self, call: Call, why: Sequence[Reason], names: Mapping[str, str]) -> dict[str, str]:
-        """For whom a task grant may be given with a yes to a call: id to who it is. `names`: of those it reaches."""
+        """The chats for which an approval may include a task grant: id to who it is. `names`: of those reached."""
         if not self._may_be_granted(call, why):
             return {}
         ids = [await self._people.one_id(chat) for chat in call.reached]
@@ -275,7 +275,7 @@ class Approver:
         return {**more, **{each: names[each] for each in ids if each in names}}
 
     async def _is_as_shown(self, call: Call, approval: Entry) -> bool:
-        """Whether the recipients are shown now as they were when a person approved this.
+        """Whether the recipients are still as shown when a person approved this.
 
         Raises:
             Unreachable: WAHA is away; the approval is given back.
@@ -289,7 +289,7 @@ class Approver:
         return before.recipients == tuple(names.values()) and before.who.items() <= who.items()
 
     async def _described(self, chats: Iterable[str], *, strict: bool = False) -> dict[str, Person]:
-        """Chats by id, as they are now."""
+        """Chats by id, in their current state."""
         return {chat: await self._people.describe(chat, strict=strict) for chat in chats}
 
 
@@ -304,6 +304,6 @@ def _declined(client: str) -> Refusal:
 
 
 def _links(call: Call) -> dict[str, str]:
-    """The hosts whose letters may look like those of another, for a question."""
+    """The hosts to show in a question because their letters may look like those of another host."""
     foreign = foreign_hosts(call)
     return {"links lead to": ", ".join(map(shown, foreign))} if foreign else {}

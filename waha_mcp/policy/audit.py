@@ -1,7 +1,7 @@
-"""The trail: one JSON line per call, and one more before an effect leaves, in a file that only the user can read.
+"""The trail: one JSON line per call, plus one before an effect is sent, in a file that only the user can read.
 
-The lines of reads are written by a thread, so that no read waits. A line that cannot be written is reported and costs
-no call.
+A thread writes the lines of reads, so that no read waits. A line that cannot be written is reported and fails no
+call.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from waha_mcp.store.line_file import LineFile
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which the thread that writes ends for want of lines.
+#: Seconds without lines after which the writing thread ends.
 LINGER = 2.0
 #: Size of one file in bytes, and the number of older files kept.
 MAX_BYTES, KEPT = 5 * 2**20, 5
-#: The outcome in the line that is written before an effect leaves.
+#: The outcome in the line that is written before an effect is sent.
 BEGUN = "begun"
 
 
@@ -45,7 +45,7 @@ def trail_file(app_id: str) -> LineFile:
 
 
 class Trail:
-    """The trail of one App. A thread that writes is there while there are lines. `secrets` are redacted."""
+    """The trail of one App. Its writing thread exists only while there are lines. `secrets` are redacted."""
 
     def __init__(self, app_id: str, *secrets: SecretStr) -> None:
         self._app_id, self._secrets = app_id, secrets
@@ -70,7 +70,7 @@ class Trail:
         self._append(self._line(entry))
 
     def close(self) -> None:
-        """Write what is queued and end the thread."""
+        """Write the queued lines and end the thread."""
         with self._turn:
             writer, self._writer = self._writer, None
             if writer is not None:
@@ -114,9 +114,9 @@ class Trail:
 
 
 def joined(lines: Iterable[str], alive: Callable[[str], bool]) -> Iterator[str]:
-    """The lines of a trail, the newest first, as one per call.
+    """The lines of a trail, newest first, merged into one per call.
 
-    A line that was written before the effect left stands only where no outcome follows it. Its outcome is then
+    A line written before the effect was sent counts only if no outcome follows it. Its outcome is then
     `unknown`, unless the process that wrote it is `alive`.
     """
     ended: set[str] = set()

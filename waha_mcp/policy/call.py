@@ -30,11 +30,11 @@ from waha_mcp.whatsapp.untrusted import clean_name
 
 #: Longest text that is shown in full, in characters: the longest that WhatsApp takes.
 FULL = 65_536
-#: Most characters of the words that tell which message an effect was about.
+#: Most characters quoted from a message to tell which one an effect was about.
 FIRST_WORDS = 60
-#: What a question names bytes that an argument holds.
+#: How a question names bytes given in an argument.
 IN_BASE64 = "bytes in base64"
-#: Characters of the name of a tool that there may not be.
+#: Most characters kept of a tool name that may not exist.
 _LONGEST_NAME = 64
 
 
@@ -50,7 +50,7 @@ class Call:
     allow_repeat: bool = False
     #: Chat ids to the chats as the arguments give them: the second id or the name of a chat is no secret to the caller.
     written: Mapping[str, str] = field(default_factory=dict)
-    #: Arguments on what follows once it is done. They are no part of what is done, asked about and compared.
+    #: Arguments about what follows the call. They are not part of what is done, asked about and compared.
     beside: Mapping[str, Any] = field(default_factory=dict)
     #: Ids of the chats that it reaches, sorted.
     reached: tuple[str, ...] = ()
@@ -58,16 +58,16 @@ class Call:
     digest: str = ""
     #: Digest of what its recipients would see (`sameness.seen_digest`), for the repeat guard and refused questions.
     seen: str = ""
-    #: Ids of earlier attempts with an unknown outcome that a person is asked to repeat (`Repeats.begin`).
+    #: Ids of earlier attempts with an unknown outcome whose repeat a person is asked about (`Repeats.begin`).
     despite: frozenset[str] = frozenset()
     decision: str = "allowed"
-    #: The id that its message is to get, where WAHA gave one beforehand.
+    #: The id that its message will have, if WAHA gave one beforehand.
     requested_id: str | None = None
-    #: Its attempt, once it is under way; none for idempotent tools, which pass the repeat guard.
+    #: Its attempt, once it is under way; none for idempotent tools, which bypass the repeat guard.
     attempt: Attempt | None = None
     #: The id of the message that was sent.
     message_id: str | None = None
-    #: The place in the feed right before its bytes left, where something follows that needs it and it is listened.
+    #: The position in the feed right before its bytes were sent, if a later step needs it and the feed is open.
     place: Mark | None = None
     #: Message ids as given in the arguments to WAHA's rows; an empty row where only the store knows the message.
     named_messages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -76,14 +76,14 @@ class Call:
     contents: tuple[bytes, ...] = ()
     #: Counts the requests to WAHA that may have changed something.
     changes: Changes = field(default_factory=Changes)
-    #: The person's approval, used up; None without one.
+    #: The person's approval, consumed; None without one.
     approval: Entry | None = None
-    #: The task grants of which it has taken a message each.
+    #: The task grants from which it has taken a message each.
     granted: tuple[TaskGrant, ...] = ()
     started: float = field(default_factory=time.perf_counter)
     #: Its id in the trail.
     id: str = field(default_factory=lambda: secrets.token_hex(6))
-    #: Whether the line that it begins is written, and that of what came of it.
+    #: Whether its first line is written, and whether that of its outcome is.
     begun: bool = False
     ended: bool = False
 
@@ -98,7 +98,7 @@ class Call:
         return [chat for about in self._about(reached) for chat in about]
 
     def quoted_chats(self) -> list[str]:
-        """As `message_chats(reached=True)`, of messages from elsewhere than where this goes: it shows their content."""
+        """As `message_chats(reached=True)`, for messages of chats not reached: the call shows their content there."""
         to = set(self.named(reached=True))
         return [chat for about in self._about(True) if to and not to.issuperset(about) for chat in about]
 
@@ -108,7 +108,7 @@ class Call:
         return [chats_of(each) for name in names for each in as_list(self.arguments.get(name))]
 
     def posted_in(self) -> list[str]:
-        """The chats in which a message of ours stands afterwards; see `Tool.posted_in`."""
+        """The chats that hold a message of ours afterwards; see `Tool.posted_in`."""
         values = [(name, each) for name in self.tool.posted_in for each in as_list(self.arguments.get(name))]
         return [parse_message_id(value).chat if name in self.tool.messages else value for name, value in values]
 
@@ -117,7 +117,7 @@ class Call:
         return {name: self.arguments[name] for name in self.tool.fetched if self.arguments.get(name) is not None}
 
     def url_lines(self) -> dict[str, str]:
-        """For a question: each URL, whole, and that its content is not known yet."""
+        """For a question: each URL in full, with the note that its content is not known yet."""
         lines: dict[str, str] = {}
         for name, url in self.urls().items():
             lines[name] = url
@@ -146,13 +146,13 @@ class Call:
         return found
 
     async def read_files(self) -> None:
-        """Read each local file that it names, once, and decode what it holds in base64.
+        """Read each local file that it names, once, and decode its base64 arguments.
 
         These bytes are digested, shown and sent. Sets `files` and `contents`, and the bytes of local files in the
         context from which the tool sends.
 
         Raises:
-            ArgumentError: a file does not exist or may not be read, or bytes in base64 are none.
+            ArgumentError: a file does not exist or may not be read, or base64 is invalid.
         """
         given = {name: value for name, value in self.arguments.items() if value is not None}
         named = {name: given[name] for name in self.tool.local_files if name in given}
@@ -164,12 +164,12 @@ class Call:
         self.context = replace(self.context, files=read)
 
     def file_digests(self) -> dict[str, str]:
-        """SHA-256 of each of its files, by label, so that an approval is for these bytes."""
+        """SHA-256 of each of its files, by label, so that an approval covers exactly these bytes."""
         return {f"sha256 of {file.argument}": file.sha256 for file in self.files}
 
     @property
     def held(self) -> int:
-        """How many bytes of files it holds."""
+        """The total size of its files in bytes."""
         return sum(map(len, self.contents))
 
     def record(self, outcome: str, *, with_text: bool) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def as_list(value: Any) -> list[str]:
 
 
 def told(value: Any) -> Any:
-    """An argument as it is shown to people, JSON-ready: a text longer than `FULL` as its length and SHA-256."""
+    """An argument as shown to people, JSON-ready: a text longer than `FULL` becomes its length and SHA-256."""
     if isinstance(value, str) and len(value) > FULL:
         return f"{len(value)} characters, sha256 {digest(value)}"
     return to_jsonable_python(value, exclude_none=True)

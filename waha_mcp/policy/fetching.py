@@ -15,7 +15,7 @@ from waha_mcp.waha.web_fetch import NotAllowed, addresses_of
 
 
 def refusal_as_written(urls: Collection[str], listed: Collection[str]) -> str | None:
-    """Why these URLs must not be fetched, as far as it can be told without asking the network; None if nothing is.
+    """Why these URLs must not be fetched, as far as that is known without network requests; None if there is no reason.
 
     `listed`: hosts as in `Url.host` that need not be public.
     """
@@ -39,7 +39,7 @@ def _as_written(url: str, listed: Collection[str]) -> str | None:
 
 
 async def refusal(urls: Collection[str], listed: Collection[str]) -> str | None:
-    """Why WAHA must not fetch these URLs by itself; None if it may fetch all. Looks their hosts up."""
+    """Why WAHA must not fetch these URLs by itself; None if it may fetch all. Looks up their hosts."""
     if why := refusal_as_written(urls, listed):
         return why
     for host in dict.fromkeys(parse(url).host for url in urls):

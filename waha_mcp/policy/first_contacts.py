@@ -17,7 +17,7 @@ from waha_mcp.waha.errors import WahaError
 
 logger = logging.getLogger(__name__)
 
-#: Members of a group of whom it is looked up whether the account has written to them.
+#: Most members of a group that are checked for whether the account has written to them.
 MEMBERS = 256
 
 
@@ -42,10 +42,10 @@ class FirstContacts:
         ]
 
     async def strangers_in(self, call: Call, first: list[str]) -> list[str]:
-        """Those in a group that is written to for the first time whom the account has not written to: each counts.
+        """The members of a group written to for the first time to whom the account has not written: each counts.
 
-        At most as many as pass at once, so that a large group takes the whole of the limit. Nobody where WAHA does not
-        tell who is in it, as of broadcast lists.
+        At most as many as pass at once, so that a large group uses up the whole limit. Nobody if WAHA does not list the
+        members, as for broadcast lists.
         """
         room = self._pacer.first_at_once - len(first)
         groups = [chat for chat in call.posted_in() if chat in first and kind(chat) == "groups"]
@@ -71,7 +71,7 @@ class FirstContacts:
         return {each for chat in chats for each in (chat, self._people.twin(chat)) if each}
 
     def remember(self, met: Iterable[str]) -> None:
-        """Store chats that are met. Blocks, and never raises: the effect has happened."""
+        """Store that the account has written to these chats. Blocks, and never raises: the effect has happened."""
         try:
             self._account.remember(met)
         except StoreAway as error:
@@ -83,7 +83,7 @@ class FirstContacts:
         Raises:
             StoreAway: the store cannot be read or written.
         """
-        # To ask for the account's key finds out which account this is by now.
+        # Asking for the account's key also finds out whether the account has changed.
         await self._account.key()
         if self._people.is_met(chat) or await self._account.has_met(chat):
             return True

@@ -1,6 +1,6 @@
-"""Deletes what is kept of chats.
+"""Deletes the data kept about chats.
 
-That is in trails, questions, task grants, saved files, own messages, first contacts and indexes. What limits an App
+It is in trails, questions, task grants, saved files, own messages, first contacts and indexes. Data that limits an App
 stays: the guard against repeats, the counts of the pace, what was read and pauses. The first three expire by
 themselves, within a day at most.
 """
@@ -26,9 +26,9 @@ from waha_mcp.store.folders import app_ids
 from waha_mcp.tools import references
 from waha_mcp.whatsapp.untrusted import hides
 
-#: The fields that a line of the trail keeps. The others may say whom a call reached and what it said.
+#: The fields that a line of the trail keeps. The others may tell whom a call reached and what it said.
 _KEPT = ("time", "call", "client", "tool", "decision", "outcome", "process", "ms", "of")
-#: What may stand between the digits of a written number.
+#: Characters that may separate the digits of a written number.
 _BETWEEN = r"[\s().\-/\u2010-\u2015]*"
 
 
@@ -63,16 +63,16 @@ class Chats:
         return self._ids is None or chat in self._ids
 
     def in_text(self, text: str) -> bool:
-        """Whether a text is about one of them; with all chats, any text is."""
+        """Whether a text is about one of them; with all chats, every text is."""
         return self._ids is None or self.named_in(text)
 
     def named_in(self, text: str) -> bool:
-        """Whether a text holds the id or the number of one that was named, in any spelling."""
+        """Whether a text holds the id or the number of a named chat, in any spelling."""
         return self._ids is not None and any(map(self._pattern.search, {text, _plain(text)}))
 
 
 def _plain(text: str) -> str:
-    """The text with ASCII digits and without what does not show, as a number may be written."""
+    """The text with ASCII digits and without invisible characters, for finding numbers in any spelling."""
     if text.isascii():
         return text
     shown = "".join(c for c in unicodedata.normalize("NFKC", text) if not hides(c))
@@ -83,16 +83,16 @@ def _written(chat: str) -> str:
     """A regular expression for a chat's id and, of a person, the number in any spelling."""
     user, _, server = chat.partition("@")
     if server in ("c.us", "lid"):
-        # Of a group with an id of the older kind, the beginning is the number of who made it.
+        # A group id of the older kind begins with the number of the group's creator.
         return rf"(?<!\d)(?:00{_BETWEEN})?{_BETWEEN.join(user)}(?!\d)(?!-\d+@g\.us)"
     return rf"(?<![\w-]){re.escape(chat)}"
 
 
 def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
-    """Delete what is kept of chats, of one App or of all (then also what is kept per account).
+    """Delete the data kept about chats, for one App or for all (then also the data kept per account).
 
     Raises:
-        StoreAway: the store cannot be read or written; what was deleted before stays so.
+        StoreAway: the store cannot be read or written; what was deleted before stays deleted.
     """
     done = Forgotten()
     for each in [app_id] if app_id else app_ids():
@@ -119,9 +119,9 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
 
 
 def _forget_indexed(path: Path, chats: Chats) -> int:
-    """Forget chats in an index; how many messages. What is older than now is not read into it again."""
+    """Remove chats from an index; return how many messages. Messages older than now are not added to it again."""
     with closing(Index(path)) as index:
-        # What is damaged is of no use, and may hold anything.
+        # A damaged index is of no use, and may hold anything.
         index.delete_damaged()
         if not path.exists():
             return 0
@@ -136,7 +136,7 @@ def _forget_indexed(path: Path, chats: Chats) -> int:
 
 
 def _forget_lines(app_id: str, chats: Chats) -> int:
-    """Forget chats in an App's trail; how many lines."""
+    """Remove chats from an App's trail; return how many lines."""
     if app_id not in app_ids():
         return 0
     changed = trail_file(app_id).rewrite(lambda line: without(line, chats))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from waha_mcp.store import Store, in_thread
 
-#: Longest time in seconds that a call waits for its turn, however many wait; for a longer one it raises TooFast.
+#: Longest time in seconds that a call waits for its turn, however many wait; a longer wait raises TooFast.
 MAX_WAIT = 3.0
 #: Seconds for which the time of a send is kept: the longest gap that an App can set, and the longest wait.
 _KEPT = 60.0 + MAX_WAIT
@@ -35,7 +35,7 @@ class Slot:
     key: str
     before: str | None
     after: str
-    #: Seconds until the time.
+    #: Seconds until the reserved time.
     wait: float
 
 
@@ -69,7 +69,7 @@ class Gap:
             start = now
             if before is not None:
                 last, share = json.loads(before)
-                # A time farther ahead than anybody waits was left by a clock that was set back.
+                # A time farther ahead than the longest wait was left by a clock that was set back.
                 last = last if last <= now + MAX_WAIT else now
                 start = max(now, last + self._shortest + share * (self._longest - self._shortest))
             if start - now > MAX_WAIT:

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 #: Most bytes of local files that the calls under way hold together.
 MOST_HELD = 4 * MAX_FILE
-#: Timeout in seconds of looking up the names of those whom an effect has reached.
+#: Timeout in seconds of looking up the names of the chats that an effect has reached.
 NAMES = 1.0
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Policy:
     """The policy of one App."""
 
     def __init__(self, app: App, table: FilledTable, observer: Observer = NOBODY, store: Store | None = None) -> None:
-        """`table` resolves people. `store`: the user's, where others use it as well. Makes no request."""
+        """`table` resolves people. `store`: the user's, if others use it as well. Makes no request."""
         self._app, self._observer = app, observer
         self._owns_store = store is None
         self.store: Store = store or user_store()
@@ -78,11 +78,11 @@ class Policy:
         self._urls = UrlChecks(app)
         self._reading = Reading(app, self._people, self.store)
         self._message_ids = delivery.MessageIds()
-        #: Bytes of files that calls hold.
+        #: Bytes of files held by calls.
         self._held = 0
 
     async def aclose(self) -> None:
-        """Flush the trail; close the store, if nobody else uses it."""
+        """Flush the trail; close the store, unless others use it."""
         if self._owns_store:
             await in_thread(self.store.close)
         self.end_trail()
@@ -120,12 +120,12 @@ class Policy:
         """Whether messages of this person, or in this chat, may wake an agent.
 
         Raises:
-            WahaError: that cannot be told.
+            WahaError: this cannot be determined.
         """
         return await self._recipients.may_wake(chat_id)
 
     async def sent(self, message_id: str) -> bool:
-        """Whether this App has sent an own message; True also where that cannot be told."""
+        """Whether this App has sent an own message; True also if this cannot be determined."""
         try:
             return await self._messages.sent_under(parse_message_id(message_id))
         except (ValueError, StoreAway):
@@ -166,7 +166,7 @@ class Policy:
         """The id of a chat for a task grant, and who it is.
 
         Raises:
-            Refusal: it is no person and no group, or the App may not write there: a grant opens nothing.
+            Refusal: it is neither a person nor a group, or the App may not write there: a grant adds no rights.
             WahaError: WAHA cannot be asked.
         """
         one = await self._people.one_id(chat)
@@ -185,14 +185,14 @@ class Policy:
         return None if pause is None else pause.text
 
     async def hands_out(self, result: Result, *, names: bool = True) -> None:
-        """Note whose words a result holds, before it is handed out. Never raises.
+        """Record whose words a result holds, before it is returned. Never raises.
 
-        `names`: whether names of chats count, other than where they say whom an effect has reached.
+        `names`: whether names of chats count, except where they tell whom an effect has reached.
         """
         await self._reading.note(result, names=names)
 
     async def hands_out_names(self, chats: Iterable[str]) -> None:
-        """Note that the names of these chats are handed out. Never raises."""
+        """Record that the names of these chats are returned. Never raises."""
         await self._reading.note_names(chats)
 
     async def run(self, call: Call) -> Result:
@@ -236,8 +236,8 @@ class Policy:
     async def _may_show(self, chats: Iterable[str]) -> bool:
         """Whether all these chats may be read.
 
-        Where some are on a list that forbids, a chat must also be there: what is said of one that does not exist would
-        tell it from one on the list. Both cause the same requests.
+        With a deny list, a chat must also exist: otherwise the answer about one that does not exist would tell it from
+        one on the list. Both cause the same requests.
         """
         if not self._recipients.hides_some:
             return all(map(self.readable, chats))
@@ -252,7 +252,7 @@ class Policy:
     # Effects
 
     async def _check(self, call: Call) -> list[str]:
-        """Run every check that comes before counting; the chats and people that would count as first contacts.
+        """Run every check that precedes counting; return the chats and people that would count as first contacts.
 
         Sets `call.reached` and `call.digest`. Raises as `run`, and StoreAway.
         """
@@ -263,13 +263,13 @@ class Policy:
         await self._read_files(call)
         call.digest = self._digest(call)
         if len(call.reached) > 1:
-            # So that the account is known among those whom a list names.
+            # So that the account itself is recognized among the people on a list.
             with contextlib.suppress(WahaError):
                 await self._people.table.load("the account", behind=True)
         call.seen = seen_digest(call)
         call.despite = await self._guard.check(call)
         if call.despite:
-            # A yes that was given before, without knowing that it may happen twice, is not for this.
+            # An approval given without knowing that the call may happen twice does not cover this one.
             call.digest = self._digest(call)
         first = await self._first_contacts.among(call, verdicts)
         counting = [*first, *await self._first_contacts.strangers_in(call, first)]
@@ -279,7 +279,7 @@ class Policy:
             why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
         if why:
             if call.reached:
-                # Nobody is asked about what the pace would then refuse.
+                # Nobody is asked about a call that the pace would then refuse.
                 await self._paced(self._pacer.check(call.reached, counting))
             await self._approver.approved(call, why)
         return counting
@@ -290,7 +290,7 @@ class Policy:
         return digest_of(self._app.url, waha.session, call.tool.name, arguments, *sorted(call.despite))
 
     async def _read_files(self, call: Call) -> None:
-        """Read the call's files; they are held to the end of `run`, so together at most `MOST_HELD` bytes."""
+        """Read the call's files; they are held until `run` ends, at most `MOST_HELD` bytes of all calls together."""
         await call.read_files()
         if self._held + call.held > MOST_HELD:
             call.contents = ()
@@ -316,12 +316,12 @@ class Policy:
         named, messages = call.named(reached=True), call.message_chats(reached=True)
         shown = [*call.named(reached=False), *call.message_chats(reached=False), *call.quoted_chats()]
         if tool.action is Action.READ:
-            # Its result tells of the chats that it reaches.
+            # Its result reveals the chats that it reaches.
             shown += [*named, *messages]
         if not await self._may_show(shown):
             raise Refusal("not readable", NOT_FOUND)
         beyond: dict[str, list[str]] = {"status": [STATUS], "everyone": [PUBLIC]}
-        # A server learns what stands in the URL of which it is asked: where nobody else is reached, it is everyone.
+        # A server learns the URL that is requested from it: if nobody else is reached, the audience is everyone.
         asked = [PUBLIC] if call.urls() and tool.reaches == "nobody" else []
         opened = beyond.get(tool.reaches_with(call.arguments), [])
         call.reached = tuple(sorted({*named, *messages, *opened, *asked}))
@@ -332,7 +332,7 @@ class Policy:
         return verdicts
 
     async def _check_saved_names(self, call: Call) -> None:
-        """Refuse to change whom a name on the App's lists means."""
+        """Refuse a change of whom a name on the App's lists means."""
         parts = [str(call.arguments[name]) for name in call.tool.saved_names if call.arguments[name]]
         if not parts:
             return
@@ -345,7 +345,7 @@ class Policy:
                 )
 
     async def _knows(self, call: Call, chat: str) -> bool:
-        """Whether a person is no stranger: a list names them, or this account has written to them."""
+        """Whether a person is not a stranger: a list names them, or this account has written to them."""
         if await self._recipients.verdict(chat) is Verdict.NAMED:
             return True
         return await self._first_contacts.has_met(chat, Action.READ in call.context.grant.actions)
@@ -392,7 +392,7 @@ class Policy:
             await self._urls.fetch(call, partial(self._depart, call))
             result = await self._deliver(call)
         except BaseException as error:
-            # That the call was cancelled does not exclude an effect.
+            # A cancelled call may still have had an effect.
             happened = self._happened(call, error)
             outcome: Outcome | None = "unknown" if happened else None
             self._guard.over(call, outcome)
@@ -416,14 +416,14 @@ class Policy:
         return result.touching(*call.touched(self.readable)).reaching(*await self._names(call))
 
     def _settle(self) -> None:
-        """See to it that what could not be stored of a call is, later."""
+        """Make sure that data of a call that could not be stored is stored later."""
         if self._guard.unsettled:
             self._people.table.behind(self._guard.settle)
 
     def _write_down(self, call: Call, met: Iterable[str]) -> None:
         """Store everything about an effect that was done, and write its line. Never raises.
 
-        One step for all: a change of thread costs more than what is written.
+        In one step: a change of thread costs more than the writing.
         """
         self._guard.end(call, "done")
         self._first_contacts.remember(met)
@@ -432,17 +432,17 @@ class Policy:
         self._write_ended(call, "done")
 
     async def _note_saved(self, path: str, chat: str) -> None:
-        """Store which chat a saved file is of. Never raises: it is saved."""
+        """Store the chat of a saved file. Never raises: the file is saved."""
         try:
             await in_thread(saved_files.remember, self.store, self._app.id, path, chat)
         except StoreAway as error:
             logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
 
     async def _depart(self, call: Call) -> None:
-        """Run right before any bytes of an effect leave: look once more for a pause, and write down that it begins.
+        """Run right before any bytes of an effect are sent: check again for a pause, and record that it begins.
 
         Raises:
-            Refusal: the user has paused it meanwhile, or the same call was faster.
+            Refusal: the user has paused it meanwhile, or an equal call was faster.
             StoreAway: the store cannot be read or written.
         """
         await in_thread(self._departing, call)
@@ -500,7 +500,7 @@ class Policy:
             return found
 
     async def _names(self, call: Call) -> list[Reached]:
-        """The chats that the call reached, with names as far as found within `NAMES` seconds. Does not raise."""
+        """The chats that the call reached, with the names found within `NAMES` seconds. Does not raise."""
         named = {chat: Person(chat) for chat in call.reached if chat not in (PUBLIC, STATUS)}
         if Action.READ in call.context.grant.actions:
             with anyio.move_on_after(NAMES):
@@ -522,7 +522,7 @@ class Policy:
     # The trail
 
     def note(self, tool: str, arguments: Mapping[str, Any], **more: Any) -> None:
-        """Record a call that did not come as far as `run`. `more`: further fields of its line."""
+        """Record a call that ended before `run`. `more`: further fields of its line."""
         self._observer.called(tool, more["outcome"])
         if more["outcome"] == "refused":
             self._observer.refused(more["decision"])

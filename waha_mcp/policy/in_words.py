@@ -16,7 +16,7 @@ _KINDS = {each: f"all {each}" for each in KINDS} | {
     "status": "status stories",
     "public": "what everybody can see, such as the profile",
 }
-#: Before what a person is asked.
+#: What a person is asked about, by occasion.
 _ASKED = dict(
     zip(
         OCCASIONS,
@@ -34,8 +34,8 @@ _ASKED = dict(
 def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
     """Whom an App may write to and read, when a person is asked, and which links may go out: names of rows and words.
 
-    The lists are as the App has them: whether each name on them is found, `waha-mcp doctor` tells. `grant`: what its
-    key allows; None: that is not known.
+    The lists are as in the App: `waha-mcp doctor` tells whether each name on them is found. `grant`: what its key
+    allows; None: not known.
     """
     send, read = app.chats.send, app.chats.read
     only = " where there are messages already" if app.chats.existing_only else ""
@@ -58,14 +58,14 @@ def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
 
 
 def _lacks(action: Action, grant: Grant | None) -> str:
-    """That nobody is reached for want of an action, and why; empty where it is in force, or that is not known."""
+    """That nobody is reached because an action is missing, and why; empty if it is in force, or that is not known."""
     if grant is None or action in grant.actions or action in grant.unknown:
         return ""
     return "nobody: the key cannot be used" if grant.problem else f"nobody: {grant.why_not(action)}"
 
 
 def _listed(names: Iterable[str]) -> str:
-    """A list of chats, as its App has it."""
+    """A list of chats, as written in its App."""
     found = list(names)
     if "*" in found:
         return "everyone"

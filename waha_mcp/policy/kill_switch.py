@@ -26,7 +26,7 @@ class Pause:
 
     @property
     def began(self) -> str:
-        """Since when, for people; with the day where it is another one."""
+        """Since when, for people; with the day if it is not today."""
         since = datetime.fromtimestamp(self.since, UTC).astimezone()
         day = "" if since.date() == datetime.now(since.tzinfo).date() else f"{since:%Y-%m-%d} "
         return f"{day}{clock(self.since)}"
@@ -72,7 +72,7 @@ def pause(store: Store, app_id: str | None) -> tuple[Pause, bool]:
 
 
 def resume(store: Store, app_id: str | None) -> bool:
-    """End the pause of an App, or that of all; whether there was one. Other pauses stay.
+    """End the pause of an App, or the one of all Apps; return whether there was one. Other pauses stay.
 
     Raises:
         StoreAway: the store cannot be read or written.
@@ -98,7 +98,7 @@ def note(command: Literal["pause", "resume"], of: str | None, apps: Iterable[str
 
 
 def paused_apps(store: Store) -> list[str]:
-    """The Apps with a pause of their own.
+    """The Apps that are paused individually.
 
     Raises:
         StoreAway: the store cannot be read.

@@ -25,7 +25,7 @@ from waha_mcp.whatsapp.untrusted import hides
 
 #: Most links of one text that are judged.
 MOST_LINKS = 30
-#: Hosts that are named to people; of the rest the count is given.
+#: Most hosts named to people; the rest are given as a count.
 _MOST_NAMED = 5
 
 # Finding
@@ -183,12 +183,12 @@ def covered(host: str, allowed: Collection[str]) -> bool:
 
 
 def shown(host: str) -> str:
-    """A host as people are shown it: with letters beyond ASCII also in Punycode, since they may look like others."""
+    """A host as shown to people: with letters beyond ASCII also in Punycode, since they may look like others."""
     return f"{idna_to_unicode(host)} ({host})" if "xn--" in host else host
 
 
 def others_of(call: Call, rule: Links) -> Others:
-    """What the call sends out that the rule does not cover; nothing where the rule sets no limit."""
+    """What the call sends that the rule does not cover; empty if the rule sets no limit."""
     if rule.others == "allow" or not call.reached:
         return Others()
     hosts: dict[str, None] = {}
@@ -226,10 +226,10 @@ def _host_of(link: str) -> tuple[str | None, bool]:
 
 
 def texts_of(call: Call) -> Iterator[str | None]:
-    """The texts that a call sends out; None for one that is not known.
+    """The texts that a call sends; None for one that is not known.
 
-    Every string in the arguments but those for chats and messages and those that nobody reads (`Tool.unread`), the
-    names of files by URL, and what the messages say that are taken from elsewhere: forwarded ones, and quoted ones of
+    Every string in the arguments, except those for chats and messages and those that nobody reads (`Tool.unread`);
+    the names of files by URL; and the content of messages taken from elsewhere: forwarded ones, and quoted ones of
     other chats.
     """
     tool = call.tool
@@ -243,7 +243,7 @@ def texts_of(call: Call) -> Iterator[str | None]:
 
 
 def _links_of(call: Call) -> Iterator[list[str] | None]:
-    """The links of each text that a call sends out, None for one that is not known; and of all that stands in the
+    """The links of each text that a call sends, None for one that is not known; and of everything in the
     messages taken from elsewhere.
     """
     for text in texts_of(call):
@@ -253,7 +253,7 @@ def _links_of(call: Call) -> Iterator[list[str] | None]:
 
 
 def _taken_along(call: Call) -> Iterator[Mapping[str, Any]]:
-    """WAHA's rows of the messages of which the content goes elsewhere; empty rows of those that are not known."""
+    """WAHA's rows of the messages whose content is sent elsewhere; empty rows for those that are not known."""
     to = call.named(reached=True)
     for name, mark in call.tool.messages.items():
         for message_id in as_list(call.arguments.get(name)):
@@ -303,7 +303,7 @@ def brought_links(call: Call) -> dict[str, list[str]]:
 
 
 def link_lines(call: Call) -> dict[str, str]:
-    """`brought_links` for a question: a link per line; what is cut says so."""
+    """`brought_links` for a question: one link per line; truncation is marked."""
     return {label: "\n".join(_cut(links)) for label, links in brought_links(call).items()}
 
 
@@ -326,7 +326,7 @@ def _links_in_row(row: Mapping[str, Any]) -> Iterator[list[str]]:
             # A long line goes on after a line end and a blank; version 2.1 may encode what follows the colon.
             text = "\n".join((text, whole := re.sub(r"\r?\n[ \t]", "", text), *_decoded_in_card(whole)))
         elif field == "invitecode":
-            # As the link to the group that the invitation is.
+            # As the link to the group that the invitation stands for.
             text = f"https://chat.whatsapp.com/{text}"
         if links := links_in(text, bare=field in _SHOWN_FIELDS):
             yield links
@@ -366,7 +366,7 @@ def _is_own(text: str) -> bool:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object of JSON. A name may come twice, and which of the two counts is the reader's choice."""
+    """An object of JSON. A name may occur twice, and which of the two counts depends on the reader."""
 
 
 def _named_strings(value: Any) -> Iterator[tuple[str, str]]:

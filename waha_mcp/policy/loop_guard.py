@@ -1,4 +1,4 @@
-"""What keeps an agent that messages wake from talking with another machine for ever."""
+"""Keeps an agent that is woken by messages from talking with another machine for ever."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 HOUR = 3_600.0
-#: Of how many chats it is kept how often they woke the agent; those without an answer are forgotten first.
+#: For how many chats the wakes are counted; those without an answer are dropped first.
 MOST_CHATS = 10_000
 
 
@@ -16,7 +16,7 @@ class _Chat:
     woken: deque[float] = field(default_factory=deque)
     #: Answers since the account's owner wrote here.
     turns: int = 0
-    #: Whether it woke the agent, and nothing was answered since.
+    #: Whether it woke the agent and there was no answer since.
     open: bool = False
 
 

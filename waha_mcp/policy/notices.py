@@ -1,4 +1,4 @@
-"""Tells somebody that a question waits: runs a command or posts to a URL, beside the call and never in its way."""
+"""Notifies somebody that a question waits: runs a command or posts to a URL, without delaying the call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Notices:
         self._app_id, self._notify, self._store = app_id, notify, store
 
     def send(self, entry: Entry) -> None:
-        """Start to tell that a question waits, in a thread of its own. Failures are logged. Blocks on the store."""
+        """Start a notice that a question waits, in a separate thread. Failures are logged. Blocks on the store."""
         if self._notify is None:
             return
         try:

@@ -1,7 +1,7 @@
-"""One-time codes: who can run a command on the server shows a page, by typing what it printed, that an App is theirs.
+"""One-time codes: somebody who can run a command on the server types its output into a page, to prove access to an App.
 
-A code is for one App and one purpose; it is good once, for `LIFETIME` seconds, and a newer one of the same App and
-purpose takes its place. The store holds its digest alone. Wrong codes are counted in the store, so for all replicas
+A code is for one App and one purpose; it works once, within `LIFETIME` seconds, and a newer one for the same App and
+purpose replaces it. The store holds only its digest. Wrong codes are counted in the store, so for all replicas
 together: with 60 bits to guess, the limits leave no chance. All functions block and may raise StoreAway.
 """
 
@@ -18,9 +18,9 @@ from waha_mcp.store import Count, Limit, Store, put
 #: What a code opens: the consent of OAuth, or the console on a server.
 Purpose = Literal["oauth", "console"]
 
-#: Seconds for which a code is good.
+#: Seconds for which a code is valid.
 LIFETIME = 600.0
-#: Most wrong codes, from one address and in all. Who guesses from a hundred addresses locks everybody out, and still
+#: Most wrong codes, from one address and in all. An attacker with a hundred addresses locks everybody out, and still
 #: has no chance: 2,000 of 2^60 are one in 10^14.
 WRONG_FROM_ONE, WRONG = Limit(20, 600.0), Limit(2_000, 600.0)
 
@@ -41,12 +41,12 @@ def issue(store: Store, purpose: Purpose, app_id: str) -> str:
 
 
 def redeem(store: Store, purpose: Purpose, text: str, address: str) -> str | None:
-    """Use up the code that was typed at an address; the id of its App, or None if it is none.
+    """Consume the code typed at an address; return the id of its App, or None if it is not valid.
 
     Raises:
-        Full: too many wrong ones were typed lately. Nothing was looked at.
+        Full: too many wrong ones were typed recently. The code was not checked.
     """
-    # Counted before it is looked at, so that tries at the same time stay within the limits.
+    # Counted before it is checked, so that concurrent attempts stay within the limits.
     tried = store.take(
         [
             Count(f"{_TABLE}/{purpose}/{address}", (WRONG_FROM_ONE,)),
@@ -65,7 +65,7 @@ def redeem(store: Store, purpose: Purpose, text: str, address: str) -> str | Non
 
 
 def _plain(text: str) -> str:
-    """What was typed, without blanks and dashes, in the letters of a code."""
+    """The typed text without blanks and dashes, in the letters of a code."""
     return "".join(filter(str.isalnum, text)).upper().translate(_READ_AS)
 
 

@@ -89,7 +89,7 @@ class OwnAccount:
 
 
 def known_key(store: Store, url: str, session: str) -> str | None:
-    """The number of a session's account, as a process last stored it; None: none did. Blocks.
+    """The number of a session's account, as last stored by a process; None if none did. Blocks.
 
     Raises:
         StoreAway: the store cannot be read.
@@ -98,9 +98,9 @@ def known_key(store: Store, url: str, session: str) -> str | None:
 
 
 def forget(store: Store, has: Callable[[str], bool]) -> int:
-    """Delete, of every account, that it has written to the chats that `has` accepts; how many.
+    """Delete, for every account, the record that it has written to the chats that `has` accepts; return how many.
 
-    They are first contacts again, unless WAHA shows a message of the account to them.
+    They become first contacts again, unless WAHA shows a message of the account to them.
 
     Raises:
         StoreAway: the store cannot be read or written.

@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Of how many chats it is told how much of a limit is used.
+#: For how many chats the used share of a limit is reported.
 FULLEST = 3
-#: What the keys of counts per chat begin with, in the store.
+#: Prefix of the keys of counts per chat in the store.
 _CHAT = "chat:"
 #: Timeout in seconds of undoing a count.
 GIVE_BACK = 2.0

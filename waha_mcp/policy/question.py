@@ -34,7 +34,7 @@ class Line(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        """The label and the text beside it, or several lines of text below it, each indented: none passes for ours."""
+        """The label and the text beside it, or several lines below it, each indented so that none looks like ours."""
         if "\n" in self.text:
             return f"{self.name}:\n{SET_IN}" + self.text.replace("\n", f"\n{SET_IN}")
         return f"{self.name}: {self.text}" if self.name else self.text
@@ -46,7 +46,7 @@ class File:
 
     #: The parameter that names or holds it.
     argument: str
-    #: Its path in the outbox folder, as named; for bytes in base64 that they are that.
+    #: Its path in the outbox folder, as named; for bytes in base64, a text that says so.
     name: str
     #: In bytes.
     size: int
@@ -55,7 +55,7 @@ class File:
     #: The MIME types by its first bytes and by its name; None if unknown.
     found_type: str | None
     named_type: str | None
-    #: Whether a copy is kept for the console; None where the question is at a client, which can show none.
+    #: Whether a copy is kept for the console; None if the question is at a client, which cannot show any.
     copied: bool | None = None
 
     @classmethod
@@ -104,7 +104,7 @@ class Question:
     chats: tuple[str, ...] = ()
     #: Digest of what the recipients would see (`sameness.seen_digest`); empty in what earlier versions have written.
     seen: str = ""
-    #: For whom a person may open a window with their yes (`task_grants.give`): chat id to who it is; empty: for nobody.
+    #: Chats for which a person may open a window with their yes (`task_grants.give`): id to who it is; may be empty.
     open_to: Mapping[str, str] = field(default_factory=dict)
     #: `App.identity` of the App that asks.
     identity: str = ""

@@ -59,9 +59,9 @@ class Entries:
         return bool(self._entries)
 
     def learn(self, people: People, owners: Mapping[str, Collection[str]]) -> None:
-        """Set whom the list holds: its ids, those whose names are on it, and the other ids of everybody on it.
+        """Set whom the list holds: its ids, the owners of the names on it, and the other ids of everybody on it.
 
-        `owners` are those of each name now: who had it before, and is not on the list otherwise, is not on it any more.
+        `owners` are the current ones of each name: a previous owner who is not otherwise on the list is removed.
         A name that means no saved contact, or several, is open.
         """
         self._begin()
@@ -165,7 +165,7 @@ class Recipients:
 
     @property
     def hides_some(self) -> bool:
-        """Whether chats are on a list of those that may not be read, among others that may."""
+        """Whether a list denies the reading of some chats while others may be read."""
         return bool(self._read_deny)
 
     async def prepare(self, *, can_read: bool) -> None:
@@ -196,14 +196,14 @@ class Recipients:
         return set[str]().union(*(each.listed for each in self._lists))
 
     async def _readable_names_are_others(self) -> bool:
-        """As `_names_are_others`, for the lists of chats that may be read. `verdict` sees to those for effects."""
+        """As `_names_are_others`, for the lists of chats that may be read. `verdict` checks those for effects."""
         if not (self._read_allow.listed or self._read_deny.listed):
             return False
         await self._people.table.load("contacts", behind=True)
         return self._names_are_others()
 
     def _names_are_others(self) -> bool:
-        """Whether somebody else has the names on the lists by now.
+        """Whether the names on the lists now belong to somebody else.
 
         Raises:
             WahaError: the contacts could not be read.
@@ -231,7 +231,7 @@ class Recipients:
     def _owners(self) -> Mapping[str, Collection[str]]:
         """Chat ids by the names under which the account's owner saved them: nobody else can choose those.
 
-        Empty where the contacts are not all known: somebody else may have any of the names.
+        Empty if the contacts are not fully known: somebody else may have any of the names.
 
         Raises:
             WahaError: the contacts could not be read.
@@ -246,7 +246,7 @@ class Recipients:
         return {name: people.table.saved.get(spell_name(clean_name(name)), ()) for name in self._names()}
 
     async def _learn_who_has_the_names(self, chat: str) -> None:
-        """See to it that whether a name on a list means this chat is as it was `MISS_LIFE` seconds ago or later.
+        """Make sure that whether a name on a list means this chat was checked at most `MISS_LIFE` seconds ago.
 
         As long as WAHA shows the person under the name that the table has, the other contacts need not be read.
 
@@ -268,7 +268,7 @@ class Recipients:
                     return
                 await self._look_up()
             except Forbidden:
-                # A key that does not read any more: nobody is known by name.
+                # A key that can no longer read: nobody is known by name.
                 for each in self._lists:
                     each.learn(self._people, {})
                 self._had, self._ready = {}, False
@@ -277,10 +277,10 @@ class Recipients:
     async def renames(self, chat: str, names: Iterable[str]) -> bool:
         """Whether saving a person under one of these names would change whom a name on the lists means.
 
-        So it is where the person has a name on the lists now, or where that is not certain.
+        True if the person has a name on the lists now, or if that is not certain.
 
         Raises:
-            WahaError: WAHA lets nobody in.
+            WahaError: WAHA admits nobody.
         """
         listed = {spell_name(clean_name(name)) for name in self._names()}
         if not listed:
@@ -352,7 +352,7 @@ class Recipients:
 
     @property
     def certain(self) -> bool:
-        """Whether the lists were resolved, so that a chat that is not on one of them is known not to be."""
+        """Whether the lists were resolved, so that a chat not found on one of them is certainly not on it."""
         return (not self.read_limited and self._indexed.everyone) or (self._ready and self._gap is None)
 
     def summary(self) -> str:
@@ -365,7 +365,7 @@ class Recipients:
         if self._existing_only:
             allowed += ", only where there are messages already"
         reads = f"can read {self._read_allow}" + (f" but not {self._read_deny}" if self._read_deny else "")
-        # Agents read this: they learn of nobody on a list that forbids whether there is one of that name.
+        # Agents read this: it must not reveal whether a deny list holds somebody of that name.
         forbids = "a list that forbids has a name that is not certain, so it forbids everybody"
         forbidding = forbids if self._deny.names or self._read_deny.names else None
         return "; ".join(

@@ -19,18 +19,18 @@ _SETTLE_EVERY = 1.0
 
 
 class RepeatGuard:
-    """The guard of one App's calls; idempotent tools pass it."""
+    """The guard of one App's calls; idempotent tools bypass it."""
 
     def __init__(self, app_id: str, store: Store, messages: NamedMessages) -> None:
-        """A message that is found after all is noted in `messages`."""
+        """A message that is found later is recorded in `messages`."""
         self._repeats, self._messages = Repeats(app_id, store), messages
         self._settling = False
 
     async def check(self, call: Call) -> frozenset[str]:
-        """Refuse a repeat that is not allowed; the ids of the attempts that only a person can allow it after.
+        """Refuse a repeat that is not allowed; return the ids of the attempts after which only a person can allow it.
 
         Raises:
-            Refusal: the same was done, is under way, or is not known.
+            Refusal: the same call was done, is under way, or has an unknown outcome.
             StoreAway: the store cannot be read or written.
         """
         if not call.tool.repeats:
@@ -46,7 +46,7 @@ class RepeatGuard:
         return despite
 
     def begin(self, call: Call) -> None:
-        """Store that the call is under way, unless the same call got here since `check`. Blocks. Sets `call.attempt`.
+        """Store that the call is under way, unless an equal call came first since `check`. Blocks. Sets `call.attempt`.
 
         Raises as `check`.
         """

@@ -52,7 +52,7 @@ class Attempt:
     found: bool = False
     #: Seconds from `since` to when the row was read.
     ago: float = 0.0
-    #: Whether it was later than it is now, because a clock was set back.
+    #: Whether that time is in the future, because a clock was set back.
     future: bool = False
 
     @property
@@ -72,9 +72,9 @@ class Attempt:
         return self.outcome == "unknown" and self.ago < UNKNOWN_WINDOW
 
     def lets(self, *, again: bool, despite: Collection[str]) -> bool:
-        """Whether it lets a repeat pass that the caller allows (`again`), or a person (`despite` names it by id).
+        """Whether it permits a repeat that the caller allows (`again`), or a person (`despite` contains its id).
 
-        For attempts that hold.
+        Only for attempts that hold.
         """
         if self.for_a_person:
             return self.id in despite
@@ -92,16 +92,16 @@ class Repeated(Exception):
 class Repeats:
     """The recent attempts of one App, by digest.
 
-    Its methods block, but for `over`. `end` never raises: an outcome that cannot be written is kept in this
+    Its methods block, except `over`. `end` never raises: an outcome that cannot be written is kept in this
     process and written by `settle`, with the next change of the row, or before the next call begins.
     """
 
     def __init__(self, app_id: str, store: Store) -> None:
         self._app_id, self._store = app_id, store
-        #: Outcomes that are not written, by attempt id; None: the attempt did not happen.
+        #: Outcomes not written yet, by attempt id; None: the attempt did not happen.
         self._unwritten: dict[str, Attempt | None] = {}
         self._swept = False
-        #: Keys of rows that may say of an attempt that it is under way, though it is over or never was, by its id.
+        #: Keys of rows that may show an attempt as under way though it is over or never was, by its id.
         self._stray: dict[str, str] = {}
 
     def before(self, digest: str) -> list[Attempt]:
@@ -113,7 +113,7 @@ class Repeats:
         key = self._key(digest)
         attempts = self._read(self._store.get(_TABLE, key))
         if any(each.future for each in attempts):
-            # What a clock that was set back has left in the future is counted from now on.
+            # Times in the future, left by a clock that was set back, are counted from now on.
             self._change(key, lambda attempts: attempts)
         return _by_certainty(each for each in attempts if each.holds)
 
@@ -148,7 +148,7 @@ class Repeats:
         try:
             self._change(key, added)
         except StoreAway:
-            # It may be written all the same.
+            # It may have been written all the same.
             self._unwritten[attempt.id] = None
             self._stray[attempt.id] = key
             raise
@@ -240,11 +240,11 @@ class Repeats:
 
     @property
     def unsettled(self) -> bool:
-        """Whether rows may say of an attempt of this process that it is under way, though it is over or never was."""
+        """Whether rows may show an attempt of this process as under way though it is over or never was."""
         return bool(self._stray)
 
     def settle(self) -> bool:
-        """Write what could not be written; whether all is."""
+        """Write what could not be written; return whether all of it is."""
         try:
             self._write_strays()
         except StoreAway:

@@ -1,9 +1,9 @@
-"""What the recipient of a call would see: two calls that look alike to them are one and the same.
+"""What the recipient of a call would see: two calls that look alike to them count as the same.
 
-So for the repeat guard, and for what a person has refused.
+The repeat guard uses this, and so do refusals by a person.
 
-Left out: invisible characters, blanks at the ends of lines, values that are empty or the default, options that change
-nothing, the preview of a link. A local file, or bytes in base64, are compared by their content; a file by URL, by its
+Not compared: invisible characters, blanks at the ends of lines, values that are empty or the default, options that
+change nothing, the preview of a link. A local file, or bytes in base64, are compared by content; a file by URL, by its
 URL.
 """
 
@@ -48,7 +48,7 @@ def _seen(call: Call) -> dict[str, Any]:
         if name in tool.unseen or name in files or value == fields[name].default:
             continue
         if name in tool.references:
-            # Whom a list names, not in which order; the account itself is in its groups and sees its stories anyway.
+            # The order of a list means nothing; the account itself is in its groups and sees its stories anyway.
             named = set(as_list(value))
             seen[name] = sorted(named - call.context.directory.me or named)
         elif name in tool.messages:
@@ -70,7 +70,7 @@ def _visible(value: Any) -> Any:
         case str():
             return _text(value)
         case float():
-            # Of the floats, which are coordinates, 0 has two spellings and so has the 180th meridian.
+            # Floats are coordinates: 0 has two spellings, and so has the 180th meridian.
             return abs(rounded) if (rounded := round(value, _PLACES)) in (0, -180) else rounded
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="minutes")

@@ -1,4 +1,4 @@
-"""The files that get_media has saved, by chat, so that they can be deleted with what else is kept of it."""
+"""The files that get_media has saved, by chat, so that they can be deleted with the other data kept about it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def remember(store: Store, app_id: str, path: str, chat: str) -> None:
 def forget(store: Store, prefix: str, has: Callable[[str], bool]) -> tuple[list[str], list[str]]:
     """Delete the files of the chats that `has` accepts; the paths of those deleted, and what went wrong, as texts.
 
-    `prefix`: of the keys in the store. A file that is gone, or a link in its place, is left. One on another machine
-    is left, too, and is a problem.
+    `prefix`: of the keys in the store. A file that no longer exists, or a link in its place, is skipped. One on another
+    machine is skipped, too, and reported as a problem.
 
     Raises:
         StoreAway: the store cannot be read or written.

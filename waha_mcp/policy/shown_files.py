@@ -104,7 +104,7 @@ def read(store: Store, entry_id: str, number: int) -> bytes | None:
 
 
 def drop(store: Store, entry_id: str) -> None:
-    """Delete the copies of a question, which is decided or gone. Never raises: they expire by themselves."""
+    """Delete the copies of a question that is decided or gone. Never raises: they expire by themselves."""
     if store.shared:
         try:
             store.trim(_TABLE, f"{entry_id}-", 0)
@@ -115,7 +115,7 @@ def drop(store: Store, entry_id: str) -> None:
 
 
 def sweep(store: Store | None = None) -> int:
-    """Delete the copies of all Apps whose questions have expired, and what a process that died left half written.
+    """Delete the copies of all Apps whose questions have expired, and files that a dead process left half written.
 
     Returns how many files are left. With a shared store, also the rows there.
 

@@ -1,4 +1,4 @@
-"""Looking for lines of trails, newest first: what the console shows and `waha-mcp log` prints."""
+"""Searches trails, newest line first: what the console shows and `waha-mcp log` prints."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from waha_mcp.policy.audit import joined, parsed, trail_file
 from waha_mcp.store import Store, StoreAway
 from waha_mcp.store.folders import app_ids
 
-#: How calls end, as the trail says it.
+#: How calls end, in the words of the trail.
 OUTCOMES = ("done", "refused", "waiting", "failed", "unknown", "broken off")
-#: Lines of a page, and the most that are looked at for one.
+#: Lines of a page, and the most lines examined for one.
 PAGE, MOST_READ = 50, 5_000
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which lines are looked for; an empty field accepts all.
+    """Which lines match; an empty field accepts all.
 
     `chat`: a part of a chat's id, or of its number as people write it. `tool`: a part of a tool's name. `outcome`: an
     outcome, or a part of a decision, such as `approved`.
@@ -31,7 +31,7 @@ class Wanted:
     outcome: str = ""
 
     def accepts(self, entry: Mapping[str, Any]) -> bool:
-        """Whether the object of a line is looked for."""
+        """Whether the object of a line matches."""
         outcome = self.outcome.strip().casefold()
         return (
             self._is_about(entry.get("chats"))
@@ -62,7 +62,7 @@ class Page:
 
 
 def alive_in(store: Store, process: str) -> bool:
-    """Whether the process that wrote a line still runs; where that cannot be found out, as if it did. Blocks."""
+    """Whether the process that wrote a line still runs; True if that cannot be determined. Blocks."""
     try:
         return store.alive(process)
     except StoreAway:
@@ -70,10 +70,10 @@ def alive_in(store: Store, process: str) -> bool:
 
 
 def page_of(apps: Iterable[str], wanted: Wanted, alive: Callable[[str], bool], before: str = "") -> Page:
-    """A page of the lines that are looked for, of the trails of these Apps together, newest first.
+    """A page of the matching lines of these Apps' trails together, newest first.
 
-    It has `PAGE` lines (more only where several have one time), or fewer where `MOST_READ` lines hold no more. Apps
-    that have kept nothing have none.
+    It has `PAGE` lines (more only where several have the same time), or fewer if `MOST_READ` lines hold no more. Apps
+    without a trail have none.
 
     Raises:
         OSError: a trail cannot be read.
@@ -94,13 +94,13 @@ def page_of(apps: Iterable[str], wanted: Wanted, alive: Callable[[str], bool], b
 
 
 def last_of(app: str, wanted: Wanted, alive: Callable[[str], bool], number: int | None) -> list[str]:
-    """The last lines of an App's trail that are looked for, oldest first; None: all. Raises as `page_of`."""
+    """The last matching lines of an App's trail, oldest first; None: all. Raises as `page_of`."""
     lines = (line for line in joined(trail_file(app).backwards(), alive) if wanted.accepts(parsed(line)))
     return [*islice(lines, number)][::-1]
 
 
 def _timed(app: str, alive: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
-    """The lines of a trail with their times, which do not rise: lines that are not in order count as the one before."""
+    """The lines of a trail with their times, which never rise: a line out of order counts as the one before."""
     time = "~"
     for line in joined(trail_file(app).backwards(), alive):
         time = min(time, str(parsed(line).get("time") or "~"))

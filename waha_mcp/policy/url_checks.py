@@ -32,7 +32,7 @@ class UrlChecks:
         return self._check_links(call)
 
     def _check_urls(self, call: Call) -> None:
-        """Refuse URLs that must not be fetched, without asking the network: to look a name up tells its owner."""
+        """Refuse URLs that must not be fetched, without network requests: looking up a name informs its owner."""
         for name, urls in (self._previewed(call) | {name: [url] for name, url in call.urls().items()}).items():
             if why := refusal_as_written(urls, self._app.media_hosts):
                 raise _not_to_fetch(name, why)
@@ -55,11 +55,11 @@ class UrlChecks:
 
         Raises:
             Refusal: a URL leads to where it must not, or the user has paused it meanwhile.
-            ArgumentError: there is no such file to be had.
+            ArgumentError: a file cannot be fetched.
         """
         urls = call.urls()
         if urls:
-            # What asks a server for a file tells it something.
+            # A request for a file tells the server something.
             await depart()
         by_waha = self._previewed(call)
         if self._app.media_fetch == "waha":
@@ -81,7 +81,7 @@ class UrlChecks:
         call.context = replace(call.context, fetched=fetched)
 
     def _why_not_asked(self, call: Call, host: str) -> str | None:
-        """Why a host is not asked for a file, such as one that a server redirects to; None if it may be."""
+        """Why a host must not be asked for a file, such as one that a server redirects to; None if it may be."""
         rule = self._app.links
         if rule.others == "allow" or covered(host, rule.allow) or host in others_of(call, rule).hosts:
             return None

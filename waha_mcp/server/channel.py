@@ -6,7 +6,7 @@ contract is Claude Code's own, and a research preview: https://code.claude.com/d
 
 All of it is in this module, which is imported only with `serve --channel`. The same messages are sent, at the same
 times and in the same words, as by `waha-mcp listen` (`waha_mcp.listening`). Permission prompts are not relayed: anyone
-holding the phone of somebody on a list could approve what the session does on this machine.
+holding the phone of somebody on a list could approve the session's actions on this machine.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Channel:
         assert self._session is not None
         # Equivalent in JSON, and no text can close the block in which it is shown.
         content = wake.line.replace("<", "\\u003c")
-        # Keys that are no identifiers are dropped there. Names and texts are in the content alone.
+        # Claude Code drops keys that are not identifiers. Names and texts are only in the content.
         meta = {"app": self._bridge.app.id, "chat_id": wake.chat, "message_id": wake.message_ids[-1]}
         told = Notification[dict[str, Any], str](method=TELLS, params={"content": content, "meta": meta})
         await self._session.send_notification(told)  # type: ignore[arg-type]  # one that the protocol does not have

@@ -60,7 +60,7 @@ class Asker:
         return f"“{escape(reveal(self.name))}”" if self.name else "a program without a name"
 
     def rows(self) -> str:
-        """What there is to know of the client."""
+        """The known facts about the client."""
         uri = AnyUrl(self.redirect)
         if uri.scheme == "https":
             where = f"<strong>{escape(uri.host or '')}</strong>"
@@ -79,7 +79,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class Form:
-    """The hidden fields: the request's id, and what only the browser of its cookie can know."""
+    """The hidden fields: the request's id, and a value that only the browser with its cookie can know."""
 
     action: str
     request: str
@@ -112,12 +112,12 @@ here. You see what the App may do before anything is allowed.</p>
 
 
 def shown(terms: Terms) -> str:
-    """What stands for these terms in the form, so that nothing else is allowed than what was read."""
+    """Identifies these terms in the form, so that only the terms that were read can be allowed."""
     return digest(json.dumps(asdict(terms)))
 
 
 def decision_page(form: Form, asker: Asker, terms: Terms, changed: bool = False) -> HTMLResponse:
-    """The second step: what would be allowed, and the buttons. `changed`: the terms are others than a moment ago."""
+    """The second step: what would be allowed, and the buttons. `changed`: the terms differ from those just shown."""
     alert = '<p class="wrong" role="alert">The App has just been changed: read this again.</p>' if changed else ""
     care = f'<p class="care">{escape(terms.risks)}</p>' if terms.risks else ""
     can = "".join(f"<li>{escape(each)}</li>" for each in terms.powers)
@@ -138,7 +138,7 @@ def decision_page(form: Form, asker: Asker, terms: Terms, changed: bool = False)
 
 
 def return_page(asker: Asker, target: str, allowed: bool) -> HTMLResponse:
-    """The last step: the way back, taken by itself. A redirect would be held to this page's own `form-action`."""
+    """The last step: returns by a meta refresh. A redirect would be subject to this page's own `form-action`."""
     done = f"{asker.title} may use the App now" if allowed else f"{asker.title} was refused"
     body = f"""<h1 role="status">{done}</h1>
 <p>You are taken back to it.</p><p><a class="button go" href="{escape(target)}">Go back now</a></p>"""
@@ -146,7 +146,7 @@ def return_page(asker: Asker, target: str, allowed: bool) -> HTMLResponse:
 
 
 def problem_page(text: str, status: int = 400) -> HTMLResponse:
-    """Why it does not go on."""
+    """Why the request cannot continue."""
     return _page("It does not go on", f'<h1>It does not go on</h1><p role="alert">{escape(reveal(text))}</p>', status)
 
 

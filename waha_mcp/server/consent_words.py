@@ -80,7 +80,7 @@ def powers(app: App) -> list[str]:
 
 
 def risks(app: App) -> str | None:
-    """What the person has to know of the dangers; None if nothing stands out."""
+    """The dangers that the person has to know; None if nothing stands out."""
     actions = {tool.action for tool in exposed(app)}
     asked = not app.approval.when.isdisjoint(("send", "all"))
     if {Action.READ, Action.SEND} <= actions and "*" in app.chats.send.allow and not asked:
@@ -95,7 +95,7 @@ def _read(rule: ReadRule) -> str:
 def _sent(rule: SendRule, existing_only: bool) -> str:
     whom = []
     if rule.allow:
-        # Stories and open audiences have to be named beside `*`.
+        # Stories and open audiences have to be listed beside `*`.
         named = [name for name in rule.allow if name in ("status", "public")]
         whom.append(f"to {_who(['*', *named] if '*' in rule.allow else rule.allow)}")
     if rule.ask:

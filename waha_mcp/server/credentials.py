@@ -50,7 +50,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request: the App, whole and as the request narrows it, and who owns the client's session.
+    """Who makes a request: the App, whole and as narrowed by the request, and the owner of the client's session.
 
     `known`: a definition names the key.
     """
@@ -61,7 +61,7 @@ class Caller:
     known: bool = True
 
 
-#: The App of an access token, and whose the token is; None if it is not valid.
+#: The App of an access token, and the token's owner; None if it is not valid.
 Tokens = Callable[[str], Awaitable[tuple[App, str] | None]]
 
 
@@ -85,7 +85,7 @@ class Credentials:
         """The caller of a request.
 
         Raises:
-            Refused: no key, several, or an unknown one; too many attempts; headers that make no sense; store away.
+            Refused: no key, several, or an unknown one; too many attempts; invalid headers; store away.
         """
         given = _credential(request.headers)
         known = True
@@ -163,7 +163,7 @@ class Attempts:
     def __init__(self) -> None:
         #: Digests of keys that WAHA did not know, with when they are forgotten.
         self._unknown: OrderedDict[str, float] = OrderedDict()
-        #: Digests of keys that WAHA knew, the last ones. They are no attempts.
+        #: Digests of the keys that WAHA knew most recently. They do not count as attempts.
         self._good: OrderedDict[str, None] = OrderedDict()
         #: When each address, and all of them, tried a key that was not known to be good.
         self._tried: OrderedDict[str, deque[float]] = OrderedDict()
@@ -187,10 +187,10 @@ class Attempts:
         everyone.append(now)
 
     def check(self, digest: str) -> None:
-        """Refuse a key that WAHA did not know a moment ago, whoever names it.
+        """Refuse a key that WAHA did not know a moment ago, whoever sends it.
 
         Raises:
-            Refused: it is one.
+            Refused: it is such a key.
         """
         if self._unknown.get(digest, -math.inf) > time.monotonic():
             raise Refused(401, "invalid_token", "WAHA does not know this key.")
@@ -246,7 +246,7 @@ def _credential(headers: Headers) -> str:
 
 
 def client_address(request: HTTPConnection) -> str:
-    """What attempts are counted by: the client's address; of IPv6 the network, which is one client's."""
+    """The identity that attempts are counted by: the client's address; for IPv6 the network, which is one client's."""
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)
@@ -259,16 +259,16 @@ def client_address(request: HTTPConnection) -> str:
 
 
 def _remote(app: App) -> App:
-    """The App as clients on other machines get it: without the folders of this one, unless it says so."""
+    """The App for clients on other machines: without the folders of this one, unless it says so."""
     files = {} if app.remote_files else {"outbox": None, "downloads": None}
     return app.model_copy(update={"allow_admin_key": False, **files})
 
 
 def narrowed(app: App, headers: Headers) -> App:
-    """The App with what the headers `X-Toolsets` and `X-Read-Only` take away. They can add nothing.
+    """The App without what the headers `X-Toolsets` and `X-Read-Only` remove. They can add nothing.
 
     Raises:
-        Refused: a header has a value that means nothing.
+        Refused: a header has an invalid value.
     """
     toolsets, read_only = headers.getlist("x-toolsets"), headers.getlist("x-read-only")
     wanted = {name.strip() for value in toolsets for name in value.split(",")} - {""}

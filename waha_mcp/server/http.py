@@ -45,13 +45,13 @@ logger = logging.getLogger(__name__)
 
 #: The path of MCP.
 PATH = "/mcp"
-#: For load balancers: whether the process is there, and whether clients should be sent to it. For Prometheus: metrics.
+#: For load balancers: whether the process is alive, and whether clients should be sent to it. For Prometheus: metrics.
 HEALTHY, READY, METRICS = "/healthz", "/readyz", "/metrics"
 #: Most bytes of a request: tools take files of up to 32 MiB as base64.
 MOST_BODY = 48 * 2**20
 #: Seconds for which calls under way may end after SIGTERM.
 DRAIN = 30
-#: The OAuth error code of what may succeed later.
+#: The OAuth error code of requests that may succeed later.
 _LATER = "temporarily_unavailable"
 #: In a request's scope: its bridge.
 _BRIDGE = "waha_mcp.bridge"
@@ -98,7 +98,7 @@ class HttpServer:
         routes: Sequence[BaseRoute] = (),
         challenge: str = "Bearer",
     ) -> None:
-        """`store` is that of all bridges. `routes`: of OAuth and of the console. `challenge`: of an answer 401."""
+        """`store` is shared by all bridges. `routes`: of OAuth and of the console. `challenge`: of a 401 answer."""
         self._credentials, self._store, self._challenge = credentials, store, challenge
         self._metrics = Metrics(lambda: len(self.bridges))
         self.bridges = Bridges(stands=credentials.stands, shared=Shared(store, observer=self._metrics))
@@ -115,7 +115,7 @@ class HttpServer:
         #: The responses that stay open until the client leaves, by their bridge.
         self._streams: dict[Bridge, set[anyio.CancelScope]] = {}
         self._draining = False
-        #: Why the store cannot be used, as of the last look, and when it is looked at again (monotonic clock).
+        #: Why the store cannot be used, as of the last check, and when it is checked again (monotonic clock).
         self._store_away: str | None = None
         self._store_due = 0.0
         app = Starlette(
@@ -129,7 +129,7 @@ class HttpServer:
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
-        # Load balancers and Prometheus come by the machine's address: what is for them tells nothing worth stealing.
+        # Load balancers and Prometheus use the machine's address: these answers contain nothing worth stealing.
         self.app: ASGIApp = KnownHosts(
             app, site.names, free=(HEALTHY, READY, METRICS), turned_away=self._metrics.turned_away
         )
@@ -146,7 +146,7 @@ class HttpServer:
             self.bridges.doubt(lambda app, topic=topic: topic in (None, digest(app.id)))  # type: ignore[misc]
 
     def drain(self) -> None:
-        """End what would stay open by itself: the process is about to end. Calls under way go on."""
+        """End the streams that would stay open: the process is about to end. Calls under way continue."""
         logger.info("Ending: calls under way may end within %d s", DRAIN)
         self._draining = True
         self.protocol.end_subscriptions()
@@ -180,7 +180,7 @@ class HttpServer:
     async def _serve(self, caller: Caller, bridge: Bridge, scope: Scope, receive: Receive, send: Send) -> None:
         if self._draining:
             raise Refused(503, _LATER, "This process is about to end: try again.", 1.0)
-        # A session of the older era is its owner's alone; the SDK compares this user.
+        # A session of the older era belongs to its owner alone; the SDK compares this user.
         token = AccessToken(token="", client_id=caller.owner, scopes=[])
         scope = {**scope, _BRIDGE: bridge, "user": AuthenticatedUser(token)}
         if scope["method"] != "GET":
@@ -197,7 +197,7 @@ class HttpServer:
                     self._streams.pop(bridge, None)
 
     async def _hold(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Middleware that keeps the bridge open for a request whose client has gone: what has begun is ended."""
+        """Middleware that keeps the bridge open for a request whose client has gone: what has begun is finished."""
         with self.bridges.using(_bridge_of(ctx)):
             return await call_next(ctx)
 
@@ -223,15 +223,15 @@ class HttpServer:
     # Health
 
     async def _ready(self, _: Request) -> Response:
-        """Whether clients should be sent here: the store is there, and the process is not about to end."""
+        """Whether clients should be sent here: the store is available, and the process is not about to end."""
         problem = "shutting down" if self._draining else None
         if problem is None:
             if time.monotonic() >= self._store_due:
-                # Whoever asks again and again has the store written once a second.
+                # However often this is requested, the store is written at most once a second.
                 self._store_due = time.monotonic() + 1.0
                 self._store_away = await in_thread(away, self._store)
             if (why := self._store_away) is not None:
-                # Anybody may ask: where the store is stands in the log.
+                # Anybody may ask: where the store is, only the log says.
                 logger.warning("Not ready: %s", why)
                 problem = "the store cannot be used"
         return JSONResponse({"ready": problem is None, "problem": problem}, 200 if problem is None else 503)
@@ -281,7 +281,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but the process does not end by the signal in the end: that it was stopped is no failure."""
+        """As uvicorn's, but the process does not end by the signal: being stopped is no failure."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

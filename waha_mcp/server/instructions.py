@@ -20,7 +20,7 @@ ICON = f"data:image/svg+xml;base64,{b64encode(_SVG.encode()).decode()}"
 
 
 def title(app: App, phone: str | None) -> str:
-    """The server's title for people and models who have several; `phone`: the account's number, None: not known yet."""
+    """The server's title for people and models with several; `phone`: the account's number, None: not known yet."""
     return "WhatsApp" + (f": {app.id}" if app.id != DEFAULT_ID else "") + (f" ({phone})" if phone else "")
 
 

@@ -15,9 +15,9 @@ _IN_HOST, _IN_ORIGIN = re.compile(_HOST), re.compile(f"https?://{_HOST}")
 
 
 class KnownHosts:
-    """Middleware that comes before anything is looked at, the key included.
+    """Middleware that runs before any other check, that of the key included.
 
-    Compared as a whole and not by how it begins. The SDK's own check takes `name:anything` for a name with any port,
+    Hosts are compared as a whole and not by prefix. The SDK's own check takes `name:anything` for a name with any port,
     and the first of several headers for the only one.
     """
 

@@ -52,7 +52,7 @@ class Metrics(Observer):
         ProcessCollector(registry=registry)
 
     def called(self, tool: str, outcome: str) -> None:
-        # What a client makes up must not become a label.
+        # A value made up by a client must not become a label.
         self._calls.labels(tool if tool in CATALOG else "unknown", outcome).inc()
 
     def refused(self, reason: str) -> None:

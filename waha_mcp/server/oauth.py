@@ -1,8 +1,8 @@
 """OAuth for connectors such as those of claude.ai and ChatGPT: an authorization server for this one resource.
 
-The protocol's steps are the SDK's handlers; here are what they stand on (`Provider`), the page for the person, and the
-guards in front of all of it. A person's one-time code names the App, and the consent makes a grant for it: bound to
-the App's id, to its WhatsApp account and to this resource. A key that is replaced leaves it, since the person has
+The SDK's handlers implement the protocol; here are the provider that they call (`Provider`), the page for the person,
+and the guards before all of it. A person's one-time code names the App, and the consent makes a grant for it: bound to
+the App's id, to its WhatsApp account and to this resource. A new key leaves the grant as it is, since the person has
 consented to the App, and no client has ever seen the key; an App that is disabled, removed or moved to another account
 ends it.
 """
@@ -71,7 +71,7 @@ Find = Callable[[str], App | None]
 Handler = Callable[[Request], Awaitable[Response]]
 
 _CONSENT = "/oauth/consent"
-#: Most bytes of a body and of a query; longest `state` of a client, which comes back to it as it is.
+#: Most bytes of a body and of a query; longest `state` of a client, which is returned to it unchanged.
 _BODY, _QUERY, _STATE = 16_384, 8_192, 2_000
 #: Most requests of one address.
 _LIMITS = {
@@ -91,12 +91,12 @@ _ELSEWHERE = (
 class OAuth:
     """The authorization server, and the check of its tokens.
 
-    `issuer`: the server's public base URL, such as https://wa.example.com. `find`: the App with an id, None if it is
-    not there or disabled; it may be called from any thread.
+    `issuer`: the server's public base URL, such as https://wa.example.com. `find`: the App with an id, None if it does
+    not exist or is disabled; it may be called from any thread.
     """
 
     def __init__(self, issuer: str, find: Find, store: Store) -> None:
-        """Raises ValueError if `issuer` is none: one line that says why."""
+        """Raises ValueError if `issuer` is not valid: one line that says why."""
         self._issuer = checked_issuer(issuer)
         self._secure = self._issuer.startswith("https:")
         self.resource = f"{self._issuer}/mcp"
@@ -107,10 +107,10 @@ class OAuth:
         self.challenge = f'Bearer resource_metadata="{self._issuer}/.well-known/oauth-protected-resource/mcp"'
 
     async def app_of(self, token: str) -> tuple[App, str] | None:
-        """The App of an access token, and what stands for its grant, as long as it lasts; None: not a good token.
+        """The App of an access token, and the id of its grant, as long as it lasts; None: not a valid token.
 
         Raises:
-            StoreAway: it cannot be told.
+            StoreAway: this cannot be determined.
         """
         return await in_thread(self._app_of, token)
 
@@ -125,7 +125,7 @@ class OAuth:
         return app if app is not None and account_of(app) == account else None
 
     def _refused_resource(self, resource: str | None) -> bool:
-        """Whether a token is asked for that is for another resource. Clients of before 2025-06-18 name none."""
+        """Whether a token is requested for another resource. Clients from before 2025-06-18 name none."""
         try:
             return resource is not None and parse(resource).href.rstrip("/") != self.resource
         except ValueError:
@@ -191,7 +191,7 @@ class OAuth:
 
     async def _token(self, request: Request) -> Response:
         form = await request.form()
-        # The SDK's handler takes the parameter and does not look at it.
+        # The SDK's handler accepts the parameter and does not check it.
         if any(self._refused_resource(str(each)) for each in form.getlist("resource")):
             return JSONResponse(
                 {"error": "invalid_target", "error_description": f"Tokens of this server are for {self.resource}"},
@@ -202,7 +202,7 @@ class OAuth:
         return answer
 
     async def _revoke(self, request: Request) -> Response:
-        """End the grant of a token (RFC 7009). The SDK's handler wants a secret of every client."""
+        """End the grant of a token (RFC 7009). The SDK's handler requires a secret of every client."""
         form = await request.form()
         client, token = str(form.get("client_id", "")), str(form.get("token", ""))
         if await in_thread(self._clients.get, client) is None:
@@ -211,9 +211,9 @@ class OAuth:
         return Response(headers={"Cache-Control": "no-store"})
 
     async def _authorize(self, request: Request) -> Response:
-        """Open the page. What is wrong is said here and not at the redirect URI, which a stranger has chosen.
+        """Open the page. Errors are shown here and not at the redirect URI, which a stranger has chosen.
 
-        RFC 9700, 4.11: nobody is sent anywhere before he has seen where to.
+        RFC 9700, 4.11: nobody is redirected before having seen where to.
         """
         given = request.query_params if request.method == "GET" else await request.form()
         try:
@@ -284,7 +284,7 @@ class OAuth:
         return decision_page(page, _asker(found), consent_words.terms(app), changed)
 
     async def _code_typed(self, request: Request, page: Form, found: oauth_state.Request, text: str) -> Response:
-        # Counted before it is looked at; who tries twice at the same time is told to do it once.
+        # Counted before it is checked; of two concurrent attempts, one fails.
         tried = replace(found, tries=found.tries + 1)
         if not await in_thread(self._state.change, page.request, found, tried):
             return problem_page(_ELSEWHERE, 403)
@@ -318,7 +318,7 @@ class OAuth:
         code = await in_thread(self._state.allow, page.request, found)
         if code is None:
             return problem_page(_ELSEWHERE, 403)
-        # From now on no flood of others pushes it out.
+        # From now on no flood of others evicts it.
         await in_thread(self._clients.used, found.client)
         return self._sent_back(page, found, code=code)
 
@@ -328,7 +328,7 @@ class OAuth:
         return self._sent_back(page, found, error="access_denied")
 
     def _sent_back(self, page: Form, found: oauth_state.Request, **parameters: str) -> Response:
-        # `iss` (RFC 9207): a client that talks to several servers knows which one this answer is of.
+        # `iss` (RFC 9207): tells a client of several servers which one this answer is from.
         target = construct_redirect_uri(found.redirect, **parameters, state=found.state, iss=self._issuer)
         answer = return_page(_asker(found), target, "code" in parameters)
         answer.delete_cookie(self._cookie(page.request), path="/", secure=self._secure, httponly=True, samesite="lax")
@@ -339,7 +339,7 @@ def checked_issuer(issuer: str) -> str:
     """An issuer's URL as an origin.
 
     Raises:
-        ValueError: it is none, or not to be used as one: one line that says why.
+        ValueError: it is not one, or must not be used as one: one line that says why.
     """
     url = parse(issuer)
     if url.scheme != "https" and url.host not in LOOPBACK:
@@ -385,7 +385,7 @@ class _Guard:
 
 
 class _Opened:
-    """How the provider says to `_authorize`, through the SDK's handler, that the page can be opened."""
+    """How the provider tells `_authorize`, through the SDK's handler, that the page can be opened."""
 
     SCHEME = "waha-mcp-consent"
 
@@ -399,8 +399,8 @@ class _Refresh(RefreshToken):
 
 
 class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
-    """What the SDK's handlers ask, as far as they are used here. `app(app_id, account)`: the App, while it
-    is as it was consented to.
+    """What the SDK's handlers call, as far as it is used here. `app(app_id, account)`: the App, while it
+    is as it was when consented to.
     """
 
     def __init__(

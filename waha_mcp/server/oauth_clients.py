@@ -1,8 +1,8 @@
 """The OAuth clients that the server knows: those that registered, and those whose id is the URL of their document.
 
-Whoever asks can become a client, so being one proves nothing: all are public clients without a secret, and what holds
+Anybody can become a client, so being one proves nothing: all are public clients without a secret, and the protection
 is PKCE, the exact redirect URI and the person's consent. A client that nobody has consented to is forgotten after
-`UNUSED` seconds; more of them than `MOST_UNUSED` push out the oldest, and never one that is in use.
+`UNUSED` seconds; more of them than `MOST_UNUSED` evict the oldest, and never one that is in use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from waha_mcp.whatsapp.untrusted import clean_name
 UNUSED, USED = 86_400.0, 60 * 86_400.0
 MOST_UNUSED = 1_000
 #: Seconds after which a client's document is fetched again when it asks for a grant; most bytes of one; and how many
-#: are fetched, since it is strangers who say from where.
+#: are fetched, since strangers choose the addresses.
 DOCUMENT_AGE, DOCUMENT_SIZE, FETCHES = 3_600.0, 16_384, Limit(60, 600.0)
 
 #: Keys are `new/<client id>`, and `used/<client id>` once somebody has consented.
@@ -69,7 +69,7 @@ def _spelled(uri: AnyUrl) -> str:
 
 
 def check_redirects(uris: list[AnyUrl] | None) -> None:
-    """Refuse redirect URIs that are none of https, http on loopback, and an app's own scheme.
+    """Refuse redirect URIs other than https, http on loopback, and an app's own scheme.
 
     Raises:
         RegistrationError: one is not allowed, or there are none or too many.
@@ -102,7 +102,7 @@ class Clients:
         self._store = store
 
     def register(self, client: OAuthClientInformationFull) -> None:
-        """Keep a client, and make of it what it may be: the answer to it says so.
+        """Store a client, reduced to what it may be; the answer to it says so.
 
         Raises:
             RegistrationError: its redirect URIs are not allowed.
@@ -181,7 +181,7 @@ class Clients:
 
 
 def _named(client_id: str) -> str:
-    """A client's id as part of a key: whatever somebody sends as one, it is short and plain."""
+    """A client's id as part of a key: short and plain, whatever was sent as one."""
     return quote(client_id[:2_000], safe=":/")
 
 
@@ -203,7 +203,7 @@ async def _document(url: str) -> tuple[list[AnyUrl], str | None]:
     asked: list[str] = []
 
     def once(host: str) -> str | None:
-        # A document that moves belongs to whoever has the place that it moves to.
+        # A document that redirects belongs to whoever owns the target.
         asked.append(host)
         return None if len(asked) == 1 else "it is redirected"
 

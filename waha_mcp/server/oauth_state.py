@@ -1,7 +1,7 @@
 """What OAuth keeps in the store: requests for consent, authorization codes, and grants with their tokens.
 
-Everything is a row that each step changes by one compare-and-swap, so any replica can take the next one, and one of
-them alone does. What opens something is random, has 256 bits and stands in the store as its SHA-256 alone. Functions
+Everything is a row that each step changes by one compare-and-swap, so any replica can take the next step, and only one
+does. Secrets are random, have 256 bits and are stored only as their SHA-256. Functions
 and methods block and may raise StoreAway.
 """
 
@@ -19,7 +19,7 @@ from waha_mcp.app.definition import App
 from waha_mcp.digests import digest, key_digest
 from waha_mcp.store import Store, remove
 
-#: What all our tokens begin with, and no key of WAHA does.
+#: The prefix of all our tokens, which no key of WAHA has.
 TOKEN_PREFIX = "wahamcp_"  # noqa: S105 - no secret
 
 #: Seconds: of a request for consent, of an authorization code, of an access token, and of a grant since its last token.
@@ -32,7 +32,7 @@ _TOKEN = re.compile(rf"{TOKEN_PREFIX}(?P<kind>[ar])_(?P<grant>[0-9a-f]{{32}})_[A
 
 
 def account_of(app: App) -> str:
-    """The WhatsApp account that an App is for. Who consented did so for this one, whatever key leads to it.
+    """The WhatsApp account that an App is for. The consent is for this one, whichever key leads to it.
 
     Where the definition names no session, nothing but the key says which one it is.
     """
@@ -41,7 +41,7 @@ def account_of(app: App) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """A client's request for consent. `tries`: wrong codes so far. `app`, `account`: of the code, once it was typed."""
+    """A client's request for consent. `tries`: wrong codes so far. `app`, `account`: of the code, once typed."""
 
     client: str
     name: str | None
@@ -72,7 +72,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Grant:
-    """A consent in force. `access`: digest and end of each token that is good; `refresh`: digest of the one that is.
+    """A consent in force. `access`: digest and end of each valid token; `refresh`: digest of the valid one.
 
     `resource` is the URL that its tokens are for, `created` and `renewed` are in Unix seconds.
     """
@@ -121,7 +121,7 @@ class State:
     # Requests for consent. Their id is the digest of what the browser holds.
 
     def ask(self, request: Request) -> str:
-        """Keep a new request; the secret of the browser in which it is answered."""
+        """Store a new request; return the secret of the browser in which it is answered."""
         browser = secrets.token_urlsafe(32)
         self._store.swap(_REQUESTS, digest(browser), None, _written(request), expires=request.expires)
         self._store.trim(_REQUESTS, "", MOST_REQUESTS)
@@ -132,14 +132,14 @@ class State:
         return self._read(Request, _REQUESTS, request_id)
 
     def change(self, request_id: str, before: Request, after: Request | None) -> bool:
-        """Replace a request, or take it away; False if it is not as it was."""
+        """Replace a request, or remove it; False if it has changed."""
         new = None if after is None else _written(after)
         return self._store.swap(_REQUESTS, request_id, _written(before), new, expires=before.expires)
 
     # Authorization codes
 
     def allow(self, request_id: str, request: Request) -> str | None:
-        """Make a code of a request for which a code was typed; None if it is not as it was."""
+        """Make an authorization code for a request with a typed code; None if the request has changed."""
         assert request.app is not None
         assert request.account is not None
         if not self.change(request_id, request, None):
@@ -155,12 +155,12 @@ class State:
             request.account,
             self._store.now() + CODE_LIFE,
         )
-        # It stays a while longer than it is good, so that its second use is known for one.
+        # Kept a while longer than it is valid, so that a second use is recognized.
         self._store.swap(_CODES, digest(code), None, _written(claims), expires=claims.expires + CODE_LIFE)
         return code
 
     def code(self, client: str, code: str) -> Code | None:
-        """The claims of a client's code. Its second use ends what the first one gave, since one of both is a thief's.
+        """The claims of a client's code. A second use ends what the first one gave, since one of the two is a thief's.
 
         It may have expired.
         """
@@ -178,7 +178,7 @@ class State:
         grant = Grant(
             digest(secret), claims.client, claims.name, claims.app, claims.account, self._resource, now, now, "", ()
         )
-        # The grant is there before the code counts as used, so that whoever finds it used can end it.
+        # The grant is stored before the code counts as used, so that whoever finds it used can end it.
         tokens = self._renew(secret, grant, None)
         used = _written(replace(claims, grant=grant.id))
         if self._store.swap(_CODES, digest(code), _written(claims), used, expires=claims.expires + CODE_LIFE):
@@ -190,7 +190,7 @@ class State:
     # Grants. Their id is the digest of what all their tokens hold.
 
     def of_access(self, token: str) -> Grant | None:
-        """The grant of an access token that is good."""
+        """The grant of a valid access token."""
         grant = self._of("a", token)
         if grant is None:
             return None
@@ -199,7 +199,7 @@ class State:
         return grant if any(good) else None
 
     def of_refresh(self, client: str, token: str) -> Grant | None:
-        """The grant of a client's refresh token that is good. An older one ends the grant: one of both is a thief's."""
+        """The grant of a client's valid refresh token. An older one ends the grant: one of the two is a thief's."""
         grant = self._of("r", token)
         if grant is None or grant.client != client:
             return None
@@ -233,7 +233,7 @@ class State:
     def _renew(self, secret: str, grant: Grant, before: str | None) -> Tokens | None:
         tokens = Tokens(*(f"{TOKEN_PREFIX}{kind}_{secret}_{secrets.token_urlsafe(32)}" for kind in "ar"))
         now = self._store.now()
-        # Calls that are on their way with the access token before keep it until it expires.
+        # Calls under way with the previous access token keep it until it expires.
         access = [
             *((known, until) for known, until in grant.access if until > now),
             (digest(tokens.access), now + ACCESS_LIFE),
@@ -243,7 +243,7 @@ class State:
         return tokens if done else None
 
     def end(self, grant_id: str) -> None:
-        """End a grant: its tokens are none from now on."""
+        """End a grant: its tokens become invalid."""
         remove(self._store, _GRANTS, grant_id)
 
 
@@ -254,7 +254,7 @@ def grants(store: Store, app_id: str) -> list[Grant]:
 
 
 def end_grants(store: Store, app_id: str) -> int:
-    """End all grants of an App, and what would become one, its requests and codes; how many grants there were."""
+    """End all grants of an App, and its requests and codes, which could become grants; return how many grants."""
     # First these, so that none of them becomes a grant meanwhile.
     for table in (_REQUESTS, _CODES):
         for row in store.rows(table):

@@ -6,12 +6,12 @@ import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: Seconds from the connection's begin, or from the first byte of a further request, to the end of its head.
+#: Seconds from the start of the connection, or from the first byte of a further request, to the end of its head.
 HEAD = 10.0
 
 
 class Impatient(H11Protocol):
-    """uvicorn's connection, which is closed when no request comes: it needs no key to hold one open.
+    """uvicorn's connection, which is closed when no request comes: holding one open takes no key.
 
     How long a whole request or its answer takes is not limited here: that is for those with a key.
     """

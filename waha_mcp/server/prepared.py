@@ -1,4 +1,4 @@
-"""The prepared opening: what the SDK answered on the run before, said again while the SDK is still being imported.
+"""The prepared opening: the SDK's answers of the previous run, given again while the SDK is still being imported.
 
 A client opens with requests that are the same at every start: initialize or server/discover, perhaps a subscription to
 changes, then tools/list and perhaps other listings. Once WAHA has confirmed the key, their answers are kept in a
@@ -31,9 +31,9 @@ _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 #: All requests for listings, which are as the grant is, and the requests of openings.
 LISTINGS = (LISTING, "prompts/list", "resources/list", "resources/templates/list")
 OPENING = ("server/discover", "initialize", LISTEN, *LISTINGS)
-#: Seconds for which WAHA's confirmation of a listing holds.
+#: Seconds for which WAHA's confirmation of a listing is valid.
 HOLDS = 86_400.0
-#: How many clients' openings are kept of one way of starting, the last ones.
+#: How many clients' openings are kept per way of starting, the latest ones.
 CLIENTS = 8
 #: Longest line in bytes that can be such a request.
 _LONGEST = 16_384
@@ -92,7 +92,7 @@ class Replies:
 
     def __init__(self, prepared: Prepared) -> None:
         self._openings = prepared.openings
-        #: What is expected, once the first request has come.
+        #: What is expected after the first request.
         self._left: list[tuple[str, dict[str, Any]]] | None = None
         #: Whether the request for the listing is answered.
         self.listed = False
@@ -157,7 +157,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(number: object) -> bool:
-    """Whether the SDK takes it for an id, for certain."""
+    """Whether the SDK certainly accepts it as an id."""
     if isinstance(number, str):
         return number.isascii()
     return type(number) is int and abs(number) < 2**63
@@ -193,7 +193,7 @@ def _unconfirmed(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(arguments: list[str], environ: Mapping[str, str]) -> str:
-    """What the files' names begin with: a digest of all that decides what is served, but for what `inputs` has."""
+    """The prefix of the files' names: a digest of all that decides what is served, except what `inputs` has."""
     variables = sorted((name, value) for name, value in environ.items() if name.startswith("WAHA_"))
     # This option's file is looked for in the working folder, and named in the App's inputs by where it was found.
     folder = os.getcwd() if any(each.startswith("--key-file") for each in arguments) else None

@@ -34,10 +34,10 @@ logger = logging.getLogger(__name__)
 #: Milliseconds for which a client may cache a listing while somebody is subscribed to its changes, and while nobody is.
 LISTING_TTL, UNHEARD_TTL = 60_000, 3_000
 
-#: Seconds for which the first answer waits for WAHA's word on the key: what the server offers is said once.
+#: Seconds for which the first answer waits for WAHA's word on the key: the server says only once what it offers.
 INTRODUCING = 0.5
 
-#: What tells clients that a listing is another.
+#: Tells clients that a listing has changed.
 _CHANGES: dict[str, ServerEvent] = {
     "tools/list": ToolsListChanged(),
     "prompts/list": PromptsListChanged(),
@@ -63,7 +63,7 @@ class Protocol:
     """An MCP server. Each request is served by the bridge that `bridge_for` returns for it."""
 
     def __init__(self, bridge_for: Callable[[_Request], Bridge], *, connected: bool = True) -> None:
-        """`connected`: clients of the older era have a connection, over which they can be asked and told something."""
+        """`connected`: clients of the older era have a connection, over which they can be asked and notified."""
         self._bridge_for, self._connected = bridge_for, connected
         self._clients: dict[Bridge, Clients] = {}
         self.server = _Server(
@@ -99,7 +99,7 @@ class Protocol:
             clients.close()
 
     async def retire(self, bridge: Bridge) -> None:
-        """Tell the bridge's clients that its listings may be others now, and close their subscription streams."""
+        """Tell the bridge's clients that its listings may have changed, and close their subscription streams."""
         if (clients := self._clients.get(bridge)) is not None:
             try:
                 await clients.announce(set(_CHANGES.values()))
@@ -111,7 +111,7 @@ class Protocol:
         self._clients.pop(bridge, None)
 
     async def announce(self, bridge: Bridge, listings: Iterable[str]) -> None:
-        """Tell the bridge's clients that these requests for listings are answered otherwise than they were."""
+        """Tell the bridge's clients that these requests for listings are now answered differently."""
         if bridge in self._clients:
             await self._clients[bridge].announce({_CHANGES[listing] for listing in listings})
 
@@ -161,7 +161,7 @@ class Protocol:
         return await self._of(ctx).listen(ctx, params)
 
     def _told(self, ctx: _Request) -> bool:
-        """Whether this client can be told something besides the answers to its requests."""
+        """Whether this client can be sent something besides the answers to its requests."""
         return self._connected or ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     def _listed(self, ctx: _Request) -> Clients:

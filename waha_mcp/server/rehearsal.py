@@ -58,12 +58,12 @@ class Rehearsal:
         #: Those of them that the SDK is answering, by their ids, and the result of each.
         self._asked: dict[RequestId | None, str] = {}
         self._results: dict[str, dict[str, Any]] = {}
-        #: What the client was answered before the SDK was there: the methods, and the results, by the ids under which
-        #: the SDK is asked; and the same of subscriptions, which were acknowledged.
+        #: What the client was answered before the SDK was loaded: the methods, and the results, by the ids under which
+        #: the SDK is asked; and the same for subscriptions, which were acknowledged.
         self._said: dict[RequestId | None, tuple[str, dict[str, Any]]] = {}
         self._acknowledged: dict[RequestId | None, tuple[str, dict[str, Any]]] = {}
         self._numbers = itertools.count()
-        #: The methods of the requests that the SDK has answered otherwise.
+        #: The methods of the requests that the SDK has answered differently.
         self._differs = set[str]()
         #: The tools in the files.
         self._kept_tools = set[str]()
@@ -172,7 +172,7 @@ class Rehearsal:
 
     @property
     def _listed(self) -> set[str]:
-        """The tools that the SDK has listed last; none if there is no such listing, or it is right no more."""
+        """The tools that the SDK listed last; none if there is no such listing, or it is no longer right."""
         return {tool["name"] for tool in self._results.get(self._listing, {}).get("tools", ())}
 
     @property

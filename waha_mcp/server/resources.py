@@ -124,5 +124,5 @@ class Resources:
 
 
 def not_found(uri: str, why: str = "There is no such resource.") -> MCPError:
-    """The error for a resource that is not there, or may not be read."""
+    """The error for a resource that does not exist, or may not be read."""
     return MCPError(INVALID_PARAMS, f"Resource not found: {why}", {"uri": uri})

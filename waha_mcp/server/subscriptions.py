@@ -69,7 +69,7 @@ class Subscriptions:
         """Subscribe an owner to resources; all of them or none.
 
         Raises:
-            MCPError: there are too many, one may not be read or is not there, or nothing can be heard of changes.
+            MCPError: there are too many, one may not be read or does not exist, or changes cannot be heard.
         """
         self._check_room(owner, uris)
         added = [await self._subscription(uri, tell) for uri in uris]
@@ -127,7 +127,7 @@ class Subscriptions:
         assert resource is not None
         chat = getattr(result, "chat", None) if resource.argument else None
         if chat is not None:
-            # WAHA may call them by their other id.
+            # WAHA may use their other id.
             chat = await self.bridge.directory.learn(chat)
         return _Subscription(resource, uri, chat, tell)
 

@@ -1,8 +1,8 @@
 """The catalog: one record per tool, from which listings, call checks, docs and snapshots derive.
 
 A tool is a function decorated with `@tool(...)`. Its name, parameters and return type become the tool's name, input
-schema and output schema; its docstring is the description that agents read. Keyword-only parameters are no arguments:
-`ctx` is passed by the server, others by what completes the arguments (`Tool.complete`). Modules that define tools do
+schema and output schema; its docstring is the description that agents read. Keyword-only parameters are not arguments:
+`ctx` is passed by the server, others by the function for completing (`Tool.complete`). Modules that define tools do
 not use `from __future__ import annotations`, since parameter types are read at run time.
 """
 
@@ -106,7 +106,7 @@ class Context:
     reach: Callable[[], str] = lambda: ""
     paused: Callable[[], Awaitable[str | None]] = not_paused
     progress: Progress = no_progress
-    #: What happens in WhatsApp, for tools that read; None where nobody listens.
+    #: Events in WhatsApp, for tools that read; None if nobody listens.
     feed: Feed | None = None
     #: When the call began (seconds of the monotonic clock).
     started: float = field(default_factory=time.monotonic)
@@ -121,7 +121,7 @@ class Context:
     task_grants: Callable[[], Awaitable[list[str] | None]] = none_granted
 
     def noticed(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Have the index take messages that were read, as far as it may keep them."""
+        """Give messages that were read to the index, which keeps those that it may keep."""
         if self.indexing is not None:
             self.indexing.noticed(rows)
 
@@ -191,10 +191,9 @@ class Tool:
     which it reaches those of `reaches`; empty: it always does. `looks_like`: the tool whose message recipients cannot
     tell from this one's. `one_of`: exactly one of these parameters must be given.
     `complete` completes the arguments by each other, or refuses them, before anybody sees them; chats that it finds in
-    them are resolved and checked as those in any argument. `afterwards`: what
-    follows once the call is done and on record, with the place in the feed right before; it may add to the result and
-    does not raise. `dropped`: parameters that
-    there are not, because the key lacks the action that they need.
+    them are resolved and checked like those in any argument. `afterwards`: the step after the call is done and
+    recorded, with the position in the feed right before; it may add to the result and does not raise.
+    `dropped`: parameters that are missing because the key lacks the action that they need.
     """
 
     name: str
@@ -214,7 +213,7 @@ class Tool:
     dropped: frozenset[str] = frozenset()
 
     def under(self, actions: Collection[Action]) -> Tool:
-        """The tool as it is with these actions: without the parameters that need others."""
+        """The tool as it is under these actions: without the parameters that need others."""
         dropped = frozenset(name for name, mark in self.needs.items() if mark.action not in actions)
         if dropped == self.dropped:
             return self
@@ -413,7 +412,7 @@ class Tool:
         return f"Wrong arguments for {self.name}. " + "; ".join([*parts, *takes])
 
     def _object_at(self, above: Sequence[int | str]) -> tuple[str, Mapping[str, FieldInfo]]:
-        """What takes the properties at a path in the arguments, and its fields."""
+        """The model or tool that has the properties at a path in the arguments, and its fields."""
         owner, fields = self.name, self.arguments.model_fields
         for part in above:
             kind = plain(fields[part].annotation) if isinstance(part, str) and part in fields else None
@@ -446,7 +445,7 @@ class _Schema(GenerateJsonSchema):
 
 
 _TOOLS: dict[str, Tool] = {}
-#: Tools without some of their parameters, by name and what they lack.
+#: Tools without some of their parameters, by name and missing parameters.
 _UNDER: dict[tuple[str, frozenset[str]], Tool] = {}
 #: All loaded tools by name, in listing order. Read-only; `tool` adds to it.
 CATALOG: Mapping[str, Tool] = MappingProxyType(_TOOLS)
@@ -471,7 +470,7 @@ def tool(
     def register(run: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         name = run.__name__
         assert name not in _TOOLS, f"two tools named {name}"
-        # A paragraph is one line: where it is wrapped here says nothing.
+        # A paragraph becomes one line: line breaks in the source mean nothing.
         description = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(run.__doc__ or ""))
         _TOOLS[name] = Tool(
             name,

@@ -55,7 +55,7 @@ def _channel_from(raw: Mapping[str, Any]) -> Channel | None:
         description=text_of(raw.get("description")),
         invite=text_of(raw.get("invite")),
         role=_ROLES.get(raw.get("role")),
-        # WPP answers 0 and false where it does not know.
+        # WPP answers 0 and false for what it does not know.
         subscribers=count_of(raw.get("subscribersCount")) or None,
         verified=True if raw.get("verified") is True else None,
     )
@@ -141,7 +141,7 @@ async def preview_channel(channel: AnyChannel, limit: Limit = 10, *, ctx: Contex
             return None
         counted = ((str(emoji), count_of(n)) for emoji, n in mapping_of(row.get("reactions")).items())
         reactions = {emoji: n for emoji, n in counted if n is not None}
-        # WPP answers 0 where it does not know.
+        # WPP answers 0 for what it does not know.
         return Post(message=message, views=count_of(row.get("viewCount")) or None, reactions=reactions or None)
 
     return Posts(posts=all_of(answer, "posts", post))

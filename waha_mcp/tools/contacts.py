@@ -32,7 +32,7 @@ class ContactDetails(Result):
     not_told: NotTold = None
 
 
-#: The two things that get_contact asks for, to the fields that hang on them.
+#: The two requests of get_contact, to the fields that depend on each.
 _TELLS = {"contact": ("name", "saved", "blocked"), "about": ("about",)}
 
 
@@ -146,7 +146,7 @@ async def list_hidden_ids(limit: Limit = 50, cursor: Cursor | None = None, *, ct
     rows = await WholeList(ctx.waha, "GET /api/{session}/lids", "hidden ids").read()
     if rows.error is not None and not rows.rows:
         raise rows.error
-    # All of them, since WAHA counts those too that may not be read.
+    # All of them, since WAHA also counts those that may not be read.
     known = [_hidden_id(row) for row in rows.rows if chat_id_of(row.get("lid"))]
     readable = [each for each in known if all(ctx.readable(id) for id in (each.lid, each.chat) if id)]
     shown, more = slice_of("lids", readable, limit, offset)

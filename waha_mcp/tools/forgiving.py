@@ -1,6 +1,6 @@
 """Normalizes arguments to what they mean, since hosts and models send them in forms that schemas do not allow.
 
-It runs before everything else: what it gives is what is checked, shown to a person, written into the trail and compared
+It runs before everything else: its result is what is checked, shown to a person, written to the trail and compared
 by the repeat guard. It never makes an effect reach more than its arguments say.
 """
 
@@ -99,7 +99,7 @@ def plain(annotation: Any) -> Any:
 
 
 def description_of(field: FieldInfo) -> str | None:
-    """A field's description, which an optional one has within its type."""
+    """A field's description, which an optional field has within its type."""
     inner = mark_in(field.annotation, FieldInfo)
     return field.description or (inner.description if inner else None)
 

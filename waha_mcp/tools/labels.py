@@ -141,7 +141,7 @@ async def save_label(
 
 
 async def _color_of(ctx: Context, label_id: str) -> dict[str, Any]:
-    """The color of a label, as the body of a change takes it: WAHA resets what a change does not name.
+    """The color of a label, for the body of a change: WAHA resets the fields that a change leaves out.
 
     Raises:
         ArgumentError: it is not known.

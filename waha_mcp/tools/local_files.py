@@ -20,7 +20,7 @@ from waha_mcp.waha.web_fetch import WebFile
 
 #: Most bytes of a file that is sent; in base64 it stays below WAHA's 50 MiB.
 MAX_FILE = 32 * 2**20
-#: Bytes that can be told to be text, and no beginning of a format that is not known here.
+#: How many bytes suffice to recognize text that does not begin like an unknown binary format.
 _TELLING = 64
 #: Most characters of a file name.
 MAX_NAME = 200
@@ -51,8 +51,8 @@ async def outgoing_file(
 ) -> dict[str, Any]:
     """The field `file` of a WAHA request, from the one of `url`, `data` and `path` that is not None.
 
-    The MIME type is the one given, else that of the content or name if it fits `kind`, else `default_type`: with the
-    type of another kind the message would show as broken. The default name is made of `kind`.
+    The MIME type is the one given, else that of the content or name if it fits `kind`, else `default_type`: a message
+    with the type of another kind would show as broken. The default name is derived from `kind`.
 
     Raises:
         ArgumentError: its content cannot be sent.
@@ -67,7 +67,7 @@ async def outgoing_file(
             file["data"] = base64.b64encode(_sendable(fetched.content, "url")).decode()
             mimetype = _type_of_fetched(fetched, kind, mimetype, filename)
     elif path is not None:
-        # Not read again: what goes is what the policy has read and a person was shown.
+        # Not read again: the bytes sent are those that the policy has read and a person was shown.
         content = ctx.files[path]
         file["data"] = base64.b64encode(content).decode()
         filename = filename or Path(path).name
@@ -79,7 +79,7 @@ async def outgoing_file(
     guessed = mimetypes.guess_type(filename or "")[0] or ""
     fits = kind == "file" or guessed.startswith(f"{kind}/")
     file["mimetype"] = mimetype or (guessed if guessed and fits else default_type)
-    # WAHA's schemas for voice and video want a name in every case.
+    # WAHA's schemas for voice and video always require a name.
     file["filename"] = filename or f"{kind}{mimetypes.guess_extension(file['mimetype'].partition(';')[0]) or ''}"
     return file
 
@@ -88,7 +88,7 @@ def with_kind(values: dict[str, Any], *, kinds: tuple[str, ...]) -> dict[str, An
     """For `Tool.complete`: `kind`, where it is left out, from the first bytes, the MIME type or the file's name.
 
     Raises:
-        ArgumentError: these do not tell it, it is none of `kinds`, or the bytes are of another kind.
+        ArgumentError: it cannot be determined, it is none of `kinds`, or the bytes are of another kind.
     """
     head, stated = _head(values["data"] or "")
     name = values.get("filename") or values["path"] or name_in(values["url"] or "")
@@ -109,7 +109,7 @@ def with_kind(values: dict[str, Any], *, kinds: tuple[str, ...]) -> dict[str, An
 
 
 def _kind_of(mimetype: str | None) -> str | None:
-    """The kind of message for a MIME type. Of sounds, only what WhatsApp itself records is a voice note."""
+    """The kind of message for a MIME type. Of audio, only what WhatsApp itself records is a voice note."""
     main = (mimetype or "").lower().partition(";")[0]
     if main in _UNTOLD:
         return None
@@ -120,7 +120,7 @@ def _kind_of(mimetype: str | None) -> str | None:
 
 
 def _head(data: str) -> tuple[bytes, str | None]:
-    """The first bytes of what is in base64, and the MIME type of its `data:` URL; none where it is not valid."""
+    """The first bytes of base64 data, and the MIME type of its `data:` URL; none if it is not valid."""
     start = data[:4_200].lstrip()
     stated = re.match(rf"data:({_MIMETYPE})?(;[^,]*)?,", start)
     text = re.sub(r"\s", "", start[stated.end() :] if stated else start)
@@ -171,10 +171,10 @@ def _real_type(content: bytes, kind: str, source: str, stated: str | None, filen
 
 
 def _type_of_fetched(fetched: WebFile, kind: str, stated: str | None, filename: str | None) -> str | None:
-    """As `_real_type`, with the server's word where the bytes tell nothing.
+    """As `_real_type`, with the server's type if the bytes tell nothing.
 
     Raises:
-        ArgumentError: as `_real_type`, or a web page or other text came where a file of another kind was meant.
+        ArgumentError: as `_real_type`, or a web page or other text was received instead of a file of another kind.
     """
     content, said = fetched.content, fetched.mimetype or ""
     real = _real_type(content, kind, "url", stated, filename)

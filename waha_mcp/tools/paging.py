@@ -27,11 +27,11 @@ class Page(Result):
     notes: list[str] | None = None
     not_told: NotTold = None
 
-    #: The cursor's kind, and where to go on after each of the items; so that a page can end after any of them.
+    #: The cursor's kind, and the state to continue from after each item, so that a page can end after any of them.
     _places: tuple[str, tuple[Any, ...]] = PrivateAttr(("", ()))
 
     def resumable(self, kind: str, places: Sequence[Any]) -> Self:
-        """Note the states of the cursors after each item, and return the page itself."""
+        """Record the states of the cursors after each item, and return the page itself."""
         self._places = kind, tuple(places)
         return self
 
@@ -45,7 +45,7 @@ class Page(Result):
         kind, places = self._places
         changes: dict[str, Any] = {self._list_field(): self.items()[:count], "left_out": dropped + (self.left_out or 0)}
         if self.cursor is not None and self.left_out is None:
-            changes["at_least"] = True  # how many follow on this page's own end is not known
+            changes["at_least"] = True  # how many follow the original end of this page is not known
         if count <= len(places) and count:
             changes["cursor"] = encode_cursor(kind, places[count - 1])
         else:
@@ -98,7 +98,7 @@ def offset_of(kind: str, cursor: str | None) -> int:
 
 
 def place_of(state: Any) -> Place:
-    """The place in the messages that a cursor's state holds."""
+    """The position in the messages that a cursor's state holds."""
     try:
         return Place.from_state(state)
     except NoPlace:
@@ -110,8 +110,8 @@ def page_of(
 ) -> tuple[Sequence[T], dict[str, Any]]:
     """The first `limit` of `rows`, and the `Page` fields that say what follows.
 
-    `rows` are what WAHA gave for one more than `limit`: WAHA counts few of its lists, and the extra row tells
-    that there is more. `total` is the size of the whole list where it is known.
+    `rows` are WAHA's answer to a request for one more than `limit`: WAHA counts few of its lists, and the extra row
+    shows that there is more. `total` is the size of the whole list if known.
     """
     if len(rows) <= limit:
         return rows, {}

@@ -107,12 +107,12 @@ class ContentType:
 
 @dataclass(frozen=True)
 class Narrows:
-    """Marks an optional parameter that makes an effect reach or take less: a blank there is not one left out."""
+    """Marks an optional parameter that makes an effect reach or take less: a blank one does not count as left out."""
 
 
 @dataclass(frozen=True)
 class Clears:
-    """Marks an optional parameter whose empty text takes something away, where no other optional one is given."""
+    """Marks an optional parameter whose empty text removes something, if no other optional one is given."""
 
 
 def mark_in(annotation: Any, kind: type[_M]) -> _M | None:

@@ -43,7 +43,7 @@ def _presence_from(raw: Mapping[str, Any], names: Names, chat: str | None = None
     if chat is None:
         return None
     people = []
-    # There is no presence of somebody who is not subscribed to.
+    # Presence exists only for people who are subscribed to.
     for row in listing(raw.get("presences"), "presences"):
         if written := chat_id_of(row.get("participant")):
             person = names.canonical(written)

@@ -1,8 +1,8 @@
 """How results become answers: what the model at the other end reads. docs/answers.md has the rules, with examples.
 
-What repeats is said once: the other side of a chat with one person is "them", a time has its day where that is another
-than in the row before, an own message its status where that is another than the newer one's. Names come first; who is
-no saved person, or shares the name, has a number or id as well. With `full`, ids and whole times are always there.
+Nothing is repeated: the other side of a chat with one person is "them", a time has its day only if that differs from
+the row before, an own message its status only if that differs from the newer one's. Names come first; anyone who is
+not a saved person, or shares the name, has a number or id as well. With `full`, ids and whole times are always there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class People(Protocol):
         """The name that the account's owner has saved for a person."""
 
     def handle(self, chat_id: str) -> str | None:
-        """What names a chat for good; None for a person whose saved name is enough for it."""
+        """What identifies a chat for good; None for a person whose saved name is enough."""
 
 
 class Unshortened(str):
@@ -67,7 +67,7 @@ def unshortened_in(data: Any) -> Iterator[Unshortened]:
 
 
 def with_references(data: Any, short: Callable[[Unshortened], str]) -> Any:
-    """The answer with what is `short` for each `Unshortened` in it."""
+    """The answer with the result of `short` in place of each `Unshortened`."""
     if isinstance(data, Unshortened):
         return short(data)
     if isinstance(data, dict):
@@ -83,24 +83,24 @@ class View:
         self.people, self.full = people, full
         self._zone = zone
         self.now = (now or datetime.now().astimezone()).astimezone(zone)
-        #: Whether any time was told.
+        #: Whether any time was given.
         self.timed = False
         self.begin_list()
 
     def begin_list(self) -> None:
-        """Forget what the rows before have said."""
+        """Forget the rows before."""
         self._day, self._offset = self.now.date(), self.now.utcoffset()
         self._status: str | None = None
-        #: The chat of the message that is worded.
+        #: The chat of the message being worded.
         self.chat: str | None = None
 
     # Times
 
     def time(self, iso: str, *, coarse: bool = False, alone: bool = False) -> str:
-        """A time of day; before it the day where that is another than in the row before, behind it a changed offset.
+        """A time of day; preceded by the day if that differs from the row before, followed by a changed offset.
 
-        A coarse one tells the time of day only of today, so that it is empty where the row before has the same day.
-        One that stands `alone` does not lean on a row before it.
+        A coarse one gives the time of day only for today, so it is empty if the row before has the same day.
+        One that stands `alone` does not depend on the row before.
         """
         moment = datetime.fromisoformat(iso).astimezone(self._zone)
         if self.full:
@@ -132,7 +132,7 @@ class View:
     # People
 
     def whom(self, chat_id: str, name: str | None) -> tuple[str, str | None]:
-        """(what a chat is called, what names it for good where the first does not).
+        """(what a chat is called, what identifies it for good if the first does not).
 
         As in WhatsApp, a name that its bearer chose has a tilde before it.
         """
@@ -149,7 +149,7 @@ class View:
         return f"~{name}" if saved is None and kind_of_chat(chat_id) == "person" else name, handle
 
     def called(self, chat_id: re.Match[str]) -> str:
-        """What the chat of an id in a text of ours is called, without words of others."""
+        """The name of the chat with an id in a text of ours, without words of others."""
         return self.whom(chat_id[0], None)[0]
 
     def status(self, status: str | None) -> str | None:
@@ -232,7 +232,7 @@ def bearers_in(model: type[BaseModel]) -> Mapping[str, str]:
 
 
 def chat_in(value: BaseModel) -> str | None:
-    """The chat that a model, or else one that stands in it, is of; None if they do not say."""
+    """The chat that a model, or else one nested in it, is about; None if they do not say."""
     marks = {name: mark for name, mark in _plan(type(value)).fields if getattr(value, name) is not None}
     for name, mark in marks.items():
         if isinstance(mark, Whom):
@@ -267,11 +267,11 @@ def _shown(value: Any, view: View) -> Any:
 
 
 def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dict[str, Any]:
-    """The fields that are not None, each as its mark demands."""
+    """The fields that are not None, each as its mark requires."""
     plan, values, shown = _plan(type(model)), vars(model), dict[str, Any]()
     chosen = values.get("calls_themselves")
     if chosen is not None and plan.has_name and values["name"] is None:
-        # The name that they chose is all there is.
+        # The name that they chose is the only one.
         values = values | {"name": chosen, "calls_themselves": None}
     for name, mark in plan.fields:
         value = values[name]
@@ -287,7 +287,7 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
                 label, id_name = (mark.name or name, name) if mark.row else (name, f"{name}_id")
                 if called != phone:
                     shown[label] = called
-                # Where there is a field for it, the number is there.
+                # If there is a field for the number, it goes there.
                 if handle is not None and (view.full or not (mark.row and phone)):
                     shown[id_name] = handle
             case Author():
@@ -309,7 +309,7 @@ def _fields(model: BaseModel, view: View, *, without: Iterable[str] = ()) -> dic
 
 
 def _author(sender: str, name: str | None, view: View, chat: str | None) -> dict[str, Any]:
-    """Who wrote something: "me", "them" for the other side of a chat with one person, else name and what names them."""
+    """Who wrote something: "me", "them" for the other side of a one-to-one chat, else name and identification."""
     if sender in ("me", "unknown"):
         return {"sender": sender}
     if sender == chat:
@@ -352,7 +352,7 @@ def _summary(chat: ChatSummary, view: View) -> dict[str, Any]:
     if last.time is not None and (time := view.time(last.time, coarse=True)):
         shown["time"] = time
     if last.sender != chat.id:
-        # Without what names them for good: the row is about the chat.
+        # Without the identifying part: the row is about the chat.
         shown["sender"] = last.sender if last.sender == "me" else view.whom(last.sender, last.sender_name)[0]
     if last.kind != "text":
         shown["kind"] = last.kind
@@ -362,7 +362,7 @@ def _summary(chat: ChatSummary, view: View) -> dict[str, Any]:
 
 
 def _contact(contact: Contact, view: View) -> dict[str, Any]:
-    """The name that they chose beside a saved one is told where all is asked for."""
+    """The name that they chose is added to a saved one if everything is asked for."""
     beside = contact.name is not None and not view.full
     return _fields(contact, view, without=("calls_themselves",) if beside else ())
 

@@ -1,9 +1,9 @@
 """References: short ids that answers give for messages, chats and cursors, instead of the long ones.
 
 A reference is a letter, eight digits and a check digit (Luhn): `m482915036`. The digits come from a keyed digest of
-what it stands for, so that a message has the same one in every answer, and another App or key has another one. What it
-stands for is kept in the store, for good: none ever stands for something else. Two references differ in two digits at
-least.
+its target, so that a message has the same one in every answer, and another App or key has another one. The target is
+kept in the store for good: no reference ever gets another one. Two references differ in at least two
+digits.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class References:
         self._key = key.get_secret_value().encode()
         self._prefix = f"{app_id}/{hmac.digest(self._key, app_id.encode(), 'sha256').hex()[:16]}/"
         self._store = store
-        #: What a reference stands for, and the other way round.
+        #: The targets of references, and the reverse.
         self._known: dict[str, str] = {}
         self._given: dict[tuple[ReferenceKind, str], str] = {}
 
     async def shorten(self, long: Iterable[tuple[ReferenceKind, str]]) -> Mapping[tuple[ReferenceKind, str], str]:
-        """References for full ids and cursors. While the store is away, those that have none yet stay as they are."""
+        """References for full ids and cursors. While the store is away, those without one stay as they are."""
         wanted = list(dict.fromkeys(long))
         new = [each for each in wanted if each not in self._given]
         if new:
@@ -142,9 +142,9 @@ def _check_digit(digits: str) -> str:
 
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
-    """Empty the references to what is `about` the chats to forget; how many. `prefix`: of the keys in the store.
+    """Empty the references whose targets are `about` the chats to forget; return how many.
 
-    Their digits stay taken.
+    `prefix`: of the keys in the store. Their digits stay taken.
 
     Raises:
         StoreAway: the store cannot be read or written.

@@ -37,7 +37,7 @@ def done(answer: Any, what: str) -> Done:
 
 
 def changed_session(answer: Any) -> Mapping[str, Any]:
-    """WAHA's answer to a change of the session, which is the session.
+    """WAHA's answer to a change of the session: the session itself.
 
     Raises:
         OutcomeUnknown: it is anything else.
@@ -71,7 +71,7 @@ _WHY = {
 def outcomes(answer: Any, what: str, *, readable: bool) -> Outcomes:
     """Parse the outcome per person: a list of objects, or one object keyed by chat id, depending on the engine.
 
-    `readable`: whether the group may be read; else the outcomes, which tell who is in it, are left out.
+    `readable`: whether the group may be read; else the outcomes, which reveal its members, are left out.
 
     Raises as `confirmed`.
     """

@@ -42,6 +42,6 @@ def _words(schema: Mapping[str, Any]) -> list[str]:
 
 def _range(least: float | None, most: float | None, of: str) -> str:
     if most is None:
-        # None of something is left out, and a list of none seldom meant.
+        # A minimum of 0 says nothing, and an empty list is seldom meant.
         return f"from {least:,}" if least and not of else ""
     return f"{least:,} to {most:,}{of}" if least is not None else f"up to {most:,}{of}"

@@ -192,7 +192,7 @@ class PairingCode(Result):
     calls=[f"POST {_AUTH}/request-code"],
     hints=CONFIGURES,
     toolset="session",
-    # Whoever holds the other end of it is let into the account.
+    # Whoever is at the other end gains access to the account.
     reaches="everyone",
 )
 async def request_pairing_code(
@@ -274,7 +274,7 @@ class Assertion(Argument):
     calls=[f"POST {_AUTH}/passkey", f"POST {_AUTH}/passkey/confirm"],
     hints=CONFIGURES,
     toolset="session",
-    # Whoever holds the other end of it is let into the account.
+    # Whoever is at the other end gains access to the account.
     reaches="everyone",
 )
 async def answer_passkey_request(

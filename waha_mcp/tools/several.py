@@ -1,4 +1,4 @@
-"""Answers that are made of several requests: what WAHA does not tell is named, and the rest is answered."""
+"""Answers made of several requests: parts that WAHA does not tell are named, and the rest is answered."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NotTold = Annotated[list[str] | None, Field(description="What WAHA did not tell:
 
 
 async def gather(asks: Mapping[str, Callable[[], Awaitable[T | None]]]) -> tuple[dict[str, T], list[str] | None]:
-    """Ask for several things, by name: what WAHA told, and the names of what it did not; None if it told all.
+    """Send several requests, by name; the answers, and the names of those without one; None if all have one.
 
-    An ask that returns None, or fails because of its one operation, was not told.
+    A request that returns None, or fails because of its one operation, has no answer.
 
     Raises:
         WahaError: an error of another kind; or the first one, if nothing was told.

@@ -13,13 +13,13 @@ from waha_mcp.tools.references import References
 from waha_mcp.waha.marks import ReferenceKind
 from waha_mcp.waha.models import Attachment, Result
 
-#: In the place of a reference that is not made yet: as long as one.
+#: Placeholder for a reference that does not exist yet: of the same length.
 _LATER = "c000000000"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call answers."""
+    """The answer to a call."""
 
     data: dict[str, Any]
     attachments: tuple[Attachment, ...]
