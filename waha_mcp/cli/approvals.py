@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from waha_mcp.cli.common import Failure, say
+from waha_mcp.cli.common import Failure, as_typed
 from waha_mcp.cli.terminal import visible, wrapped
 from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import SET_IN
@@ -26,7 +26,8 @@ def approvals(as_json: Annotated[bool, typer.Option("--json", help="Print it as 
         print(_json(entries))
     elif entries:
         print("\n\n".join(map(_text, entries)))
-        say("\nApprove one with waha-mcp approve ID; with --refuse it is refused.")
+        # Not on stdout, which has the questions and nothing else.
+        print(as_typed("\nApprove one with waha-mcp approve ID; with --refuse it is refused."), file=sys.stderr)
     else:
         print("Nothing is waiting.")
 
