@@ -1,4 +1,4 @@
-"""Actions and the Grant: what is in force follows from the evidence, and no evidence means no."""
+"""Actions and the Grant: the actions in force follow from the evidence, and without evidence an action is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The App definition: its three sources, their order, and that every failure is one line without the key."""
+"""The App definition: its three sources, their precedence, and that every error is one line without the key."""
 
 from __future__ import annotations
 

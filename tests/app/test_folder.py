@@ -1,4 +1,4 @@
-"""A folder of definitions, and the template for keys without one: whose key gets which App, and which get none."""
+"""A folder of definitions, and the template for keys without one: which key gets which App, and which get none."""
 
 from __future__ import annotations
 

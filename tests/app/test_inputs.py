@@ -1,4 +1,4 @@
-"""What an App was made of, by digests."""
+"""The inputs of an App, by digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an App may say about its policy."""
+"""The policy fields of an App definition."""
 
 from __future__ import annotations
 

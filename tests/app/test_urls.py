@@ -1,4 +1,4 @@
-"""URLs and hosts: what is read in them, and what is refused."""
+"""URLs and hosts: how they are parsed, and which are refused."""
 
 from __future__ import annotations
 

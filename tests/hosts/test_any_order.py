@@ -1,4 +1,4 @@
-"""Any order of installations and removals ends with the user's own file, byte for byte; a change by others survives."""
+"""Any order of installations and removals restores the user's own file, byte for byte; changes by others survive."""
 
 from __future__ import annotations
 

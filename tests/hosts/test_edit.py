@@ -1,4 +1,4 @@
-"""One entry goes into a configuration text and out again; nothing else in it changes by a byte."""
+"""One entry is added to a configuration text and removed again; no other byte changes."""
 
 from __future__ import annotations
 

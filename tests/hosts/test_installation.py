@@ -1,4 +1,4 @@
-"""Installing into real files: every host's own path and shape, backups, links, and what is refused."""
+"""Installation into real files: every host's own path and shape, backups, links, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries for a server over HTTP: every host's form, where the key goes, and what the server is asked."""
+"""Entries for a server over HTTP: every host's form, the place of the key, and the requests to the server."""
 
 from __future__ import annotations
 

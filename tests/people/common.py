@@ -1,4 +1,4 @@
-"""What the tests of people share: a WAHA with canned answers, a clock, and directories of them."""
+"""Shared by the tests of people: a WAHA with canned answers, a clock, and directories made from both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory: who is behind a name, what it says where that is not one, and how often WAHA is asked."""
+"""The directory: whom a name means, the error if that is not exactly one, and how often WAHA is asked."""
 
 from __future__ import annotations
 

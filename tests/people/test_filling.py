@@ -1,4 +1,4 @@
-"""How the table of people is filled: what is read when, what is kept, and what is looked up again."""
+"""Filling of the table of people: when each list is read, what is cached, and what is looked up again."""
 
 from __future__ import annotations
 

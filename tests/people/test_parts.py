@@ -1,4 +1,4 @@
-"""What a row of each of WAHA's lists says of a person or chat."""
+"""Parsing of the rows of each of WAHA's lists of people and chats."""
 
 from __future__ import annotations
 

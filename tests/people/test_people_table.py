@@ -1,4 +1,4 @@
-"""The table of people: whose names are marked as what, and the account's own."""
+"""The table of people: which names count as saved or chosen, and the account's own names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is behind a chat id, against every shape of answer."""
+"""The person behind a chat id, for every shape of answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""To whom an effect goes by a name, where who has the name has changed since the table was read."""
+"""The recipient of an effect by name, if the name's owner has changed since the table was read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hand on a sandbox under test: requests with any of its keys, and its control routes."""
+"""A handle on a sandbox under test: requests with any of its keys, and its control routes."""
 
 from __future__ import annotations
 

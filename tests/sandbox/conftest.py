@@ -1,4 +1,4 @@
-"""A sandbox of each kind of engine, and a client with its keys."""
+"""Fixtures: a sandbox of each engine, and a client with its keys."""
 
 from __future__ import annotations
 

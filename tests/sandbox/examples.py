@@ -1,4 +1,4 @@
-"""One good request for every operation that a session key may use, in an order in which each finds what it needs."""
+"""One valid request for every operation that a session key may use, ordered so that each finds what it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account: what is in it, that a seed decides it, and that its size does not slow it down."""
+"""The account: its content, that a seed determines it, and that its size does not slow it down."""
 
 from __future__ import annotations
 

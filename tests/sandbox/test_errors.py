@@ -1,4 +1,4 @@
-"""What errors look like."""
+"""The format of errors."""
 
 from __future__ import annotations
 

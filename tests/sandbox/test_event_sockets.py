@@ -1,4 +1,4 @@
-"""The event socket itself: who may listen and to what, how it lives and dies, and how it fails on demand."""
+"""The event socket itself: authorization, its life cycle, and faults on demand."""
 
 from __future__ import annotations
 

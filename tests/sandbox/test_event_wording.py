@@ -1,4 +1,4 @@
-"""What each engine says of what happens: the names of events and their payloads."""
+"""Each engine's events: their names and payloads."""
 
 from __future__ import annotations
 

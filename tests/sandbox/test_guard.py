@@ -1,4 +1,4 @@
-"""Who may do what, and in which order a request is refused."""
+"""Authorization, and the order of the checks that refuse a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading messages, sending them, and what later reads show."""
+"""Reading messages, sending them, and the effects on later reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions, apps, contacts, groups, channels, labels, presence: what is changed is what is read."""
+"""Sessions, apps, contacts, groups, channels, labels, presence: reads return what was changed."""
 
 from __future__ import annotations
 

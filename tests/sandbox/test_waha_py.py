@@ -1,7 +1,7 @@
-"""The sandbox seen by a client that knows nothing of it: `waha-py`, its calls and its models.
+"""The sandbox used by an independent client: the calls and models of `waha-py`.
 
-Its models are generated from the document that WAHA publishes, so they refuse where WAHA departs from it: WAHA sends
-null for text it does not have. Those places are named here; anything else that a model refuses is a fault.
+Its models are generated from the document that WAHA publishes, so they fail where WAHA departs from it: WAHA sends null
+for missing texts. Those places are listed here; any other failure of a model is a bug.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where no connection to WAHA comes about: real servers and networks that fail, each with the reason to be named."""
+"""Failing connections to WAHA: real servers and networks, each with the reason that must be named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the overview of chats."""
+"""Rows of the chats overview."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client: what leaves, what is tried again, what comes back, and what errors never say."""
+"""The client: what it sends, retries and returns, and what its errors never contain."""
 
 from __future__ import annotations
 

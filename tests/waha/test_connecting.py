@@ -1,4 +1,4 @@
-"""Why no connection to WAHA comes about is named as what it is, tried against real sockets."""
+"""The reason of a failed connection to WAHA is named correctly, tested against real sockets."""
 
 from __future__ import annotations
 

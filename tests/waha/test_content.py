@@ -1,4 +1,4 @@
-"""Messages as WAHA's engines really spell them: Baileys (NOWEB), whatsmeow (GOWS) and the browser engines."""
+"""Messages in the real forms of WAHA's engines: Baileys (NOWEB), whatsmeow (GOWS) and the browser engines."""
 
 from __future__ import annotations
 

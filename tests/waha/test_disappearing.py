@@ -1,4 +1,4 @@
-"""When a disappearing message does, as the four engines tell it."""
+"""The expiry of disappearing messages, in the forms of the four engines."""
 
 from __future__ import annotations
 

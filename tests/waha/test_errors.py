@@ -1,4 +1,4 @@
-"""Every row of the reference's error table, as WAHA sends it: the right class, and words with a next step."""
+"""Every row of the reference's error table, as WAHA sends it: the right class, and a text with a next step."""
 
 from __future__ import annotations
 

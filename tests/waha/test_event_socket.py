@@ -1,4 +1,4 @@
-"""The WebSocket of live events, against real servers: how it ends, and that the key goes nowhere else."""
+"""The WebSocket of live events, against real servers: how it ends, and that the key is sent nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WAHA's live events of four engines, in the shapes that its own code gives them, as one kind of record."""
+"""WAHA's live events of four engines, in the shapes that its own code produces, parsed into one kind of record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a key may do: how it is found out, and what a key that is no good is told."""
+"""The probe of a key's actions, and the message for an unusable key."""
 
 from __future__ import annotations
 

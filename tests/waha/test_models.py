@@ -1,4 +1,4 @@
-"""What is kept of WAHA's objects: every odd shape of the reference, and junk that must break nothing."""
+"""Parsing of WAHA's objects: every odd shape of the reference, and junk that must not break anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long lists, page by page, against servers that give pages in every way there is."""
+"""Long lists, page by page, against servers with every way of paging."""
 
 from __future__ import annotations
 

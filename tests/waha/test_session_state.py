@@ -1,4 +1,4 @@
-"""What is known of a session's state from WAHA's answers."""
+"""The state of a session, as derived from WAHA's answers."""
 
 from __future__ import annotations
 

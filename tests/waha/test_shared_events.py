@@ -1,4 +1,4 @@
-"""Several bridges of one account listen over one WebSocket; none hears more than its own key allows."""
+"""Several bridges of one account listen over one WebSocket; none receives more than its own key allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Voice notes to text by an OpenAI-compatible service, over real HTTP."""
+"""Transcription of voice notes by an OpenAI-compatible service, over real HTTP."""
 
 from __future__ import annotations
 

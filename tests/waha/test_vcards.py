@@ -1,4 +1,4 @@
-"""Contact cards are read as far as they can be, and nothing of them gets into a log."""
+"""Contact cards are parsed as far as possible, and none of their content reaches a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The version that brought an operation is named where WAHA's release notes tell it and it is the reason."""
+"""The version that introduced an operation is named if the release notes give it and it is the reason."""
 
 from __future__ import annotations
 

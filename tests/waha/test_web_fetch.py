@@ -1,4 +1,4 @@
-"""Files of the web, fetched from the addresses that were checked."""
+"""Files from the web, fetched from the addresses that were checked."""
 
 from __future__ import annotations
 

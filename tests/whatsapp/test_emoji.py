@@ -1,4 +1,4 @@
-"""Reactions: emoji and their names are taken, other texts are not."""
+"""Reactions: emoji and their names are accepted, other texts are not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Chat ids, numbers and message ids: many writings in, one form out."""
+"""Chat ids, numbers and message ids: many notations in, one form out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What asks something, in all scripts."""
+"""Detection of questions, in all scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that strangers wrote: what is taken out of it, and that every field that carries it goes through that."""
+"""Text written by strangers: what is removed from it, and that every field with such text is cleaned."""
 
 from __future__ import annotations
 

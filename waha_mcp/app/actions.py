@@ -18,7 +18,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-#: The actions that `actions: null` of a key or app stands for: all but deleting the session.
+#: The actions that `actions: null` of a key or app grants: all but deleting the session.
 NULL_ACTIONS = frozenset(Action) - {Action.DELETE}
 
 #: The actions that are probed for an App that names none; the others are on only when named.

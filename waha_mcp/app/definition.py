@@ -48,15 +48,15 @@ class AppError(Exception):
 
 
 class NoKey(AppError):
-    """Neither file, environment nor flags give a key."""
+    """Neither file, environment nor flags provide a key."""
 
 
 class Disabled(AppError):
-    """The definition says that the App is not to be used."""
+    """The definition disables the App."""
 
 
 class NotFilledIn(AppError):
-    """A value is the placeholder for it: the program that starts waha-mcp did not put the value in its place."""
+    """A value is still its placeholder: the program that starts waha-mcp did not fill it in."""
 
 
 #: Placeholders of hosts and shells: ${NAME}, ${env:NAME}, ${input:name}, {{name}}, %NAME%, $NAME, $env:NAME, <name>.
@@ -125,7 +125,7 @@ class App(PolicyFields):
     """One App. Unknown fields are refused; the key is never part of a repr, a dump or an error."""
 
     # The comments `#:` are the App reference: scripts/docs.py puts them into docs/app.md.
-    #: Name of the App in commands, the trail and the store. Of a file without one: the file's name.
+    #: Name of the App in commands, the trail and the store. Default in a file: the file's name.
     id: Annotated[str, Field(pattern=f"^{_ID.pattern}$")] = DEFAULT_ID
     #: WAHA's base URL.
     url: Annotated[str, AfterValidator(parse_base)] = DEFAULT_URL
@@ -133,10 +133,10 @@ class App(PolicyFields):
     key: Annotated[SecretStr, AfterValidator(_check_key)]
     #: The WhatsApp session. Left out: the key's only session, as WAHA reports it.
     session: Annotated[str, Field(pattern=f"^{SESSION_NAME.pattern}$")] | None = None
-    #: Whether the App may be used. `waha-mcp apps disable ID` sets it to `false`.
+    #: Whether the App may be used. `waha-mcp apps disable ID` sets this to `false`.
     enabled: bool = True
-    #: What the agent may do: `read`, `send`, `control`, `setting`, `app`, `delete`. Left out: `read` and `send`, as far
-    #: as a probe finds that the key has them.
+    #: What the agent may do: `read`, `send`, `control`, `setting`, `app`, `delete`. Left out: those of `read` and
+    #: `send` that a probe finds the key to have.
     actions: Annotated[frozenset[Action] | None, BeforeValidator(_read_actions)] = None
     #: Groups of tools to offer.
     toolsets: _Names = frozenset({"core"})
@@ -144,7 +144,7 @@ class App(PolicyFields):
     include: _Names = frozenset()
     #: Single tools to leave out; takes precedence over `include`.
     exclude: _Names = frozenset()
-    #: Accept an admin key, which WAHA restricts in nothing.
+    #: Accept an admin key, on which WAHA sets no limits.
     allow_admin_key: bool = False
     #: Time zone of times in arguments and answers, by its IANA name such as `Europe/Berlin`. Left out: the machine's.
     timezone: Annotated[str, AfterValidator(_check_timezone)] | None = None
@@ -152,7 +152,7 @@ class App(PolicyFields):
     budget: Annotated[int, Field(ge=2_000, le=1_000_000)] = 24_000
     #: The only folder from which local files are sent. Left out: no local files.
     outbox: Path | None = None
-    #: The only folder into which `get_media` saves files. Left out: it saves none.
+    #: The only folder into which `get_media` saves files. Left out: no files are saved.
     downloads: Path | None = None
     #: Let clients of a server over HTTP use `outbox` and `downloads`, which are on the server's machine.
     remote_files: bool = False
@@ -185,14 +185,14 @@ class App(PolicyFields):
             )
         return self
 
-    #: What it was loaded from, see `inputs.observed`. None: not to be told, as of a key in a keyring or from a pipe.
+    #: Its sources, see `inputs.observed`. None: cannot be observed, such as a key in a keyring or from a pipe.
     _inputs: dict[str, Any] | None = PrivateAttr(None)
-    #: Where it was loaded from, as `load_app` takes it.
+    #: The source it was loaded from, as passed to `load_app`.
     _source: str | None = PrivateAttr(None)
 
     @property
     def inputs(self) -> dict[str, Any] | None:
-        """What it was loaded from, as `inputs.observed` has it; None where that is not to be told cheaply."""
+        """Its sources, as `inputs.observed` returns them; None if they cannot be observed cheaply."""
         return self._inputs
 
     @property
@@ -202,11 +202,11 @@ class App(PolicyFields):
 
     @property
     def kept(self) -> float | None:
-        """How long a message stays in the index, in seconds; None: without end."""
+        """How long a message stays in the index, in seconds; None: without limit."""
         return None if self.retention is None else int(self.retention[:-1]) * 86_400.0
 
     def replaced(self) -> bool:
-        """Whether its source gives another key by now, or is disabled: then a refusal of this key takes no rights."""
+        """Whether its source now has another key or is disabled: a refusal of this key then withdraws no rights."""
         try:
             return load_app(self._source).key != self.key
         except Disabled:
@@ -216,11 +216,11 @@ class App(PolicyFields):
 
     @property
     def identity(self) -> str:
-        """Its id and the digest of its key: what the store has under it is of this App with this key alone."""
+        """Its id and the digest of its key: data stored under it belongs to this App with this key only."""
         return f"{self.id}/{key_digest(self.key)}"
 
     def secrets(self) -> list[SecretStr]:
-        """Everything of it that no log and no other program may get."""
+        """All its values that must not reach a log or another program."""
         found = [self.key]
         if self.transcriber is not None and self.transcriber.url is not None:
             found.append(SecretStr(os.environ.get(self.transcriber.key_env or "", "")))
@@ -239,7 +239,7 @@ def load_app(
     """Load the App from a file (`source`: a path, or the id of a definition in `config_dir()`), environment and flags.
 
     `overrides`: values of flags by field name; None values are ignored. Empty environment variables count as unset.
-    `alone`: the environment gives only the variables that the file names, as for one App of many.
+    `alone`: only the environment variables that the file names are used, as for one App of many.
 
     Raises:
         AppError: the definition is missing, unreadable, invalid or disabled.
@@ -257,7 +257,7 @@ def load_app(
     _check_filled_in(fields)
     base = where.parent if where else Path.cwd()
     inputs = _inputs_of(source, where, fields, base)
-    # Whatever else is wrong is said before that the key is missing.
+    # Any other error is reported before a missing key.
     without_key = "key" not in fields
     fields = _resolve_secrets_and_paths({"key": SecretStr("unknown-yet")} | fields, base, env)
     _check_filled_in({"key": fields["key"]})
@@ -279,7 +279,7 @@ def load_app(
 
 
 def _inputs_of(source: str | None, where: Path | None, fields: Mapping[str, Any], base: Path) -> dict[str, Any] | None:
-    """What an App is about to be made of, but for flags and the environment's variables of fixed names."""
+    """The sources of an App about to be loaded, except flags and environment variables with fixed names."""
     files, variables = [] if where is None else [str(where)], list[str]()
     match fields.get("key"):
         case {"keyring": _}:
@@ -291,13 +291,13 @@ def _inputs_of(source: str | None, where: Path | None, fields: Mapping[str, Any]
     if not all(map(os.path.isfile, files)):
         return None  # a pipe can be read only once
     if source and where != _expanded(source):
-        # A file of this name would come before the id.
+        # A file of this name would take precedence over the id.
         files.append(source)
     return observed(files, variables)
 
 
 def _check_filled_in(fields: Mapping[str, Any]) -> None:
-    """Refuse a value that is still the placeholder for it. The value is not quoted: it may be a secret all the same.
+    """Refuse a value that is still its placeholder. The value is not quoted, since it may be a secret nevertheless.
 
     Raises:
         NotFilledIn: names the field, and the variable that may hold it.
@@ -305,7 +305,7 @@ def _check_filled_in(fields: Mapping[str, Any]) -> None:
     for field, value in fields.items():
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         texts = [each.strip() for each in (text if isinstance(text, list) else [text]) if isinstance(each, str)]
-        # Of a URL a part may be one.
+        # Part of a URL may be a placeholder.
         if any(map(_PLACEHOLDER.search if field == "url" else _PLACEHOLDER.fullmatch, texts)):
             variable = {"key": "WAHA_API_KEY", "app": "WAHA_MCP_APP"}.get(field, f"WAHA_{field.upper()}")
             raise NotFilledIn(
@@ -427,7 +427,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
 def id_of(path: Path, fields: Mapping[str, Any]) -> Any:
     """The id of the App in a file: its field `id`, else one derived from the file's name.
 
-    A name that cannot be an id as it stands gets a digest of itself, so that no two names become one id.
+    A name that is not a valid id is extended by its digest, so that no two names share an id.
     """
     if "id" in fields:
         return fields["id"]
@@ -468,7 +468,7 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
 
 
 def _variable(field: str, name: str, env: Mapping[str, str]) -> str:
-    """The value of an environment variable that a field names. What looks like no name may be the secret itself."""
+    """The value of an environment variable that a field names. Text that is no valid name may be the secret itself."""
     if name in env:
         return env[name].strip()
     if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", name):

@@ -20,7 +20,7 @@ from waha_mcp.log import hide
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which the folder is not looked at again.
+#: Seconds between two checks of the folder.
 LOOK_EVERY = 1.0
 
 
@@ -28,7 +28,7 @@ LOOK_EVERY = 1.0
 class _Read:
     """A definition as it was read: the App, None if it cannot be used, and the state of each file it was read from.
 
-    `claim`: the digest of the key that it names, whether it can be used or not; None: that is not known.
+    `claim`: the digest of the key that it names, whether or not it can be used; None: unknown.
     """
 
     app: App | None
@@ -38,7 +38,7 @@ class _Read:
 
     @property
     def stands(self) -> bool:
-        # What is wrong with it may be mended elsewhere: in its key's file, or the keyring.
+        # The error may be fixed elsewhere: in its key's file, or in the keyring.
         return not self.why and all(stamp_of(path) == stamp for path, stamp in self.stamps.items())
 
 
@@ -46,7 +46,7 @@ class AppFolder:
     """The Apps in a folder (`*.toml`, `*.json`), by key and by id. Files are read again when they change.
 
     An App that is disabled, cannot be read, or shares its key or id with another is not found; the log says why. The
-    methods may be called from any thread, and block for some milliseconds where a look at the folder is `due`.
+    methods may be called from any thread, and block for some milliseconds if a check of the folder is `due`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,18 +61,17 @@ class AppFolder:
         self._lock = threading.Lock()
         self._looked = float("-inf")
         self._read: dict[Path, _Read] = {}
-        #: Why each definition cannot be used, as it was logged.
+        #: The logged reason why each unusable definition cannot be used.
         self._said: dict[Path, str] = {}
         self._by_key: dict[str, App] = {}
         self._by_id: dict[str, App] = {}
-        #: The digests of the keys that definitions name, those that cannot be used included; None for one that is not
-        #: known.
+        #: The digests of the keys that definitions name, including unusable ones; None for an unknown one.
         self._claims: set[str | None] = set()
         self.apps()
 
     @property
     def due(self) -> bool:
-        """Whether the folder is to be looked at. While one thread does so, what was found before stands for others."""
+        """Whether a check of the folder is due. While one thread checks it, others use the previous result."""
         return time.monotonic() - self._looked >= LOOK_EVERY and not self._lock.locked()
 
     def _keep_up(self) -> None:
@@ -107,7 +106,7 @@ class AppFolder:
     def _look(self) -> None:
         before, self._read = self._read, {}
         for path in sorted(self._path.glob("*.*")):
-            # A link that leads nowhere counts: it is a definition that cannot be read.
+            # A dangling link counts: it is a definition that cannot be read.
             if path.suffix in (".toml", ".json"):
                 read = before.get(path)
                 self._read[path] = (
@@ -115,7 +114,7 @@ class AppFolder:
                 )
         found = {path: read.app for path, read in self._read.items() if read.app is not None}
         keys = Counter(self._read[path].claim for path in found)
-        # State is kept under the id, in files whose system may not tell letters by their case.
+        # State is kept in files named after the id, and the file system may ignore case.
         ids = Counter(app.id.casefold() for app in found.values())
         said = {path: read.why for path, read in self._read.items()}
         for path, app in tuple(found.items()):
@@ -133,7 +132,7 @@ class AppFolder:
 
 
 def _load(path: Path, last_claim: str | None) -> _Read:
-    # Before it is read: what changes meanwhile is read again.
+    # Observed before reading: a file that changes meanwhile is read again.
     stamps: dict[Path, object] = {path: stamp_of(path)}
     try:
         app = load_app(str(path), alone=True)
@@ -148,21 +147,21 @@ def _load(path: Path, last_claim: str | None) -> _Read:
 
 
 def _claim(path: Path) -> str | None:
-    """The digest of the key that a definition names which cannot be used; None if it cannot be read."""
+    """The digest of the key that an unusable definition names; None if it cannot be read."""
     try:
         return key_digest(resolve_key(read_definition(path).get("key"), path.parent, os.environ))
     except AppError:
         return None
 
 
-#: What the ids of Apps begin with that are made for keys without a definition.
+#: The prefix of the ids of Apps that are made for keys without a definition.
 OPEN = "open-"
 
 
 class Template:
     """The definition for keys that no definition names: a file without key, id and session, or the strict one.
 
-    The strict one: reading and writing as far as the key allows, and a person is asked before each effect.
+    The strict one: reading and sending as far as the key allows, and a person is asked before each effect.
     """
 
     def __init__(self, path: Path | None, url: str | None) -> None:
@@ -176,15 +175,15 @@ class Template:
         self._fields = strict | ({} if url is None else {"url": url})
         self._path = path
         self._stamp = stamp_of(path) if path else None
-        #: The App of each key, the last ones.
+        #: The App of each key, most recent ones only.
         self._made = lru_cache(maxsize=1_000)(self._make)
         self._make(SecretStr("unknown-yet"))
 
     def app_for(self, key: SecretStr) -> App:
-        """The App of a key, as the file is now. Blocks, and may be called from any thread.
+        """The App of a key, by the file's current content. Blocks; may be called from any thread.
 
         Raises:
-            AppError: the key can be none, or the file cannot be used any more.
+            AppError: the key is not valid, or the file can no longer be used.
         """
         if self._path is not None and (stamp := stamp_of(self._path)) != self._stamp:
             self._made.cache_clear()

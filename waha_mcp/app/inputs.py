@@ -1,4 +1,4 @@
-"""What an App was made of: the files and variables that were read for it, each by its digest."""
+"""The inputs of an App: the files and variables that were read for it, each by its digest."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from waha_mcp.places import definitions
 def observed(files: Iterable[str], variables: Iterable[str]) -> dict[str, Any]:
     """The digests of `files` (paths) and environment `variables` as they are now, and the paths of all definitions.
 
-    What is missing or unreadable has None for its digest. The result is JSON, and holds no secret as text.
+    The digest of a missing or unreadable one is None. The result is JSON and contains no secret as text.
     """
     return {
         "files": {path: _digest_of_file(path) for path in files},
         "variables": {name: None if (value := os.environ.get(name)) is None else digest(value) for name in variables},
-        # Another definition may make it unclear which is meant.
+        # Another definition may make the id ambiguous.
         "definitions": [str(path) for path in definitions()],
     }
 
 
 def unchanged(inputs: dict[str, Any]) -> bool:
-    """Whether what `observed` returned is still so."""
+    """Whether `observed` would return the same now."""
     return observed(inputs["files"], inputs["variables"]) == inputs
 
 

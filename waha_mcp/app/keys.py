@@ -39,11 +39,11 @@ def keep(app_id: str, key: str, folder: Path) -> dict[str, str]:
 
 
 def replace(reference: Any, key: str, folder: Path) -> None:
-    """Store another key where a reference says: in the keyring, or in the file, whose path begins at `folder`.
+    """Store another key where a reference points: in the keyring, or in the file, whose path is relative to `folder`.
 
     Raises:
         OSError: the key file cannot be written.
-        NoKeyThere: the keyring takes none.
+        NoKeyThere: the keyring refuses it.
     """
     match reference:
         case {"file": str(name)}:
@@ -82,7 +82,7 @@ def forget(reference: Any, folder: Path) -> None:
     """Delete the key that a reference names: from the keyring, or a file directly in `folder`; others are left."""
     match reference:
         case {"keyring": str(name)} if (ring := _keyring()) is not None:
-            # A missing or locked entry is no failure: the key is revoked in WAHA as well.
+            # A missing or locked entry is not an error: the key is revoked in WAHA as well.
             with contextlib.suppress(Exception):
                 ring.delete_password(_SERVICE, name)
         case {"file": str(name)} if Path(name).name == name:

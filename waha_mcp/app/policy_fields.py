@@ -102,10 +102,10 @@ class Rate(NamedTuple):
 
 
 def rates_in(text: str) -> list[Rate]:
-    """The limits that a text such as "20/minute; 200/hour" names, in its order; none in an empty one.
+    """Parse a text such as "20/minute; 200/hour" into its limits, in order; an empty text has none.
 
     Raises:
-        ValueError: it is not written so.
+        ValueError: it does not have this form.
     """
     parts = [_RATE.fullmatch(part) for part in text.split(";")] if text.strip() else []
     if None in parts:
@@ -150,19 +150,19 @@ class Pace(Settings):
         return data
 
 
-#: Seconds of a question's lifetime: the default, the shortest and the longest.
+#: A question's lifetime in seconds: the default, the shortest and the longest.
 LIFETIME, SHORTEST, LONGEST = 600.0, 60.0, 86_400.0
-#: Most seconds that a call waits for a decision; hosts cut calls off after about a minute.
+#: Maximum seconds that a call waits for a decision; hosts cut calls off after about a minute.
 MOST_WAIT = 50.0
 
 _DURATION = re.compile(r"([0-9]{1,6})([smh])")
 
 
 def seconds_in(value: object) -> float:
-    """The seconds in a time span such as "90s", "10m" or "2h".
+    """Parse a time span such as "90s", "10m" or "2h" into seconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: not a time span.
     """
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -214,7 +214,7 @@ class Notify(Settings):
 
 
 def _occasions(value: object) -> object:
-    """Parse "never", one of `OCCASIONS`, or a list of them, as a set."""
+    """Parse "never", one of `OCCASIONS`, or a list of them into a set."""
     if value == "never":
         return frozenset()
     named = list(value) if isinstance(value, list | frozenset) else [value]
@@ -239,7 +239,7 @@ class Approval(Settings):
 
 
 def _approval(value: object) -> object:
-    # A table without `when` would ask about nothing by itself, and look as if it did.
+    # A table without `when` would ask about nothing, although it looks as if it did.
     if isinstance(value, dict) and "when" not in value:
         raise ValueError(
             "say when a person is asked: when = 'first_contact', 'send', 'destructive' or 'all' "
@@ -266,13 +266,13 @@ class Links(Settings):
     @model_validator(mode="before")
     @classmethod
     def _a_list_needs_others(cls, data: object) -> object:
-        # A list alone would limit nothing, and look as if it did.
+        # A list alone would limit nothing, although it looks as if it did.
         if isinstance(data, dict) and "allow" in data and "others" not in data:
             raise ValueError("say what happens with other hosts: others = 'ask' or 'refuse'")
         return data
 
 
-#: Why there is nothing to listen for, where `allow` is empty.
+#: Why there is nothing to listen for if `allow` is empty.
 NOBODY = (
     "nobody's messages may wake an agent: put whose may into the App file, as a table [listen] with "
     'allow = ["+1 202 555 0123", "Maya Lindqvist"]'
@@ -282,11 +282,11 @@ NOBODY = (
 class Listen(Settings):
     """Whose messages wake an agent (`listen` and `serve --channel`), and how often."""
 
-    #: Whose messages wake it. Empty: nobody's.
+    #: Chats whose messages wake it. Empty: none.
     allow: Names = ()
     #: How often one chat may wake it in any hour.
     per_hour: Annotated[int, Field(ge=1, le=1_000)] = 20
-    #: After so many answers in one chat, the account's owner has to write there before it wakes the agent again.
+    #: After this many answers in one chat, the account's owner must write there before it can wake the agent again.
     turns: Annotated[int, Field(ge=1, le=1_000)] = 10
     #: How long the woken program may run, from `1s` to `1h`.
     time_limit: Annotated[Seconds, AfterValidator(_run_time)] = 300.0
@@ -307,7 +307,7 @@ class PolicyFields(Settings):
     audit: Audit = "digest"
     #: Which hosts may appear in outgoing texts and URLs.
     links: Links = Links.model_construct()
-    #: Whether a person is asked before anyone is reached other than those whose words were read within the last hour.
+    #: Whether a person is asked before the agent reaches anyone but those whose words it read within the last hour.
     after_reading_strangers: Literal["allow", "ask"] = "allow"
     #: Whose messages wake an agent.
     listen: Listen = Listen.model_construct()

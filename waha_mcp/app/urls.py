@@ -25,7 +25,7 @@ class Url:
     """An http or https URL without user name and password.
 
     `host` is a lower-case ASCII name without a trailing dot, an IPv4 address, or an IPv6 address in brackets. `port` is
-    None for the scheme's default. `plain` is True if the parsed text spelled out just this host, so that other URL
+    None for the scheme's default. `plain` is True if the parsed text contained exactly this host, so that other URL
     parsers find the same one.
     """
 

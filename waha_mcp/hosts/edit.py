@@ -1,8 +1,8 @@
-"""Put one entry into a configuration text, or take it out, with everything else byte for byte as it was.
+"""Add one entry to a configuration text, or remove it, leaving everything else byte for byte unchanged.
 
-Libraries read the text and say where things stand (json-five for JSON with comments and JSON5, ruamel.yaml, tomlkit);
-the edit itself is an insertion or a cut at those places. Afterwards the result is read again and must hold exactly
-the wanted data, so that an odd file is refused rather than damaged.
+Libraries parse the text and give positions (json-five for JSON with comments and JSON5, ruamel.yaml, tomlkit); the edit
+itself is an insertion or a cut at those positions. Afterwards the result is parsed again and must contain exactly the
+intended data, so that an unusual file is refused rather than damaged.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BOM = "\ufeff"
 
 
 class Unusable(Exception):
-    """A configuration text that cannot be read or edited. The text says what is wrong with it."""
+    """A configuration text that cannot be read or edited. The text names the problem."""
 
 
 def read(text: str, format: Format) -> dict[str, Any]:
-    """The data of a configuration; nothing at all is an empty object.
+    """The data of a configuration; an empty text is an empty object.
 
     Raises:
         Unusable: not valid, or not an object.
@@ -41,10 +41,10 @@ def read(text: str, format: Format) -> dict[str, Any]:
 
 
 def entry_at(data: Mapping[str, Any], place: tuple[str, ...], name: str) -> Any:
-    """The entry of that name, None where there is none.
+    """The entry of that name; None if there is none.
 
     Raises:
-        Unusable: something other than an object stands on the way.
+        Unusable: a value on the path is not an object.
     """
     inside: Any = data
     for key in place:
@@ -57,10 +57,10 @@ def entry_at(data: Mapping[str, Any], place: tuple[str, ...], name: str) -> Any:
 
 
 def put(text: str, format: Format, place: tuple[str, ...], name: str, entry: Mapping[str, Any]) -> str:
-    """The text with the entry in it, in place of one of that name.
+    """The text with the entry added; it replaces one of that name.
 
     Raises:
-        Unusable: the text cannot be read, or not be edited safely.
+        Unusable: the text cannot be read, or cannot be edited safely.
     """
     before = read(text, format)
     if entry_at(before, place, name) == entry:
@@ -94,7 +94,7 @@ def drop(text: str, format: Format, place: tuple[str, ...], name: str) -> str:
 
 
 def put_all(text: str, format: Format, place: tuple[str, ...], entries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The text with these entries of names that are free in it; `read` then gives them in this order.
+    """The text with these entries added, whose names must be unused in it; `read` then gives them in this order.
 
     Raises:
         Unusable: as for `put`.
@@ -105,12 +105,12 @@ def put_all(text: str, format: Format, place: tuple[str, ...], entries: Mapping[
 
 
 def show(format: Format, place: tuple[str, ...], name: str, entry: Mapping[str, Any]) -> str:
-    """A configuration that holds nothing but this entry."""
+    """A configuration with only this entry."""
     return put("", format, place, name, entry)
 
 
 def _edited(text: str, edit: Callable[[str], str], format: Format, wanted: Mapping[str, Any]) -> str:
-    """The text after an edit that is checked to have made the wanted data."""
+    """The text after an edit, checked to contain the intended data."""
     bom = _BOM if text.startswith(_BOM) else ""
     odd = Unusable("it is valid, but written in a way that cannot be edited safely")
     try:
@@ -127,7 +127,7 @@ def _edited(text: str, edit: Callable[[str], str], format: Format, wanted: Mappi
 
 
 def _without_empty(data: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML has no way to say that a table of tables is there but empty."""
+    """TOML cannot express an empty table of tables."""
     return {k: v for k, v in data.items() if v != {}}
 
 
@@ -136,7 +136,7 @@ class _Editor:
     read: Callable[[str], Any]
     put: Callable[[str, tuple[str, ...], str, Mapping[str, Any]], str]
     drop: Callable[[str, tuple[str, ...], str], str]
-    #: Whether `put` writes an entry before the others in its object, or else after them.
+    #: Whether `put` inserts an entry before the others in its object, rather than after them.
     before_others: bool
 
 
@@ -145,7 +145,7 @@ def _newline(text: str) -> str:
 
 
 def _indent_at(text: str, at: int) -> str:
-    """The blanks that the line of a place starts with."""
+    """The indentation of the line that contains a position."""
     line = text[text.rfind("\n", 0, at) + 1 : at]
     return line[: len(line) - len(line.lstrip())]
 
@@ -157,14 +157,14 @@ def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        pass  # comments, trailing commas, or wrong
+        pass  # comments, trailing commas, or invalid
     except RecursionError:
         raise Unusable("it is nested too deep") from None
     json5 = _json5()
     try:
         return json5.loads(text)
     except (ValueError, RecursionError) as error:
-        # Of several errors json-five names the first one under a heading.
+        # If there are several errors, json-five puts the first one under a heading.
         said = str(error).rpartition("The primary error was:")[2].strip() or "cannot be read"
         raise Unusable(f"it is not valid JSON: {said.splitlines()[0]}") from None
 
@@ -183,7 +183,7 @@ _OPENING, _CLOSING = frozenset({"LBRACE", "LBRACKET"}), frozenset({"RBRACE", "RB
 
 @dataclass(frozen=True)
 class _Member:
-    """A member of a JSON object: where its key starts, and the tokens around and in its value."""
+    """A member of a JSON object: the start of its key, and the tokens around and in its value."""
 
     before: Any
     start: int
@@ -192,7 +192,7 @@ class _Member:
 
 
 def _members(tokens: list[Any]) -> dict[str, _Member]:
-    """The members of the object that these tokens (of valid JSON5, blanks left out) are."""
+    """The members of the object that these tokens (of valid JSON5, without blanks) form."""
     members = {}
     at = 1
     while tokens[at].type != "RBRACE":
@@ -208,7 +208,7 @@ def _members(tokens: list[Any]) -> dict[str, _Member]:
 
 
 def _tokens(text: str) -> tuple[list[Any], dict[int, int]]:
-    """The tokens that matter, and for each of them (by where it starts) where the blanks before it start."""
+    """The significant tokens, and for each (by its start) the start of the blanks before it."""
     from json5.tokenizer import tokenize
 
     tokens, solid = [], {}
@@ -251,7 +251,7 @@ def _put_json(text: str, place: tuple[str, ...], name: str, entry: Mapping[str, 
 
 
 def _step(text: str) -> str:
-    """One level of indentation, as the first indented line has it."""
+    """One level of indentation, as in the first indented line."""
     for line in text.splitlines():
         if line.strip() and line[0] in " \t":
             return line[: len(line) - len(line.lstrip())]
@@ -289,7 +289,7 @@ def _read_yaml(text: str) -> Any:
 
 
 def _node(text: str, place: tuple[str, ...]) -> tuple[Any, Any] | None:
-    """The key and the value at a place in a YAML text, as ruamel.yaml composes it."""
+    """The key and the value at a path in a YAML text, as ruamel.yaml composes it."""
     from ruamel.yaml import YAML
 
     value = YAML(typ="safe", pure=True).compose(io.StringIO(text))
@@ -332,7 +332,7 @@ def _put_yaml(text: str, place: tuple[str, ...], name: str, entry: Mapping[str, 
         return text[:line] + _yaml_lines({name: entry}, " " * pairs[0][0].start_mark.column, newline) + text[line:]
     if pairs:
         raise Unusable(f"{'.'.join(place)} is written on one line ({{...}}): spread it over lines first")
-    # Nothing in it yet: `extensions:` or `extensions: {}`
+    # Still empty: `extensions:` or `extensions: {}`
     colon = text.index(":", key.end_mark.index) + 1
     end = value.end_mark.index if isinstance(pairs, list) else max(colon, value.end_mark.index)
     line_end = text.find("\n", end)
@@ -358,7 +358,7 @@ def _drop_yaml(text: str, place: tuple[str, ...], name: str) -> str:
 
 
 def _last_mark(node: Any) -> int:
-    """Where the content of a node ends; the marks of ruamel.yaml reach over blanks to what follows."""
+    """The end of a node's content; the end marks of ruamel.yaml include the blanks after it."""
     if isinstance(node.value, list) and node.value and not node.flow_style:
         last = node.value[-1]
         return _last_mark(last[1] if isinstance(last, tuple) else last)

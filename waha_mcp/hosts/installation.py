@@ -1,9 +1,9 @@
 """Installs and removes our entries in a host's configuration file: checked, with a backup, replaced atomically.
 
-The user's own file, as it was before our first entry, is kept beside it. As long as that and our entries explain every
-byte of the file, the file is written anew from them at each change: when the last entry goes, the user's own file is
-back, whatever the order of installations. Where somebody else has changed the file since, our entries alone go in and
-out, and the backup stays for the user.
+The user's own file, as it was before our first entry, is kept beside it. As long as that copy and our entries account
+for every byte of the file, each change writes the file anew from them: removing the last entry restores the user's own
+file, whatever the order of installations. If somebody else has changed the file since, only our entries are added and
+removed, and the backup stays for the user.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from waha_mcp.hosts.table import HOSTS, Host, Launch, Offer, Remote
 
 T = TypeVar("T")
 
-#: The name of our entry, as long as there is one.
+#: The name of our entry, if there is only one.
 _NAME = "whatsapp"
-#: Characters of a name that we make: with it before them, the longest names of tools stay within the 64 of models.
+#: Maximum characters of a generated name: prefixed with it, the longest tool names stay within the models' limit of 64.
 _LONGEST = 30
 
-#: For entries with every key that a host's shapes can have.
+#: To make entries with every key that a host's shapes can have.
 _FULL = (
     Launch("waha-mcp", ("serve",), {"WAHA_URL": ""}, "WAHA_API_KEY"),
     Remote("https://waha.example/mcp", key_variable="WAHA_API_KEY"),
@@ -45,7 +45,7 @@ class HostError(Exception):
 @dataclass(frozen=True)
 class Change:
     """A change of a file. `backup`: where the user's own file is kept, None where there is none; `old`: our entry that
-    was replaced or removed. A file that holds a key is `private`: nobody but its owner reads it."""
+    was replaced or removed. A file that holds a key is `private`: only its owner can read it."""
 
     path: Path
     what: Literal["added", "replaced", "removed", "unchanged"]
@@ -57,11 +57,11 @@ class Change:
 def install(
     host: Host, name: str, entry: Mapping[str, Any], path: Path | None = None, offers: Sequence[Offer] = ()
 ) -> Change:
-    """Merge one entry into the host's file, which is made if it is missing.
+    """Merge one entry into the host's file, which is created if missing.
 
-    What a user has added to our entry, such as a list of the tools that the host may call, stays, and so do offers
-    that were chosen before, as long as the entry leads to the same App. With a key in the entry the file becomes
-    readable for its owner alone.
+    Fields that a user has added to our entry, such as a list of the tools that the host may call, are kept, as are
+    offers chosen before, as long as the entry leads to the same App. With a key in the entry, the file becomes readable
+    by its owner only.
 
     Raises:
         HostError: nothing was changed.
@@ -75,7 +75,7 @@ def install(
     if old is not None and target_of(old) != target_of(entry):
         kept = {k: v for k, v in kept.items() if not any(k in offer.fields for offer in host.offers)}
     for offer in offers:
-        # A value of the user's own is worth more than one that nobody has asked for.
+        # A value set by the user takes precedence over a default that nobody asked for.
         kept |= {k: v for k, v in offer.fields.items() if not (offer.default and k in kept)}
     entry = {k: v for k, v in {**entry, **kept}.items() if v is not None}
     private = holds_key(entry)
@@ -88,8 +88,8 @@ def install(
 def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
     """Remove exactly that entry.
 
-    Where nobody else has changed the file since the first of our entries, it is after the last of them byte for byte
-    what it was before, and gone if there was none.
+    If nobody else has changed the file since our first entry was added, removing the last one restores it byte for
+    byte, or deletes it if it did not exist before.
 
     Raises:
         HostError: nothing was changed.
@@ -104,12 +104,12 @@ def uninstall(host: Host, name: str, path: Path | None = None) -> Change:
 
 
 def holds_key(entry: Mapping[str, Any]) -> bool:
-    """Whether the key of a server over HTTP stands in an entry itself."""
+    """Whether an entry itself contains the key of a server over HTTP."""
     return url_of(entry) is not None and key_of(entry)[1] is not None
 
 
 def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:
-    """Our entries in a host's file, by name; none where the file is missing.
+    """Our entries in a host's file, by name; none if the file is missing.
 
     Raises:
         HostError: the file cannot be read.
@@ -121,7 +121,7 @@ def entries_of(host: Host, path: Path | None = None) -> dict[str, Any]:
 def entries_launching(definition: Path) -> list[tuple[Host, str]]:
     """The entries in the users' files of all hosts that launch this definition: the host, and the entry's name.
 
-    A file that cannot be read has none.
+    An unreadable file counts as having none.
     """
     wanted, found = Path(os.path.realpath(definition)), []
     for host in HOSTS.values():
@@ -131,7 +131,7 @@ def entries_launching(definition: Path) -> list[tuple[Host, str]]:
 
 
 def free_name(host: Host, target: Launch | Remote, path: Path | None = None) -> str:
-    """The name for the entry of an App: that of its entry of before, else `whatsapp`, else one with the App's id.
+    """The name for the entry of an App: that of its existing entry, else `whatsapp`, else one with the App's id.
 
     Raises:
         HostError: the file cannot be read.
@@ -142,7 +142,7 @@ def free_name(host: Host, target: Launch | Remote, path: Path | None = None) -> 
     ours = [name for name, old in inside.items() if is_ours(old) and target_of(old) == target_of(entry)]
     if ours:
         return _NAME if _NAME in ours else ours[0]
-    # Goose tells entries apart by a name within them.
+    # Goose identifies entries by a name inside them.
     taken = {*inside, *(str(each.get("name")) for each in inside.values() if isinstance(each, Mapping))}
     if _NAME not in taken:
         return _NAME
@@ -151,12 +151,12 @@ def free_name(host: Host, target: Launch | Remote, path: Path | None = None) -> 
 
 
 def backup_of(path: Path) -> Path:
-    """Where the user's own file, as it was before the first of our entries, is kept."""
+    """The path of the backup: the user's own file, as it was before the first of our entries."""
     return path.with_name(f"{path.name}.waha-mcp.bak")
 
 
 def _ours(host: Host, text: str) -> dict[str, Any]:
-    """Our entries in a configuration, by name, as they stand in it."""
+    """Our entries in a configuration, by name, unchanged."""
     return {k: v for k, v in _inside(host, text).items() if is_ours(v)}
 
 
@@ -195,11 +195,11 @@ def _usable(path: Path, work: Callable[[], T]) -> T:
 
 
 def _change(host: Host, path: Path, text: str, name: str, entry: Mapping[str, Any] | None) -> Path | None:
-    """Write the file, which reads `text`, with this entry, or none of that name; where a backup is kept."""
+    """Write the file, now holding `text`, with this entry, or without one of that name; return the backup's path."""
     now = _usable(path, lambda: _ours(host, text))
     then = {key: value for key, value in now.items() if key != name} | ({} if entry is None else {name: entry})
     private = any(holds_key(each) for each in then.values())
-    # Without an entry of ours the file is the user's own.
+    # Without any of our entries, the file is the user's own.
     own = _own(host, path, text, now, then) if now else text
     if own is not None:
         missing = _missing(host, own, then)
@@ -213,15 +213,15 @@ def _change(host: Host, path: Path, text: str, name: str, entry: Mapping[str, An
 
 
 def _missing(host: Host, own: str, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of our entries that the user's own file lacks."""
+    """Our entries that the user's own file lacks."""
     has = _ours(host, own)
     return {key: value for key, value in entries.items() if key not in has}
 
 
 def _own(host: Host, path: Path, text: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> str | None:
-    """The user's own file, if that and our entries of now are all there is in the text; else None.
+    """The user's own file, if the text consists of it and our current entries; else None.
 
-    It may itself hold entries of ours, written by hand: they must be the same in it, now and then.
+    It may itself contain our entries, written by hand: these must be the same in both.
     """
     try:
         own = _read(backup_of(path))  # nothing: we made the file
@@ -236,10 +236,10 @@ def _own(host: Host, path: Path, text: str, now: Mapping[str, Any], then: Mappin
 def _write(
     path: Path, before: str, after: str, *, keep: bool, done: bool = False, private: bool = False
 ) -> Path | None:
-    """Replace a file that still reads `before`; where a backup is kept.
+    """Replace a file whose content is still `before`; return the backup's path.
 
-    `keep`: it is to be kept as it is. `done`: the new text is the user's own, so that there is nothing to keep.
-    `private`: nobody but its owner may read the text, now or in the backup.
+    `keep`: keep the old content as the backup. `done`: the new text is the user's own, so no backup is needed.
+    `private`: only the owner may read the file and the backup.
     """
     real, backup = path.resolve(), backup_of(path)  # a link into someone's dotfiles stays a link
     try:
@@ -263,7 +263,7 @@ def _write(
 
 
 def _set_aside(backup: Path, text: str | None) -> None:
-    """Give a backup of an earlier time, unless it reads the same, a further name: it may be the only copy."""
+    """Rename an earlier backup, unless its content is the same: it may be the only copy."""
     if not backup.exists() or (text is not None and backup.read_bytes() == text.encode()):
         return
     backup.rename(next(each for n in count(1) if not (each := backup.with_name(f"{backup.name}.{n}")).exists()))

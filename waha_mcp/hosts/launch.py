@@ -1,6 +1,6 @@
-"""What an entry leads to, the command that launches this installation, and the links that hosts open to add an entry.
+"""The target of an entry, the command that launches this installation, and the links that hosts open to add an entry.
 
-An entry of ours launches waha-mcp, or reaches one that serves over HTTP.
+Our entries launch waha-mcp or connect to one that serves over HTTP.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LINKS = {"cursor": "cursor://anysphere.cursor-deeplink/mcp/install", "lm-studio
 
 
 def own_command() -> tuple[str, ...]:
-    """What launches this installation from anywhere, with absolute paths: hosts start with a short PATH."""
+    """The command that launches this installation from anywhere. Paths are absolute: hosts start with a short PATH."""
     python = Path(sys.executable)
     if "archive-v0" in python.parts or "environments-v2" in python.parts:  # uvx's cache, which may be emptied
         return (shutil.which("uvx") or "uvx", "waha-mcp")
@@ -41,7 +41,7 @@ def launch_of(*arguments: str, env: Mapping[str, str] | None = None, key_variabl
 
 
 def command_of(entry: Any) -> list[str]:
-    """What an entry starts: the command and its arguments, whatever the host's shape; nothing where it has none."""
+    """The command line that an entry starts, whatever the host's shape; empty without one."""
     if not isinstance(entry, Mapping):
         return []
     found = [entry.get("command", entry.get("cmd")), entry.get("args")]
@@ -64,7 +64,7 @@ def is_ours(entry: Any) -> bool:
 
 
 def url_of(entry: Any) -> str | None:
-    """The URL of the server that an entry reaches over HTTP; None where it launches one."""
+    """The URL of the server that an entry connects to over HTTP; None if it launches one."""
     if not isinstance(entry, Mapping):
         return None
     found = [entry[name] for name in ("httpUrl", "serverUrl", "url", "uri") if name in entry]
@@ -74,7 +74,7 @@ def url_of(entry: Any) -> str | None:
 
 
 def headers_of(entry: Any) -> dict[str, str]:
-    """The headers that an entry sends, as they stand in it."""
+    """The headers that an entry sends, as written in it."""
     if not isinstance(entry, Mapping):
         return {}
     inside = [entry[name] for name in ("headers", "http_headers") if isinstance(entry.get(name), Mapping)]
@@ -88,9 +88,9 @@ def headers_of(entry: Any) -> dict[str, str]:
 
 
 def key_of(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Where the key of an entry for a server over HTTP is: the environment variable that has it, or the key itself.
+    """The key of an entry for a server over HTTP: its environment variable, or the key itself.
 
-    Neither: the host logs in by itself.
+    With neither, the host logs in by itself.
     """
     if isinstance(variable := entry.get("bearer_token_env_var"), str):
         return variable, None
@@ -105,14 +105,14 @@ def key_of(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return None, key or None
 
 
-#: A variable of the environment as hosts write it: $NAME, ${NAME}, ${env:NAME}, {env:NAME}.
+#: A reference to an environment variable as hosts write it: $NAME, ${NAME}, ${env:NAME}, {env:NAME}.
 _VARIABLE = re.compile(r"(?:\$\{?|\{)(?:env:)?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
 
 def target_of(entry: Any) -> tuple[str, ...]:
-    """What tells the entries of one App from those of others: its definition, or a server's URL and the key's variable.
+    """Identifies the entries of one App: its definition, or a server's URL and the key's variable.
 
-    Nothing: the App comes from the environment.
+    Empty: the App comes from the environment.
     """
     if (url := url_of(entry)) is not None:
         return (url, key_of(entry)[0] or "")
@@ -121,7 +121,7 @@ def target_of(entry: Any) -> tuple[str, ...]:
 
 
 def app_of(entry: Any) -> str | None:
-    """The App that an entry launches, as `--app` or WAHA_MCP_APP has it; None: it comes from the environment alone."""
+    """The App that an entry launches, as given by `--app` or WAHA_MCP_APP; None: from the environment alone."""
     words = command_of(entry)
     for word, after in zip(words, [*words[1:], ""], strict=True):
         if word == "--app" and after:
@@ -133,19 +133,19 @@ def app_of(entry: Any) -> str | None:
 
 
 def definition_of(entry: Any) -> Path | None:
-    """The definition of the App that an entry launches, which may be gone; None: the App comes from the environment."""
+    """The definition of the App that an entry launches, which may not exist; None: the App is from the environment."""
     source = app_of(entry)
     if source is None:
         return None
     try:
         found = find_definition(source)
-    except AppError:  # an id whose file is gone
+    except AppError:  # an id whose file is missing
         found = config_dir() / f"{source}.toml"
     return Path(os.path.realpath(found))
 
 
 def app_id_of(entry: Any) -> str:
-    """The id of the App that an entry launches, or its file's name where that cannot be read; a server's host name."""
+    """The id of the App that an entry launches, or its file's name if that cannot be read; or a server's host name."""
     if (url := url_of(entry)) is not None:
         return urlsplit(url).hostname or "server"
     definition = definition_of(entry)
@@ -158,7 +158,7 @@ def app_id_of(entry: Any) -> str:
 
 
 def link_for(host: Host, name: str, target: Launch | Remote) -> str | None:
-    """The link that makes a host offer to add the entry; None where the host has none, or the entry holds a key."""
+    """The link that makes a host offer to add the entry; None if the host has no such link or the entry holds a key."""
     if isinstance(target, Remote) and target.key:
         return None
     if host.name in _LINKS:

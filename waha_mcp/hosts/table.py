@@ -1,4 +1,4 @@
-"""One record per host. What is known about a host's configuration stands here and nowhere else."""
+"""One record per host: the single home of everything known about a host's configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Format = Literal["json", "yaml", "toml"]
 class Launch:
     """How a host starts the server.
 
-    `key_variable` is the environment variable that the App takes its key from; the host has to provide it.
+    `key_variable` is the environment variable that the App takes its key from; the host must provide it.
     """
 
     command: str
@@ -27,10 +27,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Remote:
-    """How a host reaches a server over HTTP.
+    """How a host connects to a server over HTTP.
 
     `headers` are those besides the key's. `key_variable` is the environment variable that the host takes the key from;
-    `key` is the key itself, which then stands in the host's file. Without either the host logs in by itself (OAuth).
+    `key` is the key itself, which is then in the host's file. Without either, the host logs in by itself (OAuth).
     """
 
     url: str
@@ -39,24 +39,24 @@ class Remote:
     key: str | None = field(default=None, repr=False)
 
     def sent(self, reference: str | None) -> dict[str, str]:
-        """All headers; `reference`: how the host writes a variable of its environment in one.
+        """All headers; `reference`: how the host refers to an environment variable in a header.
 
-        The key goes as `Authorization`, which clients leave out when a server redirects them elsewhere.
+        The key is sent as `Authorization`, which clients drop when a server redirects them to another origin.
         """
         key = reference.format(self.key_variable) if reference and self.key_variable else self.key
         return dict(self.headers) | ({"Authorization": f"Bearer {key}"} if key else {})
 
 
-#: In every remote entry of ours, which else has nothing to know it by: a URL may be anybody's.
+#: In each of our remote entries, to recognise it by: a URL may be anybody's.
 OURS = {"X-Installed-By": "waha-mcp"}
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Settings of a host for our entry that a user may want.
+    """Optional host settings for our entry that a user may want.
 
-    `fields`: what it adds to the entry; None for a field that is taken out. `says`: one line on what it gives and what
-    it costs. `default`: it is added unless the user says otherwise, as it costs nothing.
+    `fields`: the fields it adds to the entry; None removes a field. `says`: one line on its benefit and cost.
+    `default`: added unless the user says otherwise, since it costs nothing.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Offer:
     default: bool = False
 
     def undone(self) -> Offer:
-        """What takes this one out again."""
+        """The offer that undoes this one."""
         return replace(self, fields=dict.fromkeys(self.fields), default=False)
 
 
@@ -74,15 +74,15 @@ class Host:
     """A program that launches MCP servers.
 
     `files` maps `sys.platform` to the configuration file, with `*` for all others; `{config}` is the folder of
-    application settings, `{xdg}` is `~/.config`. `moved` maps variables of the host's own that move the file to where
-    it then is, as `{value}` has it; the first that is set counts. `rather` maps the same variables, and `""` for none
-    of them, to a file that the host takes instead where there is one with content, or no other. `place` is the path of
+    application settings, `{xdg}` is `~/.config`. `moved` maps the host's own environment variables that move the file
+    to its new path, with `{value}` filled in; the first that is set counts. `rather` maps the same variables, and `""`
+    for none of them, to a file that the host uses instead if it has content or is the only one. `place` is the path of
     keys down to the object that holds the entries. `shape` makes an entry from its name, the launch and
-    `key_reference`, which is how a value of `env` refers to a variable of the host's own environment; None where the
-    host knows no such thing. `remote` and `header_reference` are the same for a server over HTTP, whose key stands in a
-    header; `logs_in` says how a user logs in at one without a key (OAuth), None where the host cannot. `folder` is the
-    host's own folder, where that is not the configuration file's. `once` are fields of an entry that are made with it
-    and then the user's to change.
+    `key_reference`, which is how a value of `env` refers to a variable of the host's own environment; None if the host
+    has no such references. `remote` and `header_reference` are the same for a server over HTTP, whose key is in a
+    header; `logs_in` says how a user logs in to one without a key (OAuth), None if the host cannot. `folder` is the
+    host's own folder, if that is not the configuration file's. `once` are fields that are set when the entry is
+    created, and are the user's to change afterwards.
     """
 
     name: str
@@ -121,14 +121,14 @@ class Host:
         return path
 
     def found(self, platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> bool:
-        """Whether this host is on this machine: it has its configuration file, or a folder of its own."""
+        """Whether this host is on this machine: it has its configuration file, or its own folder."""
         file = self.file(platform, environ)
         folder = _path(self.folder, platform, environ) if self.folder else file.parent
         return file.is_file() or folder.is_dir()
 
 
 def _path(template: str, platform: str, environ: Mapping[str, str], value: str = "") -> Path:
-    """A path of `Host.files` and the like, filled in."""
+    """A path of `Host.files` and the like, with its placeholders filled in."""
     home = Path(environ.get("USERPROFILE" if platform == "win32" else "HOME") or Path.home())
     xdg = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     config = {
@@ -150,12 +150,12 @@ def _typed(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
 
 
 def _copilot(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
-    """Copilot CLI takes from a server only the tools that `tools` names."""
+    """Copilot CLI offers only those of a server's tools that `tools` names."""
     return {"type": "local"} | _plain(name, launch, reference) | {"tools": ["*"]}
 
 
 def _goose(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
-    """Goose knows extensions by their `name`, takes `env_keys` from its keyring and asks for what is not there yet."""
+    """Goose knows extensions by their `name`, takes `env_keys` from its keyring and asks for missing ones."""
     return {
         "type": "stdio",
         "name": name,
@@ -177,7 +177,7 @@ def _codex(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
 
 
 def _opencode(name: str, launch: Launch, reference: str | None) -> dict[str, Any]:
-    """opencode has the command and its arguments in one list, and its own name for the environment."""
+    """opencode keeps the command and its arguments in one list, and has its own name for the environment."""
     entry = _plain(name, launch, reference)
     env = {"environment": entry["env"]} if "env" in entry else {}
     return {"type": "local", "command": [launch.command, *launch.args]} | env
@@ -197,7 +197,7 @@ def _copilot_web(name: str, remote: Remote, reference: str | None) -> dict[str, 
 
 
 def _goose_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
-    """Goose puts `env_keys`, as for a command, in place of their names in headers."""
+    """Goose replaces the names of `env_keys` in headers by their values, as for a command."""
     return {
         "type": "streamable_http",
         "name": name,
@@ -211,29 +211,29 @@ def _goose_web(name: str, remote: Remote, reference: str | None) -> dict[str, An
 
 
 def _codex_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
-    """Codex puts no variables into `http_headers`; it has a setting of its own for the key's."""
+    """Codex fills no variables into `http_headers`; it has its own setting for the key's variable."""
     variable = {"bearer_token_env_var": remote.key_variable} if remote.key_variable else {}
     return {"url": remote.url} | variable | {"http_headers": remote.sent(None)}
 
 
 def _openclaw_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
-    """OpenClaw logs in only where it is told to."""
+    """OpenClaw logs in only if told to."""
     login = {} if remote.key or remote.key_variable else {"auth": "oauth"}
     return _web(transport="streamable-http")(name, remote, reference) | login
 
 
 def _opencode_web(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
-    """opencode offers a log-in where a key is refused, unless it is told not to."""
+    """opencode offers a login when a key is refused, unless told not to."""
     login = {"oauth": False} if remote.key or remote.key_variable else {}
     return _web(type="remote")(name, remote, reference) | login
 
 
-#: What brings a server over HTTP to hosts that only start commands.
+#: The command that connects hosts that only start commands to a server over HTTP.
 _BRIDGE = "mcp-remote@0.15.1"
 
 
 def _bridged(name: str, remote: Remote, reference: str | None) -> dict[str, Any]:
-    """Claude Desktop's file knows commands only. On Windows it mangles arguments with blanks."""
+    """Claude Desktop's file supports commands only. On Windows it mangles arguments with blanks."""
     args = ["-y", _BRIDGE, remote.url, "--transport", "http-only", "--protocol", "auto"]
     env: dict[str, str] = {}
     if remote.url.startswith("http:"):

@@ -67,10 +67,10 @@ class Directory:
             await self._people.load(*sources, max_age=max_age, behind=max_age is None)
 
     async def named(self, read: Callable[[Names], T], *, whole: bool, group: str = "") -> tuple[T, str | None]:
-        """What `read` makes of WAHA's rows with the names in them, and why some of the names are not known.
+        """The result of `read` on WAHA's rows with names filled in, and why some names are unknown.
 
-        Unless `whole`, as `load_if_small` says it, the people whom it asks for are looked up, and it is called again.
-        Of groups only `group` is, if it is one: rows of chats have the names of their groups.
+        Unless `whole` (see `load_if_small`), the people that `read` asks for are looked up, and it is called again. Of
+        the groups, only `group` is looked up: rows of chats contain their groups' names.
 
         Raises:
             WahaError: WAHA refuses access.
@@ -85,9 +85,9 @@ class Directory:
         return read(self), why
 
     async def load_if_small(self) -> bool:
-        """Like `load`, except for a large account whose lists are not loaded; whether they are loaded.
+        """Like `load`, except that the lists of a large account are not loaded; return whether they are loaded.
 
-        They are always loaded where not all chats may be shown.
+        They are always loaded if not all chats may be shown.
         """
         if self.available and self._readable is everyone:
             return await self._people.load_if_small()
@@ -109,9 +109,9 @@ class Directory:
         return self._people.table.me
 
     async def learn(self, chat_id: str) -> str:
-        """As `canonical`; the other id of a person is looked up first, if it is not known. It may stay unknown.
+        """Like `canonical`, but first looks up a person's other id if it is unknown. It may stay unknown.
 
-        Of who has none, each message may ask for it, so WAHA is asked at most once in `MISS_LIFE` seconds.
+        Each message of a person without one may ask for it, so WAHA is asked at most once in `MISS_LIFE` seconds.
         """
         if self.available:
             await self._people.learn(chat_id, MISS_LIFE)
@@ -120,7 +120,7 @@ class Directory:
     def canonical(self, chat_id: str) -> str:
         """The id of a person's entry: the one with the number (`@c.us`), if known."""
         one = self._people.table.canonical(chat_id)
-        # The lists may not be read, and this one be looked up.
+        # This id may have been looked up without the lists being read.
         return one if one in self._people.table.entries else self._people.canonical(one)
 
     def ids(self, chat_id: str) -> frozenset[str]:
@@ -129,7 +129,7 @@ class Directory:
         return frozenset(filter(None, (chat_id, self.canonical(chat_id), self._people.twin(chat_id), *own)))
 
     def shows(self, chat_id: str) -> bool:
-        """Whether what is in a chat may be shown; of `NOT_KNOWN`: whether it may of any."""
+        """Whether the content of a chat may be shown; for `NOT_KNOWN`: whether that of any chat may."""
         return self._readable(chat_id)
 
     def name(self, chat_id: str) -> str | None:
@@ -143,7 +143,7 @@ class Directory:
         return entry.name if entry is not None and entry.saved else None
 
     def handle(self, chat_id: str) -> str | None:
-        """What names a chat for good: its phone number or id. None for a person whose saved name is enough for it."""
+        """The permanent identifier of a chat: its phone number or id. None for a person whose saved name suffices."""
         return finding.handle(self._people.table, self.canonical(chat_id), self._readable)
 
     def get(self, chat_id: str) -> Entry | None:
@@ -156,7 +156,7 @@ class Directory:
         return [entry for entry in self._people.table.entries.values() if self._readable(entry.id)]
 
     def count_chats(self) -> int:
-        """How many chats there are that may be shown, as far as the lists tell."""
+        """The number of chats that may be shown, as far as the lists contain them."""
         active = self._people.table.active
         return len(active) if self._readable is everyone else sum(map(self._readable, active))
 

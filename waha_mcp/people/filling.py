@@ -1,7 +1,7 @@
 """Fills and caches the table of people from WAHA, with one reading at a time per list (single flight).
 
-Lists are read on demand. A reader may get a stale table while it is refreshed in the background; for a name that an
-effect reaches, the contacts are read again if they are older than `MISS_LIFE`.
+Lists are read on demand. A reader may get a stale table while it is refreshed in the background; before an effect
+reaches someone by name, the contacts are read again if they are older than `MISS_LIFE`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from waha_mcp.waha.rows import briefly
 
 logger = logging.getLogger(__name__)
 
-#: Cache lifetime of a list in seconds, and the age from which a name that is missing causes a refresh.
+#: Cache lifetime of a list in seconds, and the age from which a missing name causes a refresh.
 LIFE, MISS_LIFE = 300.0, 10.0
 #: Cache lifetime in seconds of a list whose reading ended with an error.
 GAP_LIFE = 30.0
 #: Greatest age in seconds of a stale list that readers get while it is refreshed.
 OLDEST = 900.0
-#: An account with more contacts than this is large: its lists are not read for the names of a few.
+#: An account with more contacts than this is large: its lists are not read to resolve a few names.
 SMALL = 500
-#: How many single rows of people and groups are kept.
+#: The number of single rows of people and groups that are kept.
 MOST_ROWS = 2_000
 #: Up to this many second ids are looked up one by one; for more, the whole list is read.
 FEW = 5
@@ -64,9 +64,9 @@ class FilledTable:
         #: The people and groups of single rows, while the lists are not read.
         self._rows: dict[str, Entry] = {}
         self._looking = anyio.Lock()
-        #: Whether the account is large, and when that was asked for (seconds of the monotonic clock).
+        #: Whether the account is large, and when WAHA was asked (seconds of the monotonic clock).
         self._large = False, NEVER
-        #: When a person was last looked up, and the saved name that WAHA told; "" for none.
+        #: When a person was last looked up, and the saved name that WAHA gave; "" for none.
         self._seen: dict[str, tuple[float, str]] = {}
 
     # Filling
@@ -106,7 +106,7 @@ class FilledTable:
         await self.load(*sources, max_age=MISS_LIFE)
 
     def expire(self) -> None:
-        """Invalidate all lists, those being read now included; the next `load` reads them again."""
+        """Invalidate all lists, including those being read; the next `load` reads them again."""
         self._generation += 1
         self._seen.clear()
         self._rows.clear()
@@ -114,7 +114,7 @@ class FilledTable:
     def changed(self, group: str) -> None:
         """Note that a group has changed: its row is read again, and the list of groups within `GAP_LIFE` seconds.
 
-        Readers get the list as it is meanwhile, since whoever is in a group can change it all the time.
+        Meanwhile readers get the current list, since members can change a group at any rate.
         """
         self._rows.pop(self.canonical(group), None)
         cell, began = self._cells["groups"], time.monotonic() - (LIFE - GAP_LIFE)
@@ -190,14 +190,14 @@ class FilledTable:
         self.table = table_of(dict(zip(SOURCES, parts, strict=True)), dict(self._numbers))
 
     def behind(self, step: Callable[..., Awaitable[object]], *arguments: Any) -> None:
-        """Run a step in the background, if there is one: nobody waits for it, and its errors are logged."""
+        """Run a step in the background, if background tasks are possible; its errors are logged."""
 
         async def run() -> None:
             try:
                 await step(*arguments)
             except WahaError as error:
                 logger.warning("Fetching people in advance failed: %s", error)
-            except Exception:  # it must not stop what runs beside it
+            except Exception:  # it must not stop other tasks
                 logger.exception("Fetching people in advance failed")
 
         if self.start is not None:
@@ -206,9 +206,9 @@ class FilledTable:
     # Single rows
 
     async def load_if_small(self) -> bool:
-        """Load all lists, unless that takes many requests; whether they are loaded.
+        """Load all lists, unless that takes many requests; return whether they are loaded.
 
-        Stale ones are accepted as by `load(behind=True)`; of a large account only its own ids are then read.
+        Stale ones are accepted as by `load(behind=True)`; for a large account, only its own ids are read.
 
         Raises:
             WahaError: as `load`.
@@ -221,7 +221,7 @@ class FilledTable:
         return True
 
     async def _is_large(self) -> bool:
-        """Whether the account has more than `SMALL` contacts; False where WAHA does not tell. Asked once in `LIFE`."""
+        """Whether the account has more than `SMALL` contacts; False if WAHA does not say. Asked once in `LIFE`."""
         large, asked = self._large
         if asked >= time.monotonic() - LIFE:
             return large
@@ -231,13 +231,13 @@ class FilledTable:
             raise
         except WahaError:
             rows = None
-        # Of an engine that does not page, the lists take few requests.
+        # On an engine without paging, the lists take few requests.
         large = isinstance(rows, list) and len(rows) == 1
         self._large = large, time.monotonic()
         return large
 
     async def look_up(self, chats: Iterable[str]) -> str | None:
-        """Read the rows of these people and groups one by one, but for those that are known; why some are not then.
+        """Read the rows of these people and groups one by one, except known ones; return why some stay unknown.
 
         Raises:
             WahaError: WAHA refuses access (`SHUT`).
@@ -281,7 +281,7 @@ class FilledTable:
                      learned=now)  # fmt: skip
 
     def entry(self, chat: str) -> Entry | None:
-        """What is known of a chat, by any of its ids: from the lists, or from its single row."""
+        """The known data of a chat, by any of its ids: from the lists, or from its single row."""
         return self.table.get(chat) or self._rows.get(self.canonical(chat))
 
     async def row(self, chat: str) -> Mapping[str, Any]:
@@ -302,15 +302,15 @@ class FilledTable:
         return keeps_apart(row) if apart is None else apart
 
     def saved_name(self, chat: str) -> str:
-        """The name under which the owner has a person saved, as the table has it; "" for none."""
+        """The name under which the owner has saved a person, by the table; "" for none."""
         entry = self.table.get(chat)
         return entry.name if entry is not None and entry.saved and entry.name else ""
 
     async def saved_name_now(self, chat: str) -> str | None:
-        """As `saved_name`, as of `MISS_LIFE` seconds ago or later; None where that is not certain.
+        """Like `saved_name`, but at most `MISS_LIFE` seconds old; None if that is not certain.
 
         Raises:
-            WahaError: WAHA lets nobody in.
+            WahaError: WAHA refuses access.
         """
         now = time.monotonic()
         entry = self.table.get(chat)
@@ -364,9 +364,9 @@ class FilledTable:
         await each(unmatched, self.learn)
 
     async def learn(self, chat: str, again: float = 0.0) -> str | None:
-        """The second id of a person, looked up if it is not known; if WAHA told none, again after `again` seconds.
+        """The second id of a person, looked up if it is not known; if WAHA gave none, again after `again` seconds.
 
-        None: there is none, or the request failed; deny lists must allow for there being one.
+        None: there is none, or the request failed; deny lists must allow for an unknown one.
         """
         now = time.monotonic()
         if not self._unmatched([chat]) or self._single.get(chat, NEVER) > now - again:
@@ -402,7 +402,7 @@ class FilledTable:
 
 
 class _Cell:
-    """The state of one list: its last result, the lock of whoever reads it, and an unfinished reading."""
+    """The state of one list: its last result, the lock of its current reader, and an unfinished reading."""
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()

@@ -9,7 +9,7 @@ from waha_mcp.whatsapp.folding import fold, spell_name
 from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import clean_name
 
-#: Least similarity (0 to 100) of a match.
+#: Minimum similarity (0 to 100) of a match.
 ALIKE = 60
 
 #: Whether a chat id may be shown; others are treated as absent.
@@ -50,13 +50,13 @@ def _called(table: PeopleTable, entry: Entry, readable: Readable) -> str:
 
 
 def _unique(table: PeopleTable, chat_id: str, name: str, readable: Readable) -> bool:
-    """Whether a name is one chat's only, as far as is known and may be shown."""
+    """Whether a name belongs to only one chat, among those that are known and may be shown."""
     owners = table.by_name.get(fold(name), ())
     return not table.another_may_have_it() and list(filter(readable, owners)) == [chat_id]
 
 
 def handle(table: PeopleTable, chat_id: str, readable: Readable) -> str | None:
-    """What names a chat for good: its phone number or id. None for a person whose saved name is enough for it."""
+    """The permanent identifier of a chat: its phone number or id. None for a person whose saved name suffices."""
     entry = table.entries.get(chat_id)
     if entry is not None and entry.kind == "person" and entry.saved and entry.name:
         meant = set(filter(readable, table.saved.get(spell_name(entry.name), ())))

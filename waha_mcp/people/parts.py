@@ -33,14 +33,14 @@ Source = Literal["contacts", "groups", "chats", "hidden ids", "the account"]
 NAMES: tuple[Source, ...] = ("contacts", "groups", "chats")
 SOURCES: tuple[Source, ...] = (*NAMES, "hidden ids", "the account")
 
-#: Errors that mean that WAHA refuses all access, not that one list is incomplete.
+#: Errors by which WAHA refuses all access, as opposed to one incomplete list.
 SHUT = (Unauthorized, Forbidden, SessionNotReady, Unreachable)
 
 
 class Said(NamedTuple):
     """One parsed row of a list; fields as in `Entry`.
 
-    `me`: it is the account itself. `creators`: ids of who created a group.
+    `me`: it is the account itself. `creators`: ids of a group's creator.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """One list as read. `gap`: what is missing, in a few words; `error`: the error that ended the reading.
+    """One list as read. `gap`: the missing part, in a few words; `error`: the error that ended the reading.
 
     `began`: when the reading began, `tried`: when it was last begun or resumed (seconds of the monotonic clock);
     `generation`: the count of invalidations at that time.
@@ -76,7 +76,7 @@ class Part:
     began: float = float("-inf")
     tried: float = float("-inf")
     generation: int = -1
-    #: Of contacts: whether a row without a mark holds a saved name in `name`. None: no row was seen.
+    #: For contacts: whether `name` in a row without a mark is a saved name. None: no row was seen.
     apart: bool | None = None
 
     @property
@@ -91,7 +91,7 @@ class Part:
 
 
 class Reading:
-    """One list being read. After an error or a cancellation, `read` resumes behind the last row."""
+    """One list being read. After an error or a cancellation, `read` resumes after the last row."""
 
     def __init__(self, waha: Waha, source: Source, began: float, generation: int) -> None:
         """Makes no request."""
@@ -143,8 +143,8 @@ async def _account(waha: Waha) -> Rows:
 def tells_apart(rows: Sequence[Row]) -> bool | None:
     """Whether `name` is the saved name in those of an engine's contacts that have no mark; None without contacts.
 
-    It is where the engine marks none and has a field of its own for the name that a person chose (GOWS, NOWEB). Else
-    the name counts as chosen: the engine may fill it with either.
+    It is if the engine marks no contacts and has a separate field for the name that a person chose (GOWS, NOWEB).
+    Otherwise the name counts as chosen: the engine may fill it with either.
     """
     if not rows:
         return None

@@ -66,7 +66,7 @@ class PeopleTable:
     #: Ids of the groups that the account created.
     created: frozenset[str] = frozenset()
     gaps: Mapping[Source, Part] = field(default_factory=dict)
-    #: Whether the contacts were read and there are any. An engine that lacks them or has none yet hides who is saved.
+    #: Whether the contacts were read and there are any. Without them, it is unknown who is saved.
     contacts_known: bool = False
 
     def canonical(self, chat_id: str) -> str:
@@ -116,7 +116,7 @@ class PeopleTable:
         return [f"{source}: {self.gaps[source].gap}" for source in sources if source in self.gaps] or None
 
     def another_may_have_it(self, *sources: Source) -> bool:
-        """Whether something on these lists that could not be read may have a name; lists the engine lacks don't count.
+        """Whether an unread row of these lists may have a name; lists that the engine lacks do not count.
 
         Default: contacts and groups.
         """

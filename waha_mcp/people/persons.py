@@ -1,4 +1,4 @@
-"""What the policy asks about people: their second ids, whether the account has written to them, their names."""
+"""Facts about people that the policy needs: their second ids, whether the account has written to them, names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from waha_mcp.whatsapp.ids import phone_of
 
 logger = logging.getLogger(__name__)
 
-#: How many of the account's own rows in a chat are looked at for a message: some are none.
+#: The number of the account's own rows in a chat that are searched for a message: some are not messages.
 LOOKED_AT = 20
-#: Kinds of rows that say nothing of ours. "other": not known to this version, or without content.
+#: Kinds of rows that are not the account's own words. "other": unknown to this version, or without content.
 _NO_MESSAGES = ("reaction", "call", "system", "other")
 
 #: Pseudo chat ids for audiences that no list can limit.
 PUBLIC, STATUS = "public", "status@broadcast"
-#: What looks like a double quotation mark, beside the characters that Unicode has for the beginning and end of quotes.
+#: Characters that look like a double quotation mark, besides Unicode's opening and closing quotes.
 _MARKS = '"\u201a\u201e\u2033\u2036\u02ba\u02ee\u02dd\u275d\u275e\u2760\u301d\u301e\u301f\uff02\u05f4'
 _MANY = {PUBLIC: "everyone who can see this account", STATUS: "everyone who sees its status stories"}
 
@@ -40,9 +40,9 @@ class Person:
     name: str | None = None
     #: The name that the person chose, or the subject; not trustworthy.
     claims: str | None = None
-    #: How many members a group has; None: not known, or no group.
+    #: The number of a group's members; None: unknown, or not a group.
     members: int | None = None
-    #: Digest of who they are, where WAHA lists them; it is shown to nobody.
+    #: Digest of the members' ids, if WAHA lists them; never shown.
     who: str = ""
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Person:
 
 
 def shown_of(people: Mapping[str, Person]) -> tuple[dict[str, str], dict[str, str]]:
-    """People and groups as they are shown, with name, number and count of members; and who is in the groups."""
+    """People and groups as they are shown, with name, number and member count; and the members of the groups."""
     shown = {chat: str(person) for chat, person in people.items()}
     return shown, {chat: person.who for chat, person in people.items() if person.who}
 
@@ -78,7 +78,7 @@ class People:
         self.table = table
         self._waha = table.waha
         self._known: dict[tuple[str, bool], bool] = {}
-        #: Of which account that is known, by its own ids.
+        #: The account that `_known` is about, by its own ids.
         self._of: frozenset[str] = frozenset()
 
     def twin(self, chat: str) -> str | None:
@@ -90,7 +90,7 @@ class People:
         return await self.table.learn(chat, again)
 
     async def one_id(self, chat: str) -> str:
-        """The one id of a chat: of a person the number, also for a hidden id, where WAHA tells it."""
+        """The canonical id of a chat: for a person the one with the number, also for a hidden id, if WAHA knows it."""
         if chat.endswith("@lid"):
             await self.learn(chat)
         return self.table.canonical(chat)
@@ -141,12 +141,12 @@ class People:
         """Whether WAHA shows a message in the chat; requested now, not cached.
 
         Raises:
-            WahaError: WAHA gives no answer whatever the chat.
+            WahaError: WAHA would fail for any chat.
         """
         try:
             return await self._look(chat, False)
         except (Refused, Unsupported, Failed):
-            # Engines answer in many ways for a chat that is not there.
+            # Engines answer in many ways for a chat that does not exist.
             return False
 
     async def has_written(self, chat: str) -> bool:
@@ -189,7 +189,7 @@ class People:
                 self._met()[each, True] = True
 
     def _met(self) -> dict[tuple[str, bool], bool]:
-        """What is known of the account that the session has now: it may be linked to another phone meanwhile."""
+        """The cached knowledge of the session's current account: the session may have been linked to another phone."""
         if me := self.table.table.me:
             if self._of and me.isdisjoint(self._of):
                 self._known.clear()
@@ -200,7 +200,7 @@ class People:
         """The chat with its names, from `directory` or from WAHA; without names if the request fails.
 
         Raises:
-            Unreachable: WAHA is away; only with `strict`.
+            Unreachable: WAHA cannot be reached; only with `strict`.
         """
         if chat in _MANY:
             return Person(chat)
@@ -228,7 +228,7 @@ class People:
         return Person(chat, name, claims, members, who)
 
     async def member_count(self, chat: str) -> int | None:
-        """How many members a group has, by WAHA's row of it now; None if it does not say, or the request fails."""
+        """The current number of a group's members, by WAHA's row; None if it does not say, or the request fails."""
         try:
             group = group_from({**await self.table.row(chat), "id": chat})
         except WahaError as error:
@@ -238,7 +238,7 @@ class People:
 
 
 def _our_message(row: Any) -> bool:
-    """Whether a row is a message that went out from this account: no failed one, reaction, vote, deletion or notice."""
+    """Whether a row is a message that this account sent: not a failed one, reaction, vote, deletion or notice."""
     if mapping_of(row).get("fromMe") is not True:
         return False
     message = message_from(row)
@@ -248,7 +248,7 @@ def _our_message(row: Any) -> bool:
 
 
 def _quoted(claims: str) -> str:
-    """What somebody else chose, in quotation marks that it cannot close: what follows is the server's own."""
+    """Text that somebody else chose, in quotation marks that it cannot close: text after them is the server's own."""
     inside = ("'" if c in _MARKS or unicodedata.category(c) in ("Pi", "Pf") else c for c in claims)
     return f"“{''.join(inside)}”"
 

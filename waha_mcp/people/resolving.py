@@ -14,9 +14,9 @@ from waha_mcp.whatsapp.folding import fold, spell_name
 from waha_mcp.whatsapp.ids import CHAT_FORMS, normalize_chat_id, parse_phone
 from waha_mcp.whatsapp.untrusted import clean_name, reveal
 
-#: Most candidates in an error.
+#: Maximum number of candidates in an error.
 CANDIDATES = 5
-#: How many numbers' true chat ids are cached.
+#: The number of phone numbers whose true chat ids are cached.
 NUMBERS = 2_000
 
 
@@ -93,23 +93,23 @@ class Resolver:
         return found
 
     async def _meant(self, written: str, kind: ChatKind | None) -> list[str]:
-        """Ids of the chats that a name means for an effect, as of `MISS_LIFE` seconds ago or later.
+        """Ids of the chats that a name means for an effect, at most `MISS_LIFE` seconds old.
 
-        A chat that may not be shown keeps its name: nobody else gets it. It causes the same requests as one that does
-        not exist.
+        A chat that may not be shown keeps its name, so that no other chat matches it. It causes the same requests as
+        one that does not exist.
 
         Raises:
             Unresolved: some of several matches may not be shown.
         """
         wanted = spell_name(written)
         await self._people.load()
-        # That one row still has the name would not tell that no other has it by now.
+        # That one row still has the name does not show that no other has it now.
         await self._people.refresh("contacts")
         saved = _of_kind(self._table.saved.get(wanted, ()), kind)
         if len(list(filter(self._readable, saved))) != 1:
             await self._people.refresh()
             saved = _of_kind(self._table.saved.get(wanted, ()), kind)
-        # The account's own contact is nobody to write to, and comes before a subject too.
+        # The account's own contact is not a recipient, but takes precedence over a subject too.
         owners = [each for each in saved if each in self._table.entries] if saved else await self._ours(wanted, kind)
         shown = list(filter(self._readable, owners))
         if shown and len(shown) < len(owners):
@@ -122,7 +122,7 @@ class Resolver:
     async def _ours(self, wanted: str, kind: ChatKind | None) -> list[str]:
         """Ids of the groups and channels of a subject that the account created or has written in.
 
-        Those that may not be shown are looked at only where another has the subject.
+        Those that may not be shown are checked only if another one has the subject.
         """
         subjects = _of_kind(self._table.subjects.get(wanted, ()), kind)
         found: list[str] = []
@@ -132,9 +132,10 @@ class Resolver:
         return found
 
     def _another_may_be_meant(self, owner: str, kind: ChatKind | None) -> bool:
-        """Whether a name may mean somebody else than its only owner found, since not all lists are known.
+        """Whether a name may mean somebody other than the one match found, since not all lists are known.
 
-        A saved name comes before a subject: a person's needs the contacts, a subject's the other lists too.
+        A saved name takes precedence over a subject: to be certain, the former needs the contacts, the latter also the
+        other lists.
         """
         table = self._table
         if kind_of_chat(owner) == "person":
@@ -205,7 +206,7 @@ class Resolver:
 
 
 def _quoted(written: str) -> str:
-    """A name as it was written, in quotation marks, with what does not show in it."""
+    """A name as written, in quotation marks, with its invisible characters made visible."""
     return repr(clean_name(reveal(written), 60))
 
 

@@ -1,22 +1,22 @@
 """A WAHA in memory, over real HTTP and WebSocket on loopback: for the demo, for trying clients and for tests.
 
-It answers as WAHA does, odd answers included, tells what happens at `/ws`, and knows nothing of the bridge. The account
+It answers as WAHA does, including the odd answers, sends events at `/ws`, and knows nothing of the bridge. The account
 is made from a seed: the same seed gives the same people and messages, placed relative to the start; keys are random at
 every start. Sam Okafor (12025550123@c.us) answers what is sent to him, and types before he does. Media links name
-WAHA's own public address (http://waha.example.com:3000), which is not the one that was reached, as behind a reverse
-proxy.
+WAHA's own public address (http://waha.example.com:3000), which differs from the one that clients connect to, as behind
+a reverse proxy.
 
 Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSON both ways:
 
-- `POST /sandbox/faults` spoils the next requests: {"path": prefix or glob, "method"?, "count"?: 1, "delay"?: seconds,
+- `POST /sandbox/faults` disturbs the next requests: {"path": prefix or glob, "method"?, "count"?: 1, "delay"?: seconds,
   "drop"?: close without an answer, "after"?: perform the request first, "late"?: perform it so many seconds later,
   even if the client has hung up by then, "status"?, "body"?: text, "headers"?, "content_type"?, "oversize"?: bytes,
-  "malformed"?: cut-off JSON, "above"?: only where the query's limit is more}. `DELETE /sandbox/faults` ends all, and
-  `PUT /sandbox/faults` {"faults": [...]} puts others in their place.
+  "malformed"?: cut-off JSON, "above"?: only where the query's limit is more}. `DELETE /sandbox/faults` removes all, and
+  `PUT /sandbox/faults` {"faults": [...]} replaces them.
 - `GET /sandbox/requests` lists the requests so far: {"time", "method", "path", "query", "headers": names,
   "key": the key's name, "operation": id, "body", "status": null when dropped,
-  "performed": Unix seconds, null when WAHA did not do what was asked, "bytes": of the answer's body}.
-  `DELETE /sandbox/requests` forgets them.
+  "performed": Unix seconds, null when WAHA did not carry out the request, "bytes": of the answer's body}.
+  `DELETE /sandbox/requests` clears the list.
 - `POST /sandbox/session` {"session"?, "status"} forces a session's status.
 - `POST /sandbox/messages` {"chatId", "text", "from"?, "fromMe"?: from one's phone, "pushName"?, "id"?, "timestamp"?,
   "replyTo"?, "mentions"?: [ids], "forwarded"?, "mimetype"?, "data"?: base64, "filename"?, "content"?: {"kind", ...},
@@ -26,18 +26,18 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   never. `POST /sandbox/groups` {"subject", "from", "invited"?, "session"?} lets somebody else make a group with the
   account in it, or only invited, and answers with the code of its link; `POST /sandbox/calls` {"from", "session"?}
   lets a call come.
-- `POST /sandbox/events` {"kind", ..., "session"?} lets something else happen. `from` is who does it, the chat's own
-  person unless given; a message is named by its whole or its bare id.
-  "edited" {"messageId", "text"}, "revoked" {"messageId", "from"?}, "reaction" {"messageId", "reaction": "" takes it
-  back, "from"?}, "vote" {"messageId", "votes": [texts of options], "from"?}, "ack" {"messageId": of an own message,
+- `POST /sandbox/events` {"kind", ..., "session"?} triggers another event. `from` is the actor, the chat's own
+  person unless given; a message is named by its full or its bare id.
+  "edited" {"messageId", "text"}, "revoked" {"messageId", "from"?}, "reaction" {"messageId", "reaction": "" removes
+  it, "from"?}, "vote" {"messageId", "votes": [texts of options], "from"?}, "ack" {"messageId": of an own message,
   "ack": number, "from"?}, "read" {"chatId"}: by the account's owner, on the phone, "presence" {"chatId", "presence":
   "typing", "recording", "paused", or, for those who have subscribed, "online" or "offline", "from"?}, "group"
   {"chatId", "change"?: "join", "leave", "promote" or "demote", with "people": [ids], "subject"?, "description"?,
   "from"?}, "call_ended" {"callId"}.
 - `POST /sandbox/script` {"lines": [...], "session"?} plays what these routes take: a line with a `kind` is an event,
-  another one a message. Each comes "after" so many seconds from the line before it (0 unless given), and a message is
+  any other a message. Each comes "after" so many seconds from the line before it (0 unless given), and a message is
   typed for the last "typing" seconds before it.
-- `POST /sandbox/socket` spoils the event feed at `/ws`, and answers as `GET /sandbox/socket` does: {"drop": true}
+- `POST /sandbox/socket` disturbs the event feed at `/ws`, and answers as `GET /sandbox/socket` does: {"drop": true}
   aborts all open sockets, {"half_open": true} lets nothing pass through them any more in either direction,
   {"ping": true} pings them now, and cuts off those that have not answered the last ping, {"garbage": n} sends so many
   frames that are no events, {"flood": n, "chatId"?} lets so many messages arrive at once, {"slow": seconds} puts so
@@ -46,7 +46,7 @@ Besides WAHA's routes there are these, with the admin key in `X-Api-Key` and JSO
   "events", "answered": the last ping, "half_open"}], "slow", "refuse", "absent"}.
 - `POST /sandbox/settle` lets everything that is pending (acknowledgements, an answer, delays, late work, a script, a
   slow feed) happen now, and answers when it is done.
-- `POST /sandbox/reset` lets the account, the session, WAHA apps and the log be as at the start; named keys stay.
+- `POST /sandbox/reset` returns the account, the session, WAHA apps and the log to their initial state; named keys stay.
 - `POST /sandbox/engine` {"has"?: [operation ids], "lacks"?: [...], "reset"?} changes what the engine implements.
 """
 
@@ -57,13 +57,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Who answers messages.
+#: The chat of the person who answers messages.
 ANSWERING_CHAT = "12025550123@c.us"
 
 
 @dataclass(frozen=True)
 class SandboxInfo:
-    """Where a running sandbox is and how to get in.
+    """The address of a running sandbox and the keys to it.
 
     `keys` maps `none`, `read`, `send`, `read_send` and `full` (every action, delete included) to a key of the session.
     """
@@ -99,16 +99,16 @@ async def running(
         host, port: where to listen; port 0 takes a free one.
         seed: makes the account.
         engine: `gows`, `noweb`, `webjs` or `wpp`: whose style the answers have.
-        contacts, messages, chats, groups: how many the account has in all; None is about 25, 600, 25 and 5.
-        now: Unix seconds that the account is dated from; None is the present.
+        contacts, messages, chats, groups: totals of the account; None is about 25, 600, 25 and 5.
+        now: Unix seconds relative to which the account is dated; None is the present.
         status_wait: seconds a request waits for a session to reach the status it needs (WAHA itself: 5 to 15).
-        reply_after: seconds until somebody who answers does so.
+        reply_after: seconds until an answering person replies.
 
     Raises:
-        OSError: the address is taken or can not be bound; nothing was started.
+        OSError: the address is in use or cannot be bound; nothing was started.
         ValueError: an unknown engine.
     """
-    # Starlette and uvicorn cost a start-up a fifth of a second that only a sandbox should pay.
+    # Importing Starlette and uvicorn takes a fifth of a second, which only a sandbox should pay.
     from waha_mcp.sandbox.http_server import serving
     from waha_mcp.sandbox.seed import Size
     from waha_mcp.sandbox.state import Sandbox

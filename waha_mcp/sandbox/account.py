@@ -1,8 +1,8 @@
 """One WhatsApp account in memory: people, chats, messages, groups, channels, labels.
 
-Ids are WAHA's: `@c.us` for a person, `@lid` for the hidden id of a person, `@g.us`, `@newsletter`,
-`status@broadcast`. Times are Unix seconds. Every chat keeps its messages in order of time, so a page costs as much
-as the page is long and not as much as the account is large.
+Ids are WAHA's: `@c.us` for a person, `@lid` for the hidden id of a person, `@g.us`, `@newsletter`, `status@broadcast`.
+Times are Unix seconds. Every chat keeps its messages in order of time, so the cost of a page depends on its length and
+not on the size of the account.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ACKS = {-1: "ERROR", 0: "PENDING", 1: "SERVER", 2: "DEVICE", 3: "READ", 4: "PLAY
 
 @dataclass(slots=True)
 class Person:
-    """Somebody, as this account knows them. `id` is `@c.us`, or `@lid` when the number is hidden."""
+    """A person, as this account knows them. `id` is `@c.us`, or `@lid` when the number is hidden."""
 
     id: str
     lid: str | None = None
@@ -42,7 +42,7 @@ class Person:
 
 @dataclass(slots=True)
 class Media:
-    """A file of a message. `error` stands for a file that WhatsApp no longer has."""
+    """A message's file. `error` marks a file that WhatsApp no longer has."""
 
     mimetype: str
     data: bytes
@@ -72,7 +72,7 @@ _EXTENSIONS = {
 
 @dataclass(slots=True)
 class Message:
-    """One message. `author` is who wrote it, in the id form in which the chat names them."""
+    """One message. `author` is the id of its author, in the form that the chat uses."""
 
     id: str
     chat: str
@@ -96,7 +96,7 @@ class Message:
     server_id: int = 0
     #: Seconds after which it disappears; 0: never.
     timer: int = 0
-    #: Fields of the engine's raw data in place of those that it would have.
+    #: Fields that override those of the engine's raw data.
     raw: dict[str, Any] | None = None
 
 
@@ -159,7 +159,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What `filter.*` of a message query asks for; None means any."""
+    """The `filter.*` parameters of a message query; None means any."""
 
     since: float | None = None
     until: float | None = None
@@ -190,7 +190,7 @@ class Account:
         self.subscribed: set[str] = set()
         self.presence = "offline"
         self.calls: dict[str, str] = {}
-        #: What others show at the moment; see `place`.
+        #: The current presence of others; see `place`.
         self.presences: dict[tuple[str, str], str] = {}
         self.add_person(me)
 
@@ -203,14 +203,14 @@ class Account:
         return person
 
     def person(self, any_id: str) -> Person | None:
-        """Who an id in either form stands for."""
+        """The person whom an id in either form denotes."""
         return self.people.get(any_id) or self.by_lid.get(any_id)
 
     def is_me(self, any_id: str) -> bool:
         return any_id in (self.me.id, self.me.lid)
 
     def place(self, chat_id: str, person_id: str) -> tuple[str, str]:
-        """Somebody in a chat, whichever of their ids name the two."""
+        """A person in a chat as canonical ids, whichever of their ids are given."""
         chat, person = self.person(chat_id), self.person(person_id)
         return chat.id if chat else chat_id, person.id if person else person_id
 
@@ -222,7 +222,7 @@ class Account:
         return person.id if any_id == person.lid else person.lid
 
     def name_of(self, chat_id: str) -> str | None:
-        """The name of a chat as a person reads it in the list."""
+        """The name of a chat as shown in the list."""
         if chat_id in self.groups:
             return self.groups[chat_id].subject
         if chat_id in self.channels:
@@ -239,7 +239,7 @@ class Account:
     # Chats and messages
 
     def chat(self, chat_id: str, started: int = 0) -> Chat:
-        """The chat with this id, begun when there is none."""
+        """The chat with this id, created if it does not exist."""
         found = self.chats.get(chat_id)
         if found is None:
             found = self.chats[chat_id] = Chat(chat_id, started=started)
@@ -270,7 +270,7 @@ class Account:
         return next(iter(self.page([*self.joined(chat.id, merged=merged)], limit=1)), None)
 
     def add_all(self, messages: list[Message]) -> None:
-        """Store messages of any time, sorted once."""
+        """Store messages of any time; sorts once."""
         for message in messages:
             self.chat(message.chat).messages.append(message)
             self.messages[message.id] = message
@@ -302,7 +302,7 @@ class Account:
         chat.unread = 0
 
     def drop_chat(self, chat_id: str) -> None:
-        """Remove a chat and its messages, if it is there."""
+        """Remove a chat and its messages, if it exists."""
         chat = self.chats.get(chat_id)
         if chat is not None:
             self.empty_chat(chat)

@@ -1,4 +1,4 @@
-"""What WAHA answers: NestJS errors, the echoing 500, and how a handler's value becomes a response."""
+"""WAHA's answers: NestJS errors, the 500 that echoes the request, and the response for a handler's value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Refusal(Exception):
 
 
 class Crash(Exception):
-    """Something WAHA does not catch: a 500 that echoes the request. `name` is the JavaScript error class."""
+    """An exception that WAHA does not catch: a 500 that echoes the request. `name` is the JavaScript error class."""
 
     def __init__(self, message: str, name: str = "Error") -> None:
         super().__init__(message)
@@ -66,12 +66,12 @@ def not_implemented(engine: str, detail: str = "") -> Refusal:
 
 
 def undefined(field: str, reading: str = "includes") -> Crash:
-    """What reading a property of a missing or mistyped body field does in JavaScript."""
+    """The error of reading a property of a missing or mistyped body field in JavaScript."""
     return Crash(f"Cannot read properties of undefined (reading '{reading}') at '{field}'", "TypeError")
 
 
 def crashed(crash: Crash, *, path: str, method: str, body: Any, query: Any, version: Any) -> dict[str, Any]:
-    """The body of a 500: WAHA gives the request back and shows a stack."""
+    """The body of a 500: WAHA echoes the request and shows a stack trace."""
     stack = (
         f"{crash.name}: {crash.message}\n"
         "    at WhatsappSession.call (/app/dist/core/abc/session.abc.js:412:19)\n"

@@ -1,13 +1,13 @@
 """WAHA's contract as data: its operations, the action each one demands, and checks against its schemas.
 
 `contract.json` holds what WAHA publishes (OpenAPI 3.0) plus the key action of every operation. WAHA's document is
-generated and has habits that no strict validator accepts as they stand; they are evened out once, here:
+generated and has quirks that a strict validator does not accept; they are normalized once, here:
 
 - `nullable` becomes a null type, `oneOf` becomes `anyOf` (WAHA takes a file with both `url` and `data`);
 - a bare `object` means "not described" (WAHA writes it for strings and booleans too) and accepts anything;
 - `required: true` inside a property is not JSON Schema: it is dropped, and a list of required lists is a plain list;
-- in requests, what has a default is not required, unless it is text, where defaults are examples; what is not
-  required may be null (class-validator's IsOptional);
+- in requests, a field with a default is optional, unless it is text, where defaults are examples; optional fields may
+  be null (class-validator's IsOptional);
 - in responses, null may stand for any property and deprecated ones may be missing, as WAHA does.
 """
 
@@ -123,7 +123,7 @@ class Contract:
         return None if operation.body is None else self._validator(operation.body, self._request_defs)
 
     def body_errors(self, operation: Operation, value: Any) -> list[str]:
-        """What is wrong with a request body, one line each; empty when it is right."""
+        """The errors of a request body, one line each; empty if it is valid."""
         validator = self.body_validator(operation)
         if validator is None:
             return [] if value in (None, {}) else [f"{operation} takes no body"]
@@ -132,7 +132,7 @@ class Contract:
         return _lines(validator, value)
 
     def query_errors(self, operation: Operation, query: Mapping[str, str | list[str]]) -> list[str]:
-        """What is wrong with a query (text values, lists for repeated names), one line each."""
+        """The errors of a query (text values, lists for repeated names), one line each."""
         known = {param.name: param for param in operation.query}
         errors = [f"unknown query parameter {name!r}" for name in query if name not in known]
         for name, param in known.items():
@@ -144,7 +144,7 @@ class Contract:
         return errors
 
     def response_errors(self, operation: Operation, status: int, value: Any) -> list[str]:
-        """What is wrong with a JSON answer of a described status, one line each.
+        """The errors of a JSON answer with a described status, one line each.
 
         A status or a content type that the contract does not describe has no errors; neither has a null answer.
         """
@@ -156,7 +156,7 @@ class Contract:
     def _validator(self, schema: Schema, defs: Mapping[str, Schema]) -> Validator:
         found = self._validators.get(id(schema))
         if found is None:
-            # jsonschema takes a tenth of a second to import, which no start-up should pay for.
+            # jsonschema takes a tenth of a second to import, which should not slow down every start.
             from jsonschema import Draft202012Validator
 
             found = self._validators[id(schema)] = Draft202012Validator({**schema, "$defs": defs})
@@ -202,7 +202,7 @@ _KEPT = ("type", "enum", "minimum", "maxLength", "default", "description")
 
 
 def _to_json_schema(schema: Schema, side: Literal["request", "response"]) -> dict[str, Any]:
-    """One OpenAPI schema of WAHA's document as JSON Schema 2020-12 (the module says what is evened out)."""
+    """One OpenAPI schema of WAHA's document as JSON Schema 2020-12 (the module's docstring says what is normalized)."""
     if "$ref" in schema:
         result: dict[str, Any] = {"$ref": "#/$defs/" + schema["$ref"].rsplit("/", 1)[-1]}
     elif variants := schema.get("allOf") or schema.get("oneOf"):
@@ -240,7 +240,7 @@ def _add_properties(result: dict[str, Any], schema: Schema, side: Literal["reque
 
 
 def _may_be_missing(schema: Schema) -> bool:
-    """Whether WAHA does with its default. A text's default is an example for readers."""
+    """Whether WAHA falls back to the default. The default of a text is only an example for readers."""
     return "default" in schema and (schema.get("type") == "object" or not isinstance(schema["default"], str))
 
 
@@ -256,7 +256,7 @@ def _lines(validator: Validator, value: Any) -> list[str]:
 
 
 def _from_text(value: str | list[str], schema: Schema) -> Any:
-    """A query value as its schema means it; left as text when it can not be read so."""
+    """A query value converted by its schema; left as text if it cannot be."""
     kind = schema.get("type")
     if kind == "array":
         return value if isinstance(value, list) else [value]

@@ -18,7 +18,7 @@ from waha_mcp.sandbox.state import Sandbox
 
 
 class Wrong(Exception):
-    """A control request that makes no sense; the text says why."""
+    """An invalid control request; the text says why."""
 
 
 async def answer_control(sandbox: Sandbox, request: Request) -> Response:
@@ -84,7 +84,7 @@ def set_session(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
 
 
 def spoil_feed(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    """Faults of the event feed; the answer says what there is now."""
+    """Set faults of the event feed; the answer describes its state."""
     stream = sandbox.stream
     unknown = set(wish) - {
         "ping",
@@ -126,7 +126,7 @@ async def settle(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
 
 
 def change_engine(sandbox: Sandbox, wish: dict[str, Any]) -> Any:
-    """What the engine lacks: operations by id; `reset` restores the engine's own list."""
+    """Change which operations the engine lacks, by id; `reset` restores its own list."""
     known = sandbox.contract.by_id
     unknown = [each for part in ("lacks", "has") for each in wish.get(part, []) if each not in known]
     if unknown:

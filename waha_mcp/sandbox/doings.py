@@ -1,4 +1,4 @@
-"""What people do in chats and groups, whoever they are: type, write, read, edit, delete, react, vote, come and go."""
+"""Actions of any person in chats and groups: type, write, read, edit, delete, react, vote, join and leave."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CHANGES = get_args(Change)
 def arrive(
     sandbox: Sandbox, session: Session, account: Account, message: Message, told: Sequence[float] = (0,)
 ) -> None:
-    """Put a message into the account, from somebody else or from one's own phone.
+    """Add a message to the account, from somebody else or from the owner's phone.
 
     Args:
-        told: after how many seconds its event comes, as long as a download takes; several times, or never.
+        told: delays in seconds after which its event is sent, such as the time of a download; several, or none.
     """
     account.add(message, unread=not message.from_me)
     for delay in told:
@@ -40,21 +40,21 @@ def arrive(
 def show_presence(
     sandbox: Sandbox, session: Session, account: Account, chat_id: str, person: str, presence: str
 ) -> None:
-    """Somebody types in a chat, or comes or goes; the latter is told to those who have asked for it."""
+    """Somebody types in a chat, or goes online or offline; the latter is reported to subscribers only."""
     account.presences[account.place(chat_id, person)] = presence
     if presence in SHOWN_IN_CHAT or chat_id in account.subscribed:
         sandbox.emit(session, happenings.PresenceShown(chat_id, person, presence))
 
 
 def acknowledge(sandbox: Sandbox, session: Session, message: Message, ack: int, reader: str) -> None:
-    """One's own message got further with somebody."""
+    """An own message reached a later `ack` with somebody."""
     if ack > message.ack or ack < 0:
         message.ack = ack
         sandbox.emit(session, happenings.Acknowledged(message, reader))
 
 
 def read(sandbox: Sandbox, session: Session, chats: list[Chat], named: set[str] | None = None) -> None:
-    """The account's owner reads chats, or only the messages with these bare ids; here or on the phone."""
+    """The account's owner reads chats, or only the messages with these bare ids, through WAHA or on the phone."""
     for chat in chats:
         found = []
         for message in chat.messages[-1000:]:
@@ -80,7 +80,7 @@ def revoke(sandbox: Sandbox, session: Session, message: Message, by: str) -> Non
 def react(
     sandbox: Sandbox, session: Session, account: Account, message: Message, by: str, text: str, *, source: str = "app"
 ) -> Message:
-    """Set somebody's reaction, or take it back with an empty text; the message that says so."""
+    """Set somebody's reaction, or remove it with an empty text; return the message that carries it."""
     mine, now = account.is_me(by), int(sandbox.now())
     reactions = message.reactions or {}
     for each in {by, account.twin(by)}:
@@ -103,7 +103,7 @@ def react(
 
 
 def vote(sandbox: Sandbox, session: Session, account: Account, poll: Message, by: str, chosen: list[str]) -> None:
-    """Somebody's choice becomes these options; none takes it back."""
+    """Somebody votes for these options; none retracts the vote."""
     votes: dict[str, list[str]] = (poll.extra or {}).setdefault("votes", {})
     for each in {by, account.twin(by)}:
         votes.pop(str(each), None)

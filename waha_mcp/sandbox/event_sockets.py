@@ -1,4 +1,4 @@
-"""WAHA's `/ws` on the wire: the handshake, who is let in, pings, and a connection that fails on demand."""
+"""WAHA's `/ws` on the wire: the handshake, authorization, pings, and connections that fail on demand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from waha_mcp.sandbox.state import Sandbox
 #: Seconds for the other side to answer a close frame.
 CLOSE_TIME = 30.0
 INCOMING_LIMIT = 100 * 1024 * 1024
-#: The library would write requests into a debug log, and with them the key.
+#: The library would write requests to a debug log, including the key.
 _silent = logging.getLogger(f"{__name__}.frames")
 _silent.setLevel(logging.CRITICAL)
 
@@ -41,7 +41,7 @@ class EventSocket(asyncio.Protocol):
         self._waiting: deque[bytes] = deque()
         self._end: asyncio.TimerHandle | None = None
 
-    # What the connection says
+    # Events of the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -117,7 +117,7 @@ class EventSocket(asyncio.Protocol):
         self._protocol.send_close(code, reason)
         self._end = asyncio.get_running_loop().call_later(CLOSE_TIME, self.transport.abort)
 
-    # What the stream asks
+    # Requests of the stream
 
     def deliver(self, text: bytes) -> None:
         if self.stream.faults.slow or self._waiting:

@@ -1,7 +1,7 @@
-"""Who listens to events, and what of them each one gets.
+"""The listeners to events, and the events that each one gets.
 
-WAHA keeps no events: whoever does not listen at the moment misses them. A subscription is to a session's name, whether
-or not there is one, and outlives its stop and start.
+WAHA keeps no events: a client that is not listening misses them. A subscription is to a session's name, whether or not
+that session exists, and outlives its stop and start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from waha_mcp.sandbox.key_ring import Key, Keys
 
-#: What `*` stands for.
+#: The events that `*` stands for.
 COMMON_EVENTS = frozenset(
     {
         "session.status", "message", "message.reaction", "message.any", "message.ack", "message.ack.group",
@@ -29,9 +29,9 @@ COMMON_EVENTS = frozenset(
     }
 )  # fmt: skip
 EVENTS = COMMON_EVENTS | {"state.change", "engine.event"}
-#: Seconds between two pings. Who has not answered the last one by then is cut off.
+#: Seconds between two pings. A listener that has not answered the last one by then is disconnected.
 PING_EVERY = 60.0
-#: Frames that are no events, and whether they are binary.
+#: Frames that are not events, and whether they are binary.
 GARBAGE: tuple[tuple[bytes, bool], ...] = (
     (b"", False),
     (b"{", False),
@@ -52,18 +52,18 @@ GARBAGE: tuple[tuple[bytes, bool], ...] = (
     (b'{"event":"presence.update","session":"default","payload":{"id":"1@c.us","presences":{}}}', False),
     (b'{"event":"session.status","session":"other","payload":{"status":"WORKING"}}', False),
 )
-#: What a close frame may say.
+#: The codes that a close frame may have.
 CLOSE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class Refused(Exception):
-    """Who asks may not listen; the text is the reason that the close frame gives."""
+    """The client may not listen; the text is the reason given in the close frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one listener wants: a session's name, or `*` for all, and the names of events."""
+    """One listener's subscription: a session's name, or `*` for all, and the names of events."""
 
     key: Key
     session: str
@@ -71,7 +71,7 @@ class Subscription:
 
     @classmethod
     def asked(cls, query: str, keys: Keys) -> Subscription:
-        """The subscription that a socket's query asks for. Unknown events are left out without a word.
+        """The subscription that a socket's query asks for. Unknown events are silently left out.
 
         Raises:
             Refused: an unknown key, or one that may not read that session.
@@ -109,21 +109,21 @@ class Listener(Protocol):
         """Send a frame now."""
 
     def ping(self) -> None:
-        """Ask whether the other side still answers, or cut off one that has not answered the last time."""
+        """Ping the other side, or disconnect it if it has not answered the last ping."""
 
     def drop(self) -> None:
-        """End the connection at once and without a word."""
+        """Abort the connection."""
 
     def freeze(self) -> None:
-        """Let nothing pass any more, in either direction, while the connection stays."""
+        """Stop all traffic in both directions while the connection stays open."""
 
     def as_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(slots=True)
 class SocketFaults:
-    """What is wrong with the feed: `refuse` closes new sockets with that code, `absent` leaves no `/ws` at all, and
-    `slow` puts so many seconds between two events.
+    """Faults of the feed: `refuse` closes new sockets with that code, `absent` removes `/ws`, and `slow` puts that many
+    seconds between two events.
     """
 
     refuse: int | None = None
@@ -131,10 +131,10 @@ class SocketFaults:
     slow: float = 0.0
 
     def change(self, wish: Mapping[str, Any]) -> None:
-        """Take what a wish says of them.
+        """Set the faults given in a request.
 
         Raises:
-            ValueError: a code that no close frame may have, or a time that is none.
+            ValueError: a code that a close frame may not have, or an invalid time.
         """
         refuse, slow = wish.get("refuse", self.refuse), float(wish.get("slow", self.slow))
         if refuse is not None and not any(refuse in codes for codes in CLOSE_CODES):
@@ -145,7 +145,7 @@ class SocketFaults:
 
 
 class Stream:
-    """The open sockets, in the order in which they came."""
+    """The open sockets, in order of connection."""
 
     def __init__(self) -> None:
         self.listeners: dict[Listener, None] = {}
@@ -163,7 +163,7 @@ class Stream:
             self.close()
 
     def close(self) -> None:
-        """Ping nobody any more."""
+        """Stop the pings."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -177,20 +177,20 @@ class Stream:
             each.ping()
 
     def spill(self, count: int) -> None:
-        """Send everybody so many frames that no event has."""
+        """Send every listener this many frames that are not events."""
         for number in range(count):
             for each in [*self.listeners]:
                 each.send(*GARBAGE[number % len(GARBAGE)])
 
     def hears(self, session: str) -> bool:
-        """Whether anybody listens to the session: else no event needs to be made."""
+        """Whether anybody listens to the session: otherwise no event needs to be built."""
         return any(each.subscription is not None and each.subscription.hears(session) for each in self.listeners)
 
     def publish(self, session: str, before: dict[str, Any], events: Iterable[tuple[str, Any]], after: Any) -> None:
-        """Send events to those who want them, each in its envelope.
+        """Send events to their subscribers, each in its envelope.
 
         Args:
-            before, after: what the envelope says besides, before and after the payload.
+            before, after: the envelope's other fields, before and after the payload.
             events: name and payload of each.
         """
         for name, payload in events:

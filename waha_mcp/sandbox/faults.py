@@ -1,4 +1,4 @@
-"""Faults on demand, and the log of what was asked."""
+"""Faults on demand, and the request log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG_BODY_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class Fault:
-    """What to do with the next `count` requests that match.
+    """A fault for the next `count` requests that match.
 
     `path` is a prefix, or a glob when it holds `*`, of the decoded path. First `delay` seconds pass
     (`POST /sandbox/settle` ends them), then one of: `drop` closes the connection without an answer; `status`, `body`,
@@ -25,8 +25,8 @@ class Fault:
     more rows than that.
 
     With `late`, the request is read at once and performed `late` seconds later, whether or not the client is still
-    there by then. Alone, a client that waits gets WAHA's answer; with `drop` or an answer in WAHA's place, it gets that
-    at once (after `delay`), as from a proxy that gave up, unless `after` has it wait for the work.
+    connected then. With `late` alone, a client that waits gets WAHA's answer; with `drop` or an answer in WAHA's place,
+    it gets that at once (after `delay`), as from a proxy that gave up, unless `after` makes it wait for the work.
     """
 
     path: str = ""
@@ -74,7 +74,7 @@ class Faults:
         """Add a fault from its JSON.
 
         Raises:
-            ValueError: a field that is not one of a fault's, or a time that is none.
+            ValueError: an unknown field, or an invalid time.
         """
         unknown = set(wish) - set(Fault.__dataclass_fields__)
         if unknown:
@@ -100,10 +100,10 @@ class Faults:
 
 @dataclass(slots=True)
 class Entry:
-    """One request as it came in, and what became of it.
+    """One request as received, and its outcome.
 
     `status` is None while it is open, when it was dropped, and when the client did not wait for late work. `performed`
-    is the time (Unix seconds) at which WAHA had done what was asked; None when it refused, failed or never got to it.
+    is the time (Unix seconds) at which WAHA had carried out the request; None if it refused, failed or never did.
     """
 
     time: float
@@ -124,7 +124,7 @@ class Entry:
 
 
 class RequestLog:
-    """The requests to WAHA's own paths, oldest first; those under /sandbox/ are not in it."""
+    """The requests to WAHA's own paths, oldest first, without those under /sandbox/."""
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=LOG_LENGTH)

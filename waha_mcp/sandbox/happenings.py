@@ -1,4 +1,4 @@
-"""What happens in an account, for whoever listens: facts, which each engine words as events in its own way."""
+"""Happenings in an account, for its listeners: facts, which each engine reports as events in its own way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from waha_mcp.sandbox.account import Chat, Group, Message
 
-#: What becomes of members of a group.
+#: Changes of a group's members.
 Change = Literal["join", "leave", "promote", "demote"]
 
 
@@ -15,7 +15,7 @@ class StatusChanged(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A message came, or one's own was sent."""
+    """A message arrived, or an own one was sent."""
 
     message: Message
 
@@ -35,7 +35,7 @@ class Revoked(NamedTuple):
 
 
 class Reacted(NamedTuple):
-    """Somebody set a reaction, or took it back (an empty text). `reaction` is the message that says so."""
+    """Somebody set a reaction, or removed it (an empty text). `reaction` is the message that carries it."""
 
     message: Message
     reaction: Message
@@ -43,7 +43,7 @@ class Reacted(NamedTuple):
 
 
 class Voted(NamedTuple):
-    """Somebody's choice in a poll is now this."""
+    """Somebody's vote in a poll has changed to this."""
 
     poll: Message
     by: str
@@ -51,20 +51,20 @@ class Voted(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """One's own message got as far as its `ack` says, with this reader."""
+    """An own message reached this `ack` with this reader."""
 
     message: Message
     reader: str
 
 
 class ReadByMe(NamedTuple):
-    """Messages of others in one chat are read now."""
+    """Messages of others in one chat were read."""
 
     messages: tuple[Message, ...]
 
 
 class PresenceShown(NamedTuple):
-    """Somebody is `online`, `offline`, `typing`, `recording` or `paused`; None: typed, and has sent what came of it."""
+    """Somebody is `online`, `offline`, `typing`, `recording` or `paused`; None: has sent the message after typing."""
 
     chat: str
     person: str
@@ -72,21 +72,21 @@ class PresenceShown(NamedTuple):
 
 
 class GroupEntered(NamedTuple):
-    """The account is in a group now."""
+    """The account has joined a group."""
 
     group: Group
     by: str
 
 
 class GroupLeft(NamedTuple):
-    """The account is in a group no more."""
+    """The account has left a group."""
 
     group: Group
     by: str
 
 
 class GroupChanged(NamedTuple):
-    """A group says something else about itself; `fields` are those of WAHA's `GroupInfo`."""
+    """A group's information has changed; `fields` are those of WAHA's `GroupInfo`."""
 
     group: Group
     by: str
@@ -94,7 +94,7 @@ class GroupChanged(NamedTuple):
 
 
 class MembersChanged(NamedTuple):
-    """Others came, went, or have another role."""
+    """Others joined, left, or have another role."""
 
     group: Group
     by: str
@@ -116,14 +116,14 @@ class CallEnded(NamedTuple):
 
 
 class LabelChanged(NamedTuple):
-    """A label is new, has another name or color, or is gone; `label` is WAHA's `Label`."""
+    """A label was created, changed its name or color, or was deleted; `label` is WAHA's `Label`."""
 
     label: dict[str, Any]
     deleted: bool = False
 
 
 class ChatLabelled(NamedTuple):
-    """A chat carries a label now, or no more."""
+    """A chat gained or lost a label."""
 
     chat: str
     label: dict[str, Any]
@@ -134,7 +134,7 @@ class ChatArchived(NamedTuple):
     chat: Chat
 
 
-#: What WhatsApp keeps for a session that is not up, and tells it later.
+#: The happenings that WhatsApp keeps for a session that is not up, and reports later.
 Kept = Written | Edited | Revoked | Reacted | Voted | Acknowledged
 Happening = (
     Kept

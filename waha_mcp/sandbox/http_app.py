@@ -43,7 +43,7 @@ from waha_mcp.sandbox.validation import check_body, checked_query
 
 BODY_LIMIT = 50 * 1024 * 1024
 FILES = "/api/files/"
-#: Controllers that work whatever state the session is in, or that look at it themselves.
+#: Controllers that work in any state of the session, or that check it themselves.
 ANY_STATE = (
     "Sessions", "ApiKeys", "Apps", "Server", "Ping", "Health", "Version", "Mcp", "Screenshot",
     "PhoneNumbers", "Argentine", "Brazilian", "Mexican", "Auth",
@@ -97,7 +97,7 @@ class WahaApp:
         await answer(scope, receive, send)
 
     async def _with_fault(self, fault: Fault, request: Request, raw_path: str, entry: Entry) -> Response | None:
-        """The answer under a fault; None is no answer at all."""
+        """The answer under a fault; None for no answer."""
         late: asyncio.Task[Response] | None = None
         if fault.late is not None:
             await request.body()
@@ -145,7 +145,7 @@ class WahaApp:
         return json_response(told, 500)
 
     async def _body(self, request: Request, entry: Entry) -> Any:
-        """The JSON body; None when there is none or when it is not called JSON."""
+        """The JSON body; None if there is none or if its content type is not JSON."""
         length = int(request.headers.get("content-length") or 0)
         chunks: list[bytes] = []
         size = 0
@@ -194,7 +194,7 @@ class WahaApp:
         return as_response(result, operation.success)
 
     def _guard(self, operation: Operation, path: dict[str, str], request: Request, body: Any, key: Key) -> str | None:
-        """Whether the key may; the session's name, as far as the request gives one."""
+        """Check that the key is authorized; return the session's name, if the request gives one."""
         name = self._session_name(operation, path, request, body)
         action = operation.action
         if action == "unknown":

@@ -17,10 +17,10 @@ from waha_mcp.sandbox.state import Sandbox
 
 @asynccontextmanager
 async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
-    """Serve until the block is left; the value is the base URL.
+    """Serve until the block ends; yields the base URL.
 
     Raises:
-        OSError: the address can not be bound; nothing was started.
+        OSError: the address cannot be bound; nothing was started.
     """
     listener = _bind(host, port)
     server: uvicorn.Server
@@ -47,7 +47,7 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
-    # Server.serve() would add signal handlers, which belong to the command, and a polling loop that delays the end.
+    # Server.serve() would add signal handlers, which belong to the command, and a polling loop that delays shutdown.
     await server.startup(sockets=[listener])
     try:
         address = f"[{host}]" if ":" in host else host
@@ -60,7 +60,7 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named: else every answer waits 40 ms.
+    # asyncio turns Nagle's algorithm off only if the protocol is given: otherwise every answer waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
-"""What comes from outside on demand: messages, calls, groups, what others do with messages, and scripts of all that.
+"""Incoming activity on demand: messages, calls, groups, others' actions on messages, and scripts of all these.
 
-Every function takes the JSON of a request to one of the sandbox's own routes. Those that make no sense are ValueErrors,
-KeyErrors or TypeErrors.
+Every function takes the JSON of a request to one of the sandbox's own routes. Invalid ones raise ValueError, KeyError
+or TypeError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from waha_mcp.sandbox.seed import invite_code
 from waha_mcp.sandbox.state import Sandbox, Session
 
 Wish = dict[str, Any]
-#: Where a flood of messages comes from, unless another chat is named.
+#: The chat that a flood of messages comes from, unless another one is given.
 FLOODED_CHAT = "447700900142@c.us"
 
 
@@ -33,7 +33,7 @@ def _place(sandbox: Sandbox, wish: Wish) -> tuple[Session, Account]:
 
 
 def _author(account: Account, chat_id: str, author: str | None) -> str:
-    """Who acts in a chat, in the form in which it names people; one who is not known becomes so."""
+    """The person acting in a chat, in the id form that the chat uses; an unknown person is added."""
     author = author or chat_id
     person = account.person(author)
     if person is None and author.endswith(("@c.us", "@lid")):
@@ -96,13 +96,13 @@ def _kind_of(file: Media) -> str:
 
 
 def flood(sandbox: Sandbox, count: int, chat_id: str) -> None:
-    """So many messages at once, numbered from 1."""
+    """Many messages at once, numbered from 1."""
     for number in range(1, count + 1):
         receive_message(sandbox, {"chatId": chat_id, "text": f"Flood {number}"})
 
 
 def receive_group(sandbox: Sandbox, wish: Wish) -> Any:
-    """Somebody else makes a group and puts the account into it, or has a link for it where it is only `invited`."""
+    """Somebody else creates a group and adds the account, or has an invite link for it if it is only `invited`."""
     session, account = _place(sandbox, wish)
     owner, now = wish["from"], int(time.time())
     if account.person(owner) is None:
@@ -127,7 +127,7 @@ def receive_call(sandbox: Sandbox, wish: Wish) -> Any:
     return {"id": call_id}
 
 
-# What others do with what there is
+# Others' actions on existing messages and chats
 
 
 def _edited(sandbox: Sandbox, session: Session, account: Account, wish: Wish) -> None:
@@ -196,7 +196,7 @@ def _call_ended(sandbox: Sandbox, session: Session, account: Account, wish: Wish
     sandbox.emit(session, CallEnded(wish["callId"], caller, by_me=False))
 
 
-#: What happens, and the fields without which it can not.
+#: The kinds of events, and their required fields.
 KINDS: dict[str, tuple[Callable[[Sandbox, Session, Account, Wish], None], tuple[str, ...]]] = {
     "edited": (_edited, ("messageId", "text")),
     "revoked": (_revoked, ("messageId",)),
@@ -232,9 +232,9 @@ def _need(wish: Wish, *fields: str) -> None:
 
 
 def play(sandbox: Sandbox, wish: Wish) -> Any:
-    """Lines come one after the other, each so many seconds `after` the one before, typed for the last `typing` of them.
+    """Play lines in sequence, each `after` seconds after the one before, with the last `typing` seconds spent typing.
 
-    A line with a `kind` is what `happen` takes, any other a message.
+    A line with a `kind` is an event for `happen`, any other a message.
     """
     told = {"session": wish.get("session", "default")}
     lines = [told | line for line in wish["lines"]]

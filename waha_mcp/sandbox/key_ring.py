@@ -41,19 +41,19 @@ class Key:
 
 
 def every_action(*, on: frozenset[Action] | set[Action]) -> dict[str, bool]:
-    """An `actions` object that names all six, those in `on` true."""
+    """An `actions` object with all six actions, those in `on` true."""
     return {action.value: action in on for action in Action}
 
 
 def known_actions(value: Mapping[str, Any] | None) -> dict[str, bool] | None:
-    """The `actions` of a body as WAHA stores it: names it does not know and null flags are dropped."""
+    """The `actions` of a body as WAHA stores it: unknown names and null flags are dropped."""
     if value is None:
         return None
     return {action.value: value[action] for action in Action if value.get(action) is not None}
 
 
 class Keys:
-    """All keys of the server. The admin key stands in the environment: it is not listed."""
+    """All keys of the server. The admin key is in the environment and not listed."""
 
     def __init__(self) -> None:
         self.admin = Key("admin", secrets.token_hex(16), "admin", is_admin=True)

@@ -1,4 +1,4 @@
-"""Which function answers which operation, and what it is given."""
+"""The mapping of operations to handler functions, and the handlers' argument."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Call:
         return account
 
     def emit(self, happening: Happening) -> None:
-        """Tell whoever listens to the session what this request has done."""
+        """Report the effect of this request to the session's listeners."""
         self.sandbox.emit(self.session, happening)
 
     @property
@@ -57,7 +57,7 @@ class Call:
 
     @property
     def wants_json(self) -> bool:
-        """Files are sent as JSON only when Accept says exactly that."""
+        """Whether files are sent as JSON: only if Accept says exactly that."""
         return self.request.headers.get("accept") == "application/json"
 
 
@@ -80,7 +80,7 @@ def handles(*operation_ids: str) -> Callable[[Handler], Handler]:
 
 
 def paged(items: list[T], query: Mapping[str, Any]) -> list[T]:
-    """One page by `limit` and `offset`; no limit, or a negative one, is everything."""
+    """One page by `limit` and `offset`; without a limit, or with a negative one, all rows."""
     offset = int(query.get("offset") or 0)
     limit = query.get("limit")
     return items[offset:] if limit is None or limit < 0 else items[offset : offset + int(limit)]

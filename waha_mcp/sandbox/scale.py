@@ -19,19 +19,20 @@ LAST = (
     "Kowalski", "Lehmann", "Moreau", "Novak", "Okoye", "Peters", "Quiroga", "Rossi", "Santos", "Tanaka",
     "Ueda", "Vargas", "Weber", "Xu", "Yılmaz", "Zimmer",
 )  # fmt: skip
-#: Every third of the added contacts has a chat, where it is not said how many chats there are.
+#: Every third added contact has a chat, unless the number of chats is given.
 CHAT_SHARE = 3
-#: Most members of an added group.
+#: Maximum number of members of an added group.
 MEMBERS = 40
 #: Area codes of the added numbers (1 NPA 555 01xx); 202 belongs to the hand-made people.
 AREAS = range(203, 1000)
 
 
 def add_contacts(account: Account, rng: random.Random, total: int) -> None:
-    """Add people until there are `total` contacts, with the numbers that every North American area keeps for fiction.
+    """Add people until there are `total` contacts, with the numbers that every North American area code reserves for
+    fiction.
 
     Raises:
-        ValueError: more people than there are such numbers.
+        ValueError: there are fewer such numbers than people.
     """
     missing = total - (len(account.people) - 1)
     if missing > len(AREAS) * 100:
@@ -65,16 +66,16 @@ def add_groups(account: Account, rng: random.Random, now: int, total: int) -> No
 
 
 def add_chats(account: Account, now: int, total: int) -> None:
-    """Begin chats with people of the account who have none, until there are `total`."""
+    """Create chats with people of the account who have none, until there are `total`."""
     without = (each for each in account.people if each not in account.chats and not account.is_me(each))
     for number, person in enumerate(islice(without, max(0, total - len(account.chats)))):
         account.chat(person, started=now - 75 * DAY - number)
 
 
 def add_messages(account: Account, rng: random.Random, now: int, total: int, *, begin: bool = True) -> None:
-    """Add older talk until there are `total` messages, most of it in few chats, as people have it.
+    """Add older conversations until there are `total` messages, most of them in few chats, as in real accounts.
 
-    `begin`: in chats with people who have none; otherwise in the chats that there are.
+    `begin`: in new chats with people who have none; otherwise in existing chats.
     """
     missing = total - len(account.messages)
     if missing <= 0:
@@ -104,7 +105,7 @@ def add_messages(account: Account, rng: random.Random, now: int, total: int, *, 
 
 
 def _add_older(account: Account, made: list[Message]) -> None:
-    """Add messages that are in order and older than all there are: one by one would be quadratic."""
+    """Add messages that are sorted and older than all existing ones: one by one would be quadratic."""
     by_chat: dict[str, list[Message]] = {}
     for message in made:
         by_chat.setdefault(message.chat, []).append(message)

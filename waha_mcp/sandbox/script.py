@@ -1,4 +1,4 @@
-"""What was said: scripted conversations for the people who matter, small talk for the rest."""
+"""The texts of the account: scripted conversations for the main people, small talk for the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make the account from a seed: the same seed gives the same people, ids and texts, dated from `now`."""
+"""Make the account from a seed: the same seed gives the same people, ids and texts, dated relative to `now`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from waha_mcp.sandbox.cast import CHANNELS, GROUPS, LABELS, ME, PEOPLE, Who
 from waha_mcp.sandbox.scale import add_chats, add_contacts, add_groups, add_messages
 from waha_mcp.sandbox.script import DAY, MINUTE, SCRIPTS, SMALL_TALK, Line
 
-#: How many messages the account has when nobody asks for more.
+#: The number of messages of the account by default.
 MESSAGES = 600
-#: Chats whose last lines were not read yet, and how many of them.
+#: Chats with unread messages at the end, and how many.
 UNREAD = {
     "maya": 2, "anna1": 1, "courier": 2, "stranger@lid": 2, "family": 1, "kestrel": 2, "hike": 3, "library": 1,
 }  # fmt: skip
 
 
 class Size(NamedTuple):
-    """How many there are in all; None, or fewer than in the hand-made account: as many as there."""
+    """Totals; for None, or fewer than in the hand-made account, its numbers apply."""
 
     contacts: int | None = None
     messages: int | None = None
@@ -138,7 +138,7 @@ class _Builder:
         return self.ids[key]
 
     def _author(self, key: str, chat_id: str) -> str:
-        """Who wrote, in the form in which this chat names people."""
+        """The author, in the id form that this chat uses."""
         group = self.account.groups.get(chat_id)
         hidden = chat_id.endswith("@lid") or (group is not None and group.lids)
         if hidden:
@@ -146,7 +146,7 @@ class _Builder:
         return self.ids[key]
 
     def _play(self, key: str, script: tuple[Line, ...]) -> int:
-        """Put a script into its chat; how many messages that were."""
+        """Add a script to its chat; return the number of messages."""
         chat_id = self._chat_id(key)
         tags: dict[str, str] = {}
         for line in script:
@@ -207,7 +207,7 @@ class _Builder:
         return Media(mimetype, data, more.pop("filename", None), more.pop("seconds", None), more.pop("gone", None))
 
     def _small_talk(self, count: int) -> None:
-        """Fill the chats with older talk, a day or more back, so that what is scripted stays the latest."""
+        """Fill the chats with older messages, a day or more back, so that the scripted ones stay the latest."""
         account, rng = self.account, self.rng
         people = [who.key for who in PEOPLE if who.key not in ("stranger", "nameless", "nameless2")]
         groups = [circle.key for circle in GROUPS if not circle.announce]
@@ -249,7 +249,7 @@ class _Builder:
 
 
 def account_members(account: Account, group_id: str) -> list[str]:
-    """The other members of a group, as it names them."""
+    """The other members of a group, in its id form."""
     group = account.groups[group_id]
     listed = []
     for person_id in group.members:

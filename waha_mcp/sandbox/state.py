@@ -1,4 +1,4 @@
-"""The server's state: sessions, keys, apps, pending effects, faults, the request log and who listens to events."""
+"""The server's state: sessions, keys, apps, pending effects, faults, the request log and the event listeners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from waha_mcp.sandbox.seed import NO_SIZE, Size, build_account
 
 T = TypeVar("T")
 WORKING = "WORKING"
-#: Where `media.url` points: the address WAHA was told it has, which need not be the one a client reached.
+#: The base of `media.url`: WAHA's configured address, which may differ from the one that clients use.
 PUBLIC_URL = "http://waha.example.com:3000"
 
 
@@ -30,7 +30,8 @@ PUBLIC_URL = "http://waha.example.com:3000"
 class Session:
     """One session. `account` is None until it is paired; `changed` fires when the status does.
 
-    `statuses` are its last ones, with their times; `missed` is what WhatsApp keeps until the session is up.
+    `statuses` are its last ones, with their times; `missed` are the happenings that WhatsApp keeps until the session is
+    up.
     """
 
     name: str
@@ -46,14 +47,14 @@ class Session:
 
 @dataclass(slots=True)
 class Pending:
-    """An effect that is to come, such as an acknowledgement or an answer."""
+    """A pending effect, such as an acknowledgement or an answer."""
 
     handle: asyncio.TimerHandle
     effect: Callable[[], None]
 
 
 class Sandbox:
-    """Everything one running sandbox knows.
+    """The state of one running sandbox.
 
     Args:
         engine: `gows`, `noweb`, `webjs` or `wpp`.
@@ -61,7 +62,7 @@ class Sandbox:
         now: Unix seconds that count as the start; the real time when None.
         size: how large the account is.
         status_wait: seconds WAHA waits for a session to reach the wanted status before it answers 422.
-        reply_after: seconds until somebody who answers does so.
+        reply_after: seconds until an answering person replies.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Sandbox:
         return Session("default", WORKING, default_config(), self.paired_account())
 
     def begin_anew(self) -> None:
-        """Be as at the start, with the same keys and listeners. What was pending does not happen."""
+        """Return to the initial state, with the same keys and listeners. Pending effects are dropped."""
         self._drop_pending()
         self.apps.clear()
         self.faults.active.clear()
@@ -135,7 +136,7 @@ class Sandbox:
         return build_account(self.seed, self._born, self._size)
 
     def turn(self, session: Session, status: str) -> None:
-        """Give a session another status; one that is up again hears what it has missed."""
+        """Set a session's status; one that is up again receives the happenings it has missed."""
         again = status == session.status and status != "SCAN_QR_CODE"
         session.status = status
         session.changed.set()
@@ -150,8 +151,8 @@ class Sandbox:
                 self.emit(session, each)
 
     def emit(self, session: Session, happening: Happening) -> None:
-        """Tell whoever listens to the session what has happened in its account. WhatsApp keeps some of it for a session
-        that is not up.
+        """Report a happening in the account to the session's listeners. WhatsApp keeps some of them for a session that
+        is not up.
         """
         if session.status != WORKING and not isinstance(happening, StatusChanged):
             if isinstance(happening, Kept):
@@ -174,7 +175,7 @@ class Sandbox:
         self.stream.publish(session.name, before | {"me": me}, self.wording.events(session, happening), after)
 
     def later(self, delay: float, effect: Callable[[], None]) -> None:
-        """Let something happen after `delay` seconds, or at once when `settle` is called."""
+        """Schedule an effect after `delay` seconds, or as soon as `settle` is called."""
         number = next(self._numbers)
 
         def fire() -> None:
@@ -184,13 +185,13 @@ class Sandbox:
         self._pending[number] = Pending(asyncio.get_running_loop().call_later(delay, fire), effect)
 
     def due(self, delay: float) -> asyncio.Event:
-        """What is set after `delay` seconds, or when `settle` is called."""
+        """An event that is set after `delay` seconds, or when `settle` is called."""
         due = asyncio.Event()
         self.later(delay, due.set)
         return due
 
     def in_background(self, delay: float, work: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
-        """Do `work` after `delay` seconds, or when `settle` is called, whoever still waits for it."""
+        """Do `work` after `delay` seconds, or when `settle` is called, even if nobody waits for it any more."""
         due = self.due(delay)
 
         async def wait_and_work() -> T:
@@ -203,8 +204,8 @@ class Sandbox:
         return task
 
     async def settle(self) -> int:
-        """Let everything pending happen now, in the order of its time, with what follows from it, and wait for it; how
-        many effects that were.
+        """Run all pending effects now, in order of time, including those that they cause, and wait for them; return how
+        many ran.
         """
         count = 0
         while self._pending or self._background:
@@ -218,7 +219,7 @@ class Sandbox:
         return count
 
     def close(self) -> None:
-        """Forget what is pending: nothing happens after the server has gone."""
+        """Drop pending effects, so that none runs after the server has stopped."""
         self._drop_pending()
         self.stream.close()
 
@@ -230,7 +231,7 @@ class Sandbox:
             task.cancel()
 
     async def in_status(self, name: str, wanted: str) -> Session:
-        """The session once it has the wanted status.
+        """The session, once it has the wanted status.
 
         Raises:
             Refusal: 422 for an unknown session, 404 for a stopped one, 422 after `status_wait` in another status.
@@ -271,7 +272,7 @@ NAMED_KEYS: dict[str, set[Action]] = {
 
 
 def default_config() -> dict[str, Any]:
-    """A session's configuration with the secrets that real ones carry."""
+    """A session's configuration, with secrets like those in real ones."""
     return {
         "metadata": {"customer.id": "42"},
         "debug": False,

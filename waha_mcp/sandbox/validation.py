@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from starlette.datastructures import QueryParams
 
-#: WAHA reads these bodies without checking them: what is missing shows when it is used, as a 500.
+#: WAHA reads these bodies without checking them: a missing field causes a 500 when it is used.
 UNCHECKED = ("ChattingController_", "StatusController_", "EventsController_", "PresenceController_")
-#: Where a limit that is no number is simply not one.
+#: Operations that ignore a limit that is not a number.
 LENIENT_LIMIT = {"ChatsController_getChatMessages", "ChattingController_getMessages"}
 _TYPES = {
     "string": "must be a string",
@@ -29,7 +29,7 @@ def checked_query(operation: Operation, query: QueryParams) -> dict[str, Any]:
     """The query's values converted, with WAHA's defaults.
 
     Raises:
-        Refusal: 400 with a list of what is wrong.
+        Refusal: 400 with a list of the errors.
     """
     values: dict[str, Any] = {}
     errors: list[str] = []
@@ -85,8 +85,8 @@ def check_body(contract: Contract, operation: Operation, body: Any) -> None:
     """Check a body against the contract.
 
     Raises:
-        Refusal: 400 with a list of what is wrong, where WAHA checks.
-        Crash: where it does not and trips over the value.
+        Refusal: 400 with a list of the errors, if WAHA checks.
+        Crash: WAHA does not check and fails on the value.
     """
     validator = contract.body_validator(operation)
     if validator is None or (body is None and not operation.body_required):

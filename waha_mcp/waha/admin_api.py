@@ -27,7 +27,7 @@ from waha_mcp.waha.versions import SCOPED_KEYS, older
 from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import clean_name
 
-#: Errors by which an older WAHA, or one with apps switched off, says that it has no apps.
+#: Errors that an older WAHA, or one with apps switched off, answers because it has no apps.
 _NO_APPS = (NotFound, UnknownOperation, Unsupported, Refused)
 _NO_WAHA = f"there is no WAHA at this URL, or one older than {SCOPED_KEYS}, which has no scoped keys"
 _WRONG_KEY = (
@@ -37,7 +37,7 @@ _WRONG_KEY = (
 
 
 class AdminError(Exception):
-    """Setup cannot go on until the user corrects something. The message is one line with the next step."""
+    """Setup cannot continue until the user corrects something. The message is one line with the next step."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Admin:
         """Check that the URL is WAHA's and the key its admin's.
 
         Raises:
-            AdminError: one of them is not.
+            AdminError: either check failed.
             WahaError: WAHA cannot be reached, or failed.
         """
         try:
@@ -116,7 +116,7 @@ class Admin:
         await self._waha.call("POST /api/sessions/{session}/start", path={"session": name}, bound=False)
 
     async def qr(self, session: str) -> str | None:
-        """The text of the session's current pairing QR code; None if there is none or WAHA failed."""
+        """The text of the session's current pairing QR code; None without one or if WAHA failed."""
         try:
             answer = await self._waha.call(
                 "GET /api/{session}/auth/qr", path={"session": session}, query={"format": "raw"}, bound=False

@@ -1,4 +1,4 @@
-"""Reads the body of an HTTP answer, bounded while it comes in and while it is unpacked."""
+"""Reads the body of an HTTP answer, with a size limit on the compressed and the decompressed bytes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class TooMuch(BodyError):
 
 
 class Packed(BodyError):
-    """The body is packed in another way than gzip."""
+    """The body has a compression other than gzip."""
 
 
 class Damaged(BodyError):
-    """The compression is broken or cut off."""
+    """The compressed data is damaged or truncated."""
 
 
 async def read_body(response: httpx.Response, cap: int) -> bytes:
-    """Read a streamed answer's body and unpack gzip; at most `cap` bytes, both packed and unpacked.
+    """Read a streamed answer's body and decompress gzip; at most `cap` bytes, both before and after.
 
     Raises:
-        BodyError: too much, packed in another way, or damaged.
+        BodyError: too large, compressed otherwise, or damaged.
         httpx.TransportError: the connection broke.
     """
     encodings = response.headers.get("content-encoding", "").lower().replace(" ", "")

@@ -14,7 +14,7 @@ from waha_mcp.waha.parsing import ChatKind, chat_id_of, count_of, first_of, kind
 from waha_mcp.whatsapp.untrusted import Name
 
 OVERVIEW = "GET /api/{session}/chats/overview"
-#: Fields of an engine's chat for the time of its last message.
+#: Fields of an engine's chat that hold the time of its last message.
 CHAT_TIMES = ("conversationTimestamp", "timestamp", "t")
 
 
@@ -37,7 +37,7 @@ def unread_of(raw: Mapping[str, Any]) -> tuple[int | None, bool]:
 
 
 def name_in(raw: Mapping[str, Any]) -> str | None:
-    """The name in a row; None for a number, which WEBJS has there for who is not saved."""
+    """The name in a row; None for a number, which WEBJS gives as the name of an unsaved person."""
     name = text_of(raw.get("name"))
     person = kind_of_chat(chat_id_of(raw.get("id")) or "") == "person"
     return name if name is not None and (has_letters(name) or not person) else None

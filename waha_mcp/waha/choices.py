@@ -1,8 +1,8 @@
 """What the recipient of a message can tap: the buttons of buttons, template and interactive messages, rows of lists.
 
 The engines spell the same things differently (Baileys `buttonId`, Go `buttonID`, `HydratedButton.QuickReplyButton`,
-WhatsApp Web `dynamicReplyButtons`, native flow buttons as JSON in `buttonParamsJson`), so that names are compared
-without case and each button is recognised by its own fields, wherever in the message it is.
+WhatsApp Web `dynamicReplyButtons`, native flow buttons as JSON in `buttonParamsJson`), so field names are compared
+without case, and each button is recognised by its fields, wherever it is in the message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Choice(NamedTuple):
     """One button or row.
 
     `kind`: "reply" and "row" answer the message, "link" opens `value` (a URL), "call" dials `value` (a number), "copy"
-    copies `value`, "other" is done by WhatsApp itself (a form, a payment). `id` comes back with an answer. `section`
+    copies `value`, "other" is handled by WhatsApp itself (a form, a payment). `id` comes back with an answer. `section`
     is the title of the list's part or of the carousel's card.
     """
 
@@ -62,25 +62,25 @@ _MAX_JSON = 200_000
 
 
 def choices_of(raw: Mapping[str, Any]) -> list[Choice]:
-    """The choices of a WAMessage of any engine, in their order; empty if it has none. Doubles count once."""
+    """The choices of a WAMessage of any engine, in order and without duplicates; empty if it has none."""
     data = mapping_of(raw.get("_data"))
     parts = {name: data[name] for name in _FIELDS if name in data}
     return list(dict.fromkeys(_found(parts, None, _MAX_DEPTH)))
 
 
-#: Kinds that answer the message, and what those of the others do.
+#: Kinds that answer the message, and what the other kinds do.
 _ANSWERS = ("reply", "row")
 _DOES = {"link": "opens a link", "call": "dials a number", "copy": "copies a code", "other": "opens a page of WhatsApp"}
 _MOST_NAMED = 30
 
 
 def chosen(choices: Sequence[Choice], label: str) -> Choice:
-    """The one of a message's choices with this label, compared without case, blanks and invisible characters.
+    """The choice of a message with this label, compared without case, blanks and invisible characters.
 
-    `label` may also be "section: label", where two sections have the same one.
+    `label` may also be "section: label", where two sections have the same label.
 
     Raises:
-        Refused: there is none, or several, or it is not one that answers the message; says which labels there are.
+        Refused: no choice or several have the label, or the choice does not answer the message; lists the labels.
     """
     if not choices:
         raise Refused("That message has no buttons and no list that can be read here. Nothing was sent.")
@@ -153,7 +153,7 @@ def _found(part: Any, section: str | None, depth: int) -> Iterator[Choice]:
 
 
 def _choice(fields: Mapping[str, Any], section: str | None) -> Choice | None:
-    """The button that an object with these (lower case) fields is; None if it is none."""
+    """The button in an object with these (lower case) fields; None if it is not a button."""
     if "buttontext" in fields and "buttonid" in fields:
         text = fields["buttontext"]
         label = text_of(_lower(text).get("displaytext")) or text_of(text)

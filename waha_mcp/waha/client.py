@@ -46,15 +46,15 @@ logger = logging.getLogger(__name__)
 
 #: Seconds. WAHA itself may wait 15 s for a session before it answers.
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 30.0
-#: Total time limit of one operation in seconds, and the transfer rate of large bodies in bytes per second, by which it
-#: is extended. Hosts give a whole tool call about 60 s.
+#: Total time limit of one operation in seconds, and the transfer rate (bytes per second) by which large bodies extend
+#: it. Hosts give a whole tool call about 60 s.
 DEADLINE, BYTES_PER_SECOND = 45.0, 512 * 2**10
-#: Seconds that WAHA's version is waited for where an error is to name it.
+#: Seconds to wait for WAHA's version where an error names it.
 _VERSION, VERSION_WAIT = "GET /api/server/version", 3.0
-#: Attempts of a GET, and the longest `Retry-After` in seconds that is waited for instead of reported.
+#: Attempts of a GET, and the longest `Retry-After` in seconds that the client waits out instead of reporting.
 TRIES, MAX_RETRY_AFTER = 3, 5.0
 _RETRIED = frozenset({429, 502, 503, 504})
-#: How downloads of files are named, whose paths are WAHA's.
+#: The operation name of file downloads, whose paths WAHA chooses.
 _FILES = "/api/files/{path}"
 
 
@@ -78,7 +78,7 @@ class Changes:
     """
 
     possible: int = 0
-    #: Awaited before each request that may change something; what it raises ends the call, and nothing is sent.
+    #: Awaited before each request that may change something; if it raises, the call ends and nothing is sent.
     before: Callable[[], Awaitable[None]] | None = None
 
 
@@ -87,7 +87,7 @@ class _Connections:
     """What a client and its copies for changes share. `clients`: see `Waha._open`; None: not open."""
 
     clients: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
-    #: The requests under way.
+    #: The number of requests in flight.
     busy: int = 0
 
 
@@ -121,7 +121,7 @@ class Waha:
         self._message_id: str | None = None
         self._changes = Changes()
         self._state = SessionState()
-        #: Whether there was ever an answer.
+        #: Whether the server has ever answered.
         self._answered = False
 
     def for_change(self, changes: Changes, message_id: str | None = None) -> Waha:
@@ -143,7 +143,7 @@ class Waha:
             await client.aclose()
 
     async def rest(self) -> None:
-        """Close the connections unless a request is under way: WAHA keeps none for long either."""
+        """Close the connections unless a request is in flight: WAHA soon closes idle ones itself."""
         if not self._connections.busy:
             await self.aclose()
 
@@ -159,9 +159,9 @@ class Waha:
     ) -> Any:
         """Call an operation and return its decoded answer: JSON, bare text, or None for an empty body.
 
-        `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False`
-        is for the few operations that concern no session. `unread=True` is for a GET whose answer holds secrets: of
-        a successful answer only the type is looked at. A GET is tried up to `TRIES` times; anything else once.
+        `path` fills the operation's segments; `None` values in `query` and `body` are left out. `bound=False` is for
+        the few operations that concern no session. `unread=True` is for a GET whose answer holds secrets: only the
+        content type of a successful answer is checked. A GET is tried up to `TRIES` times; anything else once.
 
         Raises:
             WahaError: the call failed; the message tells an agent the next step.
@@ -188,11 +188,11 @@ class Waha:
 
     @property
     def engine(self) -> str | None:
-        """The name of the session's engine (NOWEB, GOWS, WEBJS, WPP); None while WAHA has not told it."""
+        """The name of the session's engine (NOWEB, GOWS, WEBJS, WPP); None until WAHA has reported it."""
         return self._state.engine
 
     async def _look_at_state(self, template: str) -> None:
-        """Look whether the session is still in the state that keeps from an operation.
+        """Check whether the session is still in a state that prevents an operation.
 
         Raises:
             SessionNotReady: it is.
@@ -200,13 +200,13 @@ class Waha:
         try:
             await self.call(SESSIONS, query={"all": True}, bound=False)
         except WahaError:
-            # WAHA itself then says what is wrong.
+            # WAHA itself then reports the problem.
             return
         if self._state.keeps_from(template):
             raise not_ready(self._require_session(), str(self._state.status))
 
     async def _running(self) -> str | None:
-        """WAHA's version; None if it does not tell it soon."""
+        """WAHA's version; None if WAHA does not report it in time."""
         with anyio.move_on_after(VERSION_WAIT), suppress(WahaError):
             answer = await self.call(_VERSION, bound=False)
             version = answer.get("version") if isinstance(answer, dict) else None
@@ -235,7 +235,7 @@ class Waha:
                     if lasting or attempt == TRIES:
                         raise await self._failure(failure, request.url, departure) from None
                     wait = None
-                # Jitter keeps several bridges from retrying in step after WAHA was away.
+                # Jitter keeps several bridges from retrying in step after an outage of WAHA.
                 await anyio.sleep(wait if wait is not None else 0.2 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311
                 attempt += 1
         raise self._too_slow(DEADLINE)
@@ -279,7 +279,7 @@ class Waha:
         """Download the media file of a `media.url`, always from the WAHA that this client is bound to.
 
         Raises:
-            WahaError: not one of WAHA's files, over `cap` bytes, gone, or WAHA could not be reached.
+            WahaError: not one of WAHA's files, larger than `cap` bytes, no longer there, or WAHA could not be reached.
         """
         template, segments = _file_path(url)
         request = self._request("GET", template, segments, None, None, False, accept="*/*")
@@ -350,7 +350,7 @@ class Waha:
                 params["session"] = session
             else:
                 content = {"session": session, **(content or {})}
-        # httpx takes much longer to put parameters into a URL itself.
+        # httpx is much slower at adding parameters to a URL.
         url = self.url + _filled(template, segments) + (f"?{httpx.QueryParams(params)}" if params else "")
         headers = {"Accept": accept} if accept else None
         looks, _ = self._clients()
@@ -378,7 +378,7 @@ class Waha:
                 departure.failed(failure)
             raise
         except ssl.SSLError as failure:
-            # httpx passes on an alert that comes after the handshake as it is.
+            # httpx does not wrap an alert that arrives after the handshake.
             departure.left = True
             raise httpx.ReadError("") from failure
         finally:
@@ -409,7 +409,7 @@ class Waha:
         """A client for looks, which keeps connections, and one for changes, each of which goes out on a new one."""
         verify = trusted(self.url, self._ca_file)
         key = self._key.get_secret_value()
-        # A kept connection may be closing, or hold a surplus answer that would be taken for the answer to a change.
+        # A kept connection may be closing, or hold a stray response that would be taken for the answer to a change.
         looks, changes = (
             httpx.AsyncClient(
                 headers={

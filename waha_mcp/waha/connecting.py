@@ -1,6 +1,6 @@
-"""Connections to WAHA: what of a request may have been sent, and why a connection failed.
+"""Connections to WAHA: whether a request may have been sent, and why a connection failed.
 
-Why is read from the causes of an httpx error, not from its text, which is left out of ours: it may quote a URL.
+The reason is read from the causes of an httpx error. Its text may quote a URL, so our messages leave it out.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from waha_mcp.waha.errors import Unreachable, Untrusted, clean
 #: Errors that end a request before any byte of it was sent.
 _BEFORE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 #: OpenSSL's codes (X509_V_ERR_...) for a self-signed certificate; for one that no known authority has signed; for one
-#: that is too old or too new; and for one of another host.
+#: that has expired or is not yet valid; and for one of another host.
 _SELF_SIGNED, _UNKNOWN_AUTHORITY = (18,), (2, 19, 20, 21)
 _EXPIRED, _NOT_YET_VALID, _OTHER_HOST = (10,), (9,), (62, 64)
-#: Ends of OpenSSL's reasons: a server that wants a certificate of the client, that has none for the host name, and one
-#: of an old TLS.
+#: Endings of OpenSSL's reasons: a server that requires a client certificate, has none for the host name, or speaks an
+#: old TLS.
 _WANTS_CERTIFICATE = ("ALERT_CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_HANDSHAKE_FAILURE")
 _NO_CERTIFICATE = ("UNRECOGNIZED_NAME", "ALERT_INTERNAL_ERROR")
 _OLD_TLS = ("ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")
 _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.EHOSTDOWN)
 _CUT = (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 _NO_NAME = tuple(getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name))
-#: Seconds for a second look at a server, by a handshake alone.
+#: Seconds for a second connection to a server that makes the handshake alone.
 _LOOK = 3.0
 
 
 class Departure:
-    """Tracks whether any byte of a request may have been sent; unknown counts as sent (`left` is True)."""
+    """Tracks whether any byte of a request may have been sent; if unknown, it counts as sent (`left` is True)."""
 
     left = False
     #: Whether an answer has begun.
     answered = False
-    #: Host and port that were connected to: the server's or a proxy's.
+    #: Host and port of the connection: the server's or a proxy's.
     peer: tuple[str, int] | None = None
 
     def failed(self, failure: httpx.TransportError) -> None:
-        """Record a transport error: unless it precedes sending, the request counts as sent, traced or not."""
+        """Record a transport error: unless the error precedes sending, the request counts as sent, traced or not."""
         self.left = self.left or not isinstance(failure, _BEFORE)
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
@@ -63,9 +63,9 @@ class Departure:
 
 
 def trusted(url: str, ca_file: Path | None) -> ssl.SSLContext:
-    """What connections to `url` check a certificate against; not to be changed, since all connections share it.
+    """The TLS context for connections to `url`; do not modify it, since all connections share it.
 
-    The default authorities take tens of milliseconds to load, and most of a megabyte. `ca_file` replaces them.
+    The default authorities take tens of milliseconds to load and most of a megabyte of memory. `ca_file` replaces them.
     """
     if not url.lower().startswith("https:"):
         # Plain http needs none, and an empty store trusts no server.
@@ -76,16 +76,16 @@ def trusted(url: str, ca_file: Path | None) -> ssl.SSLContext:
 
 @lru_cache(maxsize=32)
 def _loaded(secure: bool, ca_file: Path | None, _: object) -> ssl.SSLContext:
-    """The last argument is what it was loaded from: files may change."""
+    """The last argument is the state of the files it was loaded from, since files may change."""
     return certificates(ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def certificates(ca_file: Path | None) -> ssl.SSLContext:
-    """What an https server's certificate is checked against. `ca_file` replaces the default authorities."""
+    """A TLS context that checks an https server's certificate. `ca_file` replaces the default authorities."""
     if ca_file is None:
         return httpx.create_ssl_context()
-    # What the user names is good, with whatever extensions it was made, and without its authority: both are the
-    # default of only some versions of Python.
+    # A certificate that the user names is accepted whatever its extensions, and without its authority: only some
+    # versions of Python do both by default.
     context = ssl.create_default_context(cafile=ca_file)
     context.verify_flags = (context.verify_flags & ~ssl.VERIFY_X509_STRICT) | ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
@@ -93,13 +93,13 @@ def certificates(ca_file: Path | None) -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class _Why:
-    """Why there is no connection. `what` continues "Connecting to WAHA at https://host:port"; `step` has no period."""
+    """Why a connection failed. `what` continues "Connecting to WAHA at https://host:port"; `step` has no period."""
 
     what: str
     step: str
-    #: Whether another attempt at once would fail, too.
+    #: Whether an immediate retry would fail as well.
     lasting: bool = False
-    #: Whether the server's certificate is why, and whether the App's `ca_file` can make it good.
+    #: Whether the server's certificate is the reason, and whether the App's `ca_file` can fix it.
     certificate: bool = False
     ca_file_helps: bool = False
 
@@ -111,7 +111,7 @@ class _Why:
 
 
 def lasts(failure: httpx.TransportError, url: httpx.URL, departure: Departure) -> bool:
-    """Whether a request that was not sent would fail so again at once."""
+    """Whether an immediate retry of a request that was not sent would fail the same way."""
     return not departure.left and _why(list(_causes(failure)), url, departure, None).lasting
 
 
@@ -120,7 +120,7 @@ async def connection_error(
 ) -> Unreachable:
     """The error for a look whose connection failed, or a change that was not sent.
 
-    `silent`: there was never an answer from that server.
+    `silent`: that server has never answered.
     """
     at = f"{url.scheme}://{url.netloc.decode('ascii')}"
     causes = list(_causes(failure))
@@ -146,7 +146,7 @@ async def connection_error(
 
 def _why(causes: list[BaseException], url: httpx.URL, departure: Departure, ca_file: Path | None) -> _Why:
     for cause in causes:
-        # The two excepted are steps of every handshake.
+        # The two excluded ones are steps of every handshake.
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLWantReadError | ssl.SSLWantWriteError):
             return _tls(cause, url.host, ca_file)
     proxy = (
@@ -186,7 +186,7 @@ def _tls(error: ssl.SSLError, host: str, ca_file: Path | None) -> _Why:
     if _is_alert(error):
         what = f"failed: the server refuses the TLS handshake ({reason.replace('_', ' ').lower()})"
         return _Why(what, "ask the user to look at the TLS settings of the server there", lasting=True)
-    # What OpenSSL cannot read is no TLS.
+    # What OpenSSL cannot read is not TLS.
     step = "ask the user to set the App's url to http://, or correct its port if WAHA has https at another"
     return _Why("failed: what listens there speaks no TLS", step, lasting=True)
 
@@ -254,9 +254,9 @@ def _plain(causes: list[BaseException], url: httpx.URL) -> _Why:
 
 
 async def _names(causes: list[BaseException], url: httpx.URL, departure: Departure, ca_file: Path | None) -> str:
-    """Where a certificate is for another host: the hosts that it is for, as the end of a clause.
+    """The hosts that a certificate for another host is valid for, as the end of a clause.
 
-    Empty if they cannot be found out. They are told only of a certificate that is good but for them.
+    Empty if they cannot be determined. They are given only for a certificate that is otherwise valid.
     """
     other = any(isinstance(each, ssl.SSLCertVerificationError) and each.verify_code in _OTHER_HOST for each in causes)
     if not other or departure.peer != _address(url):
@@ -270,7 +270,7 @@ async def _names(causes: list[BaseException], url: httpx.URL, departure: Departu
 
 
 async def _speaks_tls(url: httpx.URL) -> bool:
-    """Whether what listens at a plain http URL answers a TLS handshake."""
+    """Whether the server at a plain http URL answers a TLS handshake."""
     answer = await _handshake(url, ssl.create_default_context())
     if isinstance(answer, ssl.SSLError):
         return isinstance(answer, ssl.SSLCertVerificationError) or _is_alert(answer)
@@ -278,7 +278,7 @@ async def _speaks_tls(url: httpx.URL) -> bool:
 
 
 async def _handshake(url: httpx.URL, context: ssl.SSLContext) -> dict[str, Any] | ssl.SSLError | None:
-    """The certificate that a server shows, as Python's ssl gives it, or why there is none; None: no answer.
+    """The certificate that a server presents, as Python's ssl gives it, or why there is none; None: no answer.
 
     No request is sent.
     """
@@ -299,7 +299,7 @@ def _address(url: httpx.URL) -> tuple[str, int]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that led to it, those of several attempts included."""
+    """An exception and all its causes, including those of several attempts."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -19,21 +19,21 @@ from waha_mcp.waha.message_text import is_picture, words_in
 from waha_mcp.waha.parsing import chat_id_of, epoch, first_of, mapping_of, number_of, text_of, texts_of
 from waha_mcp.waha.vcards import is_card
 
-#: The order in which they tell.
+#: The order in which they decide.
 _PLACES = {name: place for place, name in enumerate(KINDS)}
-#: Most wrappers around one message.
+#: The maximum number of wrappers around one message.
 _MOST_WRAPPERS = 12
-#: Kinds of which all words are looked for, in whatever fields: they are made of several.
+#: Kinds made of several parts, whose words are collected from all fields.
 _COMPOSED = frozenset({"list", "buttons", "invite", "order", "product", "payment", "call", "album", "sticker", "other"})
-#: Kinds that may be to be seen once.
+#: Kinds that can be view-once.
 _SEEN_ONCE = frozenset({*MEDIA_KINDS, "other", None})
-#: Types of WhatsApp Web that are notices about a chat.
+#: WhatsApp Web's types for notices about a chat.
 _NOTICES = frozenset({"gp2", "notification", "notification_template", "e2e_notification", "protocol"})
-#: Notices that tell a new value: a subject, a description, an event's name.
+#: Notices that contain a new value: a subject, a description, an event's name.
 _WITH_VALUE = frozenset(
     {"create", "community_create", "subject", "description", "event_edit_decrypted", "20", "21", "24"}
 )
-#: WhatsApp Web's fields that hold words of a message beside its text.
+#: WhatsApp Web's fields that hold words of a message besides its text.
 _BROWSER_WORDS = (
     "title",
     "interactiveHeader",
@@ -59,8 +59,8 @@ class Content(NamedTuple):
     """The parsed content of one message.
 
     `kind` is None if deleted or without content; `body` is the raw object of that kind, `context` its context info
-    (quote, mentions, forwarding); `words` are texts of it beside `text`, in the order in which they are shown; `note`
-    says what the message is where its text does not.
+    (quote, mentions, forwarding); `words` are its texts besides `text`, in display order; `note` says what the message
+    is where its text does not.
     """
 
     kind: MessageKind | None
@@ -75,7 +75,7 @@ class Content(NamedTuple):
 
 
 def _deleted(by_admin: bool, admin: Any = None) -> Content:
-    """A message that was deleted for all. `admin`: the chat id of who did, where it is known."""
+    """A message that was deleted for everyone. `admin`: the chat id of the admin who deleted it, if known."""
     people = (each,) if by_admin and (each := chat_id_of(admin)) else ()
     note = Note("deleted by an admin" if by_admin else "deleted by its sender", people)
     return Content(None, {}, {}, deleted=True, note=note)
@@ -92,7 +92,7 @@ def content_of(raw: Mapping[str, Any]) -> Content:
     message = mapping_of(data.get("message") or data.get("Message"))
     mark = info.get("Edit")
     edited = data.get("IsEdit") is True or mark in _EDITS or bool(data.get("latestEditMsgKey"))
-    # Posts of channels have Go's zero time there until they are edited.
+    # Channel posts have Go's zero time there until they are edited.
     edited = edited or epoch(mapping_of(data.get("NewsletterMeta")).get("EditTS")) is not None
     message, wrappers = _unwrapped(message)
     edited = edited or "editedMessage" in wrappers
@@ -119,7 +119,7 @@ def content_of(raw: Mapping[str, Any]) -> Content:
         subtype = text_of(data.get("subtype")) or browser
         value = text_of(data.get("body")) or text_of(data.get("eventName")) if subtype in _WITH_VALUE else None
         return Content("system", {}, {}, value, system_note(subtype, data))
-    # Firms wrap buttons and lists like what is seen once, and the phone shows them as any others.
+    # Businesses wrap buttons and lists like view-once messages, and the phone shows them like any other.
     view_once = kind in _SEEN_ONCE and is_view_once(raw)
     context = mapping_of(first_of(body, "contextInfo", "ContextInfo")) or _browser_context(data, browser)
     note = note_of(name, body, wrappers)
@@ -131,9 +131,10 @@ def content_of(raw: Mapping[str, Any]) -> Content:
 
 
 def _unwrapped(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """What a message holds inside its wrappers, and their names. A wrapper has the actual one in its field `message`.
+    """The content inside a message's wrappers, and their names. A wrapper has the actual message in its field
+    `message`.
 
-    WhatsApp makes new ones all the time, so that each unknown field with such a message in it counts as one.
+    WhatsApp keeps adding wrappers, so each unknown field with such a message in it counts as one.
     """
     wrappers: list[str] = []
     while len(wrappers) < _MOST_WRAPPERS:
@@ -152,15 +153,15 @@ def _unwrapped(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str
     return message, tuple(wrappers)
 
 
-#: Parts of a message that are about another one.
+#: Parts of a message that are about another message.
 _OTHERS = frozenset({"contextInfo", "ContextInfo", "quotedMessage", "quotedMsg", "replyTo", "reactions", "pollUpdates"})
 
 
 def is_view_once(raw: Mapping[str, Any], depth: int = 10) -> bool:
-    """Whether a WAMessage is to be seen once: a wrapper, flag or type anywhere in it that says so.
+    """Whether a WAMessage is view-once, by any wrapper, flag or type in it.
 
     Engines and their versions differ in the name (`viewOnceMessageV2Extension`, `viewOnce`, `IsViewOnceV2`,
-    `key.isViewOnce`) and the place, so that names are compared loosely. Quoted messages are left out.
+    `key.isViewOnce`) and the place, so names are compared loosely. Quoted messages are left out.
     """
     for name, value in raw.items():
         if _says_view_once(name):
@@ -169,7 +170,7 @@ def is_view_once(raw: Mapping[str, Any], depth: int = 10) -> bool:
         elif isinstance(value, str):
             if "view_once" in value and name.lower().endswith("type"):
                 return True
-        # Bytes may be an object with an entry per byte.
+        # Bytes may come as an object with an entry per byte.
         elif (
             isinstance(value, dict)
             and depth
@@ -186,23 +187,23 @@ def _says_view_once(name: str) -> bool:
     return "viewonce" in name.lower().replace("_", "")
 
 
-#: Seconds of the shortest timer that a chat can have.
+#: The shortest timer that a chat can have, in seconds.
 _SHORTEST_TIMER = 24 * 60 * 60
 
 
 def expires_of(raw: Mapping[str, Any], content: Content) -> int | None:
-    """When a disappearing message does (Unix seconds); None for one that stays, or where the engine does not say.
+    """When a disappearing message expires (Unix seconds); None for one that stays, or if the engine does not say.
 
-    It counts from when the message was sent, as in WhatsApp Web, and not from `ephemeralStartTimestamp`. Where more
-    than one end may be meant, it is the first, so that nothing is held longer than its sender meant: a timer that
-    begins with reading has begun at once, and one that is not told is the shortest. What somebody keeps in the chat
+    The timer starts when the message was sent, as in WhatsApp Web, and not at `ephemeralStartTimestamp`. If the expiry
+    is ambiguous, the earliest counts, so that nothing is kept longer than its sender meant: a timer that starts on
+    reading counts as started at once, and an unknown timer as the shortest. A message that somebody keeps in the chat
     stays.
     """
     data = mapping_of(raw.get("_data"))
-    # What GOWS has from the phone's history is beside its own fields.
+    # GOWS has values from the phone's history beside its own fields.
     history = mapping_of(data.get("SourceWebMsg"))
     sent = epoch(raw.get("timestamp"))
-    # A notice that the timer was changed tells the new one.
+    # A notice that the timer was changed contains the new one.
     if sent is None or content.kind == "system" or _is_kept(data) or _is_kept(history):
         return None
     told = (
@@ -219,7 +220,7 @@ def expires_of(raw: Mapping[str, Any], content: Content) -> int | None:
 
 
 def _is_kept(data: Mapping[str, Any]) -> bool:
-    """Whether somebody keeps a disappearing message in the chat. `data`: WhatsApp Web's, or the protocol's, of it."""
+    """Whether somebody keeps a disappearing message in the chat. `data`: WhatsApp Web's or the protocol's."""
     return data.get("kicState") == "KEPT" or mapping_of(data.get("keepInChat")).get("keepType") in (1, "KEEP_FOR_ALL")
 
 
@@ -228,14 +229,14 @@ def _is_ephemeral(data: Mapping[str, Any]) -> bool:
     return "ephemeralMessage" in wrappers or True in (data.get("IsEphemeral"), data.get("isEphemeral"))
 
 
-#: Fields of a message that are no content.
+#: Fields of a message that are not content.
 _ENVELOPE = frozenset({"messageContextInfo", "senderKeyDistributionMessage"})
 
 
 def _kind_and_body(
     message: Mapping[str, Any], browser: str | None, data: Mapping[str, Any]
 ) -> tuple[str, MessageKind | None, Mapping[str, Any]]:
-    """The name of what a message holds (a field of it, or WhatsApp Web's type), its kind, and the raw object of it."""
+    """The name of a message's content (its field, or WhatsApp Web's type), its kind, and its raw object."""
     for name in sorted(message.keys() & KINDS.keys(), key=_PLACES.__getitem__):
         kind, found = KINDS[name], message[name]
         if isinstance(found, str):
@@ -291,7 +292,7 @@ def _text(kind: MessageKind | None, body: Mapping[str, Any]) -> str | None:
 
 
 def _words(kind: MessageKind | None, name: str, body: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words of a message that is made of several, or beside the text of any."""
+    """The words of a message made of several parts, or those that any message has besides its text."""
     if body is data and body:
         fields = {} if _is_preview(kind, body) else {each: body[each] for each in _BROWSER_WORDS if each in body}
         more = {"description": body.get("description")} if name in ("product", "sticker-pack") else {}
@@ -309,7 +310,7 @@ def _words(kind: MessageKind | None, name: str, body: Mapping[str, Any], data: M
 
 
 def _is_preview(kind: MessageKind | None, body: Mapping[str, Any]) -> bool:
-    """Whether the title of WhatsApp Web's message is that of its link."""
+    """Whether the title of WhatsApp Web's message belongs to its link."""
     return kind == "text" and bool(body.get("matchedText") or body.get("subtype") == "url")
 
 
@@ -326,7 +327,7 @@ def mentioned(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def group_mentions(content: Content) -> Iterator[tuple[str, str]]:
-    """The mentions of groups in the text, as (what stands after the @, the group's subject)."""
+    """The mentions of groups in the text, as (the text after the @, the group's subject)."""
     for each in _objects(content.context.get("groupMentions")):
         group, subject = chat_id_of(first_of(each, "groupJid", "groupJID")), text_of(each.get("groupSubject"))
         if group and subject:
@@ -370,7 +371,7 @@ def forwarded(content: Content) -> bool:
 
 
 class Quote(NamedTuple):
-    """A message that is replied to. `id`: bare; `author`: a chat id; `chat`: where it is, if the engine says so."""
+    """A message that is replied to. `id`: bare; `author`: a chat id; `chat`: its chat, if the engine names it."""
 
     id: str | None
     author: str | None
@@ -379,7 +380,7 @@ class Quote(NamedTuple):
 
 
 def quoted_of(raw: Mapping[str, Any], content: Content) -> Quote | None:
-    """The message that this one replies to; None if it is no reply."""
+    """The message that this one replies to; None if it is not a reply."""
     reply = mapping_of(raw.get("replyTo"))
     inner = mapping_of(content.context.get("quotedMessage")) or mapping_of(reply.get("_data"))
     asked = mapping_of(content.context.get("questionReplyQuotedMessage"))
@@ -410,7 +411,7 @@ def _in_short(message: Mapping[str, Any]) -> str | None:
 
 
 def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Chat ids of those who reacted, by emoji; "me" is the session's owner, "unknown" is somebody without an id."""
+    """Chat ids of those who reacted, by emoji; "me" is the session's owner, "unknown" a person without an id."""
     found: dict[str, list[str]] = {}
     for each in _objects(mapping_of(raw.get("_data")).get("reactions")):
         emoji = text_of(each.get("text"))
@@ -420,7 +421,7 @@ def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def votes_of(raw: Mapping[str, Any], options: list[str]) -> dict[str, list[str]]:
-    """Voters by poll option, named as in `reactions_of`; empty where the engine lists no votes with the poll.
+    """Voters by poll option, named as in `reactions_of`; empty if the engine lists no votes with the poll.
 
     Each voter's latest vote counts.
     """
@@ -449,7 +450,7 @@ def options_of(body: Mapping[str, Any]) -> list[str]:
 
 
 def counts_of(body: Mapping[str, Any]) -> dict[str, int]:
-    """The votes for each option, where a message is the result of a poll; empty for a poll."""
+    """The votes for each option if a message is the result of a poll; empty for a poll."""
     counts = (
         (first_of(_voted(each), "optionName", "name"), number_of(each.get("optionVoteCount")))
         for each in _results(body)

@@ -6,8 +6,8 @@
     ├── OutcomeUnknown     a change may have been sent, and WAHA did not confirm or refuse it
     ├── Unauthorized       401: the key is unknown or was switched off
     ├── Forbidden          403: the key lacks the action, or belongs to another session
-    ├── Refused            400, 413 and other 4xx: WAHA does not accept the request as it is
-    │   └── NotDone        a successful answer that says that WhatsApp did not do it
+    ├── Refused            400, 413 and other 4xx: WAHA rejects the request as invalid
+    │   └── NotDone        a successful answer saying that WhatsApp did not do it
     ├── NotFound           404: no such chat, message, group or file
     ├── SessionNotReady    404/422: the session is missing, stopped or not paired
     ├── Unsupported        501, or 422 of older versions: the session's engine cannot do this
@@ -32,7 +32,7 @@ from pydantic import SecretStr
 from waha_mcp.log import redact
 from waha_mcp.waha.versions import lacks_operation, only_in_plus
 
-#: What a session's status means, and who does what about it: the user, or a tool of the action control.
+#: What a session's status means, and what to do about it: by the user, or with a tool of the action control.
 _SESSION_STEPS = {
     "SCAN_QR_CODE": (
         "is waiting for its QR code to be scanned",
@@ -69,7 +69,7 @@ class WahaError(Exception):
 class Unreachable(WahaError):
     """WAHA could not be reached, or did not answer a GET in time. A change that raises this was not sent.
 
-    `what` happened and the next `step`, together the text; an empty step: `what` has it.
+    The text is `what` happened and the next `step`; an empty step means that `what` includes it.
     """
 
     def __init__(self, what: str, step: str = "") -> None:
@@ -78,7 +78,7 @@ class Unreachable(WahaError):
 
 
 class Untrusted(Unreachable):
-    """WAHA's certificate is not good, so nothing was sent. `ca_file_helps`: the App's `ca_file` can make it good."""
+    """WAHA's certificate is not valid, so nothing was sent. `ca_file_helps`: the App's `ca_file` can fix it."""
 
     def __init__(self, what: str, step: str, *, ca_file_helps: bool) -> None:
         super().__init__(what, step)
@@ -104,11 +104,11 @@ class Unauthorized(WahaError):
 
 
 class Forbidden(WahaError):
-    """The key lacks the action that the operation demands, or belongs to another session."""
+    """The key lacks the action that the operation requires, or belongs to another session."""
 
 
 class Refused(WahaError):
-    """WAHA does not accept this request as it is."""
+    """WAHA rejects this request as invalid."""
 
 
 class NotDone(Refused):
@@ -132,7 +132,7 @@ class Unsupported(WahaError):
 
 
 class UnknownOperation(WahaError):
-    """This version of WAHA does not know the operation, or there is no WAHA at the URL."""
+    """This version of WAHA does not know the operation, or the server at the URL is not WAHA."""
 
     def __init__(self, operation: str | None = None, running: str | None = None) -> None:
         """`running`: WAHA's version; None: not known."""
@@ -140,10 +140,10 @@ class UnknownOperation(WahaError):
 
 
 class OnlyInPlus(Unsupported):
-    """This WAHA is an older one, which can do this with its Plus image only."""
+    """This older version of WAHA can do this with its Plus image only."""
 
     def __init__(self, operation: str | None = None, running: str | None = None) -> None:
-        """As of `UnknownOperation`."""
+        """As for `UnknownOperation`."""
         super().__init__(only_in_plus(running))
 
 
@@ -156,14 +156,14 @@ class BadAnswer(WahaError):
 
 
 class Failed(BadAnswer):
-    """WAHA failed inside (5xx). Engines answer so, too, for much that does not exist."""
+    """WAHA failed internally (5xx). Engines answer this way for many missing things as well."""
 
 
 class TooLarge(BadAnswer):
     """An answer over the size cap; ask for a smaller page."""
 
 
-#: Errors about one operation, which say nothing about others.
+#: Errors about a single operation, which imply nothing about others.
 ONE_OPERATION = (UnknownOperation, Unsupported, Refused, BadAnswer)
 
 
@@ -175,7 +175,7 @@ def session_step(session: str, status: str, *, by_tool: bool = False) -> str:
 
 
 def not_ready(session: str, status: str) -> SessionNotReady:
-    """The error for a session in a status that an operation cannot be used in."""
+    """The error for an operation that cannot be used in the session's status."""
     return SessionNotReady(session_step(session, status), status)
 
 
@@ -185,7 +185,7 @@ def no_session(session: str) -> str:
 
 
 def other_session(session: str, seen: Sequence[str]) -> str:
-    """One sentence on a key that does not see the App's session, but those in `seen`."""
+    """One sentence on a key that sees the sessions in `seen` but not the App's."""
     if not seen:
         return no_session(session)
     own = ", ".join(f"'{each}'" for each in seen)

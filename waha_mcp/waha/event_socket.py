@@ -1,7 +1,7 @@
 """WAHA's live events: one WebSocket of one session.
 
 Its URL is the only one that carries the key, since WAHA takes it nowhere else for a WebSocket. So it leaves this
-machine or its private network over TLS only, follows no redirect, and stands in no log and no error.
+machine or its private network only over TLS, follows no redirect, and appears in no log or error.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from waha_mcp.waha.connecting import trusted
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-#: Seconds for the handshake; between two pings, and until one counts as lost.
+#: Seconds for the handshake, between two pings, and until a ping counts as lost.
 OPEN_TIMEOUT, PING, PONG = 10.0, 20.0, 20.0
-#: Longest message in bytes, and how many wait to be read before WAHA is slowed down.
+#: Maximum message size in bytes, and the number of unread messages at which backpressure sets in.
 LONGEST, WAITING = 32 * 2**20, 16
-#: WAHA closes so where the key may not listen, and after the handshake, since it looks at the key no sooner.
+#: WAHA's close code if the key may not listen, sent after the handshake, since it checks the key only then.
 _FORBIDDEN = 1008
 _REFUSED = (401, 403)
-#: The library's own logger has the URL at level debug.
+#: The library's own logger writes the URL at level debug.
 _SILENT = logging.Logger("websockets", logging.CRITICAL + 1)
 
 
 class NoEvents(Exception):
-    """There are no live events now. The text says why, in a few words, without the URL."""
+    """No live events are available now. The text briefly says why, without the URL."""
 
 
 class NoneForThisKey(NoEvents):
-    """WAHA lets this key have none: it must not be asked again."""
+    """WAHA denies events to this key: do not ask again."""
 
 
 class NoneHere(NoEvents):
-    """This WAHA, what stands before it, or the rule about the key's way has no WebSocket: ask seldom, if at all."""
+    """No WebSocket: this WAHA or a proxy lacks it, or the key may not be sent that way. Retry rarely, if at all."""
 
 
 class Arrived(NamedTuple):
-    """One message of the WebSocket: what its JSON holds (None: it is none), and its size in bytes."""
+    """One message of the WebSocket: its decoded JSON (None: not JSON), and its size in bytes."""
 
     raw: Any
     size: int
 
 
 def allowed(url: str) -> bool:
-    """Whether the key may go there in a URL: over TLS, or on this machine or a private network."""
+    """Whether the key may be sent there in a URL: over TLS, or on this machine or a private network."""
     parsed = parse(url)
     return parsed.scheme == "https" or is_local(parsed.host)
 
@@ -61,17 +61,17 @@ def allowed(url: str) -> bool:
 async def listening(
     url: str, key: str, session: str, events: Iterable[str], *, ca_file: Path | None = None
 ) -> AsyncIterator[AsyncIterator[Arrived]]:
-    """Connect to the WAHA at `url`; what is yielded iterates over what arrives.
+    """Connect to the WAHA at `url` and yield an iterator over the messages that arrive.
 
     Raises:
-        NoEvents: at any time, and also in the block that iterates: there is no connection, or no more.
+        NoEvents: there is no connection, or it has ended; also raised inside the block, while iterating.
     """
     from websockets.asyncio.client import connect
     from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
     class NoRedirect(connect):
         def process_redirect(self, exc: Exception) -> Exception:
-            # The key would go to another place.
+            # The key would be sent to another server.
             return exc
 
     if not allowed(url):
@@ -98,7 +98,7 @@ async def listening(
         status = refused.response.status_code
         if status in _REFUSED:
             raise NoneForThisKey(f"WAHA refuses it ({status})") from None
-        # 5xx: WAHA is away behind a proxy.
+        # 5xx: a proxy does not reach WAHA.
         raise (NoEvents if status >= 500 else NoneHere)(f"what answers for /ws says {status}") from None
     except InvalidHandshake:
         raise NoneHere("/ws does not answer as a WebSocket") from None
@@ -106,12 +106,13 @@ async def listening(
         raise NoEvents(f"no connection ({type(failure).__name__})") from None
     finally:
         if socket is not None:
-            # Who is cancelled does not wait for the closing handshake, which nobody would end where reading has paused.
+            # A cancelled task does not wait for the closing handshake, which would never complete while reading is
+            # paused.
             socket.transport.abort()
 
 
 async def _arriving(socket: ClientConnection) -> AsyncIterator[Arrived]:
-    """What arrives, until the connection ends.
+    """The messages that arrive, until the connection ends.
 
     Raises:
         NoEvents: it has ended.
@@ -132,7 +133,7 @@ async def _arriving(socket: ClientConnection) -> AsyncIterator[Arrived]:
 
 def _ended(closed: Any) -> NoEvents:
     """The error for a connection that has ended."""
-    # A proxy that ends it has no code of WAHA's.
+    # A proxy that ends it does not send WAHA's close code.
     code = closed.rcvd.code if closed.rcvd is not None else None
     if code == _FORBIDDEN:
         return NoneForThisKey("WAHA lets this key have no events")

@@ -1,7 +1,7 @@
-"""WAHA's live events of four engines, as one kind of record.
+"""WAHA's live events of four engines, parsed into one kind of record.
 
-Ids in them are taken apart and not trusted to lead to a message: some engines give the bare id alone, and some write
-the key of a reaction as its author's device has it.
+Ids in them are split into parts and not used to look up a message: some engines give the bare id alone, and some give
+the key of a reaction from the point of view of its author's device.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Kind = Literal[
     "message", "edited", "deleted", "reaction", "receipt", "vote", "group", "presence", "call", "session"
 ]  # fmt: skip
 Receipt = Literal["failed", "sent", "delivered", "read", "played"]
-#: By WhatsApp's numbers, each further than the one before.
+#: By WhatsApp's numbers, each a later stage than the one before.
 RECEIPTS: Mapping[int, Receipt] = {-1: "failed", 1: "sent", 2: "delivered", 3: "read", 4: "played"}
 #: Stands for the account itself, as in `Message.sender`.
 ME = "me"
@@ -38,11 +38,11 @@ class Event:
     """Something that happened in WhatsApp.
 
     `time`: when (Unix seconds). `chat`: the chat id, as the engine gives it: a person's may be the hidden one. `row`:
-    WAHA's payload; of a message and an edit it is a WAMessage. `key`: a message's identity, which is the same however
-    and how often it comes. `about`: the bare id of the message that was edited, deleted, reacted to, read or voted in.
-    `by`: the chat id of who did it, or `ME`; None where the engine does not say. `what`: the emoji (empty: taken back),
-    a `Receipt`, the options voted for, what happened to a group, the state of a person, call or session. `people`: whom
-    a change of a group is about.
+    WAHA's payload; of a message or an edit, a WAMessage. `key`: a message's identity, the same in whatever form and
+    however often it arrives. `about`: the bare id of the message that was edited, deleted, reacted to, read or voted
+    in. `by`: the actor's chat id, or `ME`; None if the engine does not say. `what`: the emoji (empty: removed), a
+    `Receipt`, the options voted for, the change of a group, the state of a person, call or session. `people`: the
+    members whom a change of a group concerns.
     """
 
     kind: Kind
@@ -57,7 +57,7 @@ class Event:
 
 
 def message_event(row: Row) -> Event | None:
-    """A WAMessage, of the feed or of REST; None without a full id."""
+    """Parse a WAMessage from the feed or from REST; None without a full id."""
     key = _key_of(row.get("id"))
     if key is None:
         return None
@@ -72,18 +72,18 @@ def message_event(row: Row) -> Event | None:
 
 
 def message_key(key: MessageKey) -> str:
-    """A message's identity: its bare id, whether it is an own one, and its chat unless that is a person's.
+    """A message's identity: its bare id, whether the account sent it, and its chat unless that is a person's.
 
-    Others choose the ids of their messages, so that the same id in another group, or of an own message, is another
-    message. The id of a message by somebody else is known to nobody before it has come: a copy of it is never first.
-    So neither a person's chat nor who wrote in a group is needed, which some engines tell by one id and some by two.
+    Senders choose the ids of their messages, so the same id in another group, or on an own message, is another message.
+    Nobody knows the id of somebody else's message before it arrives, so a copy of it is never first. The identity
+    therefore needs neither a person's chat nor the author in a group, whose ids differ by engine.
     """
     scope = "" if kind_of_chat(key.chat) == "person" else key.chat
     return f"{scope}/{ME if key.from_me else ''}/{key.id}"
 
 
 def event_from(raw: Any) -> Event | None:
-    """The event in what the WebSocket gave; None for one that this version does not read."""
+    """Parse a message of the WebSocket; None for an event that this version does not support."""
     envelope = mapping_of(raw)
     payload, read = mapping_of(envelope.get("payload")), _READ.get(str(envelope.get("event")))
     if read is None or not payload:
@@ -106,7 +106,7 @@ def _edited(payload: Row, now: float, name: str) -> Event | None:
 
 def _deleted(payload: Row, now: float, name: str) -> Event | None:
     after, before = mapping_of(payload.get("after")), mapping_of(payload.get("before"))
-    # One engine gives the bare keys in the place of messages.
+    # One engine gives bare keys in place of messages.
     for row in (after, before):
         key = _key_of(row.get("id")) or _key_in(row)
         if key is not None:
@@ -133,7 +133,7 @@ def _receipt(payload: Row, now: float, name: str) -> Event | None:
         return None
     by: str | None
     if not key.from_me:
-        # Of a message of others, only the account's own reading is told.
+        # For others' messages, only a read by the account itself is reported.
         by = ME
     elif kind_of_chat(key.chat) == "person":
         by = key.chat
@@ -194,7 +194,7 @@ def _call(payload: Row, now: float, name: str) -> Event | None:
 
 def _session(payload: Row, now: float, name: str) -> Event | None:
     status = text_of(payload.get("status"))
-    # The rest of it may be what pairs a device.
+    # The rest may contain secrets that pair a device.
     return None if status is None else Event("session", now, None, {"status": status}, what=status)
 
 
@@ -216,7 +216,7 @@ _READ: Mapping[str, Callable[[Row, float, str], Event | None]] = {
     "call.rejected": _call,
     "session.status": _session,
 }
-#: The events to ask WAHA for: each message once, and nothing that holds what pairs a device.
+#: The events to request from WAHA: each message once, and none with secrets that pair a device.
 NAMES = tuple(_READ)
 
 

@@ -67,9 +67,9 @@ class KeyProbe:
         self.listeners: set[Callable[[Grant], Awaitable[None]]] = set()
         #: Whether `identify` has succeeded. Before that no action is used: it may be an admin key.
         self.identified = False
-        #: Whether WAHA's last word on the key is that there is no such key (any more).
+        #: Whether WAHA last answered that the key does not exist (any more).
         self.unauthorized = False
-        #: When WAHA last confirmed what a start finds out (seconds since 1970); None: not yet, or an action without a
+        #: When WAHA last confirmed the grant as found at startup (Unix seconds); None: not yet, or an action without a
         #: probe is off, which the next start tries again.
         self.confirmed: float | None = None
         self._settled = anyio.Event()
@@ -80,7 +80,7 @@ class KeyProbe:
 
     @property
     def known(self) -> bool:
-        """Whether the grant is WAHA's last word: nothing in it is unknown."""
+        """Whether the grant is final: nothing in it is unknown."""
         return self.identified and not self.grant.unknown
 
     @property
@@ -89,18 +89,18 @@ class KeyProbe:
         return self.grant.problem == _ADMIN_KEY
 
     def withdrawn(self, action: Action) -> bool:
-        """Whether the key is known not to allow an action (any more). What cannot be asked withdraws nothing."""
+        """Whether the key is known not to allow an action (any more). False if WAHA has not answered about it."""
         grant = self.grant
         return action not in grant.actions and action not in grant.unknown and grant.problem != _NO_WAHA
 
     async def settle(self, budget: float = SETTLE_BUDGET) -> bool:
-        """Wait for the first probe, at most `budget` seconds; whether it has ended."""
+        """Wait for the first probe, at most `budget` seconds; return whether it has ended."""
         with anyio.move_on_after(budget):
             await self._settled.wait()
         return self._settled.is_set()
 
     async def listable(self, most: float = math.inf) -> bool:
-        """Wait for the first probe before a listing, at most `most` seconds; whether it has ended.
+        """Wait for the first probe before a listing, at most `most` seconds; return whether it has ended.
 
         Declared actions are listed without waiting; if WAHA refuses one, the change is notified.
         """
@@ -148,7 +148,7 @@ class KeyProbe:
             logger.warning("%s", problem)
 
     async def _is_waha(self) -> bool:
-        """Whether WAHA answers there, and not a program that answers everything; where it fails, as if it did."""
+        """Whether WAHA itself answers there, and not a program that answers everything; True if the check fails."""
         with suppress(WahaError):
             return isinstance(mapping_of(await self._waha.call(_VERSION, bound=False)).get("version"), str)
         return True
@@ -196,7 +196,7 @@ class KeyProbe:
             await self._tell(self.grant)
 
     async def _check_session(self) -> None:
-        """See whether a refusal is for the session: WAHA's 403 does not say, but it lists a key only its own."""
+        """Check whether a refusal concerns the session: WAHA's 403 does not say, but it lists only a key's own."""
         if self.grant.problem is not None or self._waha.session is None:
             return
         try:
@@ -264,8 +264,8 @@ class KeyProbe:
     async def recheck(self) -> Grant:
         """Identify and probe again; the grant to show in a status.
 
-        What WAHA does not answer stays as before. If the key was never identified, the grant is shown as refused, since
-        calls would fail.
+        Actions about which WAHA does not answer stay as before. If the key was never identified, the grant is shown as
+        refused, since calls would fail.
         """
         try:
             await self.identify()

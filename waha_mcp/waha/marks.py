@@ -1,11 +1,11 @@
-"""Marks on fields of result models: what a value is, for whoever words the answer."""
+"""Marks on fields of result models: they tell the renderer of the answer what a value is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-#: What a reference stands for: a message, a group, a channel, a person without a number, or a cursor.
+#: What a reference denotes: a message, a group, a channel, a person without a number, or a cursor.
 ReferenceKind = Literal["m", "g", "n", "p", "c"]
 
 
@@ -18,17 +18,17 @@ class Long:
 
 @dataclass(frozen=True)
 class At:
-    """Marks a time, as ISO 8601. `coarse`: of an earlier day, only the day is told."""
+    """Marks a time, as ISO 8601. `coarse`: only the date is given for an earlier day."""
 
     coarse: bool = False
 
 
 @dataclass(frozen=True)
 class Whom:
-    """Marks the id of a chat. `name`: the field with its name, which stands before the id in the answer.
+    """Marks the id of a chat. `name`: the field with its name, which precedes the id in the answer.
 
-    `row`: the model is about this chat: the answer has the name under the field's own name, and `phone` or `id`.
-    Otherwise the name stands under the marked field, and the id beside it, as in `chat` and `chat_id`.
+    `row`: the model describes this chat: the answer has the name under the field's own name, and `phone` or `id`.
+    Otherwise the name is under the marked field, with the id beside it, as in `chat` and `chat_id`.
     """
 
     name: str | None = None
@@ -37,10 +37,10 @@ class Whom:
 
 @dataclass(frozen=True)
 class Author:
-    """Marks the chat id of who wrote a message, or "me".
+    """Marks the chat id of a message's author, or "me".
 
-    `name`: the field with the name. `message`: the one with the message's id, whose chat the answer names; None: it
-    names none, so that the author is named in any case.
+    `name`: the field with the name. `message`: the field with the message's id, whose chat the answer names; None: the
+    answer names no chat, so it always names the author.
     """
 
     name: str = "sender_name"
@@ -49,19 +49,19 @@ class Author:
 
 @dataclass(frozen=True)
 class Usual:
-    """Marks a field that an answer leaves out where it has this value."""
+    """Marks a field that an answer omits when it has this value."""
 
     value: object
 
 
 @dataclass(frozen=True)
 class FullOnly:
-    """Marks a field that only an answer in full detail has."""
+    """Marks a field that is only in an answer in full detail."""
 
 
 @dataclass(frozen=True)
 class Worded:
-    """Marks a text of ours with chat ids in it, for which an answer gives names."""
+    """Marks a text written by waha-mcp that contains chat ids, which an answer replaces by names."""
 
 
 Mark = Long | At | Whom | Author | Usual | FullOnly | Worded
@@ -72,11 +72,11 @@ LongId = Annotated[str, Long("m")]
 LongCursor = Annotated[str, Long("c")]
 #: A time, as ISO 8601.
 Time = Annotated[str, At()]
-#: The same, where an answer tells only the day if it is not today's.
+#: The same, but an answer gives only the date unless it is today.
 Day = Annotated[str, At(coarse=True)]
 #: A chat without a field for its name.
 BareChatId = Annotated[str, Whom()]
 #: The chat of a message or page, whose name is in `chat_name`.
 ChatId = Annotated[str, Whom("chat_name")]
-#: The chat or person that a row of a list is about.
+#: The chat or person that a list row describes.
 RowId = Annotated[str, Whom("name", row=True)]

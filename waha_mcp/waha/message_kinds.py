@@ -1,4 +1,4 @@
-"""The kinds of messages, by what each engine calls them."""
+"""The kinds of messages, by each engine's name for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MessageKind = Literal[
     "other",
 ]
 
-#: By the field of Baileys' and whatsmeow's messages; the first one that a message has tells.
+#: By the field of Baileys' and whatsmeow's messages; the first one that a message has decides.
 KINDS: dict[str, MessageKind] = {
     "conversation": "text",
     "extendedTextMessage": "text",

@@ -1,4 +1,4 @@
-"""What a message is, in our words, where it is no text: calls, payments, system messages, what only the phone shows."""
+"""Descriptions of messages that are not text: calls, payments, system messages, content that only the phone shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waha_mcp.waha.parsing import chat_id_of, count_of, first_of, mapping_of, nu
 
 
 class Note(NamedTuple):
-    """A remark, and the people of whom it tells (chat ids): their names are not ours, so they are not in it."""
+    """A remark, and the people it is about (chat ids): it leaves out their names, which others chose."""
 
     text: str
     people: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ _SYSTEM = {
     "share_phone_number": "shared the phone number",
     "status_mention_message": _IN_STATUS, "status_group_mention_message": _IN_GROUP_STATUS,
 }  # fmt: skip
-#: Settings of a group: what is said where they are on, where they are off, and where the value is not known.
+#: Settings of a group: the remarks for on, for off, and for an unknown value.
 _SETTINGS = {
     **dict.fromkeys(("announce", "26"), ("only admins may write", "everybody may write", "changed who may write")),
     **dict.fromkeys(
@@ -141,9 +141,9 @@ _CIPHERTEXT = {
 
 
 def note_of(name: str, body: Mapping[str, Any], wrappers: Sequence[str] = ()) -> Note | None:
-    """What a message of this kind is; None for kinds whose words say it. `name`: Baileys' field or WhatsApp Web's type.
+    """The remark on a message of this kind; None if its words suffice. `name`: Baileys' field or WhatsApp Web's type.
 
-    `body`: what the field holds, or WhatsApp Web's whole message. `wrappers`: the fields that it was wrapped in.
+    `body`: the field's value, or WhatsApp Web's whole message. `wrappers`: the fields that it was wrapped in.
     """
     if "groupStatusMentionMessage" in wrappers:
         return Note(_IN_GROUP_STATUS)
@@ -185,7 +185,7 @@ def note_of(name: str, body: Mapping[str, Any], wrappers: Sequence[str] = ()) ->
 
 
 def system_note(subtype: Any, data: Mapping[str, Any]) -> Note:
-    """A system message. `subtype`: WhatsApp Web's, or the number or name of a stub; `data`: the whole message."""
+    """Remark on a system message. `subtype`: WhatsApp Web's, or a stub's number or name; `data`: the whole message."""
     kind = str(subtype)
     about = data.get("recipients") or data.get("messageStubParameters") or data.get("templateParams")
     about = about if isinstance(about, list) else []
@@ -213,14 +213,14 @@ def _person(value: Any) -> str | None:
 
 
 def _is_form(body: Mapping[str, Any]) -> bool:
-    """Whether an answer to an interactive message is a form that was filled in."""
+    """Whether an answer to an interactive message is a completed form."""
     inner = mapping_of(first_of(body, "InteractiveResponseMessage", "interactivePayload")) or body
     flow = mapping_of(first_of(inner, "nativeFlowResponseMessage", "NativeFlowResponseMessage")) or inner
     return (body.get("nativeFlowName") or flow.get("name")) in _FORMS
 
 
 def _disappearing(value: str, duration: Any) -> str:
-    """`value`: the seconds as text; `duration`: in any form, where there is no such text."""
+    """`value`: the seconds as text; `duration`: the seconds in any form, used without such a text."""
     seconds = number_of(value if value.isdecimal() else duration)
     if seconds is None:
         return "changed how long messages stay"

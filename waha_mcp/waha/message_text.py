@@ -1,7 +1,7 @@
-"""The words of a raw message that a person sees: of any kind, also of one that is not known here.
+"""The words of a raw message that a person sees, for messages of any kind, including unknown ones.
 
 Engines nest and spell the same fields differently (Baileys `hydratedTemplate`, Go `Format.HydratedFourRowTemplate`,
-WhatsApp Web `interactiveHeader`), so that names are compared without case, wherever in the message they stand.
+WhatsApp Web `interactiveHeader`), so field names are compared without case, wherever they are in the message.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Fields whose text is shown, in lower case, by their place: titles, then texts, then what stands below.
+#: Fields whose text is shown, in lower case, in display order: titles, then texts, then footers.
 _PLACES = {
     **dict.fromkeys(
         ("title", "hydratedtitletext", "headertext", "ordertitle", "groupname", "invitegrpname", "newslettername",
@@ -24,18 +24,18 @@ _PLACES = {
     **dict.fromkeys(("footer", "footertext", "hydratedfootertext"), 4),
     **dict.fromkeys(("buttontext", "buttonparamsjson", "joinlink", "url"), 5),
 }  # fmt: skip
-#: Where an object without a place of its own stands.
+#: The place of an object that has none of its own.
 _BETWEEN = 3
-#: Parts that are no words of the message itself, in lower case: other messages, files, keys, what can be tapped.
+#: Parts without words of the message itself, in lower case: other messages, files, keys, tappable choices.
 _OTHERS = frozenset(
     ("contextinfo", "messagecontextinfo", "quotedmessage", "quotedmsg", "quotedquestion", "key", "options", "pollvotes",
      "location", "eventlocation", "hydratedbuttons", "dynamicreplybuttons", "sections", "params", "stickers",
      "unifiedresponse")
 )  # fmt: skip
-#: Objects that are files: of them the caption is words, and the name of a document.
+#: Objects that are files: their captions, and the name of a document, count as words.
 _FILE = "mimetype"
 _MOST_DEPTH, _MOST_LINES, _MOST_JSON = 12, 60, 200_000
-#: The beginnings of pictures in base64: JPEG, PNG, WebP, GIF.
+#: The first characters of pictures in base64: JPEG, PNG, WebP, GIF.
 _PICTURE = re.compile(r"(?:data:[\w/+.-]+;base64,)?(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD)[\w+/=\s-]{12,}")
 
 
@@ -45,7 +45,7 @@ def is_picture(text: str) -> bool:
 
 
 def words_in(part: Mapping[str, Any]) -> list[str]:
-    """The texts of a raw message or a part of it, in the order in which they are shown, each once."""
+    """The texts of a raw message or a part of it, in display order, without duplicates."""
     found: dict[str, None] = {}
     for text in _words(part, _MOST_DEPTH):
         found.setdefault(text)
@@ -78,7 +78,7 @@ def _words(part: Mapping[str, Any], depth: int) -> Iterator[str]:
 
 
 def _in_button(text: Any) -> Iterator[str]:
-    """The words of a button that opens a list or an order: its label, the order's number and what is in it."""
+    """The words of a button that opens a list or an order: its label, and the order's number and items."""
     try:
         found = json.loads(text) if isinstance(text, str) and len(text) <= _MOST_JSON else None
     except (ValueError, RecursionError):
@@ -96,7 +96,7 @@ def _in_button(text: Any) -> Iterator[str]:
 
 
 def _is_link(text: str) -> bool:
-    """Whether a URL is one for people, and not that of a file on WhatsApp's servers."""
+    """Whether a URL is meant for people, rather than a file on WhatsApp's servers."""
     return text.startswith(("http://", "https://")) and ".whatsapp.net/" not in text
 
 
@@ -109,7 +109,7 @@ def _in_list(name: str, values: list[Any], depth: int) -> Iterator[str]:
 
 
 def joined(text: str | None, words: list[str]) -> str | None:
-    """A message's text with those of its words that are not in it; titles before it, all else after it."""
+    """A message's text plus the words missing from it: titles before it, everything else after it."""
     if text is None:
         return "\n".join(words) or None
     missing = [each for each in words if each not in text]

@@ -56,7 +56,7 @@ class Names(Protocol):
         """The name shown for a chat id; None if unknown."""
 
     def shows(self, chat_id: str) -> bool:
-        """Whether what is in a chat may be shown; of `NOT_KNOWN`: whether it may of any."""
+        """Whether the content of a chat may be shown; for `NOT_KNOWN`: whether that of any chat may."""
 
 
 class _Nobody:
@@ -126,7 +126,7 @@ class Card(Nested):
 
 
 class Choice(Nested):
-    """Something to tap: a button, or a row of a list."""
+    """A tappable choice: a button, or a row of a list."""
 
     label: Name = Field(description="For reply_to_buttons, where it leads nowhere")
     about: Name | None = None
@@ -143,7 +143,7 @@ class Event(Nested):
 
 
 class Message(Nested):
-    """One message. Fields and flags that do not apply are None and left out."""
+    """One message. Fields and flags that do not apply are None and omitted."""
 
     id: LongId = Field(description="For reply_to, react and get_media")
     time: Time | None = None
@@ -176,7 +176,7 @@ class Message(Nested):
 
 
 class Glimpse(Nested):
-    """What a concise list of chats shows of a last message; fields as in `Message`."""
+    """The part of a last message that a concise list of chats shows; fields as in `Message`."""
 
     time: Time | None = None
     sender: str
@@ -249,7 +249,7 @@ def message_from(
 
 
 def glimpse_from(raw: Mapping[str, Any], names: Names, chat: str) -> Glimpse | None:
-    """As `message_from`, only what a list of chats shows of the last message in `chat`."""
+    """Like `message_from`, but only the part of the last message in `chat` that a list of chats shows."""
     if message_id_of(raw.get("id")) is None:
         return None
     content = content_of(raw)
@@ -283,7 +283,7 @@ def refuse_view_once(raw: Any) -> None:
     """Check that a message's file may be copied. `raw`: a WAMessage, or whatever WAHA answered instead.
 
     Raises:
-        Refused: its sender meant it to be seen once.
+        Refused: it is a view-once message.
     """
     if is_view_once(mapping_of(raw)):
         raise Refused(
@@ -304,19 +304,19 @@ def _kind_without_content(raw: Mapping[str, Any], content: Content) -> MessageKi
 
 
 def _plain(body: Any) -> str | None:
-    """A text, and not a picture or contact card in the place of one."""
+    """The value if it is a text, and not a picture or contact card in its place."""
     text = text_of(body)
     return None if text is None or is_picture(text) or is_card(text) else text
 
 
 def _full_text(raw: Mapping[str, Any], content: Content, kind: MessageKind | None) -> str | None:
-    """The text of a message: WAHA's, where it is one, and the words that it lacks."""
+    """The text of a message: WAHA's, if it is a text, and the words missing from it."""
     given = None if kind in ("contact", "system", "location") else _plain(raw.get("body"))
     return joined(given or content.text, list(content.words))
 
 
 def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, text: str | None) -> str | None:
-    """A remark on what a message is, or on media that cannot be fetched; None if there is nothing to say."""
+    """A remark on what a message is, or on media that cannot be fetched; None if neither applies."""
     if content.view_once:
         return "to be viewed once, which only works on the phone"
     if mapping_of(raw.get("media")).get("error"):
@@ -366,9 +366,9 @@ def _with_names(text: str | None, content: Content, names: Names) -> str | None:
 
 
 def with_known_names(text: str, names: Names) -> str:
-    """A text that was made without names, with those of the people whom it mentions, where they may be shown.
+    """A text that was made without names, with the names of the people it mentions filled in where they may be shown.
 
-    Anybody can write what looks like a mention: it gets no more than a name.
+    Anybody can write text that looks like a mention, so it is replaced by a name and nothing else.
     """
 
     def shown(at: re.Match[str]) -> str:
@@ -381,7 +381,7 @@ def with_known_names(text: str, names: Names) -> str:
 
 #: A mention in a text that was made without names (see `shown_name`).
 _WITHOUT_NAME = re.compile(r"@(\+([0-9]{5,15})(?![0-9])|[0-9]+@lid\b)")
-#: A mention as it stands in a text: of a group by its chat id, of a person by the digits of theirs.
+#: A mention in a text: a group by its chat id, a person by the digits of theirs.
 _MENTION = re.compile(r"@([0-9]+(?:-[0-9]+)?@g\.us|[0-9]+)")
 
 
@@ -425,7 +425,7 @@ def _quoted(raw: Mapping[str, Any], content: Content, message_id: str, names: Na
 
 
 def _chat_of_quote(quote: Quote, here: str, names: Names, *, mine: bool) -> str:
-    """The chat of a message that one in the chat `here` replies to; `NOT_KNOWN` where it may be another one."""
+    """The chat of the message that one in the chat `here` replies to; `NOT_KNOWN` if it may be another chat."""
     there = names.canonical(here)
     if quote.chat is None:
         # In a chat with a person, nobody else writes.
@@ -435,7 +435,7 @@ def _chat_of_quote(quote: Quote, here: str, names: Names, *, mine: bool) -> str:
     if chat == there:
         return here
     persons = kind_of_chat(chat) == kind_of_chat(there) == "person"
-    # A number and a hidden id may be one person's.
+    # A number and a hidden id may belong to the same person.
     return NOT_KNOWN if persons and _hidden(chat) != _hidden(there) else chat
 
 
@@ -451,7 +451,7 @@ def _chat_of(message_id: str) -> str | None:
 
 
 def _quoted_id(quote: Quote, mine: bool, chat: str | None) -> str | None:
-    """Build the quoted message's full id from the bare id that engines give; the bare id where that is impossible."""
+    """Build the quoted message's full id from the bare id that engines give; the bare id if that is impossible."""
     if quote.id is None or quote.author is None or "_" in quote.id or not chat:
         return quote.id
     participant = quote.author if chat.endswith(("@g.us", "@broadcast")) else None
@@ -508,7 +508,7 @@ def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
     if content.deleted or not (given or content.kind == "location"):
         return None
     place = {**content.body, **{name: value for name, value in given.items() if value is not None}}
-    # WhatsApp Web keeps where a live location began beside where it ended.
+    # WhatsApp Web keeps the start of a live location beside its end.
     ended = place.get("finalLat") is not None and place.get("finalLng") is not None
     try:
         latitude = float(first_of(place, *["finalLat"] * ended, "latitude", "degreesLatitude", "lat"))
@@ -517,7 +517,7 @@ def _location(raw: Mapping[str, Any], content: Content) -> Location | None:
         return None
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         return None
-    # WEBJS has name and address again, in two lines, as `description` and `loc`.
+    # WEBJS repeats name and address, in two lines, as `description` and `loc`.
     words = (text_of(place.get(key)) or "" for key in ("name", "address", "description", "loc"))
     lines = (line.strip() for each in words if each != content.text for line in each.splitlines())
     name = ", ".join(dict.fromkeys(filter(None, lines)))
@@ -542,7 +542,7 @@ def _cards(raw: Mapping[str, Any], content: Content) -> list[Card] | None:
     for row in rows:
         card, label = (text_of(first_of(row, *names)) for names in (("vcard", "body"), _CARD_LABELS))
         parsed = [Card(**each._asdict() | {"others": list(each.others) or None}) for each in cards_in(card or "")]
-        # One that cannot be parsed has a label at least.
+        # A card that cannot be parsed still has a label.
         found += parsed or ([Card(name=label)] if label else [])
     return found or None
 

@@ -35,20 +35,20 @@ class Reached(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """A message that an effect was about: its full id, and its first words where they may be shown.
+    """A message that an effect was about: its full id, and its first words if they may be shown.
 
-    `name`: of the field of the answer.
+    `name`: the name of the answer's field.
     """
 
     name: str
     message_id: str
     text: str | None = None
-    #: Where there is no text: what it is.
+    #: If there is no text: what it is.
     kind: str | None = None
 
 
 class Nested(BaseModel):
-    """Base of what stands within a result. Fields that are None are left out of the answer.
+    """Base of the models nested in a result. Fields that are None are left out of the answer.
 
     Text that other people wrote may only be in fields of the types in `whatsapp.untrusted`.
     """
@@ -58,7 +58,7 @@ class Nested(BaseModel):
 
 
 class Result(Nested):
-    """Base of what tools return, with what goes beside it."""
+    """Base of what tools return, with its attachments."""
 
     _attachments: tuple[Attachment, ...] = PrivateAttr(())
     _touched: tuple[Touched, ...] = PrivateAttr(())
@@ -117,7 +117,7 @@ class Sent(Result):
     chat: BareChatId
     time: Time | None = None
 
-    #: Whether WAHA says that it was sent, without naming the message, as the browser engines do of what is forwarded.
+    #: Whether WAHA says that it was sent, without naming the message, as the browser engines do for forwards.
     _told: bool = PrivateAttr(default=False)
 
     @property
@@ -130,13 +130,13 @@ _CHOSEN = ("pushname", "pushName", "notify")
 
 
 def marks_saved(raw: Mapping[str, Any]) -> bool | None:
-    """The mark of a contact on whether it is in the address book; None where the engine sets none."""
+    """Whether a contact is marked as in the address book; None if the engine sets no such mark."""
     mark = raw.get("isMyContact")
     return mark if isinstance(mark, bool) else None
 
 
 def keeps_apart(raw: Mapping[str, Any]) -> bool:
-    """Whether a contact has a field of its own, perhaps empty, for the name that the person chose."""
+    """Whether a contact has a separate field, perhaps empty, for the name that the person chose."""
     return any(field in raw for field in _CHOSEN)
 
 
@@ -180,7 +180,7 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
         return None
     members = first_of(raw, "participants", "Participants")
     if isinstance(members, list) and members:
-        # One who could not be added stands among them with an error.
+        # Someone who could not be added is listed with an error.
         count: int | None = sum(not mapping_of(each).get("Error") for each in members)
     else:
         count = count_of(first_of(raw, "size", "ParticipantCount"))
@@ -194,13 +194,13 @@ def group_from(raw: Mapping[str, Any]) -> Group | None:
 
 
 def member_ids(raw: Mapping[str, Any]) -> list[str]:
-    """The ids of those in a group, as WAHA's row of it has them, sorted; empty where it lists nobody."""
+    """The ids of a group's members as in WAHA's row, sorted; empty if it lists nobody."""
     members = first_of(group_fields(raw), "participants", "Participants")
     ids = [chat_id_of(first_of(mapping_of(each), "id", "JID")) for each in members] if isinstance(members, list) else []
     return sorted(each for each in ids if each is not None)
 
 
-#: The `ack` of a message that WhatsApp did not take.
+#: The `ack` of a message that WhatsApp did not accept.
 NOT_TAKEN = -1
 
 
@@ -209,7 +209,7 @@ def sent_from(answer: Any, chat: str) -> Sent:
     raw = mapping_of(answer)
     key = message_key_of(raw)
     sent = Sent(
-        # Of a message that WhatsApp did not take, no id proves that it was sent.
+        # If WhatsApp did not accept a message, its id does not prove that it was sent.
         message_id=None if raw.get("ack") == NOT_TAKEN else _own_id(raw),
         chat=key.chat if key else chat,
         time=iso_time(first_of(raw, "timestamp", "messageTimestamp")),

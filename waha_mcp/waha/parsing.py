@@ -17,7 +17,7 @@ ChatKind = Literal["person", "group", "channel", "status", "broadcast"]
 def epoch(value: Any) -> float | None:
     """Unix seconds from seconds or milliseconds as number, text or Long (`{low, high, unsigned}`), or from ISO 8601.
 
-    None if invalid, and for what engines write where there is no time: 0, and Go's zero time (year 1).
+    None if invalid, and for the values that engines write for no time: 0, and Go's zero time (year 1).
     """
     value = _long(value)
     if isinstance(value, bool):
@@ -34,7 +34,7 @@ def epoch(value: Any) -> float | None:
 
 
 def _long(value: Any) -> Any:
-    """The number of a Long (`{low, high, unsigned}`), None if it is damaged; anything else as it is."""
+    """The number of a Long (`{low, high, unsigned}`), None if it is damaged; anything else unchanged."""
     if not isinstance(value, dict):
         return value
     low, high = value.get("low"), value.get("high", 0)
@@ -78,7 +78,7 @@ def list_of(answer: Any, what: str) -> list[Any]:
 
 
 def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
-    """An object answer. An empty body is WAHA's `null` for "there is none": the result is then empty.
+    """An object answer. An empty body is WAHA's `null` for "none": the result is then empty.
 
     Raises:
         BadAnswer: anything else, or a non-empty object with none of `fields`.
@@ -91,7 +91,7 @@ def object_of(answer: Any, what: str, *fields: str) -> Mapping[str, Any]:
 
 
 def one_of(answer: Any, what: str, read: Callable[[Mapping[str, Any]], T | None]) -> T | None:
-    """Parse an object answer with `read`; None if WAHA says that there is none (null, or WPP's `false`).
+    """Parse an object answer with `read`; None if WAHA reports none (null, or WPP's `false`).
 
     `what` names it in errors.
 
@@ -162,7 +162,7 @@ def count_of(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-#: The largest count that every reader of JSON keeps exactly.
+#: The largest integer that every JSON parser keeps exact.
 _MOST_COUNT = 2**53
 
 

@@ -1,4 +1,4 @@
-"""What WAHA's HTTP responses say: the decoded answer, or the error that fits."""
+"""Interpretation of WAHA's HTTP responses: the decoded answer, or the matching error."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from waha_mcp.waha.body import Damaged, Packed, TooMuch, read_body
 from waha_mcp.waha.errors import LOOK_FIRST, BadAnswer, NotDone, OutcomeUnknown, TooLarge, clean, error_for
 
 _LOOK_AT_URL = "ask the user to check the App's url (a reverse proxy or a login page may stand in front)."
-#: What a proxy answers where it does not reach WAHA; from 520 on they are Cloudflare's.
+#: Statuses of a proxy that does not reach WAHA; those from 520 on are Cloudflare's.
 _PROXYS = (502, 503, 504, *range(520, 531))
 #: Maximum bytes of a JSON answer, before and after decompression.
 MAX_JSON = 10 * 2**20
 
 
 async def answer_of(response: httpx.Response, *, changes: bool, session: str | None, key: str) -> Any:
-    """The decoded answer, or the matching WahaError. `changes`: it is that to a change.
+    """The decoded answer, or the matching WahaError. `changes`: the request was a change.
 
     A refusal counts only in WAHA's own error format. For a change, a redirect, a proxy's error, an unreadable
-    answer and a failure inside WAHA all raise OutcomeUnknown. `key` is taken out of the errors' texts.
+    answer and a failure inside WAHA all raise OutcomeUnknown. `key` is removed from the errors' texts.
     """
     status = response.status_code
     if 300 <= status < 400:
@@ -66,7 +66,7 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
         # A proxy's 403 says nothing about the key, nor about the outcome of a change.
         if changes:
             raise outcome_unknown(f"what stands in front of WAHA answered {status}")
-        # Of a file that is gone WAHA says so in an object under `error`.
+        # For a missing file, WAHA says so in an object under `error`.
         said = isinstance(answer, dict) and ("message" in answer or isinstance(answer.get("error"), dict))
         if status in (401, 403, 407) or (status == 404 and not said):
             raise BadAnswer(f"Something in front of WAHA, and not WAHA itself, answered {status}: {_LOOK_AT_URL}")
@@ -79,7 +79,7 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
 
 
 def _wants_https(response: httpx.Response, raw: bytes) -> bool:
-    """Whether a server refuses plain http because it speaks https there, as nginx, Apache, Go's and others put it."""
+    """Whether a server refuses plain http because the port is for https, as worded by nginx, Apache, Go and others."""
     if response.request.url.scheme != "http" or raw.lstrip().startswith(b"{"):
         return False
     return re.search(rb"(?i)(plain )?HTTP\b.{0,40}\b(HTTPS|SSL)|requires TLS", raw) is not None
@@ -89,7 +89,7 @@ def check_json(response: httpx.Response) -> None:
     """Check, without reading it, that a successful response is JSON, as WAHA's are.
 
     Raises:
-        BadAnswer: it is something else, so it is not WAHA that answers.
+        BadAnswer: it is not JSON, so the server is not WAHA.
     """
     if _content_type(response) != "application/json":
         raise BadAnswer(f"Something that is no JSON came back from WAHA's URL: {_LOOK_AT_URL}")
@@ -114,11 +114,11 @@ async def body_of(response: httpx.Response, cap: int, what: str) -> bytes:
 
 
 def _check_done(answer: Any) -> None:
-    """Check what a successful answer to a change says.
+    """Check the content of a successful answer to a change.
 
     Raises:
-        NotDone: it is false or has `success: false`, which is WAHA's way to say that WhatsApp did not do it.
-        OutcomeUnknown: it is an error all the same, as some proxies answer with 200.
+        NotDone: it is false or has `success: false`, by which WAHA says that WhatsApp did not do it.
+        OutcomeUnknown: it is an error nevertheless; some proxies send errors with status 200.
     """
     told = answer if isinstance(answer, dict) else {}
     if answer is False or told.get("success") is False:
@@ -135,7 +135,7 @@ def _check_done(answer: Any) -> None:
 
 
 def _is_wahas(status: int, answer: Any) -> bool:
-    """Whether an error body has WAHA's format: NestJS's, or that of its 422s (`error` and `session`)."""
+    """Whether an error body has WAHA's format: NestJS's, or the one of its 422s (`error` and `session`)."""
     if not isinstance(answer, dict):
         return False
     nest = isinstance(answer.get("message"), str | list) and answer.get("statusCode") == status
@@ -156,7 +156,7 @@ def _where(url: str) -> str:
 
 
 def outcome_unknown(how: str) -> OutcomeUnknown:
-    """The error for a change that may have reached WAHA; `how` says, as a clause, why it is not known."""
+    """The error for a change that may have reached WAHA; `how` is a clause that says why the outcome is unknown."""
     return OutcomeUnknown(
         f"The request may have reached WAHA, but {how}, so its outcome is unknown: it may or may not have happened. "
         + LOOK_FIRST

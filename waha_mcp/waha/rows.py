@@ -1,4 +1,4 @@
-"""Paging through WAHA's lists: shrinks the page if an answer is too large, and gives no row twice."""
+"""Paging through WAHA's lists: shrinks the page if an answer is too large, and skips duplicate rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ logger = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-#: Rows of one request, and how many `WholeList` reads at most.
+#: Rows per request, and the maximum that `WholeList` reads.
 PAGE, MOST = 2_000, 50_000
-#: A page of fewer rows than this and than asked for is the last one; of more, a server may have capped it.
+#: A page with fewer rows than this and than requested is the last one; a larger one may have been capped by the server.
 LEAST_CAP = 100
-#: The divisor of the page size after an answer that was too large; the successes in a row after which it is doubled.
+#: The divisor of the page size after an answer that was too large; the consecutive successes after which the size
+#: doubles.
 SHRINK, GROW_AFTER = 4, 4
 #: Consecutive too large answers that are tolerated: a WAHA that ignores `limit` never gives a smaller one.
 TOO_LARGE_MOST = 10
@@ -124,7 +125,7 @@ def _key(row: Any) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A whole list as far as it could be read. `gap` describes what is missing; `error` is what ended the reading."""
+    """A whole list as far as it could be read. `gap` describes what is missing; `error` ended the reading."""
 
     rows: Sequence[Row] = ()
     gap: str | None = None
@@ -137,14 +138,14 @@ class Rows:
 
 
 class WholeList:
-    """One list that is read to its end, `MOST` rows at most.
+    """One list that is read to its end, up to `MOST` rows.
 
-    What was read stays where a page fails or whoever reads is cancelled: the next `read` goes on behind it, as long as
-    the last row still stands where it stood. Else the list has changed, and is read anew.
+    The rows read so far are kept if a page fails or the reader is cancelled: the next `read` resumes after them, as
+    long as the last row is still at its position. Otherwise the list has changed and is read again.
     """
 
     def __init__(self, waha: Waha, operation: str, what: str, **query: Any) -> None:
-        """Nothing is asked for yet. `what` the rows are is named in errors."""
+        """No request is made yet. `what` names the rows in errors."""
         self._ask = (waha, operation, what)
         self._query = query
         self._begin()
@@ -153,11 +154,11 @@ class WholeList:
         waha, operation, what = self._ask
         self._pages = Pages(waha, operation, what, size=PAGE, **self._query)
         self._rows: list[Row] = []
-        #: The place behind the last row.
+        #: The position after the last row.
         self._behind = 0
 
     async def read(self) -> Rows:
-        """All rows. What goes wrong stands in the answer, beside what came before it."""
+        """All rows. Errors are reported in the result, together with the rows read before them."""
         error: WahaError | None = None
         gap: str | None = None
         try:
@@ -171,9 +172,9 @@ class WholeList:
         return Rows(self._rows[:MOST], gap, error)
 
     async def _go_on(self) -> bool:
-        """Read what is left; whether there is more than may be read."""
+        """Read the remaining rows; return whether there are more than may be read."""
         if self._pages.gap is not None:
-            # Places that could not be read would be counted twice.
+            # Positions that could not be read would be counted twice.
             self._begin()
         last = self._rows[-1] if self._rows else None
         if last is not None:

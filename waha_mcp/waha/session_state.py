@@ -1,7 +1,7 @@
-"""The state of the bound session, as far as WAHA's answers tell it.
+"""The state of the bound session, as far as WAHA's answers reveal it.
 
-WAHA waits up to 15 s for a session that is not working before it refuses. Once it is known that the session is in a
-state that only a person or control_session ends, each call looks first whether that has changed, which is quick.
+WAHA waits up to 15 s for a session that is not working before it refuses. Once the session is known to be in a state
+that only a person or control_session ends, each call first checks whether that has changed, which is quick.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from waha_mcp.waha.errors import SessionNotReady
 from waha_mcp.waha.parsing import mapping_of, text_of
 
-#: Lists the sessions in any state, to any key, at once.
+#: Lists the sessions in any state, for any key, without delay.
 SESSIONS = "GET /api/sessions"
-#: States that do not become WORKING by themselves. WAHA does right to wait for one that is STARTING.
+#: States that do not become WORKING by themselves. For STARTING, WAHA's wait is right.
 _STAYING = frozenset({"STOPPED", "FAILED", "SCAN_QR_CODE", "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"})
 #: Operations that WAHA answers in any state. The probe of the action `send` must reach WAHA's guard.
 _ANY_STATE = (
@@ -30,7 +30,7 @@ _WORKING_ONLY = ("/api/sessions/{session}/capping", "/api/sessions/{session}/tim
 
 
 class SessionState:
-    """What was last heard of the session; shared by all copies of a client."""
+    """The last known state of the session; shared by all copies of a client."""
 
     def __init__(self) -> None:
         #: WAHA's status; None: not known.
@@ -39,12 +39,12 @@ class SessionState:
         self.engine: str | None = None
 
     def keeps_from(self, template: str) -> bool:
-        """Whether an operation (its path's template) is known to be refused in this state, if it still is so."""
+        """Whether an operation (its path's template) would be refused, if the session is still in this state."""
         free = template.startswith(_ANY_STATE) and template not in _WORKING_ONLY
         return self.status in _STAYING and not free
 
     def hear(self, operation: str, answer: Any, session: str | None) -> None:
-        """Take the session's status and engine from an answer that tells them."""
+        """Take the session's status and engine from an answer that contains them."""
         method, _, template = operation.partition(" ")
         row: Mapping[str, Any] = {}
         if operation == SESSIONS and isinstance(answer, list):

@@ -1,7 +1,8 @@
-"""One WebSocket per account for all bridges of a process that listen to it, each with a key of its own.
+"""One WebSocket per account for all bridges of a process that listen to it, each with its own key.
 
-The connection is opened with the key of whom it serves first, and ends with them: the others open the next one with
-theirs. Who joins is asked at WAHA first whether its own key may read, as WAHA itself does when a socket opens.
+The connection is opened with the key of the first listener and ends when that one leaves: another listener then opens
+the next one with its own key. Before a listener joins, WAHA is asked whether its key may read, a check that WAHA itself
+makes when a socket opens.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from waha_mcp.waha.key_probe import PROBES
 
 logger = logging.getLogger(__name__)
 
-#: Events that wait for one who listens; one that falls further behind is cut off, and reads back.
+#: Events buffered per listener; a listener that falls further behind is disconnected, and catches up over REST.
 WAITING = 512
 
 
@@ -37,10 +38,10 @@ class SharedEvents:
 
     @asynccontextmanager
     async def listening(self, waha: Waha) -> AsyncIterator[AsyncIterator[Arrived]]:
-        """As `Waha.listening`, over the account's connection.
+        """Like `Waha.listening`, over the account's connection.
 
         Raises:
-            NoEvents: at any time, and also in the block that iterates: there is no connection, or no more.
+            NoEvents: there is no connection, or it has ended; also raised inside the block, while iterating.
         """
         assert self.start is not None
         place = waha.url, waha.session
@@ -74,14 +75,14 @@ class _Connection:
     def __init__(self, opener: Waha, forget: Callable[[_Connection], object]) -> None:
         self.opener = opener
         self.listeners: set[MemoryObjectSendStream[Arrived]] = set()
-        #: Set once it stands or has failed.
+        #: Set once the connection is up or has failed.
         self.ready = anyio.Event()
         self._scope = anyio.CancelScope()
         self._forget, self._why = forget, NoEvents("the connection broke")
         self._over = False
 
     async def run(self) -> None:
-        """Hand what arrives to all who listen, until the connection ends."""
+        """Pass each message to all listeners, until the connection ends."""
         try:
             with self._scope:
                 async with self.opener.listening() as arriving:
@@ -90,7 +91,7 @@ class _Connection:
                         self._hand_out(arrived)
         except NoEvents as why:
             self._why = why
-        except Exception:  # it must not end what runs beside it
+        except Exception:  # it must not stop other tasks
             logger.exception("Listening for events failed")
         finally:
             self._over = True
@@ -105,7 +106,7 @@ class _Connection:
         self._scope.cancel()
 
     def raise_if_ended(self, waha: Waha) -> None:
-        """Raise why it has ended, if it has. What WAHA says of the opener's key concerns nobody else."""
+        """Raise the reason if the connection has ended. A refusal of the opener's key does not concern the others."""
         if self._over and isinstance(self._why, NoneForThisKey) and waha is not self.opener:
             raise NoEvents("the connection was closed")
         if self._over:
@@ -128,10 +129,10 @@ async def _arriving(connection: _Connection, waha: Waha, receive: Any) -> AsyncI
 
 
 async def _check(waha: Waha) -> None:
-    """Find out whether a key may read, and so listen.
+    """Check that a key may read, and so listen.
 
     Raises:
-        NoEvents: it may not, or WAHA does not say.
+        NoEvents: it may not, or WAHA gives no answer.
     """
     try:
         await waha.call(PROBES[Action.READ])

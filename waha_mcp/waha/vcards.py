@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class CardFields(NamedTuple):
-    """What a card tells of a person or firm; texts as they stand there. `others`: further numbers."""
+    """The data of a card for a person or business; texts unchanged. `others`: further numbers."""
 
     name: str | None
     phone: str | None
@@ -19,9 +19,9 @@ class CardFields(NamedTuple):
     organization: str | None = None
 
 
-#: Pictures, sounds and keys in a card, of which nothing is told, and which may be broken.
+#: Pictures, sounds and keys in a card, which are ignored and may be malformed.
 _FILES = re.compile(r"^(?:\w+\.)?(?:PHOTO|LOGO|SOUND|KEY)[;:].*(?:\r?\n[ \t].*)*\r?\n", re.IGNORECASE | re.MULTILINE)
-#: Most bytes of one card that are parsed.
+#: The maximum bytes of one card that are parsed.
 _MOST = 200_000
 
 
@@ -33,14 +33,14 @@ def cards_in(text: str) -> list[CardFields]:
     """The cards in a text; without those that cannot be parsed at all."""
     if not text:
         return []
-    # Loaded when the first card comes: it costs as much as half the server's start.
+    # Loaded for the first card, since it takes half as long as starting the server.
     from vobject import readComponents
     from vobject.base import VObjectError
 
-    # It logs what it cannot parse, which is somebody's message; its modules have levels of their own.
+    # It logs text that it cannot parse, which is part of a message; its modules set their own log levels.
     logging.getLogger("vobject.base").disabled = True
     found: list[CardFields] = []
-    # What its parser raises on bad ones.
+    # What its parser raises on malformed cards.
     with contextlib.suppress(VObjectError, ValueError, TypeError, AttributeError, LookupError):
         cards = readComponents(_FILES.sub("", text[:_MOST]), ignoreUnreadable=True, allowQP=True)
         found.extend(_fields(each.contents) for each in cards)

@@ -1,4 +1,4 @@
-"""Which version of WAHA brought an operation, by its release notes, and the advice where one lacks it."""
+"""The version of WAHA that introduced each operation, by its release notes, and the advice for older ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 #: The first version with scoped keys, without which nothing limits an agent's key.
 SCOPED_KEYS = "2026.4"
-#: The first version whose free image (Core) has all that only Plus had before.
+#: The first version whose free image (Core) includes everything that was Plus-only before.
 ALL_IN_CORE = "2026.6.1"
 
 _GROUP, _SECURITY = "/api/{session}/groups/{id}", "/api/{session}/groups/{id}/settings/security"
 _AUTH, _CHANNELS, _PROFILE = "/api/{session}/auth", "/api/{session}/channels", "/api/{session}/profile"
 
-#: Version to the operations that it brought. Operations of which the release notes do not tell it are left out.
+#: Version to the operations that it introduced. Operations not mentioned in the release notes are left out.
 _BROUGHT: Mapping[str, tuple[str, ...]] = {
     "2026.9.1": (f"GET {_SECURITY}/member-share-history-mode", f"PUT {_SECURITY}/member-share-history-mode"),
     "2026.8.2": (
@@ -72,7 +72,7 @@ _BROUGHT: Mapping[str, tuple[str, ...]] = {
     "2024.12.3": ("POST /api/{session}/groups/refresh",),
 }
 
-#: Operation to the version that brought it.
+#: Operation to the version that introduced it.
 SINCE: Mapping[str, str] = {each: version for version, brought in _BROUGHT.items() for each in brought}
 
 
@@ -88,7 +88,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def lacks_operation(operation: str | None, running: str | None) -> str:
-    """What to say where WAHA does not know an operation. `running`: its version; None: not known."""
+    """The advice if WAHA does not know an operation. `running`: its version; None: not known."""
     since = SINCE.get(operation or "")
     says = f"This WAHA{f' ({running})' if running else ''} does not know the operation (404)"
     if since and (running is None or older(running, since)):
@@ -97,7 +97,7 @@ def lacks_operation(operation: str | None, running: str | None) -> str:
 
 
 def only_in_plus(running: str | None) -> str:
-    """What to say where WAHA answers that only its Plus image can do something. `running` as above."""
+    """The advice if WAHA answers that only its Plus image can do something. `running` as above."""
     says = f"This WAHA{f' ({running})' if running else ''} can do that only with its Plus image (422)"
     if running is None or older(running, ALL_IN_CORE):
         return f"{says}: since {ALL_IN_CORE} the free image can do it, too. Ask the user to update WAHA."

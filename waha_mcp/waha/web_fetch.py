@@ -1,7 +1,7 @@
 """Fetches files from web addresses that an agent names, without reaching into a private network.
 
 A host is looked up once per request, each of its addresses is checked, and the connection goes to a checked address, so
-that a name that changes its address in between (DNS rebinding) gains nothing. TLS checks the name. A redirect is a new
+a name that changes its address in between (DNS rebinding) achieves nothing. TLS checks the name. A redirect is a new
 request, checked the same way. No cookie, key, referrer or proxy of the environment is used; its certificates are.
 """
 
@@ -21,20 +21,20 @@ from waha_mcp import __version__
 from waha_mcp.app.urls import Url, not_public, parse
 from waha_mcp.waha.body import BodyError, TooMuch, read_body
 
-#: Seconds: for one DNS lookup, one connection, silence of the server, and the whole fetch with its redirects.
+#: Seconds for one DNS lookup, one connection, a pause of the server, and the whole fetch including redirects.
 LOOKUP, CONNECT_TIMEOUT, READ_TIMEOUT, DEADLINE = 3.0, 5.0, 10.0, 25.0
-#: Most redirects that are followed, and most addresses of a host that are tried.
+#: The maximum number of redirects followed, and of addresses tried per host.
 MOST_REDIRECTS, MOST_ADDRESSES = 5, 3
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MIMETYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+")
 
-#: Why a host is not to be asked, as a clause; None if it may be.
+#: Why a host must not be contacted, as a clause; None if it may be.
 MayAsk = Callable[[str], str | None]
 
 
 class NotFetched(Exception):
-    """There is no file. The text is a clause that says why; of URLs it names the host at most."""
+    """The file was not fetched. The text is a clause that says why; of a URL, it names at most the host."""
 
 
 class NotAllowed(NotFetched):
@@ -101,7 +101,7 @@ def _followed(url: Url, location: str) -> Url:
     """The target of a redirect. Raises NotAllowed."""
     try:
         target = parse(URL(location, base=url.href).href)
-    except ValueError:  # the parser quotes what it was given
+    except ValueError:  # the parser's message quotes its input
         raise NotAllowed(f"'{url.host}' redirects to what is no plain http or https URL") from None
     if url.scheme == "https" and target.scheme != "https":
         raise NotAllowed(f"'{url.host}' redirects from https to http on '{target.host}'")
@@ -109,7 +109,7 @@ def _followed(url: Url, location: str) -> Url:
 
 
 async def _ask(url: Url, addresses: list[str], cap: int) -> WebFile | str:
-    """Ask for a URL at the first address that takes the connection: the file, or where it redirects to.
+    """Request a URL from the first address that accepts the connection: the file, or the redirect's target.
 
     Raises:
         NotFetched: with the reason.
@@ -150,7 +150,7 @@ async def _ask_at(url: Url, address: str, cap: int) -> WebFile | str:
             "sni_hostname": url.host.strip("[]"),
         },
     )
-    # A bare transport: it has no cookies, knows no proxy, and does not look into redirects.
+    # A bare transport: it has no cookies, uses no proxy, and does not follow redirects.
     async with httpx.AsyncHTTPTransport(verify=verify) as transport:
         response = await transport.handle_async_request(request)
         try:

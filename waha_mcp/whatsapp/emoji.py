@@ -19,9 +19,9 @@ _BASE = (
     "\U0001f7e0-\U0001f7eb\U0001f7f0\U0001f90c-\U0001f9ff\U0001fa70-\U0001faff]"
 )
 _SIGN = f"{_BASE}\ufe0f?[\U0001f3fb-\U0001f3ff]?"
-#: The flags of England, Scotland and Wales: no other tags, in which a text could hide.
+#: The flags of England, Scotland and Wales. Other tag sequences, which could hide text, are not accepted.
 _REGIONS = "|".join("".join(chr(0xE0000 + ord(letter)) for letter in name) for name in ("gbeng", "gbsct", "gbwls"))
-#: One emoji: a sign or a few joined, a flag of two letters or of a region, or a keycap.
+#: One emoji: a symbol or several joined ones, a flag of two letters or of a region, or a keycap.
 _ONE = re.compile(
     f"{_SIGN}(?:\u200d{_SIGN}){{0,4}}|[\U0001f1e6-\U0001f1ff]{{2}}|\U0001f3f4(?:{_REGIONS})\U000e007f|[0-9#*]\ufe0f?\u20e3"
 )
@@ -71,10 +71,10 @@ _BY_NAME = {name: emoji for emoji, names in _NAMES.items() for name in names.spl
 def emoji_of(text: str) -> str:
     """The emoji that a text is or names, such as 👍 for "thumbs up" or ":+1:"; an empty text stays empty.
 
-    Names are the common ones, and Unicode's own.
+    Common names and Unicode's own names are accepted.
 
     Raises:
-        ValueError: it is no emoji, or more than one.
+        ValueError: not an emoji, or more than one.
     """
     text = text.strip()
     if not text or _ONE.fullmatch(text):

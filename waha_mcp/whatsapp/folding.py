@@ -1,6 +1,6 @@
 """Normalization for comparison: case, accents and invisible characters are ignored.
 
-`fold` and what is made of it decide whom a name means; `fold_text` only what a search finds, so that it ignores more.
+`fold` and its derivatives decide whom a name means; `fold_text` only what a search finds, so it ignores more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _folded(parts: str) -> str:
 def fold_name(name: str) -> str:
     """Normalize a name for an exact match: like `fold`, and without blanks and emoji. A name of emoji alone keeps them.
 
-    Letters of other forms (full-width, mathematical, circled) stay what they are: they look like others.
+    Letters of other forms (full-width, mathematical, circled) stay distinct, since they only look like others.
     """
     folded = fold(name) if name.isascii() else _folded(unicodedata.normalize("NFD", name.casefold()))
     return (
@@ -42,10 +42,10 @@ def fold_name(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def spell_name(name: str) -> str:
-    """Normalize a name as somebody wrote it: without case, blanks and emoji, but with accents and what does not show.
+    """Normalize a name as written: without case, blanks and emoji, but with accents and invisible characters.
 
-    A name means those whose saved name has this spelling, or has it as its `fold_name`: accents may be left out, and
-    none may be added. A name of emoji alone keeps them.
+    A name means everyone whose saved name has this spelling, or has it as its `fold_name`: accents may be omitted but
+    not added. A name of emoji alone keeps them.
     """
     if name.isascii():
         return "".join(name.lower().split())
@@ -63,13 +63,13 @@ def spell_name(name: str) -> str:
 
 
 def spellings(name: str) -> set[str]:
-    """The spellings (by `spell_name`) that mean a saved name; none for one that shows nothing, as a lone accent."""
+    """The spellings (by `spell_name`) that mean a saved name; none for an invisible one, such as a lone accent."""
     folded = fold_name(name)
     return {spell_name(name), folded} if folded else set()
 
 
 def _pictured(char: str) -> bool:
-    """Whether a character is an emoji or part of one: a symbol, a skin tone, a flag. A letter in a circle is none."""
+    """Whether a character is an emoji or part of one: a symbol, a skin tone, a flag. A circled letter is not."""
     if 0xFE00 <= ord(char) <= 0xFE0F or 0x1F3FB <= ord(char) <= 0x1F3FF:
         return True
     if unicodedata.category(char) != "So":
@@ -93,11 +93,11 @@ def _accent(char: str) -> bool:
 
 
 def fold_text(text: str) -> str:
-    """Normalize a text for the search: what people write in several ways, or leave out, becomes one.
+    """Normalize a text for the search: variant spellings become the same, including marks that people leave out.
 
-    That is what `fold` ignores, and also: digits of any script, typographic quotes, apostrophes and dashes, skin tones,
-    the forms of Arabic and Persian letters, katakana for hiragana. What makes another letter is kept: vowels of Indic
-    scripts, tones in Thai, voicing in Japanese, the Cyrillic short i. Folding twice changes nothing more.
+    Beyond what `fold` ignores, it unifies digits of any script, typographic quotes, apostrophes and dashes, skin tones,
+    the forms of Arabic and Persian letters, katakana for hiragana. Marks that make a different letter are kept: vowels
+    of Indic scripts, tones in Thai, voicing in Japanese, the Cyrillic short i. Folding twice changes nothing more.
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.lower().split())
@@ -105,7 +105,7 @@ def fold_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", folded).split())
 
 
-#: Letters and signs that stand for one another, beside those that NFKD and the case tell.
+#: Letters and signs that are equivalent, besides those that NFKD and case folding cover.
 _ALIKE: Mapping[str, str] = (
     {chr(code): letter for code, letter in _PLAIN.items()}
     # Latin, Cyrillic
@@ -127,12 +127,12 @@ _ALIKE: Mapping[str, str] = (
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
     | dict.fromkeys(map(chr, range(0x1F3FB, 0x1F400)), "")
 )
-#: Composed letters that are others than their base, although their mark is one that is ignored elsewhere.
+#: Composed letters that differ from their base, although their mark is ignored elsewhere.
 _WHOLE = frozenset("йў")
 
 
 class _Letters(dict[int, str]):
-    """What each character becomes, worked out when one is first met."""
+    """The replacement of each character, computed on first use."""
 
     def __missing__(self, code: int) -> str:
         folded = self[code] = _letter(chr(code))

@@ -20,11 +20,11 @@ _CHAT_ID = re.compile(
 _MESSAGE_ID = re.compile(
     r"(?P<me>true|false)_(?P<chat>[^_\s]+@[a-z.]+)_(?P<id>[0-9A-Za-z.-]+)(?:_(?P<participant>\S+))?"
 )
-#: A message id within a text of ours.
+#: A message id within a text written by waha-mcp.
 MESSAGE_ID_IN_TEXT = re.compile(
     r"\b(?:true|false)_[0-9a-z-]+@[a-z.]*[a-z]_[0-9A-Za-z]+(?:[.-][0-9A-Za-z]+)*(?:_[0-9]+(?::[0-9]+)?@[a-z.]*[a-z])?\b(?!…)"
 )
-#: A chat id within a text of ours.
+#: A chat id within a text written by waha-mcp.
 CHAT_ID_IN_TEXT = re.compile(r"(?<![\w@.+-])[0-9]+(?:-[0-9]+)?@(?:c\.us|lid|g\.us|newsletter|bot)\b")
 _DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -33,7 +33,7 @@ CHAT_FORMS = (
     "a phone number with country code ('+1 202 555 0123') or a chat id ('12025550123@c.us', '120363000000000000@g.us')"
 )
 
-#: Stands for the chat of an author who is not known.
+#: Stands for the chat of an unknown author.
 NOT_KNOWN = ""
 
 
@@ -136,7 +136,8 @@ def parse_message_id(value: str) -> MessageKey:
 def chats_of(message_id: str) -> tuple[str, ...]:
     """The chats that a message is about: its chat, and for somebody else's status story (or broadcast) its author.
 
-    WhatsApp delivers reactions and answers to the author alone. The author is `NOT_KNOWN` if the id does not tell.
+    WhatsApp delivers reactions and answers to the author alone. The author is `NOT_KNOWN` if the id does not contain
+    it.
 
     Raises:
         ValueError: not a full message id.
@@ -153,7 +154,7 @@ def is_broadcast(chat_id: str) -> bool:
 
 
 def bare_id(value: str) -> str:
-    """The `{ID}` part of a full message id; a bare id is returned as it is. WAHA's new-message-id gives either form."""
+    """The `{ID}` part of a full message id; a bare id is returned unchanged. WAHA's new-message-id returns either."""
     match = _MESSAGE_ID.fullmatch(value)
     return match["id"] if match else value
 

@@ -1,4 +1,4 @@
-"""Questions, by the question marks of all scripts."""
+"""Detection of questions, by the question marks of all scripts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MARKS = (
     "\U00011143\U0001e95f\u2753\u2754"
 )
 _MARK = re.compile(f"[{re.escape(_MARKS)}]")
-#: A link, but for the marks behind it.
+#: A link, without the punctuation after it.
 _LINK = re.compile(rf"\b(?:\w{{1,20}}://|www\.)\S*[^\s{re.escape(_MARKS)}]", re.IGNORECASE)
-#: Greek words that end with a semicolon: what most keyboards write for U+037E.
+#: Greek words that end with a semicolon, which most keyboards produce instead of U+037E.
 _GREEK = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]['\"»”’)\]]*\s*;(?=\s|$)")
 
 
 def question_in(text: str) -> str | None:
-    """The last line of a text that asks something; None if it asks nothing. Marks inside of links do not count."""
+    """The last line of a text that asks a question; None without one. Question marks inside links do not count."""
     for line in reversed(text.splitlines()):
         bare = _LINK.sub("", line)
         if _MARK.search(bare) or _GREEK.search(bare):

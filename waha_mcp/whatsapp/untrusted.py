@@ -24,7 +24,7 @@ MAX_NAME, MAX_TEXT = 120, 65_536
 class Others:
     """Annotation of fields that hold text of other people: data, never instructions.
 
-    `own`: the account's owner chose it, as far as WhatsApp goes; it is cleaned and marked as the others'.
+    `own`: the account's owner chose it, as far as WhatsApp goes; it is cleaned and marked like others' text.
     """
 
     own: bool = False
@@ -37,8 +37,8 @@ _TAGGED_FLAGS = tuple(
     for region in ("gbeng", "gbsct", "gbwls")
 )
 _FLAGS = re.compile(f"({'|'.join(_TAGGED_FLAGS)})")
-#: Characters that show nothing and whose Unicode category is letter, mark, symbol or unassigned: what Unicode calls
-#: Default_Ignorable_Code_Point (but for the two styles above), and blanks, joiners and selectors of single scripts.
+#: Invisible characters whose Unicode category is letter, mark, symbol or unassigned: Unicode's
+#: Default_Ignorable_Code_Point (except the two styles above), and blanks, joiners and selectors of single scripts.
 _BLANK = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u3164\uffa0"
     + "".join(map(chr, range(0xFE00, 0xFE0E)))
@@ -47,7 +47,7 @@ _BLANK = frozenset(
     + "\u2800\u2d7f\U0001107f\U00013441\U00013442\U00016fe4\U0001bc9d\U0001d159"
 )
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co"})
-#: What Python calls printable, and hides all the same or shows only beside certain others.
+#: Characters that Python calls printable, but that are invisible or show only next to certain others.
 _TO_LOOK_AT = re.compile(f"[{''.join(sorted(_BLANK))}{_TEXT_STYLE}{_EMOJI_STYLE}]")
 
 
@@ -69,15 +69,15 @@ def _truncated(text: str, limit: int) -> str:
 
 
 def _all_shows(text: str) -> bool:
-    """Whether nothing in a text is to be removed or replaced, as in nearly every one."""
-    # Every character that `hides` is unprintable or among those to look at, and so is every joiner and selector.
+    """Whether nothing in a text needs to be removed or replaced, which holds for nearly all texts."""
+    # Every character that `hides` is unprintable or in the set to check, and so is every joiner and selector.
     return text.replace("\n", "").isprintable() and (text.isascii() or _TO_LOOK_AT.search(text) is None)
 
 
 def reveal(text: str) -> str:
-    """Text on one line in which nothing is taken out: each character that ends a line or hides is its `<U+…>`.
+    """Text on one line with nothing removed: each line end or invisible character is shown as `<U+…>`.
 
-    For people who decide about a text, and have to see all of it.
+    For people who decide about a text and must see all of it.
     """
     between = _FLAGS.split(text)
     # Every other part is a flag.
@@ -94,7 +94,7 @@ def _printable(part: str) -> str:
 
 
 def _visible(text: str, instead: Callable[[str], str] | None = None) -> list[str]:
-    """The parts of a text that show; for each character that does not, what `instead` makes of it."""
+    """The visible parts of a text, with the result of `instead` for each invisible character."""
     kept: list[str] = []
     for at, char in enumerate(text):
         shows = char
@@ -147,7 +147,7 @@ def _unassigned(char: str) -> bool:
 
 #: A name, subject or file name: one line of at most `MAX_NAME` characters.
 Name = Annotated[str, Others(), AfterValidator(clean_name)]
-#: A name of the account itself, or one that its owner gave something.
+#: A name of the account itself, or a name that its owner chose.
 OwnName = Annotated[str, Others(own=True), AfterValidator(clean_name)]
 #: A message, description or document: at most `MAX_TEXT` characters, with line breaks.
 Words = Annotated[str, Others(), AfterValidator(clean_text)]
@@ -161,14 +161,14 @@ def others_in(model: type[BaseModel]) -> frozenset[str]:
 
 @cache
 def own_in(model: type[BaseModel]) -> frozenset[str]:
-    """Those of them that the account's owner chose."""
+    """The names in `others_in` whose text the account's owner chose."""
     return frozenset(name for name, field in model.model_fields.items() if _marked(field, own=True))
 
 
 def _marked(field: Any, *, own: bool = False) -> bool:
     """Whether a field, or a type nested in its annotation (list item, union member), is annotated with `Others`.
 
-    `own`: with one that says so.
+    `own`: with an `Others` whose `own` is set.
     """
     marks = [*getattr(field, "metadata", ()), *getattr(field, "__metadata__", ())]
     inner = [getattr(field, "annotation", None), *get_args(field)]

@@ -1,6 +1,6 @@
-"""What every engine must answer, and what all of them share: ids, pictures, `WAMedia`.
+"""The answers that every engine must give, and the parts they share: ids, pictures, `WAMedia`.
 
-The answers to changes have the form of most engines here; an engine that answers them otherwise overrides them.
+Answers to changes have the form of most engines here; an engine with another form overrides them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from waha_mcp.sandbox.engines.engine_content import noise
 
 
 class Engine(ABC):
-    """How one engine words its answers. `lacks` are the operations it answers with 501."""
+    """How one engine forms its answers. `lacks` are the operations that it answers with 501."""
 
     name: ClassVar[str]
     LACKS: ClassVar[frozenset[str]]
     #: Whether `merge` joins the two chats of one person, that of the number and that of the hidden id.
     merges: ClassVar[bool] = True
-    #: Whether marking a chat as read marks all of it and does not say what.
+    #: Whether marking a chat as read marks all of it, without listing the messages.
     reads_whole_chats: ClassVar[bool] = False
     #: Whether a status message may name who sees it.
     shows_status_to_some: ClassVar[bool] = True
     #: Whether a channel is found by the code of its invite link.
     finds_channels_by_code: ClassVar[bool] = True
-    #: Whether the presence of somebody offline says since when.
+    #: Whether the presence of an offline person includes the time last seen.
     tells_last_seen: ClassVar[bool] = True
 
     def __init__(self, public_url: str) -> None:
@@ -36,12 +36,12 @@ class Engine(ABC):
     # Ids
 
     def message_id(self, account: Account, message: Message) -> str:
-        """WAHA's serialised id: who, which chat, which message, and in groups which member."""
+        """WAHA's serialised id: direction, chat, message, and in groups the member."""
         base = f"{str(message.from_me).lower()}_{message.chat}_{message.id}"
         return f"{base}_{message.author}" if in_group(message) else base
 
     def finds(self, account: Account, message: Message, message_id: str) -> bool:
-        """Whether a message is found by what a request calls it."""
+        """Whether the id in a request denotes this message."""
         return True
 
     def picture(self, account: Account, chat_id: str) -> str | None:
@@ -54,7 +54,7 @@ class Engine(ABC):
     # Messages
 
     def media(self, account: Account, message: Message, *, session: str, download: bool) -> dict[str, Any] | None:
-        """`WAMedia` of a message: None without a file, and when it is not to be downloaded."""
+        """`WAMedia` of a message: None without a file, or if no download was requested."""
         media = message.media
         if media is None or message.deleted or not download:
             return None
@@ -78,23 +78,23 @@ class Engine(ABC):
         wanted: Filter,
         ascending: bool,
     ) -> list[Message]:
-        """The messages of a page that come back at all."""
+        """The messages of a page that the engine returns."""
         found = account.page(chats, limit=limit, offset=offset, wanted=wanted, ascending=ascending)
         return [message for message in found if self.shows(account, message)]
 
     def shows(self, account: Account, message: Message) -> bool:
-        """Whether reading a page gives this message."""
+        """Whether reading a page returns this message."""
         return True
 
     @abstractmethod
     def check_filter(self, wanted: Filter, chat_id: str) -> None:
-        """Refuse a read that this engine can not do."""
+        """Refuse a read that this engine does not support."""
 
-    # What changes of messages answer
+    # Answers to changes of messages
 
     @abstractmethod
     def sent(self, account: Account, message: Message) -> Any:
-        """What a send answers."""
+        """The answer to a send."""
 
     def sent_poll(self, account: Account, message: Message) -> Any:
         return self.message(account, message)
@@ -128,12 +128,12 @@ class Engine(ABC):
     def contact(self, account: Account, person: Person, *, as_lid: bool = False) -> dict[str, Any]: ...
 
     def listed_contacts(self, account: Account) -> list[tuple[Person, bool]]:
-        """All contacts, each with whether it is listed by its hidden id; some people stand there by both."""
+        """All contacts, each with whether it is listed by its hidden id; some people are listed by both."""
         people = account.people.values()
         return [(each, False) for each in people] + [(each, True) for each in people if each.twin_listed]
 
     def unknown_contact(self, account: Account, any_id: str) -> Any:
-        """What asking for somebody unknown answers."""
+        """The answer to a request for an unknown person."""
         return None
 
     def number_exists(self, person: Person) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Engine(ABC):
     def me(self, account: Account) -> dict[str, Any]: ...
 
     def presence_id(self, account: Account, chat_id: str) -> str:
-        """Under which id the presence in a chat is answered."""
+        """The id under which the presence in a chat is returned."""
         return chat_id
 
     # Groups
@@ -159,7 +159,7 @@ class Engine(ABC):
         """All groups, as the engine lists them."""
 
     def one_group(self, account: Account, group: Group | None) -> Any:
-        """One group by its id; None is one that is not known."""
+        """One group by its id; None if it is unknown."""
         return None if group is None else self.group(account, group)
 
     def new_group(self, account: Account, group: Group) -> Any:
@@ -196,10 +196,10 @@ class Engine(ABC):
 
     @abstractmethod
     def participant_results(self, ids: list[str], change: str) -> Any:
-        """What a change of members answers; `change` is `add`, `remove`, `promote` or `demote`."""
+        """The answer to a change of members; `change` is `add`, `remove`, `promote` or `demote`."""
 
     def member_id(self, account: Account, group: Group, person_id: str) -> str:
-        """How a group names a member: by `@lid` where the group hides numbers."""
+        """How a group names a member: by `@lid` if the group hides numbers."""
         person = account.person(person_id)
         return person.lid if group.lids and person and person.lid else person_id
 
@@ -220,18 +220,18 @@ class Engine(ABC):
         }
 
     def own_channel(self, channel: Channel) -> dict[str, Any]:
-        """A channel as it stands in the list of those that the account owns or follows."""
+        """A channel as in the list of those that the account owns or follows."""
         return self.channel(channel)
 
     def found_channel(self, channel: Channel) -> dict[str, Any]:
-        """A channel asked for by its id or by the code of its invite link."""
+        """A channel requested by its id or by the code of its invite link."""
         return self.channel(channel)
 
     def unknown_channel(self, wanted: str) -> Exception:
         return Crash("Not Found", "GraphQLError")
 
     def channel_numbers(self, channel: Channel, message: Message) -> dict[str, Any]:
-        """What a preview says of a post besides the post."""
+        """The fields of a preview besides the post."""
         return {
             "reactions": {"👍": 7 + message.server_id % 5, "❤️": 3},
             "viewCount": channel.subscribers // 3,
@@ -242,5 +242,5 @@ class Engine(ABC):
 
 
 def in_group(message: Message) -> bool:
-    """Whether several people write where this message stands, so that its id says who did."""
+    """Whether several people write in this message's chat, so that its id includes the author."""
     return message.chat.endswith(("@g.us", "@broadcast"))

@@ -1,7 +1,7 @@
-"""What WEBJS and WPP share: both drive WhatsApp Web, and answer with its objects.
+"""The common parts of WEBJS and WPP: both drive WhatsApp Web, and answer with its objects.
 
-Ids are objects in them, one chat is one conversation whoever else it belongs to, and what WhatsApp Web knows of a group
-stands under `groupMetadata`.
+In these, ids are objects, one chat is one conversation whoever else it belongs to, and the data of a group is under
+`groupMetadata`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from waha_mcp.sandbox.engines.engine_content import noise
 
 
 class Browser(Engine):
-    #: Lacked by both: the engines that speak the protocol themselves have them.
+    #: Operations that both lack: only the engines that speak the protocol themselves have them.
     BROWSERS_LACK: ClassVar[frozenset[str]] = frozenset(
         {
             "ChattingController_sendButtons",
@@ -44,7 +44,7 @@ class Browser(Engine):
 
     @abstractmethod
     def named(self, any_id: str) -> Any:
-        """Who wrote to whom, in `_data` of a row."""
+        """Sender and recipient, in `_data` of a row."""
 
     @abstractmethod
     def key(self, account: Account, message: Message) -> Any:
@@ -52,7 +52,7 @@ class Browser(Engine):
 
     @abstractmethod
     def body(self, model: dict[str, Any]) -> str | None:
-        """What WAHA takes for the text; None leaves it out."""
+        """The value that WAHA uses as the text; None leaves it out."""
 
     @abstractmethod
     def has_media(self, model: dict[str, Any]) -> bool: ...
@@ -68,7 +68,7 @@ class Browser(Engine):
             "t": message.time,
             "from": self.named(me if message.from_me else chat),
             "to": self.named(chat if message.from_me else me),
-            # What others sent stands at "the server has it" for good.
+            # Messages of others keep the `ack` "the server has it".
             "ack": message.ack if message.from_me else 1,
             "star": message.starred,
             "hasReaction": bool(message.reactions),
@@ -106,7 +106,7 @@ class Browser(Engine):
         return model | (message.raw or {})
 
     def row(self, account: Account, message: Message, model: dict[str, Any]) -> dict[str, Any]:
-        """What both engines put around a model."""
+        """The fields that both engines add around a model."""
         ack = model["ack"]
         row = {
             "id": self.message_id(account, message),
@@ -143,20 +143,20 @@ class Browser(Engine):
         return {"sent": True}
 
     def is_notification(self, message: Message) -> bool:
-        """Whether nobody wrote it: WhatsApp Web notes what happened in the chat."""
+        """Whether it is a notice by which WhatsApp Web records an event in the chat."""
         return (message.raw or {}).get("type") in NOTIFICATIONS
 
     # Chats and contacts
 
     def formatted(self, any_id: str) -> str:
-        """A number as WhatsApp Web shows the chat of somebody who is not saved."""
+        """A number as WhatsApp Web shows it for the chat of an unsaved person."""
         digits = any_id.partition("@")[0]
         if len(digits) == 11 and digits.startswith("1"):
             return f"+1 ({digits[1:4]}) {digits[4:7]}-{digits[7:]}"
         return f"+{digits}"
 
     def saved_name(self, account: Account, chat_id: str) -> str | None:
-        """The name of a chat, without those that people chose for themselves."""
+        """The name of a chat, without names that people chose for themselves."""
         person = account.person(chat_id)
         return person.name if person else account.name_of(chat_id) or self.left_subject(account, chat_id)
 
@@ -277,7 +277,7 @@ class Browser(Engine):
         return chat.id.endswith("@g.us")
 
     def is_read_only(self, account: Account, chat: Chat) -> bool:
-        """Whether nothing may be written: a group that was left, or where only others write."""
+        """Whether the account may not write: it left the group, or only others may write."""
         group = account.groups.get(chat.id)
         if group is None:
             return self.is_group(chat)

@@ -8,7 +8,7 @@ from typing import Any
 from waha_mcp.sandbox.account import Message
 from waha_mcp.sandbox.engines.engine_content import derived_id, noise
 
-#: Rows of a chat that nobody wrote; the model calls them notifications.
+#: Rows of a chat that are not messages; the model calls them notifications.
 NOTIFICATIONS = frozenset(
     {
         "gp2", "notification", "notification_template", "e2e_notification", "broadcast_notification",
@@ -27,7 +27,7 @@ TYPES = {
     "button_reply": "buttons_response",
 }
 
-#: What every model carries, whatever it holds.
+#: The fields of every model, whatever its content.
 DEFAULTS: dict[str, Any] = {
     "viewed": False,
     "invis": False,
@@ -94,7 +94,7 @@ def thumbnail(message: Message) -> str:
 
 
 def content(message: Message) -> dict[str, Any]:
-    """The fields of what a message holds, `type` and `body` among them where the model has them."""
+    """The fields of a message's content, including `type` and `body` if the model has them."""
     if message.deleted:
         return {
             "type": "revoked",

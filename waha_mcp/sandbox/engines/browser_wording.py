@@ -1,4 +1,4 @@
-"""The events of WEBJS and WPP: who wrote stands in `from`, and an edited or deleted message keeps its id."""
+"""The events of WEBJS and WPP: `from` is the author, and an edited or deleted message keeps its id."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BrowserWording(Wording):
         mine = account.is_me(by)
         vote = replace(poll, from_me=mine, author=by)
         told: dict[str, Any] = {
-            # A vote has no id of its own.
+            # A vote has no id itself.
             "id": self.engine.message_id(account, vote),
             "from": by,
             "to": poll.chat if mine or in_group(poll) else account.me.id,
@@ -79,7 +79,7 @@ class WebjsWording(BrowserWording):
         return self.engine.message(account, message) | {"editedMessageId": message.id, "_data": raw}
 
     def revoked(self, account: Account, message: Message, by: str) -> dict[str, Any]:
-        # The library remembers one message: the one that changed last.
+        # The library remembers only the last message that changed.
         before = None
         if account.chats[message.chat].messages[-1] is message:
             before = self.engine.message(account, replace(message, deleted=False))
@@ -95,7 +95,8 @@ class WebjsWording(BrowserWording):
         if message.ack in (0, 1) or not _has_tags(session):
             return None
         chat = message.chat
-        # It is as odd as this: the id says that one wrote it, and `fromMe` that one did not.
+        # The real engine is inconsistent here too: the id says that the account wrote it, and `fromMe` says that it did
+        # not.
         told = {
             "id": f"true_{chat}_{message.id}_{account.me.id}",
             "from": chat,
@@ -109,7 +110,7 @@ class WebjsWording(BrowserWording):
         return _has_tags(session)
 
     def changed(self, account: Account, group: Group, fields: tuple[str, ...]) -> dict[str, Any]:
-        # The group is read anew, whatever has changed.
+        # The group is read again, whatever has changed.
         return self.group_info(account, group)
 
     def call(self, call_id: str, caller: str) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class WppWording(BrowserWording):
         return row | told | {"timestamp": message.edited or message.time}
 
     def revoked(self, account: Account, message: Message, by: str) -> dict[str, Any]:
-        """Keys in the place of messages, with ids as WhatsApp's servers write them."""
+        """Keys in place of messages, with ids as WhatsApp's servers write them."""
         revoke = replace(message, id=derived_id(message.id, "revoke"), from_me=account.is_me(by), author=by)
         raw = {
             "id": self.engine.message_id(account, revoke),
@@ -173,7 +174,7 @@ class WppWording(BrowserWording):
 
 
 def _has_tags(session: Session) -> bool:
-    """Whether the session is configured to hear WhatsApp's raw receipts and presences."""
+    """Whether the session is configured to receive WhatsApp's raw receipts and presences."""
     return bool((session.config.get("webjs") or {}).get("tagsEventsOn"))
 
 

@@ -21,7 +21,7 @@ def noise(*parts: str, size: int = 32) -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """The bare id of what belongs to a message, such as a reaction to it: the same for the same parts."""
+    """The bare id of an object that belongs to a message, such as a reaction: the same for the same parts."""
     return hashlib.sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32].upper()
 
 
@@ -31,7 +31,7 @@ def option_hash(option: str) -> str:
 
 
 def content(account: Account, message: Message) -> dict[str, Any] | None:
-    """The protocol's `message` object; None when nothing is left of a deleted message."""
+    """The protocol's `message` object; None for a deleted message without content."""
     if message.deleted:
         return None
     body = _by_kind(message)

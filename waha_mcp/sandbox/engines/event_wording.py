@@ -1,6 +1,6 @@
-"""How an engine words what happens, as WAHA's events: their names and payloads.
+"""How an engine reports happenings as WAHA's events: their names and payloads.
 
-A message in an event is what reading it over REST gives, with its file downloaded.
+A message in an event is the same as over REST, with its file downloaded.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 #: A name and a payload.
 Event = tuple[str, Any]
-#: Seconds from the end of a call until it is told.
+#: Seconds from the end of a call until it is reported.
 CALL_END_DELAY = 1.0
 #: The role of somebody after a change.
 ROLES = {"join": "participant", "leave": "left", "promote": "admin", "demote": "participant"}
 
 
 class Wording(ABC):
-    """The events of one engine. What is common to most stands here; an engine that differs overrides it."""
+    """The events of one engine. The defaults fit most engines; an engine that differs overrides them."""
 
     #: Whether times of changes in groups are in milliseconds.
     in_milliseconds: ClassVar[bool]
-    #: Whether `membersCanSendMessages` says what its name does, and not the reverse.
+    #: Whether `membersCanSendMessages` means what its name says, and not the reverse.
     tells_who_writes: ClassVar[bool]
-    #: Whether one who leaves a group that hides numbers is told so.
+    #: Whether the account's own departure from a group that hides numbers is reported.
     sees_itself_leave: ClassVar[bool] = True
-    #: Whether coming into a group is also a change of its members.
+    #: Whether joining a group is also reported as a change of its members.
     is_a_member_too: ClassVar[bool] = True
-    #: The fields of a group's information whose change is told.
+    #: The fields of a group's information whose change is reported.
     group_fields: ClassVar[frozenset[str]]
-    #: What somebody does who was typing and whose message has come; None: nothing is told.
+    #: The presence of a person whose message has arrived after typing; None: not reported.
     after_typing: ClassVar[str | None]
-    #: Seconds until one's own message is told.
+    #: Seconds until an own message is reported.
     own_delay: ClassVar[float] = 0.0
     tells_other_calls_end: ClassVar[bool] = True
 
@@ -49,7 +49,7 @@ class Wording(ABC):
         self.engine = engine
 
     def delay(self, happening: Happening) -> float:
-        """Seconds until it is told."""
+        """Seconds until it is reported."""
         match happening:
             case happenings.Written(message) if message.from_me:
                 return self.own_delay
@@ -58,11 +58,11 @@ class Wording(ABC):
         return 0.0
 
     def me(self, account: Account) -> dict[str, Any]:
-        """Who the account is, as an envelope says it."""
+        """The account's identity as in an envelope."""
         return self.engine.me(account) | {"reachoutTimelock": None, "messageCapping": None}
 
     def events(self, session: Session, happening: Happening) -> Iterator[Event]:
-        """Names and payloads of what happened; nothing where this engine does not tell it."""
+        """Names and payloads of the events for a happening; empty if this engine does not report it."""
         if isinstance(happening, happenings.StatusChanged):
             yield "session.status", {
                 "name": session.name, "status": session.status, "statuses": session.statuses, "data": None,
@@ -125,7 +125,7 @@ class Wording(ABC):
                 yield from self.of_list(happening)
 
     def of_list(self, happening: Happening) -> Iterator[Event]:
-        """Events about labels and about places in the list of chats."""
+        """Events about labels and about positions in the list of chats."""
         yield from ()
 
     # Messages
@@ -147,10 +147,10 @@ class Wording(ABC):
 
     @abstractmethod
     def acknowledged(self, session: Session, account: Account, message: Message, reader: str) -> dict[str, Any] | None:
-        """The receipt of one's own message; None where it is not told."""
+        """The receipt of an own message; None if it is not reported."""
 
     def read(self, account: Account, messages: tuple[Message, ...]) -> Iterator[Event]:
-        """That one has read messages of others."""
+        """The event that the account has read messages of others."""
         yield from ()
 
     # Presence and calls
@@ -186,7 +186,7 @@ class Wording(ABC):
         }
 
     def changed(self, account: Account, group: Group, fields: tuple[str, ...]) -> dict[str, Any]:
-        """The group's information as far as it has changed."""
+        """The changed fields of the group's information."""
         info = self.group_info(account, group)
         return {name: info[name] for name in fields if name in self.group_fields}
 
@@ -216,7 +216,7 @@ class Wording(ABC):
 
     @abstractmethod
     def group_data(self, group: Group, by: str, action: str) -> dict[str, Any]:
-        """`_data` of a change in a group: who did it, among others."""
+        """`_data` of a change in a group, which includes the actor."""
 
     def now(self) -> int:
         return time.time_ns() // 1_000_000 if self.in_milliseconds else int(time.time())

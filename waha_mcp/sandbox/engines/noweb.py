@@ -66,7 +66,7 @@ class Noweb(Sockets):
         return found
 
     def has_media(self, message: Message, download: bool) -> bool:
-        # NOWEB knows of a file only once it was fetched.
+        # NOWEB knows a file only once it was fetched.
         return download and super().has_media(message, download)
 
     def sent(self, account: Account, message: Message) -> Any:
@@ -79,7 +79,7 @@ class Noweb(Sockets):
         }
 
     def shows(self, account: Account, message: Message) -> bool:
-        # What has no content left is skipped, so a page can be shorter than its limit.
+        # Messages without content are skipped, so a page can be shorter than its limit.
         return not message.deleted
 
     def finds(self, account: Account, message: Message, message_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What GOWS and NOWEB share: `WAMessage` around the messages of WhatsApp's protocol."""
+"""The common parts of GOWS and NOWEB: `WAMessage` around the messages of WhatsApp's protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from waha_mcp.sandbox.engines.engine_content import vcards
 
 
 class Sockets(Engine):
-    #: Lacked by both: only the browser engines have them.
+    #: Operations that both lack: only the browser engines have them.
     SOCKETS_LACK: ClassVar[frozenset[str]] = frozenset(
         {
             "ChatsController_deleteChat",
@@ -28,7 +28,7 @@ class Sockets(Engine):
     def message(
         self, account: Account, message: Message, *, session: str = "default", download: bool = False
     ) -> dict[str, Any]:
-        """`WAMessage`: nulls where WAHA has nothing to say."""
+        """`WAMessage`, with null for values that WAHA does not have."""
         media = self.media(account, message, session=session, download=download)
         group = in_group(message)
         ack = message.ack

@@ -1,4 +1,4 @@
-"""The events of GOWS and NOWEB: the chat stands in `from`, and an edit or a deletion is a message with its own id."""
+"""The events of GOWS and NOWEB: `from` is the chat, and an edit or a deletion is a message with its own id."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class SocketsWording(Wording):
     body_field: ClassVar[str]
 
     def protocol_message(self, message: Message, kind: int, name: str) -> dict[str, Any]:
-        """What tells of a message that something became of it, by its key."""
+        """The protocol message that refers to another message by its key."""
         return {"key": raw_key(message), "type": name}
 
     def wrapped(self, told: dict[str, Any]) -> dict[str, Any]:
-        """An edit's protocol message in what is around it."""
+        """An edit's protocol message in its wrapper."""
         return {"protocolMessage": told}
 
     def edited(self, account: Account, message: Message, before: str | None) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class GowsWording(SocketsWording):
         return told
 
     def target(self, account: Account, message: Message, reaction: Message) -> str:
-        # The key stays as the one who reacts has written it: from their point of view.
+        # The key stays as the reacting person's device wrote it: from their point of view.
         if reaction.from_me:
             return super().target(account, message, reaction)
         theirs = message.author == reaction.author
@@ -140,7 +140,7 @@ class GowsWording(SocketsWording):
 
     def read(self, account: Account, messages: tuple[Message, ...]) -> Iterator[Event]:
         for message in messages:
-            # A receipt of one's own does not say who wrote what was read.
+            # The account's own read receipt does not name the authors.
             yield ack_event(message), self._receipt(f"false_{message.chat}_{message.id}", message, None, 3)
 
     def _receipt(self, message_id: str, message: Message, reader: str | None, ack: int) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class NowebWording(SocketsWording):
         told = {"id": f"true_{message.chat}_{message.id}_{me}", "from": message.chat, "participant": me, "fromMe": True}
         stamp = "receiptTimestamp" if ack == 2 else "readTimestamp"
         raw = {"key": raw_key(message), "receipt": {"userJid": jid(reader), stamp: int(time.time())}}
-        # That it was delivered is told as the server's receipt.
+        # Delivery is reported as the server's receipt.
         return told | ack_fields(1 if ack == 2 else ack) | {"_data": raw}
 
     def role(self, change: str) -> str:

@@ -35,7 +35,7 @@ class Webjs(Browser):
         return key | {"_serialized": self.message_id(account, message)}
 
     def finds(self, account: Account, message: Message, message_id: str) -> bool:
-        # By its whole id; a bare one is tried as one's own and as the other's where only two write.
+        # By its full id; in a chat of two people, a bare one is tried as the owner's and as the other person's.
         return message_id == self.message_id(account, message) or (
             "_" not in message_id and message.chat.endswith(("@c.us", "@lid"))
         )
@@ -85,7 +85,7 @@ class Webjs(Browser):
         return [] if message.deleted else vcards(message) or []
 
     def library_message(self, account: Account, message: Message) -> dict[str, Any]:
-        """The library's Message, as a send answers it and as a chat holds its last one."""
+        """The library's Message, as in the answer to a send and as a chat's last message."""
         model = self.model(account, message)
         row = self.row(account, message, model)
         found = {
@@ -117,7 +117,7 @@ class Webjs(Browser):
         place = self._location(message, model)
         return found if place is None else found | {"location": place}
 
-    # What changes of messages answer
+    # Answers to changes of messages
 
     def sent(self, account: Account, message: Message) -> Any:
         return self.library_message(account, message)
@@ -207,7 +207,7 @@ class Webjs(Browser):
     # Groups
 
     def participant_id(self, account: Account, group: Group, person_id: str) -> str:
-        # The library names members by their numbers wherever it knows them.
+        # The library names members by number if it knows it.
         return person_id
 
     def new_group(self, account: Account, group: Group) -> Any:

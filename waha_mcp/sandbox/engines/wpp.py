@@ -1,4 +1,4 @@
-"""WPP: WPPConnect around WhatsApp Web. Much of a message stands in `_data` alone."""
+"""WPP: WPPConnect around WhatsApp Web. Much of a message is only in `_data`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Wpp(Browser):
         wanted: Filter,
         ascending: bool,
     ) -> list[Message]:
-        # The newest ones are fetched first, and filtered and ordered only then: a page can be shorter than its limit.
+        # The newest ones are fetched first, and only then filtered and ordered: a page can be shorter than its limit.
         newest = account.page(chats, limit=None if limit is None else offset + (limit or 10))
         passed = [
             message
@@ -125,7 +125,7 @@ class Wpp(Browser):
             passed.reverse()
         return passed[offset:] if limit is None else passed[offset : offset + (limit or 10)]
 
-    # What changes of messages answer
+    # Answers to changes of messages
 
     def sent(self, account: Account, message: Message) -> Any:
         return self.message(account, message)
@@ -238,7 +238,7 @@ class Wpp(Browser):
         return self.channel(channel) | told | {"role": role}
 
     def found_channel(self, channel: Channel) -> dict[str, Any]:
-        # It looks among the account's own.
+        # It searches only the account's own channels.
         if channel.role == "GUEST":
             raise self.unknown_channel(channel.id)
         return self.own_channel(channel)

@@ -1,4 +1,4 @@
-"""Apps of a session. An MCP App comes with a scoped key of its own, which follows what happens to the App."""
+"""Apps of a session. An MCP App has its own scoped key, which follows the App's changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = (
 
 
 def save_app(sandbox: Sandbox, wish: dict[str, Any]) -> dict[str, Any]:
-    """Create or change an App; an MCP App's key is minted, changed or switched along with it."""
+    """Create or change an App; an MCP App's key is created, changed or switched along with it."""
     if not isinstance(wish.get("config"), dict):
         raise bad_parameters(["config must be an object"])
     app = {
@@ -42,7 +42,7 @@ def save_app(sandbox: Sandbox, wish: dict[str, Any]) -> dict[str, Any]:
 
 
 def drop_app(sandbox: Sandbox, app_id: str) -> None:
-    """Remove an App and the key it came with."""
+    """Remove an App and its key."""
     app = sandbox.apps.pop(app_id)
     if app["app"] == "mcp":
         sandbox.keys.delete(app["config"]["key_id"])
@@ -88,7 +88,7 @@ def delete(call: Call) -> Any:
 
 @handles("AppsController_purge", "AppsController_purgeUniqueApp")
 def purge(call: Call) -> Any:
-    """Forgets what an App has cached; the App stays."""
+    """Clears an App's cache; the App stays."""
     if "app" in call.path and call.path["app"] not in KINDS:
         raise bad_parameters([f"app must be one of the following values: {', '.join(KINDS)}"])
     return {"success": True}

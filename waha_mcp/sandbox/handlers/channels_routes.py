@@ -115,7 +115,7 @@ def _text(channel: Channel) -> str:
 
 
 def _search(call: Call, matches: Any) -> Any:
-    """Public channels a page at a time; the cursor is the place to go on, in base64."""
+    """Public channels, a page at a time; the cursor is the next position, in base64."""
     body = call.body
     categories = body.get("categories")
     found = [

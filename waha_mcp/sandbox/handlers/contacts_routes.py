@@ -9,13 +9,13 @@ from waha_mcp.sandbox.account import Person
 from waha_mcp.sandbox.handlers.lookups import as_chat_id
 from waha_mcp.sandbox.registry import Call, handles, paged
 
-#: National numbers that people write after the country code, which WhatsApp drops.
+#: National prefixes that people write after the country code, which WhatsApp drops.
 TRUNK_ZERO = re.compile(r"^(44|49|33|61)0")
 
 
 @handles("ContactsController_getAll")
 def every(call: Call) -> Any:
-    """All contacts; some people stand there twice, under their number and under their hidden id."""
+    """All contacts; some people are listed twice, under their number and under their hidden id."""
     account, query = call.account, call.query
     listed = call.engine.listed_contacts(account)
     if query.get("sortBy") == "name":
@@ -29,7 +29,7 @@ def every(call: Call) -> Any:
 
 @handles("ContactsController_get", "ContactsSessionController_get")
 def one(call: Call) -> Any:
-    """One contact by number or id; nobody is null for most engines, so an empty body."""
+    """One contact by number or id; an unknown one is null on most engines, so an empty body."""
     any_id = as_chat_id(call.path.get("id") or call.query["contactId"])
     person = call.account.person(any_id)
     if person is None:
@@ -47,7 +47,7 @@ def update(call: Call) -> Any:
 
 @handles("ContactsController_checkExists", "ChattingController_DEPRECATED_checkNumberStatus")
 def check(call: Call) -> Any:
-    """Whether a number is on WhatsApp, and the chat id it really has."""
+    """Whether a number is on WhatsApp, and its actual chat id."""
     phone = TRUNK_ZERO.sub(r"\1", re.sub(r"\D", "", call.query["phone"].partition("@")[0]))
     person = call.account.people.get(f"{phone}@c.us")
     if person is None:

@@ -14,7 +14,7 @@ def answer(sandbox: Sandbox, key: Key, path: str) -> Response:
     """The file at `{session}/{message id}.{extension}`.
 
     Raises:
-        Refusal: 403 for another session's file, 404 for one that is not there.
+        Refusal: 403 for another session's file, 404 for a missing one.
     """
     name, _, file = path.partition("/")
     session = sandbox.sessions.get(name)
@@ -30,7 +30,7 @@ def answer(sandbox: Sandbox, key: Key, path: str) -> Response:
 
 
 def _message_id(stem: str) -> str:
-    """The bare id in a file's name, which is the bare or the whole id of its message."""
+    """The bare id in a file's name, which is the bare or the full id of its message."""
     try:
         return bare_id(stem)
     except Crash:

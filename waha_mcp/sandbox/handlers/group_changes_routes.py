@@ -18,7 +18,7 @@ ADMINS = ("admin", "superadmin")
 
 
 def administered(call: Call) -> Group:
-    """The group, when we may change it."""
+    """The group, if the account may change it."""
     group = existing(call)
     if group.members.get(call.account.me.id) not in ADMINS:
         raise Crash("not-authorized")
@@ -26,7 +26,7 @@ def administered(call: Call) -> Group:
 
 
 def described(call: Call) -> Group:
-    """The group, when we may change what it says about itself."""
+    """The group, if the account may change its information."""
     group = existing(call)
     if call.account.me.id not in group.members:
         raise Crash("not-authorized")
@@ -34,7 +34,7 @@ def described(call: Call) -> Group:
 
 
 def members_of(call: Call) -> list[str]:
-    """The people of the body, by the ids under which a group keeps them."""
+    """The people in the body, by their ids in a group."""
     people = [as_chat_id(each["id"]) for each in call.body["participants"]]
     return [found.id if (found := call.account.person(each)) else each for each in people]
 
@@ -103,7 +103,7 @@ def _change(call: Call, group: Group, people: list[str], change: Change) -> None
 
 
 def _changed(call: Call, group: Group, *fields: str) -> None:
-    """Tell that a group says something else about itself; `fields` are those of WAHA's `GroupInfo`."""
+    """Report that a group's information has changed; `fields` are those of WAHA's `GroupInfo`."""
     call.emit(GroupChanged(group, call.account.me.id, fields))
 
 

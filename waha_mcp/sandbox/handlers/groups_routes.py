@@ -42,7 +42,7 @@ def count(call: Call) -> Any:
 
 @handles("GroupsController_getGroup")
 def one(call: Call) -> Any:
-    """One group; an unknown one is null for most engines, so an empty body."""
+    """One group; an unknown one is null on most engines, so an empty body."""
     return call.engine.one_group(call.account, find(call))
 
 

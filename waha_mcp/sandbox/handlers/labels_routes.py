@@ -1,4 +1,4 @@
-"""Labels and the chats that carry them."""
+"""Labels and the chats that have them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_json(label: Label) -> dict[str, Any]:
 
 
 def color_of(call: Call) -> int:
-    """The color of a body, by number or by its hex value; not given is the first."""
+    """The color in a body, by number or by hex value; the first if none is given."""
     body = call.body
     if body.get("color") is not None:
         color = body["color"]
@@ -88,7 +88,7 @@ def of_chat(call: Call) -> Any:
 
 @handles("LabelsController_putChatLabels")
 def put(call: Call) -> Any:
-    """The given labels replace all that the chat had."""
+    """The given labels replace all labels of the chat."""
     account = call.account
     wanted = {str(label["id"]) for label in call.body["labels"]}
     if wanted - account.labels.keys():

@@ -13,7 +13,7 @@ def as_chat_id(value: Any) -> str:
     """A chat id from a request: a bare number gets `@c.us`, `@s.whatsapp.net` becomes it.
 
     Raises:
-        Crash: not text, which WAHA finds out by calling a method on it.
+        Crash: not text, on which WAHA's method call fails.
     """
     if not isinstance(value, str):
         raise undefined("chatId")
@@ -23,7 +23,7 @@ def as_chat_id(value: Any) -> str:
 
 
 def known_chat_id(account: Account, value: Any) -> str:
-    """A chat id, moved to the form under which the account already has that person's chat."""
+    """A chat id in the form under which the account already has that person's chat."""
     chat_id = as_chat_id(value)
     twin = account.twin(chat_id)
     return twin if chat_id not in account.chats and twin in account.chats else chat_id
@@ -33,7 +33,7 @@ def bare_id(message_id: str) -> str:
     """The engine's id within WAHA's `{true|false}_{chatId}_{ID}[_{participant}]`; a bare id stays.
 
     Raises:
-        Crash: neither of the two.
+        Crash: neither form.
     """
     parts = message_id.split("_")
     if len(parts) == 1:
@@ -45,7 +45,7 @@ def bare_id(message_id: str) -> str:
 
 
 def find_message(account: Account, message_id: Any, chat_id: str = "all") -> Message | None:
-    """The message with this id, in this chat or in any when `all`."""
+    """The message with this id, in this chat, or in any chat for `all`."""
     if not isinstance(message_id, str):
         raise undefined("messageId", "split")
     found = account.messages.get(bare_id(message_id))

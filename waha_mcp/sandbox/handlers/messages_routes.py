@@ -78,7 +78,7 @@ def _existing(call: Call) -> Message:
 
 @handles("ChatsController_deleteMessage")
 def delete(call: Call) -> Any:
-    """Deletes for everybody; only one's own messages, and in groups an admin's choice."""
+    """Deletes for everybody; only own messages, and in groups any message if an admin."""
     message = _existing(call)
     group = call.account.groups.get(message.chat)
     if not message.from_me and (group is None or group.members.get(call.account.me.id) == "participant"):
@@ -88,7 +88,7 @@ def delete(call: Call) -> Any:
 
 
 def _me_in(account: Account, message: Message) -> str:
-    """How one's own account is named where a message stands."""
+    """How the account itself is named in a message's chat."""
     hidden = message.chat.endswith("@lid") or message.author.endswith("@lid")
     return account.me.lid if hidden and account.me.lid else account.me.id
 
@@ -117,7 +117,7 @@ def unpin(call: Call) -> Any:
 
 @handles("ChattingController_setReaction")
 def react(call: Call) -> Any:
-    """Sets one's reaction; an empty text takes it back."""
+    """Sets the account's reaction; an empty text removes it."""
     account = call.account
     message = find_message(account, call.body["messageId"])
     if message is None:

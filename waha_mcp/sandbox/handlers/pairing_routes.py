@@ -30,7 +30,7 @@ def qr(call: Call) -> Any:
 
 
 def qr_value(session: Session) -> str:
-    """What the code says: changes whenever WhatsApp issues a new one."""
+    """The content of the code: changes whenever WhatsApp issues a new one."""
     parts = (hashlib.sha256(f"{session.name}{session.qr}{part}".encode()).digest() for part in range(3))
     return f"2@{','.join(base64.b64encode(part).decode() for part in parts)}"
 

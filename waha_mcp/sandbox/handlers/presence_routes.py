@@ -30,7 +30,7 @@ def every(call: Call) -> Any:
 
 @handles("PresenceController_getPresence")
 def one(call: Call) -> Any:
-    """The presence in a chat; asking is subscribing."""
+    """The presence in a chat; requesting it subscribes to it."""
     chat_id = as_chat_id(call.path["chatId"])
     call.account.subscribed.add(chat_id)
     return _presences(call, chat_id)

@@ -1,4 +1,4 @@
-"""One's own profile."""
+"""The account's own profile."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def poll(call: Call) -> Any:
 
 @handles("ChattingController_sendPollVote")
 def vote(call: Call) -> Any:
-    """Sets one's votes, by the text of the options; none takes them back."""
+    """Sets the account's votes, by the text of the options; none retracts them."""
     account = call.account
     message = find_message(account, call.body["pollMessageId"])
     if message is None or message.kind != "poll" or message.extra is None:

@@ -17,7 +17,7 @@ from waha_mcp.sandbox.sample_files import sample
 
 #: Seconds from a send until the server has it, the device has it, and the person who answers has read it.
 ACK_TIMES = {1: 0.02, 2: 0.06, 3: 0.12}
-#: Which part of the time until the answer has gone by when the person who answers begins to type.
+#: The fraction of the time until the answer after which the answering person begins to type.
 TYPING_FROM = 0.5
 
 
@@ -67,7 +67,7 @@ def send(
 
 
 def _chosen_id(call: Call) -> str:
-    """The id made in advance, unless a message has it already."""
+    """The id generated in advance, unless a message already has it."""
     wanted = call.body.get("id")
     if isinstance(wanted, str) and wanted and wanted not in call.account.messages:
         return wanted
@@ -96,7 +96,7 @@ def _follow(call: Call, message: Message) -> None:
 
 
 def _answer(call: Call, account: Account, message: Message) -> Message:
-    """What is said automatically."""
+    """The text of an automatic answer."""
     if message.kind in ("text", "link") and message.text:
         said = f"Got it: “{message.text}” 👍"
     else:
@@ -190,5 +190,5 @@ def media_from(file: Any, usual: str, *, keep_name: bool = False) -> Media:
 
 @handles("ChattingController_startTyping", "ChattingController_stopTyping")
 def typing(call: Call) -> Any:
-    """Shown to the other side alone: nothing that is read here changes."""
+    """Shown only to the other side: no data that is read here changes."""
     as_chat_id(call.body["chatId"])

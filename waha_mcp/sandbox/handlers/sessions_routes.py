@@ -10,7 +10,7 @@ from waha_mcp.sandbox.handlers.apps_routes import apps_of, drop_app, save_app
 from waha_mcp.sandbox.registry import Call, handles
 from waha_mcp.sandbox.state import WORKING, Sandbox, Session
 
-#: Seconds from a start until the session is up.
+#: Seconds from a start until the session works.
 START_TIME = 0.02
 
 
@@ -48,7 +48,7 @@ def existing(call: Call) -> Session:
 
 @handles("SessionsController_list")
 def every(call: Call) -> Any:
-    """Any key lists, but only what is its own; stopped sessions are shown with `all` alone."""
+    """Any key may list, but sees only its own sessions; stopped sessions are shown only with `all`."""
     key = call.key
     return [
         as_json(call, session)
@@ -94,7 +94,7 @@ def update(call: Call) -> Any:
 
 
 def _write_apps(call: Call, session: Session, body: dict[str, Any]) -> None:
-    """The given Apps become the session's Apps; null or none given changes nothing."""
+    """The given Apps become the session's Apps; null or a missing value changes nothing."""
     wanted = body.get("apps")
     if wanted is None:
         return
@@ -108,7 +108,7 @@ def _write_apps(call: Call, session: Session, body: dict[str, Any]) -> None:
 
 @handles("SessionsController_delete")
 def delete(call: Call) -> Any:
-    """Logs out and forgets; deleting what is not there is no error."""
+    """Logs out and deletes; deleting a missing session is not an error."""
     _forget(call.sandbox, call.path["session"])
 
 
@@ -156,7 +156,7 @@ def logout(call: Call) -> Any:
 
 
 def start_session(sandbox: Sandbox, session: Session) -> None:
-    """Bring a session up: paired ones work after a moment, others ask for their QR code to be scanned."""
+    """Bring a session up: a paired one works after a moment, others wait for their QR code to be scanned."""
     sandbox.turn(session, "STOPPED")
     sandbox.turn(session, "STARTING")
 
@@ -194,7 +194,7 @@ def old_logout(call: Call) -> Any:
 
 @handles("SessionsController_fetchMessageCapping")
 def capping(call: Call) -> Any:
-    """How many conversations may still be opened in this cycle; opening one uses it up."""
+    """The number of conversations that may still be opened in this cycle; opening one uses up one."""
     used = sum(1 for chat in call.account.chats.values() if chat.messages and chat.messages[0].source == "api")
     return {
         "cappingStatus": "NONE",
