@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from tests.harness import Admin, run
 from tests.tls import certificate, tls_in_front_of
 from tests.waha.no_connection import CASES, Place
 from waha_mcp.app.actions import Action
+from waha_mcp.app.definition import load_app
 from waha_mcp.cli.diagnosis import Finding, look, look_at_definitions, look_at_hosts
 from waha_mcp.hosts.installation import install
 from waha_mcp.hosts.table import HOSTS, Host, Launch
+from waha_mcp.policy.kill_switch import pause
 from waha_mcp.sandbox import SandboxInfo, running
+from waha_mcp.store.folders import user_store
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +81,17 @@ async def test_where_all_is_well_every_line_is_ok(setup: Setup) -> None:
     assert [finding.about for finding in findings] == [
         "App", "WAHA", "clock", "key", "actions", "tools", "session", "store", "recipients", "clients", "Cursor",
     ]  # fmt: skip
+
+
+async def test_a_pause_and_what_a_person_approves_are_told_of(setup: Setup) -> None:
+    setup.write(approval=["first_contact"])
+    app_id = load_app(str(setup.definition)).id
+    with closing(user_store()) as store:
+        pause(store, app_id)
+    found = {finding.about: finding for finding in await setup.findings()}
+    assert found["pause"].state == "warning"
+    assert found["pause"].fix == f"`waha-mcp resume {app_id}`"
+    assert found["recipients"].says.endswith("; asks you before: a first message to somebody")
 
 
 @pytest.mark.parametrize("host", HOSTS.values(), ids=lambda host: host.name)

@@ -40,7 +40,7 @@ def test_all_apps_are_paused_and_resumed_and_their_trails_say_so(home: dict[str,
     assert "all Apps" in first
     assert said(home, "pause") == first
     assert said(home, "resume") == "All Apps may act again."
-    assert said(home, "resume") == "All Apps were not paused."
+    assert said(home, "resume") == "There was no pause of all Apps."
     assert [(line["decision"], line["of"], line["client"]) for line in trail(home, "work")] == [
         ("paused by the user", "all Apps", "waha-mcp pause"),
         ("resumed by the user", "all Apps", "waha-mcp resume"),

@@ -78,6 +78,11 @@ def test_the_terminal_finds_the_same(page: str, page_state: str) -> None:
     assert log("--tool", "send", "--last", "1") == ["a3"]
     assert log("--outcome", "approved") == ["a2"]
     assert log("--outcome", "done", "--last", "1") == ["a2"]
+    nothing = run("log", "--app", "assistant", "--chat", "Maya", env={"XDG_STATE_HOME": page_state})
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert nothing.stderr == (
+        "Nothing in the trail of App 'assistant' matches; a trail holds numbers and ids of chats, no names.\n"
+    )
 
 
 def test_a_decision_that_sounds_like_an_outcome_is_none() -> None:

@@ -124,7 +124,7 @@ def test_commands_of_two_machines_use_the_same_store(redis_server: RedisServer, 
     assert run("pause", env=machines[0]).returncode == 0
     assert "Paused by the user since" in run("pause", env=machines[1]).stdout
     assert run("resume", env=machines[1]).stdout == "All Apps may act again.\n"
-    assert run("resume", env=machines[0]).stdout == "All Apps were not paused.\n"
+    assert run("resume", env=machines[0]).stdout == "There was no pause of all Apps.\n"
     for machine in machines:
         [memory] = (Path(machine["XDG_STATE_HOME"]) / "waha-mcp").glob("store.redis-*")
         assert memory.read_text().strip()
@@ -148,7 +148,7 @@ def test_the_command_says_whether_it_can_be_used_and_takes_the_word_that_what_is
     assert "it has lost data" in run("pause", env=env).stderr
     accepted = run("store", "--accept-loss", env=env)
     assert "All machines go on with what it has" in accepted.stdout
-    assert run("resume", env=env).stdout == "All Apps were not paused.\n"
+    assert run("resume", env=env).stdout == "There was no pause of all Apps.\n"
     nowhere = run("store", env={VARIABLE: f"redis://127.0.0.1:{free_port()}"})
     assert (nowhere.returncode, len(nowhere.stderr.splitlines())) == (1, 1)
     assert "file on this machine" in run("store").stdout

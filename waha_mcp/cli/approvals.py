@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from waha_mcp.cli.common import Failure
+from waha_mcp.cli.common import Failure, as_typed
 from waha_mcp.cli.terminal import visible, wrapped
 from waha_mcp.policy.approval import Entry, decide, waiting
 from waha_mcp.policy.question import SET_IN
@@ -22,7 +22,14 @@ def approvals(as_json: Annotated[bool, typer.Option("--json", help="Print it as 
     Example: waha-mcp approvals
     """
     entries = _waiting()
-    print(_json(entries) if as_json else "\n\n".join(map(_text, entries)) or "Nothing is waiting.")
+    if as_json:
+        print(_json(entries))
+    elif entries:
+        print("\n\n".join(map(_text, entries)))
+        # Not on stdout, which has the questions and nothing else.
+        print(as_typed("\nApprove one with waha-mcp approve ID; with --refuse it is refused."), file=sys.stderr)
+    else:
+        print("Nothing is waiting.")
 
 
 def approve(
@@ -32,7 +39,7 @@ def approve(
 ) -> None:
     """Show the waiting call with an id, and approve or refuse it.
 
-    Example: waha-mcp approve 3f9a
+    Example: waha-mcp approve 3f9a5c0d17be
     """
     found = next((each for each in _waiting() if each.id == entry), None)
     if found is None:

@@ -45,6 +45,8 @@ from waha_mcp.indexing import index_files, index_path
 from waha_mcp.people.filling import FilledTable
 from waha_mcp.people.persons import People
 from waha_mcp.places import definitions
+from waha_mcp.policy.in_words import asked_before
+from waha_mcp.policy.kill_switch import paused
 from waha_mcp.policy.recipients import Recipients
 from waha_mcp.steps import for_person
 from waha_mcp.store import StoreAway, in_thread
@@ -106,7 +108,7 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
     async with Waha(app.url, app.key, app.session, ca_file=app.ca_file) as waha:
         async for finding in _waha(app, waha, _Made.of(source)):
             yield finding
-    for finding in await in_thread(_clients, app):
+    for finding in await in_thread(_in_store, app):
         yield finding
 
 
@@ -213,23 +215,23 @@ def _left_indexes(app: App, account: str | None) -> Iterator[Finding]:
             yield Finding("warning", "index", says, f"{deleting(path)}, unless that account comes back")
 
 
-def _clients(app: App) -> list[Finding]:
-    """The current clients of the App's servers, and how these hear of events."""
+def _in_store(app: App) -> list[Finding]:
+    """Whether the App is paused, the current clients of its servers, and how these hear of events."""
     try:
         with contextlib.closing(user_store()) as store:
-            found = present(store, app.id)
+            pause, found = paused(store, app.id), present(store, app.id)
     except StoreAway as error:
         return [Finding("problem", "clients", f"the store tells of none: {error}", "see to the store")]
+    findings = []
+    if pause is not None:
+        says = f"{pause.whose}, since {pause.began}: agents may read and do nothing else"
+        findings.append(Finding("warning", "pause", says, f"`{pause.resume}`"))
     if not found:
-        return [Finding("ok", "clients", "none is connected now")]
-    return [
-        Finding(
-            "ok",
-            "clients",
-            f"{'; '.join(map(client_in_words, each.clients)) or 'none'} (it hears: {in_words(each.feed, each.why)})",
-        )
-        for each in found
-    ]
+        findings.append(Finding("ok", "clients", "none is connected now"))
+    for each in found:
+        clients = "; ".join(map(client_in_words, each.clients)) or "none"
+        findings.append(Finding("ok", "clients", f"{clients} (it hears: {in_words(each.feed, each.why)})"))
+    return findings
 
 
 async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
@@ -366,7 +368,8 @@ async def _recipients(app: App, waha: Waha, grant: Grant) -> AsyncIterator[Findi
     if unknown := recipients.unresolved():
         yield Finding("problem", "recipients", unknown, "write their numbers or chat ids under [chats] instead")
     else:
-        yield Finding("ok", "recipients", recipients.summary())
+        asked = "; ".join(asked_before(app))
+        yield Finding("ok", "recipients", f"{recipients.summary()}{asked and f'; asks you before: {asked}'}")
 
 
 def look_at_definitions() -> Iterator[Finding]:

@@ -470,7 +470,7 @@ def _say_what_is_next(plan: Plan, done: Sequence[Host]) -> None:
     else:
         say(f"  Add it to a client:       waha-mcp install HOST --app {plan.id}")
     if plan.limits.get("approval"):
-        say("  Answer what it asks you:  waha-mcp console, where the client itself cannot ask")
+        say("  Answer what it asks you:  waha-mcp console   (where the client itself cannot ask)")
     say(f"  See what the agent sees:  waha-mcp tools --app {plan.id}")
     say(f"  Change what it may do:    waha-mcp apps update {plan.id} --actions read")
     say("  If something is wrong:    waha-mcp doctor")

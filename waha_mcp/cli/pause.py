@@ -34,7 +34,7 @@ def pause(app: AppName = None) -> None:
         raise Failure(f"{error} Nothing but reading is done as long as that is so", code=1) from None
     if new:
         _note("pause", app_id)
-    print(f"{found.text[0].upper()}{found.text[1:]}.")
+    say(f"{found.text[0].upper()}{found.text[1:]}.")
 
 
 def resume(app: AppName = None) -> None:
@@ -56,7 +56,9 @@ def resume(app: AppName = None) -> None:
     if whole is not None:
         ends = "its own pause has ended, but " if ended else ""
         raise Failure(f"{who} does not act again: {ends}it is {whole.text}", code=1)
-    print(f"{who} {'may act again' if ended else 'was not paused' if app_id else 'were not paused'}.")
+    print(
+        f"{who} may act again." if ended else f"{who} was not paused." if app_id else "There was no pause of all Apps."
+    )
     if still:
         say(f"Still paused by themselves: {', '.join(f'{each} (waha-mcp resume {each})' for each in still)}")
 

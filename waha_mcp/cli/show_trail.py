@@ -27,7 +27,7 @@ def log(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     last: Annotated[int, typer.Option(min=0, help="How many of the last lines; 0 is all.")] = 50,
-    chat: Annotated[str, typer.Option(help="Only calls about this chat: a part of its id or number.")] = "",
+    chat: Annotated[str, typer.Option(help="Only calls about this chat: a part of its id or number, not its name.")] = "",
     tool: Annotated[str, typer.Option(help="Only tools with this in their name.")] = "",
     outcome: Annotated[str, typer.Option(help="Only with this outcome or decision, such as refused.")] = "",
 ) -> None:
@@ -51,8 +51,13 @@ def log(
     with closing(user_store()) as store:
         try:
             end = path.stat() if path.exists() else None
+            found = False
             for line in last_of(app_id, wanted, partial(alive_in, store), last or None):
                 print(visible(line), flush=True)
+                found = True
+            if not found and wanted != Wanted():
+                names = "; a trail holds numbers and ids of chats, no names" if chat else ""
+                print(f"Nothing in the trail of App '{app_id}' matches{names}.", file=sys.stderr)
             if follow:
                 for line in _ended(path, end, partial(alive_in, store)):
                     if wanted.accepts(parsed(line)):

@@ -39,9 +39,6 @@ def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
     """
     send, read = app.chats.send, app.chats.read
     only = " where there are messages already" if app.chats.existing_only else ""
-    occasions = [_ASKED[each] for each in OCCASIONS if each in app.approval.when]
-    if app.after_reading_strangers == "ask":
-        occasions.append("reaching others than the one chat that was read")
     links = ", ".join(map(shown, sorted(app.links.allow))) or "none"
     others = {"allow": "any", "ask": f"{links}; you are asked about others", "refuse": f"{links}; others are refused"}
     rows = [
@@ -50,11 +47,19 @@ def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
         ("Never writes to", _listed(send.deny) if send.deny else ""),
         ("Reads", _lacks(Action.READ, grant) or _listed(read.allow)),
         ("Never reads", _listed(read.deny) if read.deny else ""),
-        ("Asks before", "; ".join(occasions) or "nothing but what is listed here"),
+        ("Asks before", "; ".join(asked_before(app)) or "nothing but what is listed here"),
         ("Links", others[app.links.others]),
         ("Is woken by", _listed(app.listen.allow) if app.listen.allow else ""),
     ]
     return [(name, words) for name, words in rows if words]
+
+
+def asked_before(app: App) -> list[str]:
+    """Before what a person is asked, whoever it reaches."""
+    occasions = [_ASKED[each] for each in OCCASIONS if each in app.approval.when]
+    if app.after_reading_strangers == "ask":
+        occasions.append("reaching others than the one chat that was read")
+    return occasions
 
 
 def _lacks(action: Action, grant: Grant | None) -> str:

@@ -32,12 +32,21 @@ class Pause:
         return f"{day}{clock(self.since)}"
 
     @property
+    def resume(self) -> str:
+        """The command that ends it."""
+        return f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
+
+    @property
+    def whose(self) -> str:
+        """Which Apps it stops, in words."""
+        return f"App '{self.app_id}'" if self.app_id else "all Apps"
+
+    @property
     def text(self) -> str:
         """Who paused, since when, and how to resume, in a few words."""
-        of = f"App '{self.app_id}'" if self.app_id else "all Apps"
-        resume = f"waha-mcp resume {self.app_id}" if self.app_id else "waha-mcp resume"
         return (
-            f"paused by the user since {self.began}, {of}; reading chats goes on; only the user can resume ({resume})"
+            f"paused by the user since {self.began}, {self.whose}; reading chats goes on; "
+            f"only the user can resume ({self.resume})"
         )
 
 

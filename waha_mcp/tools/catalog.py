@@ -516,7 +516,8 @@ def why_hidden(tool: Tool, app: App, grant: Grant) -> str | None:
     if tool.name in app.exclude:
         return "excluded by the App"
     if missing := not_chosen(tool, app):
-        return f"toolset {' and '.join(map(repr, missing))} is not chosen"
+        names = " and ".join(map(repr, missing))
+        return f"toolset {names} is not chosen" if len(missing) == 1 else f"toolsets {names} are not chosen"
     return None if tool.action is None else grant.why_not(tool.action)
 
 
