@@ -123,6 +123,11 @@ def test_a_trail_with_broken_lines_is_shown_without_them_or_as_what_they_are(pag
     assert len(ids(page)) == 7
 
 
+def test_half_a_character_in_a_line_costs_no_view(page: str) -> None:
+    add_line(call="s1", chats=["\ud800@c.us"], tool="\ud800", decision="\ud800")
+    assert ids(page) == ["s1"]
+
+
 def test_an_app_that_has_kept_nothing_gets_no_folder(page: str, page_state: str) -> None:
     before = set(Path(page_state).rglob("*"))
     assert ids(page, app="nobody") == []

@@ -95,7 +95,7 @@ def _choices(outcome: str) -> list[str]:
 
 def _query(asked: Mapping[str, str], app: str, before: str) -> str:
     fields = {**asked, "app": app, "before": before}
-    return f"?{urlencode({name: value for name, value in fields.items() if value})}"
+    return f"?{urlencode({name: value for name, value in fields.items() if value}, errors='replace')}"
 
 
 def _row(app: str, line: str) -> Row:
