@@ -16,6 +16,8 @@ import httpx
 
 #: The code points of keys without a character.
 KEYS = {"Tab": "\ue004", "Enter": "\ue007"}
+#: Whether all buttons of the console take clicks: one that has just come or moved takes none.
+SETTLED = "return !document.querySelector('[data-moved], button:disabled')"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -48,6 +50,7 @@ class Browser:
 
     def click(self, selector: str) -> None:
         found = self._do("POST", "/element", {"using": "css selector", "value": selector})
+        self.until(SETTLED)
         self._do("POST", f"/element/{found[ELEMENT]}/click")
 
     def press(self, *keys: str) -> None:

@@ -41,6 +41,18 @@ document.addEventListener("securitypolicyviolation", event =>
 """
 
 
+def click_once(happened: str, selector: str) -> str:
+    """A script that clicks as a mouse does in the very moment in which a page has become so; then `window.clicked`."""
+    return f"""
+new MutationObserver((_, observer) => {{
+  if (!(() => {{ {happened} }})()) return;
+  observer.disconnect();
+  document.querySelector({selector!r}).dispatchEvent(new MouseEvent("click", CLICK));
+  window.clicked = true;
+}}).observe(document.querySelector("main"), {{ subtree: true, childList: true, attributes: true }});
+""".replace("CLICK", "{ detail: 1, bubbles: true, cancelable: true }")
+
+
 @contextmanager
 def console(state: str, *arguments: str) -> Iterator[str]:
     """The address that `waha-mcp console` prints. `state`: the state folder that it reads."""

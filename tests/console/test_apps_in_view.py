@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.console.browser import Browser
-from tests.console.page import Caller, open_page
+from tests.console.browser import SETTLED, Browser
+from tests.console.page import Caller, click_once, open_page
 from tests.harness import command_after, environment, opened_store, run, sandbox_server, stdio_client
 from tests.http_server import http_server, until, write_app
 from tests.policy.common import HOSTILE
@@ -104,7 +104,7 @@ def test_it_says_whom_an_app_reaches_and_which_tools_are_offered_and_hidden_why(
     lists = '[chats.send]\nallow = ["Maya Lindqvist", "groups"]\ndeny = ["+12025550199"]\n'
     define(config, waha, "assistant", more=f'approval = "destructive"\nexclude = ["list_groups"]\n{lists}')
     shown = show(window, page, "reach", "Whom it may reach")
-    for part in ("Maya Lindqvist, all groups", "+12025550199", "what does not come back by itself", "everyone"):
+    for part in ("Maya Lindqvist, all groups", "+12025550199", "what cannot be undone", "everyone"):
         assert part in shown
     window.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     shown = window.text()
@@ -238,6 +238,28 @@ def test_without_its_store_the_page_says_so_and_shows_nothing(page: str, window:
     window.until("return !document.body.innerText.includes('it was damaged')")
 
 
+@pytest.mark.parametrize("form", [{}, {"app": ""}, {"app": "x" * 20_000}], ids=["nothing", "no name", "too much"])
+def test_a_form_that_names_no_app_pauses_and_resumes_none(form: dict[str, str], page: str) -> None:
+    kill_switch.pause(opened_store(), None)
+    assert Caller(page)("POST", "/views/reach/resume", form).status_code == 409
+    assert kill_switch.paused(opened_store(), "assistant") is not None
+    kill_switch.resume(opened_store(), None)
+    assert Caller(page)("POST", "/views/reach/pause", form).status_code == 409
+    assert kill_switch.paused(opened_store(), "assistant") is None
+
+
+def test_a_click_on_pause_that_comes_as_it_turns_to_resume_resumes_nothing(page: str, window: Browser) -> None:
+    show(window, page, "reach", "Whom it may reach")
+    window.until(SETTLED)
+    window.run(click_once("return document.querySelector('article .resume')", "article .resume"))
+    kill_switch.pause(opened_store(), "assistant")
+    window.until("return window.clicked")
+    window.until(SETTLED)
+    assert kill_switch.paused(opened_store(), "assistant") is not None
+    window.click("article .resume")
+    window.wait_for("App assistant: resumed.")
+
+
 @pytest.mark.parametrize("name", [*HOSTILE[:4], "<img src=x onerror=alert(1)>"])
 def test_no_name_becomes_more_than_text(name: str, page: str, window: Browser, config: Path, waha: SandboxInfo) -> None:
     task_grants.give(opened_store(), "assistant/key", {MAYA: f"{name} (+447700900142)"})
@@ -315,7 +337,7 @@ def test_who_has_logged_in_for_an_app_sees_and_pauses_that_app_alone(
             assert "to the chat that is nearest to a limit" in shown[0]
             for secret in ("other", "2025550177", "Okafor", "2025550166", "2025550155", "All Apps"):
                 assert secret not in "".join(shown).replace("others", "")
-            for app_id in ("other", ""):
+            for app_id in ("other", "", "*"):
                 for action in ("pause", "resume"):
                     assert http.post(f"/console/views/reach/{action}", data={"app": app_id}).status_code == 409
             close = {"app": "other", "chat": "12025550166@c.us"}

@@ -389,19 +389,20 @@ async def test_on_other_machines_the_cookie_goes_over_tls_alone(base: str) -> No
 async def test_without_the_store_nobody_logs_in_and_nothing_is_shown() -> None:
     class Away(Memory):
         def get(self, table: str, key: str) -> str | None:
-            raise StoreAway("The store cannot be reached.")
+            raise StoreAway("The store /home/maya/store cannot be used.")
 
         def take(self, counts: Iterable[Count]) -> Taken:
-            raise StoreAway("The store cannot be reached.")
+            raise StoreAway("The store /home/maya/store cannot be used.")
 
     console = Starlette(routes=login.console_routes(Away(), lambda _: None, lambda request: "one"))
     here = "http://127.0.0.1"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(console), base_url=here) as client:
         client.cookies.set(COOKIE, "x")
-        assert (await client.get("/console")).status_code == 503
-        assert (await client.get("/console/views/waiting")).status_code == 503
-        posted = await client.post("/console/login", data={"code": "x"}, headers={"Origin": here})
-        assert posted.status_code == 503
+        answers = [await client.get(path) for path in ("/console", "/console/views/waiting")]
+        answers.append(await client.post("/console/login", data={"code": "x"}, headers={"Origin": here}))
+        answers.append(await client.post("/console/logout", headers={"Origin": here}))
+        said = [(each.status_code, each.text) for each in answers]
+        assert said == [(503, "The store cannot be used now.")] * 4
 
 
 def test_the_pages_load_nothing_and_are_shown_within_no_other(server: Server) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.console.browser import Browser
 from tests.console.page import Caller, Element, add_line, open_page, parsed
 from tests.harness import run
+from waha_mcp.console.trail import MOST_SHOWN
 from waha_mcp.policy.trail_search import MOST_READ, PAGE, Wanted, page_of
 
 MAYA, SAM, HIKERS = "447700900142@c.us", "12025550123@c.us", "120363000000000000@g.us"
@@ -126,6 +127,18 @@ def test_a_trail_with_broken_lines_is_shown_without_them_or_as_what_they_are(pag
         file.write('torn {"time": \n[1]\n{"time": 5, "chats": {"a": 1}, "tool": null, "outcome": ["x"]}\n')
     assert ids(page)[-3:] == ["a3", "a2", "a1"]
     assert len(ids(page)) == 7
+
+
+def test_a_long_text_is_shown_in_part_and_says_so(page: str) -> None:
+    add_line(call="l1", arguments={"text": "x" * 60_000})
+    [row] = rows(Caller(page)("GET", "/views/trail").text)
+    assert row.text.count("x" * (MOST_SHOWN - len('{"text": "'))) == 1
+    assert "… and 58,012 characters more" in row.text
+
+
+def test_half_a_character_in_a_line_costs_no_view(page: str) -> None:
+    add_line(call="s1", chats=["\ud800@c.us"], tool="\ud800", decision="\ud800")
+    assert ids(page) == ["s1"]
 
 
 def test_an_app_that_has_kept_nothing_gets_no_folder(page: str, page_state: str) -> None:

@@ -16,8 +16,19 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.console.browser import Browser
-from tests.console.page import PNG, WRONG, Caller, add_line, console, open_page, questions_in, wait_for, wait_with
+from tests.console.browser import SETTLED, Browser
+from tests.console.page import (
+    PNG,
+    WRONG,
+    Caller,
+    add_line,
+    click_once,
+    console,
+    open_page,
+    questions_in,
+    wait_for,
+    wait_with,
+)
 from tests.harness import COMMAND, approvals_of, environment, opened_store, run
 from tests.policy.common import HOSTILE, assert_nothing_forged, hostile_question
 from waha_mcp.console.server import console_app
@@ -221,6 +232,45 @@ def test_it_is_said_how_long_a_question_waits_still_and_not_each_second_to_who_l
     assert (
         window.run("return document.querySelector('.left').closest('[aria-live], [role=status], [role=alert]')") is None
     )
+
+
+def test_a_click_that_was_meant_for_a_question_above_does_not_hit_the_one_that_takes_its_place(
+    page: str, window: Browser
+) -> None:
+    first, second = wait_for(), wait_for("Another", "d2")
+    open_page(window, page)
+    window.wait_for("Another")
+    window.until(SETTLED)
+    window.run(click_once(f"return !document.getElementById('question-{first.id}')", ".approve"))
+    assert approvals_of("assistant").decide(first.id, approve=False)
+    window.until("return window.clicked")
+    window.until(SETTLED)
+    assert [each.id for each in Caller(page).questions()] == [second.id]
+    window.click(".refuse")
+    window.wait_for("Nothing is waiting.")
+    assert {entry.state for entry in approvals_of("assistant").entries()} == {"refused"}
+
+
+def test_a_click_after_scrolling_counts(page: str, window: Browser) -> None:
+    wait_for("\n".join("Line" for _ in range(60)))
+    open_page(window, page)
+    window.wait_for("Line")
+    window.show_as(860, 300)
+    window.until(SETTLED)
+    click = "document.querySelector('.approve').dispatchEvent(new MouseEvent('click', {detail: 1, bubbles: true}))"
+    window.run(f"scrollTo(0, document.body.scrollHeight); {click}")
+    window.wait_for("Nothing is waiting.")
+
+
+def test_what_is_told_moves_nothing(page: str, window: Browser) -> None:
+    first = wait_for()
+    open_page(window, page)
+    window.wait_for("1,240")
+    top = "return document.querySelector('h1').getBoundingClientRect().top"
+    before = window.run(top)
+    window.click(f'[data-id="{first.id}"] .refuse')
+    window.wait_for("Refused.")
+    assert window.run(top) == before
 
 
 def test_a_question_that_expires_is_gone_by_itself(page: str, window: Browser) -> None:

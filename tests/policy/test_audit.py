@@ -66,6 +66,14 @@ async def test_every_call_leaves_a_line_that_says_who_what_whom_and_how_it_ended
     assert "Between us" not in trail_path("default").read_text()
 
 
+async def test_a_call_that_waits_for_a_person_is_not_told_as_refused(sandbox: SandboxInfo) -> None:
+    async with bridge_with(sandbox, approval="send") as bridge:
+        with pytest.raises(Refusal):
+            await bridge.call("send_text", TEXT)
+    [line] = lines()
+    assert (line["decision"], line["outcome"]) == ("waiting for approval", "waiting")
+
+
 async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     """One text whose end is like this."""
 

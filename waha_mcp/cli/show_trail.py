@@ -27,7 +27,7 @@ def log(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     last: Annotated[int, typer.Option(min=0, help="How many of the last lines; 0 is all.")] = 50,
-    chat: Annotated[str, typer.Option(help="Only calls about this chat: a part of its id or number, not its name.")] = "",
+    chat: Annotated[str, typer.Option(help="Only calls about this chat: part of its id or number, no name.")] = "",
     tool: Annotated[str, typer.Option(help="Only tools with this in their name.")] = "",
     outcome: Annotated[str, typer.Option(help="Only with this outcome or decision, such as refused.")] = "",
 ) -> None:

@@ -60,9 +60,33 @@
     for (const each of main.querySelectorAll("[data-file]")) if (!loaded.has(each)) load(each);
     for (const link of main.querySelectorAll("a")) if (isOurs(link)) link.hash = location.hash;
     tick();
+    watch();
     // What had the focus is gone: the next thing is found from the heading.
     if (moved || (held && !main.contains(document.activeElement))) main.querySelector("h1")?.focus();
   }
+
+  // A click is meant for what stood there when somebody made up their mind. So a button takes none for a moment after it
+  // has come, has got another meaning, or has been moved. Somebody's own scrolling does not count: that leaves it where
+  // it is on a page of the same height. From the keyboard, no button is hit because it has moved.
+  const STANDS = 600, stood = new WeakMap();
+  let height, changed;
+  function watch() {
+    const now = performance.now(), high = document.documentElement.scrollHeight;
+    if (high !== height) { height = high; changed = now; }
+    for (const button of main.querySelectorAll("form[method=post] button")) {
+      const { value } = button, box = button.getBoundingClientRect(), left = Math.round(box.left);
+      const top = Math.round(box.top), onPage = Math.round(box.top + scrollY), last = stood.get(button);
+      const there = last && last.left === left && (last.top === top || (last.onPage === onPage && now - changed > STANDS));
+      const since = there && last.value === value ? last.since : now;
+      stood.set(button, { value, left, top, onPage, since });
+      button.toggleAttribute("data-moved", now - since < STANDS);
+    }
+  }
+  document.addEventListener("click", event => {
+    watch();
+    if (event.detail && event.target.closest("[data-moved]")) event.preventDefault();
+  }, true);
+  setInterval(watch, 100);
 
   const isOurs = link => link.origin === location.origin;
   const loaded = new WeakSet();

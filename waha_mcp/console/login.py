@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -25,7 +26,10 @@ from waha_mcp.console.shell import form_of, page_routes, shell_page, shown_as_is
 from waha_mcp.console.sight import Sight
 from waha_mcp.digests import digest, key_digest
 from waha_mcp.policy.one_time_codes import redeem
-from waha_mcp.store import Full, Store, in_thread, remove
+from waha_mcp.store import Full, Store, StoreAway, in_thread, remove
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 #: Where the console is.
 PATH = "/console"
@@ -49,11 +53,11 @@ def console_routes(store: Store, find: Callable[[str], App | None], address: Cal
     async def who(request: Request) -> Sight | Response:
         if not _of_this_origin(request):
             return PlainTextResponse("Wrong Origin", 403)
-        app = await in_thread(logins.app_of, request.cookies.get(COOKIE, ""))
+        app = await _asked(logins.app_of, request.cookies.get(COOKIE, ""))
         return PlainTextResponse("Log in first", 401) if app is None else sight_of(app.id, store, find)
 
     async def page(request: Request) -> Response:
-        app = await in_thread(logins.app_of, request.cookies.get(COOKIE, ""))
+        app = await _asked(logins.app_of, request.cookies.get(COOKIE, ""))
         return _login_page() if app is None else shell_page(PATH, app.id)
 
     async def login(request: Request) -> Response:
@@ -61,21 +65,21 @@ def console_routes(store: Store, find: Callable[[str], App | None], address: Cal
             return PlainTextResponse("Wrong Origin", 403)
         code = (await form_of(request, _MOST_FORM)).get("code", "")
         try:
-            app_id = await in_thread(redeem, store, "console", code, address(request))
+            app_id = await _asked(redeem, store, "console", code, address(request))
         except Full as full:
             return _login_page(f"Too many wrong codes: try again in {full.wait / 60 + 1:.0f} minutes.", 429)
-        cookie = None if app_id is None else await in_thread(logins.begin, app_id)
+        cookie = None if app_id is None else await _asked(logins.begin, app_id)
         if cookie is None:
             return _login_page("That is not a code that can be used now. Each is good once, for ten minutes.", 403)
         response = RedirectResponse(PATH, 303)
-        await in_thread(logins.end, request.cookies.get(COOKIE, ""))
+        await _asked(logins.end, request.cookies.get(COOKIE, ""))
         _set_cookie(request, response, cookie, LIFETIME)
         return response
 
     async def logout(request: Request) -> Response:
         if not _of_this_origin(request):
             return PlainTextResponse("Wrong Origin", 403)
-        await in_thread(logins.end, request.cookies.get(COOKIE, ""))
+        await _asked(logins.end, request.cookies.get(COOKIE, ""))
         response = Response(status_code=204)
         _set_cookie(request, response, "", 0)
         return response
@@ -131,6 +135,14 @@ def end_logins(store: Store, app_id: str) -> int:
 def sight_of(app_id: str, store: Store, find: Callable[[str], App | None]) -> Sight:
     """What is seen by who is logged in for an App: that App, and others as ones that are not there."""
     return Sight(app_id, lambda: nullcontext(store), find)
+
+
+async def _asked(step: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """Run a function that asks the store. Who is not logged in is not told where that is."""
+    try:
+        return await in_thread(step, *arguments)
+    except StoreAway:
+        raise StoreAway("The store cannot be used now.") from None
 
 
 def _of_this_origin(request: Request) -> bool:

@@ -41,7 +41,8 @@ def as_page(text: str, nonce: str, status: int = 200, *, posts: bool = False, mo
 
 def rendered(template: str, **values: Any) -> str:
     """A file of `templates/` with these values, which are escaped as they are put in."""
-    return _environment().get_template(template).render(values)
+    # A lone surrogate cannot be sent: one that no view has revealed must not cost the whole page.
+    return _environment().get_template(template).render(values).encode("utf-8", "replace").decode()
 
 
 def revealed(text: str) -> str:

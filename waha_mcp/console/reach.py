@@ -24,6 +24,9 @@ from waha_mcp.tools.catalog import CATALOG, Tool, why_hidden
 from waha_mcp.tools.toolsets import load_tools
 from waha_mcp.whatsapp.ids import phone_of
 
+#: What a form says in place of an App's id where it means all of them: one that says nothing means none.
+_ALL = "*"
+
 
 class Bar(NamedTuple):
     """How much of one limit is used. `used` None: not known."""
@@ -66,7 +69,7 @@ def rendered_apps(sight: Sight, looks: Mapping[str, tuple[App, Look] | str]) -> 
     with sight.opened() as store:
         apps = [_shown(sight, store, app_id, found) for app_id, found in looks.items()]
         everything = kill_switch.paused(store, "")
-    return rendered("reach.html", apps=apps, everything=everything, only=sight.only)
+    return rendered("reach.html", apps=apps, everything=everything, only=sight.only, all=_ALL)
 
 
 def _shown(sight: Sight, store: Store, app_id: str, found: tuple[App, Look] | str) -> Shown:
@@ -105,8 +108,8 @@ async def _resume(sight: Sight, form: Fields) -> str:
 
 
 def _switch(sight: Sight, app_id: str, command: Literal["pause", "resume"]) -> str:
-    """Pause or resume an App, or all where `app_id` is empty; what is said of it."""
-    of = app_id or None
+    """Pause or resume an App, or all where `app_id` is `_ALL`; what is said of it."""
+    of = None if app_id == _ALL else app_id
     if not (sight.only is None if of is None else of in sight.app_ids()):
         raise NotDone("There is no such App.")
     who = f"App {of}" if of else "All Apps"

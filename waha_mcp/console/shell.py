@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -118,6 +118,8 @@ def shown_as_is(handler: Handler) -> Handler:
             response = await handler(request)
         except StoreAway as error:
             response = PlainTextResponse(str(error), 503)
+        except ClientDisconnect:
+            response = Response(status_code=400)  # which nobody gets any more
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response

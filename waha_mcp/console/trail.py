@@ -24,6 +24,8 @@ from waha_mcp.whatsapp.untrusted import reveal
 _DECISIONS = ("approved", "allowed by a task grant", "declined at the client", "not offered")
 #: Fields of a line that stand elsewhere in its row, or say nothing to a person.
 _SHOWN_APART = ("time", "call", "tool", "chats", "client", "decision", "outcome", "ms", "digest", "process")
+#: Most characters that are shown of a field: arguments may be long, and the page is asked for all the time.
+MOST_SHOWN = 2_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _choices(outcome: str) -> list[str]:
 
 def _query(asked: Mapping[str, str], app: str, before: str) -> str:
     fields = {**asked, "app": app, "before": before}
-    return f"?{urlencode({name: value for name, value in fields.items() if value})}"
+    return f"?{urlencode({name: value for name, value in fields.items() if value}, errors='replace')}"
 
 
 def _row(app: str, line: str) -> Row:
@@ -121,7 +123,8 @@ def _more(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in entry.items():
         if name not in _SHOWN_APART:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield reveal(name), reveal(text)
+            rest = "" if len(text) <= MOST_SHOWN else f" … and {len(text) - MOST_SHOWN:,} characters more"
+            yield reveal(name), reveal(text[:MOST_SHOWN]) + rest
 
 
 def _text(value: Any) -> str:

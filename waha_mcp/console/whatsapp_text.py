@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -13,6 +14,8 @@ _BULLET = re.compile(r"[*-] (?=\S)")
 _TAGS = {"*": "strong", "_": "em", "~": "s", "`": "code"}
 
 
+# What waits is drawn anew each time that a page asks.
+@lru_cache(maxsize=64)
 def as_shown(text: str) -> Markup:
     """The text as HTML, escaped, with elements for what WhatsApp formats. Links stay text."""
     parts = _BLOCK.split(text)

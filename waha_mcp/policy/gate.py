@@ -545,7 +545,8 @@ class Policy:
         try:
             yield
         except Refusal as error:
-            call.decision, outcome = error.decision, "refused"
+            call.decision = error.decision
+            outcome = "waiting" if error.why == "waiting for approval" else "refused"
             self._observer.refused(error.why)
             raise
         except Asked:

@@ -23,7 +23,7 @@ _ASKED = dict(
         (
             "a first message to somebody",
             "whatever reaches somebody",
-            "what does not come back by itself",
+            "what cannot be undone",
             "every change",
         ),
         strict=True,
@@ -39,8 +39,12 @@ def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
     """
     send, read = app.chats.send, app.chats.read
     only = " where there are messages already" if app.chats.existing_only else ""
-    links = ", ".join(map(shown, sorted(app.links.allow))) or "none"
-    others = {"allow": "any", "ask": f"{links}; you are asked about others", "refuse": f"{links}; others are refused"}
+    links = ", ".join(map(shown, sorted(app.links.allow)))
+    others = {
+        "allow": "any",
+        "ask": f"{links}; you are asked about others" if links else "you are asked about each",
+        "refuse": f"{links}; others are refused" if links else "none",
+    }
     rows = [
         ("Writes to", _lacks(Action.SEND, grant) or _listed(send.allow) + only),
         ("Asks before writing to", _listed(send.ask) if send.ask else ""),
