@@ -35,13 +35,9 @@ quick *tests:
 test *tests:
     {{ bin }}/python -m pytest {{ tests }}
 
-# All tests with the share of branches that they take, which must not fall below the gate; lists what lacks some
-coverage *tests:
-    rm -f .coverage .coverage.*
-    COVERAGE_PROCESS_START={{ justfile_directory() }}/pyproject.toml COVERAGE_FILE={{ justfile_directory() }}/.coverage \
-        {{ bin }}/python -m pytest {{ tests }}
-    {{ bin }}/coverage combine --quiet
-    {{ bin }}/coverage report
+# All tests with the lines and branches that they take, whose share must not fall below the gate; lists what lacks some
+coverage:
+    .ci/coverage
 
 # Write the generated parts of the documentation
 docs:

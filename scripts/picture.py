@@ -163,7 +163,7 @@ def trail() -> list[dict[str, Any]]:
         (2700, "Claude Code 2.1.0", "send_text", [hikers], "approved", "unknown"),
         (1800, "Claude Code 2.1.0", "send_text", [maya], "allowed by a task grant", "done"),
         (600, "Claude Code 2.1.0", "list_chats", [], "allowed", "done"),
-        (60, "Claude Code 2.1.0", "send_text", [maya], "waiting for approval", "refused"),
+        (60, "Claude Code 2.1.0", "send_text", [maya], "waiting for approval", "waiting"),
     ]
     return [
         {

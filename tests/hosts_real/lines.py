@@ -114,7 +114,7 @@ def refused(day: Day) -> None:
 @line("What needs a yes: nothing before it, and the model is told where the user says it")
 def asked(day: Day) -> None:
     for session in (day.main, day.console):
-        assert re.search("waha-mcp approv", shown(session, "asked").text)
+        assert "waha-mcp console" in shown(session, "asked").text
     assert day.before_yes == 0
 
 
