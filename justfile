@@ -39,13 +39,13 @@ test *tests:
 coverage:
     .ci/coverage
 
-# Write the generated parts of the documentation
+# Write what follows from the code: reference pages, and the snapshots of what clients are listed
 docs:
     {{ bin }}/python scripts/docs.py
 
-# Snapshots of what the tools list and say, after a change that is meant
+# Snapshots of what is read of each engine's messages, after a change that is meant
 snapshots:
-    UPDATE_SNAPSHOTS=1 {{ bin }}/python -m pytest tests/tools
+    UPDATE_SNAPSHOTS=1 {{ bin }}/python -m pytest tests/engines
 
 # Start, memory, calls and large accounts: `just bench --small`
 bench *options:

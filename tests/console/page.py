@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.console.browser import Browser
-from tests.harness import COMMAND, approvals_of, environment, opened_store
+from tests.harness import approvals_of, command_after, environment, opened_store
 from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.policy.approval import Entry
 from waha_mcp.policy.audit import trail_file
@@ -54,11 +54,10 @@ new MutationObserver((_, observer) => {{
 
 
 @contextmanager
-def console(state: str, *arguments: str) -> Iterator[str]:
-    """The address that `waha-mcp console` prints. `state`: the state folder that it reads."""
-    with subprocess.Popen(
-        [*COMMAND, "console", *arguments], stdout=subprocess.PIPE, text=True, env=environment(XDG_STATE_HOME=state)
-    ) as process:
+def console(state: str, *arguments: str, first: str = "", **env: str) -> Iterator[str]:
+    """The address that `waha-mcp console` prints. `state`: the state folder that it reads. `first`: `command_after`."""
+    command, env = [*command_after(first), "console", *arguments], environment(XDG_STATE_HOME=state, **env)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/#\S+", process.stdout.readline() + process.stdout.readline())
         assert found

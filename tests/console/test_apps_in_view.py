@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,8 @@ import httpx
 import pytest
 
 from tests.console.browser import SETTLED, Browser
-from tests.console.page import Caller, click_once, open_page
-from tests.harness import command_after, environment, opened_store, run, sandbox_server, stdio_client
+from tests.console.page import Caller, click_once, console, open_page
+from tests.harness import opened_store, run, sandbox_server, stdio_client
 from tests.http_server import http_server, until, write_app
 from tests.policy.common import HOSTILE
 from waha_mcp.policy import kill_switch, task_grants
@@ -46,15 +45,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(page_state: str, config: Path) -> Iterator[str]:
-    env = environment(XDG_STATE_HOME=page_state, XDG_CONFIG_HOME=str(config))
-    with subprocess.Popen([*command_after(QUICK), "console"], stdout=subprocess.PIPE, text=True, env=env) as process:
-        assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/#\S+", process.stdout.readline() + process.stdout.readline())
-        assert found
-        try:
-            yield found[0]
-        finally:
-            process.terminate()
+    with console(page_state, first=QUICK, XDG_CONFIG_HOME=str(config)) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from waha_mcp.app.definition import App, NoKey
 from waha_mcp.cli.common import Failure, say, with_app
 from waha_mcp.cli.terminal import visible, wrapped
 from waha_mcp.store import StoreAway
-from waha_mcp.whatsapp.ids import phone_of
 from waha_mcp.whatsapp.untrusted import reveal
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def _in_force(app: App, look: Look) -> dict[str, Any]:
                 "per": row.rate.period,
                 "used": row.used,
                 "chat": row.chat,
-                "who": None if row.chat is None else look.names.get(row.chat, phone_of(row.chat) or row.chat),
+                "who": None if row.chat is None else look.who(row.chat),
             }
             for row in rows
         ],

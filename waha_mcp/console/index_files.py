@@ -1,4 +1,4 @@
-"""What lies on the disk as indexes of an App's messages, for the commands that show or delete them."""
+"""The index files of an App on the disk, for the console and for the commands that show or delete them."""
 
 from __future__ import annotations
 

@@ -61,6 +61,10 @@ class Look:
     #: Who the chats are that are nearest to a limit, by their ids.
     names: Mapping[str, str] = field(default_factory=dict)
 
+    def who(self, chat: str) -> str:
+        """Who a chat is, as far as that is known."""
+        return self.names.get(chat) or phone_of(chat) or chat
+
 
 class Looks:
     """The last look at each App. All who look at one App at a time share one look."""

@@ -22,7 +22,6 @@ from waha_mcp.policy.task_grants import TaskGrant
 from waha_mcp.store import Store, in_thread
 from waha_mcp.tools.catalog import CATALOG, Tool, why_hidden
 from waha_mcp.tools.toolsets import load_tools
-from waha_mcp.whatsapp.ids import phone_of
 
 #: What a form says in place of an App's id where it means all of them: one that says nothing means none.
 _ALL = "*"
@@ -94,8 +93,7 @@ def _bar(row: Used, look: Look, *, named: bool) -> Bar:
     """`named`: whether it is said which chat it is. Others of the account's Apps may have written there."""
     who = row.what
     if row.chat is not None:
-        shown = look.names.get(row.chat) or phone_of(row.chat) or row.chat
-        who = f"to {shown}" if named else "to the chat that is nearest to a limit"
+        who = f"to {look.who(row.chat)}" if named else "to the chat that is nearest to a limit"
     return Bar(who, row.used, row.rate.amount, row.rate.period)
 
 

@@ -20,7 +20,7 @@ from waha_mcp.console.pages import HEADERS, as_page, rendered
 from waha_mcp.console.sight import Sight
 from waha_mcp.console.view import IMAGES, SOUNDS, NotDone, View
 from waha_mcp.console.views import VIEWS
-from waha_mcp.store import StoreAway, in_thread
+from waha_mcp.store import Store, StoreAway, in_thread
 from waha_mcp.tools.sniff import sniff
 
 #: Most bytes of a form.
@@ -50,8 +50,7 @@ def view_routes(base: str, who: Who) -> list[Route]:
 
     async def fragment(sight: Sight, view: View, request: Request) -> Response:
         text = await view.render(sight, dict(request.query_params))
-        counts = {each.name: await each.count(sight) for each in VIEWS if each.count is not None}
-        now = await in_thread(now_of, sight)
+        counts, now = await in_thread(_beside, sight)
         tag = f'"{sha256(text.encode()).hexdigest()[:32]}"'
         headers = {"ETag": tag, "X-Console-Counts": json.dumps(counts), "X-Console-Now": str(now)}
         if request.headers.get("if-none-match") == tag:
@@ -94,10 +93,15 @@ def view_routes(base: str, who: Who) -> list[Route]:
     ]
 
 
-def now_of(sight: Sight) -> float:
-    """The time of the clock by which what is seen expires, in Unix seconds."""
+def _beside(sight: Sight) -> tuple[dict[str, int], float]:
+    """What the page gets with every fragment: the numbers in the navigation, by view, and `now_of`. Blocks."""
     with sight.opened() as store:
-        return store.now()
+        return {each.name: each.count(sight, store) for each in VIEWS if each.count is not None}, now_of(store)
+
+
+def now_of(store: Store) -> float:
+    """The time of the clock by which what is seen expires, in Unix seconds."""
+    return store.now()
 
 
 async def form_of(request: Request, most: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from waha_mcp.console.sight import Sight
+from waha_mcp.store import Store
 
 #: Types by their first bytes that the page shows or plays; all others can only be downloaded.
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -33,5 +34,5 @@ class View:
     actions: Mapping[str, Callable[[Sight, Fields], Awaitable[str]]] = field(default_factory=dict)
     #: The bytes that it shows or offers under a name; None if there are none.
     file: Callable[[Sight, str], Awaitable[bytes | None]] | None = None
-    #: The number beside its title in the navigation; 0 shows none.
-    count: Callable[[Sight], Awaitable[int]] | None = None
+    #: The number beside its title in the navigation; 0 shows none. Blocks; the store is that of the sight.
+    count: Callable[[Sight, Store], int] | None = None

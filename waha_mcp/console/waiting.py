@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from waha_mcp.policy import shown_files
 from waha_mcp.policy.approval import Approvals, Entry
 from waha_mcp.policy.question import File, Line, Question, clock
 from waha_mcp.policy.task_grants import allow_for_a_while, amount
-from waha_mcp.store import in_thread
+from waha_mcp.store import Store, in_thread
 from waha_mcp.whatsapp.untrusted import reveal
 
 #: `open` is a yes that opens a window as well (`policy.task_grants`).
@@ -66,12 +67,8 @@ def rendered_questions(sight: Sight) -> str:
     return rendered("waiting.html", entries=entries, lines=_lines, files=_files, window=_window, clock=clock)
 
 
-async def _count(sight: Sight) -> int:
-    def count() -> int:
-        with sight.opened() as store:
-            return len(sight.waiting(store))
-
-    return await in_thread(count)
+def _count(sight: Sight, store: Store) -> int:
+    return len(sight.waiting(store))
 
 
 async def _file(sight: Sight, name: str) -> bytes | None:
@@ -104,18 +101,6 @@ async def _decide(sight: Sight, form: Fields, decision: Decision, said: str) -> 
     if not await in_thread(decide, sight, form.get("id", ""), decision):
         raise NotDone("That one is not waiting any more.")
     return said
-
-
-async def _approve(sight: Sight, form: Fields) -> str:
-    return await _decide(sight, form, "approve", "Allowed once.")
-
-
-async def _refuse(sight: Sight, form: Fields) -> str:
-    return await _decide(sight, form, "refuse", "Refused.")
-
-
-async def _open(sight: Sight, form: Fields) -> str:
-    return await _decide(sight, form, "open", "Allowed for a while.")
 
 
 def _lines(question: Question) -> list[ShownLine]:
@@ -155,5 +140,14 @@ def _file_name(file: File) -> str:
 
 
 WAITING = View(
-    "waiting", "Waiting", _render, {"approve": _approve, "refuse": _refuse, "open": _open}, file=_file, count=_count
+    "waiting",
+    "Waiting",
+    _render,
+    {
+        "approve": partial(_decide, decision="approve", said="Allowed once."),
+        "refuse": partial(_decide, decision="refuse", said="Refused."),
+        "open": partial(_decide, decision="open", said="Allowed for a while."),
+    },
+    file=_file,
+    count=_count,
 )

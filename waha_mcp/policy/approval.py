@@ -261,20 +261,11 @@ def decide(entry_id: str, *, approve: bool) -> bool:
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    app_id = app_of(entry_id)
+    app_id = next((entry.question.app for entry in waiting() if entry.id == entry_id), None)
     if app_id is None:
         return False
     with closing(user_store()) as store:
         return Approvals(app_id, store).decide(entry_id, approve=approve)
-
-
-def app_of(entry_id: str) -> str | None:
-    """The id of the App whose waiting question has an id; None if there is none.
-
-    Raises:
-        StoreAway: the store cannot be read or written.
-    """
-    return next((entry.question.app for entry in waiting() if entry.id == entry_id), None)
 
 
 def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:

@@ -17,18 +17,12 @@ _KINDS = {each: f"all {each}" for each in KINDS} | {
     "public": "what everybody can see, such as the profile",
 }
 #: What a person is asked about, by occasion.
-_ASKED = dict(
-    zip(
-        OCCASIONS,
-        (
-            "a first message to somebody",
-            "whatever reaches somebody",
-            "what cannot be undone",
-            "every change",
-        ),
-        strict=True,
-    )
-)
+_ASKED = {
+    "first_contact": "a first message to somebody",
+    "send": "whatever reaches somebody",
+    "destructive": "what cannot be undone",
+    "all": "every change",
+}
 
 
 def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:

@@ -84,11 +84,11 @@ def page_of(apps: Iterable[str], wanted: Wanted, alive: Callable[[str], bool], b
     last = ""
     merged = heapq.merge(*trails, key=lambda each: each[0], reverse=True)
     lines = (each for each in merged if not before or each[0] < before)
-    for read, (time, app, line) in enumerate(lines):
+    for read, (time, app, line, entry) in enumerate(lines):
         if (len(found) >= PAGE or read >= MOST_READ) and time < last:
             return Page(found, last)
         last = time
-        if wanted.accepts(parsed(line)):
+        if wanted.accepts(entry):
             found.append((app, line))
     return Page(found, None)
 
@@ -99,9 +99,13 @@ def last_of(app: str, wanted: Wanted, alive: Callable[[str], bool], number: int 
     return [*islice(lines, number)][::-1]
 
 
-def _timed(app: str, alive: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
-    """The lines of a trail with their times, which never rise: a line out of order counts as the one before."""
+def _timed(app: str, alive: Callable[[str], bool]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """The lines of a trail, newest first: time, App, line and its object.
+
+    The times never rise: a line out of order counts as the one before.
+    """
     time = "~"
     for line in joined(trail_file(app).backwards(), alive):
-        time = min(time, str(parsed(line).get("time") or "~"))
-        yield time, app, line
+        entry = parsed(line)
+        time = min(time, str(entry.get("time") or "~"))
+        yield time, app, line, entry
