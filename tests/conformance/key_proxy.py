@@ -31,7 +31,8 @@ def adding_key(address: tuple[str, int], key: str) -> AbstractContextManager[int
                         self.connection.sendall(part)
 
         def _body(self, server: socket.socket) -> None:
-            with suppress(OSError):
+            # A ValueError: the server's answer has ended, and `handle` with it, which closes the file.
+            with suppress(OSError, ValueError):
                 while part := self.rfile.read1(65536):
                     server.sendall(part)
             # The client has left: the server is to know, as it would without us.

@@ -20,8 +20,6 @@ from tests.evals.dojo.conversations import AGENTDOJO, Column, Player, played
 
 #: What `--without-recipient-check` switches off: that a recipient whom the App's lists do not allow is refused.
 CHECK = ("policy/gate.py", "if verdict is Verdict.NO]", "if False]")
-#: What of the tests this needs beside the attacks.
-TESTS = ("clients_real", "evals", "tables.py")
 
 
 def main() -> int:
@@ -37,7 +35,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.without_recipient_check:
         given = [each for each in sys.argv[1:] if each != "--without-recipient-check"]
-        with copied([CHECK], TESTS) as folder:
+        with copied([CHECK]) as folder:
             ran = run(folder, "-m", "tests.evals.dojo", *given)
         print(ran.stdout, ran.stderr, sep="", end="")
         return ran.returncode
