@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import socketserver
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,11 @@ import pytest
 from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.forwarding import Forwarder
 from tests.harness import ERAS, Admin, Era, sandbox_server
 from tests.http_server import Served, http_server, until, write_app
 from tests.redis_server import RedisServer
-from tests.serving import serving
+from tests.serving import free_port
 from waha_mcp.app.actions import Action
 from waha_mcp.bridges import RECHECK, ROUND
 from waha_mcp.sandbox import SandboxInfo
@@ -52,46 +50,6 @@ async def hand(waha: SandboxInfo) -> AsyncIterator[Admin]:
     admin = Admin(waha)
     yield admin
     await admin.aclose()
-
-
-class Line(socketserver.BaseRequestHandler):
-    """Passes bytes on to WAHA."""
-
-    def handle(self) -> None:
-        with socket.create_connection(self.server.behind) as there:  # type: ignore[attr-defined]
-            back = threading.Thread(target=pump, args=(there, self.request), daemon=True)
-            back.start()
-            self.server.lines += [self.request, there]  # type: ignore[attr-defined]
-            pump(self.request, there)
-            back.join()
-
-
-def pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while part := source.recv(65536):
-            target.sendall(part)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-
-
-@contextmanager
-def reached(port: int, behind: int) -> Iterator[int]:
-    """WAHA under another port (0: a free one), while the block runs."""
-
-    class Server(socketserver.ThreadingTCPServer):
-        allow_reuse_address = True
-        daemon_threads = True
-        block_on_close = False
-
-    server = Server(("127.0.0.1", port), Line)
-    server.behind, server.lines = ("127.0.0.1", behind), []  # type: ignore[attr-defined]
-    with serving(server) as number:
-        try:
-            yield number
-        finally:
-            for line in server.lines:  # type: ignore[attr-defined]
-                line.close()
 
 
 @asynccontextmanager
@@ -200,13 +158,12 @@ async def test_while_waha_is_away_nothing_false_is_said_and_afterwards_all_goes_
     waha: SandboxInfo, hand: Admin, tmp_path: Path
 ) -> None:
     behind, key = int(waha.url.rpartition(":")[2]), waha.keys["read_send"]
-    with reached(0, behind) as port:
-        pass
+    port = free_port()
     write_app(tmp_path, "mine", waha, key, url=f"http://127.0.0.1:{port}")
     with http_server("--apps", str(tmp_path), first=QUICK) as server, server.caller(key) as caller:
         # It has not been there yet: nothing is known of the key, so nothing is offered but the status.
         assert caller.tools() == {"get_status"}
-        with reached(port, behind):
+        with closing(Forwarder(behind, port)):
             until(lambda: caller.tools() != {"get_status"})
             before = caller.tools()
             assert caller.tool("list_chats").good
@@ -214,7 +171,7 @@ async def test_while_waha_is_away_nothing_false_is_said_and_afterwards_all_goes_
         assert gone.result["isError"]
         assert "was not sent" in gone.words
         assert caller.tools() == before
-        with reached(port, behind):
+        with closing(Forwarder(behind, port)):
             assert caller.tool("send_text", chat=SAM, text="After it was away").good
             assert caller.tools() == before
     assert [each["body"]["text"] for each in await hand.performed("/api/sendText")].count("After it was away") == 1

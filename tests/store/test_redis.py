@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from redis import Redis as Client
 
+from tests.forwarding import Forwarder
 from tests.redis_server import RedisServer
 from tests.serving import free_port
 from tests.store.processes import ended, go, start
@@ -353,61 +352,9 @@ def test_a_memory_that_cannot_be_written_is_told_in_the_log_alone(
 # Answers that are lost
 
 
-class Cutting:
-    """Between a store and a Redis: passes all on, and cuts the connection in place of an answer where told to."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        #: How many answers are still to be cut off.
-        self.cuts = 0
-        self._open: list[socket.socket] = [self._listening]
-        self._threads: list[threading.Thread] = []
-        self._run(self._accept)
-
-    def _run(self, what: Callable[..., None], *given: object) -> None:
-        self._threads.append(threading.Thread(target=what, args=given))
-        self._threads[-1].start()
-
-    def cut(self) -> None:
-        """Cut the next answer off."""
-        assert self.cuts == 0
-        self.cuts = 1
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                redis = socket.create_connection(("127.0.0.1", self._to))
-                self._open += [client, redis]
-                self._run(self._pass, client, redis, False)
-                self._run(self._pass, redis, client, True)
-
-    def _pass(self, one: socket.socket, other: socket.socket, answers: bool) -> None:
-        with suppress(OSError):
-            while data := one.recv(65536):
-                if answers and self.cuts:
-                    self.cuts = 0
-                    break
-                other.sendall(data)
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for each in self._open:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(timeout=10)
-        for each in self._open:
-            each.close()
-
-
 def test_a_step_whose_answer_is_lost_is_made_once_and_its_answer_is_true(redis_server: RedisServer) -> None:
     with (
-        closing(Cutting(redis_server.port)) as way,
+        closing(Forwarder(redis_server.port)) as way,
         closing(Redis(parse_redis_url(f"redis://127.0.0.1:{way.port}"))) as store,
     ):
         store.get("a", "key")
