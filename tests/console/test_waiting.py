@@ -205,6 +205,24 @@ def test_a_person_reads_approves_and_refuses_in_a_browser(page: str, window: Bro
     assert states == {"d1": "approved", "d2": "refused"}
 
 
+def test_a_button_still_shown_while_the_next_view_loads_does_what_it_says(page: str, window: Browser) -> None:
+    wait_for()
+    open_page(window, page)
+    window.wait_for("1,240")
+    window.until(SETTLED)
+    window.run(
+        "const ask = window.fetch; window.fetch = (url, more) => url.endsWith('/views/trail')"
+        " ? new Promise(done => { window.goOn = () => done(ask(url, more)); }) : ask(url, more)"
+    )
+    window.click("nav a[data-view=trail]")
+    window.until("return window.goOn !== undefined")
+    window.click(".refuse")
+    window.wait_for("Refused.")
+    assert [entry.state for entry in approvals_of("assistant").entries()] == ["refused"]
+    window.run("window.goOn()")
+    window.wait_for("What agents did")
+
+
 def test_what_comes_moves_nothing_and_takes_no_focus(page: str, window: Browser) -> None:
     first = wait_for()
     open_page(window, page)

@@ -216,7 +216,7 @@ def test_a_request_that_is_compressed_is_not_unpacked(caller: Caller) -> None:
 
 def test_who_says_nothing_or_only_half_a_head_is_hung_up_on(sandbox: SandboxInfo, tmp_path: Path) -> None:
     write_app(tmp_path, "mine", sandbox, sandbox.keys["full"])
-    sooner = "import waha_mcp.server.patience as patience\npatience.HEAD = 0.5\n"
+    sooner = "import waha_mcp.server.patience as patience\npatience.LONGEST = 0.5\n"
     with http_server("--apps", str(tmp_path), first=sooner) as server:
         whole = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
         for begun in (b"", b"POST /mcp HTTP/1.1\r\nHost: a\r\nX-Api-Key: k", whole + b"POST /mcp HTTP/1.1\r\nX"):
@@ -228,6 +228,47 @@ def test_who_says_nothing_or_only_half_a_head_is_hung_up_on(sandbox: SandboxInfo
         with server.caller(sandbox.keys["full"]) as caller:
             place = json.loads(caller.tool("get_updates").words)["cursor"]
             assert caller.tool("wait_for_messages", after=place, timeout=2).good
+
+
+@pytest.mark.parametrize("path", ["/console/login", "/token", "/register"])
+def test_without_a_key_a_body_that_never_ends_is_hung_up_on(path: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
+    write_app(tmp_path, "mine", sandbox, sandbox.keys["full"])
+    sooner = "import waha_mcp.server.patience as patience\npatience.LONGEST = 0.5\n"
+    with http_server("--apps", str(tmp_path), "--console", "--oauth", "http://127.0.0.1:1", first=sooner) as server:
+        origin = server.base
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {origin.partition('//')[2]}\r\nOrigin: {origin}\r\nContent-Length: 900\r\n"
+        )
+        with socket.create_connection(server.address, timeout=15) as connection:
+            connection.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\ncode=".encode())
+            while connection.recv(65536):
+                pass
+        assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", seconds=0.2).endswith(b"ok")
+        assert "Traceback" not in server.log()
+
+
+def test_with_a_key_a_body_takes_as_long_as_it_takes(sandbox: SandboxInfo, tmp_path: Path) -> None:
+    write_app(tmp_path, "mine", sandbox, sandbox.keys["full"])
+    sooner = "import waha_mcp.server.patience as patience\npatience.LONGEST = 0.2\n"
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
+    head = (
+        f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: {sandbox.keys['full']}\r\n"
+        f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {LEGACY}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with http_server("--apps", str(tmp_path), first=sooner) as server:
+        with socket.create_connection(server.address, timeout=1) as connection:
+            connection.sendall(head.encode() + body[:1])
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            connection.settimeout(15)
+            connection.sendall(body[1:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        # Who leaves before its end leaves nothing behind.
+        with socket.create_connection(server.address) as connection:
+            connection.sendall(head.encode() + body[:1])
+        assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", seconds=0.2).endswith(b"ok")
+        assert "Traceback" not in server.log()
 
 
 def test_who_sends_slowly_or_nothing_holds_nobody_up(served: Served, caller: Caller) -> None:

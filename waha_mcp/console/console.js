@@ -16,7 +16,8 @@
     const name = location.pathname.slice(base.length + 1);
     return { view: titles.has(name) ? name : links[0].dataset.view, query: location.search };
   };
-  let here = place(), tag = null, counts = {}, ahead = 0, trouble = false, timer, turns = 0;
+  // `shown`: the view whose fragment stands there, which is not yet `here` while that is asked for.
+  let here = place(), shown = here.view, tag = null, counts = {}, ahead = 0, trouble = false, timer, turns = 0;
 
   // Make `old` what `fresh` is and touch nothing that is the same, so that focus, scrolling, sound and what somebody
   // types stay. `was`: the HTML that an element came as; the script may have changed it since.
@@ -91,7 +92,7 @@
   const isOurs = link => link.origin === location.origin;
   const loaded = new WeakSet();
   async function copyOf(name, type) {
-    const answer = await ask(`/views/${here.view}/files/${name}`);
+    const answer = await ask(`/views/${shown}/files/${name}`);
     if (!answer.ok) throw new Error("no copy");
     const given = type ? answer.headers.get("Content-Type") : "application/octet-stream";
     return URL.createObjectURL(new Blob([await answer.arrayBuffer()], { type: given }));
@@ -156,7 +157,12 @@
         if (trouble) { trouble = false; said.textContent = ""; }
         ahead = answer.headers.get("X-Console-Now") * 1000 - Date.now();
         count(JSON.parse(answer.headers.get("X-Console-Counts")));
-        if (answer.status !== 304) { const moved = tag === null; tag = answer.headers.get("ETag"); show(text, moved); }
+        if (answer.status !== 304) {
+          const moved = tag === null;
+          tag = answer.headers.get("ETag");
+          shown = asked.view;
+          show(text, moved);
+        }
       }
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
@@ -181,7 +187,7 @@
     const buttons = [...form.querySelectorAll("button")], body = new URLSearchParams(new FormData(form));
     for (const each of buttons) each.disabled = true;
     try {
-      const answer = await ask(`/views/${here.view}/${button.value}`, { method: "POST", body });
+      const answer = await ask(`/views/${shown}/${button.value}`, { method: "POST", body });
       const text = await answer.text();
       if (answer.status === 401) { location.reload(); return; }
       tell(text);

@@ -22,7 +22,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -126,6 +126,7 @@ class HttpServer:
                 Route(METRICS, self._measured),
                 *routes,
             ],
+            exception_handlers={ClientDisconnect: _left},
             lifespan=self._lifespan,
         )
         app.router.redirect_slashes = False
@@ -242,6 +243,10 @@ class HttpServer:
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
 
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # which nobody gets any more
+
+
 async def _healthy(_: Request) -> Response:
     return PlainTextResponse("ok")
 
@@ -261,6 +266,10 @@ def _bridge_of(ctx: ServerRequestContext[Any, Any]) -> Bridge:
     bridge = ctx.request.scope[_BRIDGE]
     assert isinstance(bridge, Bridge)
     return bridge
+
+
+class _Connection(Impatient):
+    keyed = PATH
 
 
 class _Server(uvicorn.Server):
@@ -311,7 +320,7 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
         server.app,
-        http=Impatient,
+        http=_Connection,
         log_config=None,
         access_log=False,
         server_header=False,
