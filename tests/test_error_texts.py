@@ -333,9 +333,13 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "an unknown action": Row(
         command("apps", "update", "assistant", "--actions", "read,fly", app=APP, env=ADMIN),
-        "unknown action 'fly': the actions are read, send, control, setting, app, delete (or one of "
-        "assistant, careful, read, notify, reply)",
+        "unknown action 'fly': the actions are read, send, control, setting, app, delete",
         "The one that is unknown, and all that there are; none is near enough to be meant.",
+    ),
+    "a choice of init for an update": Row(
+        command("apps", "update", "assistant", "--actions", "careful", app=APP, env=ADMIN),
+        "unknown action 'careful': the actions are read, send, control, setting, app, delete",
+        "Its limits are not among what an update changes, so it may not seem to be in force.",
     ),
     "a new key for a disabled App": Row(
         command("apps", "rotate", "assistant", app=f"enabled = false\n{APP}", env=ADMIN),

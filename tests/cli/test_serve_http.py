@@ -32,8 +32,6 @@ pytestmark = pytest.mark.slow
         ("--http --allowed-host https://wa.example.com/", "--allowed-host: must be hosts alone"),
         ("--http --oauth http://wa.example.com", "--oauth: "),
         ("--http --open --oauth https://wa.example.com", "--oauth: not with --open"),
-        ("--http --open --store redis://user:secret-of-redis@localhost", "WAHA_MCP_STORE"),
-        ("--http --open --store mysql://localhost", "WAHA_MCP_STORE: "),
         (
             "--http --open --host 203.0.113.1 --allowed-host a.example --allow-insecure-http",
             "cannot serve on 203.0.113.1",
@@ -45,5 +43,4 @@ def test_what_makes_no_sense_or_is_not_safe_is_refused_in_one_line(arguments: st
     assert ended.returncode in (1, 2)
     [line] = ended.stderr.strip().splitlines()
     assert said in line
-    assert "secret-of-redis" not in ended.stdout + ended.stderr
     assert ended.stdout == ""

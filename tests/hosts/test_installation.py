@@ -356,14 +356,6 @@ def test_links_hold_the_same_entry(host: str, home: dict[str, str]) -> None:
     assert json.loads(base64.b64decode(parse_qs(link.query)["config"][0])) == entry
 
 
-def test_gooses_link_launches_the_same_app(home: dict[str, str]) -> None:
-    entry = json.loads(run("install", "cursor", "--print", env=home).stdout)["mcpServers"]["whatsapp"]
-    goose = urlsplit(run("install", "goose", "--print", env=home).stderr.split()[-1])
-    query = parse_qs(goose.query)
-    assert (goose.scheme, goose.netloc, query["cmd"]) == ("goose", "extension", ["uvx"])
-    assert query["arg"] == ["waha-mcp", *entry["args"]]
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

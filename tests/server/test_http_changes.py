@@ -200,8 +200,11 @@ async def test_what_one_replica_finds_out_the_others_clients_hear_at_once(
     folder = tmp_path / "apps"
     folder.mkdir()
     write_app(folder, "mine", waha, key["key"])
-    arguments = ("--apps", str(folder), "--store", redis_server.url)
-    with http_server(*arguments) as one, http_server(*arguments) as other:
+
+    def replica() -> Served:
+        return http_server("--apps", str(folder), WAHA_MCP_STORE=redis_server.url)
+
+    with replica() as one, replica() as other:
         async with watching(other, key["key"], "auto") as told:
             await told.until(there=True)
             await hand.change_key(key, actions={"read": True})

@@ -221,7 +221,7 @@ def add_entry(
     if only_print:
         entry |= {k: v for offer in offers for k, v in offer.fields.items() if v is not None}
         print(edit.show(host.format, host.place, name, entry).rstrip())
-        print(f"This goes into {path or host.file()}." + (f" {_about(link)} {link}" if link else ""), file=sys.stderr)
+        print(f"This goes into {path or host.file()}." + (f" Or open {link}" if link else ""), file=sys.stderr)
         return
     try:
         change = put_in(host, name, entry, path, offers)
@@ -259,11 +259,6 @@ def _say_where_the_key_is(host: Host, target: Launch | Remote, change: Change) -
         print("The key is in that file, which nobody but you can read: keep it out of shared folders and repositories.")
     elif isinstance(target, Remote) and host.logs_in:
         print(host.logs_in)
-
-
-def _about(link: str) -> str:
-    # Goose's links start nothing that is installed here.
-    return "Once released on PyPI, also as a link:" if "cmd=uvx" in link else "Or open"
 
 
 def entry_name(text: str) -> str:

@@ -17,7 +17,7 @@ from waha_mcp.app.urls import parse
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say, typed
 from waha_mcp.cli.dialog import interactive
-from waha_mcp.cli.profiles import parse_choice
+from waha_mcp.cli.profiles import parse_actions
 from waha_mcp.cli.terminal import visible
 from waha_mcp.places import config_dir, definitions, definitions_in
 from waha_mcp.steps import did_you_mean, for_person
@@ -97,14 +97,14 @@ def show(app: AppId, as_json: AsJson = False) -> None:
 @apps.command()
 def update(
     app: AppId,
-    actions: Annotated[str, typer.Option(help="What the agent may do from now on, as for init.", show_default=False)],
+    actions: Annotated[str, typer.Option(help="Actions from now on, such as read,send.", show_default=False)],
     admin_key_file: AdminKeyFile = None,
 ) -> None:
     """Change what an App may do. The key stays the same; clients notice at their next call.
 
     Example: waha-mcp apps update assistant --actions read
     """
-    plan = _plan(_definition(app), actions=frozenset(parse_choice(actions).actions))
+    plan = _plan(_definition(app), actions=parse_actions(actions))
     _save(plan, admin_key_file)
     print(f"App '{app}' now has {', '.join(plan.fields()['actions'])}; WAHA confirms it.")
 

@@ -1,4 +1,4 @@
-"""What an agent may do, as `init` and `apps update` offer it: the actions of its key, and whom it may write to."""
+"""What an agent may do, as `init` offers it: the actions of its key, and whom it may write to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waha_mcp.cli.terminal import set_in
 from waha_mcp.steps import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from waha_mcp.app.definition import App
 
@@ -96,15 +96,24 @@ def parse_choice(given: str) -> Choice:
         name = one_of(given, names, "choice")
         # "read" is also the name of an action, with the same meaning.
         return next(each for each in CHOICES if each.name == name)
+    return Choice("", tuple(parse_actions(given, names)), "", "")
+
+
+def parse_actions(given: str, choices: Sequence[str] = ()) -> frozenset[Action]:
+    """Parse names of actions. `choices`: what could have been given in their place.
+
+    Raises:
+        Failure: one of them is none, or there is none.
+    """
     try:
         found = frozenset(map(parse_action, split_names(given)))
     except ValueError as error:
         wrong = next(each for each in split_names(given) if each not in tuple(Action))
-        meant = did_you_mean(wrong, [*names, *Action])
-        raise Failure(f"{error} (or one of {', '.join(names)}){meant}") from None
+        instead = f" (or one of {', '.join(choices)})" if choices else ""
+        raise Failure(f"{error}{instead}{did_you_mean(wrong, [*choices, *Action])}") from None
     if not found:
         raise Failure("an agent without any action can do nothing: name at least one")
-    return Choice("", tuple(found), "", "")
+    return found
 
 
 def ask_limits(asking: Asking, app: Callable[..., App], may: Choice, send_to: str | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from waha_mcp.server.wire import Wire
 #: The parameters that mean something with --http alone, and those that mean nothing there.
 _OF_HTTP = (
     "host", "port", "apps", "open_", "template", "allowed_host", "sessions", "console", "oauth", "certfile", "keyfile",
-    "trusted_proxy", "store", "log_format", "allow_insecure_http",
+    "trusted_proxy", "log_format", "allow_insecure_http",
 )  # fmt: skip
 _NOT_OF_HTTP = ("sandbox", "channel")
 
@@ -71,14 +71,6 @@ def serve(
             show_default="none",
         ),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Redis for several machines, such as redis://localhost; with a password: WAHA_MCP_STORE.",
-            show_default="SQLite, for this machine",
-        ),
-    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="Form of the lines on stderr.")] = "text",
     allow_insecure_http: Annotated[
         bool,
@@ -110,7 +102,6 @@ def serve(
             sessions=sessions,
             oauth=oauth,
             console=console,
-            store=store,
             insecure=allow_insecure_http,
             log_format=log_format,
         )

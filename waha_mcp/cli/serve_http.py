@@ -23,7 +23,7 @@ from waha_mcp.log import LogFormat, configure_logging
 from waha_mcp.places import config_dir, definitions
 from waha_mcp.server.credentials import Credentials, client_address
 from waha_mcp.server.http import HttpServer, Site, serve_http
-from waha_mcp.store.folders import VARIABLE, user_store
+from waha_mcp.store.folders import user_store
 
 if sys.platform != "win32":
     import resource
@@ -41,7 +41,6 @@ def serve_over_http(
     sessions: bool,
     oauth: str | None,
     console: bool,
-    store: str | None,
     insecure: bool,
     log_format: LogFormat,
 ) -> None:
@@ -72,10 +71,6 @@ def serve_over_http(
     strangers = Template(template, given["url"] or os.environ.get("WAHA_URL")) if open_ else None
     if folder is not None and not folder.apps() and strangers is None:
         raise Failure(f"no App to serve in {apps or config_dir()}: make one with `waha-mcp init`, or see the log above")
-    if store is not None:
-        if "@" in store:
-            raise Failure(f"--store: other users of this machine see a password there; put the URL into {VARIABLE}")
-        os.environ[VARIABLE] = store
     opened = user_store()
     routes: list[BaseRoute] = []
     if console:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from waha_mcp.cli.common import Failure, say
-from waha_mcp.cli.dialog import interactive
 from waha_mcp.store import StoreAway, away
 from waha_mcp.store.folders import VARIABLE, redis_url, user_store
 
@@ -17,7 +16,6 @@ def store(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Continue with a Redis that has lost data.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Say where the store is, and whether it can be used.
 
@@ -32,8 +30,6 @@ def store(
 
             if not isinstance(opened, Redis):
                 raise Failure(f"{VARIABLE} names no Redis; a damaged file is told by `waha-mcp store`")
-            if interactive() and not yes and not typer.confirm("Count from zero what was lost?"):
-                raise Failure("it is as it was", code=1)
             try:
                 lost = opened.accept_loss()
             except StoreAway as error:

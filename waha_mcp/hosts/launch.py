@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 from waha_mcp.app.definition import DEFAULT_ID, AppError, find_definition, id_of, read_definition
 from waha_mcp.hosts.table import OURS, Host, Launch, Remote
@@ -165,12 +165,4 @@ def link_for(host: Host, name: str, target: Launch | Remote) -> str | None:
         config = json.dumps(host.entry(name, target), separators=(",", ":"))
         encoded = base64.b64encode(config.encode()).decode()
         return f"{_LINKS[host.name]}?name={quote(name)}&config={quote(encoded)}"
-    if host.name == "goose" and isinstance(target, Launch):
-        # Goose's links start only a few launchers, of which uvx is ours.
-        arguments = target.args[target.args.index("serve") :]
-        query: list[tuple[str, str]] = [("cmd", "uvx"), ("arg", "waha-mcp"), *(("arg", a) for a in arguments)]
-        query += [("timeout", "300"), ("id", name), ("name", name)]
-        query += [("description", "WhatsApp through WAHA")]
-        query += [("env", f"{target.key_variable}=The session's scoped key")] if target.key_variable else []
-        return f"goose://extension?{urlencode(query, quote_via=quote)}"
     return None

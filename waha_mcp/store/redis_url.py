@@ -1,12 +1,12 @@
 """The URL of a Redis, as the user writes it: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
 
-A private certificate authority and a certificate of ours are files in its query: `ssl_ca_certs`, `ssl_certfile` and
-`ssl_keyfile`. No other option is accepted, so that none can weaken the connection.
+A private certificate authority is a file in its query: `ssl_ca_certs`. No other option is accepted, so that none can
+weaken the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -16,13 +16,13 @@ from pydantic import SecretStr
 from waha_mcp.app.urls import is_local, parse_host
 
 _PORT = 6379
-_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_CA_CERTS = "ssl_ca_certs"
 _SHAPE = "must be a URL such as redis://127.0.0.1:6379/0, or rediss://user:password@host for TLS"
 
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """Where a Redis is and how to log in. `files`: certificates, by the name of the option."""
+    """Where a Redis is and how to log in. `ca_certs`: the file of a private certificate authority."""
 
     #: As it was written.
     text: SecretStr
@@ -32,7 +32,7 @@ class RedisUrl:
     database: int
     user: str | None
     password: SecretStr | None
-    files: Mapping[str, str]
+    ca_certs: str | None
 
     @property
     def where(self) -> str:
@@ -42,7 +42,9 @@ class RedisUrl:
     @property
     def options(self) -> dict[str, Any]:
         """The keyword arguments of a client of the library `redis`, synchronous or not."""
-        tls = {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True} if self.tls else {}
+        tls: dict[str, Any] = {}
+        if self.tls:
+            tls = {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": True, _CA_CERTS: self.ca_certs}
         return {
             "host": self.host,
             "port": self.port,
@@ -50,7 +52,6 @@ class RedisUrl:
             "username": self.user,
             "password": None if self.password is None else self.password.get_secret_value(),
             **tls,
-            **self.files,
         }
 
     def connecting(self, timeout: float) -> dict[str, Any]:
@@ -89,10 +90,10 @@ def parse_redis_url(text: str) -> RedisUrl:
     database = parts.path.strip("/") or "0"
     if not (database.isascii() and database.isdecimal()):
         raise ValueError(f"{_SHAPE}: after the host comes the number of a database, or nothing")
-    files = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     tls = parts.scheme == "rediss"
-    if not files.keys() <= set(_FILES) or (files and not tls) or not all(files.values()):
-        raise ValueError(f"takes no options but files of certificates, with rediss://: {', '.join(_FILES)}")
+    if not options.keys() <= {_CA_CERTS} or (options and not tls) or not all(options.values()):
+        raise ValueError(f"takes no option but {_CA_CERTS}, a file of certificates, with rediss://")
     if not tls and not is_local(plain_host):
         raise ValueError(f"plain redis:// would send all that is stored unencrypted to {plain_host}; use rediss://")
     return RedisUrl(
@@ -103,5 +104,5 @@ def parse_redis_url(text: str) -> RedisUrl:
         database=int(database),
         user=unquote(parts.username) if parts.username else None,
         password=SecretStr(unquote(parts.password)) if parts.password else None,
-        files=files,
+        ca_certs=options.get(_CA_CERTS),
     )
