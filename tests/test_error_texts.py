@@ -428,8 +428,8 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a sandbox on a port that is taken": Row(
         busy("sandbox"),
-        "cannot listen on 127.0.0.1 port PORT: Address already in use; choose another with --port or --host",
-        "Another program listens there; both options lead elsewhere.",
+        "cannot listen on 127.0.0.1 port PORT: Address already in use; choose another with --port",
+        "Another program listens there; the sandbox takes another port.",
     ),
     "the console on a port that is taken": Row(
         busy("console"),

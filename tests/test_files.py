@@ -186,7 +186,7 @@ def test_the_folders_of_state_are_closed_whatever_the_umask(
 ) -> None:
     state, home = tmp_path / "made" / "state", tmp_path / "made"
     if there:
-        (state / "waha-mcp" / "asking" / "approvals").mkdir(parents=True)
+        (state / "waha-mcp" / "asking").mkdir(parents=True)
         (state / "waha-mcp" / "asking" / "trail.jsonl").write_text("")
         for path in [*state.rglob("*"), state]:
             path.chmod(0o777)

@@ -5,13 +5,11 @@ What is kept how may change, so all is seen through the commands and the clients
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,13 +49,7 @@ ENTRIES = {"whatsapp": "assistant", "whatsapp-observer": "observer"}
 FOREIGN = {"claude-desktop": ("files",), "goose": ("developer",)}
 #: Hosts whose files are like Claude Code's, but for their place.
 ALIKE = {"cursor", "vscode", "windsurf", "zed", "gemini-cli"}
-#: Calls about which 0.1.0 asked, by what became of the question, and the id of each.
-CALLS = {
-    "waiting": ("012e611053cc", {"chat": "Maya Lindqvist", "text": "Shall I bring the drawings on Friday?"}),
-    "approved": ("125799d1df84", {"chat": "Diego Álvarez", "text": "Noon at the station works."}),
-    "refused": ("1db046485656", {"chat": "Priya Nair", "text": "Kestrel launches on Tuesday ✅"}),
-}
-#: One that was approved for the App without an id.
+#: One that 0.1.0 asked about, for the App without an id.
 CLERKS_CALL = {"chat": "Nina Vogel", "text": "The parcel is here."}
 
 
@@ -97,11 +89,6 @@ class Home:
         done = self.waha_mcp("call", "send_text", "--app", app, json.dumps(call), code=code)
         return done.stderr if code else done.stdout
 
-    def waiting(self) -> dict[str, str]:
-        """The texts of what waits for approval, by id."""
-        asked = json.loads(self.waha_mcp("approvals", "--json").stdout)
-        return {each["id"]: each["question"]["content"]["text"] for each in asked}
-
     def sent(self, call: dict[str, Any]) -> int:
         """How often WAHA has sent the text of a call."""
         seen = _admin(self.sandbox, "GET", "/sandbox/requests")
@@ -133,7 +120,7 @@ def waha() -> Iterator[SandboxInfo]:
 
 @pytest.fixture
 def home(waha: SandboxInfo, tmp_path: Path) -> Home:
-    """A copy that says this machine's home, command, WAHA and keys, with questions that were asked a minute ago."""
+    """A copy that says this machine's home, command, WAHA and keys."""
     httpx.delete(f"{waha.url}/sandbox/requests", headers={"X-Api-Key": waha.admin_key}).raise_for_status()
     made = Home(tmp_path / "home", waha)
     shutil.copytree(OLD / "home", made.path)
@@ -145,11 +132,7 @@ def home(waha: SandboxInfo, tmp_path: Path) -> Home:
         "@ASSISTANT_KEY@": _admin(waha, "POST", "/api/keys", both)["key"],
         "@CLERK_KEY@": waha.keys["read_send"],
         "@NOTIFIER_KEY@": waha.keys["send"],
-        "@ASKED@": str(time.time() - 60),
-        "@EXPIRES@": str(time.time() + 540),
     }
-    for digest, (_, *parts) in json.loads((OLD / "digests.json").read_text("utf-8")).items():
-        words[digest] = _digest(waha.url, *parts)
     for path in made.path.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
         if path.is_file():
@@ -158,20 +141,6 @@ def home(waha: SandboxInfo, tmp_path: Path) -> Home:
                 text = text.replace(word, meant)
             path.write_text(text, "utf-8")
     return made
-
-
-def _digest(*parts: Any) -> str:
-    """The digest of a call as 0.1.0 made it."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_the_digests_of_0_1_0_are_made_as_it_made_them() -> None:
-    digests = json.loads((OLD / "digests.json").read_text("utf-8"))
-    assert [_digest(*parts) for parts in digests.values()] == list(digests)
-    questions = [json.loads(re.sub("@[A-Z]+@", "0", p.read_text("utf-8"))) for p in OLD.rglob("approvals/*.json")]
-    assert {each["question"]["digest"] for each in questions} == digests.keys()
-    assert len(questions) == len(digests) == 4
 
 
 def test_doctor_finds_its_apps_and_entries_well(home: Home) -> None:
@@ -258,39 +227,6 @@ def test_a_clients_entry_is_found_again_and_can_be_taken_out(host: str, home: Ho
     for name in sorted(entries.keys() & ENTRIES, reverse=True):
         assert f"the entry '{name}' is out of" in home.waha_mcp("uninstall", host, "--name", name).stdout
     assert home.entries(host) == {name: entries[name] for name in FOREIGN.get(host, ())}
-
-
-def test_what_waited_can_be_approved_and_is_then_done(home: Home) -> None:
-    asked, call = CALLS["waiting"]
-    assert home.waiting() == {asked: call["text"]}
-    assert asked in home.send("assistant", call, code=1)
-    assert home.sent(call) == 0
-    shown = home.waha_mcp("approve", asked, "--yes").stdout
-    assert "Send a text to Maya Lindqvist (+447700900142)?" in shown
-    assert "message_id" in home.send("assistant", call)
-    assert home.sent(call) == 1
-
-
-def test_what_was_approved_is_done_once_without_another_question(home: Home) -> None:
-    _, call = CALLS["approved"]
-    assert "message_id" in home.send("assistant", call)
-    again = home.send("assistant", call | {"allow_repeat": True}, code=1)
-    assert "waiting for approval" in again
-    assert home.sent(call) == 1
-
-
-def test_what_was_refused_stays_refused(home: Home) -> None:
-    asked, call = CALLS["refused"]
-    assert "The user refused this" in home.send("assistant", call, code=1)
-    assert "nothing waits for approval" in home.waha_mcp("approve", asked, "--yes", code=1).stderr
-    assert home.sent(call) == 0
-
-
-def test_what_waited_can_be_refused(home: Home) -> None:
-    asked, call = CALLS["waiting"]
-    home.waha_mcp("approve", asked, "--refuse")
-    assert "The user refused this" in home.send("assistant", call, code=1)
-    assert home.sent(call) == 0
 
 
 def test_the_trail_of_an_app_with_an_id_goes_on(home: Home) -> None:

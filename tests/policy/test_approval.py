@@ -28,7 +28,6 @@ from waha_mcp.policy.approval import TooManyWaiting, decide, waiting
 from waha_mcp.policy.question import Question, digest_of
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
-from waha_mcp.store import StoreAway
 from waha_mcp.waha.errors import OutcomeUnknown, Unreachable, WahaError
 
 pytestmark = pytest.mark.anyio
@@ -872,80 +871,6 @@ for n in range(20):
     # A question that was used is gone, so that another process may ask and use it anew: never more than was decided.
     assert set(used) == {f"used {n}" for n in range(20)}
     assert all(used[f"used {n}"] == decided[f"decided {n}"] for n in range(20))
-
-
-# Files of versions without a store
-
-
-def old_file(tmp_path: Path, state: str, digest: str = "d", lives: float = 60, app: str = "one") -> Path:
-    """A question as it stood in a file."""
-    now = time.time()
-    asked = {"app": app, "tool": "send_text", "title": "Send a text", "recipients": ["Sam"], "content": {}}
-    path = tmp_path / "waha-mcp" / app / "approvals" / f"{digest:0>12}.{state}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"created": now, "expires": now + lives, "question": asked | {"digest": digest}}))
-    return path
-
-
-@pytest.mark.parametrize("content", [*JUNK, "\udcff", None])
-def test_a_file_that_is_not_as_it_was_written_is_gone(content: str | None, tmp_path: Path) -> None:
-    path = old_file(tmp_path, "approved")
-    path.unlink()
-    if content is None:
-        path.symlink_to(path.parent / "nowhere")
-    else:
-        path.write_bytes(content.encode(errors="surrogateescape"))
-    (path.parent / "notes.txt").write_text("a person's")
-    assert approvals_of("one").entries() == []
-    assert [each.name for each in path.parent.iterdir()] == ["notes.txt"]
-
-
-def test_questions_in_files_go_on_in_the_store(tmp_path: Path) -> None:
-    for state, digest in (("waiting", "a"), ("approved", "b"), ("refused", "c")):
-        old_file(tmp_path, state, digest)
-    gone = old_file(tmp_path, "waiting", "d", lives=-1)
-    old_file(tmp_path, "waiting", "e", app="two")
-    assert [entry.question.digest for entry in waiting()] == ["a", "e"]
-    assert not gone.parent.exists()
-    approvals = approvals_of("one")
-    assert approvals.use(approvals.ask(question("b")))
-    assert approvals.ask(question("c")).state == "refused"
-    assert decide("00000000000a", approve=True)
-    assert approvals.use(approvals.ask(question("a")))
-    assert not approvals.use(approvals.ask(question("b")))
-
-
-def test_an_answer_in_an_old_file_is_found_by_its_call(tmp_path: Path) -> None:
-    old_file(tmp_path, "approved", "b")
-    found = approvals_of("one").find("b")
-    assert found is not None
-    assert found.state == "approved"
-
-
-def test_questions_in_files_are_forgotten_as_well(tmp_path: Path) -> None:
-    gone = old_file(tmp_path, "waiting", "a")
-    assert approval.forget(opened_store(), "one/", lambda text: True) == 1
-    assert not gone.exists()
-    assert waiting() == []
-
-
-def test_an_answer_that_an_old_file_gives_later_does_not_stand_for_a_newer_question(tmp_path: Path) -> None:
-    approvals = approvals_of("one")
-    entry = approvals.ask(question())
-    old_file(tmp_path, "approved")
-    assert approvals.ask(question()) == entry
-    assert not approvals.use(entry)
-
-
-def test_a_file_stays_as_long_as_the_store_is_away(tmp_path: Path) -> None:
-    path = old_file(tmp_path, "waiting")
-    (tmp_path / "waha-mcp" / "store.sqlite").mkdir()
-    for _ in range(2):
-        with pytest.raises(StoreAway):
-            waiting()
-    assert path.exists()
-    (tmp_path / "waha-mcp" / "store.sqlite").rmdir()
-    assert len(waiting()) == 1
 
 
 def test_commands_say_in_one_line_that_the_store_is_away(tmp_path: Path) -> None:

@@ -234,6 +234,31 @@ def test_what_was_deleted_is_no_longer_in_the_file() -> None:
     assert not any(secret.encode() in path.read_bytes() for path in state_root().glob("store.*"))
 
 
+def old_question(app_id: str) -> Path:
+    """A question as 0.1.0 kept it."""
+    path = state_root() / app_id / "approvals" / "0123456789ab.waiting.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"question": {"recipients": ["Sam"], "content": {"text": "Between us"}}}')
+    return path
+
+
+def test_the_questions_that_0_1_0_left_in_files_go_whomever_they_are_about() -> None:
+    one, two = old_question("one"), old_question("two")
+    forget(opened_store(), Chats([DAD]), "one")
+    assert (one.parent.exists(), two.exists()) == (False, True)
+    done = forget(opened_store(), Chats(None), None)
+    assert (two.parent.exists(), done.questions, done.problems) == (False, 0, [])
+
+
+def test_questions_in_files_that_cannot_be_deleted_are_told_and_the_rest_goes(tmp_path: Path) -> None:
+    old_question("one").parent.rename(tmp_path / "elsewhere")
+    (state_root() / "one" / "approvals").symlink_to(tmp_path / "elsewhere")
+    opened_store().swap("sent", f"one/{SAM}/3EB0", None, "")
+    done = forget(opened_store(), Chats([SAM]), None)
+    assert done.problems == ["App 'one': questions of 0.1.0 cannot be deleted: Cannot call rmtree on a symbolic link"]
+    assert (done.sent_messages, len(list((tmp_path / "elsewhere").iterdir()))) == (1, 1)
+
+
 # Saved files
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.harness import app_for, approvals_of
+from tests.harness import app_for, approvals_of, opened_store
 from tests.policy.common import (
     DAD,
     HOSTILE,
@@ -22,11 +22,9 @@ from tests.policy.common import (
     STRANGER,
     assert_nothing_forged,
     bridge_with,
-    good_until,
     hostile_question,
     send,
 )
-from waha_mcp.app.policy_fields import LIFETIME
 from waha_mcp.bridge import Bridge
 from waha_mcp.policy import Refusal
 from waha_mcp.policy.approval import decide, waiting
@@ -129,31 +127,14 @@ def test_a_question_is_the_same_from_its_file() -> None:
     assert entry.expires == question.expires
 
 
-@pytest.fixture
-def old_file(tmp_path: Path) -> Path:
-    """A question as the first version wrote it."""
-    now = time.time()
-    old = {"app": "one", "tool": "send_text", "title": "Send a text", "recipients": ["Sam"], "content": {"text": "Hi"}}
-    path = tmp_path / "waha-mcp" / "one" / "approvals" / "0123456789ab.waiting.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"created": now, "expires": now + 60, "question": old | {"digest": "d"}}))
-    return path
-
-
-def test_a_question_of_the_first_version_is_read_and_answered(old_file: Path) -> None:
-    [entry] = waiting()
-    assert entry.question.text() == f"Send a text to Sam?\n{good_until(entry.expires)}\ntext: Hi"
-    assert decide(entry.id, approve=True)
-    asked_again = Question("one", "send_text", "Send a text", ("Sam",), {"text": "Hi"}, "d", time.time() + LIFETIME)
-    approvals = approvals_of("one")
-    assert approvals.use(approvals.ask(asked_again))
-
-
 @pytest.mark.parametrize("change", [{"files": [{}]}, {"files": ["x"]}, {"more": 1}, {"why": None}], ids=str)
-def test_a_question_with_fields_that_are_not_ours_is_gone(change: dict[str, Any], old_file: Path) -> None:
-    record = json.loads(old_file.read_text())
+def test_a_question_with_fields_that_are_not_ours_is_gone(change: dict[str, Any]) -> None:
+    approvals_of("one").ask(hostile_question(HOSTILE[0]))
+    store = opened_store()
+    [row] = store.rows("question")
+    record = json.loads(row.value)
     record["question"] |= change
-    old_file.write_text(json.dumps(record))
+    assert store.swap("question", row.key, row.value, json.dumps(record))
     assert waiting() == []
 
 

@@ -92,6 +92,12 @@ def test_a_question_that_is_forgotten_has_no_copy() -> None:
     assert [path.name for path in copies()] == [f"{kept.id}-0"]
 
 
+def test_with_what_is_forgotten_go_the_copies_of_expired_questions() -> None:
+    filed(b"old", expires=time.time() - shown_files._AFTER - 1)
+    assert approval.forget(opened_store(), "one/", lambda text: False) == 0
+    assert copies() == []
+
+
 def test_a_question_that_makes_room_has_no_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approval, "MOST_WAITING", 1)
     filed(SOUP)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from waha_mcp.places import state_root
@@ -36,8 +35,6 @@ State = Literal["waiting", "approved", "refused"]
 _TABLE = "question"
 #: Keys are `<App id>/<Question.seen>`: a call declined at a client stands for all calls that look the same.
 _DECLINED = "declined"
-#: File names of questions written by versions without a store, in the folder `approvals` of the App's state.
-_FILE = re.compile(r"(?P<id>[0-9a-f]{12})\.(?P<state>waiting|approved|refused)\.json")
 
 
 class TooManyWaiting(Exception):
@@ -66,12 +63,10 @@ class Approvals:
 
     def entries(self) -> list[Entry]:
         """All entries that have not expired, oldest first. A row that cannot be parsed is skipped."""
-        _take_over(self._store, self._app_id)
         return _entries(self._store, f"{self._app_id}/")
 
     def find(self, digest: str) -> Entry | None:
         """The entry with a question's digest; None if there is none, or it has expired."""
-        _take_over(self._store, self._app_id)
         return self._found(digest)[1]
 
     def _found(self, digest: str) -> tuple[str | None, Entry | None]:
@@ -215,7 +210,7 @@ def _about(question: Question) -> tuple[str, ...]:
     return question.chats or ("",)
 
 
-def _entries(store: Store, prefix: str = "") -> list[Entry]:
+def _entries(store: Store, prefix: str) -> list[Entry]:
     found = [_read(row.value, store.now()) for row in store.rows(_TABLE, prefix)]
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.created)
 
@@ -246,12 +241,7 @@ def waiting_in(store: Store, app_id: str | None = None) -> list[Entry]:
         StoreAway: the store cannot be read or written.
     """
     shown_files.sweep(store)
-    if app_id is not None:
-        found = Approvals(app_id, store).entries()
-    else:
-        for folder in state_root().glob("*/approvals"):
-            _take_over(store, folder.parent.name)
-        found = _entries(store)
+    found = _entries(store, "" if app_id is None else f"{app_id}/")
     return [entry for entry in found if entry.state == "waiting"]
 
 
@@ -276,7 +266,7 @@ def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
     Raises:
         StoreAway: the store cannot be read or written.
     """
-    waiting()  # imports the files of earlier versions
+    shown_files.sweep(store)
     gone = [
         row for row in store.rows(_TABLE, prefix) if about(row.value) and store.swap(_TABLE, row.key, row.value, None)
     ]
@@ -285,28 +275,11 @@ def forget(store: Store, prefix: str, about: Callable[[str], bool]) -> int:
     return len(gone)
 
 
-def _take_over(store: Store, app_id: str) -> None:
-    """Move an App's question files into the store. Only the process that deletes a file imports it: each once."""
-    folder = state_root() / app_id / "approvals"
-    with contextlib.suppress(OSError):
-        for path in list(folder.iterdir()):
-            if match := _FILE.fullmatch(path.name):
-                entry = _of_file(path, match["id"], match["state"])
-                key = None if entry is None else f"{app_id}/{entry.question.digest}"
-                # Read before the file is deleted, so that StoreAway does not lose the question.
-                before = None if key is None else store.get(_TABLE, key)
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
-                    if entry is not None and key is not None and before is None:
-                        store.swap(_TABLE, key, None, _written(entry), expires=entry.expires)
-        folder.rmdir()
+def forget_files(app_id: str) -> None:
+    """Delete the folder in which 0.1.0 kept an App's questions, with their texts. Nothing else reads it.
 
-
-def _of_file(path: Path, id_: str, state: str) -> Entry | None:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        expires = float(record["expires"])
-        question = Question(**(record["question"] | {"expires": expires}))
-        return Entry(id_, state, float(record["created"]), expires, question)  # type: ignore[arg-type]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(state_root() / app_id / "approvals")

@@ -100,6 +100,10 @@ def forget(store: Store, chats: Chats, app_id: str | None) -> Forgotten:
             done.trail_lines += _forget_lines(each, chats)
         except OSError as error:
             done.problems.append(f"the trail of App '{each}' cannot be rewritten: {error.strerror or error}")
+        try:
+            approval.forget_files(each)
+        except OSError as error:
+            done.problems.append(f"App '{each}': questions of 0.1.0 cannot be deleted: {error.strerror or error}")
         for path in index_files(each):
             try:
                 done.indexed_messages += _forget_indexed(path, chats)

@@ -82,8 +82,7 @@ class File:
 class Question:
     """What a person is asked: what would be done, to whom, and why a person must approve it.
 
-    `Question(**asdict(question))` is equal to it, also after a JSON round trip. `why`, `files` and `chats` are empty
-    in questions stored by versions without these fields.
+    `Question(**asdict(question))` is equal to it, also after a JSON round trip.
     """
 
     app: str
@@ -102,13 +101,13 @@ class Question:
     files: tuple[File, ...] = ()
     #: Ids of the chats that it is about, sorted: those reached, else those named.
     chats: tuple[str, ...] = ()
-    #: Digest of what the recipients would see (`sameness.seen_digest`); empty in what earlier versions have written.
+    #: Digest of what the recipients would see (`sameness.seen_digest`).
     seen: str = ""
     #: Chats for which a person may open a window with their yes (`task_grants.give`): id to who it is; may be empty.
     open_to: Mapping[str, str] = field(default_factory=dict)
     #: `App.identity` of the App that asks.
     identity: str = ""
-    #: Digests of who is in the groups that it reaches, by chat id, where WAHA tells; empty in earlier versions' rows.
+    #: Digests of who is in the groups that it reaches, by chat id, where WAHA tells.
     who: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -87,8 +87,6 @@ async def running(
     engine: str = "gows",
     contacts: int | None = None,
     messages: int | None = None,
-    chats: int | None = None,
-    groups: int | None = None,
     now: int | None = None,
     status_wait: float = 0.05,
     reply_after: float = 0.3,
@@ -99,7 +97,7 @@ async def running(
         host, port: where to listen; port 0 takes a free one.
         seed: makes the account.
         engine: `gows`, `noweb`, `webjs` or `wpp`: whose style the answers have.
-        contacts, messages, chats, groups: totals of the account; None is about 25, 600, 25 and 5.
+        contacts, messages: totals of the account; None is about 25 and 600.
         now: Unix seconds relative to which the account is dated; None is the present.
         status_wait: seconds a request waits for a session to reach the status it needs (WAHA itself: 5 to 15).
         reply_after: seconds until an answering person replies.
@@ -117,7 +115,7 @@ async def running(
         engine=engine,
         seed=seed,
         now=now,
-        size=Size(contacts, messages, chats, groups),
+        size=Size(contacts, messages),
         status_wait=status_wait,
         reply_after=reply_after,
     )

@@ -1,12 +1,12 @@
-"""Make an account large: thousands of people, groups and messages in seconds."""
+"""Make an account large: thousands of people and messages in seconds."""
 
 from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from itertools import accumulate, islice
+from itertools import accumulate
 
-from waha_mcp.sandbox.account import Account, Group, Message, Person
+from waha_mcp.sandbox.account import Account, Message, Person
 from waha_mcp.sandbox.script import DAY, SMALL_TALK
 
 FIRST = (
@@ -19,10 +19,8 @@ LAST = (
     "Kowalski", "Lehmann", "Moreau", "Novak", "Okoye", "Peters", "Quiroga", "Rossi", "Santos", "Tanaka",
     "Ueda", "Vargas", "Weber", "Xu", "Yılmaz", "Zimmer",
 )  # fmt: skip
-#: Every third added contact has a chat, unless the number of chats is given.
+#: Every third added contact has a chat.
 CHAT_SHARE = 3
-#: Maximum number of members of an added group.
-MEMBERS = 40
 #: Area codes of the added numbers (1 NPA 555 01xx); 202 belongs to the hand-made people.
 AREAS = range(203, 1000)
 
@@ -49,38 +47,15 @@ def add_contacts(account: Account, rng: random.Random, total: int) -> None:
         )
 
 
-def add_groups(account: Account, rng: random.Random, now: int, total: int) -> None:
-    """Add groups of the account's people, with an empty chat each, until there are `total`."""
-    people = [each for each in account.people if not account.is_me(each)]
-    for number in range(total - len(account.groups)):
-        members = rng.sample(people, min(len(people), rng.randrange(3, MEMBERS)))
-        group = Group(
-            id=f"1203639{number:011d}@g.us",
-            subject=f"{rng.choice(LAST)} {rng.choice(FIRST)} {number}",
-            owner=members[0],
-            created=now - rng.randrange(80, 900) * DAY,
-            members={members[0]: "superadmin", **dict.fromkeys((*members[1:], account.me.id), "participant")},
-        )
-        account.groups[group.id] = group
-        account.chat(group.id, started=group.created)
-
-
-def add_chats(account: Account, now: int, total: int) -> None:
-    """Create chats with people of the account who have none, until there are `total`."""
-    without = (each for each in account.people if each not in account.chats and not account.is_me(each))
-    for number, person in enumerate(islice(without, max(0, total - len(account.chats)))):
-        account.chat(person, started=now - 75 * DAY - number)
-
-
-def add_messages(account: Account, rng: random.Random, now: int, total: int, *, begin: bool = True) -> None:
+def add_messages(account: Account, rng: random.Random, now: int, total: int) -> None:
     """Add older conversations until there are `total` messages, most of them in few chats, as in real accounts.
 
-    `begin`: in new chats with people who have none; otherwise in existing chats.
+    They are in new chats with people who have none, if there are such people.
     """
     missing = total - len(account.messages)
     if missing <= 0:
         return
-    added = [each for each in account.people if begin and each not in account.chats and not account.is_me(each)]
+    added = [each for each in account.people if each not in account.chats and not account.is_me(each)]
     people = added[::CHAT_SHARE] or [each for each in account.chats if each.endswith("@c.us")]
     shares = list(accumulate(1 / (place + 1) for place in range(len(people))))
     texts = [text for pair in SMALL_TALK for text in pair]

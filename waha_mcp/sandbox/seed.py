@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from waha_mcp.sandbox import sample_files
 from waha_mcp.sandbox.account import Account, Channel, Chat, Group, Label, Media, Message, Person
 from waha_mcp.sandbox.cast import CHANNELS, GROUPS, LABELS, ME, PEOPLE, Who
-from waha_mcp.sandbox.scale import add_chats, add_contacts, add_groups, add_messages
+from waha_mcp.sandbox.scale import add_contacts, add_messages
 from waha_mcp.sandbox.script import DAY, MINUTE, SCRIPTS, SMALL_TALK, Line
 
 #: The number of messages of the account by default.
@@ -24,8 +24,6 @@ class Size(NamedTuple):
 
     contacts: int | None = None
     messages: int | None = None
-    chats: int | None = None
-    groups: int | None = None
 
 
 #: The hand-made account alone.
@@ -65,12 +63,8 @@ class _Builder:
         account.chats[self.ids["nameless2"]].archived = True
         if size.contacts is not None:
             add_contacts(account, self.rng, size.contacts)
-        if size.groups is not None:
-            add_groups(account, self.rng, self.now, size.groups)
-        if size.chats is not None:
-            add_chats(account, self.now, size.chats)
         if size.messages is not None:
-            add_messages(account, self.rng, self.now, size.messages, begin=size.chats is None)
+            add_messages(account, self.rng, self.now, size.messages)
         return account
 
     def _person(self, who: Who) -> Person:
