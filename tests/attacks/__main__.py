@@ -160,7 +160,7 @@ def write_table(rows: list[str], known: Iterable[str]) -> None:
     section = [
         f"{len(cases)} cases in tests/attacks, over real processes; effects are counted in WAHA's own log. {len(held)} "
         f"of them belong to one of {len(DEFENCES)} defences. Each was switched off by itself: the last column says how "
-        "many of its cases then failed; those that did not are held by something else as well. "
+        "many of its cases then failed; another defence blocks those that did not. "
         f"{made_on()}.",
         "",
         "| Defence | Cases | Failed without it |",

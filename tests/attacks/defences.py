@@ -89,12 +89,12 @@ WITHOUT = (
 
 #: What CI tries, of each kind of attack one.
 SAMPLE = (
-    "only WAHA's own words refuse a change",
-    "a message that is not in its chat is refused",
+    "only an error in WAHA's own format counts as a refusal",
+    "a message that is not in the chat its id names is refused",
     "only saved names resolve for effects",
-    "a line with a flaw is no message",
-    "only a person's yes is one",
-    "own messages wake nobody",
+    "a malformed line is not a message",
+    "only an explicit yes by a person counts",
+    "the account's own messages do not wake the agent",
 )
 
 
