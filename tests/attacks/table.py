@@ -47,7 +47,7 @@ _NO_DEADLINE = (
     (_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),
 )
 
-#: What cannot be read is no refusal either.
+#: An answer that cannot be read does not count as a refusal either.
 _UNREADABLE = (
     _CLIENT,
     "except BadAnswer as error:\n                        raise",
@@ -251,7 +251,7 @@ DEFENCES = (
         "an approval works once",
         (
             ("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),
-            # What was done, or may have been, is not done again either.
+            # The repeat guard refuses what was done, or may have been.
             (_GATE, "call.despite = await self._guard.check(call)", "call.despite = ()"),
             (_GATE, "        self._guard.begin(call)\n", ""),
         ),
@@ -262,7 +262,7 @@ DEFENCES = (
         (
             ("policy/approval.py", 'return f"{self._app_id}/{digest}"', 'return f"{self._app_id}/"'),
             ("policy/approval.py", "if found is not None and found.question.digest == digest else", "if found else"),
-            # Nor is it for others than those who were shown.
+            # An approval covers only the recipients that were shown.
             ("policy/approver.py", "return before.recipients == tuple(", "return True or before.recipients == tuple("),
         ),
         ("limits::an_approval_cannot_be_swapped",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 
 _GRANTS, _APPROVER, _GATE = "policy/task_grants.py", "policy/approver.py", "policy/gate.py"
-#: Nothing compares who is shown now with who was shown then.
+#: Switches off the comparison of the members shown with those of now.
 _ANYBODY = (
     _GRANTS,
     'if grant is None or grant.left < 1 or grant.shown != shown or grant.who not in ("", who):',

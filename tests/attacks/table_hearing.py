@@ -22,7 +22,7 @@ _NOTHING_SEALED = (
 )
 
 
-#: What is behind it in tools.
+#: The second defence behind it: results of tools are swept.
 NOT_SWEPT = (
     "policy/gate.py",
     "return result if whole or not self._recipients.read_limited else swept(result, self.readable)",

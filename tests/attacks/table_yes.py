@@ -40,7 +40,7 @@ YES = (
         "an approval works once over all processes",
         (
             (_APPROVAL, "_written(approved), None)", "_written(approved), _written(approved))"),
-            # What was done is not done again either.
+            # The repeat guard refuses what was done.
             ("policy/gate.py", "call.despite = await self._guard.check(call)", "call.despite = ()"),
             ("policy/gate.py", "        self._guard.begin(call)\n", ""),
         ),
