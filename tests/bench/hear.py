@@ -1,4 +1,4 @@
-"""From a message that arrives at WAHA to the answer of a tool that waits for it."""
+"""The time from a message's arrival at WAHA to the answer of a tool that waits for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AIM = 20.0
 
 
 def hear(bench: Bench) -> Section:
-    """With `settle` 0, so that only the way is measured."""
+    """With `settle` 0, so that only the transport is measured."""
     section = Section(
         "Hearing",
         [
@@ -33,7 +33,7 @@ def hear(bench: Bench) -> Section:
         for number in range(n):
             waiting = {"after": cursor, "settle": 0, "timeout": 30}
             pipe.send("tools/call", name="wait_for_messages", arguments=waiting)
-            # Once this is answered, the call before it is under way.
+            # Once this is answered, the previous call is in progress.
             pipe.ask("ping")
             time.sleep(0.02)
             started = time.perf_counter()

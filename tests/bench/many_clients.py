@@ -1,4 +1,4 @@
-"""How many calls a second `serve --http` answers, and how late, beside WAHA itself: few clients and many at once."""
+"""Calls per second and latency of `serve --http`, compared with WAHA: few clients and many."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tests.serving import free_port
 
 #: Apps that share the clients.
 APPS = 8
-#: nginx's own place for programs of the administrator is not in every PATH.
+#: nginx is in a folder for administrators' programs that is not in every PATH.
 _PATHS = "/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin:/bin"
 #: Seconds in which nginx must answer.
 _SOON = 10.0
 
-#: The load of so many clients.
+#: The load with this many clients.
 Loaded = Callable[[int], Load]
 
 
 def http(bench: Bench) -> Section:
-    """Each row at each number of clients, in turns."""
+    """Each row with each number of clients, alternating."""
     section = Section(
         "Many clients over HTTP",
         [
@@ -95,7 +95,7 @@ def _rows(bench: Bench, section: Section, stack: ExitStack) -> dict[str, Loaded]
 
 @contextmanager
 def _nginx(program: str, folder: Path, servers: Sequence[tuple[str, int]]) -> Iterator[str]:
-    """nginx before these servers, with kept connections to them; its URL."""
+    """nginx in front of these servers, with keep-alive connections to them; its URL."""
     port = free_port()
     upstream = "".join(f"server {host}:{port}; " for host, port in servers)
     kept = "".join(

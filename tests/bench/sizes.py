@@ -1,4 +1,4 @@
-"""How many bytes a listing and answers have, beside WAHA's own."""
+"""The bytes of a listing and of answers, compared with WAHA's own."""
 
 from __future__ import annotations
 

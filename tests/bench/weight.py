@@ -21,7 +21,7 @@ OURS = "waha-mcp"
 
 
 def weight(bench: Bench) -> Section:
-    """Both."""
+    """The size on disk and the memory."""
     section = Section(
         "Weight",
         [
@@ -46,7 +46,7 @@ def weight(bench: Bench) -> Section:
 
 
 def megabytes(size: float) -> str:
-    """A size in words."""
+    """A size as text."""
     return f"{size / MB:.1f} MB"
 
 
@@ -55,7 +55,7 @@ def closure(requirements: Iterable[str]) -> tuple[dict[str, Distribution], list[
     found: dict[str, Distribution] = {}
     missing: list[str] = []
     seen: set[tuple[str, frozenset[str]]] = set()
-    # What is required, and the extras of what requires it.
+    # The required packages, and the extras that their dependents ask for.
     waiting: list[tuple[str, frozenset[str]]] = [(each, frozenset()) for each in requirements]
     while waiting:
         text, chosen = waiting.pop()
@@ -81,9 +81,9 @@ def _size(there: Distribution) -> int:
 
 
 def memory_of(pid: int) -> dict[str, int]:
-    """The bytes of a process and of all that it has started, as `{"RSS": …, "PSS": …, "USS": …}`.
+    """The memory in bytes of a process and its children, as `{"RSS": …, "PSS": …, "USS": …}`.
 
-    USS is what no other process shares. Empty where none is told.
+    USS is what no other process shares. Empty if the system does not report it.
     """
     kinds = {"Rss": "RSS", "Pss": "PSS", "Private_Clean": "USS", "Private_Dirty": "USS"}
     held = dict.fromkeys(kinds.values(), 0)
