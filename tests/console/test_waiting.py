@@ -1,4 +1,4 @@
-"""The console's server, and its view of what waits: who may ask for it, and how it works in a real browser."""
+"""The console's server, and its view of waiting questions: who may ask for it, and how it works in a real browser."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_post_without_origin_decides_nothing(page: str) -> None:
 
 
 def test_in_a_container_it_listens_on_another_address_and_answers_as_on_loopback(page_state: str) -> None:
-    """A published port leads to an address of the container, and what a browser asks for is the host's loopback."""
+    """A published port leads to an address of the container, and the browser's Host is the host's loopback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
