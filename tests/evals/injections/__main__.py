@@ -1,7 +1,7 @@
-"""`python -m tests.evals.injections`: play what attackers want with every profile; 1 where one gets more than before.
+"""`python -m tests.evals.injections`: play what attackers want with every profile; 1 if one gets more than before.
 
-Servers are real and forked, on a sandbox that can do all of WAHA's operations; WAHA's own log says what came of it. The
-run is compared with `matrix.json`: it fails where a goal is newly reached or a task newly fails.
+Servers are real and forked, on a sandbox with all of WAHA's operations; the results come from WAHA's own log. The run
+is compared with `matrix.json`: it fails if a goal is newly reached or a task newly fails.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HEAD = (
 
 
 def section(made: Matrix) -> str:
-    """The section of docs/safety.md, without its marks."""
+    """The section of docs/safety.md, without its markers."""
     columns = list(next(iter(made.goals.values())))
     held = [each for each in GOALS if each.held]
     by_way = [each for each in columns if each in _FOR_WAYS]
@@ -75,7 +75,7 @@ def section(made: Matrix) -> str:
     return "\n".join(lines)
 
 
-#: The columns that are shown by the way in.
+#: The columns in the table by way in.
 _FOR_WAYS = (
     "init: assistant, person by the rule",
     "init: careful, person by the rule",
