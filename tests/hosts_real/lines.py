@@ -1,4 +1,4 @@
-"""The lines of the page: what must be so of a host's day. Each raises AssertionError where it is not."""
+"""The lines of the page: checks of a host's day. Each raises AssertionError if it fails."""
 
 from __future__ import annotations
 
