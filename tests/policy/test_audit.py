@@ -75,7 +75,7 @@ async def test_a_call_that_waits_for_a_person_is_not_told_as_refused(sandbox: Sa
 
 
 async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One text whose end is like this."""
+    """A text whose call ends in this way."""
 
     def broken(*_: object) -> object:
         raise RuntimeError("a slip of ours")
@@ -592,7 +592,7 @@ async def test_the_line_of_an_effect_is_there_before_its_answer_is(
     sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bridge_with(sandbox) as bridge:
-        # What writes behind a call never comes to it.
+        # The writer of deferred lines never reaches it.
         monkeypatch.setattr(audit.Trail, "write", lambda *_: None)
         await bridge.call("send_text", TEXT)
         assert [each["outcome"] for each in lines()] == ["done"]

@@ -18,7 +18,7 @@ MESSAGE = f"false_{DAD}_3EB0C767D26A1B2E5F4C"
 
 
 def a_call(tool: str, **arguments: Any) -> Call:
-    """A call with every parameter of its tool, as the bridge makes it; nothing of its context is used."""
+    """A call with every parameter of its tool, as the bridge makes it; its context is not used."""
     missing = dict.fromkeys(CATALOG[tool].arguments.model_fields)
     return Call(CATALOG[tool], missing | arguments, cast("Any", None))
 

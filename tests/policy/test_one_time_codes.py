@@ -93,7 +93,7 @@ def test_an_address_and_all_of_them_have_so_many_tries(store: Store) -> None:
         assert redeem(store, "oauth", "wrong", f"198.51.100.{number}") is None
     with pytest.raises(Full):
         redeem(store, "oauth", code, OTHER)
-    # The console has tries of its own.
+    # The console has separate attempts.
     assert redeem(store, "console", issue(store, "console", "assistant"), ONE) == "assistant"
 
 

@@ -46,7 +46,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-# Its words
+# Its text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -112,7 +112,7 @@ def test_a_file_is_shown_with_name_size_type_and_digest(case: str) -> None:
     assert file.lines() == [Line("path", name), Line("what path holds", f"{holds}, SHA-256 {sha256[:16]}…")]
 
 
-# Its record
+# Its stored form
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -131,7 +131,7 @@ def test_a_question_is_the_same_from_its_file() -> None:
 
 @pytest.fixture
 def old_file(tmp_path: Path) -> Path:
-    """A question as the first version wrote it."""
+    """A question as the first version stored it."""
     now = time.time()
     old = {"app": "one", "tool": "send_text", "title": "Send a text", "recipients": ["Sam"], "content": {"text": "Hi"}}
     path = tmp_path / "waha-mcp" / "one" / "approvals" / "0123456789ab.waiting.json"
@@ -157,7 +157,7 @@ def test_a_question_with_fields_that_are_not_ours_is_gone(change: dict[str, Any]
     assert waiting() == []
 
 
-# Why it is asked
+# Its reason
 
 
 def test_a_reason_names_a_few_chats_and_counts_the_others() -> None:
