@@ -1,4 +1,4 @@
-"""The store in Redis: when Redis is away, has lost data or may lose it, and what happens to an answer that is lost."""
+"""The store in Redis: when Redis is away, has lost data or may lose it, and what happens when an answer is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def own_server(folder: Path, *options: str, port: int | None = None) -> Iterator
 
 
 def refused(store: Redis, says: str) -> str:
-    """What every kind of step says of a store that is away: one line, with a next step."""
+    """The error of every kind of step when the store is away: one line, with a next step."""
     texts = set()
     steps: list[Callable[[], object]] = [
         lambda: store.get("a", "key"),
@@ -285,7 +285,7 @@ def test_a_restart_without_its_data_is_noticed_until_the_user_accepts_it(tmp_pat
             server.end(kill=True)
             server.start()
             assert "waha-mcp store --accept-loss" in refused(store, "it has lost data")
-            # All others see it, too, and who comes new.
+            # All others see it, too, including new processes.
             refused(beside, "it has lost data")
             with closing(server.store()) as new:
                 refused(new, "it has lost data")
@@ -297,7 +297,7 @@ def test_a_restart_without_its_data_is_noticed_until_the_user_accepts_it(tmp_pat
             assert store.take([Count("key", (ONE,))])
             with pytest.raises(Full):
                 beside.take([Count("key", (ONE,))])
-        # What this machine remembers has followed.
+        # The record of this machine has been updated.
         with closing(server.store(memory)) as later, pytest.raises(Full):
             later.take([Count("key", (ONE,))])
 
@@ -334,7 +334,7 @@ def test_an_older_state_of_the_same_store_is_noticed(tmp_path: Path) -> None:
         server.start()
         refused(store, "it has lost data")
         assert store.accept_loss()
-        # What it has counts.
+        # From now on its data counts.
         with pytest.raises(Full):
             store.take([Count("key", (ONE,))])
 
@@ -354,13 +354,13 @@ def test_a_memory_that_cannot_be_written_is_told_in_the_log_alone(
 
 
 class Cutting:
-    """Between a store and a Redis: passes all on, and cuts the connection in place of an answer where told to."""
+    """A proxy between a store and a Redis, which can close the connection in place of an answer."""
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
-        #: How many answers are still to be cut off.
+        #: The number of answers that are still to be cut off.
         self.cuts = 0
         self._open: list[socket.socket] = [self._listening]
         self._threads: list[threading.Thread] = []
@@ -514,7 +514,7 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
             assert store.rows("a")
             store.publish("topic")
             store.flush()
-            # The other node takes the keys over, without what was in them.
+            # The other node takes the keys over, without their data.
             two.end(kill=True)
             with pytest.raises(StoreAway, match="cannot be reached"):
                 store.get("a", "key")

@@ -1,4 +1,4 @@
-"""How the user names the store: which URLs are taken, what is said of others, and who gets to see a password."""
+"""How the user names the store: which URLs are accepted, the errors for others, and who gets to see a password."""
 
 from __future__ import annotations
 
