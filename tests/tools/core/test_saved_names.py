@@ -52,7 +52,7 @@ async def test_a_name_that_only_its_owner_chose_reaches_nobody(chosen: str, brid
         await bridge.call("send_text", {"chat": chosen, "text": "Hello"})
     assert f"{STRANGER}: person who calls themselves '{chosen}'" in str(told.value)
     assert await sent_to(admin) == []
-    # To read, the name will do.
+    # For reading, the name is enough.
     assert (await ask(bridge, "get_messages", chat=chosen, limit=1))["chat"] == STRANGER
 
 
@@ -79,7 +79,7 @@ async def test_two_who_are_saved_alike_are_told_apart_by_the_user(bridge: Bridge
 
 
 async def rename(admin: Admin, chat: str, first: str, last: str = "") -> None:
-    """Save somebody under a name, as the owner does on the phone."""
+    """Save a person under a name, as the owner does on the phone."""
     await admin.request("PUT", f"/api/default/contacts/{chat}", {"firstName": first, "lastName": last})
 
 
@@ -168,7 +168,7 @@ async def test_a_reader_does_not_wait_while_an_old_table_is_read_anew(
 
 
 async def make_group(admin: Admin, subject: str, *, ours: bool) -> str:
-    """A group of that subject; without `ours`, one that somebody else made and nobody of us has written in."""
+    """A group with that subject; without `ours`, somebody else made it and the account has not written in it."""
     if not ours:
         return str((await admin.request("POST", "/sandbox/groups", {"subject": subject, "from": STRANGER}))["id"])
     body = {"name": subject, "participants": [{"id": STRANGER}]}
