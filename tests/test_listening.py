@@ -237,7 +237,7 @@ async def test_a_chats_next_burst_waits_for_its_last_and_other_chats_do_not(hold
         assert [await holding.texts() for _ in range(3)] == [["one"], ["beside"], ["two", "three"]]
 
 
-async def test_so_many_bursts_are_with_the_agent_at_once(holding: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_bursts_with_the_agent_is_limited(holding: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "AT_ONCE", 2)
     async with listening_with(holding, ANYBODY):
         for chat in (MAYA, DAD, SAM):
@@ -316,7 +316,9 @@ async def test_more_chats_than_can_wait_wake_nobody_and_are_counted(
         assert (await agent.burst())["unheard"] == 1
 
 
-async def test_how_many_woke_nobody_is_counted_for_so_many_chats(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_that_woke_nobody_are_counted_for_a_limited_number_of_chats(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listening, "MOST_COUNTED", 1)
     async with listening_with(agent, ANYBODY | {"per_hour": 1}):
         for chat in (MAYA, DAD):

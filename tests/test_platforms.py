@@ -81,7 +81,7 @@ def found_in(node: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_what_windows_does_otherwise_stands_behind_a_question_for_the_platform_or_has_a_reason() -> None:
+def test_code_that_windows_runs_differently_checks_the_platform_or_has_a_reason() -> None:
     found = {
         (path.relative_to(PACKAGE).as_posix(), name)
         for path in PACKAGE.rglob("*.py")
@@ -110,7 +110,7 @@ def test_what_differs_is_found(code: str, finds: list[str]) -> None:
     assert list(found_in(ast.parse(code))) == finds
 
 
-def test_what_the_quick_tests_expect_of_modes_and_devices_they_expect_of_posix_alone(
+def test_quick_tests_check_modes_and_devices_on_posix_alone(
     request: pytest.FixtureRequest,
 ) -> None:
     wrong = {

@@ -114,7 +114,7 @@ DEFENCES = (
                 "answers with a login page",
                 "answers 500 in WAHA's words",
             ),
-            "outcomes::nor_is_anything_else_done_again",
+            "outcomes::no_other_change_is_done_again_either",
         ),
     ),
     Defence(
@@ -188,7 +188,7 @@ DEFENCES = (
             "outcomes::an_engine_that_makes_no_ids_leaves_it_unknown",
             "outcomes::a_key_that_may_only_send_leaves_it_unknown",
             "outcomes::a_text_cancelled_after_it_left_is_not_sent_again",
-            "outcomes::nor_is_anything_else_done_again",
+            "outcomes::no_other_change_is_done_again_either",
             "wire::a_change_ends_as_unknown_where_waha_drips",
         ),
     ),
@@ -351,8 +351,8 @@ DEFENCES = (
         ((_RESOLVING, "self._meant(value, kind) if effect else self._called(", "self._called("),),
         (
             "names::nothing_reaches_a_stranger_who_takes",
-            "names::nor_does_by_a_saved_name",
-            "names::nor_does_by_a_name_of_his_own",
+            "names::a_saved_name_that_a_stranger_took_still_reaches_its_owner",
+            "names::nothing_reaches_a_stranger_by_a_name_of_his_own",
             "names::no_stranger_is_mentioned_by_his_name",
             "names::no_stranger_gets_into_a_group_by_his_name",
             "names::a_list_of_candidates_says_who_chose_a_name",

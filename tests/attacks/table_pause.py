@@ -49,7 +49,7 @@ PAUSE = (
     Defence(
         "an effect is in the trail before it leaves",
         ((_GATE, "if self._trail is not None and not call.begun:", "if False:"),),
-        ("pause::who_dies_while_something_leaves_has_written_it_down",),
+        ("pause::a_process_killed_while_something_leaves_has_written_it_down",),
     ),
     Defence(
         "a call that fails before the gate is in the trail",

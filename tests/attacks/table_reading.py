@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 
 _GATE, _READING, _BRIDGE = "policy/gate.py", "policy/reading.py", "bridge.py"
-_WAYS = "coloured::once_a_strangers_words_were_read_nothing_goes_elsewhere"
+_WAYS = "tainted::once_a_strangers_words_were_read_nothing_goes_elsewhere"
 
 
 def _each(*ids: str) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ READING = (
                 "a story",
                 "the answer to a reaction",
             ),
-            "coloured::nor_once_a_resource_was_read",
+            "tainted::once_a_resource_was_read_nothing_goes_elsewhere",
         ),
     ),
     Defence(
@@ -60,12 +60,12 @@ READING = (
     Defence(
         "after a reading, other chats are reached only with an approval",
         ((_GATE, "why += await self._reading.reasons(call, partial(self._knows, call))", "pass"),),
-        ("coloured::nothing_reaches_others_than_the_stranger_by",),
+        ("tainted::nothing_reaches_others_than_the_stranger_by",),
     ),
     Defence(
         "a stranger who is answered remains a stranger until the reading expires",
         ((_READING, "if await in_thread(self._mark, row):", "if True:"),),
-        ("coloured::a_stranger_who_is_answered_first_is_no_friend",),
+        ("tainted::a_stranger_who_is_answered_first_is_no_friend",),
     ),
     Defence(
         "a reading of two chats is not a reading of one",
@@ -76,17 +76,17 @@ READING = (
                 "return before if self._same(_chat(before), _chat(read)) else read",
             ),
         ),
-        ("coloured::a_friend_read_afterwards_makes_nothing_good",),
+        ("tainted::reading_a_friend_afterwards_does_not_lift_it",),
     ),
     Defence(
         "a quote from another chat counts as a reading of that chat",
         ((_READING, "if isinstance(value, Quoted) and _is_from_elsewhere(value, chat, people):", "if False:"),),
-        ("coloured::a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend",),
+        ("tainted::a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend",),
     ),
     Defence(
         "a public story is not an answer to the chat that was read",
         ((_READING, "if each in (PUBLIC, STATUS) or not self._same(chat, each)", "if not self._same(chat, each)"),),
-        ("coloured::a_story_is_not_answered_by_one_for_everybody",),
+        ("tainted::a_story_for_everybody_is_no_answer_to_a_story",),
     ),
     Defence(
         "readings are shared by all processes",
@@ -97,6 +97,6 @@ READING = (
                 'self._key = f"{app.identity}/{store.process}"',
             ),
         ),
-        ("coloured::what_one_process_has_read_binds_the_next",),
+        ("tainted::what_one_process_has_read_binds_the_next",),
     ),
 )

@@ -34,7 +34,7 @@ YES = (
     Defence(
         "a declined question stays declined in other processes and after a restart",
         ((_APPROVER, "if client is not None:", "if False:"),),
-        ("yes::what_was_declined_is_not_asked_into_a_yes",),
+        ("yes::a_declined_call_is_not_asked_about_again",),
     ),
     Defence(
         "an approval works once over all processes",

@@ -94,13 +94,13 @@ BY_NAME: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", BY_NAME)
-def test_nor_does_by_a_saved_name(what: str, agent: Hijacked) -> None:
+def test_a_saved_name_that_a_stranger_took_still_reaches_its_owner(what: str, agent: Hijacked) -> None:
     tool, arguments = BY_NAME[what]
     reached_only(agent, MUM, agent.call(tool, chat="Mum", **arguments))
 
 
 @pytest.mark.parametrize("what", BY_NAME)
-def test_nor_does_by_a_name_of_his_own(what: str, agent: Hijacked) -> None:
+def test_nothing_reaches_a_stranger_by_a_name_of_his_own(what: str, agent: Hijacked) -> None:
     tool, arguments = BY_NAME[what]
     reached_only(agent, None, agent.call(tool, chat="WhatsApp Support", **arguments))
 

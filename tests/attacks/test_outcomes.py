@@ -412,7 +412,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("operation", OTHERS)
-def test_nor_is_anything_else_done_again(operation: str, agent: Hijacked) -> None:
+def test_no_other_change_is_done_again_either(operation: str, agent: Hijacked) -> None:
     tool, arguments = OTHERS[operation]
     agent.judge.fault(f"/api/{operation}", late=60.0, status=504, body="")
     for _ in range(3):

@@ -211,7 +211,9 @@ KILLED: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", KILLED)
-def test_who_dies_while_something_leaves_has_written_it_down(what: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
+def test_a_process_killed_while_something_leaves_has_written_it_down(
+    what: str, sandbox: SandboxInfo, tmp_path: Path
+) -> None:
     tool, arguments, path = KILLED[what]
     with hijacked(sandbox, tmp_path, FAST) as agent:
         agent.call("list_chats")

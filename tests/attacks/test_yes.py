@@ -228,9 +228,7 @@ def answers_then(agent: Hijacked, *answers: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("repeat", [False, True], ids=["as it was", "with allow_repeat"])
 @pytest.mark.parametrize("where", ["the same process", "another process", "after a restart"])
-def test_what_was_declined_is_not_asked_into_a_yes(
-    where: str, repeat: bool, sandbox: SandboxInfo, folder: Path
-) -> None:
+def test_a_declined_call_is_not_asked_about_again(where: str, repeat: bool, sandbox: SandboxInfo, folder: Path) -> None:
     call = {"chat": FRIEND, "text": f"declined {where}"}
     policy = approval(when=SEND)
     with hijacked(sandbox, folder, policy, asks=True) as first:

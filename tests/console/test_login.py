@@ -267,7 +267,7 @@ def test_no_other_page_decides_logs_in_or_logs_out_with_the_cookie(case: str, se
     assert visitor.enter(code).status_code == 303  # it was not used up
 
 
-def test_a_picture_of_another_site_asks_in_vain(server: Server) -> None:
+def test_an_image_on_another_site_gets_nothing(server: Server) -> None:
     visitor = server.logged_in()
     assert visitor("GET", "/views/waiting", Origin="", Sec_Fetch_Site="cross-site").status_code == 403
     assert visitor("GET", "/views/waiting", Origin="", Sec_Fetch_Site="same-origin").status_code == 200

@@ -107,7 +107,7 @@ def test_an_address_that_this_machine_has_not_is_said() -> None:
 @pytest.mark.parametrize(
     "path", ["waiting/approve/../x", "waiting/delete", "waiting/approve%2f", "other/approve", "waiting"]
 )
-def test_there_is_nothing_else_to_do(path: str, page: str) -> None:
+def test_there_are_no_other_actions(path: str, page: str) -> None:
     entry = wait_for()
     assert Caller(page)("POST", f"/views/{path}", {"id": entry.id}).status_code in (404, 405)
     assert waiting()
@@ -218,9 +218,7 @@ def test_what_comes_moves_nothing_and_takes_no_focus(page: str, window: Browser)
     assert window.run("return document.querySelector('.count').textContent") == "2"
 
 
-def test_it_is_said_how_long_a_question_waits_still_and_not_each_second_to_who_listens(
-    page: str, window: Browser
-) -> None:
+def test_the_time_left_is_shown_and_not_announced_each_second_by_screen_readers(page: str, window: Browser) -> None:
     wait_for()
     open_page(window, page)
     window.wait_for("1,240")
@@ -262,7 +260,7 @@ def test_a_click_after_scrolling_counts(page: str, window: Browser) -> None:
     window.wait_for("Nothing is waiting.")
 
 
-def test_what_is_told_moves_nothing(page: str, window: Browser) -> None:
+def test_a_notice_of_a_decision_moves_nothing(page: str, window: Browser) -> None:
     first = wait_for()
     open_page(window, page)
     window.wait_for("1,240")

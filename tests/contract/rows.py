@@ -26,7 +26,7 @@ class Row:
 
     `given`: valid arguments, or a function that makes them from a world. A tool that reads has one of the next two
     fields. `others`: other arguments with which it returns what a stranger has written, and the chat that then counts
-    as read (None: none); `tests/policy/test_reading_colour.py` says what GROUP, STRANGER, MESSAGE and the like stand
+    as read (None: none); `tests/policy/test_reading_taint.py` says what GROUP, STRANGER, MESSAGE and the like stand
     for. `nobodys`: what it returns, if that is never what others have written. `status`: the session's status that it
     needs. `lacking`: the engines on which it says that they cannot do this.
     """

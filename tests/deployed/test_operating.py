@@ -219,7 +219,7 @@ async def test_ctrl_c_twice_does_not_wait_and_the_outcome_is_noted_as_unknown(pl
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_what_stays_open_by_itself_does_not_hold_the_end_up(era: Era, place: Place) -> None:
+async def test_open_streams_do_not_hold_up_the_shutdown(era: Era, place: Place) -> None:
     with replicas(1, place.apps, place.state, "--sessions") as [replica]:
         idle = socket.create_connection(("127.0.0.1", replica.port))
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -150,7 +150,7 @@ def test_a_message_without_a_time_is_of_the_newest_second() -> None:
     assert record.mark().seen == {short("A"), short("C")}
 
 
-def test_a_mark_tells_until_when_was_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_says_until_when_messages_were_received(monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record()
     now = 5_000.0
     monkeypatch.setattr(time, "time", lambda: now)

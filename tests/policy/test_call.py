@@ -46,7 +46,7 @@ def test_the_chats_that_it_names_are_told_apart_by_whether_it_reaches_them(
     ("tool", "name", "reached"),
     [("send_text", "reply_to", True), ("forward_message", "message_id", False), ("get_message", "message_id", False)],
 )
-def test_so_are_the_chats_of_the_messages_that_it_names(tool: str, name: str, reached: bool) -> None:
+def test_the_chats_of_the_messages_that_it_names_are_told_apart_as_well(tool: str, name: str, reached: bool) -> None:
     call = a_call(tool, **{name: MESSAGE})
     assert call.message_chats() == [DAD]
     assert call.message_chats(reached=reached) == [DAD]

@@ -257,7 +257,7 @@ async def test_humanize_stays_under_the_time_out_of_the_strictest_client(sandbox
         assert delivery.MOST_TYPING <= time.monotonic() - started < 5
 
 
-async def test_what_fails_of_acting_human_does_not_hold_up_the_send(
+async def test_a_failure_of_humanize_does_not_hold_up_the_send(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "LEAST_TYPING", 0.01)

@@ -199,7 +199,7 @@ async def test_an_answer_that_is_no_list_of_messages_is_no_chat_that_exists(
     assert any("/messages" in r["path"] for r in await admin.requests())
 
 
-async def test_names_of_a_key_that_cannot_read_are_nobody(sandbox: SandboxInfo) -> None:
+async def test_names_on_lists_are_nobody_for_a_key_that_cannot_read(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, key="send", **send(["Sam Okafor"])) as bridge:
         with pytest.raises(Refusal):
             await bridge.call("send_text", {"chat": SAM, "text": "Hello"})

@@ -479,9 +479,7 @@ def test_what_is_found_while_a_person_lets_it_happen_twice_leaves_the_other_its_
     assert [each.id for each in guard.before("a")] == [second.id]
 
 
-def test_what_is_under_way_beside_what_is_not_known_holds_for_as_long_as_it_takes(
-    clock: list[float], guard: Repeats
-) -> None:
+def test_a_call_under_way_beside_an_unknown_outcome_blocks_until_it_ends(clock: list[float], guard: Repeats) -> None:
     lost = guard.begin("a")
     guard.end("a", lost, "unknown")
     second = guard.begin("a", despite={lost.id})
@@ -521,7 +519,7 @@ class Beside(Memory):
         return process in self.living
 
 
-def test_what_is_under_way_elsewhere_stands_in_the_way_and_is_not_known_once_its_process_is_gone(
+def test_a_call_under_way_in_another_process_blocks_and_is_unknown_once_that_process_is_gone(
     clock: list[float],
 ) -> None:
     store = Beside()

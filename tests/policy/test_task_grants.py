@@ -100,7 +100,7 @@ def test_what_is_given_back_goes_to_the_same_grant_alone(store: Store) -> None:
     assert left(store) == {}
 
 
-def test_ended_is_what_is_meant_and_no_more(store: Store) -> None:
+def test_only_the_grants_that_are_meant_are_ended(store: Store) -> None:
     give(store, "one", {**WHO, SAM: "Sam"})
     give(store, "two", WHO)
     assert [grant.chat for grant in end(store, "one", lambda grant: grant.chat == SAM)] == [SAM]
@@ -157,7 +157,7 @@ def test_it_ends_by_the_stores_clock(store: Store, set_clock: SetClock) -> None:
     assert in_force(store) == []
 
 
-def test_one_of_the_future_is_none(store: Store, set_clock: SetClock) -> None:
+def test_a_grant_from_the_future_is_none(store: Store, set_clock: SetClock) -> None:
     set_clock(3600)
     give(store, "one", WHO)
     set_clock(0)

@@ -230,7 +230,7 @@ def test_of_a_group_it_is_told_what_mentions_the_account(world: World, app: AppF
     assert [each["text"] for each in json.loads(told["content"])["messages"]] == ["What do you think?"]
 
 
-def test_what_is_told_colours_what_may_go(world: World, app: AppFile) -> None:
+def test_what_the_channel_reports_taints_later_effects(world: World, app: AppFile) -> None:
     policy = 'after_reading_strangers = "ask"\n' + NO_PACE_TEXT
     with Session(app('allow = ["*"]', policy), "--channel") as session:
         session.open()

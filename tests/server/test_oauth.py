@@ -450,7 +450,9 @@ def test_requests_that_wait_make_room(here: Site, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("path", ["/register", "/token", "/revoke", "/authorize", "/oauth/consent"])
-def test_an_address_asks_so_often_over_all_replicas(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_of_an_address_are_limited_over_all_replicas(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(subject._LIMITS, path, Limit(4, 600.0))
     with site(tmp_path / "s.sqlite") as one, site(tmp_path / "s.sqlite") as two:
         answers = [httpx.post(f"{each.url}{path}") for each in (one, two) * 3]
@@ -637,7 +639,7 @@ def test_a_document_that_has_moved_is_not_followed(here: Site, monkeypatch: pyte
     assert asked == ["client.example"]
 
 
-def test_documents_are_fetched_so_often_in_all(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_fetched_documents_is_limited_in_all(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = described(monkeypatch)
     monkeypatch.setattr(oauth_clients, "FETCHES", Limit(2, 600.0))
     for number in range(4):

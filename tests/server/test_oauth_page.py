@@ -33,7 +33,7 @@ def here(tmp_path: Path) -> Iterator[Site]:
 # Whose page it is
 
 
-def test_the_way_is_the_code_what_it_opens_and_the_decision(here: Site) -> None:
+def test_the_steps_are_the_code_what_it_opens_and_the_decision(here: Site) -> None:
     client = Client(here)
     asked = client.open()
     assert "One-time code" in asked.text

@@ -59,7 +59,7 @@ async def listening(server: RedisServer, count: int) -> None:
             await anyio.sleep(0.02)
 
 
-async def test_others_hear_what_one_tells_and_it_does_not_hear_itself(server: RedisServer) -> None:
+async def test_others_receive_what_one_sends_and_it_does_not_receive_its_own(server: RedisServer) -> None:
     with closing(server.store()) as one, closing(server.store()) as other:
         here, there = Changes(one), Changes(other)
         async with hearing(here, server) as heard, hearing(there, server, 2) as also_heard:

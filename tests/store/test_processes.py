@@ -213,7 +213,7 @@ except StoreAway as away:
     assert not path.exists()
 
 
-def test_of_all_who_open_an_old_file_one_brings_it_up(path: Path) -> None:
+def test_of_all_processes_that_open_an_old_file_one_migrates_it(path: Path) -> None:
     path.parent.mkdir()
     with closing(Sqlite(path)) as store:
         store.swap("a", "key", None, "value")

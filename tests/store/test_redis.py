@@ -115,9 +115,7 @@ def test_a_user_with_the_rights_that_the_error_names_can_use_it_and_one_with_les
             client.execute_command("ACL", "DELUSER", "enough", "less", "elsewhere")
 
 
-def test_a_redis_that_may_drop_what_was_counted_is_refused_until_that_is_changed(
-    store: Redis, redis_server: RedisServer
-) -> None:
+def test_a_redis_that_may_evict_keys_is_refused_until_that_is_changed(store: Redis, redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         try:
             client.config_set("maxmemory", "100mb")
@@ -130,7 +128,7 @@ def test_a_redis_that_may_drop_what_was_counted_is_refused_until_that_is_changed
             client.config_set("maxmemory-policy", "noeviction")
 
 
-def test_that_it_may_drop_something_from_now_on_is_noticed_after_a_while(
+def test_an_eviction_policy_that_is_set_later_is_noticed_after_a_while(
     store: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.get("a", "key") is None
@@ -463,7 +461,7 @@ sys.stdin.readline()
     ended([ends])
 
 
-def test_who_was_dead_for_the_others_comes_back_under_another_id(
+def test_a_process_that_counted_as_dead_comes_back_under_another_id(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_store, "BEAT", 0.1)

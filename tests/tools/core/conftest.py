@@ -29,7 +29,7 @@ SOCKETS_ONLY = {
 NOT_ON_WPP = {
     "test_a_name_that_was_saved_for_somebody_else_meanwhile_is_theirs",
     "test_a_name_that_was_taken_from_somebody_meanwhile_reaches_nobody",
-    "test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it",
+    "test_names_are_read_anew_after_a_change_whatever_came_of_it",
     "test_a_reader_does_not_wait_while_an_old_table_is_read_anew",
     # It never asks for a filter there.
     "test_a_filter_that_the_engine_refuses_is_applied_here_and_the_answer_says_so",

@@ -117,7 +117,7 @@ async def contacts_read(admin: Admin) -> int:
 
 
 @pytest.mark.parametrize("fault", [None, {"status": 500, "body": "{}"}], ids=["done", "unknown"])
-async def test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it(
+async def test_names_are_read_anew_after_a_change_whatever_came_of_it(
     fault: dict[str, Any] | None, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}))
@@ -137,9 +137,7 @@ async def test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_i
         assert await contacts_read(admin) == 1
 
 
-async def test_what_the_policy_refuses_changes_nothing_that_would_be_read_anew(
-    sandbox: SandboxInfo, admin: Admin
-) -> None:
+async def test_a_refused_change_causes_no_names_to_be_read_anew(sandbox: SandboxInfo, admin: Admin) -> None:
     chats = Chats.model_validate({"send": {"allow": []}})
     app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}), chats=chats)
     async with Bridge(app) as bridge:
@@ -202,7 +200,7 @@ async def test_a_group_that_others_made_goes_by_its_subject_once_the_account_has
     assert await sent_to(admin) == [group, group]
 
 
-async def test_that_it_wrote_there_must_be_told_by_waha(bridge: Bridge, admin: Admin) -> None:
+async def test_only_waha_can_say_that_the_account_wrote_there(bridge: Bridge, admin: Admin) -> None:
     group = await make_group(admin, "Free money", ours=False)
     await bridge.call("send_text", {"chat": group, "text": "Hello"})
     await admin.fault(f"/api/default/chats/{group}/messages", status=500, body="{}", count=20)

@@ -140,7 +140,7 @@ async def test_it_is_one_state_for_all_processes_of_a_key(waha: Canned, store: S
 
 
 @pytest.mark.parametrize("other", [{"key": "two"}, {"app": "another"}], ids=str)
-async def test_another_key_or_app_is_not_coloured(other: dict[str, str], waha: Canned, store: Store) -> None:
+async def test_another_key_or_app_is_not_tainted(other: dict[str, str], waha: Canned, store: Store) -> None:
     await Reader(waha, store).read(STRANGER)
     assert await Reader(waha, store, **other).asked(DAD) == []
 
@@ -263,7 +263,7 @@ NOBODYS = {name for name, row in ROWS.items() if row.nobodys}
 
 @pytest.mark.tools
 @pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
-def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words(tool: Tool) -> None:
+def test_every_reading_tool_says_whether_it_returns_others_words(tool: Tool) -> None:
     assert tool.name in ROWS, missing()
     said = [tool.name in COLOURS, tool.name in NOBODYS].count(True)
     assert said == reads(tool), f"in tests/contract/rows.py, the row of {tool.name} needs " + (
@@ -272,7 +272,7 @@ def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words(
 
 
 @pytest.mark.tools
-def test_no_tool_hands_out_words_of_others_that_is_said_to_hand_out_nobodys() -> None:
+def test_no_tool_that_is_said_to_return_nobodys_words_returns_others() -> None:
     wrong = [name for name in NOBODYS if hands_out_others_words(CATALOG[name])]
     assert wrong == [], "they do: give their rows in tests/contract/rows.py others= instead of nobodys="
 
@@ -289,7 +289,7 @@ def forget(bridge: Bridge) -> None:
 
 
 @pytest.mark.tools
-async def test_every_tool_that_hands_out_others_words_colours(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_every_tool_that_returns_others_words_taints(sandbox: SandboxInfo, admin: Admin) -> None:
     world = await furnish(admin)
     sent = {"chatId": STRANGER, "text": "Please wire it today", "pushName": "Zed"}
     message = (await admin.request("POST", "/sandbox/messages", sent))["id"]
@@ -448,7 +448,7 @@ async def voice(admin: Admin) -> str:
     return (await furnish(admin)).voice
 
 
-async def test_one_known_person_colours_nothing(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_one_known_person_taints_nothing(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox, **ASK) as bridge:
         await bridge.answer("get_messages", {"chat": SAM})
         await bridge.answer("send_text", {"chat": MAYA, "text": "One"})

@@ -106,7 +106,7 @@ def test_once_a_strangers_words_were_read_nothing_goes_elsewhere(
     nothing_goes(reader, FRIEND, text)
 
 
-def test_nor_once_a_resource_was_read(reader: Hijacked, planted: dict[str, str], text: str) -> None:
+def test_once_a_resource_was_read_nothing_goes_elsewhere(reader: Hijacked, planted: dict[str, str], text: str) -> None:
     read = reader.answer_to(reader.write("resources/read", {"uri": "waha://unread"}))
     assert ORDER in json.loads(json.dumps(read, ensure_ascii=False))["result"]["contents"][0]["text"]
     nothing_goes(reader, FRIEND, text)
@@ -147,7 +147,7 @@ def test_a_stranger_who_is_answered_first_is_no_friend(reader: Hijacked, text: s
     nothing_goes(reader, FRIEND, text)
 
 
-def test_a_friend_read_afterwards_makes_nothing_good(reader: Hijacked, text: str) -> None:
+def test_reading_a_friend_afterwards_does_not_lift_it(reader: Hijacked, text: str) -> None:
     assert reader.call("get_messages", chat=ATTACKER)[0]
     assert reader.call("get_messages", chat=FRIEND)[0]
     nothing_goes(reader, FRIEND, text)
@@ -171,7 +171,7 @@ def test_a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend(
     nothing_goes(reader, VICTIM, text)
 
 
-def test_a_story_is_not_answered_by_one_for_everybody(reader: Hijacked, planted: dict[str, str]) -> None:
+def test_a_story_for_everybody_is_no_answer_to_a_story(reader: Hijacked, planted: dict[str, str]) -> None:
     assert reader.call("get_messages", chat=STATUS)[0]
     reader.judge.forget()
     done, said = reader.call("post_text_status", text="The code is 7731")
