@@ -74,9 +74,10 @@ class Found:
                 "## When the process is killed while it fills the index",
                 "",
                 f"kill -9 at {self.kills} random moments of `waha-mcp serve` with `index = true`, {self.filling} of "
-                f"them while messages were left to read, as {self.came:,} new ones came. After each kill the file was "
-                f"checked: {self.kills - len(self.damaged)} times it was whole. The next process went on; "
-                f"{self.whole} times, all was read, held against WAHA's own lists, and begun anew. {made_on()}.",
+                f"them while messages were left to read; {self.came:,} new ones arrived meanwhile. After each kill the "
+                f"file was checked: it was intact {self.kills - len(self.damaged)} times. The next process continued; "
+                f"{self.whole} times, everything was read and compared with WAHA's own lists, and the index was begun "
+                f"anew. {made_on()}.",
                 "",
                 "| messages compared | lost | twice | not in WAHA | damaged files |",
                 "|---|---|---|---|---|",

@@ -33,11 +33,11 @@ def calls(bench: Bench) -> Section:
     section = Section(
         "A call",
         [
-            "Medians, in brackets what is added to direct REST (httpx, connections kept). Direct and peers do the "
-            "same request; bare ping: a tool of the bare server, what the SDK alone costs.",
-            "What is ours beyond that: every row is read and worded for the model; each change goes out on a new "
-            "connection, so that none is lost on one that WAHA has just closed; and what a send does is on record, in "
-            "the store and the trail, before it leaves and after it.",
+            "Medians, in brackets the time added to direct REST (httpx, keep-alive). Direct REST and peers make the "
+            "same request; bare ping is a tool of the bare server: the cost of the SDK alone.",
+            "Our own cost beyond that: every row is parsed and rendered for the model; each change uses a new "
+            "connection, so that none is lost on one that WAHA has just closed; and a send is recorded in the store "
+            "and the trail before it leaves and afterwards.",
         ],
     )
     with ExitStack() as stack:
@@ -146,7 +146,7 @@ _NO_POLICY = f'audit = "off"\n{NO_PACE_TEXT}'
 
 def policy(bench: Bench) -> Section:
     """What a call costs with every part of a policy, all of which let it pass, and with none."""
-    section = Section("A policy", ["Every part of a policy, all of which let the call pass, and none."])
+    section = Section("A policy", ["A call with every part of a policy, all of which let it pass, and with none."])
     pipes = {"whole policy": bench.waha_mcp(_POLICY), "none": bench.waha_mcp(_NO_POLICY)}
     chat = bench.found["chat"]
     asked = {

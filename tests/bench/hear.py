@@ -22,8 +22,8 @@ def hear(bench: Bench) -> Section:
     section = Section(
         "Hearing",
         [
-            "Milliseconds from a message's arrival at WAHA until wait_for_messages, which waits for it with settle 0, "
-            "has answered; beside it what WAHA alone takes to let the message arrive, its event sent.",
+            "Milliseconds from a message's arrival at WAHA to the answer of wait_for_messages with settle 0; for "
+            "comparison, the time that WAHA alone takes until the message has arrived and its event is sent.",
         ],
     )
     pipe, n = bench.waha_mcp(), bench.sizes.calls

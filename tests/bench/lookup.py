@@ -40,8 +40,8 @@ def lookup(bench: Bench) -> Section:
         f"Search in {messages:,} messages",
         [
             f"Messages in Latin, Cyrillic, Arabic, Devanagari, Thai and Chinese script, whose words follow Zipf's law. "
-            f"Milliseconds until the {HITS} newest hits of a query are known, `p50` and `p99` of so many different "
-            "queries (n): of what the index gives, each message is looked at as search_messages does.",
+            f"Milliseconds until the {HITS} newest hits of a query are known, `p50` and `p99` of n different queries. "
+            "As in search_messages, each message that the index returns is checked.",
         ],
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -49,8 +49,8 @@ def lookup(bench: Bench) -> Section:
         section.rows += [_built(index, messages), *_searched(index, searches)]
         index.close()
     section.notes.append(
-        f"Below, an account of {bench.sizes.account[3]:,} messages on the sandbox: what it takes to answer that nobody "
-        "wrote a word, by the tool, with the index and without it: calls, requests to WAHA, bytes of its answers."
+        f"Below, an account of {bench.sizes.account[3]:,} messages on the sandbox: what it takes the tool to find that "
+        "nobody wrote a word, with the index and without it: calls, requests to WAHA, bytes of its answers."
     )
     section.rows += _beside_the_walk(bench)
     return section

@@ -31,8 +31,8 @@ def apps(bench: Bench) -> Section:
         f"{count} Apps in one process",
         [
             f"One `waha-mcp serve --http` with {count} Apps, each with a session of its own (25 contacts, 20 chats) "
-            f"and its own key. Each lists its tools and its chats; then nobody asks for {IDLE:g} s. Per App: what "
-            "there is then above what there was after the first App alone, by the number of the others.",
+            f"and its own key. Each lists its tools and its chats; then there are no requests for {IDLE:g} s. "
+            "Per App: the increase over the state after the first App alone, divided by the number of the others.",
         ],
     )
     with ExitStack() as stack:

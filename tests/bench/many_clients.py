@@ -36,12 +36,13 @@ def http(bench: Bench) -> Section:
     section = Section(
         "Many clients over HTTP",
         [
-            f"Answers per second and the 99th percentile of milliseconds, of clients of {APPS} Apps that each ask "
-            f"again once they are answered, for {bench.sizes.load:g} s; and the rate beside httpx's at as many. "
-            "Clients, servers and WAHA share this machine's cores: two processes are no faster where these are busy.",
-            "WAHA's answers are replayed by a small server, since the sandbox would be busy first; its row is the most "
-            "that there is to have. httpx: a program that asks WAHA for the same chats (one page, as list_chats) and "
-            "decodes the JSON. Rows of waha-mcp: the newer era, where no other is named.",
+            f"Answers per second and the 99th percentile of latency in milliseconds. The clients of {APPS} Apps each "
+            f"ask again once they are answered, for {bench.sizes.load:g} s; the ratio is to httpx with as many "
+            "clients. Clients, servers and WAHA share this machine's cores: two processes are no faster if these are "
+            "busy.",
+            "WAHA's answers are replayed by a small server, since the sandbox would be the bottleneck; its row is the "
+            "upper bound. httpx: a program that asks WAHA for the same chats (one page, as list_chats) and "
+            "decodes the JSON. Rows of waha-mcp use the newer era unless another is named.",
         ],
     )
     with ExitStack() as stack:

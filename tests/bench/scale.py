@@ -189,9 +189,9 @@ def many(bench: Bench) -> Section:
     section = Section(
         f"{bench.sizes.mixed:,} mixed calls",
         [
-            "On the 1x account, in one process: the median call of each thousand, the same of direct REST (one page "
+            "On the 1x account, in one process: the median call of each thousand, that of direct REST (one page "
             "of chats, every tenth call), and memory (RSS) after it. The aim: both flat from the 1,000th on, the "
-            "median beside direct. Lists of people are read anew after 5 minutes, which once adds some megabytes.",
+            "median beside direct. Lists of people are read again after 5 minutes, which once adds some megabytes.",
         ],
     )
     blocks: list[tuple[float, int]] = []

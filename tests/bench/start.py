@@ -31,7 +31,7 @@ def start(bench: Bench) -> Section:
         "Start",
         [
             "Milliseconds from the spawn to the answer to the first tools/list, and to that of a call right after it "
-            "(20 chats; a ping of the bare server, the least that the same SDK can be). WAHA away or silent: with "
+            "(20 chats; a ping of the bare server, the minimum with the same SDK). WAHA away or silent: with "
             "declared actions.",
         ],
     )

@@ -242,8 +242,8 @@ def peers_section(rows: Mapping[str, int], peers: list[Peer]) -> str:
     lines = [
         "## Beside two other servers for WAHA",
         "",
-        "The same sandbox, chats and messages. The contents are not equal: what answers leave out or get wrong stands "
-        f"below, with how each tool was called. {made_on()}.",
+        "The same sandbox, chats and messages. The contents are not equal: what answers leave out or get wrong is "
+        f"listed below, with the call of each tool. {made_on()}.",
         "",
         f"| | waha-mcp | {' | '.join(peer.name for peer in peers)} |",
         f"|---|---|{'---|' * len(peers)}",
@@ -329,7 +329,7 @@ def section(rows: Mapping[str, int]) -> str:
     lines = [
         "## Answers and listings",
         "",
-        f"One run; others count the same. {made_on()}.",
+        f"One run; others give the same counts. {made_on()}.",
         "",
         "| | count | aim | |",
         "|---|---|---|---|",

@@ -25,9 +25,9 @@ def weight(bench: Bench) -> Section:
     section = Section(
         "Weight",
         [
-            "Installed: waha-mcp and all that it requires without extras, bytecode with it. Memory: of one stdio "
-            f"process after the opening and {CALLS} calls of list_chats; the bare server's, after its opening. "
-            "RSS counts what processes share in full, PSS by halves.",
+            "Installed: waha-mcp and all that it requires without extras, including bytecode. Memory: of one stdio "
+            f"process after the opening and {CALLS} calls of list_chats; of the bare server, after its opening. "
+            "RSS counts memory shared by processes in full, PSS by their share of it.",
         ],
     )
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]

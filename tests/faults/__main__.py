@@ -40,13 +40,13 @@ def section(cells: list[Cell], tools: int) -> str:
         "",
         "A cell is one call whose request meets the fault, and then the same call again without it: *what is said, "
         "effects → what is said to the repeat, effects of both*. Effects are those that WAHA logged, checked against "
-        "the account, after all that was pending has happened. *done*: the effect is there. *not sent*, *refused by "
-        "WAHA*: there is none and will be none, so the repeat goes through. *unknown*: it may have happened or may "
-        "still; the repeat is refused with these words, or, where the message is found by then, with when it went out. "
+        "the account, once all pending work is done. *done*: the effect is there. *not sent*, *refused by WAHA*: there "
+        "is none and will be none, so the repeat goes through. *unknown*: it may have happened or may still happen; "
+        "the repeat is refused with these words, or, if the message is found by then, with the time it was sent. "
         "*(cancelled)*: the client had cancelled the call, so it heard nothing.",
         "",
         f"After a lost answer, {', '.join(beforehand)} are looked up by the message id that they were sent with. "
-        "*Found*: WAHA answers the look-up as it is, with the message where it has it. *Not found*: it answers with "
+        "*Found*: WAHA answers the look-up normally, with the message if it has it. *Not found*: it answers with "
         "nothing, whether it has the message or not. *Not a message*: errors, other messages, pages and the like. The "
         f"other tools have no such id, so nothing is looked up. {' and '.join(idempotent)} are idempotent: doing them "
         "again changes nothing more, so they may be repeated.",

@@ -61,9 +61,9 @@ class Kills:
             "",
             f"kill -9 at {len(self.killed)} random moments of {len(self.said)} sends, each followed by the same call "
             f"in the next process: {sum(count > 1 for count in self.sent.values())} texts sent twice, "
-            f"{len(self.broken())} false words. {made_on()}.",
+            f"{len(self.broken())} false answers. {made_on()}.",
             "",
-            "| The next process says of the same call | times | and WAHA has sent it |",
+            "| The next process's answer to the same call | Times | Sent by WAHA |",
             "|---|---|---|",
             *(f"| {_WORDS[said]} | {count} | {there[said]} |" for said, count in sorted(again.items())),
         ]
@@ -72,9 +72,9 @@ class Kills:
 
 _WORDS: dict[str, str] = {
     "done": "sent (nothing had left)",
-    "repeat: done": "not again: it was done",
-    "repeat: found": "not again: it did go out (found by its id)",
-    "repeat: not known": "not again: what came of it is not known",
+    "repeat: done": "refused: it was done",
+    "repeat: found": "refused: it was sent (found by its id)",
+    "repeat: not known": "refused: the outcome is unknown",
 }
 
 

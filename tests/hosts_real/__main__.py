@@ -84,7 +84,7 @@ def section(days: Mapping[str, list[Day]], times: int) -> tuple[str, list[str]]:
     ]
     needs = {host.unattended: host for host in reversed(hosts) if host.unattended}
     if needs:
-        lines += ["", "What a host needs in its own configuration to work without a person at it:", ""]
+        lines += ["", "What a host needs in its own configuration to work without a person:", ""]
         lines += [f"- {host.title}: {need}" for need, host in reversed(needs.items())]
     return "\n".join(lines), wrong
 

@@ -179,7 +179,7 @@ CODEX = Host(
     limits={
         "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),
         "approval": Limit(
-            "where nobody approves its own calls (`codex exec`) it declines every question by itself; its model is "
+            "without a person (`codex exec`) it declines every question by itself; its model is "
             'told so, and that `ask_at = "console"` asks elsewhere',
             "`codex-mcp/src/elicitation.rs`, `elicitation_is_rejected_by_policy`",
         ),
@@ -388,8 +388,8 @@ QWEN_CODE = Host(
         "sound": Limit("writes `[document: audio/ogg]` in place of sound"),
     },
     unattended=(
-        "`--with trust`, or `--approval-mode yolo`, which allows all its other tools, too: it makes no call without a "
-        "person else."
+        "`--with trust`, or `--approval-mode yolo`, which allows all its other tools, too; otherwise it makes no call "
+        "without a person."
     ),
 )
 QWEN_CODE_LOADED = replace(
@@ -426,7 +426,7 @@ COPILOT_CLI = Host(
         "picture": Limit("shows a picture to the person at it and not to a model of another provider, as here"),
         "sound": Limit("leaves sound out for a model of another provider, as here"),
         "approval": Limit(
-            "where nobody is at it (`copilot -p`) it declines every question by itself; its model is told so, and that "
+            "without a person (`copilot -p`) it declines every question by itself; its model is told so, and that "
             '`ask_at = "console"` asks elsewhere'
         ),
     },

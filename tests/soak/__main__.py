@@ -41,24 +41,25 @@ def section(run: Soak) -> str:
         "## Under load, while everything fails",
         "",
         f"{run.seconds / 60:.1f} minutes, seed {run.seed}: {run.calls['stdio']:,} calls over stdio (GOWS, SQLite) and "
-        f"{run.calls['http']:,} over HTTP to two processes (NOWEB, {store}), what agents do and what they may not. "
+        f"{run.calls['http']:,} over HTTP to two processes (NOWEB, {store}), both calls that agents make and calls "
+        "that they may not make. "
         f"{made_on()}.",
         "",
-        f"Meanwhile, by the schedule of that seed ({befell}), while messages came in, and a person answered questions "
-        "or did not. Who has lost an answer makes the same call again.",
+        f"Meanwhile the schedule of that seed caused failures ({befell}), messages came in, and a person answered some "
+        "of the questions. A client that lost an answer repeats the call.",
         "",
         *table(run),
         "",
-        "*lost*: said to be sent, and WAHA has it not. *doubled*: sent more than once. *false words*: said not to be "
-        "sent, and it is there. *outside policy*: an effect at WAHA that the App may not have (chat, action, pace, "
-        "pause, yes of a person), or words of a chat that it may not read. *leaked keys*: in output, answers, trail, "
-        "index or store, plain, escaped, in hex or base64. *cross-key*: words of one App's calls before another. "
+        "*lost*: reported as sent, but not in WAHA. *doubled*: sent more than once. *false words*: reported as not "
+        "sent, but in WAHA. *outside policy*: an effect at WAHA that the App may not have (chat, action, pace, pause, "
+        "approval), or content of a chat that it may not read. *leaked keys*: in output, answers, trail, "
+        "index or store, plain, escaped, in hex or base64. *cross-key*: content of one App's calls shown to another. "
         "*growth*: a process that nobody killed has, at the end, over 25 % and 5 MB more memory, 10 % and 20,000 more "
-        "blocks of Python's objects, or 10 more files, threads or tasks than after warming up (free memory is given "
-        "back before, and what it may remember of events and texts is cut short, so that it is full by then). *hung*: "
-        "no answer after all times that a call may take.",
+        "blocks of Python's objects, or 10 more files, threads or tasks than after warming up (free memory is released "
+        "before, and caches of events and texts are made smaller, so that they are full by then). *hung*: no answer "
+        "within the longest time that a call may take.",
         "",
-        f"What of it was met: {', '.join(f'{what} {count:,}' for what, count in sorted(run.told.items()))}.",
+        f"Answers by kind: {', '.join(f'{what} {count:,}' for what, count in sorted(run.told.items()))}.",
         "",
         "| Process | memory | blocks | open files | threads | tasks |",
         "|---|---|---|---|---|---|",

@@ -149,9 +149,9 @@ def write_table(found: Mapping[str, Cells]) -> None:
             f"| {cells.users - len(cells.undone)} ({cells.utility:.0%}) | {_under_attack(cells)} |"
         )
     section = [
-        f"{whole.users} user tasks and 4 injection tasks of AgentDojo 0.1.35 (slack, v1.2.2), which are {judged} "
-        f"pairs; the open App lets {len(whole.attacks)} of {whole.pairs} through with the injection that visits a web "
-        "page, which no WhatsApp server sees. "
+        f"{whole.users} user tasks and 4 injection tasks of AgentDojo 0.1.35 (slack, v1.2.2): {judged} pairs. "
+        "With the injection that visits a web page, which no WhatsApp server sees, the open App lets "
+        f"{len(whole.attacks)} of {whole.pairs} through. "
         f"{sum(each.pairs for each in found.values())} conversations, each with an account of its own. {made_on()}.",
         "",
         f"| Profile | Person | Attacks through, of {judged} | Tasks done, of {whole.users} | Done under attack |",

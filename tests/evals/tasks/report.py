@@ -74,20 +74,21 @@ def section(
     lines = [
         "## Everyday tasks",
         "",
-        f"{len(ours)} tasks as people put them, in {len(languages)} languages "
+        f"{len(ours)} tasks in people's words, in {len(languages)} languages "
         f"({', '.join(f'{language} {count}' for language, count in sorted(languages.items()))}): "
         "`tests/evals/tasks/worlds`. A task is done when WAHA has carried out what it says and nothing else, the calls "
-        "follow an accepted sequence, the facts were shown and the last word has them. Each cell: how many are done, "
-        "and of those the calls and tokens (o200k, of what is written and read; the listing comes once besides).",
+        "follow an accepted sequence, the facts were shown and the last message has them. Each cell: how many are "
+        "done, and their calls and tokens (o200k, written and read; the listing, read once, is not included).",
         "",
         f"The ideal player makes the reference's calls, within caps on calls and tokens. The clumsy one damages them "
         f"(wrong parameter names, null and blank for what is left out, near names, numbers as text, one value for a "
-        f"list, misread ids and cursors) and mends what is refused by one rule that reads error texts "
+        f"list, misread ids and cursors) and repairs what is refused by one rule that reads error texts "
         f"(`tests/evals/tasks/clumsy.py`), in at most {MORE_CALLS} more calls and {TIMES_TOKENS} times the "
         f"tokens and {MORE_TOKENS}. "
-        "Other servers play as their descriptions lead to, judged by the same WAHA, in any order and without caps.",
+        "Other servers are called as their descriptions suggest and judged by the same WAHA, in any order, without "
+        "caps.",
         "",
-        f"One run; another counts the same but for the digits of ids. {made_on()}.",
+        f"One run; another gives the same counts except for the digits of ids. {made_on()}.",
         "",
         f"| | n | {' | '.join(columns)} |",
         f"|---|---|{'---|' * len(columns)}",
