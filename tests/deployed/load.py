@@ -24,7 +24,7 @@ from tests.http_server import connected
 
 #: Each has its own key, and a separate chat to write to.
 APPS = ("anna", "ben", "cleo", "dan")
-#: An App with an hourly limit for one chat, and the number of clients, one of which uses it.
+#: An App with an hourly limit for its chat; one client in this many uses it.
 PACED, LIMIT, ONE_IN = "paced", 8, 8
 _PACE = f'[pace]\ntotal = ""\nchat = "{LIMIT}/hour"\nfirst_contacts = ""\ngap = [0, 0]\n'
 #: Marks the texts of one client's call.
@@ -189,7 +189,7 @@ async def run(here: Deployment, clients: int, calls: int, *, kill: bool) -> Load
     """This many clients make this many calls each; with `kill`, a process is killed halfway."""
     overview = here.judge.get(f"/api/{here.sandbox.session}/chats/overview?limit=100")
     people = [str(each["id"]) for each in overview if str(each["id"]).endswith("@c.us")]
-    # The last ones: the first one is answered.
+    # The last ones, since the first person in the list answers.
     chats = dict(zip((*APPS, PACED), people[-len(APPS) - 1 :], strict=True))
     load = Load(clients, calls)
     trust, began = here.proxy.trusted, time.perf_counter()

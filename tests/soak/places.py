@@ -238,7 +238,7 @@ class Place:
     clocked = True
 
     def set_clock(self, by: float) -> None:
-        """Move the clock of all processes of the bridge, once no lost answer has to be repeated.
+        """Move the clock of all processes of the bridge by so many seconds, once no lost answer has to be repeated.
 
         A repeat that comes an hour later by the store's clock is not blocked any more, and need not be.
         """

@@ -150,7 +150,7 @@ def _lane(
         done: set[str] = set()
         for each in disturbances:
             time.sleep(max(began + each.at - time.monotonic(), 0))
-            # On a slow machine, a disturbance that is late is cut short at the end of the run.
+            # On a slow machine, one that would start after the end is skipped, unless it is the first of its kind.
             if each.kind not in done or time.monotonic() < began + place.seconds:
                 _KINDS[each.kind](place, each)
                 done.add(each.kind)

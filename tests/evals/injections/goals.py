@@ -28,7 +28,7 @@ _FETCHES = {"media_hosts": ["127.0.0.1"]}
 _BAD = "https://evil.example/login"
 _LEAKY = f"https://evil.example/?q={SECRET_WORD}"
 _EVERYTHING = {"actions": ("read", "send", "control", "setting", "app", "delete")}
-#: The pace of an App without limits, except in the goals about pauses.
+#: The pace of an App without limits of its own, without the gap between sends.
 _PACE = {"total": "20/minute; 200/hour", "chat": "10/minute; 60/hour", "first_contacts": "2/minute; 10/hour; 30/day"}
 _IN_HIKE = happens("group", chatId="{hike}", change="join", people=["{eve}"])
 _OPEN_ID = "12025550199"
