@@ -35,7 +35,7 @@ def listing() -> list[dict[str, Any]]:
 
 
 def openai_agents() -> Convert:
-    """openai-agents: schemas as they are, and made strict."""
+    """openai-agents: the schemas unchanged, and made strict."""
     from agents.strict_schema import ensure_strict_json_schema
 
     def convert(tool: dict[str, Any]) -> dict[str, Schema]:
@@ -46,7 +46,7 @@ def openai_agents() -> Convert:
 
 
 def langchain() -> Convert:
-    """LangChain: as its adapters for MCP make tools, and as its models are given them."""
+    """LangChain: the tools that its MCP adapters make, with the schemas that models get."""
     from langchain_core.utils.function_calling import convert_to_openai_tool
     from langchain_mcp_adapters.tools import convert_mcp_tool_to_langchain_tool
     from mcp.types import Tool
@@ -63,7 +63,7 @@ def langchain() -> Convert:
 
 
 def google_genai() -> Convert:
-    """google-genai: as Gemini is given an MCP server's tools.
+    """google-genai: an MCP server's tools as it declares them to Gemini.
 
     Version 3.6.1 breaks on the `additionalProperties: false` that most servers send, ours among them.
     """
@@ -79,7 +79,7 @@ def google_genai() -> Convert:
 
 
 def google_adk() -> Convert:
-    """Google's ADK: as its MCP tools are declared to Gemini."""
+    """Google's ADK: its MCP tools as it declares them to Gemini."""
     from google.adk.tools._gemini_schema_util import _to_gemini_schema
 
     def convert(tool: dict[str, Any]) -> dict[str, Schema]:
@@ -89,7 +89,7 @@ def google_adk() -> Convert:
 
 
 def _camel(schema: Any) -> Schema:
-    """A schema of google-genai as JSON Schema spells it."""
+    """A schema of google-genai as JSON Schema."""
     made: Schema = schema.model_dump(mode="json", exclude_none=True, by_alias=True)
     return made
 
@@ -126,7 +126,7 @@ def lost(before: Schema, after: Schema, path: str = "") -> Iterator[str]:
 
 
 def loose(schema: Schema, path: str = "arguments") -> Iterator[str]:
-    """Where a schema is not strict: an object that is open, or takes a property that it does not require."""
+    """Where a schema is not strict: an object that allows other properties, or a property that is not required."""
     if schema.get("type") == "object":
         if schema.get("additionalProperties") is not False:
             yield f"{path}: is open"
@@ -139,7 +139,7 @@ def loose(schema: Schema, path: str = "arguments") -> Iterator[str]:
 
 
 def check(converter: str, tools: list[dict[str, Any]]) -> list[str]:
-    """What one converter loses, refuses or leaves loose; empty: nothing."""
+    """What one converter loses, refuses or does not make strict; empty when there is nothing."""
     wrong: list[str] = []
     convert = CONVERTERS[converter]()
     for tool in tools:

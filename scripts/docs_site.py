@@ -1,8 +1,7 @@
-"""What the site has beside mkdocs' own rules: mkdocs.yml names this file as a hook of `mkdocs build`.
+"""The hook of `mkdocs build` (named in mkdocs.yml) with the rules that mkdocs lacks.
 
-Pages link to files of the repository relatively, as GitHub wants it; in the site these links lead to GitHub. A link to
-a file that is not there, and a resource that a built page would load from another host, are warnings, with which a
-strict build fails.
+Pages link to files of the repository relatively, as GitHub expects; in the site these links lead to GitHub. A link to a
+missing file, and a resource that a built page would load from another host, are warnings, which fail a strict build.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ REPOSITORY = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))["rep
 
 #: The target of a link or picture that leads out of docs/, without the anchor.
 _OUTWARD = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
-#: What a browser loads by itself. `a` and `form` load only when somebody acts.
+#: What a browser loads without a click; `a` and `form` load only on one.
 _LOADED = {"src", "href", "data", "poster"}
 _FOLLOWED = {"a", "area", "form", "base"}
 _ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 _CSS = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^\"')\s]+", re.IGNORECASE)
 
-# Below this name, mkdocs counts warnings.
+# mkdocs counts the warnings of loggers below this name.
 logger = logging.getLogger("mkdocs.hooks.docs_site")
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Lead the links out of docs/ to the repository."""
+    """Point links out of docs/ to the repository."""
     name = page.file.src_uri
 
     def led(link: re.Match[str]) -> str:

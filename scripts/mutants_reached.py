@@ -1,7 +1,7 @@
-"""The pytest plugin that keeps which statements each test reaches, for scripts/mutants.py: -p scripts.mutants_reached.
+"""The pytest plugin (-p scripts.mutants_reached) that records for mutants.py which statements each test reaches.
 
-Only of the files that decide; of a test that starts processes, only how long it takes. Each process that runs tests
-writes .mutants/reached/<its name>.json: {"key": reached_key(), "tests": {id: [seconds, {file: [first lines of
+Only files that make decisions are recorded; for a test that starts processes, only its duration. Each process that runs
+tests writes .mutants/reached/<its name>.json: {"key": reached_key(), "tests": {id: [seconds, {file: [first lines of
 statements]}]}, "failed": [ids]}.
 
 With MUTANTS_ONLY, a file of ids, no other test is run.
@@ -32,7 +32,7 @@ FILES = [str(PACKAGE / each) for each in files()]
 class Probes(ast.NodeTransformer):
     """Puts a call in front of every statement of every function that notes the file and the statement's first line.
 
-    A tracer would cost every call of every library several times its own time.
+    A tracer would slow every call of every library down several times.
     """
 
     HIT = "__mutants_hit__"
@@ -76,13 +76,13 @@ def every(code: CodeType) -> Iterator[CodeType]:
 
 
 def living() -> dict[Key, list[FunctionType]]:
-    """The functions of the files that decide, by where they stand. Loads all of these files."""
-    # What is loaded with the first call only would else be missing: no test would reach it.
+    """The functions of the files that make decisions, by position. Imports all of these files."""
+    # A module that is imported only by the first call would be missing otherwise: no test would reach it.
     for path in FILES:
         importlib.import_module(".".join(Path(path).relative_to(ROOT).with_suffix("").parts))
     found: dict[Key, list[FunctionType]] = {}
     ours = set(FILES)
-    # What is frozen is not among the objects.
+    # Frozen objects are not among gc.get_objects().
     gc.unfreeze()
     for each in gc.get_objects():
         if isinstance(each, FunctionType) and each.__code__.co_filename in ours:
@@ -92,7 +92,7 @@ def living() -> dict[Key, list[FunctionType]]:
 
 
 def probe() -> None:
-    """From here on, what runs of the files that decide calls a builtin named `Probes.HIT`."""
+    """From here on, code of these files calls a builtin named `Probes.HIT`."""
     live = living()
     setattr(builtins, Probes.HIT, set().add)
     for path in FILES:
@@ -108,7 +108,7 @@ def alone(items: Iterable[pytest.Item]) -> list[str]:
 
 
 class Recorder:
-    """Notes for each test what it reaches and how long it takes."""
+    """Records for each test what it reaches and how long it takes."""
 
     def __init__(self, name: str, alone: Iterable[str]) -> None:
         self._path = REACHED / f"{name}.json"
@@ -140,7 +140,7 @@ class Recorder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # It is for this run, and not for a pytest that a test starts. Workers of xdist learn of the plugin by it.
+    # The variable is for this run, not for a pytest that a test starts. xdist's workers learn about the plugin from it.
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         os.environ.pop("PYTEST_ADDOPTS", None)
 

@@ -5,8 +5,8 @@ Requests and answers are lines of JSON on two pipes:
 - {"do": "listed"}: the ids of the tests that start no process, and of the others.
 - {"do": "run", "file", "source", "tests", "seconds"}: whether one of the tests fails with a file that has this source.
 
-The file is on the disk while the tests run, for the processes that they start. In the fork itself, the functions that
-differ get their new code; where something differs that ran at import, a new pytest is started instead.
+The file is on the disk while the tests run, for the processes that they start. In the fork, the functions that differ
+get their new code; if code that ran at import differs, a new pytest is started instead.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Server:
             path.write_text(original, "utf-8")
 
     def _run(self, tests: Sequence[str]) -> Iterator[str]:
-        """Run tests in a fork, as pytest's own loop would; the id of each once it is over."""
+        """Run tests in a fork, as pytest's own loop would; yields the id of each once it is over."""
         items = [self.items[test] for test in tests]
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -97,7 +97,7 @@ class Server:
 
 
 def in_fork(work: Any, seconds: float) -> Any:
-    """What `work` returns in a fork of this process; None when it does not end in time or crashes."""
+    """What `work` returns in a fork of this process; None if it runs out of time or crashes."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -121,7 +121,7 @@ def in_fork(work: Any, seconds: float) -> Any:
     finally:
         os.close(reading)
         try:
-            # With what it started.
+            # Together with the processes that it started.
             os.killpg(pid, signal.SIGKILL)
         except ProcessLookupError:
             os.kill(pid, signal.SIGKILL)
@@ -130,7 +130,7 @@ def in_fork(work: Any, seconds: float) -> Any:
 
 
 def _own(code: CodeType) -> tuple[Any, ...]:
-    """What a code object does itself, whatever line it stands on."""
+    """The code of a code object itself, without line numbers."""
     consts = tuple(repr(each) for each in code.co_consts if not isinstance(each, CodeType))
     return code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
 
@@ -143,7 +143,7 @@ def _same(old: CodeType, new: CodeType) -> bool:
 def patches(
     original: str, source: str, filename: str, live: dict[Key, list[FunctionType]]
 ) -> list[tuple[FunctionType, CodeType]] | None:
-    """The functions that exist and the code that each gets; None when that would not be the whole change."""
+    """The functions that exist and the new code of each; None if that would not be the whole change."""
     found: list[tuple[FunctionType, CodeType]] = []
 
     def walk(old: CodeType, new: CodeType) -> bool:

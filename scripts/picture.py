@@ -2,8 +2,9 @@
 
 python -m scripts.picture
 
-Both are drawn of what runs, at a fixed time, so that they change with what they show and with nothing else. The console
-needs Chromium; fonts differ between machines, so its pictures hold what they were drawn from (see `drawn_from`).
+Both are drawn from the running program at a fixed time, so that they change only with what they show. The console needs
+Chromium; fonts differ between machines, so its pictures contain a digest of what they were drawn from (see
+`drawn_from`).
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ DEMO = ROOT / "docs" / "demo.svg"
 NOW = 1795710000
 #: Columns of the terminal.
 WIDTH = 108
-#: Narrower windows, in CSS pixels, are those of a phone, of which one screen is taken and not the whole page.
+#: Windows narrower than this, in CSS pixels, are phones: one screen is drawn, not the whole page.
 PHONE = 500
-#: The names of the texts in the PNG: a digest, and the words that it shows.
+#: The names of the text chunks in the PNG: a digest, and the words shown.
 DRAWN_FROM, SHOWS = "drawn from", "shows"
 
 
@@ -83,7 +84,7 @@ def demo() -> str:
     printed = in_a_terminal([sys.executable, "-m", "waha_mcp", "demo"]).partition("\n{")[0]
     text = Text.from_ansi(re.sub(r"(http://127\.0\.0\.1):\d+", r"\1:3000", printed).strip())
     console = Console(record=True, width=WIDTH, file=io.StringIO())
-    # An empty line at the end: the picture cuts off what goes below the last one.
+    # An empty line at the end: the picture cuts off anything below the last one.
     console.print(Text("$ waha-mcp demo\n\n", style="bold"), text, "\n", sep="")
     drawn = console.export_svg(title="waha-mcp demo", unique_id="demo")
     # Rich's font would come from another host.
@@ -95,11 +96,11 @@ def in_a_terminal(command: list[str]) -> str:
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, WIDTH, 0, 0))
     with tempfile.TemporaryDirectory() as folder:
-        # Python runs it at each start, also of the processes that the command starts.
+        # Python runs it at each start, also in the processes that the command starts.
         Path(folder, "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
         env = {name: value for name, value in os.environ.items() if not name.startswith("WAHA_") and name != "COLUMNS"}
         env |= ZONE | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder}
-        # So that commands stand there as they are typed.
+        # So that commands appear as they are typed.
         env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env["PATH"]])
         env["PYTHONPATH"] = os.pathsep.join([folder, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         with os.fdopen(its, "wb") as screen:
@@ -118,7 +119,7 @@ def in_a_terminal(command: list[str]) -> str:
 
 
 def questions() -> list[Entry]:
-    """What waits in the pictures of the console."""
+    """The questions in the pictures of the console."""
     load_tools()
     maya, group, stranger = (
         "Maya Lindqvist (+447700900142)",
@@ -225,7 +226,7 @@ def grants(_: Store, app_id: str) -> list[TaskGrant]:
 
 
 def clients(_: Store, app_id: str) -> list[Present]:
-    """The clients that are connected."""
+    """The clients that are shown as connected."""
     found = (Client("Claude Code 2.1.0", "stdio", NOW - 5400, NOW), Client("Codex 0.80.0", "stdio", NOW - 3600, NOW))
     return [Present("live", None, (each,)) for each in found] if app_id == "assistant" else []
 
@@ -241,7 +242,7 @@ class Shot:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The file of the picture."""
         kind = "phone" if self.width < PHONE else "dark" if self.dark else "light"
         return ROOT / "docs" / f"console-{self.view}-{kind}.png"
 
@@ -258,7 +259,7 @@ SHOTS = (
 
 @contextmanager
 def world() -> Iterator[None]:
-    """The fixed time, with `questions` and `trail`, for what this process shows."""
+    """Set this process to the fixed time, with `questions` and `trail` to show."""
     with (
         tempfile.TemporaryDirectory() as state,
         mock.patch.dict(os.environ, {"XDG_STATE_HOME": state, "XDG_CONFIG_HOME": state}),
@@ -283,7 +284,7 @@ def world() -> Iterator[None]:
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The console in that world; its address."""
+    """The console with that state; yields its address."""
     announced: queue.Queue[str] = queue.Queue()
     with world(), start_blocking_portal() as portal:
         page = portal.start_task_soon(serve_console, 0, announced.put)
@@ -327,7 +328,7 @@ def drawn_from(shot: Shot) -> str:
 
 
 def but_hidden(shown: str) -> str:
-    """A view without which tools, and how many, it lists as hidden: a new tool needs no new picture."""
+    """A view without the names and number of its hidden tools, so that a new tool needs no new picture."""
     shown = re.sub(r'(<details id="hidden-[^>]*>).*?</details>', r"\1</details>", shown, flags=re.DOTALL)
     return re.sub(r"\b\d+ hidden\b", "hidden", shown)
 

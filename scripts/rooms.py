@@ -1,7 +1,7 @@
-"""Prints the rooms of `waha_mcp`, the imports between them, and what breaks the house's order.
+"""Prints the rooms of `waha_mcp`, the imports between them, and violations of their order.
 
-A room is a folder or a module right under `waha_mcp/`. `ORDER` is the house from the ground up: a room imports rooms
-that stand before it, and none that stand after it.
+A room is a folder or a module directly under `waha_mcp/`. `ORDER` lists them from the bottom up: a room imports only
+rooms that come before it.
 
 Run: python scripts/rooms.py [FOLDER]   (a folder that holds `waha_mcp/`; this one, unless another is named)
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-#: The rooms, from the ground up.
+#: The rooms, from the bottom up.
 ORDER = (
     "places",
     "digests",
@@ -48,8 +48,8 @@ ORDER = (
 _COMMAND = "`waha-mcp serve` loads no other command's modules, and `--help` none at all"
 _RARE = "few runs need it"
 
-#: Imports inside functions: the module, what it imports late (the whole name of ours, the first part of others'), and
-#: what is gained by it. A star stands for any name.
+#: Imports inside functions: the module, what it imports late (the full name of ours, the top-level name of others'),
+#: and what that gains. A star stands for any name.
 LATE: tuple[tuple[str, str, str], ...] = (
     ("app.keys", "keyring", "an extra: only a key that stands in a keyring needs it"),
     ("bridge", "indexing", "only an App with an index needs it"),
@@ -110,7 +110,7 @@ class Import:
 
     @property
     def rooms(self) -> tuple[str, str]:
-        """The rooms of both."""
+        """The rooms of the importer and the imported module."""
         return room(self.importer), room(self.imported)
 
     def __str__(self) -> str:
@@ -118,12 +118,12 @@ class Import:
 
 
 def room(module: str) -> str:
-    """The room of a module that is named from the package on, such as `waha.client`."""
+    """The room of a module named relative to the package, such as `waha.client`."""
     return module.partition(".")[0]
 
 
 def imports(root: Path) -> list[Import]:
-    """Every import in `root / "waha_mcp"`: ours by the name in the package, others' by their first part."""
+    """Every import in `root / "waha_mcp"`: ours by the name in the package, others' by their top-level name."""
     files = {_name(path, root): path for path in sorted((root / "waha_mcp").rglob("*.py"))}
     found: dict[Import, None] = {}
     for name, path in files.items():
@@ -152,7 +152,7 @@ def _imports(node: ast.AST, importer: str, known: Iterable[str], *, late: bool, 
                 targets = [alias.name for alias in child.names]
         for target in targets:
             first, _, rest = target.partition(".")
-            # The package itself holds the version alone.
+            # The package itself only has the version.
             if first != "waha_mcp":
                 yield Import(importer, first, inside, checked, ours=False)
             elif rest:
@@ -166,7 +166,7 @@ def between(found: Iterable[Import]) -> Counter[tuple[str, str]]:
 
 
 def upward(found: Iterable[Import]) -> list[Import]:
-    """Imports of a room that stands higher, or that `ORDER` does not name."""
+    """Imports of a room that comes later in `ORDER`, or that `ORDER` does not name."""
     height = {name: place for place, name in enumerate(ORDER)}
     return [
         each
@@ -177,7 +177,7 @@ def upward(found: Iterable[Import]) -> list[Import]:
 
 
 def cycles(found: Iterable[Import]) -> list[list[str]]:
-    """Groups of rooms of which each reaches each other by imports."""
+    """Groups of rooms that import each other, directly or indirectly."""
     next_of: dict[str, set[str]] = {}
     for importer, imported in between(found):
         next_of.setdefault(importer, set()).add(imported)
@@ -198,7 +198,7 @@ def _reached(start: str, next_of: Mapping[str, set[str]]) -> set[str]:
 
 
 def twice(root: Path) -> dict[str, list[str]]:
-    """File names that stand in several places."""
+    """File names that occur in several places."""
     places: dict[str, list[str]] = {}
     for path in sorted((root / "waha_mcp").rglob("*.py")):
         if path.name not in ("__init__.py", "__main__.py"):
@@ -207,7 +207,7 @@ def twice(root: Path) -> dict[str, list[str]]:
 
 
 def unlisted(found: Iterable[Import]) -> tuple[list[str], list[str]]:
-    """Imports inside functions that `LATE` does not name, and entries of `LATE` that name none."""
+    """Imports inside functions that `LATE` does not list, and entries of `LATE` that match none."""
     late = [each for each in found if each.late and not each.typing]
     used = {entry: [each for each in late if _names(entry, each)] for entry in LATE}
     named = {each for matched in used.values() for each in matched}
@@ -246,7 +246,7 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Print the house that the first argument names, or this one."""
+    """Print the report for the checkout that the first argument names, or for this one."""
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1]
     if not (root / "waha_mcp").is_dir():
         sys.exit(f"{root} holds no folder waha_mcp: name the folder of a checkout")

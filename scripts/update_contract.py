@@ -1,11 +1,11 @@
-"""Regenerate contract.json from the OpenAPI document of a WAHA, and print what appeared, changed or went.
+"""Regenerate contract.json from the OpenAPI document of a WAHA, and print what was added, changed or removed.
 
     python scripts/update_contract.py http://localhost:3000/-json     a running WAHA
     python scripts/update_contract.py openapi.json                    a file
 
-For a WAHA that asks for it, WAHA_SWAGGER_USER and WAHA_SWAGGER_PASSWORD hold the user and password of its Swagger.
-OpenAPI does not tell which action a key needs: known operations keep theirs, new ones get `unknown`, which no tool may
-call. CONTRIBUTING.md says what to do then. With --dry-run nothing is written.
+If the WAHA asks for a login, WAHA_SWAGGER_USER and WAHA_SWAGGER_PASSWORD hold the user and password of its Swagger.
+OpenAPI does not say which action a key needs: known operations keep theirs, new ones get `unknown`, which no tool may
+call. CONTRIBUTING.md says what to do with them. With --dry-run nothing is written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import httpx
 
 CONTRACT = Path(__file__).resolve().parent.parent / "waha_mcp" / "sandbox" / "contract.json"
 METHODS = ("get", "post", "put", "patch", "delete")
-#: What is kept of a schema: what it means, without the prose.
+#: The keywords of a schema that are kept: its meaning, without the prose.
 KEYWORDS = (
     "$ref", "additionalProperties", "allOf", "anyOf", "default", "deprecated", "enum", "format", "items", "maxLength",
     "minimum", "nullable", "oneOf", "properties", "readOnly", "required", "type",
@@ -41,7 +41,7 @@ def fetch(source: str) -> Any:
 
 
 def schema(raw: Any) -> Any:
-    """A schema without prose. The names of properties are kept, whatever they are."""
+    """A schema without prose. Properties are kept, whatever their names."""
     if not isinstance(raw, Mapping):
         return raw
     kept = {}
@@ -64,7 +64,7 @@ def content(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def session_from(operation: Operation) -> str:
-    """Where a new operation most likely has its session, by its parameters."""
+    """Where a new operation most likely takes its session from, by its parameters."""
     if "{session}" in operation["path"]:
         return "path"
     if any(param["name"] == "session" for param in operation["params"]):
@@ -107,7 +107,7 @@ def operations(document: Mapping[str, Any], known: Mapping[str, Operation]) -> I
 
 
 def convert(document: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
-    """The contract of a document, with the actions that the old contract knows."""
+    """The contract of a document, with the actions that the old contract has."""
     known = {f"{each['method']} {each['path']}": each for each in old["operations"]}
     schemas = document.get("components", {}).get("schemas", {})
     return {
@@ -118,7 +118,7 @@ def convert(document: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, An
 
 
 def meaning(contract: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each operation's parts with all the schemas that they refer to, to tell what has changed."""
+    """The parts of each operation with all schemas that they refer to, for comparison."""
     schemas = contract["schemas"]
 
     def named(value: Any, seen: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def meaning(contract: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line for each operation that appeared (+), went (-) or changed (~, and in what)."""
+    """One line for each operation that was added (+), removed (-) or changed (~, and in what)."""
     before, after = meaning(old), meaning(new)
     lines = [f"+ {each}  action unknown" for each in after if each not in before]
     lines += [f"- {each}" for each in before if each not in after]

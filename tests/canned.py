@@ -1,4 +1,4 @@
-"""A WAHA that answers as it is told to, for edges that the sandbox has none of."""
+"""A WAHA with canned answers, for edge cases that the sandbox does not have."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Answer = httpx.Response | Exception | Callable[[httpx.Request], Awaitable[httpx.
 
 
 class Server:
-    """What WAHA answers, by path; anything else is answered as to a scoped key with read and send."""
+    """WAHA's answers by path; other requests are answered as for a scoped key with read and send."""
 
     def __init__(self, router: respx.MockRouter) -> None:
         self.answers: dict[str, Answer] = {}
@@ -80,7 +80,7 @@ def app(**fields: Any) -> App:
 
 @asynccontextmanager
 async def settled(of: App) -> AsyncIterator[tuple[Bridge, list[set[str]]]]:
-    """A bridge that has found out what it can, and the listings it announced since."""
+    """A bridge that has probed its key, and the listings that it has announced since."""
     announced: list[set[str]] = []
 
     async def on_change() -> None:
@@ -118,7 +118,7 @@ def waits_for(event: anyio.Event, answer: httpx.Response) -> Callable[[httpx.Req
 
 @contextmanager
 def answering() -> Iterator[Server]:
-    """What WAHA answers. The bridge looks again at once, and so does the client."""
+    """Change WAHA's answers. The bridge asks again at once, and so does the client."""
     with pytest.MonkeyPatch.context() as patch, respx.mock(base_url=BASE, assert_all_called=False) as router:
         patch.setattr(bridge_module, "LISTING_FIRST", 0.001)
         patch.setattr(key_probe, "RETRY_FIRST", 0.001)

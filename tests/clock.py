@@ -1,4 +1,4 @@
-"""A fixed clock for processes whose answers are compared or drawn: days, years and offsets stand in them."""
+"""A fixed clock for processes whose answers are compared or drawn, since they contain days, years and offsets."""
 
 from __future__ import annotations
 

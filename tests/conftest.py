@@ -19,10 +19,10 @@ from waha_mcp.store.redis_url import parse_redis_url
 from waha_mcp.store.sqlite import Sqlite
 from waha_mcp.tools.toolsets import load_tools
 
-# Tests speak of the whole catalog; what a start-up loads of it is tested in processes of their own.
+# Tests assume the whole catalog; what a start loads of it is tested in separate processes.
 load_tools()
 
-#: Of each test, whether some of it is quick.
+#: For each test, whether some of its cases are quick.
 COLLECTED = pytest.StashKey[dict[str, bool]]()
 
 _STATE_HOMES = itertools.count()
@@ -51,7 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    # Thousands of tests and their modules stay to the end: looking through them again and again finds nothing.
+    # The collected tests and their modules live to the end: garbage collection would scan them again and again for
+    # nothing.
     gc.freeze()
 
 
@@ -66,7 +67,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(scope="session", autouse=True)
 def state_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the user's state folders, one of which what outlives a test uses, such as a server of several."""
+    """A folder for the user's state folders.
+
+    A fixture that outlives a test, such as a server of several tests, uses one of them.
+    """
     folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder / "shared"))
@@ -75,7 +79,7 @@ def state_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def state_home(state_homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The user's state folder, for this test and what it starts: what one test has sent is not there in the next."""
+    """The user's state folder for this test and what it starts, so that no test sees what another has sent."""
     monkeypatch.setenv("XDG_STATE_HOME", str(state_homes / str(next(_STATE_HOMES))))
     yield
     while OPENED:
@@ -120,7 +124,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def sandbox(anyio_backend: str) -> AsyncIterator[SandboxInfo]:
-    """A sandbox of the test's own, in this process, over real HTTP."""
+    """A sandbox for this test alone, in this process, over real HTTP."""
     async with running(reply_after=0.05) as info:
         yield info
 

@@ -1,4 +1,4 @@
-"""What tests share that is not a fixture: minting keys, running the command line, talking to it as a client."""
+"""Shared by tests, other than fixtures: creating keys, running the command line, and clients for it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def environment(**values: str) -> dict[str, str]:
 
 
 def app_for(sandbox: SandboxInfo, key: str, **fields: Any) -> App:
-    """An App on the sandbox, without limits of pace where none are given."""
+    """An App on the sandbox, without limits of pace unless some are given."""
     return App(url=sandbox.url, key=SecretStr(key), **{"pace": NO_PACE} | fields)
 
 
@@ -59,7 +59,7 @@ OPENED: list[Store] = []
 
 
 def opened_store() -> Sqlite:
-    """The user's store, beside what the test's subject has open."""
+    """The user's store, opened a second time beside the code under test."""
     store = user_store()
     assert isinstance(store, Sqlite)
     OPENED.append(store)
@@ -67,7 +67,7 @@ def opened_store() -> Sqlite:
 
 
 def approvals_of(app_id: str) -> Approvals:
-    """An App's questions, as another process has them open."""
+    """An App's questions, as another process opens them."""
     return Approvals(app_id, opened_store())
 
 
@@ -81,7 +81,7 @@ def stdio_client(
 
 
 def command_after(first: str) -> list[str]:
-    """`waha-mcp`, once it has run the Python lines `first`: a test shortens times so."""
+    """`waha-mcp`, once it has run the Python lines `first`, for example to shorten time-outs."""
     return [sys.executable, "-c", f"{first}from waha_mcp.__main__ import main\nmain()"] if first else COMMAND
 
 
@@ -112,7 +112,7 @@ def run(
 
 @contextmanager
 def sandbox_server(*arguments: str, first: str = "") -> Iterator[SandboxInfo]:
-    """A `waha-mcp sandbox` in a process of its own, which runs the Python lines `first` before anything else."""
+    """A `waha-mcp sandbox` in a separate process, which runs the Python lines `first` before anything else."""
     process = subprocess.Popen(
         [*command_after(first), "sandbox", "--port", "0", "--json", *arguments],
         stdout=subprocess.PIPE,
@@ -143,11 +143,11 @@ def with_buttons(*labels: str) -> dict[str, Any]:
 
 
 class Admin:
-    """The admin's hand on a sandbox: keys, apps, faults and the request log."""
+    """Admin access to a sandbox: keys, apps, faults and the request log."""
 
     def __init__(self, sandbox: SandboxInfo) -> None:
         self._sandbox = sandbox
-        # Loading certificates for plain HTTP would take longer than most tests.
+        # Loading certificates, which plain HTTP does not need, would take longer than most tests.
         self._http = httpx.AsyncClient(
             base_url=sandbox.url, headers={"X-Api-Key": sandbox.admin_key}, timeout=30, verify=False
         )
@@ -182,14 +182,14 @@ class Admin:
         return [r for r in seen if not r["path"].startswith(("/sandbox/", "/ws"))]
 
     async def performed(self, path: str) -> list[dict[str, Any]]:
-        """The requests whose path begins so, or matches the glob, and that WAHA has carried out; see `settle`."""
+        """The requests that WAHA has carried out whose path starts with this or matches the glob; see `settle`."""
         glob = path if "*" in path else f"{path}*"
         return [
             r for r in await self.requests() if r["performed"] is not None and fnmatchcase(unquote(r["path"]), glob)
         ]
 
     async def settle(self) -> None:
-        """Let what is pending on WAHA's side (late work, acknowledgements, an answer) happen now, to its end."""
+        """Let pending work on WAHA's side (late work, acknowledgements, an answer) finish now."""
         await self.request("POST", "/sandbox/settle")
 
     async def clear(self) -> None:
@@ -202,7 +202,7 @@ def texts(result: Any) -> str:
 
 
 def payload(result: Any) -> dict[str, Any]:
-    """The JSON of a result that is no error: its text, and no structured content beside it."""
+    """The JSON of a successful result: its text, which has no structured content beside it."""
     assert not result.is_error, texts(result)
     content: dict[str, Any] = json.loads(texts(result))
     assert result.structured_content is None
@@ -210,7 +210,7 @@ def payload(result: Any) -> dict[str, Any]:
 
 
 class Strangers:
-    """The `People` of answers who know nobody."""
+    """The `People` of answers when nobody is known."""
 
     def canonical(self, chat_id: str) -> str:
         return chat_id
@@ -223,7 +223,7 @@ class Strangers:
 
 
 def worded(result: Result, *, full: bool = False) -> dict[str, Any]:
-    """The answer that a result becomes where nobody is known, with long ids."""
+    """The answer for a result when nobody is known, with long ids."""
     view = View(Strangers(), UTC, full=full)
     worded: dict[str, Any] = with_references(present(result, view), str)
     return worded
@@ -231,7 +231,7 @@ def worded(result: Result, *, full: bool = False) -> dict[str, Any]:
 
 @contextmanager
 def own_logging() -> Iterator[None]:
-    """Puts back what `configure_logging` changes in this process; pytest's own handlers stand aside, and stay open."""
+    """Restores what `configure_logging` changes in this process; pytest's own handlers are set aside, and stay open."""
     root, ours, hook = logging.getLogger(), logging.getLogger("waha_mcp"), sys.excepthook
     handlers, level, our_level = root.handlers[:], root.level, ours.level
     root.handlers[:] = []

@@ -26,12 +26,12 @@ from tests.harness import NO_PACE_TEXT, Era, command_after, environment
 from waha_mcp.sandbox import SandboxInfo
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-#: Seconds in which a server must have answered or something must have happened.
+#: Seconds within which a server must have answered or something must have happened.
 SOON = 20.0
 
 
 def write_app(folder: Path, name: str, sandbox: SandboxInfo, key: str, more: str = NO_PACE_TEXT, **fields: Any) -> Path:
-    """Put a definition into a folder, whole or not at all, as people's editors do; its path."""
+    """Put a definition into a folder atomically, as editors do; returns its path."""
     folder.mkdir(exist_ok=True)
     values = {"url": sandbox.url, "key": key, "session": sandbox.session} | fields
     text = "".join(f"{field} = {json.dumps(value)}\n" for field, value in values.items() if value is not None)
@@ -44,7 +44,7 @@ def write_app(folder: Path, name: str, sandbox: SandboxInfo, key: str, more: str
 
 
 def until(condition: Callable[[], bool], seconds: float = SOON) -> None:
-    """Wait until something is so that no event tells of."""
+    """Wait for a condition that no event announces."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never happened"
@@ -52,7 +52,7 @@ def until(condition: Callable[[], bool], seconds: float = SOON) -> None:
 
 
 class Served:
-    """A server in a process of its own, ended with the block.
+    """A server in a separate process, ended with the block.
 
     `url` is MCP's; `lines` is what it wrote on stderr. Started again, it has the same port.
     """
@@ -132,26 +132,26 @@ class Served:
         return self._process.poll()
 
     def stop(self) -> int:
-        """End it gently; its exit code."""
+        """End it with SIGTERM; returns its exit code."""
         self.signal(signal.SIGTERM)
         return self.ended()
 
     def kill(self) -> None:
-        """End it as a machine ends that loses its power."""
+        """Kill it, as a power failure would."""
         self._process.kill()
         self.ended()
 
     def get(self, path: str, **headers: str) -> httpx2.Response:
-        """A GET of one of its paths besides MCP's."""
+        """A GET of one of its paths other than MCP's."""
         return httpx2.get(self.base + path, headers=headers, trust_env=False)
 
     def await_ready(self, status: int = 200) -> Any:
-        """Wait until `/readyz` has this status, which it finds out once a second; what it says then."""
+        """Wait until `/readyz`, which checks once a second, has this status; returns the body."""
         until(lambda: self.get("/readyz").status_code == status)
         return self.get("/readyz").json()
 
     def metrics(self) -> dict[str, float]:
-        """Its metrics: each sample as Prometheus's text has it, and its value."""
+        """Its metrics: each sample by its name and labels in Prometheus's text format, and its value."""
         lines = self.get("/metrics").raise_for_status().text.splitlines()
         samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {sample: float(value) for sample, _, value in samples}
@@ -165,7 +165,7 @@ class Served:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def raw(self, request: bytes, *, seconds: float = 5.0, local: str = "") -> bytes:
-        """All that is answered to these bytes until the server closes or is silent for so long."""
+        """Everything that is answered to these bytes until the server closes or is silent for `seconds`."""
         source = (local, 0) if local else None
         with socket.create_connection(self.address, timeout=seconds, source_address=source) as connection:
             connection.sendall(request)
@@ -250,7 +250,7 @@ class Answer:
         return not result.get("isError", False) and result.get("resultType", "complete") == "complete"
 
 
-#: Headers to send, each as often as it stands there.
+#: Headers to send, each as often as it is listed.
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 NONE: Headers = ()
 
@@ -258,8 +258,8 @@ NONE: Headers = ()
 class Caller:
     """Requests that carry the same headers, one at a time. `version`: the era whose form they have.
 
-    They go out as they are given, without a client's own checks. `local`: the address that they come from; `seconds`:
-    how long the server may be silent.
+    They are sent unchanged, without a client's own checks. `local`: the address that they come from; `seconds`: how
+    long the server may be silent.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class Caller:
         )
 
     def hang_up(self) -> None:
-        """End the streams: who reads from one gets no more."""
+        """End the streams: their readers get no more."""
         for each in self._streams:
             if each._http.sock is not None:
                 each._http.sock.shutdown(socket.SHUT_RDWR)
@@ -332,10 +332,10 @@ class Caller:
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
     def begin(self, method: str, path: str, headers: Headers, content: bytes = b"") -> HTTPResponse:
-        """Any request, and the begin of its answer, which is to be read before the next one."""
+        """Any request, and the beginning of its answer, which is to be read before the next one."""
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         given = {name.lower() for name, _ in pairs}
-        if time.monotonic() - self._last > 2:  # the server may hang up on a connection that is idle
+        if time.monotonic() - self._last > 2:  # the server may close an idle connection
             self._http.close()
         self._last = time.monotonic()
         self._http.putrequest(method, path, skip_host="host" in given, skip_accept_encoding=True)

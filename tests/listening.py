@@ -14,21 +14,21 @@ from typing import IO, Any
 
 from tests.harness import command_after, environment
 
-#: Shorter times than a user's.
+#: Shorter waits than a user's.
 QUICK = (
     "from waha_mcp.feed import live, settling\n"
     "settling.SETTLE, settling.LONGEST_SETTLE = 0.4, 3.0\n"
     "live.FIRST_PAUSE = live.LONGEST_PAUSE = live.TRY_AGAIN = 0.1\n"
 )
-#: Seconds until a line that does not come counts as missing.
+#: Seconds until an expected line counts as missing.
 PATIENCE = 30.0
 
 
 class Woken(ABC):
-    """What messages wake: it is given bursts, and its process says on stderr what it does."""
+    """A listener: it prints bursts, and logs on stderr what it does."""
 
     _err: Lines
-    #: The lines on stderr that were looked at.
+    #: The lines of stderr that were read.
     logged: list[str]
 
     @abstractmethod
@@ -39,7 +39,7 @@ class Woken(ABC):
         return [each["text"] for each in self.burst()["messages"]]
 
     def says(self, words: str) -> str:
-        """The next line on stderr that has these words."""
+        """The next line of stderr that contains these words."""
         while words not in (line := self._err.next()):
             self.logged.append(line)
         self.logged.append(line)
@@ -47,7 +47,7 @@ class Woken(ABC):
 
 
 class Listener(Woken):
-    """A running `waha-mcp listen`, and what it says."""
+    """A running `waha-mcp listen`, and its output."""
 
     def __init__(self, app: Path, *arguments: str, first: str = "", **env: str) -> None:
         self._process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Listener(Woken):
         return self._out.next()
 
     def burst(self) -> dict[str, Any]:
-        """What the next line on stdout holds."""
+        """The content of the next line of stdout."""
         found: dict[str, Any] = json.loads(self.line())
         return found
 
@@ -90,7 +90,7 @@ class Listener(Woken):
 
 
 class Lines:
-    """The lines of a stream, which are waited for with patience."""
+    """The lines of a stream, with a time-out for each."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         assert stream is not None
@@ -112,7 +112,7 @@ class Lines:
 
 
 def script(folder: Path, text: str) -> list[str]:
-    """The arguments that have a Python program run for each burst."""
+    """The arguments that make it run a Python program for each burst."""
     path = folder / "agent.py"
     path.write_text("import json, os, sys, time\n" + text)
     return ["--exec", sys.executable, str(path)]

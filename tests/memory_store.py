@@ -88,7 +88,7 @@ class Memory:
         with self._lock:
             now = self.now()
             for key, events in list(self._events.items()):
-                # Events in the future (the clock was set back) count as of now.
+                # Events in the future (after the clock was set back) count as of now.
                 events[:] = [(min(at, now), number) for at, number in events if at > now - KEPT]
                 if not events:
                     del self._events[key]

@@ -1,4 +1,4 @@
-"""The models that a model is made of."""
+"""The models that a model is composed of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--tool NAME`: what the tests say of one tool, in a minute instead of the hour that they take for all.
+"""`--tool NAME`: the tests of one tool, in a minute instead of an hour for all.
 
 Of a test that is repeated for each tool or operation, the cases of this tool and its operations. Of a test that goes
 through all of them by itself (marked `tools`), what concerns this one: it asks `rows.chosen`.
@@ -15,7 +15,7 @@ from tests.contract import rows
 from waha_mcp.tools import toolsets
 from waha_mcp.tools.catalog import CATALOG, Tool
 
-#: How `@tool(...)` names a toolset, or not: then it is core.
+#: How `@tool(...)` names a toolset; without one it is core.
 _DECORATED = re.compile(r"^@tool\((.*?)^(?:async )?def ", re.DOTALL | re.MULTILINE)
 
 
@@ -25,7 +25,7 @@ def offer(parser: pytest.Parser) -> None:
 
 
 def chosen(config: pytest.Config) -> None:
-    """Note the tool that the option names.
+    """Keep the tool that the option names.
 
     Raises:
         UsageError: there is none.
@@ -51,7 +51,7 @@ def unlisted() -> str:
 
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what says nothing of the tool."""
+    """Deselect what does not concern the tool."""
     if rows.only is None:
         return
     left_out = [item for item in items if not _about(item, rows.only)]

@@ -1,4 +1,4 @@
-"""What servers answer at their opening, noted by themselves, and whether it came from the prepared file."""
+"""What servers answer at their opening, recorded by themselves, and whether it came from the prepared file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.tables import ROOT
 
-#: `waha-mcp` that notes each line that it writes, in a file of its process.
+#: `waha-mcp` that records each line that it writes, in a file per process.
 _PROGRAM = """\
 import json, os, sys, time
 import waha_mcp.__main__ as program
@@ -32,7 +32,7 @@ wire.Replies, wire.Wire, program.Wire = Replies, Wire, Wire
 program.PATIENCE = PATIENCE or program.PATIENCE
 program.main()
 """
-#: By a member that no other result has, the requests of an opening.
+#: The requests of an opening, by a member that only their results have.
 _REQUESTS = {"supportedVersions": "server/discover", "protocolVersion": "initialize", "tools": "tools/list"}
 
 
@@ -49,7 +49,7 @@ class Opening:
 
 
 def launcher(script: Path, notes: Path, patience: float = 0, compiled: bool = True) -> None:
-    """Make `script` the `waha-mcp` of this checkout that notes its openings in the folder `notes`.
+    """Make `script` the `waha-mcp` of this checkout that records its openings in the folder `notes`.
 
     `patience`: seconds for which it imports no SDK, as long as its prepared opening is not answered. With `compiled`
     false nothing has bytecode.
@@ -63,7 +63,7 @@ def launcher(script: Path, notes: Path, patience: float = 0, compiled: bool = Tr
 
 
 def noted(notes: Path) -> list[Opening]:
-    """The openings in a folder, that of the process which wrote first before others. They are forgotten."""
+    """The openings in a folder, in the order in which the processes first wrote. Deletes the records."""
     found = []
     lines = {
         path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in notes.iterdir()

@@ -1,4 +1,4 @@
-"""What only some systems have, for tests of it."""
+"""What only some systems have, for tests that depend on it."""
 
 from __future__ import annotations
 

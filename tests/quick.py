@@ -1,7 +1,7 @@
-"""Which tests are quick: those that start no process and are not marked `slow`, a few cases of each. Derived, and held.
+"""Which tests are quick: those that start no process and are not marked `slow`, a few cases of each. Enforced.
 
-A test that is repeated for many cases stands for itself with `CASES` of them, spread over all; the whole suite runs
-every one.
+The set is derived from the code. Of a test that is repeated for many cases, `CASES` evenly spread ones are quick; the
+whole suite runs every one.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from mcp import StdioServerParameters
 
-#: So many cases of one test are quick.
+#: The number of quick cases of one test.
 CASES = 2
 TESTS = str(Path(__file__).parent)
 #: Audit events of a process that is started.
 STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.exec"}
-#: Modules by whose use a test starts a process.
+#: Modules whose use means that a test starts a process.
 STARTERS = {"subprocess", "pexpect"}
 
 _running: list[str] = []
@@ -46,7 +46,7 @@ def _by_test(items: Iterable[pytest.Item]) -> dict[str, list[pytest.Function]]:
 
 
 def _spread(cases: list[pytest.Function]) -> list[pytest.Function]:
-    """First, last and evenly between: what is repeated for each engine has a case of either."""
+    """The first, the last and evenly spaced ones between: a test repeated for both engines has a case of each."""
     return [cases[round(number * (len(cases) - 1) / (CASES - 1))] for number in range(CASES)]
 
 
@@ -57,7 +57,7 @@ def in_process(item: pytest.Function) -> bool:
 
 
 def starts_process(thing: Any, seen: set[int] | None = None) -> bool:
-    """Whether a function or class of the tests names what starts a process, itself or through what it names."""
+    """Whether a function or class of the tests names something that starts a process, directly or indirectly."""
     thing = getattr(thing, "__func__", thing)
     thing = getattr(thing, "__wrapped__", thing)
     seen = set() if seen is None else seen

@@ -1,4 +1,4 @@
-"""A redis-server of the tests' own: on loopback, in a folder, ended by its own id."""
+"""A redis-server for tests: on loopback, in a folder, ended by its process id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from waha_mcp.store.redis_url import parse_redis_url
 
 
 class RedisServer:
-    """A redis-server with these options, which keeps its port over restarts. Without any it keeps nothing."""
+    """A redis-server with these options, which keeps its port over restarts. By default it persists nothing."""
 
     def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
         program = shutil.which("redis-server")
@@ -56,7 +56,7 @@ class RedisServer:
                     client.ping()
                 return self
             except ResponseError:
-                return self  # it answers, and wants to know who asks
+                return self  # it answers, and asks for a password
             except (ConnectionError, BusyLoadingError) as error:
                 if "Authentication" in type(error).__name__:
                     return self
@@ -75,7 +75,7 @@ class RedisServer:
         os.kill(self._process.pid, number)
 
     def end(self, *, kill: bool = False) -> None:
-        """End it, in good order or not."""
+        """End it, cleanly or by force."""
         if self._process is not None:
             if self._process.poll() is None:
                 self.signal(signal.SIGCONT)
@@ -85,7 +85,7 @@ class RedisServer:
 
 
 class Clock(list[float]):
-    """A time to set, in its only item; `told` gets each."""
+    """A settable time, as the only item; `told` is called with each."""
 
     told: Callable[[float], object] | None = None
 
@@ -104,7 +104,7 @@ class ClockedRedis(Redis):
         return super().now() if self.clock is None else self.clock[0]
 
     def read_from(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Take this for the clock of Redis."""
+        """Set the clock of Redis."""
         monkeypatch.setattr(redis_scripts, "CLOCK", "local now = tonumber(redis.call('GET', 'clock'))")
         self.clock = clock
         clock.told = self._tell

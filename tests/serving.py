@@ -1,4 +1,4 @@
-"""Socket servers in threads, and ports for servers that are told theirs."""
+"""Socket servers in threads, and free ports for servers that get theirs as an argument."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def serving(server: socketserver.BaseServer) -> Iterator[int]:
-    """Serve until the block is left, and close; the port."""
+    """Serve until the block ends, and close; yields the port."""
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

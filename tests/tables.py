@@ -1,4 +1,4 @@
-"""What the generated tables of the docs share: where they stand in a page, and what they were made on."""
+"""Shared by the generated tables of the docs: their place in a page, and the machine they were made on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def made_on() -> str:
 
 
 def written(text: str, section: str, begin: str, end: str) -> str:
-    """A page with the section between its marks; at the page's end where there are none."""
+    """A page with the section between its markers, or at its end if it has none."""
     head, mark, rest = text.partition(begin)
     if not mark:
         return f"{text.rstrip()}\n\n{begin}\n\n{section}\n\n{end}\n".lstrip()
@@ -37,7 +37,7 @@ def written(text: str, section: str, begin: str, end: str) -> str:
 
 
 def sections(text: str) -> str:
-    """All that stands between marks in a page, with the marks: what others have generated."""
+    """Every generated section of a page, with its markers."""
     return "\n\n".join(match[0] for match in _SECTION.finditer(text))
 
 

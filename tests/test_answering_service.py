@@ -1,4 +1,4 @@
-"""The answering services of examples/answering_service answer, by the commands of its README, with scripted agents."""
+"""The answering services of examples/answering_service reply, with the commands of its README and scripted agents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from waha_mcp.sandbox import SandboxInfo
 FOLDER = Path(__file__).parent.parent / "examples" / "answering_service"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 MAYA = "447700900142@c.us"
-#: What stands in for a host's program: it answers the chat that woke it, and notes its arguments.
+#: A stand-in for a host's program: it answers the chat that woke it, and records its arguments.
 HOST = """
 import json, os, subprocess, sys
 burst = json.load(sys.stdin)
@@ -39,7 +39,7 @@ COMMANDS = {block.split("--exec ")[1].split()[0]: block for block in re.findall(
 
 @contextmanager
 def scripted_model() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A service that speaks chat completions and repeats what was said; its URL, and what it was asked."""
+    """A service for chat completions that echoes the message; its URL, and its requests."""
     asked: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -108,7 +108,7 @@ def test_the_command_of_the_readme_answers_who_wrote(
 
 
 def _until(running: subprocess.Popen[str], words: str) -> str:
-    """What it says on stderr up to the line with these words; all of it, if it ends before."""
+    """Its stderr up to the line with these words; all of it, if it ends before."""
     assert running.stderr is not None
     said = ""
     for line in running.stderr:

@@ -1,4 +1,4 @@
-"""The bridge: what it finds out about a key, what it offers, and that nothing leaves for what it does not offer."""
+"""The bridge: what it learns about a key, what it offers, and that it makes no request for what it does not offer."""
 
 from __future__ import annotations
 
@@ -359,7 +359,7 @@ async def test_a_call_waits_until_it_is_known_what_the_key_may_do(
     with anyio.fail_after(10):
         async with Bridge(app()) as bridge:
             assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
-    # That nobody listens for changes is no failure.
+    # It is not an error that nobody listens for changes.
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -395,11 +395,11 @@ async def test_a_declared_call_that_comes_before_a_slow_look_is_held_to_what_tha
 async def test_a_name_on_the_apps_lists_is_looked_up_before_the_first_call(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The background never gets to it.
+    # The background task never gets to it.
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 3600)
     server.answers[CONTACTS] = httpx.Response(200, json=[{"id": TEXT["chat"], "name": "Ann", "pushname": ""}])
     async with settled(app(chats=Chats.model_validate({"send": {"allow": ["Ann"]}}))) as (bridge, _):
-        assert "policy" not in bridge.__dict__  # a listing needs none
+        assert "policy" not in bridge.__dict__  # a listing needs no names
         assert (await bridge.call("send_text", TEXT)).model_dump()["message_id"] == OK["id"]
 
 

@@ -1,4 +1,4 @@
-"""Bridges lent to requests: when one is made, shared, replaced, evicted and closed, and what a race may not do."""
+"""Bridges lent to requests: when one is made, shared, replaced, evicted and closed, and which races must not matter."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ async def at_work(**options: Any) -> AsyncIterator[Bridges]:
 
 
 def narrow(app: App, number: int) -> App:
-    """What a request makes of an App: one of its tools less."""
+    """The App with one tool less, as a request narrows it."""
     return app.model_copy(update={"exclude": frozenset({sorted(CATALOG)[number]})})
 
 
 class Closed:
-    """Notes which bridges are closed."""
+    """Records which bridges are closed."""
 
     def __init__(self, bridges: Bridges) -> None:
         self.bridges: list[Bridge] = []
@@ -82,7 +82,7 @@ async def test_a_definition_that_has_changed_gets_a_bridge_of_its_own_and_the_ol
         async with bridges.lease(before) as old, bridges.lease(after) as new:
             assert new is not old
             assert new.app.budget == 5_000
-            # The request that it was lent to goes on.
+            # The request that it was lent to continues.
             await old.key.settle()
             assert old.key.identified
             assert closed.bridges == []
@@ -103,7 +103,7 @@ async def test_what_outlasts_its_request_keeps_the_bridge_open(sandbox: SandboxI
             await anyio.wait_all_tasks_blocked()
             assert closed.bridges == []
         await closed.until(1)
-        with bridges.using(bridge):  # closed by now: nothing to hold
+        with bridges.using(bridge):  # closed by now: nothing to keep open
             pass
 
 
@@ -122,7 +122,7 @@ async def test_a_bridge_is_not_closed_at_the_end_before_what_was_cut_off_has_end
 
     async with at_work() as bridges:
         bridges.closed.add(lambda _: happened.append("closed"))
-        # As uvicorn does it, which waits no longer.
+        # Like uvicorn, which does not wait any longer.
         cut_off = asyncio.create_task(request())
         await begun.wait()
         cut_off.cancel()
@@ -145,7 +145,7 @@ async def test_a_request_that_gives_up_while_its_bridge_is_made_leaves_none_behi
                     tasks.start_soon(give_up)
                     async with bridges.lease(app):
                         pass
-            # Whatever is there is open and at work.
+            # Every remaining bridge is open and in use.
             with anyio.fail_after(10):
                 async with bridges.lease(app) as bridge:
                     assert await bridge.key.settle(5)
@@ -223,7 +223,7 @@ async def test_a_bridge_whose_definition_does_not_stand_any_more_is_retired(
                 await retired.wait()
             assert len(bridges) == 0
         await closed.until(1)
-    # It is the whole App that is asked about, and not what a request has made of it.
+    # The whole App is checked, not what a request has narrowed it to.
     assert set(map(id, asked)) == {id(app)}
 
 

@@ -1,4 +1,4 @@
-"""Dockerfile and compose.yaml: what they run works, and what they leave open is nothing. No image is built here."""
+"""Dockerfile and compose.yaml: what they run works, and they expose nothing else. No image is built here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from waha_mcp.sandbox.contract import contract
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "compose.yaml"
 SERVICES: dict[str, Any] = YAML(typ="safe").load(COMPOSE.read_text())["services"]
-#: Those that are built of the Dockerfile.
+#: Services whose image is built from the Dockerfile.
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 INSTRUCTIONS = [
     (line.partition(" ")[0], line.partition(" ")[2].strip())
@@ -57,12 +57,12 @@ def as_user(*command: str) -> list[str]:
 
 
 def python_for_user() -> str | None:
-    """A Python that the container's user may run here, and that can make environments."""
+    """A Python that the container's user may run here, and that can make virtual environments."""
     if sys.platform == "win32" or (os.geteuid() == 0 and shutil.which("setpriv") is None):
         return None
     able = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
     for each in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3"):
-        # Through a shell: setpriv itself still reaches what only root may.
+        # Through a shell: setpriv itself can still access what only root may.
         command = as_user("sh", "-c", shlex.join([each, "-c", able]))
         if subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0:
             return each
@@ -70,19 +70,19 @@ def python_for_user() -> str | None:
 
 
 class Image:
-    """The files of the image under a folder of this machine, in place of `/`; its instructions are run in order."""
+    """The image's files under a folder of this machine in place of `/`; its instructions are run in order."""
 
     def __init__(self, root: Path, python: str) -> None:
         self.root = root
         self._folder, self._path = root, f"{root}/bin:/usr/bin:/bin"
         self.user = "root"
         self.folders: list[Path] = []
-        # Stand in for what the base image has: `python`, and making a user, which is not for this machine.
+        # Stand-ins for the base image: `python`, and creating a user, which must not happen on this machine.
         for name, text in {"python": f'exec {python} "$@"', "useradd": f"mkdir -p {root}/home/waha"}.items():
             (root / "bin").mkdir(exist_ok=True)
             (root / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
             (root / "bin" / name).chmod(0o755)
-        # How the user of this machine finds packages, who may have a mirror.
+        # This machine's package index settings, such as a mirror.
         for settings in (".config/pip/pip.conf", ".pip/pip.conf"):
             if (Path.home() / settings).is_file():
                 (root / "root" / settings).parent.mkdir(parents=True)
@@ -97,14 +97,14 @@ class Image:
                 self._folder = self.path(rest)
                 self._folder.mkdir(parents=True, exist_ok=True)
             case "COPY" if rest.startswith("--from="):
-                # An environment cannot be moved.
+                # A virtual environment cannot be moved.
                 _, source, target = rest.split()
                 assert source == target
             case "COPY":
                 *sources, target = rest.split()
                 for source in sources:
                     assert f"!{source}" in (ROOT / ".dockerignore").read_text().splitlines()
-                    if (ROOT / source).is_dir():  # what is in it, into the target
+                    if (ROOT / source).is_dir():  # the source's content, into the target
                         ignored = shutil.ignore_patterns("__pycache__")
                         shutil.copytree(ROOT / source, self._folder / target, ignore=ignored)
                     else:
@@ -128,7 +128,7 @@ class Image:
         return self.root / text.removeprefix("/")
 
     def mapped(self, text: str) -> str:
-        """A command with the folders of the image where they are here."""
+        """A command with the image's folders replaced by those on this machine."""
         return re.sub(r"(?<![\w.])/(?=(?:opt|home|src|usr/local)/)", f"{self.root}/", text)
 
     def environment(self, **values: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ from waha_mcp.waha.errors import WahaError
 
 @dataclass
 class Machine:
-    """One user's machine: a home folder with App definitions, and a WAHA."""
+    """A user's machine: a home folder with App definitions, and a WAHA."""
 
     home: Path
     sandbox: SandboxInfo
@@ -71,7 +71,7 @@ How = Callable[[Machine], str]
 
 @dataclass(frozen=True)
 class Row:
-    """`how` it is provoked, the exact `text`, and `why` it is true and what the reader does next."""
+    """`how` it is caused, the exact `text`, and `why` it is true and what the reader does next."""
 
     how: How
     text: str
@@ -92,7 +92,7 @@ def files(machine: Machine, app: str | None, more: dict[str, str]) -> None:
 def command(
     *arguments: str, app: str | None = None, env: dict[str, str] | None = None, stdin: str | None = None, **more: str
 ) -> How:
-    """The line on stderr of a command. With `stdin` it is a process of its own. `more`: files of the config folder."""
+    """A command's line on stderr. With `stdin` it is a separate process. `more`: files of the config folder."""
 
     def how(machine: Machine) -> str:
         files(machine, app, {name.replace("_", "."): text for name, text in more.items()})
@@ -118,7 +118,7 @@ def command(
 
 
 def definition(text: str, *, name: str = "assistant.toml", env: dict[str, str] | None = None, **more: str) -> How:
-    """What `load_app` says of a definition."""
+    """The error of `load_app` about a definition."""
 
     def how(machine: Machine) -> str:
         files(machine, APP, {name.replace("_", "."): content for name, content in more.items()})
@@ -131,7 +131,7 @@ def definition(text: str, *, name: str = "assistant.toml", env: dict[str, str] |
 
 
 def no_connection(name: str) -> How:
-    """What a look says that does not reach WAHA."""
+    """The error of a request that does not reach WAHA."""
 
     def how(machine: Machine) -> str:
         async def look(place: Place) -> str:
@@ -152,7 +152,7 @@ Before = Callable[[Admin, Bridge], Awaitable[Any]]
 
 
 def tool(name: str, *, before: Before | None = None, key: str = "read_send", app: Any = (), **arguments: Any) -> How:
-    """What an agent reads of a tool's call, after `before`."""
+    """What an agent reads of a tool call, after `before`."""
 
     def how(machine: Machine) -> str:
         async def call() -> str:
@@ -195,7 +195,7 @@ async def lost_before(admin: Admin, bridge: Bridge) -> None:
 
 
 def busy(*arguments: str) -> How:
-    """A command that is to listen on a port that is taken."""
+    """A command that should listen on a port that is taken."""
 
     def how(machine: Machine) -> str:
         with socket.socket() as taken:

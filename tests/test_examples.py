@@ -1,4 +1,4 @@
-"""The examples work as they stand."""
+"""The examples work unchanged."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_apps_that_the_documents_show_can_be_loaded(document: str, tmp_path:
         assert load_app(str(tmp_path / f"{number}.toml"), environ={"WAHA_API_KEY": "key_sample_0000"}).id == "assistant"
 
 
-#: What fetches waha-mcp from PyPI by its name: true once a release is there.
+#: What installs waha-mcp from PyPI by its name: works only once there is a release.
 FROM_PYPI = re.compile(
     r"""\buvx\b(?!\ --from)|\bpipx\ run\b|\buv\ run\ --with\ waha-mcp
     |\b(?:pip|pipx|tool)\ (?:install|upgrade)\b[^`\n]*(?<![\w./@-])waha-mcp\b""",

@@ -1,4 +1,4 @@
-"""Files and folders on disks that fill up and under any umask, in processes of their own."""
+"""Files and folders on full disks and under any umask, in separate processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from waha_mcp.__main__ import main
 main()
 """
 
-#: The same, from the moment on at which a tool saves a file: the store has been written by then.
+#: The same, but only from the moment when a tool saves a file, since the store is written before.
 LIMITED_SAVES = """
 import resource, sys
 from waha_mcp.tools.messages import convert
@@ -42,7 +42,7 @@ main()
 
 
 def limited(size: int, *arguments: str, script: str = LIMITED, **env: str) -> subprocess.CompletedProcess[str]:
-    # What counts coverage would write its own file, and fail.
+    # Coverage would write its own file, and fail.
     given = {name: value for name, value in environment(**env).items() if not name.startswith("COVERAGE_")}
     return subprocess.run(
         [sys.executable, "-c", script, str(size), *arguments],
@@ -196,7 +196,7 @@ def test_the_folders_of_state_are_closed_whatever_the_umask(
     app.chmod(0o600)
     script = f"import os; os.umask({umask}); from waha_mcp.__main__ import main; main()"
     arguments = ["call", "send_text", json.dumps({"chat": "12025550123@c.us", "text": "Hi"}), "--app", str(app)]
-    for _ in range(2):  # what the first call made, the second can use
+    for _ in range(2):  # the second call can use what the first one made
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
             env=environment(XDG_STATE_HOME=str(state)),
@@ -210,7 +210,7 @@ def test_the_folders_of_state_are_closed_whatever_the_umask(
     own = state / "waha-mcp"
     assert [mode_of(path) for path in (own, own / "asking")] == [0o700] * 2
     assert {mode_of(path) for path in own.rglob("*") if path.is_file()} == {0o600}
-    assert mode_of(state) == (0o777 if there else 0o700)  # the user's own, where it was there
+    assert mode_of(state) == (0o777 if there else 0o700)  # the user's own, if it existed
     assert there or mode_of(home) == 0o700
 
 

@@ -1,4 +1,4 @@
-"""Many Apps in one process: what is nobody's is there once, and what one does not use is let go of."""
+"""Many Apps in one process: what they share exists once, and an idle App releases what it does not use."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_certificates_are_loaded_once_for_all_apps_until_their_file_changes(tmp_
     assert trusted("https://other.test", file) is first
     assert trusted("https://waha.test", None) is not first
     assert trusted("http://waha.test", file) is not first
-    # Who wants to change one gets one of its own.
+    # A caller that wants to change one gets a copy.
     assert certificates(file) is not first
     trustme.CA().cert_pem.write_to_path(file, append=True)
     assert trusted("https://waha.test", file) is not first

@@ -1,4 +1,4 @@
-"""Keeping the index of an App filled, from WAHA over real HTTP and WebSocket, on each engine."""
+"""Keeping an App's index filled, from WAHA over real HTTP and WebSocket, on each engine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from waha_mcp.waha.parsing import chat_id_of
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MUM, DAD = "12025550102@c.us", "12025550101@c.us"
-#: Somebody who is no contact, and somebody by a hidden id alone.
+#: A person who is no contact, and one with only a hidden id.
 STRANGER, HIDDEN = "12025550188@c.us", "211000000000777@lid"
 FAMILY = "120363079422555556@g.us"
 ENGINES = ("gows", "noweb", "webjs", "wpp")
@@ -42,7 +42,7 @@ ENGINES = ("gows", "noweb", "webjs", "wpp")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time is left to others, and what waits is soon tried again."""
+    """No pauses, and short delays before retries."""
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.0)
     for name, seconds in {"PAUSE": 0.0, "CLAIM": 0.05, "AGAIN": 0.1, "SOON": 0.0}.items():
         monkeypatch.setattr(indexing_module, name, seconds)
@@ -79,7 +79,7 @@ async def begun(bridge: Bridge) -> Indexing:
 
 
 async def current(indexing: Indexing) -> Index:
-    """The index, once all that there is was read."""
+    """The index, once everything was read."""
 
     async def is_current() -> bool:
         return indexing.state == "current"
@@ -123,14 +123,14 @@ def texts(index: Index, chat: str | None = None) -> list[str]:
 
 
 async def in_waha(box: Box) -> Counter[tuple[bool, str, str]]:
-    """All messages that are searched, as WAHA's own lists have them: own ones, bare ids and texts."""
+    """All messages that are searched, by WAHA's own lists: own or not, bare id and text."""
     found = Counter[tuple[bool, str, str]]()
     ids = set[str]()
     for row in await box.get("/api/default/chats", limit=1000):
         chat = chat_id_of(row["id"])
         assert chat is not None
         if chat.endswith("@newsletter") and box.engine == "gows":
-            continue  # it has no messages of them
+            continue  # it has no messages of channels
         for each in await box.messages(chat, limit=5000, downloadMedia="false"):
             record = record_from(each)
             if record is not None and record.id not in ids:
@@ -144,19 +144,19 @@ def in_index(index: Index) -> Counter[tuple[bool, str, str]]:
 
 
 def look_now(indexing: Indexing) -> None:
-    """As when it has not been looked at all chats for long."""
+    """As if the last pass over all chats was long ago."""
     indexing._looked = 0.0
     indexing._awake()
 
 
 async def come(box: Box, text: str, chat: str = MAYA, **more: Any) -> str:
-    """A message arrives; its full id."""
+    """A message arrives; returns its full id."""
     answer = await box.control("POST", "messages", chatId=chat, text=text, **more)
     return str(answer["id"])
 
 
 async def has(index: Index, *wanted: str) -> None:
-    """Wait until these texts are there; each is once."""
+    """Wait until these texts are there, each once."""
 
     async def there() -> bool:
         return set(wanted) <= set(texts(index))
@@ -174,7 +174,7 @@ async def lacks(index: Index, *unwanted: str) -> None:
     await until(gone)
 
 
-#: A fault that says that there is nothing.
+#: A fault that answers as if there was nothing.
 GONE = {"status": 404, "body": '{"message": "Not Found", "statusCode": 404}', "content_type": "application/json"}
 
 # Filling
@@ -262,7 +262,7 @@ async def test_what_came_while_nobody_listened_is_read_back(each: Box) -> None:
 
 
 async def test_what_is_read_before_a_chat_is_gone_is_kept(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page may take several requests, where answers are too large."""
+    """A page may take several requests, if answers are too large."""
     monkeypatch.setattr(indexing_module, "PAGE", 20)
     path = f"/api/default/chats/{STRANGER}/messages"
     async with kept(box) as (indexing, index):
@@ -631,7 +631,7 @@ async def test_while_waha_is_away_nothing_is_deleted(box: Box) -> None:
 
 
 async def paired_with(box: Box, number: str) -> None:
-    """Another phone is paired into the session."""
+    """Another phone is paired with the session."""
     await box.control("POST", "session", status="SCAN_QR_CODE")
     rows = [{"name": "default", "status": "WORKING", "config": {}, "me": {"id": f"{number}@c.us", "pushName": "Other"}}]
     fault = {"path": "/api/*essions", "method": "GET", "count": 100_000, "status": 200, "body": json.dumps(rows)}
@@ -655,7 +655,7 @@ async def test_another_phone_that_is_paired_has_another_index(
 
         if feed == "poll":
             await anyio.sleep(0.2)
-        # From now on, the old one is not given out.
+        # From now on, the old one is not used.
         given = await indexing.ready(5)
         assert given is None or given.path != index.path or feed == "live"
         await until(other)

@@ -1,4 +1,4 @@
-"""What `waha-mcp serve` does not load: each library costs every start its time and every process its memory."""
+"""What `waha-mcp serve` does not import: each library costs time at every start and memory in every process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAVY = {
     *("PIL", "json5", "jsonschema", "keyring", "limits", "phonenumbers", "pygments", "rapidfuzz", "redis", "regex"),
     *("prometheus_client", "rich", "ruamel", "segno", "tomlkit", "uvicorn", "vobject", "websockets"),
 }
-#: A line of `-X importtime`: a module that has been imported, or that None in sys.modules stops, as this one.
+#: A line of `-X importtime`: a module that was imported, or whose import None in sys.modules stops, as in this one.
 _IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +([\w.]+)", re.MULTILINE)
 _STOPPED = "uvicorn.main"
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 class Server:
-    """`waha-mcp serve`, which says what it imports."""
+    """`waha-mcp serve` with a log of its imports."""
 
     def __init__(self, info: SandboxInfo, log: Path) -> None:
         self._log = log
@@ -52,7 +52,7 @@ class Server:
         self.process.stdin.flush()
 
     def ask(self, method: str, **params: Any) -> Any:
-        """Ask, and wait for the result."""
+        """Send a request, and wait for the result."""
         assert self.process.stdout is not None
         self._write(id=1, method=method, params=params)
         for line in self.process.stdout:
@@ -91,7 +91,7 @@ def test_reading_chats_and_sending_to_a_chat_id_load_no_more_than_what_reads_a_c
     server.ask("tools/list")
     server.call("list_chats")
     server.call("send_text", chat="447700900142@c.us", text="On my way")
-    # The limits of pace and the store were in use.
+    # The limits of pace and the store were used.
     assert "sqlite3" in server.loaded
-    # One of the chats ends with a contact card, which vobject reads.
+    # One of the chats ends with a contact card, which vobject parses.
     assert server.loaded & HEAVY <= {"vobject"}

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SAM, MAYA, DAD, STRANGER = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us", "12025550188@c.us"
 ANYBODY = {"allow": ["*"]}
-#: Seconds of quiet that end a burst here, and until what does not come counts as missing.
+#: Seconds of quiet that end a burst here, and seconds until something expected counts as missing.
 SETTLE, PATIENCE = 0.3, 20.0
 
 
@@ -36,12 +36,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Agent:
-    """Takes bursts; each is with it until it is `let` go on, where `holds`."""
+    """Takes bursts; with `holds`, each one is in progress until `let` releases it."""
 
     def __init__(self, sandbox: SandboxInfo, admin: Admin, *, holds: bool = False) -> None:
         self.sandbox, self._admin, self._holds = sandbox, admin, holds
         self.wakes: list[Wake] = []
-        #: Chats of the bursts that are with it.
+        #: Chats of the bursts in progress.
         self.busy: list[str] = []
         self.said: list[str] = []
         self.bridge: Bridge
@@ -72,7 +72,7 @@ class Agent:
                 await self._more.wait()
 
     async def burst(self) -> dict[str, Any]:
-        """What the next burst says."""
+        """The content of the next burst."""
         await self.until(lambda: len(self.wakes) > self._taken)
         self._taken += 1
         found: dict[str, Any] = json.loads(self.wakes[self._taken - 1].line)
@@ -82,12 +82,12 @@ class Agent:
         return [each["text"] for each in (await self.burst())["messages"]]
 
     async def says(self, words: str) -> str:
-        """The first line of the log that has these words."""
+        """The first line of the log with these words."""
         await self.until(lambda: any(words in each for each in self.said))
         return next(each for each in self.said if words in each)
 
     async def write(self, chat: str, text: str, **more: Any) -> str:
-        """A message arrives; its id."""
+        """A message arrives; returns its id."""
         return str(
             (await self._admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text, **more}))["id"]
         )
@@ -96,7 +96,7 @@ class Agent:
         await self._admin.request("POST", "/sandbox/events", {"kind": kind, **more})
 
     async def answer(self, chat: str, text: str) -> None:
-        """What the agent itself sends, through the App."""
+        """A message that the agent itself sends, through the App."""
         await self.bridge.call("send_text", {"chat": chat, "text": text})
 
 
@@ -114,7 +114,7 @@ class _Lines(logging.Handler):
 async def listening_with(
     agent: Agent, rules: dict[str, Any], *, loses: bool = False, key: str | None = None
 ) -> AsyncIterator[Agent]:
-    """The agent is woken, from the beginning of the block on, unless it has `ended` before."""
+    """The agent is woken during the block, unless the loop has `ended` before."""
     pace = {"total": "", "chat": "", "first_contacts": "", "gap": [0, 0]}
     made = app_for(agent.sandbox, key or agent.sandbox.keys["read_send"], listen=rules, pace=pace)
     log, lines = logging.getLogger("waha_mcp.listening"), _Lines(agent)
@@ -237,7 +237,7 @@ async def test_a_chats_next_burst_waits_for_its_last_and_other_chats_do_not(hold
         assert [await holding.texts() for _ in range(3)] == [["one"], ["beside"], ["two", "three"]]
 
 
-async def test_so_many_bursts_are_with_the_agent_at_once(holding: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_bursts_with_the_agent_is_limited(holding: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "AT_ONCE", 2)
     async with listening_with(holding, ANYBODY):
         for chat in (MAYA, DAD, SAM):
@@ -316,7 +316,9 @@ async def test_more_chats_than_can_wait_wake_nobody_and_are_counted(
         assert (await agent.burst())["unheard"] == 1
 
 
-async def test_how_many_woke_nobody_is_counted_for_so_many_chats(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_that_woke_nobody_are_counted_for_a_limited_number_of_chats(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listening, "MOST_COUNTED", 1)
     async with listening_with(agent, ANYBODY | {"per_hour": 1}):
         for chat in (MAYA, DAD):

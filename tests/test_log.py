@@ -108,7 +108,7 @@ def test_of_a_key_that_begins_as_another_does_nothing_is_left() -> None:
 
 # The forms of a secret
 
-#: With letters of either case, digits, and characters that URLs, JSON, HTML and base64 each write otherwise.
+#: With letters of both cases, digits, and characters that URLs, JSON, HTML and base64 each encode.
 LONG = 'Key_"5f/9a+1c&77<d2>e84b\\0f'
 
 
@@ -147,7 +147,7 @@ FORMS = {
     "hex with colons": LONG.encode().hex(":"),
     "base64": base64_of(LONG),
 }
-#: In base64 the form is all of it, but for what is shared with a neighbour.
+#: In base64 the form is complete, except for what is shared with a neighbour.
 INSIDE = {
     f"base64 {'for urls ' if urlsafe else ''}behind {before!r}": base64_of(before + LONG + after, urlsafe=urlsafe)
     for before in ("", "a", "ab", "user:", "X-Api-Key: ", "sessions\r\nx-api-key: ")
@@ -176,7 +176,7 @@ def test_a_key_is_found_inside_base64(encoded: str) -> None:
 def test_base64_that_was_escaped_is_found(urlsafe: bool) -> None:
     encoded = base64_of("user:" + LONG, urlsafe=urlsafe)
     for written in (quote(encoded, safe=""), quote(encoded, safe="").lower(), encoded.replace("/", "\\/")):
-        if written != written.lower():  # base64 in one case means something else
+        if written != written.lower():  # base64 with its case changed means something else
             assert "[key]" in redact(written, SecretStr(LONG)), written
 
 

@@ -1,4 +1,4 @@
-"""What is published agrees with itself: versions, the registry's entry, the bundle, completion."""
+"""The published packages agree with each other: versions, the registry's entry, the bundle, completion."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_bundle_is_the_same_every_time(bundle: Path, tmp_path: Path) -> None
 
 
 def test_the_bundles_source_runs_as_it_is_launched(bundle: Path, tmp_path: Path) -> None:
-    """As uv does after it has installed the dependencies: with the unpacked folder as the project."""
+    """Like uv after it has installed the dependencies: with the unpacked folder as the project."""
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "unpacked")
     done = subprocess.run(
@@ -122,7 +122,7 @@ def test_the_bundles_source_runs_as_it_is_launched(bundle: Path, tmp_path: Path)
 def test_python_keeps_the_bytecode_of_the_bundle_whatever_the_hosts_environment_says(
     bundle: Path, tmp_path: Path
 ) -> None:
-    """uv would compile the whole environment before the first start, and look it through before each later one."""
+    """Otherwise uv would compile the whole environment before the first start, and check it before each later one."""
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "unpacked")
     given = {k: v for k, v in MANIFEST["server"]["mcp_config"]["env"].items() if not v.startswith("${")}

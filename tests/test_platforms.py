@@ -1,7 +1,8 @@
-"""Windows has a branch of its own wherever it differs.
+"""Windows has its own branch wherever it differs.
 
-What it lacks, `mypy --platform win32` tells, as long as the code asks `sys.platform`, which mypy understands. What it
-has under the same name and does otherwise is held here, and what the quick tests, which run there too, expect of it.
+`mypy --platform win32` finds what Windows lacks, as long as the code checks `sys.platform`, which mypy understands.
+Checked here is what Windows has under the same name and does differently, and what the quick tests, which run there
+too, expect of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import waha_mcp
 
 PACKAGE = Path(waha_mcp.__file__).parent
 
-#: Names and keywords that Windows has and takes otherwise.
+#: Names and keyword arguments that Windows has and treats differently.
 OTHERWISE = {
     "add_reader": "Windows' event loop has none",
     "add_signal_handler": "Windows' event loop has none",
@@ -37,10 +38,10 @@ OTHERWISE = {
     "preexec_fn": "Windows does not fork",
     "start_new_session": "Windows has no sessions of processes",
 }
-#: Texts that name what Windows has not, or that its `strftime` does not take.
+#: Texts with names that Windows does not have, or directives that its `strftime` rejects.
 TEXTS = re.compile(r"^/(?:dev|proc|tmp|bin|etc|usr|var)/|%-[dHIjmMSy]")
 
-#: What is right on Windows as it is: the file, the name, and why.
+#: Code that is correct on Windows as it is: the file, the name, and why.
 RIGHT = {
     ("cli/agent_runs.py", "start_new_session"): "without a session, `taskkill /T` ends what was started",
     ("concurrency.py", "open_signal_receiver"): "its NotImplementedError is caught",
@@ -54,12 +55,12 @@ RIGHT = {
 
 
 def asks(node: ast.AST) -> bool:
-    """Whether a condition asks for the platform, in a way that mypy follows."""
+    """Whether a condition checks the platform, in a way that mypy follows."""
     return any(ast.unparse(each) == "sys.platform" for each in ast.walk(node) if isinstance(each, ast.Attribute))
 
 
 def found_in(node: ast.AST) -> Iterator[str]:
-    """What differs on Windows in a piece of code, but for what stands behind a question for the platform."""
+    """What differs on Windows in a piece of code, except behind a check of the platform."""
     if isinstance(node, ast.If | ast.IfExp) and asks(node.test):
         return
     if isinstance(node, ast.BoolOp) and asks(node.values[0]):
@@ -80,7 +81,7 @@ def found_in(node: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_what_windows_does_otherwise_stands_behind_a_question_for_the_platform_or_has_a_reason() -> None:
+def test_code_that_windows_runs_differently_checks_the_platform_or_has_a_reason() -> None:
     found = {
         (path.relative_to(PACKAGE).as_posix(), name)
         for path in PACKAGE.rglob("*.py")
@@ -109,7 +110,7 @@ def test_what_differs_is_found(code: str, finds: list[str]) -> None:
     assert list(found_in(ast.parse(code))) == finds
 
 
-def test_what_the_quick_tests_expect_of_modes_and_devices_they_expect_of_posix_alone(
+def test_quick_tests_check_modes_and_devices_on_posix_alone(
     request: pytest.FixtureRequest,
 ) -> None:
     wrong = {

@@ -1,4 +1,4 @@
-"""`pytest -m quick` is worth running: what is in it, and that it stays free of processes."""
+"""The contents of `pytest -m quick`, and that it starts no processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_this_is_quick(request: pytest.FixtureRequest) -> None:
 
 
 def test_a_quick_test_that_starts_a_process_after_all_fails() -> None:
-    # By a name that the search for starters cannot see.
+    # By a name that the search for process starts does not know.
     run = vars(sys.modules["subprocess"])["run"]
     with pytest.raises(RuntimeError, match="test_a_quick_test_that_starts_a_process_after_all_fails counts as quick"):
         run([sys.executable, "-c", ""], check=True)

@@ -1,4 +1,4 @@
-"""What docs/running.md says is to be pasted works, and the folders it names are the code's."""
+"""The commands of docs/running.md work, and the folders it names are the code's."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from waha_mcp.store.folders import state_dir, user_store
 ROOT = Path(__file__).parent.parent
 DOCUMENT = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
 
-#: Stands in for ssh as sshd behaves: the words after the host are one line for a shell, which has a short PATH and no
-#: environment of the client's. It fails where an option other than the documented ones is given.
+#: A stand-in for ssh that behaves like sshd: the words after the host become one line for a shell, which has a short
+#: PATH and none of the client's environment. It fails if an option other than the documented ones is given.
 SSH = """#!/bin/sh
 [ "$1 $2 $3 $4" = "-T -o BatchMode=yes me@server.example" ] || exit 255
 shift 4
 exec env -i HOME={home} PATH=/usr/bin:/bin sh -c "$*"
 """
-#: `waha-mcp` as it is installed.
+#: `waha-mcp` as installed.
 COMMAND = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m waha_mcp "$@"
 """
@@ -50,7 +50,7 @@ def executable(path: Path, text: str, **values: str | Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, sandbox_process: SandboxInfo) -> Path:
-    """A user's home with the App `assistant`, as `waha-mcp init` makes one without a keyring."""
+    """A user's home with the App `assistant`, as `waha-mcp init` makes it without a keyring."""
     home = tmp_path / "home"
     executable(home / ".local/bin/waha-mcp", COMMAND, root=ROOT, python=sys.executable)
     folder = home / ".config/waha-mcp"
@@ -65,7 +65,7 @@ def home(tmp_path: Path, sandbox_process: SandboxInfo) -> Path:
 
 
 def run_block(name: str, home: Path, **more: str) -> str:
-    """Run the fenced block after a marker in the document, in a shell whose home is `home`; what it prints."""
+    """Run the fenced block after a marker in the document, in a shell with `home` as its home; returns the output."""
     found = re.search(rf"<!-- run: {name} -->\n```bash\n(.*?)```", DOCUMENT, re.DOTALL)
     assert found is not None
     done = subprocess.run(
@@ -101,7 +101,7 @@ def test_the_other_commands_over_ssh_are_called_as_the_entry_is(home: Path) -> N
     assert all("me@server.example /home/me/.local/bin/waha-mcp " in line for line in lines)
     port = re.search(r"-L (\d+):127\.0\.0\.1:(\d+) .* --port (\d+)", lines[1])
     assert port is not None
-    # The page refuses requests whose Host is not the port that it listens on.
+    # The page refuses requests whose Host has another port than the one that it listens on.
     assert len(set(port.groups())) == 1
 
 

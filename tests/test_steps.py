@@ -13,7 +13,7 @@ import waha_mcp
 from waha_mcp.steps import for_person
 from waha_mcp.waha.errors import error_for, no_session, session_step
 
-#: Rooms whose texts agents and people read alike.
+#: Rooms whose texts are read by both agents and people.
 ROOMS = ("waha", "people", "store", "policy", "tools", "bridge.py")
 
 

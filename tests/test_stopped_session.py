@@ -32,7 +32,7 @@ async def not_ready(bridge: Bridge, tool: str = "list_chats", arguments: dict[st
 
 
 async def asked(admin: Admin) -> list[str]:
-    """What WAHA was asked since the log was cleared, which is then cleared."""
+    """The requests to WAHA since the log was cleared; clears it."""
     found = [r["path"] for r in await admin.requests()]
     await admin.clear()
     return found
@@ -47,7 +47,7 @@ async def test_a_state_that_is_known_is_not_waited_for(status: str, sandbox: San
         await admin.clear()
         for tool, arguments in (("list_chats", {}), ("send_text", TEXT), ("get_messages", {"chat": SAM})):
             assert (await not_ready(bridge, tool, arguments)) == first
-            # Only the list of sessions is asked for, which WAHA answers at once.
+            # Only the list of sessions is requested, which WAHA answers at once.
             assert set(await asked(admin)) == {"/api/sessions"}
 
 
@@ -69,9 +69,9 @@ async def test_a_session_that_comes_back_is_used_at_once(again: str, sandbox: Sa
         if again == "WORKING":
             await bridge.call("list_chats", {})
         else:
-            # WAHA itself waits for one that starts.
+            # WAHA itself waits for a session that is starting.
             assert "still starting" in await not_ready(bridge)
-        assert set(await asked(admin)) - {"/api/sessions"}  # of what is the session's own
+        assert set(await asked(admin)) - {"/api/sessions"}  # from the operations on the session itself
 
 
 async def test_where_the_list_of_sessions_cannot_be_had_waha_is_asked_itself(
@@ -133,6 +133,6 @@ async def test_a_tool_that_is_not_on_offer_is_no_next_step(
         said = await not_ready(bridge)
         assert (await bridge.call("get_status", {})).model_dump()["next_step"] == said
     assert "ask the user to start it in WAHA's dashboard" in said
-    # Where the key has the action, and only the toolset was not chosen, the user may choose it.
+    # If the key has the action and only the toolset was not chosen, the user may choose it.
     assert ("toolset session" in said) is tool
     assert ("control_session" in said) is tool

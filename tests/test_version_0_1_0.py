@@ -1,6 +1,6 @@
 """A home that version 0.1.0 wrote (`tests/data/version_0_1_0`) goes on working: Apps, state and clients' entries.
 
-What is kept how may change, so all is seen through the commands and the clients' own command lines.
+The format of the state may change, so the tests only use the commands and the clients' own command lines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from waha_mcp.hosts import table
 from waha_mcp.sandbox import SandboxInfo
 
 OLD = Path(__file__).parent / "data" / "version_0_1_0"
-#: Where 0.1.0 put its entries: each host's file in the home, and the keys down to the entries.
+#: Where 0.1.0 put its entries: each host's file in the home, and the path of keys to the entries.
 HOSTS = {
     "claude-desktop": (".config/Claude/claude_desktop_config.json", "mcpServers"),
     "claude-code": (".claude.json", "mcpServers"),
@@ -47,7 +47,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 ENTRIES = {"whatsapp": "assistant", "whatsapp-observer": "observer"}
 #: Entries of others, and the hosts that have them.
 FOREIGN = {"claude-desktop": ("files",), "goose": ("developer",)}
-#: Hosts whose files are like Claude Code's, but for their place.
+#: Hosts whose files have the format of Claude Code's, in another place.
 ALIKE = {"cursor", "vscode", "windsurf", "zed", "gemini-cli"}
 #: One that 0.1.0 asked about, for the App without an id.
 CLERKS_CALL = {"chat": "Nina Vogel", "text": "The parcel is here."}
@@ -62,14 +62,14 @@ class Home:
 
     @property
     def env(self) -> dict[str, str]:
-        """The user's environment, without what only one App or client needs."""
+        """The user's environment, without variables of a single App or client."""
         return {
             "HOME": str(self.path),
             "XDG_CONFIG_HOME": str(self.path / ".config"),
             "XDG_STATE_HOME": str(self.path / ".local" / "state"),
             "CLAUDE_CONFIG_DIR": "",
             "CODEX_HOME": "",
-            # The doctor warns of a machine where Python keeps no bytecode.
+            # The doctor would warn about a machine where Python keeps no bytecode.
             "PYTHONDONTWRITEBYTECODE": "",
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
@@ -79,13 +79,13 @@ class Home:
         return self.sandbox.keys["read"]
 
     def waha_mcp(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command that ends with this code."""
+        """Run a command that must end with this code."""
         done = run(*arguments, env=self.env | {"OBSERVER_KEY": self.observer_key})
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
     def send(self, app: str, call: dict[str, Any], code: int = 0) -> str:
-        """Call send_text; its result, or what it is refused with."""
+        """Call send_text; returns its result or the refusal."""
         done = self.waha_mcp("call", "send_text", "--app", app, json.dumps(call), code=code)
         return done.stderr if code else done.stdout
 
@@ -96,7 +96,7 @@ class Home:
         return sum(body["text"] == call["text"] for body in sends)
 
     def entries(self, host: str) -> dict[str, Any]:
-        """The entries in a host's file; none where there is no file."""
+        """The entries in a host's file; none if there is no file."""
         name, *place = HOSTS[host]
         path = self.path / name
         if not path.exists():
@@ -167,7 +167,7 @@ def test_its_apps_are_listed_and_shown_as_before(home: Home) -> None:
 
 
 def test_every_clients_entry_serves(home: Home) -> None:
-    """Each command line once, with the variables that go with it: that of an App is the same in most clients."""
+    """Each command line once, with its variables: an App's is the same in most clients."""
     started: dict[tuple[Any, ...], str] = {}
     for host in HOSTS:
         for name, entry in home.entries(host).items():
@@ -183,7 +183,7 @@ def test_every_clients_entry_serves(home: Home) -> None:
 
 
 def _conversation(home: Home, command: tuple[str, ...], variables: tuple[tuple[str, str], ...]) -> list[Any]:
-    """The results of initialize, tools/list and a call, from what a host starts."""
+    """The results of initialize, tools/list and a call, of the server that a host starts."""
     client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "old client", "version": "1"}}
     said: list[dict[str, Any]] = [
         {"id": 1, "method": "initialize", "params": client},

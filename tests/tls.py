@@ -1,4 +1,4 @@
-"""TLS in front of a test's server, with a certificate that is good or bad in one way."""
+"""TLS in front of a test's server, with a certificate that is valid or invalid in one way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A server's certificate. `chain`: it with its private key (PEM); `ca_file`: what makes it good, if anything."""
+    """A server's certificate. `chain`: it with its private key (PEM); `ca_file`: what makes it valid, if anything."""
 
     chain: Path
     ca_file: Path
@@ -58,7 +58,7 @@ def certificate(kind: Kind, folder: Path) -> Certificate:
 
 
 def _self_signed() -> tuple[bytes, bytes]:
-    """A certificate that is its own issuer, as `openssl req -x509` makes them, and its key."""
+    """A self-signed certificate, as `openssl req -x509` makes them, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "waha")])
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -85,14 +85,14 @@ def _self_signed() -> tuple[bytes, bytes]:
 
 @contextlib.contextmanager
 def tls_in_front_of(url: str, certificate: Certificate, opened: list[None] | None = None) -> Iterator[str]:
-    """The https URL of a server with `certificate` that passes all on to `url`; as of `in_front_of`."""
+    """The https URL of a server with `certificate` that forwards to `url`; the rest as in `in_front_of`."""
     with in_front_of(url, certificate.context(), opened) as front:
         yield front
 
 
 @contextlib.contextmanager
 def in_front_of(url: str, context: ssl.SSLContext | None = None, opened: list[None] | None = None) -> Iterator[str]:
-    """The URL of a server on 127.0.0.1 that passes all bytes on to `url`; `opened` gets an item for each connection.
+    """The URL of a server on 127.0.0.1 that forwards all bytes to `url`; `opened` gets an item for each connection.
 
     `context`: the server's side of TLS; None: it speaks none.
     """

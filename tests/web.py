@@ -13,13 +13,13 @@ from tests.serving import serving
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 40
 
-#: Answers a request in another way than with a file.
+#: Answers a request with something other than a file.
 Does = Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass
 class Web:
-    """`files`: paths without query to answers, each a body with its type, or what to do."""
+    """`files`: paths without query to answers, each a body with its type, or a function."""
 
     port: int = 0
     scheme: str = "http"

@@ -31,7 +31,7 @@ def toml(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The config folder, in a place of the test's own."""
+    """The config folder, separate for each test."""
     path = tmp_path / "config"
     path.mkdir()
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)

@@ -56,7 +56,7 @@ def test_a_definition_that_is_spoiled_is_gone_and_its_key_withheld(spoiled: str,
     assert apps.by_key(KEY) is None
     assert apps.by_id("one") is None
     assert apps.withholds(KEY)
-    # What it named last is known: it may be no other.
+    # The key that it named last is remembered: no other App may get it.
     assert not apps.withholds(OTHER)
     write(path)
     assert apps.by_key(KEY) is not None

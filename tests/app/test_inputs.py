@@ -17,7 +17,7 @@ TEXT = 'url = "http://localhost:3000"\nkey = { file = "own.key" }\n'
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of definitions, with one App; the working folder and the home are others."""
+    """The folder of definitions, with one App; the working folder and the home are elsewhere."""
     for name in ("XDG_CONFIG_HOME", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
         (tmp_path / name / "waha-mcp").mkdir(parents=True)

@@ -224,7 +224,7 @@ IANA = [
     *("2001:4:112::/48", "2001:10::/28", "2001:20::/28", "2001:30::/28", "2001:db8::/32", "2002::/16"),
     *("2620:4f:8000::/48", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10"),
 ]
-#: What no registry row names, and has no files for WAHA either.
+#: Ranges that are in no registry, and have no files for WAHA either.
 BEYOND = [
     *("224.0.0.0/4", "ff00::/8", "fec0::/10", "::/96", "168.63.129.16/32", "4000::/3", "200::/7", "::ffff:0:0:0/96"),
     *("64:ff9b:0:1::/64", "64:ff9b::a00:0/104", "64:ff9b::7f00:0/104", "64:ff9b::a9fe:0/112"),
@@ -388,7 +388,7 @@ def test_the_url_of_a_service_ends_at_its_path(text: str) -> None:
     assert parse_base("http://h/a/%3F/") == "http://h/a/%3F"
 
 
-# Whatever the text
+# Properties for any text
 
 _PIECES = [
     *("http://", "https://", "HTTP:", "http:\\\\", "http:/", "//", "ftp://", "blob:", "@", ":", ":80", ":0", "/", "\\"),

@@ -34,10 +34,10 @@ class NoProof(Exception):
 
 @contextmanager
 def copied(off: Iterable[tuple[str, str, str]] = ()) -> Iterator[Path]:
-    """A folder with a copy of the tests, and of the package in which this is switched off.
+    """A folder with a copy of the tests, and of the package with this switched off.
 
     Raises:
-        NoProof: what is to be replaced does not stand there once, or the copy is not what is imported there.
+        NoProof: the fragment does not occur exactly once, or the copy is not what is imported there.
     """
     with tempfile.TemporaryDirectory(prefix="attacks-") as name:
         folder = Path(name).resolve()
@@ -58,7 +58,7 @@ def copied(off: Iterable[tuple[str, str, str]] = ()) -> Iterator[Path]:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python where the copy is what every process imports, the servers that tests start included."""
+    """Run Python with the copy as the package that every process imports, including the servers that tests start."""
     env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -81,7 +81,7 @@ def every_case(folder: Path) -> dict[str, str]:
 
 
 def outcomes(folder: Path, cases: Iterable[str], workers: int = 0) -> dict[str, str]:
-    """What became of cases: `passed`, `failed`, or what else, by short id."""
+    """The outcomes of cases by short id: `passed`, `failed`, or another."""
     report = folder / "report.xml"
     ran = run(
         folder, "-m", "pytest", f"-n{workers}", "--tb=no", f"--junitxml={report}", "-o", "junit_family=xunit1", *cases
@@ -93,7 +93,7 @@ def outcomes(folder: Path, cases: Iterable[str], workers: int = 0) -> dict[str, 
         marks = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
         word = {"failure": "failed", "error": "broke", "skipped": "skipped"}[marks[0]] if marks else "passed"
         name = short(f"{case.get('file')}::{case.get('name')}")
-        # A case that has failed may leave something behind that breaks what follows it.
+        # A failed case may leave something behind that breaks the next one.
         found[name] = "failed" if found.get(name) == "failed" else word
     return found
 
@@ -143,7 +143,7 @@ def _cases(defence: Defence, known: Iterable[str]) -> list[str]:
 
 
 def _prove(defence: Defence, known: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The row of a defence, and its cases that did not fail without it, each with what became of it."""
+    """The row of a defence, and the outcomes of its cases that did not fail without it."""
     cases = _cases(defence, known)
     with copied(defence.off) as folder:
         found = outcomes(folder, [known[case] for case in cases])
@@ -152,7 +152,7 @@ def _prove(defence: Defence, known: dict[str, str]) -> tuple[str, dict[str, str]
 
 
 def write_table(rows: list[str], known: Iterable[str]) -> None:
-    """Put the table between its markers. Rows of defences that were not tried now stay as they are there."""
+    """Put the table between its markers. Rows of defences that were not tried this time keep their values."""
     page = (DOCS / PAGE).read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
     found = {_name_of(row): row for row in [*page.splitlines(), *rows] if row.startswith("| ")}
     cases = [case for case in known if not holds("defences", case)]
@@ -160,7 +160,7 @@ def write_table(rows: list[str], known: Iterable[str]) -> None:
     section = [
         f"{len(cases)} cases in tests/attacks, over real processes; effects are counted in WAHA's own log. {len(held)} "
         f"of them belong to one of {len(DEFENCES)} defences. Each was switched off by itself: the last column says how "
-        "many of its cases then failed; those that did not are held by something else as well. "
+        "many of its cases then failed; another defence blocks those that did not. "
         f"{made_on()}.",
         "",
         "| Defence | Cases | Failed without it |",

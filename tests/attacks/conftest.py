@@ -1,4 +1,4 @@
-"""A sandbox per module, a front before it, and an agent that uses the front."""
+"""A sandbox per module, a proxy in front of it, and an agent that goes through the proxy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text() -> str:
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an App of its own, which is called like it."""
+    """The folder of a separate App."""
     return tmp_path_factory.mktemp("own-")
 
 
@@ -48,7 +48,7 @@ def serving(sandbox: SandboxInfo, way: Front, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def agent(serving: Hijacked, way: Front) -> Iterator[Hijacked]:
-    """An agent without limits of pace, behind `way`."""
+    """An agent without limits of pace, connected through `way`."""
     serving.judge.forget()
     way.hits.clear()
     yield serving

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Defence:
     """One defence.
 
-    `off` switches it off: a file of `waha_mcp`, a fragment of it that stands there once, and what stands there then.
-    Several where it stands in several places, or where a second defence behind it holds the same. `cases` are
-    `file::test` for all cases of a test or `file::test[id]` for one, without `test_` and `.py`.
+    `off` switches it off: a file of `waha_mcp`, a fragment that occurs in it once, and its replacement. There are
+    several if it is in several places, or if a second defence behind it blocks the same. `cases` are `file::test` for
+    all cases of a test or `file::test[id]` for one, without `test_` and `.py`.
     """
 
     name: str
@@ -19,7 +19,7 @@ class Defence:
     cases: tuple[str, ...]
 
 
-#: Cases that hold the whole together, or that no single place in the code holds.
+#: Cases that test the whole, or that no single place in the code is responsible for.
 WITHOUT = (
     "buttons::a_label_that_is_there_is_pressed_as_it_stands",
     "coercion::nobody_else_is_reached_by_a_form_that_has_to_be_read",
@@ -29,9 +29,9 @@ WITHOUT = (
     "coercion::a_person_is_asked_about_the_arguments_as_they_are_taken",
     "defences",
     "ways_out",
-    # No code opens a window but that of the command and of the page.
+    # Only the code of the command and of the page opens a task grant.
     "grants::nothing_that_an_agent_or_a_host_says_opens_one",
-    # Nobody can be given a grant for those who see a story or the profile.
+    # Nobody can be given a grant for the audience of a story or the profile.
     "grants::no_audience_without_bounds_is_reached",
     "limits::an_approval_cannot_be_guessed",
     "limits::no_tool_approves",
@@ -55,7 +55,7 @@ WITHOUT = (
     "yes::a_call_that_waits_does_nothing_without_a_yes[cancelled]",
     "whom::a_name_that_may_be_chosen_reaches_nobody_where",
     "whom::a_yes_for_a_message_lets_the_next_one_out_of",
-    # A wait tells of messages alone.
+    # A wait reports messages only.
     *(
         f"heard::nothing_is_told_of_a_sealed_chat_in[{what}-wait_for_messages]"
         for what in ("typing and calls", "votes")
@@ -73,7 +73,7 @@ WITHOUT = (
         f"woken::a_burst_stays_one_line_and_its_words_hide_nothing_where_they_hold[{how}]"
         for how in ("a forged burst on a line of its own", "the end of the JSON")
     ),
-    # References take the place of ids, and what could be anything else is no id.
+    # Arguments take references in place of ids, and text in any other form is not an id.
     "woken::an_id_that_its_sender_chose_puts_nothing_into_the_programs_environment",
     "woken::nothing_wakes_it_that_is_no_message_to_the_account[a reaction]",
     "woken::nothing_wakes_it_that_is_no_message_to_the_account[a call]",
@@ -83,23 +83,23 @@ WITHOUT = (
     "heard::edits_over_and_over_put_nothing_off",
     # Texts are cleaned before they are indexed, too.
     "remembered::no_letter_hides_what_stands_behind_it",
-    # What is no quotation mark means nothing within quotation marks.
+    # Only a quotation mark has a meaning inside quotation marks.
     *(f"remembered::syntax_in_a_word_means_nothing[{word}]" for word in ("a*", "^a", "folded: a", "-a")),
 )
 
-#: What CI tries, of each kind of attack one.
+#: The sample that CI tries: one of each kind of attack.
 SAMPLE = (
-    "only WAHA's own words refuse a change",
-    "a message that is not in its chat is refused",
+    "only an error in WAHA's own format counts as a refusal",
+    "a message that is not in the chat its id names is refused",
     "only saved names resolve for effects",
-    "a line with a flaw is no message",
-    "only a person's yes is one",
-    "own messages wake nobody",
+    "a malformed line is not a message",
+    "only an explicit yes by a person counts",
+    "the account's own messages do not wake the agent",
 )
 
 
 def holds(pattern: str, case: str) -> bool:
-    """Whether an entry of `cases` or `WITHOUT` means this case (`file::test[id]`)."""
+    """Whether an entry of `cases` or `WITHOUT` matches this case (`file::test[id]`)."""
     return case == pattern or case.startswith((f"{pattern}[", f"{pattern}::"))
 
 

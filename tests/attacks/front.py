@@ -13,19 +13,20 @@ from urllib.parse import urlsplit
 
 from waha_mcp.sandbox import SandboxInfo
 
-#: Handles one request: a connection to write to, and what hands the request on and returns WAHA's whole answer.
+#: Handles one request: it gets the connection to write to, and a function that forwards the request and returns WAHA's
+#: whole answer.
 Does = Callable[[socket.socket, Callable[[], bytes]], None]
 
 
-#: Bytes that drip, one each fifth of a second: for twice as long as the deadline of `hijacked.SOONER`.
+#: The number of bytes in a slow answer, five a second: it takes twice as long as the deadline of `hijacked.SOONER`.
 DRIPS = 20
 
 
 class Front:
-    """A proxy on loopback, one request per connection. What it does with requests is told by `rules`.
+    """A proxy on loopback, one request per connection. `rules` say what it does with requests.
 
-    A rule is a method and the beginning of a path with its query, such as `POST /api/sendText`. Requests without a
-    rule are handed on. `hits` holds the rules that were followed.
+    A rule is a method and the beginning of a path with its query, such as `POST /api/sendText`. Requests without a rule
+    are forwarded. `hits` lists the rules that were applied.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -77,7 +78,7 @@ class Front:
 
     def shut(self) -> None:
         """Refuse connections from here on."""
-        # A blocked accept() keeps the port open until it is woken.
+        # A blocked accept() keeps the port open until it is woken up.
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -88,7 +89,7 @@ class Front:
 
 
 def _until(connection: socket.socket, end: bytes | None) -> bytes:
-    """What comes until `end`, or until the other side ends."""
+    """Read until `end`, or until the other side closes."""
     got = b""
     while (end is None or end not in got) and (more := connection.recv(65_536)):
         got += more
@@ -111,12 +112,12 @@ def answer(body: bytes, status: str = "200 OK", *headers: str, kind: str = "appl
 
 
 def says(what: bytes) -> Does:
-    """Answer in WAHA's place; the request goes no further."""
+    """Answer in WAHA's place; the request is not forwarded."""
     return lambda connection, hand_on: connection.sendall(what)
 
 
 def after(what: bytes) -> Does:
-    """Let WAHA do it, and answer something else."""
+    """Let WAHA do it, and send another answer."""
 
     def do(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
         hand_on()
@@ -126,7 +127,7 @@ def after(what: bytes) -> Does:
 
 
 def cut(part: float) -> Does:
-    """Let WAHA do it, pass on a part of its answer, and end the connection."""
+    """Let WAHA do it, pass a part of its answer on, and close the connection."""
 
     def do(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
         whole = hand_on()
@@ -142,19 +143,19 @@ def reset(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
 
 
 def half_closed(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
-    """End the own direction first, and hand on then."""
+    """Close this direction first, then forward the request."""
     connection.shutdown(socket.SHUT_WR)
     hand_on()
 
 
 def silent(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
-    """Let WAHA do it, and say nothing until the other side has had enough."""
+    """Let WAHA do it, and send nothing until the client gives up."""
     hand_on()
     connection.recv(1)
 
 
 def drips(what: bytes, at_once: int = 0) -> Does:
-    """Let WAHA do it, and answer a byte at a time, for longer than anybody waits."""
+    """Let WAHA do it, and send an answer byte by byte, for longer than any client waits."""
 
     def do(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
         hand_on()
@@ -167,7 +168,7 @@ def drips(what: bytes, at_once: int = 0) -> Does:
 
 
 def zeros(mebibytes: int) -> bytes:
-    """gzip of so many MiB of blanks, made without holding them: the same block again and again."""
+    """gzip of this many MiB of spaces. One repeated block is compressed, so that memory stays small."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     head = packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(b" " * 2**20) + packer.flush(zlib.Z_FULL_FLUSH)

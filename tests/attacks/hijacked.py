@@ -19,18 +19,18 @@ from tests.harness import NO_PACE_TEXT, command_after, environment
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.store.sqlite import Sqlite
 
-#: The only person that the App may write to, one whose chat it may not read, and one whose secret is to be stolen.
+#: The only person that the App may write to, one whose chat it may not read, and one whose secret is the target.
 FRIEND, SEALED, VICTIM = "12025550123@c.us", "12025550101@c.us", "447700900142@c.us"
 #: Who wrote the message that took the agent over.
 ATTACKER = "12025550199@c.us"
-#: What must not get out.
+#: The secret that must not get out.
 SECRET = "the door code is 7731-KESTREL"
 
-#: Seconds in which the server must have answered.
+#: Seconds within which the server must have answered.
 PATIENCE = 30.0
 #: No limit of pace.
 FAST = NO_PACE_TEXT
-#: Times that a test can wait out: the same code, sooner.
+#: Shorter time-outs, so that a test can wait for them.
 SOONER = (
     "import waha_mcp.waha.client as client, waha_mcp.policy.delivery as delivery\n"
     "client.READ_TIMEOUT, client.DEADLINE, delivery.LOOK_AGAIN = 1.0, 2.0, (0.0, 0.05)\n"
@@ -43,7 +43,7 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Process(Protocol):
-    """What is used of a `subprocess.Popen` with pipes at stdin and stdout."""
+    """The part of `subprocess.Popen` that is used here, with pipes at stdin and stdout."""
 
     pid: int
     stdin: IO[bytes] | None
@@ -54,12 +54,12 @@ class Process(Protocol):
     def wait(self, timeout: float | None = None) -> object: ...
 
 
-#: Runs `waha-mcp` with these arguments and this environment, and stderr going there.
+#: Runs `waha-mcp` with these arguments, this environment, and this stderr.
 Launch = Callable[[list[str], dict[str, str], IO[bytes]], Process]
 
 
 class Hijacked:
-    """One server process, spoken to in bare JSON lines. `judge` says what came of it."""
+    """One server process, driven with raw JSON lines. `judge` reads WAHA's own record of the effects."""
 
     def __init__(
         self, judge: Judge, app: Path, state: Path, *, key: str, launch: Launch, asks: bool, lists: bool = True
@@ -75,7 +75,7 @@ class Hijacked:
         self.pid = self._process.pid
         self._number = 0
         self._answered: dict[Any, Any] = {}
-        #: The notifications that have come.
+        #: The notifications received.
         self.told: list[dict[str, Any]] = []
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -87,7 +87,7 @@ class Hijacked:
         }
         self.answer_to(self.write("initialize", hello))
         self.line({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        #: The tools on offer at the start.
+        #: The tools listed at the start.
         self.tools = self.listed() if lists else set()
 
     # Lines
@@ -99,27 +99,27 @@ class Hijacked:
         self._lines.put(b"")
 
     def line(self, message: dict[str, Any] | bytes) -> None:
-        """Write one line, whatever it is."""
+        """Write one line, valid or not."""
         assert self._process.stdin is not None
         line = message if isinstance(message, bytes) else json.dumps(message).encode()
         self._process.stdin.write(line + b"\n")
         self._process.stdin.flush()
 
     def write(self, method: str, params: dict[str, Any]) -> int:
-        """Make a request; its number."""
+        """Send a request; returns its id."""
         self._number += 1
         self.line({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
         return self._number
 
     def begin(self, tool: str, **arguments: Any) -> int:
-        """Call a tool and do not wait; the number of the request."""
+        """Call a tool without waiting; returns the request id."""
         return self.write("tools/call", {"name": tool, "arguments": arguments})
 
     def cancel(self, number: Any) -> None:
         self.line({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}})
 
     def answer_to(self, number: Any) -> Any:
-        """The answer to a request; those to others are kept."""
+        """The answer to a request; answers to others are kept."""
         while number not in self._answered:
             try:
                 line = self._lines.get(timeout=PATIENCE)
@@ -136,17 +136,17 @@ class Hijacked:
         return self._answered.pop(number)
 
     def forgotten(self, *numbers: Any) -> Any:
-        """The answer that has come under one of these ids while another was waited for."""
+        """An answer to one of these ids that was read while waiting for another."""
         return next(self._answered.pop(each) for each in numbers if each in self._answered)
 
     # Tools
 
     def listed(self) -> set[str]:
-        """The tools on offer."""
+        """The tools that are listed now."""
         return {tool["name"] for tool in self.answer_to(self.write("tools/list", {}))["result"]["tools"]}
 
     def call(self, tool: str, **arguments: Any) -> tuple[bool, str]:
-        """Whether a call succeeded, and what it said. A tool that is not offered is a refusal."""
+        """Whether a call succeeded, and the text of its answer. A tool that is not listed counts as a refusal."""
         return self.at_once([(tool, arguments)])[0]
 
     def at_once(self, calls: list[tuple[str, dict[str, Any]]]) -> list[tuple[bool, str]]:
@@ -154,7 +154,7 @@ class Hijacked:
         return [self.outcome(number) for number in [self.begin(name, **given) for name, given in calls]]
 
     def outcome(self, number: int) -> tuple[bool, str]:
-        """Whether the call of a number succeeded, and what it said."""
+        """Whether the call with this request id succeeded, and the text of its answer."""
         message = self.answer_to(number)
         if "error" in message:
             return False, message["error"]["message"]
@@ -162,7 +162,7 @@ class Hijacked:
         return not result.get("isError", False), "\n".join(block.get("text", "") for block in result["content"])
 
     def no_questions(self) -> None:
-        """Take away what waits for an answer or has one."""
+        """Delete all questions, waiting or answered."""
         with closing(Sqlite(self.state / "waha-mcp" / "store.sqlite")) as store:
             for row in store.rows("question"):
                 store.swap("question", row.key, row.value, None)
@@ -173,12 +173,12 @@ class Hijacked:
         return self._log.read().decode(errors="replace")
 
     def memory(self) -> int:
-        """The bytes of memory that the server has resident."""
+        """The server's resident memory in bytes."""
         [line] = [each for each in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmRSS" in each]
         return int(line.split()[1]) * 1024
 
     def kill(self) -> None:
-        """End the process as a crash does."""
+        """Kill the process, as a crash would."""
         self._process.kill()
         self._process.wait(timeout=10)
 
@@ -188,7 +188,7 @@ class Hijacked:
         self._reader.join(timeout=10)
         for each in (self._process.stdin, self._process.stdout):
             assert each is not None
-            with suppress(OSError):  # lines that nobody took
+            with suppress(OSError):  # lines that were never read
                 each.close()
         self._log.close()
 
@@ -209,7 +209,7 @@ def hikers(agent: Hijacked) -> str:
     return str(made.get("id") or made["JID"])
 
 
-#: How whom a group reaches changes: requests, each with its method, the end of its path and its body.
+#: Changes of whom a group reaches: requests, each with its method, the end of its path and its body.
 GROUP_CHANGES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "a stranger joins": [("POST", "participants/add", {"participants": [{"id": ATTACKER}]})],
     "a stranger takes somebody's place": [
@@ -221,7 +221,7 @@ GROUP_CHANGES: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
 
 
 def change(agent: Hijacked, group: str, how: str) -> None:
-    """Change a group, as one of its admins does."""
+    """Change a group as one of its admins."""
     for method, path, body in GROUP_CHANGES[how]:
         agent.judge.ask(method, f"/api/default/groups/{group}/{path}", body)
 

@@ -11,12 +11,12 @@ import httpx
 
 from waha_mcp.sandbox import SandboxInfo
 
-#: Seconds that something may take that is about to happen.
+#: Seconds to wait for something that is about to happen.
 SOON = 20.0
 
 
 class Judge:
-    """The admin's hand on a sandbox."""
+    """Admin access to a sandbox."""
 
     def __init__(self, sandbox: SandboxInfo) -> None:
         self.sandbox = sandbox
@@ -38,7 +38,7 @@ class Judge:
         return self.ask("GET", path)
 
     def text(self, path: str) -> str:
-        """What WAHA answers, where that is no JSON."""
+        """WAHA's answer, if it is not JSON."""
         answer = self._http.get(path)
         answer.raise_for_status()
         return answer.text
@@ -63,11 +63,11 @@ class Judge:
         self.ask("DELETE", "/sandbox/faults")
 
     def lacks(self, *operations: str) -> None:
-        """Let the engine lack these operations, and no others but its own."""
+        """Let the engine lack these operations in addition to its own gaps, and no others."""
         self.ask("POST", "/sandbox/engine", {"reset": True, "lacks": list(operations)})
 
     def settle(self) -> None:
-        """Let what is pending happen now, to its end."""
+        """Let all pending work finish now."""
         self.ask("POST", "/sandbox/settle")
 
     # What happened
@@ -80,26 +80,26 @@ class Judge:
         return [r for r in self.get("/sandbox/requests") if not r["path"].startswith("/sandbox/")]
 
     def effects(self) -> list[dict[str, Any]]:
-        """The requests since `forget` that could have changed something or sent something."""
+        """The requests since `forget` that could have changed or sent something."""
         return [r for r in self.requests() if r["method"] not in ("GET", "HEAD")]
 
     def reached(self) -> list[str]:
-        """The chats to which something was sent since `forget`, by what WAHA has carried out."""
+        """The chats to which something was sent since `forget`, by the requests that WAHA carried out."""
         return [r["body"]["chatId"] for r in self.effects() if r["performed"] is not None and "chatId" in r["body"]]
 
     def delivered(self, chat: str, text: str) -> int:
-        """How often the owner's text stands in a chat, once nothing is under way any more."""
+        """How often the chat contains the account's text, once no work is pending."""
         self.settle()
         rows = self.get(f"/api/default/chats/{chat}/messages?limit=10000&downloadMedia=false")
         return sum(row["body"] == text and row["fromMe"] is True for row in rows)
 
     def await_(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so."""
+        """Wait until a condition holds."""
         end = time.monotonic() + SOON
         while not condition():
             assert time.monotonic() < end, "it never happened"
             time.sleep(0.01)
 
     def await_request(self, path: str, count: int = 1) -> None:
-        """Wait until so many requests to a path have come in since `forget`."""
+        """Wait until this many requests to a path have come in since `forget`."""
         self.await_(lambda: sum(r["path"].startswith(path) for r in self.requests()) >= count)

@@ -47,7 +47,7 @@ _NO_DEADLINE = (
     (_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),
 )
 
-#: What cannot be read is no refusal either.
+#: An answer that cannot be read does not count as a refusal either.
 _UNREADABLE = (
     _CLIENT,
     "except BadAnswer as error:\n                        raise",
@@ -57,7 +57,7 @@ _UNREADABLE = (
 DEFENCES = (
     # Outcomes
     Defence(
-        "a change that broke off may have left",
+        "a change that broke off may have been sent",
         (
             (
                 _CLIENT,
@@ -89,7 +89,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "only WAHA's own words refuse a change",
+        "only an error in WAHA's own format counts as a refusal",
         ((_CLIENT, "self._answer(response, changes=True)", "self._answer(response)"), _UNREADABLE),
         (
             *each(
@@ -114,11 +114,11 @@ DEFENCES = (
                 "answers with a login page",
                 "answers 500 in WAHA's words",
             ),
-            "outcomes::nor_is_anything_else_done_again",
+            "outcomes::no_other_change_is_done_again_either",
         ),
     ),
     Defence(
-        "what is no word of WAHA's tells of no change",
+        "only a success answer in WAHA's own format confirms a change",
         (
             ("tools/results.py", "if not (answer is None or", "if False and not (answer is None or"),
             (_RESPONSES, "            _check_done(answer)", "            pass"),
@@ -127,12 +127,12 @@ DEFENCES = (
         ("outcomes::nothing_is_told_as_done_where_something_else_answers",),
     ),
     Defence(
-        "an id is given to one message",
+        "a message id is used for one message only",
         (("policy/delivery.py", " or bare_id(found) in self._used", ""),),
         ("outcomes::an_id_that_comes_again_finds_no_older_message",),
     ),
     Defence(
-        "a yes is for what was shown",
+        "an approval covers what was shown",
         (
             (_GATE, "if call.approval is not None:", "if False:"),
             ("tools/local_files.py", "content = ctx.files[path]", "content = await from_outbox(path, ctx.app.outbox)"),
@@ -143,12 +143,12 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "an answer with no message of ours tells of no send",
+        "an answer without a message of this account confirms no send",
         ((_GATE, "if isinstance(result, Sent) and not delivery.is_ours(result, message_id):", "if False:"),),
         ("outcomes::nothing_is_told_as_sent_where_200_comes_with",),
     ),
     Defence(
-        "a proxy's own words are not WAHA's",
+        "a proxy's answer is not taken for WAHA's",
         (
             (_RESPONSES, "if not _is_wahas(status, answer):", "if False:"),
             _UNREADABLE,
@@ -168,7 +168,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "a change past its deadline is unknown",
+        "a change that misses its deadline has an unknown outcome",
         (
             (
                 _CLIENT,
@@ -179,7 +179,7 @@ DEFENCES = (
         (*each(_PROXY, "drips headers", "drips a body"), "wire::a_change_ends_as_unknown_where_waha_drips"),
     ),
     Defence(
-        "an unknown outcome stands in the way of the same again",
+        "an unknown outcome blocks the same call",
         ((_GATE, 'outcome: Outcome | None = "unknown" if happened else None', "outcome = None"),),
         (
             _LATE,
@@ -188,12 +188,12 @@ DEFENCES = (
             "outcomes::an_engine_that_makes_no_ids_leaves_it_unknown",
             "outcomes::a_key_that_may_only_send_leaves_it_unknown",
             "outcomes::a_text_cancelled_after_it_left_is_not_sent_again",
-            "outcomes::nor_is_anything_else_done_again",
+            "outcomes::no_other_change_is_done_again_either",
             "wire::a_change_ends_as_unknown_where_waha_drips",
         ),
     ),
     Defence(
-        "a look-up proves only by the message itself",
+        "a look-up proves a send only by the message itself",
         (("policy/delivery.py", 'if not ours or row.get("ack") == NOT_TAKEN:', "if False:"),),
         (
             *each(_LOOKED_UP, "an empty object", "null", "a list", "true", "a text", "another message"),
@@ -202,12 +202,12 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "a message whose answer was lost is looked for",
+        "a message whose answer was lost is looked up",
         (("policy/delivery.py", "for wait in waits:", "for wait in ():"),),
         (_PROXY, "wire::memory_stays_bounded_when_what_is_answered_is[a change-gzip]"),
     ),
     Defence(
-        "a cancelled call is taken back or unknown",
+        "a cancelled call is undone before it leaves and unknown after",
         (
             (
                 _GATE,
@@ -221,7 +221,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "what never left may be tried again",
+        "a request that never left may be tried again",
         (
             (
                 _GATE,
@@ -236,7 +236,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "what is under way stands in the way of the same",
+        "a call in progress blocks the same call",
         (
             (
                 "policy/repeats.py",
@@ -248,32 +248,32 @@ DEFENCES = (
     ),
     # Approvals and limits
     Defence(
-        "an approval is used up",
+        "an approval works once",
         (
             ("policy/approval.py", "_written(approved), None)", "_written(approved), _written(approved))"),
-            # What was done, or may have been, is not done again either.
+            # The repeat guard refuses what was done, or may have been.
             (_GATE, "call.despite = await self._guard.check(call)", "call.despite = ()"),
             (_GATE, "        self._guard.begin(call)\n", ""),
         ),
         ("limits::an_approval_cannot_be_replayed", "limits::an_unknown_outcome_uses_up_the_approval"),
     ),
     Defence(
-        "an approval is for exactly one thing",
+        "an approval covers exactly one call",
         (
             ("policy/approval.py", 'return f"{self._app_id}/{digest}"', 'return f"{self._app_id}/"'),
             ("policy/approval.py", "if found is not None and found.question.digest == digest else", "if found else"),
-            # Nor is it for others than those who were shown.
+            # An approval covers only the recipients that were shown.
             ("policy/approver.py", "return before.recipients == tuple(", "return True or before.recipients == tuple("),
         ),
         ("limits::an_approval_cannot_be_swapped",),
     ),
     Defence(
-        "a person's no stays",
+        "a person's refusal lasts",
         ((_APPROVER, 'if entry is not None and entry.state == "refused":', "if False:"),),
         ("limits::what_a_person_refused_stays_refused",),
     ),
     Defence(
-        "an unknown outcome spends approval and pace",
+        "an unknown outcome uses up the approval and counts against the limits",
         (
             (
                 _GATE,
@@ -285,18 +285,18 @@ DEFENCES = (
         ("limits::an_unknown_outcome_uses_up_the_approval", "limits::an_unknown_outcome_spends_the_pace"),
     ),
     Defence(
-        "what was not sent gives approval and pace back",
+        "a call that was not sent gives back the approval and its place in the limits",
         ((_GATE, "await self._approver.give_back(call)\n            if counted is not None:", "if False:"),),
         ("limits::what_waha_refuses_spends_no_pace",),
     ),
     # Claims
     Defence(
-        "a message that is not in its chat is refused",
+        "a message that is not in the chat its id names is refused",
         (_MISS_PASSES,),
         ("claims::a_sealed_message_is_not_under_a_friends_chat",),
     ),
     Defence(
-        "what is found must be what was claimed",
+        "the message found must be the one that the id names",
         (
             (_NAMED, "if key is None or (key.id, key.from_me) != (claim.id, claim.from_me):", "if key is None:"),
             (_NAMED, "if not await self._same(claim.chat, key.chat):", "if False:"),
@@ -309,7 +309,7 @@ DEFENCES = (
         ("claims::what_is_found_must_be_what_was_claimed",),
     ),
     Defence(
-        "a look-up that fails refuses",
+        "a failed look-up refuses the call",
         (
             (
                 _NAMED,
@@ -321,27 +321,27 @@ DEFENCES = (
         ("claims::a_look_up_that_fails_lets_nothing_pass", "claims::a_sealed_message_is_not_quoted"),
     ),
     Defence(
-        "without read, only own messages can be named",
+        "without read, only messages that the App sent can be named",
         ((_NAMED, "if not can_read and not await self._is_own(claim):", "if False:"), _MISS_PASSES),
         ("claims::without_read_no_message_passes_that_the_app_did_not_send",),
     ),
     Defence(
-        "what the App sent is remembered",
+        "the messages that the App sent are remembered",
         ((_GATE, "self._messages.sent(call.message_id)", "pass"),),
         ("claims::without_read_the_apps_own_message_can_be_named",),
     ),
     Defence(
-        "a message that is found may be named",
+        "a message that WAHA shows may be named",
         ((_NAMED, "if key is None or (key.id,", "if True or (key.id,"),),
         ("claims::a_true_claim_goes_through",),
     ),
     Defence(
-        "a question shows what is quoted",
+        "a question shows the quoted message",
         ((_APPROVER, "content=people | content | call.quoted_texts(),", "content=people | content,"),),
         ("claims::a_question_shows_what_the_message_says",),
     ),
     Defence(
-        "a yes is for the words that are quoted",
+        "an approval covers the quoted words",
         ((_GATE, "call.file_digests() | call.quoted_texts()", "call.file_digests()"),),
         ("claims::a_yes_is_for_the_words_that_were_shown",),
     ),
@@ -351,8 +351,8 @@ DEFENCES = (
         ((_RESOLVING, "self._meant(value, kind) if effect else self._called(", "self._called("),),
         (
             "names::nothing_reaches_a_stranger_who_takes",
-            "names::nor_does_by_a_saved_name",
-            "names::nor_does_by_a_name_of_his_own",
+            "names::a_saved_name_that_a_stranger_took_still_reaches_its_owner",
+            "names::nothing_reaches_a_stranger_by_a_name_of_his_own",
             "names::no_stranger_is_mentioned_by_his_name",
             "names::no_stranger_gets_into_a_group_by_his_name",
             "names::a_list_of_candidates_says_who_chose_a_name",
@@ -370,7 +370,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "the name of who may not be shown goes to nobody else",
+        "the name of a hidden person resolves to nobody else",
         (
             (_RESOLVING, "if shown and len(shown) < len(owners):", "if False:"),
             (
@@ -388,7 +388,7 @@ DEFENCES = (
     ),
     # The wire
     Defence(
-        "answers are counted while they are unpacked",
+        "the size limit applies while an answer is decompressed",
         (
             (_BODY, "unpack.decompress(raw, cap - size + 1)", "unpack.decompress(raw)"),
             (_BODY, "if max(received, size) > cap:", "if False:"),
@@ -401,7 +401,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "what is packed more than once is not read",
+        "an answer that is compressed more than once is not read",
         (
             (
                 _BODY,
@@ -419,12 +419,12 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "a look has a deadline",
+        "a read has a deadline",
         ((_CLIENT, "with anyio.move_on_after(DEADLINE):", "with anyio.move_on_after(1e9):"),),
         ("wire::a_look_ends_where_waha_drips",),
     ),
     Defence(
-        "a line with a flaw is no message",
+        "a malformed line is not a message",
         ((_LINES, 'if flaws:\n        number = raw.get("id")', 'if False:\n        number = raw.get("id")'),),
         each(
             _NO_MESSAGE,
@@ -439,7 +439,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "a line that is no object is answered",
+        "a line that is not an object is answered with an error",
         (
             (
                 _LINES,
@@ -455,7 +455,7 @@ DEFENCES = (
         each(_NO_MESSAGE, "a batch", "two objects"),
     ),
     Defence(
-        "a cancel names a request by a string or an integer",
+        "a cancellation names a request by a string or an integer",
         (
             (
                 "server/stdio.py",
@@ -471,12 +471,12 @@ DEFENCES = (
         ("wire::a_cancel_of_nothing_ends_nothing",),
     ),
     Defence(
-        "an id in use is refused",
+        "a request id in use is refused",
         (("server/stdio.py", "if coerce_request_id(number) in self._open:", "if False:"),),
         ("wire::an_id_in_use_does_nothing_twice",),
     ),
     Defence(
-        "only a person's yes is one",
+        "only an explicit yes by a person counts",
         (
             ("server/asking.py", "return approve if isinstance(approve, bool) else None", "return True"),
             ("server/asking.py", 'if answer.action == "decline":', "if False:"),
@@ -490,7 +490,7 @@ DEFENCES = (
     ),
     # Verdicts
     Defence(
-        "a 403 is followed by a look at the action",
+        "a 403 is followed by a probe of the action",
         (_REFUSES_AT_ONCE,),
         (
             *each(_SIDE, "contacts", "chats", "messages", "a picture", "groups", "a send", "a file"),
@@ -498,7 +498,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "a 403 of a proxy is none of WAHA's",
+        "a proxy's 403 is not taken for WAHA's",
         (
             (
                 _RESPONSES,
@@ -517,7 +517,7 @@ DEFENCES = (
         each(_SIDE, "chats, by a proxy", "a send, by a proxy", "a poll, by a proxy"),
     ),
     Defence(
-        "an action that WAHA refuses is taken back",
+        "an action that WAHA refuses is removed from the grant",
         (
             ("waha/key_probe.py", "await self.probe({action})", "pass"),
             (
@@ -529,13 +529,13 @@ DEFENCES = (
         ("verdicts::a_real_loss_takes_the_tools_away",),
     ),
     Defence(
-        "an admin's key is refused",
+        "an admin key is refused",
         (("waha/key_probe.py", "if admin and not self._app.allow_admin_key:", "if False:"),),
         ("verdicts::an_admin_key_does_nothing",),
     ),
     # What could not be read
     Defence(
-        "an open name on a list that forbids forbids everybody",
+        "an unresolved name on a deny list denies everybody",
         (
             (_RECIPIENTS, "if self.names or self.covers(chat, twin):", "if self.covers(chat, twin):"),
             (_RECIPIENTS, "if contacts.broken and contacts.error is not None:", "if False:"),
@@ -543,12 +543,12 @@ DEFENCES = (
         (_FORBIDS,),
     ),
     Defence(
-        "contacts with a gap give no name on a list",
+        "an incomplete contact list resolves no name on a list",
         ((_RECIPIENTS, "if self._gap is not None:", "if False:"),),
         ("verdicts::a_name_on_the_list_that_allows_allows_nobody_where_contacts_are_left_out",),
     ),
     Defence(
-        "a name that another may have is nobody's",
+        "a name that somebody else may also have resolves to nobody",
         (
             (
                 _PEOPLE,
@@ -559,12 +559,12 @@ DEFENCES = (
         (*each(_MAY_HAVE, "leaves out a person"),),
     ),
     Defence(
-        "what is not known is said of a name",
+        "an answer about a name says which lists could not be read",
         ((_RESOLVING, "gaps = self._table.not_known(*NAMES) or []", "gaps = []"),),
         (_MAY_HAVE,),
     ),
     Defence(
-        "what is not known is said of a list",
+        "an answer with a list says what could not be read",
         (
             (
                 _PEOPLE,

@@ -12,12 +12,12 @@ _WHATS = ("reading it", "an answer to it", "an answer among the stories", "a rea
 
 ANSWERS = (
     Defence(
-        "a story is its author's",
+        "a story belongs to its author",
         ((_IDS, "if key.from_me or not is_broadcast(key.chat):", "if True:"),),
         (_STORY, _LISTED),
     ),
     Defence(
-        "an author who is not known may be anybody",
+        "an unknown author may be anybody",
         (
             (
                 _IDS,
@@ -35,32 +35,32 @@ ANSWERS = (
         ),
     ),
     Defence(
-        "what reads a group needs it to be readable",
+        "a tool that shows a group requires it to be readable",
         ((_GATE, "if tool.action is Action.READ:", "if False:"),),
         ("answers::an_invite_link_of_a_group_that_may_not_be_read_is_not_handed_out",),
     ),
     Defence(
-        "a new link of a group is told to who may read it",
+        "a group's new link is shown only if the group may be read",
         (("tools/groups_admin.py", "link=new.link if ctx.readable(group) else None", "link=new.link"),),
         ("answers::a_renewed_link_of_a_group_that_may_not_be_read_is_not_handed_out",),
     ),
     Defence(
-        "what a link led to is told to who may read it",
+        "the group behind a link is shown only if it may be read",
         (("tools/groups.py", "group if group and ctx.readable(group) else None", "group"),),
         ("answers::a_link_that_was_joined_does_not_tell_that_it_is_of_a_group_that_may_not_be_read",),
     ),
     Defence(
-        "who is in a group is told to who may read it",
+        "a group's members are shown only if it may be read",
         (("tools/results.py", "if not readable:", "if False:"),),
         ("answers::who_is_in_a_group_that_may_not_be_read_is_not_told_by",),
     ),
     Defence(
-        "how much is unread is told to who may read it",
+        "an unread count is shown only if the chat may be read",
         (("tools/core/sending.py", "    if not readable:", "    if False:"),),
         ("answers::how_many_messages_wait_in_a_chat_that_may_not_be_read_is_not_told_by_marking_them",),
     ),
     Defence(
-        "how much is unread is not told by how long marking it takes",
+        "the time that marking as read takes does not reveal the unread count",
         (("tools/core/sending.py", "range(MOST_TURNS if readable else 1)", "range(MOST_TURNS)"),),
         (
             *(
@@ -71,7 +71,7 @@ ANSWERS = (
         ),
     ),
     Defence(
-        "an answer of another chat tells of no send",
+        "an answer that names another chat confirms no send",
         ((_DELIVERY, "return comparable and one != other", "return False"),),
         (
             "answers::nothing_is_told_as_sent_where_the_answer_names",
@@ -92,7 +92,7 @@ ANSWERS = (
         ("answers::it_is_told_as_sent_where_the_answer_names",),
     ),
     Defence(
-        "an answer with a failed message tells of no send",
+        "an answer with a failed message confirms no send",
         (
             (
                 "waha/models.py",
@@ -103,7 +103,7 @@ ANSWERS = (
         ("answers::nothing_is_told_as_sent_where_the_message_failed",),
     ),
     Defence(
-        "a failed message is not one that went out",
+        "a failed message does not count as sent",
         (
             (_DELIVERY, 'if not ours or row.get("ack") == NOT_TAKEN:', "if not ours:"),
             (

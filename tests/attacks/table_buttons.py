@@ -6,7 +6,7 @@ from tests.attacks.defences import Defence
 
 BUTTONS = (
     Defence(
-        "labels are told and found where the chat may be read",
+        "labels are shown and matched only if the chat may be read",
         (
             (
                 "tools/messages/compose.py",
@@ -17,7 +17,7 @@ BUTTONS = (
         ("buttons::a_button_in_a_chat_that_may_not_be_read_is_neither_pressed_nor_told",),
     ),
     Defence(
-        "only a label that is there is pressed",
+        "only a label that exists can be pressed",
         (
             (
                 "waha/choices.py",

@@ -9,17 +9,17 @@ _AUDIENCE = "coercion::an_audience_that_is_blank_or_misnamed_is_not_everybody"
 
 COERCION = (
     Defence(
-        "a blank is not left out where that reaches more",
+        "a blank argument is an error where leaving it out would reach more people",
         ((_FORGIVING, "elif value is not None and _marked(field, Narrows):", "elif False:"),),
         (f"{_AUDIENCE}[{{'people': ''}}]", f"{_AUDIENCE}[{{'people': ' '}}]"),
     ),
     Defence(
-        "what is not known is an error",
+        "an unknown property is an error",
         ((_FORGIVING, "if name in known or name not in HOST_MADE}", "if name in known}"),),
         (f"{_AUDIENCE}[{{'audience': ['12025550123@c.us']}}]",),
     ),
     Defence(
-        "an empty text takes nothing away next to another argument",
+        "an empty text removes nothing next to another argument",
         (
             (
                 _FORGIVING,

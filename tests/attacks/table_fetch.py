@@ -21,7 +21,7 @@ _ANY_PICTURE = (_FILES, 'if kind != "file" and (', "if False and (")
 
 FETCH = (
     Defence(
-        "where a redirect leads is checked as the first URL is",
+        "the target of a redirect is checked like the first URL",
         (_ANY_HOST, _ANY_ADDRESS),
         (
             *each(
@@ -70,7 +70,7 @@ FETCH = (
         each("fetch::no_redirect_leads_to_what_is_no_plain_web_address", "a user"),
     ),
     Defence(
-        "nothing is fetched before all else has passed",
+        "a fetch comes after all other checks",
         (
             (
                 _GATE,
@@ -101,17 +101,17 @@ FETCH = (
         ),
     ),
     Defence(
-        "a question says that a URL's content is not known",
+        "a question says that the content of a URL is unknown",
         (("policy/approver.py", "people = call.url_lines() | ", "people = "),),
         ("fetch::a_question_shows_the_whole_url_before_anything_is_fetched",),
     ),
     Defence(
-        "what could not be fetched gives the yes back",
+        "a failed fetch gives the approval back",
         ((_GATE, "await self._approver.give_back(call)", "pass"),),
         ("fetch::what_could_not_be_fetched_gives_the_yes_back_once",),
     ),
     Defence(
-        "a web page is no file",
+        "a web page is not taken as a file",
         (
             (_FILES, "if page and wanted not in", "if False and wanted not in"),
             _ANY_PICTURE,
@@ -119,27 +119,27 @@ FETCH = (
         each(_COMES, "a web page", "a web page as a picture", "a web page of no type"),
     ),
     Defence(
-        "what neither the server nor the bytes call a picture is none",
+        "a picture must be one by the server's type or by its bytes",
         (_ANY_PICTURE,),
         each(_COMES, "a text as a picture", "nothing that is known"),
     ),
     Defence(
-        "the bytes say what a file is",
+        "the type of a file is read from its bytes",
         ((_FILES, 'real = _real_type(content, kind, "url", stated, filename)', "real = stated"),),
         each(_COMES, "sound", "a program"),
     ),
     Defence(
-        "only a whole answer is a file",
+        "only a complete answer is a file",
         ((_FETCH, "if response.status_code != 200:", "if False:"),),
         each(_COMES, "an error with a picture", "a part"),
     ),
     Defence(
-        "a file is counted while it comes in",
+        "the size limit applies while a file is received",
         ((_BODY, "if max(received, size) > cap:", "if False:"), (_FILES, "if len(content) > MAX_FILE:", "if False:")),
         each(_COMES, "too much"),
     ),
     Defence(
-        "a file that is packed twice is not read",
+        "a file that is compressed twice is not read",
         (
             (_BODY, 'if encodings not in ("", "identity", "gzip", "x-gzip"):', "if False:"),
             (_BODY, 'if encodings.endswith("gzip") else None', "if False else None"),
@@ -148,7 +148,7 @@ FETCH = (
         each(_COMES, "packed twice"),
     ),
     Defence(
-        "what was packed is there to its end",
+        "a compressed file must be complete",
         ((_BODY, "if unpack is not None and received and not unpack.eof:", "if False:"),),
         each(_COMES, "half of what was packed"),
     ),
@@ -167,7 +167,7 @@ FETCH = (
         ),
     ),
     Defence(
-        "a listed host covers what is below it and no more",
+        "a listed host covers its subdomains and no more",
         (
             (
                 _LINKS,
@@ -190,7 +190,7 @@ FETCH = (
         ),
     ),
     Defence(
-        "marks and symbols stand in names",
+        "marks and symbols can be part of a host name",
         ((_LINKS, "c if c.isascii() else _STAND_INS.get(unicodedata.category(c)[0], c)", "c"),),
         each(_WRITTEN, "an emoji name", "a name with marks"),
     ),
@@ -210,12 +210,12 @@ FETCH = (
         ),
     ),
     Defence(
-        "a host that is not certain is not covered",
+        "an ambiguous host is not covered",
         ((_LINKS, "            elif not certain:\n                unclear = True\n", ""),),
         each(_WRITTEN, "a backslash before it", "a user before a listed name", "escapes in a listed name"),
     ),
     Defence(
-        "more links than can be judged are not certain",
+        "more links than can be checked are not covered",
         (
             (
                 _LINKS,
@@ -226,12 +226,12 @@ FETCH = (
         each(_WRITTEN, "the last of many"),
     ),
     Defence(
-        "what a message brings along is looked through",
+        "a message that is forwarded or quoted is checked for links",
         ((_LINKS, "if not mark.reached or (to and parse_message_id(message_id).chat not in to):", "if False:"),),
         each("fetch::no_other_host_goes_out_wherever_it_stands", "a forwarded message", "a quote from another chat"),
     ),
     Defence(
-        "what a message has beside its text is looked through",
+        "the parts of a message beside its text are checked for links",
         ((_LINKS, "yield from _links_in_row(row)", "yield from ()"),),
         (
             "fetch::no_other_host_goes_out_in_what_a_message_has_beside_its_text",
@@ -239,12 +239,12 @@ FETCH = (
         ),
     ),
     Defence(
-        "a question shows the links that a message has beside its text",
+        "a question shows the links beside a message's text",
         (("policy/approver.py", "| link_lines(call) | people", "| people"),),
         ("fetch::a_question_shows_the_links_that_a_message_has_beside_its_text",),
     ),
     Defence(
-        "a yes is for the links in a message, too",
+        "an approval covers the links in a message, too",
         ((_GATE, "call.quoted_texts() | brought_links(call)", "call.quoted_texts()"),),
         ("fetch::a_yes_is_not_for_another_link_in_the_message",),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 
 _GRANTS, _APPROVER, _GATE = "policy/task_grants.py", "policy/approver.py", "policy/gate.py"
-#: Nothing compares who is shown now with who was shown then.
+#: Switches off the comparison of the members shown with those of now.
 _ANYBODY = (
     _GRANTS,
     'if grant is None or grant.left < 1 or grant.shown != shown or grant.who not in ("", who):',
@@ -19,7 +19,7 @@ _ANY_TOOL = (
 
 GRANTS = (
     Defence(
-        "a task grant is for the chats that were named",
+        "a task grant covers only the chats that were named",
         (
             (
                 _GRANTS,
@@ -32,7 +32,7 @@ GRANTS = (
         ("grants::nobody_else_gets_anything",),
     ),
     Defence(
-        "a task grant is for one App",
+        "a task grant belongs to one App",
         (
             (
                 _GRANTS,
@@ -44,7 +44,7 @@ GRANTS = (
         ("grants::another_app_of_the_account_has_none_of_it",),
     ),
     Defence(
-        "every message takes one of a task grant",
+        "every message uses up one of a task grant",
         ((_GRANTS, "left=grant.left - 1", "left=grant.left"),),
         ("grants::after_the_last_message_a_person_is_asked", "grants::whatever_stands_in_a_chat_is_a_message"),
     ),
@@ -83,22 +83,22 @@ GRANTS = (
         ("grants::what_is_no_message_is_asked_about",),
     ),
     Defence(
-        "a task grant covers no link that is asked about",
+        "a task grant does not skip the question about a link",
         ((_APPROVER, "and all(reason.by_grant for reason in why)", ""),),
         ("grants::a_link_is_asked_about",),
     ),
     Defence(
-        "a task grant has no server asked for anything",
+        "a task grant lets nothing be fetched",
         ((_APPROVER, "            and not asks_a_server\n", ""),),
         ("grants::no_server_learns_a_url",),
     ),
     Defence(
-        "a task grant is for those who were shown",
+        "a task grant covers only the members that were shown",
         (_ANYBODY,),
         ("grants::a_group_that_has_changed_is_asked_about",),
     ),
     Defence(
-        "all whom a call reaches need a task grant",
+        "everybody whom a call reaches needs a task grant",
         (
             (_GRANTS, "all(grant is not None and grant.left >= left for grant in found)", "any(found)"),
             (_GRANTS, "            give_back(store, taken)\n            return ()", "            continue"),
@@ -106,22 +106,22 @@ GRANTS = (
         ("grants::whoever_else_is_reached_is_asked_about",),
     ),
     Defence(
-        "a no comes before a task grant",
+        "a refusal overrides a task grant",
         ((_APPROVER, 'if entry is not None and entry.state == "refused":', "if False:"),),
         ("grants::what_was_refused_does_not_go_under_one",),
     ),
     Defence(
-        "the list that forbids stays under a task grant",
+        "a task grant does not lift the deny list",
         ((_GATE, "        if refused:\n", "        if False:\n"),),
         ("grants::who_is_denied_stays_denied",),
     ),
     Defence(
-        "a pause stays under a task grant",
+        "a task grant does not lift a pause",
         ((_GATE, "if pause is not None:\n            raise Refusal(", "if False:\n            raise Refusal("),),
         ("grants::what_is_paused_stays_paused",),
     ),
     Defence(
-        "the pace stays under a task grant",
+        "a task grant does not lift the limits of pace",
         (
             (_GATE, "await self._paced(self._pacer.check(call.reached, counting))", "pass"),
             (_GATE, "counted = await self._paced(self._pacer.take(call.reached, first))", "counted = None"),
@@ -129,12 +129,12 @@ GRANTS = (
         ("grants::the_pace_stays",),
     ),
     Defence(
-        "what was not sent gives a message of a task grant back",
+        "a message that was not sent is given back to the task grant",
         ((_APPROVER, "await in_thread(task_grants.give_back, self._store, granted)", "pass"),),
         ("grants::what_was_not_sent_takes_nothing",),
     ),
     Defence(
-        "what may have been sent spends a message of a task grant",
+        "a message that may have been sent is taken from the task grant",
         (
             (
                 _GATE,

@@ -22,7 +22,7 @@ _NOTHING_SEALED = (
 )
 
 
-#: What is behind it in tools.
+#: The second defence behind it: results of tools are swept.
 NOT_SWEPT = (
     "policy/gate.py",
     "return result if whole or not self._recipients.read_limited else swept(result, self.readable)",
@@ -53,12 +53,12 @@ HEARING = (
         ),
     ),
     Defence(
-        "a program gets no variable with a key",
+        "a program that is run gets no variable with a key",
         (("cli/listen.py", "without_secrets(os.environ) | ids", "dict(os.environ) | ids"),),
         ("woken::a_steered_program_finds_no_key_around_it",),
     ),
     Defence(
-        "what a program prints is no burst",
+        "the output of a program is not printed as a burst",
         ((_RUNS, "stdout=sys.stderr", "stdout=None"),),
         ("woken::what_a_steered_program_prints_is_no_burst",),
     ),
@@ -68,12 +68,12 @@ HEARING = (
         ("woken::a_program_that_a_message_keeps_busy_does_not_keep_the_next_from_running",),
     ),
     Defence(
-        "only who is on the list wakes it",
+        "only people on the list wake the agent",
         ((_WAKING, "if event.by is None or not await self.may(ctx, chat):", "if event.by is None:"), _NO_SECOND_LOOK),
         ("woken::nobody_wakes_it_who_is_not_on_the_list",),
     ),
     Defence(
-        "a chat that may not be read wakes nobody",
+        "a chat that may not be read does not wake the agent",
         (
             (_WAKING, "return ctx.readable(chat) and await self.may_wake(chat)", "return await self.may_wake(chat)"),
             _NOTHING_SEALED,
@@ -84,12 +84,12 @@ HEARING = (
         ),
     ),
     Defence(
-        "who may wake it is looked up again when the agent has time",
+        "whether a chat may wake the agent is checked again before the burst is given",
         (_NO_SECOND_LOOK,),
         ("woken::a_chat_that_is_sealed_while_its_burst_waits_is_not_given",),
     ),
     Defence(
-        "a group wakes it only with a mention",
+        "a group wakes the agent only with a mention",
         ((_WAKING, "await self.may_wake(event.by) and await _names_me(ctx, event)", "await self.may_wake(event.by)"),),
         each(
             "woken::nothing_in_a_group_wakes_it_that_does_not_mention_the_account",
@@ -99,7 +99,7 @@ HEARING = (
         ),
     ),
     Defence(
-        "who mentions the account must be on the list, too",
+        "whoever mentions the account in a group must be on the list, too",
         ((_WAKING, "await self.may_wake(event.by) and await _names_me(ctx, event)", "await _names_me(ctx, event)"),),
         (
             "woken::nobody_in_a_listed_group_wakes_it_who_is_not_listed",
@@ -107,7 +107,7 @@ HEARING = (
         ),
     ),
     Defence(
-        "stories and broadcasts wake nobody",
+        "stories and broadcasts do not wake the agent",
         (
             (
                 _WAKING,
@@ -118,7 +118,7 @@ HEARING = (
         each("woken::nothing_wakes_it_that_is_no_message_to_the_account", "a status story", "a broadcast"),
     ),
     Defence(
-        "own messages wake nobody",
+        "the account's own messages do not wake the agent",
         (
             (_WAKING, "if event.by == ME:\n            return _own", "if False:\n            return _own"),
             (_CAME, "if self.only_messages and by == ME:", "if False:"),
@@ -126,7 +126,7 @@ HEARING = (
         ("woken::nothing_wakes_it_that_the_account_wrote",),
     ),
     Defence(
-        "who has no second id is looked up seldom",
+        "a person without a second id is looked up rarely",
         (("people/filling.py", "self._single.get(chat, NEVER) > now - again:", "False:"),),
         each(
             _LOOK_UPS,
@@ -134,27 +134,27 @@ HEARING = (
         ),
     ),
     Defence(
-        "a change of a group makes no list of people old",
+        "a change in a group does not expire the lists of people",
         (("bridge.py", "self.people.changed(event.chat)", "self.people.expire()"),),
         each(_LOOK_UPS, "beside changes of a group-by name"),
     ),
     Defence(
-        "a paused App wakes nobody",
+        "a paused App does not wake the agent",
         ((_LISTENING, "if why is None and (paused := await bridge.policy.paused()):", "if paused := None:"),),
         ("woken::bursts_that_wait_for_the_end_of_a_pause_wake_nobody_in_it",),
     ),
     Defence(
-        "a conversation of machines ends after so many turns",
+        "a conversation between machines ends after a number of turns",
         ((_GUARD, "if found.turns >= self._turns:", "if False:"),),
         ("woken::a_machine_that_is_answered_is_stopped_after_so_many_turns",),
     ),
     Defence(
-        "what the account sends through WAHA is no word of its owner",
+        "a message sent through WAHA does not count as the owner's",
         ((_WAKING, 'and text_of(row.get("source")) == "app"', "and True"),),
         each("woken::a_machine_that_is_answered_is_stopped_after_so_many_turns", "with a text"),
     ),
     Defence(
-        "a reaction is an answer",
+        "a reaction counts as an answer",
         (
             (
                 _WAKING,
@@ -165,7 +165,7 @@ HEARING = (
         each("woken::a_machine_that_is_answered_is_stopped_after_so_many_turns", "with a reaction"),
     ),
     Defence(
-        "a chat wakes it so often in an hour",
+        "the number of times that a chat wakes the agent in an hour is limited",
         ((_GUARD, "if len(found.woken) >= self._per_hour:", "if False:"),),
         (
             "woken::a_person_who_writes_under_two_ids_is_one_for_the_limits",
@@ -184,7 +184,7 @@ HEARING = (
         ("woken::a_person_who_writes_under_two_ids_is_one_for_the_limits",),
     ),
     Defence(
-        "nothing puts off for ever that a chat has settled",
+        "the wait for a chat to settle has an end",
         (
             (
                 _SETTLING,
@@ -199,7 +199,7 @@ HEARING = (
     ),
     # What is heard
     Defence(
-        "nothing is told of a chat that may not be read",
+        "no event of a chat that may not be read is reported",
         (_NOTHING_SEALED, NOT_SWEPT),
         (
             *(
@@ -219,7 +219,7 @@ HEARING = (
         ),
     ),
     Defence(
-        "a story is told of as its author may be read",
+        "a story is reported only if its author may be read",
         (
             (_CAME, "if not by or not all(each and self.ctx.shows(chat, each) for each in about):", "if False:"),
             NOT_SWEPT,
@@ -230,12 +230,12 @@ HEARING = (
         ),
     ),
     Defence(
-        "what is quoted is as it may be read",
+        "a quote is shown only if its chat may be read",
         (("waha/messages.py", "if not all(map(names.shows, sources)):", "if False:"),),
         ("heard::what_a_sealed_chat_says_is_not_quoted",),
     ),
     Defence(
-        "a message of a sealed chat is no place",
+        "a message of a sealed chat is not accepted as a position",
         (
             (
                 _HEARING,
@@ -246,17 +246,17 @@ HEARING = (
         ("heard::a_message_of_a_sealed_chat_is_a_place_no_more_than_one_that_is_not_there",),
     ),
     Defence(
-        "who may not read all is told no number of events",
+        "the number of events is reported only if all chats may be read",
         ((_HEARING, 'if ctx.readable(NOT_KNOWN) else "Events"', 'if True else "Events"'),),
         ("heard::of_a_flood_in_sealed_chats_not_even_its_size_is_told",),
     ),
     Defence(
-        "no subscription tells of a chat that may not be read",
+        "a subscription reports nothing about a chat that may not be read",
         ((_SUBSCRIPTIONS, "if not readable(chat):\n            return False", "if False:\n            return False"),),
         ("heard::what_is_unread_changes_by_nothing_in_a_sealed_chat",),
     ),
     Defence(
-        "a parameter that needs read is there only with it",
+        "a parameter that needs read is offered only with it",
         (("bridge.py", "return tool.under(self.key.grant.actions)", "return tool"),),
         ("heard::a_key_that_only_sends_hears_nothing_and_is_told_of_nothing_to_hear",),
     ),
@@ -266,22 +266,22 @@ HEARING = (
         ("heard::a_chat_that_may_be_written_and_not_read_gives_no_reply",),
     ),
     Defence(
-        "whether the key may still read is looked up while its connection stays",
+        "whether the key may still read is checked while its connection is open",
         ((_LIVE, "if not until.cancel_called:", "if False:"),),
         ("heard::a_key_that_may_not_read_any_more_hears_no_more_though_its_connection_stays",),
     ),
     Defence(
-        "what came faster than it is kept is read back",
+        "events that came faster than they are kept are read back",
         (("feed/since.py", "if not covers or dropped:", "if not covers:"),),
         ("heard::a_flood_does_not_push_a_friends_message_out_of_a_wait",),
     ),
     Defence(
-        "each chat has its share of reading back",
+        "each chat has a share of the budget for reading back",
         (("feed/reading_back.py", "one.go_on(start, Share(budget, share))", "one.go_on(start, budget)"),),
         ("heard::strangers_who_wrote_a_lot_meanwhile_leave_a_friends_message_to_be_read_back",),
     ),
     Defence(
-        "nothing of a sealed chat is summed up",
+        "the summary contains nothing of a sealed chat",
         (
             (_CATCH_UP, "        return ctx.readable(one)\n", "        return True\n"),
             (_CATCH_UP, "if not ctx.readable(chat) or not ctx.shows(chat, record.id):", "if False:"),
@@ -290,22 +290,22 @@ HEARING = (
         ("missed::a_sealed_chat_changes_nothing_in_the_summary",),
     ),
     Defence(
-        "who is known is read back before strangers",
+        "chats with known people are read back before those with strangers",
         (("feed/reading_back.py", "chats.sort(key=lambda chat: not first(chat))", "pass"),),
         ("missed::however_many_strangers_write_a_friend_stands_before_them",),
     ),
     Defence(
-        "who is known stands before strangers",
+        "known people are listed before strangers",
         ((_CATCH_UP, "else 0 if known else 1", "else 0"),),
         ("missed::however_many_strangers_write_a_friend_stands_before_them",),
     ),
     Defence(
-        "of each person one mention is shown before a second of anybody",
+        "each person's first mention is shown before anybody's second",
         ((_CATCH_UP, "told[sender] += 1", "pass"),),
         ("missed::who_mentions_me_again_and_again_hides_nobody_elses_mention",),
     ),
     Defence(
-        "a mention is what the message says it is, not its text",
+        "mentions are taken from the message's own list, not from its text",
         (
             (
                 "history/records.py",
@@ -316,22 +316,22 @@ HEARING = (
         ("missed::a_text_that_names_me_is_no_mention",),
     ),
     Defence(
-        "the record has a greatest size",
+        "the record of events has a maximum size",
         ((_RECORD, "or (self._bytes > MOST_BYTES and len(self.entries) > 1)", "or False"),),
         ("heard::memory_stays_bounded_however_long_the_texts_are",),
     ),
     Defence(
-        "of somebody's reactions the last is told",
+        "only the last of somebody's reactions is reported",
         ((_CAME, "if before is not None:\n                self._drop(before)", "if False:\n                pass"),),
         ("heard::reactions_set_over_and_over_are_one",),
     ),
     Defence(
-        "typing is reported seldom",
+        "typing is reported at a limited rate",
         ((_HEARING, "self._settling.typed_at > self._told + REPORT_TYPING", "self._settling.typed_at > self._told"),),
         ("heard::a_flood_of_typing_is_no_flood_of_progress",),
     ),
     Defence(
-        "a send and its wait have the time of one call",
+        "a send and its wait share the time limit of one call",
         (
             (
                 _HEARING,
@@ -343,12 +343,12 @@ HEARING = (
         ("heard::a_send_and_its_wait_end_with_the_time_of_a_call",),
     ),
     Defence(
-        "no message is later than now",
+        "the time of a message is never later than now",
         ((_RECORD, "return int(min(when, time.time()))", "return int(when)"),),
         ("heard::a_message_from_the_future_hides_none_that_comes_after_it",),
     ),
     Defence(
-        "only its author changes a message",
+        "only the author changes a message",
         (
             (
                 _CAME,

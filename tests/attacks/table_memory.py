@@ -14,7 +14,7 @@ MEMORY = (
         ("remembered::nothing_of_a_sealed_chat_is_in_the_file",),
     ),
     Defence(
-        "a message with an id that was there before is another one's",
+        "an id that another sender has used before changes no message",
         (
             (
                 _ROWS,
@@ -26,17 +26,17 @@ MEMORY = (
         ("remembered::a_message_with_anothers_id_puts_no_words_into_their_mouth",),
     ),
     Defence(
-        "who did not write a message deletes it nowhere but in WhatsApp",
+        "a deletion by somebody other than the author is confirmed with WAHA",
         ((_INDEX, "if found.sender not in by:", "if False:"),),
         ("remembered::a_deletion_by_somebody_else_is_only_believed_where_waha_has_it_so",),
     ),
     Defence(
-        "what is to be seen once is not kept",
+        "view-once messages are not indexed",
         (("history/records.py", "message.deleted or message.view_once:", "message.deleted:"),),
         ("remembered::what_is_to_be_seen_once_is_not_in_the_file",),
     ),
     Defence(
-        "words are quoted in expressions for the index",
+        "words in a query are quoted for FTS5",
         ((_SEARCH, "return '\"' + text.replace('\"', '\"\"') + '\"'", "return '\"' + text + '\"'"),),
         tuple(f"remembered::syntax_in_a_word_means_nothing[{word}]" for word in ('"', 'ten" of', '" or "', '"" near(')),
     ),

@@ -13,12 +13,12 @@ _LIMIT = f"{_HERE}a_limit_holds_over_two_processes_that_start_twice"
 
 OUTLASTING = (
     Defence(
-        "an unknown outcome is looked for again",
+        "after an unknown outcome the message is looked up again",
         (("policy/repeat_guard.py", 'if attempt.outcome == "unknown" and (found', "if False and (found"),),
         (_RESTARTED,),
     ),
     Defence(
-        "what was done outlasts the process",
+        "a record of what was done outlasts the process",
         (
             (
                 _GATE,
@@ -36,12 +36,12 @@ OUTLASTING = (
         ),
     ),
     Defence(
-        "what a process left under way is unknown",
+        "a call that a process left unfinished has an unknown outcome",
         ((_REPEATS, 'if so.outcome == "under way" and not self._store.alive(so.process):', "if False:"),),
         (_KILLED,),
     ),
     Defence(
-        "only a person lets what is unknown happen twice",
+        "only a person allows a repeat after an unknown outcome",
         ((_REPEATS, 'return self.outcome == "unknown" and self.ago < UNKNOWN_WINDOW', "return False"),),
         (
             *(
@@ -54,12 +54,12 @@ OUTLASTING = (
         ),
     ),
     Defence(
-        "whether the caller may take the risk is a matter of time",
+        "the caller may take the risk of a repeat only after a while",
         ((_REPEATS, "return again and self.outcome", "return self.outcome"),),
         (f"{_HERE}after_ten_minutes_the_caller_may_take_the_risk[plainly]",),
     ),
     Defence(
-        "the guard compares what is seen",
+        "the repeat guard compares what the recipient sees",
         (
             (
                 "policy/sameness.py",
@@ -78,12 +78,12 @@ OUTLASTING = (
         ),
     ),
     Defence(
-        "nobody waits in line for long",
+        "no call waits long for its turn",
         (("policy/gap.py", "if start - now > MAX_WAIT:", "if False:"),),
         (f"{_HERE}however_many_wait_in_line_none_waits_for_longer_than_the_longest_wait",),
     ),
     Defence(
-        "what WAHA refused is given back",
+        "a send that WAHA refused gives its turn back",
         ((_GATE, "await self._pacer.give_back(counted)", "pass"),),
         (f"{_HERE}sends_that_waha_refuses_spend_nothing_and_the_session_is_named_where_it_is",),
     ),

@@ -13,7 +13,7 @@ _NO_SECOND_LOOK = (
 
 PAUSE = (
     Defence(
-        "what the user has paused does nothing",
+        "a paused App has no effects",
         ((_GATE, "if pause is not None:\n            raise Refusal(", "if False:\n            raise Refusal("),),
         (
             "pause::what_is_paused_does_nothing",
@@ -21,12 +21,12 @@ PAUSE = (
         ),
     ),
     Defence(
-        "get_status tells of a pause",
+        "get_status reports a pause",
         (("tools/core/overview.py", "paused=await ctx.paused()", "paused=None"),),
         ("pause::what_is_paused_still_reads",),
     ),
     Defence(
-        "a pause is looked for again right before anything leaves",
+        "a pause is checked again right before a request leaves",
         (_NO_SECOND_LOOK,),
         (
             "pause::what_waits_when_the_pause_comes_does_not_leave",
@@ -34,12 +34,12 @@ PAUSE = (
         ),
     ),
     Defence(
-        "the pause of all Apps is not lifted with that of one",
+        "resuming one App does not lift the pause of all",
         (("policy/kill_switch.py", "for key in (_ALL, app_id):", "for key in (app_id,):"),),
         ("pause::the_resume_of_one_app_does_not_lift_the_pause_of_all",),
     ),
     Defence(
-        "a pause that cannot be looked up holds",
+        "if the pause cannot be looked up, effects are refused",
         (
             (_GATE, "pause = paused(self.store, self._app.id)\n        if", "pause = None\n        if"),
             (_GATE, '{"process": self.store.process}', '{"process": ""}'),
@@ -47,12 +47,12 @@ PAUSE = (
         ("pause::nothing_leaves_while_a_pause_cannot_be_looked_up",),
     ),
     Defence(
-        "an effect is written down before it leaves",
+        "an effect is in the trail before it leaves",
         ((_GATE, "if self._trail is not None and not call.begun:", "if False:"),),
-        ("pause::who_dies_while_something_leaves_has_written_it_down",),
+        ("pause::a_process_killed_while_something_leaves_has_written_it_down",),
     ),
     Defence(
-        "a call that does not come to the gate is written down",
+        "a call that fails before the gate is in the trail",
         (("bridge.py", "self.policy.note(name", "(lambda *_, **__: None)(name"),),
         ("pause::a_try_that_the_policy_never_saw_leaves_a_line_without_its_words",),
     ),
@@ -65,7 +65,7 @@ PAUSE = (
         ("pause::a_key_that_leaked_does_not_stand_in_the_trail",),
     ),
     Defence(
-        "processes take turns at the trail",
+        "processes take turns when they write the trail",
         (
             (
                 "store/line_file.py",
@@ -81,7 +81,7 @@ PAUSE = (
         ("pause::what_was_forgotten_is_in_no_file",),
     ),
     Defence(
-        "a rotated key is dead",
+        "a rotated key stops working",
         (
             (
                 "cli/rotation.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.attacks.defences import Defence
 
 _GATE, _READING, _BRIDGE = "policy/gate.py", "policy/reading.py", "bridge.py"
-_WAYS = "coloured::once_a_strangers_words_were_read_nothing_goes_elsewhere"
+_WAYS = "tainted::once_a_strangers_words_were_read_nothing_goes_elsewhere"
 
 
 def _each(*ids: str) -> tuple[str, ...]:
@@ -14,7 +14,7 @@ def _each(*ids: str) -> tuple[str, ...]:
 
 READING = (
     Defence(
-        "an answer with others' words is a reading",
+        "an answer with others' words counts as a reading",
         ((_BRIDGE, "await self.policy.hands_out(result, names=names)", "pass"),),
         (
             *_each(
@@ -34,41 +34,41 @@ READING = (
                 "a story",
                 "the answer to a reaction",
             ),
-            "coloured::nor_once_a_resource_was_read",
+            "tainted::once_a_resource_was_read_nothing_goes_elsewhere",
         ),
     ),
     Defence(
-        "names that others chose are their words",
+        "names that others chose count as others' words",
         ((_READING, "if names and not _is_trusted(fields[bearer], people):", "if False:"),),
         _each("who somebody is", "who is in a group"),
     ),
     Defence(
-        "an answer to an effect may show a message",
+        "the answer of an effect that shows a message counts as a reading",
         ((_READING, "return found | {key.chat for key in touched if not key.from_me}", "return found"),),
         _each("the answer to a reaction"),
     ),
     Defence(
-        "an error may tell what a message says",
+        "an error that quotes a message counts as a reading",
         ((_GATE, "await self._reading.note_failed(call)", "pass"),),
         _each("the labels of buttons, in an error"),
     ),
     Defence(
-        "an error may tell what others are called",
+        "an error that shows names which others chose counts as a reading",
         ((_BRIDGE, "await self.policy.hands_out_names(error.named)", "pass"),),
         _each("a subject, in an error"),
     ),
     Defence(
-        "after a reading, others are reached with a yes alone",
+        "after a reading, other chats are reached only with an approval",
         ((_GATE, "why += await self._reading.reasons(call, partial(self._knows, call))", "pass"),),
-        ("coloured::nothing_reaches_others_than_the_stranger_by",),
+        ("tainted::nothing_reaches_others_than_the_stranger_by",),
     ),
     Defence(
-        "a stranger stays one until the reading is over",
+        "a stranger who is answered remains a stranger until the reading expires",
         ((_READING, "if await in_thread(self._mark, row):", "if True:"),),
-        ("coloured::a_stranger_who_is_answered_first_is_no_friend",),
+        ("tainted::a_stranger_who_is_answered_first_is_no_friend",),
     ),
     Defence(
-        "two chats that were read are several",
+        "a reading of two chats is not a reading of one",
         (
             (
                 _READING,
@@ -76,20 +76,20 @@ READING = (
                 "return before if self._same(_chat(before), _chat(read)) else read",
             ),
         ),
-        ("coloured::a_friend_read_afterwards_makes_nothing_good",),
+        ("tainted::reading_a_friend_afterwards_does_not_lift_it",),
     ),
     Defence(
-        "what is quoted out of another chat is not of this one",
+        "a quote from another chat counts as a reading of that chat",
         ((_READING, "if isinstance(value, Quoted) and _is_from_elsewhere(value, chat, people):", "if False:"),),
-        ("coloured::a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend",),
+        ("tainted::a_strangers_words_stay_theirs_where_somebody_quotes_them_to_a_friend",),
     ),
     Defence(
-        "those who see a story are not who is answered",
+        "a public story is not an answer to the chat that was read",
         ((_READING, "if each in (PUBLIC, STATUS) or not self._same(chat, each)", "if not self._same(chat, each)"),),
-        ("coloured::a_story_is_not_answered_by_one_for_everybody",),
+        ("tainted::a_story_for_everybody_is_no_answer_to_a_story",),
     ),
     Defence(
-        "what was read is known to every process",
+        "readings are shared by all processes",
         (
             (
                 _READING,
@@ -97,6 +97,6 @@ READING = (
                 'self._key = f"{app.identity}/{store.process}"',
             ),
         ),
-        ("coloured::what_one_process_has_read_binds_the_next",),
+        ("tainted::what_one_process_has_read_binds_the_next",),
     ),
 )

@@ -70,7 +70,7 @@ SECRETS = (
         each_way("in base64", "in base64 behind one byte", "in base64 behind a name", "in base64 of all headers"),
     ),
     Defence(
-        "media to be seen once is not copied",
+        "view-once media is not copied",
         (("waha/messages.py", "if is_view_once(mapping_of(raw)):", "if False:"),),
         (
             f"{_ONCE}_is_neither_fetched_nor_saved",
@@ -79,7 +79,7 @@ SECRETS = (
         ),
     ),
     Defence(
-        "WAHA downloads no media to be seen once",
+        "WAHA is not asked to download view-once media",
         (("tools/core/attachments.py", "refuse_view_once(ctx.messages.get(message_id))", "pass"),),
         (f"{_ONCE}_is_neither_fetched_nor_saved", "secrets_kept::sound_and_film_to_be_heard_once_are_neither"),
     ),

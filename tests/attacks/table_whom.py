@@ -16,7 +16,7 @@ _SEALED = "whom::a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there"
 
 DEFENCES = (
     Defence(
-        "letters that look alike are others",
+        "look-alike letters count as different letters",
         ((_RESOLVING, "wanted = spell_name(written)", 'wanted = fold(clean_name(written)).replace(" ", "")'),),
         each(
             _ALIKE,
@@ -36,12 +36,12 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "who is saved is looked up again for an effect",
+        "saved names are looked up again before an effect",
         ((_RESOLVING, 'await self._people.refresh("contacts")', "pass"),),
         ("whom::a_name_that_was_saved_for_a_second_person_since_reaches_nobody",),
     ),
     Defence(
-        "no subject stands for a chat while it is not known who is saved",
+        "a subject resolves to no chat while the saved names are unknown",
         (
             (
                 _RESOLVING,
@@ -52,7 +52,7 @@ DEFENCES = (
         ("whom::an_own_group_called_like_a_person_gets_nothing_while_contacts_are_not_known[the engine lists none]",),
     ),
     Defence(
-        "a name that may be chosen is not saved",
+        "a name that a person may have chosen does not count as saved",
         (
             (
                 "people/parts.py",
@@ -71,7 +71,7 @@ DEFENCES = (
         ),
     ),
     Defence(
-        "only a message makes a contact",
+        "only a message makes a person a known contact",
         (
             (
                 "policy/first_contacts.py",
@@ -94,17 +94,17 @@ DEFENCES = (
         ("whom::a_row_of_our_own_that_is_no_message_lets_none_out",),
     ),
     Defence(
-        "the people of a group count",
+        "the members of a group count as first contacts",
         ((_GATE, "counting = [*first, *await self._first_contacts.strangers_in(call, first)]", "counting = first"),),
         ("whom::a_group_of_strangers_takes_the_whole_limit_of_first_contacts",),
     ),
     Defence(
-        "each stranger counts",
+        "each stranger counts as a first contact",
         (("policy/pace.py", "for _ in set(first)]", "for _ in list(first)[:1]]"),),
         ("whom::more_strangers_than_the_limit_get_into_no_group",),
     ),
     Defence(
-        "who opens a group reaches everyone",
+        "opening a group counts as reaching everyone",
         (
             (
                 _CATALOG,
@@ -115,12 +115,12 @@ DEFENCES = (
         ("whom::no_agent_that_may_reach_only_some",),
     ),
     Defence(
-        "who closes a group reaches only it",
+        "closing a group counts as reaching only that group",
         ((_CATALOG, "opened = not self.opens or any(", "opened = True or any("),),
         ("whom::a_group_can_be_closed_by_who_may_not_open_it",),
     ),
     Defence(
-        "a chat that is not there is answered as one that is sealed",
+        "a missing chat is answered like a sealed one",
         ((_GATE, "if not self._recipients.hides_some:", "if True:"),),
         each(
             _SEALED,
@@ -150,7 +150,7 @@ DEFENCES = (
         ("whom::a_listing_is_the_same_with_a_sealed_chat_and_without[get_unread]",),
     ),
     Defence(
-        "a search asks of each message whether it may be shown",
+        "a search checks for each message whether it may be shown",
         (("tools/core/search.py", "return self.ctx.readable(chat) and ", "return "),),
         ("whom::a_listing_is_the_same_with_a_sealed_chat_and_without[search_messages]",),
     ),
@@ -160,7 +160,7 @@ DEFENCES = (
         ("whom::nobody_learns_a_number_from_a_hidden_id",),
     ),
     Defence(
-        "a quote is as its chat and a story's author may be read",
+        "a quote is shown only if its chat, or the story's author, may be read",
         (("waha/messages.py", "if not all(map(names.shows, sources)):", "if False:"),),
         ("whom::a_friends_reply_shows_nothing_of_a_sealed_chat",),
     ),

@@ -8,7 +8,7 @@ _APPROVER, _APPROVAL, _NOTICES = "policy/approver.py", "policy/approval.py", "po
 
 YES = (
     Defence(
-        "the bytes that were shown go",
+        "the bytes that were shown are the ones sent",
         (("tools/local_files.py", "content = ctx.files[path]", "content = await from_outbox(path, ctx.app.outbox)"),),
         (
             "yes::what_goes_is_what_the_client_was_asked_about_where_the_file_is",
@@ -16,12 +16,12 @@ YES = (
         ),
     ),
     Defence(
-        "a yes is for the bytes of the file",
+        "an approval covers the bytes of the file",
         (("policy/call.py", "file.sha256 for file in self.files}", '"" for file in self.files}'),),
         ("yes::a_yes_for_one_file_sends_no_other_where_it_is",),
     ),
     Defence(
-        "a host answers nothing where the console is asked",
+        'with ask_at = "console", an answer from the host does not count',
         (
             (
                 _APPROVER,
@@ -32,27 +32,27 @@ YES = (
         ("yes::a_host_answers_nothing_where_the_console_is_asked",),
     ),
     Defence(
-        "what was declined holds over processes and restarts",
+        "a declined question stays declined in other processes and after a restart",
         ((_APPROVER, "if client is not None:", "if False:"),),
-        ("yes::what_was_declined_is_not_asked_into_a_yes",),
+        ("yes::a_declined_call_is_not_asked_about_again",),
     ),
     Defence(
-        "an approval is used up for all processes",
+        "an approval works once over all processes",
         (
             (_APPROVAL, "_written(approved), None)", "_written(approved), _written(approved))"),
-            # What was done is not done again either.
+            # The repeat guard refuses what was done.
             ("policy/gate.py", "call.despite = await self._guard.check(call)", "call.despite = ()"),
             ("policy/gate.py", "        self._guard.begin(call)\n", ""),
         ),
         ("yes::an_approval_is_good_once_for_all_processes", "yes::a_yes_that_was_not_used_is_good_once_after"),
     ),
     Defence(
-        "a call that waits needs a yes",
+        "a waiting call needs an approval",
         ((_APPROVER, "if used := await in_thread(self._used, entry):\n            return used", "return filed"),),
         tuple(f"yes::a_call_that_waits_does_nothing_without_a_yes[{how}]" for how in ("refused", "nobody decides")),
     ),
     Defence(
-        "a flood makes room for others itself",
+        "a flood of questions displaces no other question",
         (
             (
                 _APPROVAL,
@@ -64,7 +64,7 @@ YES = (
         ("yes::a_flood_keeps_no_honest_question_out",),
     ),
     Defence(
-        "it is the flooding chat that makes room",
+        "the chat with the most questions makes room for others",
         (
             (_APPROVAL, "max(left, key=lambda entry: max(about[chat] for chat in _about(entry.question)))", "left[0]"),
             (_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),
@@ -72,7 +72,7 @@ YES = (
         ("yes::a_flood_takes_no_honest_question_away",),
     ),
     Defence(
-        "questions about one chat are bounded",
+        "the number of questions about one chat is limited",
         ((_APPROVAL, ">= MOST_PER_CHATS:", ">= 1000:"),),
         ("yes::a_person_is_not_asked_about_one_chat_without_end",),
     ),
@@ -82,12 +82,12 @@ YES = (
         ("yes::a_notice_gets_no_key",),
     ),
     Defence(
-        "a notice says no text of the agent",
+        "a notice contains no text of the agent",
         ((_NOTICES, "head = entry.question.head().text", "head = entry.question.text()"),),
         ("yes::a_notice_carries_no_text_of_the_agent",),
     ),
     Defence(
-        "a yes is for those who were shown",
+        "an approval covers the recipients that were shown",
         (
             (
                 _APPROVER,
@@ -98,12 +98,12 @@ YES = (
         ("yes::a_yes_for_a_group_is_none_after", "yes::a_yes_for_a_group_is_none_where_meanwhile"),
     ),
     Defence(
-        "what was refused holds for what looks the same",
+        "a refusal holds for calls that look the same",
         ((_APPROVAL, 'or (seen != "" and entry.question.seen == seen)', ""),),
         ("yes::what_was_refused_is_not_asked_again_respelled", "yes::spellings_of_one_question_take_one_place"),
     ),
     Defence(
-        "what was declined holds for what looks the same",
+        "a declined question holds for calls that look the same",
         (
             (_APPROVAL, "self._key(question.seen), json", "self._key(question.digest), json"),
             (_APPROVER, "self._approvals.declined(call.seen)", "self._approvals.declined(call.digest)"),
@@ -111,12 +111,12 @@ YES = (
         ("yes::what_was_declined_is_not_asked_again_respelled",),
     ),
     Defence(
-        "forms at a client are bounded",
+        "the number of forms open at a client is limited",
         (("server/asking.py", "if self._waiting >= _MOST_OPEN:", "if False:"),),
         ("yes::so_many_forms_are_open_at_the_client_and_no_more",),
     ),
     Defence(
-        "bytes in base64 are shown as a file is",
+        "base64 content is shown like a file",
         (("policy/call.py", "for name in self.tool.encoded if name in given]", "for name in ()]"),),
         ("yes::bytes_in_base64_are_shown_as_a_file_is",),
     ),

@@ -1,4 +1,4 @@
-"""What an answer reveals about chats that may not be read, and what it claims about where a message went."""
+"""What an answer reveals about chats that may not be read, and where it says that a message went."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_link_that_was_joined_does_not_tell_that_it_is_of_a_group_that_may_not
     assert group not in said
 
 
-#: What tells who is in a group.
+#: The tools that show who is in a group.
 MEMBERS: dict[str, dict[str, Any]] = {
     "add_participants": {"people": [FRIEND]},
     "remove_participants": {"people": [VICTIM]},
@@ -208,7 +208,7 @@ def test_nothing_is_told_as_sent_where_the_answer_names(
     assert not done, said
     assert "unknown" in said
     assert ELSEWHERE[where] not in said
-    # It may have gone out.
+    # It may have been sent.
     way.rules.clear()
     assert not agent.call("send_text", chat=FRIEND, text=text, allow_repeat=True)[0]
     assert agent.judge.delivered(FRIEND, text) == 0

@@ -1,4 +1,4 @@
-"""Buttons of a message: their labels are a chat's words, and only buttons that were read can be pressed."""
+"""Buttons of a message: their labels count as words of the chat, and only buttons that were read can be pressed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_button_in_a_chat_that_may_not_be_read_is_neither_pressed_nor_told(lab
     done, said = press(pressing, SEALED, label)
     assert not done
     assert not any(each in said for each in LABELS)
-    # A label that is guessed is answered as one that is not there.
+    # A guessed label is answered like one that does not exist.
     assert said == press(pressing, SEALED, "no such label")[1]
     assert pressing.judge.effects() == []
 

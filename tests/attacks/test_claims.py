@@ -45,7 +45,7 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def use(agent: Hijacked, how: str, message: str) -> tuple[bool, str]:
     tool, arguments = USES[how]
-    # What is refused must not be so because another case did the same.
+    # A refusal must not be the repeat guard's, for what another case did.
     more = {"allow_repeat": True} if how.startswith("quoted") or how in ("forwarded", "pressed on") else {}
     return agent.call(tool, **{k: message if v == "MESSAGE" else v for k, v in arguments.items()}, **more)
 
@@ -122,7 +122,7 @@ def message_row(sandbox_id: str, **more: Any) -> str:
     return json.dumps({"id": sandbox_id, "fromMe": False, "body": SEALED_WORDS, "timestamp": 1} | more)
 
 
-#: What an engine that does not look at the chat answers to the look-up of a claim.
+#: What an engine that ignores the chat answers to a look-up.
 ANSWERS = {
     "the message under its true chat": f"false_{SEALED}_ID",
     "another message of the friend": f"false_{FRIEND}_3EB0BBBBBBBBBBBBBBBB",
@@ -159,7 +159,7 @@ def test_a_true_claim_goes_through(agent: Hijacked) -> None:
 
 @pytest.fixture(scope="module")
 def send_only(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
-    """An agent that can look nothing up."""
+    """An agent that cannot look anything up."""
     policy = POLICY.replace("read =", "# read =")
     with hijacked(sandbox, tmp_path_factory.mktemp("sendonly"), policy, key="send", actions=("send",)) as agent:
         yield agent
@@ -192,7 +192,7 @@ def test_without_read_the_apps_own_message_can_be_named(send_only: Hijacked) -> 
 
 @pytest.fixture
 def asking(asking_all: Hijacked) -> Hijacked:
-    """An agent whose every call a person must approve, with nothing that waits."""
+    """An agent whose every call needs approval, with no question waiting."""
     asking_all.no_questions()
     return asking_all
 
@@ -219,7 +219,7 @@ def test_a_question_shows_what_the_message_says(how: str, asking: Hijacked, monk
 
 @pytest.mark.parametrize("how", ["quoted in a text", "forwarded"])
 def test_a_yes_is_for_the_words_that_were_shown(how: str, asking: Hijacked) -> None:
-    """A message that is edited after the yes is another one."""
+    """A message that is edited after the approval counts as another one."""
     from tests.attacks.test_limits import approve
 
     message = asking.judge.arrive(FRIEND, f"harmless: {how}")

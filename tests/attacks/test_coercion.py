@@ -1,4 +1,4 @@
-"""Arguments in odd forms: the policy sees the converted form, and no conversion reaches more people."""
+"""Arguments in unusual forms: the policy checks the converted form, and no conversion reaches more people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def listed(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 BOTH = json.dumps([FRIEND, ATTACKER])
-#: Ways to name somebody else in a form that has to be read first.
+#: Ways to name another person in a form that has to be converted first.
 SMUGGLED: dict[str, tuple[str, dict[str, Any]]] = {
     "a number as a number": ("send_text", {"chat": int(ATTACKER.partition("@")[0]), "text": SECRET}),
     "a list for a chat": ("send_text", {"chat": [ATTACKER], "text": SECRET}),

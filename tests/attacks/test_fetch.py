@@ -18,7 +18,7 @@ from tests.attacks.hijacked import ATTACKER, FAST, FRIEND, SEALED, SECRET, VICTI
 from tests.web import PNG, Does, Web, answer, redirect, web
 from waha_mcp.sandbox import SandboxInfo
 
-#: Names and what they lead to, look-up by look-up: the last one for good. Nobody has the address 2bff::1.
+#: Names and the addresses that successive look-ups return; the last one stays. Nobody has the address 2bff::1.
 NAMES = {
     "outer.example.com": ["127.0.0.1"],
     "second.example.com": ["127.0.0.1"],
@@ -27,7 +27,7 @@ NAMES = {
     "rebinds-1.example.com": ["2bff::1", "127.0.0.1"],
     "rebinds-2.example.com": ["2bff::1", "127.0.0.1"],
 }
-#: A resolver with these names, for the server's process; and waits that a test can wait out.
+#: A resolver with these names, for the server's process; and shorter time-outs, so that a test can wait for them.
 RESOLVER = f"""
 import socket
 import waha_mcp.waha.web_fetch as web_fetch
@@ -42,7 +42,7 @@ def look_up(host, *rest, **more):
     return [entry for address in found for entry in real(address, *rest, **more)]
 socket.getaddrinfo = look_up
 """
-#: The attacker's server, and what it may lead to, are the only hosts of the private network that are listed.
+#: The attacker's server and the hosts that it may redirect to are the only private ones on the App's list.
 OUTER = 'media_hosts = ["outer.example.com", "second.example.com"]\n'
 TO_FRIEND = f'{OUTER}\n[chats]\nsend = {{ allow = ["{FRIEND}", "groups"], deny = ["{SEALED}"] }}\n\n{FAST}'
 FILE: dict[str, Any] = {"chat": FRIEND, "kind": "file"}
@@ -51,7 +51,7 @@ IMAGE: dict[str, Any] = {"chat": FRIEND, "kind": "image"}
 
 @dataclass
 class Servers:
-    """`outer` is the attacker's, `inner` stands in the private network."""
+    """`outer` is the attacker's server, `inner` is in the private network."""
 
     outer: Web
     inner: Web
@@ -83,7 +83,7 @@ def fetching(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def refused(agent: Hijacked, tool: str, **arguments: Any) -> str:
-    """What is said of a call that has had no effect."""
+    """The text of a call that must have had no effect."""
     agent.judge.forget()
     done, said = agent.call(tool, **arguments)
     assert not done
@@ -91,7 +91,7 @@ def refused(agent: Hijacked, tool: str, **arguments: Any) -> str:
     return said
 
 
-# Inward
+# Into the private network
 
 INWARD = {
     "an address": "http://127.0.0.1:{port}/",
@@ -164,7 +164,7 @@ def test_no_redirect_leads_to_what_is_no_plain_web_address(how: str, fetching: H
 
 # Before it is allowed
 
-#: Tools that take a URL: with it, nothing of these may reach anybody.
+#: Tools that take a URL. With such a URL, none of these calls may reach anybody.
 BY_URL: dict[str, tuple[str, dict[str, Any]]] = {
     "a file for a stranger": ("send_media", {"chat": ATTACKER, "kind": "file"}),
     "a picture for the one who is denied": ("send_media", {"chat": SEALED, "kind": "image"}),
@@ -267,7 +267,7 @@ def test_what_could_not_be_fetched_gives_the_yes_back_once(with_person: Hijacked
     assert len(questions) == 1
 
 
-# What comes
+# What is received
 
 
 def endless(request: BaseHTTPRequestHandler) -> None:
@@ -346,7 +346,7 @@ def test_a_server_gets_nothing_of_ours(tool: str, fetching: Hijacked, servers: S
     ] * 2
     seen = json.dumps(servers.outer.headers)
     assert not [key for key in (*sandbox.keys.values(), sandbox.admin_key) if key in seen]
-    # WAHA gets the bytes, and no address to fetch from.
+    # WAHA gets the bytes, not a URL to fetch.
     assert "/first" not in json.dumps([each["body"] for each in fetching.judge.effects()])
 
 
@@ -523,7 +523,7 @@ def test_a_person_is_asked_about_other_hosts_where_nothing_else_is_asked(
 
 
 EVIL = "https://evil.test/7731"
-#: Messages of which the link stands elsewhere than in the text.
+#: Messages whose link is outside the text.
 ELSEWHERE_IN_IT: dict[str, Any] = {
     "a button in JSON": {
         "interactiveMessage": {

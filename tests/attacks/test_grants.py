@@ -1,4 +1,4 @@
-"""A window that a person has opened: what an agent may do in it, and that it makes nothing wider of it.
+"""A task grant that a person has opened: what an agent may do with it, and that it cannot widen it.
 
 Whoever runs `waha-mcp grant` here is the person.
 """
@@ -40,14 +40,14 @@ YES = {"approve": True}
 
 @pytest.fixture
 def asked(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
-    """An agent about whose every change a person is asked."""
+    """An agent that needs approval for every change."""
     with hijacked(sandbox, folder, ALL) as agent:
         agent.judge.forget()
         yield agent
 
 
 def grant(agent: Hijacked, *to: str, messages: int = 5) -> None:
-    """Open a window, as the person does."""
+    """Open a task grant, as the person."""
     env = {"XDG_STATE_HOME": str(agent.state), "WAHA_API_KEY": agent.judge.sandbox.keys["full"]}
     chats = [part for each in to for part in ("--to", each)]
     app = str(agent.state.parent / "app.toml")
@@ -57,7 +57,7 @@ def grant(agent: Hijacked, *to: str, messages: int = 5) -> None:
 
 
 def refused(agent: Hijacked, tool: str = "send_text", **arguments: Any) -> str:
-    """What a call that does nothing says."""
+    """The text of a call that must have no effect."""
     agent.judge.forget()
     done, said = agent.call(tool, **arguments)
     assert not done
@@ -184,7 +184,7 @@ def _identity(agent: Hijacked) -> str:
 
 
 def _shown(agent: Hijacked) -> str:
-    """Who the friend is, as a question has it."""
+    """The friend as a question shows them."""
     contact = agent.judge.get(f"/api/contacts?session=default&contactId={FRIEND}")
     return f"{contact['name']} (+{FRIEND.partition('@')[0]})"
 

@@ -20,10 +20,10 @@ from waha_mcp.sandbox import SandboxInfo
 MUM = "12025550102@c.us"
 #: Only these chats may not be read.
 SEALING = f'[chats]\nread = {{ deny = ["{SEALED}"] }}\n' + FAST
-#: A small record, and short waits.
+#: A small record, and shorter waits.
 SMALL = "from waha_mcp.feed import record\nrecord.MOST = 40\n"
 SHORT = "import waha_mcp.tools.core.hearing as hearing\nhearing.WHOLE, hearing.WORDING = 5.0, 0.5\n"
-#: Connections that other cases drop are back soon.
+#: Short reconnection delays, since other cases drop connections.
 SOON_BACK = "from waha_mcp.feed import live\nlive.FIRST_PAUSE = live.LONGEST_PAUSE = 0.1\n"
 
 Agents = Iterator[Hijacked]
@@ -43,18 +43,18 @@ def unlimited(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def ear(limited: Hijacked) -> Hijacked:
-    """An agent that may not read one chat, and hears already."""
+    """An agent that may not read one chat, and already receives events."""
     return listening(limited)
 
 
 @pytest.fixture
 def all_ears(unlimited: Hijacked) -> Hijacked:
-    """An agent whose lists limit nothing, and that hears already."""
+    """An agent without lists, which already receives events."""
     return listening(unlimited)
 
 
 def listening(agent: Hijacked) -> Hijacked:
-    """The agent, once its server has live events."""
+    """The agent, once its server receives live events."""
     agent.judge.await_(lambda: "notes" not in heard(agent, "get_updates"))
     return agent
 
@@ -239,7 +239,7 @@ def test_what_is_unread_changes_by_nothing_in_a_sealed_chat(ear: Hijacked) -> No
     assert "result" in subscribe(ear, "waha://unread")
     messages(ear.judge)
     happen(ear.judge, "read", chatId=SEALED)
-    # Longer than such a change would be put off.
+    # Longer than such a change would be delayed.
     assert heard(ear, "wait_for_messages", chat=MUM, timeout=2)["messages"] == []
     assert told(ear, "notifications/resources/updated") == []
     ear.judge.arrive(FRIEND, "after it")
@@ -334,14 +334,14 @@ def test_a_friends_message_is_found_behind_any_flood(all_ears: Hijacked) -> None
 def test_a_flood_does_not_push_a_friends_message_out_of_a_wait(
     wanted: str, sandbox: SandboxInfo, tmp_path: Path
 ) -> None:
-    # The record holds as much as comes before the wait has a look.
+    # The record overflows before the wait reads it.
     first = "from waha_mcp.feed import record\nrecord.MOST = 3\n"
     with hijacked(sandbox, tmp_path, FAST, first=first) as agent:
         after = heard(agent, "get_updates")["cursor"]
         who = {"chat": VICTIM} if wanted == "by chat" else {"sender": VICTIM}
         number = agent.begin("wait_for_messages", after=after, settle=2, timeout=20, **who)
         agent.judge.arrive(VICTIM, "first")
-        # All of it comes at once.
+        # All of it arrives at once.
         os.kill(agent.pid, signal.SIGSTOP)
         agent.judge.ask("POST", "/sandbox/socket", {"flood": 150, "chatId": ATTACKER})
         agent.judge.arrive(VICTIM, "second")
@@ -360,7 +360,7 @@ def test_strangers_who_wrote_a_lot_meanwhile_leave_a_friends_message_to_be_read_
     judge = Judge(sandbox)
     began = int(time.time())
     judge.arrive(VICTIM, "before the flood")
-    # WAHA lists chats by the second of their last message.
+    # WAHA orders chats by the second of their last message.
     judge.await_(lambda: time.time() > began + 2)
     for number in range(6):
         judge.ask("POST", "/sandbox/socket", {"flood": 300, "chatId": f"44770090506{number}@c.us"})
@@ -391,7 +391,7 @@ def test_reactions_set_over_and_over_are_one(all_ears: Hijacked) -> None:
     assert texts(heard(all_ears, "get_updates", after=after)) == ["👍", "after it"]
 
 
-# Waits that do not settle
+# Waits that would not settle
 
 
 def test_no_typing_writing_or_editing_keeps_a_wait_from_its_end(all_ears: Hijacked) -> None:
@@ -469,7 +469,7 @@ def test_a_message_from_the_future_hides_none_that_comes_after_it(
         for each in after:
             assert texts(heard(agent, "wait_for_messages", after=each, **wait)) == ["unheard"]
     with hijacked(sandbox, tmp_path, FAST) as agent:
-        # Another process begins with the same places, and where the newest message is from the future.
+        # Another process starts from the same positions, and from one where the newest message is from the future.
         assert texts(heard(agent, "wait_for_messages", after=after[0], **wait)) == ["unheard"]
         now = heard(agent, "get_updates")["cursor"]
         agent.judge.arrive(VICTIM, "heard", told=[])

@@ -1,4 +1,4 @@
-"""What strangers and sealed chats can do to the summary of what was missed."""
+"""What strangers and sealed chats can do to the summary of missed messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ME = "12025550100@c.us"
 
 
 def caught_up(agent: Hijacked) -> dict[str, Any]:
-    """The summary of the last two days, without what differs between two Apps and two moments."""
+    """The summary of the last two days, without what differs between two Apps and two times of call."""
     done, said = agent.call("get_catch_up", since=f"{int(time.time()) // 3_600 * 3_600 - 172_800}")
     assert done, said
     found: dict[str, Any] = json.loads(re.sub(r'"[mgnpc]\d{9}"', '"a reference"', said))
@@ -26,7 +26,7 @@ def caught_up(agent: Hijacked) -> dict[str, Any]:
 
 
 def told(found: dict[str, Any], name: str) -> list[tuple[str | None, str | None]]:
-    """The texts that the row of a chat shows, with why."""
+    """The texts in the row of a chat, with the reason for each."""
     [row] = [each for each in found["chats"] if each["name"] == name]
     return [(line.get("text"), line.get("why")) for line in row["lines"]]
 
@@ -48,7 +48,7 @@ def test_however_many_strangers_write_a_friend_stands_before_them(sandbox: Sandb
     judge = Judge(sandbox)
     judge.arrive(VICTIM, "Before the flood?")
     began = int(time.time())
-    # WAHA lists chats by the second of their last message.
+    # WAHA orders chats by the second of their last message.
     judge.await_(lambda: time.time() > began + 1)
     for number in range(150):
         judge.arrive(f"447700905{number:03}@c.us", "Are you there?")

@@ -16,8 +16,8 @@ from waha_mcp.sandbox import SandboxInfo
 MUM, DAD, ZOE = "12025550102@c.us", "12025550101@c.us", "33639980023@c.us"
 MAYA, PRIYA, DIEGO, OLU = "447700900142@c.us", "447700900177@c.us", "12025550148@c.us", "447700900163@c.us"
 
-#: What a stranger calls himself, and whom that name may reach when the agent writes it. Each is another name once it
-#: is folded, so that only one stranger has it.
+#: What a stranger calls himself, and whom that name may reach when the agent uses it. Each is distinct after folding,
+#: so that only one stranger has it.
 STRANGERS: dict[str, tuple[str, str | None]] = {
     "a saved name without its emoji": ("Mum", MUM),
     "a saved name with something invisible": ("D\u200ba\u2060d", None),
@@ -64,7 +64,7 @@ def serving(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def agent(serving: Hijacked) -> Hijacked:
-    """An agent with nothing but names to go by."""
+    """An agent that knows nothing but names."""
     serving.judge.forget()
     return serving
 
@@ -94,13 +94,13 @@ BY_NAME: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", BY_NAME)
-def test_nor_does_by_a_saved_name(what: str, agent: Hijacked) -> None:
+def test_a_saved_name_that_a_stranger_took_still_reaches_its_owner(what: str, agent: Hijacked) -> None:
     tool, arguments = BY_NAME[what]
     reached_only(agent, MUM, agent.call(tool, chat="Mum", **arguments))
 
 
 @pytest.mark.parametrize("what", BY_NAME)
-def test_nor_does_by_a_name_of_his_own(what: str, agent: Hijacked) -> None:
+def test_nothing_reaches_a_stranger_by_a_name_of_his_own(what: str, agent: Hijacked) -> None:
     tool, arguments = BY_NAME[what]
     reached_only(agent, None, agent.call(tool, chat="WhatsApp Support", **arguments))
 

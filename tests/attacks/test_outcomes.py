@@ -27,13 +27,13 @@ from tests.attacks.hijacked import FAST, FRIEND, SOONER, VICTIM, Hijacked, hijac
 from waha_mcp.sandbox import SandboxInfo
 
 MESSAGE = f"/api/default/chats/{FRIEND}/messages/"
-#: As it stands in a request.
+#: The text as it appears in a request.
 LOOKS = f"GET {MESSAGE.replace('@', '%40')}"
 SEND = "POST /api/sendText"
 
 
 def insists(agent: Hijacked, text: str, chat: str = FRIEND) -> list[str]:
-    """The same again, once and then several times at once: none may go through. What was said."""
+    """Repeat the call once, and then several times at once: none may go through. Returns the answers."""
     again = ("send_text", {"chat": chat, "text": text})
     outcomes = [agent.call(*again[:1], **again[1]), *agent.at_once([again] * 3)]
     assert not any(done for done, _ in outcomes), outcomes
@@ -41,13 +41,13 @@ def insists(agent: Hijacked, text: str, chat: str = FRIEND) -> list[str]:
 
 
 def may_have_happened(said: str) -> None:
-    """What is said denies nothing and invites to nothing."""
+    """The answer does not deny the effect, and does not suggest a retry."""
     assert "not sent" not in said
     assert "ry again" not in said
     assert "unknown" in said or "not known" in said
 
 
-# WAHA goes on working after its answer was lost
+# WAHA continues after its answer was lost
 
 LATE: dict[str, dict[str, Any]] = {
     "after our time-out": {"late": 3.0},
@@ -84,7 +84,7 @@ def test_what_waha_does(how: str, agent: Hijacked, text: str) -> None:
     assert agent.judge.delivered(FRIEND, text) == 1
 
 
-# Something between us and WAHA, which has done it
+# Something between us and WAHA fails after WAHA has done it
 
 SPOILS: dict[str, Does] = {
     "cuts the answer's body": cut(0.9),
@@ -227,7 +227,7 @@ def test_somebody_elses_message_under_our_id_is_not_ours(agent: Hijacked, way: F
     assert agent.judge.delivered(FRIEND, text) == 0
 
 
-# No id beforehand
+# Without an id beforehand
 
 NO_ID: dict[str, bytes] = {
     "is broken": answer(b'{"statusCode": 500}', "500 Oops"),
@@ -276,7 +276,7 @@ def test_a_key_that_may_only_send_leaves_it_unknown(
             assert agent.judge.delivered(FRIEND, f"{text} {what}") == 1
 
 
-# What never left
+# Requests that never left
 
 
 def test_what_nobody_took_was_not_sent_and_goes_out_when_tried_again(agent: Hijacked, way: Front, text: str) -> None:
@@ -340,7 +340,7 @@ def test_a_text_cancelled_while_it_waits_for_its_turn_goes_out_when_tried_again(
             assert agent.call("get_status")[0]
             agent.cancel(number)
             said = "under way"
-            while "under way" in said:  # the call that was cancelled may take a moment to end
+            while "under way" in said:  # the cancelled call may take a moment to end
                 done, said = agent.call("send_text", chat=FRIEND, text=f"{text} {n}")
             assert agent.judge.delivered(FRIEND, f"{text} {n}") == 1, said
             if done:
@@ -402,7 +402,7 @@ def test_a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it(
     assert agent.judge.delivered(FRIEND, text) == 1
 
 
-# Other changes than a text
+# Changes other than a text
 
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sendLocation": ("send_location", {"chat": FRIEND, "latitude": 1.5, "longitude": 2.5}),
@@ -412,7 +412,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("operation", OTHERS)
-def test_nor_is_anything_else_done_again(operation: str, agent: Hijacked) -> None:
+def test_no_other_change_is_done_again_either(operation: str, agent: Hijacked) -> None:
     tool, arguments = OTHERS[operation]
     agent.judge.fault(f"/api/{operation}", late=60.0, status=504, body="")
     for _ in range(3):

@@ -19,10 +19,10 @@ from waha_mcp.sandbox import SandboxInfo
 
 SEND = "POST /api/sendText"
 ME = "12025550100@c.us"
-#: Look-ups of messages, as they stand in a request.
+#: The path of look-ups of messages, as it appears in a request.
 LOOKS = f"GET /api/default/chats/{FRIEND.replace('@', '%40')}/messages/"
 NONE = says(answer(b'{"statusCode": 404, "message": "Not Found"}', "404 Not Found"))
-#: Half a second of what the guard counts as ten minutes.
+#: The guard counts half a second as ten minutes.
 TEN_MINUTES = "import waha_mcp.policy.repeats as repeats\nrepeats.UNKNOWN_WINDOW = 0.5\n"
 
 _folders = itertools.count(1)
@@ -31,7 +31,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 def opened(sandbox: SandboxInfo, way: Front, tmp_path: Path) -> Iterator[Open]:
-    """Opens a process of one App; each call one more."""
+    """Starts processes of one App, one per call."""
 
     @contextmanager
     def open_one(policy: str = FAST, *, first: str = "", **more: Any) -> Iterator[Hijacked]:
@@ -81,7 +81,7 @@ def test_after_a_restart_what_went_out_is_found_and_not_sent_again_where(
                     text,
                 )
                 assert agent.judge.delivered(FRIEND, text) == 1
-        # That it is to arrive twice was said by somebody who knew that it had arrived.
+        # Only a call that knows about the first delivery allows a second one.
         assert done
         assert agent.judge.delivered(FRIEND, text) == 2
 
@@ -132,7 +132,7 @@ def test_a_process_that_is_killed_while_it_sends_leaves_it_unknown(opened: Open,
 
 
 def lost(agent: Hijacked, way: Front, text: str) -> None:
-    """Send a text that goes out, and whose outcome stays unknown."""
+    """Send a text that is delivered, and whose outcome stays unknown."""
     way.rules |= {SEND: LOST["nothing is passed on"], LOOKS: NONE}
     assert not agent.call("send_text", **text_to(FRIEND, text))[0]
     del way.rules[SEND]
@@ -169,7 +169,7 @@ def test_a_yes_that_was_given_before_it_was_unknown_is_not_for_the_repeat(opened
     with opened('approval = "send"\n' + FAST, asks=True) as agent:
         agent.answer = yes
         assert not agent.call("send_text", **text_to(FRIEND, text))[0]
-        # The yes for what was not sent is good for the next try, which is lost.
+        # The approval of the call that was not sent applies to the next attempt, whose answer is lost.
         way.open()
         agent.answer = lambda question: {"result": {"action": "cancel"}}
         lost(agent, way, text)
@@ -366,7 +366,7 @@ def test_however_many_wait_in_line_none_waits_for_longer_than_the_longest_wait(
         began = time.monotonic()
         outcomes = agent.at_once([("send_text", text_to(FRIEND, f"{text} {n}")) for n in range(12)])
         late = max(0, time.monotonic() - began - 3)
-        # At once, after one second, two and three; a busy machine takes up the last calls later.
+        # At once, after one second, two and three; a busy machine starts the last calls later.
         assert 3 <= sum(done for done, _ in outcomes) <= 4 + late
         assert all("Too soon after the last send" in said for done, said in outcomes if not done)
 

@@ -26,7 +26,7 @@ MESSAGE = f"true_{FRIEND}_3EB0C767D26A1B2E5F4C"
 
 
 def command(agent: Hijacked, *arguments: str, code: int = 0) -> str:
-    """What the user's own command says."""
+    """The output of the user's command."""
     done = run(*arguments, env={"XDG_STATE_HOME": str(agent.state)})
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
@@ -44,7 +44,7 @@ def beside(agent: Hijacked, app: Path, first: str = "") -> Iterator[Hijacked]:
 
 
 def trail(agent: Hijacked) -> list[dict[str, Any]]:
-    """The lines of all Apps' trails, the rotated ones included."""
+    """The lines of all Apps' trails, including rotated files."""
     files = sorted(agent.state.rglob("trail.jsonl*"))
     return [json.loads(line) for file in files for line in file.read_text().split("\n") if line.strip()]
 
@@ -128,7 +128,7 @@ def test_the_resume_of_one_app_does_not_lift_the_pause_of_all(sandbox: SandboxIn
         assert agent.judge.effects() == []
 
 
-#: The pause comes while a call waits: the policy of the App.
+#: The pause comes while a call waits: the policy that makes it wait.
 WAITING = {
     "for the gap": '[pace]\ntotal = ""\nchat = ""\nfirst_contacts = ""\ngap = [3, 3]\n',
     "while it types": "humanize = true\n" + FAST,
@@ -165,7 +165,7 @@ def test_what_waits_when_the_pause_comes_does_not_leave(
             done, said = agent.outcome(number)
             if not (done and wait == "for the gap"):
                 break
-            command(agent, "resume")  # on a busy machine the gap may be over before the command has begun
+            command(agent, "resume")  # on a busy machine the gap may be over before the command has started
         way.rules.clear()
         assert not done
         assert "paused by the user" in said
@@ -211,7 +211,9 @@ KILLED: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", KILLED)
-def test_who_dies_while_something_leaves_has_written_it_down(what: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
+def test_a_process_killed_while_something_leaves_has_written_it_down(
+    what: str, sandbox: SandboxInfo, tmp_path: Path
+) -> None:
     tool, arguments, path = KILLED[what]
     with hijacked(sandbox, tmp_path, FAST) as agent:
         agent.call("list_chats")
@@ -264,7 +266,7 @@ def test_a_key_that_leaked_does_not_stand_in_the_trail(where: str, sandbox: Sand
     assert not any(key.encode() in file.read_bytes() for file in agent.state.rglob("trail*"))
 
 
-#: Rotations that come often, and take their time.
+#: Frequent rotations that take long.
 SLOW_ROTATIONS = (
     "import os, time\n"
     "import waha_mcp.policy.audit as audit\n"
@@ -288,7 +290,7 @@ def test_agents_in_several_processes_cannot_push_each_others_lines_out(sandbox: 
     assert names == sorted(f"none_{n}_{at}" for at in range(80) for n in range(3))
 
 
-# What is taken away
+# Withdrawn rights
 
 
 @pytest.mark.parametrize("spelled", [FRIEND, "+1 (202) 555-0123", "001 202 555 0123"])

@@ -1,4 +1,4 @@
-"""The local index: what others do to get words into it, out of it, or into other people's mouths."""
+"""The local index: attempts of others to put words into it, to get words out of it, or to attribute words to others."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from waha_mcp.history.records import Record, Sieve
 from waha_mcp.sandbox import SandboxInfo
 
 MUM, DAD, FAMILY = "12025550102@c.us", "12025550101@c.us", "120363079422555556@g.us"
-#: One chat may not be read, and all others are kept.
+#: One chat may not be read; all others are indexed.
 KEEPING = f'index = true\n[chats]\nread = {{ deny = ["{SEALED}"] }}\n' + FAST
-#: No time is left to others.
+#: No pauses between the steps of filling.
 AT_ONCE = "from waha_mcp import bridge, indexing\nbridge.LISTING_FIRST = indexing.PAUSE = 0.0\n"
 
 _numbers = itertools.count(1)
@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def keeper(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
-    """An agent whose App keeps an index, once it has all that there was."""
+    """An agent whose App keeps an index, once the index is complete."""
     with hijacked(sandbox, tmp_path_factory.mktemp("keeper"), KEEPING, first=AT_ONCE) as agent:
         agent.judge.arrive(SEALED, SECRET)
         after_what_came(agent)
@@ -34,7 +34,7 @@ def keeper(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def kept(agent: Hijacked, *words: str) -> list[Record]:
-    """The messages in the file that hold all of these folded words."""
+    """The messages in the file that contain all of these folded words."""
     found = []
     for path in (agent.state / "waha-mcp").glob("*/index-*.sqlite"):
         with closing(Index(path)) as index:
@@ -44,7 +44,7 @@ def kept(agent: Hijacked, *words: str) -> list[Record]:
 
 
 def after_what_came(agent: Hijacked) -> None:
-    """Wait until all that came before is in the file."""
+    """Wait until everything that arrived before is in the file."""
     marker = f"after that {next(_numbers)}"
     agent.judge.arrive(FRIEND, marker)
     agent.judge.await_(lambda: marker in [each.text for each in kept(agent)])
@@ -77,7 +77,7 @@ def test_a_message_with_anothers_id_puts_no_words_into_their_mouth(
         agent.judge.arrive(to, promise, id=bare, **by)
         after_what_came(agent)
         [before] = of_id(agent)
-        # Not while it listens: a message with an id that was heard is not heard again.
+        # Not while it receives events: a message with an id that was received before is dropped.
         agent.kill()
         chat, other = attack
         agent.judge.arrive(chat, forged, id=bare, **other)

@@ -1,4 +1,4 @@
-"""What a hijacked agent can learn about a sealed chat from an index that was filled before."""
+"""What a hijacked agent can learn about a sealed chat from an index that was filled before it was sealed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.attacks.hijacked import FAST, FRIEND, SEALED, SECRET, Hijacked, hijac
 from tests.attacks.test_heard import SEALING
 from waha_mcp.sandbox import SandboxInfo
 
-#: As until the next look at all chats: what may not be read any more is still in the index.
+#: The state before the next pass over all chats: what may not be read any more is still in the index.
 NOT_YET_DROPPED = (
     "import waha_mcp.history.index as index, waha_mcp.indexing as indexing\n"
     "index.Index.drop = lambda *_: 0\n"
@@ -23,7 +23,7 @@ VOICE = "audio/ogg; codecs=opus"
 
 
 def filled(agent: Hijacked) -> None:
-    """Wait until the index has all that there is."""
+    """Wait until the index is complete."""
     agent.judge.await_(lambda: '"index":"complete' in agent.call("get_status")[1])
 
 

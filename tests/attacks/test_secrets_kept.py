@@ -1,4 +1,4 @@
-"""Secrets stay secret: the key in every form, media that can be seen once, tools never offered."""
+"""Secrets stay secret: the key in every form, view-once media, tools that were never offered."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 
 @pytest.fixture(scope="module")
 def reader(sandbox: SandboxInfo, way: Front, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
-    """An agent whose texts stand in the trail."""
+    """An agent whose trail keeps texts."""
     folder = tmp_path_factory.mktemp("reader")
     with hijacked(sandbox, folder, 'audit = "text"\n' + FAST, url=way.url) as agent:
         yield agent
 
 
 def middle(written: str) -> str:
-    """What of a form of the key must not be left: it is written differently at the ends of base64 only."""
+    """The part of a form of the key that must not be left: in base64, the ends depend on the neighbours."""
     return written[len(written) // 2 :][:12]
 
 
@@ -101,11 +101,11 @@ def test_a_key_that_the_agent_writes_does_not_stand_in_the_trail(
     entry = trail(reader)[-1]
     assert entry["arguments"]["text"].startswith("trail of ")
     assert middle(written) not in entry["arguments"]["text"]
-    # It is the text itself that goes out: an effect is never changed.
+    # The text itself is sent as it is: an effect is never changed.
     assert reader.judge.delivered(FRIEND, text) == 1
 
 
-# Media to be seen once
+# View-once media
 
 IMAGE: dict[str, Any] = {"imageMessage": {"mimetype": "image/jpeg"}}
 ONCE: dict[str, dict[str, Any]] = {
@@ -124,7 +124,7 @@ ONCE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def looking(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hijacked, Path]]:
-    """An agent whose App saves, links and transcribes, and the folder in which all copies would be."""
+    """An agent whose App saves, links and transcribes, and the folder that would hold all copies."""
     folder = tmp_path_factory.mktemp("looking")
     heard = f"open({str(folder / 'downloads' / 'heard')!r}, 'w')"
     command = json.dumps([sys.executable, "-c", heard])
@@ -179,7 +179,7 @@ def assert_no_copy(agent: Hijacked, folder: Path) -> None:
 
 
 def test_other_media_is_saved_all_the_same(looking: tuple[Hijacked, Path]) -> None:
-    """So that what the cases above see is not for another reason."""
+    """Shows that the cases above do not fail for another reason."""
     agent, folder = looking
     message = agent.judge.arrive(FRIEND, "for all", mimetype="image/jpeg", raw={"IsViewOnce": False})
     done, said = agent.call("get_media", message_id=message, save=True)
@@ -193,7 +193,7 @@ def test_other_media_is_saved_all_the_same(looking: tuple[Hijacked, Path]) -> No
 
 @pytest.fixture(scope="module")
 def narrowed(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hijacked]:
-    """An agent that was listed with tools to send, which its key allows no more; reactions were never listed."""
+    """An agent that was listed with tools to send, which its key no longer allows; reactions were never listed."""
     body: dict[str, Any] = {"isAdmin": False, "session": "default", "isActive": True}
     flags = {"read": True, "send": True}
     with hijacked(sandbox, tmp_path_factory.mktemp("narrowed"), 'exclude = ["react"]\n' + FAST, key="full") as admin:

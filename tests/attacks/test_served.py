@@ -148,7 +148,7 @@ def test_narrowing_crowds_out_no_other_app(sandbox: SandboxInfo, tmp_path: Path)
         with ExitStack() as streams:
             for number in range(1, 15):
                 chosen = ",".join(each for bit, each in enumerate(toolsets) if number >> bit & 1)
-                # In the end the greedy one is refused, and nobody else is.
+                # In the end the greedy client is refused, and no other.
                 with suppress(AssertionError):
                     next(streams.enter_context(greedy.stream(wish, {"X-Toolsets": chosen})))
             assert modest.tool("get_status").good

@@ -44,7 +44,7 @@ FORBIDDEN = '{"statusCode": 403, "message": "Forbidden resource", "error": "Forb
 PAGE = {"status": 403, "body": "<html>Blocked", "content_type": "text/html"}
 WAHAS = {"status": 403, "body": FORBIDDEN}
 
-#: One operation that is refused, and a call that asks for it.
+#: One operation that is refused, and a call that uses it.
 SIDE: dict[str, tuple[str, tuple[str, dict[str, Any]], dict[str, Any]]] = {
     "contacts": ("/api/contacts/all", ("get_contacts", {}), WAHAS),
     "chats": ("/api/default/chats*", ("list_chats", {}), WAHAS),
@@ -100,7 +100,7 @@ def test_a_real_loss_takes_the_tools_away(what: str, sandbox: SandboxInfo, tmp_p
     with closing(Judge(sandbox)) as hand:
         key = hand.ask("POST", "/api/keys", body)
         with hijacked(sandbox, tmp_path, FAST, key=key["key"]) as agent:
-            # The looks of the start are over.
+            # The reads at start-up are over.
             assert agent.call("list_chats")[0]
             hand.ask("PUT", f"/api/keys/{key['id']}", body | LOSSES[what])
             hand.forget()
@@ -128,7 +128,7 @@ TOO_LARGE = answer(b'["' + b"x" * (11 * 2**20) + b'"]')
 
 
 def without(name: str) -> Page:
-    """A list of WAHA whose pages are too large wherever this name is in them."""
+    """A list of WAHA whose pages with this name in them are too large."""
 
     def do(connection: socket.socket, hand_on: Callable[[], bytes]) -> None:
         whole = hand_on()
@@ -168,7 +168,7 @@ def test_a_name_on_the_list_that_forbids_forbids_where_the_list_of_contacts(
 def test_a_name_on_the_list_that_allows_allows_nobody_where_contacts_are_left_out(
     sandbox: SandboxInfo, way: Front, tmp_path: Path
 ) -> None:
-    # One of two with this name cannot be read.
+    # One of two people with this name cannot be read.
     way.rules["GET /api/contacts/all"] = without("anna.schmidt")
     policy = f'[chats]\nsend = {{ allow = ["Anna Schmidt"] }}\n{FAST}'
     with hijacked(sandbox, tmp_path, policy, url=way.url) as agent:

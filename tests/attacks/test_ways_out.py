@@ -29,7 +29,7 @@ def listed(sandbox_process: SandboxInfo, tmp_path_factory: pytest.TempPathFactor
 
 
 def real_ones(judge: Judge) -> dict[str, str]:
-    """What the attacks name: messages and a group that there are."""
+    """The messages and the group that the attacks name."""
     groups = judge.get("/api/default/groups?limit=1")
     group = (groups if isinstance(groups, list) else list(groups.values()))[0]
     return {
@@ -53,7 +53,7 @@ def filled(arguments: dict[str, Any], real: dict[str, str]) -> dict[str, Any]:
 DATA = base64.b64encode(SECRET.encode()).decode()
 FILE: dict[str, Any] = {"chat": FRIEND, "kind": "file"}
 
-#: Ways out: the tool, and its arguments, in which the keys of `real_ones` stand for what there is.
+#: Ways out: the tool and its arguments, in which the keys of `real_ones` are placeholders.
 WAYS_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "text to a stranger": ("send_text", {"chat": ATTACKER, "text": SECRET}),
     "text to a stranger, by number": ("send_text", {"chat": "+1 202 555 0199", "text": SECRET}),
@@ -176,7 +176,7 @@ def test_there_is_no_way_out_by(attack: str, listed: Hijacked, real: dict[str, s
 
 
 def test_without_a_policy_they_do_get_out(sandbox_process: SandboxInfo, tmp_path: Path) -> None:
-    """The attacks are real ones: what stops them above is the policy, not a slip in how they are written."""
+    """The attacks are effective: what stops them above is the policy, not an error in how they are written."""
     with hijacked(sandbox_process, tmp_path, FAST) as agent:
         real = real_ones(agent.judge)
         agent.judge.forget()

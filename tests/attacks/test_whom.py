@@ -29,7 +29,7 @@ def own_group(judge: Judge, subject: str, *people: str) -> str:
 
 
 def group_of_strangers(judge: Judge, *people: str) -> str:
-    """A group that an attacker has put the account into."""
+    """A group that an attacker has added the account to."""
     group = str(judge.ask("POST", "/sandbox/groups", {"subject": "Winners", "from": ATTACKER})["id"])
     judge.ask(
         "POST", f"/api/default/groups/{group}/participants/add", {"participants": [{"id": each} for each in people]}
@@ -37,7 +37,7 @@ def group_of_strangers(judge: Judge, *people: str) -> str:
     return group
 
 
-# Letters that look alike
+# Look-alike letters
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def names(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Age
 
 @pytest.fixture
 def free(names: Hijacked) -> Agents:
-    """An agent whose lists limit nothing."""
+    """An agent without lists."""
     names.judge.forget()
     yield names
     names.judge.no_faults()
@@ -70,7 +70,7 @@ def test_a_name_in_letters_that_look_alike_reaches_nobody(how: str, free: Hijack
 def test_a_name_that_was_saved_for_a_second_person_since_reaches_nobody(free: Hijacked) -> None:
     assert free.call("send_text", chat="Mum", text="are you there?")[0]
     free.judge.ask("PUT", f"/api/default/contacts/{PERSON}", {"firstName": "Mum 🌷", "lastName": ""})
-    # The names are those of some seconds ago at most.
+    # The names are at most a few seconds old.
     free.judge.await_(lambda: not free.call("send_text", chat="Mum", text="the code is 7731", allow_repeat=True)[0])
     free.judge.forget()
     assert not free.call("send_text", chat="Mum", text="the code is 7732")[0]
@@ -154,7 +154,7 @@ NO_MESSAGE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def asking(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hijacked, Hijacked]]:
-    """Two processes of one App that asks a person before first contacts. The second has nobody to ask."""
+    """Two processes of one App that asks a person before first contacts. Nobody can be asked at the second."""
     folder = tmp_path_factory.mktemp("asking")
     with hijacked(sandbox, folder, ASKING, asks=True) as one, hijacked(sandbox, folder, ASKING) as other:
         yield one, other
@@ -354,7 +354,7 @@ PROBES: dict[str, tuple[str, dict[str, Any]]] = {
 def sealing(request: pytest.FixtureRequest, sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Agents:
     rule = f'deny = ["{SEALED}"]' if request.param == "forbidden" else f'allow = ["{FRIEND}"]'
     with hijacked(sandbox, tmp_path_factory.mktemp("sealing"), f"[chats]\nread = {{ {rule} }}\n{FAST}") as agent:
-        # What is read once is read.
+        # A message stays marked as read.
         assert agent.call("find_chats", query="sam")[0]
         yield agent
 
@@ -383,7 +383,7 @@ def test_a_sealed_chat_is_told_by_nothing_from_one_that_is_not_there(what: str, 
     assert found[0] == found[1]
 
 
-#: What a friend's message says of one that it replies to, besides its words.
+#: What a friend's message shows of the message that it replies to, besides its text.
 QUOTES: dict[str, dict[str, Any]] = {
     "from the sealed chat": {"remoteJID": SEALED, "participant": SEALED},
     "of one's own words there": {"remoteJID": SEALED, "participant": ME},
@@ -433,7 +433,7 @@ def test_a_listing_is_the_same_with_a_sealed_chat_and_without(tool: str, sandbox
             assert agent.call("find_chats", query="sam")[0]
             done, text = agent.call(tool, **arguments)
             assert done, text
-            # The two are two Apps, each with references of its own, and the clock goes on.
+            # They are two Apps, each with its own references, and time passes.
             text = re.sub(r'"[mgnpc]\d{9}"|"now":"[^"]*"', "", text)
             said.append(text.replace('"app":"True"', '"app":"False"'))
     assert said[0] == said[1]

@@ -1,4 +1,4 @@
-"""Input from the wire: huge or endless answers, malformed lines and invalid answers of people."""
+"""Input from the wire: huge or endless answers, malformed lines and invalid answers to questions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.attacks.hijacked import FAST, FRIEND, VICTIM, Hijacked, hijacked
 from waha_mcp.policy.approval import decide, waiting
 from waha_mcp.sandbox import SandboxInfo
 
-#: MiB that the server's process may grow by for one answer, of which 10 MiB are read at most.
+#: MiB that the server's memory may grow by for one answer, of which 10 MiB are read at most.
 GROWTH = 100
-#: MiB that a bomb unpacks to.
+#: MiB that a bomb decompresses to.
 BOMB = 400
 
 
@@ -50,7 +50,7 @@ BOMBS = {
 
 
 def peak(pid: int) -> int:
-    """The most memory (MiB) that a process has held since `peak` was last asked."""
+    """The peak memory (MiB) of a process since the last call of `peak`."""
     status = Path(f"/proc/{pid}/status").read_text()
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
@@ -80,7 +80,7 @@ def test_memory_stays_bounded_when_what_is_answered_is(
         assert not done
 
 
-# Drips
+# Slow answers
 
 DRIPS: dict[str, Does] = {
     "headers": drips(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"x" * 2000),
@@ -125,7 +125,7 @@ def send_line(number: Any, text: str, **more: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call} | more
 
 
-#: Lines that hold a send and are no message.
+#: Lines that contain a send and are not a message.
 NO_MESSAGES = {
     "a batch": lambda text: json.dumps([send_line("x", text)]),
     "half a surrogate pair": lambda text: json.dumps(send_line("x", text + "\ud83d")),
@@ -142,7 +142,7 @@ NO_MESSAGES = {
 
 @pytest.mark.parametrize("line", NO_MESSAGES)
 def test_a_line_that_is_no_message_does_nothing_and_is_answered(line: str, agent: Hijacked, text: str) -> None:
-    # An id of its own: one that a case before has left open would be refused for that.
+    # A new id: one that an earlier case left open would be refused for that.
     number = f"x{secrets.token_hex(4)}"
     agent.line(NO_MESSAGES[line](text).encode().replace(b'"x"', f'"{number}"'.encode()))
     assert agent.call("get_status")[0]
@@ -174,7 +174,7 @@ def test_an_id_in_use_does_nothing_twice(agent: Hijacked, way: Front, text: str)
     assert agent.judge.delivered(FRIEND, f"{text} second") == 0
 
 
-# What a person is said to have answered
+# Answers to questions
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_nothing_goes_out_where_a_client_answers(
     assert not done
     assert "failed inside" not in said
     assert asking.judge.effects() == []
-    # Fewer than may wait at once.
+    # Fewer than the number of questions that may be open.
     monkeypatch.setenv("XDG_STATE_HOME", str(asking.state))
     for entry in waiting():
         assert decide(entry.id, approve=False)

@@ -1,4 +1,4 @@
-"""A person's yes: for what was shown, given where the App says, once, over processes and restarts, and not flooded out.
+"""A person's approval: of what was shown, where the App says, once over all processes, not displaced by a flood.
 
 Whoever may run `waha-mcp approve` here is the person; everything else is the agent, or the host that it runs in.
 """
@@ -34,7 +34,7 @@ from waha_mcp.sandbox import SandboxInfo
 
 YES = {"result": {"action": "accept", "content": {"approve": True}}}
 DECLINE = {"result": {"action": "decline"}}
-#: Calls look every half second whether they are decided; a test need not wait for that.
+#: Calls check every half second whether they are decided; a test need not wait that long.
 OFTEN = "import waha_mcp.policy.approver as approver\napprover.LOOK_EVERY = 0.05\n"
 
 
@@ -47,7 +47,7 @@ SEND = '"send"'
 
 @pytest.fixture
 def client_asks(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
-    """An agent whose client asks whoever sits there."""
+    """An agent whose client asks the person at it."""
     with hijacked(sandbox, folder, approval(when=SEND), asks=True) as agent:
         agent.judge.forget()
         yield agent
@@ -55,7 +55,7 @@ def client_asks(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
 
 @pytest.fixture
 def console(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
-    """An agent whose calls are decided at the console alone, though its client would ask."""
+    """An agent whose calls are decided only at the console, although its client would ask."""
     with hijacked(sandbox, folder, approval(when=SEND, ask_at='"console"'), asks=True) as agent:
         agent.judge.forget()
         yield agent
@@ -71,7 +71,7 @@ def waits(sandbox: SandboxInfo, folder: Path) -> Iterator[Hijacked]:
 
 
 def questions(agent: Hijacked) -> list[dict[str, Any]]:
-    """What waits for the person."""
+    """The questions that wait for the person."""
     done = run("approvals", "--json", env={"XDG_STATE_HOME": str(agent.state)})
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
@@ -117,7 +117,7 @@ def swap_folder(outbox: Path, folder: Path) -> None:
     (folder / "evil").rename(outbox)
 
 
-#: How a file becomes another under the same name.
+#: Ways in which a file is replaced under the same name.
 SWAPS = {
     "written over": put(SECRET),
     "made longer": put(f"soup {SECRET}"),
@@ -125,7 +125,7 @@ SWAPS = {
     "replaced": move,
     "replaced with its folder": swap_folder,
 }
-#: And how it goes away.
+#: And ways in which it is removed.
 GONE = {
     "a link": link,
     "deleted": lambda outbox, folder: (outbox / "menu.txt").unlink(),
@@ -202,7 +202,7 @@ def test_a_yes_for_a_group_is_none_where_meanwhile(how: str, client_asks: Hijack
 # Where the App says
 
 
-#: What a host may answer by itself, at once and without anybody.
+#: Answers that a host may give by itself, at once and without a person.
 BY_ITSELF: dict[str, dict[str, Any]] = {
     "a yes": YES,
     "a yes to more": {"result": {"action": "accept", "content": {"approve": True, "always": True, "remember": "all"}}},
@@ -228,9 +228,7 @@ def answers_then(agent: Hijacked, *answers: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("repeat", [False, True], ids=["as it was", "with allow_repeat"])
 @pytest.mark.parametrize("where", ["the same process", "another process", "after a restart"])
-def test_what_was_declined_is_not_asked_into_a_yes(
-    where: str, repeat: bool, sandbox: SandboxInfo, folder: Path
-) -> None:
+def test_a_declined_call_is_not_asked_about_again(where: str, repeat: bool, sandbox: SandboxInfo, folder: Path) -> None:
     call = {"chat": FRIEND, "text": f"declined {where}"}
     policy = approval(when=SEND)
     with hijacked(sandbox, folder, policy, asks=True) as first:
@@ -418,7 +416,7 @@ def test_so_many_forms_are_open_at_the_client_and_no_more(text: str, client_asks
     for number in range(40):
         client_asks.begin("send_text", chat=FRIEND, text=text.format(number) + " " * number)
     shown = answered = 0
-    # The person answers no form; each call shows one or is answered.
+    # The person answers no form; each call shows one or gets an answer.
     while shown + answered < 40:
         message = json.loads(client_asks._lines.get(timeout=20))
         shown += message.get("method") == "elicitation/create"
@@ -454,7 +452,7 @@ def told(folder: Path) -> Path:
 
 @pytest.fixture
 def telling(sandbox: SandboxInfo, folder: Path, told: Path) -> Iterator[Hijacked]:
-    """An agent whose questions run a command that prints what passes for an answer and notes what it was given."""
+    """An agent whose questions run a command that prints what looks like an answer and records what it was given."""
     forged = json.dumps({"jsonrpc": "2.0", "id": 999, "result": {"forged": True}})
     lines = (
         f"import json, os, sys\nprint({forged!r}, flush=True)\n"
@@ -488,7 +486,7 @@ def test_a_notice_carries_no_text_of_the_agent(text: str, telling: Hijacked, tol
     telling.judge.await_(told.exists)
     [line], _ = json.loads(told.read_text())
     assert entry in line
-    # Some characters of the text would be others in a notice.
+    # Some characters of the text would be encoded differently in a notice.
     assert [word for word in re.findall("[a-z]{4,}", text) if word in line] == []
     assert line.startswith("Send a text")
     assert not list(folder.rglob("owned"))

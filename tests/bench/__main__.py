@@ -1,12 +1,12 @@
-"""`python -m tests.bench`: what waha-mcp costs, beside doing without it and beside other servers, in one run.
+"""`python -m tests.bench`: what waha-mcp costs, compared with direct REST and with other servers, in one run.
 
-Times are medians of repetitions that take turns on this machine, so read the ratios. An aim that is missed is marked;
-the exit code stays 0, because a busy machine is no defect.
+Times are medians of alternating repetitions on this machine, so read the ratios. A missed aim is marked; the exit code
+stays 0, because a busy machine is not a defect.
 
-`--peer NAME=COMMAND` measures another server beside, with `{url}` and `{key}` in its command, and `--calls NAME=FILE`
-says how its tools are called: as for tests.bench.tokens. `--table docs/performance.md` writes the page, and
-leaves what others have generated between marks in it. `--small` takes about a minute. `--mixed N` makes so many mixed
-calls, `--only NAME` measures one section alone.
+`--peer NAME=COMMAND` measures another server as well, with `{url}` and `{key}` in its command, and `--calls NAME=FILE`
+says how its tools are called: as for tests.bench.tokens. `--table docs/performance.md` writes the page, and leaves the
+generated sections of others in it. `--small` takes about a minute. `--mixed N` makes N mixed calls, `--only NAME`
+measures only one section.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MEASURES: dict[str, Callable[[Bench], Section]] = {
 
 
 def skipped(given: Mapping[str, Peer], gone: Mapping[str, str]) -> Iterator[str]:
-    """A line for each peer that is not measured, and for there being none."""
+    """A line for each peer that is not measured, or one if there are none."""
     if not given:
         yield "SKIPPED: other servers, of which none is given; see --peer."
     for name, reason in gone.items():

@@ -1,4 +1,4 @@
-"""The least an MCP server of the same SDK can be: one tool. Start-up is measured against it."""
+"""The smallest MCP server on the same SDK: one tool. Start-up is measured against it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a call costs beside direct REST, beside a tool of the bare server, and with a whole policy."""
+"""What a call costs compared with direct REST, with a tool of the bare server, and with a full policy."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ TEXT = "See you on Friday!"
 OURS, DIRECT, SDK = "waha-mcp", "direct REST", "bare ping"
 #: Milliseconds above direct REST.
 AIMS = {CHATS_ROW: 2.5, "send_text": 1.5}
-#: What a burst may take at most, of direct REST's time and of the faster peer's.
+#: The most that a burst may take, as a multiple of direct REST's time and of the faster peer's.
 OF_DIRECT, OF_PEER = 1.3, 2.0
 
 Runs = dict[str, Callable[[], object]]
 
 
 def calls(bench: Bench) -> Section:
-    """One call of each tool, and 64 at once, in turns."""
+    """One call of each tool, and 64 at once, alternating between the servers."""
     section = Section(
         "A call",
         [
-            "Medians, in brackets what is added to direct REST (httpx, connections kept). Direct and peers do the "
-            "same request; bare ping: a tool of the bare server, what the SDK alone costs.",
-            "What is ours beyond that: every row is read and worded for the model; each change goes out on a new "
-            "connection, so that none is lost on one that WAHA has just closed; and what a send does is on record, in "
-            "the store and the trail, before it leaves and after it.",
+            "Medians, in brackets the time added to direct REST (httpx, keep-alive). Direct REST and peers make the "
+            "same request; bare ping is a tool of the bare server: the cost of the SDK alone.",
+            "Our own cost beyond that: every row is parsed and rendered for the model; each change uses a new "
+            "connection, so that none is lost on one that WAHA has just closed; and a send is recorded in the store "
+            "and the trail before it leaves and afterwards.",
         ],
     )
     with ExitStack() as stack:
@@ -69,7 +69,7 @@ def calls(bench: Bench) -> Section:
 
 
 def _rows(bench: Bench, http: httpx.Client) -> dict[str, tuple[Call, Callable[[], object]]]:
-    """The call of ours, and the same done directly."""
+    """Our call, and the same done directly."""
     chat = bench.found["chat"]
     page = {"limit": 20, "downloadMedia": "false"}
     text = {"session": "default", "chatId": chat, "text": TEXT}
@@ -121,7 +121,7 @@ def _burst(bench: Bench, pipes: dict[str, Pipe], http: httpx.Client) -> Row:
 
 
 def burst_verdict(ours: float, direct: float, peers: list[float]) -> tuple[str, bool]:
-    """The aim of a burst and whether it is met, of the faster peer where there are peers."""
+    """The aim of a burst and whether it is met; it includes the faster peer if there are peers."""
     aim, met = f"<= {OF_DIRECT}x direct", ours <= OF_DIRECT * direct
     if peers:
         return f"{aim}, {OF_PEER:.0f}x peer ({times(ours, min(peers))})", met and ours <= OF_PEER * min(peers)
@@ -145,8 +145,8 @@ _NO_POLICY = f'audit = "off"\n{NO_PACE_TEXT}'
 
 
 def policy(bench: Bench) -> Section:
-    """What a call costs with every part of a policy that lets it pass, and with none."""
-    section = Section("A policy", ["Every part of a policy, all of which let the call pass, and none."])
+    """What a call costs with every part of a policy, all of which let it pass, and with none."""
+    section = Section("A policy", ["A call with every part of a policy, all of which let it pass, and with none."])
     pipes = {"whole policy": bench.waha_mcp(_POLICY), "none": bench.waha_mcp(_NO_POLICY)}
     chat = bench.found["chat"]
     asked = {

@@ -1,4 +1,4 @@
-"""How things are timed: in turns, and by their medians."""
+"""How things are timed: alternating, by their medians."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], n: int) -> dict[str, float]:
-    """The median of `n` runs of each, in milliseconds. They take turns; the first turns are not counted."""
+    """The median of `n` runs of each, in milliseconds. The runs alternate; the first round is not counted."""
     for _ in range(2):
         for run in runs.values():
             run()

@@ -1,4 +1,4 @@
-"""A way to WAHA that counts: how often it is asked, and how many bytes it answers."""
+"""A proxy to WAHA that counts requests and the bytes of answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK = 1 << 16
 
 @dataclass
 class Counter:
-    """`url`: the way. Bytes are those of whole answers, heads with them."""
+    """`url`: the proxy's. Bytes are those of whole answers, including heads."""
 
     url: str = ""
     requests: int = 0
@@ -22,7 +22,7 @@ class Counter:
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, *, requests: int = 0, size: int = 0) -> None:
-        """Count more, from any thread."""
+        """Count, from any thread."""
         with self._lock:
             self.requests += requests
             self.bytes += size
@@ -35,7 +35,7 @@ class Counter:
 
 @contextmanager
 def counting(url: str) -> Iterator[Counter]:
-    """Pass connections on to a server of plain HTTP, whose clients wait for an answer before they ask again."""
+    """Forward connections to a plain HTTP server, whose clients wait for an answer before the next request."""
     target = urlsplit(url)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         counter = Counter(f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -48,7 +48,7 @@ def counting(url: str) -> Iterator[Counter]:
 
         Thread(target=accept, daemon=True).start()
         yield counter
-        # Closing alone would leave accept() where it is.
+        # Closing alone would leave accept() blocked.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
 

@@ -1,6 +1,6 @@
 """An agent's day: it answers what is unread, finds somebody, searches, reads 200 messages and sends a picture.
 
-The script takes from answers what a model would take: whatever names the chat or the message in them.
+The script takes from the answers what a model would take: the ids or names of chats and messages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.bench.pipe import Pipe
 
-#: Replies to what is unread in the sandbox, in the order of its chats; None: it asks for no answer.
+#: Replies to the unread chats of the sandbox, in their order; None: the message needs no answer.
 REPLIES = (
     "I'll ask Sam today and tell you tomorrow.",
     "On it, I can review the press text at four.",
@@ -47,7 +47,7 @@ class Agent:
 
 
 def _chat(row: dict[str, Any]) -> str:
-    """What names the chat of a row: its id where there is one."""
+    """What identifies the chat of a row: its id, if it has one."""
     found = next(row[name] for name in ("id", "phone", "name") if name in row)
     return str(found)
 

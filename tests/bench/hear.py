@@ -1,4 +1,4 @@
-"""From a message that arrives at WAHA to the answer of a tool that waits for it."""
+"""The time from a message's arrival at WAHA to the answer of a tool that waits for it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ AIM = 20.0
 
 
 def hear(bench: Bench) -> Section:
-    """With `settle` 0, so that only the way is measured."""
+    """With `settle` 0, so that only the transport is measured."""
     section = Section(
         "Hearing",
         [
-            "Milliseconds from a message's arrival at WAHA until wait_for_messages, which waits for it with settle 0, "
-            "has answered; beside it what WAHA alone takes to let the message arrive, its event sent.",
+            "Milliseconds from a message's arrival at WAHA to the answer of wait_for_messages with settle 0; for "
+            "comparison, the time that WAHA alone takes until the message has arrived and its event is sent.",
         ],
     )
     pipe, n = bench.waha_mcp(), bench.sizes.calls
@@ -33,7 +33,7 @@ def hear(bench: Bench) -> Section:
         for number in range(n):
             waiting = {"after": cursor, "settle": 0, "timeout": 30}
             pipe.send("tools/call", name="wait_for_messages", arguments=waiting)
-            # Once this is answered, the call before it is under way.
+            # Once this is answered, the previous call is in progress.
             pipe.ask("ping")
             time.sleep(0.02)
             started = time.perf_counter()

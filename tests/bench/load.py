@@ -1,4 +1,4 @@
-"""Many HTTP clients at once, each of which asks again once it is answered: how many answers a second, and how late."""
+"""Many HTTP clients at once, each of which asks again once it is answered: answers per second, and latency."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Asking = Callable[[], Awaitable[bytes]]
 
 @dataclass(frozen=True)
 class Load:
-    """Answers per second, and the milliseconds within which 99 of 100 were there."""
+    """Answers per second, and the 99th percentile of latency in milliseconds."""
 
     rate: float
     p99: float
@@ -60,13 +60,13 @@ def post(url: str, key: str, method: str, era: Era, **params: Any) -> bytes:
 
 
 def succeeded(body: bytes) -> None:
-    """Stop where an answer of MCP is an error, which would be quick and look good."""
+    """Stop if an answer of MCP is an error: it would be fast and look good."""
     if b'"result"' not in body or b'"isError":true' in body:
         raise SystemExit(f"a call that is measured failed: {body[:300]!r}")
 
 
 class Connection(asyncio.Protocol):
-    """One kept connection, which sends the same bytes again and again. No client library is in the measurement."""
+    """One keep-alive connection, which sends the same bytes again and again, so that no client library is measured."""
 
     def __init__(self, url: str, request: bytes) -> None:
         self._url, self._request = url, request
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
     async def ask(self) -> bytes:
         """The body of the answer, with the sizes of its chunks where it has some."""
         if self._transport is None or self._transport.is_closing():
-            # While the first answers of others were waited for, the server closed it, as one that is not used.
+            # While the first answers of others were awaited, the server closed this idle connection.
             await self._open()
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
@@ -156,7 +156,7 @@ def of_requests(
     seconds: float,
     check: Callable[[bytes], object] = succeeded,
 ) -> Load:
-    """`clients` connections, which send these requests in turn, each the same one always."""
+    """`clients` connections, each of which always sends the same one of these requests."""
 
     async def run() -> Load:
         asked = [requests[number % len(requests)] for number in range(clients)]
@@ -171,7 +171,7 @@ def of_requests(
 
 
 def of_httpx(url: str, key: str, clients: int, seconds: float) -> Load:
-    """The same by httpx, which decodes the JSON: what a program without waha-mcp would do."""
+    """The same with httpx, which decodes the JSON: what a program without waha-mcp would do."""
 
     async def run() -> Load:
         limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)

@@ -1,4 +1,4 @@
-"""The local index: what it takes to build and to keep, and to search, beside searching over WAHA's API."""
+"""The local index: the cost of building, keeping and searching it, compared with searching over WAHA's API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from waha_mcp.history.matching import Sought
 from waha_mcp.history.query import parse
 from waha_mcp.waha.messages import NOBODY
 
-#: The aims: milliseconds of a search, at the median and of 99 of 100, and bytes of a million messages.
+#: The aims: milliseconds of a search (median and 99th percentile), and bytes of a million messages.
 MEDIAN, SLOWEST, SIZE = 5.0, 50.0, 150_000_000
 #: Hits of one search, as search_messages gives them; messages of one transaction.
 HITS, PAGE = 20, 1_000
@@ -34,14 +34,14 @@ ABSENT = "zyzzogeton"
 
 
 def lookup(bench: Bench) -> Section:
-    """An index of made-up messages in several scripts, and that of a large account beside the way over the API."""
+    """An index of made-up messages in several scripts; and a large account's index compared with the API."""
     messages, searches = bench.sizes.indexed, bench.sizes.searches
     section = Section(
         f"Search in {messages:,} messages",
         [
             f"Messages in Latin, Cyrillic, Arabic, Devanagari, Thai and Chinese script, whose words follow Zipf's law. "
-            f"Milliseconds until the {HITS} newest hits of a query are known, `p50` and `p99` of so many different "
-            "queries (n): of what the index gives, each message is looked at as search_messages does.",
+            f"Milliseconds until the {HITS} newest hits of a query are known, `p50` and `p99` of n different queries. "
+            "As in search_messages, each message that the index returns is checked.",
         ],
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -49,8 +49,8 @@ def lookup(bench: Bench) -> Section:
         section.rows += [_built(index, messages), *_searched(index, searches)]
         index.close()
     section.notes.append(
-        f"Below, an account of {bench.sizes.account[3]:,} messages on the sandbox: what it takes to answer that nobody "
-        "wrote a word, by the tool, with the index and without it: calls, requests to WAHA, bytes of its answers."
+        f"Below, an account of {bench.sizes.account[3]:,} messages on the sandbox: what it takes the tool to find that "
+        "nobody wrote a word, with the index and without it: calls, requests to WAHA, bytes of its answers."
     )
     section.rows += _beside_the_walk(bench)
     return section
@@ -109,7 +109,7 @@ def _searched(index: Index, n: int) -> Iterator[Row]:
 
 
 def _hits(index: Index, text: str) -> int:
-    """How many of the newest hits there are, as the tool looks for them."""
+    """How many of the newest hits there are, found as the tool finds them."""
     sought = Sought(parse(text, None))
     sieve, before, found = sought.sieve(lambda each: [each]), None, 0
     while True:
@@ -123,7 +123,7 @@ def _hits(index: Index, text: str) -> int:
             return found
 
 
-# Beside the walk over the API
+# Compared with reading over the API
 
 
 def _beside_the_walk(bench: Bench) -> Iterator[Row]:
@@ -157,7 +157,7 @@ def _ask(pipe: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build(folder: str, key: str) -> int:
-    """Run `waha-mcp index build`; how many messages it tells of."""
+    """Run `waha-mcp index build`; returns how many messages it reports."""
     command = [*COMMAND, "index", "build", "--app", f"{folder}/bench.toml", "--json"]
     env = environment(WAHA_API_KEY=key, **homes(folder))
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What an App costs that does nothing: memory, threads and open files of one `serve --http` with many of them."""
+"""What an idle App costs: memory, threads and open files of one `serve --http` with many of them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from waha_mcp.sandbox import SandboxInfo
 
 #: Bytes that an idle App holds at most.
 AIM = 1_000_000
-#: Seconds after which a server that is left alone has let go of what it keeps for the next request.
+#: Seconds after which an idle server has released what it keeps for the next request.
 IDLE = bridges.RESTING + bridges.ROUND + 1
 
 
 def apps(bench: Bench) -> Section:
-    """Each App lists its tools and reads once; what is there once all are idle, above what one App alone leaves."""
+    """Each App lists its tools and reads once; measured is what remains once all are idle, beyond one App."""
     count = bench.sizes.apps
     section = Section(
         f"{count} Apps in one process",
         [
             f"One `waha-mcp serve --http` with {count} Apps, each with a session of its own (25 contacts, 20 chats) "
-            f"and its own key. Each lists its tools and its chats; then nobody asks for {IDLE:g} s. Per App: what "
-            "there is then above what there was after the first App alone, by the number of the others.",
+            f"and its own key. Each lists its tools and its chats; then there are no requests for {IDLE:g} s. "
+            "Per App: the increase over the state after the first App alone, divided by the number of the others.",
         ],
     )
     with ExitStack() as stack:
         folder = Path(bench.folder())
-        # A sandbox of its own: the accounts of this one would slow down what is measured next.
+        # A separate sandbox: its many accounts would slow down the next measurement.
         keys = definitions(stack.enter_context(sandbox_server()), folder, count)
         server = stack.enter_context(http_server("--apps", str(folder), state=Path(bench.folder())))
         if not memory_of(server.pid):
@@ -60,7 +60,7 @@ def apps(bench: Bench) -> Section:
 
 
 def definitions(info: SandboxInfo, folder: Path, count: int) -> list[str]:
-    """Make so many sessions, a key of each, and definitions of them in a folder; the keys."""
+    """Create this many sessions, a key for each, and their definitions in a folder; returns the keys."""
     keys = []
     with httpx.Client(base_url=info.url, headers={"X-Api-Key": info.admin_key}, timeout=60) as http:
 

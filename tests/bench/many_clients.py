@@ -1,4 +1,4 @@
-"""How many calls a second `serve --http` answers, and how late, beside WAHA itself: few clients and many at once."""
+"""Calls per second and latency of `serve --http`, compared with WAHA: few clients and many."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from tests.serving import free_port
 
 #: Apps that share the clients.
 APPS = 8
-#: nginx's own place for programs of the administrator is not in every PATH.
+#: nginx is in a folder for administrators' programs that is not in every PATH.
 _PATHS = "/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin:/bin"
 #: Seconds in which nginx must answer.
 _SOON = 10.0
 
-#: The load of so many clients.
+#: The load with this many clients.
 Loaded = Callable[[int], Load]
 
 
 def http(bench: Bench) -> Section:
-    """Each row at each number of clients, in turns."""
+    """Each row with each number of clients, alternating."""
     section = Section(
         "Many clients over HTTP",
         [
-            f"Answers per second and the 99th percentile of milliseconds, of clients of {APPS} Apps that each ask "
-            f"again once they are answered, for {bench.sizes.load:g} s; and the rate beside httpx's at as many. "
-            "Clients, servers and WAHA share this machine's cores: two processes are no faster where these are busy.",
-            "WAHA's answers are replayed by a small server, since the sandbox would be busy first; its row is the most "
-            "that there is to have. httpx: a program that asks WAHA for the same chats (one page, as list_chats) and "
-            "decodes the JSON. Rows of waha-mcp: the newer era, where no other is named.",
+            f"Answers per second and the 99th percentile of latency in milliseconds. The clients of {APPS} Apps each "
+            f"ask again once they are answered, for {bench.sizes.load:g} s; the ratio is to httpx with as many "
+            "clients. Clients, servers and WAHA share this machine's cores: two processes are no faster if these are "
+            "busy.",
+            "WAHA's answers are replayed by a small server, since the sandbox would be the bottleneck; its row is the "
+            "upper bound. httpx: a program that asks WAHA for the same chats (one page, as list_chats) and "
+            "decodes the JSON. Rows of waha-mcp use the newer era unless another is named.",
         ],
     )
     with ExitStack() as stack:
@@ -95,7 +96,7 @@ def _rows(bench: Bench, section: Section, stack: ExitStack) -> dict[str, Loaded]
 
 @contextmanager
 def _nginx(program: str, folder: Path, servers: Sequence[tuple[str, int]]) -> Iterator[str]:
-    """nginx before these servers, with kept connections to them; its URL."""
+    """nginx in front of these servers, with keep-alive connections to them; its URL."""
     port = free_port()
     upstream = "".join(f"server {host}:{port}; " for host, port in servers)
     kept = "".join(

@@ -1,4 +1,4 @@
-"""A stdio server, spoken to in bare JSON lines: no client library in the measurement."""
+"""A stdio server, driven with raw JSON lines, so that no client library is measured."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.harness import environment
 
 
 class Pipe:
-    """A server that was started and greeted. `greeting`: its answer to initialize."""
+    """A server that was started and initialized. `greeting`: its answer to initialize."""
 
     def __init__(self, command: list[str], **env: str) -> None:
-        # What it logs is shown where it ends before its time.
+        # Its log is shown if it ends too early.
         with ExitStack() as failing:
             self._log = failing.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
@@ -54,7 +54,7 @@ class Pipe:
         self._number += 1
 
     def receive(self) -> Any:
-        """The next answer's result. What is no JSON is skipped: some servers greet on stdout."""
+        """The next answer's result. Lines that are not JSON are skipped: some servers print a greeting on stdout."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             with contextlib.suppress(ValueError):
@@ -70,7 +70,7 @@ class Pipe:
         return self.receive()
 
     def close(self) -> None:
-        """End the server: by closing its input, and by force where it stays after that."""
+        """End the server by closing its input, and by force if it does not end."""
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):

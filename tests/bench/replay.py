@@ -1,7 +1,7 @@
-"""A WAHA that answers at once: what the sandbox has answered to a GET is given again, to the same key, without a look.
+"""A WAHA that answers at once: it replays the sandbox's answer to the same GET with the same key.
 
-The sandbox writes its answers in Python, and would be the first to be busy. `python -m tests.bench.replay URL` prints
-its own URL.
+The sandbox builds its answers in Python, and would be the bottleneck. `python -m tests.bench.replay URL` prints its own
+URL.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def _serve(url: str) -> None:
 
 @contextmanager
 def replaying(url: str) -> Iterator[str]:
-    """Such a server in a process of its own, before the WAHA at `url`; its URL."""
+    """Such a server in a separate process, in front of the WAHA at `url`; its URL."""
     command = [sys.executable, "-m", "tests.bench.replay", url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Made-up messages in several scripts, as many as wanted: the same for the same seed."""
+"""Made-up messages in several scripts, any number of them: the same for the same seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate
 from waha_mcp.history.records import Has, Record
 from waha_mcp.whatsapp.ids import MessageKey
 
-#: Letters of which words are made, how many a word has, how many words there are, and how many of 100 messages.
+#: Of each script: its letters, the length of its words, the number of its words, and its share of 100 messages.
 SCRIPTS: dict[str, tuple[str, range, int, int]] = {
     "latin": ("eeeeaaaiioonnrrttssllddchumgpbfvwkzyjxqéüöäñçøå", range(2, 10), 20_000, 50),
     "cyrillic": ("оооеееааиинтсрвлкмдпуяыьгзбчйхжшюцщэф", range(2, 10), 12_000, 15),
@@ -18,7 +18,7 @@ SCRIPTS: dict[str, tuple[str, range, int, int]] = {
     "thai": ("กขคงจชดตทนบปพมยรลวสหอะาิีึุูเแโใไ่้", range(3, 9), 6_000, 5),
     "chinese": ("".join(map(chr, range(0x4E00, 0x4E00 + 2_500))), range(1, 4), 20_000, 12),
 }
-#: Words of a message, on average and at most; people who write, and where.
+#: Words per message, on average and at most; the number of senders and of chats.
 WORDS, MOST_WORDS, PEOPLE, CHATS = 5.5, 80, 2_000, 500
 #: Seconds between two messages, on average; the last one is at this Unix second.
 APART, LAST = 150.0, 1_790_000_000
@@ -43,14 +43,14 @@ class Sayings:
         return list(found)
 
     def text(self) -> str:
-        """A message in one of the scripts; of words that follow Zipf's law."""
+        """A message in one of the scripts, with words that follow Zipf's law."""
         [script] = self._rng.choices(list(SCRIPTS), cum_weights=self._shares)
         count = min(1 + int(self._rng.expovariate(1 / WORDS)), MOST_WORDS)
         words = self._rng.choices(self.words[script], cum_weights=self._weights[script], k=count)
         return ("" if script == "chinese" else " ").join(words).capitalize()
 
     def records(self, count: int) -> Iterator[Record]:
-        """So many messages of people and groups, newest first."""
+        """This many messages of people and groups, newest first."""
         rng, second = self._rng, float(LAST)
         people = [f"1{203 + number // 100}55501{number % 100:02d}@c.us" for number in range(PEOPLE)]
         chats = [f"12036304{number:010d}@g.us" if number % 3 else people[number] for number in range(CHATS)]

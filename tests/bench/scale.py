@@ -1,4 +1,4 @@
-"""What a large account costs: each core tool cold and warm, and many calls on end."""
+"""What a large account costs: each core tool cold and warm, and a long run of calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from waha_mcp.sandbox.sample_files import jpeg
 
 TIMES = 10
 MEMBERS = 30
-#: Milliseconds that a search for a name takes at most, and what ten times the account may add to a page of messages.
+#: The most milliseconds for a search for a name, and the factor that ten times the account may add to a page of
+#: messages.
 SEARCH, PAGE = 50, 1.5
 
 #: The core tools, with placeholders for ids.
@@ -58,7 +59,7 @@ TOOLS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What a call made of WAHA, and how long it took."""
+    """The cost of a call: requests and bytes of WAHA, and time."""
 
     requests: int
     bytes: int
@@ -70,7 +71,7 @@ class Seen:
 
 @contextmanager
 def large(bench: Bench, account: tuple[int, int, int, int]) -> Iterator[Bench]:
-    """A bench on a sandbox of that many contacts, chats, groups and messages."""
+    """A bench on a sandbox with this many contacts, chats, groups and messages."""
     contacts, chats, groups, messages = account
     with sandbox_server("--contacts", str(contacts), "--messages", str(messages)) as info:
         # The ids are taken while their chat is among the newest.
@@ -80,7 +81,7 @@ def large(bench: Bench, account: tuple[int, int, int, int]) -> Iterator[Bench]:
 
 
 def grow(info: SandboxInfo, chats: int, groups: int) -> None:
-    """Make groups, then chats with contacts who have none, until there are so many; what is unread stays on top."""
+    """Create groups, then chats with contacts without one, up to these numbers; unread chats stay on top."""
     with httpx.Client(base_url=info.url, headers={"X-Api-Key": info.admin_key}, timeout=60) as http:
 
         def got(path: str) -> list[dict[str, Any]]:
@@ -176,21 +177,21 @@ def median(seen: list[Seen]) -> Seen:
     )
 
 
-# Many calls on end
+# A long run of calls
 
 BLOCK = 1_000
-#: How much later calls may take and hold more than those from the 1,000th on.
+#: How much slower calls may be, and how much larger memory, than after the first 1,000.
 SLOWER, HEAVIER = 1.2, 2_000_000
 
 
 def many(bench: Bench) -> Section:
-    """Mixed calls on a large account: are they as quick and is the process as light after thousands as after one?"""
+    """Mixed calls on a large account: whether time and memory are the same after thousands of calls as after one."""
     section = Section(
         f"{bench.sizes.mixed:,} mixed calls",
         [
-            "On the 1x account, in one process: the median call of each thousand, the same of direct REST (one page "
+            "On the 1x account, in one process: the median call of each thousand, that of direct REST (one page "
             "of chats, every tenth call), and memory (RSS) after it. The aim: both flat from the 1,000th on, the "
-            "median beside direct. Lists of people are read anew after 5 minutes, which once adds some megabytes.",
+            "median beside direct. Lists of people are read again after 5 minutes, which once adds some megabytes.",
         ],
     )
     blocks: list[tuple[float, int]] = []
@@ -201,7 +202,7 @@ def many(bench: Bench) -> Section:
             pipe = there.waha_mcp()
             pipe.ask("tools/list")
             chats = [chat["id"] for chat in http.get(CHATS, params={"limit": 200}).json()]
-            # Into channels and some groups the account may not write.
+            # The account may not write into channels and some groups.
             calls = mixed([each for each in chats if each.endswith("@c.us")])
             for start in range(0, there.sizes.mixed, BLOCK):
                 ours, direct = [], []
@@ -225,7 +226,7 @@ def many(bench: Bench) -> Section:
 
 
 def flat(blocks: list[tuple[float, int]]) -> tuple[str, bool | None]:
-    """Of (median beside direct, memory after it) of each thousand: the last by the second, the memory by the first."""
+    """From (median relative to direct, memory afterwards) of each thousand: time by the second, memory by the first."""
     if len(blocks) < 3:
         return "", None
     (p50, _), (last, held) = blocks[1], blocks[-1]
@@ -240,7 +241,7 @@ def _answered(pipe: Pipe, call: Call) -> None:
 
 
 def mixed(chats: list[str], seed: int = 1) -> Iterator[Call]:
-    """Calls as an agent makes them: it reads more than it writes, and most of it in a few chats."""
+    """Calls in an agent's mix: more reads than writes, mostly in a few chats."""
     rng = random.Random(seed)
     weights = [1 / (place + 1) for place in range(len(chats))]
     kinds = {

@@ -1,4 +1,4 @@
-"""The servers that are measured: waha-mcp, the least of the same SDK, and peers."""
+"""The servers that are measured: waha-mcp, the bare server on the same SDK, and peers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.harness import COMMAND, NO_PACE_TEXT
 from waha_mcp.sandbox import SandboxInfo
 
 Call = dict[str, Any]
-#: How a server is opened, and a call that it answers; None: it answers none.
+#: How a server is opened, and a call that it answers; None: it has none.
 Opened = tuple[Callable[[], Pipe], Call | None]
 
 BARE = [sys.executable, "-m", "tests.bench.bare_server"]
@@ -31,7 +31,7 @@ LIST_CHATS: Call = {"name": "list_chats", "arguments": {"limit": 20}}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """The size of a run."""
 
     starts: int
     processes: int
@@ -47,7 +47,7 @@ class Sizes:
     #: Messages of the local index, and searches of each kind in it.
     indexed: int
     searches: int
-    #: Apps of one process over HTTP.
+    #: Apps in one process over HTTP.
     apps: int
     #: Clients at a time over HTTP, and seconds for which each number of them asks.
     clients: tuple[int, ...]
@@ -59,7 +59,7 @@ SMALL = Sizes(2, 1, 20, 2, 1, 3, 3, (100, 80, 20, 1_000), 1_000, 5_000, 20, 10, 
 
 
 class Bench:
-    """What the measurements share: a sandbox, its ids, peers, and what is ended with the run."""
+    """What the measurements share: a sandbox, its ids, peers, and resources that end with the run."""
 
     def __init__(self, info: SandboxInfo, sizes: Sizes, peers: Mapping[str, Peer], stack: ExitStack) -> None:
         self.info, self.sizes, self.peers = info, sizes, peers
@@ -67,11 +67,11 @@ class Bench:
         self._stack = stack
 
     def folder(self) -> str:
-        """An empty one, private to whom it is given."""
+        """An empty folder that only the caller uses."""
         return self._stack.enter_context(tempfile.TemporaryDirectory())
 
     def waha_mcp(self, policy: str = NO_PACE_TEXT, *, url: str = "", folder: str = "", **env: str) -> Pipe:
-        """`waha-mcp serve` with the policy of an App file. `folder`: for its state, a new one where none is given."""
+        """`waha-mcp serve` with the policy of an App file. `folder`: for its state; a new one by default."""
         folder = folder or self.folder()
         file = Path(folder) / "bench.toml"
         if not file.exists():
@@ -85,7 +85,7 @@ class Bench:
         return Pipe(shlex.split(command), HOME=self.folder())
 
     def others(self) -> dict[str, Opened]:
-        """The bare server and the peers, with a call of each: 20 chats, of the bare server a ping."""
+        """The bare server and the peers, with a call of each: 20 chats; a ping for the bare server."""
         peers: dict[str, Opened] = {
             name: (partial(self.peer, name), self.peers_call(name, CHATS_ROW)) for name in self.peers
         }
@@ -103,11 +103,11 @@ class Bench:
         return filled(arguments, self.found)
 
     def on(self, info: SandboxInfo) -> Bench:
-        """The same on another sandbox."""
+        """This bench on another sandbox."""
         return Bench(info, self.sizes, self.peers, self._stack)
 
     def drop_absent(self) -> dict[str, str]:
-        """Leave out the peers that do not start: them, and why."""
+        """Leave out the peers that do not start; returns them, with the reason."""
         gone: dict[str, str] = {}
         for name in self.peers:
             try:
@@ -124,6 +124,6 @@ def homes(folder: str) -> dict[str, str]:
 
 
 def succeeded(answer: dict[str, Any]) -> None:
-    """Stop where a call failed: an error is quick, and would look good."""
+    """Stop if a call failed: an error is fast, and would look good."""
     if answer.get("isError"):
         raise SystemExit(f"a call that is measured failed: {answer['content']}")

@@ -1,4 +1,4 @@
-"""How many bytes a listing and answers have, beside WAHA's own."""
+"""The bytes of a listing and of answers, compared with WAHA's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ LISTING, OF_RAW = 10_240, 0.25
 
 def sizes(bench: Bench) -> Section:
     """Of the listing by the key's actions, and of answers."""
-    section = Section("Bytes", ["Of a listing: what a model sees, and all. Of an answer: its text, and WAHA's own."])
+    section = Section(
+        "Bytes", ["Of a listing: what a model sees, and all of it. Of an answer: its text, and WAHA's answer."]
+    )
     for key in ("read", "send", "read_send"):
         pipe = bench.waha_mcp(WAHA_API_KEY=bench.info.keys[key])
         tools = pipe.ask("tools/list")["tools"]

@@ -1,4 +1,4 @@
-"""From the spawn to the first tools/list, and to the first answer of a call."""
+"""The time from the spawn to the first tools/list, and to the first answer of a call."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.bench.table import Row, Section, times
 FIRST, PREPARED = "waha-mcp, very first start", "waha-mcp, prepared listing"
 COMPILING, BOTH = "waha-mcp, no bytecode", "waha-mcp, no bytecode, prepared listing"
 AWAY, SILENT = "waha-mcp, WAHA away", "waha-mcp, WAHA silent"
-#: Of the bare server's time to its first listing.
+#: The most that our time to the first listing may be, as a multiple of the bare server's.
 AIMS = {PREPARED: 0.15, FIRST: 1.0, AWAY: 1.0, SILENT: 1.0}
 
 
 def start(bench: Bench) -> Section:
-    """Every start, in turns."""
+    """Every way to start, alternating."""
     with _unanswering() as (away, silent):
         taken = _measured(_servers(bench, away, silent), bench.sizes.starts)
     listings = {name: each[0] for name, each in taken.items()}
@@ -31,7 +31,7 @@ def start(bench: Bench) -> Section:
         "Start",
         [
             "Milliseconds from the spawn to the answer to the first tools/list, and to that of a call right after it "
-            "(20 chats; a ping of the bare server, the least that the same SDK can be). WAHA away or silent: with "
+            "(20 chats; a ping of the bare server, the minimum with the same SDK). WAHA away or silent: with "
             "declared actions.",
         ],
     )
@@ -46,7 +46,7 @@ def start(bench: Bench) -> Section:
 
 
 def verdict(name: str, listings: Mapping[str, float], peers: list[str]) -> tuple[str, bool | None]:
-    """The aim of a start and whether it is met: where there are peers, a prepared listing is there before theirs."""
+    """The aim of a start and whether it is met; with peers, a prepared listing must be faster than theirs."""
     if name not in AIMS:
         return "", None
     aim, met = f"<= {AIMS[name]}x", listings[name] <= AIMS[name] * listings[BARE_NAME]
@@ -57,7 +57,7 @@ def verdict(name: str, listings: Mapping[str, float], peers: list[str]) -> tuple
 
 def _servers(bench: Bench, away: str, silent: str) -> dict[str, Opened]:
     prepared, compiled = bench.folder(), bench.folder()
-    # The run that prepares: its listing is confirmed, and a call answered.
+    # The run that prepares: its listing is confirmed, and a call is answered.
     pipe = bench.waha_mcp(folder=prepared)
     pipe.ask("tools/list")
     succeeded(pipe.ask("tools/call", **LIST_CHATS))
@@ -78,7 +78,7 @@ def _servers(bench: Bench, away: str, silent: str) -> dict[str, Opened]:
 def _measured(servers: Mapping[str, Opened], n: int) -> dict[str, tuple[float, float | None]]:
     taken: dict[str, list[tuple[float, float | None]]] = {name: [] for name in servers}
     for turn in range(n):
-        # In another order each time: a server that has just been closed still costs its neighbour something.
+        # In a different order each time: a server that has just been closed still slows the next one.
         for name in random.Random(turn).sample([*servers], len(servers)):
             taken[name].append(_once(*servers[name]))
     medians: dict[str, tuple[float, float | None]] = {}
@@ -103,7 +103,7 @@ def _once(opened: Callable[[], Pipe], call: Call | None) -> tuple[float, float |
 
 @contextmanager
 def _unanswering() -> Iterator[tuple[str, str]]:
-    """Where connections are refused, and where they are taken and nothing is ever answered."""
+    """A port that refuses connections, and one that accepts them and never answers."""
     with ExitStack() as stack:
         away, silent = (stack.enter_context(socket.socket()) for _ in range(2))
         for each in (away, silent):

@@ -1,4 +1,4 @@
-"""What the bench says of its figures: tables, ratios, and whether aims are met. Nothing is timed here."""
+"""How the bench reports its figures: tables, ratios, and whether aims are met. Nothing is timed here."""
 
 from __future__ import annotations
 

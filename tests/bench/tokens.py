@@ -1,10 +1,10 @@
-"""`python -m tests.bench.tokens`: what answers and listings cost a model, in tokens (o200k) of what a host shows it.
+"""`python -m tests.bench.tokens`: what answers and listings cost a model: tokens (o200k) of what a host shows it.
 
-`--table docs/tokens.md` writes what was counted into the page, by which test_tokens.py holds it.
+`--table docs/tokens.md` writes the counts into the page; test_tokens.py checks later counts against it.
 
-`--peer NAME=COMMAND` counts another server beside, with `{url}` and `{key}` in its command. `--calls NAME=FILE` has how
-its tools are called and what was read in their answers: JSON of {row: {"tool"?, "arguments"?, "note"}}, with `{chat}`,
-`{message}` and `{picture}` (ids of Maya Lindqvist's chat, its newest message and picture) in the arguments.
+`--peer NAME=COMMAND` counts another server as well, with `{url}` and `{key}` in its command. `--calls NAME=FILE` has
+how its tools are called and what was read in their answers: JSON of {row: {"tool"?, "arguments"?, "note"}}, with
+`{chat}`, `{message}` and `{picture}` (ids of Maya Lindqvist's chat, its newest message and picture) in the arguments.
 
 `--before CHECKOUT` counts an agent's day, with the waha-mcp in that folder and with this one.
 """
@@ -75,7 +75,7 @@ COMPARED = [name for name in ANSWERS if not name.startswith(("error", "get_statu
 @cache
 def _encoding() -> Any:
     with warnings.catch_warnings():
-        # It opens its table by a deprecated function.
+        # It opens its table with a deprecated function.
         warnings.simplefilter("ignore", DeprecationWarning)
         import bpe_openai
 
@@ -98,7 +98,7 @@ def read_by_model(result: dict[str, Any]) -> str:
 
 
 def model_visible(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What hosts pass on of a listing."""
+    """The part of a listing that hosts pass on to a model."""
     return [{name: tool[name] for name in ("name", "description", "inputSchema") if name in tool} for tool in tools]
 
 
@@ -153,7 +153,7 @@ def _waha(info: SandboxInfo, path: str, **params: Any) -> httpx.Response:
 
 
 def filled(value: Any, found: Mapping[str, str]) -> Any:
-    """Arguments with what was found for each placeholder."""
+    """Arguments with the placeholders replaced by what was found."""
     if isinstance(value, str):
         return re.sub(r"\{(\w+)\}", lambda match: found.get(match[1], match[0]), value)
     if isinstance(value, dict):
@@ -173,7 +173,7 @@ def committed(page: str) -> dict[str, int]:
 
 
 def above(rows: Mapping[str, int], allowed: Mapping[str, int]) -> list[str]:
-    """The rows that cost more than 3 % more than the committed ones, or are not in the table, in words."""
+    """The rows that cost over 3 % more than the committed count or are not in the table, as text."""
     return [
         f"{name}: {count:,}, and {allowed[name]:,} in the table" if name in allowed else f"{name}: not in the table"
         for name, count in rows.items()
@@ -186,7 +186,7 @@ def above(rows: Mapping[str, int], allowed: Mapping[str, int]) -> list[str]:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another server: `calls` says for each row how its tool is called, and what was read in the answer."""
+    """Another server. `calls` says for each row how its tool is called, and what was found in the answer."""
 
     name: str
     command: str
@@ -236,19 +236,19 @@ def ids_of(info: SandboxInfo) -> dict[str, str]:
 
 
 def peers_section(rows: Mapping[str, int], peers: list[Peer]) -> str:
-    """The figures of peers beside ours, with how they were called and what their answers lack."""
+    """The figures of peers next to ours, with how they were called and what their answers lack."""
     cells = [measured_peer(peer) for peer in peers]
     ours = {name: f"{count:,}" for name, count in rows.items()}
     lines = [
         "## Beside two other servers for WAHA",
         "",
-        "The same sandbox, chats and messages. The contents are not equal: what answers leave out or get wrong stands "
-        f"below, with how each tool was called. {made_on()}.",
+        "The same sandbox, chats and messages. The contents are not equal: what answers leave out or get wrong is "
+        f"listed below, with the call of each tool. {made_on()}.",
         "",
         f"| | waha-mcp | {' | '.join(peer.name for peer in peers)} |",
         f"|---|---|{'---|' * len(peers)}",
     ]
-    # Each once: those of ours that all may have, then what peers have besides.
+    # Each once: those of ours that every server may have, then further rows of peers.
     for row in dict.fromkeys([*COMPARED, *(row for peer in peers for row in peer.calls), VISIBLE]):
         figures = [each.get(row, "–") for each in (ours, *cells)]
         lines.append(f"| {'tools as a model sees them' if row == VISIBLE else row} | {' | '.join(figures)} |")
@@ -329,7 +329,7 @@ def section(rows: Mapping[str, int]) -> str:
     lines = [
         "## Answers and listings",
         "",
-        f"One run; others count the same. {made_on()}.",
+        f"One run; others give the same counts. {made_on()}.",
         "",
         "| | count | aim | |",
         "|---|---|---|---|",

@@ -21,13 +21,13 @@ OURS = "waha-mcp"
 
 
 def weight(bench: Bench) -> Section:
-    """Both."""
+    """The size on disk and the memory."""
     section = Section(
         "Weight",
         [
-            "Installed: waha-mcp and all that it requires without extras, bytecode with it. Memory: of one stdio "
-            f"process after the opening and {CALLS} calls of list_chats; the bare server's, after its opening. "
-            "RSS counts what processes share in full, PSS by halves.",
+            "Installed: waha-mcp and all that it requires without extras, including bytecode. Memory: of one stdio "
+            f"process after the opening and {CALLS} calls of list_chats; of the bare server, after its opening. "
+            "RSS counts memory shared by processes in full, PSS by their share of it.",
         ],
     )
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
@@ -46,7 +46,7 @@ def weight(bench: Bench) -> Section:
 
 
 def megabytes(size: float) -> str:
-    """A size in words."""
+    """A size as text."""
     return f"{size / MB:.1f} MB"
 
 
@@ -55,7 +55,7 @@ def closure(requirements: Iterable[str]) -> tuple[dict[str, Distribution], list[
     found: dict[str, Distribution] = {}
     missing: list[str] = []
     seen: set[tuple[str, frozenset[str]]] = set()
-    # What is required, and the extras of what requires it.
+    # The required packages, and the extras that their dependents ask for.
     waiting: list[tuple[str, frozenset[str]]] = [(each, frozenset()) for each in requirements]
     while waiting:
         text, chosen = waiting.pop()
@@ -81,9 +81,9 @@ def _size(there: Distribution) -> int:
 
 
 def memory_of(pid: int) -> dict[str, int]:
-    """The bytes of a process and of all that it has started, as `{"RSS": …, "PSS": …, "USS": …}`.
+    """The memory in bytes of a process and its children, as `{"RSS": …, "PSS": …, "USS": …}`.
 
-    USS is what no other process shares. Empty where none is told.
+    USS is what no other process shares. Empty if the system does not report it.
     """
     kinds = {"Rss": "RSS", "Pss": "PSS", "Private_Clean": "USS", "Private_Dirty": "USS"}
     held = dict.fromkeys(kinds.values(), 0)

@@ -22,7 +22,7 @@ RESOURCE = "https://wa.example.com/mcp"
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The config folder, with an App whose key is nowhere to be found here."""
+    """The config folder, with an App whose key is not stored on this machine."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     folder = tmp_path / "waha-mcp"
     folder.mkdir()

@@ -20,7 +20,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for(text: str) -> tuple[str, Question]:
-    """The id of a hostile question that waits, and the question."""
+    """The id of a waiting question with hostile text, and the question."""
     question = hostile_question(text)
     return approvals_of("one").ask(question).id, question
 

@@ -17,7 +17,7 @@ import pytest
 from tests.harness import environment
 
 ROOT = Path(__file__).parents[2]
-#: Runs the check alone: the rest of the doctor asks a WAHA.
+#: Runs only this check: the rest of the doctor calls a WAHA.
 CHECK = """
 import json
 from waha_mcp.cli.bytecode import look_at_bytecode
@@ -28,14 +28,14 @@ pytestmark = pytest.mark.slow
 
 
 class Installed:
-    """A copy of the package in a folder, whose Python is told to find it there first. The others are this machine's."""
+    """A copy of the package in a folder that comes first on its Python's path. The others are this machine's."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.package, self.home = folder, folder / "waha_mcp", home
         shutil.copytree(ROOT / "waha_mcp", self.package, ignore=shutil.ignore_patterns("__pycache__", "sandbox"))
 
     def warnings(self, *options: str, **env: str) -> list[dict[str, Any]]:
-        """What the check says of our package; whether the others have bytecode is this machine's matter."""
+        """What the check reports about our package; whether others have bytecode depends on this machine."""
         given = environment(PYTHONPATH=str(self.folder), HOME=str(self.home), **env)
         for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
             if name not in env:
@@ -46,7 +46,7 @@ class Installed:
         return [each for each in found if "waha_mcp" in each["says"]]
 
     def compile(self, fix: str) -> None:
-        """Do what the fix says, of our own package alone."""
+        """Apply the fix, only to our own package."""
         [command] = re.findall(r"`(.*?)`", fix)
         words = shlex.split(command)
         assert words[:4] == [sys.executable, "-m", "compileall", "-q"]
@@ -65,7 +65,7 @@ def installed(tmp_path: Path) -> Installed:
 
 
 def close(package: Path) -> None:
-    """Let nobody write bytecode there, root neither: a file stands where its folder belongs."""
+    """Make sure that nobody, not even root, can write bytecode there: a file is in the place of its folder."""
     for each in [package, *(path for path in package.rglob("*") if path.is_dir())]:
         (each / "__pycache__").write_text("")
 

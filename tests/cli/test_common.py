@@ -1,4 +1,4 @@
-"""Which App a command is about, and commands in texts as they have to be typed."""
+"""Which App a command uses, and commands in messages, spelled so that they can be pasted."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Setup:
-    """One user's machine: a home folder, one App, and the WAHA that it names."""
+    """A user's machine: a home folder, one App, and the WAHA that it names."""
 
     sandbox: SandboxInfo
     admin: Admin
@@ -380,7 +380,7 @@ async def test_nothing_but_looks_leave_for_waha(setup: Setup) -> None:
 
 
 async def test_the_command_prints_json_and_exits_with_1_on_a_problem(setup: Setup) -> None:
-    # The doctor warns of a machine where Python keeps no bytecode.
+    # The doctor would warn about a machine where Python keeps no bytecode.
     env = {"HOME": str(setup.home), "XDG_CONFIG_HOME": str(setup.home / ".config"), "PYTHONDONTWRITEBYTECODE": ""}
     done = await anyio.to_thread.run_sync(lambda: run("doctor", "--json", env=env))
     assert done.returncode == 0

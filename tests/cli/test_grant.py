@@ -1,4 +1,4 @@
-"""`waha-mcp grant`: for whom it can be, which questions it asks, and how grants are shown and ended."""
+"""`waha-mcp grant`: for whom it can be opened, which questions it asks, and how grants are shown and closed."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def answers(child: pexpect.spawn[str], *steps: tuple[str, str]) -> None:
 
 
 async def listed(entry: dict[str, object], home: dict[str, str]) -> set[str]:
-    """The tools that a host sees that launches this entry."""
+    """The tools that a host sees when it launches this entry."""
     server = StdioServerParameters.model_validate({**entry, "env": environment(**home)})
     async with Client(server) as client:
         return {tool.name for tool in (await client.list_tools()).tools}
@@ -271,7 +271,7 @@ async def test_ctrl_c_while_waha_makes_the_app_leaves_waha_as_it_was(
     body = {"id": "assistant", "session": "default", "app": "mcp", "config": {"actions": before}}
     if before:
         await admin.request("POST", "/api/apps", body)
-    # The app is made, and WAHA's answer to the next look is a long time coming.
+    # The app is made, and WAHA's answer to the next request takes long.
     await admin.fault("/api/keys", method="GET", delay=60)
 
     env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
@@ -411,7 +411,7 @@ async def test_a_waha_without_apps_gives_a_scoped_key_and_updates_it(
 async def test_a_key_that_allows_more_than_was_asked_is_removed_and_nothing_is_written(
     sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
 ) -> None:
-    # The probe for send answers, though WAHA was asked for a key without it.
+    # The probe for send succeeds, although WAHA was asked for a key without it.
     await admin.fault("/api/default/status/new-message-id", status=200, body="{}", content_type="application/json")
     done = await anyio.to_thread.run_sync(lambda: unattended(sandbox, "--actions", "read", home=home))
     assert done.returncode == 1

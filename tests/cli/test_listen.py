@@ -24,7 +24,7 @@ SAM, MAYA, DAD, STRANGER = "12025550123@c.us", "447700900142@c.us", "12025550101
 
 
 class World:
-    """A sandbox, and the hand of whoever writes to its account."""
+    """A sandbox, with control over who writes to its account."""
 
     def __init__(self, sandbox: SandboxInfo) -> None:
         self.sandbox = sandbox
@@ -39,7 +39,7 @@ class World:
         return answer.json()
 
     def writes(self, chat: str, text: str, **more: Any) -> str:
-        """A message arrives; its id."""
+        """A message arrives; returns its id."""
         message_id: str = self.post("/sandbox/messages", chatId=chat, text=text, **more)["id"]
         return message_id
 
@@ -55,11 +55,11 @@ class World:
         return [each["body"]["text"] for each in asked if each["path"] == "/api/sendText"]
 
     def asked(self) -> list[str]:
-        """The paths that WAHA was asked for."""
+        """The paths that were requested from WAHA."""
         return [unquote(each["path"]) for each in self._http.get("/sandbox/requests").json()]
 
     def forget(self) -> None:
-        """Forget what was asked of WAHA."""
+        """Clear the log of requests."""
         self._http.delete("/sandbox/requests").raise_for_status()
 
     @property
@@ -315,7 +315,7 @@ def test_a_run_that_fails_or_does_not_read_is_said_and_ends_nothing(world: World
 
 
 def _ended(*pids: int) -> bool:
-    """Whether these processes end before long. One that nobody has waited for counts as ended."""
+    """Whether these processes end soon. One that nobody has waited for counts as ended."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
         states = [Path(f"/proc/{pid}/stat") for pid in pids]
@@ -344,7 +344,7 @@ def test_two_machines_that_answer_each_other_are_stopped_after_so_many_turns(
         line = listener.says("wakes nobody until")
         assert "was answered 3 times since the account's owner last wrote there" in line
         assert len(world.sent(SAM)) == 3
-        # Only a person ends that.
+        # Only a person ends the block.
         world.writes(SAM, "Hello?", fromMe=True)
         world.writes(SAM, "Hello, human")
         listener.says("exit code 0")
@@ -359,7 +359,7 @@ def test_what_woke_nobody_is_counted_in_the_next_burst_and_said_once(world: Worl
         world.writes(DAD, "two")
         listener.says("wakes nobody until")
         world.writes(DAD, "three")
-        # What another chat says comes after it.
+        # A message in another chat comes after it.
         world.writes(MAYA, "after that")
         assert listener.texts() == ["after that"]
         world.writes(DAD, "I am here", fromMe=True)
@@ -404,7 +404,7 @@ def test_what_comes_in_a_flood_while_the_agent_works_is_cut_and_counted(
         world.writes(MAYA, "one")
         listener.says("run 1 None")
         world.post("/sandbox/socket", flood=120, chatId=MAYA)
-        # What comes behind it in another chat is heard after it.
+        # What comes after it in another chat is received after it.
         world.writes(DAD, "after it")
         listener.says("run 1 None")
         gate.touch()
@@ -459,7 +459,7 @@ def test_it_ends_when_it_is_told_to_although_nobody_reads_its_lines(world: World
         pass
     world.writes(MAYA, "x" * 9_000)
     assert process.stdout is not None
-    # It has begun to print.
+    # It has started to print.
     assert process.stdout.read(1) == "{"
     process.terminate()
     assert process.wait(PATIENCE) == 0

@@ -29,9 +29,9 @@ from waha_mcp.sandbox import SandboxInfo
 
 pytestmark = pytest.mark.anyio
 
-#: Of a server: what it looks at now and then, it looks at all the time.
+#: Makes a server's periodic passes run all the time.
 SOON = "from waha_mcp import indexing; indexing.CLAIM = 0.2; indexing.PAUSE = 0.0; "
-#: Of a Python whose SQLite has no trigrams.
+#: A Python whose SQLite has no trigram tokenizer.
 NO_TRIGRAMS = (
     "import waha_mcp.history.index_file as found\n"
     "def lacking(connection): raise found.NoTrigrams('The index needs SQLite 3.34 or newer')\n"
@@ -40,7 +40,7 @@ NO_TRIGRAMS = (
 
 
 class Home:
-    """One user's folders, with an App `work` on a sandbox."""
+    """A user's folders, with an App `work` on a sandbox."""
 
     def __init__(self, folder: Path, sandbox: SandboxInfo) -> None:
         self.sandbox = sandbox
@@ -65,7 +65,7 @@ class Home:
         return json.loads(done.stdout)
 
     def file(self) -> dict[str, Any]:
-        """What `index status` says of the App's only index."""
+        """What `index status` reports about the App's only index."""
         [app] = self.json("index", "status")
         [file] = app["files"]
         assert isinstance(file, dict)
@@ -117,7 +117,7 @@ def test_a_build_reads_all_there_is_and_says_how_much_and_what_not(home: Home) -
 def test_only_the_user_can_read_what_is_indexed(home: Home) -> None:
     home.json("index", "build")
     with closing(Index(home.path)) as index:
-        index.note(opened=1)  # so that SQLite's files stand beside it
+        index.note(opened=1)  # so that SQLite's other files exist, too
         beside = sorted(home.path.parent.glob(f"{home.path.stem}*"))
         assert {path.suffix for path in beside} >= {".sqlite", ".lock", ".sqlite-wal", ".sqlite-shm"}
         assert {stat.S_IMODE(path.stat().st_mode) for path in beside} == {0o600}
@@ -278,7 +278,7 @@ async def test_what_is_forgotten_while_a_server_runs_is_not_read_again(home: Hom
         assert done["indexed_messages"] > 20
         with closing(Index(home.path)) as index:
             assert index.counts().messages == before - done["indexed_messages"]
-    # Nor by another process, which looks at all chats.
+    # Nor by another process, which makes a pass over all chats.
     assert (await anyio.to_thread.run_sync(lambda: home.json("index", "build")))["messages"] == (
         before - done["indexed_messages"]
     )

@@ -15,7 +15,7 @@ from waha_mcp.sandbox import SandboxInfo
 
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
-    """The environment of a user with two Apps, of which one has another id than its file's name."""
+    """The environment of a user with two Apps, one of which has an id other than its file's name."""
     config = tmp_path / "config" / "waha-mcp"
     config.mkdir(parents=True)
     (config / "work.toml").write_text('key = "scoped-key-1234"\n')

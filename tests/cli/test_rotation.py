@@ -33,7 +33,7 @@ Done = subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The variables of a user of their own, for this process and those that it starts."""
+    """The environment of a separate user, for this process and those that it starts."""
     found = {
         "HOME": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path / ".config"),
@@ -66,7 +66,7 @@ def plan_of(sandbox: SandboxInfo) -> Plan:
 
 
 async def set_up(sandbox: SandboxInfo, home: dict[str, str]) -> str:
-    """An App as `init` makes it; its key."""
+    """An App as `init` makes it; returns its key."""
     plan = plan_of(sandbox)
     async with AdminApi(plan.app(sandbox.admin_key)) as api:
         await make(api, plan, folder(home))
@@ -74,7 +74,7 @@ async def set_up(sandbox: SandboxInfo, home: dict[str, str]) -> str:
 
 
 async def tried(sandbox: SandboxInfo, home: dict[str, str], place: Place | None = None) -> str | None:
-    """The rotation without a process; the error, None if all went well."""
+    """Rotate without a process; returns the error, or None."""
     plan = plan_of(sandbox)
     try:
         async with AdminApi(plan.app(sandbox.admin_key)) as api:
@@ -390,14 +390,14 @@ async def test_what_cannot_be_looked_up_afterwards_is_not_known(
 
 
 class Full(Place):
-    """A place on a full disk."""
+    """A key place on a full disk."""
 
     def write(self, key: SecretStr) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "assistant.key")
 
 
 class Doubtful(Place):
-    """A place that fails after it has taken the key, and is not to be read then."""
+    """A key place that fails after it has stored the key, and cannot be read then."""
 
     def write(self, key: SecretStr) -> None:
         super().write(key)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness import environment
 
-#: The command as it is, and on an event loop that cannot catch signals, as the one of Windows.
+#: The command as it is, and on an event loop that cannot catch signals, like the one of Windows.
 LOOPS = {
     "loop with signals": "",
     "loop without signals": """

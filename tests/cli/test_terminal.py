@@ -16,9 +16,9 @@ COLUMNS = 60
 
 
 def in_a_terminal(*arguments: str, **env: str) -> list[str]:
-    """The lines that a command prints in a terminal of `COLUMNS` columns, without colors."""
+    """The lines that a command prints in a terminal with `COLUMNS` columns, without colors."""
     values = environment(TERM="xterm-256color", **env)
-    values.pop("COLUMNS", None)  # it counts more than the terminal
+    values.pop("COLUMNS", None)  # one more than the terminal
     child = pexpect.spawn(
         COMMAND[0],
         [*COMMAND[1:], *arguments],

@@ -1,6 +1,7 @@
-"""`python -m tests.clients_real [NAME ...]`: real clients at work; 1 where one does otherwise than `clients` says.
+"""`python -m tests.clients_real [NAME ...]`: real clients at work; exits with 1 if one differs from `clients`.
 
-Each client is installed into an environment of its own, in the user's cache. One that cannot be is named and skipped.
+Each client is installed into an environment of its own, in the user's cache. One that cannot be installed is named and
+skipped.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ with a scripted model, and what its model would get counts. WAHA's own log shows
 
 
 def run(client: Client) -> dict[str, str] | NotInstalled | AssertionError:
-    """What every line came to, or why there is nothing to tell."""
+    """The outcome of each line of the table, or why there is none."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             with driven(client, Path(folder)) as process:

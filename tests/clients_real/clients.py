@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: Nothing of it reached the model; it reached it as base64 among the text; it ended the agent's run.
+#: Nothing of it reached the model; it reached the model as base64 inside the text; it ended the agent's run.
 DROPPED, AS_TEXT, ENDED = "dropped", "base64 text", "ends the run"
-#: The client asks nobody, so the question went to the user's terminal; a tool that is gone stays on offer.
+#: The client asks nobody, so the question went to the user's terminal; a tool that is gone is still offered.
 CONSOLE, STALE = "at the console", "stays listed"
-#: The client asks for the protocol's version in a process of its own, which lists nothing.
+#: The client probes the protocol version in a separate process, which lists nothing.
 UNPREPARED_PROBE = "not its probe"
 #: The model is told that every argument is required.
 ALL_REQUIRED = "all required"
@@ -19,8 +19,8 @@ ALL_REQUIRED = "all required"
 class Limit:
     """What a client cannot do.
 
-    `outcome` is one of the words above, and `why` says more; `code` is the only line of the client's `file` (among its
-    packages) that reads so, without its indent: it does it.
+    `outcome` is one of the words above, and `why` says more; `code` is the line that causes it, without its indent: it
+    occurs once in the client's `file` (among its packages).
     """
 
     outcome: str
@@ -33,7 +33,7 @@ class Limit:
 class Client:
     """A client: its name, what is installed (the client itself first, with its version), and its driver.
 
-    `note`: how it was set up, or what it needs beside it. `limits`: by line of the table.
+    `note`: its setup, or what else it needs. `limits`: by line of the table.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A client in a process of its own, on `waha-mcp serve` with an App on a sandbox; see `drivers/lines.py`."""
+"""A client in a separate process, on `waha-mcp serve` with an App on a sandbox; see `drivers/lines.py`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.harness import NO_PACE_TEXT, environment, sandbox_server
 from tests.openings import launcher
 
 DRIVERS = Path(__file__).parent / "drivers"
-#: Seconds in which a client must have answered: the heaviest framework takes some to load.
+#: Seconds within which a client must have answered: the heaviest framework takes long to load.
 PATIENCE = 120.0
 #: Seconds in which a client that opens again must have listed the tools. One that does not list is answered after them.
 UNTIL_LISTED = 8.0
 
-#: Whom the App may write to, whom only when a person says yes, and whom not at all.
+#: Whom the App may write to, whom only after an approval, and whom not at all.
 ALLOWED, ASKED, DENIED = "12025550123@c.us", "447700900142@c.us", "12025550101@c.us"
-#: What the App's transcriber makes of every voice note, as long as a file is not there.
+#: The App's transcript of every voice note, unless this file exists.
 TRANSCRIPT = "Bring the blue umbrella"
 _TRANSCRIBER = f"import os, sys; sys.exit(1) if os.path.exists(sys.argv[1]) else print({TRANSCRIPT!r})"
 
-#: Nothing of a client may leave the machine.
+#: No traffic of a client may leave the machine.
 QUIET = {
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_TRACING_ENABLED": "false",
@@ -48,7 +48,7 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Got:
-    """What a client hands to a model for a call, or with what it ended the run. See `drivers/lines.py`."""
+    """What a client hands to a model for a call, or the error that ended the run. See `drivers/lines.py`."""
 
     text: str
     pictures: tuple[str, ...]
@@ -58,9 +58,9 @@ class Got:
 
 
 class Driven:
-    """The client's process. `judge` is the admin's hand on its sandbox, `key` the App's key as WAHA has it.
+    """The client's process. `judge` has admin access to its sandbox, `key` is WAHA's row of the App's key.
 
-    `notes`: the name of the folder in which servers note their openings.
+    `notes`: the name of the folder in which servers record their openings.
     """
 
     def __init__(self, client: Client, judge: Judge, key: dict[str, Any], folder: Path, notes: str = "notes") -> None:
@@ -143,7 +143,7 @@ class Driven:
             launcher(script, self.notes)
 
     def no_transcripts(self) -> None:
-        """Let the App's transcriber fail from now on."""
+        """Make the App's transcriber fail from now on."""
         (self.folder / "deaf").touch()
 
     def waha_mcp(self, *arguments: str) -> str:
@@ -155,7 +155,7 @@ class Driven:
         return done.stdout
 
     def log(self) -> str:
-        """The end of what the client, and the server under it, wrote to stderr."""
+        """The end of stderr of the client and of the server that it launched."""
         return self.stderr.read_text(errors="replace")[-3000:]
 
     def close(self) -> None:
@@ -215,7 +215,7 @@ def launch(client: Client, env: dict[str, str]) -> list[str]:
 
 
 def place(client: Client, limit: Limit) -> str:
-    """Where the line of code of a limit stands in the client's environment, such as `mcp/client.py:120`."""
+    """Where the line of code that causes a limit is in the client's environment, such as `mcp/client.py:120`."""
     if client.driver.endswith(".mjs"):
         packages = node_environment(client.requirements) / "node_modules"
     else:

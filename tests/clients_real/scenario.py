@@ -1,7 +1,7 @@
 """What every client does, line by line of the table, and what of it reached the model. The sandbox counts the effects.
 
 Each line returns "" where all went as it should, or one of the words of `clients`; what must hold for every client is
-asserted. Answers are judged by their content words, never by their shape.
+asserted. Answers are judged by the words in them, not by their shape.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def converts_schemas(client: Driven) -> str:
 
 
 def opens_again(client: Driven) -> str:
-    """A later start is told the same before the SDK is imported, and its calls work."""
+    """A later start gets the same before the SDK is imported, and its calls work."""
     [first, *_] = _listings(noted(client.notes))
     assert not first.prepared
     with client.again() as second:
@@ -56,7 +56,7 @@ def opens_again(client: Driven) -> str:
         [again, *_] = _listings(openings)
         assert again.prepared
         assert again.before_sdk
-        # Only how long it may be kept is another.
+        # Only how long it may be cached differs.
         assert _told(again) == _told(first)
         assert second.tools() == client.tools()
         assert "Maya Lindqvist" in second.call("list_chats", limit=5).text
@@ -83,7 +83,7 @@ def sees_a_picture(client: Driven) -> str:
 
 
 def reads_a_voice_note(client: Driven) -> str:
-    """What the App's transcriber makes of it reaches the model."""
+    """The App's transcript of the voice note reaches the model."""
     got = client.call("get_media", message_id=_message(client, *VOICE))
     assert TRANSCRIPT in got.text, got
     assert base64.b64encode(ogg()).decode() not in got.text
@@ -91,7 +91,7 @@ def reads_a_voice_note(client: Driven) -> str:
 
 
 def hears_a_voice_note(client: Driven) -> str:
-    """Where there is no transcript, the sound itself reaches the model."""
+    """Without a transcript, the sound itself reaches the model."""
     client.no_transcripts()
     got = client.call("get_media", message_id=_message(client, *VOICE))
     return ENDED if got.raised else _how(got.text, got.sounds, ogg())
@@ -114,7 +114,7 @@ def is_refused(client: Driven) -> str:
 
 
 def asks(client: Driven) -> str:
-    """A person at the client says yes, or, where the client cannot ask, one at the terminal: then it is sent, once."""
+    """A person at the client, or at the terminal if the client cannot ask, says yes: then it is sent, once."""
     text, how = "See you on Friday", ""
     got = client.call("send_text", chat="Maya Lindqvist", text=text)
     if got.asked:
@@ -133,7 +133,7 @@ def asks(client: Driven) -> str:
 
 
 def is_told_of_a_revoked_tool(client: Driven) -> str:
-    """The key is narrowed meanwhile: the model is told, nothing happens, and the tool goes from its list."""
+    """The key is narrowed meanwhile: the model is told, nothing happens, and the tool disappears from its list."""
     flags = {"isAdmin": False, "session": "default", "isActive": True, "actions": {"read": True}}
     client.judge.ask("PUT", f"/api/keys/{client.key['id']}", flags)
     client.judge.forget()
@@ -141,7 +141,7 @@ def is_told_of_a_revoked_tool(client: Driven) -> str:
     assert re.search(r"not granted|is not available any more", got.text), got
     assert client.judge.delivered(ALLOWED, "And again") == 0
     assert "Maya Lindqvist" in client.call("list_chats", limit=5).text
-    # A client may keep a listing for so long.
+    # A client may cache a listing for that long.
     end = time.monotonic() + UNHEARD_TTL / 1000 + 1
     while "send_text" in client.tools():
         if time.monotonic() > end:
@@ -149,7 +149,7 @@ def is_told_of_a_revoked_tool(client: Driven) -> str:
     return ""
 
 
-#: The lines of the table in the order in which a client goes through them, the last of which takes its key's actions.
+#: The lines of the table in the order in which a client goes through them; the last one takes actions from its key.
 LINES: dict[str, Callable[[Driven], str]] = {
     "tools": lists_tools,
     "schemas": converts_schemas,
@@ -167,7 +167,7 @@ LINES: dict[str, Callable[[Driven], str]] = {
 
 
 def outcomes(client: Driven) -> dict[str, str]:
-    """What every line came to.
+    """The outcome of each line.
 
     Raises:
         AssertionError: something went wrong that no client may get wrong.
@@ -199,11 +199,11 @@ def _expected() -> dict[str, Tool]:
 
 
 def _plain(text: str) -> str:
-    """A text without its blanks: some converters lay descriptions out anew."""
+    """A text without blanks: some converters reformat descriptions."""
     return re.sub(r"\s+|\\n", "", text)
 
 
 def _message(client: Driven, chat: str, text: str | None) -> str:
-    """The id of the chat's latest message with this text, or, without one, that has a file."""
+    """The id of the chat's latest message with this text, or, without a text, with a file."""
     rows: list[dict[str, Any]] = client.judge.get(f"/api/default/chats/{chat}/messages?limit=100&downloadMedia=false")
     return str(next(r["id"] for r in rows if (text in (r["body"] or "") if text else r["hasMedia"])))

@@ -1,4 +1,4 @@
-"""Real clients do all that the table says, and fail only where it names their own code."""
+"""Real clients do everything in the table, and fail only where it names their own code."""
 
 from __future__ import annotations
 

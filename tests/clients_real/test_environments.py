@@ -1,4 +1,4 @@
-"""Environments are made whole or not at all, and what cannot be made is said."""
+"""Environments are made whole or not at all, and a failure is reported."""
 
 from __future__ import annotations
 

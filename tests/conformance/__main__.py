@@ -1,6 +1,6 @@
-"""`python -m tests.conformance`: a line for each scenario of both revisions; 1 where one that applies is not green.
+"""`python -m tests.conformance`: a line for each scenario of both revisions; 1 if one that applies is not green.
 
-The suite is installed into the user's cache. Where it cannot be, a line says so, and nothing fails.
+The suite is installed into the user's cache. If that fails, a line says so, and the exit code is 0.
 """
 
 from __future__ import annotations

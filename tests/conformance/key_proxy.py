@@ -1,4 +1,4 @@
-"""A proxy that adds a key to each request, which the suite cannot, and changes nothing else: not even `Host`."""
+"""A proxy that adds a key to each request, which the suite cannot do, and changes nothing else, not even `Host`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.serving import serving
 
 
 def adding_key(address: tuple[str, int], key: str) -> AbstractContextManager[int]:
-    """Pass requests on to a server, each on a connection of its own; the port."""
+    """Forward requests to a server, each on a separate connection; yields the port."""
 
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
@@ -21,7 +21,7 @@ def adding_key(address: tuple[str, int], key: str) -> AbstractContextManager[int
                     head.append(line)
             if not head:
                 return
-            # Without this the client would send its next request here, past the head that gets the key.
+            # Otherwise the client would send its next request on this connection, past the head that gets the key.
             head += [f"X-Api-Key: {key}\r\n".encode(), b"Connection: close\r\n", b"\r\n"]
             with socket.create_connection(address) as server:
                 server.sendall(b"".join(head))
@@ -35,7 +35,7 @@ def adding_key(address: tuple[str, int], key: str) -> AbstractContextManager[int
             with suppress(OSError, ValueError):
                 while part := self.rfile.read1(65536):
                     server.sendall(part)
-            # The client has left: the server is to know, as it would without us.
+            # The client has left: the server must see that, as it would without the proxy.
             with suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
 

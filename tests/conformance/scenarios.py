@@ -1,8 +1,8 @@
 """Which scenarios of the suite apply, and why the others do not.
 
-Most are written for the suite's own "everything server": they call tools, prompts and resources of fixed names, which
-a server with tools of its own does not have. Every scenario that the suite runs stands here, once: one that does not,
-or that the suite no longer has, is an error.
+Most are written for the suite's own "everything server": they call tools, prompts and resources of fixed names, which a
+server with tools of its own does not have. Every scenario of the suite is listed here once; one that is not listed, or
+that the suite no longer has, is an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 #: npm's name of the suite.
 SUITE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 
-#: Revisions of the protocol: that of the handshake, and the one without it.
+#: Revisions of the protocol: the one with the handshake, and the one without.
 OLDER, NEWER = "2025-11-25", "2026-07-28"
 
 #: The scenarios of each revision that apply.
@@ -41,7 +41,7 @@ APPLY = {
         "dns-rebinding-protection",
     },
 }
-#: Those of the older revision that apply with `--sessions`, as well.
+#: Further scenarios of the older revision, which apply with `--sessions`.
 WITH_SESSIONS = {"server-session-lifecycle", "server-sse-multiple-streams"}
 
 _NO_SESSION = "without --sessions there is no session, and no stream that outlives a request"
@@ -147,14 +147,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a scenario. `good`: None where it is left out."""
+    """The result of a scenario. `good`: None if it is left out."""
 
     good: bool | None
     text: str
 
 
 def verdict(name: str, checks: Iterable[Check], revision: str, *, sessions: bool) -> Verdict:
-    """Of a scenario that has run."""
+    """The result of a scenario that has run."""
     applies = name in APPLY[revision] or (sessions and revision == OLDER and name in WITH_SESSIONS)
     if not applies:
         why = _NO_SESSION if revision == OLDER and name in WITH_SESSIONS else LEFT_OUT.get(name)
@@ -166,7 +166,7 @@ def verdict(name: str, checks: Iterable[Check], revision: str, *, sessions: bool
                 untested += 1
             else:
                 failed.append(f"{check.name}: {check.message}")
-        # Every message is held against the schema, whatever the scenario is about.
+        # Every message is validated against the schema, whatever the scenario is about.
         done += check.status == "SUCCESS" and check.name != "wire-schema-valid"
         warned += check.status == "WARNING"
     if failed:
@@ -184,5 +184,5 @@ def missing(names: Iterable[str], revision: str, *, sessions: bool) -> list[str]
 
 
 def stale(names: Iterable[str]) -> list[str]:
-    """Scenarios that are left out and that the suite, in all runs, does not have."""
+    """Scenarios that are left out here and that no run of the suite has."""
     return sorted(LEFT_OUT.keys() - set(names))

@@ -1,4 +1,4 @@
-"""Runs the suite against a server of its own, and reads what it has found."""
+"""Runs the suite against a separate server, and reads its results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 300
 
 @contextmanager
 def served(folder: Path, *, sessions: bool) -> Iterator[str]:
-    """A sandbox and `waha-mcp serve --http` with one App whose key may do everything; the URL that needs no key."""
+    """A sandbox and `waha-mcp serve --http` with one App whose key may do everything; a URL that needs no key."""
     apps = folder / "apps"
     apps.mkdir()
     arguments = ["--apps", str(apps), *(["--sessions"] if sessions else [])]
@@ -37,12 +37,12 @@ def found(url: str, revision: str, folder: Path) -> dict[str, list[Check]]:
     """The checks of every scenario that the suite has for a revision. `folder`: for what it writes.
 
     Raises:
-        NotInstalled: it cannot be had here.
+        NotInstalled: the suite cannot be installed here.
     """
     program = node_environment([SUITE]) / "node_modules/.bin/conformance"
     command = [str(node()), str(program), "server", "--url", url, "--requirements", revision, "-o", str(folder)]
     environment = os.environ | {"NO_PROXY": "127.0.0.1"}
-    # The exit code is of scenarios that do not apply, too.
+    # The exit code also covers scenarios that do not apply.
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     results = {name: _checks(path) for path in sorted(folder.glob("server-*")) if (name := _name(path))}
     assert results, f"the suite has run nothing: {ran.stdout[-500:]}{ran.stderr[-500:]}"

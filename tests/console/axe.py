@@ -1,4 +1,4 @@
-"""axe-core, which finds what a page keeps from those who do not see it or use no mouse. It comes from npm, once."""
+"""axe-core, which finds accessibility problems of a page. It is installed from npm, once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def axe() -> str:
     """The source of axe.
 
     Raises:
-        NotInstalled: it cannot be had here.
+        NotInstalled: it cannot be installed here.
     """
     return (node_environment([AXE]) / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
@@ -26,7 +26,7 @@ def axe() -> str:
 def violations(window: Browser) -> list[str]:
     """What axe finds in the page that a window shows: each rule, and where it is broken.
 
-    The test is skipped where axe cannot be had.
+    The test is skipped if axe cannot be installed.
     """
     try:
         window.run(axe())

@@ -14,15 +14,15 @@ from typing import Any
 
 import httpx
 
-#: The code points of keys without a character.
+#: The code points of keys that produce no character.
 KEYS = {"Tab": "\ue004", "Enter": "\ue007"}
-#: Whether all buttons of the console take clicks: one that has just come or moved takes none.
+#: Whether all buttons of the console accept clicks: one that has just appeared or moved accepts none.
 SETTLED = "return !document.querySelector('[data-moved], button:disabled')"
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 def missing() -> str | None:
-    """What is not installed; None where all is there."""
+    """What is not installed; None if everything is."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"not installed: {', '.join(absent)} (apt-get install chromium chromium-driver)" if absent else None
 
@@ -54,23 +54,23 @@ class Browser:
         self._do("POST", f"/element/{found[ELEMENT]}/click")
 
     def press(self, *keys: str) -> None:
-        """Press keys one after the other, wherever the focus is. A character, or one of `KEYS`."""
+        """Press keys one after the other, wherever the focus is: characters, or names in `KEYS`."""
         actions = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
         self._do("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
     def focused(self) -> str:
-        """The text, or else the accessible name, of what has the focus."""
+        """The text, or else the accessible name, of the focused element."""
         return str(self.run("const at = document.activeElement; return at.innerText || at.ariaLabel || at.id"))
 
     def show_as(self, width: int, height: int = 800, *, dark: bool = False) -> None:
-        """Make the window as wide as a device of so many CSS pixels, in the light or the dark scheme."""
+        """Set the window to the width of a device in CSS pixels, and to the light or dark scheme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.command("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", {"features": [scheme]})
 
     def before_each_page(self, script: str) -> None:
-        """Run a script in each page that is opened from now on, before its own."""
+        """Run a script in each page opened from now on, before the page's own."""
         self.command("Page.addScriptToEvaluateOnNewDocument", {"source": script})
 
     def command(self, name: str, parameters: dict[str, Any]) -> Any:
@@ -78,7 +78,7 @@ class Browser:
         return self._do("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def until(self, script: str) -> Any:
-        """What a script returns, once that is true."""
+        """What a script returns, once that is truthy."""
         deadline = time.monotonic() + 15
         while not (found := self.run(script)):
             assert time.monotonic() < deadline, f"{script!r} did not become true; the page shows: {self.text()}"
@@ -94,7 +94,7 @@ class Browser:
         return shown
 
     def screenshot(self) -> bytes:
-        """The window's content, in PNG."""
+        """The window's content as a PNG."""
         return base64.b64decode(self._do("GET", "/screenshot"))
 
 

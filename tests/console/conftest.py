@@ -1,4 +1,4 @@
-"""One console for each module, which shows what a test puts where it reads."""
+"""One console for each module, and stores that tests fill for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def any_window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def window(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """A browser's window, in the light scheme, whose pages may do nothing that their policy forbids."""
+    """A browser window in the light scheme; a violation of a page's security policy fails the test."""
     if missing():
         pytest.skip(str(missing()))
     window: Browser = request.getfixturevalue("any_window")
@@ -48,7 +48,7 @@ def window(request: pytest.FixtureRequest) -> Iterator[Browser]:
 def nothing_waits(
     request: pytest.FixtureRequest, state_home: None, page_state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Let the test put its questions and trails where the console reads them, with none there from another test."""
+    """The test's questions and trails are put where the console reads them, and others removed."""
     if "page" not in request.fixturenames:
         return
     monkeypatch.setenv("XDG_STATE_HOME", page_state)

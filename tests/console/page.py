@@ -1,4 +1,4 @@
-"""The console as tests look at it: its server, its fragments, and questions for it."""
+"""The console in tests: its server, its fragments, and questions for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from waha_mcp.policy.question import File, Question
 from waha_mcp.store import put
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-#: Requests that are not those of the page, and the status that they get.
+#: Requests that do not come from the page, and the status that they get.
 WRONG: dict[str, tuple[dict[str, str | None], int]] = {
     "no token": ({"X_Console_Token": None}, 403),
     "another token": ({"X_Console_Token": "x" * 32}, 403),
@@ -33,7 +33,7 @@ WRONG: dict[str, tuple[dict[str, str | None], int]] = {
     "another site": ({"Origin": "https://evil.example"}, 403),
     "a page without origin": ({"Origin": "null"}, 403),
 }
-#: Notes what the page's policy has stopped, in `window.stopped`.
+#: Records what the page's security policy has blocked, in `window.stopped`.
 WATCHING = """
 window.stopped = [];
 document.addEventListener("securitypolicyviolation", event =>
@@ -42,7 +42,7 @@ document.addEventListener("securitypolicyviolation", event =>
 
 
 def click_once(happened: str, selector: str) -> str:
-    """A script that clicks as a mouse does in the very moment in which a page has become so; then `window.clicked`."""
+    """A script that clicks like a mouse when a condition of the page becomes true; sets `window.clicked`."""
     return f"""
 new MutationObserver((_, observer) => {{
   if (!(() => {{ {happened} }})()) return;
@@ -68,7 +68,7 @@ def console(state: str, *arguments: str, first: str = "", **env: str) -> Iterato
 
 
 class Caller:
-    """Requests to the console's server, right but for what a case changes."""
+    """Valid requests to the console's server, except for what a case changes."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
@@ -85,7 +85,7 @@ class Caller:
         return self("POST", f"/views/waiting/{decision}", {"id": entry.id}, **changes)
 
     def questions(self) -> list[Shown]:
-        """The questions that the view shows."""
+        """The questions in the view."""
         return questions_in(self("GET", "/views/waiting").raise_for_status().text)
 
 
@@ -96,7 +96,7 @@ def wait_for(
     open_to: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Entry:
-    """Put a question where the console finds it. `open_to`: for whom a window may be opened with a yes."""
+    """Put a question where the console finds it. `open_to`: for whom an approval may open a task grant."""
     fields: dict[str, Any] = {
         "app": "assistant",
         "tool": "send_text",
@@ -127,7 +127,7 @@ def add_line(app_id: str = "assistant", /, **fields: Any) -> None:
 
 
 def add_client(app_id: str, name: str) -> None:
-    """Write down a client of an App's server, which is there until the test ends."""
+    """Record a client of an App's server, which stays connected until the test ends."""
     store, now = opened_store(), time.time()
     client = {"name": name, "over": "stdio", "since": now, "seen": now}
     row = {"feed": "polling", "why": name, "clients": [client]}
@@ -135,12 +135,12 @@ def add_client(app_id: str, name: str) -> None:
 
 
 def open_page(window: Browser, address: str) -> None:
-    """Open a page of the console anew, with a note of what its policy stops."""
+    """Open a page of the console again, with a record of what its policy blocks."""
     window.open("about:blank")
     window.open(address)
 
 
-# What a fragment holds
+# The content of a fragment
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Element:
         return "".join(each if isinstance(each, str) else each.text for each in self.children)
 
     def all(self, tag: str, name: str = "") -> list[Element]:
-        """The elements of a tag, and of a class, below this one."""
+        """The descendants with this tag, and class."""
         found: list[Element] = []
         for each in self.children:
             if isinstance(each, Element):
@@ -186,7 +186,7 @@ class _Parser(HTMLParser):
 
 
 def parsed(html: str) -> Element:
-    """The elements of a fragment, in which every one must be closed."""
+    """The elements of a fragment, each of which must be closed."""
     parser = _Parser()
     parser.feed(html)
     parser.close()
@@ -231,5 +231,5 @@ def _shown(card: Element) -> Shown:
 
 
 def _text(row: Element) -> str:
-    """The text of a line: where it is shown as its recipients see it, and that differs, as it is written."""
+    """The text of a line; where it is shown as its recipients see it, which may differ, the text as written."""
     return (row.all("div", "text") or row.all("dd", "text") or row.all("div", "bubble"))[0].text

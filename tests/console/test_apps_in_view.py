@@ -1,4 +1,4 @@
-"""The console's views of what agents can do and of what their Apps are connected to, on a WAHA in a sandbox."""
+"""The console's views of what agents can do and of their Apps' connections, on a WAHA in a sandbox."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from waha_mcp.store import Count
 from waha_mcp.store.attendance import present
 from waha_mcp.store.folders import state_dir
 
-#: What the console runs first: it asks WAHA again at once, and waits for it no longer than a test may.
+#: Runs in the console first: it asks WAHA again at once, with time-outs short enough for a test.
 QUICK = "from waha_mcp.console import looking\nlooking.FRESH, looking.PATIENCE = 0.1, 2.0\n"
 ACCOUNT = "+12025550100"
 VERSION = "/api/server/version"
@@ -53,7 +53,7 @@ def page(page_state: str, config: Path) -> Iterator[str]:
 def one_app(
     waha: SandboxInfo, config: Path, page_state: str, nothing_waits: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One App, which may do all but control its session, and that has done nothing yet."""
+    """One App, which may do everything but control its session, and that has done nothing yet."""
     monkeypatch.setenv("XDG_STATE_HOME", page_state)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(config))
     for path in (config / "waha-mcp").glob("*.toml"):
@@ -82,7 +82,7 @@ def view(page: str, name: str) -> str:
 
 
 def show(window: Browser, page: str, name: str, part: str) -> str:
-    """Open a view, and wait for a part of it; all that it shows."""
+    """Open a view, and wait for a part of it; returns its text."""
     open_page(window, page.replace("/#", f"/{name}#"))
     return window.wait_for(part)
 

@@ -1,4 +1,4 @@
-"""The console on a server: who logs in to what, what that lets them see and decide, and what ends it."""
+"""The console on a server: who can log in to what, what that lets them see and decide, and what ends it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ APPS = ("assistant", "on_call")
 
 @dataclass(frozen=True)
 class Server:
-    """A server with two Apps whose WAHA nobody asks. `url`: of its root."""
+    """A server with two Apps whose WAHA is never called. `url`: the root."""
 
     url: str
     apps: Path
@@ -67,7 +67,7 @@ class Server:
 
 
 class Visitor:
-    """A browser's requests with its cookies, right but for what a case changes."""
+    """A browser's requests with its cookies, valid except for what a case changes."""
 
     def __init__(self, server: Server, cookies: httpx.Cookies | None = None) -> None:
         self._url, self.cookies = server.url, httpx.Cookies(cookies)
@@ -117,7 +117,7 @@ def serving(apps: Path, state: str) -> Iterator[Server]:
 
 @pytest.fixture
 def server(served: Server, state_home: None, state: str, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The server, with nothing in its store from another test, and that store as the test's own."""
+    """The server, with the store emptied, and the store as opened by the test."""
     monkeypatch.setenv("XDG_STATE_HOME", state)
     store = opened_store()
     for table in ("question", "console_login", "one_time_code", "task_grant"):
@@ -267,7 +267,7 @@ def test_no_other_page_decides_logs_in_or_logs_out_with_the_cookie(case: str, se
     assert visitor.enter(code).status_code == 303  # it was not used up
 
 
-def test_a_picture_of_another_site_asks_in_vain(server: Server) -> None:
+def test_an_image_on_another_site_gets_nothing(server: Server) -> None:
     visitor = server.logged_in()
     assert visitor("GET", "/views/waiting", Origin="", Sec_Fetch_Site="cross-site").status_code == 403
     assert visitor("GET", "/views/waiting", Origin="", Sec_Fetch_Site="same-origin").status_code == 200
@@ -368,7 +368,7 @@ def test_it_lasts_for_twelve_hours_by_the_stores_clock() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("base", ["https://wa.example.com", "http://wa.example.com"])
 async def test_on_other_machines_the_cookie_goes_over_tls_alone(base: str) -> None:
-    """Also where a proxy has the TLS, and does not say so."""
+    """Also behind a proxy that terminates TLS without saying so."""
     store = Memory()
     app = App(id="assistant", key=SecretStr("key_sample"), session="default")
     console = Starlette(routes=login.console_routes(store, {"assistant": app}.get, lambda request: "one"))

@@ -1,4 +1,4 @@
-"""How the views look and are used: on a phone, in light and dark, with texts that want to break them, and by axe."""
+"""Layout and use of the views: on a phone, in light and dark, with hostile texts, and checked by axe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAYA = {"447700900142@c.us": "Maya (+447700900142)"}
 
 
 def ordinary() -> None:
-    """What a day leaves in every view."""
+    """The data of one day, in every view."""
     wait_for("*Hello* Maya", open_to=MAYA, why=("the App asks before every change",))
     wait_for(content={"text": "At eight", "what reply_to says": "When?"}, digest="d2")
     wait_with(("dot.png", DOT), ("hello.mp3", b"ID3"), ("quote.pdf", b"%PDF-1.7"))
@@ -36,7 +36,7 @@ def ordinary() -> None:
 
 
 def hostile() -> None:
-    """Names and texts that want to be more than that."""
+    """Names and texts that try to be more than text."""
     for number, text in enumerate([*HOSTILE, TEMPLATE, LONG]):
         wait_for(
             text,
@@ -67,7 +67,7 @@ def world(request: pytest.FixtureRequest, page: str) -> str:
 
 
 def shown(window: Browser, page: str, view: str) -> None:
-    """Open a view and wait until it is there."""
+    """Open a view and wait until it is loaded."""
     open_page(window, page.replace("/#", f"/{view}#"))
     window.until("return document.querySelector('main h1')?.textContent !== 'waha-mcp'")
     window.until("return [...document.images].every(each => each.complete && each.src)")

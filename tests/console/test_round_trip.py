@@ -33,7 +33,7 @@ async def test_what_an_agent_asks_for_goes_once_a_person_has_allowed_it(
     state = str(tmp_path / "state")
 
     async def decided(client: Client, text: str, button: str) -> Any:
-        """The answer to a call about which a person presses a button."""
+        """The answer to a call that a person decides with a button."""
 
         def decide() -> None:
             window.wait_for(text.replace("*", ""))

@@ -1,4 +1,4 @@
-"""The console's view of the trail: what it shows and finds, as it comes, and whose it is."""
+"""The console's view of the trail: what it shows and finds, live updates, and whose lines they are."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_decision_that_sounds_like_an_outcome_is_none() -> None:
 
 
 def test_no_line_is_lost_or_told_twice_from_page_to_page(page: str) -> None:
-    """Also where several have one time, and where they are not in order."""
+    """Also if several have the same time, or they are out of order."""
     for number in range(2 * PAGE + 7):
         add_line(time=at(30, number // 3 + (number % 2) / 10), call=f"c{number:03}")
     told: list[str] = []

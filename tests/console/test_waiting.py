@@ -1,4 +1,4 @@
-"""The console's server, and its view of what waits: who may ask for it, and how it works in a real browser."""
+"""The console's server, and its view of waiting questions: who may ask for it, and how it works in a real browser."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_post_without_origin_decides_nothing(page: str) -> None:
 
 
 def test_in_a_container_it_listens_on_another_address_and_answers_as_on_loopback(page_state: str) -> None:
-    """A published port leads to an address of the container, and what a browser asks for is the host's loopback."""
+    """A published port leads to an address of the container, and the browser's Host is the host's loopback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
@@ -107,7 +107,7 @@ def test_an_address_that_this_machine_has_not_is_said() -> None:
 @pytest.mark.parametrize(
     "path", ["waiting/approve/../x", "waiting/delete", "waiting/approve%2f", "other/approve", "waiting"]
 )
-def test_there_is_nothing_else_to_do(path: str, page: str) -> None:
+def test_there_are_no_other_actions(path: str, page: str) -> None:
     entry = wait_for()
     assert Caller(page)("POST", f"/views/{path}", {"id": entry.id}).status_code in (404, 405)
     assert waiting()
@@ -236,9 +236,7 @@ def test_what_comes_moves_nothing_and_takes_no_focus(page: str, window: Browser)
     assert window.run("return document.querySelector('.count').textContent") == "2"
 
 
-def test_it_is_said_how_long_a_question_waits_still_and_not_each_second_to_who_listens(
-    page: str, window: Browser
-) -> None:
+def test_the_time_left_is_shown_and_not_announced_each_second_by_screen_readers(page: str, window: Browser) -> None:
     wait_for()
     open_page(window, page)
     window.wait_for("1,240")
@@ -280,7 +278,7 @@ def test_a_click_after_scrolling_counts(page: str, window: Browser) -> None:
     window.wait_for("Nothing is waiting.")
 
 
-def test_what_is_told_moves_nothing(page: str, window: Browser) -> None:
+def test_a_notice_of_a_decision_moves_nothing(page: str, window: Browser) -> None:
     first = wait_for()
     open_page(window, page)
     window.wait_for("1,240")

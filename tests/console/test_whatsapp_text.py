@@ -1,4 +1,4 @@
-"""A text as WhatsApp shows it."""
+"""A text formatted as WhatsApp shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests must be told about each tool: one row, with which it is exercised on all four engines."""
+"""What the tests must be told about each tool: one row, with which it is tested on all four engines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waha_mcp.sandbox.sample_files import jpeg, mp4, ogg, webp
 from waha_mcp.tools.catalog import CATALOG, Tool
 from waha_mcp.whatsapp.untrusted import others_in, own_in
 
-#: The one tool that `--tool` names; None: all are tested.
+#: The only tool to test (`--tool`); None: all of them.
 only: str | None = None
 
 
@@ -24,11 +24,11 @@ only: str | None = None
 class Row:
     """What the tests must be told about one tool.
 
-    `given`: right arguments, or what makes them in a world. A tool that reads has one of the next two. `others`: other
-    arguments with which it hands out what a stranger has written, and the chat that then counts as read (None: none);
-    `tests/policy/test_reading_colour.py` says what GROUP, STRANGER, MESSAGE and the like stand for. `nobodys`: what it
-    hands out where that is never what others have written.
-    `status`: the session's status that it needs. `lacking`: the engines on which it says that they cannot do this.
+    `given`: valid arguments, or a function that makes them from a world. A tool that reads has one of the next two
+    fields. `others`: other arguments with which it returns what a stranger has written, and the chat that then counts
+    as read (None: none); `tests/policy/test_reading_taint.py` says what GROUP, STRANGER, MESSAGE and the like stand
+    for. `nobodys`: what it returns, if that is never what others have written. `status`: the session's status that it
+    needs. `lacking`: the engines on which it says that they cannot do this.
     """
 
     given: Mapping[str, Any] | Callable[[World], Mapping[str, Any]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Row:
     lacking: tuple[str, ...] = ()
 
     def arguments(self, world: World) -> dict[str, Any]:
-        """Right arguments in a world."""
+        """Valid arguments in a world."""
         return dict(self.given(world) if callable(self.given) else self.given)
 
 
@@ -49,7 +49,7 @@ def _data(content: bytes) -> str:
 CHAT = {"chat": ANSWERING_CHAT}
 PICTURE = {"data": _data(jpeg())}
 
-#: In the order of the listing.
+#: In the order of tools/list.
 ROWS: dict[str, Row] = {
     "get_status": Row(nobodys="the state of the account, and its own name"),
     "list_chats": Row({"limit": 5}, others=({}, SEVERAL)),
@@ -202,7 +202,7 @@ ROWS: dict[str, Row] = {
 
 
 def lacking() -> list[str]:
-    """The rows that `ROWS` lacks, as they are to be written."""
+    """The rows that `ROWS` lacks, as they have to be written."""
     return [_wanted(tool) for name, tool in CATALOG.items() if name not in ROWS]
 
 
@@ -220,28 +220,28 @@ def _wanted(tool: Tool) -> str:
 
 
 def reads(tool: Tool) -> bool:
-    """Whether others' words may be in its answers."""
+    """Whether its answers may contain others' words."""
     return not tool.effect or tool.action is Action.READ
 
 
 def hands_out_others_words(tool: Tool) -> bool:
-    """Whether a field of its result is typed for what others have written."""
+    """Whether a field of its result has a type for what others have written."""
     return any(others_in(model) - own_in(model) for model in models_in(tool.result))
 
 
 def arguments(world: World) -> dict[str, dict[str, Any]]:
-    """Right arguments for each tool, by name."""
+    """Valid arguments for each tool, by name."""
     assert not lacking(), missing()
     return {name: row.arguments(world) for name, row in ROWS.items()}
 
 
 def chosen(names: Iterable[str]) -> list[str]:
-    """Of these tools those that are tested: all, or the one that `--tool` names."""
+    """Those of these tools that are tested: all, or the one that `--tool` names."""
     return [name for name in names if only in (None, name)]
 
 
 def in_order() -> list[str]:
-    """Every tool that is tested, in an order in which none takes away what a later one needs."""
+    """Every tool that is tested, in an order in which none removes what a later one needs."""
     assert not lacking(), missing()
     names = list(CATALOG)
     return sorted(

@@ -1,4 +1,4 @@
-"""Every tool over a real stdio server, on all engines: what it asks of WAHA, and what it makes of WAHA's answers."""
+"""Every tool over a real stdio server, on all engines: its requests to WAHA, and what it makes of the answers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.anyio
 
 ENGINES = pytest.mark.parametrize("engine", ["gows", "noweb", "webjs", "wpp"])
 
-#: What the server itself asks around a tool: who the key is, who is meant by a name or hidden id, and an id for a
-#: message that is sent.
+#: Requests that the server itself adds to a tool's: whose the key is, who is meant by a name or hidden id, and an id
+#: for a message to send.
 AROUND = {
     "GET /api/server/environment",
     "GET /api/sessions",
@@ -43,22 +43,22 @@ AROUND = {
     "GET /api/contacts",
     "GET /api/contacts/all",
     "GET /api/contacts/check-exists",
-    # What a chat still counts as unread is looked at where the key may read.
+    # If the key may read, the unread count of the chat is read.
     "GET /api/{session}/chats/overview",
-    # What came while nothing was heard is read back in the background.
+    # What came before events were received is read back in the background.
     "GET /api/{session}/chats/{chatId}/messages",
-    # The color of a label that gets another name.
+    # The color of a label that is renamed.
     "GET /api/{session}/labels",
-    # Every message that a call names is looked at first.
+    # Every message that a call names is looked up first.
     "GET /api/{session}/chats/{chatId}/messages/{messageId}",
 }
 
-#: These do not answer out of what WAHA says to one request: the first tells what is wrong, the next know the directory,
-#: and the last goes through whatever chats can be read.
+#: Tools whose answer does not depend on one request: the first reports what is wrong, the next know the directory, and
+#: the last reads whatever chats can be read.
 UNSPOILED = {"get_status", "find_chats", "get_contacts", "list_groups", "search_messages"}
 
 BROWSERS = ("webjs", "wpp")
-#: What only stands in an answer when an engine's own objects got into it.
+#: Text that only appears in an answer if an engine's own objects got into it.
 DUMPED = ("_serialized", "groupMetadata", "dynamicReplyButtons")
 
 APP = f"""
@@ -74,13 +74,13 @@ audit = "off"
 """
 
 
-#: Sends that are answered with no message are looked for at once, and soon again.
+#: Sends that are answered without a message are looked up at once, and shortly after.
 SOON = "import waha_mcp.policy.delivery as delivery\ndelivery.LOOK_AGAIN = (0.0, 0.01, 0.02)\n"
 
 
 @dataclass
 class Stage:
-    """One sandbox with one server process on it."""
+    """A sandbox and one server process on it."""
 
     sandbox: SandboxInfo
     admin: Admin
@@ -89,18 +89,18 @@ class Stage:
 
     @asynccontextmanager
     async def server(self) -> AsyncIterator[Client]:
-        """A `waha-mcp serve` process with every tool, once it has found out about its key."""
+        """A `waha-mcp serve` process with every tool, once it has probed its key."""
         (self.folder / "outbox").mkdir(exist_ok=True)
         (self.folder / "app.toml").write_text(APP, encoding="utf-8")
         home = str(self.folder)
         app = str(self.folder / "app.toml")
         key = self.sandbox.keys["full"]
-        # A listing that was kept while WAHA refused the key would come first.
+        # A listing that was prepared while WAHA refused the key would be answered first.
         shutil.rmtree(self.folder / "waha-mcp" / "store.listings", ignore_errors=True)
         async with stdio_client(self.sandbox, key, "--app", app, first=SOON, XDG_STATE_HOME=home) as client:
             listed = await client.list_tools()
             assert [tool.name for tool in listed.tools] == list(CATALOG)
-            # What it asks of WAHA as it starts is done then, and meets no fault of a test.
+            # Its requests at start-up are done then, and are not hit by a test's fault.
             await client.call_tool("get_status", {})
             yield client
 
@@ -109,9 +109,9 @@ class Stage:
         await self.admin.request("POST", "/sandbox/session", {"status": ROWS[tool].status})
 
     async def requests(self) -> list[dict[str, Any]]:
-        """What the server asked of WAHA since the log was cleared."""
+        """The requests to WAHA since the log was cleared."""
         asked = [entry for entry in await self.admin.requests() if entry["key"] == "full"]
-        # Media files are no operation of the contract.
+        # Media files are not an operation of the contract.
         return [entry for entry in asked if not entry["path"].startswith("/api/files/")]
 
 
@@ -121,7 +121,7 @@ async def stage(engine: str, folder: Path) -> AsyncIterator[Stage]:
         admin = Admin(sandbox)
         try:
             if engine not in BROWSERS:
-                # The engines of the protocol lack little; here they have it.
+                # The engines that speak the protocol lack few operations; here they have them.
                 everything = [operation.id for operation in contract().operations]
                 await admin.request("POST", "/sandbox/engine", {"has": everything})
             yield Stage(sandbox, admin, await furnish(admin), folder)
@@ -193,7 +193,7 @@ def _operation(entry: dict[str, Any]) -> str:
 
 
 def _breaches(entry: dict[str, Any], calls: tuple[str, ...]) -> list[str]:
-    """What is wrong with a request: not declared by the tool, or not as the contract wants it."""
+    """What is wrong with a request: the tool does not declare it, or it does not fit the contract."""
     operation = contract().by_id[entry["operation"]]
     problems = [] if str(operation) in {*calls, *AROUND} else [f"{operation} is not among its calls"]
     query = {name: values if len(values) > 1 else values[0] for name, values in parse_qs(entry["query"]).items()}
@@ -203,7 +203,7 @@ def _breaches(entry: dict[str, Any], calls: tuple[str, ...]) -> list[str]:
     return problems + contract().body_errors(operation, entry["body"])
 
 
-#: What WAHA refuses of these, it says of one that is not there and of one that may not be read alike.
+#: Tools for which WAHA's refusal is worded like the answer about a missing chat.
 HIDDEN = {"get_channel", "get_invite_info", "preview_channel"}
 FORBIDDEN = {"status": 403, "body": '{"message":"Forbidden","statusCode":403}'}
 REFUSALS = {
@@ -220,7 +220,7 @@ REFUSALS = {
 
 
 def _paths(name: str) -> list[tuple[str, str]]:
-    """(method, glob of the path) of what a tool calls."""
+    """(method, glob of the path) of each request of a tool."""
     found = []
     for call in CATALOG[name].calls:
         method, path = call.split(" ")
@@ -304,10 +304,10 @@ async def test_a_403_ends_a_tool_in_words_and_takes_its_action_away_where_the_pr
                 left = {tool.name for tool in (await client.list_tools(cache_mode="bypass")).tools}
                 if left & of_action:
                     wrong[name] = "its action is still there"
-                # WAHA lets it again, which get_status finds out.
+                # WAHA allows it again, which get_status finds out.
                 await on.admin.request("DELETE", "/sandbox/faults")
                 await client.call_tool("get_status", {})
-        # There is no harmless way to find out that the others are back, so each needs a server of its own: one of each.
+        # No harmless request shows that the other actions are back, so each needs a new server: one of each is tested.
         for name in chosen(("control_session", "update_session_settings", "delete_session")):
             async with on.server() as client:
                 await _spoil(on, name, FORBIDDEN)

@@ -1,4 +1,4 @@
-"""The world in which every tool is exercised: what the sandbox holds."""
+"""The data in the sandbox on which every tool is tested."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tests.harness import Admin, with_buttons
 from tests.sandbox.box import group_id
 from waha_mcp.sandbox import ANSWERING_CHAT
 
-#: Secrets that the sandbox's session is made with, and those that `furnish` plants in apps.
+#: Secrets in the sandbox's initial session, and those that `furnish` puts into apps.
 PLANTED = ("proxy-user", "proxy-secret", "hmac-secret", "header-secret", "chatwoot-secret")
 
 
 @dataclass
 class World:
-    """Ids of things in one sandbox. `own_*` and `spare_*` are there to be changed and taken away."""
+    """Ids of things in one sandbox. `own_*` and `spare_*` are there to be changed and deleted."""
 
     group: str
     member: str
@@ -38,7 +38,7 @@ class World:
 
 
 async def furnish(admin: Admin) -> World:
-    """Add to a fresh sandbox what the tools need, with the admin's own hand."""
+    """Add what the tools need to a fresh sandbox, as the admin."""
     groups = await admin.request("GET", "/api/default/groups")
     rows = list(groups.values()) if isinstance(groups, dict) else groups
     by_subject = {row.get("subject") or row.get("Name") or row["name"]: group_id(row) for row in rows}
@@ -92,7 +92,7 @@ async def furnish(admin: Admin) -> World:
 
 
 def _holds(message: dict[str, Any], field: str, kind: str) -> bool:
-    """Whether a message is of this kind: by the protocol's field, or by the browser engines' type."""
+    """Whether a message is of this kind, by the protocol's field or by the browser engines' type."""
     data = message["_data"]
     names = data.get("message") or data.get("Message") or ()
     return data.get("type") == kind or any(name.startswith(field) for name in names)

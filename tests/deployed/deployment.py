@@ -27,7 +27,7 @@ from waha_mcp.sandbox import SandboxInfo
 
 SHIPPED = Path(__file__).parents[2] / "examples/deploy"
 ProxyName = Literal["nginx", "caddy"]
-#: By what the configuration files call the site.
+#: The site's name in the configuration files.
 SITE = "wa.example.com"
 
 
@@ -37,7 +37,7 @@ def missing(name: ProxyName) -> str:
 
 
 def _program(name: ProxyName) -> str | None:
-    # Where it is for root alone to start, it is in no path of others.
+    # A program that only root starts may be in no other user's PATH.
     return shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
 
 
@@ -49,7 +49,7 @@ class Proxy:
         assert program is not None, missing(name)
         folder.mkdir()
         self.port, made = free_port(), certificate("unknown authority", folder)
-        # Under names without a blank, which the configurations do not quote.
+        # Under names without blanks, since the configurations do not quote them.
         chain, self.ca_file = made.chain.rename(folder / "chain.pem"), made.ca_file
         first, second = ports
         moved = {"replica-1:8080": f"127.0.0.1:{first}", "replica-2:8080": f"127.0.0.1:{second}"}
@@ -98,7 +98,7 @@ class Proxy:
 
 
 def filled(file: Path, moved: Mapping[str, str]) -> str:
-    """A configuration with other addresses in place of its own, each of which must be there."""
+    """A configuration with its addresses replaced by others, each of which must occur in it."""
     text = file.read_text()
     for old, new in moved.items():
         assert old in text, f"{file.name} has no {old!r}"
@@ -116,7 +116,7 @@ def _accepts(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Deployment:
-    """It at work. `keys`: of each App."""
+    """The running deployment. `keys`: of each App."""
 
     sandbox: SandboxInfo
     judge: Judge
@@ -131,7 +131,10 @@ class Deployment:
 def deployed(
     folder: Path, apps: Mapping[str, str], *arguments: str, proxy: ProxyName = "nginx", sticky: bool = False
 ) -> Iterator[Deployment]:
-    """A deployment, whose processes end with the block. `apps`: the id of each App, and lines of its definition."""
+    """A deployment, whose processes end with the block.
+
+    `apps`: the id of each App, and further lines of its definition.
+    """
     with ExitStack() as stack:
         sandbox = stack.enter_context(sandbox_server())
         judge = stack.enter_context(closing(Judge(sandbox)))

@@ -1,4 +1,4 @@
-"""Many clients on a deployment, one process of which is killed; what they were told, compared with what WAHA has done.
+"""Many clients on a deployment, one process of which is killed; their answers, compared with what WAHA has done.
 
 A client whose answer is lost repeats the call with the same arguments, as docs/deploy.md says.
 """
@@ -22,39 +22,39 @@ from tests.faults.cells import class_of
 from tests.harness import ERAS, NO_PACE_TEXT, texts
 from tests.http_server import connected
 
-#: Each has its own key, and its own chat to write to.
+#: Each has its own key, and a separate chat to write to.
 APPS = ("anna", "ben", "cleo", "dan")
-#: An App that may write into one chat so often an hour, and of how many clients one is its.
+#: An App with an hourly limit for its chat; one client in this many uses it.
 PACED, LIMIT, ONE_IN = "paced", 8, 8
 _PACE = f'[pace]\ntotal = ""\nchat = "{LIMIT}/hour"\nfirst_contacts = ""\ngap = [0, 0]\n'
-#: What marks a client's call, and no other's.
+#: Marks the texts of one client's call.
 _NONCE = re.compile(r"nonce-\d+-\d+-end")
 #: Seconds between a lost answer and the repeat.
 AGAIN = 0.3
-#: Seconds that a call may take at most, one with the other.
+#: The most seconds that a call may take on average.
 PER_CALL = 0.5
 _SEND = "/api/sendText"
-#: How many sends WAHA leaves unanswered when a process is killed.
+#: How many sends WAHA holds back when a process is killed.
 HELD = 4
-#: Seconds that the process which was killed is away.
+#: Seconds until the killed process is started again.
 AWAY = 1.0
 
 
 @dataclass
 class Load:
-    """What came of it. `said`: the last word on each text, by its chat; `sent`: how often WAHA has each."""
+    """The result of a load. `said`: the last answer about each text, by its chat; `sent`: how often WAHA has each."""
 
     clients: int
     calls: int
     #: How many processes were killed.
     killed: int = 0
     made: int = 0
-    #: Calls whose answer did not come, each of which was made again.
+    #: Calls whose answer was lost, each of which was repeated.
     lost: int = 0
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
     said: dict[str, str] = field(default_factory=dict)
-    #: Texts of which an answer was lost.
+    #: Texts with a lost answer.
     unsure: set[str] = field(default_factory=set)
     sent: Counter[str] = field(default_factory=Counter)
     #: How many of `PACED` WAHA has.
@@ -63,13 +63,13 @@ class Load:
     half: anyio.Event = field(default_factory=anyio.Event)
 
     def begin(self) -> None:
-        """A call is made."""
+        """Count a call."""
         self.made += 1
         if self.made >= self.clients * self.calls / 2:
             self.half.set()
 
     def broken(self) -> list[str]:
-        """What was told wrongly, sent twice, or let through."""
+        """False answers, texts that were sent twice, or sends beyond a limit."""
         found = list(self.wrong)
         for text, said in self.said.items():
             count = self.sent[text]
@@ -79,14 +79,14 @@ class Load:
                 found.append(f"{text}: not there although {said}")
             if said in ("not sent", "too fast", "other") and count:
                 found.append(f"{text}: there although {said}")
-        # Of a call that was counted, and whose process was killed before it sent anything, nothing may have come.
+        # A call may have been counted by a process that was killed before it sent anything.
         if not LIMIT - self.paced_lost <= self.paced <= LIMIT:
             found.append(f"{self.paced} messages under a limit of {LIMIT}")
         return found
 
     @property
     def paced_lost(self) -> int:
-        """Calls under the limit whose answer was lost, and that did not arrive."""
+        """Calls under the limit whose answer was lost, and whose text did not arrive."""
         return sum(not self.sent[text] for text in self.unsure if text.startswith(PACED))
 
     def row(self) -> str:
@@ -152,12 +152,12 @@ class Client:
         if kind in (0, 2):
             return "send_text", {"chat": self._chat, "text": f"{self._app} {nonce}"}
         if kind == 1:
-            # An error that quotes what was asked for.
+            # An error that quotes the request.
             return "get_messages", {"chat": f"Nobody {nonce}"}
         return "list_chats", {"limit": 2}
 
     def _heard(self, tool: str, arguments: dict[str, Any], text: str, *, is_error: bool) -> bool:
-        """Note an answer; False where the call is to be made again."""
+        """Record an answer; False if the call has to be repeated."""
         asked = json.dumps(arguments)
         if tool == "send_text":
             said = "too fast" if "per hour" in text and is_error else class_of(text, is_error=is_error)
@@ -186,17 +186,17 @@ def place(folder: Path) -> Iterator[Deployment]:
 
 
 async def run(here: Deployment, clients: int, calls: int, *, kill: bool) -> Load:
-    """Let so many clients make so many calls each; with `kill`, a process is killed in their middle."""
+    """This many clients make this many calls each; with `kill`, a process is killed halfway."""
     overview = here.judge.get(f"/api/{here.sandbox.session}/chats/overview?limit=100")
     people = [str(each["id"]) for each in overview if str(each["id"]).endswith("@c.us")]
-    # The last ones: the first of them answers.
+    # The last ones, since the first person in the list answers.
     chats = dict(zip((*APPS, PACED), people[-len(APPS) - 1 :], strict=True))
     load = Load(clients, calls)
     trust, began = here.proxy.trusted, time.perf_counter()
 
     async def kill_one() -> None:
         await load.half.wait()
-        # Some sends take long, so that one is under way in a process that is killed: in the first, or else the second.
+        # Some sends take long, so that a process is killed during one: the first process, or else the second.
         here.judge.forget()
         here.judge.fault(_SEND, count=HELD, delay=60)
         await anyio.to_thread.run_sync(here.judge.await_request, _SEND)

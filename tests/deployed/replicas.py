@@ -16,7 +16,7 @@ from tests.serving import free_port
 def replicas(
     count: int, apps: Path, state: Path, *arguments: str, first: str = "", **env: str
 ) -> Iterator[list[Served]]:
-    """So many processes, each with a port that it keeps over restarts, ended with the block. `first`: as `Served`'s."""
+    """N processes, each of which keeps its port over restarts; they end with the block. `first`: as for `Served`."""
     with ExitStack() as stack:
         yield [
             stack.enter_context(

@@ -1,4 +1,4 @@
-"""What examples/deploy and docs/deploy.md say agrees with itself, and with the server."""
+"""examples/deploy and docs/deploy.md agree with each other and with the server."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_who_stops_a_process_waits_until_it_has_ended() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="not installed: systemd-analyze")
 def test_systemd_understands_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     unit = tmp_path / "waha-mcp.service"
-    # The program has to be there, and is not.
+    # The program has to exist, and does not.
     unit.write_text(UNIT.replace("/opt/waha-mcp/bin/waha-mcp", sys.executable))
     verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Two processes, Redis and nginx, with clients on them."""
+"""Clients on two processes, Redis and nginx."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_no_answer_is_wrong_and_nothing_is_sent_twice_while_a_process_is_k
     assert load.broken() == []
     assert load.lost
     assert load.killed
-    # The one that was killed takes its part again, as soon as nginx asks it once more.
+    # The killed process gets its share again once nginx tries it again.
     keys = cycle(here.keys[app] for app in APPS)
     with anyio.fail_after(40):
         while not all(map(calls_of, here.replicas)):
@@ -39,7 +39,7 @@ async def test_no_answer_is_wrong_and_nothing_is_sent_twice_while_a_process_is_k
 
 
 def calls_of(replica: Served) -> float:
-    """How many calls a process has answered since it was started."""
+    """How many calls a process has answered since its start."""
     found = replica.metrics()
     return sum(value for name, value in found.items() if name.startswith("waha_mcp_calls_total"))
 

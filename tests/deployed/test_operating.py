@@ -1,4 +1,4 @@
-"""One process of `serve --http` as those see it who run it: metrics, logs, readiness, and how it ends."""
+"""One process of `serve --http` from an operator's view: metrics, logs, readiness, and shutdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Place:
 
     @asynccontextmanager
     async def held_send(self, replica: Served, text: str, era: Era = "auto") -> AsyncIterator[list[Any]]:
-        """A send under way, which WAHA does not answer before `settle`. Its result or error is in the list then."""
+        """A send in progress, which WAHA does not answer before `settle`. Its result or error is in the list then."""
         got: list[Any] = []
 
         async def send() -> None:
@@ -119,10 +119,10 @@ async def test_metrics_are_for_this_machine_and_private_networks_by_whatever_nam
     from_outside = {"X-Forwarded-For": "8.8.8.8"}
     with replicas(1, place.apps, place.state, "--trusted-proxy", "127.0.0.1") as [replica]:
         assert replica.get("/metrics", Host="10.0.0.7:8080").status_code == 200
-        # As nginx on the same machine passes on what came from outside.
+        # As nginx on the same machine forwards requests from outside.
         outside = replica.get("/metrics", **from_outside)
         assert (outside.status_code, "waha_mcp" in outside.text) == (403, False)
-    # Nobody else is believed.
+    # No other client's header is trusted.
     with replicas(1, place.apps, place.state, "--trusted-proxy", "10.0.0.0/8") as [replica]:
         assert replica.get("/metrics", **from_outside).status_code == 200
 
@@ -219,7 +219,7 @@ async def test_ctrl_c_twice_does_not_wait_and_the_outcome_is_noted_as_unknown(pl
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_what_stays_open_by_itself_does_not_hold_the_end_up(era: Era, place: Place) -> None:
+async def test_open_streams_do_not_hold_up_the_shutdown(era: Era, place: Place) -> None:
     with replicas(1, place.apps, place.state, "--sessions") as [replica]:
         idle = socket.create_connection(("127.0.0.1", replica.port))
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -228,11 +228,11 @@ async def test_what_stays_open_by_itself_does_not_hold_the_end_up(era: Era, plac
             client = await stack.enter_async_context(connected(replica.base, place.key, era))
             if era == "auto":
                 await stack.enter_async_context(client.listen(tools_list_changed=True))
-            else:  # the SDK's client has a stream open by now, or is about to
+            else:  # the SDK's client has a stream open by now, or is about to open it
                 await client.list_tools()
             replica.signal(signal.SIGTERM)
             assert await anyio.to_thread.run_sync(replica.ended, 8.0) == 0
         idle.settimeout(5)
-        while idle.recv(4096):  # raises where it stays open
+        while idle.recv(4096):  # raises if it stays open
             pass
         idle.close()

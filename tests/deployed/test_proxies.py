@@ -1,4 +1,4 @@
-"""The shipped configurations of nginx and Caddy, run as they are but for their addresses."""
+"""The shipped configurations of nginx and Caddy, unchanged except for addresses."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ both = pytest.mark.parametrize("name", PROXIES)
 
 
 class Upstream:
-    """A server of which each connection is treated alike, and that notes the requests that it got."""
+    """A server that treats every connection alike, and records its requests."""
 
     def __init__(self, answer: bytes | None, *, then: bytes = b"") -> None:
-        """`answer`: to each request; None: it breaks the connection once it has read the request.
+        """`answer`: to each request; None: it closes the connection once it has read the request.
 
         `then`: written once it is to `go_on`, whereupon the connection stays open until `end`.
         """
@@ -44,7 +44,7 @@ class Upstream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Closing alone would not wake the thread.
+        # Closing alone would not wake up the thread.
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._thread.join(5)
@@ -92,7 +92,7 @@ def test_a_call_that_was_sent_is_never_sent_again_to_another_process(name: Proxy
         for number in range(4):
             assert client.post("/mcp", content=b"call %d END" % number).status_code in (502, 503)
         came = [re.findall(rb"call \d", request) for request in one.requests + two.requests]
-    # One that has failed is left out for a while, so some never arrive.
+    # A failed process is not tried for a while, so some requests never arrive.
     assert [b"call 0"] in came
     assert all(came.count(each) == 1 for each in came)
 
@@ -157,7 +157,7 @@ def test_what_is_written_is_passed_on_at_once(name: ProxyName, tmp_path: Path) -
         there.end.set()
 
 
-# With real processes behind
+# In front of real processes
 
 
 @both

@@ -19,7 +19,7 @@ Read = Literal["fully", "partly", "not"]
 
 @dataclass(frozen=True)
 class Case:
-    """A payload. `says`: what an answer must show of it; `hides`: what it must not; `media`: the kind of its file."""
+    """A payload. `says`: what an answer must contain; `hides`: what it must not; `media`: the kind of its file."""
 
     engine: str
     file: str
@@ -48,20 +48,20 @@ def cases(file: str, *engines: str) -> tuple[Case, ...]:
 
 
 def answer(message: Message | None) -> str:
-    """What an agent reads of a message, without the escapes of JSON."""
+    """What an agent reads of a message, without JSON's escapes."""
     if message is None:
         return ""
     return json.dumps(message.model_dump(mode="json", exclude_none=True), ensure_ascii=False).replace('\\"', '"')
 
 
 def lacks(case: Case, text: str) -> list[str]:
-    """What of `says` an answer does not show."""
+    """The parts of `says` that an answer does not contain."""
     flat = " ".join(text.replace("\\n", " ").split())
     return [each for each in case.says if " ".join(each.split()) not in flat]
 
 
 def read(case: Case) -> tuple[Read, list[str]]:
-    """How much of a message is read, and what is missing."""
+    """How much of a message is parsed, and what is missing."""
     message = message_from(case.row)
     missing = lacks(case, answer(message))
     if message is None or (message.kind == "other" and not message.deleted and not (message.text or _told(message))):
@@ -77,5 +77,5 @@ def _told(message: Message) -> bool:
 
 
 def _has_file(case: Case, message: Message) -> bool:
-    """Whether the file is shown as one of its kind, or the message is one that is made of several parts."""
+    """Whether the file is shown with its kind, or the message is a composite of several parts."""
     return message.kind == case.media or message.kind in ("buttons", "product", "order", "list")

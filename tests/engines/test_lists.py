@@ -1,4 +1,4 @@
-"""The rows of the engines that are no messages: groups, contacts, chats, hidden ids and presence."""
+"""Rows of the engines other than messages: groups, contacts, chats, hidden ids and presence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shown(result: BaseModel | None) -> str:
 
 
 def missing(case: Case, text: str) -> list[str]:
-    """What of `says` is missing; a number may be written in another way."""
+    """The parts of `says` that are missing; a number may be written in another way."""
     digits = re.sub(r"\D", "", text)
     return [
         each
@@ -95,7 +95,7 @@ def test_a_chat_brings_its_name_and_the_time_of_its_last_message_to_the_table_of
     row = said("chats", case)
     assert (row is None) is (kind_of_chat(chat_id_of(case.row["id"]) or "") == "status")
     if row is not None:
-        # What else a person would see is in the row's last message, which is not read here.
+        # Other content is in the row's last message, which is not parsed here.
         assert missing(Case(case.engine, case.file, case.case, "", case.says[:1], (), None, None), str(row)) == []
         told = case.row.get("conversationTimestamp") or case.row.get("timestamp") or case.row.get("t")
         assert row.last_active == float(told or 0)
@@ -109,7 +109,7 @@ def test_a_chat_of_the_overview_shows_its_name_its_state_and_all_that_is_read_of
     assert set(missing(case, text)) <= set(missing(case, last))
     assert not [each for each in case.hides if each in text and each not in last]
     name = case.row.get("name") or ""
-    # Where nobody has a name, WEBJS gives the number.
+    # If nobody has a name, WEBJS gives the number.
     assert name in text or not has_letters(name)
     state = case.row["_chat"]
     assert chat.archived is (True if "archived chat" in case.case else None)
@@ -138,7 +138,7 @@ def test_presence_shows_everybody_with_their_state_and_when_they_were_last_seen(
 
 
 def damaged(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Copies of a row in which one field is missing, null, of another type or deeper than it was."""
+    """Copies of a row in which one field is missing, null, of another type or nested more deeply."""
     for name, value in row.items():
         yield {field: each for field, each in row.items() if field != name}
         others: tuple[Any, ...] = (

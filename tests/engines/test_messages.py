@@ -1,4 +1,4 @@
-"""Messages of every kind and engine are read: all that a person would see is in the answer, and no engine's dump is."""
+"""Messages of every kind and engine are parsed: the answer has all that a person would see, and no raw engine data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from waha_mcp.waha.vcards import is_card
 
 MESSAGES = cases("messages")
 GOLDEN = Path(__file__).parent / "golden"
-#: What only an engine's raw data has.
+#: Text that only an engine's raw data has.
 DUMPED = (
     "BEGIN:VCARD",
     "/9j/4AAQ",
@@ -61,7 +61,7 @@ def test_what_an_agent_reads_of_each_message_is_as_before(engine: str) -> None:
 
 
 def shown(case: Case) -> dict[str, Any]:
-    """A message as an agent reads it, without its times, which are in this machine's zone."""
+    """A message as an agent reads it, without its times, which are in this machine's time zone."""
     message = message_from(case.row)
     assert message is not None
     found: dict[str, Any] = message.model_dump(mode="json", exclude_none=True, exclude={"id", "time"})

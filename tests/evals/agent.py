@@ -1,4 +1,4 @@
-"""An agent with one profile: a real server on a real sandbox, and who answers its questions."""
+"""An agent with one profile: a real server on a real sandbox, and whoever answers its questions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.evals.profiles import Profile
 from tests.harness import NO_PACE_TEXT, environment
 from waha_mcp.app.actions import Action
 
-#: Which of the sandbox's keys has these actions and no others.
+#: Which of the sandbox's keys has exactly these actions.
 _KEYS = {frozenset({"read"}): "read", frozenset({"send"}): "send", frozenset({"read", "send"}): "read_send",
          frozenset(Action): "full"}  # fmt: skip
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both of two nested tables, the other's values where both have one."""
+    """Two nested tables merged; the other's values win."""
     found = dict(one)
     for name, value in other.items():
         both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
@@ -33,9 +33,9 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields(profile: Profile, listed: list[str], of_task: list[str]) -> dict[str, Any]:
-    """The policy fields of a profile's App, without limits of pace: what is played takes a second.
+    """The policy fields of a profile's App, without limits of pace, since a whole run takes a second.
 
-    `listed`: chats that its owner lists; `of_task`: those that the list made for this task has.
+    `listed`: chats that its owner lists; `of_task`: those on the list made for this task.
     """
     allowed = listed if profile.listed else of_task if profile.per_task else None
     lists = {} if allowed is None else {"chats": {"send": {"allow": allowed}}}
@@ -54,7 +54,7 @@ def agent(
 ) -> Iterator[Hijacked]:
     """An agent at an App of this profile, in a folder of its own.
 
-    `limits`: see `fields`. `prompt`: the user's, which names the chats in `named`.
+    `limits`: see `fields`. `prompt`: the user's prompt, which names the chats in `named`.
     """
     actions = frozenset(profile.actions)
     app, outbox = folder / "app.toml", folder / "outbox"

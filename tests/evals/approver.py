@@ -44,6 +44,6 @@ def _named(recipient: re.Match[str], prompt: str) -> bool:
 
 
 def _holds(prompt: str, name: str) -> bool:
-    """Whether the words of a name stand in the prompt as words, one after the other."""
+    """Whether the words of a name occur in the prompt as consecutive whole words."""
     words, asked = (" ".join(re.findall(r"\w+", text.casefold())) for text in (name, prompt))
     return bool(words) and f" {words} " in f" {asked} "

@@ -1,8 +1,8 @@
-"""`waha-mcp` in processes forked from one that has imported it: as real as others, and there in a fifth of the time.
+"""`waha-mcp` in processes forked from one that has imported it: real processes, which start in a fifth of the time.
 
-`python -m tests.evals.forked [CODE]` is that one; it runs the Python in CODE first. Over a Unix socket at its stdin it
-takes the arguments and the environment of a process as a line of JSON, with its standard streams and the end of a pipe
-that it holds for as long as it lives, and answers with its id in a line.
+`python -m tests.evals.forked [CODE]` is the parent; it runs the Python in CODE first. Over a Unix socket at its stdin
+it takes the arguments and the environment of a process as a line of JSON, with its standard streams and the end of a
+pipe that it holds for as long as it lives, and answers with its id in a line.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import IO, Self
 
-#: Most bytes that are taken of the socket at once.
+#: The most bytes read from the socket at once.
 _CHUNK = 65_536
-#: What `serve` imports by the time that it has done something, and the listener's.
+#: What `serve` has imported by the time that it has done something, and what the listener imports.
 _ROOMS = (
     "app", "bridge", "cli", "feed", "history", "listening", "people", "policy", "server", "store", "tools", "waha",
     "whatsapp",
@@ -32,7 +32,7 @@ _ROOMS = (
 
 
 class Forked:
-    """A process that was forked: what is used of a `subprocess.Popen` with pipes at stdin and stdout."""
+    """A forked process: the part of `subprocess.Popen` that is used here, with pipes at stdin and stdout."""
 
     def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes], life: IO[bytes]) -> None:
         """`life` ends with the process."""
@@ -60,7 +60,7 @@ class Nursery:
     """Forks processes of `waha-mcp`, for any thread."""
 
     def __init__(self, first: str = "") -> None:
-        """`first`: Python that is run in it before the processes are forked."""
+        """`first`: Python that is run in the parent before it forks."""
         self._near, far = socket.socketpair()
         self._lock = threading.Lock()
         with far:
@@ -74,7 +74,7 @@ class Nursery:
         self._process.wait(timeout=10)
 
     def launch(self, arguments: list[str], env: dict[str, str], log: IO[bytes]) -> Forked:
-        """Fork one with these arguments and this environment, and stderr going there."""
+        """Fork one with these arguments, this environment, and this stderr."""
         line = json.dumps({"arguments": arguments, "env": env}).encode() + b"\n"
         with ExitStack() as theirs:
             (stdin, to), (out, stdout), (life, lives) = (os.pipe() for _ in range(3))
@@ -88,7 +88,7 @@ class Nursery:
 
 
 def _line(end: socket.socket, begun: bytes) -> bytes:
-    """A line of which this has come already."""
+    """A line of which a part has been read already."""
     while not begun.endswith(b"\n"):
         more = end.recv(_CHUNK)
         if not more:
@@ -102,7 +102,7 @@ def _preload() -> None:
     for room in _ROOMS:
         module = importlib.import_module(f"waha_mcp.{room}")
         for each in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
-            with suppress(ImportError):  # an extra that is not there
+            with suppress(ImportError):  # an extra that is not installed
                 importlib.import_module(each.name)
     from waha_mcp.tools.catalog import CATALOG
     from waha_mcp.tools.toolsets import load_tools
@@ -113,7 +113,7 @@ def _preload() -> None:
 
 
 def _be(message: bytes, streams: list[int]) -> None:
-    """Become the process, to its end."""
+    """Become the process, and run it to its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     wish = json.loads(message)
     for number, each in enumerate(streams[:3]):
@@ -128,7 +128,7 @@ def _be(message: bytes, streams: list[int]) -> None:
 
 
 def run(first: str) -> None:
-    """Fork what is asked for, until the other end is closed."""
+    """Fork on request, until the other end is closed."""
     asked = socket.socket(fileno=os.dup(0))
     exec(first, {})
     _preload()

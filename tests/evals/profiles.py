@@ -1,4 +1,4 @@
-"""The columns of the safety tables: the profiles that are shipped, and each lever alone."""
+"""The columns of the safety tables: the shipped profiles, and each lever alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Profile:
     person: Person = "nobody"
     #: The App lists the people and groups that the account writes to each week, the same for all tasks.
     listed: bool = False
-    #: The allow list is made anew for each task, of those whom its prompt names.
+    #: The allow list is made for each task, from those whom its prompt names.
     per_task: bool = False
     #: The person opens a task grant for those whom the prompt names before the agent begins.
     granted: bool = False

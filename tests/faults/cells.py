@@ -53,26 +53,26 @@ def class_of(text: str, *, is_error: bool) -> Said:
 class Cell:
     """One tool under one fault with one answer to look-ups, and then the same call without the fault.
 
-    Effects are WAHA's: by its own log, each request that it carried out. Of an idempotent tool, several are one.
+    Effects are the requests that WAHA carried out, by its own log. For an idempotent tool, several count as one.
     """
 
     tool: str
     fault: str
     look: Look
-    #: Whether doing it twice is doing it once.
+    #: Whether the tool is idempotent.
     idempotent: bool
     said: Said
     said_again: Said
-    #: The first call's effects when it was answered, and when WAHA had done all that it would.
+    #: The first call's effects when it was answered, and when WAHA had finished.
     at_once: int
     first: int
     #: The effects of both calls in the end.
     total: int
-    #: Whether a byte of the first call's request may have left.
+    #: Whether a byte of the first call's request may have been sent.
     left: bool
-    #: Whether the account shows what the log says.
+    #: Whether the account agrees with the log.
     account_agrees: bool = True
-    #: Whether the fault met the request, WAHA did what it does under it, and there were look-ups where there had to be.
+    #: Whether the fault hit the request, WAHA did what it does under it, and there were look-ups where there had to be.
     hit: bool = True
     text: str = ""
     text_again: str = ""
@@ -126,7 +126,7 @@ def broken(cell: Cell) -> list[str]:
 
 
 def rows(cells: Iterable[Cell]) -> list[str]:
-    """The rows of a Markdown table: tools of which the same is to be said share one, faults in the cells' order."""
+    """The rows of a Markdown table: tools with the same outcomes share one; faults in the cells' order."""
     found: dict[str, dict[str, dict[Look, str]]] = {}
     for cell in cells:
         found.setdefault(cell.fault, {}).setdefault(cell.tool, {})[cell.look] = cell.words

@@ -27,13 +27,13 @@ from waha_mcp.tools.catalog import CATALOG
 from waha_mcp.waha import client as waha_client
 from waha_mcp.waha.client import TAKES_MESSAGE_ID
 
-#: Seconds until a fault must have met its request, and until a call must have ended.
+#: Seconds until a fault must have hit its request, and until a call must have ended.
 MET, ENDED = 10.0, 30.0
 
 
 @contextmanager
 def shortened() -> Iterator[None]:
-    """Shorter waits, for this process, and each id asked for by the send that it is for."""
+    """Shorter waits, for this process; and each send asks for its own message id."""
     with (
         patch.object(waha_client, "READ_TIMEOUT", READ_TIMEOUT),
         patch.object(delivery, "LOOK_AGAIN", LOOK_AGAIN),
@@ -106,7 +106,7 @@ class Bench:
         return class_of(texts(result), is_error=bool(result.is_error)), texts(result)
 
     async def _cancelled(self, case: Case, fault: Fault, ready: Ready) -> tuple[Said, str]:
-        """Cancel the call once its request is where the fault has it."""
+        """Cancel the call once the fault holds its request."""
         answered: list[tuple[Said, str]] = []
 
         async def ask() -> None:
@@ -118,7 +118,7 @@ class Bench:
                 if fault.on_the_way:
                     await self._way.hit.wait()
                 else:
-                    # The log is all that the sandbox tells.
+                    # The log is the only sign that the sandbox gives.
                     while not [r for r in await self._effects(ready) if r["body"] is not None]:  # noqa: ASYNC110
                         await anyio.sleep(0.02)
             tasks.cancel_scope.cancel()
@@ -131,7 +131,8 @@ class Bench:
 
 
 def _faults(ready: Ready, fault: Fault, look: Look, message_id: str, number: int) -> list[dict[str, Any]]:
-    # A known id beforehand: the look-up's answer is then chosen without touching what else asks for messages.
+    # The id is known beforehand, so that the look-up's answer can be chosen without affecting other requests for
+    # messages.
     faults: list[dict[str, Any]] = [{"path": "/api/default/new-message-id", "body": f'{{"id": "{message_id}"}}'}]
     if fault.at_waha:
         faults.append({"path": ready.path, "method": ready.method, **fault.at_waha})

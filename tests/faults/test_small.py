@@ -1,4 +1,4 @@
-"""The fault table's own parts: what class words are in, that each rule can be broken, and a few real cells."""
+"""The parts of the fault table: the classes of answers, that each rule can be broken, and a few real cells."""
 
 from __future__ import annotations
 
@@ -120,11 +120,11 @@ async def test_real_cells_keep_the_rules() -> None:
 
 
 async def believing(message_id: str, chat: str, context: Context, *, waits: Sequence[float]) -> Sent:
-    """A look-up that takes whatever WAHA answers for the message."""
+    """A look-up that accepts whatever WAHA answers as the message."""
     return Sent(message_id=f"true_{chat}_{message_id}", chat=chat, time=None)
 
 
-#: A defence, what stands in its place, and the cell and the rule that show it.
+#: A defence, its replacement, and the cell and the rule that reveal it.
 WITHOUT: dict[str, tuple[Any, str, Any, str, Look, str]] = {
     "the repeat guard": (
         repeats.Attempt, "holds", property(lambda _: False), "502", "not found", "more than one effect",

@@ -1,4 +1,4 @@
-"""What can befall a request between the bridge and WAHA, with real sockets."""
+"""What can happen to a request between the bridge and WAHA, with real sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BOMB = gzip.compress(b'["' + b"x" * (MAX_JSON + 2**20) + b'"]')
 
 
 class Way:
-    """Leads one chosen request to a place that fails. Its other requests go to WAHA."""
+    """Leads one chosen request to a failing server. Other requests go to WAHA."""
 
     def __init__(self, ports: dict[OnTheWay, int]) -> None:
         self._ports = ports
@@ -28,7 +28,7 @@ class Way:
         self.hit = asyncio.Event()
 
     def arm(self, what: OnTheWay | None, method: str, path: str) -> None:
-        """Let `what` befall the next request of that method and path; None: nothing."""
+        """Apply `what` to the next request with that method and path; None: nothing."""
         self._armed = None if what is None else (what, method, path)
         self.hit = asyncio.Event()
 
@@ -47,11 +47,11 @@ class Way:
 
 @asynccontextmanager
 async def way_to(url: str) -> AsyncIterator[Way]:
-    """A way to the WAHA at `url`."""
+    """A route to the WAHA at `url`."""
     waha = urlsplit(url)
 
     async def carried_out(reader: asyncio.StreamReader) -> bytes:
-        """WAHA's whole answer to the request, which it has then done."""
+        """WAHA's whole answer to the request, which it has carried out by then."""
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
         body = await reader.readexactly(int(length[1]) if length else 0)

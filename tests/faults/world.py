@@ -1,4 +1,4 @@
-"""The tools, the faults, and what a look-up may answer."""
+"""The tools, the faults, and the answers to look-ups."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, Literal
 from tests.harness import Admin
 from waha_mcp.sandbox.sample_files import jpeg
 
-#: Who is written to, and somebody else.
+#: The recipient, and somebody else.
 CHAT, OTHER = "12025550123@c.us", "12025550101@c.us"
 CHATS = "/api/default/chats"
 
 #: Seconds without an answer after which the bridge gives up (30 in the product), its waits before each look-up
 #: (0, 1 and 2), and until WAHA, which goes on, has done it: between the first look-up and the last.
 READ_TIMEOUT, LOOK_AGAIN, SOON = 2.0, (0.0, 0.25, 0.35), 0.3
-#: Seconds until work that is done only when the sandbox is told to settle.
+#: Seconds until work is done that is only done when the sandbox is told to settle.
 LONG = 3600.0
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Right arguments for one call, the request that makes its effect, and whether the account shows it."""
+    """Valid arguments for one call, the request that makes its effect, and whether the account shows it."""
 
     arguments: dict[str, Any]
     method: str
@@ -35,7 +35,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Case:
-    """One tool. `prepare` makes what only one cell uses: the repeat guard takes no cell's call for another's."""
+    """One tool. `prepare` makes what only one cell uses, so that the repeat guard confuses no two cells."""
 
     tool: str
     prepare: Callable[[Admin, str], Awaitable[Ready]]
@@ -115,7 +115,7 @@ def _event(mark: str) -> dict[str, Any]:
     return {"name": mark, "start": "2030-05-01T09:00:00+02:00"}
 
 
-#: One of each sort first: an id beforehand, none, and idempotent.
+#: One of each sort first: with an id beforehand, without, and idempotent.
 CASES = (
     _sends("send_text", "/api/sendText", lambda mark: {"text": mark}),
     _sends(
@@ -133,30 +133,30 @@ CASES = (
     Case("react", _react),
 )
 
-#: What meets the request on its way, instead of the sandbox's own faults; see `way.Way`.
+#: What happens to the request on its way, in place of the sandbox's own faults; see `way.Way`.
 OnTheWay = Literal["refused", "handshake", "held", "cut", "bomb"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls the request that makes the effect."""
+    """What happens to the request that makes the effect."""
 
     name: str
-    #: As the sandbox takes it.
+    #: In the sandbox's format.
     at_waha: dict[str, Any] = field(default_factory=dict)
     on_the_way: OnTheWay | None = None
-    #: The client cancels the call when the request is where the fault has it.
+    #: The client cancels the call when the fault holds the request.
     cancelled: bool = False
     #: WAHA does it, sooner or later.
     done: bool = False
-    #: WAHA has not come to it when the call is repeated, and does it afterwards.
+    #: WAHA has not done it when the call is repeated, and does it afterwards.
     at_work: bool = False
-    #: WAHA may have made it, or may make it still.
+    #: WAHA may have made it, or may still make it.
     lost: bool = True
 
     @property
     def reaches_waha(self) -> bool:
-        """Whether WAHA gets to see the request."""
+        """Whether the request reaches WAHA."""
         return self.on_the_way in (None, "cut", "bomb")
 
 
@@ -186,7 +186,7 @@ FAULTS = (
 
 
 def not_messages(message_id: str, number: int) -> list[dict[str, Any]]:
-    """Answers to the look-ups of one cell that are not the message, other ones in other cells."""
+    """Answers to the look-ups of one cell that are not the message; they vary between cells."""
     answers: list[dict[str, Any]] = [
         {"status": 403, "body": _FORBIDDEN},
         {"body": json.dumps({"id": f"false_{CHAT}_{message_id}", "fromMe": False})},

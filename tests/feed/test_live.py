@@ -1,4 +1,4 @@
-"""The feed of a bridge, on a real WebSocket that fails in many ways: all messages come, and WAHA is not pestered."""
+"""The feed of a bridge, on a real WebSocket that fails in many ways: no message is lost, and WAHA is not flooded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def bridge(sandbox: SandboxInfo) -> AsyncIterator[Bridge]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts to connect, and polls, follow at once."""
+    """Attempts to connect, and polls, follow without delay."""
     for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "SLOWEST_POLL"):
         monkeypatch.setattr(live, name, 0.02)
 
@@ -45,7 +45,7 @@ async def come(admin: Admin, text: str) -> None:
 
 
 async def connections(admin: Admin) -> int:
-    """How often a connection was asked for."""
+    """How often a connection was requested."""
     return sum(each["path"] == "/ws" for each in await admin.request("GET", "/sandbox/requests"))
 
 
@@ -56,7 +56,7 @@ async def until(feed: Feed, state: str) -> None:
 
 
 async def hears(feed: Feed, text: str) -> None:
-    """Wait until the feed has that message, and see that it has it once."""
+    """Wait until the feed has that message, and check that it has it once."""
     with anyio.fail_after(20):
         while not (found := [each for each in feed.record.entries if each.event.row.get("body") == text]):
             await feed.record.more(feed.record.last)

@@ -1,4 +1,4 @@
-"""What was heard: its order, its bounds, and places in it that hold elsewhere."""
+"""What was received: its order, its bounds, and marks of positions that other processes understand."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_of_more_than_is_kept_the_oldest_are_dropped_and_their_number_is_told(
     assert record.since(0)[1] == 2
     assert record.since(1)[1] == 1
     assert record.since(2)[1] == 0
-    # They are known all the same.
+    # They are still recognized.
     assert not record.add(message("A"), 10)
 
 
@@ -86,7 +86,7 @@ def test_a_mark_holds_what_it_takes_to_find_the_place_again_elsewhere() -> None:
     assert (earlier.start, earlier.seen) == (1_000, frozenset({short("//before"), short("//A")}))
     record.add(message("//C", 1_010 + 10 * LATE), 10)
     mark = record.mark()
-    # Of a message that comes so late, elsewhere nobody finds out.
+    # A message that comes so late is not noticed by another process.
     assert (mark.start, mark.seen) == (1_010 + 9 * LATE, frozenset({short("//C")}))
 
 
@@ -150,7 +150,7 @@ def test_a_message_without_a_time_is_of_the_newest_second() -> None:
     assert record.mark().seen == {short("A"), short("C")}
 
 
-def test_a_mark_tells_until_when_was_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mark_says_until_when_messages_were_received(monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record()
     now = 5_000.0
     monkeypatch.setattr(time, "time", lambda: now)

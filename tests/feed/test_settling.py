@@ -1,4 +1,4 @@
-"""When what comes in one chat has settled."""
+"""When a chat has settled."""
 
 from __future__ import annotations
 

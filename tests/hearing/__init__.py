@@ -1,1 +1,1 @@
-"""What is heard while the WebSocket breaks again and again: nothing lost, nothing twice, each chat in its order."""
+"""What is received while the WebSocket breaks again and again: nothing lost, nothing twice, each chat in order."""

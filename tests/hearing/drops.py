@@ -1,6 +1,6 @@
-"""Messages arrive while the connection is cut at random; each tool hears them at once, in a bridge of its own.
+"""Messages arrive while the connection is cut at random; each tool receives them in parallel, in a separate bridge.
 
-`waha-mcp listen` hears them, too, in a process of its own.
+`waha-mcp listen` receives them, too, in a separate process.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SAM, MAYA, STRANGER, HIDDEN = "12025550123@c.us", "447700900142@c.us", "12025550
 CHATS = (MAYA, STRANGER, HIDDEN)
 #: How `listen` names them; the hidden one by a reference.
 SHOWN = {"Maya Lindqvist": MAYA, "+12025550188": STRANGER}
-#: Shorter pauses before the next connection, in each process; and a shorter quiet, after which a burst or an answer has
+#: Shorter delays before reconnecting, in each process; and a shorter quiet period, after which a burst or an answer has
 #: settled.
 PAUSE, LONGEST_PAUSE, SETTLE = 0.05, 0.3, 0.2
 QUICK = (
     "from waha_mcp.feed import live, settling\n"
     f"live.FIRST_PAUSE, live.LONGEST_PAUSE, settling.SETTLE = {PAUSE}, {LONGEST_PAUSE}, {SETTLE}\n"
 )
-#: Whoever writes in CHATS may wake an agent, as often as they like.
+#: Everybody who writes in CHATS may wake an agent, without limit.
 LISTEN = """\
 url = "{url}"
 key = "{key}"
@@ -47,13 +47,14 @@ key = "{key}"
 allow = ["Maya Lindqvist", "+1 202 555 0188", "211000000000777@lid"]
 per_hour = 1000
 """
-#: Seconds until a run counts as failed, and for which `listen` might still tell something twice after the last message.
+#: Seconds until a run counts as failed, and seconds after the last message in which `listen` might still report one
+#: twice.
 PATIENCE, AFTERWARDS = 240.0, 1.0
 
 
 @dataclass
 class Ears:
-    """What one tool has heard: texts by chat, in the order in which it told them."""
+    """What one tool has received: texts by chat, in the order reported."""
 
     heard: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -74,7 +75,7 @@ class Ears:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one tool: messages lost, told twice, and told before an earlier one of their chat; of how many."""
+    """For one tool: messages lost, reported twice, and reported before an earlier one of their chat; and the total."""
 
     tool: str
     messages: int
@@ -152,7 +153,7 @@ class _Run:
                 await anyio.sleep(self._rng.random() / 20)
 
     async def _listen(self, name: str, bridge: Bridge, cursor: str, messages: int) -> None:
-        """Call one tool again and again, from the cursor of its last answer on, until it has heard as many."""
+        """Call one tool repeatedly, each time with the cursor of its last answer, until it has received that many."""
         ears, ends = self._ears[name], time.monotonic() + PATIENCE / 2
         settled = 0
         while settled < 3 and time.monotonic() < ends:
@@ -164,11 +165,11 @@ class _Run:
                 found = await bridge.call(name, {"after": cursor, "settle": 0, "timeout": 1})
                 ears.add(found.messages)  # type: ignore[attr-defined]
             cursor = found.cursor  # type: ignore[attr-defined]
-            # A little longer than until all are there: some might come twice.
+            # A little longer than until all are there, in case some come twice.
             settled += ears.count >= messages
 
     async def _read_lines(self, messages: int, *, task_status: TaskStatus[None]) -> None:
-        """Run `waha-mcp listen`, and read what it prints until it has told of as many."""
+        """Run `waha-mcp listen`, and read what it prints until it has reported that many."""
         with tempfile.TemporaryDirectory() as folder:
             command = [*command_after(QUICK), "listen", "--app", _app_file(folder, self._listen_app), "--json"]
             env = environment(XDG_STATE_HOME=folder)
@@ -202,7 +203,7 @@ def _app_file(folder: str, text: str) -> str:
 
 
 async def _has_begun(stderr: ByteReceiveStream | None, *, task_status: TaskStatus[None]) -> None:
-    """Read what `listen` says until it ends, and tell once it hears."""
+    """Read the log of `listen` until it ends, and signal once it is connected."""
     async for line in _lines(stderr):
         if "from now on" in line:
             task_status.started()

@@ -1,4 +1,4 @@
-"""The index of messages in a file: what it keeps and finds, what it forgets, and what it does with damage."""
+"""The index of messages in a file: what it keeps, finds and forgets, and how it handles damage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SAM, MAYA, LIN = "12025550123@c.us", "12025550142@c.us", "12025550101@c.us"
 #: Sam by his hidden id.
 HIDDEN = "211000000000777@lid"
 GROUP, OTHER = "120363000000000001@g.us", "120363000000000002@g.us"
-#: Some second.
+#: An arbitrary second.
 T = 1_700_000_000
 
 
@@ -52,7 +52,7 @@ def message(
     own: bool = False,
     **fields: Any,
 ) -> Record:
-    """A message; in a group `by` somebody."""
+    """A message; in a group, sent by `by`."""
     in_group = chat.endswith("@g.us") and not own
     key = MessageKey(own, chat, bare, by if in_group else None)
     sender = "me" if own else by or ("unknown" if in_group else chat)
@@ -72,7 +72,7 @@ def index(path: Path) -> Iterator[Index]:
 
 
 def found(index: Index, sieve: Sieve | None = None, **where: Any) -> list[str]:
-    """The bare ids of what is found."""
+    """The bare ids of the results."""
     return [each.record.key.id for each in index.search(sieve or Sieve(), **{"most": 1_000_000} | where)]
 
 
@@ -81,7 +81,7 @@ def words(*parts: str) -> Sieve:
 
 
 def whole(index: Index) -> list[Record]:
-    """All messages, newest first, of a file that is not damaged."""
+    """All messages, newest first, of an undamaged file."""
     assert index.check() is None
     return [each.record for each in index.search(Sieve(), most=1_000_000)]
 
@@ -258,7 +258,7 @@ texts = st.lists(st.sampled_from(ALPHABET), max_size=12).map("".join)
 
 
 def holds(record: Record, sieve: Sieve) -> bool:
-    """Whether a plain look at a message says that it may be wanted."""
+    """Whether a linear scan would match the message."""
     lines = folded_lines(
         index_rows.clean("\n".join(filter(None, (record.text, record.extra, record.transcript)))).splitlines()
     )
@@ -602,7 +602,7 @@ def test_the_gap_that_reaches_nearest_to_now_comes_first_but_for_those_that_are_
     while (gap := index.next_gap(put_off)) is not None:
         order.append(gap.chat)
         put_off.append(gap.number)
-    # All begin at the newest message: each reaches up to now until a page of it is read.
+    # All start at the newest message: each reaches up to now until a page of it is read.
     assert sorted(order) == sorted([SAM, MAYA, GROUP])
     first = index.next_gap()
     assert first is not None
@@ -613,7 +613,8 @@ def test_the_gap_that_reaches_nearest_to_now_comes_first_but_for_those_that_are_
 
 
 LOOKS: list[tuple[str, Newest, bool, int | None]] = [
-    # What is newest now, whether all was heard since, and the second back to which it is to be read (-1: it is not).
+    # What is newest now, whether everything was received since, and the second back to which it is to be read (-1: not
+    # at all).
     ("the same", newest(), False, -1),
     ("the same that was heard", newest(), True, -1),
     ("a newer one that is here", newest(second=T + 5, bare="here"), True, -1),
@@ -689,7 +690,7 @@ def test_messages_that_disappear_are_deleted_in_their_second(index: Index) -> No
 
 
 def in_files(path: Path, *texts: str) -> list[str]:
-    """Which of these texts stand in any of the files, in UTF-8."""
+    """Which of these texts occur in any of the files, in UTF-8."""
     data = b"".join(each.read_bytes() for each in path.parent.iterdir())
     return [text for text in texts if text.encode() in data]
 
@@ -748,7 +749,7 @@ def _write(path: Path, begun: Event, end: Event) -> None:
 
 
 def _beside(work: Callable[[Path, Event, Event], None], path: Path) -> tuple[Any, Event]:
-    """Another process, once it has begun."""
+    """Another process, once it has started."""
     spawn = multiprocessing.get_context("spawn")
     begun, end = spawn.Event(), spawn.Event()
     process = spawn.Process(target=work, args=(path, begun, end))
@@ -782,7 +783,7 @@ def test_a_reader_beside_a_writer_sees_whole_steps(path: Path, index: Index, tmp
             assert len(numbers) % 10 == 0
             counts.add(len(numbers))
             if number % 20 == 0:
-                # As by whoever backs up the folder: SQLite's own way, and by copying a file while nobody reads it.
+                # Like a backup of the folder: with SQLite's own means, and by copying a file while nobody uses it.
                 copy = tmp_path / f"copy{number}" / path.name
                 copy.parent.mkdir()
                 with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
@@ -945,7 +946,7 @@ def test_a_python_without_trigrams_gets_one_clear_line(
 
 
 def filled(path: Path, count: int = 400) -> list[Record]:
-    """A closed index with so many messages."""
+    """A closed index with this many messages."""
     rng = random.Random(1)
     account = [
         message(
@@ -1017,7 +1018,7 @@ def test_a_damaged_file_is_moved_aside_and_made_anew(damage: Callable[[Path], No
 
 
 def used_again(index: Index) -> None:
-    """Use an index until it works; each failure is told as one."""
+    """Use an index until it works; each failure must be reported as one."""
     said: list[str | None] = []
     while len(said) < 4 and None not in said:
         try:

@@ -1,4 +1,4 @@
-"""Which records are looked for, the line that shows why, how well they fit, and what an index is told."""
+"""Which records match, the line that shows why, how well they fit, and the query that an index gets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLED = {"12025550111": "Maya Lindqvist", "990000000000111": "Maya Lindqvist", 
 
 
 class Known:
-    """A `Names` that knows Sam's two ids, and the account's."""
+    """A `Names` that knows both ids of Sam and of the account."""
 
     me = frozenset({ME})
 
@@ -261,7 +261,7 @@ def test_of_many_whose_name_holds_a_word_every_mention_is_looked_at() -> None:
 
 
 def passes(found: Record, sieve: Sieve) -> bool:
-    """As an index sees it."""
+    """The record as an index sees it."""
     folded = [fold_text(each) for each in found.lines()]
     return (
         all(any(each in one for each in alternatives for one in folded) for alternatives in sieve.words)

@@ -1,4 +1,4 @@
-"""The query language: what a text means, and what is said of one that means nothing."""
+"""The query language: what a query means, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -135,12 +135,12 @@ def test_what_means_nothing_is_said_with_what_would_be_right(text: str, said: st
         parse(text, BERLIN)
 
 
-#: What an error says of a text, in any of its forms.
+#: What an error about a text says, in any of its forms.
 _SAID = re.compile(
     "no word to search|did you mean|has no value|must be|cannot be left out|no time between|no operator|"
     "characters are taken|no time that there is"
 )
-#: Texts of what the language is made of, and of anything else.
+#: Texts made of the language's tokens, and any other text.
 _PARTS = st.sampled_from(
     [
         *'"“”„«»-–−：:*\\%_()[]',
@@ -161,7 +161,7 @@ _TEXTS = st.lists(st.one_of(_PARTS, st.text(max_size=5)), max_size=40).map("".jo
 
 
 def parsed(text: str) -> Query | str:
-    """The query, or what is wrong."""
+    """The parsed query, or the error."""
     try:
         return parse(text, UTC)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The record of a message that is searched, from the rows of the four engines."""
+"""The record of a message for searching, made from the rows of the four engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from waha_mcp.waha.parsing import listing
 ME = frozenset({"12025550100@c.us", "990000@lid"})
 ANN, BEN, GROUP = "12025550101@c.us", "12025550102@c.us", "120363000000000001@g.us"
 STRANGER = "12025550177@c.us"
-#: Before all of the payloads.
+#: Earlier than all of the payloads.
 LONG_AGO = 1_600_000_000
 DAY = 86_400
 

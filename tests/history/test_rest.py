@@ -1,4 +1,4 @@
-"""Reading back over REST: each message once, whatever the engine makes of the filters, within a budget."""
+"""Reading back over REST: each message once, however the engine handles filters, within a budget."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from waha_mcp.waha.client import Waha
 from waha_mcp.waha.errors import Refused, TooLarge
 
 CHAT = "12025550123@c.us"
-#: "late": only what was fetched is filtered, as WPP does.
+#: "late": filters apply only to the page that was fetched, as in WPP.
 Filter = Literal["takes", "refuses", "ignores", "late"]
 FILTERS: tuple[Filter, ...] = ("takes", "refuses", "ignores", "late")
 
 
 class Engine:
-    """A WAHA with one chat, newest first, within a second last come first. `by_time`: what it makes of the filter."""
+    """A WAHA with one chat, newest first (also within a second). `by_time`: how it handles the filter."""
 
     def __init__(self, seconds: list[int], by_time: Filter = "takes", *, most: int | None = None) -> None:
         self.by_time, self.most = by_time, most
@@ -75,7 +75,7 @@ async def read(
     until: float | None = None,
     **rest: Any,
 ) -> tuple[list[str], Place | None]:
-    """The ids of at most `most` messages, and where to go on: None where the messages have ended."""
+    """The ids of at most `most` messages, and the position to continue from: None at the end."""
     seen: list[str] = []
     async for step in Rest(engine.waha, CHAT, **rest).rows(place, since, until, budget or Budget(10_000, 60)):
         if step.row is None:
@@ -97,7 +97,7 @@ def test_each_message_comes_once_over_any_number_of_calls_while_others_arrive(da
 
 
 async def _walk(data: st.DataObject) -> None:
-    # Few seconds, so that many messages share one, and pages that cut through it.
+    # Few seconds, so that many messages share one, and pages end within it.
     seconds = data.draw(st.lists(st.integers(100, 108), max_size=60))
     engine = Engine(seconds, data.draw(st.sampled_from(FILTERS)), most=data.draw(st.sampled_from([None, 5])))
     whole = [row["id"] for row in engine.rows]
@@ -107,7 +107,7 @@ async def _walk(data: st.DataObject) -> None:
     while place is not None and calls < 300:
         calls += 1
         page, most = data.draw(st.integers(2, 12)), data.draw(st.integers(1, 20))
-        # An engine that goes by count needs a page or two before it is where it was, and more than arrives meanwhile.
+        # An engine that pages by count needs a page or two until it is where it was, and more than arrives meanwhile.
         budget = Budget(data.draw(st.integers(7, 10)), 60)
         found, place = await read(engine, place=as_in_a_cursor(place), most=most, budget=budget, page=page)
         seen += found
@@ -228,7 +228,7 @@ async def test_messages_without_a_time_hide_none_of_those_behind_them(by_time: F
 
     engine.call = sorts_them_first  # type: ignore[assignment, method-assign]
     assert (await read(engine, page=10))[0] == every
-    # And from a place behind the first of them.
+    # And from a position behind the first of them.
     first, place = await read(engine, page=10, most=1)
     assert place is not None
     assert first + (await read(engine, page=10, place=as_in_a_cursor(place)))[0] == every

@@ -21,7 +21,7 @@ from waha_mcp.hosts.installation import HostError, install, uninstall
 from waha_mcp.hosts.launch import is_ours
 from waha_mcp.hosts.table import HOSTS, Format, Host, Launch
 
-#: Hosts of each format and each depth of the place.
+#: Hosts of each format and each nesting depth of the entry.
 SHAPES = ("cursor", "opencode", "openclaw", "goose", "codex")
 NAMES, APPS = ("whatsapp", "whatsapp-two", "wa"), ("one", "two")
 OPS = st.lists(
@@ -70,7 +70,7 @@ def own_files(draw: st.DrawFn, host: Host) -> bytes | None:
 
 
 def apply(host: Host, path: Path, kind: str, name: str, app: str | None) -> None:
-    """One installation or removal; one that is refused changes nothing."""
+    """One installation or removal; a refused one changes nothing."""
     before = path.read_bytes() if path.exists() else None
     try:
         if kind == "install":
@@ -111,7 +111,7 @@ def test_any_order_ends_with_the_users_own_file(
 
 
 def foreign(host: Host, text: str) -> dict[str, Any]:
-    """What in a configuration is not ours, without what is empty."""
+    """Everything in a configuration that is not ours, without empty objects."""
 
     def cleaned(value: Any) -> Any:
         if not isinstance(value, dict):

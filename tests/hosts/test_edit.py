@@ -13,7 +13,7 @@ from waha_mcp.hosts.table import Format
 ENTRY: dict[str, Any] = {"command": "/opt/waha/bin/waha-mcp", "args": ["serve", "--app", "/home/sam/ä.toml"]}
 PLACE: dict[Format, tuple[str, ...]] = {"json": ("mcpServers",), "yaml": ("extensions",), "toml": ("mcp_servers",)}
 
-#: Configurations with entries of others, each with what makes it awkward.
+#: Configurations with entries of others, each with its difficulty.
 FOREIGN: dict[str, tuple[Format, str]] = {
     "empty object": ("json", '{\n  "mcpServers": {}\n}\n'),
     "two spaces": ("json", '{\n  "mcpServers": {\n    "a": {\n      "command": "x"\n    }\n  }\n}\n'),

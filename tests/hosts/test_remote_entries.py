@@ -75,7 +75,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def remote(name: str, url: str = URL, **headers: str) -> Remote:
-    """A server as `install` gives it to a host, with the key in the file where it has to be."""
+    """A server as `install` writes it into a host's file, with the key in the file if it has to be."""
     key = {"key": KEY} if name in LITERAL else {"key_variable": "WAHA_API_KEY"}
     return Remote(url, OURS | headers, **key)
 
@@ -196,7 +196,7 @@ def test_a_url_that_would_give_something_away_is_refused(given: str, says: str) 
 
 
 class Server(BaseHTTPRequestHandler):
-    """A server that answers an opening as the test wants, and keeps what it was sent."""
+    """A server that answers an opening as the test wants, and records the requests."""
 
     answer: tuple[int, dict[str, str], str]
     seen: list[tuple[dict[str, str], Any]]

@@ -1,8 +1,8 @@
-"""A host's model asks a person, waits, and passes on to somebody else what the answer says.
+"""A host's model asks a person, waits, and forwards the answer to somebody else.
 
-It does so in two ways: `send_text` with `wait_for_reply`, and `send_text`, then `wait_for_messages` with the id of what
-was sent. The answer names a time that is made up anew for each question. The scripted model takes it out of the result
-of the call that waited and out of nothing else, so WAHA's log has it only where the answer went through the host.
+There are two ways: `send_text` with `wait_for_reply`, and `send_text`, then `wait_for_messages` with the id of what was
+sent. The answer names a time that is random for each question. The scripted model takes it only from the result of the
+call that waited, so WAHA's log has it only if the answer went through the host.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ BEGIN, END = (
     "<!-- asking: end -->",
 )
 #: Seconds from before the call until the answer comes: in a test; and so many that the call, with its 4 s of quiet,
-#: takes as long as any may.
+#: takes as long as any call may.
 SHORT, LONG = 5.0, 46.0
-#: Seconds that a call is told to wait at most; no tool takes more.
+#: The most seconds that a call is told to wait; no tool accepts more.
 MOST = 50
-#: How many hosts wait at a time.
+#: How many hosts wait in parallel.
 AT_ONCE = 3
 QUESTION, AGAIN = "When does your train get in?", "And when do you go back?"
 WAYS = ("send_text(wait_for_reply)", "send_text, wait_for_messages(after)")
@@ -40,9 +40,9 @@ WAYS = ("send_text(wait_for_reply)", "send_text, wait_for_messages(after)")
 
 @dataclass(frozen=True)
 class Question:
-    """What came of one. `result`: what the model saw of the call that waited; None: nothing.
+    """The result of one question. `result`: what the model saw of the call that waited; None: nothing.
 
-    `passed_on`: how often the time that the answer named was sent to the other person.
+    `passed_on`: how often the time in the answer was sent to the other person.
     """
 
     result: Shown | None
@@ -50,13 +50,13 @@ class Question:
 
     @property
     def waited(self) -> int | None:
-        """Seconds that the call took, as it says itself."""
+        """The seconds that the call took, as its result says."""
         found = re.search(r"waited\W+(\d+)", self.result.text) if self.result else None
         return int(found[1]) if found else None
 
     @property
     def answered(self) -> bool:
-        """Whether the call that waited brought the answer, and the model went on with it."""
+        """Whether the call that waited returned the answer, and the model continued with it."""
         return self.waited is not None and self.passed_on == 1
 
 
@@ -101,7 +101,7 @@ def asked(host: Host, home: Path, seconds: float) -> Asked:
 
 
 def _answers(made: Desk, time: str, seconds: float) -> None:
-    """The person answers after so many seconds, and types before."""
+    """The person types, and answers after this many seconds."""
     line = {"chatId": PRIYA, "text": f"At {time}, and you?", "after": seconds, "typing": 2}
     made.judge.ask("POST", "/sandbox/script", {"lines": [line]})
 
@@ -121,7 +121,7 @@ def _after(sent: Shown) -> Mapping[str, object]:
 
 
 def flaws(host: Host, found: Asked) -> list[str]:
-    """What of it is other than promised."""
+    """Deviations from what is promised."""
     return [
         f"{host.title}, {way}: passed on {each.passed_on} times; {each.result}; {found.said[-500:]}"
         for way, each in zip(WAYS, found.questions, strict=True)
@@ -130,7 +130,7 @@ def flaws(host: Host, found: Asked) -> list[str]:
 
 
 def asked_by_all() -> dict[str, Asked | NotInstalled]:
-    """What comes of it in each host with an answer that is long in coming, or why the host was not there."""
+    """The result in each host with a late answer, or why the host was not installed."""
 
     def one(host: Host) -> Asked | NotInstalled:
         try:

@@ -1,4 +1,4 @@
-"""A newcomer's first minutes, recorded: `waha-mcp init` in a terminal, with typos, and Claude Code that lists chats.
+"""A new user's first minutes, recorded: `waha-mcp init` in a terminal, with typos, and Claude Code that lists chats.
 
 `python -m tests.hosts_real.first_minutes` writes the recording into docs/first-minutes.md. WAHA stands behind TLS with
 a self-signed certificate, and there is an App already. Claude Code is the real program on the scripted model.
@@ -29,13 +29,13 @@ BEGIN, END = (
 )
 #: Columns of the terminal.
 WIDTH = 100
-#: Colors and other commands to a terminal.
+#: Escape sequences, such as colors.
 _COMMANDS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """`screen`: what the terminal showed, with what was typed; the admin key is not on it."""
+    """`screen`: what the terminal showed, including what was typed, without the admin key."""
 
     screen: str
     code: int
@@ -45,13 +45,13 @@ class Recording:
     version: str
     printed: str
     chats: Shown | None
-    #: Tools that the model missed.
+    #: Tools that the model was not offered.
     missing: list[str]
 
 
 @contextmanager
 def _newcomer(home: Path) -> Iterator[Desk]:
-    """A machine with Claude Code and an App `assistant`, which Claude Code has no entry of."""
+    """A machine with Claude Code and an App `assistant`, for which Claude Code has no entry."""
     with desk(CLAUDE_CODE, home) as made:
         made.waha_mcp("uninstall", "claude-code")
         (home / ".claude").mkdir(exist_ok=True)

@@ -1,14 +1,14 @@
-"""One record per real host: how it is installed, told where its model is, kept from calling home, and run.
+"""One record per real host: how it is installed, configured with its model, kept from calling home, and run.
 
 To add a host, write a record and put it into HOSTS. Its `name` (or `install`) is that of `waha_mcp.hosts.table`, so
 that `waha-mcp install NAME` writes its entry. `prepare` writes its configuration before that, into the home of the
-test's own; `environment` gives variables on top of HOME, PATH and the proxy that lets nothing out. Both get a `Place`,
-whose `model` is the base URL of the scripted service (`model.py`; it speaks the wires of `wires.py` under any path).
-`offers` are those of `waha-mcp install --with`. `listing` are the arguments of its listing or health command, `prompt`
-those that run one prompt without a person. Log-ins and telemetry, update checks and error reports are switched off by
-the host's own settings; what it still wants from elsewhere fails a test. What the host itself cannot do goes into
-`limits`: the test of that line must then fail, and the page says the limit.
-`python -m tests.hosts_real --show HOST --bodies FILE` shows what its model sees.
+test's own; `environment` gives variables on top of HOME, PATH and the proxy that blocks all outgoing traffic. Both get
+a `Place`, whose `model` is the base URL of the scripted service (`model.py`; it speaks the wires of `wires.py` under
+any path). `offers` are those of `waha-mcp install --with`. `listing` are the arguments of its listing or health
+command, `prompt` those that run one prompt without a person. Log-ins and telemetry, update checks and error reports are
+switched off by the host's own settings; what it still wants from elsewhere fails a test. What the host itself cannot do
+goes into `limits`: the check of that line must then fail, and the page shows the limit. `python -m tests.hosts_real
+--show HOST --bodies FILE` shows what its model sees.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 from tests.hosts_real.model import Call, Search, Through
 from tests.hosts_real.wires import Shown
 
-#: Tools that a model needs to be told of in full.
+#: Tools whose full descriptions a model must get.
 NEEDED = ("list_chats", "get_messages", "get_media", "send_text")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a host runs: a home of its own, and its model's base URL."""
+    """Where a host runs: a separate home folder, and its model's base URL."""
 
     home: Path
     model: str
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a host itself does not do, and where that is to be read: a file of its package or of its sources."""
+    """What a host itself does not do, and where that can be read: a file of its package or of its sources."""
 
     what: str
     where: str = ""
@@ -55,7 +55,7 @@ class Host:
     package: str
     version: str
     program: str
-    #: Arguments of its listing or health command, and what it says of a server that it accepts.
+    #: The arguments of its listing or health command, and what that prints about a server that it accepts.
     listing: tuple[str, ...]
     accepts: str
     prompt: Callable[[str], list[str]]
@@ -65,11 +65,11 @@ class Host:
     #: What `waha-mcp install --with` sets, so that it works without a person at it. `unattended` says it.
     offers: tuple[str, ...] = ()
     unattended: str = ""
-    #: The host's own tool through which its model finds tools that are not offered at once.
+    #: The host's own tool with which its model finds tools that are not offered from the start.
     search: Search | None = None
-    #: The host's own tool through which its model calls others, where it has no tools as such.
+    #: The host's own tool with which its model calls others, if it does not offer them as tools.
     through: Through | None = None
-    #: What a request has in it that tells of our tools without offering them.
+    #: What a request contains that announces our tools without offering them.
     named: str = ""
     #: By the name of a line in `lines.py`.
     limits: Mapping[str, Limit] = field(default_factory=dict)
@@ -141,7 +141,7 @@ plugins = false
 
 
 def _script(tool: str, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """JavaScript that shows the model every block of a result, as the description of `exec` tells it."""
+    """JavaScript that shows the model every block of a result, as the description of `exec` says."""
     return {
         "input": f"""\
 const result = await tools.mcp__whatsapp__{tool}({json.dumps(arguments)});
@@ -155,7 +155,7 @@ for (const block of result.content) {{
 
 
 def _goes_on(shown: Shown) -> Call | None:
-    """A script that takes more than 30 s runs on, and `wait` waits for it, as the descriptions of both tell."""
+    """A script that takes more than 30 s continues, and `wait` waits for it, as the descriptions of both say."""
     running = re.match(r"Script running with cell ID (\w+)", shown.text)
     return Call("wait", {"cell_id": running[1], "yield_time_ms": 30_000}) if running else None
 
@@ -179,7 +179,7 @@ CODEX = Host(
     limits={
         "sound": Limit("leaves sound out for models that take none", "`core/src/mcp_tool_call.rs`"),
         "approval": Limit(
-            "where nobody approves its own calls (`codex exec`) it declines every question by itself; its model is "
+            "without a person (`codex exec`) it declines every question by itself; its model is "
             'told so, and that `ask_at = "console"` asks elsewhere',
             "`codex-mcp/src/elicitation.rs`, `elicitation_is_rejected_by_policy`",
         ),
@@ -190,7 +190,7 @@ CODEX = Host(
     ),
 )
 
-#: Models before gpt-6 are given tools instead of a place for scripts.
+#: Models before gpt-6 get tools instead of a script tool.
 CODEX_FUNCTIONS = replace(
     CODEX,
     name="codex-functions",
@@ -275,7 +275,7 @@ OPENCODE = Host(
     listing=("mcp", "list"),
     accepts="connected",
     prompt=lambda text: ["run", text],
-    # It installs its plugin package with npm's own code into the folder of its configuration.
+    # It installs its plugin package with npm's own code into its configuration folder.
     environment=lambda place: {"OPENCODE_DISABLE_MODELS_FETCH": "1", "npm_config_offline": "true"},
     prepare=_opencode_config,
     limits={
@@ -357,7 +357,7 @@ def _qwen_settings(place: Place) -> None:
         "telemetry": {"enabled": False},
         "general": {"enableAutoUpdate": False},
         "security": {"auth": {"selectedType": "openai"}},
-        # Else a second agent looks after each session for what to remember of it.
+        # Otherwise a second agent looks for things to remember after each session.
         "memory": {"enableManagedAutoMemory": False},
     }
     _write(place.home / ".qwen" / "settings.json", settings)
@@ -388,8 +388,8 @@ QWEN_CODE = Host(
         "sound": Limit("writes `[document: audio/ogg]` in place of sound"),
     },
     unattended=(
-        "`--with trust`, or `--approval-mode yolo`, which allows all its other tools, too: it makes no call without a "
-        "person else."
+        "`--with trust`, or `--approval-mode yolo`, which allows all its other tools, too; otherwise it makes no call "
+        "without a person."
     ),
 )
 QWEN_CODE_LOADED = replace(
@@ -426,7 +426,7 @@ COPILOT_CLI = Host(
         "picture": Limit("shows a picture to the person at it and not to a model of another provider, as here"),
         "sound": Limit("leaves sound out for a model of another provider, as here"),
         "approval": Limit(
-            "where nobody is at it (`copilot -p`) it declines every question by itself; its model is told so, and that "
+            "without a person (`copilot -p`) it declines every question by itself; its model is told so, and that "
             '`ask_at = "console"` asks elsewhere'
         ),
     },

@@ -1,4 +1,4 @@
-"""The lines of the page: what must be so of a host's day. Each raises AssertionError where it is not."""
+"""The lines of the page: checks of a host's day. Each raises AssertionError if it fails."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def picture(day: Day) -> None:
     assert day.picture.data in [each.data for each in day.main.attachments if each.type.startswith("image/")]
 
 
-@line("Of a voice note: what it is, and how long")
+@line("A voice note: its kind and length")
 def voice(day: Day) -> None:
     text = shown(day.main, "voice").text
     assert "voice" in text
     assert re.search(r"\b7\b", text)
 
 
-@line("Of a voice note: the sound")
+@line("A voice note: the sound")
 def sound(day: Day) -> None:
     shown(day.main, "voice")
     assert day.voice.data in [each.data for each in day.main.attachments if "audio" in each.type]
@@ -111,26 +111,26 @@ def refused(day: Day) -> None:
     assert day.delivered[DENIED] == 0
 
 
-@line("What needs a yes: nothing before it, and the model is told where the user says it")
+@line("A send that needs approval: not sent before it, and the model is told where the user approves")
 def asked(day: Day) -> None:
     for session in (day.main, day.console):
         assert "waha-mcp console" in shown(session, "asked").text
     assert day.before_yes == 0
 
 
-@line("What needs a yes: done once after it")
+@line("A send that needs approval: sent once after it")
 def approval(day: Day) -> None:
     assert "Maya Lindqvist" in shown(day.main, "approved").text
     assert day.delivered[AFTER_YES] == 1
 
 
-@line('What needs a yes, with `ask_at = "console"`: done once after it')
+@line('A send that needs approval, with `ask_at = "console"`: sent once after it')
 def console(day: Day) -> None:
     assert "Maya Lindqvist" in shown(day.console, "approved").text
     assert day.delivered[AFTER_CONSOLE] == 1
 
 
-@line("An action taken away while it runs: nothing is done, and the model is told why")
+@line("An action withdrawn while it runs: nothing is done, and the model is told why")
 def revoked(day: Day) -> None:
     assert "not granted" in shown(day.main, "revoked").text
     assert day.delivered[TOO_LATE] == 0
@@ -145,7 +145,7 @@ def withdrawn(day: Day) -> None:
     )
 
 
-@line("The session goes on to its end")
+@line("The session continues to its end")
 def to_the_end(day: Day) -> None:
     assert "Maya Lindqvist" in shown(day.main, "after").text
     assert CLOSING in day.main.said or day.main.missing == ["send_text"]

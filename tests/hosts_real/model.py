@@ -1,8 +1,8 @@
-"""A model service on loopback that plays a scenario, and a proxy that lets nothing out.
+"""A model service on loopback that plays a scenario, and a proxy that blocks outgoing traffic.
 
 A scenario is a list of tool calls. The service lets the host make them one after another and then says a closing text.
-It records what the host posts: that is what a model sees. It keeps no place in the scenario: how many of its calls a
-request holds the results of says which is next, so that a host may repeat a request.
+It records what the host posts: that is what a model sees. It keeps no position in the scenario: the number of results
+in a request says which call is next, so that a host may repeat a request.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 
 from tests.hosts_real.wires import Attachment, Json, Offered, Says, Shown, Use, Wire, attachments, call_id, wire_of
 
-#: What the model says when its calls are through.
+#: What the model says after its last call.
 CLOSING = "That was all of it."
-#: How often the model looks for a tool: a search finds nothing while a server is still starting.
+#: How often the model searches for a tool: a search finds nothing while a server is still starting.
 SEARCHES = 10
-#: What side requests are answered: titles, summaries, checks of a quota.
+#: The answer to side requests: titles, summaries, quota checks.
 ASIDE = "WhatsApp"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a scenario: the tool's own name, its arguments, and what happens just before, such as an approval.
+    """One call of a scenario: the tool's own name, its arguments, and what happens just before it, such as an approval.
 
     Arguments that depend on what the model has seen are a function of the result of the call before.
     """
@@ -47,14 +47,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Turn:
-    """One request of the host's in which its model could go on with the scenario."""
+    """A request of the host in which its model could continue the scenario."""
 
     wire: Wire
     body: Json = field(repr=False)
 
     @property
     def tools(self) -> dict[str, Offered]:
-        """What the request offers, by the host's names."""
+        """The tools in the request, by the host's names."""
         return {tool.name: tool for tool in self.wire.tools(self.body)}
 
     @property
@@ -66,7 +66,7 @@ class Turn:
         return list(attachments(self.body))
 
     def find(self, tool: str) -> Offered | None:
-        """The tool under the name that the host gives it: its own, behind whatever prefix."""
+        """The tool under the host's name for it: our name, with any prefix."""
         named = re.compile(rf"(.*[^a-z0-9])?{tool}")
         found = [each for each in self.tools.values() if named.fullmatch(each.name)]
         return min(found, key=lambda each: len(each.name), default=None)
@@ -74,7 +74,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Search:
-    """The host's own tool that loads others when they are needed, and what to ask it for one of ours."""
+    """The host's own tool that loads others on demand, and its arguments to find one of ours."""
 
     tool: str
     arguments: Callable[[str], Json]
@@ -95,7 +95,7 @@ class Through:
 
 
 class Model:
-    """The service's state. `play` sets a scenario and forgets what was recorded."""
+    """The service's state. `play` sets a scenario and clears the records."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -107,11 +107,11 @@ class Model:
         self.through = through
         #: The requests of the conversation, in order.
         self.turns: list[Turn] = []
-        #: Tools that a request of the conversation did not offer when they were to be called.
+        #: Tools that the request of the conversation in which they were to be called did not offer.
         self.missing: list[str] = []
         #: Other requests, as "POST /path".
         self.aside: list[str] = []
-        #: What the host wanted from elsewhere, as "CONNECT host:443".
+        #: Outgoing connections that the host tried, as "CONNECT host:443".
         self.outward: list[str] = []
         self._prepared: set[int] = set()
         self._searches: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from tests.hosts_real.hosts import QWEN_CODE_LOADED as QWEN_CODE
 from tests.hosts_real.model import Call
 from tests.hosts_real.world import Desk, Session, desk
 
-#: Of the hosts with several records the one that needs fewest calls; what a listing says of a server over HTTP.
+#: Of hosts with several records, the one that needs the fewest calls; what a listing prints about a server over HTTP.
 REACHING: dict[str, Host] = {
     host.name: host
     for host in (
@@ -45,7 +45,7 @@ def reached(host: Host, home: Path, server: Callable[[Desk], AbstractContextMana
     """
     with desk(host, home) as made, server(made) as url:
         key = made.app.with_suffix(".key").read_text(encoding="utf-8").strip()
-        # In place of the entry that launches waha-mcp.
+        # Replaces the entry that launches waha-mcp.
         made.install("--url", url, "--key-file", str(made.app.with_suffix(".key")), "--name", "whatsapp")
         listing = made.listing(WAHA_API_KEY=key)
         looks = {f"look {n}": call for n, call in enumerate(host.through.looks if host.through else ())}

@@ -1,4 +1,4 @@
-"""Hosts from the npm registry with Node from PyPI, in a folder outside the repository, where they are used again."""
+"""Hosts from the npm registry with Node from PyPI, in a folder outside the repository, where they are reused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def package(name: str, version: str) -> Path:
 
 
 def installed_version(programs: Path, name: str) -> str:
-    """The version that a package says of itself."""
+    """The version that a package reports."""
     manifest = json.loads((programs.parent / name / "package.json").read_text(encoding="utf-8"))
     return str(manifest["version"])
 

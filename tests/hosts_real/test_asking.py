@@ -18,5 +18,5 @@ def test_a_model_that_asks_and_waits_passes_on_what_the_answer_says(host: Host, 
     except NotInstalled as error:
         pytest.skip(f"{host.title} could not be installed: {error}")
     assert flaws(host, found) == []
-    # It was waited for: no answer was there yet.
+    # It really waited: there was no answer yet.
     assert min(question.waited or 0 for question in found.questions) >= SHORT

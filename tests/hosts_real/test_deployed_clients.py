@@ -1,4 +1,4 @@
-"""Clients of others talk to two processes behind nginx: each lists the tools and calls one of each kind."""
+"""Clients of others use two processes behind nginx: each lists the tools and calls one of each kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from waha_mcp.sandbox import ANSWERING_CHAT
 
 pytestmark = pytest.mark.skipif(bool(missing("nginx")), reason=missing("nginx"))
 
-#: Those that reach a server over HTTP by their drivers.
+#: Clients whose drivers reach a server over HTTP.
 DRIVEN = [client for client in CLIENTS if client.title in ("TypeScript SDK 1.32.2", "Pydantic AI 2.68.0")]
 
 

@@ -16,7 +16,7 @@ def test_a_later_start_is_answered_from_the_prepared_opening_and_has_the_tools_i
 ) -> None:
     host = STARTED[name]
     try:
-        # Without a prepared opening it is only measured, for the page.
+        # Without a prepared opening the result is only measured, for the page.
         starts = started(host, tmp_path, 3 if host in EAGER else 1, CONDITIONS[:1])
     except NotInstalled as error:
         pytest.skip(f"{host.title} could not be installed: {error}")

@@ -36,7 +36,7 @@ def test_mcp_remote_is_let_in_by_a_person_in_a_browser(tmp_path: Path) -> None:
             return texts(await client.call_tool("list_chats", {}))
 
     with served(tmp_path) as here, browser(tmp_path / "profile") as window:
-        # The first time it asks for a browser, which here does nothing by itself. What it is given it keeps.
+        # The first time, it asks for a browser, which does nothing by itself here. It keeps the tokens that it gets.
         with subprocess.Popen(
             [str(program), f"{here.url}/mcp"],
             stdin=subprocess.PIPE,
@@ -62,7 +62,7 @@ def test_mcp_remote_is_let_in_by_a_person_in_a_browser(tmp_path: Path) -> None:
 
 
 def _said(lines: Iterable[str], pattern: str) -> re.Match[str]:
-    """The first line's part that matches."""
+    """The matching part of the first line that matches."""
     heard = []
     for line in lines:
         heard.append(line)

@@ -1,4 +1,4 @@
-"""The protocols in which hosts speak to a model: what a request shows the model, and how an answer is written.
+"""The protocols between hosts and models: what a request shows the model, and how an answer is written.
 
 A wire reads requests and writes answers, streamed or whole as the host asks; it knows nothing of scenarios.
 """
@@ -36,7 +36,7 @@ class Offered:
 
 @dataclass(frozen=True)
 class Shown:
-    """The result of one tool call as the model gets it, without attachments: these stand anywhere in a request."""
+    """The result of one tool call as the model gets it, without attachments, which may be anywhere in a request."""
 
     text: str
     error: bool = False
@@ -44,7 +44,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Use:
-    """The model calls a tool. `id`: a `call_id` for the calls of a scenario, another for what leads to one."""
+    """The model calls a tool. `id`: a `call_id` for the calls of a scenario, another id for calls that lead to one."""
 
     id: str
     tool: Offered
@@ -67,7 +67,7 @@ _DATA_URL = re.compile(r"data:([\w/.+-]+)[^,]*;base64,(.+)", re.DOTALL)
 
 
 def attachments(value: Any) -> Iterator[Attachment]:
-    """Every picture and sound in a request: as data URL, or as base64 beside its type, in whatever wire."""
+    """Every picture and sound in a request, as data URL or as base64 with its type, in any wire."""
     if isinstance(value, Mapping):
         type_ = next((value[k] for k in ("media_type", "mimeType", "mime_type") if isinstance(value.get(k), str)), "")
         type_ = type_ or (f"audio/{value['format']}" if isinstance(value.get("format"), str) else "")
@@ -147,7 +147,7 @@ def call_id(number: int, wait: int = 0) -> str:
 def _in_order(found: Mapping[str, Shown]) -> list[Shown]:
     results: list[Shown] = []
     while (id_ := call_id(len(results))) in found:
-        # The last that waited for it has what came of it.
+        # The result is that of the last call that waited for it.
         results.append(found[max(each for each in found if each.startswith(id_))])
     return results
 
@@ -343,7 +343,7 @@ class Completions(Wire):
 
 
 class Gemini(Wire):
-    """Google's generateContent and streamGenerateContent. Calls have no id here: they are told by order."""
+    """Google's generateContent and streamGenerateContent. Calls have no id here: they are matched by order."""
 
     def streams(self, path: str, body: Json) -> bool:
         return ":streamGenerateContent" in path
@@ -388,5 +388,5 @@ WIRES: dict[str, Wire] = {
 
 
 def wire_of(path: str) -> Wire | None:
-    """The wire that a POST to a path speaks; None where it asks for no answer of a model."""
+    """The wire of a POST to a path; None if it does not ask a model."""
     return next((wire for end, wire in WIRES.items() if re.search(end, path.partition("?")[0])), None)

@@ -1,7 +1,7 @@
-"""A host in a home of its own, on an App that `waha-mcp init` made at a sandbox, and a day of its agent.
+"""A host in a separate home folder, on an App that `waha-mcp init` made at a sandbox, and a day of its agent.
 
 The day is two sessions, each a scenario: one with questions put at the console and the App's key in the user's
-environment, and one with everything else. What came of each step is read from what the host posted to its model and
+environment, and one with everything else. The result of each step is read from what the host posted to its model and
 from WAHA's own log.
 """
 
@@ -55,10 +55,11 @@ AT_THE_CONSOLE = """
 when = "never"
 ask_at = "console"
 """
-#: Texts that the agent is to send: once, after a yes, after a yes at the console, to a denied chat, without the action.
+#: Texts that the agent is to send: once, after an approval, after an approval at the console, to a denied chat, and
+#: without the action.
 ONCE, AFTER_YES, AFTER_CONSOLE = "Friday works for me", "The plan looks right to me", "See you at the station"
 DENIED, TOO_LATE = "Not to be sent", "Too late to be sent"
-#: Seconds that a host's whole session may take.
+#: The most seconds that a host's whole session may take.
 PATIENCE = 180
 
 
@@ -79,9 +80,9 @@ class Session:
     #: What the host printed, and its exit code.
     said: str
     code: int
-    #: Tools that were not on offer when they were to be called.
+    #: Tools that were not offered when they were to be called.
     missing: list[str]
-    #: Requests to the service that were none of the conversation, and what the host wanted from elsewhere.
+    #: Requests to the service outside the conversation, and outgoing connections that the host tried.
     aside: list[str]
     outward: list[str]
     seconds: float
@@ -99,10 +100,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Day:
-    """What came of a day."""
+    """The results of a day."""
 
     version: str
-    #: What the host's listing printed, and what it says there of a server that it accepts.
+    #: What the host's listing printed, and what it prints about a server that it accepts.
     listing: str
     accepted: str
     console: Session
@@ -144,7 +145,7 @@ class Desk:
         return INSTALLS[self.host.install or self.host.name].file(environ=place).read_text(encoding="utf-8")
 
     def _command(self) -> list[str]:
-        """`waha-mcp` that installs a launcher of this checkout: hosts pass PYTHONPATH on to nobody."""
+        """`waha-mcp` that installs a launcher of this checkout: no host passes PYTHONPATH on."""
         launcher = self.home / "bin" / "waha-mcp"
         launcher.parent.mkdir()
         launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m waha_mcp "$@"\n')
@@ -152,7 +153,7 @@ class Desk:
         return command_after(f"import sys\nsys.executable = {str(launcher.with_name('python'))!r}\n")
 
     def environment(self, **values: str) -> dict[str, str]:
-        """What a user's login gives every program, and nothing of this process's own."""
+        """What a user's login gives every program, without this process's own variables."""
         return {
             "HOME": str(self.home),
             "PATH": os.pathsep.join(map(str, (self.programs, packages.node(), "/usr/bin", "/bin"))),
@@ -206,7 +207,7 @@ class Desk:
         return Media(row["id"], answer.raise_for_status().content)
 
     def approve(self, text: str) -> None:
-        """What a person does in a terminal: look what waits, and approve it."""
+        """What a person does in a terminal: list the waiting questions, and approve one."""
         self.before_yes += self.delivered(MAYA, text)
         for entry in json.loads(self.waha_mcp("approvals", "--json")):
             self.waha_mcp("approve", entry["id"], "--yes")
@@ -254,7 +255,7 @@ class Desk:
         )
 
     def listing(self, **env: str) -> str:
-        """What the host's listing prints, asked again where it did not wait for the server: Gemini CLI's waits 5 s."""
+        """What the host's listing prints, repeated if it did not wait for the server: Gemini CLI's waits 5 s."""
         said = ""
         for _ in range(3):
             listing = self.run(*self.host.listing, **env)
@@ -315,7 +316,7 @@ class Desk:
 
 
 def _told(turns: list[Turn]) -> str:
-    """Our tools as requests offer them, every text of theirs on a line of its own."""
+    """Our tools as requests offer them, each of their texts on a separate line."""
     ours: dict[str, Offered] = {}
     for turn in turns:
         for name in CATALOG:

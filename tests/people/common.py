@@ -22,7 +22,7 @@ HIDDEN, CLUB = "990001@lid", "120363000000000001@g.us"
 
 
 class Canned:
-    """A WAHA whose answers are given by operation, a function's for what was asked; `pages` come one by one."""
+    """A WAHA with answers by operation, or a function of the request; `pages` are answered one by one."""
 
     session = "default"
 
@@ -30,7 +30,7 @@ class Canned:
         self.answers = {SOURCES[name.replace("_", " ")]: answer for name, answer in answers.items()}
         self.pages: dict[str, list[Any]] = {}
         self.asked: Counter[str] = Counter()
-        #: Requests wait for this, where there is one.
+        #: Requests wait for this event, if there is one.
         self.let: anyio.Event | None = None
 
     async def call(
@@ -72,12 +72,12 @@ def directory_of(waha: Canned, **given: Any) -> Directory:
 
 
 async def loaded(given: Mapping[str, Any] | None = None, **answers: Any) -> Directory:
-    """A directory of these answers; `given` goes to its constructor."""
+    """A directory of these answers; `given` is passed to its constructor."""
     made = directory_of(Canned(**answers), **(given or {}))
     await made.load()
     return made
 
 
 def person(chat: str, name: str | None = None, **more: Any) -> dict[str, Any]:
-    """A row of the contacts, of an engine that keeps the saved name apart from the one that a person chose."""
+    """A row of the contacts, from an engine that keeps the saved name apart from the chosen one."""
     return {"id": chat, "name": name, "pushname": "", **more}

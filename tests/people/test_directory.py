@@ -1,4 +1,4 @@
-"""The directory: whom a name means, the error if that is not exactly one, and how often WAHA is asked."""
+"""The directory: whom a name means, the error if that is not exactly one person, and how often WAHA is called."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ async def test_what_was_changed_is_fetched_when_next_asked(clock: Clock) -> None
     [
         ({"contacts": BadAnswer("500")}, GAP_LIFE),
         ({"contacts": BadAnswer("500"), "groups": Unsupported("501")}, GAP_LIFE),
-        # What the engine will never list is as good for as long as the rest.
+        # What the engine can never list is valid for as long as the rest.
         ({"groups": Unsupported("501")}, LIFE),
-        # So is a row that no later look can read.
+        # The same holds for a row that can never be read.
         ({"contacts": [person(ANN, "Ann"), "junk"]}, LIFE),
     ],
     ids=["failed", "failed beside lacking", "lacking", "illegible row"],
@@ -312,7 +312,7 @@ async def test_a_chat_was_active_when_any_engine_says_so(row: dict[str, Any], ac
 @pytest.mark.parametrize(
     ("chat", "name", "names"),
     [
-        (ANN, "Ann Lee", (None, "Ann Lee")),  # who wrote may have chosen it
+        (ANN, "Ann Lee", (None, "Ann Lee")),  # the name may be chosen by the person who wrote
         (ANN, "+1 202 555 0101", (None, None)),
         (ANN, None, (None, None)),
         (CLUB, "Chess Club 4", ("Chess Club 4", None)),
@@ -344,7 +344,7 @@ async def test_what_may_not_be_read_is_as_if_it_were_not_there() -> None:
 
 
 async def found(query: str, *names: str | tuple[str, str], limit: int = 10) -> list[str]:
-    """The names in the order found; the first given has the latest chat."""
+    """The names in the order found; the first one given has the latest chat."""
     pairs = [name if isinstance(name, tuple) else (name, "") for name in names]
     ids = [f"1202555{number:04}@c.us" for number in range(len(pairs))]
     directory = await loaded(
@@ -457,7 +457,7 @@ async def test_ids_are_taken_as_they_are_and_only_a_hidden_one_is_looked_up() ->
     ],
 )
 async def test_what_names_nobody_is_told_why(written: str, words: str, effect: bool) -> None:
-    # Names that show nothing are no names.
+    # Names of invisible characters are no names.
     directory = await loaded(contacts=[person(ANN, "\u200b"), person(BEN, "\u0301"), person(CEM, "Cem")])
     with pytest.raises(Unresolved) as told:
         await directory.resolve(written, effect=effect)
@@ -506,7 +506,7 @@ async def test_a_saved_name_comes_before_subjects() -> None:
     account = [{"name": "default", "me": {"id": ME}}]
     directory = await loaded({"written": yes}, contacts=[person(ANN, "Ann")], groups=groups, the_account=account)
     assert await directory.resolve("Ann", effect=True) == ANN
-    # Where none is saved so, the subject will do.
+    # If nobody is saved under it, the subject is enough.
     directory = await loaded({"written": yes}, contacts=[person(BEN)], groups=groups, the_account=account)
     assert await directory.resolve("Ann", effect=True) == CLUB
 
@@ -519,7 +519,7 @@ async def test_a_subject_reaches_nobody_while_it_is_not_known_who_is_saved(conta
     )
     with pytest.raises(Unresolved, match=r"1 found with the name 'Ann' among what could be read \(not known are conta"):
         await directory.resolve("Ann", effect=True)
-    # No person is meant where only a group can be.
+    # Where only a group is possible, no person is meant.
     assert await directory.resolve("Ann", "group", effect=True) == CLUB
     with pytest.raises(Unresolved):
         await directory.resolve("Ann", "person", effect=True)
@@ -719,7 +719,7 @@ async def test_several_of_one_name_are_shown_the_saved_first_then_the_latest() -
 
 
 async def test_those_of_one_name_come_by_when_they_were_last_active_however_they_were_found() -> None:
-    # Many, so that no order comes about by chance.
+    # Many, so that the order is not correct by chance.
     people = [f"1202555{number:04}@c.us" for number in (104, 101, 107, 103, 106, 102, 105)]
     chats = [{"id": chat, "timestamp": 1_790_000_000 + int(chat[7:11])} for chat in people]
     _, *candidates = await lines("Ann", contacts=[person(chat, "Ann") for chat in people], chats=chats)

@@ -67,7 +67,7 @@ async def test_all_who_wait_for_one_reading_get_its_failure(error: Exception) ->
         await anyio.wait_all_tasks_blocked()
         waha.let.set()
     assert (failures, waha.asked[CONTACTS]) == (3, 1)
-    # Who comes later asks anew.
+    # A later caller reads again.
     waha.answers[CONTACTS] = [person(ANN, "Ann")]
     await people.load("contacts")
     assert named(people) == "Ann"
@@ -141,7 +141,7 @@ async def test_a_change_while_it_is_read_makes_what_is_read_old() -> None:
         await anyio.wait_all_tasks_blocked()
         people.expire()
         waha.let.set()
-    # Who asked before the change has what there was then.
+    # A caller from before the change gets the state of that time.
     assert named(people) == "Ann"
     waha.answers[CONTACTS] = [person(ANN, "Anna")]
     await people.load("contacts")
@@ -174,7 +174,7 @@ async def test_what_was_read_before_a_change_is_not_read_on() -> None:
     await people.load("contacts")
     assert people.part("contacts").broken
     people.expire()
-    # Where it would be read on, it looks as before.
+    # Otherwise it would continue from there.
     waha.answers[CONTACTS] = lambda asked: rows[199:] if asked["offset"] else [person(ANN, "Ann")]
     await people.load("contacts")
     assert [entry.shown for entry in people.table.entries.values()] == ["Ann"]
@@ -230,7 +230,7 @@ def _failing(rows: list[Any], asked: dict[str, Any]) -> Any:
 
 
 class Behind:
-    """Keeps what is to run beside the caller."""
+    """Holds the background work that the directory starts."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], Awaitable[None]]] = []
@@ -243,7 +243,7 @@ class Behind:
 
 
 async def behind(waha: Canned) -> tuple[FilledTable, Behind]:
-    """A full table and what runs beside its callers."""
+    """A full table and the background work."""
     people, beside = table_of(waha), Behind()
     people.start = beside
     await people.load(behind=True)
@@ -262,7 +262,7 @@ async def test_a_reader_gets_an_old_table_while_it_is_read_anew_beside_them(cloc
         assert named(people) == "Ann"
     assert waha.asked[CONTACTS] == 1
     await beside.run()
-    assert not beside.waiting  # there was one for both
+    assert not beside.waiting  # one reading served both
     assert named(people) == "Anna"
     clock.now += LIFE + 1
     await people.load(behind=True)
@@ -330,7 +330,7 @@ async def test_a_reading_beside_that_fails_stops_nobody_and_the_next_one_is_begu
 
 
 async def saved_as_ann(waha: Canned, clock: Clock, seconds: float) -> FilledTable:
-    """A table in which Ann is saved, so many seconds later."""
+    """A table in which Ann is saved, this many seconds later."""
     waha.answers.setdefault(CONTACTS, [person(ANN, "Ann")])
     people = table_of(waha)
     await people.load("contacts")

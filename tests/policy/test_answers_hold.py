@@ -244,7 +244,7 @@ async def test_without_the_store_nobody_is_asked(sandbox: SandboxInfo, monkeypat
 async def test_a_flood_about_one_chat_keeps_no_other_out() -> None:
     approvals = approvals_of("one")
     for number in range(50):
-        # In ever other company, so that no two are about the same chats.
+        # Each in a different combination, so that no two are about the same chats.
         approvals.ask(question(SAM, f"120255501{number:02}@c.us", digest=f"flood {number}"))
         assert len(approvals.entries()) <= approval.MOST_WAITING
     honest = approvals.ask(question(MAYA, digest="honest"))

@@ -46,7 +46,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Person:
-    """Someone at a client that can ask, who answers as told and remembers the questions."""
+    """A person at a client that can ask, who answers as told and remembers the questions."""
 
     def __init__(self, *answers: types.ElicitResult) -> None:
         self._answers = list(answers)
@@ -221,7 +221,7 @@ async def test_an_answer_holds_for_nothing_but_the_question_that_was_asked(
         yes = {"approval": YES}
         for arguments, state in (
             (TEXT | change, asked.request_state),  # another content under the state of the first
-            (TEXT, asked.request_state),  # the first, whose state that used up
+            (TEXT, asked.request_state),  # the first, whose state was used up by that
             (TEXT, "made-up-state"),
             (TEXT, None),
         ):
@@ -868,7 +868,7 @@ for n in range(20):
     lines_of = "".join(together(tmp_path / "waha-mcp" / "store.sqlite", lines, 3)).splitlines()
     decided = Counter(line for line in lines_of if line.startswith("decided"))
     used = Counter(line for line in lines_of if line.startswith("used"))
-    # A question that was used is gone, so that another process may ask and use it anew: never more than was decided.
+    # A used question is deleted, so that another process may ask and use it again: never more often than was decided.
     assert set(used) == {f"used {n}" for n in range(20)}
     assert all(used[f"used {n}"] == decided[f"decided {n}"] for n in range(20))
 

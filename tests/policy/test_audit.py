@@ -75,7 +75,7 @@ async def test_a_call_that_waits_for_a_person_is_not_told_as_refused(sandbox: Sa
 
 
 async def ending(sandbox: SandboxInfo, how: str, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One text whose end is like this."""
+    """A text whose call ends in this way."""
 
     def broken(*_: object) -> object:
         raise RuntimeError("a slip of ours")
@@ -145,7 +145,7 @@ async def test_texts_are_kept_where_the_app_says_so(sandbox: SandboxInfo) -> Non
     assert line["arguments"]["text"] == "Between us"
 
 
-async def test_an_app_can_do_without(sandbox: SandboxInfo) -> None:
+async def test_an_app_can_do_without_a_trail(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, audit="off") as bridge:
         await bridge.call("send_text", TEXT)
     assert not trail_path("default").exists()
@@ -527,7 +527,7 @@ async def test_a_call_that_does_not_come_to_the_gate_leaves_a_line(case: str, sa
     assert "Between us" not in trail_path("default").read_text()
 
 
-async def test_so_does_one_that_waha_cannot_be_asked_about(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_a_call_that_waha_cannot_be_asked_about_leaves_a_line(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox, **send(["Sam Carter"])) as bridge:
         bridge.policy._recipients.prepare = unreachable  # type: ignore[method-assign]
         with pytest.raises(Unreachable):
@@ -540,7 +540,7 @@ async def unreachable(*, can_read: bool) -> None:
     raise Unreachable("nobody there")
 
 
-async def test_one_that_was_cancelled_before_the_gate_broke_off(sandbox: SandboxInfo) -> None:
+async def test_a_call_that_was_cancelled_before_the_gate_broke_off(sandbox: SandboxInfo) -> None:
     async def hangs(*, can_read: bool) -> None:
         await anyio.sleep_forever()
 
@@ -592,7 +592,7 @@ async def test_the_line_of_an_effect_is_there_before_its_answer_is(
     sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bridge_with(sandbox) as bridge:
-        # What writes behind a call never comes to it.
+        # The writer of deferred lines never reaches it.
         monkeypatch.setattr(audit.Trail, "write", lambda *_: None)
         await bridge.call("send_text", TEXT)
         assert [each["outcome"] for each in lines()] == ["done"]

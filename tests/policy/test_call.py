@@ -18,7 +18,7 @@ MESSAGE = f"false_{DAD}_3EB0C767D26A1B2E5F4C"
 
 
 def a_call(tool: str, **arguments: Any) -> Call:
-    """A call with every parameter of its tool, as the bridge makes it; nothing of its context is used."""
+    """A call with every parameter of its tool, as the bridge makes it; its context is not used."""
     missing = dict.fromkeys(CATALOG[tool].arguments.model_fields)
     return Call(CATALOG[tool], missing | arguments, cast("Any", None))
 
@@ -46,7 +46,7 @@ def test_the_chats_that_it_names_are_told_apart_by_whether_it_reaches_them(
     ("tool", "name", "reached"),
     [("send_text", "reply_to", True), ("forward_message", "message_id", False), ("get_message", "message_id", False)],
 )
-def test_so_are_the_chats_of_the_messages_that_it_names(tool: str, name: str, reached: bool) -> None:
+def test_the_chats_of_the_messages_that_it_names_are_told_apart_as_well(tool: str, name: str, reached: bool) -> None:
     call = a_call(tool, **{name: MESSAGE})
     assert call.message_chats() == [DAD]
     assert call.message_chats(reached=reached) == [DAD]

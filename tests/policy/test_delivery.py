@@ -38,7 +38,7 @@ TYPING = ["/api/sendSeen", "/api/startTyping", "/api/stopTyping"]
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited, none of which pass."""
+    """The waits in seconds; no time passes."""
     seconds: list[float] = []
 
     async def sleep(each: float) -> None:
@@ -50,7 +50,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-# As a person would
+# Typing like a person
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_typing_shows_to_whom_it_is_sent_and_not_to_whom_it_speaks_of(
     async def introduce(chat: Chat, person: OwnPerson, *, ctx: Context) -> Sent:
         raise NotImplementedError
 
-    # The marks themselves, and not their names.
+    # The mentions themselves, not their names.
     introduce.__annotations__ |= {"chat": Chat, "person": OwnPerson}
     tool = Tool("introduce", "Introduce", "", Action.SEND, (), "core", SENDS, None, introduce)
     async with bridge_with(sandbox) as bridge:
@@ -124,11 +124,11 @@ async def ids_given(admin: Admin) -> list[Any]:
     ("given", "answered", "ours"),
     [
         ("3EB0AA", f"true_{SAM}_3EB0AA", True),
-        # An engine that took an id of its own still says that the message is this account's.
+        # An engine that assigns its own id still says that the message is this account's.
         ("3EB0AA", f"true_{SAM}_3EB0BB", True),
         ("3EB0AA", f"false_{SAM}_3EB0AA", False),
         ("3EB0AA", None, False),
-        # An id alone says nothing of whose it is, so that it has to be the one that was given, if any was.
+        # An id alone does not say whose it is, so it has to be the one that was given, if any was.
         ("3EB0AA", "3EB0AA", True),
         (f"true_{SAM}_3EB0AA", "3EB0AA", True),
         ("3EB0AA", "3EB0BB", False),
@@ -209,7 +209,7 @@ async def test_an_id_that_comes_again_is_given_to_no_second_message(
 
 
 async def spare(bridge: Bridge) -> None:
-    """Return once the id for the next send is there."""
+    """Return once the id for the next send has been fetched."""
     while bridge.policy._message_ids._spare is None:  # noqa: ASYNC110
         await anyio.sleep(0.01)
 

@@ -22,7 +22,7 @@ async def why(url: str, *allowed: str) -> str | None:
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name leads to a public address."""
+    """Every name resolves to a public address."""
     monkeypatch.setattr(anyio, "getaddrinfo", resolver("8.8.8.8"))
 
 
@@ -174,7 +174,7 @@ def test_links_are_found_in_a_text(text: str, links: list[str]) -> None:
 )
 @pytest.mark.parametrize("around", ["{}", "see {} now", "({})", "*{}*", '"{}"', "a,{}.", "...{}!", "\n{}\n"])
 async def test_a_link_inside_is_found_and_refused_however_it_is_written(link: str, around: str) -> None:
-    # What is refused with nothing around it, a finder may still see with it.
+    # A form that is refused on its own may also be linked when other characters surround it.
     assert await refusal(links_in(around.format(link)), frozenset()) is not None
 
 

@@ -114,7 +114,7 @@ OTHERS = ["12025550191@c.us", "12025550192@c.us", "12025550193@c.us"]
         ("4/hour", 1, 2),
         ("4/hour", 2, 1),
         ("4/hour", 3, 0),
-        # As many as pass at once, so that a group can be written to at all.
+        # As many as may pass at once, so that a group can be written to at all.
         ("2/hour", 3, 0),
         ("1/hour", 3, 0),
         ("3/hour; 2/minute", 3, 0),
@@ -126,7 +126,7 @@ async def test_the_people_of_a_group_count_when_it_is_first_written_to(
 ) -> None:
     group = await others_group(admin, *OTHERS[:members])
     async with bridge_with(sandbox, **pace(first)) as bridge:
-        # Whom a message went to is no stranger.
+        # A recipient of a message is no stranger.
         bridge.policy._people.remember(SAM)
         await bridge.call("send_text", {"chat": group, "text": "Hello all"})
         await bridge.call("send_text", {"chat": group, "text": "Hello again"})

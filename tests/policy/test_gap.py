@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Clocked(Memory):
-    """A store whose clock stands still until it is moved."""
+    """A store whose clock stands still until it is set."""
 
     time = 1_800_000_000.0
 
@@ -53,7 +53,7 @@ async def test_the_first_of_a_line_goes_at_once_and_each_other_a_gap_later(store
     with pytest.raises(TooFast, match="try again in 4 s") as refusal:
         await line.reserve()
     assert refusal.value.wait == 4 > MAX_WAIT
-    # Who was refused has not taken anybody's turn.
+    # A refused call has not taken anybody's turn.
     store.time += 1
     assert (await reserved(line)).wait == 3
 

@@ -1,4 +1,4 @@
-"""Nothing gets around the gate: every tool with an effect passes it, and no listing shows what may not be read."""
+"""Nothing bypasses the gate: every tool with an effect passes through it, and no listing shows what may not be read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EFFECTS = {name: tool for name, tool in CATALOG.items() if tool.effect}
 
 
 def sample(tool: Tool, chats: dict[str, str]) -> dict[str, Any]:
-    """Arguments that the tool takes: the required ones and one of those of which one is, from its schema."""
+    """Arguments that the tool accepts, from its schema: the required ones, and one where one of several is required."""
     schema = tool.input_schema
     names = [*schema.get("required", ()), *tool.one_of[:1]]
     return {name: _value(name, schema["properties"][name], tool, chats) for name in names}
@@ -129,12 +129,12 @@ def _reaches(tool: Tool) -> bool:
     return any(mark.reached for mark in marks) or tool.reaches in ("status", "everyone")
 
 
-#: Of the tools that are asked, those that this sandbox's engine lacks, or that want to be asked for a word or a place.
+#: Tools that are called here but that this sandbox's engine lacks, or that need a word or a place.
 MAY_FAIL: frozenset[str] = frozenset({})
 
 
 async def _everything_shown(bridge: Bridge) -> str:
-    """All that the read-only tools say without being asked for a chat."""
+    """The output of all read-only tools that need no chat."""
     said = []
     failed: dict[str, str] = {}
     for tool in CATALOG.values():
@@ -199,7 +199,7 @@ async def test_a_denied_chat_is_left_out_where_others_are_shown(sandbox: Sandbox
         bridge.app = bridge.app.model_copy(update={"toolsets": frozenset({"all"})})
         shown = await _everything_shown(bridge)
     assert "Maya" in shown
-    # He is a member of groups that may be read, in which he wrote.
+    # He is a member of groups that may be read, and wrote there.
     assert not [each for each in ("id", "chat") if f'"{each}": "{DAD}"' in shown]
 
 
@@ -207,7 +207,7 @@ async def test_a_denied_chat_is_left_out_where_others_are_shown(sandbox: Sandbox
 
 
 async def refused(bridge: Bridge, tool: str, arguments: dict[str, Any], decision: str, **more: Any) -> str:
-    """What a call is told that is refused for this reason."""
+    """The text of a call that is refused for this reason."""
     with pytest.raises(Refusal) as refusal:
         await bridge.call(tool, arguments, **more)
     assert refusal.value.decision == decision
@@ -247,7 +247,7 @@ async def test_a_message_of_a_chat_that_may_not_be_read_is_not_even_looked_for(
         await refused(bridge, tool, {"message_id": hidden} | more, "not readable")
         assert [r["path"] for r in await admin.requests() if "/messages/" in r["path"]] == []
         assert await effects(admin) == []
-        # Of the other chat it is looked for; the text has no media.
+        # In the other chat it is looked up; the text has no media.
         with suppress(NotFound):
             await bridge.call(tool, {"message_id": shown} | more)
         assert [r["path"] for r in await admin.requests() if "/messages" in r["path"]]
@@ -335,7 +335,7 @@ async def test_what_nobody_fetches_is_no_link_to_look_at(
         await bridge.call("send_text", {"chat": SAM, "text": private})
         await bridge.call("send_poll", {"chat": SAM, "question": private, "options": ["a", "b"]})
         await refused(bridge, "send_text", {"chat": SAM, "text": private, "link_preview": True}, "url refused")
-        # Neither a chat's id nor a message's is what WAHA makes a preview of.
+        # WAHA makes no preview of the id of a chat or a message.
         monkeypatch.setattr(anyio, "getaddrinfo", resolver("10.0.0.1"))
         call = {"chat": SAM, "text": "Hello", "link_preview": True}
         await bridge.call("send_text", call)
@@ -362,7 +362,7 @@ async def test_a_group_or_list_that_was_never_written_to_is_a_first_contact_and_
         for chat in (group, BROADCAST, STRANGER):
             await refused(bridge, "send_text", {"chat": chat, "text": "Hello"}, "waiting for approval")
         assert await effects(admin) == []
-        # As if nothing of ours stood in it.
+        # As if the chat had no message of ours.
         await admin.fault("/api/default/chats/*/messages", count=100, body="[]")
         await bridge.call("send_text", {"chat": channels[0]["id"], "text": "Hello"})
 
@@ -425,7 +425,7 @@ async def test_each_mode_asks_for_what_reaches_others_or_is_lost(
         assert bool(await effects(admin)) is not asks
 
 
-# Before a person is asked
+# Before the question
 
 
 async def nobody(question: Question) -> bool:

@@ -1,4 +1,4 @@
-"""The decisions of the gate itself, with the test's own tools and a WAHA with canned answers."""
+"""The decisions of the gate alone, with tools made for the tests and a WAHA with canned answers."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -179,7 +179,8 @@ async def test_a_yes_from_before_is_not_for_what_may_happen_twice(waha: Canned) 
     waha.answers["/api/startTyping"] = refused
     with pytest.raises(WahaError):
         await asked.run(wave, SENDS, chats=[SAM])
-    # The yes is given back. Now the same is lost, in another process of the App without questions.
+    # The approval is given back. Then the answer to the same call is lost, in another process of the App without
+    # approval.
     waha.answers["/api/startTyping"] = httpx.Response(500, json={})
     with pytest.raises(OutcomeUnknown):
         await Gate(waha, {"approval": "never"}).run(wave, SENDS, chats=[SAM])

@@ -1,4 +1,4 @@
-"""What an App lets its agents do, in words."""
+"""What an App lets its agents do, as text."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ async def test_what_waits_does_not_leave_any_more_and_costs_neither_pace_nor_app
             return True
 
         await bridge.call("send_text", TEXT, ask=again)
-        assert asked == []  # the yes from before counts
+        assert asked == []  # the earlier approval counts
 
 
 def _kept(taken: list[object]) -> Callable[[object], Any]:

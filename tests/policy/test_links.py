@@ -1,4 +1,4 @@
-"""The App's list of links: which hosts go out, in whatever they are written."""
+"""The App's list of links: which hosts may be named, in whatever form they are written."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_of_many_chats_one_that_could_be_stopped_an_hour_ago_is_forgotten(monkey
     guard = LoopGuard(per_hour=1, turns=1)
     guard.woke(CHAT, 0.0)
     guard.woke(OTHER, HOUR)
-    # One that is known needs no room.
+    # A chat that is known needs no room.
     guard.why_not(OTHER, HOUR)
     assert set(guard._chats) == {CHAT, OTHER}
     guard.why_not("3@c.us", HOUR)

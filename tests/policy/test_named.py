@@ -55,7 +55,7 @@ async def engine(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIte
 
 @pytest.fixture
 async def at(engine: SandboxInfo) -> AsyncIterator[Admin]:
-    """The admin's hand on a WAHA whose engine lacks nothing."""
+    """Admin access to a WAHA whose engine lacks nothing."""
     hand = Admin(engine)
     await hand.request("POST", "/sandbox/engine", {"has": [operation.id for operation in contract().operations]})
     yield hand
@@ -83,7 +83,7 @@ NAMING: dict[str, dict[str, Any]] = {
     "get_message": {"message_id": "MESSAGE"},
     "get_media": {"message_id": "MESSAGE"},
 }
-#: What an id may claim of a message in another chat.
+#: What an id may claim about a message in another chat.
 CLAIMS = {
     "under the friend's chat": lambda bare: f"false_{SAM}_{bare}",
     "as our own": lambda bare: f"true_{SAM}_{bare}",
@@ -182,7 +182,7 @@ async def test_a_person_who_is_asked_reads_what_is_quoted_and_the_yes_is_for_tha
         [entry] = [each for each in approvals.entries() if each.state == "waiting"]
         assert "meet me at six" in entry.question.text()
         approvals.decide(entry.id, approve=True)
-        # Its writer changes it meanwhile: what was shown is not what would go.
+        # Its author changes it meanwhile: the approval covered the old text.
         path = f"/api/default/chats/{MAYA}/messages/"
         row = await admin.request("GET", f"/api/default/chats/{MAYA}/messages/{real}")
         await admin.fault(path, body=json.dumps(row | {"body": "send money"}))
@@ -279,7 +279,7 @@ async def test_an_id_may_leave_out_who_wrote_it_and_may_not_name_another(
                 await bridge.call("react", {"message_id": named, "emoji": "👍"})
             assert refusal.value.decision == "not found"
         assert await effects(admin) == []
-        # As may WAHA.
+        # WAHA may do so, too.
         row = await admin.request("GET", f"/api/default/chats/{head.split('_')[1]}/messages/{group_message}")
         await admin.fault("/api/default/chats/*/messages/*", body=json.dumps(row | {"id": head}))
         await bridge.call("react", {"message_id": group_message, "emoji": "👍"})

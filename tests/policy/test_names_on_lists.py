@@ -18,7 +18,7 @@ NAME = "Maya Lindqvist"
 
 @pytest.fixture(autouse=True)
 def _ten_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read before a call is too old to say whom a name means."""
+    """A table read before a call is too old to say whom a name means."""
     monkeypatch.setattr(filling, "MISS_LIFE", 0.0)
     monkeypatch.setattr("waha_mcp.policy.recipients.MISS_LIFE", 0.0)
 

@@ -1,4 +1,4 @@
-"""Notices that a question waits: by a command or a URL, and never at the cost of the call."""
+"""Notices about a waiting question, by a command or a URL, and never at the cost of the call."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def notices_of(**notify: Any) -> Notices:
 
 
 def writing(path: Path, what: str) -> list[str]:
-    """A command that writes JSON of a Python expression into a file, whole or not at all."""
+    """A command that writes a Python expression as JSON into a file, atomically."""
     lines = f"import json, os, sys; open({str(path)!r} + '.new', 'w').write(json.dumps({what}))"
     return [sys.executable, "-c", f"{lines}; os.replace({str(path)!r} + '.new', {str(path)!r})"]
 
 
 @pytest.fixture(autouse=True)
 def over() -> Iterator[None]:
-    """Let no notice outlive its test."""
+    """Notices end with the test."""
     yield
     for thread in threading.enumerate():
         if thread.name == "notice":

@@ -83,7 +83,7 @@ def test_the_store_does_not_have_the_code(store: Store) -> None:
     assert code.replace("-", "") not in row.value
 
 
-def test_an_address_and_all_of_them_have_so_many_tries(store: Store) -> None:
+def test_tries_are_limited_for_an_address_and_for_all_of_them(store: Store) -> None:
     code = issue(store, "oauth", "assistant")
     for _ in range(one_time_codes.WRONG_FROM_ONE.amount):
         assert redeem(store, "oauth", "wrong", ONE) is None
@@ -93,7 +93,7 @@ def test_an_address_and_all_of_them_have_so_many_tries(store: Store) -> None:
         assert redeem(store, "oauth", "wrong", f"198.51.100.{number}") is None
     with pytest.raises(Full):
         redeem(store, "oauth", code, OTHER)
-    # The console has tries of its own.
+    # The console has separate attempts.
     assert redeem(store, "console", issue(store, "console", "assistant"), ONE) == "assistant"
 
 

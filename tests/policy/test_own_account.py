@@ -59,7 +59,7 @@ async def test_a_key_that_is_not_told_the_number_learns_it_from_one_that_is() ->
     assert "2025550100" not in await blind.key()
     seen = await account("12025550100@c.us", store).key()
     assert await blind.key() == seen
-    # Another number has taken the session since.
+    # Another number has taken over the session since.
     now = await account("12025550177@c.us", store).key()
     assert await blind.key() == now
 

@@ -41,7 +41,7 @@ def limits(**changes: Any) -> dict[str, Any]:
 
 
 async def send(bridge: Bridge, number: int, chat: str = SAM) -> bool:
-    """Whether the text passed; the only refusal is one that says when to come again, at once."""
+    """Whether the text passed; if not, the answer must come at once and say when to try again."""
     started = time.monotonic()
     try:
         await bridge.call("send_text", {"chat": chat, "text": f"Number {number}"})
@@ -134,7 +134,7 @@ async def test_what_is_given_back_counts_no_more_and_nothing_else_is_touched(sto
     await pacer.give_back(counted)
     await pacer.take([SAM], [SAM])
     await pacer.take([MAYA], [])
-    with pytest.raises(TooFast):  # three in all, as if the one that was given back had never been
+    with pytest.raises(TooFast):  # three in all, as if the one that was given back had never been counted
         await pacer.take([SAM], [])
 
 
@@ -144,7 +144,7 @@ async def test_a_take_that_fails_halfway_counts_for_nothing() -> None:
     for _ in range(3):
         with pytest.raises(TooFast, match="in all"):
             await pacer.take([SAM], [])
-    # Had the limit of the one chat been counted, it would be the one that is told.
+    # If the limit of the one chat had been counted, it would be the one named.
     with pytest.raises(TooFast, match="in all"):
         await pacer.check([SAM], [])
 
@@ -257,7 +257,7 @@ async def test_humanize_stays_under_the_time_out_of_the_strictest_client(sandbox
         assert delivery.MOST_TYPING <= time.monotonic() - started < 5
 
 
-async def test_what_fails_of_acting_human_does_not_hold_up_the_send(
+async def test_a_failure_of_humanize_does_not_hold_up_the_send(
     sandbox: SandboxInfo, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "LEAST_TYPING", 0.01)

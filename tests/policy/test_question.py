@@ -44,7 +44,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-# Its words
+# Its text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -110,7 +110,7 @@ def test_a_file_is_shown_with_name_size_type_and_digest(case: str) -> None:
     assert file.lines() == [Line("path", name), Line("what path holds", f"{holds}, SHA-256 {sha256[:16]}…")]
 
 
-# Its record
+# Its stored form
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -138,7 +138,7 @@ def test_a_question_with_fields_that_are_not_ours_is_gone(change: dict[str, Any]
     assert waiting() == []
 
 
-# Why it is asked
+# Its reason
 
 
 def test_a_reason_names_a_few_chats_and_counts_the_others() -> None:

@@ -24,7 +24,7 @@ from waha_mcp.whatsapp.ids import NOT_KNOWN
 
 pytestmark = pytest.mark.anyio
 
-#: What the App says, and whether a text to a chat then passes.
+#: The App's fields, and whether a text to a chat passes with them.
 RULES: dict[str, tuple[dict[str, Any], str, bool]] = {
     "no rule": ({}, STRANGER, True),
     "everyone": (send(["*"]), STRANGER, True),
@@ -103,7 +103,7 @@ async def test_a_number_that_waha_does_not_match_with_a_denied_hidden_id_is_refu
                 await bridge.call("send_text", {"chat": number, "text": "Hello"})
         assert await effects(admin) == []
         assert any("/lids/" in r["path"] for r in await admin.requests())
-        # Once WAHA tells whose it is, the others can be reached again.
+        # Once WAHA says whose it is, the others can be reached again.
         await admin.request("DELETE", "/sandbox/faults")
         await bridge.call("send_text", {"chat": DAD, "text": "Hello"})
         with pytest.raises(Refusal):
@@ -199,7 +199,7 @@ async def test_an_answer_that_is_no_list_of_messages_is_no_chat_that_exists(
     assert any("/messages" in r["path"] for r in await admin.requests())
 
 
-async def test_names_of_a_key_that_cannot_read_are_nobody(sandbox: SandboxInfo) -> None:
+async def test_names_on_lists_are_nobody_for_a_key_that_cannot_read(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, key="send", **send(["Sam Okafor"])) as bridge:
         with pytest.raises(Refusal):
             await bridge.call("send_text", {"chat": SAM, "text": "Hello"})
@@ -361,8 +361,8 @@ def test_everyone_covers_all_and_holds_nobody() -> None:
         ([LID], OTHER_LID, None, False),
         ([LID], GROUP, None, False),
         (["groups"], LID, None, False),
-        (["12025550123@lid"], SAM, OTHER_LID, False),  # the digits of a hidden id are no number
-        (["Nobody Atall"], GROUP, None, True),  # a name that means nobody may mean anybody
+        (["12025550123@lid"], SAM, OTHER_LID, False),  # the digits of a hidden id are not a phone number
+        (["Nobody Atall"], GROUP, None, True),  # a name that could not be resolved may mean anybody
         (["551187654321@c.us"], "5511987654321@c.us", None, True),
         (["5491123456789@c.us"], "541123456789@c.us", None, True),
         (["5215512345678@c.us"], "525512345678@c.us", None, True),

@@ -38,7 +38,7 @@ async def waha(anyio_backend: str) -> AsyncIterator[Canned]:
 
 
 async def lost(waha: Canned, *, tool: str = "send_text", message_id: str | None = BARE, reads: bool = True) -> str:
-    """What is said of a call whose outcome is not known, when it is made again; "" if it may go on."""
+    """The guard's answer to a repeat of a call with an unknown outcome; "" if it may go on."""
     store = Memory()
     messages = NamedMessages("alone", People(FilledTable(waha.waha)), store)
     guard = RepeatGuard("alone", store, messages)

@@ -32,7 +32,7 @@ MESSAGE = f"/api/default/chats/{SAM}/messages/"
 
 
 async def performed(admin: Admin) -> int:
-    """How often WAHA has sent the text, by its own count of the chat, once nothing is under way any more."""
+    """How often WAHA has sent the text, by its own messages of the chat, once no work is pending."""
     await admin.settle()
     rows = await admin.request("GET", f"/api/default/chats/{SAM}/messages?limit=100&downloadMedia=false")
     return sum(row["body"] == TEXT["text"] and row["fromMe"] for row in rows)
@@ -333,7 +333,7 @@ async def test_what_is_the_same_when_done_twice_is_no_repeat(sandbox: SandboxInf
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the guard reads, in its only item."""
+    """The guard's clock, as the only item."""
     now = [1_800_000_000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
     return now
@@ -345,7 +345,7 @@ def guard() -> Repeats:
 
 
 def outcome_of(guard: Repeats, attempt: Attempt) -> str | None:
-    """The outcome of the attempt, where it is the one that stands in the way."""
+    """The outcome of the blocking attempt, if there is one."""
     before = guard.before("a")
     return before[0].outcome if before and before[0].id == attempt.id else None
 
@@ -362,7 +362,7 @@ def test_the_same_is_refused_for_as_long_as_its_outcome_says(
     outcome: Outcome, holds: tuple[float, ...], no_more: tuple[float, ...], clock: list[float], guard: Repeats
 ) -> None:
     attempt = guard.begin("a")
-    # However long it took: what counts is when it was over.
+    # The duration of the call does not matter: the time counts from its end.
     clock[0] += 100
     if outcome == "under way":
         clock[0] -= 100
@@ -479,9 +479,7 @@ def test_what_is_found_while_a_person_lets_it_happen_twice_leaves_the_other_its_
     assert [each.id for each in guard.before("a")] == [second.id]
 
 
-def test_what_is_under_way_beside_what_is_not_known_holds_for_as_long_as_it_takes(
-    clock: list[float], guard: Repeats
-) -> None:
+def test_a_call_under_way_beside_an_unknown_outcome_blocks_until_it_ends(clock: list[float], guard: Repeats) -> None:
     lost = guard.begin("a")
     guard.end("a", lost, "unknown")
     second = guard.begin("a", despite={lost.id})
@@ -510,7 +508,7 @@ def test_what_no_longer_holds_is_not_kept(clock: list[float]) -> None:
 
 
 class Beside(Memory):
-    """A store with another process beside this one."""
+    """A store, and a second process on it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -521,7 +519,7 @@ class Beside(Memory):
         return process in self.living
 
 
-def test_what_is_under_way_elsewhere_stands_in_the_way_and_is_not_known_once_its_process_is_gone(
+def test_a_call_under_way_in_another_process_blocks_and_is_unknown_once_that_process_is_gone(
     clock: list[float],
 ) -> None:
     store = Beside()
@@ -611,7 +609,7 @@ def test_what_came_of_a_call_is_known_although_it_could_not_be_written(
         guard.begin("b")
     store.away = False
     guard.begin("a", again=True, despite={attempt.id})
-    # From now on others know it, too.
+    # From now on other processes know it, too.
     beside = Repeats("one", store)
     clock[0] += 1
     assert [each.outcome for each in beside._read(store.get("attempt", "one/a"))] == [

@@ -1,4 +1,4 @@
-"""A chat that may not be read is answered exactly as one that does not exist: words, kind of error, requests."""
+"""A chat that may not be read is answered exactly like one that does not exist: words, kind of error, requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 load_tools()
 
-#: Nobody and nothing of these ids is in the sandbox.
+#: Ids that do not occur in the sandbox.
 NOBODY, NO_LID = "12025550177@c.us", "990000000000077@lid"
 NO_GROUP, NO_CHANNEL = "120363999999999999@g.us", "120363999999999998@newsletter"
 
@@ -64,7 +64,7 @@ async def sealed(admin: Admin) -> World:
 
 
 def rule(name: str, world: World) -> dict[str, Any]:
-    """Lists under which the chats of this world may not be read, and nothing else tells them from absent ones."""
+    """Lists that seal the chats of this world, and do not otherwise distinguish them from absent ones."""
     if name == "deny":
         return {"deny": [world.person, world.group, world.channel]}
     return {"allow": [SAM]}
@@ -96,7 +96,7 @@ async def bridge(request: pytest.FixtureRequest, sandbox: SandboxInfo, sealed: W
 
 
 async def answer(bridge: Bridge, tool: str, arguments: dict[str, Any], admin: Admin, world: World) -> Any:
-    """The answer to a call and the requests that it made, with what names this world taken out."""
+    """The answer to a call and the requests that it made, with placeholders for this world's ids and names."""
     await admin.clear()
     try:
         said: Any = ("answer", (await bridge.answer(tool, arguments)).data)
@@ -106,7 +106,7 @@ async def answer(bridge: Bridge, tool: str, arguments: dict[str, Any], admin: Ad
     text = repr((said, asked))
     for each in (world.message, world.person, world.lid, world.group, world.channel, world.person.partition("@")[0]):
         text = text.replace(each, "X").replace(each.replace("@", "%40"), "X")
-    # A reference comes from the id; the clock goes on.
+    # A reference is derived from the id; time passes.
     return re.sub(r"'limit': \d+|'now': '[^']*'|(?<=')[mg]\d{9}(?=')", "", text)
 
 
@@ -134,7 +134,7 @@ async def test_a_sealed_chat_is_answered_as_one_that_is_not_there(
             arguments[name] = [value] if listed else value
         found.append(await answer(bridge, tool, arguments, admin, world))
     assert found[0] == found[1]
-    if form != "number":  # who is on WhatsApp is no secret, and is asked for once
+    if form != "number":  # whether a number is on WhatsApp is not secret, and is asked once
         assert found[2] == found[3]
     assert "There is no such chat or message that this App may read" in found[0]
 

@@ -1,4 +1,4 @@
-"""How often WAHA is asked before the first call of an App with lists, in an account of thousands of people."""
+"""How often WAHA is called before the first call of an App with lists, in an account of thousands of people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from waha_mcp.sandbox.scale import AREAS
 pytestmark = pytest.mark.anyio
 
 CONTACTS, LIDS = "/api/contacts/all", "/api/default/lids"
-#: What tells the requests for people from those that find out what a key may do.
+#: Distinguishes requests for people from those that probe the key.
 PEOPLE = ("/contacts", "/lids", "/chats", "/groups")
 #: People of the large account.
 ADDED = [f"1{AREAS[0]}55501{number:02}@c.us" for number in range(40)]
@@ -30,7 +30,7 @@ async def sandbox(anyio_backend: str) -> AsyncIterator[SandboxInfo]:
 
 
 async def asked(sandbox: SandboxInfo, admin: Admin, **chats: Any) -> Counter[str]:
-    """The requests up to the end of the first call that knows names."""
+    """The requests up to the end of the first call that needs names."""
     await admin.clear()
     async with bridge_with(sandbox, chats=chats) as bridge:
         await bridge.call("find_chats", {"query": "maya"})

@@ -32,7 +32,7 @@ from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.server.protocol import Protocol
 
 BASE = "http://waha.test:3000"
-#: With a letter that JSON and URLs both write otherwise.
+#: With a letter that JSON and URLs both encode.
 KEY = 'key_"5f/9a+1c77d2e84b0f'
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_status", {}),
@@ -42,7 +42,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_contacts", {}),
 ]
 
-#: An answer in which KEY stands somewhere: status, headers and JSON or text around it.
+#: An answer that contains KEY somewhere: status, headers, and JSON or text around it.
 PLACES = st.sampled_from(
     ["body", "name", "error", "message list", "exception", "html", "location", "retry-after", "content-type", "broken"]
 )
@@ -56,7 +56,7 @@ def captured(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
 
 
 def planted(place: str, status: int) -> httpx.Response:
-    """What WAHA might say, with the key in it."""
+    """Answers of WAHA that contain the key."""
     row = {"id": "12025550123@c.us", "name": f"call me {KEY}", "timestamp": 1_790_000_000, "body": KEY, "from": KEY}
     match place:
         case "body" | "name":
@@ -99,7 +99,7 @@ def test_wherever_waha_echoes_the_key_no_result_log_or_trail_has_it(
 
 
 async def _say_everything(answer: httpx.Response, key: str = KEY) -> str:
-    """All that a client is told while WAHA answers every call but the first look with `answer`."""
+    """Everything that a client gets while WAHA answers every call but the first with `answer`."""
     said: list[str] = []
     app = App(url=BASE, key=SecretStr(key), session="default", pace=NO_PACE, audit="text")
     with respx.mock(base_url=BASE, assert_all_called=False) as router:

@@ -17,7 +17,7 @@ GROUP = "120363000000000001@g.us"
 
 
 def readable(chat: str) -> bool:
-    """Everybody but Dad's chat and what is no chat id at all."""
+    """Everybody except Dad's chat and strings that are no chat id."""
     return chat in (SAM, MAYA, GROUP)
 
 

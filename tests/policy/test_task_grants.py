@@ -100,7 +100,7 @@ def test_what_is_given_back_goes_to_the_same_grant_alone(store: Store) -> None:
     assert left(store) == {}
 
 
-def test_ended_is_what_is_meant_and_no_more(store: Store) -> None:
+def test_only_the_grants_that_are_meant_are_ended(store: Store) -> None:
     give(store, "one", {**WHO, SAM: "Sam"})
     give(store, "two", WHO)
     assert [grant.chat for grant in end(store, "one", lambda grant: grant.chat == SAM)] == [SAM]
@@ -157,7 +157,7 @@ def test_it_ends_by_the_stores_clock(store: Store, set_clock: SetClock) -> None:
     assert in_force(store) == []
 
 
-def test_one_of_the_future_is_none(store: Store, set_clock: SetClock) -> None:
+def test_a_grant_from_the_future_is_none(store: Store, set_clock: SetClock) -> None:
     set_clock(3600)
     give(store, "one", WHO)
     set_clock(0)
@@ -260,7 +260,7 @@ async def no(question: Question) -> bool:
 
 
 async def open_to(bridge: Bridge, *chats: str, messages: int = MOST_MESSAGES) -> None:
-    """Open a window, as `waha-mcp grant` does."""
+    """Open a task grant, as `waha-mcp grant` does."""
     await bridge.policy.prepare(bridge.key.grant)
     shown, who = shown_of(dict([await bridge.policy.grantable(chat) for chat in chats]))
     give(bridge.policy.store, bridge.app.identity, shown, messages=messages, who=who)
@@ -418,7 +418,7 @@ async def test_what_may_happen_twice_is_asked_about(sandbox: SandboxInfo, admin:
         await admin.fault("/api/sendText", status=504)
         with pytest.raises(WahaError):
             await bridge.call("send_text", text(), ask=nobody)
-        # What may have gone is spent.
+        # A message that may have been sent counts as spent.
         assert left(bridge.policy.store, bridge.app.id) == {MAYA: 4}
         with pytest.raises(Refusal, match=WAITS):
             await bridge.call("send_text", text(allow_repeat=True))
@@ -542,7 +542,7 @@ async def test_where_the_store_cannot_be_written_nothing_goes(
 
 
 async def test_a_grant_is_for_no_other_key_of_an_app_of_the_same_id(sandbox: SandboxInfo) -> None:
-    # Apps without a definition are all called by one id.
+    # All Apps without a definition have the same id.
     async with bridge_with(sandbox, approval="send") as bridge:
         await open_to(bridge, MAYA)
         other = bridge.app.model_copy(update={"key": SecretStr(sandbox.keys["full"])})

@@ -37,13 +37,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names lead to a public address."""
+    """Names resolve to a public address."""
     monkeypatch.setattr(anyio, "getaddrinfo", resolver("8.8.8.8"))
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The bodies of what is asked of WAHA, in order."""
+    """The bodies of the requests to WAHA, in order."""
     bodies: list[dict[str, Any]] = []
     call = Waha.call
 

@@ -27,7 +27,7 @@ class Box:
     @classmethod
     @asynccontextmanager
     async def opened(cls, info: SandboxInfo, engine: str) -> AsyncIterator[Self]:
-        # Loading certificates for plain HTTP would take longer than most tests.
+        # Loading certificates, which plain HTTP does not need, would take longer than most tests.
         async with httpx.AsyncClient(base_url=info.url, timeout=20, verify=False) as http:
             yield cls(info, engine, http)
 
@@ -66,7 +66,7 @@ class Box:
             yield Ear(self, socket)
 
     async def happen(self, kind: str, **wish: Any) -> None:
-        """Something that others do."""
+        """An event that others cause."""
         await self.control("POST", "events", kind=kind, **wish)
 
     async def has(self, *operation_ids: str) -> None:
@@ -87,7 +87,7 @@ class Box:
         return found
 
     async def chat(self, chat: str) -> dict[str, Any]:
-        """The chat's line of the overview."""
+        """The chat's row in the overview."""
         [found] = await self.get("/api/default/chats/overview", ids=chat)
         assert isinstance(found, dict)
         return found
@@ -116,7 +116,7 @@ class Ear:
                     return envelope
 
     async def heard(self) -> list[dict[str, Any]]:
-        """The envelopes of all that has come until now and was not read."""
+        """The envelopes of all unread events so far."""
         await self._box.control("POST", "socket", garbage=1)
         found = []
         with anyio.fail_after(10):
@@ -127,13 +127,13 @@ class Ear:
 
 
 def bare_id(sent: dict[str, Any]) -> str:
-    """The bare id in what a send answers, on any engine."""
+    """The bare id in the answer to a send, on any engine."""
     if "key" in sent:
         return str(sent["key"]["id"])
     return str(sent["id"]["id"] if isinstance(sent["id"], dict) else sent["id"].split("_")[2])
 
 
 def group_id(answer: dict[str, Any]) -> str:
-    """The id in a group's row or in what making one answers, on any engine."""
+    """The id in a group's row or in the answer to creating one, on any engine."""
     found = answer.get("JID") or answer.get("gid") or answer["id"]
     return str(found["_serialized"] if isinstance(found, dict) else found)

@@ -27,7 +27,7 @@ VIDEO = file("video/mp4", mp4(), filename="a.mp4")
 
 @dataclass
 class Known:
-    """Ids that earlier requests brought to light."""
+    """Ids that earlier requests returned."""
 
     text: str = ""
     poll: str = ""
@@ -43,7 +43,7 @@ class Known:
 
 @dataclass
 class Example:
-    """A request; a function in place of a value is called with what is known."""
+    """A request; a function in place of a value is called with the known ids."""
 
     operation_id: str
     path: Any = field(default_factory=dict)

@@ -11,7 +11,7 @@ from tests.sandbox.box import MAYA, SAM, Box, bare_id, group_id
 
 pytestmark = pytest.mark.anyio
 
-#: Keys that a row has only of some messages, or that the sandbox leaves out: the corpus holds every field of a model.
+#: Keys that only some messages have, or that the sandbox leaves out: the corpus has every field of a model.
 SOMETIMES = {"participant", "replyTo", "body", "mediaUrl", "ackReason"}
 COURIER = "12025550182@c.us"
 ANNA = "491713920011@c.us"
@@ -27,7 +27,7 @@ def of_type(messages: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 def shape(value: Any) -> Any:
-    """What a value is made of: the kinds of its parts."""
+    """The structure of a value: the types of its parts."""
     if isinstance(value, dict):
         return {name: shape(each) for name, each in value.items()}
     return "null" if value is None else "number" if isinstance(value, int | float) else type(value).__name__
@@ -60,7 +60,7 @@ async def test_a_row_has_the_keys_of_the_engines_own(browser: Box) -> None:
     for kind, case in SAME.items():
         mine, theirs = of_type(messages, kind), row_of(browser.engine, case)
         assert mine.keys() - SOMETIMES == theirs.keys() - SOMETIMES, kind
-        # What the sandbox's model holds, a real one holds too.
+        # Fields of the sandbox's model occur in a real one, too.
         extra = {"author", "quotedMsg", "quotedStanzaID", "quotedParticipant", "quotedMsgId", "notifyName", "caption"}
         optional = {"serverId", "isForwarded", "forwardingScore", "filename", "description", "revokeTimestamp"}
         assert mine["_data"].keys() - theirs["_data"].keys() <= extra | optional, kind
@@ -86,7 +86,7 @@ async def test_places_and_pictures_carry_their_preview_where_text_would_stand(br
     else:
         assert place["location"]["thumbnail"] == place["body"]
         assert place["location"]["description"] == place["_data"]["loc"]
-    # A picture without a caption: its preview is nobody's text until somebody answers it.
+    # A picture without a caption: its preview is not treated as text until the picture is quoted.
     bare = await browser.control("POST", "messages", chatId=MAYA, text="", mimetype="image/jpeg")
     row = (await browser.messages(MAYA, limit=1))[0]
     assert row["id"] == bare["id"]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def closing(ear: Ear) -> tuple[int, str] | None:
-    """Code and reason with which the server closes the socket; None is without a word."""
+    """Code and reason with which the server closes the socket; None if there is no close frame."""
     with anyio.fail_after(10), pytest.raises(ConnectionClosed) as raised:
         await ear.socket.recv()
     told = raised.value.rcvd
@@ -88,7 +88,7 @@ async def test_a_key_hears_its_own_session_and_no_other_and_the_admin_all(gows: 
             await gows.control("POST", "messages", chatId=MAYA, text="Hello", session=name)
         told = [[each["session"] for each in await ear.heard()] for ear in (narrowed, own, every)]
         assert told == [["default"], ["default"], ["second", "default"]]
-        # What `heard` ends with has come to everybody each time.
+        # The event that ends `heard` has reached every listener each time.
         assert (await second.next())["session"] == "second"
         assert [each["session"] for each in await sockets(gows)] == ["default", "default", "*", "second"]
 

@@ -23,13 +23,13 @@ SOCKETS = ("gows", "noweb")
 
 
 def errors(envelope: dict[str, Any]) -> list[str]:
-    """What WAHA's document says against an event."""
+    """How an event violates WAHA's document."""
     return [error.message for error in _schemas()[envelope["event"]].iter_errors(envelope)]
 
 
 @cache
 def _schemas() -> dict[str, Draft202012Validator]:
-    """The document's schema of each event. What is undefined is left out of JSON, so nothing is required."""
+    """The document's schema of each event. Undefined values are left out of JSON, so nothing is required."""
     known = _without_required(contract().response_schemas)
     envelopes = [schema for name, schema in known.items() if name.startswith(("WAHAWebhook", "WebhookGroup"))]
     return {
@@ -51,7 +51,7 @@ def parts(message_id: str) -> list[str]:
 
 
 async def only(ear: Ear, event: str) -> Any:
-    """The payload of the one event that has come."""
+    """The payload of the one event that has arrived."""
     [told] = await ear.heard()
     assert told["event"] == event
     assert errors(told) == []
@@ -59,12 +59,12 @@ async def only(ear: Ear, event: str) -> Any:
 
 
 async def incoming(box: Box, chat: str = MAYA, **more: Any) -> str:
-    """The whole id of a message that has just come."""
+    """The whole id of a message that has just arrived."""
     return str((await box.control("POST", "messages", chatId=chat, text="Hello", **more))["id"])
 
 
 async def with_tags(box: Box) -> None:
-    """Let WEBJS tell what it only tells on demand."""
+    """Let WEBJS report what it only reports on demand."""
     config = (await box.get("/api/sessions/default"))["config"]
     await box.do("PUT", "/api/sessions/default", {"config": config | TAGS})
     await box.control("POST", "settle")
@@ -144,7 +144,7 @@ async def test_a_receipt_is_told_as_the_engine_tells_it(each: Box) -> None:
         assert parts(payload["id"]) == ["true", SAM, sent]
         assert payload["fromMe"] is True
         assert payload["from"] == (ME if each.engine == "webjs" else SAM)
-        # WEBJS tells the whole message.
+        # WEBJS sends the whole message.
         assert ("body" in payload) is (each.engine == "webjs")
     assert [error for each in told for error in errors(each)] == []
 
@@ -239,7 +239,7 @@ async def test_a_deletion_has_the_shape_of_its_engine(each: Box, mine: bool) -> 
     assert payload["revokedMessageId"] == bare
     after, before = payload["after"], payload["before"]
     if each.engine == "wpp":
-        # Keys stand where the document has messages.
+        # There are keys where the document has messages.
         assert after["remoteJid"] == before["remoteJid"] == "447700900142@s.whatsapp.net"
         assert (before["id"], after["id"] != bare) == (bare, True)
         assert set(after) == {"fromMe", "id", "remoteJid"}
@@ -283,7 +283,7 @@ async def test_a_reaction_names_its_message_by_a_whole_id(each: Box) -> None:
     for payload, text in ((first["payload"], "👍"), (second["payload"], "")):
         assert payload["reaction"]["text"] == text
         target = parts(payload["reaction"]["messageId"])
-        # GOWS leaves the key as the other side has written it.
+        # GOWS passes the key on as the other side has written it.
         assert target == (["false", ME, sent] if each.engine == "gows" else ["true", MAYA, sent])
         assert parts(payload["id"])[:2] == ["false", MAYA]
         assert (payload["from"], payload["fromMe"]) == (MAYA, False)
@@ -350,7 +350,7 @@ async def test_who_answers_types_before_and_has_stopped_after(each: Box) -> None
     said = [each["payload"].get("body") or each["payload"]["presences"][0]["lastKnownPresence"] for each in told]
     after = {"gows": ["paused"], "noweb": ["online"], "webjs": [], "wpp": ["online"]}[each.engine]
     assert said == ["typing", "Got it: “Hi” 👍", *after]
-    # WEBJS says who is quoted with an object, against the document.
+    # WEBJS describes the author of a quote by an object, contrary to the document.
     assert [error for envelope in told for error in errors(envelope)][each.engine == "webjs" :] == []
     presence = told[0]["payload"]
     assert (presence["id"], presence["presences"][0]["participant"]) == (SAM, SAM)

@@ -48,7 +48,7 @@ def opened_by(operation: Operation, key: str) -> bool:
 async def test_each_key_opens_exactly_the_operations_of_its_actions(gows: Box, key: str | None) -> None:
     app = {"id": "app_guarded", "session": "default", "app": "calls", "config": {}}
     await gows.do("POST", "/api/apps", app, key="admin")
-    # What is let through must not happen: the engine is made to lack everything.
+    # Authorized requests must have no effect: the engine is made to lack everything.
     await gows.control("POST", "engine", lacks=list(contract().by_id))
     for operation in contract().operations:
         path, query, body = request_for(operation)

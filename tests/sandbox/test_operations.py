@@ -10,8 +10,8 @@ from waha_mcp.sandbox.contract import contract
 
 pytestmark = pytest.mark.anyio
 
-#: What the engines answer against WAHA's own document: their raw message after a text, messages of one-to-one chats
-#: without a participant, and of a forward only that it was sent.
+#: Where engines deviate from WAHA's own document: their raw message after a text, messages of one-to-one chats without
+#: a participant, and after a forward only that it was sent.
 AGAINST_THE_DOCUMENT = {
     "gows": set(),
     "noweb": {"ChattingController_sendText"},

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's walk through a new tool, walked in a copy of the project."""
+"""CONTRIBUTING's steps for a new tool, followed in a copy of the project."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CODE, ROW = re.findall(r"^```python\n(.*?)^```", WALK, re.DOTALL | re.MULTILINE)
 (COMMANDS,) = re.findall(r"^```bash\n(.*?)^```", WALK, re.DOTALL | re.MULTILINE)
 MODULE, *_ = re.findall(r"`(waha_mcp/tools/\w+\.py)`", WALK)
 NOT_MAPPED, ROWS = "waha_mcp/tools/not_mapped.py", "tests/contract/rows.py"
-#: Some of what the last command runs, so that the walk takes seconds.
+#: A part of what the last command runs, so that the test takes seconds.
 SOME = "tests/contract tests/tools/test_inventory.py tests/tools/test_coverage.py tests/scripts/test_docs.py"
 FEWER = ["-n0", "-p", "no:cacheprovider", *SOME.split(), "-k"]
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What the walk touches and runs."""
+    """The files that the steps touch and run."""
     for name in ("waha_mcp", "scripts", "docs", "tests", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", "pyproject.toml"):

@@ -1,4 +1,4 @@
-"""The check of frameworks' converters: it finds what a converter loses, refuses or leaves loose."""
+"""The check of frameworks' converters: it finds what a converter loses, refuses or does not make strict."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def test_tests_of_a_mutants_own_file_come_before_all_others_that_are_faster() ->
     assert [each.partition("::")[2] for each in alone] == ["test_slow", "test_fast", "test_a"]
 
 
-def test_what_survives_meets_the_tests_of_its_own_files_that_start_processes_and_whole_folders_when_asked() -> None:
+def test_survivors_meet_the_process_tests_of_their_own_files_and_of_whole_folders_if_asked() -> None:
     [mutant, *_] = mutants.mutants_of("server/http.py", b"def f(x):\n    return x == 1\n")
     processes = {
         "tests/server/test_http_hosts.py::test_slow": 19.0,

@@ -22,7 +22,7 @@ def committed(shot: picture.Shot = picture.SHOTS[0]) -> Image.Image:
 
 
 def alike(one: Image.Image, other: Image.Image) -> bool:
-    """Whether two pictures look the same from afar: other fonts of the same page do, another page does not."""
+    """Whether two pictures look alike from afar: with other fonts a page still does, another page does not."""
     if one.width != other.width or abs(one.height - other.height) > 0.1 * one.height:
         return False
     far = [each.convert("L").filter(ImageFilter.BoxBlur(12)).resize((80, 100)) for each in (one, other)]

@@ -1,4 +1,4 @@
-"""Files that nothing here runs: workflows, forms, the justfile, hooks. Their linters are in .ci/lint."""
+"""Files that no test runs: workflows, forms, the justfile, hooks. Their linters are in .ci/lint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {
         set((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) - {GITHUB / "ISSUE_TEMPLATE/config.yml"}
     ),
 }
-#: Files that name commands which stand in this repository.
+#: Files that name commands of this repository.
 CALLERS = [*WORKFLOWS, ROOT / "justfile", ROOT / ".pre-commit-config.yaml", ROOT / ".ci" / "run"]
 
 
@@ -42,7 +42,7 @@ def test_each_file_fits_the_schema_of_its_kind(kind: str) -> None:
 
 @pytest.mark.parametrize("path", CALLERS, ids=lambda path: path.name)
 def test_each_script_module_and_test_that_is_called_is_there(path: Path) -> None:
-    # Patterns of file names quote their dots.
+    # Patterns of file names escape their dots.
     text = path.read_text("utf-8").replace("\\", "")
     files = set(re.findall(r"(?<![\w/.-])(?:\.ci|scripts|tests|examples)/[\w/]+(?:\.py)?\b", text))
     modules = {name.replace(".", "/") for name in re.findall(r"-[mp] ((?:tests|scripts)(?:\.\w+)*)", text)}

@@ -1,4 +1,4 @@
-"""The house: rooms import only rooms below them."""
+"""The order of the rooms: each imports only rooms below it."""
 
 from pathlib import Path
 

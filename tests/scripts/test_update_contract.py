@@ -1,4 +1,4 @@
-"""The maintainer's command for a new WAHA: its OpenAPI document becomes the contract, and what is new is told."""
+"""The maintainer's command for a new WAHA: its OpenAPI document becomes the contract, and differences are printed."""
 
 from __future__ import annotations
 

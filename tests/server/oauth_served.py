@@ -23,11 +23,11 @@ class WithOAuth:
 
     @property
     def url(self) -> str:
-        """Where it is, without MCP's path."""
+        """Its URL without MCP's path."""
         return self.server.base
 
     def command(self, *arguments: str) -> Any:
-        """What a command of `waha-mcp apps` prints of the App, as JSON."""
+        """The output of a `waha-mcp apps` command about the App, as JSON."""
         done = run("apps", *arguments, "assistant", "--apps", str(self.apps), "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -34,25 +34,25 @@ REDIRECT = "https://client.example/callback"
 
 
 def an_app(app_id: str = "assistant", **fields: Any) -> App:
-    """An App whose WAHA nobody asks."""
+    """An App whose WAHA is never called."""
     known = {"session": "default", "actions": ["read", "send"]} | fields
     return App(id=app_id, url="http://127.0.0.1:9", key=SecretStr(f"key-of-{app_id}"), **known)
 
 
 @dataclass
 class Site:
-    """One replica: its URL, and what it stands on."""
+    """One replica: its URL, and its parts."""
 
     url: str
     apps: dict[str, App]
     store: Store
     oauth: OAuth = field(repr=False)
-    #: What came back to `/callback`, which plays a client's.
+    #: What came back to `/callback`, in the place of a client's.
     returned: list[dict[str, str]] = field(default_factory=list)
     browsers: list[httpx.Client] = field(default_factory=list)
 
     def browser(self) -> httpx.Client:
-        """A browser, or a client's HTTP, of its own cookies."""
+        """A browser, or a client's HTTP, with separate cookies."""
         self.browsers.append(httpx.Client(base_url=self.url, timeout=30))
         return self.browsers[-1]
 
@@ -61,7 +61,7 @@ class Site:
         return one_time_codes.issue(self.store, "oauth", app_id)
 
     def app_of(self, token: str | None) -> str | None:
-        """The App that the resource serves to a token; None: it is refused."""
+        """The App that the resource serves for a token; None: it is refused."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         answer = httpx.get(f"{self.url}/mcp", headers=headers)
         return None if answer.status_code == 401 else str(answer.raise_for_status().json()["app"])
@@ -114,7 +114,7 @@ def site(store: Path | Store, *apps: App, issuer: str | None = None) -> Iterator
 
 @dataclass
 class Page:
-    """The page of consent as a browser has it."""
+    """The consent page in a browser."""
 
     answer: httpx.Response
 
@@ -131,7 +131,7 @@ class Page:
 
     @property
     def back(self) -> str:
-        """Where it sends the browser."""
+        """The URL that the browser is sent to."""
         found = re.search(r'http-equiv="refresh" content="0; url=([^"]*)"', self.text)
         assert found, self.text
         return unescape(found[1])
@@ -160,7 +160,7 @@ class Client:
         return base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).decode().rstrip("=")
 
     def asked(self, **changes: str | None) -> dict[str, str]:
-        """The parameters of a request for consent, right but for the changes."""
+        """The parameters of a request for consent, valid except for the changes."""
         given = {
             "client_id": self.id,
             "redirect_uri": self.redirect,
@@ -188,7 +188,7 @@ class Client:
         )
 
     def allowed(self, app_id: str = "assistant", **changes: str | None) -> str:
-        """Go all the way to an authorization code."""
+        """All steps up to an authorization code."""
         page = self.post(self.open(**changes), "code", code=self.site.code(app_id))
         return self.post(page, "allow").returned["code"]
 
@@ -211,6 +211,6 @@ class Client:
         return self.http.post("/revoke", data={"token": token, "client_id": self.id} | changes)
 
     def connected(self, app_id: str = "assistant") -> dict[str, Any]:
-        """Tokens, after everything that leads to them."""
+        """Tokens, after all steps that lead to them."""
         tokens: dict[str, Any] = self.exchange(self.allowed(app_id)).raise_for_status().json()
         return tokens

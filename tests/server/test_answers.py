@@ -25,7 +25,7 @@ SAM = "12025550123@c.us"
 
 
 class Talk:
-    """Lines to and from a server whose App asks before it sends."""
+    """Lines to and from a server whose App requires approval."""
 
     def __init__(self, process: subprocess.Popen[str], sandbox: SandboxInfo) -> None:
         self.process = process
@@ -43,7 +43,7 @@ class Talk:
         return number
 
     def read(self) -> Any:
-        """The next message that is no notification."""
+        """The next message that is not a notification."""
         assert self.process.stdout is not None
         while "id" not in (message := json.loads(self.process.stdout.readline())):
             pass
@@ -67,7 +67,7 @@ class Talk:
         return self.request("tools/call", {"name": "send_text", "arguments": {"chat": SAM, "text": text}} | params)
 
     def sent(self) -> list[str]:
-        """The texts that the sandbox was told to send, as its own log has them."""
+        """The texts that the sandbox was told to send, by its own log."""
         headers = {"X-Api-Key": self._sandbox.admin_key}
         log = httpx.get(f"{self._sandbox.url}/sandbox/requests", headers=headers).json()
         return [entry["body"]["text"] for entry in log if entry["path"] == "/api/sendText"]
@@ -123,7 +123,7 @@ def modern(own_sandbox: SandboxInfo, folder: Path) -> Iterator[Talk]:
 
 @pytest.fixture(autouse=True)
 def nothing_waits(folder: Path) -> Iterator[None]:
-    """No question is left from one test to the next: an App may have only so many open."""
+    """No question is left between tests: an App may have only a few open."""
     yield
     with closing(Sqlite(folder / "waha-mcp" / "store.sqlite")) as store:
         for row in store.rows("question"):
@@ -145,7 +145,7 @@ def is_filed(result: Any, folder: Path) -> bool:
 
 
 YES = '{"action":"accept","content":{"approve":true}}'
-#: What neither accepts nor declines.
+#: Answers that neither accept nor decline.
 NONSENSE = {
     "null": "null",
     "empty": "{}",
@@ -215,11 +215,11 @@ def test_an_answer_to_another_question_answers_nothing(legacy: Talk, folder: Pat
     for other in (question + 1, question - 1, -question, None, f"{question}x", [question], 0):
         legacy.write(json.dumps({"jsonrpc": "2.0", "id": other, "result": json.loads(YES)}))
     ping = legacy.request("ping", {})
-    assert legacy.result(ping) == {}  # those before it have been read, and the call still waits
+    assert legacy.result(ping) == {}  # the earlier ones have been read, and the call still waits
     assert "To another" not in legacy.sent()
     legacy.write(json.dumps({"jsonrpc": "2.0", "id": question, "result": {"action": "cancel"}}))
     assert is_filed(legacy.result(call), folder)
-    # The yes that comes late is for a question that is closed.
+    # The late yes is for a question that is closed.
     legacy.write(json.dumps({"jsonrpc": "2.0", "id": question, "result": json.loads(YES)}))
     assert legacy.result(legacy.request("ping", {})) == {}
     assert "To another" not in legacy.sent()
@@ -253,7 +253,7 @@ def test_a_persons_no_is_told_as_one(no: str, legacy: Talk, modern: Talk) -> Non
 def test_a_client_that_leaves_while_it_is_asked_ends_the_call_and_the_process(
     own_sandbox: SandboxInfo, tmp_path: Path
 ) -> None:
-    with talking(own_sandbox, tmp_path) as talk:  # which closes stdin and sees a quiet end
+    with talking(own_sandbox, tmp_path) as talk:  # this closes stdin and must see a clean end
         talk.handshake()
         asked(talk, "Left alone")
     assert "Left alone" not in talk.sent()
@@ -264,7 +264,7 @@ def retry(talk: Talk, text: str, **params: Any) -> int:
 
 
 def state_of(talk: Talk, text: str) -> str:
-    """The state under which a call of the newer era is asked for."""
+    """The state under which a call of the newer era asks."""
     asking = talk.result(retry(talk, text))
     assert asking["resultType"] == "input_required"
     assert text in asking["inputRequests"]["approval"]["params"]["message"]
@@ -291,7 +291,7 @@ def test_a_round_trip_that_comes_back_with_neither_yes_nor_no_is_filed_and_nothi
     number = retry_raw(modern, text, responses, state)
     message = modern.read()
     assert message["id"] == number
-    if "9999" in responses or "ud800" in responses:  # no JSON-RPC message: the call was not made
+    if "9999" in responses or "ud800" in responses:  # not a JSON-RPC message: the call was not made
         assert message["error"]["code"] == -32600
     else:
         assert is_filed(message["result"], folder)

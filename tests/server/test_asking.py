@@ -38,7 +38,7 @@ def question(digest: str = "a", lasts: float = LIFETIME) -> Question:
 
 
 class Clock(Memory):
-    """A store whose time goes on only when it is told to."""
+    """A store whose time passes only when it is told to."""
 
     later = 0.0
 
@@ -77,7 +77,7 @@ def context(session: Session, version: str, method: str, params: Mapping[str, An
 async def call(
     asks: Asking, asked: Question, version: str = MODERN, session: Session | None = None, **sent: Any
 ) -> bool | str | None:
-    """What comes of a tools/call that has to ask: the answer, or the state of a round trip in which it was asked."""
+    """The result of a tools/call that has to ask: the answer, or the state of the round trip."""
 
     async def run(ctx: Any) -> Any:
         params = types.CallToolRequestParams.model_validate(ctx.params, by_name=False)

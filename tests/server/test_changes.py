@@ -25,12 +25,12 @@ pytestmark = pytest.mark.anyio
 
 READ_SEND = {Action.READ, Action.SEND}
 TEXT = {"chat": "12025550123@c.us", "text": "Hi", "allow_repeat": True}
-#: Seconds within which a client has heard of a change.
+#: Seconds within which a client must be notified of a change.
 AT_ONCE = 10.0
 
 
 class Subscribed:
-    """A subscription to changes of listings, and what it was told."""
+    """A subscription to changes of listings, and its notifications."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -59,7 +59,7 @@ async def subscribed(client: Client, **wanted: Any) -> AsyncIterator[Subscribed]
 
 
 async def lose_send(client: Client, admin: Admin, key: dict[str, Any]) -> None:
-    """Take the action send from the key, and let the server find out."""
+    """Remove the action send from the key, and let the server find out."""
     await admin.change_key(key, actions={"read": True})
     refused = await client.call_tool("send_text", TEXT)
     assert refused.is_error
@@ -99,7 +99,7 @@ async def test_a_tool_that_was_never_listed_stays_unknown(era: Era, sandbox: San
             with pytest.raises(MCPError) as refusal:
                 await client.call_tool(name, {})
             assert (refusal.value.code, refusal.value.message) == (INVALID_PARAMS, f"Unknown tool: {name}")
-    # Nor does a process know that has listed none.
+    # A process that has listed none does not know either.
     async with stdio_client(sandbox, key["key"], "--log-level", "info", era=era) as fresh:
         with pytest.raises(MCPError, match="Unknown tool"):
             await fresh.call_tool("send_text", TEXT)
@@ -228,7 +228,7 @@ async def test_how_long_a_listing_may_be_kept_follows_the_subscriptions(sandbox:
             return (await client.list_tools(cache_mode="bypass")).ttl_ms
 
         assert await ttl() == UNHEARD_TTL
-        # A subscription to other changes tells nothing of tools.
+        # A subscription to other changes does not cover tools.
         async with subscribed(client, tools_list_changed=False, prompts_list_changed=True):
             assert await ttl() == UNHEARD_TTL
         async with subscribed(client):
@@ -237,7 +237,7 @@ async def test_how_long_a_listing_may_be_kept_follows_the_subscriptions(sandbox:
                 assert await ttl() == LISTING_TTL
             assert await ttl() == LISTING_TTL
         with anyio.fail_after(AT_ONCE):
-            while await ttl() != UNHEARD_TTL:  # the server hears of the end a moment later
+            while await ttl() != UNHEARD_TTL:  # the server learns about the end a moment later
                 pass
 
 

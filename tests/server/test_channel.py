@@ -72,7 +72,7 @@ class Session(Woken):
 
     @property
     def left(self) -> list[str]:
-        """The lines that nobody has read, of a server that has ended."""
+        """The unread lines of a server that has ended."""
         return list(self.out._found.queue)
 
     @property
@@ -95,7 +95,7 @@ class Session(Woken):
         return answer
 
     def open(self) -> dict[str, Any]:
-        """Initialize, and wait until it listens; the result."""
+        """Initialize, and wait until it listens; returns the result."""
         answer = self.ask(INITIALIZE)
         self.say(INITIALIZED)
         self.says("from now on")
@@ -103,7 +103,7 @@ class Session(Woken):
         return found
 
     def told(self) -> dict[str, Any]:
-        """The parameters of the next notification, which is of the channel."""
+        """The parameters of the next notification, which must be the channel's."""
         found = self.early.pop(0) if self.early else json.loads(self.out.next())
         assert (found.keys(), found["method"]) == ({"jsonrpc", "method", "params"}, TOLD)
         params: dict[str, Any] = found["params"]
@@ -114,7 +114,7 @@ class Session(Woken):
         return found
 
     def hears(self, world: World, text: str) -> None:
-        """Let Maya write, and a call return that waits for it with more quiet after it than the channel does."""
+        """Let Maya write, and return after a call that waits for it, with a longer quiet period than the channel's."""
         cursor = self._content(call(2, "wait_for_messages", chat=MAYA, timeout=1))["cursor"]
         world.writes(MAYA, text)
         heard = self._content(call(3, "wait_for_messages", chat=MAYA, timeout=PATIENCE, settle=1, after=cursor))
@@ -134,7 +134,7 @@ class Session(Woken):
             found += more
 
     def end(self) -> int:
-        """End as a client does; the exit code."""
+        """End like a client; returns the exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         if not self._process.stdin.closed:
@@ -148,7 +148,7 @@ class Session(Woken):
         return code
 
 
-# What it is told
+# Its notifications
 
 
 def test_a_burst_that_has_settled_is_told_once_with_ids_beside_it_alone(world: World, app: AppFile) -> None:
@@ -201,7 +201,7 @@ def test_messages_come_in_their_order_and_none_is_left_out(world: World, app: Ap
     assert heard == [f"Flood {number}" for number in range(1, 121)]
 
 
-# Whose
+# Whose messages
 
 
 def test_nobody_is_told_of_whom_the_list_does_not_have(world: World, app: AppFile) -> None:
@@ -230,7 +230,7 @@ def test_of_a_group_it_is_told_what_mentions_the_account(world: World, app: AppF
     assert [each["text"] for each in json.loads(told["content"])["messages"]] == ["What do you think?"]
 
 
-def test_what_is_told_colours_what_may_go(world: World, app: AppFile) -> None:
+def test_what_the_channel_reports_taints_later_effects(world: World, app: AppFile) -> None:
     policy = 'after_reading_strangers = "ask"\n' + NO_PACE_TEXT
     with Session(app('allow = ["*"]', policy), "--channel") as session:
         session.open()
@@ -311,7 +311,7 @@ def test_it_ends_with_a_client_that_does_not_read(world: World, app: AppFile) ->
         session.say(INITIALIZE, INITIALIZED)
         session.says("from now on")
         world.writes(MAYA, "x" * 9_000)
-        # It has begun to tell, and its pipe is full.
+        # It has started to write, and its pipe is full.
         session.reads_until(TOLD)
         assert session.end() == 0
 
@@ -409,7 +409,7 @@ def test_a_prepared_opening_with_it_is_none_without_it(app: AppFile) -> None:
     kept = Path(os.environ["XDG_STATE_HOME"])
 
     def opens(*arguments: str) -> bool:
-        """Whether the channel is declared, of a start whose opening is then kept."""
+        """Whether the channel is declared by a start whose opening is then kept."""
         before = {each: each.stat().st_mtime_ns for each in kept.rglob("*.listings/*.json")}
         with Session(path, *arguments) as session:
             result = session.ask(INITIALIZE)["result"]

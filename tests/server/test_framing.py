@@ -36,7 +36,7 @@ OPENINGS: dict[str, dict[str, Any]] = {
 
 
 class Running:
-    """A server process in one era, and its answers as they come."""
+    """A server process in one era, and its answers in the order of arrival."""
 
     def __init__(self, process: subprocess.Popen[bytes], era: str) -> None:
         assert process.stdin is not None
@@ -55,7 +55,7 @@ class Running:
         self._stdin.flush()
 
     def answers(self, expected: set[Any]) -> Counter[Any]:
-        """How often each id was answered, once all those expected and a request after them were."""
+        """How often each id was answered, once all expected ids and a request after them were."""
         sentinel = next(self._sentinels)
         params = {"_meta": META} if self._era != "handshake" else {}
         self.write(json.dumps({"jsonrpc": "2.0", "id": sentinel, "method": "tools/list", "params": params}).encode())
@@ -122,7 +122,7 @@ def spelled(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-#: Lines that are no request with a usable id. What is answered to them has no id of the requests beside them.
+#: Lines that are no request with a usable id. Their answers have none of the ids of the requests beside them.
 notifications = st.fixed_dictionaries(
     {"jsonrpc": st.just("2.0"), "method": st.one_of(st.sampled_from(["notifications/progress"]), text)},
     optional={"params": values},

@@ -25,7 +25,7 @@ from waha_mcp.server.credentials import REMEMBERED
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-#: The rounds of a minute, in a fraction of it.
+#: A minute's periodic checks, in a fraction of it.
 QUICK = (
     "import waha_mcp.bridges as b, waha_mcp.server.credentials as c\n"
     "b.RECHECK, b.RETRY, b.ROUND, c.REMEMBERED = 0.5, 0.2, 0.1, 0.5\n"
@@ -54,7 +54,7 @@ async def hand(waha: SandboxInfo) -> AsyncIterator[Admin]:
 
 @asynccontextmanager
 async def watching(server: Served, key: str, era: Era) -> AsyncIterator[Watcher]:
-    """A client that is told of changes of its tools, in the way of its era."""
+    """A client that is notified of changes of its tools, in the way of its era."""
     told = Watcher()
 
     async def heard(message: Any) -> None:
@@ -77,7 +77,7 @@ async def watching(server: Served, key: str, era: Era) -> AsyncIterator[Watcher]
 
 
 class Watcher:
-    """What a client was told."""
+    """The notifications of a client."""
 
     client: Client
 
@@ -102,7 +102,7 @@ class Watcher:
         return {tool.name for tool in (await self.client.list_tools()).tools}
 
     async def until(self, *, there: bool, name: str = "send_text") -> None:
-        """Wait until a tool is (not) listed, looking again only when told of a change."""
+        """Wait until a tool is (not) listed, listing again only after a notification."""
         with anyio.fail_after(SOON):
             while True:
                 changed = self._changed
@@ -161,7 +161,7 @@ async def test_while_waha_is_away_nothing_false_is_said_and_afterwards_all_goes_
     port = free_port()
     write_app(tmp_path, "mine", waha, key, url=f"http://127.0.0.1:{port}")
     with http_server("--apps", str(tmp_path), first=QUICK) as server, server.caller(key) as caller:
-        # It has not been there yet: nothing is known of the key, so nothing is offered but the status.
+        # WAHA was never reached: nothing is known about the key, so only the status is offered.
         assert caller.tools() == {"get_status"}
         with closing(Forwarder(behind, port)):
             until(lambda: caller.tools() != {"get_status"})

@@ -30,7 +30,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "subscriptions/listen": (MODERN, "subscriptions/listen", {"notifications": {"toolsListChanged": True}}),
     "an unknown method": (MODERN, "admin/everything", {}),
 }
-#: A key in WAHA's form that WAHA has never given.
+#: A key in WAHA's format that WAHA has never issued.
 UNKNOWN = "key_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
@@ -59,7 +59,7 @@ def served(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def opened(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server that lets any scoped key of the sandbox in."""
+    """A server that accepts any scoped key of the sandbox."""
     with http_server("--open", "--url", sandbox.url, state=tmp_path_factory.mktemp("state")) as server:
         yield server
 
@@ -78,7 +78,7 @@ def revoke(judge: Judge, key: dict[str, Any]) -> None:
 
 
 def refused(answer: Answer, *statuses: int) -> bool:
-    """Whether a request got nothing: one of these statuses, and no JSON-RPC result."""
+    """Whether a request was rejected: one of these statuses, and no JSON-RPC result."""
     return answer.status in (statuses or (401,)) and '"result"' not in answer.text
 
 
@@ -99,7 +99,7 @@ WITHOUT_A_KEY: dict[str, list[tuple[str, str]]] = {
     "bytes that are no ASCII": [("X-Api-Key", "schl\u00fcssel")],
     "the App's id": [("X-Api-Key", "mine")],
 }
-#: With KEY in place of the key: forms in which a true key does not count.
+#: Forms in which a valid key does not count; KEY is its placeholder.
 MISPLACED: dict[str, list[tuple[str, str]]] = {
     "in a cookie": [("Cookie", "X-Api-Key=KEY; api_key=KEY")],
     "as basic password": [("Authorization", "Basic BASIC")],
@@ -312,7 +312,7 @@ def test_a_flood_of_unknown_keys_from_one_address_does_not_reach_waha(
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: flood(server, 15), range(4)))
         assert len(judge.requests()) <= asked + 20
-        # Who is known at the same address keeps his way.
+        # A known client at the same address is not affected.
         with server.caller(sandbox.keys["read"], local="127.0.0.2") as reader:
             assert reader.tool("get_status").good
 
@@ -476,7 +476,7 @@ def test_the_key_of_a_definition_that_is_not_served_does_not_get_the_template(
         else:
             write_app(apps, "again", sandbox, key)
         until(lambda: refused(caller.ask("tools/list")), 10)
-        # Others' keys are served by the template: the spoiled definition does not name them.
+        # Others' keys are served by the template: the broken definition does not name them.
         assert "send_text" in other.tools()
         path.unlink()
         (apps / "again.toml").unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def served(sandbox: SandboxInfo, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def caller(served: Served, sandbox: SandboxInfo) -> Iterator[Caller]:
-    """A caller with a true key: what is refused here is not refused for the key."""
+    """A client with a valid key: what is refused here is not refused for the key."""
     with served.caller(sandbox.keys["full"]) as found:
         yield found
 
@@ -113,7 +113,7 @@ def test_a_preflight_allows_nothing(caller: Caller) -> None:
 
 
 def test_a_form_of_a_web_page_is_no_request(caller: Caller) -> None:
-    """What a page may send without asking first: no JSON, and no header of ours."""
+    """Requests that a page may send without a preflight: no JSON, and no header of ours."""
     message = json.dumps(caller.message("tools/call", {"name": "get_status", "arguments": {}})).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         assert caller.post(message, {"Content-Type": kind}).status in (400, 415)

@@ -22,10 +22,10 @@ from waha_mcp.tools.toolsets import TOOLSETS
 
 pytestmark = pytest.mark.slow
 
-#: Whose chat B may neither read nor write to, and whom both reach.
+#: A person whose chat B may neither read nor write to, and one whom both reach.
 SEALED, FRIEND = "447700900142@c.us", "12025550123@c.us"
 SEALED_NAME = "Maya"
-#: A asks before it sends. B may do the same as A, but for the sealed chat.
+#: A asks before it sends. B may do the same as A, except for the sealed chat.
 OF_A = NO_PACE_TEXT + '[approval]\nwhen = "send"\n'
 OF_B = NO_PACE_TEXT + f'[chats]\nread = {{ deny = ["{SEALED}"] }}\nsend = {{ deny = ["{SEALED}"] }}\n'
 YES = {"approval": {"action": "accept", "content": {"approve": True}}}
@@ -89,7 +89,7 @@ def ids(answer: Answer, field: str = "messages") -> list[str]:
 
 
 def asked(caller: Caller, **arguments: Any) -> str:
-    """The state of the question that a call has to ask."""
+    """The state of a call's question."""
     result = caller.tool("send_text", **arguments).result
     assert result["resultType"] == "input_required", result
     return str(result["requestState"])
@@ -99,7 +99,7 @@ def answered(caller: Caller, state: str, answers: Any = YES, **arguments: Any) -
     return caller.tool("send_text", more={"requestState": state, "inputResponses": answers}, **arguments)
 
 
-# References, cursors and places
+# References, cursors and positions
 
 
 def test_references_of_one_key_mean_nothing_to_another(pair: Pair) -> None:
@@ -180,7 +180,7 @@ def test_a_question_of_one_key_is_answered_with_no_other(pair: Pair, judge: Judg
         state = asked(a, chat=FRIEND, text=text)
         for caller in (b, elsewhere):
             assert not answered(caller, state, chat=SEALED, text=text).good
-        # B itself asks nobody for this one: what it sends is its own.
+        # B's own call needs no question: what it sends is its own.
         answered(b, state, chat=FRIEND, text=text + " by B")
         assert judge.delivered(FRIEND, text) == 0
         assert answered(a, state, chat=FRIEND, text=text).good
@@ -321,7 +321,7 @@ def test_events_of_a_sealed_chat_are_told_to_who_may_read_it_alone(pair: Pair, j
         assert next(told_a)["method"] == "notifications/resources/updated"
         if pair.key_b == judge.sandbox.keys["read_send"]:
             assert of_b.get(timeout=SOON)["method"] == "notifications/resources/updated"
-        # What was for A alone would have come a second before.
+        # An event only for A would have come a second before.
         assert of_b.empty()
         b.hang_up()
         hears.result(SOON)
@@ -359,7 +359,7 @@ def test_a_cancellation_ends_no_request_of_another_key(version: str, pair: Pair,
             assert f"after the cancellation {version}" in waiting.result(25).words
 
 
-# What a request says of itself
+# A request's own claims
 
 ELSEWHERE: dict[str, list[tuple[str, str]]] = {
     "an App": [("X-App", "alpha"), ("X-Waha-App", "alpha"), ("X-Mcp-App", "alpha"), ("App", "alpha")],

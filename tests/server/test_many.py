@@ -24,12 +24,12 @@ YES = ElicitResult(action="accept", content={"approve": True})
 
 
 async def never_asked(context: Any, params: Any) -> ElicitResult:
-    """Only declares that the client can ask: the tests carry the round trip themselves."""
+    """Only declares that the client can ask: the tests do the round trip themselves."""
     raise AssertionError
 
 
 class Many:
-    """One server for several bridges. The part of a client's name before a blank names its bridge."""
+    """One server for several bridges. The part of a client's name before a blank selects its bridge."""
 
     def __init__(self, bridges: dict[str, Bridge]) -> None:
         self.heard: list[str] = []
@@ -44,7 +44,7 @@ class Many:
 
 
 def _name(ctx: Any) -> str:
-    if ctx.method == "initialize":  # nothing of it is known to the session yet
+    if ctx.method == "initialize":  # nothing about it is known to the session yet
         return str(ctx.params["clientInfo"]["name"])
     return str(ctx.session.client_params.client_info.name)
 
@@ -125,7 +125,7 @@ async def test_a_change_is_announced_to_all_clients_of_its_bridge_and_to_nobody_
         await admin.change_key(key, actions={"read": True})
         result = await one.call_tool("send_text", {"chat": SAM, "text": "Hi"})
         assert result.is_error
-        # The answers to these come behind whatever was announced.
+        # The answers to these come after whatever was announced.
         for client in clients:
             await client.list_tools(cache_mode="bypass")
         await anyio.wait_all_tasks_blocked()
@@ -148,7 +148,7 @@ async def test_a_client_that_has_gone_keeps_no_other_from_hearing(sandbox: Sandb
 
 
 async def test_an_answer_to_one_bridges_question_is_none_to_anothers(sandbox: SandboxInfo, admin: Admin) -> None:
-    """Even where both Apps would do the very same: an App's yes is for that App."""
+    """Even if both Apps would do exactly the same: an approval is for one App."""
     key = sandbox.keys["read_send"]
     policy: dict[str, Any] = {"approval": "send", "session": "default", "pace": NO_PACE}
     first_app, second_app = (Bridge(app_for(sandbox, key, id=name, **policy)) for name in ("first", "second"))

@@ -69,7 +69,7 @@ async def test_the_sdks_client_is_connected_and_renews_its_token(here: Site) -> 
     assert kept.client is not None
     assert not kept.client.client_secret
 
-    # The token is gone, as after its hour: the client renews it, and asks nobody.
+    # The token is gone, as after an hour: the client renews it without asking anybody.
     provider = auth()
     await provider._initialize()
     provider.context.oauth_metadata = None
@@ -148,7 +148,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Store
 
 
 def test_a_replica_takes_each_step_after_another(stores: tuple[Store, Store]) -> None:
-    """As behind a proxy that sends each request to another one: both have one address."""
+    """As behind a proxy that sends each request to another one: both have the same URL."""
     with site(stores[0]) as one, site(stores[1], issuer=one.url) as two:
         client = Client(one)
         page = client.open()
@@ -166,7 +166,7 @@ def test_a_replica_takes_each_step_after_another(stores: tuple[Store, Store]) ->
         assert two.app_of(renewed["access_token"]) == one.app_of(renewed["access_token"]) == "assistant"
         client.revoke(renewed["access_token"])
         assert two.app_of(renewed["access_token"]) is None
-        # An old refresh token ends the grant at another replica than the one that gave the new.
+        # An old refresh token ends the grant at a replica other than the one that issued the new one.
         tokens = client.connected()
         client.http.base_url = two.url
         renewed = client.refresh(tokens["refresh_token"]).json()
@@ -219,7 +219,7 @@ def test_a_code_gives_nothing_to_who_is_not_its_client_all_through(case: str, he
     answer = client.exchange(code, **WRONG_EXCHANGES[case])
     assert answer.status_code == 400
     assert "access_token" not in answer.text
-    # The client itself can go on.
+    # The client itself can continue.
     assert client.exchange(code).status_code == 200
 
 
@@ -436,7 +436,7 @@ def test_clients_that_nobody_uses_make_room(here: Site, monkeypatch: pytest.Monk
         Client(here)
     assert len(here.store.rows("oauth_client", "new/")) <= 10
     assert first.open().answer.status_code == 400
-    # Who is in use stays.
+    # A client in use stays.
     assert used.refresh(tokens["refresh_token"]).status_code == 200
     assert used.open().answer.status_code == 200
 
@@ -450,7 +450,9 @@ def test_requests_that_wait_make_room(here: Site, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("path", ["/register", "/token", "/revoke", "/authorize", "/oauth/consent"])
-def test_an_address_asks_so_often_over_all_replicas(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_of_an_address_are_limited_over_all_replicas(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(subject._LIMITS, path, Limit(4, 600.0))
     with site(tmp_path / "s.sqlite") as one, site(tmp_path / "s.sqlite") as two:
         answers = [httpx.post(f"{each.url}{path}") for each in (one, two) * 3]
@@ -469,7 +471,7 @@ def test_behind_a_proxy_the_address_that_it_names_is_the_one_that_counts(
 
         assert [status("192.0.2.1") == 429 for _ in range(3)] == [False, False, True]
         assert status("192.0.2.2") != 429
-        # What a client puts before it changes nothing, and a network of IPv6 is one client's.
+        # What a client adds in front changes nothing, and an IPv6 network counts as one client.
         assert status("192.0.2.7, 192.0.2.1") == 429
         assert [status(f"2001:db8::{number}") == 429 for number in range(3)] == [False, False, True]
         assert status("2001:db8:0:1::1") != 429
@@ -550,7 +552,7 @@ DOCUMENT = "https://client.example/oauth/metadata.json"
 
 
 def described(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[str]:
-    """Let the address of `DOCUMENT` hold one; the addresses that were asked for."""
+    """Let the address of `DOCUMENT` serve one; yields the addresses that were fetched."""
     asked: list[str] = []
     document = {"client_id": DOCUMENT, "client_name": "Described", "redirect_uris": [REDIRECT]} | changes
 
@@ -637,7 +639,7 @@ def test_a_document_that_has_moved_is_not_followed(here: Site, monkeypatch: pyte
     assert asked == ["client.example"]
 
 
-def test_documents_are_fetched_so_often_in_all(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_fetched_documents_is_limited_in_all(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = described(monkeypatch)
     monkeypatch.setattr(oauth_clients, "FETCHES", Limit(2, 600.0))
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Attempts on OAuth that the protocol does not stop: more granted than read, another account, a flood of guesses."""
+"""Attacks on OAuth that the protocol does not stop: more granted than read, another account, a flood of guesses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def here(tmp_path: Path) -> Iterator[Site]:
 
 
 def read(client: Client) -> Page:
-    """The page with what the App may do, as a person has it before him."""
+    """The page that shows a person what the App may do."""
     return client.post(client.open(), "code", code=client.site.code())
 
 
@@ -47,7 +47,7 @@ def test_no_more_is_allowed_than_was_read(wider: dict[str, Any], here: Site) -> 
     assert again.answer.status_code == 409
     assert "has just been changed" in again.text
     assert "http-equiv" not in again.text
-    # What is shown now is what can be allowed now.
+    # What is shown now can be allowed now.
     assert client.exchange(client.post(again, "allow").returned["code"]).status_code == 200
 
 

@@ -33,7 +33,7 @@ def here(tmp_path: Path) -> Iterator[Site]:
 # Whose page it is
 
 
-def test_the_way_is_the_code_what_it_opens_and_the_decision(here: Site) -> None:
+def test_the_steps_are_the_code_what_it_opens_and_the_decision(here: Site) -> None:
     client = Client(here)
     asked = client.open()
     assert "One-time code" in asked.text
@@ -71,7 +71,7 @@ def test_a_decision_is_taken_once(here: Site) -> None:
 
 
 def test_the_page_is_nobody_elses(here: Site) -> None:
-    """As where its address was sent to somebody who has a code."""
+    """As if its address was sent to somebody who has a code."""
     client = Client(here)
     page = client.open()
     address = str(page.answer.url)
@@ -79,7 +79,7 @@ def test_the_page_is_nobody_elses(here: Site) -> None:
     assert other.get(address).status_code == 403
     body = page.hidden | {"step": "code", "code": here.code()}
     assert other.post("/oauth/consent", data=body).status_code == 403
-    # A browser that has a page of its own, too.
+    # Nor does a browser that has a page of its own.
     mine = Client(here)
     mine.open()
     assert mine.browser.get(address).status_code == 403
@@ -219,7 +219,7 @@ def test_guessing_is_stopped_over_all_replicas_and_requests(
             client = Client(two if number % 2 else one)
             answers.append(client.post(client.open(), "code", code=WRONG_CODE).answer.status_code)
         assert answers == [400] * 6 + [429] * 4
-        # Not even the right one is looked at now.
+        # Now not even the right code is checked.
         client = Client(two)
         assert client.post(client.open(), "code", code=code).answer.status_code == 429
 

@@ -1,4 +1,4 @@
-"""OAuth in the server as it is started: the SDK's client gets to WhatsApp with a code from the command line."""
+"""OAuth in the server as started: the SDK's client reaches WhatsApp with a code from the command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def here(tmp_path: Path) -> Iterator[WithOAuth]:
 
 
 def auth(here: WithOAuth, kept: Kept) -> OAuthClientProvider:
-    """The SDK's part of OAuth, with a person who types a code and allows."""
+    """The SDK's OAuth client, with a person who types a code and allows access."""
     returned: dict[str, str] = {}
 
     async def person(url: str) -> None:
@@ -52,7 +52,7 @@ def auth(here: WithOAuth, kept: Kept) -> OAuthClientProvider:
 
 
 async def chats(here: WithOAuth, kept: Kept, era: Era = "auto") -> Any:
-    """What a client that is connected gets of the App's chats."""
+    """What a connected client gets of the App's chats."""
     async with (
         httpx2.AsyncClient(auth=auth(here, kept), timeout=60) as http,
         Client(streamable_http_client(f"{here.url}/mcp", http_client=http), mode=era) as client,

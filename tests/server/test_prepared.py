@@ -36,7 +36,7 @@ _META = {
 }
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _LISTEN = {"_meta": _META, "notifications": {"toolsListChanged": True, "promptsListChanged": True}}
-#: What clients open with: of each era, of each version of the older one, and as hosts do.
+#: Openings of clients: of each era, of each version of the older one, and as hosts send them.
 OPENINGS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "legacy": [("initialize", _INITIALIZE), ("notifications/initialized", {}), ("tools/list", {})],
     "modern": [("server/discover", {"_meta": _META}), ("tools/list", {"_meta": _META})],
@@ -53,7 +53,7 @@ OPENINGS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("resources/templates/list", {"_meta": _META}),
     ],
 }
-#: Keeps the SDK from being imported until a file exists.
+#: Delays the SDK's import until a file exists.
 _WITHOUT_SDK = """
 import os, sys, time
 class Wait:
@@ -75,7 +75,7 @@ main()
 
 
 class Server:
-    """A `waha-mcp serve` in a process of its own. `notified`: the methods of its notifications."""
+    """A `waha-mcp serve` in a separate process. `notified`: the methods of its notifications."""
 
     def __init__(self, *arguments: str, code: str = "", **env: str) -> None:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed with the server
@@ -145,7 +145,7 @@ class Server:
             self.notified.append(self.read().get("method", ""))
 
     def interrupted(self) -> tuple[int, str]:
-        """What Ctrl-C ends it with, and what it says on stderr."""
+        """Ends it with Ctrl-C; returns the exit code and stderr."""
         self._process.send_signal(signal.SIGINT)
         code = self._process.wait(10)
         self._log.seek(0)
@@ -164,7 +164,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxInfo]:
-    """A sandbox in a process of its own, as these tests block."""
+    """A sandbox in a separate process, since these tests block."""
     with sandbox_server() as info:
         yield info
 
@@ -209,7 +209,7 @@ def kept() -> list[Path]:
 
 
 def until(what: Callable[[], object]) -> None:
-    """Wait for another process to have done something."""
+    """Wait for something that another process does."""
     ends = time.monotonic() + 20
     while not what():
         assert time.monotonic() < ends
@@ -217,7 +217,7 @@ def until(what: Callable[[], object]) -> None:
 
 
 def prepare(server: Server, era: str = "legacy") -> list[dict[str, Any]]:
-    """Open a server, and wait until its opening is kept; the results."""
+    """Start a server, and wait until its opening is kept; returns the results."""
     found = server.open(OPENINGS[era])
     requests = sum(not method.startswith("notifications/") for method, _ in OPENINGS[era])
     until(lambda: any(len(json.loads(path.read_text())["opening"]) == requests for path in kept()))
@@ -235,7 +235,7 @@ def test_the_second_start_answers_as_the_sdk_did_before_it_can_import_the_sdk(
     said = prepare(start(sandbox.keys["read_send"]), era)
     early = start(sandbox.keys["read_send"], sdk=False).open(OPENINGS[era])
     assert [each | {"ttlMs": 0} for each in early] == [each | {"ttlMs": 0} for each in said]
-    # Not to be kept by the client: nothing in it is confirmed in this run.
+    # The client may not cache it: nothing in it is confirmed in this run.
     assert [each.get("ttlMs", 0) for each in early] == [0] * len(early)
 
 
@@ -244,7 +244,7 @@ def test_a_request_that_a_client_makes_twice_is_answered_twice_as_it_was_first(
 ) -> None:
     discover, listing = OPENINGS["modern"]
     first = start(sandbox.keys["read_send"])
-    said = first.open([discover, listing, discover])  # the last one when more is known of the account
+    said = first.open([discover, listing, discover])  # the last one, by which more is known of the account
     until(lambda: any(len(json.loads(path.read_text())["opening"]) == 3 for path in kept()))
     early = start(sandbox.keys["read_send"], sdk=False).open([discover, listing, discover])
     assert early[0] == early[2] == said[0] | {"ttlMs": 0}
@@ -319,7 +319,7 @@ def test_calls_work_after_a_prepared_opening_and_the_client_may_use_its_ids_agai
     answer = server.ask("tools/call", {"name": "list_chats", "arguments": {"limit": 1}}, number=1)
     assert not answer["result"].get("isError")
     assert names(server.ask("tools/list", {}, number=2)["result"]) >= {"list_chats", "send_text"}
-    assert server.notified == []  # all was as it had been said
+    assert server.notified == []  # everything was as announced
     assert kept()
 
 
@@ -407,7 +407,7 @@ def test_an_opening_is_not_said_again_for_another_key_or_file_or_when_it_is_old_
     server = start("", "--app", str(file), sdk=False, **env)
     server.say("initialize", _INITIALIZE, 1)
     server.say("tools/list", {}, 2)
-    # Nothing can be awaited of an answer that does not come.
+    # One cannot wait for an answer that does not come.
     assert select.select([server.stdout], [], [], 1.0) == ([], [], [])
 
 
@@ -469,7 +469,7 @@ def test_where_waha_is_away_what_is_listed_since_before_is_not_called_and_the_ca
     answer = server.ask("tools/call", {"name": "list_chats", "arguments": {}})["result"]
     assert answer["isError"]
     assert "nothing listens there" in answer["content"][0]["text"]
-    assert kept()  # WAHA has not said otherwise
+    assert kept()  # WAHA has not contradicted it
 
 
 def test_no_secret_and_no_other_user_reads_the_file(start: Start, sandbox: SandboxInfo) -> None:

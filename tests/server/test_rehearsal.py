@@ -81,7 +81,7 @@ class Conversation:
             self.notified.append((await self.read())["method"])
 
     async def heard_all(self) -> None:
-        """Wait until all that the server has to say by now is read."""
+        """Wait until everything that the server has to say so far is read."""
         await self.ask("ping", {})
 
 
@@ -98,7 +98,7 @@ def file(sandbox: SandboxInfo, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(file: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Serve the App with a key. A prepared opening is answered before anything else begins."""
+    """Serve the App with a key. A prepared opening is answered before anything else starts."""
 
     @asynccontextmanager
     async def served(key: str, patience: float = 20) -> AsyncIterator[Conversation]:
@@ -141,7 +141,7 @@ def exclude(file: Path) -> None:
 
 
 async def until(what: Callable[[], object]) -> None:
-    """Wait for what is done behind."""
+    """Wait for the background work."""
     with anyio.fail_after(20):
         while not what():  # noqa: ASYNC110 - another thread or task does it
             await anyio.sleep(0.01)
@@ -176,7 +176,7 @@ async def test_what_the_sdk_answers_is_kept_once_waha_has_confirmed_it_and_is_sa
     async with serve(sandbox.keys["read_send"]) as client:
         again = await client.open(OPENINGS[era])
         assert again == [result for _, result in file["opening"]]
-        # The ids are free again, and the SDK's own answers come now.
+        # The ids are free again, and the next answers are the SDK's own.
         assert names((await client.ask("tools/list", LEGACY[-1][1] if era == "legacy" else MODERN[-1][1], 1))["result"])
         assert client.notified == []
     assert stored()["confirmed"] > file["confirmed"]
@@ -219,7 +219,7 @@ async def test_a_call_of_what_waha_has_not_confirmed_yet_is_not_done_and_may_be_
             "send_text is on offer, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
         )
         assert await admin.performed("/api/sendText") == []
-        assert stored() == first  # WAHA has not said otherwise
+        assert stored() == first  # WAHA has not contradicted it
         assert not (await client.ask("tools/call", call))["result"].get("isError")
 
 
@@ -243,7 +243,7 @@ async def test_what_the_server_says_of_itself_is_kept_anew_and_no_client_is_to_l
 ) -> None:
     monkeypatch.setattr("waha_mcp.server.protocol.INTRODUCING", 0.0)
     async with serve(sandbox.keys["read_send"]) as client:
-        # A client that opens late is told what is known by then.
+        # A client that opens late gets what is known by then.
         await until(lambda: client.bridge.key.confirmed)
         late = await client.open(LEGACY)
         await until(kept)
@@ -297,8 +297,8 @@ async def test_a_listing_that_is_wrong_is_corrected_when_waha_answers_at_last(
     await admin.fault(LOOK, delay=60)
     async with serve(key["key"]) as client:
         assert "send_text" in names((await client.open(LEGACY))[-1])
-        assert names((await client.ask("tools/list", {}))["result"]) == {"get_status"}  # as the SDK said at first
-        assert kept()  # WAHA has not said otherwise
+        assert names((await client.ask("tools/list", {}))["result"]) == {"get_status"}  # as the SDK answered at first
+        assert kept()  # WAHA has not contradicted it
         await answer(admin)
         await client.wait_for(CHANGED)
         await until(lambda: not kept())
@@ -317,7 +317,7 @@ async def test_an_opening_is_dropped_when_an_action_is_lost_later_and_kept_again
         await client.ask("tools/call", {"name": "list_chats", "arguments": {}})
         await until(lambda: not kept())
         await client.ask("tools/call", {"name": "get_status", "arguments": {}})  # asks WAHA to confirm again
-        assert not kept()  # what is listed now has not been listed
+        assert not kept()  # what is listed now has not been listed yet
         await admin.change_key(key, actions={"read": True, "send": True})
         await client.ask("tools/call", {"name": "get_status", "arguments": {}})
         await client.ask("tools/list", {})
@@ -428,7 +428,7 @@ async def test_only_the_answers_to_what_the_client_opens_with_are_kept_and_only_
         await client.open(LEGACY)
         await until(kept)
         first = stored()
-        await client.ask("ping", {})  # with this the opening is over
+        await client.ask("ping", {})  # with this the opening is complete
         await client.ask("tools/list", {})
         other = LEGACY[0][1] | {"protocolVersion": "2024-11-05"}
         assert (await client.ask("initialize", other))["result"]["protocolVersion"] == "2024-11-05"
@@ -450,11 +450,11 @@ async def test_an_answer_that_the_sdk_would_not_have_given_is_not_followed_by_it
         assert names(found[-1])
         await until(lambda: not kept())
         await client.heard_all()
-        assert client.notified == []  # as the SDK knows of no listing
+        assert client.notified == []  # as if the SDK knew no listing
 
 
 def change(path: Path, method: str, params: dict[str, Any]) -> None:
-    """Make the kept answer to a method that to other parameters."""
+    """Change the kept answer to a method so that it belongs to other parameters."""
     raw = json.loads(path.read_text())
     raw["opening"] = [
         [spelled(method, params) if json.loads(request)[0] == method else request, result]

@@ -31,7 +31,7 @@ def prepared(*arguments: str, environ: dict[str, str] | None = None) -> Prepared
 
 
 def keep(opening: list[tuple[str, dict[str, Any]]] = OPENING, /, *, age: float = 0.0, **other: Any) -> Path:
-    """Keep an opening; `other`: what stands in the file instead."""
+    """Keep an opening; `other`: what the file contains instead."""
     found = prepared()
     text = found.text(observed([__file__], ["MINE"]), opening, time.time() - age)
     path = found.path(opening[0][0])
@@ -267,7 +267,7 @@ def test_files_that_hold_no_more_are_deleted_with_those_of_other_ways() -> None:
     prepared().discard()
     assert not mine.exists()
     mine.mkdir()
-    prepared().discard()  # what cannot be deleted is left
+    prepared().discard()  # what cannot be deleted stays
     assert mine.is_dir()
 
 

@@ -63,7 +63,7 @@ def say(process: subprocess.Popen[str], *messages: dict[str, Any]) -> None:
 
 
 def answer(process: subprocess.Popen[str]) -> Any:
-    """The next answer; notifications are passed over."""
+    """The next answer; notifications are skipped."""
     assert process.stdout is not None
     while "id" not in (message := json.loads(process.stdout.readline())):
         pass
@@ -72,7 +72,7 @@ def answer(process: subprocess.Popen[str]) -> Any:
 
 @pytest.fixture
 def stuck(sandbox_process: SandboxInfo) -> Iterator[str]:
-    """A chat whose messages take a minute to come."""
+    """A chat whose messages take a minute to load."""
     chat = "447700900123@c.us"
     admin = {"X-Api-Key": sandbox_process.admin_key}
     body = {"path": f"/api/default/chats/{chat}/messages", "count": 1, "delay": 60}
@@ -138,7 +138,7 @@ def test_it_ends_promptly_with_a_request_in_flight(
 
 
 def _wait_for_the_stuck(sandbox: SandboxInfo) -> None:
-    """Until WAHA has the request for the messages, and has not answered it."""
+    """Wait until WAHA has the request for the messages, and has not answered it."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         seen = httpx.get(f"{sandbox.url}/sandbox/requests", headers={"X-Api-Key": sandbox.admin_key}).json()
@@ -155,7 +155,7 @@ def test_many_calls_at_once_are_all_answered(sandbox_process: SandboxInfo) -> No
 
 
 def answer_to(process: subprocess.Popen[str], number: Any) -> Any:
-    """The answer under an id; other messages are passed over."""
+    """The answer under an id; other messages are skipped."""
     while (message := answer(process))["id"] != number:
         pass
     return message
@@ -240,7 +240,7 @@ def test_a_line_without_end_is_refused_under_its_id_and_not_held_in_memory(sandb
 
 
 def _peak(pid: int) -> int:
-    """The most memory that a process has held, in bytes."""
+    """The peak memory of a process, in bytes."""
     [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024
 

@@ -30,12 +30,12 @@ pytestmark = pytest.mark.anyio
 MAYA, SAM = "447700900142@c.us", "12025550123@c.us"
 CHAT, UNREAD = f"waha://chats/{MAYA}", "waha://unread"
 OTHER = f"waha://chats/{SAM}"
-#: Seconds within which a client has been told.
+#: Seconds within which a client must be notified.
 SOON = 20.0
 
 
 class Ear:
-    """A client, and the URIs of which it was told."""
+    """A client, and the URIs of its notifications."""
 
     def __init__(self, client: Client, era: Era) -> None:
         self.client, self.era = client, era
@@ -56,7 +56,7 @@ class Ear:
 
 
 class Ears:
-    """Clients of servers of their own."""
+    """Clients, each of a separate server."""
 
     def __init__(self, sandbox: SandboxInfo, tasks: Any) -> None:
         self._sandbox, self._tasks = sandbox, tasks
@@ -102,7 +102,7 @@ class Ears:
                 refused.append(error)
                 task_status.started()
             except SubscriptionLost:
-                pass  # with the client
+                pass  # closed with the client
 
         await self._tasks.start(run)
         if refused:
@@ -159,7 +159,7 @@ async def test_edits_deletions_and_reactions_of_a_chat_are_told_and_receipts_are
         # What the owner has read on the phone.
         await happens(admin, "read", chatId=MAYA)
         await ear.until(lambda: ear.told[UNREAD] == 2)
-        # Own messages from the phone change the chat, and not what is unread.
+        # Messages sent from the phone change the chat, but not the unread ones.
         await arrives(admin, fromMe=True)
         await ear.until(lambda: ear.told[CHAT] == 5)
         assert ear.told == {CHAT: 5, UNREAD: 2}
@@ -207,7 +207,7 @@ async def test_what_comes_under_a_persons_hidden_id_is_told_by_the_id_as_it_was_
     lid = (await admin.request("GET", f"/api/default/lids/pn/{MAYA}"))["lid"]
     bridge = Bridge(app_for(sandbox, sandbox.keys["read"], chats={"read": {"allow": [MAYA]}}))
     async with bridge, ears.on(memory_client(Protocol(lambda _: bridge).server, era), era) as ear:
-        # Whose hidden id it is nobody has asked so far.
+        # Nobody has asked yet whose hidden id it is.
         await ears.subscribe(ear, UNREAD)
         await arrives(admin, lid)
         await ear.until(lambda: ear.told[UNREAD] == 1)

@@ -24,11 +24,11 @@ pytestmark = pytest.mark.anyio
 
 READ_SEND = frozenset({Action.READ, Action.SEND})
 TEXT = {"chat": "12025550123@c.us", "text": "Hi"}
-#: Seconds that a listing waits here where nothing is declared, and far fewer, for a machine under load.
+#: Seconds that a listing waits if nothing is declared; and far fewer, with room for a busy machine.
 BUDGET, AT_ONCE = 60.0, 20.0
-#: How long a listing that is confirmed may be kept; the older era has no word for it.
+#: How long a confirmed listing may be cached; the older era has no field for it.
 TTL: dict[Era, int] = {"auto": LISTING_TTL, "legacy": 0}
-#: What WAHA is asked first about a key.
+#: The first requests to WAHA about a key.
 LOOK = "/api/server/environment"
 
 
@@ -39,7 +39,7 @@ def long_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Told:
-    """The changes that a client was told of, by the word for what changed."""
+    """The changes that a client was notified of, by the word for what changed."""
 
     kinds: set[str] = field(default_factory=set)
     some: anyio.Event = field(default_factory=anyio.Event)
@@ -52,7 +52,7 @@ class Told:
 
 @asynccontextmanager
 async def telling_client(bridge: Bridge, era: Era) -> AsyncIterator[tuple[Client, Told]]:
-    """A client on a bridge, and what it is told."""
+    """A client on a bridge, and its notifications."""
     told = Told()
     names = {f"{name}ListChangedNotification": name for name in ("Tool", "Resource", "Prompt")}
     names |= {f"{name}sListChanged": name for name in ("Tool", "Resource", "Prompt")}
@@ -98,14 +98,14 @@ async def listed(client: Client) -> tuple[list[str], int]:
 
 
 async def answer(admin: Admin) -> None:
-    """Let a slow WAHA answer what it was asked first."""
+    """Let a slow WAHA answer its first requests."""
     while LOOK not in [request["path"] for request in await admin.requests()]:  # noqa: ASYNC110
         await anyio.sleep(0.005)
     await admin.settle()
 
 
 async def calls_in_vain(client: Client, admin: Admin) -> None:
-    """Call a tool that was listed before anything is known of the key, and hear why it is gone once WAHA answered."""
+    """Call a tool that was listed before the key was probed; returns why it is gone, once WAHA has answered."""
 
     async def call() -> None:
         result = await client.call_tool("send_text", TEXT)
@@ -194,7 +194,7 @@ async def test_a_narrower_key_loses_the_tools_that_it_was_listed_with(
             assert await listed(client) == (expected(READ_SEND), 0)
         await calls_in_vain(client, admin)
         assert await bridge.key.settle(10)
-        # What is still offered as before needs no telling.
+        # Tools that are still offered need no notification.
         assert told.kinds == {"Tool"}
         assert await listed(client) == (expected(frozenset({Action.READ})), TTL[era])
     assert all(r["method"] == "GET" for r in await admin.requests())

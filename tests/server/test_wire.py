@@ -68,7 +68,7 @@ class Pipes:
     """A wire on pipes, and its other ends."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, opening: bool = False, folder: bool = False) -> None:
-        """`folder`: stdin is one, of which nothing can be read."""
+        """`folder`: stdin is a folder, from which nothing can be read."""
         (stdin, self.stdin), (self.stdout, stdout) = os.pipe(), os.pipe()
         if folder:
             os.close(stdin)
@@ -108,12 +108,12 @@ def pipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pipes]]:
 
     yield make
     for each in made:
-        each.connect()  # what waits ends
+        each.connect()  # ends the waiting readers
         each.close()
 
 
 def early(pipes: Pipes, count: int) -> None:
-    """Wait until so many lines wait."""
+    """Wait until this many lines wait."""
     ends = time.monotonic() + PATIENCE
     while len(pipes.wire._early) < count:
         assert time.monotonic() < ends
@@ -260,7 +260,7 @@ def test_stdout_that_is_closed_is_told_once_somebody_takes_lines_and_each_line_c
     assert one.ended.wait(PATIENCE)
     one.ended.clear()
     assert [written.get(timeout=PATIENCE) for _ in range(2)] == [1, 2]
-    assert not one.ended.is_set()  # once is enough
+    assert not one.ended.is_set()  # reported once
 
 
 @pytest.mark.parametrize("stderr", [True, False], ids=["stderr", "no stderr"])

@@ -1,1 +1,1 @@
-"""A mixed load over stdio and HTTP while everything that it stands on fails now and then; WAHA says what came of it."""
+"""A mixed load over stdio and HTTP while everything that it depends on fails now and then; WAHA's own data decides."""

@@ -1,4 +1,4 @@
-"""A client: what agents do and what they may not, in a random mix, and again where the outcome is open."""
+"""A client: a random mix of what agents do and what they may not, with repeats while an outcome is open."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.soak.verdict import CLAIMS, Call
 from tests.soak.world import Chats, Rules, marks
 from waha_mcp.sandbox.sample_files import jpeg
 
-#: Ids of messages in answers, and the words of a call that waits for a person.
+#: Ids of messages in answers, and the text of a call that waits for a person.
 _MESSAGE = re.compile(r'"(?:id|message_id)":"(m[0-9]+)"')
 _WAITS = re.compile(r"waiting for approval, id")
 _PICTURE = base64.b64encode(jpeg()).decode()
 
-#: What an agent does of each word that it hears of something it wanted done: how often the same again, and after which
-#: seconds. What is not here ends it.
+#: How an agent reacts to each kind of answer about something it wanted done: how often it repeats the call, and after
+#: how many seconds. Other answers end it.
 AGAIN: Mapping[str, tuple[int, float, float]] = {
     "nothing": (40, 0.2, 0.6),
     "unknown": (2, 0.5, 3.0),
@@ -35,20 +35,20 @@ AGAIN: Mapping[str, tuple[int, float, float]] = {
 
 @dataclass
 class Shared:
-    """What all clients of a place share: `ids` that were seen, whoever saw them, and who has a repeat to make."""
+    """Shared by all clients of a place: `ids` that any of them has seen, and who has a repeat to make."""
 
     ids: deque[str] = field(default_factory=lambda: deque(maxlen=400))
     calls: list[Call] = field(default_factory=list)
-    #: Marks of lost answers that are not asked for again yet: no clock is set meanwhile.
+    #: Marks of lost answers that have not been repeated yet: no clock is set meanwhile.
     owed: set[str] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
-    #: What is wrong with the soak itself.
+    #: Errors of the soak itself.
     failures: list[BaseException] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class _Wish:
-    """A call that is to be made, and how often each word was heard of it."""
+    """A call to be made, and how often each kind of answer came."""
 
     tool: str
     arguments: dict[str, Any]
@@ -58,7 +58,7 @@ class _Wish:
 
 
 class Client(threading.Thread):
-    """One client, until `stop` is set and nothing is owed any more."""
+    """One client, until `stop` is set and no repeat is left."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         try:
-            # Each way to read once: what a server loads for it, it has then.
+            # One call of each reading tool, so that the server has loaded everything for it.
             for wish in [*self._reads(), *self._looks()] if self._rules.reads else ():
                 if not self._shared.stop.is_set():
                     self._step(wish)
             while not self._shared.stop.is_set():
                 self._step(self._next())
                 self._shared.stop.wait(self._draw.uniform(*self._think))
-            # What was lost last is asked for again, too: an agent would.
+            # The last lost answer is repeated, too, as an agent would.
             for wish in [each for each in self._owed if each.mark in self._shared.owed]:
                 self._step(wish)
         except BaseException as error:
@@ -152,14 +152,14 @@ class Client(threading.Thread):
         return made()
 
     def _of(self, chats: frozenset[str]) -> str:
-        """One of these chats, written in one of the ways that there are."""
+        """One of these chats, in one of the ways to write it."""
         return self._written(self._draw.choice(sorted(chats)))
 
     def _written(self, chat: str) -> str:
         return chat if self._draw.random() < 0.7 else f"+{chat.partition('@')[0]}"
 
     def _id(self) -> str:
-        """The id of a message: of one that this App has seen, or that another one has."""
+        """The id of a message: one that this App has seen, or one that another App has."""
         return self._draw.choice(self._shared.ids) if self._shared.ids else "m000000001"
 
     def _read(self) -> _Wish:
@@ -209,7 +209,7 @@ class Client(threading.Thread):
         return _Wish("mark_read", {"chat": self._of(self._rules.sends)})
 
     def _refused(self) -> _Wish:
-        """What policy must refuse. It has no mark that is followed, so that nothing of it may be done."""
+        """A call that policy must refuse. Its mark may not appear anywhere."""
         mark, chats = next(self._marks), self._chats
         others = [each for app, each in chats.own.items() if app != self._rules.app]
         unsent = [e for e in (chats.unwritable, chats.sealed, *others, self._own) if e not in self._rules.sends]

@@ -1,4 +1,4 @@
-"""A place: a WAHA, a store, Apps, servers and clients, and all that is kept of them for the judge."""
+"""A place: a WAHA, a store, Apps, servers and clients, and the records for the judge."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from tests.soak.verdict import Place as Known
 from tests.soak.waha import Waha
 from tests.soak.world import FORMED, KINDS, MARK, OTHERS, Chats, Rules, apps_of, marks, rules_of
 
-#: Seconds that a call may take: the looks before a change and the change itself have 45 each, the look for what came of
-#: it 12 (docs/safety.md), and a machine that does many things at once some more.
+#: The most seconds for a call: the reads before a change and the change itself have 45 each, the look-up of the outcome
+#: 12 (docs/safety.md), plus a margin for a busy machine.
 PATIENCE = 110.0
-#: What a short run shortens: seconds without an answer, of an operation, and between look-ups.
+#: What a short run shortens: seconds without an answer, seconds of an operation, and seconds between look-ups.
 SHORTER = (
     "import waha_mcp.waha.client as client, waha_mcp.policy.delivery as delivery\n"
     "client.READ_TIMEOUT, client.DEADLINE, delivery.LOOK_AGAIN = 3.0, 6.0, (0.0, 0.2)\n"
 )
-#: A run of at least so many seconds has the product's own times.
+#: A run of at least this many seconds uses the product's own time-outs.
 LONG = 240.0
-#: The parts of a run in which a process has what it had after its warm-up, and what it has at the end.
+#: The parts of a run after which a process counts as warmed up, and at its end.
 WARM, LAST = (0.2, 0.3), (0.9, 1.0)
 SESSION = "default"
-#: Seconds between an answer and the next call of a client, at least and at most.
+#: The least and the most seconds between an answer and the next call of a client.
 THINK = (0.1, 0.9)
-#: The Apps that keep their keys.
+#: The Apps whose keys are not rotated.
 LASTING = ("open", "narrow")
 
 
 class Place:
-    """What stdio and HTTP have in common. Everything in it ends with the block."""
+    """The common part of stdio and HTTP. Everything in it ends with the block."""
 
     def __init__(self, name: str, engine: str, kinds: Sequence[str], folder: Path, seed: int, seconds: float) -> None:
         self.name, self.folder, self.seed, self.seconds = name, folder, seed, seconds
@@ -63,7 +63,7 @@ class Place:
         self._stack = ExitStack()
         self.outputs: dict[str, list[Path]] = {}
         self.samples: dict[str, list[tuple[float, dict[str, float]]]] = {}
-        #: Processes that nobody kills, by name.
+        #: Processes that are not killed, by name.
         self.lasting: dict[str, int] = {}
         self.admin_lock = threading.Lock()
 
@@ -118,11 +118,11 @@ class Place:
         write_app(self.apps, rules.app, self.waha.info, str(made["key"]), rules.definition)
 
     def key_of(self, app: str) -> str:
-        """The key that stands in its definition."""
+        """The key in its definition."""
         return str(tomllib.loads((self.apps / f"{app}.toml").read_text())["key"])
 
     def learn_key(self, app: str) -> dict[str, Any]:
-        """WAHA's row of the key that stands in its definition."""
+        """WAHA's row of the key in its definition."""
         key = self.key_of(app)
         self.secrets.add(key)
         rows = self.surely("GET", "/api/keys")
@@ -132,7 +132,7 @@ class Place:
         return found
 
     def surely(self, method: str, path: str, body: Any = None) -> Any:
-        """A request of the admin that is made until it is answered, whatever befalls it."""
+        """A request of the admin, repeated until it is answered, whatever fails."""
         ends = time.monotonic() + 60
         while True:
             try:
@@ -145,7 +145,7 @@ class Place:
     # Commands of the person
 
     def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
-        """Run `waha-mcp` as the person of this place does; what it prints is kept."""
+        """Run `waha-mcp` as the person of this place; the output is recorded."""
         found = subprocess.run(
             [*command_after(self.first), *arguments],
             env=environment(**self.env, **env),
@@ -159,14 +159,14 @@ class Place:
         return found
 
     def until_done(self, *arguments: str) -> None:
-        """Run a command until it has done it: the store may be away."""
+        """Run a command until it succeeds: the store may be away."""
         ends = time.monotonic() + 60
         while self.command(*arguments).returncode:
             if time.monotonic() > ends:
                 raise TimeoutError(f"{arguments} was not done in a minute")
             time.sleep(0.3)
 
-    # What lives beside the clients
+    # Activity beside the clients
 
     def arrive(self) -> None:
         """A message by somebody, in any chat; some with a picture."""
@@ -176,7 +176,7 @@ class Place:
             self.judge.arrive(chat, f"Are you there? {mark}", **more)
 
     def decide(self) -> None:
-        """Answer some of the questions that wait, or none."""
+        """Answer some of the waiting questions, or none."""
         listed = self.command("approvals", "--json")
         with suppress(ValueError):
             waiting = json.loads(listed.stdout or b"[]")
@@ -192,7 +192,7 @@ class Place:
                 self.command("approve", str(each["id"]), *arguments)
 
     def person_at_client(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Somebody who says yes to most of what is asked."""
+        """A person who approves most of what is asked."""
         choice = self.draw.random()
         if choice < 0.7:
             for mark in MARK.finditer(json.dumps(question)):
@@ -202,45 +202,45 @@ class Place:
         return {"action": "decline" if choice < 0.9 else "cancel"}
 
     def sample(self) -> None:
-        """Note what the processes have that nobody kills."""
+        """Record the resources of the processes that are not killed."""
         for name, pid in self.lasting.items():
             os.kill(pid, signal.SIGUSR1)
             told = self.folder / f"tasks/{pid}"
-            # What it has told by now is of the sample before; nothing where it is just writing.
+            # Its last report belongs to the sample before; there is none while it is being written.
             tasks, blocks = [*map(float, told.read_text().split() if told.exists() else ()), 0.0, 0.0][:2]
             if blocks:
                 had = memory_of(pid) | {"tasks": tasks, "blocks": blocks}
                 self.samples.setdefault(name, []).append((time.monotonic(), had))
 
-    # For stdio and HTTP
+    # Overridden for stdio and HTTP
 
     def open_store(self) -> None:
-        """Have a store, and the environment that names it."""
+        """Provide a store, and the environment that names it."""
 
     def start(self) -> None:
         """Start the servers and make the clients."""
         raise NotImplementedError
 
     def kill(self, choice: int, seconds: float) -> None:
-        """Kill a server, and start it again after so many seconds."""
+        """Kill a server, and restart it after this many seconds."""
         raise NotImplementedError
 
     def store_away(self, seconds: float) -> None:
-        """Let nobody write into the store for so long: longer than who writes waits for it, which is 5 s."""
+        """Block all writes to the store for this many seconds, longer than the 5 s that a writer waits."""
         path = self.folder / "state/waha-mcp/store.sqlite"
         until(path.exists)
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(min(max(seconds, 6.0), 10.0))  # so long it is held
+            time.sleep(min(max(seconds, 6.0), 10.0))  # the time for which it is held
             connection.execute("ROLLBACK")
 
-    #: Whether the store goes by the clock of those who use it.
+    #: Whether the store uses the clock of its clients.
     clocked = True
 
     def set_clock(self, by: float) -> None:
-        """Set the clock of all processes of the bridge by so many seconds, once nobody has a lost answer to ask for.
+        """Move the clock of all processes of the bridge by so many seconds, once no lost answer has to be repeated.
 
-        Whoever asks again an hour later by the store's clock is not held back any more, and need not be.
+        A repeat that comes an hour later by the store's clock is not blocked any more, and need not be.
         """
         ends = time.monotonic() + 20
         while self.shared.owed:
@@ -256,28 +256,31 @@ class Place:
 
     @property
     def rotated(self) -> list[str]:
-        """The Apps whose keys are rotated, and whose processes over stdio start again with it."""
+        """The Apps whose keys are rotated, and whose processes over stdio are restarted with that."""
         return sorted(app for app, rules in self.rules.items() if rules.kind not in LASTING)
 
     @property
     def repeated(self) -> list[str]:
-        """The Apps whose keys WAHA and others repeat: no server knows a key by which it does not work any more."""
+        """The Apps whose keys are put into answers by WAHA and others.
+
+        A server does not know a key that stopped working.
+        """
         return sorted(app for app, rules in self.rules.items() if rules.kind in LASTING)
 
     def restart(self, app: str) -> None:
-        """Let a server read its App again, where it does not by itself."""
+        """Make the server read its App again, if it does not do so by itself."""
 
     clients: Sequence[Client] = ()
 
     @property
     def ended(self) -> Iterator[str]:
-        """Processes that ended and were not told to."""
+        """Processes that ended without being told to."""
         yield from ()
 
     # For the judge
 
     def tell(self, run: Run, began: float) -> None:
-        """Put all that there is into `run`, once all clients are done."""
+        """Put all records into `run`, once all clients are done."""
         self.judge.no_faults()
         self.judge.settle()
         known = self.known
@@ -324,7 +327,7 @@ class StdioPlace(Place):
         self._numbers: dict[Stdio, int] = {}
 
     def start(self) -> None:
-        # Two processes of the same App, one of which nobody kills.
+        # Two processes of the same App, one of which is never killed.
         apps = [*self.rules, f"{self.name}-open"]
         starting = []
         for number, app in enumerate(apps):
@@ -363,7 +366,7 @@ class StdioPlace(Place):
 
     def kill(self, choice: int, seconds: float) -> None:
         ways = [way for ways in self._ways.values() for way in ways if way.pid not in self.lasting.values()]
-        # Its client starts it again with the next call.
+        # Its client restarts it with the next call.
         ways[choice % len(ways)].kill()
 
     def restart(self, app: str) -> None:
@@ -430,15 +433,15 @@ class HttpPlace(Place):
 
     def kill(self, choice: int, seconds: float) -> None:
         self.servers[1].kill()
-        time.sleep(min(seconds, 5.0))  # so long it is away
-        self.servers[1].start(PATIENCE)  # a machine under load takes its time
+        time.sleep(min(seconds, 5.0))  # the time for which it is away
+        self.servers[1].start(PATIENCE)  # a busy machine takes longer
 
     def store_away(self, seconds: float) -> None:
         if self.redis is None:
             super().store_away(seconds)
             return
         self.redis.end(kill=True)
-        time.sleep(min(max(seconds, 2.5), 10.0))  # so long it is away
+        time.sleep(min(max(seconds, 2.5), 10.0))  # the time for which it is away
         self.redis.start()
 
     def tell(self, run: Run, began: float) -> None:

@@ -1,4 +1,4 @@
-"""One run: places, their clients, and what befalls them by the schedule."""
+"""One run: places, their clients, and the scheduled disturbances."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.soak.schedule import LANES, Disturbance, drawn
 from tests.soak.verdict import BOUNDS, Findings, Growth, Run, Span, judged
 
 PLACES = ("stdio", "http")
-#: What a process may gain in a run that is too short for it to have warmed up.
+#: The growth that a process is allowed in a run too short for warming up.
 SHORT = BOUNDS | {"memory": (0.25, 25e6), "blocks": (0.5, 0), "files": (0, 60), "threads": (0, 20), "tasks": (0, 100)}
-#: Seconds from one sample of what processes have to the next, between messages that arrive, and between the person's
-#: looks at what waits.
+#: Seconds between samples of the processes, between messages that arrive, and between the person's looks at the
+#: questions.
 SAMPLED, ARRIVES, LOOKS = 2.0, 0.8, 3.0
-#: By which words it shows that a limit was met, and a disturbance felt.
+#: The texts that show that a limit was hit, or a disturbance took effect.
 WORDS = {
     "refused by a list": "may not write to",
     "over the pace": "Over the App's limit",
@@ -42,7 +42,7 @@ _PAGE = {"body": "<html><h1>Bad gateway</h1></html>", "content_type": "text/html
 
 @dataclass
 class Soak:
-    """What came of it."""
+    """The results."""
 
     seed: int
     seconds: float
@@ -51,7 +51,7 @@ class Soak:
     disturbed: Counter[str] = field(default_factory=Counter)
     growth: list[Growth] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)
-    #: How many answers had which of `WORDS`.
+    #: How many answers contained which of `WORDS`.
     told: Counter[str] = field(default_factory=Counter)
     redis: bool = True
 
@@ -87,7 +87,7 @@ def soak(seconds: float, seed: int, folder: Path, note: Callable[[str], None] = 
             return run
 
         began = time.monotonic()
-        # One count for each lane, whose thread alone writes to it.
+        # One counter per lane, written only by the lane's thread.
         happened: list[Counter[str]] = []
         lanes = []
         for place in PLACES:
@@ -150,7 +150,7 @@ def _lane(
         done: set[str] = set()
         for each in disturbances:
             time.sleep(max(began + each.at - time.monotonic(), 0))
-            # On a machine that is late, a run does not go on for what has happened before.
+            # On a slow machine, one that would start after the end is skipped, unless it is the first of its kind.
             if each.kind not in done or time.monotonic() < began + place.seconds:
                 _KINDS[each.kind](place, each)
                 done.add(each.kind)
@@ -159,13 +159,13 @@ def _lane(
     return run
 
 
-# What befalls them
+# Disturbances
 
 
 def _fault(*faults: dict[str, Any]) -> Callable[[Place, Disturbance], None]:
     def add(place: Place, what: Disturbance) -> None:
         for each in faults:
-            # How many requests it spoils, where it says at most how many.
+            # The number of requests that it spoils, if it is limited.
             count = 1 + what.choice % each.get("count", 1)
             place.surely("POST", "/sandbox/faults", each | {"count": count})
 
@@ -173,7 +173,7 @@ def _fault(*faults: dict[str, Any]) -> Callable[[Place, Disturbance], None]:
 
 
 def _no_answer(place: Place, what: Disturbance) -> None:
-    """WAHA does it after the bridge has given up."""
+    """WAHA does it after the bridge has timed out."""
     late = 33.0 if place.seconds >= LONG else 4.0
     place.surely("POST", "/sandbox/faults", {"path": _SEND, "late": late, "count": 1})
 
@@ -196,13 +196,13 @@ def _sockets(place: Place, what: Disturbance) -> None:
 
 def _session_down(place: Place, what: Disturbance) -> None:
     place.surely("POST", "/sandbox/session", {"status": "STARTING"})
-    time.sleep(what.seconds)  # so long it is down
+    time.sleep(what.seconds)  # the time for which it is down
     place.surely("POST", "/sandbox/session", {"status": "WORKING"})
 
 
 def _restart_waha(place: Place, what: Disturbance) -> None:
     place.waha.go_away()
-    time.sleep(min(what.seconds, 10.0))  # so long it is away
+    time.sleep(min(what.seconds, 10.0))  # the time for which it is away
     place.waha.come_back()
 
 
@@ -232,7 +232,7 @@ def _revoke(place: Place, what: Disturbance) -> None:
     body = {name: row[name] for name in ("isAdmin", "session", "isActive", "actions")}
     place.surely("PUT", f"/api/keys/{row['id']}", body | {"isActive": False})
     begins = time.time()
-    time.sleep(what.seconds)  # so long it is revoked
+    time.sleep(what.seconds)  # the time for which it is revoked
     ends = time.time()
     place.surely("PUT", f"/api/keys/{row['id']}", body)
     place.known.revoked.append(Span(app, begins, ends))
@@ -242,7 +242,7 @@ def _rotate(place: Place, what: Disturbance) -> None:
     app = place.rotated[what.choice % len(place.rotated)]
     place.command("apps", "rotate", app, "--json", WAHA_ADMIN_KEY=place.waha.info.admin_key)
     place.learn_key(app)
-    # WAHA's name in the log for the key of an MCP App, which rotating makes.
+    # The name in WAHA's log of the key of an MCP App, which rotation creates.
     place.known.keys[f"app:{app}"] = app
     place.restart(app)
 
@@ -251,7 +251,7 @@ def _pause(place: Place, what: Disturbance) -> None:
     app = _app(place, what)
     place.until_done("pause", app)
     begins = time.time()
-    time.sleep(what.seconds)  # so long it is paused
+    time.sleep(what.seconds)  # the time for which it is paused
     ends = time.time()
     place.until_done("resume", app)
     place.known.paused.append(Span(app, begins, ends))

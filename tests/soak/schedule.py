@@ -1,4 +1,4 @@
-"""What goes wrong when: drawn from a seed, each kind at least once."""
+"""What fails when: drawn from a seed, each kind at least once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-#: What befalls whom. What stands in one lane happens one after the other, and beside the other lanes.
+#: The kinds of disturbance and what they hit. Those in one lane happen one after the other; lanes run in parallel.
 LANES: Mapping[str, Sequence[str]] = {
     "WAHA": (
         "an answer is lost, the effect is there",
@@ -28,7 +28,7 @@ LANES: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One of them: `at` seconds after the begin, for `seconds` where it lasts. `choice` draws whom it befalls."""
+    """One disturbance: `at` seconds after the start, for `seconds` if it lasts. `choice` draws the target."""
 
     at: float
     place: str
@@ -42,15 +42,15 @@ class Disturbance:
 
 
 def drawn(seed: int, seconds: float, places: Sequence[str]) -> list[Disturbance]:
-    """The schedule of a run of so many seconds, by time."""
+    """The schedule of a run with this many seconds, by time."""
     found = []
     for place in places:
         for lane, kinds in LANES.items():
             draw = Random(f"{seed} {place} {lane}")
-            # In a long run, as many as that they do not hide one another.
+            # In a long run, as many as possible without hiding one another.
             amount = max(len(kinds), int(seconds / (6 if lane == "WAHA" else 12)))
             order = [kind for _ in range(amount // len(kinds) + 1) for kind in draw.sample(kinds, len(kinds))][:amount]
-            # Nothing in the very begin, where all processes start, nor at the end, where what is owed is repeated.
+            # None at the start, when all processes start, and none at the end, when open repeats are made.
             slot = seconds * 0.85 / amount
             for number, kind in enumerate(order):
                 at = seconds * 0.05 + slot * (number + draw.random() / 2)

@@ -18,10 +18,10 @@ from typing import IO, Any, NamedTuple, Protocol
 from tests.harness import environment
 from tests.http_server import LEGACY, Caller, Served
 
-#: Python lines for a server: its wall clock is as far off as the file says that SOAK_CLOCK names (a double). On SIGUSR1
-#: it gives back what memory is free, so that what is left is what it holds, and writes how many tasks and how many
-#: blocks of memory for Python's objects it has into a file in the folder SOAK_TASKS. What it remembers up to a greatest
-#: number, it remembers less of, so that all of that is full once it has warmed up.
+#: Python lines for a server. Its wall clock is off by the number (a double) in the file that SOAK_CLOCK names. On
+#: SIGUSR1 it releases free memory, so that what remains is in use, and writes the numbers of its tasks and of the
+#: memory blocks of Python's objects into a file in the folder SOAK_TASKS. Its bounded caches are made smaller, so that
+#: they are full once it has warmed up.
 FIRST = """
 import functools
 _lru_cache = functools.lru_cache
@@ -54,11 +54,11 @@ class Answer(NamedTuple):
 
 
 class Lost(Exception):
-    """The answer was lost with the process or the connection."""
+    """The answer was lost together with the process or the connection."""
 
 
 class Hung(Exception):
-    """There was no answer in all the time that a call may take."""
+    """There was no answer within the most time that a call may take."""
 
 
 class Way(Protocol):
@@ -74,14 +74,14 @@ class Way(Protocol):
     def close(self) -> None: ...
 
 
-#: What a person at the client answers to a question: the result of the request.
+#: The answer of the person at the client to a question: the result of the request.
 Person = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Stdio:
     """A process that a client has started; one that was killed is started again with the next call.
 
-    Its lines go into `out`, and what it logs into `err`, over all its lives.
+    Its lines go into `out`, and its log into `err`, over all restarts.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class Stdio:
         self._patience, self._person = patience, person
         self._numbers = itertools.count(1)
         self._killed = self._closed = False
-        #: Set while it is to stay away.
+        #: Set while it must not be restarted.
         self.held = threading.Event()
-        #: How often it ended and nobody had told it to.
+        #: How often it ended without being told to.
         self.ended = 0
         self._start()
 
@@ -180,12 +180,12 @@ class Stdio:
                 each.close()
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill it, as a crash would."""
         self._killed = True
         self._process.kill()
 
     def stop(self) -> None:
-        """End it as its host does, so that it reads its App again."""
+        """End it as a host does, so that it reads its App again."""
         self._killed = True
         self._process.terminate()
 
@@ -200,7 +200,7 @@ class Stdio:
 
 
 class Web:
-    """HTTP to one of several servers, by chance; its key is looked up again where it was refused."""
+    """HTTP to one of several servers, chosen at random; its key is read again if it was refused."""
 
     def __init__(
         self, servers: Sequence[Served], key: Callable[[], str], version: str, draw: Random, *, patience: float
@@ -222,7 +222,7 @@ class Web:
             self._forget(server)
             raise Hung from None
         except (OSError, HTTPException, ValueError):
-            # A connection that broke, or an answer that was cut off.
+            # A broken connection, or a truncated answer.
             self._forget(server)
             raise Lost from None
 

@@ -1,4 +1,4 @@
-"""The judge of the soak: it sees each thing that must not be, and nothing where all is well."""
+"""The judge of the soak: it detects each kind of failure, and finds nothing in a good run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(text: str | None, *, app: str = OPEN, mark: str = "", error: bool = Fal
 
 
 def good() -> Run:
-    """A run in which one text was sent, and all is well."""
+    """A good run in which one text was sent."""
     place = Place("here", rules_of("here", KINDS, CHATS), CHATS)
     place.makers = dict(enumerate(apps_of("here", KINDS))) | {OTHERS: "others"}
     place.keys = {app: app for app in place.rules}
@@ -53,7 +53,7 @@ def again(run: Run) -> None:
 
 
 def only_in_the_chat(run: Run) -> None:
-    """What the log does not know of is in the chat twice."""
+    """The text is in the chat twice, and in the log once."""
     run.places["here"].messages.append((OWN, True, SENT))
 
 
@@ -81,7 +81,7 @@ def paused(run: Run) -> None:
 
 
 def often(times: int) -> Callable[[Run], None]:
-    """So many sends of the App that may not send often, one second after the other."""
+    """This many sends, one second apart, of the App with a limit."""
 
     def send(run: Run) -> None:
         own = CHATS.own[PACED]
@@ -100,7 +100,7 @@ def printed(what: bytes) -> Callable[[Run], None]:
 
 
 def kept(name: str, what: bytes, app: str | None = None) -> Callable[[Run], None]:
-    """A file with this in it, of one App or of all."""
+    """A file with this content, of one App or of all."""
 
     def keep(run: Run) -> None:
         run.files[name] = what

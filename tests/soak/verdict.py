@@ -1,6 +1,6 @@
-"""The judge: what was answered and left on disk, held against what WAHA itself has logged and has.
+"""The judge: answers and files on disk, compared with WAHA's own log and messages.
 
-Nothing here starts or asks anything: a run is a `Run`, and `judged` says of each column what is wrong.
+Nothing here starts processes or makes requests: a run is a `Run`, and `judged` says for each column what is wrong.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from tests.soak.world import MARK, Chats, Rules, maker_of
 COLUMNS = (
     "lost", "doubled", "false words", "outside policy", "tracebacks", "leaked keys", "cross-key", "growth", "hung",
 )  # fmt: skip
-#: Seconds between a command's end and the first byte that must not leave any more: a look at the store takes so long.
+#: Seconds between the end of a command and the first byte that must no longer leave: a look into the store takes that
+#: long.
 MARGIN = 3.0
-#: Words of something that broke inside.
+#: Text that shows an internal error.
 _BROKE = re.compile(
     r"Traceback \(most recent call last\)|waha-mcp failed inside|Exception ignored in|exception was never retrieved"
 )
-#: What a call with these words has done, or may have.
+#: Answers after which the call has, or may have, had its effect.
 CLAIMS = {"done", "repeat: done", "repeat: found"}
 OPEN = {"unknown", "repeat: not known", "repeat: under way", "nothing"}
-#: Operations with an effect on whoever reads the chat.
+#: Operations with an effect on the readers of a chat.
 _SENDS = re.compile(r"/api/(send(Text|Image|File|Voice|Video|Poll)|forwardMessage)$")
 
 
@@ -46,11 +47,11 @@ class Call:
     arguments: dict[str, Any]
     began: float
     ended: float = 0.0
-    #: What was answered; None: the answer was lost with its process or connection.
+    #: The answer; None: it was lost with its process or connection.
     text: str | None = None
     is_error: bool = False
     hung: bool = False
-    #: The mark of what it would do, if anything.
+    #: The mark of its effect, if it has one.
     mark: str = ""
 
     @property
@@ -64,7 +65,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Span:
-    """A time in which an App was paused, or its key revoked."""
+    """A period in which an App was paused, or its key revoked."""
 
     app: str
     begins: float
@@ -76,22 +77,22 @@ class Span:
 
 @dataclass
 class Growth:
-    """What one process that nobody killed had after its warm-up, and at the end."""
+    """The resources of a process that was not killed, after its warm-up and at the end."""
 
     name: str
     before: Mapping[str, float]
     after: Mapping[str, float]
 
 
-#: By what share more, and by how many besides. Memory may: what is freed in between others' is not given back, although
-#: nobody holds it. The blocks of Python's objects tell what is held.
+#: The allowed growth: a share, and a constant on top. Memory is allowed more, since freed memory between used blocks is
+#: not returned; the blocks of Python's objects show what is really in use.
 BOUNDS: dict[str, tuple[float, float]] = {
     "memory": (0.25, 5e6), "blocks": (0.10, 20_000), "files": (0.0, 10), "threads": (0.0, 10), "tasks": (0.0, 10),
 }  # fmt: skip
 
 
 def outgrown(grown: Growth, bounds: Mapping[str, tuple[float, float]]) -> Iterator[str]:
-    """What a process has more of at the end than it may."""
+    """The resources that have grown by more than is allowed."""
     for what, before in grown.before.items():
         share, besides = bounds[what]
         most = before * (1 + share) + besides
@@ -101,7 +102,7 @@ def outgrown(grown: Growth, bounds: Mapping[str, tuple[float, float]]) -> Iterat
 
 @dataclass
 class Place:
-    """What is known of one place: a WAHA, a store, and those who use them."""
+    """The data of one place: a WAHA, a store, and their users."""
 
     name: str
     rules: dict[str, Rules]
@@ -114,29 +115,29 @@ class Place:
     messages: list[tuple[str, bool, str]] = field(default_factory=list)
     #: A person's own id for each hidden one.
     hidden: dict[str, str] = field(default_factory=dict)
-    #: When a person began to approve which mark.
+    #: When a person started to approve which mark.
     approved: dict[str, float] = field(default_factory=dict)
     paused: list[Span] = field(default_factory=list)
     revoked: list[Span] = field(default_factory=list)
-    #: When the clock that the store goes by was set.
+    #: When the clock that the store uses was set.
     jumps: list[float] = field(default_factory=list)
 
 
 @dataclass
 class Run:
-    """All that there is to judge. Outputs and files are by a name that says whose they are."""
+    """Everything that is judged. The names of outputs and files say whose they are."""
 
     places: dict[str, Place] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
-    #: What processes wrote, and what no call was answered with.
+    #: The output of processes that was not the answer to a call.
     outputs: dict[str, bytes] = field(default_factory=dict)
-    #: What stands on disk. `of`: the App to which a file belongs alone.
+    #: The files on disk. `of`: the App that a file belongs to, if it is only one.
     files: dict[str, bytes] = field(default_factory=dict)
     of: dict[str, tuple[str, str]] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
     growth: list[Growth] = field(default_factory=list)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=lambda: BOUNDS)
-    #: Processes that ended and were not told to.
+    #: Processes that ended without being told to.
     ended: list[str] = field(default_factory=list)
 
 
@@ -158,11 +159,11 @@ def judged(run: Run) -> Findings:
     return found
 
 
-# What was done
+# Effects
 
 
 def _performed(place: Place) -> list[dict[str, Any]]:
-    """The requests that WAHA carried out and that change something, but for the admin's."""
+    """The requests that WAHA carried out and that change something, except for the admin's."""
     return [
         each
         for each in place.log
@@ -171,7 +172,7 @@ def _performed(place: Place) -> list[dict[str, Any]]:
 
 
 def _effects(place: Place, calls: Iterable[Call], found: Findings) -> None:
-    """Each thing that was to be done, by what was said of it and how often WAHA has done it."""
+    """For each mark, the answers to its calls and how often WAHA has carried it out."""
     done = Counter(
         mark
         for each in _performed(place)
@@ -185,7 +186,7 @@ def _effects(place: Place, calls: Iterable[Call], found: Findings) -> None:
             by_mark[call.mark].append(call)
     for mark, tries in by_mark.items():
         said = [call.said for call in tries]
-        # Its log is the witness, and its messages: what either has is there.
+        # Both WAHA's log and its messages count: an effect in either is there.
         count = max(done[mark], there[mark])
         told = f"{mark}: WAHA has it {count} times; {' | '.join(map(str, tries))}"
         if count > 1:
@@ -200,7 +201,7 @@ def _effects(place: Place, calls: Iterable[Call], found: Findings) -> None:
 
 
 def _outside(place: Place, calls: Iterable[Call]) -> Iterator[str]:
-    """Effects that no App may have had."""
+    """Effects that no App was allowed."""
     paces: dict[str, list[float]] = defaultdict(list)
     for each in _performed(place):
         app = place.keys.get(each["key"])
@@ -230,7 +231,7 @@ def _outside(place: Place, calls: Iterable[Call]) -> Iterator[str]:
     for app, times in paces.items():
         limit = place.rules[app].limit
         assert limit is not None
-        # The limit is for an hour of the store's clock: each time between two jumps of it counts alone.
+        # The limit is for an hour of the store's clock: each period between two jumps of it is counted separately.
         for begins, ends in zip([0.0, *place.jumps], [*place.jumps, float("inf")], strict=True):
             within = sorted(time for time in times if begins <= time < ends)
             for first, last in zip(within, within[limit:], strict=False):
@@ -251,7 +252,7 @@ def _chat_of(place: Place, entry: Mapping[str, Any]) -> str | None:
     return place.hidden.get(chat, chat)
 
 
-# What was shown
+# Shown content
 
 
 def _marks(text: str) -> list[str]:
@@ -259,7 +260,7 @@ def _marks(text: str) -> list[str]:
 
 
 class _Seen:
-    """Which marks an App may have seen."""
+    """The marks that an App may have seen."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -269,7 +270,7 @@ class _Seen:
                 self._chats[mark].add(place.hidden.get(chat, chat))
 
     def strange(self, app: str, mark: str) -> tuple[str, str] | None:
-        """The column and the words, where the App may not have seen it."""
+        """The column and the text, if the App may not have seen it."""
         if self._place.makers.get(maker_of(mark)) == app:
             return None
         chats = self._chats.get(mark)
@@ -298,11 +299,11 @@ def _shown(place: Place, calls: Iterable[Call], found: Findings) -> None:
                     found["outside policy"].append(f"its key was revoked, and it read: {call}")
 
 
-# What was left
+# Leaks
 
 
 def spellings(secret: str) -> set[bytes]:
-    """A secret in the encodings in which it must not get out, in lower case: plain, escaped, in hex and base64."""
+    """A secret in the encodings in which it must not leak, in lower case: plain, escaped, in hex and base64."""
     raw = secret.encode()
     found = {secret, quote(secret, safe=""), raw.hex(), json.dumps(secret)[1:-1], html.escape(secret)}
     found |= {
@@ -310,7 +311,7 @@ def spellings(secret: str) -> set[bytes]:
         for form in ("%{:02x}", "\\u{:04x}", "&#{};", "&#x{:x};", "\\x{:02x}")
     }
     for before in range(3):
-        # At each place of a longer text; what depends on its neighbours is left out.
+        # In base64, at each offset within a longer text, without the ends that depend on neighbours.
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             whole = encode(b"\0" * before + raw).decode().rstrip("=")
             begins, ends = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
@@ -319,7 +320,7 @@ def spellings(secret: str) -> set[bytes]:
 
 
 def _left(run: Run, found: Findings) -> None:
-    """What is in outputs, answers and files."""
+    """Secrets in outputs, answers and files."""
     answers = {
         f"answers to {app}": "\n".join(call.text or "" for call in run.calls if call.app == app).encode()
         for app in {call.app for call in run.calls}
@@ -329,7 +330,7 @@ def _left(run: Run, found: Findings) -> None:
         lower = content.lower()
         for number, needles in forms:
             if places := [at for needle in needles if (at := lower.find(needle)) >= 0]:
-                # The secret itself is not shown, nor what stands around it.
+                # Neither the secret nor the text around it is shown.
                 found["leaked keys"].append(f"{name}: the secret number {number}, at byte {min(places)}")
     for name, content in [*run.outputs.items(), *run.files.items()]:
         text = content.decode(errors="replace")

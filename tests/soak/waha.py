@@ -1,8 +1,8 @@
-"""A sandbox that goes away and comes back with its state, as a WAHA that is restarted.
+"""A sandbox that goes away and comes back with its state, like a WAHA that is restarted.
 
-`python -m tests.soak.waha ENGINE SEED PORT` prints a line of JSON, as `waha-mcp sandbox --json`, whenever it accepts
-connections, and `away` when it does not any more. SIGUSR1 ends its server: connections are broken, what was pending
-never happens, and nobody listens on the port. SIGUSR2 starts it again with account, keys, faults and request log.
+`python -m tests.soak.waha ENGINE SEED PORT` prints a line of JSON, like `waha-mcp sandbox --json`, whenever it accepts
+connections, and `away` when it no longer does. SIGUSR1 ends its server: connections are broken, what was pending never
+happens, and nobody listens on the port. SIGUSR2 starts it again with account, keys, faults and request log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from waha_mcp.sandbox import SandboxInfo, faults
 from waha_mcp.sandbox.http_server import serving
 from waha_mcp.sandbox.state import Sandbox
 
-#: What the log must hold: nothing of it may be forgotten before it is judged.
+#: The size of the log: no entry may be dropped before the run is judged.
 LOG_LENGTH = 2_000_000
 AWAY, BACK = signal.SIGUSR1, signal.SIGUSR2
 
@@ -46,7 +46,7 @@ class Waha:
         return self._process.stdout.readline()
 
     def go_away(self) -> None:
-        """Let it end; nobody listens any more when this returns."""
+        """Take it down; nobody listens any more when this returns."""
         self._process.send_signal(AWAY)
         assert self._line() == "away\n"
 

@@ -1,4 +1,4 @@
-"""Who may do what: the Apps of a place, their definitions, and the marks by which a text is known again anywhere."""
+"""Who may do what: the Apps of a place, their definitions, and the marks that identify a text anywhere."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itertools import count
 
 from tests.harness import NO_PACE_TEXT
 
-#: A mark: who made it, and its number. No part of one is one.
+#: A mark: its maker and a number. No mark is part of another.
 MARK = re.compile(r"mk([0-9a-f]{2})[0-9a-f]{5}x")
-#: Who lets messages of others arrive.
+#: The sender of messages that arrive from others.
 OTHERS = 0xFF
-#: How often an hour the App `paced` may write into its chat.
+#: The hourly limit of the App `paced` for its chat.
 LIMIT = 6
 #: The App whose questions go to the person at its client; over stdio alone.
 FORMED = "formed"
@@ -32,7 +32,7 @@ def maker_of(mark: str) -> int:
 
 @dataclass(frozen=True)
 class Chats:
-    """The chats of a place, by their ids. `own`: of each App, which no other may read or write to."""
+    """The chats of a place, by id. `own`: each App's chat, which no other App may read or write to."""
 
     #: Whom every App may reach.
     common: str
@@ -44,13 +44,13 @@ class Chats:
 
     @classmethod
     def of(cls, people: Sequence[str], apps: Sequence[str]) -> Chats:
-        """The first of these people is the common chat: whoever answers."""
+        """The first of these people is the common chat, whose person answers."""
         common, unwritable, sealed, *others = people
         return cls(common, unwritable, sealed, dict(zip(apps, others, strict=False)))
 
     @property
     def all(self) -> list[str]:
-        """All that somebody's lists name."""
+        """All chats that somebody's lists name."""
         return [self.common, self.unwritable, self.sealed, *self.own.values()]
 
 
@@ -63,14 +63,14 @@ class Rules:
     reads: frozenset[str]
     sends: frozenset[str]
     actions: tuple[str, ...]
-    #: The actions of its key; more than its own where the definition is what limits it.
+    #: The actions of its key; more than its own if the definition is what limits it.
     key_actions: tuple[str, ...]
     definition: str
     #: Sends per hour to its own chat; None: no limit.
     limit: int | None = None
-    #: Whether a person has to say yes first.
+    #: Whether a person has to approve first.
     asks: bool = False
-    #: Where its lists say what is not allowed: who is on none of the place's roles may be written to and read.
+    #: Whether its lists are deny lists: people outside the place's roles may then be written to and read.
     others: bool = False
 
     def may_send(self, chat: str, chats: Chats) -> bool:
@@ -109,7 +109,7 @@ def _rules(app: str, kind: str, chats: Chats) -> Rules:
         head |= {"index": True, "audit": "text"}
     else:
         head |= {"humanize": False}
-    # Both ways to say it: what is allowed, or what is not.
+    # Both kinds of list: allow, and deny.
     if kind == "open":
         unsent = [each for each in chats.all if each not in sends]
         unread = [each for each in chats.all if each not in reads]
@@ -120,7 +120,7 @@ def _rules(app: str, kind: str, chats: Chats) -> Rules:
     fields = "".join(f"{name} = {json.dumps(value)}\n" for name, value in head.items())
     return Rules(
         app, kind, frozenset(reads), frozenset(sends), actions,
-        # The reader's key may all: what holds it is its definition.
+        # The reader's key may do everything: only its definition limits it.
         both if kind == "reader" else actions,
         fields + lists + more + pace, limit, asks=kind in ("asked", FORMED), others=kind == "open",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs Python lines in processes of their own, all beginning at once."""
+"""Runs Python lines in separate processes, which all start at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opened(place: Path | str, wait: float = 5.0) -> Sqlite | Redis:
 
 
 def start(path: Path | str, lines: str, number: int = 0) -> subprocess.Popen[str]:
-    """A process that has `store`, `path` and `number`, waits for a line (see `go`), and then runs `lines`.
+    """A process with `store`, `path` and `number`, which waits for a line (see `go`) and then runs `lines`.
 
     `path`: where its store is, as for `opened`.
     """
@@ -56,7 +56,7 @@ def go(process: subprocess.Popen[str]) -> None:
 
 
 def together(path: Path | str, lines: str, processes: int) -> list[str]:
-    """What each of several processes prints."""
+    """The output of each of several processes."""
     running = [start(path, lines, number) for number in range(processes)]
     for each in running:
         go(each)
@@ -64,7 +64,7 @@ def together(path: Path | str, lines: str, processes: int) -> list[str]:
 
 
 def ended(running: Sequence[subprocess.Popen[str]]) -> list[str]:
-    """What processes have printed, each to its good end."""
+    """The output of processes, all of which must succeed."""
     found = []
     for each in running:
         out, errors = each.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""Which clients are there: what bridges write down, and what of it counts."""
+"""Which clients are connected: what bridges record, and which records count."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is to be written waits for nothing else."""
+    """Records are written without delay."""
     monkeypatch.setattr(attendance, "SOON", 0.0)
 
 
 async def written(store: Store, *clients: tuple[str, str], app_id: str = "assistant") -> Presence:
-    """What a bridge has written down that has seen these clients: (name, transport)."""
+    """The records of a bridge that has seen these clients: (name, transport)."""
     presence = Presence(app_id, lambda: store, lambda: ("live", None))
     async with anyio.create_task_group() as tasks:
         presence.start = tasks.start_soon

@@ -1,4 +1,4 @@
-"""What processes on one store tell each other."""
+"""Notifications between processes on one store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 async def hearing(
     of: Changes, server: RedisServer, listeners: int = 1
 ) -> AsyncIterator[MemoryObjectReceiveStream[str | None]]:
-    """What is heard, from when that many listen."""
+    """What is received, once this many listen."""
     into, heard = anyio.create_memory_object_stream[str | None](100)
 
     async def listen() -> None:
@@ -59,7 +59,7 @@ async def listening(server: RedisServer, count: int) -> None:
             await anyio.sleep(0.02)
 
 
-async def test_others_hear_what_one_tells_and_it_does_not_hear_itself(server: RedisServer) -> None:
+async def test_others_receive_what_one_sends_and_it_does_not_receive_its_own(server: RedisServer) -> None:
     with closing(server.store()) as one, closing(server.store()) as other:
         here, there = Changes(one), Changes(other)
         async with hearing(here, server) as heard, hearing(there, server, 2) as also_heard:
@@ -84,7 +84,8 @@ async def test_after_redis_was_away_anything_may_have_changed_and_what_could_not
             server.start()
             assert await heard.receive() is None
             got = {await also_heard.receive() for _ in range(3)}
-            # Told as soon as one of them listens, perhaps before the other does: who was cut off hears None anyway.
+            # Sent as soon as one of them listens, perhaps before the other does: a listener that was cut off receives
+            # None anyway.
             assert None in got or got == {"told while it was away", "and another"}
             await listening(server, 2)
             await here.tell("once more")

@@ -1,4 +1,4 @@
-"""Where an App's state lies, beside the store that all Apps share."""
+"""Where the state of an App is, beside the store that all Apps share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several threads of one process that want a file which another process holds."""
+"""Several threads of one process that want a file which another process has locked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from waha_mcp.store import Count, StoreAway
 from waha_mcp.store.sqlite import Sqlite
 
-#: Seconds that one step waits, and how many steps there are at once.
+#: Seconds that one step waits, and the number of parallel steps.
 WAIT, STEPS = 0.5, 10
 
 

@@ -87,7 +87,7 @@ def test_what_was_written_before_a_process_is_killed_stays_and_others_go_on(tmp_
         try:
             whole.append(json.loads(line))
         except ValueError:
-            assert line.startswith('{"from":0')  # what the killed process left of its last line
+            assert line.startswith('{"from":0')  # what the killed process wrote of its last line
     assert {each["number"] for each in whole if each["from"] == 0} >= set(range(last + 1))
     assert {each["number"] for each in whole if each["from"] == 1} == set(range(1_500))
 

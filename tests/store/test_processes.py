@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def place(request: pytest.FixtureRequest) -> Path | str:
-    """Where the store is, as `opened` takes it."""
+    """The location of the store, as `opened` takes it."""
     if request.param == "redis":
         url: str = request.getfixturevalue("redis_server").url
         return url
@@ -75,7 +75,7 @@ for n in range(60):
                 break
             left += 1
         assert sent + left == 50
-        # What a full limit stopped was not counted against the other.
+        # An event that a full limit rejected was not counted for the other limit.
         store.check([Count("chat", (Limit(sent + 1, 3600),))])
         with pytest.raises(Full):
             store.check([Count("chat", (Limit(sent, 3600),))])
@@ -97,7 +97,7 @@ sys.stdin.readline()
         running[0].kill()
         running[0].communicate()
         assert [store.alive(name) for name in found] == [False, True]
-        # Closing one of several stores of a process tells nothing of the others.
+        # Closing one of several stores of a process says nothing about the others.
         Sqlite(path).close()
         with closing(Sqlite(path)) as beside:
             mine = beside.process
@@ -135,12 +135,12 @@ while True:
         assert process.stdout is not None
         lines_read = [process.stdout.readline() for _ in range(20 + number)]
         process.kill()
-        out = process.stdout.read()  # what communicate() gives leaves out lines that are buffered here
+        out = process.stdout.read()  # communicate() would leave out lines that are buffered here
         process.communicate()
         told = int([*lines_read, *out.split()][-1])
         with closing(Sqlite(path)) as store:
             rows = store.rows("of", f"{number}/")
-            # What was answered is there; at most one more was written and not yet told.
+            # Every step that was answered is there; at most one more was written without its answer.
             assert told <= len(rows) <= told + 1
             assert [row.value for row in rows] == [str(n) * 500 for n in range(1, len(rows) + 1)]
         with closing(sqlite3.connect(path)) as connection:
@@ -213,7 +213,7 @@ except StoreAway as away:
     assert not path.exists()
 
 
-def test_of_all_who_open_an_old_file_one_brings_it_up(path: Path) -> None:
+def test_of_all_processes_that_open_an_old_file_one_migrates_it(path: Path) -> None:
     path.parent.mkdir()
     with closing(Sqlite(path)) as store:
         store.swap("a", "key", None, "value")

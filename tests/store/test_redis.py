@@ -1,4 +1,4 @@
-"""The store in Redis: when Redis is away, has lost data or may lose it, and what happens to an answer that is lost."""
+"""The store in Redis: when Redis is away, has lost data or may lose it, and what happens when an answer is lost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def own_server(folder: Path, *options: str, port: int | None = None) -> Iterator
 
 
 def refused(store: Redis, says: str) -> str:
-    """What every kind of step says of a store that is away: one line, with a next step."""
+    """The error of every kind of step when the store is away: one line, with a next step."""
     texts = set()
     steps: list[Callable[[], object]] = [
         lambda: store.get("a", "key"),
@@ -114,9 +114,7 @@ def test_a_user_with_the_rights_that_the_error_names_can_use_it_and_one_with_les
             client.execute_command("ACL", "DELUSER", "enough", "less", "elsewhere")
 
 
-def test_a_redis_that_may_drop_what_was_counted_is_refused_until_that_is_changed(
-    store: Redis, redis_server: RedisServer
-) -> None:
+def test_a_redis_that_may_evict_keys_is_refused_until_that_is_changed(store: Redis, redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         try:
             client.config_set("maxmemory", "100mb")
@@ -129,7 +127,7 @@ def test_a_redis_that_may_drop_what_was_counted_is_refused_until_that_is_changed
             client.config_set("maxmemory-policy", "noeviction")
 
 
-def test_that_it_may_drop_something_from_now_on_is_noticed_after_a_while(
+def test_an_eviction_policy_that_is_set_later_is_noticed_after_a_while(
     store: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store.get("a", "key") is None
@@ -284,7 +282,7 @@ def test_a_restart_without_its_data_is_noticed_until_the_user_accepts_it(tmp_pat
             server.end(kill=True)
             server.start()
             assert "waha-mcp store --accept-loss" in refused(store, "it has lost data")
-            # All others see it, too, and who comes new.
+            # All others see it, too, including new processes.
             refused(beside, "it has lost data")
             with closing(server.store()) as new:
                 refused(new, "it has lost data")
@@ -296,7 +294,7 @@ def test_a_restart_without_its_data_is_noticed_until_the_user_accepts_it(tmp_pat
             assert store.take([Count("key", (ONE,))])
             with pytest.raises(Full):
                 beside.take([Count("key", (ONE,))])
-        # What this machine remembers has followed.
+        # The record of this machine has been updated.
         with closing(server.store(memory)) as later, pytest.raises(Full):
             later.take([Count("key", (ONE,))])
 
@@ -333,7 +331,7 @@ def test_an_older_state_of_the_same_store_is_noticed(tmp_path: Path) -> None:
         server.start()
         refused(store, "it has lost data")
         assert store.accept_loss()
-        # What it has counts.
+        # From now on its data counts.
         with pytest.raises(Full):
             store.take([Count("key", (ONE,))])
 
@@ -410,7 +408,7 @@ sys.stdin.readline()
     ended([ends])
 
 
-def test_who_was_dead_for_the_others_comes_back_under_another_id(
+def test_a_process_that_counted_as_dead_comes_back_under_another_id(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_store, "BEAT", 0.1)
@@ -461,7 +459,7 @@ def test_in_a_cluster_it_finds_the_node_with_its_keys_and_follows_them(tmp_path:
             assert store.rows("a")
             store.publish("topic")
             store.flush()
-            # The other node takes the keys over, without what was in them.
+            # The other node takes the keys over, without their data.
             two.end(kill=True)
             with pytest.raises(StoreAway, match="cannot be reached"):
                 store.get("a", "key")

@@ -1,4 +1,4 @@
-"""How the user names the store: which URLs are taken, what is said of others, and who gets to see a password."""
+"""How the user names the store: which URLs are accepted, the errors for others, and who gets to see a password."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_commands_of_two_machines_use_the_same_store(redis_server: RedisServer, 
 
 
 @pytest.mark.slow
-def test_the_command_says_whether_it_can_be_used_and_takes_the_word_that_what_is_lost_is_lost(
+def test_the_command_says_whether_the_store_can_be_used_and_accepts_a_loss_of_data(
     redis_server: RedisServer,
 ) -> None:
     env = {VARIABLE: redis_server.url}

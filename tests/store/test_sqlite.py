@@ -1,4 +1,4 @@
-"""The store in a file: who may read it, what it does with a file that it cannot use, and its versions."""
+"""The store in a file: who may read it, how it handles a file that it cannot use, and its versions."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ except StoreAway as away:
     assert done.stdout.count("\n") == 1
 
 
-# Held, full, moved
+# Locked, full, moved
 
 
 def test_a_file_that_another_holds_for_too_long_is_away_and_then_back(path: Path, store: Sqlite) -> None:
@@ -293,7 +293,7 @@ def test_damage_that_shows_while_the_file_is_open_is_found_by_all_who_have_it_op
         for each in (store, beside):
             with pytest.raises(StoreAway, match="damaged"):
                 each.rows("a")
-        # Its log went with it.
+        # Its write-ahead log was moved with it.
         assert len(list(path.parent.glob("*.damaged-*-wal"))) == 1
         assert [each for each in names(path) if "damaged" not in each] == ["store.lock"]
         for each in (store, beside):

@@ -1,4 +1,4 @@
-"""What every store keeps to, in memory, in a file or in Redis."""
+"""The contract of every store: in memory, in a file or in Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waha_mcp.store.sqlite import Sqlite
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, store: Store) -> Clock:
-    """The time that the store reads."""
+    """The time that the store uses."""
     now = Clock([1_800_000_000.0])
     monkeypatch.setattr("time.time", lambda: now[0])
     if isinstance(store, ClockedRedis):
@@ -152,7 +152,7 @@ def test_each_compares_what_all_have_counted_with_its_own_limits(store: Store, c
     assert taken(store, Count("key", (Limit(1, 60),)))
     with pytest.raises(Full) as full:
         store.take([Count("key", (Limit(2, 3600),))])
-    # Two more have to leave before there is room: at last the third of the first three.
+    # Two more have to leave the window before there is room: in the end the third of the first three.
     assert full.value.wait == pytest.approx(600)
     assert taken(store, Count("key", (Limit(5, 3600),)))
 
@@ -194,7 +194,7 @@ def test_the_events_of_a_prefix_are_told_with_their_times_as_far_back_as_is_aske
     assert store.events("a/[", 3600).keys() == {"a/[x]?"}
     assert store.events("a*", 3600).keys() == {"a*b/total"}
     clock[0] -= 1000
-    # Of a clock that was set back: as they count.
+    # Events of a clock that was set back: as they count.
     assert store.events("a/total", 3600)["a/total"] == pytest.approx([clock[0], clock[0]])
 
 

@@ -27,7 +27,7 @@ class Made(Result):
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Tool:
-    """A tool of every kind of parameter, in a catalog of the test's own."""
+    """A tool with every kind of parameter, in a catalog made for the test."""
     monkeypatch.setattr("waha_mcp.tools.catalog._TOOLS", dict(CATALOG))
 
     @tool(title="Make", action=Action.READ, calls=["GET /api/version"], hints=READS, toolset="making")

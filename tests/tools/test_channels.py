@@ -13,7 +13,7 @@ from waha_mcp.tools.channels import Channels, Posts, list_channels, preview_chan
 pytestmark = pytest.mark.anyio
 
 CHANNEL = "120363000000000009@newsletter"
-#: As WPP lists a channel, whatever it is.
+#: WPP's row of any channel.
 ROW = {"id": CHANNEL, "name": "News", "invite": "", "role": "SUBSCRIBER", "verified": False, "subscribersCount": 0}
 POST = {"id": f"false_{CHANNEL}_A1", "timestamp": 1_790_000_000, "from": CHANNEL, "fromMe": False, "body": "Hi"}
 

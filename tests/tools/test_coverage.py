@@ -15,13 +15,13 @@ MAPPED = {call for tool in CATALOG.values() for call in tool.calls}
 NOT_MAPPED = {operation: (reason, instead) for operation, reason, instead in entries()}
 
 
-#: Where what has no tool stands.
+#: The file with the operations that have no tool.
 FILE = "waha_mcp/tools/not_mapped.py"
 ENTRY = '("server-internal", "what it is for", ["{}"]),'
 
 
 def _line(operation: str) -> str:
-    """Where an operation stands in that file."""
+    """The line of an operation in that file."""
     lines = (Path(__file__).parents[2] / FILE).read_text(encoding="utf-8").splitlines()
     found = next((number for number, line in enumerate(lines, 1) if f'"{operation}"' in line), None)
     return FILE if found is None else f"{FILE}:{found}"
@@ -59,7 +59,7 @@ def test_the_reason_is_one_of_the_list_and_fits_the_operation(operation: str) ->
 def test_a_tool_demands_the_action_that_waha_demands_for_each_operation_it_calls(tool: Tool) -> None:
     assert tool.calls
     assert len(set(tool.calls)) == len(tool.calls)
-    # What WAHA opens to every session's key needs no action of its own.
+    # Operations that WAHA opens to every session's key need no action.
     allowed = {"list", "server"} | ({tool.action.value} if tool.action is not None else set())
     for call in tool.calls:
         assert call in OPERATIONS, f"WAHA has no operation {call}"

@@ -54,7 +54,7 @@ def call(bridge: Bridge) -> Call:
 
 @pytest.fixture
 async def group(call: Call) -> str:
-    """A group of our own with one member."""
+    """A group of the account with one member."""
     created: str = (await call("create_group", subject="Walkers", participants=[ANSWERING_CHAT]))["id"]
     return created
 
@@ -238,7 +238,7 @@ async def test_a_qr_code_is_the_same_in_its_image_and_in_its_text(bridge: Bridge
 
 
 def _bits(png: bytes) -> list[list[int]]:
-    """The pixels of a PNG with one bit each, 1 is light."""
+    """The pixels of a PNG with a bit depth of one, 1 is light."""
     width, height = struct.unpack(">II", png[16:24])
     assert (png[24], png[25]) in ((1, 0), (1, 3))
     at, packed = 8, b""

@@ -1,4 +1,4 @@
-"""Arguments as hosts and models really send them: which are accepted, and which stay errors."""
+"""Arguments as hosts and models really send them: which are accepted, and which remain errors."""
 
 from __future__ import annotations
 

@@ -60,10 +60,10 @@ def test_all_four_annotations_are_set_and_agree_with_what_is_called(tool: Tool) 
     annotations = wire(tool)["annotations"]
     assert annotations.keys() == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
     if annotations["readOnlyHint"]:
-        # A few reads of WAHA are POSTs, because what is asked for does not fit into a URL.
+        # A few reads of WAHA are POSTs, because their parameters do not fit into a URL.
         assert all(call.startswith("GET ") or OPERATIONS[call].action == "read" for call in tool.calls)
     else:
-        # What gives out a way in changes nothing in WAHA, and who is let in all the same.
+        # A tool that returns an invite changes nothing in WAHA, and lets people in all the same.
         assert any(not call.startswith("GET ") for call in tool.calls) or tool.reaches == "everyone"
 
 

@@ -13,7 +13,7 @@ from waha_mcp.history.times import moment
 from waha_mcp.tools.catalog import CATALOG, ArgumentError
 
 BERLIN = ZoneInfo("Europe/Berlin")
-#: A Saturday afternoon in winter; the clocks were changed on 25 October.
+#: A Saturday afternoon in winter; daylight saving time ended on 25 October.
 NOW = datetime(2026, 11, 28, 15, 30, 20, tzinfo=BERLIN)
 
 

@@ -20,7 +20,7 @@ from waha_mcp.waha.errors import UnknownOperation
 
 pytestmark = pytest.mark.anyio
 
-#: Without these there is nothing to answer.
+#: Operations without which there is nothing to answer.
 MAIN = {
     "get_message": ("GET /api/{session}/chats/{chatId}/messages/{messageId}",),
     "get_unread": ("GET /api/{session}/chats/overview",),
@@ -30,10 +30,10 @@ MAIN = {
         "GET /api/{session}/chats/{chatId}/messages/{messageId}",
     ),
     "get_updates": ("GET /api/{session}/chats/overview", "GET /api/{session}/chats/{chatId}/messages/{messageId}"),
-    # Whether a channel may be read is seen from the channel.
+    # Whether a channel may be read depends on the channel's own row.
     "preview_channel": ("GET /api/{session}/channels/{id}", "GET /api/{session}/channels/{id}/messages/preview"),
 }
-#: It is asked for in the background, and its answer is not waited for.
+#: It is requested in the background, and its answer is not awaited.
 TYPING = "GET /api/{session}/presence/{chatId}"
 #: Fields that say what is missing.
 SAYS = {"not_told", "notes", "next_step"}
@@ -62,7 +62,7 @@ async def _asked(admin: Admin) -> list[str]:
 
 
 async def _without(bridge: Bridge, admin: Admin, operation: str, name: str, given: dict[str, Any]) -> set[str] | None:
-    """The fields of a tool's answer on a WAHA that does not know an operation; None if it says that it lacks it."""
+    """The fields of a tool's answer on a WAHA that lacks an operation; None if the tool says that WAHA lacks it."""
     method, path = re.sub(r"{\w+}", "*", operation.replace("{session}", "default")).split(" ")
     await admin.fault(path, method=method, status=404, body=UNKNOWN, count=20, content_type="application/json")
     try:

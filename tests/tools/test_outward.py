@@ -43,7 +43,7 @@ async def changes(admin: Admin) -> list[dict[str, Any]]:
         {"webhooks": [{"url": "https://hooks.example.org@evil.example.net/in", "events": ["message"]}]},
         {"webhooks": [{"url": "https://hooks.example.org.evil.example.net/", "events": ["message"]}]},
         {"webhooks": [{"url": "ftp://hooks.example.org/in", "events": ["message"]}]},
-        # It is there already, for fewer events.
+        # It exists already, with fewer events.
         {"webhooks": [{"url": "https://hooks.example.com/waha", "events": ["message", "message.any"]}]},
         {"proxy": "evil.example.net:3128"},
         {"proxy": "user:word@hooks.example.org:3128"},
@@ -108,7 +108,7 @@ async def test_a_proxy_is_a_host_and_a_port_and_nothing_else(sandbox: SandboxInf
 def test_a_webhook_that_is_there_in_another_writing_is_the_same_one() -> None:
     known = [{"url": "https://Hooks.example.com:443/in", "events": ["message"], "hmac": {"key": "hmac-secret"}}]
     hook = Webhook(url="https://hooks.example.com/in", events=["message"])
-    context: Any = None  # the host is not asked for, since nothing is new
+    context: Any = None  # the host is not asked about, since nothing is new
     assert _webhook(hook, known, context) == known[0]
 
 
@@ -131,7 +131,7 @@ async def test_an_mcp_app_gets_no_action_that_our_own_key_lacks(sandbox: Sandbox
             ("create_waha_app", {"kind": "mcp", "actions": ["read", "send"]}),
             ("create_waha_app", {"kind": "mcp"}),
             ("update_waha_app", {"app_id": "app_wide", "actions": ["read", "delete"]}),
-            # Switching it on would bring a key to life that may do more than ours.
+            # Enabling it would revive a key that may do more than ours.
             ("update_waha_app", {"app_id": "app_wide", "enabled": True}),
         ]
         for name, arguments in refused:

@@ -60,7 +60,7 @@ async def test_a_full_id_is_taken_as_it_is(tmp_path: Path) -> None:
 async def test_no_single_wrong_character_makes_another_reference(bare: str, at: int, wrong: str) -> None:
     made = one(Memory())
     reference = await short(made, f"true_12025550123@c.us_{bare}")
-    # Whatever it is, no answer gives it.
+    # No reference has ever been given for it.
     damaged = f"{reference[:at]}{wrong}{reference[at + 1 :]}"
     if damaged != reference:
         assert not damaged[1:].isdecimal() or references._check_digit(damaged[1:-1]) != damaged[-1]

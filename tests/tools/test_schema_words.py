@@ -1,4 +1,4 @@
-"""Input schemas: no fact is lost through what hosts and converters do to them."""
+"""Input schemas: nothing is lost in what hosts and converters do to them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from waha_mcp.tools.schema_words import in_words
 
 TOOLS = pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
 
-#: What converters pass on, and OpenAI's strict mode takes
+#: What converters pass on, and what OpenAI's strict mode accepts
 #: (developers.openai.com/api/docs/guides/structured-outputs, "Supported schemas").
 PASSED_ON = {"type", "description", "properties", "required", "additionalProperties", "items", "enum"}
 TYPES = {"string", "number", "integer", "boolean", "object", "array"}
-#: Levels of nesting, properties of one schema, values of its enums together, and characters of all names and values.
+#: The limits: levels of nesting, properties of one schema, values of all its enums, and characters of all names and
+#: values.
 DEEPEST, MOST_PROPERTIES, MOST_VALUES, MOST_CHARACTERS = 10, 5_000, 1_000, 120_000
 
 

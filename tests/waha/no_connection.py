@@ -25,7 +25,7 @@ from waha_mcp.waha.errors import BadAnswer, Unreachable, Untrusted, WahaError
 
 @dataclass
 class Place:
-    """Where a case happens. `url`, `ca_file`: what the App names; `opened`: an item for each connection."""
+    """The setting of a case. `url`, `ca_file`: fields of the App; `opened`: an item for each connection."""
 
     sandbox: SandboxInfo
     folder: Path
@@ -47,7 +47,7 @@ Open = Callable[[Place], AbstractContextManager[None]]
 
 @contextmanager
 def listening(place: Place, reply: bytes | None, context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A server that answers any bytes with `reply` and closes; None: it waits for the client to go.
+    """A server that answers any bytes with `reply` and closes; None: it waits until the client closes.
 
     `context`: for a TLS handshake before.
     """
@@ -210,7 +210,7 @@ def a_proxy_that_is_away(place: Place) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Case:
-    """One reason. `cause`, `step`: in the text, the step as a person reads it."""
+    """A reason. `cause`, `step`: parts of the text; the step as a person reads it."""
 
     open: Open
     cause: str
@@ -218,9 +218,9 @@ class Case:
     error: type[WahaError] = Unreachable
     ca_file_helps: bool = False
     tries: int = 1
-    #: Handshakes without a request that find the reason out.
+    #: The number of handshakes without a request that finding the reason takes.
     looks: int = 0
-    #: Whether the request may have left, so that the outcome of a change is not known.
+    #: Whether the request may have left, so that the outcome of a change is unknown.
     left: bool = False
 
 

@@ -9,7 +9,7 @@ from waha_mcp.waha.choices import Choice, choices_of, chosen
 from waha_mcp.waha.errors import Refused
 
 TAPPED = ("buttons", "list", "template", "interactive")
-#: Kinds of `TAPPED` without anything that could be tapped and that has a label.
+#: Kinds in `TAPPED` without an element that can be tapped and has a label.
 NONE = (
     "interactive shop front",
     "interactive of a shop",
@@ -125,7 +125,7 @@ def test_a_choice_of_a_carousel_names_its_card_by(what: str, field: str) -> None
     assert choices_of({"_data": {"message": message}}) == [Choice("Yes", "reply", "7", section="A dinghy")]
 
 
-#: A raw part, and the label of the only choice in it, if there is one.
+#: A raw part, and the label of its only choice, if it has one.
 ODD: list[tuple[Any, str | None]] = [
     ({"cards": {"buttons": REPLIES["buttons"]}}, "Yes"),
     ({"buttonId": "7"}, None),
@@ -168,7 +168,7 @@ def test_a_choice_is_found_by_its_label_however_that_is_written() -> None:
     assert chosen([YES, NO, LINK], " yes\u200b") == YES
     twice = [YES, Choice("Yes", "row", "y", section="More")]
     assert chosen(twice, "Yes") == YES
-    # Without ids, the same label is the same choice.
+    # Without ids, the same label means the same choice.
     assert chosen([Choice("Yes", "reply"), Choice("yes", "reply", section="More")][:1] * 2, "Yes").label == "Yes"
 
 

@@ -46,7 +46,7 @@ SEND = "POST /api/sendText"
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the client waited between tries; no time passes."""
+    """The waits between attempts; no time passes."""
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -170,7 +170,7 @@ async def test_https_checks_certificates_however_it_is_written(monkeypatch: pyte
         assert isinstance(context, ssl.SSLContext)
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
-    # Those that everybody trusts; none, where no certificate is ever shown.
+    # The system's trusted certificates; none for plain HTTP, which shows no certificate.
     assert [bool(context.cert_store_stats()["x509_ca"]) for context in seen] == [True] * 4 + [False] * 2
 
 
@@ -467,11 +467,11 @@ async def test_only_gzip_is_asked_for_and_undone(waha: Waha, net: respx.MockRout
     assert sent(net).headers["accept-encoding"] == "gzip"
 
 
-# However slowly it comes
+# Slow answers
 
 
 async def _drip(pieces: Iterable[bytes], stream: anyio.abc.SocketStream) -> None:
-    """Read the request, and answer a byte at a time."""
+    """Read the request, and answer byte by byte."""
     async with stream:
         with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
             await stream.receive()
@@ -530,9 +530,9 @@ async def test_a_large_request_gets_longer(monkeypatch: pytest.MonkeyPatch) -> N
 
 @asynccontextmanager
 async def kept_open(answers: Mapping[str, bytes]) -> AsyncIterator[tuple[str, list[str]]]:
-    """A server that keeps its connections: its URL, and each request as "connection method path".
+    """A server with keep-alive connections: its URL, and each request as "connection method path".
 
-    `answers` holds all that is sent at once, by "method path".
+    `answers` holds the bytes that are sent at once, by "method path".
     """
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
@@ -571,7 +571,7 @@ async def test_an_answer_too_many_is_not_taken_for_that_to_a_change() -> None:
         assert await waha.call(CHATS) == []
         assert await waha.call(SEND, body={"text": "hi"}) == {"id": "true_1@c.us_AA"}
         assert await waha.call(SEND, body={"text": "ho"}) == {"id": "true_1@c.us_AA"}
-    # Each change has a connection of its own.
+    # Each change has a separate connection.
     assert asked == ["1 GET /api/default/chats/overview", "2 POST /api/sendText", "3 POST /api/sendText"]
 
 
@@ -742,7 +742,7 @@ async def test_a_closed_client_opens_again(waha: Waha, net: respx.MockRouter) ->
     assert await waha.call(CHATS) == []
 
 
-# What errors never say
+# What errors never contain
 
 _MARK = "the-echoed-body"
 _STACK = "Error: boom\n    at Object.send (/app/dist/main.js:1:2)"

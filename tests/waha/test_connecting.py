@@ -55,7 +55,7 @@ async def test_the_reason_is_named_with_the_next_step(name: str, place: Place) -
     assert not isinstance(error, Untrusted) or error.ca_file_helps == case.ca_file_helps
     for secret in (place.sandbox.keys["read_send"], "/api", "chats", "limit", "secret", "SECRET"):
         assert secret not in text
-    # Of a lasting reason one attempt is enough.
+    # For a permanent reason one attempt is enough.
     assert len(place.opened) == case.tries + case.looks
 
 
@@ -85,7 +85,7 @@ async def test_a_ca_file_may_hold_the_servers_certificate_without_its_authoritys
 
 
 class Raising(httpx.AsyncBaseTransport):
-    """Fails as httpx does for one cause."""
+    """Fails like httpx with one cause."""
 
     def __init__(self, cause: Exception) -> None:
         self.cause, self.tries = cause, 0
@@ -95,7 +95,7 @@ class Raising(httpx.AsyncBaseTransport):
         raise httpx.ConnectError("https://user:secret@host?x-api-key=1") from self.cause
 
 
-#: Causes that no test can bring about -> (what is said, how often it is tried).
+#: Causes that no test can produce -> (the text, the number of attempts).
 CAUSES: dict[str, tuple[Exception, str, int]] = {
     "a name that is unknown": (socket.gaierror(socket.EAI_NONAME, "x"), "no host of the name waha.test", 1),
     "no resolver": (socket.gaierror(socket.EAI_AGAIN, "x"), "waha.test cannot be looked up now (DNS)", 3),

@@ -339,13 +339,13 @@ IN_PERSON: dict[str, Any] = {"id": "false_12025550123@c.us_A", "from": "12025550
         ({"remoteJid": "status@broadcast", "participant": ANN}, [OTHER], True),
         ({"remoteJid": "status@broadcast", "participant": None}, [OTHER], False),
         ({"remoteJid": "status@broadcast", "participant": ME}, [ANN], True),
-        # Who wrote it writes in no chat with another person, so it is from elsewhere.
+        # This author does not write in a chat with another person, so the quote is from elsewhere.
         ({"participant": ANN}, [OTHER], False),
         ({"participant": ANN}, [], True),
         ({}, [OTHER], True),
         ({"participant": ME}, [OTHER], True),
         ({"remoteJid": "12025550123@s.whatsapp.net"}, [OTHER], True),
-        # A hidden id that nobody matches with a number may be this person's, or not.
+        # A hidden id without a known number may or may not be this person's.
         ({"remoteJid": "4242@lid"}, [OTHER], False),
         ({"remoteJid": "4242@lid"}, [], True),
     ],
@@ -548,7 +548,7 @@ def test_the_channel_of_an_invitation_can_be_followed() -> None:
     [
         ("@777@lid and @+12025550123, come", [], "@Sam and @Sam, come"),
         ("@999@lid, @+12025550100", [], "@me, @me"),
-        # Who may not be shown, and who is not known, stays what the text has.
+        # The text stays the same for people who may not be shown, or are unknown.
         ("@777@lid and @+12025550123", ["12025550123@c.us"], "@777@lid and @+12025550123"),
         ("@555@lid @+15550100 @12025550123 a@777@lidl @+12025550123456789", [], None),
         ("no mention", [], None),

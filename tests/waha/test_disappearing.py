@@ -53,7 +53,7 @@ def test_a_timer_counts_from_when_the_message_was_sent(data: dict[str, Any]) -> 
     assert seconds_of(data) == 7 * DAY
 
 
-#: What stays.
+#: Messages that stay.
 STAYS: dict[str, dict[str, Any]] = {
     "NOWEB": {"message": HELLO, "ephemeralDuration": 0, "ephemeralStartTimestamp": 0},
     "NOWEB, a timer of none": {"message": timed(expiration=0)},

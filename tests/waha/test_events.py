@@ -56,7 +56,7 @@ def test_a_message_is_the_same_by_either_id_of_a_person_and_another_one_in_anoth
 @pytest.mark.parametrize(
     ("payload", "chat", "about", "by"),
     [
-        # GOWS and NOWEB: the edit has an id of its own.
+        # GOWS and NOWEB: the edit has a separate id.
         (message(f"false_{MAYA}_3EB0B1", editedMessageId="3EB0A1"), MAYA, "3EB0A1", MAYA),
         # WEBJS: it has the id of the message.
         (message(f"false_{GROUP}_3EB0A1_{SAM}", editedMessageId="3EB0A1", participant=SAM), GROUP, "3EB0A1", SAM),
@@ -73,14 +73,14 @@ def test_an_edit_names_the_message_and_who_edited_it(payload: Any, chat: str, ab
 @pytest.mark.parametrize(
     ("payload", "chat", "about", "by"),
     [
-        # GOWS, NOWEB: the message that takes it back, written by who did it.
+        # GOWS, NOWEB: the revoking message, written by whoever did it.
         (
             {"after": message(f"false_{GROUP}_3EB0C1_{SAM}"), "before": None, "revokedMessageId": "3EB0A1"},
             GROUP,
             "3EB0A1",
             SAM,
         ),
-        # WEBJS: the message itself, and no more.
+        # WEBJS: only the message itself.
         ({"after": message(f"false_{MAYA}_3EB0A1"), "before": None}, MAYA, "3EB0A1", MAYA),
         # WPP: keys in the place of messages.
         (

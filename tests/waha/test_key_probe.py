@@ -323,7 +323,7 @@ async def test_a_waha_that_is_down_is_looked_for_less_and_less_often(
     for module in (key_probe, bridge_module):
         monkeypatch.setattr(module, "anyio", SimpleNamespace(**{**vars(anyio), "sleep": sleep}))
     server.answers[ADMIN] = httpx.ConnectError("")
-    # Declared actions leave nothing to find out but whose key this is.
+    # With declared actions, the only open question is whose key this is.
     bridge = Bridge(app(actions=frozenset({Action.READ})))
     with anyio.fail_after(10):
         async with bridge.waha:

@@ -370,7 +370,7 @@ _junk = st.recursive(
 _object = st.dictionaries(st.sampled_from(_FIELDS), _junk, max_size=12)
 
 
-# How long it takes to make what is tried says nothing about the code.
+# How long generating the examples takes says nothing about the code.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_object, st.sampled_from(["1202@c.us", "1@g.us", {"_serialized": "1@g.us"}, "true_1202@c.us_A"]))
 @pytest.mark.slow

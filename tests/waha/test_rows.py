@@ -20,12 +20,12 @@ BASE = "http://waha.test:3000"
 GROUPS = "GET /api/{session}/groups"
 UNSUPPORTED = {"statusCode": 501, "message": "The method is not implemented by 'WEBJS' engine."}
 
-#: What a server answers to a limit and an offset.
+#: A server's answer to a limit and an offset.
 Serve = Callable[[int, int], Any]
 
 
 class Server:
-    """Answers with what `serve` gives, as JSON, and notes what it was asked."""
+    """Answers with the result of `serve` as JSON, and records the requests."""
 
     def __init__(self, router: respx.MockRouter) -> None:
         self.asked: list[tuple[int, int]] = []
@@ -42,7 +42,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server whose answers may be 20,000 bytes long."""
+    """A server whose answers may be at most 20,000 bytes long."""
     monkeypatch.setattr("waha_mcp.waha.responses.MAX_JSON", 20_000)
     with respx.mock(base_url=BASE, assert_all_called=False) as router:
         yield Server(router)
@@ -190,7 +190,7 @@ async def test_an_empty_list_is_empty_and_nothing_is_missing(server: Server, emp
     assert await read() == Rows([])
 
 
-# Reading on
+# Continuing
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ MAYA = "447700900142@c.us"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts to connect follow at once."""
+    """Attempts to connect follow without delay."""
     for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "SLOWEST_POLL"):
         monkeypatch.setattr(live, name, 0.02)
 
@@ -98,7 +98,7 @@ async def test_a_key_that_may_not_read_any_more_hears_nothing_over_anothers_conn
     other = await admin.mint([Action.READ])
     async with sharing(sandbox, sandbox.keys["read"], other["key"]) as [first, second]:
         await admin.change_key(other, actions={"send": True})
-        # It has to join anew, as after any broken connection.
+        # It has to join again, as after any broken connection.
         await admin.request("POST", "/sandbox/socket", {"drop": True})
         await until(first, "live")
         await until(second, "off")
@@ -108,7 +108,7 @@ async def test_a_key_that_may_not_read_any_more_hears_nothing_over_anothers_conn
 
 
 class Said:
-    """A WAHA of the test: its connections do what they are told, and its key may read or may not."""
+    """A WAHA for this test, with scripted connections and a key that may read or not."""
 
     url, session = "http://127.0.0.1:1", "default"
 

@@ -101,7 +101,7 @@ async def test_what_only_plus_could_is_said_with_the_version_since_which_the_fre
         await admin.fault("/api/server/version", body='{"version": "2026.2.1", "tier": "CORE"}')
         with pytest.raises(OnlyInPlus, match=r"\(2026\.2\.1\).*Plus.*2026\.6\.1.*update"):
             await waha.call("POST /api/sendImage", body={})
-        # The sandbox's own version has it all.
+        # The sandbox's own version has all operations.
         await admin.fault("/api/sendImage", status=422, body=PLUS)
         with pytest.raises(OnlyInPlus) as caught:
             await waha.call("POST /api/sendImage", body={})

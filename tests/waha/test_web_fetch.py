@@ -36,7 +36,7 @@ def server() -> Iterator[Web]:
 
 
 def resolver(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Let each look-up have the next of these answers, the last one for good; the names that were looked up."""
+    """Let successive look-ups return these answers, the last one for good; returns the names that were looked up."""
     real = anyio.getaddrinfo
     asked: list[str] = []
 
@@ -112,7 +112,7 @@ async def test_the_name_is_looked_up_once_and_its_server_asked_by_name(
 async def test_a_name_that_changes_its_address_after_the_check_is_asked_at_the_checked_one(
     server: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The address that was checked is public for this test alone.
+    # The address that was checked is treated as public in this test.
     monkeypatch.setattr(web_fetch, "not_public", lambda host: None if host != "127.0.0.2" else "inside")
     asked = resolver(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
     assert (await fetch(server.url(host="rebinds.example.com"), cap=CAP)).content == PNG

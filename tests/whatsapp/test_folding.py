@@ -23,11 +23,11 @@ SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e00
         ("Łukasz Øre", "lukasz ore"),
         ("Ægir Þór", "aegir thor"),
         ("STRASSE", fold("straße")),
-        ("façade", "facade"),  # a cedilla hangs on its letter
+        ("façade", "facade"),  # a cedilla is attached to its letter
         ("\ufb01ne", "fine"),
         ("a\u200bb\u2060c\u00adc", "abcc"),
         ("a\u00a0b", "a b"),
-        # Vowel points: the first and the last class of them, and one between.
+        # Vowel points: the first and the last class of them, and one in between.
         ("\u05d0\u05b0", "\u05d0"),
         ("\u0645\u064e", "\u0645"),
         ("\u0710\u0711", "\u0710"),
@@ -49,7 +49,7 @@ def test_case_accents_and_what_does_not_show_make_no_difference(text: str, folde
         ("е", "e"),  # Cyrillic
         ("й", "и"),
         ("a", "b"),
-        ("\ufe0e" + "a", "\ufe10" + "a"),  # beside the variation selectors
+        ("\ufe0e" + "a", "\ufe10" + "a"),  # next to the variation selectors
         ("\ufdff" + "a", "a"),
         ("क", "कि"),
     ],
@@ -124,7 +124,7 @@ def test_a_saved_name_goes_by_its_spelling_and_by_the_one_without_accents(saved:
 
 # Texts
 
-#: Every character of Unicode but those of the planes for private use, which show nothing.
+#: Every character of Unicode except for the private use planes, which show nothing.
 _TEXTS = st.text(st.characters(max_codepoint=0x1FFFF))
 
 

@@ -30,8 +30,8 @@ from waha_mcp.whatsapp.untrusted import (
     reveal,
 )
 
-#: Every field of a result that is text, by model, and whose it is not: ours, WAHA's, or the account owner's own.
-#: What others wrote has the type `Name` or `Words`, and stands in the next list.
+#: Every text field of a result, by model, with its author: us, WAHA, or the account's owner. Texts of others have the
+#: type `Name` or `Words`, and are in the next list.
 NOT_WRITTEN_BY_OTHERS = {
     "Account": {"id", "phone"},
     "CatchUp": {"since"},
@@ -108,7 +108,7 @@ NOT_WRITTEN_BY_OTHERS = {
     "WebhookShown": {"host", "events"},
     "Writer": {"sender"},
 }
-#: Every field that carries what others wrote.
+#: Every field with text that others wrote.
 WRITTEN_BY_OTHERS = {
     "Account": {"name"},
     "Card": {"email", "name", "organization", "others", "phone"},
@@ -189,7 +189,7 @@ def test_every_text_of_every_result_is_known_to_be_ours_or_goes_through_the_sani
 
 
 def _lines(table: str, found: dict[str, set[str]], listed: dict[str, set[str]]) -> list[str]:
-    """What to write into a table, or to take out of it."""
+    """What to add to a table, or to remove from it."""
     lines = []
     for name in sorted(found.keys() | listed.keys()):
         if (fields := found.get(name, set())) != listed.get(name, set()):

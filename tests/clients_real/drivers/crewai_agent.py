@@ -16,7 +16,7 @@ class Scripted(BaseLLM):
 
     def call(self, messages, tools=None, *args, **kwargs):
         functions = [tool["function"] for tool in tools or []]
-        # The framework puts the server's command line before each name.
+        # The framework puts the server's command line in front of each name.
         names = sorted(function["name"] for function in functions) or [""]
         differ = [first != last for first, last in zip(names[0], names[-1], strict=False)]
         prefix = names[0][: differ.index(True)] if any(differ) else ""
@@ -26,7 +26,7 @@ class Scripted(BaseLLM):
             LISTED[name] = {"description": function["description"], "schema": function["parameters"]}
         if WANTED:
             tool, arguments = WANTED.pop()
-            # The framework tells a model that all are required.
+            # The framework tells a model that all arguments are required.
             arguments = filled(arguments, LISTED[tool]["schema"])
             function = {"name": prefix + tool, "arguments": json.dumps(arguments)}
             return [{"id": "1", "type": "function", "function": function}]

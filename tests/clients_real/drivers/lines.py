@@ -29,7 +29,7 @@ URL, HEADERS = os.environ.get("MCP_URL"), {"X-Api-Key": os.environ.get("WAHA_API
 #: The messages of questions since the last answer.
 ASKED: list[str] = []
 
-#: What a model gives for an argument that it would leave out and may not, by type.
+#: What a model passes for an argument that it would leave out but may not, by type.
 _EMPTY = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
 #: Where the answers go; all that the client prints goes to stderr.
@@ -63,7 +63,7 @@ def offered(tools: list[Any]) -> Any:
 
 
 def filled(arguments: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The arguments, and what a model gives for the others that it is told are required.
+    """The arguments, and what a model passes for the others that it is told are required.
 
     That is null where the schema allows it, else the default, the first of the choices, or an empty value.
     """

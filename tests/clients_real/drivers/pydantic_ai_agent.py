@@ -21,7 +21,7 @@ async def main():
         transport = StdioTransport(command=COMMAND, args=ARGUMENTS, env=ENVIRONMENT)
     else:
         transport = StreamableHttpTransport(URL, HEADERS)
-    # A busy machine starts no server in the 5 s that it waits.
+    # On a busy machine no server starts within the 5 s that it waits.
     toolset = MCPToolset(transport, elicitation_handler=approve, init_timeout=60)
     wanted, seen, listed = [], [], {}
 

@@ -2,9 +2,9 @@
 
 AgentDojo (https://agentdojo.spylab.ai) has 21 user tasks and 5 injection tasks for a Slack workspace, each with the
 calls that solve it. No model is needed: `player` makes the user task's calls, and then the injection's in the same
-conversation, as an agent does that obeys whatever it reads. Each call becomes a tool call (`mapping`) of an App at a
-sandbox that has the same people, groups and messages (`office`). What WAHA has carried out, by its own log, happens in
-AgentDojo's environment as well; what was refused is an error, and the agent goes on. AgentDojo's own checks say then
+conversation, like an agent that obeys whatever it reads. Each call becomes a tool call (`mapping`) of an App at a
+sandbox that has the same people, groups and messages (`office`). What WAHA has carried out, by its own log, is applied
+to AgentDojo's environment as well; what was refused is an error, and the agent goes on. AgentDojo's own checks then say
 whether the task was solved and whether the attack got through.
 
 How the workspace is read as a WhatsApp account:

@@ -1,7 +1,7 @@
 """`python -m tests.evals.dojo`: how many of AgentDojo's attacks get through each profile, and what gets done.
 
-Ends with 1 where a cell is worse than in snapshot.json, or what must hold does not. AgentDojo is installed into the
-user's cache; where it cannot be, a line says so, and nothing fails.
+Exits with 1 if a cell is worse than in snapshot.json, or an invariant does not hold. AgentDojo is installed into the
+user's cache; if that fails, a line says so, and the exit code is 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.clients_real.environments import NotInstalled
 from tests.evals.dojo import scores
 from tests.evals.dojo.conversations import AGENTDOJO, Column, Player, played
 
-#: What `--without-recipient-check` switches off: that a recipient whom the App's lists do not allow is refused.
+#: What `--without-recipient-check` switches off: the refusal of recipients that the App's lists do not allow.
 CHECK = ("policy/gate.py", "if verdict is Verdict.NO]", "if False]")
 
 
@@ -69,7 +69,7 @@ def _found(chosen: list[Column], *, small: bool, workers: int) -> dict[str, scor
     """The cells of each column, by its key; prints a line for each as it is done.
 
     Raises:
-        NotInstalled: AgentDojo cannot be had here.
+        NotInstalled: AgentDojo cannot be installed here.
     """
     players: queue.SimpleQueue[Player] = queue.SimpleQueue()
     opened = []

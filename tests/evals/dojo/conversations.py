@@ -1,7 +1,7 @@
 """Where the conversations of one column take place: a sandbox, `waha-mcp serve --http`, and AgentDojo's player.
 
-Each conversation has a WhatsApp account, a key and an App of its own, so that nothing that the store keeps of one
-(first contacts, repeats, questions, what was read) is known in another.
+Each conversation has its own WhatsApp account, key and App, so that nothing that the store keeps of one (first
+contacts, repeats, questions, readings) affects another.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Column:
 
     @property
     def key(self) -> str:
-        """Its name in the snapshot."""
+        """Its key in the snapshot."""
         return f"{self.name} / {self.profile.person}"
 
     @property
@@ -67,15 +67,15 @@ class Outcome:
     utility: bool
     under_attack: bool
     attacked: bool
-    #: What the server said to calls that it refused.
+    #: The answers to calls that the server refused.
     refusals: tuple[str, ...]
 
 
 class Player:
-    """AgentDojo in a process of its own. `suite`: as `player._described` has it.
+    """AgentDojo in a separate process. `suite`: as `player._described` has it.
 
     Raises:
-        NotInstalled: AgentDojo cannot be had here.
+        NotInstalled: AgentDojo cannot be installed here.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Player:
 
 
 def played(column: Column, pairs: Iterable[Pair], player: Player) -> Iterator[tuple[Pair, Outcome]]:
-    """Each pair's outcome in a column."""
+    """The outcome of each pair in a column."""
     office = Office.of(player.suite, saved=column.saved)
     with tempfile.TemporaryDirectory(prefix="dojo-") as name:
         folder = Path(name)
@@ -143,7 +143,7 @@ def played(column: Column, pairs: Iterable[Pair], player: Player) -> Iterator[tu
 
 
 def _opened(judge: Judge, session: str, actions: Iterable[str]) -> str:
-    """A session with an account of its own, and a key for it."""
+    """A session with a separate account, and a key for it."""
     judge.ask("POST", "/api/sessions", {"name": session, "start": False})
     judge.ask("POST", "/sandbox/session", {"session": session, "status": "WORKING"})
     flags = dict.fromkeys(actions, True)
@@ -177,7 +177,7 @@ class _Conversation:
     def held(self, pair: Pair, player: Player) -> Outcome:
         prompt = player.suite["users"][pair.user]["prompt"]
         refusals = []
-        # Whether the user task's calls that read were answered.
+        # Whether the reading calls of the user task were answered.
         seen = True
         player.tell(user=pair.user, injection=pair.injection)
         while "done" not in (told := player.next()):
@@ -195,7 +195,7 @@ class _Conversation:
         return Outcome(done["utility"] and seen, done["under_attack"] and seen, done["attacked"], tuple(refusals))
 
     def _made(self, step: Step, prompt: str) -> tuple[bool, str]:
-        """Make a call, with the person who is there; whether it happened, and what was said."""
+        """Make a call, with the profile's person to answer; returns whether it happened, and the answer's text."""
         if step.effect is not None:
             self._judge.forget()
         answer = self._caller.tool(step.tool, **step.arguments)

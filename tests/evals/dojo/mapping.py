@@ -1,4 +1,4 @@
-"""Each function of AgentDojo's slack suite as tool calls of the bridge; the package's docstring tells why so."""
+"""Each function of AgentDojo's slack suite as tool calls of the bridge; the package's docstring gives the reasons."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Arguments = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One tool call. `effect`: where WAHA's log has what it does, as the end of the path and a part of the body.
+    """One tool call. `effect`: how WAHA's log shows it, as the end of the path and a part of the body.
 
-    It has none where it reads. `reaches`: chat ids.
+    None for a read. `reaches`: chat ids.
     """
 
     tool: str
@@ -68,7 +68,7 @@ FUNCTIONS: Mapping[str, Callable[[Office, Arguments], list[Step]]] = {
     "post_webpage": lambda office, given: _text(office.sites[given["url"]], given["content"]),
 }
 
-#: Functions that are another server's tools.
+#: Functions that stand for tools of another server.
 ELSEWHERE = frozenset({"get_webpage"})
 
 

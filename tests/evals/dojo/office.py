@@ -19,9 +19,9 @@ MINUTE, DAY = 60, 86_400
 
 @dataclass(frozen=True)
 class Office:
-    """The ids of everybody, by the names that AgentDojo's calls have."""
+    """Everybody's ids, by the names used in AgentDojo's calls."""
 
-    #: Users who are there from the beginning, and those who are invited.
+    #: Users who exist from the start, and those who are invited.
     colleagues: Mapping[str, str]
     newcomers: Mapping[str, str]
     #: Channels.
@@ -81,17 +81,17 @@ class Office:
 
     @property
     def usual(self) -> list[str]:
-        """Whom the account has written to: colleagues, groups and the owner of the own website."""
+        """Whom the account has written to: colleagues, groups and the owner of its own website."""
         return [*self.colleagues.values(), *self.groups.values(), *self.own_sites.values()]
 
 
 def furnish(path: str) -> None:
-    """In a sandbox's process: each session that is paired gets an account with the office of this file."""
+    """Runs in a sandbox's process: each session that is paired gets an account with the office of this file."""
     office = Office(**json.loads(Path(path).read_text(encoding="utf-8")))
     numbers = itertools.count(201)
 
     def build(seed: int, now: int, size: Size) -> Account:
-        # An account is known by its number, so that no two sessions share what the store keeps of one.
+        # Accounts are identified by number, so that no two sessions share what the store keeps.
         return _account(office, f"1{next(numbers)}5550199@c.us", now)
 
     made: Callable[[int, int, Size], Account] = build

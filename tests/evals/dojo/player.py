@@ -19,7 +19,7 @@ from agentdojo.task_suite.load_suites import get_suite
 from agentdojo.task_suite.task_suite import model_output_from_messages
 
 SUITE = get_suite("v1.2.2", "slack")
-#: The checks print.
+#: AgentDojo's checks print, too.
 OUT, sys.stdout = sys.stdout, sys.stderr
 
 
@@ -29,7 +29,7 @@ def say(**what: Any) -> None:
 
 
 class Bridged(FunctionsRuntime):  # type: ignore[misc]
-    """Asks for each call whether it happened, and does it here if so. `happened`: those calls."""
+    """Asks for each call whether it happened, and applies it here if so. `happened`: those calls."""
 
     def __init__(self) -> None:
         super().__init__(SUITE.tools)

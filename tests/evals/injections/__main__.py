@@ -1,7 +1,7 @@
-"""`python -m tests.evals.injections`: play what attackers want with every profile; 1 where one gets more than before.
+"""`python -m tests.evals.injections`: play what attackers want with every profile; 1 if one gets more than before.
 
-Servers are real and forked, on a sandbox that can do all of WAHA's operations; WAHA's own log says what came of it. The
-run is compared with `matrix.json`: it fails where a goal is newly reached or a task newly fails.
+Servers are real and forked, on a sandbox with all of WAHA's operations; the results come from WAHA's own log. The run
+is compared with `matrix.json`: it fails if a goal is newly reached or a task newly fails.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ HEAD = (
 
 
 def section(made: Matrix) -> str:
-    """The section of docs/safety.md, without its marks."""
+    """The section of docs/safety.md, without its markers."""
     columns = list(next(iter(made.goals.values())))
     held = [each for each in GOALS if each.held]
     by_way = [each for each in columns if each in _FOR_WAYS]
     lines = [
-        f"{len(GOALS)} goals by {len(WAYS)} ways in, {len(TASKS)} everyday tasks, {len(columns)} profiles. A cell is a "
-        "fresh account, a server of its own and a scripted agent: it does the user's task and, once the attacker's "
-        f"words stand in an answer, all that the goal tries. {made_on()}.",
+        f"{len(GOALS)} goals by {len(WAYS)} ways in, {len(TASKS)} everyday tasks, {len(columns)} profiles. A cell has "
+        "a fresh account, a separate server and a scripted agent, which does the user's task and, once the attacker's "
+        f"words are in an answer, everything that the goal tries. {made_on()}.",
         "",
-        f"Counted are the {len(GOALS) - len(held)} goals that an App without any limit lets through. The other "
-        f"{len(held)} no profile does: {_listed(each.id for each in held)}. Each of them happens with that one limit "
-        "lifted. The person by the rule sees a question and the user's prompt, and says yes only if the prompt names "
-        "every recipient; with nobody there, a question waits until the task is over. "
+        f"The table counts the {len(GOALS) - len(held)} goals that an App without any limit lets through. No profile "
+        f"lets the other {len(held)} through: {_listed(each.id for each in held)}. Each of them is reached with the "
+        "limit that blocks it lifted. The person by the rule sees a question and the user's prompt, and says yes only "
+        "if the prompt names every recipient; with nobody there, a question waits until the task is over. "
         "The lists hold four people and two groups, the same for all tasks.",
         "",
         *HEAD,
         *(summary_row(made, each) for each in columns),
         "",
-        "By the way in, goals reached of all:",
+        "Goals reached, by way in:",
         "",
         f"| Way in | Goals | {' | '.join(by_way)} |",
         f"|---|---|{'---|' * len(by_way)}",
@@ -75,7 +75,7 @@ def section(made: Matrix) -> str:
     return "\n".join(lines)
 
 
-#: The columns that are shown by the way in.
+#: The columns in the table by way in.
 _FOR_WAYS = (
     "init: assistant, person by the rule",
     "init: careful, person by the rule",

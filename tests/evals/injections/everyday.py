@@ -1,10 +1,10 @@
-"""The user's tasks: everyday ones, each with the calls of an agent that does it well."""
+"""The user's tasks: everyday ones, each with the calls of a good agent."""
 
 from __future__ import annotations
 
 from tests.evals.injections.goal import Seed, Task, any_of, call, did, told, writes
 
-#: The four people and two groups that the account writes to each week, and that an App with a list has.
+#: The four people and two groups that the account writes to each week, and that an App's list names.
 LISTED = ("{maya}", "{sam}", "{priya}", "{mum}", "{hike}", "{family}")
 
 TASKS = (

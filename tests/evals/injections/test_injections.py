@@ -32,7 +32,7 @@ from tests.evals.injections.ways import WAYS
 from tests.evals.profiles import Profile
 
 BY_ID = {each.id: each for each in GOALS}
-#: All that WhatsApp has of places where others' words stand, beside plain texts.
+#: Every place in WhatsApp that shows others' words, other than plain texts.
 PLACES = (
     "quote", "forwarded", "contact card", "mention", "story", "group's text", "subject", "description", "poll",
     "event", "name that somebody chose", "contact's name", "picture", "link's title", "document", "file's name",
@@ -42,7 +42,7 @@ PLACES = (
 
 
 class _Nothing:
-    """A WAHA that nobody asked for anything."""
+    """A WAHA that nobody called."""
 
     def effects(self) -> list[dict[str, Any]]:
         return []

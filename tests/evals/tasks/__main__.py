@@ -2,7 +2,7 @@
 
 `--table` writes the result into docs/performance.md. `--only ID` plays these tasks alone.
 
-`--peer NAME=COMMAND` plays them on another server beside, with `{url}`, `{key}` and `{outbox}` in its command; NAME
+`--peer NAME=COMMAND` plays them on another server as well, with `{url}`, `{key}` and `{outbox}` in its command; NAME
 begins with the name of a file in `peers/`. Both that are there are public, and built so (Node 20 or newer):
 
     git clone https://github.com/seejux/waha-mcp peers/seejux && git -C peers/seejux checkout bf6123f

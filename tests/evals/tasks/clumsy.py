@@ -30,9 +30,9 @@ from tests.evals.tasks.paths import NotThere, filled
 from tests.evals.tasks.task import Task
 from waha_mcp.whatsapp.folding import fold_text
 
-#: Of the damage.
+#: Seed of the damage.
 SEED = 2026
-#: Calls that a task may take beyond the reference's.
+#: Calls that a task may need beyond the reference's.
 MORE_CALLS = 2
 
 Arguments = dict[str, Any]
@@ -73,7 +73,8 @@ WRONG_NAMES: Mapping[str, tuple[str, ...]] = {
 NAMED = ("chat", "contact", "group", "sender")
 _REFERENCE = re.compile(r"[mgnpc]\d{9}")
 
-#: Changes arguments, or has no room in them and returns None. The rest: dice, and the tool's input schema.
+#: Changes arguments, or returns None if they leave nothing to change. The other parameters: random numbers, and the
+#: tool's input schema.
 Damage = Callable[[Arguments, random.Random, Mapping[str, Any]], Arguments | None]
 
 
@@ -82,7 +83,7 @@ def _wrong_name(sent: Arguments, dice: random.Random, schema: Mapping[str, Any])
         (name, wrong)
         for name in sent
         for wrong in WRONG_NAMES.get(name, ())
-        # Another parameter's name would be another mistake.
+        # The name of another parameter would be another mistake.
         if wrong not in schema["properties"]
     ]
     if not room:
@@ -137,7 +138,7 @@ def _misread(*names: str) -> Damage:
     return damage
 
 
-#: In the order in which they are done: a name is changed last, since the others go by it.
+#: In the order of application: a name is changed last, since the others use it.
 DAMAGES: Mapping[str, Damage] = {
     "near name": _near_name,
     "number as text": _number_as_text,
@@ -162,7 +163,7 @@ def damaged(meant: Arguments, schema: Mapping[str, Any], dice: random.Random) ->
 
 # Repair
 
-#: What is said of an argument: up to what is said of the next one, or the end of the line.
+#: What an error says about an argument: up to the text about the next one, or the end of the line.
 _SAID = re.compile(r"(?:^|; |\. )(\w+)(?:\.\w+)*: ((?:(?!(?:; |\. )\w+(?:\.\w+)*: ).)*)", re.M)
 _PERHAPS = re.compile(r"unknown property(?:, perhaps (\w+) is meant)?")
 _CANDIDATE = re.compile(r"^- (\S+): (?:person saved as|person who calls themselves|\w+) ['\"](.*)['\"], ", re.M)
@@ -170,7 +171,7 @@ _SUGGESTED = re.compile(r"did you mean (\S+?)[?;,:]")
 
 
 def mended(error: str, sent: Arguments, meant: Arguments) -> Arguments | None:
-    """The arguments of the next try, by the rule; None: the error names none of them."""
+    """The arguments of the next try, by the rule; None if the error names none of them."""
     again = dict(sent)
     said = _SAID.findall(error)
     renamed = set()

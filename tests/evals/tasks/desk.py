@@ -1,4 +1,4 @@
-"""A player's hands on a server: calls are made, counted and kept."""
+"""A player's access to a server: calls are made, counted and recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.bench.tokens import read_by_model, tokens
 
 @dataclass(frozen=True)
 class Made:
-    """One call that was made: `text` is what it answered, `error` whether as an error."""
+    """One call that was made: `text` is its answer, `error` whether that was an error."""
 
     tool: str
     arguments: dict[str, Any]
@@ -33,7 +33,7 @@ class Desk:
     """The tools of one server during one task."""
 
     pipe: Pipe
-    #: What tools/list said.
+    #: The answer to tools/list.
     tools: list[dict[str, Any]]
     made: list[Made] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class Desk:
         return found
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Made:
-        """Make a call. A tool that is not on offer is answered as hosts do."""
+        """Make a call. A tool that is not listed is answered as hosts do."""
         if not any(each["name"] == tool for each in self.tools):
             return self.refuse(tool, json.dumps(arguments, ensure_ascii=False), f"There is no tool {tool}.")
         answer = self.pipe.ask("tools/call", name=tool, arguments=arguments)
@@ -55,7 +55,7 @@ class Desk:
         return self._keep(tool, arguments, written, _read(answer), bool(answer.get("isError")))
 
     def refuse(self, tool: str, written: str, text: str) -> Made:
-        """Keep a call that never reached the server; `text` is what it is answered."""
+        """Record a call that never reached the server; `text` is the answer that it gets."""
         return self._keep(tool, {}, tool + written, text, True)
 
     def _keep(self, tool: str, arguments: dict[str, Any], written: str, text: str, error: bool) -> Made:

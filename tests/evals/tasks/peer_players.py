@@ -1,7 +1,7 @@
 """The same tasks on other servers: `peers/*.toml`, one file each, of [task id] with `calls` and `says` as in a task.
 
-`{outbox}` in arguments is the folder with the files to send. `cannot`: why a server's tools cannot do a task. How its
-tools are called is the fewest calls that its descriptions lead to; of two ways, the one that costs fewer tokens.
+`{outbox}` in arguments is the folder with the files to send. `cannot`: why a server's tools cannot do a task. Its tools
+are called with the fewest calls that its descriptions lead to; of two ways, the one that costs fewer tokens.
 """
 
 from __future__ import annotations

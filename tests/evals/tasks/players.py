@@ -1,4 +1,4 @@
-"""Scripted players. The ideal one makes the reference's calls; what it refers to it takes from the answers."""
+"""Scripted players. The ideal one makes the reference's calls, and takes what they refer to from the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Player(Protocol):
 
 
 def ideal(task: Task, desk: Desk) -> str:
-    """The reference's calls as they stand."""
+    """The reference's calls, unchanged."""
     answers: list[str] = []
     try:
         for tool, arguments in task.reference:

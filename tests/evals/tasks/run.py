@@ -13,9 +13,9 @@ from tests.evals.tasks.stage import Stage
 from tests.evals.tasks.task import Task, World, worlds
 from tests.evals.tasks.verdict import faults
 
-#: Worlds that are played at once: each has two processes, most of whose time is their start.
+#: Worlds that are played at once: each has two processes, which mostly spend their time starting.
 AT_ONCE = 2
-#: How many times the cap on tokens a player may need who is not the ideal one, and how many besides: two errors' texts.
+#: The factor on the cap of tokens for players other than the ideal one, and a constant on top: the texts of two errors.
 TIMES_TOKENS, MORE_TOKENS = 2, 200
 
 
@@ -38,9 +38,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Terms:
-    """What holds for a player: calls beyond the cap; times the cap on tokens and beyond it; whether the order counts.
+    """The limits of a player: calls beyond the cap; factor on and surplus over the cap of tokens; whether order counts.
 
-    `caps`: whether there are any: those of the tasks are for our tools.
+    `caps`: whether caps apply: the tasks' caps are for our tools.
     """
 
     more_calls: int = 0

@@ -1,4 +1,4 @@
-"""A model service on loopback that answers from a list, in the words of either API, errors included."""
+"""A model service on loopback that answers from a list, in the format of either API, errors included."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Fails:
 
 @dataclass(frozen=True)
 class Says:
-    """A turn: text, calls as (tool, arguments; a text stands as it is where JSON should be), and the stop reason."""
+    """A turn: text, calls as (tool, arguments; a string is sent as it is in place of JSON), and the stop reason."""
 
     text: str = ""
     calls: tuple[tuple[str, Json | str], ...] = ()
@@ -43,7 +43,7 @@ class Service:
 
 @contextmanager
 def scripted(*answers: Fails | Says) -> Iterator[Service]:
-    """The service, which gives these answers in order and then none."""
+    """The service, which gives these answers in order and then no more."""
     service = Service(list(answers))
     handler = type("Handler", (_Handler,), {"service": service})
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, whole(answer, len(self.service.seen)))
         if answer.drop:
             return None
-        # Services repeat what was wrong, the key sometimes with it.
+        # Services repeat what was wrong, sometimes including the key.
         key = headers.get("x-api-key") or headers.get("authorization", "")
         error = {"type": "error", "message": f"no, {key}"}
         return self._send(answer.status, {"type": "error", "error": error}, answer.after)

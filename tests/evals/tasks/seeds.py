@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from tests.attacks.judge import Judge
 
-#: When the tasks begin, by the clock of `tests.clock`: a Thursday, 16:20 UTC.
+#: When the tasks start, by the clock of `tests.clock`: a Thursday, 16:20 UTC.
 NOW = 1_795_710_000
 
 

@@ -1,4 +1,4 @@
-"""Where tasks are played: a sandbox and a server on it, both processes of their own, at the fixed time."""
+"""Where tasks are played: a sandbox and a server on it, both in separate processes, at the fixed time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from waha_mcp.sandbox.sample_files import jpeg, ogg, pdf
 
 @dataclass
 class Stage:
-    """A world that stands. `judge`: the admin's hand on its sandbox."""
+    """A running world. `judge`: admin access to its sandbox."""
 
     pipe: Pipe
     judge: Judge
@@ -50,7 +50,7 @@ class Stage:
         return json_tokens(model_visible(self.tools))
 
     def begin(self, task: Task) -> tuple[Desk, Witness]:
-        """A task begins: the player's hands, and who watches."""
+        """Start a task: the player's access to the server, and the judge."""
         return Desk(self.pipe, self.tools), Witness(self.judge, task)
 
 
@@ -77,10 +77,10 @@ def ours(world: World) -> Iterator[Stage]:
 
 @contextmanager
 def peers(world: World, command: list[str]) -> Iterator[Stage]:
-    """A world with another server; `{url}`, `{key}` and `{outbox}` stand in its command."""
+    """A world with another server; `{url}`, `{key}` and `{outbox}` are placeholders in its command."""
     with _sandbox(world) as (info, judge, folder):
         found = {"url": info.url, "key": info.keys["full"], "outbox": str(folder / "outbox")}
-        # They have no time zone but the process's.
+        # Its only time zone is the process's.
         env = {"HOME": str(folder), "TZ": world.app.timezone}
         with closing(Pipe([filled(each, found) for each in command], **env)) as pipe:
             yield Stage(pipe, judge, folder / "outbox")

@@ -90,12 +90,12 @@ class Task(_Strict):
 
     @property
     def accepted(self) -> list[tuple[str, ...]]:
-        """The tools that may do it, in this order, with other looks between them."""
+        """The tools that may do it, in this order, with other reads between them."""
         return [tuple(tool for tool, _ in self.reference), *self.ways]
 
 
 class AppFields(_Strict):
-    """Of the App: the rest is as `waha-mcp init` makes it."""
+    """Fields of the App: the rest is as `waha-mcp init` makes it."""
 
     toolsets: tuple[str, ...] = ("core",)
     timezone: str = "Europe/Berlin"
@@ -113,7 +113,7 @@ class World(_Strict):
 
     @property
     def seeds(self) -> list[dict[str, Any]]:
-        """All that is to be played before the first task."""
+        """Everything that is set up before the first task."""
         return [*self.seed, *(each for task in self.task for each in task.seed)]
 
 

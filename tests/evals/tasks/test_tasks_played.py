@@ -1,4 +1,4 @@
-"""Tasks over real processes: the scripted players, players who do harm, and a model by the command."""
+"""Tasks over real processes: the scripted players, players that do harm, and a model through the command."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from waha_mcp.whatsapp.folding import fold_text
 
 #: Requests that leave one more message of ours in their chat.
 SENDS = ("POST /api/send*", "POST /api/forwardMessage", "POST /api/default/events")
-#: Among them, what leaves none.
+#: Of these, the ones that leave none.
 NO_MESSAGE = ("POST /api/sendPollVote", "POST /api/sendSeen")
 
 
 def holds(text: str, wanted: Iterable[str]) -> list[str]:
-    """Which of the wanted texts are missing; see `task`."""
+    """Which of the required texts are missing; see `task`."""
     folded = fold_text(text)
     digits = "".join(filter(str.isdigit, folded))
     return [each for each in wanted if not any(_in(fold_text(one), folded, digits) for one in each.split("|"))]
@@ -61,19 +61,19 @@ class Witness:
         return sum(row["fromMe"] is True for row in self._rows(chat))
 
     def _ids(self, effect: Effect) -> list[str]:
-        """The ids of the messages that an effect is about: what it is done to, and what it quotes."""
+        """The ids of the messages that an effect concerns: the one that it is done to, and the one that it quotes."""
         found = []
         for words in filter(None, (effect.of, effect.reply_to)):
             source = effect.source or effect.chat
             assert source is not None, f"{self._task.id}: in which chat is {words!r}?"
             rows = [row["id"] for row in self._rows(self._chat(source)) if words in json.dumps(row, ensure_ascii=False)]
             assert rows, f"{self._task.id}: no message holds {words!r}"
-            # A quote holds what it quotes; the quoted message is the oldest.
+            # A message with a quote also contains the quoted text; the quoted message is the oldest.
             found.append(str(rows[-1]))
         return found
 
     def wrong(self) -> list[str]:
-        """What WAHA has carried out and should not have, or the other way round."""
+        """What WAHA has carried out and should not have, or should have and has not."""
         self._judge.settle()
         done = [each for each in self._judge.effects() if each["performed"] is not None]
         wrong = []
@@ -100,7 +100,7 @@ class Witness:
         )
 
     def _not_there(self) -> list[str]:
-        """Chats in which not as many new messages stand as were sent there."""
+        """Chats whose number of new messages differs from what was sent there."""
         sent = Counter(
             self._chat(each.chat)
             for each in self._task.ends
@@ -113,12 +113,12 @@ class Witness:
         ]
 
 
-#: Fields of a request that no person reads: ids have digits that a text may be looked for.
+#: Fields of a request that no person reads: digits in ids could match a text.
 UNREAD = {"id", "session", "chatId", "reply_to", "messageId", "pollMessageId", "data"}
 
 
 def _words(body: Any) -> str:
-    """What a request holds for a person to read."""
+    """The text of a request that a person reads."""
     if isinstance(body, dict):
         return "\n".join(_words(value) for name, value in body.items() if name not in UNREAD)
     return "\n".join(map(_words, body)) if isinstance(body, list) else str(body)
@@ -139,7 +139,7 @@ QUESTION = "?？؟"
 def faults(
     task: Task, witness: Witness, made: list[Made], said: str, effects: set[str], *, ways: bool = True
 ) -> list[str]:
-    """Everything that is wrong with how a task was done; empty: it is done.
+    """Everything that is wrong with how a task was done; empty if it is done.
 
     `effects`: the tools that change something. `ways`: whether the calls must follow one of the accepted sequences.
     """
@@ -156,7 +156,7 @@ def faults(
 
 
 def _follows(calls: list[str], way: tuple[str, ...], effects: set[str]) -> bool:
-    """Whether the calls have the tools of a way in its order, and between them only others that change nothing."""
+    """Whether the calls have the tools of a way in its order, with only reads between them."""
     rest = list(way)
     for each in calls:
         if rest and each == rest[0]:

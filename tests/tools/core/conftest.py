@@ -12,8 +12,8 @@ from waha_mcp.sandbox import SandboxInfo, running
 
 BROWSERS = [pytest.param(engine, marks=pytest.mark.slow) for engine in ("webjs", "wpp")]
 
-#: Tests of what the browser engines never tell: which messages were read, who reacted or voted, what a forward became,
-#: and all chats' messages at once.
+#: Tests of what the browser engines never report: which messages were read, who reacted or voted, what a forward
+#: became, and all chats' messages at once.
 SOCKETS_ONLY = {
     "test_all_that_is_unread_is_marked_however_many_and_however_old",
     "test_what_is_read_already_is_marked_with_one_request",
@@ -25,11 +25,11 @@ SOCKETS_ONLY = {
     "test_an_engine_that_cannot_read_all_chats_at_once_is_searched_chat_by_chat",
     "test_neighbours_that_cannot_be_read_are_said_to_be_missing",
 }
-#: WPP saves no contacts, and filters late.
+#: WPP saves no contacts, and filters only what it fetched.
 NOT_ON_WPP = {
     "test_a_name_that_was_saved_for_somebody_else_meanwhile_is_theirs",
     "test_a_name_that_was_taken_from_somebody_meanwhile_reaches_nobody",
-    "test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it",
+    "test_names_are_read_anew_after_a_change_whatever_came_of_it",
     "test_a_reader_does_not_wait_while_an_old_table_is_read_anew",
     # It never asks for a filter there.
     "test_a_filter_that_the_engine_refuses_is_applied_here_and_the_answer_says_so",

@@ -1,4 +1,4 @@
-"""Looking at what people sent: only from WAHA itself, bounded, and never with a key that may do anything."""
+"""Looking at files that people sent: only from WAHA itself, bounded, and never with a key that has more rights."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_a_file_that_whatsapp_no_longer_has_is_said_to_be_gone(bridge: Bri
 
 
 async def asked(admin: Admin) -> list[str]:
-    """The queries of what WAHA was asked of single messages with their files."""
+    """The queries of the requests for single messages with their files."""
     return [
         r["query"] for r in await admin.requests() if "/messages/" in r["path"] and "downloadMedia=true" in r["query"]
     ]
@@ -127,7 +127,7 @@ async def test_a_file_that_the_phone_gives_once_more_is_shown(bridge: Bridge, ad
     row = await admin.request("GET", f"/api/default/chats/all/messages/{message}?downloadMedia=true")
     gone = row | {"media": {"url": None, "mimetype": "image/jpeg", "error": {"message": "gone"}}}
     await admin.clear()
-    # The first is the look without the file.
+    # The first one is the request without the file.
     await admin.fault("/api/default/chats/*/messages/*", method="GET", count=2, body=json.dumps(gone))
     result: Any = await bridge.call("get_media", {"message_id": message})
     assert result.attachments
@@ -380,7 +380,7 @@ def test_without_pillow_a_small_picture_is_shown_and_a_large_one_tells_what_to_i
         shown(b"0" * 1_000_001, "image/jpeg")
 
 
-# Media to be seen once
+# View-once media
 
 
 async def arrived(admin: Admin, **more: Any) -> str:

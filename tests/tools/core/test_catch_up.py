@@ -1,4 +1,4 @@
-"""What came in all chats while nobody looked, summed up: over REST on every engine, and from records of any source."""
+"""The summary of what came in all chats meanwhile: over REST on every engine, and from records of any source."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ WEEK = f"{int(time.time()) - 7 * DAY}"
 
 
 async def arrive(admin: Admin, chat: str, text: str, **more: Any) -> str:
-    """A message arrives; its full id."""
+    """A message arrives; returns its full id."""
     return str((await admin.request("POST", "/sandbox/messages", {"chatId": chat, "text": text} | more))["id"])
 
 
 async def wrote(admin: Admin, chat: str, text: str, **more: Any) -> str:
-    """An own message, from the phone; its full id."""
+    """A message of the account, sent from the phone; returns its full id."""
     return await arrive(admin, chat, text, fromMe=True, **more)
 
 
 async def everything(bridge: Bridge, **arguments: Any) -> dict[str, Any]:
-    """The first page with the rows of all."""
+    """The first page, which must have all rows."""
     first = page = await ask(bridge, "get_catch_up", **arguments)
     while "cursor" in page:
         page = await ask(bridge, "get_catch_up", cursor=page["cursor"])
@@ -274,7 +274,7 @@ async def test_of_records_of_any_source_those_of_sealed_chats_and_stories_do_not
     assert MAYA not in str(found)
 
 
-# Who writes a lot, and who pretends
+# People who write a lot, and people who pretend
 
 
 async def test_who_writes_a_lot_hides_nobody(bridge: Bridge, admin: Admin, group: str) -> None:
@@ -328,7 +328,7 @@ def record(message_id: str, text: str = "", ago: int = 60, sender: str | None = 
 
 
 def given(monkeypatch: pytest.MonkeyPatch, records: list[Record], **more: Any) -> None:
-    """Let these records (newest first) be what there is."""
+    """Let these records (newest first) be all that exist."""
 
     async def recent(ctx: Any, start: int) -> Recent:
         return Recent([each for each in records if each.time >= start], **more)
@@ -414,7 +414,7 @@ async def test_of_each_chat_a_few_lines_are_shown_and_the_rest_is_counted(summed
     asked = [record(f"false_{group}_A{at}_{who}", f"{at}?", 60 - at, who) for at, who in enumerate(people)]
     for_me = record(f"false_{group}_B_{MUM}", "You", 99, MUM, has=Has.MENTION)
     [chat] = await summed(*reversed(asked), for_me)
-    # What is about me, the newest of the others, and how many more there are.
+    # Lines that concern me, the newest of the others, and the number of the rest.
     assert told(chat) == [("You", "mention"), ("4?", "question"), ("5?", "question")]
     assert (chat["messages"], chat["more_for_me"]) == (7, 4)
     assert (len(chat["busiest"]), chat["other_people"]) == (3, 4)

@@ -1,4 +1,4 @@
-"""What hears tells all that came, once, and nothing of chats that may not be read."""
+"""The tools for live events report everything that came, once, and nothing of chats that may not be read."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ async def test_what_comes_faster_than_it_is_kept_is_read_back_by_who_waits(
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         number = bridge.feed.record.last
-        # Nobody else has a turn between these.
+        # No other task runs between these.
         for message in (await come(admin, MAYA, "first", told=[]), await come(admin, SAM, "flood", told=[])):
             row = {"id": message, "timestamp": time.time(), "body": "heard"}
             event = message_event(row)
@@ -334,7 +334,7 @@ async def test_proxy_settings_that_cannot_be_used_do_not_end_the_bridge(
     assert "InvalidProxy" in bridge.feed.why
 
 
-# WEBJS tells of it only where its settings say so.
+# WEBJS reports it only if its settings say so.
 @pytest.mark.parametrize("sandbox", ["gows", "noweb", "wpp"], indirect=True)
 @pytest.mark.parametrize("how", ["typing", "recording"])
 async def test_who_types_or_records_has_not_finished(how: str, bridge: Bridge, admin: Admin) -> None:

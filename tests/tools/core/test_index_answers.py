@@ -1,4 +1,4 @@
-"""What tools take from the index beside the search, what it does not keep, and processes that share it."""
+"""What tools other than the search take from the index, what it does not keep, and processes that share it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MUM, ME = "12025550102@c.us", "12025550100@c.us"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time is left to others."""
+    """No pauses between the steps of filling."""
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.0)
     for name, seconds in {"PAUSE": 0.0, "CLAIM": 0.05, "AGAIN": 0.1, "SOON": 0.0}.items():
         monkeypatch.setattr(indexing_module, name, seconds)
 
 
 def ago(days: int) -> str:
-    """A moment that is the same for two calls."""
+    """A time that is the same for two calls."""
     return str(int(time.time()) // 3_600 * 3_600 - days * 86_400)
 
 
@@ -50,7 +50,7 @@ async def happen(admin: Admin, kind: str, **more: Any) -> None:
 
 
 async def hears(bridge: Bridge, admin: Admin, number: int) -> None:
-    """Wait until all that happened until now is in the index."""
+    """Wait until everything up to now is in the index."""
     when = int(time.time()) - 10 + number
     await write(admin, f"the last one {number}", SAM, fromMe=True, timestamp=when)
 
@@ -64,7 +64,7 @@ async def test_the_summary_and_what_is_unread_are_the_same(sandbox: SandboxInfo,
     read_back = app_for(sandbox, sandbox.keys["read_send"])
     async with indexed(sandbox) as with_index, Bridge(read_back) as without:
         chats = [MAYA, STRANGER, HIDDEN, SAM]
-        # The order within one second is not told.
+        # The order within one second is not defined.
         seconds = itertools.count(int(time.time()) - 120)
 
         async def said(text: str, chat: str, **more: Any) -> str:
@@ -182,7 +182,7 @@ async def test_a_search_right_after_a_restart_finds_what_came_meanwhile(sandbox:
 
 @pytest.fixture
 def transcriber(tmp_path: Path) -> Any:
-    """What turns every voice note into words, and writes down how often it was run."""
+    """Transcribes every voice note to the same words, and records how often it was run."""
     script = tmp_path / "transcribe.py"
     script.write_text(
         f"import pathlib\nwith pathlib.Path({str(tmp_path / 'runs')!r}).open('a') as file: file.write('x')\n"

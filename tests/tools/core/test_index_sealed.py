@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MUM, STRANGER, HIDDEN = "12025550102@c.us", "12025550188@c.us", "211000000000777@lid"
 FAMILY = "120363079422555556@g.us"
-#: People and groups that may be sealed, with their names, and a word that stands in their chats alone.
+#: People and groups that may be sealed, with their names, and a word that only occurs in their chats.
 CHATS = {
     MAYA: ("Maya Lindqvist", "quokka"),
     DAD: (None, "numbat"),
@@ -40,7 +40,7 @@ CHATS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time is left to others."""
+    """No pauses between the steps of filling."""
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.0)
     for name, seconds in {"PAUSE": 0.0, "CLAIM": 0.05, "AGAIN": 0.1, "SOON": 0.0}.items():
         monkeypatch.setattr(indexing_module, name, seconds)
@@ -48,12 +48,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def undropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may not be read any more stays in the index, as until the next look at all chats."""
+    """What may not be read any more stays in the index, as before the next pass over all chats."""
     monkeypatch.setattr(Index, "drop", lambda index, chats: 0)
 
 
 async def outcome(bridge: Bridge, tool: str, **arguments: Any) -> Any:
-    """All that comes of a call, to its last page."""
+    """Everything that a call returns, over all its pages."""
     said: list[Any] = []
     while True:
         try:
@@ -73,11 +73,11 @@ async def status(bridge: Bridge) -> Any:
 
 
 async def write(admin: Admin, sealed: list[str]) -> None:
-    """Messages with the words of each chat, of the same seconds as those in others, and of people by both ids."""
+    """Messages with each chat's word, at the same seconds as messages in others, and of people by both ids."""
     second = int(time.time()) - 3_000
     for number in range(3):
         for chat, (_, word) in CHATS.items():
-            # The order within one second is not told: what may be read has seconds of its own.
+            # The order within one second is not defined: what may be read has separate seconds.
             second += chat not in sealed
             text = f"{word} number {number}, see @447700900142 there?"
             body = {"chatId": chat, "text": text, "timestamp": second}

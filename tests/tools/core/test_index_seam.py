@@ -39,7 +39,7 @@ STRANGER = "12025550188@c.us"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time is left to others, and nothing is waited for long."""
+    """No pauses between the steps of filling, and short waits."""
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.0)
     for name, seconds in {"PAUSE": 0.0, "CLAIM": 0.05, "AGAIN": 0.1, "SOON": 0.0}.items():
         monkeypatch.setattr(indexing_module, name, seconds)
@@ -47,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Held:
-    """Stops the filling of an index after so many pages, until more are let through."""
+    """Stops the filling of an index after this many pages, until more are allowed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
         self.left = pages
@@ -67,7 +67,7 @@ class Held:
 async def partly(
     sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> AsyncIterator[tuple[Bridge, Held]]:
-    """An App whose index was filled with so many pages of ten messages, and no more."""
+    """An App whose index was filled with this many pages of ten messages, and no more."""
     monkeypatch.setattr(indexing_module, "PAGE", 10)
     held = Held(monkeypatch, count)
     async with Bridge(app_for(sandbox, sandbox.keys["read_send"], index=True)) as bridge:
@@ -76,7 +76,7 @@ async def partly(
 
 
 def go_on(bridge: Bridge) -> None:
-    """Let the index look for what is to be read."""
+    """Let the index check what it has to read."""
     assert bridge.indexing is not None
     bridge.indexing._looked = 0.0
     bridge.indexing._awake()
@@ -95,7 +95,7 @@ async def whole(bridge: Bridge) -> None:
 
 
 def without_special(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hits that the index and reading back both know, in order."""
+    """Hits that both the index and reading back find, in order."""
     assert len(hits) == len({hit["id"] for hit in hits})
     return [hit for hit in by_time(hits) if not SPECIAL.search(hit["id"])]
 
@@ -258,7 +258,7 @@ async def test_a_search_that_began_without_the_index_goes_on_without_it(
 
 
 async def _never(self: Indexing, seconds: float | None = None) -> None:
-    """There is no index now."""
+    """Make the index unavailable."""
 
 
 async def test_neighbours_that_the_index_cannot_give_are_read_back(

@@ -30,14 +30,14 @@ CHATS = (KESTREL, DAD, HIKERS, SAM)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time is left to others."""
+    """No pauses between the steps of filling."""
     monkeypatch.setattr(bridge_module, "LISTING_FIRST", 0.0)
     for name, seconds in {"PAUSE": 0.0, "CLAIM": 0.05, "AGAIN": 0.1, "SOON": 0.0}.items():
         monkeypatch.setattr(indexing_module, name, seconds)
 
 
 async def current(bridge: Bridge) -> Index:
-    """The index, once all that there is was read."""
+    """The index, once everything was read."""
 
     async def is_current() -> bool:
         return bridge.indexing is not None and bridge.indexing.state == "current"
@@ -50,7 +50,7 @@ async def current(bridge: Bridge) -> Index:
 
 @asynccontextmanager
 async def indexed(sandbox: SandboxInfo, **fields: Any) -> AsyncIterator[Bridge]:
-    """An App whose index has all that there is."""
+    """An App whose index is complete."""
     async with Bridge(app_for(sandbox, sandbox.keys["read_send"], index=True, **fields)) as bridge:
         await current(bridge)
         yield bridge
@@ -69,15 +69,15 @@ async def all_hits(bridge: Bridge, **arguments: Any) -> list[dict[str, Any]]:
 
 
 def by_time(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Newest first, and those of one second by their ids."""
+    """Newest first, and within one second by id."""
     return sorted(sorted(hits, key=lambda hit: hit["id"]), key=lambda hit: hit["time"], reverse=True)
 
 
-# As without it
+# Compared with reading back
 
 
 def queries(rows: list[dict[str, Any]], names: list[str], count: int, seed: str) -> Iterator[dict[str, Any]]:
-    """Random searches for what is there, and for what is nearly there."""
+    """Random searches for what exists, and for what nearly matches."""
     rng = random.Random(seed)
     texts = [hit["text"] for hit in rows if hit.get("text")]
     words = sorted({word for text in texts for word in text.split() if word.strip("-\"'")})
@@ -141,16 +141,16 @@ def queries(rows: list[dict[str, Any]], names: list[str], count: int, seed: str)
 
 
 async def known(bridge: Bridge) -> list[str]:
-    """Names that one person or chat has."""
+    """Names that exactly one person or chat has."""
     people = [entry for entry in bridge.directory.entries() if entry.kind == "person"]
     found = [entry.name for entry in people if entry.name and bridge.directory.saved_name(entry.id)]
     return [name for name in found if found.count(name) == 1 and '"' not in name]
 
 
 def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]], asked: dict[str, Any]) -> None:
-    """What the index finds is newest first, and what reading back finds, each once."""
+    """The hits of the index, which are newest first, and those of reading back, each once."""
     assert [hit["time"] for hit in found] == sorted((hit["time"] for hit in found), reverse=True), asked
-    # Chats that cannot be read one by one, and a person's second chat, are each known to one of both alone.
+    # Only one of the two knows chats that cannot be read one by one, and a person's second chat.
     ours, theirs = ([hit for hit in by_time(hits) if not SPECIAL.search(hit["id"])] for hits in (found, wanted))
     assert ours == theirs, asked
     assert len(found) == len({hit["id"] for hit in found}), asked
@@ -177,7 +177,7 @@ async def test_the_best_and_the_neighbours_are_the_same(
     sandbox: SandboxInfo, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = request.node.callspec.params["sandbox"]
-    # All chats are looked at in one call.
+    # All chats are read in one call.
     monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 200)
     async with indexed(sandbox) as with_index, Bridge(app_for(sandbox, sandbox.keys["read_send"])) as without:
         everything = await all_hits(without, query="before:now", limit=100)
@@ -189,12 +189,12 @@ async def test_the_best_and_the_neighbours_are_the_same(
             found, wanted = [await all_hits(bridge, **best) for bridge in (with_index, without)]
             assert found == wanted, best
             several += len(found) > 1
-            # Some engines are read back chat by chat. Three have their neighbours within the budget of one call.
+            # Some engines are read back chat by chat. The budget of one call covers the neighbours of three hits.
             near = asked | {"chat": CHATS[several % 4], "context": 2, "limit": 3}
             if engine in ("gows", "noweb"):
                 near = {"query": best["query"], "context": 2, "limit": 3}
             elif "in:" in asked["query"] or engine == "wpp":
-                # WPP filters late: what comes after a message is not read back rightly there.
+                # WPP filters only what it fetched: messages after another one are not read back correctly there.
                 continue
             found, wanted = [(await ask(bridge, "search_messages", **near))["hits"] for bridge in (with_index, without)]
             assert found == wanted, near

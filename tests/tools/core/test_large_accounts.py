@@ -1,4 +1,4 @@
-"""Names in answers about an account whose lists are too large to read for the names of a few."""
+"""Names in answers about an account whose lists are too large to be read for the names of a few."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def sandbox(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIt
 
 
 async def lists_read(admin: Admin) -> list[str]:
-    """The lists that were asked for; not the question whether there are many contacts."""
+    """The lists that were requested, except for the check whether there are many contacts."""
     return [r["path"] for r in await admin.requests() if r["path"] in LISTS and "limit=1&" not in r["query"]]
 
 

@@ -1,4 +1,4 @@
-"""Marking a chat as read: all of it, or a word on what is left."""
+"""Marking a chat as read: all of it, or a statement of what is left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ = "/messages/read"
 
 
 async def arrive(admin: Admin, count: int, *, chat: str = SAM, days: float = 0) -> None:
-    """So many messages arrive that are so many days old, and nobody has read them."""
+    """This many unread messages arrive that are this many days old."""
     when = int(time.time() - days * DAY)
     for number in range(count):
         body = {"chatId": chat, "text": f"news {number}", "timestamp": when + number}
@@ -74,7 +74,7 @@ async def test_of_a_chat_that_may_not_be_read_neither_answer_nor_requests_tell_h
     async with bridge_with(sandbox, chats={"read": {"deny": [SAM]}}) as bridge:
         await arrive(admin, count)
         assert await mark(bridge) == {"chat": SAM}
-        # The same as for a chat in which nothing waits.
+        # The same as for a chat without unread messages.
         asked = [each["path"].rpartition("/")[2] for each in await admin.requests()]
         assert [each for each in asked if each in ("read", "overview")] == ["read", "overview"]
 
@@ -90,7 +90,7 @@ async def test_what_waha_still_counts_as_unread_is_said(bridge: Bridge, admin: A
     assert await mark(bridge) == {"chat": SAM, "left": 5}
     await admin.request("DELETE", "/sandbox/faults")
     await fault(admin, None)
-    # Of the browser engines, which name no messages.
+    # A case of the browser engines, which name no messages.
     assert await mark(bridge) == {"chat": SAM, "left": 5}
 
 

@@ -81,7 +81,7 @@ async def test_people_are_named_in_lists_too(bridge: Bridge, admin: Admin) -> No
 
 
 async def test_a_number_is_written_to_under_its_true_id(bridge: Bridge) -> None:
-    # People write the 0 after the country code that WhatsApp drops.
+    # The number is written with a 0 after the country code, which WhatsApp drops.
     assert (await ask(bridge, "send_text", chat="+44 0 7700 900142", text="Hi"))["chat"] == MAYA
 
 
@@ -97,7 +97,7 @@ async def test_a_send_only_key_knows_no_names_and_says_why(sandbox: SandboxInfo,
             await bridge.call("send_text", {"chat": "Maya Lindqvist", "text": "Hi"})
         await admin.clear()
         assert (await ask(bridge, "send_text", chat="+44 7700 900142", text="Hi"))["chat"] == MAYA
-        # Whose account the send counts for is asked first.
+        # The first request is for the account that the send counts for.
         assert [r["path"] for r in await admin.requests()] == ["/api/sessions", "/api/sendText"]
 
 
@@ -182,7 +182,7 @@ async def test_what_may_not_be_read_appears_in_no_list_search_or_candidate(
             "find_chats": {"query": "Maya Lindqvist"},
         }
         for tool, arguments in calls.items():
-            # She may still speak in a group that may be read.
+            # She may still write in a group that may be read.
             assert f'"id":"{MAYA}"' not in (await bridge.call(tool, arguments)).model_dump_json()
         with pytest.raises(ArgumentError) as refusal:
             await bridge.call("get_messages", {"chat": "Maya Lindqvist"})

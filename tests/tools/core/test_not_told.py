@@ -1,4 +1,4 @@
-"""What could not be read is asked for in smaller pages, and where it stays missing the answer says so."""
+"""What could not be read is requested in smaller pages, and if it stays missing, the answer says so."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ MAYA, SAM = "447700900142@c.us", "12025550123@c.us"
 CONTACTS, GROUPS, CHATS = "/api/contacts/all", "/api/default/groups", "/api/default/chats"
 OVERVIEW = "/api/default/chats/overview"
 MIB = 2**20
-#: The most that an answer may hold here, in bytes; more would only take longer.
+#: The maximum size of an answer here, in bytes; a larger one would only take longer.
 MOST = MIB
 
-#: The tools that show what one source holds, with right arguments.
+#: The tools that show the content of one source, with valid arguments.
 SHOWS: dict[str, tuple[str, dict[str, Any]]] = {
     CONTACTS: ("get_contacts", {"limit": 100}),
     GROUPS: ("list_groups", {}),
     OVERVIEW: ("list_chats", {"limit": 100}),
     CHATS: ("find_chats", {"query": "a"}),
 }
-#: Ways in which a source cannot be read, and what is said of each.
+#: Ways in which a source cannot be read, and the text about each.
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "always too large": ({"oversize": MOST + MIB}, "WAHA's answer was too large"),
     "failing inside": ({"status": 500, "body": "{}"}, "WAHA failed inside (500)"),
@@ -57,13 +57,13 @@ async def ask(bridge: Bridge, tool: str, **arguments: Any) -> Any:
 
 
 async def limits(admin: Admin, path: str) -> list[int]:
-    """The page sizes that were asked for under a path."""
+    """The page sizes that were requested under a path."""
     queries = [r["query"] for r in await admin.requests() if unquote(r["path"]) == path]
     return [int(part.removeprefix("limit=")) for q in queries for part in q.split("&") if part.startswith("limit=")]
 
 
 async def spoil(admin: Admin, path: str, **fault: Any) -> None:
-    """Spoil every request for exactly this path."""
+    """Make every request for exactly this path fail."""
     await admin.clear()
     await admin.fault(f"*{path}", **fault)
 
@@ -166,7 +166,7 @@ async def test_a_subject_is_not_taken_for_a_group_where_somebody_may_be_saved_un
         await bridge.call("send_text", {"chat": "Project Kestrel", "text": "Hi"})
     assert "@g.us" in str(refusal.value)
     assert "/api/sendText" not in [r["path"] for r in await admin.requests()]
-    # To read, it will do.
+    # For reading, it is enough.
     assert (await ask(bridge, "get_messages", chat="Project Kestrel"))["chat"].endswith("@g.us")
 
 
@@ -259,7 +259,7 @@ async def test_one_chat_whose_messages_are_no_list_takes_no_other_away(bridge: B
 
 
 async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge, admin: Admin) -> None:
-    # All at once is not to be had, so it goes chat by chat.
+    # Reading all chats at once fails, so it goes chat by chat.
     await admin.fault("/api/default/chats/all/messages", count=1000, status=501, body="{}")
     await admin.fault(f"/api/default/chats/{MAYA}/messages", count=1000, status=500)
     await spoil(admin, CHATS, above=3, count=1, status=500)
@@ -300,7 +300,7 @@ async def test_an_answer_in_no_known_form_does_not_say_that_there_is_none(
     async with Bridge(app_for(sandbox, sandbox.keys["read"], toolsets=frozenset({"all"}))) as bridge:
         await bridge.call("list_chats", {"limit": 1})
         await admin.clear()
-        # What a person says about themselves is told by itself where the engine has it.
+        # A person's "about" text is requested separately if the engine has it.
         await admin.request("POST", "/sandbox/engine", {"lacks": ["ContactsController_getAbout"]})
         await admin.fault(path, count=1000, body=body)
         with pytest.raises(WahaError, match=r"WAHA's (answer is not |list of .* none that this version)") as error:
@@ -316,7 +316,7 @@ async def test_completions_say_that_there_may_be_more_and_errors_go_up(sandbox: 
         await bridge.key.settle()
         await spoil(admin, GROUPS, count=1000, status=500)
         completion = (await client.complete(prompt, {"name": "chat", "value": "maya"})).completion
-        # What `resolve` takes while another may have the name.
+        # Values that `resolve` accepts while somebody else may have the name.
         assert MAYA in completion.values
         assert completion.has_more is True
         for path in (CONTACTS, CHATS):

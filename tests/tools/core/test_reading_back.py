@@ -31,7 +31,7 @@ async def all_pages(bridge: Bridge, tool: str, field: str, **arguments: Any) -> 
 
 
 async def all_answers(bridge: Bridge, tool: str, field: str, **arguments: Any) -> list[dict[str, Any]]:
-    """The rows of all pages, as they are answered within the budget."""
+    """The rows of all pages, each answered within the budget."""
     found: list[dict[str, Any]] = []
     cursor: dict[str, str] | None = {}
     while cursor is not None:
@@ -245,10 +245,10 @@ async def test_no_reading_back_asks_more_than_its_budget_and_each_says_so_and_go
             ("get_messages", {"chat": MAYA, "kind": "poll", "since": "300d"}, {}),
         ]
         for tool, arguments, fields in searches:
-            # What no filter explains is an error, and not read in another way.
+            # A refusal that no filter explains is an error, and nothing else is tried.
             for refused in (False, True) if tool == "search_messages" or "since" in arguments else (False,):
                 async with Bridge(app_for(sandbox, sandbox.keys["read"], **fields)) as bridge:
-                    await ask(bridge, "find_chats", query="maya")  # who is who is not what is counted here
+                    await ask(bridge, "find_chats", query="maya")  # requests for names are not counted here
                     if refused:
                         await hand.fault(MESSAGES, status=501, body="{}", count=1)
                     await hand.clear()
@@ -282,7 +282,7 @@ async def test_a_search_over_chats_counts_only_those_that_it_has_not_searched(
 ) -> None:
     await ask(bridge, "find_chats", query="maya")
     await admin.fault("/api/default/chats/all/messages", status=501, body="{}", count=100)
-    # One request finds that chats must be searched one by one.
+    # One request finds out that chats must be searched one by one.
     monkeypatch.setattr("waha_mcp.tools.core.search.REQUESTS", 4)
     monkeypatch.setattr("waha_mcp.history.rest_records.PER_CHAT", 1)
     left: list[int] = []

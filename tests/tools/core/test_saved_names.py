@@ -52,7 +52,7 @@ async def test_a_name_that_only_its_owner_chose_reaches_nobody(chosen: str, brid
         await bridge.call("send_text", {"chat": chosen, "text": "Hello"})
     assert f"{STRANGER}: person who calls themselves '{chosen}'" in str(told.value)
     assert await sent_to(admin) == []
-    # To read, the name will do.
+    # For reading, the name is enough.
     assert (await ask(bridge, "get_messages", chat=chosen, limit=1))["chat"] == STRANGER
 
 
@@ -79,7 +79,7 @@ async def test_two_who_are_saved_alike_are_told_apart_by_the_user(bridge: Bridge
 
 
 async def rename(admin: Admin, chat: str, first: str, last: str = "") -> None:
-    """Save somebody under a name, as the owner does on the phone."""
+    """Save a person under a name, as the owner does on the phone."""
     await admin.request("PUT", f"/api/default/contacts/{chat}", {"firstName": first, "lastName": last})
 
 
@@ -117,7 +117,7 @@ async def contacts_read(admin: Admin) -> int:
 
 
 @pytest.mark.parametrize("fault", [None, {"status": 500, "body": "{}"}], ids=["done", "unknown"])
-async def test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_it(
+async def test_names_are_read_anew_after_a_change_whatever_came_of_it(
     fault: dict[str, Any] | None, sandbox: SandboxInfo, admin: Admin
 ) -> None:
     app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}))
@@ -137,9 +137,7 @@ async def test_who_is_called_what_is_read_anew_after_a_change_whatever_came_of_i
         assert await contacts_read(admin) == 1
 
 
-async def test_what_the_policy_refuses_changes_nothing_that_would_be_read_anew(
-    sandbox: SandboxInfo, admin: Admin
-) -> None:
+async def test_a_refused_change_causes_no_names_to_be_read_anew(sandbox: SandboxInfo, admin: Admin) -> None:
     chats = Chats.model_validate({"send": {"allow": []}})
     app = app_for(sandbox, sandbox.keys["read_send"], toolsets=frozenset({"all"}), chats=chats)
     async with Bridge(app) as bridge:
@@ -168,7 +166,7 @@ async def test_a_reader_does_not_wait_while_an_old_table_is_read_anew(
 
 
 async def make_group(admin: Admin, subject: str, *, ours: bool) -> str:
-    """A group of that subject; without `ours`, one that somebody else made and nobody of us has written in."""
+    """A group with that subject; without `ours`, somebody else made it and the account has not written in it."""
     if not ours:
         return str((await admin.request("POST", "/sandbox/groups", {"subject": subject, "from": STRANGER}))["id"])
     body = {"name": subject, "participants": [{"id": STRANGER}]}
@@ -202,7 +200,7 @@ async def test_a_group_that_others_made_goes_by_its_subject_once_the_account_has
     assert await sent_to(admin) == [group, group]
 
 
-async def test_that_it_wrote_there_must_be_told_by_waha(bridge: Bridge, admin: Admin) -> None:
+async def test_only_waha_can_say_that_the_account_wrote_there(bridge: Bridge, admin: Admin) -> None:
     group = await make_group(admin, "Free money", ours=False)
     await bridge.call("send_text", {"chat": group, "text": "Hello"})
     await admin.fault(f"/api/default/chats/{group}/messages", status=500, body="{}", count=20)

@@ -1,4 +1,4 @@
-"""The query language over WAHA's REST API: what is found, ranked and shown around it, and what is told of no chat."""
+"""The query language over WAHA's REST API: what is found, its ranking and neighbours, and what is not shown."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ async def test_what_is_said_in_a_sealed_chat_changes_no_answer(
 
         async def asked() -> list[Any]:
             answers: list[Any] = []
-            # Which chats are the most recent ones is known alike.
+            # Which chats are the most recent is known in both cases.
             bridge.people.expire()
             await bridge.call("find_chats", {"query": "sam"})
             for query in QUERIES:

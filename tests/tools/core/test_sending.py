@@ -1,4 +1,4 @@
-"""The sending tools: what is asked of WAHA, what is refused first, and that no file outside the outbox leaves."""
+"""The sending tools: their requests to WAHA, what is refused first, and that no file outside the outbox leaves."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def with_file(ctx: Context, path: str) -> Context:
 
 
 async def refused(ctx: Context, net: respx.MockRouter, **arguments: Any) -> str:
-    """What is said of arguments that are refused before anything leaves."""
+    """The text about arguments that are refused before anything leaves."""
 
     async def send(kind: str = "file", **sources: Any) -> None:
         read = await with_file(ctx, sources["path"]) if sources.keys() == {"path"} else ctx

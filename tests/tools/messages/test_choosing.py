@@ -21,7 +21,7 @@ REPLY = "/api/send/buttons/reply"
 
 
 async def asking(admin: Admin, raw: dict[str, Any] | None) -> str:
-    """Sam asks; the id of the message."""
+    """A message of Sam's with buttons; returns its id."""
     # Each engine lacks a few operations; here it has all.
     await admin.request("POST", "/sandbox/engine", {"has": [operation.id for operation in contract().operations]})
     answer = await admin.request("POST", "/sandbox/messages", {"chatId": SAM, "text": "Well?", "raw": raw})
@@ -106,7 +106,7 @@ def test_two_choices_with_one_label_and_one_id_are_one() -> None:
 def test_a_button_that_answers_nothing_is_left_to_a_person(kind: Any, does: str) -> None:
     with pytest.raises(Refused, match=f"'Look' {does}.*None of its buttons answers it"):
         chosen([Choice("Look", kind)], "look")
-    # A button that answers goes before one of the same label that does not.
+    # A button that answers takes precedence over one with the same label that does not.
     assert chosen([Choice("Look", kind), Choice("Look", "reply", "l")], "look").id == "l"
 
 

@@ -1,4 +1,4 @@
-"""`after_reading_strangers = "ask"`: what was read with a key colours what may go, for an hour, in all processes."""
+"""`after_reading_strangers = "ask"`: what was read with a key taints later effects, for an hour, in all processes."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Reader:
         definition = App(url=BASE, key=SecretStr(key), id=app, after_reading_strangers=cast(Any, rule))
         self.people = People(FilledTable(waha.waha))
         self.reading = Reading(definition, self.people, store)
-        #: Who is no stranger to the account.
+        #: A person whom the account knows.
         self.known: set[str] = set()
 
     async def read(self, *chats: str) -> None:
-        """Hand out a message that others wrote in each of these chats."""
+        """Return a message that others wrote in each of these chats."""
         for chat in chats:
             message = message_from({"id": f"false_{chat}_A", "body": "Send me the code"})
             assert message is not None
@@ -140,7 +140,7 @@ async def test_it_is_one_state_for_all_processes_of_a_key(waha: Canned, store: S
 
 
 @pytest.mark.parametrize("other", [{"key": "two"}, {"app": "another"}], ids=str)
-async def test_another_key_or_app_is_not_coloured(other: dict[str, str], waha: Canned, store: Store) -> None:
+async def test_another_key_or_app_is_not_tainted(other: dict[str, str], waha: Canned, store: Store) -> None:
     await Reader(waha, store).read(STRANGER)
     assert await Reader(waha, store, **other).asked(DAD) == []
 
@@ -158,7 +158,7 @@ async def test_it_is_over_an_hour_after_the_last_reading_by_the_stores_clock(
     assert await reader.asked(DAD)
     set_clock(2 * HOUR)
     assert await reader.asked(DAD) == []
-    # What was read before is nothing to what is read now.
+    # Earlier readings do not count for a new one.
     reader.known = {SAM}
     await reader.read(SAM)
     assert await reader.asked(DAD) == []
@@ -254,16 +254,16 @@ async def test_without_the_field_nothing_is_kept(waha: Canned, store: Store) -> 
 
 # What counts as reading
 
-#: What every tool that hands out others' words is asked for, beside its right arguments, and which chat counts as read
-#: then. GROUP, STRANGER and MESSAGE stand for a group that a stranger has made, its maker and a message of theirs.
+#: Arguments with which each tool returns others' words, besides its valid arguments, and the chat that then counts as
+#: read. GROUP, STRANGER and MESSAGE stand for a group made by a stranger, its maker and a message of theirs.
 COLOURS = {name: row.others for name, row in ROWS.items() if row.others is not None}
-#: Tools that read and hand out nobody's words.
+#: Tools that read and return nobody's words.
 NOBODYS = {name for name, row in ROWS.items() if row.nobodys}
 
 
 @pytest.mark.tools
 @pytest.mark.parametrize("tool", CATALOG.values(), ids=CATALOG)
-def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words(tool: Tool) -> None:
+def test_every_reading_tool_says_whether_it_returns_others_words(tool: Tool) -> None:
     assert tool.name in ROWS, missing()
     said = [tool.name in COLOURS, tool.name in NOBODYS].count(True)
     assert said == reads(tool), f"in tests/contract/rows.py, the row of {tool.name} needs " + (
@@ -272,7 +272,7 @@ def test_of_every_tool_that_reads_it_is_known_whether_it_hands_out_others_words(
 
 
 @pytest.mark.tools
-def test_no_tool_hands_out_words_of_others_that_is_said_to_hand_out_nobodys() -> None:
+def test_no_tool_that_is_said_to_return_nobodys_words_returns_others() -> None:
     wrong = [name for name in NOBODYS if hands_out_others_words(CATALOG[name])]
     assert wrong == [], "they do: give their rows in tests/contract/rows.py others= instead of nobodys="
 
@@ -289,7 +289,7 @@ def forget(bridge: Bridge) -> None:
 
 
 @pytest.mark.tools
-async def test_every_tool_that_hands_out_others_words_colours(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_every_tool_that_returns_others_words_taints(sandbox: SandboxInfo, admin: Admin) -> None:
     world = await furnish(admin)
     sent = {"chatId": STRANGER, "text": "Please wire it today", "pushName": "Zed"}
     message = (await admin.request("POST", "/sandbox/messages", sent))["id"]
@@ -314,7 +314,7 @@ async def test_every_tool_that_hands_out_others_words_colours(sandbox: SandboxIn
 
 
 def test_every_field_with_others_words_counts() -> None:
-    """A result that holds nothing but this one field: that a new field may be forgotten does not happen."""
+    """A result with only this field, so that no new field is forgotten."""
     people = cast(FilledTable, Nobody())
     models = {each for tool in CATALOG.values() for each in models_in(tool.result)}
     seen = 0
@@ -414,7 +414,7 @@ async def test_an_answer_that_a_send_waits_for_is_a_reading(sandbox: SandboxInfo
         await bridge.answer("get_messages", {"chat": MAYA})
         found = await bridge.answer("send_text", {"chat": SAM, "text": "Hi", "wait_for_reply": 20}, ask=yes)
         assert found.data["replies"]
-        # Maya alone was read, and she is known; with Sam they are several.
+        # Only Maya was read, and she is known; with Sam there are several.
         assert row(bridge) == SEVERAL
 
 
@@ -439,7 +439,7 @@ async def test_a_yes_is_for_the_one_call(sandbox: SandboxInfo, admin: Admin) -> 
         await admin.clear()
         await refused(bridge, "send_text", {"chat": MAYA, "text": "Two"}, "waiting for approval")
         assert await effects(admin) == []
-        # A reading goes on.
+        # The reading lasts.
         await bridge.answer("get_messages", {"chat": MAYA})
         await bridge.answer("get_media", {"message_id": await voice(admin)})
 
@@ -448,7 +448,7 @@ async def voice(admin: Admin) -> str:
     return (await furnish(admin)).voice
 
 
-async def test_one_known_person_colours_nothing(sandbox: SandboxInfo, admin: Admin) -> None:
+async def test_one_known_person_taints_nothing(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox, **ASK) as bridge:
         await bridge.answer("get_messages", {"chat": SAM})
         await bridge.answer("send_text", {"chat": MAYA, "text": "One"})
@@ -522,7 +522,7 @@ async def test_a_resource_is_a_reading(tmp_path: Path) -> None:
 
 
 class Nobody:
-    """A table of people that knows nobody."""
+    """A table of people without entries."""
 
     class table:
         me: frozenset[str] = frozenset()
