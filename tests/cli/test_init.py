@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import json
@@ -16,6 +17,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from tests.harness import COMMAND, Admin, environment, run
+from tests.tls import certificate, tls_in_front_of
 from waha_mcp.app.actions import Action
 from waha_mcp.app.definition import load_app
 from waha_mcp.cli import setup
@@ -355,6 +357,31 @@ async def test_waha_makes_a_key_with_the_asked_actions_and_no_more(
 
 
 @pytest.mark.anyio
+async def test_the_ca_file_that_is_given_makes_waha_trusted_then_and_later(
+    sandbox: SandboxInfo, home: dict[str, str], tmp_path: Path
+) -> None:
+    made = certificate("unknown authority", tmp_path)
+
+    def behind_tls(url: str) -> None:
+        def init(*more: str) -> subprocess.CompletedProcess[str]:
+            return unattended(dataclasses.replace(sandbox, url=url), "--actions", "read", *more, home=home)
+
+        refused = init()
+        assert refused.returncode == 1
+        assert "(--ca-file of `waha-mcp init`)" in refused.stderr
+        assert not definition(home).exists()
+        done = init("--ca-file", str(made.ca_file))
+        assert done.returncode == 0, done.stderr
+        app = load_app(str(definition(home)), environ={})
+        assert (app.url, app.ca_file) == (url, made.ca_file)
+        called = run("call", "list_chats", "--app", "assistant", env=home)
+        assert called.returncode == 0, called.stderr
+
+    with tls_in_front_of(sandbox.url, made) as front:
+        await anyio.to_thread.run_sync(behind_tls, front)
+
+
+@pytest.mark.anyio
 async def test_run_twice_it_updates_and_keeps_what_else_stands_in_the_definition(
     sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
 ) -> None:
@@ -514,6 +541,29 @@ async def test_apps_are_listed_shown_updated_disabled_and_removed_here_and_on_wa
     assert "waha-mcp uninstall zed --name whatsapp" in await waha("remove", "assistant", "--yes")
     assert await on_waha() is None
     assert list(definition(home).parent.iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_the_url_that_is_given_is_the_only_waha_whose_apps_are_listed(
+    sandbox: SandboxInfo, admin: Admin, home: dict[str, str]
+) -> None:
+    there = {"id": "other", "session": "default", "app": "mcp", "config": {"actions": {"read": True}}}
+    await admin.request("POST", "/api/apps", there)
+    definition(home).parent.mkdir(parents=True)
+    definition(home).write_text('url = "http://127.0.0.1:9"\nkey = "key_0000"\n')
+
+    def apps(*more: str) -> subprocess.CompletedProcess[str]:
+        return run("apps", "list", "--waha", *more, env=home | {"WAHA_ADMIN_KEY": sandbox.admin_key})
+
+    away = await anyio.to_thread.run_sync(apps)
+    assert away.returncode == 1
+    assert "http://127.0.0.1:9" in away.stderr
+    done = await anyio.to_thread.run_sync(apps, "--url", sandbox.url, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [(row["id"], row["url"], row.get("here", True)) for row in json.loads(done.stdout)] == [
+        ("assistant", "http://127.0.0.1:9", True),
+        ("other", sandbox.url, False),
+    ]
 
 
 KEYRING = """

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
         ("--http --template other.toml", "--template: only with --open"),
         ("--http --open --template nowhere.toml", "nowhere.toml"),
         ("--http --certfile one.pem", "--certfile and --keyfile belong together"),
+        ("--http --open --certfile one.pem --keyfile two.pem", "--keyfile: they cannot be used: No such file"),
         ("--http", "waha-mcp init`, or name a folder"),
         ("--http --apps nowhere", "--apps: nowhere is no folder"),
         ("--http --apps .", "no App to serve in ."),

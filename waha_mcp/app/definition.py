@@ -6,14 +6,13 @@ environment, and the environment over the file.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import re
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -437,15 +436,24 @@ def id_of(path: Path, fields: Mapping[str, Any]) -> Any:
     return f"{plain or 'app'}-{digest(path.stem)[:6]}"
 
 
+def readable_definitions() -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """The user's definitions that can be read: the App's id, the file and its raw fields."""
+    for path in definitions():
+        try:
+            fields = read_definition(path)
+        except AppError:
+            continue
+        yield str(id_of(path, fields)), path, fields
+
+
 def shared_ids() -> dict[str, list[Path]]:
     """Ids used by several of the user's definitions, with their files: these share their state by mistake.
 
     Unreadable files are left out.
     """
     found: dict[str, list[Path]] = {}
-    for path in definitions():
-        with contextlib.suppress(AppError):
-            found.setdefault(str(id_of(path, read_definition(path))), []).append(path)
+    for app_id, path, _ in readable_definitions():
+        found.setdefault(app_id, []).append(path)
     return {app_id: paths for app_id, paths in found.items() if len(paths) > 1}
 
 

@@ -25,6 +25,7 @@ from waha_mcp.app.definition import (
     id_of,
     load_app,
     read_definition,
+    readable_definitions,
     split_names,
 )
 from waha_mcp.cli.terminal import visible
@@ -141,14 +142,7 @@ def known_app(source: str) -> str:
 
 def defined() -> dict[str, bool]:
     """The ids of the Apps in the config folder, and whether each keeps a trail."""
-    found = {}
-    for path in definitions():
-        try:
-            fields = read_definition(path)
-        except AppError:
-            continue
-        found[str(id_of(path, fields))] = fields.get("audit") != "off"
-    return found
+    return {app_id: fields.get("audit") != "off" for app_id, _, fields in readable_definitions()}
 
 
 def _app_options(

@@ -16,14 +16,13 @@ import anyio
 import typer
 
 from waha_mcp.app.actions import Action
-from waha_mcp.app.definition import App, AppError, id_of, load_app, read_definition
+from waha_mcp.app.definition import App, load_app, readable_definitions
 from waha_mcp.cli.common import AppOption, Failure, as_typed, chosen, known_app, say
 from waha_mcp.cli.dialog import interactive
 from waha_mcp.concurrency import stop_signals
 from waha_mcp.console.index_files import IndexFile, contents, drop, files_of
 from waha_mcp.history.index_file import NoTrigrams
 from waha_mcp.log import configure_logging, hide
-from waha_mcp.places import definitions
 from waha_mcp.store import StoreAway, in_thread
 from waha_mcp.store.folders import app_ids
 
@@ -116,11 +115,7 @@ def drop_index(
 
 def _apps(only: str | None) -> dict[str, Mapping[str, Any]]:
     """The Apps that are defined or have state, and the fields of their definitions; with `only`, that one."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for path in definitions():
-        with contextlib.suppress(AppError):
-            fields = read_definition(path)
-            found[str(id_of(path, fields))] = fields
+    found: dict[str, Mapping[str, Any]] = {each: fields for each, _, fields in readable_definitions()}
     for app_id in (*app_ids(), *([only] if only else ())):
         found.setdefault(app_id, {})
     return {app_id: found[app_id] for app_id in sorted(found) if only in (None, app_id)}
@@ -144,11 +139,8 @@ def _only_one() -> str | None:
 
 def _to_switch_on(app_id: str) -> str:
     """What has to be done so that an App has an index."""
-    for path in definitions():
-        with contextlib.suppress(AppError):
-            if id_of(path, read_definition(path)) == app_id:
-                return f"set index = true in {path}"
-    return "set index = true in its file"
+    path = next((path for each, path, _ in readable_definitions() if each == app_id), None)
+    return f"set index = true in {path or 'its file'}"
 
 
 def _show(app_id: str, settings: Mapping[str, Any], files: list[IndexFile]) -> None:

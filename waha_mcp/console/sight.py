@@ -6,9 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from waha_mcp.app.definition import App, AppError, id_of, load_app, read_definition
+from waha_mcp.app.definition import App, load_app, readable_definitions
 from waha_mcp.app.inputs import unchanged
-from waha_mcp.places import definitions
 from waha_mcp.policy.approval import Entry, waiting_in
 from waha_mcp.store import Store
 from waha_mcp.store.folders import app_ids
@@ -51,13 +50,7 @@ class Sight:
 
 def defined_ids() -> dict[str, str]:
     """The ids of the Apps in the config folder that can be read, and the paths of their files."""
-    found = {}
-    for path in definitions():
-        try:
-            found[str(id_of(path, read_definition(path)))] = str(path)
-        except AppError:
-            continue
-    return found
+    return {app_id: str(path) for app_id, path, _ in readable_definitions()}
 
 
 #: The Apps by the paths of their definitions, until one of these changes: views ask for them all the time.

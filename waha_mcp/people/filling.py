@@ -41,15 +41,13 @@ FEW = 5
 
 
 class FilledTable:
-    """The cached table of one session's people.
+    """The cached table of one session's people."""
 
-    `start` runs a function in the background (`start_soon` of a task group); None: no background refresh.
-    """
-
-    def __init__(self, waha: Waha, start: Callable[..., object] | None = None) -> None:
+    def __init__(self, waha: Waha) -> None:
         """An empty table. Makes no request."""
         self.waha = waha
-        self.start = start
+        #: Runs a function in the background (`start_soon` of a task group); None: no background refresh.
+        self.start: Callable[..., object] | None = None
         self.table = PeopleTable()
         self._cells = {source: _Cell() for source in SOURCES}
         self._built: list[Part] = []

@@ -61,8 +61,8 @@ _BRIDGE = "waha_mcp.bridge"
 class Site:
     """Where the server listens and how it is reached. `hosts`: names that `Host` may have besides its own address."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
+    host: str
+    port: int
     hosts: Sequence[str] = ()
     certfile: Path | None = None
     keyfile: Path | None = None

@@ -16,7 +16,16 @@ from typing import Any, NamedTuple
 from waha_mcp.waha.message_kinds import BROWSER_KINDS, KINDS, MEDIA_KINDS, MessageKind
 from waha_mcp.waha.message_notes import UNKNOWN, Note, note_of, system_note
 from waha_mcp.waha.message_text import is_picture, words_in
-from waha_mcp.waha.parsing import chat_id_of, epoch, first_of, mapping_of, number_of, text_of, texts_of
+from waha_mcp.waha.parsing import (
+    chat_id_of,
+    epoch,
+    first_of,
+    listing_or_empty,
+    mapping_of,
+    number_of,
+    text_of,
+    texts_of,
+)
 from waha_mcp.waha.vcards import is_card
 
 #: The order in which they decide.
@@ -328,7 +337,7 @@ def mentioned(content: Content) -> Iterator[tuple[str, str]]:
 
 def group_mentions(content: Content) -> Iterator[tuple[str, str]]:
     """The mentions of groups in the text, as (the text after the @, the group's subject)."""
-    for each in _objects(content.context.get("groupMentions")):
+    for each in listing_or_empty(content.context.get("groupMentions")):
         group, subject = chat_id_of(first_of(each, "groupJid", "groupJID")), text_of(each.get("groupSubject"))
         if group and subject:
             yield group, subject
@@ -413,7 +422,7 @@ def _in_short(message: Mapping[str, Any]) -> str | None:
 def reactions_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
     """Chat ids of those who reacted, by emoji; "me" is the session's owner, "unknown" a person without an id."""
     found: dict[str, list[str]] = {}
-    for each in _objects(mapping_of(raw.get("_data")).get("reactions")):
+    for each in listing_or_empty(mapping_of(raw.get("_data")).get("reactions")):
         emoji = text_of(each.get("text"))
         if emoji:
             found.setdefault(emoji, []).append(_actor(mapping_of(each.get("key"))))
@@ -429,7 +438,7 @@ def votes_of(raw: Mapping[str, Any], options: list[str]) -> dict[str, list[str]]
     updates = mapping_of(raw.get("_data")).get("pollUpdates")
     if not isinstance(updates, list):
         return {}
-    for each in _objects(updates):
+    for each in listing_or_empty(updates):
         voter = _actor(mapping_of(first_of(each, "pollUpdateMessageKey", "key")))
         when = epoch(each.get("senderTimestampMs")) or 0.0
         chosen = mapping_of(each.get("vote")).get("selectedOptions")
@@ -445,7 +454,7 @@ def options_of(body: Mapping[str, Any]) -> list[str]:
     found = first_of(body, "options", "pollOptions")
     if found is None:
         found = [_voted(each) for each in _results(body)]
-    names = [first_of(each, "optionName", "name") for each in _objects(found)]
+    names = [first_of(each, "optionName", "name") for each in listing_or_empty(found)]
     return [name for name in names if isinstance(name, str)]
 
 
@@ -459,7 +468,7 @@ def counts_of(body: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _results(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return _objects(body.get("pollVotes") or mapping_of(body.get("pollVotesSnapshot")).get("pollVotes"))
+    return listing_or_empty(body.get("pollVotes") or mapping_of(body.get("pollVotesSnapshot")).get("pollVotes"))
 
 
 def _voted(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -506,7 +515,3 @@ def push_name_of(raw: Mapping[str, Any]) -> str | None:
     data = mapping_of(raw.get("_data"))
     info = mapping_of(data.get("Info"))
     return text_of(first_of(data, "pushName", "notifyName", "PushName") or info.get("PushName"))
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

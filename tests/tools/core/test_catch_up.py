@@ -12,11 +12,11 @@ from tests.harness import Admin
 from tests.policy.common import bridge_with
 from tests.tools.core.test_names import ask
 from waha_mcp.bridge import Bridge
-from waha_mcp.feed.recent import Recent
 from waha_mcp.history.records import NOTHING, Has, Record
 from waha_mcp.sandbox import SandboxInfo
 from waha_mcp.tools.catalog import ArgumentError
 from waha_mcp.tools.core import catch_up
+from waha_mcp.tools.core.catch_up import Recent
 from waha_mcp.waha.errors import WahaError
 from waha_mcp.whatsapp.ids import parse_message_id
 
@@ -327,11 +327,11 @@ def record(message_id: str, text: str = "", ago: int = 60, sender: str | None = 
     return Record(key, int(time.time()) - ago, who, more.pop("kind", "text"), text, **more)
 
 
-def given(monkeypatch: pytest.MonkeyPatch, records: list[Record], **more: Any) -> None:
-    """Let these records (newest first) be all that exist."""
+def given(monkeypatch: pytest.MonkeyPatch, records: list[Record], unread: dict[str, str] | None = None) -> None:
+    """Let these records (newest first) be all that exist, and these chats what cannot be read."""
 
     async def recent(ctx: Any, start: int) -> Recent:
-        return Recent([each for each in records if each.time >= start], **more)
+        return Recent([each for each in records if each.time >= start], unread or {}, whole=True, names={})
 
     monkeypatch.setattr(catch_up, "_recent", recent)
 

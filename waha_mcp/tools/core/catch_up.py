@@ -8,8 +8,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from waha_mcp.app.actions import Action
-from waha_mcp.feed.recent import Recent, read_recent
-from waha_mcp.history.records import Has, Record, sender_of_record
+from waha_mcp.feed.reading_back import read_back
+from waha_mcp.history.records import Has, Record, record_from, sender_of_record
 from waha_mcp.history.rest import MESSAGES
 from waha_mcp.history.rest_records import short
 from waha_mcp.history.source import Budget
@@ -75,6 +75,15 @@ class CaughtUpChat(Nested):
 class CatchUp(Page):
     since: Time
     chats: list[CaughtUpChat] = Field(description="Those that want an answer first, strangers after the known")
+
+
+class Recent(NamedTuple):
+    """What came in all chats. `records`: newest first; the rest is as of `ReadBack`."""
+
+    records: list[Record]
+    unread: dict[str, str]
+    whole: bool
+    names: dict[str, str]
 
 
 class _Came(NamedTuple):
@@ -209,7 +218,7 @@ def _readable(ctx: Context, chat: str) -> bool:
 
 
 async def _recent(ctx: Context, start: int) -> Recent:
-    """The records of all chats that may be shown, from the Unix second `start` on."""
+    """What came in the chats that may be shown, from the Unix second `start` on, read over REST."""
     looked_up: set[str] = set()
 
     async def wanted(chat: str) -> bool:
@@ -222,7 +231,10 @@ async def _recent(ctx: Context, start: int) -> Recent:
     def known(chat: str) -> bool:
         return kind_of_chat(chat) == "group" or ctx.directory.saved_name(chat) is not None
 
-    return await read_recent(ctx.waha, start, Budget(REQUESTS, SECONDS), ctx.directory.me, wanted, known)
+    back = await read_back(ctx.waha, start, Budget(REQUESTS, SECONDS), wanted, known)
+    me = ctx.directory.me
+    records = [record for row in reversed(back.rows) if (record := record_from(row, me)) is not None]
+    return Recent(records, back.unread, back.whole, back.names)
 
 
 async def _by_chat(ctx: Context, recent: Recent) -> list[_Chat]:
