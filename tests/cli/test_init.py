@@ -376,6 +376,8 @@ async def test_the_ca_file_that_is_given_makes_waha_trusted_then_and_later(
         assert (app.url, app.ca_file) == (url, made.ca_file)
         called = run("call", "list_chats", "--app", "assistant", env=home)
         assert called.returncode == 0, called.stderr
+        listed = run("apps", "list", "--waha", env=home | {"WAHA_ADMIN_KEY": sandbox.admin_key})
+        assert listed.returncode == 0, listed.stderr
 
     with tls_in_front_of(sandbox.url, made) as front:
         await anyio.to_thread.run_sync(behind_tls, front)
@@ -555,6 +557,8 @@ async def test_the_url_that_is_given_is_the_only_waha_whose_apps_are_listed(
     def apps(*more: str) -> subprocess.CompletedProcess[str]:
         return run("apps", "list", "--waha", *more, env=home | {"WAHA_ADMIN_KEY": sandbox.admin_key})
 
+    meant = run("apps", "list", "--url", sandbox.url, env=home)
+    assert (meant.returncode, "--url: only with --waha" in meant.stderr) == (2, True)
     away = await anyio.to_thread.run_sync(apps)
     assert away.returncode == 1
     assert "http://127.0.0.1:9" in away.stderr

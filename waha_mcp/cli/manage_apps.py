@@ -12,7 +12,16 @@ import anyio
 import typer
 
 from waha_mcp.app.actions import Action
-from waha_mcp.app.definition import DEFAULT_URL, AppError, id_of, load_app, read_definition, shared_ids
+from waha_mcp.app.definition import (
+    DEFAULT_URL,
+    App,
+    AppError,
+    id_of,
+    load_app,
+    read_definition,
+    readable_definitions,
+    shared_ids,
+)
 from waha_mcp.app.urls import parse
 from waha_mcp.cli.admin import AdminKeyFile, admin_key, run
 from waha_mcp.cli.common import Failure, say, typed
@@ -55,6 +64,8 @@ def list_apps(
 
     Example: waha-mcp apps list --waha
     """
+    if url is not None and not on_waha:
+        raise Failure("--url: only with --waha")
     rows = [_row(path) for path in definitions()]
     if on_waha:
         key = admin_key(admin_key_file)
@@ -366,10 +377,18 @@ async def _remove(plan: Plan, key: Any, old_key: str | None) -> bool:
         return await admin.remove(plan.id, plan.session, old_key)
 
 
+def _app_at(url: str, key: Any) -> App:
+    """An App for this WAHA: a defined one where there is one, since certificates are named there."""
+    for _, path, fields in readable_definitions():
+        if _shown(fields.get("url", DEFAULT_URL)) == _shown(url):
+            return load_app(str(path), overrides={"key": key, "enabled": True}, environ={})
+    return load_app(overrides={"url": url, "key": key}, environ={})
+
+
 async def _on_waha(url: str, key: Any) -> list[Minted]:
     from waha_mcp.waha.admin_api import Admin
 
-    async with Admin(load_app(overrides={"url": url, "key": key}, environ={})) as admin:
+    async with Admin(_app_at(url, key)) as admin:
         await admin.check()
         return await admin.all_apps()
 
