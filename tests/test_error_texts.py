@@ -283,14 +283,14 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "tools of a wrong key": Row(
         command("tools", "--app", "assistant", app=APP, assistant_key="key_sample_0000"),
-        "WAHA does not accept this key (401): it is wrong, or its App was switched off in WAHA. Run "
+        "WAHA does not accept this key (401): it is wrong, or its App was disabled in WAHA. Run "
         "`waha-mcp doctor`, which names the fix.",
         "WAHA's 401 does not say which of the two it is; doctor tells the fix for this App.",
     ),
     "tools of an admin key": Row(
         command("tools", app=APP, assistant_key="{admin}"),
         "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a "
-        "scoped one: with `waha-mcp init`, or by an MCP app of the session in WAHA's dashboard. Or set "
+        "scoped one: with `waha-mcp init`, or as an MCP app of the session in WAHA's dashboard. Or set "
         "allow_admin_key = true in the App.",
         "It is the admin's, which only allow_admin_key takes; both ways to a scoped one are there.",
     ),
@@ -560,19 +560,19 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
     ),
     "an unknown authority": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is signed by an authority that "
-        "this machine does not know, so the request was not sent. Ask the user to set the App's ca_file "
+        "this machine does not trust, so the request was not sent. Ask the user to set the App's ca_file "
         "(--ca-file of `waha-mcp init`) to a file with the authority's certificate (PEM).",
         "Its issuer is in no store here: with the issuer as ca_file it is good.",
     ),
     "a ca_file of something else": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not signed by what the "
-        "App's ca_file holds, so the request was not sent. Ask the user to put the certificate of WAHA or of "
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not trusted by the "
+        "App's ca_file, so the request was not sent. Ask the user to put the certificate of WAHA or of "
         "its authority (PEM) there.",
         "The ca_file holds another certificate: putting the right one there is all.",
     ),
     "a self-signed certificate, and a ca_file of something else": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not signed by what the "
-        "App's ca_file holds, so the request was not sent. Ask the user to put the certificate of WAHA or of "
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not trusted by the "
+        "App's ca_file, so the request was not sent. Ask the user to put the certificate of WAHA or of "
         "its authority (PEM) there.",
         "OpenSSL says self-signed, but a ca_file is there already: it is the wrong one.",
     ),
@@ -587,27 +587,27 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "Its time begins in a year by this clock, which is most often what is wrong.",
     ),
     "a certificate of another host": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not for 127.0.0.1 but for "
-        "waha.invalid, so the request was not sent. Ask the user to correct the host in the App's url to one "
-        "that it is for.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not valid for 127.0.0.1, "
+        "only for waha.invalid, so the request was not sent. Ask the user to correct the host in the App's url to one "
+        "that it is valid for.",
         "It is signed well, but for waha.invalid, as a second handshake shows.",
     ),
     "a client certificate wanted": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: the server refuses the TLS handshake, most "
-        "often because it wants a client's certificate. Ask the user to give the App a url by which WAHA is "
-        "reached without one: waha-mcp has none.",
+        "often because it requires a client certificate. Ask the user to set the App's url to an address of "
+        "WAHA that needs none: waha-mcp has none.",
         "TLS 1.3 refuses after the handshake, with a code of its own.",
     ),
     "a client certificate wanted in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: the server refuses the TLS handshake, most "
-        "often because it wants a client's certificate, so the request was not sent. Ask the user to give "
-        "the App a url by which WAHA is reached without one: waha-mcp has none.",
+        "often because it requires a client certificate, so the request was not sent. Ask the user to set "
+        "the App's url to an address of WAHA that needs none: waha-mcp has none.",
         "TLS 1.2 only says that the handshake failed: hence most often.",
     ),
     "https to an http port": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there speaks no TLS, so the "
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there does not speak TLS, so the "
         "request was not sent. Ask the user to set the App's url to http://, or correct its port if WAHA has "
-        "https at another.",
+        "https on another.",
         "The answer to TLS was plain HTTP: the other scheme is right.",
     ),
     "http to an https port that closes": (
@@ -619,30 +619,30 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "nginx says so in its page.",
     ),
     "nginx that wants a client certificate": (
-        "What listens at WAHA's URL wants a client's certificate, and waha-mcp has none: ask the user to "
-        "give the App a url by which WAHA is reached without one.",
+        "What listens at WAHA's URL requires a client certificate, and waha-mcp has none: ask the user "
+        "to set the App's url to an address of WAHA that needs none.",
         "nginx says so in its page, after a good handshake.",
     ),
     "closed in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: the connection was closed in the TLS "
         "handshake, so the request was not sent. Ask the user to correct the App's url (its port may not be "
-        "one of https), or look at what runs there.",
+        "an https port), or look at what runs there.",
         "The connection came about, TLS did not: something else may listen there.",
     ),
     "silent in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT timed out: nothing answers there, so the request was "
-        "not sent. Ask the user to look whether that machine is on and no firewall is in the way, or correct "
-        "the App's url.",
+        "not sent. Ask the user to check that that machine is on and no firewall blocks it, or correct the "
+        "App's url.",
         "It takes the connection and says nothing; whether machine, firewall or port, the time ran out.",
     ),
     "no answer to the connection": (
         "Connecting to WAHA at https://192.0.2.1:3000 timed out: nothing answers there, so the request was "
-        "not sent. Ask the user to look whether that machine is on and no firewall is in the way, or correct "
-        "the App's url.",
+        "not sent. Ask the user to check that that machine is on and no firewall blocks it, or correct the "
+        "App's url.",
         "Not even the connection came about in time.",
     ),
     "a name that is none": (
-        "Connecting to WAHA at https://waha.invalid failed: there is no host of the name waha.invalid, so "
+        "Connecting to WAHA at https://waha.invalid failed: there is no host named waha.invalid, so "
         "the request was not sent. Ask the user to correct the App's url.",
         "The look-up says that there is no such name, so trying again is no use.",
     ),
@@ -657,7 +657,7 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "The machine answers, the port does not.",
     ),
     "no way there": (
-        "Connecting to WAHA at https://192.0.2.1:3000 failed: there is no way from here to that address, so "
+        "Connecting to WAHA at https://192.0.2.1:3000 failed: there is no route to that address, so "
         "the request was not sent. Ask the user to look at this machine's network, or correct the App's url.",
         "The system knows no route to the address.",
     ),
@@ -678,8 +678,8 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "The host of the login page, without its query.",
     ),
     "https to a port of something else": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there speaks no TLS, so the request was not "
-        "sent. Ask the user to set the App's url to http://, or correct its port if WAHA has https at another.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there does not speak TLS, so the request "
+        "was not sent. Ask the user to set the App's url to http://, or correct its port if WAHA has https on another.",
         "An SSH server answers the TLS greeting with its own; either http is meant or another port.",
     ),
     "http to an https port that answers in TLS": (
@@ -687,8 +687,8 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "A TLS alert answers a handshake of ours, so TLS is what is spoken there.",
     ),
     "http to a port of something else": (
-        "What listens at http://127.0.0.1:PORT closes the connection without an answer in HTTP. Ask the user to look "
-        "whether WAHA runs there, or correct the App's url.",
+        "What listens at http://127.0.0.1:PORT closes the connection without an HTTP answer. Ask the user to "
+        "check whether WAHA runs there, or correct the App's url.",
         "It speaks neither HTTP nor TLS: nothing more is known, so both ways on are said.",
     ),
     "http to Apache's https port": (
@@ -816,31 +816,31 @@ TOOLS: dict[str, Row] = {
     ),
     "a key that WAHA no longer takes": Row(
         tool("list_chats", before=wahas(CHATS, 401, "Unauthorized")),
-        "WAHA does not accept this key (401): it is wrong, or its App was switched off in WAHA. Ask the user "
+        "WAHA does not accept this key (401): it is wrong, or its App was disabled in WAHA. Ask the user "
         "to run `waha-mcp doctor`, which names the fix.",
         "WAHA's 401; only the user can look further, by a command that can be pasted.",
     ),
     "an action that WAHA refuses": Row(
         tool("list_chats", before=wahas(CHATS, 403, "Forbidden")),
         "WAHA does not let this key do that (403): the action is not granted to it, or the key belongs to "
-        "another session. Do not retry; ask the user to look at the key.",
+        "another session. Do not retry; ask the user to check the key.",
         "WAHA's 403 is the same for both reasons, so both are named.",
     ),
     "too many requests": Row(
         tool("list_chats", before=wahas(CHATS, 429, "slow down", headers={"Retry-After": "30"})),
-        "WAHA is asked too often (429). Try again in 30 s.",
+        "Too many requests to WAHA (429). Try again in 30 s.",
         "The number is WAHA's Retry-After.",
     ),
     "a failure inside WAHA": Row(
         tool("list_chats", before=wahas(CHATS, 500, "boom")),
-        "WAHA failed inside (500). Check the arguments; if they are right, try once more later, or ask the "
+        "WAHA had an internal error (500). Check the arguments; if they are right, try once more later, or ask the "
         "user to look at WAHA's log.",
         "WAHA answers 500 for wrong ids, too: arguments first, the log next.",
     ),
     "a change that failed inside WAHA": Row(
         tool("send_text", before=wahas("/api/sendText", 500, "boom"), chat=SAM, text="Hello"),
-        "The request may have reached WAHA, but it failed inside (500), so its outcome is unknown: it may or "
-        "may not have happened. Do not repeat it blindly: look first whether it has happened, or ask the "
+        "The request may have reached WAHA, but it failed with an internal error (500), so its outcome is unknown: it "
+        "may or may not have happened. Do not repeat it blindly: check first whether it happened, or ask the "
         "user. (It could not be found so far, which proves nothing.)",
         "500 may come after the message went out; nothing claims that it did not.",
     ),

@@ -225,7 +225,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
     ),
     "a WAHA that fails inside": (
         answer("/api/server/version", 500, {"statusCode": 500, "message": "boom"}),
-        "problem", "WAHA", "WAHA failed inside (500)", "look at WAHA's log",
+        "problem", "WAHA", "WAHA had an internal error (500)", "look at WAHA's log",
     ),
     "an unusable proxy setting": (
         lambda s: s.patch.setenv("ALL_PROXY", "telnet://127.0.0.1:9"),

@@ -166,7 +166,7 @@ async def test_where_waha_fails_for_once_the_step_is_tried_again(
     await admin.request("PUT", "/sandbox/faults", {"faults": [{"path": "/api/sessions", "status": 500, "count": 1}]})
     env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
     child, screen = typed(env, "init", "--actions", "read", "--install", "none")
-    steps = (("failed inside[^$]*Try again", ""), ("Name for this App", ""), ("Go ahead", ""))
+    steps = (("internal error[^$]*Try again", ""), ("Name for this App", ""), ("Go ahead", ""))
     await anyio.to_thread.run_sync(lambda: answers(child, *steps))
     await anyio.to_thread.run_sync(lambda: child.expect(pexpect.EOF))
     child.close()

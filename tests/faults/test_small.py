@@ -35,7 +35,7 @@ SAID: list[tuple[str, bool, Said]] = [
     ("Exactly this is under way since 3 s: wait for its answer.", True, "repeat: under way"),
     ("Its outcome is unknown, but it was not sent.", True, "other"),
     ("Its outcome is unknown. Try again later.", True, "other"),
-    ("waha-mcp failed inside while running send_text.", True, "other"),
+    ("waha-mcp had an internal error while running send_text.", True, "other"),
 ]
 
 

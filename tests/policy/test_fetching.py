@@ -74,11 +74,11 @@ async def test_what_waha_must_not_fetch_is_refused_for_what_it_is(url: str, reas
     ("addresses", "reason"),
     [
         (["8.8.8.8"], None),
-        (["8.8.8.8", "10.0.0.1"], "'files.example.com' leads to 10.0.0.1, an address of a private network"),
+        (["8.8.8.8", "10.0.0.1"], "'files.example.com' resolves to 10.0.0.1, an address of a private network"),
         (["::1"], "'files.example.com' leads to ::1, an address of this machine"),
         (["2a00::1", "fe80::1%eth0"], "'files.example.com' leads to fe80::1, an address of the local link"),
         (["64:ff9b::808:808"], None),
-        ([], "'files.example.com' is not a name that can be looked up"),
+        ([], "'files.example.com' cannot be resolved to an address"),
     ],
     ids=["public", "one of them private", "loopback", "with a zone", "NAT64", "unknown"],
 )
@@ -92,7 +92,7 @@ async def test_a_name_is_as_good_as_every_address_it_has(
 async def test_a_look_up_that_hangs_is_given_up_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anyio, "getaddrinfo", lambda *_, **__: anyio.sleep_forever())
     monkeypatch.setattr(web_fetch, "LOOKUP", 0.05)
-    assert await why("https://files.example.com/a.png") == "'files.example.com' is not a name that can be looked up"
+    assert await why("https://files.example.com/a.png") == "'files.example.com' cannot be resolved to an address"
 
 
 async def test_an_address_is_looked_up_as_itself() -> None:

@@ -518,7 +518,7 @@ async def test_a_status_that_is_refused_says_who_may_not_be_reached(sandbox: San
     [
         (ArgumentError("a wrong word"), "a wrong word"),
         (BadAnswer("an odd answer"), "an odd answer"),
-        (RuntimeError("a secret path"), "failed inside"),
+        (RuntimeError("a secret path"), "had an internal error"),
     ],
     ids=str,
 )

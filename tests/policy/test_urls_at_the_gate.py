@@ -211,7 +211,7 @@ async def test_no_name_is_looked_up_before_a_person_has_said_yes(
             async def yes(question: Question) -> bool:
                 return True
 
-            with pytest.raises(Refusal, match="not a name that can be looked up"):
+            with pytest.raises(Refusal, match="cannot be resolved to an address"):
                 await bridge.call(tool, arguments, ask=yes)
             assert looked_up == ["private-text.example.com"]
             looked_up.clear()

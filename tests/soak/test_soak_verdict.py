@@ -139,7 +139,10 @@ BAD: dict[str, tuple[str, Callable[[Run], None]]] = {
     "an answer has words of another App's calls": ("cross-key", answered("mk0200000x", error=True)),
     "a trail has words of another App's calls": ("cross-key", kept("trail.jsonl", b"mk0200000x", OPEN)),
     "a process printed a traceback": ("tracebacks", printed(TRACEBACK)),
-    "an answer says that it failed inside": ("tracebacks", answered("waha-mcp failed inside while", error=True)),
+    "an answer says that it failed inside": (
+        "tracebacks",
+        answered("waha-mcp had an internal error while", error=True),
+    ),
     "a process ended by itself": ("tracebacks", lambda run: run.ended.append("a server")),
     "a process printed the key": ("leaked keys", printed(b"X-Api-Key: " + KEY.encode())),
     "an answer has the key in hex": ("leaked keys", answered(HEX.decode().upper())),

@@ -26,7 +26,8 @@ COLUMNS = (
 MARGIN = 3.0
 #: Words of something that broke inside.
 _BROKE = re.compile(
-    r"Traceback \(most recent call last\)|waha-mcp failed inside|Exception ignored in|exception was never retrieved"
+    r"Traceback \(most recent call last\)|waha-mcp had an internal error|Exception ignored in|exception was never "
+    r"retrieved"
 )
 #: What a call with these words has done, or may have.
 CLAIMS = {"done", "repeat: done", "repeat: found"}

@@ -579,7 +579,7 @@ def _as_unknown(call: Call, error: BaseException) -> BaseException:
         why = str(error)
     else:
         logger.error("%s failed", call.tool.name, exc_info=error)
-        why = "waha-mcp failed inside; its log on stderr says more."
+        why = "waha-mcp had an internal error; its log on stderr has the details."
     return OutcomeUnknown(
         f"WAHA was asked to do this and did not refuse, but what came of it is not known: {why} "
         "Look whether it has happened before anything is repeated."

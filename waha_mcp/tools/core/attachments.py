@@ -127,11 +127,11 @@ async def _fetched(ctx: Context, message_id: str) -> tuple[Mapping[str, Any], Me
         if (url := text_of(given.get("url"))) is not None:
             with contextlib.suppress(NotFound):
                 return raw, message, await ctx.waha.download(url, cap=MOST), url
-            why = "WAHA does not keep the file of this message any more. Make the call again."
+            why = "WAHA no longer keeps the file of this message. Make the call again."
         elif given.get("error"):
             why = (
-                "WhatsApp no longer has the file of this message, and the phone did not give it once more: "
-                "try later, when the phone is online, or ask for it to be sent again."
+                "WAHA could not get the file of this message from WhatsApp, nor from the phone: try later, "
+                "when the phone is online, or ask for it to be sent again."
             )
         elif given or message.media is not None or raw.get("hasMedia") is True:
             why = (
