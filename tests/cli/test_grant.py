@@ -122,8 +122,8 @@ def test_what_cannot_be_given_is_a_clear_error(arguments: tuple[str, ...], why: 
     [
         ("work", "Maya", "447700900142@c.us: person saved as 'Maya Lindqvist'"),
         ("work", "Nobody at all", "is nobody's name here"),
-        ("work", "status@broadcast", "no person and no group"),
-        ("work", "120363000000000002@newsletter", "no person and no group"),
+        ("work", "status@broadcast", "neither a person nor a group"),
+        ("work", "120363000000000002@newsletter", "neither a person nor a group"),
         ("narrow", SAM, "may not write to 12025550123@c.us"),
         ("narrow", "+1 202 555 0101", "may not write to 12025550101@c.us"),
         ("sends", "Maya Lindqvist", "this key has no read action"),

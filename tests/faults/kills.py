@@ -74,7 +74,7 @@ _WORDS: dict[str, str] = {
     "done": "sent (nothing had left)",
     "repeat: done": "not again: it was done",
     "repeat: found": "not again: it did go out (found by its id)",
-    "repeat: not known": "not again: what came of it is not known",
+    "repeat: not known": "not again: its outcome is unknown",
 }
 
 

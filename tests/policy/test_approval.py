@@ -334,7 +334,7 @@ async def test_a_yes_given_elsewhere_is_not_for_a_group_that_has_changed_since(
             await bridge.call("send_text", arguments)
         assert await effects(admin) == []
         [entry] = waiting()
-        assert "it was approved, but whom it reaches has changed since" in entry.question.text()
+        assert "it was approved, but its recipients have changed since" in entry.question.text()
         assert decide(entry.id, approve=True)
         await bridge.call("send_text", arguments)
         assert await effects(admin) == ["/api/sendText"]
@@ -352,7 +352,7 @@ async def test_a_yes_is_not_for_a_group_that_changes_while_the_person_is_asked(
         return True
 
     async with bridge_with(sandbox, approval="send") as bridge:
-        with pytest.raises(Refusal, match="whom it reaches changed"):
+        with pytest.raises(Refusal, match="its recipients changed"):
             await bridge.call("send_text", {"chat": group, "text": "The code is 7731"}, ask=yes)
         assert await effects(admin) == []
 
@@ -695,7 +695,7 @@ async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin)
     [entry] = waiting()
     assert entry.question.text().splitlines() == [
         f"Send a text to {SAM_IN_WORDS}?",
-        "why: the App asks before whatever reaches somebody",
+        "why: the App asks before everything that reaches somebody",
         good_until(entry.expires),
         "text: Yes",
         f"reply_to: {arrived['id']}",

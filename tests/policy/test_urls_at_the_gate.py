@@ -85,7 +85,7 @@ async def test_waha_and_the_person_get_the_url_that_was_judged(
         ("send_media", {"kind": "image", "url": "http://127.0.0.1\\@example.com/"}, "is an address of this machine"),
         ("send_media", {"kind": "image", "url": "http://127%2e1/"}, "url: '127.0.0.1' is an address of this machine"),
         ("send_text", {"text": "see redis:6379/x", "link_preview": True}, "'redis' is a name of a private network"),
-        ("send_text", {"text": "http://ok.example.com\\@x/", "link_preview": True}, "not every program reads alike"),
+        ("send_text", {"text": "http://ok.example.com\\@x/", "link_preview": True}, "programs read differently"),
         ("send_text", {"text": "[::1]:3000/", "link_preview": True}, "text: '[::1]' is an address of this machine"),
     ],
 )  # fmt: skip
@@ -232,7 +232,7 @@ async def test_the_question_shows_the_whole_url_and_that_its_content_is_not_know
         call = {"chat": SAM, "kind": "image", "url": url, "caption": "c" * 4_000}
         await bridge.call("send_media", call, ask=yes)
     (text,) = asked
-    assert f"\nurl: {url}\nwhat url holds: not known yet: fetched after a yes" in text
+    assert f"\nurl: {url}\nwhat url holds: not known yet: fetched after approval" in text
     assert text.index("url: ") < text.index("caption: ")
     assert server.asked == [url.partition(str(server.port))[2]]
 

@@ -133,7 +133,7 @@ async def test_a_name_that_changes_its_address_after_the_check_is_asked_at_the_c
         ("localhost", ["8.8.8.8"], "'localhost' is a name of a private network"),
         ("files.example.com", ["127.0.0.1"], "'files.example.com' resolves to 127.0.0.1, an address of this machine"),
         ("files.example.com", ["8.8.8.8", "10.0.0.5"], "resolves to 10.0.0.5, an address of a private network"),
-        ("files.example.com", ["fe80::1%eth0"], "leads to fe80::1, an address of the local link"),
+        ("files.example.com", ["fe80::1%eth0"], "resolves to fe80::1, an address of the local link"),
         ("files.example.com", [], "'files.example.com' cannot be resolved to an address"),
     ],
 )

@@ -151,7 +151,7 @@ async def test_a_name_is_not_said_to_be_nobodys_while_not_all_names_are_known(
     for name in ("Maya Lindqvist", "Zzyzx Qwrtpl"):
         with pytest.raises(ArgumentError) as refusal:
             await bridge.call("send_text", {"chat": name, "text": "Hi"})
-        assert "among what could be read (not known are contacts: " in str(refusal.value)
+        assert "among what could be read (not known: contacts: " in str(refusal.value)
         assert "nobody goes by" not in str(refusal.value)
         assert "is nobody's name" not in str(refusal.value)
     assert "/api/sendText" not in [r["path"] for r in await admin.requests()]

@@ -130,8 +130,8 @@ async def _fetched(ctx: Context, message_id: str) -> tuple[Mapping[str, Any], Me
             why = "WAHA no longer keeps the file of this message. Make the call again."
         elif given.get("error"):
             why = (
-                "WAHA could not get the file of this message from WhatsApp, nor from the phone: try later, "
-                "when the phone is online, or ask for it to be sent again."
+                "WAHA could not get the file of this message from WhatsApp, which may no longer have it: "
+                "try later, when the phone is online, or ask for it to be sent again."
             )
         elif given or message.media is not None or raw.get("hasMedia") is True:
             why = (
