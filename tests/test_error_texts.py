@@ -251,12 +251,12 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a misspelt tool": Row(
         command("call", "list_chat", app=APP),
-        "tool 'list_chat' is not on offer: there is none of that name; did you mean 'list_chats'? (see waha-mcp tools)",
+        "tool 'list_chat' is not offered: there is none by that name; did you mean 'list_chats'? (see waha-mcp tools)",
         "No tool is called list_chat, one is called list_chats.",
     ),
     "a tool of another action": Row(
         command("call", "create_group", app=APP),
-        "tool 'create_group' is not on offer: toolset 'groups' is not chosen (see waha-mcp tools)",
+        "tool 'create_group' is not offered: toolset 'groups' is not chosen (see waha-mcp tools)",
         "create_group is in the toolset groups, and the App has core alone.",
     ),
     "a tool's argument left out": Row(
@@ -519,7 +519,7 @@ DEFINITIONS: dict[str, Row] = {
     ),
     "an unknown tool": Row(
         definition(f'include = ["send_txt"]\n{APP}'),
-        "unknown tool in include 'send_txt': there is none of that name; did you mean 'send_text'?",
+        "unknown tool in include 'send_txt': there is none by that name; did you mean 'send_text'?",
         "There is no such tool; the one that is meant is named, instead of a hundred.",
     ),
     "a time zone that is none": Row(
@@ -744,14 +744,14 @@ TOOLS: dict[str, Row] = {
     "an argument of another name": Row(
         tool("send_text", to=SAM, text="Hello"),
         "Wrong arguments for send_text. chat: required (Name, number with + or id); to: unknown "
-        "property, perhaps chat is meant; send_text takes chat (required), text (required), reply_to, "
+        "property (did you mean chat?); send_text takes chat (required), text (required), reply_to, "
         "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",
     ),
     "an argument of another name with an id that no answer gave": Row(
         tool("react", messageId="m799086624", emoji="👍"),
-        "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property, perhaps "
-        "message_id is meant; react takes message_id (required), emoji (required). "
+        "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property (did you "
+        "mean message_id?); react takes message_id (required), emoji (required). "
         "message_id: m799086624 was not given by any answer to this App; take the id from get_messages or "
         "search_messages again",
         "Both that the argument is called `message_id` and that its value is no message here.",

@@ -210,9 +210,9 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it_for_the_next
         COMMAND[0], [*COMMAND[1:], "index", "build"], env=environment(**here.env, TERM="xterm", COLUMNS="80"),
         encoding="utf-8", timeout=60,
     )  # fmt: skip
-    child.expect(r"\[[#-]{10}\] \d+ %  [1-9][\d,]* messages, \d+ of \d+ chats whole, back to \d{4}-\d\d-\d\d +\r")
+    child.expect(r"\[[#-]{10}\] \d+ %  [1-9][\d,]* messages, \d+ of \d+ chats complete, back to \d{4}-\d\d-\d\d +\r")
     child.sendintr()
-    child.expect(r"Stopped: ([\d,]+) messages, \d+ of \d+ chats whole, back to .*goes on there\.")
+    child.expect(r"Stopped: ([\d,]+) messages, \d+ of \d+ chats complete, back to .*goes on there\.")
     stopped = int(child.match[1].replace(",", ""))
     child.expect(pexpect.EOF)
     child.close()

@@ -216,7 +216,7 @@ async def test_a_call_of_what_waha_has_not_confirmed_yet_is_not_done_and_may_be_
         refused = (await client.ask("tools/call", call))["result"]
         assert refused["isError"]
         assert refused["content"][0]["text"] == (
-            "send_text is on offer, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
+            "send_text is offered, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
         )
         assert await admin.performed("/api/sendText") == []
         assert stored() == first  # WAHA has not said otherwise

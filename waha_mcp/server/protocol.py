@@ -234,7 +234,9 @@ class Protocol:
 
     async def _subscribe(self, ctx: _Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
         if not self._told(ctx):
-            raise MCPError(METHOD_NOT_FOUND, "This server tells no changes: it is run without --sessions")
+            raise MCPError(
+                METHOD_NOT_FOUND, "This server sends no notifications of changes: it runs without --sessions"
+            )
         await self._of(ctx).subscribe(ctx, params.uri)
         return types.EmptyResult()
 
