@@ -278,7 +278,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a disabled App": Row(
         command("serve", "--app", "assistant", app=f"enabled = false\n{APP}", stdin=""),
-        "App 'assistant' is disabled: it is enabled with `waha-mcp apps enable assistant`",
+        "App 'assistant' is disabled: enable it with `waha-mcp apps enable assistant`",
         "The file says enabled = false; the command switches it on, here and in WAHA.",
     ),
     "tools of a wrong key": Row(
@@ -307,7 +307,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "an App that is none": Row(
         command("apps", "show", "assistent", app=APP),
-        "no App 'assistent' in ~/.config/waha-mcp: there are assistant; did you mean 'assistant'?",
+        "no App 'assistent' in ~/.config/waha-mcp (available: assistant); did you mean 'assistant'?",
         "apps takes ids of the config folder; the App that is meant is named.",
     ),
     "no admin key": Row(
@@ -328,7 +328,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a scoped key as the admin's": Row(
         command("apps", "disable", "assistant", app=APP, env={"WAHA_ADMIN_KEY": "{read}"}),
-        "this is a session's scoped key, not the admin's: only the admin makes MCP apps",
+        "this is a session's scoped key, not the admin's: only the admin key can create MCP apps",
         "WAHA knows this key as a session's; the admin's own is needed.",
     ),
     "an unknown action": Row(
@@ -372,12 +372,12 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "init with an unknown session": Row(
         command(*INIT, "--session", "work", env=ADMIN),
-        "no session 'work': there are default",
+        "no session 'work' (available: default)",
         "WAHA has one session, and it is called otherwise.",
     ),
     "init with an id that is none": Row(
         command(*INIT, "--id", "a b", env=ADMIN),
-        "'a b' is no id: use letters, digits, - and _, a letter or digit first, at most 60",
+        "'a b' is not an id: use letters, digits, - and _, a letter or digit first, at most 60",
         "An id has no blank; the characters that it may have are named.",
     ),
     "init that would write to nobody": Row(
@@ -387,7 +387,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "init with a client that is none": Row(
         command(*INIT, "--install", "cursr", env=ADMIN),
-        "unknown host 'cursr': there are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
+        "unknown host 'cursr': the hosts are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
         "openclaw, gemini-cli, qwen-code, copilot-cli, lm-studio, opencode, codex; did you mean 'cursor'?",
         "All clients there are, and the one that is meant.",
     ),
@@ -398,13 +398,13 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "install for an unknown client": Row(
         command("install", "cursr", app=APP),
-        "unknown host 'cursr': there are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
+        "unknown host 'cursr': the hosts are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
         "openclaw, gemini-cli, qwen-code, copilot-cli, lm-studio, opencode, codex; did you mean 'cursor'?",
         "The same list as in init.",
     ),
     "install with a setting that is none": Row(
         command("install", "cursor", "--with", "fast", app=APP),
-        "Cursor has no setting 'fast' to offer: there are none",
+        "Cursor has no setting 'fast' (available: none)",
         "Cursor has no setting to offer, so --with must be left out.",
     ),
     "a log without a trail": Row(
@@ -471,7 +471,7 @@ DEFINITIONS: dict[str, Row] = {
     "the hash of a key": Row(
         definition(APP, assistant_key=f"sha512:{'0' * 128}"),
         "~/.config/waha-mcp/assistant.toml: key: is the hash of a key, as WAHA's environment may have it; "
-        "WAHA takes the key itself",
+        "give the key itself",
         "WAHA compares with the hash; what it takes is the key that was hashed.",
     ),
     "an empty key file": Row(
@@ -481,7 +481,7 @@ DEFINITIONS: dict[str, Row] = {
     ),
     "two keys in a key file": Row(
         definition(APP, assistant_key="{read} {read_send}"),
-        "~/.config/waha-mcp/assistant.toml: key: holds a blank or a character that no WAHA key has",
+        "~/.config/waha-mcp/assistant.toml: key: contains a space or a character that no WAHA key has",
         "A key has no blank within; the file is not quoted.",
     ),
     "a key file that is gone": Row(
@@ -513,7 +513,7 @@ DEFINITIONS: dict[str, Row] = {
     ),
     "an unknown toolset": Row(
         definition(f'toolsets = ["everything"]\n{APP}'),
-        "unknown toolset 'everything': there are all, apps, calls, channels, contacts, core, destructive, "
+        "unknown toolset 'everything': the toolsets are all, apps, calls, channels, contacts, core, destructive, "
         "groups, groups_admin, labels, messages, presence, profile, session, settings, status",
         "All toolsets are listed; the name is in the definition as quoted.",
     ),

@@ -117,7 +117,9 @@ class Bridge:
             ("tool in exclude", app.exclude, CATALOG.keys()),
         ):
             if unknown := sorted(named - known):
-                there = f"there are {', '.join(sorted(known))}" if len(known) < 20 else "there is none by that name"
+                there = (
+                    f"the toolsets are {', '.join(sorted(known))}" if len(known) < 20 else "there is none by that name"
+                )
                 meant = did_you_mean(unknown[0], known)
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: {there}{meant}")
         self.app = app

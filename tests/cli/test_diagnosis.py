@@ -203,7 +203,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         lambda s: s.write(key="sha512:" + "0" * 128), "problem", "App", "is the hash of a key", "assistant.toml",
     ),
     "a key with a blank": (
-        lambda s: s.write(key="key sample"), "problem", "App", "holds a blank", "assistant.toml",
+        lambda s: s.write(key="key sample"), "problem", "App", "contains a space", "assistant.toml",
     ),
     "plain http to a public host": (
         lambda s: s.write(url="http://waha.example.com"),
@@ -221,7 +221,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "problem", "App", "is not valid TOML", "assistant.toml",
     ),
     "a key that was switched off": (
-        switched_off, "problem", "key", "switched off (401)", "`waha-mcp apps enable assistant` if it was switched off",
+        switched_off, "problem", "key", "disabled (401)", "`waha-mcp apps enable assistant` if it was disabled",
     ),
     "a WAHA that fails inside": (
         answer("/api/server/version", 500, {"statusCode": 500, "message": "boom"}),
@@ -244,7 +244,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "problem", "App", "assistant.key", "waha-mcp init",
     ),
     "a key file that others can read": (
-        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "others", "chmod 600",
+        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "other users", "chmod 600",
     ),
     "an outbox that is no folder": (
         lambda s: s.write(outbox="/nowhere/outbox"), "warning", "outbox", "/nowhere/outbox", "make the folder",

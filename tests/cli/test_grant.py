@@ -105,9 +105,9 @@ def test_in_a_terminal_it_asks_back(answer: str, opened: int, home: dict[str, st
         (("--to", MAYA, "--for", "soon"), '--for: write a time such as "90s", "10m" or "2h"'),
         (("--to", MAYA, "--messages", "6"), "Input should be less than or equal to 5"),
         (("--to", MAYA, "--messages", "0"), "Input should be greater than or equal to 1"),
-        ((), "say one of --to, --list and --end"),
-        (("--to", MAYA, "--list"), "say one of --to, --list and --end"),
-        (("--to", MAYA, "--end", "all"), "say one of --to, --list and --end"),
+        ((), "give one of --to, --list and --end"),
+        (("--to", MAYA, "--list"), "give one of --to, --list and --end"),
+        (("--to", MAYA, "--end", "all"), "give one of --to, --list and --end"),
         (("--to", MAYA, "--app", "wrok"), "no App 'wrok'"),
     ],
 )

@@ -138,7 +138,7 @@ async def test_whatever_is_mistyped_is_said_and_asked_again(
             ("called Nobody Atall[^$]*Whom may it", "+1 20"),
             ("send.allow[^$]*Whom may it", "12025550123"),
             ("App .assistant-2.", "my app"),
-            ("'my app' is no id[^$]*Name for this App", "assistant"),
+            ("'my app' is not an id[^$]*Name for this App", "assistant"),
             ("already, session found out on [^$]*Update it", "n"),
             ("another name[^$]*Name for this App", "taken"),
             ("already, on WAHA. Update it", "n"),
@@ -223,7 +223,7 @@ async def test_an_app_that_is_switched_off_is_off_even_where_nothing_can_be_writ
 
     monkeypatch.setattr(setup, "write_definition", full)
     async with AdminApi(plan.app(sandbox.admin_key)) as api:
-        with pytest.raises(AdminError, match="has switched 'assistant' off"):
+        with pytest.raises(AdminError, match="has disabled 'assistant'"):
             await setup.make(api, plan, definition(home).parent)
     [app] = [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
     assert app["enabled"] is False

@@ -129,11 +129,11 @@ async def test_a_name_that_changes_its_address_after_the_check_is_asked_at_the_c
         ("127.0.0.1", [], "'127.0.0.1' is an address of this machine"),
         ("[::1]", [], "'[::1]' is an address of this machine"),
         ("2130706433", [], "'127.0.0.1' is an address of this machine"),
-        ("169.254.169.254", [], "'169.254.169.254' is an address of the local link"),
+        ("169.254.169.254", [], "'169.254.169.254' is a link-local address"),
         ("localhost", ["8.8.8.8"], "'localhost' is a name of a private network"),
         ("files.example.com", ["127.0.0.1"], "'files.example.com' resolves to 127.0.0.1, an address of this machine"),
         ("files.example.com", ["8.8.8.8", "10.0.0.5"], "resolves to 10.0.0.5, an address of a private network"),
-        ("files.example.com", ["fe80::1%eth0"], "resolves to fe80::1, an address of the local link"),
+        ("files.example.com", ["fe80::1%eth0"], "resolves to fe80::1, a link-local address"),
         ("files.example.com", [], "'files.example.com' cannot be resolved to an address"),
     ],
 )

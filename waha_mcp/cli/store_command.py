@@ -31,9 +31,9 @@ def store(
             from waha_mcp.store.redis import Redis
 
             if not isinstance(opened, Redis):
-                raise Failure(f"{VARIABLE} names no Redis; a damaged file is told by `waha-mcp store`")
+                raise Failure(f"{VARIABLE} names no Redis; `waha-mcp store` reports a damaged file")
             if interactive() and not yes and not typer.confirm("Count from zero what was lost?"):
-                raise Failure("it is as it was", code=1)
+                raise Failure("nothing was changed", code=1)
             try:
                 lost = opened.accept_loss()
             except StoreAway as error:
@@ -41,4 +41,4 @@ def store(
             say("All machines go on with what it has." if lost else "It had lost nothing.")
         if why := away(opened):
             raise Failure(why, code=1)
-        say(f"Redis at {url.where} is there." if url else "The store is a file on this machine, and can be used.")
+        say(f"Redis at {url.where} can be used." if url else "The store is a file on this machine, and can be used.")

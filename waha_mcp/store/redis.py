@@ -392,7 +392,7 @@ _ANSWERS = {
     "CLUSTERDOWN": "its cluster is down. Look at its nodes",
     "BUSY": "it is busy with a script of somebody",
     "NOAUTH": "it asks for a password. Put it into the URL in WAHA_MCP_STORE",
-    "WRONGPASS": "it does not take the user and password in WAHA_MCP_STORE",
+    "WRONGPASS": "it does not accept the user and password in WAHA_MCP_STORE",
     "WRONGTYPE": "another program uses its keys {waha-mcp}:*. Name another database in WAHA_MCP_STORE",
 }
 
