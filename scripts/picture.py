@@ -132,7 +132,7 @@ def questions() -> list[Entry]:
         "send_text": {
             "recipients": (maya,),
             "content": {"text": quote, "what reply_to says": "How much would it be with the paint?"},
-            "why": ("the App asks before everything that reaches somebody",),
+            "why": ("the App asks before whatever reaches somebody",),
             "open_to": {"447700900142@c.us": maya},
         },
         "add_participants": {

@@ -244,7 +244,8 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "problem", "App", "assistant.key", "waha-mcp init",
     ),
     "a key file that others can read": (
-        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "other users", "chmod 600",
+        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "other users",
+        "chmod 600",
     ),
     "an outbox that is no folder": (
         lambda s: s.write(outbox="/nowhere/outbox"), "warning", "outbox", "/nowhere/outbox", "make the folder",

@@ -37,9 +37,7 @@ def test_the_approver_says_yes_only_where_the_prompt_names_every_recipient(
     recipients: list[Person], answer: bool
 ) -> None:
     head = f"Send a text to {', '.join(map(str, recipients))}?" if recipients else "Update own profile?"
-    assert (
-        says_yes(f"{head}\nwhy: the App asks before everything that reaches somebody\ntext: to Maya", PROMPT) is answer
-    )
+    assert says_yes(f"{head}\nwhy: the App asks before whatever reaches somebody\ntext: to Maya", PROMPT) is answer
 
 
 @pytest.mark.parametrize("head", ["", "Send a text to everyone?", "Send a text to Maya (+12025550123), “x?", "Maya?"])

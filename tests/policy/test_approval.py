@@ -695,7 +695,7 @@ async def test_a_reply_shows_what_it_answers(sandbox: SandboxInfo, admin: Admin)
     [entry] = waiting()
     assert entry.question.text().splitlines() == [
         f"Send a text to {SAM_IN_WORDS}?",
-        "why: the App asks before everything that reaches somebody",
+        "why: the App asks before whatever reaches somebody",
         good_until(entry.expires),
         "text: Yes",
         f"reply_to: {arrived['id']}",

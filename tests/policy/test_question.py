@@ -185,7 +185,7 @@ ASKS: dict[str, tuple[dict[str, Any], tuple[str, dict[str, Any]], list[str]]] = 
         ("post_text_status", {"text": "Away"}),
         ["first contact: it reaches everyone who sees its status stories, possibly including strangers"],
     ),
-    "every send": ({"approval": "send"}, ("send_text", TEXT), ["the App asks before everything that reaches somebody"]),
+    "every send": ({"approval": "send"}, ("send_text", TEXT), ["the App asks before whatever reaches somebody"]),
     "a loss": (
         {"approval": "destructive"},
         ("delete_chat", {"chat": SAM}),

@@ -260,7 +260,7 @@ async def test_what_the_server_says_of_itself_is_kept_anew_and_no_client_is_to_l
         await until(is_kept_anew)
         await client.heard_all()
         assert client.notified == []
-    assert "The prepared opening was not right any more: initialize" in caplog.text
+    assert "The prepared opening was no longer right: initialize" in caplog.text
 
 
 async def test_what_the_server_says_of_itself_is_the_same_at_the_next_start(serve: Serve, sandbox: SandboxInfo) -> None:

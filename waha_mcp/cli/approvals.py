@@ -49,7 +49,7 @@ def approve(
         if not sys.stdin.isatty():
             raise Failure("approving needs a confirmation: run it in a terminal, or add --yes")
         if not typer.confirm("Approve exactly this?"):
-            raise Failure("left as it was", code=1)
+            raise Failure("nothing was changed", code=1)
     try:
         decided = decide(entry, approve=not refuse)
     except StoreAway as error:

@@ -323,7 +323,7 @@ def _actions(app: App, grant: Grant, made: _Made) -> Iterator[Finding]:
     else:
         yield Finding("ok", "actions", f"the App has {', '.join(a for a in Action if a in wanted) or 'none'}")
     if not wanted:
-        yield Finding("warning", "tools", "without read and send the agent sees get_status alone", "grant an action")
+        yield Finding("warning", "tools", "without read and send the agent sees only get_status", "grant an action")
         return
     offered = len(exposed(app, Grant.initial(wanted)))
     yield Finding("ok", "tools", f"{offered} are offered; `waha-mcp tools` lists them")

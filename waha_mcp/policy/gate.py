@@ -371,7 +371,7 @@ class Policy:
             if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
                 why.append(Reason("first contact: it reaches {}, possibly including strangers", many))
         if "send" in when and call.reached:
-            why.append(Reason("the App asks before everything that reaches somebody", by_grant=True))
+            why.append(Reason("the App asks before whatever reaches somebody", by_grant=True))
         if "destructive" in when and call.tool.hints.destructive:
             why.append(Reason("it removes something that does not come back by itself"))
         if "all" in when:

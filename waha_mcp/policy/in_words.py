@@ -19,7 +19,7 @@ _KINDS = {each: f"all {each}" for each in KINDS} | {
 #: What a person is asked about, by occasion.
 _ASKED = {
     "first_contact": "a first message to somebody",
-    "send": "everything that reaches somebody",
+    "send": "whatever reaches somebody",
     "destructive": "what cannot be undone",
     "all": "every change",
 }

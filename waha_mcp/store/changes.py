@@ -82,7 +82,7 @@ class Changes:
                         if sender != self._me:
                             yield topic or None
             except errors as error:
-                logger.warning("Changes on other machines are not heard now: %s", type(error).__name__)
+                logger.warning("Changes on other machines are not received now: %s", type(error).__name__)
                 missed = True
             await anyio.sleep(AGAIN)
 
