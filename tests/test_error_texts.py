@@ -631,13 +631,13 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
     ),
     "silent in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT timed out: nothing answers there, so the request was "
-        "not sent. Ask the user to check that that machine is on and no firewall blocks it, or correct the "
+        "not sent. Ask the user to check that WAHA's machine is on and no firewall blocks it, or correct the "
         "App's url.",
         "It takes the connection and says nothing; whether machine, firewall or port, the time ran out.",
     ),
     "no answer to the connection": (
         "Connecting to WAHA at https://192.0.2.1:3000 timed out: nothing answers there, so the request was "
-        "not sent. Ask the user to check that that machine is on and no firewall blocks it, or correct the "
+        "not sent. Ask the user to check that WAHA's machine is on and no firewall blocks it, or correct the "
         "App's url.",
         "Not even the connection came about in time.",
     ),

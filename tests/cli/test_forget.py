@@ -37,7 +37,7 @@ def test_a_chat_is_forgotten_by_its_number_in_any_spelling_without_a_question_in
     done = run("forget", "+1 (202) 555-0123", env=home)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "Forgotten, lines of the trail (they keep when and which tool): 1.",
+        "Forgotten, lines of the trail (time and tool are kept): 1.",
         f"WAHA did not give the other id of {SAM}: if you know it, forget that, too.",
     ]
     assert chats() == [None, [MAYA]]

@@ -228,7 +228,8 @@ async def test_a_key_from_the_environment_is_made_and_the_user_told_what_to_set(
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert (
-        f"comes from the variable {variable}, which only you can set: set it to the new key in {folder(home)}" in line
+        f"comes from the variable {variable}, which only you can change: set it to the new key in {folder(home)}"
+        in line
     )
     new = (folder(home) / "assistant.key").read_text().strip()
     assert new not in done.stderr

@@ -480,7 +480,7 @@ async def test_the_agent_and_the_log_are_told_in_a_phrase(sandbox: SandboxInfo) 
     for rule in ("allow", "ask"):
         async with bridge_with(sandbox, after_reading_strangers=rule) as bridge:
             status = await bridge.answer("get_status", {})
-            assert ("asks before others are reached" in status.data["reach"]) is (rule == "ask")
+            assert ("asks before reaching others" in status.data["reach"]) is (rule == "ask")
             assert row(bridge) is None
 
 

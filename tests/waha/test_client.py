@@ -658,7 +658,7 @@ async def test_an_error_in_a_successful_answer_leaves_a_change_unknown(
     waha: Waha, net: respx.MockRouter, body: dict[str, Any]
 ) -> None:
     net.route().respond(200, json=body)
-    with pytest.raises(OutcomeUnknown, match="with a status of success"):
+    with pytest.raises(OutcomeUnknown, match="with a success status"):
         await waha.call(SEND, body={"text": "hi"})
     assert await waha.call("GET /api/server/version", bound=False) == body
 

@@ -70,7 +70,7 @@ def forget(
 
 def _tell(done: Forgotten, alone: list[str]) -> None:
     counts = {
-        "lines of the trail (they keep when and which tool)": done.trail_lines,
+        "lines of the trail (time and tool are kept)": done.trail_lines,
         "questions": done.questions,
         "saved files": len(done.saved_files),
         "ids of sent messages": done.sent_messages,

@@ -157,8 +157,8 @@ def rotate(app: AppId, admin_key_file: AdminKeyFile = None, as_json: AsJson = Fa
     file = run(work)
     if file is not None:
         raise Failure(
-            f"the key of App '{app}' comes from the variable {place.variable}, which only you can set: set it to "
-            f"the new key in {file}, which works; then delete the old one, which still works, in WAHA (App or key "
+            f"the key of App '{app}' comes from the variable {place.variable}, which only you can change: set it "
+            f"to the new key in {file}, which works; then delete the old one, which still works, in WAHA (App or key "
             f"{plan.id}), and the file",
             code=1,
         )

@@ -203,8 +203,7 @@ def _refuse_operators(text: str, terms: list[_Term]) -> None:
         if not each.field and not each.quoted and each.value in _OPERATORS:
             raise ValueError(
                 f"{each.value} is not an operator: a message must have all of the words, and none of those with a - "
-                "before "
-                f'them. For one word or another search twice; for the word itself write "{each.value.lower()}"'
+                f'before them. For one word or another search twice; for the word itself write "{each.value.lower()}"'
             )
 
 

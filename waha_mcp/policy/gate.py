@@ -148,7 +148,7 @@ class Policy:
         when = self._app.approval.when
         asked = f"; approval: {', '.join(sorted(when))}" if when else ""
         if self._app.after_reading_strangers == "ask":
-            asked += "; asks before others are reached than the one chat that was read"
+            asked += "; asks before reaching others than the one chat that was read"
         rule = self._app.links
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
@@ -438,7 +438,7 @@ class Policy:
         try:
             await in_thread(saved_files.remember, self.store, self._app.id, path, chat)
         except StoreAway as error:
-            logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
+            logger.warning("The chat of a saved file cannot be stored, so waha-mcp forget leaves the file: %s", error)
 
     async def _depart(self, call: Call) -> None:
         """Run right before any bytes of an effect are sent: check again for a pause, and record that it begins.

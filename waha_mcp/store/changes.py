@@ -49,7 +49,7 @@ class Changes:
                 await in_thread(self._publish, topic)
                 self._untold.pop(topic, None)
         except StoreAway as error:
-            logger.warning("Other machines do not hear of a change yet: %s", error)
+            logger.warning("Other machines are not notified of a change yet: %s", error)
 
     def _publish(self, topic: str | None) -> None:
         from waha_mcp.store.redis import Redis

@@ -465,7 +465,7 @@ def _file_path(url: str) -> tuple[str, dict[str, str]]:
         )
     parts = {f"part{at}": unquote(part) for at, part in enumerate(found[1].split("/"))}
     if any(c in part for part in parts.values() for c in "/\\\0"):
-        raise Refused("The file's address is not one that WAHA gives, so it is not fetched.")
+        raise Refused("The file's URL is not one of WAHA's, so it is not fetched.")
     return "/api/files/" + "/".join(f"{{{name}}}" for name in parts), parts
 
 

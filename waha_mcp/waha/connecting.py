@@ -232,7 +232,7 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Path |
 
 def _plain(causes: list[BaseException], url: httpx.URL) -> _Why:
     if isinstance(causes[0], httpx.TimeoutException):
-        step = "ask the user to check that that machine is on and no firewall blocks it, or correct the App's url"
+        step = "ask the user to check that WAHA's machine is on and no firewall blocks it, or correct the App's url"
         return _Why("timed out: nothing answers there", step)
     for cause in causes:
         if isinstance(cause, socket.gaierror):

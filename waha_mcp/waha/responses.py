@@ -135,7 +135,7 @@ def _check_done(answer: Any) -> None:
         or told.get("result") is False
         or told.get("status") in ("error", "fail", "failed")
     ):
-        raise outcome_unknown("its answer is an error with a status of success")
+        raise outcome_unknown("its answer is an error with a success status")
 
 
 def _is_wahas(status: int, answer: Any) -> bool:
