@@ -466,7 +466,7 @@ async def test_an_argument_is_never_taken_under_the_name_that_it_most_likely_mea
     server: Server, given: dict[str, str]
 ) -> None:
     async with settled(app()) as (bridge, _):
-        with pytest.raises(ArgumentError, match=r"perhaps (chat|text) is meant"):
+        with pytest.raises(ArgumentError, match=r"did you mean (chat|text)\?"):
             await bridge.call("send_text", given)
     assert "/api/sendText" not in server.requests
 
@@ -476,7 +476,7 @@ async def test_one_error_tells_of_a_wrong_argument_and_of_a_name_that_nobody_has
         with pytest.raises(ArgumentError) as caught:
             await bridge.call("send_text", {"recipient": "Zzyzx", "text": "hi"})
     first, _, second = str(caught.value).partition(". chat: 'Zzyzx'")
-    assert "recipient: unknown property, perhaps chat is meant" in first
+    assert "recipient: unknown property (did you mean chat?)" in first
     assert second.startswith(" is nobody's name here, and nothing was done")
 
 

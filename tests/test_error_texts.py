@@ -251,12 +251,12 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a misspelt tool": Row(
         command("call", "list_chat", app=APP),
-        "tool 'list_chat' is not on offer: there is none of that name; did you mean 'list_chats'? (see waha-mcp tools)",
+        "tool 'list_chat' is not offered: there is none by that name; did you mean 'list_chats'? (see waha-mcp tools)",
         "No tool is called list_chat, one is called list_chats.",
     ),
     "a tool of another action": Row(
         command("call", "create_group", app=APP),
-        "tool 'create_group' is not on offer: toolset 'groups' is not chosen (see waha-mcp tools)",
+        "tool 'create_group' is not offered: toolset 'groups' is not chosen (see waha-mcp tools)",
         "create_group is in the toolset groups, and the App has core alone.",
     ),
     "a tool's argument left out": Row(
@@ -278,19 +278,19 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a disabled App": Row(
         command("serve", "--app", "assistant", app=f"enabled = false\n{APP}", stdin=""),
-        "App 'assistant' is disabled: it is enabled with `waha-mcp apps enable assistant`",
+        "App 'assistant' is disabled: enable it with `waha-mcp apps enable assistant`",
         "The file says enabled = false; the command switches it on, here and in WAHA.",
     ),
     "tools of a wrong key": Row(
         command("tools", "--app", "assistant", app=APP, assistant_key="key_sample_0000"),
-        "WAHA does not accept this key (401): it is wrong, or its App was switched off in WAHA. Run "
+        "WAHA does not accept this key (401): it is wrong, or its App was disabled in WAHA. Run "
         "`waha-mcp doctor`, which names the fix.",
         "WAHA's 401 does not say which of the two it is; doctor tells the fix for this App.",
     ),
     "tools of an admin key": Row(
         command("tools", app=APP, assistant_key="{admin}"),
         "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a "
-        "scoped one: with `waha-mcp init`, or by an MCP app of the session in WAHA's dashboard. Or set "
+        "scoped one: with `waha-mcp init`, or as an MCP app of the session in WAHA's dashboard. Or set "
         "allow_admin_key = true in the App.",
         "It is the admin's, which only allow_admin_key takes; both ways to a scoped one are there.",
     ),
@@ -307,7 +307,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "an App that is none": Row(
         command("apps", "show", "assistent", app=APP),
-        "no App 'assistent' in ~/.config/waha-mcp: there are assistant; did you mean 'assistant'?",
+        "no App 'assistent' in ~/.config/waha-mcp (available: assistant); did you mean 'assistant'?",
         "apps takes ids of the config folder; the App that is meant is named.",
     ),
     "no admin key": Row(
@@ -328,7 +328,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "a scoped key as the admin's": Row(
         command("apps", "disable", "assistant", app=APP, env={"WAHA_ADMIN_KEY": "{read}"}),
-        "this is a session's scoped key, not the admin's: only the admin makes MCP apps",
+        "this is a session's scoped key, not the admin's: only the admin key can create MCP apps",
         "WAHA knows this key as a session's; the admin's own is needed.",
     ),
     "an unknown action": Row(
@@ -376,12 +376,12 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "init with an unknown session": Row(
         command(*INIT, "--session", "work", env=ADMIN),
-        "no session 'work': there are default",
+        "no session 'work' (available: default)",
         "WAHA has one session, and it is called otherwise.",
     ),
     "init with an id that is none": Row(
         command(*INIT, "--id", "a b", env=ADMIN),
-        "'a b' is no id: use letters, digits, - and _, a letter or digit first, at most 60",
+        "'a b' is not an id: use letters, digits, - and _, a letter or digit first, at most 60",
         "An id has no blank; the characters that it may have are named.",
     ),
     "init that would write to nobody": Row(
@@ -391,7 +391,7 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "init with a client that is none": Row(
         command(*INIT, "--install", "cursr", env=ADMIN),
-        "unknown host 'cursr': there are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
+        "unknown host 'cursr': the hosts are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
         "openclaw, gemini-cli, qwen-code, copilot-cli, lm-studio, opencode, codex; did you mean 'cursor'?",
         "All clients there are, and the one that is meant.",
     ),
@@ -402,13 +402,13 @@ COMMAND_LINE: dict[str, Row] = {
     ),
     "install for an unknown client": Row(
         command("install", "cursr", app=APP),
-        "unknown host 'cursr': there are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
+        "unknown host 'cursr': the hosts are claude-desktop, claude-code, goose, cursor, vscode, windsurf, zed, "
         "openclaw, gemini-cli, qwen-code, copilot-cli, lm-studio, opencode, codex; did you mean 'cursor'?",
         "The same list as in init.",
     ),
     "install with a setting that is none": Row(
         command("install", "cursor", "--with", "fast", app=APP),
-        "Cursor has no setting 'fast' to offer: there are none",
+        "Cursor has no setting 'fast' (available: none)",
         "Cursor has no setting to offer, so --with must be left out.",
     ),
     "a log without a trail": Row(
@@ -475,7 +475,7 @@ DEFINITIONS: dict[str, Row] = {
     "the hash of a key": Row(
         definition(APP, assistant_key=f"sha512:{'0' * 128}"),
         "~/.config/waha-mcp/assistant.toml: key: is the hash of a key, as WAHA's environment may have it; "
-        "WAHA takes the key itself",
+        "give the key itself",
         "WAHA compares with the hash; what it takes is the key that was hashed.",
     ),
     "an empty key file": Row(
@@ -485,7 +485,7 @@ DEFINITIONS: dict[str, Row] = {
     ),
     "two keys in a key file": Row(
         definition(APP, assistant_key="{read} {read_send}"),
-        "~/.config/waha-mcp/assistant.toml: key: holds a blank or a character that no WAHA key has",
+        "~/.config/waha-mcp/assistant.toml: key: contains a space or a character that no WAHA key has",
         "A key has no blank within; the file is not quoted.",
     ),
     "a key file that is gone": Row(
@@ -517,13 +517,13 @@ DEFINITIONS: dict[str, Row] = {
     ),
     "an unknown toolset": Row(
         definition(f'toolsets = ["everything"]\n{APP}'),
-        "unknown toolset 'everything': there are all, apps, calls, channels, contacts, core, destructive, "
+        "unknown toolset 'everything': the toolsets are all, apps, calls, channels, contacts, core, destructive, "
         "groups, groups_admin, labels, messages, presence, profile, session, settings, status",
         "All toolsets are listed; the name is in the definition as quoted.",
     ),
     "an unknown tool": Row(
         definition(f'include = ["send_txt"]\n{APP}'),
-        "unknown tool in include 'send_txt': there is none of that name; did you mean 'send_text'?",
+        "unknown tool in include 'send_txt': there is none by that name; did you mean 'send_text'?",
         "There is no such tool; the one that is meant is named, instead of a hundred.",
     ),
     "a time zone that is none": Row(
@@ -564,19 +564,19 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
     ),
     "an unknown authority": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is signed by an authority that "
-        "this machine does not know, so the request was not sent. Ask the user to set the App's ca_file "
+        "this machine does not trust, so the request was not sent. Ask the user to set the App's ca_file "
         "(--ca-file of `waha-mcp init`) to a file with the authority's certificate (PEM).",
         "Its issuer is in no store here: with the issuer as ca_file it is good.",
     ),
     "a ca_file of something else": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not signed by what the "
-        "App's ca_file holds, so the request was not sent. Ask the user to put the certificate of WAHA or of "
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not trusted by the "
+        "App's ca_file, so the request was not sent. Ask the user to put the certificate of WAHA or of "
         "its authority (PEM) there.",
         "The ca_file holds another certificate: putting the right one there is all.",
     ),
     "a self-signed certificate, and a ca_file of something else": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not signed by what the "
-        "App's ca_file holds, so the request was not sent. Ask the user to put the certificate of WAHA or of "
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not trusted by the "
+        "App's ca_file, so the request was not sent. Ask the user to put the certificate of WAHA or of "
         "its authority (PEM) there.",
         "OpenSSL says self-signed, but a ca_file is there already: it is the wrong one.",
     ),
@@ -591,27 +591,27 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "Its time begins in a year by this clock, which is most often what is wrong.",
     ),
     "a certificate of another host": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not for 127.0.0.1 but for "
-        "waha.invalid, so the request was not sent. Ask the user to correct the host in the App's url to one "
-        "that it is for.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: its certificate is not valid for 127.0.0.1, "
+        "only for waha.invalid, so the request was not sent. Ask the user to correct the host in the App's url to one "
+        "that it is valid for.",
         "It is signed well, but for waha.invalid, as a second handshake shows.",
     ),
     "a client certificate wanted": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: the server refuses the TLS handshake, most "
-        "often because it wants a client's certificate. Ask the user to give the App a url by which WAHA is "
-        "reached without one: waha-mcp has none.",
+        "often because it requires a client certificate. Ask the user to set the App's url to an address of "
+        "WAHA that needs none: waha-mcp has none.",
         "TLS 1.3 refuses after the handshake, with a code of its own.",
     ),
     "a client certificate wanted in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: the server refuses the TLS handshake, most "
-        "often because it wants a client's certificate, so the request was not sent. Ask the user to give "
-        "the App a url by which WAHA is reached without one: waha-mcp has none.",
+        "often because it requires a client certificate, so the request was not sent. Ask the user to set "
+        "the App's url to an address of WAHA that needs none: waha-mcp has none.",
         "TLS 1.2 only says that the handshake failed: hence most often.",
     ),
     "https to an http port": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there speaks no TLS, so the "
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there does not speak TLS, so the "
         "request was not sent. Ask the user to set the App's url to http://, or correct its port if WAHA has "
-        "https at another.",
+        "https on another.",
         "The answer to TLS was plain HTTP: the other scheme is right.",
     ),
     "http to an https port that closes": (
@@ -623,30 +623,30 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "nginx says so in its page.",
     ),
     "nginx that wants a client certificate": (
-        "What listens at WAHA's URL wants a client's certificate, and waha-mcp has none: ask the user to "
-        "give the App a url by which WAHA is reached without one.",
+        "What listens at WAHA's URL requires a client certificate, and waha-mcp has none: ask the user "
+        "to set the App's url to an address of WAHA that needs none.",
         "nginx says so in its page, after a good handshake.",
     ),
     "closed in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT failed: the connection was closed in the TLS "
         "handshake, so the request was not sent. Ask the user to correct the App's url (its port may not be "
-        "one of https), or look at what runs there.",
+        "an https port), or look at what runs there.",
         "The connection came about, TLS did not: something else may listen there.",
     ),
     "silent in the handshake": (
         "Connecting to WAHA at https://127.0.0.1:PORT timed out: nothing answers there, so the request was "
-        "not sent. Ask the user to look whether that machine is on and no firewall is in the way, or correct "
-        "the App's url.",
+        "not sent. Ask the user to check that WAHA's machine is on and no firewall blocks it, or correct the "
+        "App's url.",
         "It takes the connection and says nothing; whether machine, firewall or port, the time ran out.",
     ),
     "no answer to the connection": (
         "Connecting to WAHA at https://192.0.2.1:3000 timed out: nothing answers there, so the request was "
-        "not sent. Ask the user to look whether that machine is on and no firewall is in the way, or correct "
-        "the App's url.",
+        "not sent. Ask the user to check that WAHA's machine is on and no firewall blocks it, or correct the "
+        "App's url.",
         "Not even the connection came about in time.",
     ),
     "a name that is none": (
-        "Connecting to WAHA at https://waha.invalid failed: there is no host of the name waha.invalid, so "
+        "Connecting to WAHA at https://waha.invalid failed: there is no host named waha.invalid, so "
         "the request was not sent. Ask the user to correct the App's url.",
         "The look-up says that there is no such name, so trying again is no use.",
     ),
@@ -661,7 +661,7 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "The machine answers, the port does not.",
     ),
     "no way there": (
-        "Connecting to WAHA at https://192.0.2.1:3000 failed: there is no way from here to that address, so "
+        "Connecting to WAHA at https://192.0.2.1:3000 failed: there is no route to that address, so "
         "the request was not sent. Ask the user to look at this machine's network, or correct the App's url.",
         "The system knows no route to the address.",
     ),
@@ -682,8 +682,8 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "The host of the login page, without its query.",
     ),
     "https to a port of something else": (
-        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there speaks no TLS, so the request was not "
-        "sent. Ask the user to set the App's url to http://, or correct its port if WAHA has https at another.",
+        "Connecting to WAHA at https://127.0.0.1:PORT failed: what listens there does not speak TLS, so the request "
+        "was not sent. Ask the user to set the App's url to http://, or correct its port if WAHA has https on another.",
         "An SSH server answers the TLS greeting with its own; either http is meant or another port.",
     ),
     "http to an https port that answers in TLS": (
@@ -691,8 +691,8 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "A TLS alert answers a handshake of ours, so TLS is what is spoken there.",
     ),
     "http to a port of something else": (
-        "What listens at http://127.0.0.1:PORT closes the connection without an answer in HTTP. Ask the user to look "
-        "whether WAHA runs there, or correct the App's url.",
+        "What listens at http://127.0.0.1:PORT closes the connection without an HTTP answer. Ask the user to "
+        "check whether WAHA runs there, or correct the App's url.",
         "It speaks neither HTTP nor TLS: nothing more is known, so both ways on are said.",
     ),
     "http to Apache's https port": (
@@ -748,14 +748,14 @@ TOOLS: dict[str, Row] = {
     "an argument of another name": Row(
         tool("send_text", to=SAM, text="Hello"),
         "Wrong arguments for send_text. chat: required (Name, number with + or id); to: unknown "
-        "property, perhaps chat is meant; send_text takes chat (required), text (required), reply_to, "
+        "property (did you mean chat?); send_text takes chat (required), text (required), reply_to, "
         "mentions, link_preview, wait_for_reply, allow_repeat",
         "`to` is what other tools call it; `chat` is meant, and all names are listed.",
     ),
     "an argument of another name with an id that no answer gave": Row(
         tool("react", messageId="m799086624", emoji="👍"),
-        "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property, perhaps "
-        "message_id is meant; react takes message_id (required), emoji (required). "
+        "Wrong arguments for react. message_id: required (Id of a message); messageId: unknown property (did you "
+        "mean message_id?); react takes message_id (required), emoji (required). "
         "message_id: m799086624 was not given by any answer to this App; take the id from get_messages or "
         "search_messages again",
         "Both that the argument is called `message_id` and that its value is no message here.",
@@ -791,8 +791,8 @@ TOOLS: dict[str, Row] = {
     ),
     "again what may have happened": Row(
         tool("send_text", before=lost_before, chat=SAM, text="Hello"),
-        "The same was tried at DATE, and what came of it is not known: it may have gone out, or may still, "
-        "so it is not done again. Look whether it shows in the chat. Only the user can take the risk that it "
+        "The same call was made at DATE, and its outcome is unknown: it may have gone out, or still may, "
+        "so it is not done again. Check whether it shows in the chat. Only the user can accept the risk that it "
         "arrives twice: with allow_repeat=true they are asked.",
         "The first try ended unknown, so that a second could be a repeat; the flag leads to a question.",
     ),
@@ -820,31 +820,31 @@ TOOLS: dict[str, Row] = {
     ),
     "a key that WAHA no longer takes": Row(
         tool("list_chats", before=wahas(CHATS, 401, "Unauthorized")),
-        "WAHA does not accept this key (401): it is wrong, or its App was switched off in WAHA. Ask the user "
+        "WAHA does not accept this key (401): it is wrong, or its App was disabled in WAHA. Ask the user "
         "to run `waha-mcp doctor`, which names the fix.",
         "WAHA's 401; only the user can look further, by a command that can be pasted.",
     ),
     "an action that WAHA refuses": Row(
         tool("list_chats", before=wahas(CHATS, 403, "Forbidden")),
         "WAHA does not let this key do that (403): the action is not granted to it, or the key belongs to "
-        "another session. Do not retry; ask the user to look at the key.",
+        "another session. Do not retry; ask the user to check the key.",
         "WAHA's 403 is the same for both reasons, so both are named.",
     ),
     "too many requests": Row(
         tool("list_chats", before=wahas(CHATS, 429, "slow down", headers={"Retry-After": "30"})),
-        "WAHA is asked too often (429). Try again in 30 s.",
+        "Too many requests to WAHA (429). Try again in 30 s.",
         "The number is WAHA's Retry-After.",
     ),
     "a failure inside WAHA": Row(
         tool("list_chats", before=wahas(CHATS, 500, "boom")),
-        "WAHA failed inside (500). Check the arguments; if they are right, try once more later, or ask the "
+        "WAHA had an internal error (500). Check the arguments; if they are right, try once more later, or ask the "
         "user to look at WAHA's log.",
         "WAHA answers 500 for wrong ids, too: arguments first, the log next.",
     ),
     "a change that failed inside WAHA": Row(
         tool("send_text", before=wahas("/api/sendText", 500, "boom"), chat=SAM, text="Hello"),
-        "The request may have reached WAHA, but it failed inside (500), so its outcome is unknown: it may or "
-        "may not have happened. Do not repeat it blindly: look first whether it has happened, or ask the "
+        "The request may have reached WAHA, but it failed with an internal error (500), so its outcome is unknown: it "
+        "may or may not have happened. Do not repeat it blindly: check first whether it happened, or ask the "
         "user. (It could not be found so far, which proves nothing.)",
         "500 may come after the message went out; nothing claims that it did not.",
     ),

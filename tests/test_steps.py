@@ -73,6 +73,6 @@ def test_the_texts_are_found() -> None:
 def test_an_error_says_one_thing_to_both() -> None:
     refused = str(error_for(401, None, session="default"))
     assert "Ask the user to run `waha-mcp doctor`" in refused
-    assert for_person(refused).endswith("was switched off in WAHA. Run `waha-mcp doctor`, which names the fix.")
+    assert for_person(refused).endswith("was disabled in WAHA. Run `waha-mcp doctor`, which names the fix.")
     assert for_person(no_session("shop")) == "WAHA has no session 'shop': set the App's session."
     assert for_person(session_step("shop", "STOPPED")) == "Session 'shop' is stopped: start it in WAHA's dashboard."

@@ -117,7 +117,9 @@ class Bridge:
             ("tool in exclude", app.exclude, CATALOG.keys()),
         ):
             if unknown := sorted(named - known):
-                there = f"there are {', '.join(sorted(known))}" if len(known) < 20 else "there is none of that name"
+                there = (
+                    f"the toolsets are {', '.join(sorted(known))}" if len(known) < 20 else "there is none by that name"
+                )
                 meant = did_you_mean(unknown[0], known)
                 raise AppError(f"unknown {what} {', '.join(map(repr, unknown))}: {there}{meant}")
         self.app = app
@@ -498,11 +500,11 @@ class Bridge:
         if tool is None or (why is not None and not self._was_offered(tool)):
             raise UnknownTool(name)
         if why is not None and tool.action in self.key.grant.unknown:
-            raise Withdrawn(f"{name} is on offer, but {why}. Nothing was done: try again later.")
+            raise Withdrawn(f"{name} is offered, but {why}. Nothing was done: try again later.")
         if why is not None:
             since = f" since {self._gone[name]:%H:%M}" if name in self._gone else ""
             raise Withdrawn(
-                f"{name} was on offer and is not available any more{since}: {why.rstrip('.')}. "
+                f"{name} was offered and is no longer available{since}: {why.rstrip('.')}. "
                 "Nothing was done. Only the user can change that: tell them, and do not look for a way around."
             )
         return tool.under(self.key.grant.actions)

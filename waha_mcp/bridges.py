@@ -265,7 +265,7 @@ class Bridges:
                         await entry.bridge.key.confirm()
                     entry.due = time.monotonic() + RECHECK
                 except WahaError as error:
-                    logger.info("WAHA does not tell about the key of App %s: %s", entry.whole.id, error)
+                    logger.info("WAHA does not answer about the key of App %s: %s", entry.whole.id, error)
         await self._drop_if_refused(entry)
 
     async def _drop_if_refused(self, entry: _Entry) -> None:

@@ -34,7 +34,7 @@ TRIES, PAUSE, LONGEST_PAUSE = 6, 1.0, 30.0
 #: Most chats for which unheard messages are counted.
 MOST_COUNTED = 10_000
 
-_NO_READ = "the key does not have the action read, without which nothing is heard"
+_NO_READ = "the key does not have the action read, without which no events are received"
 
 
 class CannotRead(Exception):

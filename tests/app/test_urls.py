@@ -265,7 +265,7 @@ def test_an_address_beside_them_is_public(address: str) -> None:
         ("0.0.0.0", "an address of this machine"),
         ("10.0.0.5", "an address of a private network"),
         ("fd00:ec2::254", "an address of a private network"),
-        ("169.254.169.254", "an address of the local link"),
+        ("169.254.169.254", "a link-local address"),
         ("100.100.100.200", "an address of a provider's own network"),
         ("203.0.113.9", "an address for documentation"),
         ("192.0.0.9", "an address for protocols"),
@@ -372,7 +372,7 @@ def test_a_host_that_stands_alone_gets_the_form_of_one_in_a_url(text: str, host:
 def test_a_host_with_anything_around_it_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
         parse_host(text)
-    assert "hosts alone" in str(caught.value) or text == ""
+    assert "host names only" in str(caught.value) or text == ""
 
 
 @pytest.mark.parametrize("text", ["*.example.com", "a,b"])

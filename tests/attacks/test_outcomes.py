@@ -396,7 +396,7 @@ def test_a_text_that_left_is_guarded_whatever_becomes_of_the_same_beside_it(
     let.set()
     done, said = agent.outcome(leaves)
     assert done is (answered == "with what was sent"), said
-    assert "failed inside" not in said
+    assert "had an internal error" not in said
     way.rules.clear()
     insists(agent, text)
     assert agent.judge.delivered(FRIEND, text) == 1

@@ -112,7 +112,7 @@ def test_in_another_process_what_is_not_known_is_not_sent_again(
     with opened() as agent:
         done, said = agent.call("send_text", **text_to(FRIEND, spelled, **again))
         assert not done
-        assert "waiting for approval" in said if again.get("allow_repeat") else "not known" in said
+        assert "waiting for approval" in said if again.get("allow_repeat") else "is unknown" in said
         assert agent.judge.delivered(FRIEND, text) == 1
 
 
@@ -125,7 +125,7 @@ def test_a_process_that_is_killed_while_it_sends_leaves_it_unknown(opened: Open,
         agent.judge.await_request("/api/sendText")
         assert "under way" in beside.call("send_text", **text_to(FRIEND, text, allow_repeat=True))[1]
         agent.kill()
-        assert "not known" in beside.call("send_text", **text_to(FRIEND, text))[1]
+        assert "is unknown" in beside.call("send_text", **text_to(FRIEND, text))[1]
         assert agent.judge.delivered(FRIEND, text) == 1
         assert "It did go out" in beside.call("send_text", **text_to(FRIEND, text))[1]
         assert agent.judge.delivered(FRIEND, text) == 1
@@ -185,7 +185,7 @@ def test_after_ten_minutes_the_caller_may_take_the_risk(again: bool, opened: Ope
         lost(agent, way, text)
 
         def says_never() -> bool:
-            return "never found out" in agent.call("send_text", **text_to(FRIEND, text))[1]
+            return "still unknown" in agent.call("send_text", **text_to(FRIEND, text))[1]
 
         agent.judge.await_(says_never)
         done, _ = agent.call("send_text", **text_to(FRIEND, text, allow_repeat=again))

@@ -122,7 +122,7 @@ def test_the_resume_of_one_app_does_not_lift_the_pause_of_all(sandbox: SandboxIn
         agent.call("list_chats")
         command(agent, "pause", tmp_path.name)
         command(agent, "pause")
-        assert "does not act again" in command(agent, "resume", tmp_path.name, code=1)
+        assert "may not act yet" in command(agent, "resume", tmp_path.name, code=1)
         agent.judge.forget()
         assert not agent.call("send_text", chat=FRIEND, text="x")[0]
         assert agent.judge.effects() == []

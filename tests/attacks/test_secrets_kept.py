@@ -213,7 +213,7 @@ SENDING = ("send_text", "send_media", "send_poll", "send_location", "mark_read",
 def test_a_tool_that_is_gone_does_nothing_and_says_why(name: str, narrowed: Hijacked) -> None:
     done, said = narrowed.call(name, chat=FRIEND, text="once more")
     assert not done
-    assert said.startswith(f"{name} was on offer and is not available any more since ")
+    assert said.startswith(f"{name} was offered and is no longer available since ")
     assert "refused by WAHA for this key" in said
     assert narrowed.judge.effects() == []
 

@@ -195,7 +195,7 @@ def test_a_yes_for_a_group_is_none_where_meanwhile(how: str, client_asks: Hijack
     client_asks.answer = changed
     done, said = client_asks.call("send_text", chat=group, text=f"for us alone, {how}")
     assert not done
-    assert "whom it reaches changed" in said
+    assert "its recipients changed" in said
     assert client_asks.judge.effects() == []
 
 

@@ -203,7 +203,7 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         lambda s: s.write(key="sha512:" + "0" * 128), "problem", "App", "is the hash of a key", "assistant.toml",
     ),
     "a key with a blank": (
-        lambda s: s.write(key="key sample"), "problem", "App", "holds a blank", "assistant.toml",
+        lambda s: s.write(key="key sample"), "problem", "App", "contains a space", "assistant.toml",
     ),
     "plain http to a public host": (
         lambda s: s.write(url="http://waha.example.com"),
@@ -221,11 +221,11 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "problem", "App", "is not valid TOML", "assistant.toml",
     ),
     "a key that was switched off": (
-        switched_off, "problem", "key", "switched off (401)", "`waha-mcp apps enable assistant` if it was switched off",
+        switched_off, "problem", "key", "disabled (401)", "`waha-mcp apps enable assistant` if it was disabled",
     ),
     "a WAHA that fails inside": (
         answer("/api/server/version", 500, {"statusCode": 500, "message": "boom"}),
-        "problem", "WAHA", "WAHA failed inside (500)", "look at WAHA's log",
+        "problem", "WAHA", "WAHA had an internal error (500)", "look at WAHA's log",
     ),
     "an unusable proxy setting": (
         lambda s: s.patch.setenv("ALL_PROXY", "telnet://127.0.0.1:9"),
@@ -244,7 +244,8 @@ BROKEN: dict[str, tuple[Break, str, str, str, str]] = {
         "problem", "App", "assistant.key", "waha-mcp init",
     ),
     "a key file that others can read": (
-        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "others", "chmod 600",
+        on_disk(lambda s: s.definition.with_suffix(".key").chmod(0o644)), "warning", "key file", "other users",
+        "chmod 600",
     ),
     "an outbox that is no folder": (
         lambda s: s.write(outbox="/nowhere/outbox"), "warning", "outbox", "/nowhere/outbox", "make the folder",

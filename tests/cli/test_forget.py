@@ -37,8 +37,8 @@ def test_a_chat_is_forgotten_by_its_number_in_any_spelling_without_a_question_in
     done = run("forget", "+1 (202) 555-0123", env=home)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "Forgotten, lines of the trail (they keep when and which tool): 1.",
-        f"WAHA did not tell the other id of {SAM}: if you know it, forget that, too.",
+        "Forgotten, lines of the trail (time and tool are kept): 1.",
+        f"WAHA did not give the other id of {SAM}: if you know it, forget that, too.",
     ]
     assert chats() == [None, [MAYA]]
     assert run("forget", SAM, env=home).stdout.splitlines()[0] == "Nothing was kept of that."
@@ -60,7 +60,7 @@ def test_only_one_app_is_named_by_its_id(home: dict[str, str]) -> None:
     assert (chats("other"), chats()) == ([None], [[SAM], [MAYA]])
     done = run("forget", SAM, "--app", "none", env=home)
     assert done.returncode == 2
-    assert "no App 'none': there are default, other, work" in done.stderr
+    assert "no App 'none' (available: default, other, work)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_cannot_be_forgotten_is_an_error(home: dict[str, str]) -> None:
     store.mkdir()
     done = run("forget", SAM, env=home)
     assert done.returncode == 1
-    assert "not all is forgotten: The store" in done.stderr
+    assert "not everything was forgotten: The store" in done.stderr
 
 
 @pytest.mark.parametrize("named", ["number", "hidden id"])

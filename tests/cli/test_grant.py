@@ -105,9 +105,9 @@ def test_in_a_terminal_it_asks_back(answer: str, opened: int, home: dict[str, st
         (("--to", MAYA, "--for", "soon"), '--for: write a time such as "90s", "10m" or "2h"'),
         (("--to", MAYA, "--messages", "6"), "Input should be less than or equal to 5"),
         (("--to", MAYA, "--messages", "0"), "Input should be greater than or equal to 1"),
-        ((), "say one of --to, --list and --end"),
-        (("--to", MAYA, "--list"), "say one of --to, --list and --end"),
-        (("--to", MAYA, "--end", "all"), "say one of --to, --list and --end"),
+        ((), "give one of --to, --list and --end"),
+        (("--to", MAYA, "--list"), "give one of --to, --list and --end"),
+        (("--to", MAYA, "--end", "all"), "give one of --to, --list and --end"),
         (("--to", MAYA, "--app", "wrok"), "no App 'wrok'"),
     ],
 )
@@ -122,8 +122,8 @@ def test_what_cannot_be_given_is_a_clear_error(arguments: tuple[str, ...], why: 
     [
         ("work", "Maya", "447700900142@c.us: person saved as 'Maya Lindqvist'"),
         ("work", "Nobody at all", "is nobody's name here"),
-        ("work", "status@broadcast", "no person and no group"),
-        ("work", "120363000000000002@newsletter", "no person and no group"),
+        ("work", "status@broadcast", "neither a person nor a group"),
+        ("work", "120363000000000002@newsletter", "neither a person nor a group"),
         ("narrow", SAM, "may not write to 12025550123@c.us"),
         ("narrow", "+1 202 555 0101", "may not write to 12025550101@c.us"),
         ("sends", "Maya Lindqvist", "this key has no read action"),

@@ -140,7 +140,7 @@ async def test_whatever_is_mistyped_is_said_and_asked_again(
             ("called Nobody Atall[^$]*Whom may it", "+1 20"),
             ("send.allow[^$]*Whom may it", "12025550123"),
             ("App .assistant-2.", "my app"),
-            ("'my app' is no id[^$]*Name for this App", "assistant"),
+            ("'my app' is not an id[^$]*Name for this App", "assistant"),
             ("already, session found out on [^$]*Update it", "n"),
             ("another name[^$]*Name for this App", "taken"),
             ("already, on WAHA. Update it", "n"),
@@ -168,7 +168,7 @@ async def test_where_waha_fails_for_once_the_step_is_tried_again(
     await admin.request("PUT", "/sandbox/faults", {"faults": [{"path": "/api/sessions", "status": 500, "count": 1}]})
     env = home | {"WAHA_ADMIN_KEY": sandbox.admin_key, "WAHA_URL": sandbox.url}
     child, screen = typed(env, "init", "--actions", "read", "--install", "none")
-    steps = (("failed inside[^$]*Try again", ""), ("Name for this App", ""), ("Go ahead", ""))
+    steps = (("internal error[^$]*Try again", ""), ("Name for this App", ""), ("Go ahead", ""))
     await anyio.to_thread.run_sync(lambda: answers(child, *steps))
     await anyio.to_thread.run_sync(lambda: child.expect(pexpect.EOF))
     child.close()
@@ -225,7 +225,7 @@ async def test_an_app_that_is_switched_off_is_off_even_where_nothing_can_be_writ
 
     monkeypatch.setattr(setup, "write_definition", full)
     async with AdminApi(plan.app(sandbox.admin_key)) as api:
-        with pytest.raises(AdminError, match="has switched 'assistant' off"):
+        with pytest.raises(AdminError, match="has disabled 'assistant'"):
             await setup.make(api, plan, definition(home).parent)
     [app] = [a for a in await admin.request("GET", "/api/apps?session=default") if a["id"] == "assistant"]
     assert app["enabled"] is False

@@ -140,7 +140,7 @@ def test_an_app_that_is_to_have_none_gets_none(home: Home) -> None:
     done = home.run("index", "build")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"waha-mcp: App 'work' is to have no index: set index = true in {home.definition}, then build it"
+        f"waha-mcp: the index of App 'work' is off: set index = true in {home.definition}, then build it"
     ]
     assert index_files("work") == []
 
@@ -210,9 +210,9 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is_and_ctrl_c_ends_it_for_the_next
         COMMAND[0], [*COMMAND[1:], "index", "build"], env=environment(**here.env, TERM="xterm", COLUMNS="80"),
         encoding="utf-8", timeout=60,
     )  # fmt: skip
-    child.expect(r"\[[#-]{10}\] \d+ %  [1-9][\d,]* messages, \d+ of \d+ chats whole, back to \d{4}-\d\d-\d\d +\r")
+    child.expect(r"\[[#-]{10}\] \d+ %  [1-9][\d,]* messages, \d+ of \d+ chats complete, back to \d{4}-\d\d-\d\d +\r")
     child.sendintr()
-    child.expect(r"Stopped: ([\d,]+) messages, \d+ of \d+ chats whole, back to .*goes on there\.")
+    child.expect(r"Stopped: ([\d,]+) messages, \d+ of \d+ chats complete, back to .*goes on there\.")
     stopped = int(child.match[1].replace(",", ""))
     child.expect(pexpect.EOF)
     child.close()
@@ -293,7 +293,7 @@ async def test_what_is_dropped_while_a_server_runs_begins_again(home: Home) -> N
         done = await anyio.to_thread.run_sync(lambda: home.run("index", "drop", "--yes"))
         assert done.stdout.splitlines() == [
             f"{before['path']} is deleted.",
-            "It begins again as soon as a server runs with the App, while that has index = true.",
+            "It is built again as soon as a server runs with the App, if that has index = true.",
         ]
         with anyio.fail_after(60):
             while True:
@@ -417,7 +417,7 @@ async def test_the_doctor_says_where_it_lies_and_what_is_kept_that_should_not_be
     aside.write_text("messages")
     warnings = {each.says: each.fix for each in await found(home) if each.state == "warning"}
     assert warnings == {
-        f"{aside} is damaged and of no use, and holds messages": f"rm {aside}",
+        f"{aside} is damaged and unusable, and holds messages": f"rm {aside}",
         f"{other} holds the messages of another account, which was paired before": (
             f"rm {other}, unless that account comes back"
         ),

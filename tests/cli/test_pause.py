@@ -62,7 +62,7 @@ def test_an_app_that_there_is_not_is_an_error_that_names_those_there_are(home: d
     for command in ("pause", "resume"):
         assert (
             said(home, command, "wrok", code=2)
-            == "waha-mcp: no App 'wrok': there are default, family, work; did you mean 'work'?"
+            == "waha-mcp: no App 'wrok' (available: default, family, work); did you mean 'work'?"
         )
 
 
@@ -70,7 +70,7 @@ def test_the_resume_of_one_app_does_not_lift_the_pause_of_all_and_says_so(home: 
     said(home, "pause")
     said(home, "pause", "work")
     told = said(home, "resume", "work", code=1)
-    assert "App 'work' does not act again: its own pause has ended, but it is paused by the user since" in told
+    assert "App 'work' may not act yet: its own pause has ended, but it is paused by the user since" in told
     assert told.endswith("waha-mcp resume)")
     assert "its own pause" not in said(home, "resume", "work", code=1)
     said(home, "pause", "work")

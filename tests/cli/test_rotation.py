@@ -111,7 +111,7 @@ async def test_the_new_key_works_and_the_old_one_is_dead(
     before = await keys(admin)
     done = await rotated(sandbox, home)
     assert done.returncode == 0, done.stderr
-    assert "App 'assistant' has a new key, in the file assistant.key; the old one is dead." in done.stdout
+    assert "App 'assistant' has a new key, in the file assistant.key; the old one no longer works." in done.stdout
     new = key_of(home)
     assert new != app
     assert await works(home, new)
@@ -205,7 +205,7 @@ async def test_a_key_in_the_keyring_stays_in_the_keyring_and_a_locked_one_change
     before = await keys(admin)
     done = await rotated(sandbox, ringing | {"RING_LOCKED": "yes"})
     assert done.returncode == 1
-    assert "the keyring does not take 'other' (RuntimeError): unlock it" in done.stderr
+    assert "the keyring does not accept 'other' (RuntimeError): unlock it" in done.stderr
     assert "It is removed again, and the App keeps its old key." in done.stderr
     assert await keys(admin) == before
     done = await rotated(sandbox, ringing)
@@ -227,7 +227,10 @@ async def test_a_key_from_the_environment_is_made_and_the_user_told_what_to_set(
     done = await rotated(sandbox, home | {variable: app})
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert f"comes from the variable {variable}, which only you can set: give it what {folder(home)}" in line
+    assert (
+        f"comes from the variable {variable}, which only you can change: set it to the new key in {folder(home)}"
+        in line
+    )
     new = (folder(home) / "assistant.key").read_text().strip()
     assert new not in done.stderr
     assert await keys(admin) == before | {new}
@@ -306,7 +309,7 @@ async def test_whatever_fails_the_app_works_what_is_left_is_said_and_a_second_tr
     if now == app:
         assert "works with a new key" not in said
     elif any(row["key"] == app for row in await admin.request("GET", "/api/keys")):
-        assert "it may work still: run the command again" in said
+        assert "it may still work: run the command again" in said
     assert await tried(sandbox, home) is None
     new = key_of(home)
     assert new not in (app, now)
@@ -321,7 +324,7 @@ async def test_a_new_key_that_may_too_little_is_taken_away_again(
 ) -> None:
     before = await keys(admin)
     await admin.fault("/api/default/status/new-message-id", status=403, body='{"statusCode": 403, "message": "no"}')
-    assert await tried(sandbox, home) == "The new key is not good: the key lacks send. It is removed again."
+    assert await tried(sandbox, home) == "The new key cannot be used: the key lacks send. It is removed again."
     assert (key_of(home), await keys(admin)) == (app, before)
 
 
@@ -332,7 +335,7 @@ async def test_a_key_whose_removal_fails_as_well_is_named(
     await admin.fault("/api/default/status/new-message-id", status=403, body='{"statusCode": 403, "message": "no"}')
     await admin.fault("/api/keys/", method="DELETE", status=503)
     said = str(await tried(sandbox, home))
-    assert said.startswith("The new key is not good: the key lacks send. Left in WAHA and used by nobody")
+    assert said.startswith("The new key cannot be used: the key lacks send. Left in WAHA and used by nobody")
     [new] = {row["id"] for row in await admin.request("GET", "/api/keys")} - before
     assert f"the key {new} (" in said
     assert key_of(home) == app
@@ -349,7 +352,7 @@ async def test_an_app_whose_new_key_is_not_good_is_removed_whole(
     monkeypatch.setattr(AdminApi, "save", lesser)
     said = str(await tried(sandbox, home))
     assert said.startswith("App 'assistant' works with a new key, and the old one is gone, but WAHA's list of MCP apps")
-    assert "The new key is not good: the key lacks send. It is removed again." in said
+    assert "The new key cannot be used: the key lacks send. It is removed again." in said
     assert await admin.request("GET", "/api/apps?session=default") == []
     assert await works(home, key_of(home))
 
@@ -366,7 +369,7 @@ async def test_a_key_that_waha_does_not_tell_is_named_by_its_id(
     monkeypatch.setattr(AdminApi, "add_key", untold)
     said = await tried(sandbox, home)
     [new] = {row["id"] for row in await admin.request("GET", "/api/keys")} - before
-    assert said == f"WAHA did not tell the new key. Left in WAHA and used by nobody: the key {new}."
+    assert said == f"WAHA did not return the new key. Left in WAHA and used by nobody: the key {new}."
     assert key_of(home) == app
 
 
@@ -420,7 +423,7 @@ async def test_a_key_that_cannot_be_stored_is_taken_away_again_unless_it_may_sta
         assert await keys(admin) == before
     else:
         [new] = [row for row in await admin.request("GET", "/api/keys") if row["key"] not in before]
-        assert f"It may stand there all the same, so it is left in WAHA, with id {new['id']}" in str(said)
+        assert f"It may be stored there all the same, so it is left in WAHA, with id {new['id']}" in str(said)
 
 
 async def test_a_waha_without_apps_gets_a_plain_key_again(
@@ -453,7 +456,7 @@ async def test_apps_with_the_same_key_are_named(app: str, sandbox: SandboxInfo, 
     (folder(home) / "broken.toml").write_text('key = {file = "none"}\n')
     done = await rotated(sandbox, home)
     assert done.returncode == 0, done.stderr
-    assert "Apps that had the same key have none that works now: copy" in done.stdout
+    assert "Apps that had the same key have no working key now: copy" in done.stdout
 
 
 async def test_apps_with_the_same_key_are_those_that_have_it_now(

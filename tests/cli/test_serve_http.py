@@ -26,11 +26,11 @@ pytestmark = pytest.mark.slow
         ("--http --certfile one.pem", "--certfile and --keyfile belong together"),
         ("--http --open --certfile one.pem --keyfile two.pem", "--keyfile: they cannot be used: No such file"),
         ("--http", "waha-mcp init`, or name a folder"),
-        ("--http --apps nowhere", "--apps: nowhere is no folder"),
+        ("--http --apps nowhere", "--apps: nowhere is not a folder"),
         ("--http --apps .", "no App to serve in ."),
         ("--http --host 0.0.0.0", "name what they call it"),
         ("--http --host 0.0.0.0 --allowed-host wa.example.com", "unencrypted"),
-        ("--http --allowed-host https://wa.example.com/", "--allowed-host: must be hosts alone"),
+        ("--http --allowed-host https://wa.example.com/", "--allowed-host: must be host names only"),
         ("--http --oauth http://wa.example.com", "--oauth: "),
         ("--http --open --oauth https://wa.example.com", "--oauth: not with --open"),
         (

@@ -161,7 +161,7 @@ def test_a_task_grant_is_shown_and_closed(page: str, window: Browser) -> None:
     assert task_grants.in_force(opened_store()) == []
     assert "task grant ended by the user" in trail_path("assistant").read_text()
     gone = Caller(page)("POST", "/views/reach/close", {"app": "assistant", "chat": MAYA})
-    assert (gone.status_code, gone.text) == (409, "That one is not open any more.")
+    assert (gone.status_code, gone.text) == (409, "That one is no longer open.")
 
 
 def test_where_waha_is_away_nothing_is_said_that_only_waha_knows(

@@ -433,7 +433,7 @@ def test_a_person_logs_in_decides_and_logs_out_in_a_browser(server: Server, tmp_
         window.wait_for("One-time code")
         window.run("document.getElementById('code').value = 'AAAA-BBBB-CCCC'")
         window.click("button")
-        window.wait_for("not a code that can be used now")
+        window.wait_for("code is not valid now")
         enter(window, server)
         shown = window.wait_for("1,240")
         assert "App assistant" in shown

@@ -117,7 +117,7 @@ def test_there_are_no_other_actions(path: str, page: str) -> None:
 def test_a_form_that_names_no_question_decides_none(form: dict[str, str], page: str) -> None:
     wait_for()
     answer = Caller(page)("POST", "/views/waiting/approve", form)
-    assert (answer.status_code, answer.text) == (409, "That one is not waiting any more.")
+    assert (answer.status_code, answer.text) == (409, "That one is no longer waiting.")
     assert waiting()
 
 

@@ -261,7 +261,7 @@ async def test_whatever_waha_answers_every_tool_says_it_in_words_or_gives_a_righ
                     if not result.is_error or says not in text:
                         wrong[f"{name} {case}"] = text
                 elif result.is_error:
-                    if "failed inside" in text or "Wrong arguments" in text:
+                    if "had an internal error" in text or "Wrong arguments" in text:
                         wrong[f"{name} {case}"] = text
                 else:
                     payload(result)

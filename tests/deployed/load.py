@@ -161,7 +161,7 @@ class Client:
         asked = json.dumps(arguments)
         if tool == "send_text":
             said = "too fast" if "per hour" in text and is_error else class_of(text, is_error=is_error)
-            if "under way since" in text:
+            if "has been under way for" in text:
                 return False
             self._load.said[arguments["text"]] = said
             if said == "other":

@@ -24,12 +24,12 @@ Look = Literal["found", "not found", "not a message"]
 LOOKS: tuple[Look, ...] = ("found", "not found", "not a message")
 
 _REPEATS: dict[str, Said] = {
-    r"^The same was done ": "repeat: done",
+    r"^The same call was done ": "repeat: done",
     r"^It did go out ": "repeat: found",
-    r"^The same was tried .* not known": "repeat: not known",
-    r"^Exactly this is under way": "repeat: under way",
+    r"^The same call was made .* unknown": "repeat: not known",
+    r"^Exactly this call has been under way": "repeat: under way",
 }
-_UNKNOWN = re.compile(r"outcome is unknown|what came of it is not known")
+_UNKNOWN = re.compile(r"outcome is unknown")
 _DENIED = re.compile(r"\bnot sent\b|[Nn]othing was (?:done|sent)|\b[Tt]ry (?:it )?again\b")
 _REFUSED = re.compile(r"^WAHA (?:does not let|refused|could not do that)|^Session '[^']+' (?:is|has|runs)")
 

@@ -26,16 +26,16 @@ SAID: list[tuple[str, bool, Said]] = [
     ('{"message_id":"true_1@c.us_A"}', False, "done"),
     ("Connecting to WAHA at http://h:1 failed, so the request was not sent. Ask the user.", True, "not sent"),
     ("The request was sent but the connection broke, so its outcome is unknown: it may or may not.", True, "unknown"),
-    ("WAHA was asked to do this and did not refuse, but what came of it is not known: x", True, "unknown"),
+    ("WAHA was asked to do this and did not refuse, but the outcome is unknown: x", True, "unknown"),
     ("WAHA does not let this key do that (403): ask.", True, "refused by WAHA"),
     ("Session 'default' is still starting: try again in a few seconds.", True, "refused by WAHA"),
-    ("The same was done 3 s ago, so it is not done again.", True, "repeat: done"),
-    ("The same was tried at 14:02, and what came of it is not known: it may.", True, "repeat: not known"),
+    ("The same call was done 3 s ago, so it is not done again.", True, "repeat: done"),
+    ("The same call was made at 14:02, and its outcome is unknown: it may.", True, "repeat: not known"),
     ("It did go out at 14:02, message true_1@c.us_A: an earlier try.", True, "repeat: found"),
-    ("Exactly this is under way since 3 s: wait for its answer.", True, "repeat: under way"),
+    ("Exactly this call has been under way for 3 s: wait for its answer.", True, "repeat: under way"),
     ("Its outcome is unknown, but it was not sent.", True, "other"),
     ("Its outcome is unknown. Try again later.", True, "other"),
-    ("waha-mcp failed inside while running send_text.", True, "other"),
+    ("waha-mcp had an internal error while running send_text.", True, "other"),
 ]
 
 

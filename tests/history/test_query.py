@@ -111,23 +111,23 @@ def test_a_unix_time_is_one_and_a_time_has_the_zone_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no word to search for"),
-        (' " “”" - -- \u200b', "holds no word to search for"),
-        ("form:maya", "form: is no field; did you mean from:?"),
-        ("since:7d", "since: is no field; did you mean after:?"),
-        ("chat:Family", "chat: is no field; did you mean in:?"),
-        ("from:", "from: has no value: write it right behind, as in from:Maya"),
+        ("", "has no word to search for"),
+        (' " “”" - -- \u200b', "has no word to search for"),
+        ("form:maya", "form: is not a field; did you mean from:?"),
+        ("since:7d", "since: is not a field; did you mean after:?"),
+        ("chat:Family", "chat: is not a field; did you mean in:?"),
+        ("from:", "from: has no value: write it right after the colon, as in from:Maya"),
         ("from: Maya", "from: has no value"),
         ('in:""', "in: has no value"),
         ("kind:foto", "kind:foto: must be one of text, image, .*; did you mean 'photo'?"),
         ("has:lnik", "has:lnik: must be one of link, file, mention, quote, edited; did you mean 'link'?"),
         ("after:soon", "after:soon: must be a date, a time, today"),
         ('before:"some day"', 'before:"some day": must be a date'),
-        ("-after:today", "-after:today: a time cannot be left out; before:today"),
+        ("-after:today", "-after:today: a time cannot be excluded; use before:today"),
         ("after:today before:today", "leave no time between"),
-        ("lunch OR dinner", "OR is no operator: .* search twice"),
-        ("lunch AND dinner", "AND is no operator"),
-        ("x" * (LONGEST + 1), "up to 500 characters are taken, and it has 501"),
+        ("lunch OR dinner", "OR is not an operator: .* search twice"),
+        ("lunch AND dinner", "AND is not an operator"),
+        ("x" * (LONGEST + 1), "up to 500 characters are accepted, and it has 501"),
     ],
 )
 def test_what_means_nothing_is_said_with_what_would_be_right(text: str, said: str) -> None:
@@ -137,8 +137,8 @@ def test_what_means_nothing_is_said_with_what_would_be_right(text: str, said: st
 
 #: What an error about a text says, in any of its forms.
 _SAID = re.compile(
-    "no word to search|did you mean|has no value|must be|cannot be left out|no time between|no operator|"
-    "characters are taken|no time that there is"
+    "no word to search|did you mean|has no value|must be|cannot be excluded|no time between|not an operator|"
+    "characters are accepted|not a valid time"
 )
 #: Texts made of the language's tokens, and any other text.
 _PARTS = st.sampled_from(

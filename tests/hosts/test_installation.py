@@ -610,5 +610,5 @@ def test_a_file_that_cannot_be_edited_is_told_from_one_that_is_not_valid(
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "config"
     os.mkfifo(path)
-    with pytest.raises(HostError, match="no regular file"):
+    with pytest.raises(HostError, match="not a regular file"):
         install(HOSTS["cursor"], "whatsapp", HOSTS["cursor"].entry("whatsapp", LAUNCH), path)

@@ -180,8 +180,8 @@ def test_a_url_is_completed(given: str, url: str) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("http://waha.example.com/mcp", "in clear"),
-        ("http://203.0.113.7/mcp", "in clear"),
+        ("http://waha.example.com/mcp", "unencrypted"),
+        ("http://203.0.113.7/mcp", "unencrypted"),
         ("https://sam:secret@waha.example.com/mcp", "user name or password"),
         ("https://waha.example.com/mcp?key=secret", "without"),
         ("https://waha.example.com/mcp#x", "without"),
@@ -343,7 +343,7 @@ def test_with_oauth_no_key_is_asked_for_and_the_user_learns_how_to_log_in(
     server.answer = (401, {"WWW-Authenticate": "Bearer"}, "")
     assert "offers no log-in" in done(home, "install", "cursor", "--url", url, "--oauth", code=1)
     server.answer = (200, {}, opened())
-    assert "asks for no log-in" in done(home, "install", "cursor", "--url", url, "--oauth", code=1)
+    assert "does not ask for a log-in" in done(home, "install", "cursor", "--url", url, "--oauth", code=1)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_with_oauth_no_key_is_asked_for_and_the_user_learns_how_to_log_in(
         (["--oauth"], "need --url"),
         (["--url", URL, "--app", "assistant"], "--url or --app"),
         (["--url", URL, "--oauth", "--write-key"], "leave the key out"),
-        (["--url", URL, "--key-env", "a b"], "no name of a variable"),
+        (["--url", URL, "--key-env", "a b"], "not the name of a variable"),
         (["--url", URL, "--write-key", "--key-env", "OTHER"], "goes into the file"),
     ],
 )

@@ -141,7 +141,7 @@ def withdrawn(day: Day) -> None:
     shown(day.main, "after")
     again = day.main.results["again"]
     assert (again is None and day.main.missing == ["send_text"]) or re.search(
-        "not available any more|No such tool available|not found", shown(day.main, "again").text
+        "no longer available|No such tool available|not found", shown(day.main, "again").text
     )
 
 

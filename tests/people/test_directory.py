@@ -517,7 +517,7 @@ async def test_a_subject_reaches_nobody_while_it_is_not_known_who_is_saved(conta
     directory = await loaded(
         {"written": yes}, contacts=contacts, groups=groups, the_account=[{"name": "default", "me": {"id": ME}}]
     )
-    with pytest.raises(Unresolved, match=r"1 found with the name 'Ann' among what could be read \(not known are conta"):
+    with pytest.raises(Unresolved, match=r"1 found with the name 'Ann' among what could be read \(not known: conta"):
         await directory.resolve("Ann", effect=True)
     # Where only a group is possible, no person is meant.
     assert await directory.resolve("Ann", "group", effect=True) == CLUB
@@ -661,7 +661,7 @@ async def test_an_effect_takes_no_name_that_somebody_unknown_may_have_too(
     else:
         with pytest.raises(Unresolved) as told:
             await directory.resolve(name, effect=True)
-        assert f"1 found with the name {name!r} among what could be read (not known are {failing}: " in str(told.value)
+        assert f"1 found with the name {name!r} among what could be read (not known: {failing}: " in str(told.value)
         assert f"- {chat}: " in str(told.value)
 
 
@@ -753,7 +753,7 @@ async def test_where_nobody_is_like_it_the_answer_says_what_would_be_right(effec
     assert what.startswith("'Zzyzx' is nobody's name here, and nothing was done: give a phone number")
     [what] = await lines("Zzyzx", contacts=[person(ANN, "Ann")], groups=BadAnswer("Broken. x"), effect=effect)
     assert what.startswith(
-        "nobody was found with the name 'Zzyzx' among what could be read (not known are groups: Broken), "
+        "nobody was found with the name 'Zzyzx' among what could be read (not known: groups: Broken), "
     )
 
 

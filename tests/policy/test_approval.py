@@ -333,7 +333,7 @@ async def test_a_yes_given_elsewhere_is_not_for_a_group_that_has_changed_since(
             await bridge.call("send_text", arguments)
         assert await effects(admin) == []
         [entry] = waiting()
-        assert "it was approved, but whom it reaches has changed since" in entry.question.text()
+        assert "it was approved, but its recipients have changed since" in entry.question.text()
         assert decide(entry.id, approve=True)
         await bridge.call("send_text", arguments)
         assert await effects(admin) == ["/api/sendText"]
@@ -351,7 +351,7 @@ async def test_a_yes_is_not_for_a_group_that_changes_while_the_person_is_asked(
         return True
 
     async with bridge_with(sandbox, approval="send") as bridge:
-        with pytest.raises(Refusal, match="whom it reaches changed"):
+        with pytest.raises(Refusal, match="its recipients changed"):
             await bridge.call("send_text", {"chat": group, "text": "The code is 7731"}, ask=yes)
         assert await effects(admin) == []
 

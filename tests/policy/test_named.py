@@ -249,7 +249,7 @@ async def test_a_send_whose_id_is_of_no_known_form_is_done(sandbox: SandboxInfo,
 async def test_an_answer_with_somebody_elses_message_is_no_send(sandbox: SandboxInfo, admin: Admin) -> None:
     async with bridge_with(sandbox) as bridge:
         await admin.fault("/api/sendText", status=201, body=f'{{"id": "false_{MAYA}_3EB0FFFF", "fromMe": false}}')
-        with pytest.raises(OutcomeUnknown, match="no message of ours"):
+        with pytest.raises(OutcomeUnknown, match="did not answer with the message sent"):
             await bridge.call("send_text", {"chat": SAM, "text": "hello"})
 
 

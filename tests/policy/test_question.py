@@ -159,18 +159,18 @@ ASKS: dict[str, tuple[dict[str, Any], tuple[str, dict[str, Any]], list[str]]] = 
     "everyone": (
         {"approval": "first_contact"},
         ("update_profile", {"about": "Away"}),
-        ["first contact: it reaches everyone who can see this account, strangers perhaps among them"],
+        ["first contact: it reaches everyone who can see this account, possibly including strangers"],
     ),
     "status stories": (
         {"approval": "first_contact"},
         ("post_text_status", {"text": "Away"}),
-        ["first contact: it reaches everyone who sees its status stories, strangers perhaps among them"],
+        ["first contact: it reaches everyone who sees its status stories, possibly including strangers"],
     ),
     "every send": ({"approval": "send"}, ("send_text", TEXT), ["the App asks before whatever reaches somebody"]),
     "a loss": (
         {"approval": "destructive"},
         ("delete_chat", {"chat": SAM}),
-        ["it takes something away that does not come back by itself"],
+        ["it removes something that does not come back by itself"],
     ),
     "every change": ({"approval": "all"}, ("archive_chat", {"chat": SAM}), ["the App asks before every change"]),
     "a list": (

@@ -107,17 +107,17 @@ async def test_only_the_one_chat_that_was_read_is_answered_unasked(
     reasons = await reader.asked(*reached)
     assert len(reasons) == bool(asks_about)
     for reason in reasons:
-        assert reason.endswith(f" within the last hour, and reaches {', '.join(asks_about)} now")
+        assert reason.endswith(f" within the last hour, and this reaches {', '.join(asks_about)}")
 
 
 @pytest.mark.parametrize(
     ("read", "words"),
     [
-        ([SAM, MAYA], "it has read messages of several chats within"),
-        ([STRANGER], "it has read messages of a stranger, +12025550199, within"),
-        ([GROUP], f"it has read messages of the group “{{0}} & {{friends}}” ({GROUP}, 2 members) within"),
-        ([CHANNEL], "it has read messages of a channel within"),
-        ([STATUS], "it has read messages of status stories within"),
+        ([SAM, MAYA], "the agent has read messages of several chats within"),
+        ([STRANGER], "the agent has read messages of a stranger, +12025550199, within"),
+        ([GROUP], f"the agent has read messages of the group “{{0}} & {{friends}}” ({GROUP}, 2 members) within"),
+        ([CHANNEL], "the agent has read messages of a channel within"),
+        ([STATUS], "the agent has read messages of status stories within"),
     ],
 )
 async def test_the_question_says_what_was_read(read: list[str], words: str, waha: Canned, store: Store) -> None:
@@ -435,7 +435,9 @@ async def test_a_yes_is_for_the_one_call(sandbox: SandboxInfo, admin: Admin) -> 
         await bridge.answer("send_text", {"chat": MAYA, "text": "One"}, ask=once)
         assert len(await admin.performed("/api/sendText")) == 1
         who = "Maya Lindqvist (+447700900142)"
-        assert asked[0].why == (f"it has read messages of several chats within the last hour, and reaches {who} now",)
+        assert asked[0].why == (
+            f"the agent has read messages of several chats within the last hour, and this reaches {who}",
+        )
         await admin.clear()
         await refused(bridge, "send_text", {"chat": MAYA, "text": "Two"}, "waiting for approval")
         assert await effects(admin) == []
@@ -478,7 +480,7 @@ async def test_the_agent_and_the_log_are_told_in_a_phrase(sandbox: SandboxInfo) 
     for rule in ("allow", "ask"):
         async with bridge_with(sandbox, after_reading_strangers=rule) as bridge:
             status = await bridge.answer("get_status", {})
-            assert ("asks before others are reached" in status.data["reach"]) is (rule == "ask")
+            assert ("asks before reaching others" in status.data["reach"]) is (rule == "ask")
             assert row(bridge) is None
 
 

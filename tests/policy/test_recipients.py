@@ -693,7 +693,7 @@ async def test_a_chat_can_be_read_once_it_is_known_not_to_be_the_denied_one(waha
         ),
         (
             {"send": {"allow": ["*"], "deny": ["channels", "groups"]}, "existing_only": True},
-            "can write to everyone, never to all groups and all channels, only where there are messages already; "
+            "can write to everyone, never to all groups and all channels, only in chats that already have messages; "
             "can read everyone",
         ),
         (
@@ -709,12 +709,12 @@ async def test_a_chat_can_be_read_once_it_is_known_not_to_be_the_denied_one(waha
         (
             {"send": {"deny": ["Nobody Atall"]}},
             "can write to everyone, never to 1 listed chat; can read everyone; "
-            "a list that forbids has a name that is not certain, so it forbids everybody",
+            "a deny list has a name that is not certain, so it denies everybody",
         ),
         (
             {"read": {"deny": ["Nobody Atall"]}},
             "can write to everyone; can read everyone but not 1 listed chat; "
-            "a list that forbids has a name that is not certain, so it forbids everybody",
+            "a deny list has a name that is not certain, so it denies everybody",
         ),
     ],
     ids=str,

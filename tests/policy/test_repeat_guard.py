@@ -73,7 +73,7 @@ async def test_where_waha_does_not_say_when_it_was_when_the_call_began(waha: Can
 
 
 async def test_what_does_not_show_stays_unknown(waha: Canned) -> None:
-    assert "what came of it is not known" in await lost(waha)
+    assert "its outcome is unknown" in await lost(waha)
     assert len(waha.asked) == 1
 
 
@@ -82,7 +82,7 @@ async def test_nothing_is_asked_where_there_is_nothing_to_look_for_or_no_right_t
     how: dict[str, object], waha: Canned
 ) -> None:
     shown(waha)
-    assert "what came of it is not known" in await lost(waha, **how)  # type: ignore[arg-type]
+    assert "its outcome is unknown" in await lost(waha, **how)  # type: ignore[arg-type]
     assert waha.asked == []
 
 

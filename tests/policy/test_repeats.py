@@ -104,7 +104,7 @@ async def test_a_refused_repeat_on_purpose_leaves_the_guard_of_the_first(sandbox
         await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         with pytest.raises(WahaError):
             await bridge.call("send_text", TEXT | {"allow_repeat": True})
-        with pytest.raises(Refusal, match="The same was done"):
+        with pytest.raises(Refusal, match="The same call was done"):
             await bridge.call("send_text", TEXT)
 
 
@@ -150,7 +150,7 @@ async def test_a_send_whose_answer_was_lost_is_found_and_reported_as_sent(sandbo
         sent = await bridge.call("send_text", TEXT)
         assert sent.model_dump()["message_id"].startswith(f"true_{SAM}_")
         assert await effects(admin) == ["/api/sendText"]
-        with pytest.raises(Refusal, match="The same was done"):
+        with pytest.raises(Refusal, match="The same call was done"):
             await bridge.call("send_text", TEXT)
 
 
@@ -206,7 +206,7 @@ async def test_a_look_up_that_answers_anything_but_the_message_is_no_evidence(
         await admin.fault(MESSAGE, count=9, **NOT_A_MESSAGE[what])
         with pytest.raises(OutcomeUnknown):
             await bridge.call("send_text", TEXT)
-        with pytest.raises(Refusal, match="not known"):
+        with pytest.raises(Refusal, match="is unknown"):
             await bridge.call("send_text", TEXT)
 
 
@@ -249,10 +249,10 @@ async def test_an_unknown_outcome_is_remembered_for_longer_than_a_known_one(
             await bridge.call("send_text", TEXT)
         monkeypatch.setattr(repeats, "WINDOW", 0.0)
         for again in (False, True):
-            with pytest.raises(Refusal, match="not known" if not again else "waiting for approval"):
+            with pytest.raises(Refusal, match="is unknown" if not again else "waiting for approval"):
                 await bridge.call("send_text", TEXT | {"allow_repeat": again})
         monkeypatch.setattr(repeats, "UNKNOWN_WINDOW", 0.0)
-        with pytest.raises(Refusal, match="never found out"):
+        with pytest.raises(Refusal, match="still unknown"):
             await bridge.call("send_text", TEXT)
         await bridge.call("send_text", TEXT | {"allow_repeat": True})
 

@@ -85,7 +85,7 @@ async def test_waha_and_the_person_get_the_url_that_was_judged(
         ("send_media", {"kind": "image", "url": "http://127.0.0.1\\@example.com/"}, "is an address of this machine"),
         ("send_media", {"kind": "image", "url": "http://127%2e1/"}, "url: '127.0.0.1' is an address of this machine"),
         ("send_text", {"text": "see redis:6379/x", "link_preview": True}, "'redis' is a name of a private network"),
-        ("send_text", {"text": "http://ok.example.com\\@x/", "link_preview": True}, "not every program reads alike"),
+        ("send_text", {"text": "http://ok.example.com\\@x/", "link_preview": True}, "programs read differently"),
         ("send_text", {"text": "[::1]:3000/", "link_preview": True}, "text: '[::1]' is an address of this machine"),
     ],
 )  # fmt: skip
@@ -211,7 +211,7 @@ async def test_no_name_is_looked_up_before_a_person_has_said_yes(
             async def yes(question: Question) -> bool:
                 return True
 
-            with pytest.raises(Refusal, match="not a name that can be looked up"):
+            with pytest.raises(Refusal, match="cannot be resolved to an address"):
                 await bridge.call(tool, arguments, ask=yes)
             assert looked_up == ["private-text.example.com"]
             looked_up.clear()
@@ -232,7 +232,7 @@ async def test_the_question_shows_the_whole_url_and_that_its_content_is_not_know
         call = {"chat": SAM, "kind": "image", "url": url, "caption": "c" * 4_000}
         await bridge.call("send_media", call, ask=yes)
     (text,) = asked
-    assert f"\nurl: {url}\nwhat url holds: not known yet: fetched after a yes" in text
+    assert f"\nurl: {url}\nwhat url holds: not known yet: fetched after approval" in text
     assert text.index("url: ") < text.index("caption: ")
     assert server.asked == [url.partition(str(server.port))[2]]
 
@@ -241,7 +241,7 @@ async def test_the_question_shows_the_whole_url_and_that_its_content_is_not_know
     ("does", "says"),
     [
         (answer(b"", status=404), "'127.0.0.1' answered 404: there is no such file, so nothing was sent"),
-        (answer(b"<html>", "text/html"), "a web page came from there, and no image"),
+        (answer(b"<html>", "text/html"), "it returned a web page, not image"),
         (answer(b"x" * (2**20 + 1)), "the file is over 1 MiB, so nothing was sent"),
         (redirect("http://127.0.0.2/"), "'127.0.0.2' is an address of this machine, so it is not fetched"),
         (redirect("/a.png"), None),
@@ -412,8 +412,8 @@ async def test_what_is_no_url_to_fetch_is_a_wrong_argument(url: str, says: str, 
     [
         ("See https://example.com/a, please", "https://example.com/a", None),
         ("(*https://example.com*)", "https://example.com", None),
-        ("https://example.com.evil.example.net", "https://example.com", "must stand in the text"),
-        ("nothing", "https://example.com", "must stand in the text"),
+        ("https://example.com.evil.example.net", "https://example.com", "must be in the text"),
+        ("nothing", "https://example.com", "must be in the text"),
         ("http://example.com\\@10.0.0.5/", "http://example.com\\@10.0.0.5/", "with a plain host"),
         ("https://me@example.com", "https://me@example.com", "must not hold a user name"),
         ("ftp://example.com", "ftp://example.com", "must be an http:// or https:// URL"),

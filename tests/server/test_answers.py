@@ -140,7 +140,7 @@ def is_filed(result: Any, folder: Path) -> bool:
         result["isError"]
         and any(f"waiting for approval, id {number}" in said for number in waiting)
         and "refused" not in said
-        and "failed inside" not in said
+        and "had an internal error" not in said
     )
 
 

@@ -82,7 +82,7 @@ async def test_a_tool_that_was_listed_and_went_away_says_why_when_it_is_called(
             result = await client.call_tool(name, {})
             assert result.is_error
             said = texts(result)
-            assert said.startswith(f"{name} was on offer and is not available any more since ")
+            assert said.startswith(f"{name} was offered and is no longer available since ")
             assert said.partition(" since ")[2][:5].replace(":", "").isdigit()
             assert "action 'send' is refused by WAHA for this key" in said
             assert "Nothing was done" in said

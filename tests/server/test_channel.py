@@ -336,7 +336,7 @@ def test_a_key_that_may_not_read_is_said_once_and_it_goes_on_when_it_may(world: 
         answer = session.ask(INITIALIZE)["result"]
         assert "<channel>" in answer["instructions"]
         session.say(INITIALIZED)
-        assert "does not have the action read" in session.says("Nothing is told to the channel now")
+        assert "does not have the action read" in session.says("Nothing is sent to the channel now")
         names = [each["name"] for each in session.ask(request(2, "tools/list"))["result"]["tools"]]
         assert "send_text" in names
         for _ in range(2):
@@ -344,7 +344,7 @@ def test_a_key_that_may_not_read_is_said_once_and_it_goes_on_when_it_may(world: 
         may(read=True, send=True)
         session.ask(call(3, "get_status"))
         session.says("from now on")
-        assert not [line for line in session.logged if "Nothing is told" in line][1:]
+        assert not [line for line in session.logged if "Nothing is sent" in line][1:]
         world.writes(MAYA, "Can you hear me?")
         while (found := json.loads(session.out.next()))["method"] != TOLD:
             pass

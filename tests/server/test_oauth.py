@@ -343,7 +343,7 @@ def test_a_wrong_request_ends_at_a_page_of_ours_and_redirects_nobody(case: str, 
     answer = client.open(**WRONG_REQUESTS[case]).answer
     assert answer.status_code == 400
     assert answer.url.host == "127.0.0.1"
-    assert "does not go on" in answer.text
+    assert "cannot go on" in answer.text
     assert "<script" not in answer.text
     assert "evil.example" not in str(answer.url.host)
     assert "http-equiv" not in answer.text

@@ -168,24 +168,24 @@ def test_a_request_bears_five_wrong_codes(here: Site) -> None:
 def test_a_code_is_used_up_where_it_is_typed(here: Site) -> None:
     client, code = Client(here), here.code()
     client.post(client.open(), "code", code=code)
-    assert "not a code that is good" in client.post(client.open(), "code", code=code).text
+    assert "code is not valid now" in client.post(client.open(), "code", code=code).text
 
 
 def test_a_newer_code_takes_the_place_of_the_last(here: Site) -> None:
     client, old, new = Client(here), here.code(), here.code()
-    assert "not a code that is good" in client.post(client.open(), "code", code=old).text
+    assert "code is not valid now" in client.post(client.open(), "code", code=old).text
     assert "Allow" in client.post(client.open(), "code", code=new).text
 
 
 def test_a_code_for_the_console_opens_nothing_here(here: Site) -> None:
     client = Client(here)
     code = one_time_codes.issue(here.store, "console", "assistant")
-    assert "not a code that is good" in client.post(client.open(), "code", code=code).text
+    assert "code is not valid now" in client.post(client.open(), "code", code=code).text
 
 
 def test_a_key_is_no_code(here: Site) -> None:
     client = Client(here)
-    assert "not a code that is good" in client.post(client.open(), "code", code="key-of-assistant").text
+    assert "code is not valid now" in client.post(client.open(), "code", code="key-of-assistant").text
 
 
 def test_the_code_of_an_app_that_is_disabled_meanwhile_opens_nothing(here: Site) -> None:
@@ -328,7 +328,7 @@ def test_a_person_types_the_code_reads_and_allows_in_a_browser(here: Site, tmp_p
         window.wait_for("One-time code of the App")
         assert window.run("return document.activeElement.id") == "code"
         typed(window, WRONG_CODE)
-        assert "You have 4 more tries" in window.wait_for("not a code that is good")
+        assert "You have 4 more tries" in window.wait_for("code is not valid now")
         typed(window, here.code().lower())
         assert "Write messages and change chats: to anybody." in window.wait_for("agent will be able to do")
         assert window.run("return document.title") == "Allow access to WhatsApp · waha-mcp"
@@ -355,5 +355,5 @@ def test_another_site_cannot_frame_the_page_nor_send_its_form(here: Site, tmp_pa
         form = f"<form method=post action='{here.url}/oauth/consent'><input name=request value='{request}'>"
         window.open(f"data:text/html,{form}<input name=step value=refuse><button>go</button></form>")
         window.click("button")
-        window.wait_for("does not go on")
+        window.wait_for("cannot go on")
         assert page.hidden["request"] != request

@@ -420,7 +420,7 @@ def test_an_action_lost_since_then_is_corrected_and_calls_say_why(start: Start, 
     assert "send_text" in names(said[-1])
     server.wait_for("notifications/tools/list_changed")
     answer = server.ask("tools/call", {"name": "send_text", "arguments": {"chat": "12025550123@c.us", "text": "Hi"}})
-    assert "is not available any more" in answer["result"]["content"][0]["text"]
+    assert "is no longer available" in answer["result"]["content"][0]["text"]
     assert answer["result"]["isError"]
     assert "send_text" not in names(server.ask("tools/list", {})["result"])
     until(kept)

@@ -216,7 +216,7 @@ async def test_a_call_of_what_waha_has_not_confirmed_yet_is_not_done_and_may_be_
         refused = (await client.ask("tools/call", call))["result"]
         assert refused["isError"]
         assert refused["content"][0]["text"] == (
-            "send_text is on offer, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
+            "send_text is offered, but action 'send' is not confirmed by WAHA yet. Nothing was done: try again later."
         )
         assert await admin.performed("/api/sendText") == []
         assert stored() == first  # WAHA has not contradicted it
@@ -260,7 +260,7 @@ async def test_what_the_server_says_of_itself_is_kept_anew_and_no_client_is_to_l
         await until(is_kept_anew)
         await client.heard_all()
         assert client.notified == []
-    assert "The prepared opening was not right any more: initialize" in caplog.text
+    assert "The prepared opening was no longer right: initialize" in caplog.text
 
 
 async def test_what_the_server_says_of_itself_is_the_same_at_the_next_start(serve: Serve, sandbox: SandboxInfo) -> None:

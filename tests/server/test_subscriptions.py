@@ -334,4 +334,4 @@ async def test_a_subscription_fails_in_words_where_nothing_can_be_heard(
         await admin.fault("/api/default/chats/overview", status=500, count=50)
         with pytest.raises(MCPError) as refusal:
             await ears.subscribe(ear, CHAT)
-        assert refusal.value.message.startswith("Nothing can be heard of changes now: ")
+        assert refusal.value.message.startswith("Changes cannot be followed now: ")

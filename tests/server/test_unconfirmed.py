@@ -110,7 +110,7 @@ async def calls_in_vain(client: Client, admin: Admin) -> None:
     async def call() -> None:
         result = await client.call_tool("send_text", TEXT)
         assert result.is_error
-        assert "send_text was on offer and is not available any more" in texts(result)
+        assert "send_text was offered and is no longer available" in texts(result)
         assert "Nothing was done" in texts(result)
 
     async with anyio.create_task_group() as tasks:

@@ -139,7 +139,10 @@ BAD: dict[str, tuple[str, Callable[[Run], None]]] = {
     "an answer has words of another App's calls": ("cross-key", answered("mk0200000x", error=True)),
     "a trail has words of another App's calls": ("cross-key", kept("trail.jsonl", b"mk0200000x", OPEN)),
     "a process printed a traceback": ("tracebacks", printed(TRACEBACK)),
-    "an answer says that it failed inside": ("tracebacks", answered("waha-mcp failed inside while", error=True)),
+    "an answer says that it failed inside": (
+        "tracebacks",
+        answered("waha-mcp had an internal error while", error=True),
+    ),
     "a process ended by itself": ("tracebacks", lambda run: run.ended.append("a server")),
     "a process printed the key": ("leaked keys", printed(b"X-Api-Key: " + KEY.encode())),
     "an answer has the key in hex": ("leaked keys", answered(HEX.decode().upper())),
@@ -164,7 +167,7 @@ def test_what_must_not_be_is_found_and_stands_in_its_column(what: str) -> None:
 
 FINE: dict[str, Callable[[Run], None]] = {
     "an answer was lost": answered(None, mark=SENT),
-    "a repeat is told that it was done": answered("The same was done 3 s ago.", mark=SENT, error=True),
+    "a repeat is told that it was done": answered("The same call was done 3 s ago.", mark=SENT, error=True),
     "an own call is quoted": answered("nobody is called mk0000005x", error=True),
     "an answer has words of a chat that may be read": answered("mkff00002x"),
     "as many sends as the pace allows": often(LIMIT),

@@ -27,7 +27,8 @@ COLUMNS = (
 MARGIN = 3.0
 #: Text that shows an internal error.
 _BROKE = re.compile(
-    r"Traceback \(most recent call last\)|waha-mcp failed inside|Exception ignored in|exception was never retrieved"
+    r"Traceback \(most recent call last\)|waha-mcp had an internal error|Exception ignored in|exception was never "
+    r"retrieved"
 )
 #: Answers after which the call has, or may have, had its effect.
 CLAIMS = {"done", "repeat: done", "repeat: found"}

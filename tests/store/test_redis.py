@@ -78,7 +78,7 @@ def test_a_password_that_is_missing_or_wrong_is_told_without_it(tmp_path: Path) 
     with own_server(tmp_path / "redis", "--requirepass", "sample-right-word") as server:
         for login, says in (
             ("", "asks for a password"),
-            (":sample-wrong-word@", "does not take the user and password"),
+            (":sample-wrong-word@", "does not accept the user and password"),
         ):
             url = parse_redis_url(f"redis://{login}127.0.0.1:{server.port}")
             with closing(Redis(url)) as store:

@@ -56,7 +56,7 @@ def test_the_parts_of_a_url(text: str, found: tuple[object, ...]) -> None:
         ("rediss://redis.example.com?ssl_cert_reqs=none", "no option but ssl_ca_certs"),
         ("redis://localhost?ssl_ca_certs=/etc/ca.pem", "no option but ssl_ca_certs"),
         ("redis://localhost?socket_timeout=60", "no option but ssl_ca_certs"),
-        ("redis://:sample-word@a b", "must be hosts alone"),
+        ("redis://:sample-word@a b", "must be host names only"),
     ],
 )
 def test_a_url_that_is_not_taken_is_told_in_one_line_without_its_password(
@@ -137,7 +137,7 @@ def test_the_command_says_whether_the_store_can_be_used_and_accepts_a_loss_of_da
 ) -> None:
     env = {VARIABLE: redis_server.url}
     there = run("store", env=env)
-    assert (there.returncode, there.stdout) == (0, f"Redis at 127.0.0.1:{redis_server.port} is there.\n")
+    assert (there.returncode, there.stdout) == (0, f"Redis at 127.0.0.1:{redis_server.port} can be used.\n")
     assert "had lost nothing" in run("store", "--accept-loss", env=env).stdout
     assert run("pause", env=env).returncode == 0
     with redis_server.client() as client:

@@ -95,7 +95,7 @@ def test_arguments_are_checked_and_completed(made: Tool) -> None:
         ({"number": 1, "loud": "perhaps", "note": {"a": 1}}, ["loud: ", "note: "]),
         (
             {"number": 1, "nmber": 2},
-            ["nmber: unknown", "number is meant", "number (required), note, loud"],
+            ["nmber: unknown", "did you mean number?", "number (required), note, loud"],
         ),
     ],
 )

@@ -66,7 +66,7 @@ def test_no_tool_has_an_argument_of_a_name_that_is_dropped(tool: Tool) -> None:
 )
 def test_an_unknown_property_is_told_with_the_one_that_is_meant(tool: str, name: str, right: str) -> None:
     text = refused(tool, **{name: "x"})
-    assert f"{name}: unknown property, perhaps {right} is meant" in text
+    assert f"{name}: unknown property (did you mean {right}?)" in text
     assert f"{tool} takes " in text
 
 
@@ -77,7 +77,7 @@ def test_a_property_that_is_like_nothing_gets_no_guess() -> None:
 
 def test_in_an_object_the_names_of_that_object_are_told() -> None:
     text = refused("send_contact_cards", chat=SAM, contacts=[{"name": "Sam", "phone_number": "+1 202 555 0123"}])
-    assert "contacts.0.phone_number: unknown property, perhaps phone is meant" in text
+    assert "contacts.0.phone_number: unknown property (did you mean phone?)" in text
     assert "contacts takes name (required), phone (required), organization" in text
 
 

@@ -58,13 +58,13 @@ def test_a_kind_that_is_left_out_is_what_the_file_is(given: dict[str, Any], want
 
 @pytest.mark.parametrize("url", ["https://example.com/", "https://example.com/download", "https://example.com/a.bin"])
 def test_a_url_that_tells_nothing_needs_a_kind(url: str) -> None:
-    with pytest.raises(ArgumentError, match="kind: the URL does not tell what it is; give one of image, video, voice"):
+    with pytest.raises(ArgumentError, match="kind: the URL does not say what it is; give one of image, video, voice"):
         kind(url=url)
 
 
 def test_a_status_that_is_no_picture_video_or_voice_note_is_an_error() -> None:
     assert kind("post_media_status", data=encoded(PNG)) == "image"
-    with pytest.raises(ArgumentError, match="kind: this is no image, video, voice; give one of"):
+    with pytest.raises(ArgumentError, match="kind: file cannot be sent here; give one of"):
         kind("post_media_status", data=encoded(PDF))
 
 

@@ -232,15 +232,15 @@ CASES: dict[str, Case] = {
         tls("self-signed"), "its certificate is self-signed", f"{CA_FILE} that certificate (PEM)", Untrusted, True
     ),
     "an unknown authority": Case(
-        tls("unknown authority"), "signed by an authority that this machine does not know",
+        tls("unknown authority"), "signed by an authority that this machine does not trust",
         f"{CA_FILE} the authority's certificate (PEM)", Untrusted, True,
     ),
     "a ca_file of something else": Case(
-        tls("unknown authority", "other"), "its certificate is not signed by what the App's ca_file holds",
+        tls("unknown authority", "other"), "its certificate is not trusted by the App's ca_file",
         "put the certificate of WAHA or of its authority (PEM) there", Untrusted, True,
     ),
     "a self-signed certificate, and a ca_file of something else": Case(
-        tls("self-signed", "other"), "its certificate is not signed by what the App's ca_file holds",
+        tls("self-signed", "other"), "its certificate is not trusted by the App's ca_file",
         "put the certificate of WAHA or of its authority (PEM) there", Untrusted, True,
     ),
     "an expired certificate": Case(
@@ -250,22 +250,22 @@ CASES: dict[str, Case] = {
         tls("not yet valid", "right"), "its certificate is not valid yet", "correct this machine's clock", Untrusted
     ),
     "a certificate of another host": Case(
-        tls("other host", "right"), "its certificate is not for 127.0.0.1 but for waha.invalid",
+        tls("other host", "right"), "its certificate is not valid for 127.0.0.1, only for waha.invalid",
         "correct the host in the App's url", Untrusted, looks=1,
     ),
     "a client certificate wanted": Case(
-        wants_a_certificate(ssl.TLSVersion.TLSv1_3), "it wants a client's certificate",
-        "a url by which WAHA is reached without one", left=True, tries=3,
+        wants_a_certificate(ssl.TLSVersion.TLSv1_3), "it requires a client certificate",
+        "an address of WAHA that needs none", left=True, tries=3,
     ),
     "a client certificate wanted in the handshake": Case(
-        wants_a_certificate(ssl.TLSVersion.TLSv1_2), "it wants a client's certificate",
-        "a url by which WAHA is reached without one",
+        wants_a_certificate(ssl.TLSVersion.TLSv1_2), "it requires a client certificate",
+        "an address of WAHA that needs none",
     ),
     "https to an http port": Case(
-        https_to_an_http_port, "what listens there speaks no TLS", "set the App's url to http://"
+        https_to_an_http_port, "what listens there does not speak TLS", "set the App's url to http://"
     ),
     "https to a port of something else": Case(
-        silent(SSH, "https"), "what listens there speaks no TLS", "correct its port",
+        silent(SSH, "https"), "what listens there does not speak TLS", "correct its port",
     ),
     "http to an https port that closes": Case(
         http_to_an_https_port, "speaks https", "set the App's url to https://", left=True, tries=3, looks=1,
@@ -279,7 +279,7 @@ CASES: dict[str, Case] = {
         left=True, tries=3, looks=1,
     ),
     "http to a port of something else": Case(
-        silent(SSH, "http"), "closes the connection without an answer in HTTP", "correct the App's url",
+        silent(SSH, "http"), "closes the connection without an HTTP answer", "correct the App's url",
         left=True, tries=3, looks=1,
     ),
     "http to Apache's https port": Case(
@@ -296,7 +296,7 @@ CASES: dict[str, Case] = {
     ),
     "nginx that wants a client certificate": Case(
         page("400 Bad Request", "<center>No required SSL certificate was sent</center>"),
-        "wants a client's certificate, and waha-mcp has none", "reached without one", BadAnswer, left=True,
+        "requires a client certificate, and waha-mcp has none", "that needs none", BadAnswer, left=True,
     ),
     "closed in the handshake": Case(
         silent(b"", "https"), "the connection was closed in the TLS handshake", "look at what runs there", tries=3,
@@ -305,10 +305,10 @@ CASES: dict[str, Case] = {
         silent(None, "https"), "timed out: nothing answers there", "correct the App's url", tries=3,
     ),
     "no answer to the connection": Case(
-        no_answer, "timed out: nothing answers there", "no firewall is in the way", tries=3
+        no_answer, "timed out: nothing answers there", "no firewall blocks it", tries=3
     ),
     "a name that is none": Case(
-        lookup_fails(socket.EAI_NONAME), "there is no host of the name waha.invalid", "correct the App's url"
+        lookup_fails(socket.EAI_NONAME), "there is no host named waha.invalid", "correct the App's url"
     ),
     "a name that cannot be looked up": Case(
         lookup_fails(socket.EAI_AGAIN), "the name waha.invalid cannot be looked up now (DNS)",
@@ -318,7 +318,7 @@ CASES: dict[str, Case] = {
         nothing_listens, "was refused: nothing listens there", "start WAHA or correct the App's url", tries=0
     ),
     "no way there": Case(
-        no_way_there, "there is no way from here to that address", "correct the App's url", tries=3
+        no_way_there, "there is no route to that address", "correct the App's url", tries=3
     ),
     "a proxy that refuses": Case(
         a_proxy_that_refuses("403 Forbidden"),

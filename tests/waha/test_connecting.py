@@ -97,9 +97,9 @@ class Raising(httpx.AsyncBaseTransport):
 
 #: Causes that no test can produce -> (the text, the number of attempts).
 CAUSES: dict[str, tuple[Exception, str, int]] = {
-    "a name that is unknown": (socket.gaierror(socket.EAI_NONAME, "x"), "no host of the name waha.test", 1),
+    "a name that is unknown": (socket.gaierror(socket.EAI_NONAME, "x"), "no host named waha.test", 1),
     "no resolver": (socket.gaierror(socket.EAI_AGAIN, "x"), "waha.test cannot be looked up now (DNS)", 3),
-    "no network": (OSError(errno.ENETUNREACH, "x"), "there is no way from here to that address", 3),
+    "no network": (OSError(errno.ENETUNREACH, "x"), "there is no route to that address", 3),
     "a firewall here": (PermissionError(errno.EPERM, "x"), "does not let waha-mcp connect", 1),
     "one family refused, one without a way": (
         ExceptionGroup("x", [OSError(errno.ENETUNREACH, "x"), ConnectionRefusedError(errno.ECONNREFUSED, "x")]),

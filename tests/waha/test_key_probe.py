@@ -368,7 +368,7 @@ async def test_what_is_no_json_comes_from_no_waha_and_says_nothing_of_the_key(se
     server.answers[ADMIN] = httpx.Response(200, content=b"\x89PNG", headers={"content-type": "image/png"})
     async with settled(app(actions=frozenset({Action.SEND}))) as (bridge, _):
         assert not bridge.key.identified
-        with pytest.raises(WahaError, match="no JSON came back"):
+        with pytest.raises(WahaError, match="something that is not JSON"):
             await bridge.call("send_text", {"chat": "12025550123@c.us", "text": "hi"})
 
 
@@ -417,7 +417,7 @@ async def test_a_program_that_answers_everything_is_not_taken_for_waha_with_an_a
     server.answers |= {ADMIN: httpx.Response(200, json={}), VERSION: httpx.Response(200, json={})}
     async with settled(app(actions=frozenset(Action))) as (bridge, _):
         assert names(bridge) == of_action()
-        assert "Another program than WAHA" in (bridge.key.grant.problem or "")
+        assert "A program other than WAHA" in (bridge.key.grant.problem or "")
 
 
 async def test_examining_says_what_is_wrong_with_the_key_as_a_whole(server: Server) -> None:

@@ -119,7 +119,7 @@ async def test_a_name_that_changes_its_address_after_the_check_is_asked_at_the_c
     assert asked == ["rebinds.example.com"]
     assert (
         await why(server.url(host="rebinds.example.com"), listed=())
-        == "'rebinds.example.com' leads to 127.0.0.2, inside"
+        == "'rebinds.example.com' resolves to 127.0.0.2, inside"
     )
 
 
@@ -129,12 +129,12 @@ async def test_a_name_that_changes_its_address_after_the_check_is_asked_at_the_c
         ("127.0.0.1", [], "'127.0.0.1' is an address of this machine"),
         ("[::1]", [], "'[::1]' is an address of this machine"),
         ("2130706433", [], "'127.0.0.1' is an address of this machine"),
-        ("169.254.169.254", [], "'169.254.169.254' is an address of the local link"),
+        ("169.254.169.254", [], "'169.254.169.254' is a link-local address"),
         ("localhost", ["8.8.8.8"], "'localhost' is a name of a private network"),
-        ("files.example.com", ["127.0.0.1"], "'files.example.com' leads to 127.0.0.1, an address of this machine"),
-        ("files.example.com", ["8.8.8.8", "10.0.0.5"], "leads to 10.0.0.5, an address of a private network"),
-        ("files.example.com", ["fe80::1%eth0"], "leads to fe80::1, an address of the local link"),
-        ("files.example.com", [], "'files.example.com' is not a name that can be looked up"),
+        ("files.example.com", ["127.0.0.1"], "'files.example.com' resolves to 127.0.0.1, an address of this machine"),
+        ("files.example.com", ["8.8.8.8", "10.0.0.5"], "resolves to 10.0.0.5, an address of a private network"),
+        ("files.example.com", ["fe80::1%eth0"], "resolves to fe80::1, a link-local address"),
+        ("files.example.com", [], "'files.example.com' cannot be resolved to an address"),
     ],
 )
 async def test_what_is_not_public_is_not_even_connected_to(
@@ -153,14 +153,17 @@ async def test_the_next_address_is_tried_where_one_takes_no_connection(
     resolver(monkeypatch, [*dead[1:], "127.0.0.1"], dead)
     url = server.url(host="files.example.com")
     assert (await fetch(url, cap=CAP, listed=listed)).content == PNG
-    assert await why(url, listed=listed) == "'files.example.com' takes no connection"
+    assert await why(url, listed=listed) == "no connection to 'files.example.com' could be made"
 
 
 async def test_no_more_addresses_are_tried_than_a_few(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = [f"127.0.0.{at}" for at in range(2, 2 + MOST_ADDRESSES)]
     resolver(monkeypatch, [*dead, "127.0.0.1"])
     listed = frozenset({"files.example.com"})
-    assert await why(server.url(host="files.example.com"), listed=listed) == "'files.example.com' takes no connection"
+    assert (
+        await why(server.url(host="files.example.com"), listed=listed)
+        == "no connection to 'files.example.com' could be made"
+    )
 
 
 async def test_an_ipv6_address_is_asked_as_such() -> None:
@@ -220,12 +223,15 @@ async def test_a_redirect_is_followed(to: str, status: int, server: Web) -> None
         ("http://2130706434:{port}/a.png", "'127.0.0.2' is an address of this machine"),
         ("http://127.0.0.2\\@127.0.0.1:{port}/a.png", "'127.0.0.2' is an address of this machine"),
         ("http://localhost:{port}/a.png", "'localhost' is a name of a private network"),
-        ("http://inside.example.com:{port}/a.png", "'inside.example.com' leads to 10.0.0.5"),
-        ("http://me:pw@127.0.0.1:{port}/a.png", "'127.0.0.1' redirects to what is no plain http or https URL"),
-        ("ftp://127.0.0.1/a.png", "'127.0.0.1' redirects to what is no plain http or https URL"),
-        ("file:///etc/passwd", "'127.0.0.1' redirects to what is no plain http or https URL"),
-        ("data:image/png;base64,QQ==", "'127.0.0.1' redirects to what is no plain http or https URL"),
-        ("http://[", "'127.0.0.1' redirects to what is no plain http or https URL"),
+        ("http://inside.example.com:{port}/a.png", "'inside.example.com' resolves to 10.0.0.5"),
+        (
+            "http://me:pw@127.0.0.1:{port}/a.png",
+            "'127.0.0.1' redirects to something other than a plain http or https URL",
+        ),
+        ("ftp://127.0.0.1/a.png", "'127.0.0.1' redirects to something other than a plain http or https URL"),
+        ("file:///etc/passwd", "'127.0.0.1' redirects to something other than a plain http or https URL"),
+        ("data:image/png;base64,QQ==", "'127.0.0.1' redirects to something other than a plain http or https URL"),
+        ("http://[", "'127.0.0.1' redirects to something other than a plain http or https URL"),
     ],
 )
 async def test_a_redirect_is_checked_as_the_first_url_is(
@@ -271,7 +277,7 @@ async def test_a_redirect_without_a_target_is_no_file(server: Web) -> None:
     ("status", "says"),
     [
         (404, "'127.0.0.1' answered 404: there is no such file"),
-        (403, "'127.0.0.1' answered 403, since it does not give it to everybody"),
+        (403, "'127.0.0.1' answered 403: access is denied"),
         (204, "'127.0.0.1' answered 204"),
         (206, "'127.0.0.1' answered 206"),
         (500, "'127.0.0.1' answered 500"),
@@ -308,7 +314,7 @@ def no_http(request: BaseHTTPRequestHandler) -> None:
 
 
 BROKEN = "the connection to '127.0.0.1' broke, or it does not speak HTTP"
-PACKED = "the answer of '127.0.0.1' is packed in a way that cannot be read, or damaged"
+PACKED = "the answer of '127.0.0.1' is damaged, or compressed in an unsupported way"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +327,7 @@ PACKED = "the answer of '127.0.0.1' is packed in a way that cannot be read, or d
         (answer(gzip.compress(gzip.compress(b"x")), Content_Encoding="gzip, gzip"), PACKED),
         (cut, BROKEN),
         (no_http, BROKEN),
-        (drips, "no whole answer came within 0 s"),
+        (drips, "no complete answer came within 0 s"),
         (silent, "'127.0.0.1' gave no answer in time"),
     ],
 )
@@ -351,13 +357,13 @@ async def test_a_file_of_just_the_cap_is_taken_packed_or_not(server: Web) -> Non
 async def test_a_server_that_is_not_there_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert await why(f"http://127.0.0.1:{port}/") == "'127.0.0.1' takes no connection"
+    assert await why(f"http://127.0.0.1:{port}/") == "no connection to '127.0.0.1' could be made"
 
 
 async def test_a_look_up_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anyio, "getaddrinfo", lambda *_, **__: anyio.sleep_forever())
     monkeypatch.setattr(web_fetch, "LOOKUP", 0.05)
-    assert "not a name that can be looked up" in await why("https://files.example.com/", listed=())
+    assert "cannot be resolved to an address" in await why("https://files.example.com/", listed=())
 
 
 # TLS
@@ -419,13 +425,13 @@ async def test_tls_checks_the_name_although_the_address_is_asked(
     assert (await fetch(server.url(), cap=CAP, listed=listed)).content == PNG
     assert names == ["files.example.com", None]
     said = await why(server.url(host="other.example.com"), listed=listed)
-    assert said == "the certificate of 'other.example.com' is not valid for it"
+    assert said == "the certificate of 'other.example.com' cannot be verified"
     assert len(server.asked) == 2
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_not_taken(secure: tuple[Web, list[str | None]]) -> None:
     server, _ = secure
-    assert await why(server.url()) == "the certificate of '127.0.0.1' is not valid for it"
+    assert await why(server.url()) == "the certificate of '127.0.0.1' cannot be verified"
     assert server.asked == []
 
 

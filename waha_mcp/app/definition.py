@@ -79,9 +79,9 @@ def _check_key(value: SecretStr) -> SecretStr:
     if not text:
         raise ValueError("is empty")
     if text.startswith("sha512:"):
-        raise ValueError("is the hash of a key, as WAHA's environment may have it; WAHA takes the key itself")
+        raise ValueError("is the hash of a key, as WAHA's environment may have it; give the key itself")
     if not all("!" <= c <= "~" for c in text):
-        raise ValueError("holds a blank or a character that no WAHA key has")
+        raise ValueError("contains a space or a character that no WAHA key has")
     return value
 
 
@@ -272,7 +272,7 @@ def load_app(
     if not app.enabled:
         name = managed_id(where)
         fix = f"`waha-mcp apps enable {name}`" if name else f"enabled = true in {where}"
-        raise Disabled(f"App '{app.id}' is disabled: it is enabled with {fix}")
+        raise Disabled(f"App '{app.id}' is disabled: enable it with {fix}")
     app._inputs, app._source = inputs, source
     return app
 
@@ -317,7 +317,7 @@ def _warn_if_open(path: Path) -> None:
     """Warn if others may read a file that contains a key."""
     if read_by_others(path):
         logger.warning(
-            "%s holds a key and others on this machine may read it: chmod 600 it, "
+            "%s holds a key and other users of this machine may read it: chmod 600 it, "
             'or name an environment variable instead (key = {env = "WAHA_API_KEY"})',
             path,
         )
@@ -481,7 +481,7 @@ def _variable(field: str, name: str, env: Mapping[str, str]) -> str:
         return env[name].strip()
     if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", name):
         raise AppError(f"{field}: the environment variable {name} is not set")
-    raise AppError(f"{field}: env holds no name of an environment variable that is set, such as WAHA_API_KEY")
+    raise AppError(f"{field}: env must name an environment variable that is set, such as WAHA_API_KEY")
 
 
 def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:

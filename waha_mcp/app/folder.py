@@ -56,7 +56,7 @@ class AppFolder:
             AppError: there is no such folder.
         """
         if not path.is_dir():
-            raise AppError(f"--apps: {path} is no folder")
+            raise AppError(f"--apps: {path} is not a folder")
         self._path = path
         self._lock = threading.Lock()
         self._looked = float("-inf")

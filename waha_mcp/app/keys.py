@@ -55,7 +55,7 @@ def replace(reference: Any, key: str, folder: Path) -> None:
             try:
                 ring.set_password(_SERVICE, name, key)
             except Exception as error:  # backends differ in what they raise
-                raise NoKeyThere(f"the keyring does not take '{name}' ({type(error).__name__}): unlock it") from None
+                raise NoKeyThere(f"the keyring does not accept '{name}' ({type(error).__name__}): unlock it") from None
 
 
 def from_keyring(name: str) -> str:
@@ -72,7 +72,7 @@ def from_keyring(name: str) -> str:
     try:
         key: str | None = ring.get_password(_SERVICE, name)
     except Exception as error:  # backends differ in what they raise
-        raise NoKeyThere(f"the keyring does not give '{name}' out ({type(error).__name__}): unlock it") from None
+        raise NoKeyThere(f"the keyring does not release '{name}' ({type(error).__name__}): unlock it") from None
     if key is None:
         raise NoKeyThere(f"the keyring has no '{name}' of waha-mcp: run `waha-mcp init` again")
     return key

@@ -144,7 +144,7 @@ class Pace(Settings):
     def _no_redis(cls, data: object) -> object:
         if isinstance(data, dict) and "redis" in data:
             raise ValueError(
-                "redis is no field of it any more: set the environment variable WAHA_MCP_STORE to the URL, for all "
+                "redis is no longer a field of it: set the environment variable WAHA_MCP_STORE to the URL, for all "
                 "that is counted and kept"
             )
         return data

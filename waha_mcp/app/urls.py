@@ -96,7 +96,7 @@ def parse_host(text: str) -> str:
     """
     bare = f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text
     if re.search(r"[/\\?#@\s]|:(?![^\[]*\])", bare):
-        raise ValueError("must be hosts alone, such as files.example.com, without scheme, port or path")
+        raise ValueError("must be host names only, such as files.example.com, without scheme, port or path")
     return parse(f"http://{bare}/").host
 
 
@@ -175,7 +175,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SPECIAL = {
     "an address of this machine": ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128"),
     "an address of a private network": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"),
-    "an address of the local link": ("169.254.0.0/16", "fe80::/10"),
+    "a link-local address": ("169.254.0.0/16", "fe80::/10"),
     "an address of a provider's own network": ("100.64.0.0/10", "168.63.129.16/32"),
     "an address for documentation": (
         *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
@@ -192,7 +192,7 @@ _SPECIAL = {
     "a multicast address": ("224.0.0.0/4", "ff00::/8"),
     "a reserved address": ("240.0.0.0/4",),
 }
-_LOCAL = ("an address of this machine", "an address of a private network", "an address of the local link")
+_LOCAL = ("an address of this machine", "an address of a private network", "a link-local address")
 
 #: RFC 6052 (NAT64/DNS64): IPv6 addresses that embed an IPv4 address; the embedded address is classified.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -47,15 +47,15 @@ def approve(
     print(_text(found))
     if not refuse and not yes:
         if not sys.stdin.isatty():
-            raise Failure("approving asks back: run it in a terminal, or add --yes")
+            raise Failure("approving needs a confirmation: run it in a terminal, or add --yes")
         if not typer.confirm("Approve exactly this?"):
-            raise Failure("left as it was", code=1)
+            raise Failure("nothing was changed", code=1)
     try:
         decided = decide(entry, approve=not refuse)
     except StoreAway as error:
         raise Failure(str(error)) from None
     if not decided:
-        raise Failure("it is not waiting any more", code=1)
+        raise Failure("it is no longer waiting", code=1)
     print("Refused." if refuse else "Approved: the agent can make the same call again now, once.")
 
 

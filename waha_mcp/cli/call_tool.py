@@ -51,9 +51,9 @@ async def _call(app: App, name: str, arguments: dict[str, Any]) -> dict[str, Any
             if bridge.key.grant.problem:
                 raise Failure(bridge.key.grant.problem, code=1) from None
             load_tools()
-            none = f"there is none of that name{did_you_mean(name, CATALOG)}"
+            none = f"there is none by that name{did_you_mean(name, CATALOG)}"
             why = why_hidden(CATALOG[name], app, bridge.key.grant) if name in CATALOG else none
-            raise Failure(f"tool '{name}' is not on offer: {why} (see waha-mcp tools)") from None
+            raise Failure(f"tool '{name}' is not offered: {why} (see waha-mcp tools)") from None
         except (ArgumentError, Refusal, WahaError) as error:
             raise Failure(str(error), code=1) from None
     _, data = redact_json(answer.data, app.key)

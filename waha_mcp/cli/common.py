@@ -136,7 +136,7 @@ def known_app(source: str) -> str:
         return str(id_of(path, read_definition(path)))
     except AppError:
         raise AppError(
-            f"no App '{source}': there are {', '.join(sorted(known))}{did_you_mean(source, known)}"
+            f"no App '{source}' (available: {', '.join(sorted(known))}){did_you_mean(source, known)}"
         ) from None
 
 

@@ -31,7 +31,7 @@ def console(
     configure_logging("error")
     if host != LOOPBACK:
         typer.echo(
-            f"Listening on {host}: publish this port on your own machine's loopback alone, such as 127.0.0.1:{port}. "
+            f"Listening on {host}: publish this port on your own machine's loopback only, such as 127.0.0.1:{port}. "
             "Whoever reaches it and has the address below can approve.",
             err=True,
         )

@@ -115,7 +115,7 @@ async def look(source: str | None) -> AsyncIterator[Finding]:
 def _corrected(error: AppError, source: str | None) -> str:
     """What to do about a definition that cannot be used."""
     if isinstance(error, NotFilledIn):
-        return "set the variable for the program that starts waha-mcp, or let `waha-mcp install` write its entry anew"
+        return "set the variable for the program that starts waha-mcp, or let `waha-mcp install` rewrite its entry"
     if source is None:
         return "make an App with `waha-mcp init`, or correct the environment's WAHA_ variables"
     if not _found(source):
@@ -161,9 +161,7 @@ class _Made:
         )
 
     def bad_key(self, problem: str) -> Finding:
-        enable = (
-            f"`waha-mcp apps enable {self.id}` if it was switched off; else " if self.id and "401" in problem else ""
-        )
+        enable = f"`waha-mcp apps enable {self.id}` if it was disabled; else " if self.id and "401" in problem else ""
         return Finding("problem", "key", problem, f"{enable}{self.again} makes a scoped key")
 
 
@@ -173,10 +171,12 @@ def _files(app: App, source: str | None) -> Iterator[Finding]:
         fields = read_definition(path)
         opened = keys.open_to_others(fields.get("key"), path)
         if opened:
-            says = f"others on this machine can read {opened}"
+            says = f"other users of this machine can read {opened}"
             yield Finding("warning", "key file", says, typed(["chmod", "600", str(opened)]))
     if app.outbox is not None and not app.outbox.is_dir():
-        yield Finding("warning", "outbox", f"{app.outbox} is no folder: no local file can be sent", "make the folder")
+        yield Finding(
+            "warning", "outbox", f"{app.outbox} is not a folder: no local file can be sent", "make the folder"
+        )
 
 
 def _index(app: App, made: _Made) -> Iterator[Finding]:
@@ -195,10 +195,10 @@ def _index(app: App, made: _Made) -> Iterator[Finding]:
         return
     for each in files:
         state: Literal["ok", "problem"] = "ok" if each.problem is None else "problem"
-        fix = None if each.problem is None else f"try again; if it stays so, {drop}: it begins again"
+        fix = None if each.problem is None else f"try again; if it persists, {drop}: it is then built again"
         yield Finding(state, "index", f"{each.path}, {each.size}: {each.state}", fix)
         for damaged in each.damaged:
-            says = f"{damaged} is damaged and of no use, and holds messages"
+            says = f"{damaged} is damaged and unusable, and holds messages"
             yield Finding("warning", "index", says, deleting(damaged))
     if not files:
         yield Finding("ok", "index", "nothing is indexed yet; a server with the App begins, or `waha-mcp index build`")
@@ -221,7 +221,7 @@ def _in_store(app: App) -> list[Finding]:
         with contextlib.closing(user_store()) as store:
             pause, found = paused(store, app.id), present(store, app.id)
     except StoreAway as error:
-        return [Finding("problem", "clients", f"the store tells of none: {error}", "see to the store")]
+        return [Finding("problem", "clients", f"not known: {error}", "check the store")]
     findings = []
     if pause is not None:
         says = f"{pause.whose}, since {pause.began}: agents may read and do nothing else"
@@ -243,7 +243,7 @@ async def _waha(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
         sessions = listing(await waha.call("GET /api/sessions", query={"all": True}, bound=False), "sessions")
         grant = await examine(app)
     except WahaError as error:
-        yield Finding("problem", "key", str(error), "try again; if it stays so, look at WAHA's log")
+        yield Finding("problem", "key", str(error), "try again; if it persists, look at WAHA's log")
         return
     states = {text_of(row.get("name")): text_of(row.get("status")) or "?" for row in sessions}
     waha.session = waha.session or next(iter(states), None)
@@ -280,7 +280,7 @@ async def _server(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
         yield Finding("problem", "WAHA", error.what, for_person(error.step or "try again"))
         return
     except Unauthorized:
-        yield made.bad_key("WAHA does not know this key, or it was switched off (401)")
+        yield made.bad_key("WAHA does not know this key, or it was disabled (401)")
         return
     except (NotFound, UnknownOperation) as error:
         yield Finding("problem", "WAHA", str(error), f"correct the App's url: WAHA's API is not at {app.url}")
@@ -294,7 +294,7 @@ async def _server(app: App, waha: Waha, made: _Made) -> AsyncIterator[Finding]:
         return
     number, engine = text_of(version.get("version")) or "?", text_of(version.get("engine")) or "?"
     if older(number, SCOPED_KEYS):
-        says = f"WAHA {number} knows no scoped keys, so nothing limits what the agent's key may do"
+        says = f"WAHA {number} has no scoped keys, so nothing limits what the agent's key may do"
         yield Finding("problem", "WAHA", says, f"update WAHA to {SCOPED_KEYS} or newer")
         return
     yield Finding("ok", "WAHA", f"{number} at {app.url}, engine {engine}")
@@ -323,7 +323,7 @@ def _actions(app: App, grant: Grant, made: _Made) -> Iterator[Finding]:
     else:
         yield Finding("ok", "actions", f"the App has {', '.join(a for a in Action if a in wanted) or 'none'}")
     if not wanted:
-        yield Finding("warning", "tools", "without read and send the agent sees get_status alone", "grant an action")
+        yield Finding("warning", "tools", "without read and send the agent sees only get_status", "grant an action")
         return
     offered = len(exposed(app, Grant.initial(wanted)))
     yield Finding("ok", "tools", f"{offered} are offered; `waha-mcp tools` lists them")
@@ -384,7 +384,7 @@ def look_at_definitions() -> Iterator[Finding]:
             users.setdefault((app.url, app.key), []).append(app.id)
     for apps in users.values():
         if len(apps) > 1:
-            says = f"the Apps {' and '.join(map(repr, apps))} have one key: whoever switches it off stops them all"
+            says = f"the Apps {' and '.join(map(repr, apps))} have one key: disabling it stops them all"
             yield Finding("warning", "keys", says, "make a key for each with `waha-mcp init`")
 
 
@@ -405,7 +405,7 @@ async def _remote_entry(host: Host, name: str, entry: Mapping[str, Any], url: st
     where = f"the entry '{name}' in {host.file()}"
     for command in command_of(entry)[:1]:
         if shutil.which(command) is None:
-            return Finding("problem", host.title, f"{where} needs {command!r}, which is not there", "install Node.js")
+            return Finding("problem", host.title, f"{where} needs {command!r}, which was not found", "install Node.js")
     variable, key = key_of(entry)
     if variable:
         key = os.environ.get(variable, "").strip() or None
@@ -417,7 +417,7 @@ async def _remote_entry(host: Host, name: str, entry: Mapping[str, Any], url: st
         return Finding("problem", host.title, f"{where}: {answer.says}", answer.step or "start the server there")
     if variable is None and key and read_by_others(host.file()):
         fix = f"`{typed(['chmod', '600', str(host.file())])}`"
-        return Finding("warning", host.title, f"{where} holds the key, and others may read the file", fix)
+        return Finding("warning", host.title, f"{where} holds the key, and other users may read the file", fix)
     if variable and key is None:
         says = f"{where} takes the key from {variable}, which is not set here: {url} was not tried with it"
         return Finding("ok", host.title, says)
@@ -427,13 +427,13 @@ async def _remote_entry(host: Host, name: str, entry: Mapping[str, Any], url: st
 def _entry(host: Host, name: str, entry: Mapping[str, Any]) -> Finding:
     source = app_of(entry)
     app = ["--app", source] if source is not None and _found(source) else []
-    again = f"`{typed(['waha-mcp', 'install', host.name, '--name', name, *app])}` writes it anew"
+    again = f"`{typed(['waha-mcp', 'install', host.name, '--name', name, *app])}` rewrites it"
     where = f"the entry '{name}' in {host.file()}"
     command = command_of(entry)[0]
     if shutil.which(command) is None:
-        return Finding("problem", host.title, f"{where} launches {command!r}, which is not there", again)
+        return Finding("problem", host.title, f"{where} launches {command!r}, which was not found", again)
     if source is not None and not _found(source):
-        return Finding("problem", host.title, f"{where} names the App {source}, which is not there", again)
+        return Finding("problem", host.title, f"{where} names the App {source}, which was not found", again)
     key = environment_of(entry).get("WAHA_API_KEY")
     if isinstance(key, str) and key and not any(mark in key for mark in ("$", "{env:")):
         return Finding(

@@ -84,7 +84,7 @@ def one_of(answer: str, names: Sequence[str], what: str) -> str:
         return answer
     if answer.isdecimal() and 1 <= int(answer) <= len(names):
         return names[int(answer) - 1]
-    raise Failure(f"no {what} '{answer}': there are {', '.join(names)}{did_you_mean(answer, names)}")
+    raise Failure(f"no {what} '{answer}' (available: {', '.join(names)}){did_you_mean(answer, names)}")
 
 
 def warn(text: str) -> None:

@@ -59,18 +59,18 @@ def forget(
         with closing(user_store()) as store:
             done = delete(store, Chats(None if every else ids), app_id)
     except StoreAway as error:
-        raise Failure(f"not all is forgotten: {error}", code=1) from None
+        raise Failure(f"not everything was forgotten: {error}", code=1) from None
     if as_json:
         print(json.dumps({"chats": sorted(ids), "one_id_only": alone} | asdict(done), ensure_ascii=False, indent=2))
     else:
         _tell(done, alone)
     if done.problems:
-        raise Failure(f"not all is forgotten: {'; '.join(done.problems)}", code=1)
+        raise Failure(f"not everything was forgotten: {'; '.join(done.problems)}", code=1)
 
 
 def _tell(done: Forgotten, alone: list[str]) -> None:
     counts = {
-        "lines of the trail (they keep when and which tool)": done.trail_lines,
+        "lines of the trail (time and tool are kept)": done.trail_lines,
         "questions": done.questions,
         "saved files": len(done.saved_files),
         "ids of sent messages": done.sent_messages,
@@ -81,7 +81,7 @@ def _tell(done: Forgotten, alone: list[str]) -> None:
     told = [f"{what}: {count}" for what, count in counts.items() if count]
     print(f"Forgotten, {', '.join(told)}." if told else "Nothing was kept of that.")
     for each in alone:
-        print(f"WAHA did not tell the other id of {each}: if you know it, forget that, too.")
+        print(f"WAHA did not give the other id of {each}: if you know it, forget that, too.")
 
 
 async def _other_id(chat: str, app_id: str | None) -> str | None:

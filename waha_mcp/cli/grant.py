@@ -47,7 +47,7 @@ def grant(
     Example: waha-mcp grant --to "Maya Lindqvist" --for 30m --messages 5
     """
     if bool(to) + show + (end is not None) != 1:
-        raise Failure("say one of --to, --list and --end")
+        raise Failure("give one of --to, --list and --end")
     if not to:
         _show(app) if end is None else _end(end, app)
         return
@@ -64,7 +64,7 @@ def grant(
         print(f"  {visible(reveal(each))}")
     if not yes:
         if not interactive():
-            raise Failure("opening it asks back: run it in a terminal, or add --yes")
+            raise Failure("opening it needs a confirmation: run it in a terminal, or add --yes")
         if not typer.confirm("Open it?"):
             raise Failure("nothing was opened", code=1)
     try:

@@ -101,7 +101,7 @@ def init(
         limits = ask_limits(asking, lambda **fields: waha.app(session=chosen.name, **fields), may, send_to)
         made = _make(asking, waha, chosen, may, limits, app, dry_run)
     except typer.Abort:
-        print("\nEnded: no App was made.")
+        print("\nStopped: no App was made.")
         raise
     except KeyboardInterrupt:
         print("\nEnded.")
@@ -112,7 +112,7 @@ def init(
     try:
         done, failed = _add_to_clients(asking, path, hosts, name)
     except (typer.Abort, KeyboardInterrupt):
-        say(f"\nEnded. The App is made: waha-mcp install HOST --app {plan.id} adds it to a client.")
+        say(f"\nStopped. The App is made: waha-mcp install HOST --app {plan.id} adds it to a client.")
         raise
     _say_what_is_next(plan, done)
     if failed:
@@ -205,7 +205,7 @@ class _Waha:
         except ValueError:
             return  # said when the App is made of it
         if url.scheme == "http" and asking.on and not is_local(url.host) and "allow_insecure_http" not in self.way:
-            warn(f"http to {url.host} is not encrypted: whoever is on the way reads the key and the messages.")
+            warn(f"http to {url.host} is not encrypted: whoever is on the way can read the key and the messages.")
             if not asking.yes("Use it all the same?", default=False):
                 raise Failure("choose another URL, with https://")
             self.way["allow_insecure_http"] = True
@@ -315,7 +315,7 @@ def _make(
     def accept(answer: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", answer):
             raise Failure(
-                f"'{answer[:60]}' is no id: use letters, digits, - and _, a letter or digit first, at most 60"
+                f"'{answer[:60]}' is not an id: use letters, digits, - and _, a letter or digit first, at most 60"
             )
         if there.get(answer, session.name) != session.name:
             raise Failure(f"WAHA has an App '{answer}' of session '{there[answer]}': choose another name")
@@ -349,7 +349,7 @@ def _make(
                 raise Failure("no App was made", code=1) from None
             given = None
             continue
-        made = "MCP App" if minted.app else "scoped key (this WAHA has no apps switched on)"
+        made = "MCP App" if minted.app else "scoped key (apps are not enabled in this WAHA)"
         print(f"\nWAHA made the {made} '{minted.id}'. Asked with its key, WAHA allows just that.")
         print(f"The App is {path}; its key is kept apart from it.")
         return plan, path

@@ -174,7 +174,7 @@ def choose_offers(host: Host, wanted: Sequence[str] | None, ask: bool) -> tuple[
     there = [offer.name for offer in host.offers]
     for name in wanted or ():
         if name not in (*there, "none"):
-            raise Failure(f"{host.title} has no setting '{name}' to offer: there are {', '.join([*there, 'none'])}")
+            raise Failure(f"{host.title} has no setting '{name}' (available: {', '.join([*there, 'none'])})")
     if wanted and "none" in wanted:
         return tuple(offer if offer.name in wanted else offer.undone() for offer in host.offers)
     chosen = [offer for offer in host.offers if offer.default or offer.name in (wanted or ())]
@@ -268,7 +268,7 @@ def entry_name(text: str) -> str:
         Failure: it is none.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", text):
-        raise Failure(f"'{text}' is no name that every client takes: use letters, digits and -, at most 40")
+        raise Failure(f"'{text}' is not a name that every client accepts: use letters, digits and -, at most 40")
     return text
 
 
@@ -306,5 +306,5 @@ def find_host(name: str) -> Host:
     from waha_mcp.hosts.table import HOSTS
 
     if name not in HOSTS:
-        raise Failure(f"unknown host '{name}': there are {', '.join(HOSTS)}{did_you_mean(name, HOSTS)}")
+        raise Failure(f"unknown host '{name}': the hosts are {', '.join(HOSTS)}{did_you_mean(name, HOSTS)}")
     return HOSTS[name]

@@ -168,8 +168,8 @@ def rotate(app: AppId, admin_key_file: AdminKeyFile = None, as_json: AsJson = Fa
     file = run(work)
     if file is not None:
         raise Failure(
-            f"the key of App '{app}' comes from the variable {place.variable}, which only you can set: give it what "
-            f"{file} holds, the new key, which works; then delete the old one, which works still, in WAHA (App or key "
+            f"the key of App '{app}' comes from the variable {place.variable}, which only you can change: set it "
+            f"to the new key in {file}, which works; then delete the old one, which still works, in WAHA (App or key "
             f"{plan.id}), and the file",
             code=1,
         )
@@ -179,10 +179,10 @@ def rotate(app: AppId, admin_key_file: AdminKeyFile = None, as_json: AsJson = Fa
             json.dumps({"id": app, "key": where, "old": "gone", "clients": clients, "had_the_same": others}, indent=2)
         )
         return
-    print(f"App '{app}' has a new key, {where}; the old one is dead.")
-    print(f"What runs with the old one must be started again{': ' + ', '.join(clients) if clients else ''}.")
+    print(f"App '{app}' has a new key, {where}; the old one no longer works.")
+    print(f"What runs with the old one must be restarted{': ' + ', '.join(clients) if clients else ''}.")
     if others:
-        print(f"Apps that had the same key have none that works now: {', '.join(others)}")
+        print(f"Apps that had the same key have no working key now: {', '.join(others)}")
 
 
 @apps.command()
@@ -254,7 +254,7 @@ def code(
     gives = (
         f"approve what agents of App '{app_id}' ask for" if console else f"have a program of theirs use App '{app_id}'"
     )
-    print(f"{found}\n\nIt is good once, for {LIFETIME / 60:.0f} minutes, {where}.")
+    print(f"{found}\n\nIt is valid once, for {LIFETIME / 60:.0f} minutes, {where}.")
     print(f"Whoever types it there can {gives}: give it to nobody else.")
 
 
@@ -309,7 +309,7 @@ def _disconnect(app_id: str) -> int:
 def _ended(number: int) -> str:
     """The text on programs that were disconnected; empty if there are none."""
     programs = "1 program that was" if number == 1 else f"{number} programs that were"
-    return f"{programs} connected by OAuth can use it no longer." if number else ""
+    return f"{programs} connected by OAuth can no longer use it." if number else ""
 
 
 def _cut_off(app_id: str) -> None:
@@ -400,7 +400,7 @@ def _definition(app: str, folder: Path | None = None) -> Path:
     if path is None:
         known = [each.stem for each in found]
         there = ", ".join(known) or "none"
-        raise AppError(f"no App '{app}' in {folder or config_dir()}: there are {there}{did_you_mean(app, known)}")
+        raise AppError(f"no App '{app}' in {folder or config_dir()} (available: {there}){did_you_mean(app, known)}")
     return path
 
 

@@ -58,7 +58,7 @@ def build(app: AppOption = None, as_json: _AsJson = False) -> None:
     for secret in loaded.secrets():
         hide(secret)
     if not loaded.index:
-        raise Failure(f"App '{loaded.id}' is to have no index: {_to_switch_on(loaded.id)}, then build it")
+        raise Failure(f"the index of App '{loaded.id}' is off: {_to_switch_on(loaded.id)}, then build it")
     run = _Build(loaded, quiet=as_json)
     with contextlib.suppress(KeyboardInterrupt):  # how Ctrl-C arrives on Windows
         anyio.run(run.work)
@@ -86,7 +86,7 @@ def status(app: _OneApp = None, as_json: _AsJson = False) -> None:
         if only or files or _settings(fields)["index"]
     }
     if not concerned:
-        print("No App has an index: index = true in its file begins one.")
+        print("No App has an index: index = true in its file starts one.")
     for app_id, (fields, files) in concerned.items():
         _show(app_id, _settings(fields), files)
 
@@ -110,7 +110,7 @@ def drop_index(
     for path in drop(app_id):
         print(f"{path} is deleted.")
     if _settings(_apps(app_id)[app_id])["index"]:
-        say("It begins again as soon as a server runs with the App, while that has index = true.")
+        say("It is built again as soon as a server runs with the App, if that has index = true.")
 
 
 def _apps(only: str | None) -> dict[str, Mapping[str, Any]]:
@@ -153,7 +153,7 @@ def _show(app_id: str, settings: Mapping[str, Any], files: list[IndexFile]) -> N
         say(f"  {each.path}, {each.size}")
         say(f"  {each.state}")
         for damaged in each.damaged:
-            say(f"  damaged, and of no use: {damaged}")
+            say(f"  damaged and unusable: {damaged}")
     if not files:
         say("  nothing is indexed yet")
     elif not settings["index"]:
@@ -209,7 +209,7 @@ class _Build:
             deleted = " Its index was deleted" if gone else ""
             raise Failure(f"no message can be read with this key: {grant.why_not(Action.READ)}.{deleted}", code=1)
         if Action.READ not in grant.actions:
-            raise Failure(f"WAHA does not tell whether the key may read: {grant.why_not(Action.READ)}", code=1)
+            raise Failure(f"WAHA does not say whether the key may read: {grant.why_not(Action.READ)}", code=1)
         waiting = time.monotonic()
         with _Shown(self.quiet) as shown:
             while not self.done:
@@ -224,7 +224,7 @@ class _Build:
                     if indexing.error is not None and not patient:
                         raise Failure(f"the index cannot be filled: {indexing.error}", code=1)
                     if indexing.state == "deleted":
-                        raise Failure("the key may not read any more, so its index was deleted", code=1)
+                        raise Failure("the key may no longer read, so its index was deleted", code=1)
                     with contextlib.suppress(StoreAway):  # it is told as the reason why it waits
                         if indexing.state in ("filling", "current", "follows"):
                             await self._note(indexing)

@@ -55,7 +55,7 @@ def resume(app: AppName = None) -> None:
     who = f"App '{app_id}'" if app_id else "All Apps"
     if whole is not None:
         ends = "its own pause has ended, but " if ended else ""
-        raise Failure(f"{who} does not act again: {ends}it is {whole.text}", code=1)
+        raise Failure(f"{who} may not act yet: {ends}it is {whole.text}", code=1)
     print(
         f"{who} may act again." if ended else f"{who} was not paused." if app_id else "There was no pause of all Apps."
     )

@@ -64,7 +64,7 @@ def remote_for(host: Host, wanted: Wanted, only_shown: bool = False) -> Remote:
         return Remote(url, headers)
     variable = wanted.key_env or KEY_VARIABLE
     if not variable.isidentifier() or not variable.isascii():
-        raise Failure(f"--key-env: {variable!r} is no name of a variable")
+        raise Failure(f"--key-env: {variable!r} is not the name of a variable")
     inside = wanted.write_key or host.header_reference is None
     if inside and wanted.key_env:
         raise Failure(f"--key-env: the key itself goes into the file of {host.title}")
@@ -90,7 +90,9 @@ def server_url(text: str) -> str:
     if "?" in url.href or "#" in url.href:
         raise Failure("--url must end with the path, without ? or #")
     if url.scheme == "http" and not is_local(url.host):
-        raise Failure(f"--url must begin with https:// but in a private network: {url.host} would get the key in clear")
+        raise Failure(
+            f"--url must begin with https:// but in a private network: {url.host} would get the key unencrypted"
+        )
     return url.href + "mcp" if url.path == "/" else url.href
 
 
@@ -104,7 +106,7 @@ def _narrowing(wanted: Wanted) -> dict[str, str]:
         for name in names:
             if name not in known:
                 raise Failure(
-                    f"--toolsets: no toolset '{name}': there are {', '.join(known)}{did_you_mean(name, known)}"
+                    f"--toolsets: no toolset '{name}' (available: {', '.join(known)}){did_you_mean(name, known)}"
                 )
         headers["X-Toolsets"] = ",".join(names)
     return headers
@@ -174,7 +176,7 @@ def _meaning(url: str, key: str | None, status: int, headers: Any, text: str) ->
             what = f"is '{name[:60]}', not waha-mcp" if name else "does not speak MCP"
             return Answer("other", f"what answers at {url} {what}", "look at the path, which is /mcp")
         if key is None:
-            return Answer("other", f"{url} asks for no log-in")
+            return Answer("other", f"{url} does not ask for a log-in")
         return Answer("taken", f"{url} takes the key")
     if status == 401:
         if key is None and "resource_metadata" not in headers.get("www-authenticate", ""):

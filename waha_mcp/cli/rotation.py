@@ -91,7 +91,7 @@ async def rotate(admin: Admin, plan: Plan, place: Place) -> Path | None:
         await admin.remove_key(old.get_secret_value())
     except (AdminError, WahaError) as error:
         raise AdminError(
-            f"{now}, but whether the old one is gone is not known, and it may work still: run the command again. "
+            f"{now}, but whether the old one is gone is not known, and it may still work: run the command again. "
             f"{error}"
         ) from None
     if apps is None:
@@ -128,7 +128,7 @@ async def _made(admin: Admin, plan: Plan, make: Callable[[], Awaitable[Minted]])
     try:
         made = await make()
         if made.key is None:
-            raise AdminError("WAHA did not tell the new key.")
+            raise AdminError("WAHA did not return the new key.")
     except (AdminError, WahaError) as error:
         try:
             new = sorted(await admin.key_ids(plan.session) - before)
@@ -151,7 +151,7 @@ async def _checked(admin: Admin, plan: Plan, made: Minted) -> None:
         wrong = [for_person(str(error))]
     if wrong:
         left = await _removed(admin, plan, made) or "It is removed again."
-        raise AdminError(f"The new key is not good: {'; '.join(wrong)}. {left}")
+        raise AdminError(f"The new key cannot be used: {'; '.join(wrong)}. {left}")
 
 
 async def _stored(admin: Admin, plan: Plan, place: Place, made: Minted, write: Callable[[SecretStr], None]) -> None:
@@ -169,7 +169,7 @@ async def _stored(admin: Admin, plan: Plan, place: Place, made: Minted, write: C
         left = (
             await _removed(admin, plan, made) or "It is removed again, and the App keeps its old key."
             if held
-            else f"It may stand there all the same, so it is left in WAHA, with id {made.id}, beside the old one."
+            else f"It may be stored there all the same, so it is left in WAHA, with id {made.id}, beside the old one."
         )
         raise AdminError(f"The new key cannot be stored ({where}: {why}). {left}") from None
 

@@ -95,7 +95,7 @@ async def make(admin: Admin, plan: Plan, folder: Path) -> tuple[Path, Minted]:
         if not plan.enabled and minted is not None and isinstance(error, Exception):
             # Off is off, whatever fails here.
             raise AdminError(
-                f"WAHA has switched '{plan.id}' off, but its definition here could not be changed: {error}"
+                f"WAHA has disabled '{plan.id}', but its definition here could not be changed: {error}"
             ) from error
         left = await _put_back(admin, plan, earlier, minted)
         if isinstance(error, anyio.get_cancelled_exc_class()):
@@ -114,7 +114,7 @@ async def _check(admin: Admin, plan: Plan, minted: Minted) -> None:
         WahaError: WAHA could not be reached or failed.
     """
     if minted.key is None:
-        raise AdminError("WAHA did not tell the new app's key: look it up in WAHA's dashboard.")
+        raise AdminError("WAHA did not return the new app's key: look it up in WAHA's dashboard.")
     if plan.enabled:
         recorded = await admin.stored(minted.key.get_secret_value())
         if wrong := await differences(plan.app(minted.key), recorded.actions if recorded else None):

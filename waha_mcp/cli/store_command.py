@@ -29,7 +29,7 @@ def store(
             from waha_mcp.store.redis import Redis
 
             if not isinstance(opened, Redis):
-                raise Failure(f"{VARIABLE} names no Redis; a damaged file is told by `waha-mcp store`")
+                raise Failure(f"{VARIABLE} names no Redis; `waha-mcp store` reports a damaged file")
             try:
                 lost = opened.accept_loss()
             except StoreAway as error:
@@ -37,4 +37,4 @@ def store(
             say("All machines go on with what it has." if lost else "It had lost nothing.")
         if why := away(opened):
             raise Failure(why, code=1)
-        say(f"Redis at {url.where} is there." if url else "The store is a file on this machine, and can be used.")
+        say(f"Redis at {url.where} can be used." if url else "The store is a file on this machine, and can be used.")

@@ -77,7 +77,7 @@ def contents(messages: int, chats: int, whole: int, since: int | None) -> str:
         return f"{messages:,} messages of {chats:,} chats, complete"
     # Of a gap before which no message is known, there is no telling where it begins.
     back = f", back to {datetime.fromtimestamp(since, UTC).astimezone():%Y-%m-%d}" if since else ""
-    return f"{messages:,} messages, {whole:,} of {chats:,} chats whole{back}"
+    return f"{messages:,} messages, {whole:,} of {chats:,} chats complete{back}"
 
 
 def in_units(count: int) -> str:

@@ -70,7 +70,7 @@ def console_routes(store: Store, find: Callable[[str], App | None], address: Cal
             return _login_page(f"Too many wrong codes: try again in {full.wait / 60 + 1:.0f} minutes.", 429)
         cookie = None if app_id is None else await _asked(logins.begin, app_id)
         if cookie is None:
-            return _login_page("That is not a code that can be used now. Each is good once, for ten minutes.", 403)
+            return _login_page("That code is not valid now. Each is valid once, for ten minutes.", 403)
         response = RedirectResponse(PATH, 303)
         await _asked(logins.end, request.cookies.get(COOKIE, ""))
         _set_cookie(request, response, cookie, LIFETIME)

@@ -132,7 +132,7 @@ def _end_grant(sight: Sight, app_id: str, chat: str) -> str:
     with sight.opened() as store:
         ended = task_grants.end(store, app_id, lambda each: each.chat == chat)
     if not ended:
-        raise NotDone("That one is not open any more.")
+        raise NotDone("That one is no longer open.")
     if _keeps_trail(sight, app_id):
         task_grants.note("ended", ended, "the console")
     return "Closed: the next message there is asked about again."

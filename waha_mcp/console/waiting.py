@@ -99,7 +99,7 @@ def decide(sight: Sight, entry_id: str, decision: Decision) -> bool:
 
 async def _decide(sight: Sight, form: Fields, decision: Decision, said: str) -> str:
     if not await in_thread(decide, sight, form.get("id", ""), decision):
-        raise NotDone("That one is not waiting any more.")
+        raise NotDone("That one is no longer waiting.")
     return said
 
 

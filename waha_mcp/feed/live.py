@@ -257,7 +257,7 @@ class Feed:
 def in_words(state: str, why: str | None) -> str:
     """How it is heard what happens. `state` and `why`: as of `Feed`."""
     if state == "polling":
-        return f"WAHA is asked every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages alone: {why}"
+        return f"WAHA is polled every {POLL:.0f} to {SLOWEST_POLL:.0f} s, for messages only: {why}"
     if state == "starting":
         return f"connecting again: {why}" if why else "connecting"
     return "live" if state == "live" else "not needed yet"

@@ -114,7 +114,7 @@ class IndexFile(Database):
     def _check(self, connection: Connection) -> None:
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         if not names >= {"meta", "message", "words"}:
-            raise Damaged("it is no index")
+            raise Damaged("it is not an index")
 
 
 def no_trigrams() -> str | None:

@@ -119,13 +119,13 @@ def parse(text: str, zone: tzinfo | None) -> Query:
         ValueError: it cannot be understood, or holds nothing. The text says what is wrong and what would be right.
     """
     if len(text) > LONGEST:
-        raise ValueError(f"up to {LONGEST} characters are taken, and it has {len(text):,}")
+        raise ValueError(f"up to {LONGEST} characters are accepted, and it has {len(text):,}")
     terms = list(_terms(text))
     _refuse_operators(text, terms)
     of = {(field, excluded): [each for each in terms if (each.field, each.excluded) == (field, excluded)]
           for field in ("", *_FIELDS) for excluded in (False, True)}  # fmt: skip
     for each in (*of["after", True], *of["before", True]):
-        raise ValueError(f"{each.written}: a time cannot be left out; {_opposite(each)} is the other side of it")
+        raise ValueError(f"{each.written}: a time cannot be excluded; use {_opposite(each)} instead")
     since = [_second(each, zone) for each in of["after", False]]
     before = [_second(each, zone) for each in of["before", False]]
     found = Query(
@@ -145,7 +145,7 @@ def parse(text: str, zone: tzinfo | None) -> Query:
         until=min((math.ceil(each) - 1 for each in before), default=None),
     )
     if found == Query():
-        raise ValueError("holds no word to search for, and nothing that narrows it, such as after:yesterday")
+        raise ValueError("has no word to search for and no filter, such as after:yesterday")
     if found.since is not None and found.until is not None and found.since > found.until:
         raise ValueError("after: and before: leave no time between them")
     return found
@@ -167,7 +167,9 @@ def _terms(text: str) -> Iterator[_Term]:
         quoted = match["phrase"] is not None
         value = " ".join((match["phrase"] if quoted else match["word"]).split())
         if field and not value:
-            raise ValueError(f'{field}: has no value: write it right behind, as in {_EXAMPLES[field]}; or "{field}:"')
+            raise ValueError(
+                f'{field}: has no value: write it right after the colon, as in {_EXAMPLES[field]}; or "{field}:"'
+            )
         # Dashes and quotes alone are no words.
         if field or fold_text(value).strip('-" '):
             yield _Term(field, value, match["minus"] is not None, quoted)
@@ -188,7 +190,8 @@ def _refuse_alike(field: str) -> None:
     meant = _OTHERS_FIELDS.get(field) or nearest(field, _FIELDS, 0.75)
     if meant:
         raise ValueError(
-            f"{field}: is no field; did you mean {meant}:? The fields are {', '.join(f'{each}:' for each in _FIELDS)}; "
+            f"{field}: is not a field; did you mean {meant}:? The fields are "
+            f"{', '.join(f'{each}:' for each in _FIELDS)}; "
             "words with a colon go in quotes"
         )
 
@@ -199,8 +202,8 @@ def _refuse_operators(text: str, terms: list[_Term]) -> None:
     for each in inner if not text.isupper() else ():
         if not each.field and not each.quoted and each.value in _OPERATORS:
             raise ValueError(
-                f"{each.value} is no operator: a message must have all of the words, and none of those with a - before "
-                f'them. For one word or another search twice; for the word itself write "{each.value.lower()}"'
+                f"{each.value} is not an operator: a message must have all of the words, and none of those with a - "
+                f'before them. For one word or another search twice; for the word itself write "{each.value.lower()}"'
             )
 
 
@@ -225,7 +228,7 @@ def _second(term: _Term, zone: tzinfo | None) -> float:
         raise ValueError(f"{term.written}: {error}") from None
     second = epoch(found) if isinstance(found, str) else found.timestamp()
     if second is None:
-        raise ValueError(f"{term.written}: no time that there is")
+        raise ValueError(f"{term.written}: not a valid time")
     return float(second)
 
 

@@ -331,7 +331,7 @@ def _put_yaml(text: str, place: tuple[str, ...], name: str, entry: Mapping[str, 
         line = text.index("\n", key.end_mark.index) + 1
         return text[:line] + _yaml_lines({name: entry}, " " * pairs[0][0].start_mark.column, newline) + text[line:]
     if pairs:
-        raise Unusable(f"{'.'.join(place)} is written on one line ({{...}}): spread it over lines first")
+        raise Unusable(f"{'.'.join(place)} is written on one line ({{...}}): spread it over several lines first")
     # Still empty: `extensions:` or `extensions: {}`
     colon = text.index(":", key.end_mark.index) + 1
     end = value.end_mark.index if isinstance(pairs, list) else max(colon, value.end_mark.index)

@@ -171,7 +171,7 @@ def _inside(host: Host, text: str) -> Mapping[str, Any]:
 def _read(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
-            raise HostError(f"{path} is left as it is: it is no regular file")
+            raise HostError(f"{path} is left as it is: it is not a regular file")
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return ""

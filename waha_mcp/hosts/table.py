@@ -481,8 +481,8 @@ HOSTS: dict[str, Host] = {
                 Offer(
                     "required",
                     {"required": True},
-                    "it waits for the tools, which `codex exec` else starts without; it does not start at all where "
-                    "waha-mcp does not",
+                    "it waits for the tools, which `codex exec` otherwise starts without; it does not start at all "
+                    "where waha-mcp does not",
                 ),
                 Offer(
                     "default_tools_approval_mode",

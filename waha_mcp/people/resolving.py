@@ -171,7 +171,7 @@ class Resolver:
             gaps.append("contacts: WAHA lists none")
         if gaps:
             found = f"{owners} found with the name" if owners else "nobody was found with the name"
-            return f"{found} {shown} among what could be read (not known are {'; '.join(gaps)})"
+            return f"{found} {shown} among what could be read (not known: {'; '.join(gaps)})"
         if owners:
             return f"{owners} go by the name {shown}"
         if not alike:

@@ -51,7 +51,7 @@ class Reason:
         return self.words.format(", ".join(named) + (f" and {more} more" if more else ""))
 
 
-_CHANGED = Reason("it was approved, but whom it reaches has changed since")
+_CHANGED = Reason("it was approved, but its recipients have changed since")
 
 
 class Approver:
@@ -88,8 +88,8 @@ class Approver:
                 call.approval = None
                 raise Refusal(
                     "recipients changed while asked",
-                    "Not done: while the user was asked, whom it reaches changed (a group's members or name, or under "
-                    "which name a person is saved). Make the same call again, so that the user is asked anew.",
+                    "Not done: its recipients changed while the user was asked (a group's members or name, or the "
+                    "name that a person is saved under). Make the same call again, so that the user is asked again.",
                 )
         call.decision = "approved"
 
@@ -145,13 +145,13 @@ class Approver:
             try:
                 await in_thread(task_grants.give_back, self._store, granted)
             except StoreAway as error:
-                logger.warning("A message of a task grant that was not used stays taken: %s", error)
+                logger.warning("An unused message of a task grant stays counted: %s", error)
         if call.approval is not None:
             self._unwritten[call.digest] = call.approval
             try:
                 await in_thread(self._write, call.digest)
             except StoreAway as error:
-                logger.warning("An approval that was not used cannot be kept in the store: %s", error)
+                logger.warning("An unused approval cannot be kept in the store: %s", error)
 
     def _write(self, digest: str) -> None:
         if entry := self._unwritten.get(digest):
@@ -195,7 +195,7 @@ class Approver:
             await in_thread(self._approvals.withdraw, question.digest, question.seen)
         except StoreAway as error:
             # It is an approval all the same: without the store the call stops here, and the approval is given back.
-            logger.warning("A question that was answered at the client cannot be taken back: %s", error)
+            logger.warning("A question that was answered at the client cannot be withdrawn: %s", error)
         return Entry(secrets.token_hex(6), "approved", self._store.now(), question.expires, question)
 
     async def _at_console(self, call: Call, question: Question) -> Entry:
@@ -205,7 +205,7 @@ class Approver:
         except TooManyWaiting:
             raise Refusal(
                 "too many approvals",
-                "Too many things for the same recipients are waiting for approval already. Ask the user to look at "
+                "Too many calls for the same recipients are waiting for approval already. Ask the user to answer "
                 "them first (waha-mcp console).",
             ) from None
         entry: Entry | None = filed
@@ -224,8 +224,9 @@ class Approver:
         if entry is None or entry.state != "waiting":
             raise Refusal(
                 "question gone",
-                f"Not done: the question {filed.id} does not wait any more. It made room for others, or the same call "
-                "was approved and made elsewhere meanwhile. Look whether it has happened before it is asked again.",
+                f"Not done: the question {filed.id} is no longer waiting. It expired, made room for others, was "
+                "forgotten, or the same call was approved and made elsewhere. Check whether it happened before you ask "
+                "again.",
             )
         raise Refusal(
             "waiting for approval",

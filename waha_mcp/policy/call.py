@@ -121,7 +121,7 @@ class Call:
         lines: dict[str, str] = {}
         for name, url in self.urls().items():
             lines[name] = url
-            lines[f"what {name} holds"] = "not known yet: fetched after a yes, and its server learns the whole URL"
+            lines[f"what {name} holds"] = "not known yet: fetched after approval, and its server learns the whole URL"
         return lines
 
     def quoted_texts(self) -> dict[str, str]:

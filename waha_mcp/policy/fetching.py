@@ -20,7 +20,7 @@ def refusal_as_written(urls: Collection[str], listed: Collection[str]) -> str | 
     `listed`: hosts as in `Url.host` that need not be public.
     """
     if len(urls) > MOST_LINKS:
-        return f"there are more than {MOST_LINKS} links to look at"
+        return f"there are more than {MOST_LINKS} links to check"
     return next((why for url in urls if (why := _as_written(url, listed))), None)
 
 
@@ -34,7 +34,7 @@ def _as_written(url: str, listed: Collection[str]) -> str | None:
         return f"'{host}' is {what}"
     if not parsed.plain:
         # The text is sent unchanged, and parsers in WAHA other than Node's may read another host in it.
-        return f"the host '{host}' is written in a way that not every program reads alike"
+        return f"the host '{host}' is written in a way that programs read differently"
     return None
 
 

@@ -56,7 +56,7 @@ class FirstContacts:
             try:
                 members = await self._people.members(group)
             except WahaError as error:
-                logger.warning("Who is in a group is not known, so it counts as one: %s", error)
+                logger.warning("The members of a group are not known, so it counts as one: %s", error)
                 continue
             for each in members[:MEMBERS]:
                 if len(found) < room and not (self._people.is_met(each) or await self._account.has_met(each)):
@@ -75,7 +75,7 @@ class FirstContacts:
         try:
             self._account.remember(met)
         except StoreAway as error:
-            logger.warning("Whom this account has written to cannot be kept: %s", error)
+            logger.warning("The chats that this account has written to cannot be stored: %s", error)
 
     async def has_met(self, chat: str, can_read: bool) -> bool:
         """Whether this account is known to have sent a message to a chat. `can_read`: WAHA may be asked.

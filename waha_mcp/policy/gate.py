@@ -148,7 +148,7 @@ class Policy:
         when = self._app.approval.when
         asked = f"; approval: {', '.join(sorted(when))}" if when else ""
         if self._app.after_reading_strangers == "ask":
-            asked += "; asks before others are reached than the one chat that was read"
+            asked += "; asks before reaching others than the one chat that was read"
         rule = self._app.links
         listed = ", ".join(map(shown, sorted(rule.allow))) or "none"
         links = "" if rule.others == "allow" else f"; links to: {listed}, others: {rule.others}"
@@ -171,7 +171,9 @@ class Policy:
         """
         one = await self._people.one_id(chat)
         if not task_grants.may_be_given([one]):
-            raise Refusal("recipient refused", f"{one} is no person and no group, and task grants are for those alone.")
+            raise Refusal(
+                "recipient refused", f"{one} is neither a person nor a group, and task grants are for those only."
+            )
         if await self._recipients.verdict(one) is Verdict.NO:
             raise Refusal("recipient refused", _may_not_reach([one]))
         return one, await self._people.describe(one, strict=True)
@@ -213,7 +215,7 @@ class Policy:
                 logger.error("%s", error)
                 raise Refusal(
                     "store away",
-                    f"What was done lately cannot be looked up, so this was not done. {error} Tell the user.",
+                    f"Recent calls cannot be looked up, so this was not done. {error} Tell the user.",
                 ) from None
             except (ArgumentError, WahaError):
                 await self._reading.note_failed(call)
@@ -276,7 +278,7 @@ class Policy:
         why = self._reasons_to_ask(call, verdicts, first, others)
         why += await self._reading.reasons(call, partial(self._knows, call))
         if call.despite:
-            why.append(Reason("it may happen twice: the same was tried lately, and what came of it is not known"))
+            why.append(Reason("it may happen twice: the same was tried recently, and its outcome is unknown"))
         if why:
             if call.reached:
                 # Nobody is asked about a call that the pace would then refuse.
@@ -297,7 +299,7 @@ class Policy:
             raise Refusal(
                 "too many files",
                 "Other calls hold too many files now, such as those that wait for an answer. Nothing was done; "
-                "make the call again when they are over.",
+                "make the call again when they have ended.",
             )
         self._held += call.held
 
@@ -307,8 +309,8 @@ class Policy:
         if self._digest(call) != call.digest:
             raise Refusal(
                 "changed while asked",
-                "The message that this names was changed while the user was asked, so their yes is not for it. "
-                "It was not done. Make the call again, and the user is asked about what it is now.",
+                "A message that this call names was changed while the user was asked, so their approval does "
+                "not cover it. Not done. Make the call again, and the user is asked about it as it is now.",
             )
 
     async def _check_recipients(self, call: Call) -> dict[str, Verdict]:
@@ -367,11 +369,11 @@ class Policy:
                 words = "first contact: this account is not known to have written to {}"
                 why.append(Reason(words, first, by_grant=True))
             if many := [chat for chat in verdicts if chat in (PUBLIC, STATUS)]:
-                why.append(Reason("first contact: it reaches {}, strangers perhaps among them", many))
+                why.append(Reason("first contact: it reaches {}, possibly including strangers", many))
         if "send" in when and call.reached:
             why.append(Reason("the App asks before whatever reaches somebody", by_grant=True))
         if "destructive" in when and call.tool.hints.destructive:
-            why.append(Reason("it takes something away that does not come back by itself"))
+            why.append(Reason("it removes something that does not come back by itself"))
         if "all" in when:
             why.append(Reason("the App asks before every change", by_grant=True))
         return why
@@ -436,7 +438,7 @@ class Policy:
         try:
             await in_thread(saved_files.remember, self.store, self._app.id, path, chat)
         except StoreAway as error:
-            logger.warning("Which chat a saved file is of cannot be kept, so waha-mcp forget leaves it: %s", error)
+            logger.warning("The chat of a saved file cannot be stored, so waha-mcp forget leaves the file: %s", error)
 
     async def _depart(self, call: Call) -> None:
         """Run right before any bytes of an effect are sent: check again for a pause, and record that it begins.
@@ -478,14 +480,14 @@ class Policy:
             result = await call.tool.run(**call.arguments, ctx=context)
             if isinstance(result, Sent) and not delivery.is_ours(result, message_id):
                 raise OutcomeUnknown(
-                    "WAHA, or something in front of it, took this and answered with no message of ours, so its outcome "
-                    f"is unknown. {LOOK_FIRST}"
+                    "WAHA, or something in front of it, accepted this and did not answer with the message sent, so the "
+                    f"outcome is unknown. {LOOK_FIRST}"
                 )
             if isinstance(result, Sent) and any(
                 delivery.is_elsewhere(result, chat, context.directory) for chat in call.posted_in()
             ):
                 raise OutcomeUnknown(
-                    "WAHA, or something in front of it, answered with a message in another chat than was asked for, so "
+                    "WAHA, or something in front of it, answered with a message in a chat other than the one given, so "
                     f"the outcome is unknown. {LOOK_FIRST}"
                 )
             return result
@@ -579,10 +581,10 @@ def _as_unknown(call: Call, error: BaseException) -> BaseException:
         why = str(error)
     else:
         logger.error("%s failed", call.tool.name, exc_info=error)
-        why = "waha-mcp failed inside; its log on stderr says more."
+        why = "waha-mcp had an internal error; its log on stderr has the details."
     return OutcomeUnknown(
-        f"WAHA was asked to do this and did not refuse, but what came of it is not known: {why} "
-        "Look whether it has happened before anything is repeated."
+        f"WAHA was asked to do this and did not refuse, but the outcome is unknown: {why} "
+        "Check whether it happened before you repeat anything."
     )
 
 

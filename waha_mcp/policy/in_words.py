@@ -32,7 +32,7 @@ def reach_of(app: App, grant: Grant | None = None) -> list[tuple[str, str]]:
     allows; None: not known.
     """
     send, read = app.chats.send, app.chats.read
-    only = " where there are messages already" if app.chats.existing_only else ""
+    only = " in chats that already have messages" if app.chats.existing_only else ""
     links = ", ".join(map(shown, sorted(app.links.allow)))
     others = {
         "allow": "any",

@@ -48,7 +48,7 @@ class NamedMessages:
                 self._store.trim(_OWN, f"{self._app_id}/", MOST_OWN)
         except StoreAway as error:
             self._unwritten.add(key)
-            logger.warning("A message that was sent cannot be noted: %s", error)
+            logger.warning("A message that was sent cannot be recorded: %s", error)
 
     async def _is_own(self, claim: MessageKey) -> bool:
         key = self._key(claim)
@@ -89,8 +89,8 @@ class NamedMessages:
             if not can_read and not await self._is_own(claim):
                 raise Refusal(
                     "unknown message",
-                    "Without the action read, only messages that this App has sent itself can be named: "
-                    "no other can be checked. Nothing was done.",
+                    "Without the action read, only messages that this App has sent can be named: others "
+                    "cannot be checked. Nothing was done.",
                 )
             row: Mapping[str, Any] | None = None
             if can_read:

@@ -68,7 +68,7 @@ class File:
         """Two lines: its name; its size, type and digest. Separate, so that a name cannot imitate the others."""
         holds = f"{self.size:,} byte{'s' * (self.size != 1)}, {self._type()}, SHA-256 {self.sha256[:_SHOWN_DIGITS]}…"
         if self.copied is False:
-            holds += "; too large to be shown, so this is all that is known of it here"
+            holds += "; too large to be shown here"
         return [_line(self.argument, self.name), _line(f"what {self.argument} holds", holds)]
 
     def _type(self) -> str:

@@ -156,7 +156,7 @@ class Reading:
         if not others:
             return []
         read = (await self._shown(chat)).replace("{", "{{").replace("}", "}}")
-        words = f"it has read messages of {read} within the last hour, and reaches {{}} now"
+        words = f"the agent has read messages of {read} within the last hour, and this reaches {{}}"
         return [Reason(words, others, by_grant=True)]
 
     def _mark(self, row: str) -> bool:

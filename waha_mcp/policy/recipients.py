@@ -224,7 +224,7 @@ class Recipients:
         self._had, self._ready = owners, True
         if unknown := self.unresolved():
             logger.warning(
-                "%s: a list that allows them allows nobody by that name, and one that forbids them forbids everybody",
+                "%s: an allow list with such a name allows nobody by it, and a deny list denies everybody",
                 unknown,
             )
 
@@ -363,10 +363,10 @@ class Recipients:
         if self._deny:
             allowed += f", never to {self._deny}"
         if self._existing_only:
-            allowed += ", only where there are messages already"
+            allowed += ", only in chats that already have messages"
         reads = f"can read {self._read_allow}" + (f" but not {self._read_deny}" if self._read_deny else "")
         # Agents read this: it must not reveal whether a deny list holds somebody of that name.
-        forbids = "a list that forbids has a name that is not certain, so it forbids everybody"
+        forbids = "a deny list has a name that is not certain, so it denies everybody"
         forbidding = forbids if self._deny.names or self._read_deny.names else None
         return "; ".join(
             filter(None, (allowed, reads, self._open(self._allow, self._ask, self._read_allow), forbidding))

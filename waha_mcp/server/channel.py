@@ -86,7 +86,7 @@ class Channel:
                 why = type(error).__name__
             if why != said:
                 said = why
-                logger.error("Nothing is told to the channel now: %s", why)
+                logger.error("Nothing is sent to the channel now: %s", why)
             await anyio.sleep(AGAIN)
 
     async def _tell(self, wake: Wake) -> None:

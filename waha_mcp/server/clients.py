@@ -83,7 +83,7 @@ class Clients:
             MCPError: one of the resources cannot be subscribed to, or there are too many streams.
         """
         if len(self._streams) >= MOST_STREAMS:
-            raise MCPError(INTERNAL_ERROR, f"Too many streams: {MOST_STREAMS} are open. End one first")
+            raise MCPError(INTERNAL_ERROR, f"Too many streams: {MOST_STREAMS} are open. Close one first")
         stream = _Stream()
         uris = [uri for uri in dict.fromkeys(params.notifications.resource_subscriptions or ()) if self._is_told(uri)]
         self._streams.add(stream)

@@ -132,7 +132,7 @@ def decision_page(form: Form, asker: Asker, terms: Terms, changed: bool = False)
 <ul>{can}</ul>
 {care}<details><summary>Its {len(terms.tools)} tools</summary><p>{escape("; ".join(terms.tools))}</p></details>
 {form(buttons)}
-<footer>It holds until it is not used for 30 days, or you end it:
+<footer>It is valid until it has not been used for 30 days, or you end it:
 <code>waha-mcp apps oauth {escape(terms.app)} --end</code>. What you change in the App holds for it at once.</footer>"""
     return _page("Allow access to WhatsApp", body, 409 if changed else 200)
 
@@ -147,7 +147,7 @@ def return_page(asker: Asker, target: str, allowed: bool) -> HTMLResponse:
 
 def problem_page(text: str, status: int = 400) -> HTMLResponse:
     """Why the request cannot continue."""
-    return _page("It does not go on", f'<h1>It does not go on</h1><p role="alert">{escape(reveal(text))}</p>', status)
+    return _page("This cannot go on", f'<h1>This cannot go on</h1><p role="alert">{escape(reveal(text))}</p>', status)
 
 
 def _page(title: str, body: str, status: int = 200, head: str = "") -> HTMLResponse:

@@ -66,7 +66,7 @@ def powers(app: App) -> list[str]:
     if final := [tool.title for tool in tools if tool.hints.destructive]:
         found.append(f"What is hard to take back: {'; '.join(final)}.")
     if app.media_links and Action.READ in actions:
-        found.append("Get links to attachments. They hold a key for the session's media, which goes on being good.")
+        found.append("Get links to attachments. They hold a key for the session's media, which stays valid.")
     if app.remote_files and app.outbox is not None and Action.SEND in actions:
         found.append(f"Send files of the server's folder {app.outbox}.")
     if app.remote_files and app.downloads is not None and Action.READ in actions:

@@ -232,7 +232,7 @@ def _credential(headers: Headers) -> str:
     for value in headers.getlist("authorization"):
         scheme, _, rest = value.partition(" ")
         if scheme.lower() != "bearer":
-            raise Refused(401, "invalid_request", "Authorization must be: Bearer, and the key.")
+            raise Refused(401, "invalid_request", "Authorization must be: Bearer KEY.")
         found.add(rest.strip())
     found = {each.strip() for each in found}
     if not found:
@@ -241,7 +241,7 @@ def _credential(headers: Headers) -> str:
         raise Refused(401, "invalid_request", "Two different keys: send one.")
     [key] = found
     if not 0 < len(key) <= LONGEST or not all("!" <= char <= "~" for char in key):
-        raise Refused(401, "invalid_token", "That is no key.")
+        raise Refused(401, "invalid_token", "That is not a key.")
     return key
 
 

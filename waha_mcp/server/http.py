@@ -148,7 +148,7 @@ class HttpServer:
 
     def drain(self) -> None:
         """End the streams that would stay open: the process is about to end. Calls under way continue."""
-        logger.info("Ending: calls under way may end within %d s", DRAIN)
+        logger.info("Stopping: calls under way have %d s to end", DRAIN)
         self._draining = True
         self.protocol.end_subscriptions()
         for bridge in tuple(self._streams):

@@ -137,7 +137,7 @@ def _parsed(text: str, flaws: list[tuple[int, str]]) -> Any:
         return None
 
     def constant(name: str) -> None:
-        flaws.append((PARSE_ERROR, f"{name} is no JSON"))
+        flaws.append((PARSE_ERROR, f"{name} is not JSON"))
 
     raw = json.loads(text, parse_int=integer, parse_float=fraction, parse_constant=constant)
     if "\\u" in text:

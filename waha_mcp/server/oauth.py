@@ -280,7 +280,7 @@ class OAuth:
             return code_page(page, _asker(found))
         app = self._app(found.app, found.account)
         if app is None:
-            return problem_page(f"The App {found.app} is not there any more, or disabled.")
+            return problem_page(f"The App {found.app} no longer exists or is disabled.")
         return decision_page(page, _asker(found), consent_words.terms(app), changed)
 
     async def _code_typed(self, request: Request, page: Form, found: oauth_state.Request, text: str) -> Response:
@@ -303,9 +303,9 @@ class OAuth:
                     "That was not the code either. Start again in the program that you want to connect."
                 )
             if app_id is not None:
-                return code_page(page, _asker(found), f"The App {app_id} is not there any more, or disabled.")
+                return code_page(page, _asker(found), f"The App {app_id} no longer exists or is disabled.")
             again = f"{left} more {'tries' if left > 1 else 'try'}"
-            return code_page(page, _asker(found), f"That is not a code that is good now. You have {again}.")
+            return code_page(page, _asker(found), f"That code is not valid now. You have {again}.")
         entered = replace(tried, app=app.id, account=account_of(app))
         if not await in_thread(self._state.change, page.request, tried, entered):
             return problem_page(_ELSEWHERE, 403)
@@ -343,7 +343,7 @@ def checked_issuer(issuer: str) -> str:
     """
     url = parse(issuer)
     if url.scheme != "https" and url.host not in LOOPBACK:
-        raise ValueError("the issuer must be an https URL (http on loopback alone)")
+        raise ValueError("the issuer must be an https URL (http on loopback only)")
     if url.path != "/" or "?" in url.href or "#" in url.href:
         raise ValueError("the issuer must be a URL without path, such as https://wa.example.com")
     return url.href.rstrip("/")
@@ -422,7 +422,7 @@ class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
         if self._refused_resource(params.resource):
             raise AuthorizeError("invalid_target", "it asks for access to another server")
         if not _CHALLENGE.fullmatch(params.code_challenge):
-            raise AuthorizeError("invalid_request", "code_challenge is no S256 challenge")
+            raise AuthorizeError("invalid_request", "code_challenge is not an S256 challenge")
         if params.state is not None and len(params.state) > _STATE:
             raise AuthorizeError("invalid_request", f"state is longer than {_STATE} characters")
         request = oauth_state.Request(
@@ -479,7 +479,7 @@ class Provider(OAuthAuthorizationServerProvider[_Code, _Refresh, AccessToken]):
 
     async def _given(self, client: OAuthClientInformationFull, tokens: Tokens | None) -> OAuthToken:
         if tokens is None:
-            raise TokenError("invalid_grant", "it is used already")
+            raise TokenError("invalid_grant", "it was used already")
         await in_thread(self._clients.used, client.client_id)
         return OAuthToken(access_token=tokens.access, refresh_token=tokens.refresh, expires_in=int(ACCESS_LIFE))
 

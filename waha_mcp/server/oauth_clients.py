@@ -212,7 +212,7 @@ async def _document(url: str) -> tuple[list[AnyUrl], str | None]:
     except NotFetched as error:
         raise NoDocument(str(error)) from None
     except (ValueError, RecursionError):
-        raise NoDocument("it is no JSON") from None
+        raise NoDocument("it is not JSON") from None
     if not isinstance(found, dict) or found.get("client_id") != url:
         raise NoDocument("it is not about this client")
     if str(found.get("token_endpoint_auth_method", "none")).startswith("client_secret"):
@@ -221,7 +221,7 @@ async def _document(url: str) -> tuple[list[AnyUrl], str | None]:
         uris = _URIS.validate_python(found.get("redirect_uris"))
         check_redirects(uris)
     except ValidationError:
-        raise NoDocument("its redirect URIs are no URLs") from None
+        raise NoDocument("its redirect URIs are not URLs") from None
     except RegistrationError as error:
         raise NoDocument(str(error.error_description)) from None
     name = found.get("client_name")

@@ -205,7 +205,9 @@ class Protocol:
             return _error(await bridge.error(str(error)))
         except Exception:
             logger.exception("%s failed", params.name)
-            return _error(f"waha-mcp failed inside while running {params.name}; its log on stderr says more.")
+            return _error(
+                f"waha-mcp had an internal error while running {params.name}; its log on stderr has the details."
+            )
         text, _ = redact_json(answer.data, bridge.app.key)
         content: list[types.ContentBlock] = [types.TextContent(text=text), *map(_block, answer.attachments)]
         # No structured content: some hosts show it beside the text, and some drop pictures for it (docs/answers.md).
@@ -232,7 +234,9 @@ class Protocol:
 
     async def _subscribe(self, ctx: _Request, params: types.SubscribeRequestParams) -> types.EmptyResult:
         if not self._told(ctx):
-            raise MCPError(METHOD_NOT_FOUND, "This server tells no changes: it is run without --sessions")
+            raise MCPError(
+                METHOD_NOT_FOUND, "This server sends no notifications of changes: it runs without --sessions"
+            )
         await self._of(ctx).subscribe(ctx, params.uri)
         return types.EmptyResult()
 

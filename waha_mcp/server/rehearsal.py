@@ -153,7 +153,7 @@ class Rehearsal:
         if self._differs and self._certain:
             differs, self._differs = self._differs, set()
             await self._discard()
-            logger.info("The prepared opening was not right any more: %s", ", ".join(sorted(differs)))
+            logger.info("The prepared opening was no longer right: %s", ", ".join(sorted(differs)))
             # What the server says of itself depends on whether WAHA has answered by then, and is said only once.
             await self._protocol.announce(self._bridge, differs & set(LISTINGS))
 

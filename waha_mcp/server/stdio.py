@@ -159,7 +159,7 @@ class _Connection:
                     # The SDK would serve all that follows in the era of the first request.
                     await self.say(Rejected(number, METHOD_NOT_FOUND, "Method not found: server/discover"))
                 case JSONRPCNotification(method="notifications/cancelled") if not self._cancels(item):
-                    logger.info("A cancel names no request that is open")
+                    logger.info("A cancellation names no open request")
                 case _:
                     self._note(item)
                     return item

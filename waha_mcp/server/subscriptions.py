@@ -76,7 +76,7 @@ class Subscriptions:
         try:
             await self.bridge.feed.open()
         except WahaError as error:
-            raise MCPError(INTERNAL_ERROR, f"Nothing can be heard of changes now: {error}") from None
+            raise MCPError(INTERNAL_ERROR, f"Changes cannot be followed now: {error}") from None
         # Meanwhile others may have subscribed, and the action read may have been lost.
         self._check_room(owner, uris)
         for each in added:
@@ -113,7 +113,7 @@ class Subscriptions:
             raise MCPError(
                 INVALID_PARAMS,
                 f"Too many subscriptions: a client can be subscribed to {MOST} resources at a time, and all clients of "
-                f"this App together to {MOST_OF_ALL}. End one first",
+                f"this App together to {MOST_OF_ALL}. Unsubscribe from one first",
             )
 
     async def _subscription(self, uri: str, tell: Tell) -> _Subscription:
@@ -121,7 +121,7 @@ class Subscriptions:
         if resource in self.resources.offered() and not resource.watched:
             watched = " or ".join(each.uri for each in self.resources.watched)
             raise MCPError(
-                INVALID_PARAMS, f"Of changes of {resource.uri} nothing is told; subscribe to {watched}", {"uri": uri}
+                INVALID_PARAMS, f"Changes of {resource.uri} are not reported; subscribe to {watched}", {"uri": uri}
             )
         result = await self.resources.run(uri, self.bridge.call)
         assert resource is not None

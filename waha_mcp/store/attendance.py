@@ -86,7 +86,7 @@ class Presence:
         try:
             await in_thread(self._write)
         except StoreAway as error:
-            logger.debug("Which clients there are cannot be written down: %s", error)
+            logger.debug("The connected clients cannot be stored: %s", error)
 
     def _write(self) -> None:
         store, (feed, why) = self._store(), self._feed()
@@ -104,7 +104,7 @@ class Presence:
             if self._key:
                 remove(self._store(), _TABLE, self._key)
         except StoreAway as error:
-            logger.debug("That a bridge has ended cannot be written down: %s", error)
+            logger.debug("The end of a bridge cannot be stored: %s", error)
 
 
 def present(store: Store, app_id: str) -> list[Present]:

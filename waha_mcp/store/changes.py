@@ -49,7 +49,7 @@ class Changes:
                 await in_thread(self._publish, topic)
                 self._untold.pop(topic, None)
         except StoreAway as error:
-            logger.warning("Other machines do not hear of a change yet: %s", error)
+            logger.warning("Other machines are not notified of a change yet: %s", error)
 
     def _publish(self, topic: str | None) -> None:
         from waha_mcp.store.redis import Redis
@@ -82,7 +82,7 @@ class Changes:
                         if sender != self._me:
                             yield topic or None
             except errors as error:
-                logger.warning("Changes on other machines are not heard now: %s", type(error).__name__)
+                logger.warning("Changes on other machines are not received now: %s", type(error).__name__)
                 missed = True
             await anyio.sleep(AGAIN)
 

@@ -305,7 +305,7 @@ class Database:
         """
 
     def _lost(self, aside: Path) -> StoreAway:
-        return self._away(f"it was damaged and lies in {aside} now; it is made anew")
+        return self._away(f"it was damaged and was moved to {aside}; a new one is made")
 
     def _given_up(self, why: str) -> StoreAway:
         """Move the damaged open file aside, unless another process has replaced it already."""

@@ -291,7 +291,7 @@ class Redis:
                 try:
                     write_atomically(self._memory, f"{store}\n", 0o600)
                 except OSError as error:
-                    logger.warning("Which store this machine uses cannot be kept: %s", error.strerror or error)
+                    logger.warning("The store that this machine uses cannot be recorded: %s", error.strerror or error)
 
     # Connecting
 
@@ -368,8 +368,8 @@ class Redis:
 
 _LOST = (
     "it has lost data (it was emptied or replaced, or started again without all that was written). `waha-mcp store "
-    "--accept-loss` goes on with what it has, and what is lost of what was sent lately, who was written to before, "
-    "which questions are open and what is paused starts from zero"
+    "--accept-loss` goes on with what it has; lost records of recent sends, first contacts, open questions and "
+    "pauses start from zero"
 )
 
 
@@ -392,7 +392,7 @@ _ANSWERS = {
     "CLUSTERDOWN": "its cluster is down. Look at its nodes",
     "BUSY": "it is busy with a script of somebody",
     "NOAUTH": "it asks for a password. Put it into the URL in WAHA_MCP_STORE",
-    "WRONGPASS": "it does not take the user and password in WAHA_MCP_STORE",
+    "WRONGPASS": "it does not accept the user and password in WAHA_MCP_STORE",
     "WRONGTYPE": "another program uses its keys {waha-mcp}:*. Name another database in WAHA_MCP_STORE",
 }
 

@@ -162,8 +162,8 @@ class Sqlite(Database):
 
     def _lost(self, aside: Path) -> StoreAway:
         return self._away(
-            f"it was damaged and lies in {aside} now. Delete that file or move it to another folder, and what was sent "
-            "lately, who was written to before, which questions are open and what is paused starts from zero"
+            f"it was damaged and was moved to {aside}. Delete that file or move it to another folder, and the "
+            "records of recent sends, first contacts, open questions and pauses start from zero"
         )
 
 

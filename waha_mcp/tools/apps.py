@@ -124,7 +124,7 @@ async def create_waha_app(
     body = {"id": f"app_{secrets.token_hex(16)}", "app": kind, "enabled": True, "config": config}
     app = _app_from(mapping_of(await ctx.waha.call("POST /api/apps", body=body)))
     if app is None:
-        raise BadAnswer("WAHA created the app and did not say which: look with list_waha_apps.")
+        raise BadAnswer("WAHA created the app but did not give its id: find it with list_waha_apps.")
     return app
 
 

@@ -397,7 +397,7 @@ class Tool:
             match item["type"]:
                 case "extra_forbidden":
                     near = meant(str(name), fields)
-                    parts.append(f"{path}: unknown property" + (f", perhaps {near} is meant" if near else ""))
+                    parts.append(f"{path}: unknown property" + (f" (did you mean {near}?)" if near else ""))
                     known = ", ".join(f"{each} (required)" if f.is_required() else each for each, f in fields.items())
                     takes[f"{owner} takes {known or 'no arguments'}"] = None
                     continue

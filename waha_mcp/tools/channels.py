@@ -262,7 +262,7 @@ async def create_channel(
         )
     channel = _channel_from(mapping_of(await ctx.waha.call(f"POST {_CHANNELS}", body=body)))
     if channel is None:
-        raise BadAnswer("WAHA created the channel and did not say under which id: find it with list_channels.")
+        raise BadAnswer("WAHA created the channel but did not give its id: find it with list_channels.")
     return channel
 
 

@@ -207,7 +207,7 @@ async def create_group(
     raw = mapping_of(answer.get("gid")) or answer  # the browser engines answer {"gid": {"_serialized": ...}}
     found = group_from({**answer, "id": chat_id_of(raw) or first_of(raw, "id", "JID")})
     if found is None:
-        raise BadAnswer("WAHA created the group and did not say under which id: find it with list_groups.")
+        raise BadAnswer("WAHA created the group but did not give its id: find it with list_groups.")
     return found
 
 

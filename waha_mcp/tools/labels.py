@@ -136,7 +136,7 @@ async def save_label(
         answer = await ctx.waha.call(f"PUT {_LABELS}/{{labelId}}", path=path, body={"name": name, **kept})
     label = _label_from(mapping_of(answer))
     if label is None:
-        raise BadAnswer("WAHA saved the label and did not say under which id: find it with list_labels.")
+        raise BadAnswer("WAHA saved the label but did not give its id: find it with list_labels.")
     return label
 
 

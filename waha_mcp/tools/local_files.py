@@ -101,7 +101,7 @@ def with_kind(values: dict[str, Any], *, kinds: tuple[str, ...]) -> dict[str, An
         if kind == "voice" and values["caption"] is not None:
             kind = "file"
         if kind not in kinds:
-            why = "the URL does not tell what it is" if kind is None else f"this is no {', '.join(kinds)}"
+            why = "the URL does not say what it is" if kind is None else f"{kind} cannot be sent here"
             raise ArgumentError(f"kind: {why}; give one of {', '.join(kinds)}")
     elif head:
         _real_type(head, kind, "data", mimetype, name)
@@ -182,11 +182,9 @@ def _type_of_fetched(fetched: WebFile, kind: str, stated: str | None, filename: 
         page = said in _PAGES or is_web_page(content)
         wanted = kind if kind != "file" else stated or mimetypes.guess_type(filename or "")[0] or ""
         if page and wanted not in ("", "text/plain", *_PAGES):
-            raise ArgumentError(
-                f"url: a web page came from there, and no {wanted}; give the address of the file itself"
-            )
+            raise ArgumentError(f"url: it returned a web page, not {wanted}; give the URL of the file itself")
         if kind != "file" and (said.partition("/")[0] not in _FAMILIES[kind] or is_text(content)):
-            raise ArgumentError(f"url: no {kind} came from there ({said or 'of unknown type'}); send it as file")
+            raise ArgumentError(f"url: it returned {said or 'data of unknown type'}, not {kind}; send it as file")
         fits = kind == "file" or said.startswith(f"{kind}/")
     else:
         # The bytes are right where the server is wrong about the family.

@@ -131,7 +131,7 @@ def _message_id(value: str) -> str:
 
 def _not_blank(value: str) -> str:
     if not clean_text(value).strip():
-        raise ValueError("it is blank, which WhatsApp does not take")
+        raise ValueError("it is blank, which WhatsApp does not accept")
     return value
 
 
@@ -144,7 +144,7 @@ def different(values: list[str]) -> list[str]:
     seen: set[str] = set()
     for value in map(clean_name, values):
         if value in seen:
-            raise ValueError(f"{value!r} stands there twice; WhatsApp wants each to be different")
+            raise ValueError(f"{value!r} is given twice; WhatsApp requires each to be different")
         seen.add(value)
     return values
 

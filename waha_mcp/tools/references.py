@@ -113,7 +113,7 @@ class References:
             except StoreAway as error:
                 raise ArgumentError(
                     f"{name}: what {reference} stands for cannot be looked up, and nothing was done; {_SOURCE[kinds]}: "
-                    f"it will be a long one as long as the store is away. {error}"
+                    f"it will be a long one while the store is away. {error}"
                 ) from None
         if not text:
             raise ArgumentError(f"{name}: {reference} was not given by any answer to this App; {_SOURCE[kinds]}")

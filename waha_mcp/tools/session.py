@@ -164,7 +164,7 @@ async def get_qr_code(*, ctx: Context) -> QrCode:
     answer = await ctx.waha.call(f"GET {_AUTH}/qr", query={"format": "raw"})
     value = text_of(mapping_of(answer).get("value"))
     if value is None:
-        raise BadAnswer("WAHA gave no QR code: the session may be paired already; get_status tells.")
+        raise BadAnswer("WAHA gave no QR code: the session may be paired already; see get_status.")
     code = segno.make(value, error="l", micro=False)
     image = io.BytesIO()
     code.save(image, kind="png", scale=6)

@@ -88,7 +88,9 @@ class Admin:
         except Unauthorized:
             raise AdminError(_WRONG_KEY) from None
         except Forbidden:
-            raise AdminError("this is a session's scoped key, not the admin's: only the admin makes MCP apps") from None
+            raise AdminError(
+                "this is a session's scoped key, not the admin's: only the admin key can create MCP apps"
+            ) from None
         except (NotFound, UnknownOperation):
             raise AdminError(_NO_WAHA) from None
 
@@ -165,7 +167,7 @@ class Admin:
             try:
                 answer = await self._waha.call("POST /api/apps", body=body, bound=False)
             except Refused as error:
-                raise AdminError(f"WAHA does not make an app '{app_id}', choose another id: {error}") from None
+                raise AdminError(f"WAHA refuses an app '{app_id}', choose another id: {error}") from None
         return _app(mapping_of(answer))
 
     async def _save_key(self, session: str, flags: Mapping[str, bool], enabled: bool, old_key: str | None) -> Minted:
@@ -225,7 +227,9 @@ def _minted(raw: Mapping[str, Any], enabled: Any, actions: Any, key: Any, *, app
     except ValueError:
         granted = None
     if not isinstance(app_id, str) or not isinstance(session, str) or granted is None:
-        raise BadAnswer("WAHA's answer about the app or key has not the expected shape: its version may be too new.")
+        raise BadAnswer(
+            "WAHA's answer about the app or key does not have the expected shape: its version may be too new."
+        )
     return Minted(app_id, session, bool(enabled), granted, SecretStr(key) if isinstance(key, str) else None, app)
 
 

@@ -258,12 +258,12 @@ class Waha:
                     except OutcomeUnknown:
                         raise
                     except BadAnswer as error:
-                        raise outcome_unknown(f"its answer is none ({error})") from None
+                        raise outcome_unknown(f"its answer could not be used ({error})") from None
                     except WahaError:
                         refused = True
                         raise
             if departure.left:
-                raise outcome_unknown(f"no whole answer came within {deadline:.0f} s")
+                raise outcome_unknown(f"no complete answer came within {deadline:.0f} s")
             raise self._too_slow(deadline)
         except httpx.TransportError as failure:
             if not departure.left:
@@ -325,7 +325,10 @@ class Waha:
             and not any(flag is not False for flag in actions.values())
         )
         if not harmless:
-            raise BadAnswer("WAHA gave no key that can only fetch media, so there is no link: use get_media without.")
+            raise BadAnswer(
+                "WAHA gave no key that can only fetch media, so there is no link: ask the user to set media_links = "
+                "false in the App."
+            )
         template, segments = _file_path(url)
         return f"{self.url}{_filled(template, segments)}?x-api-key={quote(str(key), safe='')}"
 
@@ -440,7 +443,7 @@ class Waha:
         return await connection_error(failure, url, departure, ca_file=self._ca_file, silent=not self._answered)
 
     def _too_slow(self, deadline: float) -> Unreachable:
-        what = f"WAHA at {self._origin} gave no whole answer within {deadline:.0f} s."
+        what = f"WAHA at {self._origin} gave no complete answer within {deadline:.0f} s."
         return Unreachable(what, "try again later")
 
     @property
@@ -457,10 +460,12 @@ def _file_path(url: str) -> tuple[str, dict[str, str]]:
     """Split a `media.url` into the template and segments of its path under /api/files, dropping host and prefix."""
     found = re.fullmatch(r".*?/api/files/([^?#]+)(?:[?#].*)?", url)
     if found is None:
-        raise Refused("The file is not kept by WAHA itself (external storage, most often), so it is not fetched here.")
+        raise Refused(
+            "The file is not kept by WAHA itself (most often in external storage), so it is not fetched here."
+        )
     parts = {f"part{at}": unquote(part) for at, part in enumerate(found[1].split("/"))}
     if any(c in part for part in parts.values() for c in "/\\\0"):
-        raise Refused("The file's address is not one that WAHA gives, so it is not fetched.")
+        raise Refused("The file's URL is not one of WAHA's, so it is not fetched.")
     return "/api/files/" + "/".join(f"{{{name}}}" for name in parts), parts
 
 

@@ -137,8 +137,8 @@ async def connection_error(
                     f"What listens at {at} speaks https.", "ask the user to set the App's url to https://"
                 )
             return Unreachable(
-                f"What listens at {at} closes the connection without an answer in HTTP.",
-                "ask the user to look whether WAHA runs there, or correct the App's url",
+                f"What listens at {at} closes the connection without an HTTP answer.",
+                "ask the user to check whether WAHA runs there, or correct the App's url",
             )
     what = f"The connection to WAHA at {at} broke."
     return Unreachable(what, "try again; if it persists, ask the user to look at WAHA")
@@ -173,27 +173,27 @@ def _tls(error: ssl.SSLError, host: str, ca_file: Path | None) -> _Why:
         return _CLOSED
     reason = error.reason or ""
     if reason.endswith(_WANTS_CERTIFICATE):
-        what = "failed: the server refuses the TLS handshake, most often because it wants a client's certificate"
-        step = "ask the user to give the App a url by which WAHA is reached without one: waha-mcp has none"
+        what = "failed: the server refuses the TLS handshake, most often because it requires a client certificate"
+        step = "ask the user to set the App's url to an address of WAHA that needs none: waha-mcp has none"
         return _Why(what, step, lasting=True)
     if reason.endswith(_NO_CERTIFICATE):
         what = f"failed: the server there has no certificate for the name {host}"
         step = "ask the user to correct the host in the App's url, or look at the proxy there"
         return _Why(what, step, lasting=True)
     if reason.endswith(_OLD_TLS):
-        what = "failed: the server there speaks only a TLS older than 1.2"
+        what = "failed: the server there supports only TLS older than 1.2"
         return _Why(what, "ask the user to update the server or proxy there", lasting=True)
     if _is_alert(error):
         what = f"failed: the server refuses the TLS handshake ({reason.replace('_', ' ').lower()})"
         return _Why(what, "ask the user to look at the TLS settings of the server there", lasting=True)
     # What OpenSSL cannot read is not TLS.
-    step = "ask the user to set the App's url to http://, or correct its port if WAHA has https at another"
-    return _Why("failed: what listens there speaks no TLS", step, lasting=True)
+    step = "ask the user to set the App's url to http://, or correct its port if WAHA has https on another"
+    return _Why("failed: what listens there does not speak TLS", step, lasting=True)
 
 
 _CLOSED = _Why(
     "failed: the connection was closed in the TLS handshake",
-    "ask the user to correct the App's url (its port may not be one of https), or look at what runs there",
+    "ask the user to correct the App's url (its port may not be an https port), or look at what runs there",
 )
 
 
@@ -212,30 +212,32 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Path |
     if code in (*_SELF_SIGNED, *_UNKNOWN_AUTHORITY):
         if ca_file is not None:
             step = "ask the user to put the certificate of WAHA or of its authority (PEM) there"
-            return bad("is not signed by what the App's ca_file holds", step, helps=True)
+            return bad("is not trusted by the App's ca_file", step, helps=True)
         if code in _SELF_SIGNED:
             return bad("is self-signed", _NAME_FILE.format("that certificate"), helps=True)
-        what = "is signed by an authority that this machine does not know"
+        what = "is signed by an authority that this machine does not trust"
         return bad(what, _NAME_FILE.format("the authority's certificate"), helps=True)
     if code in _EXPIRED:
         return bad("has expired", "ask the user to renew it, or correct this machine's clock")
     if code in _NOT_YET_VALID:
         return bad("is not valid yet", "ask the user to correct this machine's clock")
     if code in _OTHER_HOST:
-        return bad(f"is not for {host}", "ask the user to correct the host in the App's url to one that it is for")
+        return bad(
+            f"is not valid for {host}", "ask the user to correct the host in the App's url to one that it is valid for"
+        )
     # The message is one of OpenSSL's own.
-    what = f"is not good ({clean(error.verify_message, limit=80)})"
-    return bad(what, "ask the user to have one made anew for the server there")
+    what = f"is not valid ({clean(error.verify_message, limit=80)})"
+    return bad(what, "ask the user to have a new one issued for the server there")
 
 
 def _plain(causes: list[BaseException], url: httpx.URL) -> _Why:
     if isinstance(causes[0], httpx.TimeoutException):
-        step = "ask the user to look whether that machine is on and no firewall is in the way, or correct the App's url"
+        step = "ask the user to check that WAHA's machine is on and no firewall blocks it, or correct the App's url"
         return _Why("timed out: nothing answers there", step)
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             if cause.errno in _NO_NAME:
-                what = f"failed: there is no host of the name {url.host}"
+                what = f"failed: there is no host named {url.host}"
                 return _Why(what, "ask the user to correct the App's url", lasting=True)
             what = f"failed: the name {url.host} cannot be looked up now (DNS)"
             return _Why(what, "ask the user to look at this machine's network")
@@ -244,13 +246,13 @@ def _plain(causes: list[BaseException], url: httpx.URL) -> _Why:
         return _Why("was refused: nothing listens there", "ask the user to start WAHA or correct the App's url")
     if numbers.intersection(_NO_WAY):
         step = "ask the user to look at this machine's network, or correct the App's url"
-        return _Why("failed: there is no way from here to that address", step)
+        return _Why("failed: there is no route to that address", step)
     if numbers & {errno.EACCES, errno.EPERM}:
         what = "failed: this machine's firewall or sandbox does not let waha-mcp connect"
         return _Why(what, "ask the user to allow it", lasting=True)
     if url.scheme == "https" and numbers.intersection(_CUT):
         return _CLOSED
-    return _Why("failed", "ask the user to look whether WAHA runs there")
+    return _Why("failed", "ask the user to check whether WAHA runs there")
 
 
 async def _names(causes: list[BaseException], url: httpx.URL, departure: Departure, ca_file: Path | None) -> str:
@@ -266,7 +268,7 @@ async def _names(causes: list[BaseException], url: httpx.URL, departure: Departu
     shown = await _handshake(url, context)
     told: Any = shown.get("subjectAltName", ()) if isinstance(shown, dict) else ()
     names = [clean(str(each[1]), limit=80) for each in told if each[0] in ("DNS", "IP Address")]
-    return f" but for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""
+    return f", only for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""
 
 
 async def _speaks_tls(url: httpx.URL) -> bool:

@@ -86,7 +86,7 @@ class Untrusted(Unreachable):
 
 
 #: The next step for an unknown outcome.
-LOOK_FIRST = "Do not repeat it blindly: look first whether it has happened, or ask the user."
+LOOK_FIRST = "Do not repeat it blindly: check first whether it happened, or ask the user."
 
 
 class OutcomeUnknown(WahaError):
@@ -98,7 +98,7 @@ class Unauthorized(WahaError):
 
     def __init__(self) -> None:
         super().__init__(
-            "WAHA does not accept this key (401): it is wrong, or its App was switched off in WAHA. "
+            "WAHA does not accept this key (401): it is wrong, or its App was disabled in WAHA. "
             "Ask the user to run `waha-mcp doctor`, which names the fix."
         )
 
@@ -215,7 +215,7 @@ def error_for(
         case 403:
             return Forbidden(
                 "WAHA does not let this key do that (403): the action is not granted to it, "
-                "or the key belongs to another session. Do not retry; ask the user to look at the key."
+                "or the key belongs to another session. Do not retry; ask the user to check the key."
             )
         case 404:
             return _not_found(said, name)
@@ -223,17 +223,17 @@ def error_for(
             return _unprocessable(body, said, name, hide)
         case 413:
             return Refused(
-                "The request is too large for what stands in front of WAHA (413): send a smaller file, "
-                "or ask the user to raise the proxy's limit."
+                "The request is too large for WAHA or a proxy in front of it (413): send a smaller "
+                "file, or ask the user to raise the limit."
             )
         case 429:
             wait = f" Try again in {max(1, round(retry_after))} s." if retry_after is not None else " Try again later."
-            return TooBusy(f"WAHA is asked too often (429).{wait}")
+            return TooBusy(f"Too many requests to WAHA (429).{wait}")
         case 501:
             return _unsupported(status, said, name)
         case _ if status >= 500:
             return Failed(
-                f"WAHA failed inside ({status}). Check the arguments; if they are right, try once more later, "
+                f"WAHA had an internal error ({status}). Check the arguments; if they are right, try once more later, "
                 "or ask the user to look at WAHA's log."
             )
         case 400 if re.search(r"\bstore\b", said, re.IGNORECASE):

@@ -97,9 +97,9 @@ async def listening(
     except InvalidStatus as refused:
         status = refused.response.status_code
         if status in _REFUSED:
-            raise NoneForThisKey(f"WAHA refuses it ({status})") from None
+            raise NoneForThisKey(f"WAHA refuses the connection ({status})") from None
         # 5xx: a proxy does not reach WAHA.
-        raise (NoEvents if status >= 500 else NoneHere)(f"what answers for /ws says {status}") from None
+        raise (NoEvents if status >= 500 else NoneHere)(f"/ws answered {status}") from None
     except InvalidHandshake:
         raise NoneHere("/ws does not answer as a WebSocket") from None
     except (OSError, ssl.SSLError, TimeoutError, WebSocketException, ValueError, EOFError, ImportError) as failure:
@@ -136,5 +136,5 @@ def _ended(closed: Any) -> NoEvents:
     # A proxy that ends it does not send WAHA's close code.
     code = closed.rcvd.code if closed.rcvd is not None else None
     if code == _FORBIDDEN:
-        return NoneForThisKey("WAHA lets this key have no events")
+        return NoneForThisKey("WAHA does not let this key receive events")
     return NoEvents("the connection broke" if code is None else f"the connection was closed ({code})")

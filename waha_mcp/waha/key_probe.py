@@ -46,12 +46,12 @@ _ADMIN_PROBE, _VERSION = "GET /api/server/environment", "GET /api/server/version
 
 _ADMIN_KEY = (
     "This is an admin key (or WAHA runs without keys), which would put no limit on the agent. Make a scoped one: "
-    "with `waha-mcp init`, or by an MCP app of the session in WAHA's dashboard. Or set allow_admin_key = true in the "
+    "with `waha-mcp init`, or as an MCP app of the session in WAHA's dashboard. Or set allow_admin_key = true in the "
     "App."
 )
-_NO_WAHA = "Another program than WAHA answers at the App's url: ask the user to correct it."
+_NO_WAHA = "A program other than WAHA answers at the App's url: ask the user to correct it."
 _NO_SCOPED_KEYS = (
-    f"WAHA's API is not at this URL, or this WAHA is older than {SCOPED_KEYS} and knows no scoped keys (404): "
+    f"WAHA's API is not at this URL, or this WAHA is older than {SCOPED_KEYS} and has no scoped keys (404): "
     "ask the user to check the App's url, or to set allow_admin_key = true in the App."
 )
 

@@ -320,7 +320,7 @@ def _note(raw: Mapping[str, Any], content: Content, kind: MessageKind | None, te
     if content.view_once:
         return "to be viewed once, which only works on the phone"
     if mapping_of(raw.get("media")).get("error"):
-        return "WhatsApp no longer has this file"
+        return "WAHA could not get this file from WhatsApp"
     note = content.note
     if note is not None and not (note == UNKNOWN and (text or kind != "other")):
         return note.text

@@ -35,17 +35,21 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
         raise BadAnswer(f"WAHA's URL redirects to {where}: ask the user to set the App's url to WAHA itself.")
     if changes and (status == 408 or (status >= 500 and status != 501)):
         proxys = status == 408 or status in _PROXYS
-        raise outcome_unknown(f"a proxy in front of it answered {status}" if proxys else f"it failed inside ({status})")
+        raise outcome_unknown(
+            f"WAHA or a proxy in front of it answered {status}"
+            if proxys
+            else f"it failed with an internal error ({status})"
+        )
     if status == 206:
-        raise BadAnswer("Only a part of WAHA's answer came: ask the user to look at the proxy in front of WAHA.")
+        raise BadAnswer("Only part of WAHA's answer arrived: ask the user to look at the proxy in front of WAHA.")
     try:
         raw = await body_of(response, MAX_JSON, "WAHA's answer")
         if status == 400 and not changes and _wants_https(response, raw):
             raise _WebPage("What listens at WAHA's URL speaks https: ask the user to set the App's url to https://.")
         if status == 400 and not changes and b"No required SSL certificate was sent" in raw:  # nginx
             raise _WebPage(
-                "What listens at WAHA's URL wants a client's certificate, and waha-mcp has none: "
-                "ask the user to give the App a url by which WAHA is reached without one."
+                "What listens at WAHA's URL requires a client certificate, and waha-mcp has "
+                "none: ask the user to set the App's url to an address of WAHA that needs none."
             )
         answer = _decode(raw, _content_type(response))
     except BadAnswer as error:
@@ -92,7 +96,7 @@ def check_json(response: httpx.Response) -> None:
         BadAnswer: it is not JSON, so the server is not WAHA.
     """
     if _content_type(response) != "application/json":
-        raise BadAnswer(f"Something that is no JSON came back from WAHA's URL: {_LOOK_AT_URL}")
+        raise BadAnswer(f"WAHA's URL returned something that is not JSON: {_LOOK_AT_URL}")
 
 
 def _content_type(response: httpx.Response) -> str:
@@ -105,7 +109,7 @@ async def body_of(response: httpx.Response, cap: int, what: str) -> bytes:
         return await read_body(response, cap)
     except Packed:
         raise BadAnswer(
-            f"{what} is packed in a way that was not asked for: ask the user to look at the proxy in front of WAHA."
+            f"{what} is compressed in a way that was not requested: ask the user to look at the proxy in front of WAHA."
         ) from None
     except TooMuch:
         raise TooLarge(f"{what} is over {cap // 2**20} MiB: ask for less, with a smaller limit.") from None
@@ -122,7 +126,7 @@ def _check_done(answer: Any) -> None:
     """
     told = answer if isinstance(answer, dict) else {}
     if answer is False or told.get("success") is False:
-        raise NotDone("WhatsApp did not do that: most often the account lacks the right to. Nothing was changed.")
+        raise NotDone("WhatsApp did not do that: most often the account lacks the right. Nothing was changed.")
     code = told.get("statusCode")
     if (
         told.get("error")
@@ -131,7 +135,7 @@ def _check_done(answer: Any) -> None:
         or told.get("result") is False
         or told.get("status") in ("error", "fail", "failed")
     ):
-        raise outcome_unknown("its answer is an error, though not marked as one")
+        raise outcome_unknown("its answer is an error with a success status")
 
 
 def _is_wahas(status: int, answer: Any) -> bool:
@@ -152,7 +156,7 @@ def _where(url: str) -> str:
         parts = urlsplit(url)
         return f"{parts.scheme} on {parts.hostname}" if parts.hostname else "another path"
     except ValueError:
-        return "nowhere"
+        return "an invalid address"
 
 
 def outcome_unknown(how: str) -> OutcomeUnknown:

@@ -125,7 +125,7 @@ async def _arriving(connection: _Connection, waha: Waha, receive: Any) -> AsyncI
     async for arrived in receive:
         yield arrived
     connection.raise_if_ended(waha)
-    raise NoEvents("too much came at once")
+    raise NoEvents("too many events came at once")
 
 
 async def _check(waha: Waha) -> None:
@@ -137,6 +137,6 @@ async def _check(waha: Waha) -> None:
     try:
         await waha.call(PROBES[Action.READ])
     except (Unauthorized, Forbidden):
-        raise NoneForThisKey("WAHA lets this key have no events") from None
+        raise NoneForThisKey("WAHA does not let this key receive events") from None
     except WahaError:
         raise NoEvents("WAHA does not say whether this key may listen") from None

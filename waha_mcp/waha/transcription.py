@@ -35,7 +35,7 @@ async def transcribe(transcriber: Transcriber, audio: bytes, ending: str) -> str
     except TimeoutError:
         raise NotTranscribed(f"the transcriber took more than {TIMEOUT:.0f} s") from None
     except OSError as error:
-        raise NotTranscribed(f"the sound cannot be put into a file ({error.strerror or 'unknown reason'})") from None
+        raise NotTranscribed(f"the audio cannot be written to a file ({error.strerror or 'unknown reason'})") from None
     return text.strip()[:MOST_TEXT]
 
 

@@ -59,10 +59,10 @@ async def addresses_of(host: str, listed: Collection[str]) -> list[str]:
         raise NotAllowed(f"'{host}' is {what}")
     addresses = await _look_up(host)
     if not addresses:
-        raise NotAllowed(f"'{host}' is not a name that can be looked up")
+        raise NotAllowed(f"'{host}' cannot be resolved to an address")
     for address in addresses:
         if host not in listed and (what := not_public(address)):
-            raise NotAllowed(f"'{host}' leads to {address}, {what}")
+            raise NotAllowed(f"'{host}' resolves to {address}, {what}")
     return addresses
 
 
@@ -94,7 +94,7 @@ async def fetch(url: str, *, cap: int, listed: Collection[str] = (), why_not: Ma
                 return answer
             asked = _followed(asked, answer)
         raise NotFetched(f"it is redirected more than {MOST_REDIRECTS} times")
-    raise NotFetched(f"no whole answer came within {DEADLINE:.0f} s")
+    raise NotFetched(f"no complete answer came within {DEADLINE:.0f} s")
 
 
 def _followed(url: Url, location: str) -> Url:
@@ -102,7 +102,7 @@ def _followed(url: Url, location: str) -> Url:
     try:
         target = parse(URL(location, base=url.href).href)
     except ValueError:  # the parser's message quotes its input
-        raise NotAllowed(f"'{url.host}' redirects to what is no plain http or https URL") from None
+        raise NotAllowed(f"'{url.host}' redirects to something other than a plain http or https URL") from None
     if url.scheme == "https" and target.scheme != "https":
         raise NotAllowed(f"'{url.host}' redirects from https to http on '{target.host}'")
     return target
@@ -119,12 +119,12 @@ async def _ask(url: Url, addresses: list[str], cap: int) -> WebFile | str:
             return await _ask_at(url, address, cap)
         except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
             if "CERTIFICATE_VERIFY_FAILED" in str(failure):
-                raise NotFetched(f"the certificate of '{url.host}' is not valid for it") from None
+                raise NotFetched(f"the certificate of '{url.host}' cannot be verified") from None
         except httpx.TimeoutException:
             raise NotFetched(f"'{url.host}' gave no answer in time") from None
         except httpx.HTTPError:
             raise NotFetched(f"the connection to '{url.host}' broke, or it does not speak HTTP") from None
-    raise NotFetched(f"'{url.host}' takes no connection")
+    raise NotFetched(f"no connection to '{url.host}' could be made")
 
 
 async def _ask_at(url: Url, address: str, cap: int) -> WebFile | str:
@@ -162,7 +162,7 @@ async def _ask_at(url: Url, address: str, cap: int) -> WebFile | str:
         except TooMuch:
             raise NotFetched(f"the file is over {cap // 2**20} MiB") from None
         except BodyError:
-            raise NotFetched(f"the answer of '{url.host}' is packed in a way that cannot be read, or damaged") from None
+            raise NotFetched(f"the answer of '{url.host}' is damaged, or compressed in an unsupported way") from None
         finally:
             await response.aclose()
     stated = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -170,9 +170,9 @@ async def _ask_at(url: Url, address: str, cap: int) -> WebFile | str:
 
 
 _STATUS = {
-    401: ", since it wants a login",
-    403: ", since it does not give it to everybody",
+    401: ": it requires a login",
+    403: ": access is denied",
     404: ": there is no such file",
     410: ": the file is gone",
-    429: ": it is asked too often",
+    429: ": too many requests",
 }

@@ -165,7 +165,7 @@ def damaged(meant: Arguments, schema: Mapping[str, Any], dice: random.Random) ->
 
 #: What an error says about an argument: up to the text about the next one, or the end of the line.
 _SAID = re.compile(r"(?:^|; |\. )(\w+)(?:\.\w+)*: ((?:(?!(?:; |\. )\w+(?:\.\w+)*: ).)*)", re.M)
-_PERHAPS = re.compile(r"unknown property(?:, perhaps (\w+) is meant)?")
+_PERHAPS = re.compile(r"unknown property(?: \(did you mean (\w+)\?\))?")
 _CANDIDATE = re.compile(r"^- (\S+): (?:person saved as|person who calls themselves|\w+) ['\"](.*)['\"], ", re.M)
 _SUGGESTED = re.compile(r"did you mean (\S+?)[?;,:]")
 

@@ -115,8 +115,8 @@ def test_wrong_names_are_wrong() -> None:
 
 
 UNKNOWN = (
-    "Wrong arguments for send_text. chat: required (Name, number with + or id); to: unknown property, perhaps chat is "
-    "meant; send_text takes chat (required), text (required)"
+    "Wrong arguments for send_text. chat: required (Name, number with + or id); to: unknown property (did you mean "
+    "chat?); send_text takes chat (required), text (required)"
 )
 NOBODY = (
     "chat: nobody is saved under exactly the name 'Ana', and nothing was done. Ask the user who is meant, and pass "

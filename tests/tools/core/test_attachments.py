@@ -142,7 +142,7 @@ async def test_a_copy_that_waha_has_deleted_meanwhile_is_fetched_anew(bridge: Br
     assert result.attachments
     assert len(await asked(admin)) == 2
     await admin.fault("/api/files/*", status=404, body='{"error":{"code":404,"key":"FILE_NOT_FOUND"}}', count=9)
-    with pytest.raises(NotFound, match="does not keep the file"):
+    with pytest.raises(NotFound, match="no longer keeps the file"):
         await bridge.call("get_media", {"message_id": message})
 
 

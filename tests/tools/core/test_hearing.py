@@ -246,7 +246,7 @@ async def test_a_wait_ends_when_reading_is_withdrawn(bridge: Bridge) -> None:
     async with anyio.create_task_group() as tasks:
 
         async def wait() -> None:
-            with anyio.fail_after(10), pytest.raises(WahaError, match="may not read any more"):
+            with anyio.fail_after(10), pytest.raises(WahaError, match="may no longer read"):
                 await ask(bridge, "wait_for_messages")
 
         tasks.start_soon(wait)

@@ -38,7 +38,7 @@ SHOWS: dict[str, tuple[str, dict[str, Any]]] = {
 #: Ways in which a source cannot be read, and the text about each.
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "always too large": ({"oversize": MOST + MIB}, "WAHA's answer was too large"),
-    "failing inside": ({"status": 500, "body": "{}"}, "WAHA failed inside (500)"),
+    "failing inside": ({"status": 500, "body": "{}"}, "WAHA had an internal error (500)"),
     "cut off": ({"malformed": True}, "WAHA's answer is not valid JSON"),
     "no body": ({"status": 200, "body": ""}, "WAHA's answer is not a list of"),
     "an error that says 200": ({"body": '{"error": {"code": 1}}'}, "WAHA's answer is not a list of"),
@@ -151,7 +151,7 @@ async def test_a_name_is_not_said_to_be_nobodys_while_not_all_names_are_known(
     for name in ("Maya Lindqvist", "Zzyzx Qwrtpl"):
         with pytest.raises(ArgumentError) as refusal:
             await bridge.call("send_text", {"chat": name, "text": "Hi"})
-        assert "among what could be read (not known are contacts: " in str(refusal.value)
+        assert "among what could be read (not known: contacts: " in str(refusal.value)
         assert "nobody goes by" not in str(refusal.value)
         assert "is nobody's name" not in str(refusal.value)
     assert "/api/sendText" not in [r["path"] for r in await admin.requests()]
@@ -243,7 +243,7 @@ async def test_unread_messages_that_cannot_be_read_are_said_to_be_missing(bridge
     [first, *_] = (await ask(bridge, "get_unread"))["chats"]
     await admin.fault(f"/api/default/chats/{first['id']}/messages", count=1000, status=500)
     found = await ask(bridge, "get_unread")
-    assert f"more messages of {first['id']}: WAHA failed inside (500)" in found["not_told"]
+    assert f"more messages of {first['id']}: WAHA had an internal error (500)" in found["not_told"]
     assert len(found["chats"][0]["messages"]) <= 1
 
 
@@ -265,10 +265,10 @@ async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge,
     await spoil(admin, CHATS, above=3, count=1, status=500)
     found = await ask(bridge, "search_messages", query="zzyzx")
     assert found["hits"] == []
-    assert "chats: WAHA failed inside (500)" in found["not_told"]
+    assert "chats: WAHA had an internal error (500)" in found["not_told"]
     bridge.people.expire()
     found = await ask(bridge, "search_messages", query="zzyzx")
-    assert f"messages of {MAYA}: WAHA failed inside (500)" in found["not_told"]
+    assert f"messages of {MAYA}: WAHA had an internal error (500)" in found["not_told"]
 
 
 @pytest.mark.parametrize(

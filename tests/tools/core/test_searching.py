@@ -87,8 +87,8 @@ async def test_a_mention_is_found_and_shown_by_name_and_by_number(bridge: Bridge
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ('""', "query: holds no word to search for"),
-        ("form:maya", "query: form: is no field; did you mean from:"),
+        ('""', "query: has no word to search for"),
+        ("form:maya", "query: form: is not a field; did you mean from:"),
         ("lunch after:soon", "query: after:soon: must be a date"),
         ("kind:foto", "query: kind:foto: must be one of text"),
         ("in:Zzyzx", "query: in: 'Zzyzx' is nobody's name here"),

@@ -127,10 +127,10 @@ async def _fetched(ctx: Context, message_id: str) -> tuple[Mapping[str, Any], Me
         if (url := text_of(given.get("url"))) is not None:
             with contextlib.suppress(NotFound):
                 return raw, message, await ctx.waha.download(url, cap=MOST), url
-            why = "WAHA does not keep the file of this message any more. Make the call again."
+            why = "WAHA no longer keeps the file of this message. Make the call again."
         elif given.get("error"):
             why = (
-                "WhatsApp no longer has the file of this message, and the phone did not give it once more: "
+                "WAHA could not get the file of this message from WhatsApp, which may no longer have it: "
                 "try later, when the phone is online, or ask for it to be sent again."
             )
         elif given or message.media is not None or raw.get("hasMedia") is True:
@@ -197,7 +197,9 @@ async def _heard(ctx: Context, raw: Mapping[str, Any], data: bytes, mimetype: st
             await ctx.indexing.transcribed(raw, digest, known)
             return {"transcript": known}
     if ctx.app.transcriber is None:
-        return {"note": "No transcript: the App's `transcriber` turns voice notes into text, once the user sets one."}
+        return {
+            "note": "No transcript: the user can set a `transcriber` in the App, which turns voice notes into text."
+        }
     ending = mimetypes.guess_extension(mimetype) or ".oga"
     try:
         transcript = await transcribe(ctx.app.transcriber, data, ending)
@@ -231,7 +233,9 @@ async def _save(folder: Path | None, name: str, data: bytes) -> str:
             create_atomically(target, data, 0o600)
         except FileExistsError:
             if target.is_symlink() or target.read_bytes() != data:
-                raise Refused(f"There is another file {name} in the downloads folder: it was not saved.") from None
+                raise Refused(
+                    f"The downloads folder already has another file {name}: this one was not saved."
+                ) from None
 
     try:
         await anyio.to_thread.run_sync(write)

@@ -179,7 +179,7 @@ async def get_catch_up(
     page = CatchUp(
         since=iso_time(start) or "",
         chats=rows,
-        notes=None if recent.whole else ["Not complete: not all chats could be looked at, the most recent only."],
+        notes=None if recent.whole else ["Not complete: only the most recent chats could be looked at."],
         not_told=_not_told(ctx, recent, chats, why),
         **(left(rest, encode_cursor("catch_up", states[-1]), exact=recent.whole) if rest else {}),
     )

@@ -159,7 +159,7 @@ async def _feed(ctx: Context) -> Feed:
 
 
 def _no_more() -> Forbidden:
-    return Forbidden("This key may not read any more, so nothing is heard")
+    return Forbidden("This key may no longer read, so no events arrive")
 
 
 async def _in_time(ctx: Context, work: Awaitable[T]) -> T:

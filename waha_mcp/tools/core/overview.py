@@ -95,7 +95,7 @@ async def get_status(
         if state:
             problem = session_advice(ctx.waha.session, state, ctx.app, ctx.grant)
         elif session:
-            problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to look there."
+            problem = f"WAHA does not say what state session '{ctx.waha.session}' is in: ask the user to check there."
         else:
             problem = no_session(ctx.waha.session)
     return Status(
@@ -141,9 +141,9 @@ async def _index(ctx: Context) -> str | None:
         return other or "the chats are being looked at"
     if progress.since is not None:
         since = f", back to {datetime.fromtimestamp(progress.since, ctx.app.zone):%Y-%m-%d}" if progress.since else ""
-        return f"{other or 'being filled'}: {int(100 * progress.share)} % of the chats are whole{since}"
+        return f"{other or 'being filled'}: {int(100 * progress.share)} % of the chats are complete{since}"
     if indexing.unlisted or any(map(ctx.readable, indexing.unread)):
-        return "complete, but for chats that could not be read"
+        return "complete, except for chats that could not be read"
     return "complete" if ctx.app.retention is None else f"complete, for the last {ctx.app.retention[:-1]} days"
 
 

@@ -304,7 +304,7 @@ def _both(field: str, argument: str | None, named: frozenset[str]) -> frozenset[
         return named or None
     if named and argument not in named:
         other = "chat" if field == "in" else "sender"
-        raise ArgumentError(f"query: {field}: names others than {other}, so nothing can be in both")
+        raise ArgumentError(f"query: {field}: names others than {other}, so nothing can match both")
     return frozenset({argument})
 
 

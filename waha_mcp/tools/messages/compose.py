@@ -85,7 +85,7 @@ async def send_link_preview(
         raise ArgumentError(f"link: {error}") from None
     # People tap the link in the text, so it is sent unchanged, and every program must read the same host in it.
     if not plain or link not in (each for word in text.split() for each in (word, word.strip(_AROUND))):
-        raise ArgumentError("link: must stand in the text between blanks, written as it is here, with a plain host")
+        raise ArgumentError("link: must be in the text with spaces around it, written as it is here, with a plain host")
     preview: dict[str, Any] = {"url": link, "title": title, "description": description}
     if image_url is not None:
         file = await outgoing_file(ctx, url=image_url, data=None, path=None, kind="image", default_type="image/jpeg")

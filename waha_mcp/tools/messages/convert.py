@@ -21,7 +21,7 @@ _KINDS = {
     "voice": ("POST /api/{session}/media/convert/voice", "audio/ogg; codecs=opus", ".ogg"),
     "video": ("POST /api/{session}/media/convert/video", "video/mp4", ".mp4"),
 }
-_TAKEN = "save_as: there is a {} in the outbox folder already; take another name"
+_TAKEN = "save_as: the outbox folder already has a {}; give another name"
 
 
 class Converted(Result):
