@@ -714,8 +714,8 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "407 is the proxy's own answer to CONNECT; the password belongs into the variable.",
     ),
     "Cloudflare without WAHA behind it": (
-        "The proxy in front of WAHA answered 521, so it does not reach WAHA: ask the user to start WAHA or look at the "
-        "proxy.",
+        "The proxy in front of WAHA answered 521, as it got no usable answer from WAHA: ask the user to start WAHA or "
+        "look at the proxy.",
         "520 to 530 are Cloudflare's own, for a server behind it that is down or not reached.",
     ),
     "a login page": (
@@ -724,7 +724,7 @@ _CONNECTIONS: dict[str, tuple[str, str]] = {
         "HTML came, with 200; WAHA's API never sends any.",
     ),
     "a proxy without WAHA behind it": (
-        "The proxy in front of WAHA answered 502, so it does not reach WAHA: ask the user to start WAHA or "
+        "The proxy in front of WAHA answered 502, as it got no usable answer from WAHA: ask the user to start WAHA or "
         "look at the proxy.",
         "502 is the proxy's word on what is behind it.",
     ),

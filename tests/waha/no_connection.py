@@ -342,11 +342,12 @@ CASES: dict[str, Case] = {
         BadAnswer, left=True,
     ),
     "a proxy without WAHA behind it": Case(
-        page("502 Bad Gateway", "502"), "The proxy in front of WAHA answered 502, so it does not reach WAHA",
+        page("502 Bad Gateway", "502"), "The proxy in front of WAHA answered 502, as it got no usable answer from WAHA",
         "start WAHA or look at the proxy", BadAnswer, left=True, tries=3,
     ),
     "Cloudflare without WAHA behind it": Case(
-        page("521 Web Server Is Down", "521"), "The proxy in front of WAHA answered 521, so it does not reach WAHA",
+        page("521 Web Server Is Down", "521"),
+        "The proxy in front of WAHA answered 521, as it got no usable answer from WAHA",
         "start WAHA or look at the proxy", BadAnswer, left=True,
     ),
     "another program's 404": Case(

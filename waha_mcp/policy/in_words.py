@@ -20,7 +20,7 @@ _KINDS = {each: f"all {each}" for each in KINDS} | {
 _ASKED = {
     "first_contact": "a first message to somebody",
     "send": "whatever reaches somebody",
-    "destructive": "what cannot be undone",
+    "destructive": "what deletes, leaves, blocks or logs out",
     "all": "every change",
 }
 

@@ -232,9 +232,11 @@ def error_for(
         case 501:
             return _unsupported(status, said, name)
         case _ if status >= 500:
+            # WAHA's own is an object; what answers in front of it mostly sends a page or nothing.
+            where = "WAHA" if isinstance(body, dict) else "WAHA or a proxy in front of it"
             return Failed(
-                f"WAHA had an internal error ({status}). Check the arguments; if they are right, try once more later, "
-                "or ask the user to look at WAHA's log."
+                f"{where} had an internal error ({status}). Check the arguments; if they are right, try once more "
+                "later, or ask the user to look at WAHA's log."
             )
         case 400 if re.search(r"\bstore\b", said, re.IGNORECASE):
             return Refused(

@@ -76,7 +76,7 @@ async def answer_of(response: httpx.Response, *, changes: bool, session: str | N
             raise BadAnswer(f"Something in front of WAHA, and not WAHA itself, answered {status}: {_LOOK_AT_URL}")
         if status in _PROXYS:
             raise BadAnswer(
-                f"The proxy in front of WAHA answered {status}, so it does not reach WAHA: "
+                f"The proxy in front of WAHA answered {status}, as it got no usable answer from WAHA: "
                 "ask the user to start WAHA or look at the proxy."
             )
     raise error_for(status, answer, session=session, retry_after=retry_after(response), hide=key)

@@ -243,7 +243,10 @@ async def test_unread_messages_that_cannot_be_read_are_said_to_be_missing(bridge
     [first, *_] = (await ask(bridge, "get_unread"))["chats"]
     await admin.fault(f"/api/default/chats/{first['id']}/messages", count=1000, status=500)
     found = await ask(bridge, "get_unread")
-    assert f"more messages of {first['id']}: WAHA had an internal error (500)" in found["not_told"]
+    assert (
+        f"more messages of {first['id']}: WAHA or a proxy in front of it had an internal error (500)"
+        in found["not_told"]
+    )
     assert len(found["chats"][0]["messages"]) <= 1
 
 
@@ -265,10 +268,10 @@ async def test_a_search_names_the_chats_that_it_could_not_search(bridge: Bridge,
     await spoil(admin, CHATS, above=3, count=1, status=500)
     found = await ask(bridge, "search_messages", query="zzyzx")
     assert found["hits"] == []
-    assert "chats: WAHA had an internal error (500)" in found["not_told"]
+    assert "chats: WAHA or a proxy in front of it had an internal error (500)" in found["not_told"]
     bridge.people.expire()
     found = await ask(bridge, "search_messages", query="zzyzx")
-    assert f"messages of {MAYA}: WAHA had an internal error (500)" in found["not_told"]
+    assert f"messages of {MAYA}: WAHA or a proxy in front of it had an internal error (500)" in found["not_told"]
 
 
 @pytest.mark.parametrize(
