@@ -244,7 +244,7 @@ def test_without_a_key_a_body_that_never_ends_is_hung_up_on(path: str, sandbox: 
             while connection.recv(65536):
                 pass
         assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", seconds=0.2).endswith(b"ok")
-        assert "Traceback" not in server.log()
+    assert "Traceback" not in server.log()
 
 
 def test_with_a_key_a_body_takes_as_long_as_it_takes(sandbox: SandboxInfo, tmp_path: Path) -> None:
@@ -264,11 +264,11 @@ def test_with_a_key_a_body_takes_as_long_as_it_takes(sandbox: SandboxInfo, tmp_p
             connection.settimeout(15)
             connection.sendall(body[1:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        # Who leaves before its end leaves nothing behind.
         with socket.create_connection(server.address) as connection:
             connection.sendall(head.encode() + body[:1])
         assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", seconds=0.2).endswith(b"ok")
-        assert "Traceback" not in server.log()
+    # Who leaves before the end of a body is nothing to report. The log is complete once the process has ended.
+    assert "Traceback" not in server.log()
 
 
 def test_who_sends_slowly_or_nothing_holds_nobody_up(served: Served, caller: Caller) -> None:

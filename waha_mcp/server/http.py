@@ -53,6 +53,8 @@ MOST_BODY = 48 * 2**20
 DRAIN = 30
 #: The OAuth error code of requests that may succeed later.
 _LATER = "temporarily_unavailable"
+#: The SDK's logger of requests.
+_SDK_HTTP = "mcp.server.streamable_http"
 #: In a request's scope: its bridge.
 _BRIDGE = "waha_mcp.bridge"
 
@@ -302,6 +304,11 @@ class _Server(uvicorn.Server):
                 signal.signal(each, handler)
 
 
+def _of_no_leaver(record: logging.LogRecord) -> bool:
+    """Whether the SDK reports something else than that a client has left before the end of its request."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
+
+
 def _listening(site: Site) -> socket.socket:
     family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
     made = socket.create_server((site.host, site.port), family=family)
@@ -316,6 +323,7 @@ async def serve_http(server: HttpServer, site: Site, announce: Callable[[str], o
         OSError: the address is taken or is not one of this machine.
         AppError: the certificate cannot be used.
     """
+    logging.getLogger(_SDK_HTTP).addFilter(_of_no_leaver)
     # It would end each response that is a stream with the signal, answers to calls under way among them.
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
     config = uvicorn.Config(
