@@ -39,7 +39,11 @@ class Forwarder:
             while True:
                 client, _ = self._listening.accept()
                 self._open.append(client)
-                server = socket.create_connection(("127.0.0.1", self._to))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:
+                    client.close()
+                    continue
                 self._open.append(server)
                 self._threads += [
                     self._run(self._pass, client, server, False),

@@ -791,7 +791,7 @@ TOOLS: dict[str, Row] = {
     ),
     "again what may have happened": Row(
         tool("send_text", before=lost_before, chat=SAM, text="Hello"),
-        "The same call was made at DATE, and its outcome is unknown: it may have gone out, or still may, "
+        "The same was asked for at DATE, and its outcome is unknown: it may have gone out, or still may, "
         "so it is not done again. Check whether it shows in the chat. Only the user can accept the risk that it "
         "arrives twice: with allow_repeat=true they are asked.",
         "The first try ended unknown, so that a second could be a repeat; the flag leads to a question.",

@@ -54,7 +54,7 @@ OUTLASTING = (
         ),
     ),
     Defence(
-        "the caller may take the risk of a repeat only after a while",
+        "the caller may take the risk of a repeat after a while",
         ((_REPEATS, "return again and self.outcome", "return self.outcome"),),
         (f"{_HERE}after_ten_minutes_the_caller_may_take_the_risk[plainly]",),
     ),
@@ -83,7 +83,7 @@ OUTLASTING = (
         (f"{_HERE}however_many_wait_in_line_none_waits_for_longer_than_the_longest_wait",),
     ),
     Defence(
-        "a send that WAHA refused gives its turn back",
+        "a send that WAHA refused is not counted",
         ((_GATE, "await self._pacer.give_back(counted)", "pass"),),
         (f"{_HERE}sends_that_waha_refuses_spend_nothing_and_the_session_is_named_where_it_is",),
     ),

@@ -52,7 +52,7 @@ YES = (
         tuple(f"yes::a_call_that_waits_does_nothing_without_a_yes[{how}]" for how in ("refused", "nobody decides")),
     ),
     Defence(
-        "a flood of questions displaces no other question",
+        "a flood of questions keeps no other question out",
         (
             (
                 _APPROVAL,

@@ -376,8 +376,14 @@ async def test_the_ca_file_that_is_given_makes_waha_trusted_then_and_later(
         assert (app.url, app.ca_file) == (url, made.ca_file)
         called = run("call", "list_chats", "--app", "assistant", env=home)
         assert called.returncode == 0, called.stderr
-        listed = run("apps", "list", "--waha", env=home | {"WAHA_ADMIN_KEY": sandbox.admin_key})
-        assert listed.returncode == 0, listed.stderr
+        # Beside a definition that is broken, and with the file named from the definition's folder.
+        file = definition(home)
+        (file.parent / "broken.toml").write_text(f'url = "{url}"\nsesion = "default"\nkey = "key_0000"\n')
+        (file.parent / "ca.pem").write_bytes(made.ca_file.read_bytes())
+        file.write_text(file.read_text().replace(str(made.ca_file), "ca.pem"))
+        for arguments in (["list", "--waha"], ["update", "assistant", "--actions", "read"]):
+            done = run("apps", *arguments, env=home | {"WAHA_ADMIN_KEY": sandbox.admin_key})
+            assert done.returncode == 0, done.stderr
 
     with tls_in_front_of(sandbox.url, made) as front:
         await anyio.to_thread.run_sync(behind_tls, front)

@@ -96,7 +96,12 @@ def test_it_says_whom_an_app_reaches_and_which_tools_are_offered_and_hidden_why(
     lists = '[chats.send]\nallow = ["Maya Lindqvist", "groups"]\ndeny = ["+12025550199"]\n'
     define(config, waha, "assistant", more=f'approval = "destructive"\nexclude = ["list_groups"]\n{lists}')
     shown = show(window, page, "reach", "Whom it may reach")
-    for part in ("Maya Lindqvist, all groups", "+12025550199", "what deletes, leaves, blocks or logs out", "everyone"):
+    for part in (
+        "Maya Lindqvist, all groups",
+        "+12025550199",
+        "what deletes, removes, revokes, leaves, blocks or logs out",
+        "everyone",
+    ):
         assert part in shown
     window.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     shown = window.text()

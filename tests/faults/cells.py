@@ -24,10 +24,10 @@ Look = Literal["found", "not found", "not a message"]
 LOOKS: tuple[Look, ...] = ("found", "not found", "not a message")
 
 _REPEATS: dict[str, Said] = {
-    r"^The same call was done ": "repeat: done",
+    r"^The same was done ": "repeat: done",
     r"^It did go out ": "repeat: found",
-    r"^The same call was made .* unknown": "repeat: not known",
-    r"^Exactly this call has been under way": "repeat: under way",
+    r"^The same was asked for .* unknown": "repeat: not known",
+    r"^The same has been under way": "repeat: under way",
 }
 _UNKNOWN = re.compile(r"outcome is unknown")
 _DENIED = re.compile(r"\bnot sent\b|[Nn]othing was (?:done|sent)|\b[Tt]ry (?:it )?again\b")

@@ -189,7 +189,7 @@ async def test_the_guard_and_the_pace_and_a_pause_are_not_lifted(sandbox: Sandbo
         pause(opened_store(), "another")
         forget(opened_store(), Chats(None), None)
         assert {table: opened_store().rows(table) for table in ("attempt", "account")} == before
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", TEXT)
         with pytest.raises(Refusal, match="limit of 1 per hour to one chat"):
             await bridge.call("send_text", TEXT | {"text": "Another"})

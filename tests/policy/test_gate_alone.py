@@ -157,7 +157,7 @@ async def test_who_may_not_be_read_is_reached_by_the_id_alone(waha: Canned) -> N
 async def test_the_account_among_several_makes_no_other_call_also_where_it_is_not_known_yet(waha: Canned) -> None:
     await Gate(waha, {}).run(wave, SENDS, chats=[SAM])
     for chats in ([SAM, ME], [ME, SAM], [SAM]):
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await Gate(waha, {}).run(wave, SENDS, chats=chats)
 
 

@@ -104,7 +104,7 @@ async def test_a_refused_repeat_on_purpose_leaves_the_guard_of_the_first(sandbox
         await admin.fault("/api/sendText", status=422, body='{"error": "no", "session": "default"}')
         with pytest.raises(WahaError):
             await bridge.call("send_text", TEXT | {"allow_repeat": True})
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", TEXT)
 
 
@@ -150,7 +150,7 @@ async def test_a_send_whose_answer_was_lost_is_found_and_reported_as_sent(sandbo
         sent = await bridge.call("send_text", TEXT)
         assert sent.model_dump()["message_id"].startswith(f"true_{SAM}_")
         assert await effects(admin) == ["/api/sendText"]
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", TEXT)
 
 

@@ -55,6 +55,6 @@ def test_a_send_that_ended_without_the_store_is_known_to_the_other_process_once_
                 assert "message_id" in answers[0]
                 redis.start()
                 # Nobody asks the first one again.
-                until(lambda: "The same call was done" in other())
+                until(lambda: "The same was done" in other())
     finally:
         redis.end()

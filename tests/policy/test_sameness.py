@@ -230,7 +230,7 @@ async def test_a_new_spelling_of_what_was_sent_is_refused(spelling: str, sandbox
     async with bridge_with(sandbox) as bridge:
         await admin.clear()
         await bridge.call("send_text", {"chat": SAM, "text": "Only once"})
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", {"chat": SAM, "text": spelling})
         assert await effects(admin) == ["/api/sendText"]
 
@@ -240,7 +240,7 @@ async def test_a_copy_of_a_file_that_was_sent_is_refused(sandbox: SandboxInfo, t
         (tmp_path / name).write_text("The same words")
     async with bridge_with(sandbox, outbox=tmp_path) as bridge:
         await bridge.call("send_media", {"chat": SAM, "kind": "file", "path": "a.txt"})
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_media", {"chat": SAM, "kind": "file", "path": "b.txt"})
 
 

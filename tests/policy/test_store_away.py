@@ -92,7 +92,7 @@ async def test_what_is_done_is_not_denied_because_it_cannot_be_written_down(
         with monkeypatch.context() as away:
             away.setattr(Sqlite, "swap", only_what_begins)
             await bridge.call("send_text", TEXT)
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", TEXT)
 
 

@@ -408,7 +408,7 @@ async def test_the_guard_against_repeats_stays(sandbox: SandboxInfo) -> None:
     async with bridge_with(sandbox, approval="send", pace={"gap": [0, 0]}) as bridge:
         await open_to(bridge, MAYA)
         await bridge.call("send_text", text(), ask=nobody)
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", text(), ask=nobody)
 
 

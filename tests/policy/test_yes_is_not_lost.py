@@ -46,7 +46,7 @@ async def test_where_the_same_was_done_while_a_person_was_asked(sandbox: Sandbox
         return True
 
     async with bridge_with(sandbox, approval="all") as bridge:
-        with pytest.raises(Refusal, match="The same call was done"):
+        with pytest.raises(Refusal, match="The same was done"):
             await bridge.call("send_text", CALL, ask=yes)
         assert await effects(admin) == ["/api/sendText"]
         await bridge.call("send_text", CALL | {"allow_repeat": True}, ask=yes)

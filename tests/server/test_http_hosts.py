@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -230,8 +231,11 @@ def test_who_says_nothing_or_only_half_a_head_is_hung_up_on(sandbox: SandboxInfo
             assert caller.tool("wait_for_messages", after=place, timeout=2).good
 
 
+@pytest.mark.parametrize("before", ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["alone", "after another"])
 @pytest.mark.parametrize("path", ["/console/login", "/token", "/register"])
-def test_without_a_key_a_body_that_never_ends_is_hung_up_on(path: str, sandbox: SandboxInfo, tmp_path: Path) -> None:
+def test_without_a_key_a_body_that_never_ends_is_hung_up_on(
+    path: str, before: str, sandbox: SandboxInfo, tmp_path: Path
+) -> None:
     write_app(tmp_path, "mine", sandbox, sandbox.keys["full"])
     sooner = "import waha_mcp.server.patience as patience\npatience.LONGEST = 0.5\n"
     with http_server("--apps", str(tmp_path), "--console", "--oauth", "http://127.0.0.1:1", first=sooner) as server:
@@ -240,11 +244,30 @@ def test_without_a_key_a_body_that_never_ends_is_hung_up_on(path: str, sandbox: 
             f"POST {path} HTTP/1.1\r\nHost: {origin.partition('//')[2]}\r\nOrigin: {origin}\r\nContent-Length: 900\r\n"
         )
         with socket.create_connection(server.address, timeout=15) as connection:
-            connection.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\ncode=".encode())
-            while connection.recv(65536):
-                pass
+            kind = "Content-Type: application/x-www-form-urlencoded"
+            connection.sendall(f"{before}{head}{kind}\r\n\r\ncode=".encode())
+            said = b""
+            while part := connection.recv(65536):
+                said += part
+        # The request itself had no answer.
+        assert said.count(b"HTTP/1.1 ") == bool(before)
         assert server.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", seconds=0.2).endswith(b"ok")
     assert "Traceback" not in server.log()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such limit")
+def test_who_does_not_read_what_was_asked_for_is_hung_up_on(sandbox: SandboxInfo, tmp_path: Path) -> None:
+    write_app(tmp_path, "mine", sandbox, sandbox.keys["full"])
+    sooner = "import waha_mcp.server.patience as patience\npatience.UNREAD = 1\n"
+    with http_server("--apps", str(tmp_path), first=sooner) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(server.address)
+        connection.settimeout(5)
+        with suppress(TimeoutError, ConnectionError):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 100_000)
+        ended = select.poll()
+        ended.register(connection, select.POLLHUP | select.POLLERR)
+        assert ended.poll(30_000)
 
 
 def test_with_a_key_a_body_takes_as_long_as_it_takes(sandbox: SandboxInfo, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_what_must_not_be_is_found_and_stands_in_its_column(what: str) -> None:
 
 FINE: dict[str, Callable[[Run], None]] = {
     "an answer was lost": answered(None, mark=SENT),
-    "a repeat is told that it was done": answered("The same call was done 3 s ago.", mark=SENT, error=True),
+    "a repeat is told that it was done": answered("The same was done 3 s ago.", mark=SENT, error=True),
     "an own call is quoted": answered("nobody is called mk0000005x", error=True),
     "an answer has words of a chat that may be read": answered("mkff00002x"),
     "as many sends as the pace allows": often(LIMIT),

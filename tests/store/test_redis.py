@@ -344,7 +344,7 @@ def test_a_memory_that_cannot_be_written_is_told_in_the_log_alone(
         assert store.swap("a", "key", None, "value")
         assert store.get("a", "key") == "value"
     [line] = [record.getMessage() for record in caplog.records]
-    assert "cannot be kept" in line
+    assert "cannot be recorded" in line
 
 
 # Answers that are lost

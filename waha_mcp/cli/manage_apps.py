@@ -34,6 +34,8 @@ from waha_mcp.store import StoreAway
 from waha_mcp.store.folders import user_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from waha_mcp.cli.setup import Plan
     from waha_mcp.waha.admin_api import Minted
 
@@ -378,11 +380,20 @@ async def _remove(plan: Plan, key: Any, old_key: str | None) -> bool:
 
 
 def _app_at(url: str, key: Any) -> App:
-    """An App for this WAHA: a defined one where there is one, since certificates are named there."""
+    """An App for this WAHA, which is reached as the definitions for it say: with their certificates."""
+    way: dict[str, Any] = {}
     for _, path, fields in readable_definitions():
         if _shown(fields.get("url", DEFAULT_URL)) == _shown(url):
-            return load_app(str(path), overrides={"key": key, "enabled": True}, environ={})
-    return load_app(overrides={"url": url, "key": key}, environ={})
+            way |= _way(path, fields)
+    return load_app(overrides={"url": url, "key": key} | way, environ={})
+
+
+def _way(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a definition that say how WAHA is reached, with the file of certificates as an absolute path."""
+    way = {name: fields[name] for name in ("ca_file", "allow_insecure_http") if name in fields}
+    if isinstance(file := way.get("ca_file"), str):
+        way["ca_file"] = str(path.parent / Path(file).expanduser())
+    return way
 
 
 async def _on_waha(url: str, key: Any) -> list[Minted]:
@@ -421,7 +432,7 @@ def _plan(path: Path, *, actions: frozenset[Action] | None = None, enabled: bool
         app.session,
         actions if actions is not None else app.actions or frozenset(),
         fields.get("enabled", True) if enabled is None else enabled,
-        {name: fields[name] for name in ("ca_file", "allow_insecure_http") if name in fields},
+        _way(path, fields),
     )
 
 

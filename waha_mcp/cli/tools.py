@@ -143,8 +143,6 @@ def _print_limits(limits: list[dict[str, Any]]) -> None:
         what = row["what"] if row["who"] is None else f"to {visible(reveal(row['who']))}"
         used = "an unknown number" if row["used"] is None else row["used"]
         by_what[what].append(f"{used} of {row['most']} per {row['per']}")
-    print(
-        "\nUsed of the rate limits, by all Apps of the account together:" if by_what else "\nThere are no rate limits."
-    )
+    print("\nRate limits used, by all Apps of the account together:" if by_what else "\nThere are no rate limits.")
     for what, counts in by_what.items():
         print(wrapped(f"  {what}: {', '.join(counts)}", "    "))

@@ -20,7 +20,7 @@ _KINDS = {each: f"all {each}" for each in KINDS} | {
 _ASKED = {
     "first_contact": "a first message to somebody",
     "send": "whatever reaches somebody",
-    "destructive": "what deletes, leaves, blocks or logs out",
+    "destructive": "what deletes, removes, revokes, leaves, blocks or logs out",
     "all": "every change",
 }
 

@@ -103,26 +103,26 @@ def _repeated(before: Attempt) -> Refusal:
     ago, at = f"{before.ago:.0f} s", clock(before.at)
     match before.outcome:
         case "under way":
-            text = f"Exactly this call has been under way for {ago}: wait for its answer."
+            text = f"The same has been under way for {ago}: wait for its answer."
         case "unknown" if before.for_a_person:
             text = (
-                f"The same call was made at {at}, and its outcome is unknown: it may have gone out, or still may, so "
+                f"The same was asked for at {at}, and its outcome is unknown: it may have gone out, or still may, so "
                 "it is not done again. Check whether it shows in the chat. Only the user can accept the risk that it "
                 "arrives twice: with allow_repeat=true they are asked."
             )
         case "unknown":
             text = (
-                f"The same call was made at {at}, and its outcome is still unknown, so it is not done again: it "
+                f"The same was asked for at {at}, and its outcome is still unknown, so it is not done again: it "
                 "might arrive twice. If the user accepts that risk, call again with allow_repeat=true."
             )
         case "done" if before.found:
             text = (
-                f"It did go out at {at}, message {before.message_id}: an earlier try of the same call, whose "
+                f"It did go out at {at}, message {before.message_id}: an earlier try, whose "
                 f"answer was lost. So it is not done again. {_AGAIN}"
             )
         case "done":
             message = f", message {before.message_id}" if before.message_id else ""
-            text = f"The same call was done {ago} ago{message}, so it is not done again. {_AGAIN}"
+            text = f"The same was done {ago} ago{message}, so it is not done again. {_AGAIN}"
     return Refusal("repeat refused", text)
 
 

@@ -22,7 +22,7 @@ _DOES = {
 _ASKED = {
     "first_contact": "A person is asked first before it writes to somebody this account has never written to.",
     "send": "A person is asked first about each message.",
-    "destructive": "A person is asked first before it deletes, leaves, blocks or logs out.",
+    "destructive": "A person is asked first before it deletes, removes, revokes, leaves, blocks or logs out.",
     "all": "A person is asked first about everything but reading.",
 }
 _KINDS = {"*": "anybody", "status": "status stories", "public": "open audiences, such as the profile"}

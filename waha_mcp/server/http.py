@@ -36,7 +36,7 @@ from waha_mcp.digests import digest
 from waha_mcp.server.credentials import Caller, Credentials, Refused
 from waha_mcp.server.known_hosts import KnownHosts
 from waha_mcp.server.metrics import Metrics
-from waha_mcp.server.patience import Impatient
+from waha_mcp.server.patience import Impatient, end_unread
 from waha_mcp.server.protocol import Protocol
 from waha_mcp.store import Store, away, in_thread
 from waha_mcp.store.changes import Changes
@@ -312,6 +312,7 @@ def _of_no_leaver(record: logging.LogRecord) -> bool:
 def _listening(site: Site) -> socket.socket:
     family = socket.AF_INET6 if ":" in site.host else socket.AF_INET
     made = socket.create_server((site.host, site.port), family=family)
+    end_unread(made)
     # asyncio switches Nagle's algorithm off only where it sees the protocol; else each answer waits 40 ms for an ACK.
     return socket.socket(made.family, made.type, socket.IPPROTO_TCP, fileno=made.detach())
 

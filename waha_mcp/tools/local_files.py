@@ -184,7 +184,8 @@ def _type_of_fetched(fetched: WebFile, kind: str, stated: str | None, filename: 
         if page and wanted not in ("", "text/plain", *_PAGES):
             raise ArgumentError(f"url: it returned a web page, not {wanted}; give the URL of the file itself")
         if kind != "file" and (said.partition("/")[0] not in _FAMILIES[kind] or is_text(content)):
-            raise ArgumentError(f"url: it returned {said or 'data of unknown type'}, not {kind}; send it as file")
+            what = "text" if is_text(content) else said or "data of unknown type"
+            raise ArgumentError(f"url: it returned {what}, not {kind}; send it as file")
         fits = kind == "file" or said.startswith(f"{kind}/")
     else:
         # The bytes are right where the server is wrong about the family.
