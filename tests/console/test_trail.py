@@ -11,7 +11,7 @@ from tests.console.browser import Browser
 from tests.console.page import Caller, Element, add_line, open_page, parsed
 from tests.harness import run
 from waha_mcp.console.trail import MOST_SHOWN
-from waha_mcp.policy.trail_search import MOST_READ, PAGE, Wanted, page_of
+from waha_mcp.policy.trail_search import MOST_READ, Wanted
 
 MAYA, SAM, HIKERS = "447700900142@c.us", "12025550123@c.us", "120363000000000000@g.us"
 
@@ -91,20 +91,6 @@ def test_a_decision_that_sounds_like_an_outcome_is_none() -> None:
     assert not Wanted(outcome="unknown").accepts(line)
     assert Wanted(outcome="Unknown message").accepts(line)
     assert not Wanted(chat="1").accepts(line | {"chats": "no list"})
-
-
-def test_no_line_is_lost_or_told_twice_from_page_to_page(page: str) -> None:
-    """Also if several have the same time, or they are out of order."""
-    for number in range(2 * PAGE + 7):
-        add_line(time=at(30, number // 3 + (number % 2) / 10), call=f"c{number:03}")
-    told: list[str] = []
-    before: str | None = ""
-    while before is not None:
-        found = page_of(["assistant"], Wanted(), lambda process: True, before)
-        assert len(found.lines) >= PAGE or found.older is None
-        told += [json.loads(line)["call"] for _, line in found.lines]
-        before = found.older
-    assert told == [f"c{number:03}" for number in reversed(range(2 * PAGE + 7))]
 
 
 def test_a_long_trail_is_looked_through_in_parts(page: str, page_state: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tests.harness import Admin, opened_store
 from tests.memory_store import Memory
@@ -25,6 +26,8 @@ from waha_mcp.policy.audit import Trail, trail_path
 from waha_mcp.policy.forgetting import Chats, forget, without
 from waha_mcp.policy.kill_switch import pause, paused
 from waha_mcp.sandbox import SandboxInfo
+from waha_mcp.tools.catalog import ArgumentError
+from waha_mcp.tools.references import References
 from waha_mcp.whatsapp.ids import MessageKey, parse_phone
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +197,18 @@ async def test_the_guard_and_the_pace_and_a_pause_are_not_lifted(sandbox: Sandbo
         with pytest.raises(Refusal, match="limit of 1 per hour to one chat"):
             await bridge.call("send_text", TEXT | {"text": "Another"})
     assert paused(opened_store(), "another") is not None
+
+
+async def test_references_to_what_is_forgotten_stand_for_nothing() -> None:
+    store = opened_store()
+    references = References("assistant", SecretStr("key_sample_0000"), store)
+    ids = [f"false_{chat}_3EB0C767D26A1B2E5F4C" for chat in (SAM, MAYA)]
+    short = await references.shorten([("m", each) for each in ids])
+    forget(store, Chats([SAM]), None)
+    again = References("assistant", SecretStr("key_sample_0000"), store)
+    with pytest.raises(ArgumentError, match="was not given by any answer"):
+        await again.expand("m", short["m", ids[0]], "message_id")
+    assert await again.expand("m", short["m", ids[1]], "message_id") == ids[1]
 
 
 async def test_of_one_app_only_its_own_goes_and_nothing_that_apps_share(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -585,6 +586,17 @@ async def test_a_question_says_for_whom_a_window_may_be_opened(sandbox: SandboxI
             await bridge.call("send_text", text(number), ask=nobody)
         with pytest.raises(Refusal, match=WAITS):
             await bridge.call("send_text", text(7))
+
+
+def test_an_app_without_a_trail_gets_none_by_a_window() -> None:
+    from waha_mcp.policy.audit import trail_path
+
+    store, approvals = opened_store(), approvals_of("one")
+    asked = Question("one", "send_text", "Send", (WHO[MAYA],), {}, "d", time.time() + LIFETIME, chats=(MAYA,))
+    entry = approvals.ask(replace(asked, open_to=WHO, identity="one/key"))
+    assert task_grants.allow_for_a_while(approvals, store, entry.id)
+    assert [grant.chat for grant in in_force(store)] == [MAYA]
+    assert not trail_path("one").exists()
 
 
 def test_a_yes_to_a_question_without_it_opens_nothing() -> None:
