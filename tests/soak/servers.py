@@ -196,7 +196,7 @@ class Stdio:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+        self._reap()
 
 
 class Web:
