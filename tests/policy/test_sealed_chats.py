@@ -197,8 +197,10 @@ async def everything(bridge: Bridge) -> list[Any]:
         await bridge.chat_names("zor"),
         *[
             await data(tool)
-            for tool in ("get_contacts", "get_unread", "list_hidden_ids", "list_groups", "get_presence", "get_catch_up")
+            for tool in ("get_contacts", "get_unread", "list_hidden_ids", "list_groups", "get_presence")
         ],
+        # By itself it says the minute from which it looks.
+        await data("get_catch_up", since="yesterday"),
         await data("find_chats", query="zora"),
     ]
 
