@@ -568,6 +568,11 @@ async def test_the_url_that_is_given_is_the_only_waha_whose_apps_are_listed(
     away = await anyio.to_thread.run_sync(apps)
     assert away.returncode == 1
     assert "http://127.0.0.1:9" in away.stderr
+    plain = definition(home).read_text()
+    definition(home).write_text(f'{plain}ca_file = "~nobody-here/ca.pem"\n')
+    nowhere = await anyio.to_thread.run_sync(apps)
+    assert (nowhere.returncode, "ca_file" in nowhere.stderr) == (2, True), nowhere.stderr
+    definition(home).write_text(plain)
     done = await anyio.to_thread.run_sync(apps, "--url", sandbox.url, "--json")
     assert done.returncode == 0, done.stderr
     assert [(row["id"], row["url"], row.get("here", True)) for row in json.loads(done.stdout)] == [

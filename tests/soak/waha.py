@@ -61,7 +61,7 @@ async def _serve(engine: str, seed: int, port: int) -> None:
     sandbox = Sandbox(engine=engine, seed=seed)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, AWAY, BACK) as signals:
         while True:
-            async with serving(sandbox, "127.0.0.1", port) as url:
+            async with serving(sandbox, port) as url:
                 info = SandboxInfo(url, "default", sandbox.keys.admin.secret, sandbox.named_keys)
                 print(json.dumps(info.as_dict()), flush=True)
                 if await anext(signals) != AWAY:

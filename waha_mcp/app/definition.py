@@ -284,12 +284,12 @@ def _inputs_of(source: str | None, where: Path | None, fields: Mapping[str, Any]
         case {"keyring": _}:
             return None
         case {"file": str(name)}:
-            files.append(str(base / _expanded(name)))
+            files.append(str(base / expanded(name)))
         case {"env": str(name)}:
             variables.append(name)
     if not all(map(os.path.isfile, files)):
         return None  # a pipe can be read only once
-    if source and where != _expanded(source):
+    if source and where != expanded(source):
         # A file of this name would take precedence over the id.
         files.append(source)
     return observed(files, variables)
@@ -329,7 +329,7 @@ def find_definition(source: str) -> Path:
     Raises:
         AppError: there is no definition with this id.
     """
-    path = _expanded(source)
+    path = expanded(source)
     # A folder with the name of an id is ignored.
     if path.suffix in (".toml", ".json") or os.path.isfile(path):
         return path
@@ -350,7 +350,7 @@ def managed_id(path: Path | None) -> str | None:
     return path.stem if path and path.suffix == ".toml" and path.parent == config_dir() else None
 
 
-def _expanded(text: str) -> Path:
+def expanded(text: str) -> Path:
     """The path with `~` expanded."""
     return Path(os.path.expanduser(text))
 
@@ -469,9 +469,9 @@ def _resolve_secrets_and_paths(fields: dict[str, Any], base: Path, env: Mapping[
         if isinstance(fields.get(name), str):
             if not fields[name].strip():
                 raise AppError(f'{name}: must name a folder, such as "~/whatsapp-{name}"')
-            fields[name] = base / _expanded(fields[name])
+            fields[name] = base / expanded(fields[name])
     if isinstance(fields.get("ca_file"), str):
-        fields["ca_file"] = base / _expanded(fields["ca_file"])
+        fields["ca_file"] = base / expanded(fields["ca_file"])
     return fields
 
 
@@ -498,7 +498,7 @@ def resolve_key(key: object, base: Path, env: Mapping[str, str]) -> SecretStr:
         case {"env": str(name), **rest} if not rest:
             return SecretStr(_variable("key", name, env))
         case {"file": str(name), **rest} if not rest:
-            return SecretStr(_read_text(base / _expanded(name), "key").strip())
+            return SecretStr(_read_text(base / expanded(name), "key").strip())
         case {"keyring": str(name), **rest} if not rest:
             try:
                 return SecretStr(keys.from_keyring(name))

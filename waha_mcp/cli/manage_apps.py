@@ -16,6 +16,7 @@ from waha_mcp.app.definition import (
     DEFAULT_URL,
     App,
     AppError,
+    expanded,
     id_of,
     load_app,
     read_definition,
@@ -392,7 +393,7 @@ def _way(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a definition that say how WAHA is reached, with the file of certificates as an absolute path."""
     way = {name: fields[name] for name in ("ca_file", "allow_insecure_http") if name in fields}
     if isinstance(file := way.get("ca_file"), str):
-        way["ca_file"] = str(path.parent / Path(file).expanduser())
+        way["ca_file"] = str(path.parent / expanded(file))
     return way
 
 

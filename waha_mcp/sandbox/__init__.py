@@ -81,7 +81,6 @@ class SandboxInfo:
 @asynccontextmanager
 async def running(
     *,
-    host: str = "127.0.0.1",
     port: int = 0,
     seed: int = 1,
     engine: str = "gows",
@@ -94,7 +93,7 @@ async def running(
     """Serve a sandbox while the block runs; it accepts connections when the block starts.
 
     Args:
-        host, port: where to listen; port 0 takes a free one.
+        port: of 127.0.0.1, to listen on; 0 takes a free one.
         seed: makes the account.
         engine: `gows`, `noweb`, `webjs` or `wpp`: whose style the answers have.
         contacts, messages: totals of the account; None is about 25 and 600.
@@ -103,7 +102,7 @@ async def running(
         reply_after: seconds until an answering person replies.
 
     Raises:
-        OSError: the address is in use or cannot be bound; nothing was started.
+        OSError: the port is in use or cannot be bound; nothing was started.
         ValueError: an unknown engine.
     """
     # Importing Starlette and uvicorn takes a fifth of a second, which only a sandbox should pay.
@@ -119,7 +118,7 @@ async def running(
         status_wait=status_wait,
         reply_after=reply_after,
     )
-    async with serving(sandbox, host, port) as url:
+    async with serving(sandbox, port) as url:
         yield SandboxInfo(url, "default", sandbox.keys.admin.secret, sandbox.named_keys)
 
 

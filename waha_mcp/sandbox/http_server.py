@@ -16,13 +16,13 @@ from waha_mcp.sandbox.state import Sandbox
 
 
 @asynccontextmanager
-async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
-    """Serve until the block ends; yields the base URL.
+async def serving(sandbox: Sandbox, port: int) -> AsyncIterator[str]:
+    """Serve on loopback until the block ends; yields the base URL.
 
     Raises:
-        OSError: the address cannot be bound; nothing was started.
+        OSError: the port cannot be bound; nothing was started.
     """
-    listener = _bind(host, port)
+    listener = _bind(port)
     server: uvicorn.Server
 
     def abort(scope: Scope) -> None:
@@ -50,21 +50,19 @@ async def serving(sandbox: Sandbox, host: str, port: int) -> AsyncIterator[str]:
     # Server.serve() would add signal handlers, which belong to the command, and a polling loop that delays shutdown.
     await server.startup(sockets=[listener])
     try:
-        address = f"[{host}]" if ":" in host else host
-        yield f"http://{address}:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         sandbox.close()
         await _stop(server)
         listener.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bind(port: int) -> socket.socket:
     # asyncio turns Nagle's algorithm off only if the protocol is given: otherwise every answer waits 40 ms.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind(("127.0.0.1", port))
         listener.listen(2048)
         listener.setblocking(False)
     except BaseException:
