@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -183,12 +184,12 @@ async def test_a_cursor_of_another_list_is_refused(cursor: str, bridge: Bridge) 
 
 
 async def test_times_are_in_the_apps_zone(sandbox: SandboxInfo, admin: Admin) -> None:
-    noon = int(time.time()) // DAY * DAY - DAY // 2
-    await arrive(admin, MUM, "At noon?", timestamp=noon)
+    now = int(time.time())
+    await arrive(admin, STRANGER, "Just now", timestamp=now)
     async with bridge_with(sandbox, timezone="Asia/Tokyo") as bridge:
-        found = (await bridge.answer("get_catch_up", {"since": "2d"})).data
-    [line] = [line for each in found["chats"] for line in each["lines"] if line.get("text") == "At noon?"]
-    assert line["time"].endswith("21:00")
+        found = (await bridge.answer("get_catch_up", {"since": "5m"})).data
+    [line] = [line for each in found["chats"] for line in each["lines"] if line.get("text") == "Just now"]
+    assert line["time"].endswith(f"{datetime.fromtimestamp(now, UTC) + timedelta(hours=9):%H:%M}")
     assert found["now"].endswith("+09:00")
 
 
