@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -587,12 +587,19 @@ def test_a_question_shows_the_links_that_a_message_has_beside_its_text(with_pers
     assert f"links in message_id: {EVIL}" in shown[0].split("\n")
 
 
-def test_a_yes_is_not_for_another_link_in_the_message(with_person: Hijacked) -> None:
+def ad(url: str) -> dict[str, Any]:
+    """A text whose link is in nothing that a question quotes."""
+    context = {"externalAdReply": {"title": "Parcels", "sourceUrl": url}}
+    return {"message": {"extendedTextMessage": {"text": "parcel", "contextInfo": context}}}
+
+
+@pytest.mark.parametrize("made", [button, ad])
+def test_a_yes_is_not_for_another_link_in_the_message(made: Callable[[str], Any], with_person: Hijacked) -> None:
     message_id = "3EB0AAAABBBBCCCC0001"
-    message = with_person.judge.arrive(VICTIM, "", raw=button("https://example.com/1"), id=message_id)
+    message = with_person.judge.arrive(VICTIM, "parcel", raw=made("https://example.com/1"), id=message_id)
 
     def changed(question: dict[str, Any]) -> dict[str, Any]:
-        with_person.judge.arrive(VICTIM, "", raw=button(EVIL), id=message_id)
+        with_person.judge.arrive(VICTIM, "parcel", raw=made(EVIL), id=message_id)
         return YES
 
     with_person.answer = changed
