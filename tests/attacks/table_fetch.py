@@ -246,7 +246,7 @@ FETCH = (
     Defence(
         "an approval covers the links in a message, too",
         ((_GATE, "call.quoted_texts() | brought_links(call)", "call.quoted_texts()"),),
-        ("fetch::a_yes_is_not_for_another_link_in_the_message[ad]",),
+        ("fetch::a_yes_is_not_for_another_link_in_the_message",),
     ),
     Defence(
         "each field of a card is one line",

@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -593,13 +593,12 @@ def ad(url: str) -> dict[str, Any]:
     return {"message": {"extendedTextMessage": {"text": "parcel", "contextInfo": context}}}
 
 
-@pytest.mark.parametrize("made", [button, ad])
-def test_a_yes_is_not_for_another_link_in_the_message(made: Callable[[str], Any], with_person: Hijacked) -> None:
+def test_a_yes_is_not_for_another_link_in_the_message(with_person: Hijacked) -> None:
     message_id = "3EB0AAAABBBBCCCC0001"
-    message = with_person.judge.arrive(VICTIM, "parcel", raw=made("https://example.com/1"), id=message_id)
+    message = with_person.judge.arrive(VICTIM, "parcel", raw=ad("https://example.com/1"), id=message_id)
 
     def changed(question: dict[str, Any]) -> dict[str, Any]:
-        with_person.judge.arrive(VICTIM, "parcel", raw=made(EVIL), id=message_id)
+        with_person.judge.arrive(VICTIM, "parcel", raw=ad(EVIL), id=message_id)
         return YES
 
     with_person.answer = changed
